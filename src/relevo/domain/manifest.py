@@ -1,0 +1,169 @@
+"""What a package is: format, signature, preprocessing, decision, lineage, and the digest of every file beside it.
+
+    manifest.json ─ decode (unknown keys refused) ─ upgrade(format) ─► Manifest ─ canonical bytes ─ sha256 ─► digest
+
+The digest of the manifest's bytes is the package's identity, since the manifest pins every other file. It holds no time and no
+path, so that the same model packed twice is the same package.
+
+Changing the format: a field with a default that old readers may not ignore, or any other change of meaning, needs a new number.
+Raise FORMAT; add a function to UPGRADES that turns the plain dict of the former number into the new one; keep one package of the former
+number under tests/package/formats/ with a test that opens it. Older Relevos refuse the new number by name (FormatUnknown).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from relevo.domain.decision import Argmax, Bands, Decision
+from relevo.domain.preprocessing import ColumnSteps, ImageSteps, MatrixSteps, Steps
+from relevo.domain.signature import ImageInput, Input, Output, RecordInput, Task
+from relevo.errors import FormatUnknown, ManifestInvalid
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+FORMAT = 1
+
+#: From the former format number to the function that lifts a manifest's dict to the next one.
+UPGRADES: Mapping[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
+
+
+class Calibration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """How honest the probabilities were on held-out data. The temperature is reported, not applied."""
+
+    temperature: float
+    expected_error: float  # ECE over 15 equal-width bins, 0..1
+    rows: int
+
+
+class Parity(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """How it was proved that the package answers as the original did."""
+
+    #: `original`: the original model answered the samples itself; `supplied`: the user gave its outputs; `none`: not proved.
+    against: str
+    #: `user`: real inputs given by the user; `generated`: made from the signature.
+    samples: str
+    rows: int = 0
+    largest_difference: float = 0.0  # absolute, in units of the scores
+    tolerance: float = 0.0
+    labels_agreeing: float = 1.0  # share 0..1
+
+
+class Lineage(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Where the model came from and what converted it."""
+
+    #: Framework and version that wrote the original: "scikit-learn 0.24.2", "onnx".
+    framework: str
+    #: Libraries and versions that converted it here.
+    converter: dict[str, str] = msgspec.field(default_factory=dict)
+    #: SHA-256 of the original file; empty for a model handed over in memory.
+    source_sha256: str = ""
+    #: `strong`, `partial` or `none` for files opened in quarantine, empty for a model handed over in memory.
+    quarantine: str = ""
+    parity: Parity
+    #: SHA-256 over the training data, where the training told it.
+    training_data: str = ""
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Everything about a package but the bytes of its files."""
+
+    format: int
+    name: str
+    description: str = ""
+    input: Input
+    steps: Steps
+    output: Output
+    decision: Decision
+    calibration: Calibration | None = None
+    lineage: Lineage
+    #: Largest absolute difference the scores of a golden example may show when it is replayed.
+    golden_tolerance: float = 1e-5
+    #: Every file of the package but this one: path with "/" → SHA-256 in hex.
+    files: dict[str, str] = msgspec.field(default_factory=dict)
+
+    def to_bytes(self) -> bytes:
+        """Canonical JSON: sorted keys, two spaces, a newline at the end. The package's digest is taken over these bytes."""
+        plain = msgspec.json.encode(msgspec.to_builtins(self, order="sorted"), order="sorted")
+        return msgspec.json.format(plain, indent=2) + b"\n"
+
+    def digest(self) -> str:
+        """SHA-256 of the canonical bytes, in hex: the identity of the package."""
+        return hashlib.sha256(self.to_bytes()).hexdigest()
+
+
+def parse(data: bytes) -> Manifest:
+    """Read manifest.json, lifting older formats. Raises ManifestInvalid, FormatUnknown."""
+    try:
+        plain = msgspec.json.decode(data)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as cause:
+        raise ManifestInvalid(reason=f"it is not JSON ({cause})") from cause
+    if not isinstance(plain, dict) or not isinstance(plain.get("format"), int):
+        raise ManifestInvalid(reason="it has no format number")
+    found = plain["format"]
+    if not 1 <= found <= FORMAT:
+        raise FormatUnknown(found=found, known=FORMAT)
+    for number in range(found, FORMAT):
+        plain = UPGRADES[number](plain)
+    try:
+        manifest = msgspec.convert(plain, Manifest)
+    except (msgspec.ValidationError, RecursionError) as cause:
+        raise ManifestInvalid(reason=str(cause)) from cause
+    check(manifest)
+    return manifest
+
+
+def check(manifest: Manifest) -> None:
+    """Hold the parts against each other. Raises ManifestInvalid naming the first contradiction."""
+    problem = _contradiction(manifest)
+    if problem:
+        raise ManifestInvalid(reason=problem)
+
+
+def _contradiction(manifest: Manifest) -> str | None:
+    labels = manifest.output.labels
+    if manifest.output.task is Task.CLASSIFICATION and len(labels) < 2:
+        return "a classification needs at least two labels"
+    if len(set(labels)) != len(labels):
+        return "a label appears twice"
+    return _name_problem(manifest.name) or _decision_problem(manifest) or _input_problem(manifest)
+
+
+def _name_problem(name: str) -> str | None:
+    allowed = set("abcdefghijklmnopqrstuvwxyz0123456789-_")
+    if not 1 <= len(name) <= 64 or not set(name) <= allowed or not name[0].isalnum():
+        return "the name must be 1 to 64 of a-z, 0-9, '-' and '_', beginning with a letter or digit"
+    return None
+
+
+def _decision_problem(manifest: Manifest) -> str | None:
+    rule = manifest.decision
+    if isinstance(rule, Argmax):
+        return None if 0.0 <= rule.least <= 1.0 else "decision.least must lie in 0..1"
+    if len(manifest.output.labels) != 2:
+        return "bands need exactly two labels"
+    if isinstance(rule, Bands) and not 0.0 <= rule.reject <= rule.accept <= 1.0:
+        return "bands need 0 <= reject <= accept <= 1"
+    return None
+
+
+def _input_problem(manifest: Manifest) -> str | None:
+    if isinstance(manifest.input, ImageInput):
+        if not isinstance(manifest.steps, ImageSteps):
+            return "an image input needs image steps"
+        sane = 1 <= manifest.input.width <= 4096 and 1 <= manifest.input.height <= 4096
+        return None if sane else "width and height must lie in 1..4096"
+    return _record_problem(manifest.input, manifest.steps)
+
+
+def _record_problem(record: RecordInput, steps: Steps) -> str | None:
+    if not isinstance(steps, MatrixSteps | ColumnSteps):
+        return "a record input needs matrix or column steps"
+    names = [field.name for field in record.fields]
+    if not names or len(set(names)) != len(names):
+        return "a record needs fields with distinct names"
+    unknown = {column.field for column in steps.columns} - set(names)
+    return f"the steps name a field the input has not: {min(unknown)!r}" if unknown else None

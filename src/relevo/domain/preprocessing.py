@@ -1,0 +1,65 @@
+"""How an input becomes the model's tensors; a description only, carried out by `runtime/`.
+
+image    bytes ─ decode ─ orient ─ convert(mode) ─ resize(resample) ─► uint8 ─ × scale, − mean, ÷ std ─► layout
+record   dict ─ validate ─► matrix  one float column for each encoded value: one ONNX input (n, columns)
+                         └► columns one ONNX input (n, 1) a field: strings, floats, integers
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+
+class ImageSteps(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, tag="image"):
+    """What is done to a picture. Value of a pixel x in channel c: (x · scale − mean[c]) / std[c], in float32."""
+
+    #: Name of the ONNX input.
+    input: str
+    #: Pillow's resampling filter; `nearest` is what Keras' `load_img` does unless told otherwise.
+    resample: Literal["nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"] = "nearest"
+    scale: float = 1.0
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+    #: Order of the colour channels the model was trained with.
+    channels: Literal["RGB", "BGR"] = "RGB"
+    #: Shape of the tensor: (n, h, w, c), (n, c, h, w), (n, h, w) or (n, h·w·c).
+    layout: Literal["NHWC", "NCHW", "NHW", "flat"] = "NHWC"
+    #: Whether a camera's EXIF orientation is followed, or the pixels are taken as stored.
+    orientation: Literal["apply", "ignore"] = "apply"
+    dtype: Literal["float32", "float64", "uint8"] = "float32"
+
+
+class Column(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """One number of the matrix: the field's own value, or 1.0 when it equals a category."""
+
+    field: str
+    equals: str | bool | None = None
+
+
+class MatrixSteps(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, tag="matrix"):
+    """A record as one row of numbers; a missing optional field counts as `missing`."""
+
+    input: str
+    columns: tuple[Column, ...]
+    dtype: Literal["float32", "float64"] = "float32"
+    #: What stands for an absent number: 0 as DictVectorizer does, or NaN for models that know missing values.
+    missing: Literal["zero", "nan"] = "zero"
+
+
+class ColumnInput(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """One field fed to one ONNX input of shape (n, 1)."""
+
+    field: str
+    input: str
+    dtype: Literal["float32", "float64", "int64", "string"]
+
+
+class ColumnSteps(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, tag="columns"):
+    """A record as one tensor a field, as a ColumnTransformer wants it."""
+
+    columns: tuple[ColumnInput, ...]
+
+
+Steps = ImageSteps | MatrixSteps | ColumnSteps

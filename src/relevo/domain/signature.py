@@ -1,0 +1,91 @@
+"""What goes into a model and what comes out: `image` or `record`, and the scores.
+
+    ImageInput   one picture                 ─┐
+    RecordInput  named, typed fields         ─┴─► model ─► Output: scores ─► labels
+
+The signature is the one source of the form on the model page, the JSON Schema, the validator and the client's hints.
+How the input becomes numbers is told beside it, in `preprocessing.py`.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Literal
+
+import msgspec
+
+
+class Task(StrEnum):
+    """What kind of answer the model gives."""
+
+    #: One label out of a closed list, with a probability for each.
+    CLASSIFICATION = "classification"
+    #: One real number.
+    REGRESSION = "regression"
+
+
+class FieldKind(StrEnum):
+    """The type of one record field."""
+
+    #: A real number, finite.
+    NUMBER = "number"
+    #: A whole number.
+    INTEGER = "integer"
+    #: One of a list of texts; the list may be open.
+    CATEGORY = "category"
+    #: true or false.
+    BOOLEAN = "boolean"
+
+
+class Field(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """One named value of a record."""
+
+    name: str
+    kind: FieldKind
+    required: bool = True
+    #: Known categories, in the order a form shows them.
+    categories: tuple[str, ...] = ()
+    #: Whether a category outside the list is refused, or let through as "none of these" (as DictVectorizer does).
+    closed: bool = False
+    minimum: float | None = None
+    maximum: float | None = None
+    #: Unit as a person would write it, for the form: "months", "€".
+    unit: str = ""
+    example: str | float | bool | None = None
+
+
+class ImageInput(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, tag="image"):
+    """A picture, brought to width × height pixels of one mode before the model sees it."""
+
+    width: int
+    height: int
+    mode: Literal["L", "RGB"] = "RGB"
+    #: What the picture shows, for the page: "a handwritten digit, white on black".
+    description: str = ""
+
+
+class RecordInput(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, tag="record"):
+    """One row of named fields."""
+
+    fields: tuple[Field, ...]
+    #: A field nobody named: refused with the nearest name, or ignored.
+    extra: Literal["refuse", "ignore"] = "refuse"
+
+
+Input = ImageInput | RecordInput
+
+
+class Output(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """The scores the model gives, and what they stand for.
+
+    activation: what turns the raw scores into probabilities; `none` when they are probabilities (or a value) already.
+    A single column with two labels is the probability of the second label.
+    """
+
+    #: Name of the ONNX output that holds the scores, shape (n, columns) or (n,).
+    name: str
+    task: Task = Task.CLASSIFICATION
+    labels: tuple[str, ...] = ()
+    activation: Literal["none", "sigmoid", "softmax"] = "none"
+    #: Unit of a regression's value.
+    unit: str = ""

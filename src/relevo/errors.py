@@ -1,0 +1,505 @@
+"""Everything that can go wrong, as one tree; each class is a code, a sentence and its facts.
+
+    RelevoError                      internal
+    ├── InputRefused                 the caller's input is at fault; nothing was recorded
+    │   ├── BadJson · BadForm · NoInput · EmptyFile
+    │   ├── FieldRefused             FieldMissing · FieldUnknown · FieldWrongType · FieldNotListed · FieldOutOfRange
+    │   ├── TooLarge                 BodyTooLarge · ImageTooLarge · TooManyRows · TooManyParts
+    │   └── UnsupportedInput         UnsupportedMedia · UnsupportedImage · BrokenImage
+    ├── NotFound                     ModelNotFound · VersionNotFound · AliasNotFound · PredictionNotFound · InputNotKept
+    ├── Refused                      Forbidden · RateLimited · LabelRefused · StaleState
+    ├── Unavailable                  Overloaded · NotReady · Draining · StorageUnavailable · StoreUnavailable
+    ├── ModelFailed                  OutputNotFinite
+    ├── PackageRefused               ManifestInvalid · FormatUnknown · FileMissing · FileTampered · FileUnexpected
+    │                                PackageUnsafe · OnnxRefused · GoldenMismatch
+    ├── ImportRefused                FileFormatUnknown · PickleNotTrusted · ConversionFailed · ParityFailed
+    │                                QuarantineFailed · QuarantineTooWeak · ExtraMissing · OptionsMissing
+    └── ConfigRefused                UnknownSetting · WrongSetting
+
+A code is API: it never changes its meaning. The core carries codes and facts; `web/problems.py` alone knows status numbers,
+and the message catalogues alone know languages. No fact is ever a value the caller sent: errors do not echo input.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class RelevoError(Exception):
+    """Something failed inside Relevo."""
+
+    code: ClassVar[str] = "internal"
+    #: English template; its fields are the facts given at the raise.
+    sentence: ClassVar[str] = "Something failed inside Relevo; the log has the details."
+
+    def __init__(self, **facts: object) -> None:
+        """Keep the facts, so that any language can say them."""
+        self.facts = facts
+        super().__init__(self.sentence.format(**facts))
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Survive a process border: rebuilt from its facts, since the constructor takes no positions."""
+        return (_rebuild, (type(self), self.facts))
+
+    @property
+    def field(self) -> str | None:
+        """Name of the field or form part at fault, where one is."""
+        field = self.facts.get("field")
+        return None if field is None else str(field)
+
+
+def _rebuild(kind: type[RelevoError], facts: dict[str, object]) -> RelevoError:
+    return kind(**facts)
+
+
+# --- the caller's input ---------------------------------------------------------------------------------------------
+
+
+class InputRefused(RelevoError):
+    """The caller's input is at fault."""
+
+    code = "input_refused"
+    sentence = "The input cannot be used."
+
+
+class BadJson(InputRefused):
+    """The body is not JSON, or JSON of a kind we do not take."""
+
+    code = "bad_json"
+    sentence = "The body is not valid JSON: {reason}."
+
+
+class BadForm(InputRefused):
+    """The multipart body is broken."""
+
+    code = "bad_form"
+    sentence = "The form cannot be read: {reason}."
+
+
+class NoInput(InputRefused):
+    """The request carries nothing to predict on."""
+
+    code = "no_input"
+    sentence = "No file was sent. Send the image as the form part 'file', or as the body with Content-Type image/png."
+
+
+class EmptyFile(InputRefused):
+    """A form part for the file is there, but nobody chose a file."""
+
+    code = "no_file_chosen"
+    sentence = "No file was chosen: the form part '{field}' is empty."
+
+
+class FieldRefused(InputRefused):
+    """One field of a record is at fault."""
+
+    code = "field_refused"
+    sentence = "The field '{field}' cannot be used."
+
+
+class FieldMissing(FieldRefused):
+    """A required field is absent or null."""
+
+    code = "field_missing"
+    sentence = "The field '{field}' is missing; expected {expected}."
+
+
+class FieldUnknown(FieldRefused):
+    """A field that the signature does not name."""
+
+    code = "field_unknown"
+    sentence = "The model has no field '{field}'; the nearest it has is '{nearest}'."
+
+
+class FieldWrongType(FieldRefused):
+    """A field of another type than the signature's."""
+
+    code = "field_wrong_type"
+    sentence = "The field '{field}' expects {expected}, but {got} came."
+
+
+class FieldNotListed(FieldRefused):
+    """A category outside a closed list."""
+
+    code = "field_not_listed"
+    sentence = "The field '{field}' expects one of: {choices}."
+
+
+class FieldOutOfRange(FieldRefused):
+    """A number outside the signature's range."""
+
+    code = "field_out_of_range"
+    sentence = "The field '{field}' expects a number from {minimum} to {maximum}."
+
+
+class TooLarge(InputRefused):
+    """The input is larger than a limit."""
+
+    code = "too_large"
+    sentence = "The input is larger than this server takes."
+
+
+class BodyTooLarge(TooLarge):
+    """More bytes than `max_body_mb`."""
+
+    code = "body_too_large"
+    sentence = "The body is larger than {limit} bytes (setting max_body_mb)."
+
+
+class ImageTooLarge(TooLarge):
+    """More pixels than `max_pixels`, or a longer side than `max_side`."""
+
+    code = "image_too_large"
+    sentence = "The image has {width} × {height} pixels; this server takes at most {max_pixels} pixels and {max_side} a side."
+
+
+class TooManyRows(TooLarge):
+    """More records in one batch than `max_rows`."""
+
+    code = "too_many_rows"
+    sentence = "The batch has {rows} records; this server takes at most {limit} (setting max_rows)."
+
+
+class TooManyParts(TooLarge):
+    """More form parts or record fields than any honest request has."""
+
+    code = "too_many_parts"
+    sentence = "The request has more than {limit} fields or parts."
+
+
+class UnsupportedInput(InputRefused):
+    """A kind of input this model or server does not take."""
+
+    code = "unsupported_input"
+    sentence = "This kind of input is not taken."
+
+
+class UnsupportedMedia(UnsupportedInput):
+    """A content type or encoding that this model does not take."""
+
+    code = "unsupported_media"
+    sentence = "This model takes {expected}; the request says {got}."
+
+
+class UnsupportedImage(UnsupportedInput):
+    """A file that is no JPEG, PNG or WebP, or one of an unusual kind."""
+
+    code = "unsupported_image"
+    sentence = "The image format is not allowed: {reason}. Send a JPEG, PNG or WebP."
+
+
+class BrokenImage(UnsupportedInput):
+    """An image that begins well and cannot be decoded."""
+
+    code = "broken_image"
+    sentence = "The image is damaged or cut off and cannot be decoded."
+
+
+# --- things that are not there, or not allowed ------------------------------------------------------------------------
+
+
+class NotFound(RelevoError):
+    """There is nothing at that address."""
+
+    code = "not_found"
+    sentence = "There is nothing at this address."
+
+
+class ModelNotFound(NotFound):
+    """No model of that name is registered."""
+
+    code = "model_not_found"
+    sentence = "There is no model '{model}'. `relevo models` lists those there are."
+
+
+class VersionNotFound(NotFound):
+    """The model has no such version."""
+
+    code = "version_not_found"
+    sentence = "The model '{model}' has no version {version}."
+
+
+class AliasNotFound(NotFound):
+    """The model has no such alias."""
+
+    code = "alias_not_found"
+    sentence = "The model '{model}' has no alias '{alias}'."
+
+
+class PredictionNotFound(NotFound):
+    """No prediction has that id."""
+
+    code = "prediction_not_found"
+    sentence = "There is no prediction with this id. A fresh one appears in the history within seconds."
+
+
+class InputNotKept(NotFound):
+    """The prediction is known, its input was not kept."""
+
+    code = "input_not_kept"
+    sentence = "The input of this prediction was not kept (setting keep_inputs)."
+
+
+class Refused(RelevoError):
+    """The request is understood and not granted."""
+
+    code = "refused"
+    sentence = "This is not allowed."
+
+
+class Forbidden(Refused):
+    """The caller may not do this."""
+
+    code = "forbidden"
+    sentence = "This is not allowed: {reason}."
+
+
+class RateLimited(Refused):
+    """The caller is over its share."""
+
+    code = "rate_limited"
+    sentence = "You already have {limit} requests under way; wait for one to end (setting max_concurrency_per_client)."
+
+
+class LabelRefused(Refused):
+    """The label is none of the model's."""
+
+    code = "label_refused"
+    sentence = "The label must be one of: {choices}."
+
+
+class StaleState(Refused):
+    """Somebody else changed the thing in between."""
+
+    code = "stale_state"
+    sentence = "It was changed meanwhile: {reason}. Look again, then repeat."
+
+
+# --- the server cannot, now -------------------------------------------------------------------------------------------
+
+
+class Unavailable(RelevoError):
+    """Not now; the same request may succeed soon."""
+
+    code = "unavailable"
+    sentence = "The server cannot answer now; try again in a moment."
+
+
+class Overloaded(Unavailable):
+    """The queue is at its bound."""
+
+    code = "overloaded"
+    sentence = "The server is full: {limit} rows wait already (setting max_queue_rows). Try again in a moment."
+
+
+class NotReady(Unavailable):
+    """No model is loaded (yet)."""
+
+    code = "not_ready"
+    sentence = "The model is not loaded: {reason}."
+
+
+class Draining(Unavailable):
+    """The server is stopping."""
+
+    code = "draining"
+    sentence = "The server is stopping; try again in a moment."
+
+
+class StorageUnavailable(Unavailable):
+    """The journal cannot be written, so nothing may be acknowledged."""
+
+    code = "storage_unavailable"
+    sentence = "Predictions cannot be recorded now ({reason}), so none are given (setting durability)."
+
+
+class StoreUnavailable(Unavailable):
+    """The database does not answer."""
+
+    code = "store_unavailable"
+    sentence = "The database does not answer; predictions go on and will appear in the history later."
+
+
+# --- the model ----------------------------------------------------------------------------------------------------------
+
+
+class ModelFailed(RelevoError):
+    """The model raised on this batch."""
+
+    code = "model_failed"
+    sentence = "The model failed on this input."
+
+
+class OutputNotFinite(ModelFailed):
+    """The model answered NaN or infinity."""
+
+    code = "output_not_finite"
+    sentence = "The model's answer is not a finite number."
+
+
+# --- packages -----------------------------------------------------------------------------------------------------------
+
+
+class PackageRefused(RelevoError):
+    """A package that must not be used."""
+
+    code = "package_refused"
+    sentence = "The package is refused: {reason}."
+
+
+class ManifestInvalid(PackageRefused):
+    """The manifest does not follow the format."""
+
+    code = "manifest_invalid"
+    sentence = "The package's manifest.json is not valid: {reason}."
+
+
+class FormatUnknown(PackageRefused):
+    """A package of a format this release does not know."""
+
+    code = "format_unknown"
+    sentence = "The package has format {found}; this Relevo reads formats 1 to {known}. Upgrade Relevo to open it."
+
+
+class FileMissing(PackageRefused):
+    """A file named by the manifest is absent: the package was cut."""
+
+    code = "file_missing"
+    sentence = "The package lacks '{path}', which its manifest names; it was cut off or is incomplete."
+
+
+class FileTampered(PackageRefused):
+    """A file's content differs from the manifest's digest."""
+
+    code = "file_tampered"
+    sentence = "The package's '{path}' was changed after packing: its SHA-256 is not the one in the manifest."
+
+
+class FileUnexpected(PackageRefused):
+    """A file the manifest does not name."""
+
+    code = "file_unexpected"
+    sentence = "The package holds '{path}', which its manifest does not name."
+
+
+class PackageUnsafe(PackageRefused):
+    """An archive made to harm: outside paths, links, bombs."""
+
+    code = "package_unsafe"
+    sentence = "The package is not safe to open: {reason}."
+
+
+class OnnxRefused(PackageRefused):
+    """An ONNX file that breaks the single-file rule or a cap."""
+
+    code = "onnx_refused"
+    sentence = "The ONNX model is refused: {reason}."
+
+
+class GoldenMismatch(PackageRefused):
+    """The model no longer answers its own golden examples."""
+
+    code = "golden_mismatch"
+    sentence = (
+        "The model does not answer its golden examples: example {example} differs by {difference:.3g}, "
+        "more than the tolerance {tolerance:.3g}."
+    )
+
+
+# --- imports ------------------------------------------------------------------------------------------------------------
+
+
+class ImportRefused(RelevoError):
+    """A model file that cannot be taken in."""
+
+    code = "import_refused"
+    sentence = "The file cannot be imported: {reason}."
+
+
+class FileFormatUnknown(ImportRefused):
+    """The bytes belong to no format we know."""
+
+    code = "file_format_unknown"
+    sentence = "The file's format is not known: {reason}."
+
+
+class PickleNotTrusted(ImportRefused):
+    """A pickle, and nobody said that its author is trusted."""
+
+    code = "pickle_not_trusted"
+    sentence = (
+        "'{path}' is a pickle (it imports {imports}): loading it runs its author's code. "
+        "If you trust the author, repeat with --trust-pickle; it is then loaded in a sandbox, never in the server."
+    )
+
+
+class ConversionFailed(ImportRefused):
+    """The framework or converter could not express the model as ONNX."""
+
+    code = "conversion_failed"
+    sentence = "The model cannot be converted to ONNX: {reason}."
+
+
+class ParityFailed(ImportRefused):
+    """The converted model does not answer as the original."""
+
+    code = "parity_failed"
+    sentence = (
+        "The converted model does not answer as the original: the largest difference is {difference:.3g} "
+        "at sample {example}, the tolerance {tolerance:.3g} ({layer}). Nothing was packaged."
+    )
+
+
+class QuarantineFailed(ImportRefused):
+    """The sandboxed process ended without a result."""
+
+    code = "quarantine_failed"
+    sentence = "The sandbox that read the file gave no result: {reason}."
+
+
+class QuarantineTooWeak(ImportRefused):
+    """This system cannot hold a program format safely."""
+
+    code = "quarantine_too_weak"
+    sentence = (
+        "This system gives only a {level} sandbox ({reason}), too weak for a file that may run code. "
+        "Import it on a Linux with Landlock and seccomp, or accept the risk with --accept-weak-quarantine."
+    )
+
+
+class ExtraMissing(ImportRefused):
+    """An optional part of the installation is needed."""
+
+    code = "extra_missing"
+    sentence = "This needs the extra '{extra}': pip install 'relevo[{extra}]'."
+
+
+class OptionsMissing(ImportRefused):
+    """The file leaves things open that only a person can tell."""
+
+    code = "options_missing"
+    sentence = "The file does not tell everything; add: {options}."
+
+
+# --- settings -----------------------------------------------------------------------------------------------------------
+
+
+class ConfigRefused(RelevoError):
+    """A setting that cannot be used."""
+
+    code = "config_refused"
+    sentence = "The settings cannot be used: {reason}."
+
+
+class UnknownSetting(ConfigRefused):
+    """A key nobody knows."""
+
+    code = "unknown_setting"
+    sentence = "{source} has an unknown setting '{name}'; the nearest known one is '{nearest}'."
+
+
+class WrongSetting(ConfigRefused):
+    """A value of the wrong type or out of range."""
+
+    code = "wrong_setting"
+    sentence = "{source}: the setting '{name}' expects {expected}."

@@ -1,0 +1,76 @@
+"""A manifest and its session as one thing with three verbs: prepare, run, finish.
+
+    payload (image bytes | record dict) ─ prepare ─► row ─┐
+                                                       ├─ run ─► scores ─ finish ─► Answer
+    other rows ──────────────────────────────────────┘
+
+`prepare` and `finish` are pure and cheap; `run` is the model's own time.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from relevo.domain.decision import Answer, answers
+from relevo.domain.preprocessing import ImageSteps
+from relevo.domain.signature import ImageInput
+from relevo.errors import UnsupportedMedia
+from relevo.runtime.image import ImageLimits, decode, tensor
+from relevo.runtime.record import RecordEncoder
+from relevo.runtime.session import Session
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from relevo.domain.manifest import Manifest
+
+Payload = "bytes | Mapping[str, Any]"
+
+
+class RunnableModel:
+    """One version ready to answer; lives as long as its lane or opened package."""
+
+    def __init__(self, manifest: Manifest, onnx: bytes, *, threads: int = 1, limits: ImageLimits | None = None) -> None:
+        """Build the session. Raises OnnxRefused."""
+        self.manifest = manifest
+        self._limits = limits or ImageLimits()
+        self._session = Session(onnx, output=manifest.output.name, threads=threads)
+        self._encoder: RecordEncoder | None = None
+        if not isinstance(manifest.input, ImageInput):
+            self._encoder = RecordEncoder(manifest.input, manifest.steps)  # type: ignore[arg-type]  # held together by manifest.check
+
+    def prepare(self, payload: bytes | Mapping[str, Any]) -> Any:  # noqa: ANN401 - pixels or a tuple of values, by kind
+        """One row out of an image's bytes or a record. Raises InputRefused of many kinds."""
+        if self._encoder is not None:
+            if isinstance(payload, bytes):
+                raise UnsupportedMedia(expected="application/json", got="a file")
+            return self._encoder.check(payload)
+        if not isinstance(payload, bytes):
+            raise UnsupportedMedia(expected="image/jpeg, image/png, image/webp", got="application/json")
+        wanted, steps = self.manifest.input, self.manifest.steps
+        assert isinstance(wanted, ImageInput)  # noqa: S101 - narrows the union for the type checker
+        assert isinstance(steps, ImageSteps)  # noqa: S101 - narrows the union for the type checker
+        return decode(payload, wanted, steps, self._limits)
+
+    def run(self, rows: Sequence[Any]) -> NDArray[np.floating]:
+        """Scores of n prepared rows, in order. Raises ModelFailed."""
+        return self._session.run(self.feeds(rows))
+
+    def feeds(self, rows: Sequence[Any]) -> dict[str, NDArray[Any]]:
+        """The tensors that `run` gives the session for these rows."""
+        if self._encoder is not None:
+            return self._encoder.stack(rows)
+        steps = self.manifest.steps
+        assert isinstance(steps, ImageSteps)  # noqa: S101 - narrows the union for the type checker
+        return {steps.input: tensor(rows, steps)}
+
+    def finish(self, scores: NDArray[np.floating]) -> list[Answer]:
+        """One answer a row, in order. Raises OutputNotFinite."""
+        return answers(scores, self.manifest.output, self.manifest.decision)
+
+    def predict(self, payload: bytes | Mapping[str, Any]) -> Answer:
+        """One input from end to end."""
+        return self.finish(self.run([self.prepare(payload)]))[0]

@@ -1,0 +1,191 @@
+"""One JSON object to the model's tensors: every field named, checked and encoded.
+
+    {"tenure": 41, …} ─ check ─► values in the signature's order ─ stack ─► {"input": (n, columns)} or one tensor a field
+
+A bad field is named, with what was expected and what kind of thing came; its value is never repeated.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from relevo.domain.preprocessing import ColumnSteps, MatrixSteps
+from relevo.domain.signature import Field, FieldKind, RecordInput
+from relevo.errors import BadJson, FieldMissing, FieldNotListed, FieldOutOfRange, FieldUnknown, FieldWrongType
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+#: Words for what came; the message catalogues translate them.
+_WORDS = {
+    str: "text",
+    bool: "true or false",
+    int: "a number",
+    float: "a number",
+    list: "a list",
+    dict: "an object",
+    type(None): "null",
+}
+_EXPECTED = {
+    FieldKind.NUMBER: "a number",
+    FieldKind.INTEGER: "a whole number",
+    FieldKind.CATEGORY: "text",
+    FieldKind.BOOLEAN: "true or false",
+}
+_CHOICES_SHOWN = 20
+#: Above this a float64 no longer holds every integer.
+_EXACT = 2**53
+
+Value = float | int | str | bool | None
+
+
+class RecordEncoder:
+    """Checks and encodes the records of one signature; lives as long as its lane or opened package."""
+
+    def __init__(self, record: RecordInput, steps: MatrixSteps | ColumnSteps) -> None:
+        """Lay out once what every record needs."""
+        self._record = record
+        self._names = frozenset(field.name for field in record.fields)
+        self._checks = [(field.name, field, _CHECKS[field.kind]) for field in record.fields]
+        positions = {field.name: position for position, field in enumerate(record.fields)}
+        self.stack: Callable[[Sequence[tuple[Value, ...]]], dict[str, NDArray[Any]]]
+        self.stack = _Matrix(steps, positions) if isinstance(steps, MatrixSteps) else _Columns(steps, positions)
+
+    def check(self, record: Mapping[str, Any]) -> tuple[Value, ...]:
+        """Values in the signature's order, None where an optional field is absent.
+
+        Raises FieldMissing, FieldUnknown, FieldWrongType, FieldNotListed, FieldOutOfRange, BadJson when it is no object.
+        """
+        if not isinstance(record, dict):
+            raise BadJson(reason="a record must be an object of named fields")
+        values = []
+        seen = 0
+        for name, field, check in self._checks:
+            value = record.get(name)
+            if value is None:
+                if field.required:
+                    raise FieldMissing(field=name, expected=_EXPECTED[field.kind])
+                seen += name in record
+            else:
+                seen += 1
+                value = check(field, value)
+            values.append(value)
+        if seen != len(record) and self._record.extra == "refuse":
+            self._refuse_unknown(record)
+        return tuple(values)
+
+    def _refuse_unknown(self, record: Mapping[str, Any]) -> None:
+        unknown = next(name for name in record if name not in self._names)
+        near = difflib.get_close_matches(unknown[:64], self._names, n=1, cutoff=0.0)
+        raise FieldUnknown(field=unknown[:64], nearest=near[0] if near else "")
+
+
+def _wrong(field: Field, value: object) -> FieldWrongType:
+    return FieldWrongType(field=field.name, expected=_EXPECTED[field.kind], got=_WORDS.get(type(value), "another type"))
+
+
+def _number(field: Field, value: object) -> float:
+    if type(value) is not float and type(value) is not int:
+        raise _wrong(field, value)
+    try:
+        number = float(value)
+    except OverflowError:
+        raise _out_of_range(field) from None
+    if not math.isfinite(number):
+        raise _out_of_range(field)
+    return _in_range(field, number)
+
+
+def _integer(field: Field, value: object) -> float:
+    whole = int(value) if type(value) is float and value.is_integer() else value
+    if type(whole) is not int:
+        raise _wrong(field, value)
+    if abs(whole) > _EXACT:
+        raise _out_of_range(field)
+    return _in_range(field, whole)
+
+
+def _in_range(field: Field, number: float) -> float:
+    if (field.minimum is not None and number < field.minimum) or (field.maximum is not None and number > field.maximum):
+        raise _out_of_range(field)
+    return number
+
+
+def _out_of_range(field: Field) -> FieldOutOfRange:
+    low = "-1e308" if field.minimum is None else f"{field.minimum:g}"
+    high = "1e308" if field.maximum is None else f"{field.maximum:g}"
+    return FieldOutOfRange(field=field.name, minimum=low, maximum=high)
+
+
+def _category(field: Field, value: object) -> str:
+    if type(value) is not str:
+        raise _wrong(field, value)
+    if field.closed and value not in field.categories:
+        raise FieldNotListed(field=field.name, choices=", ".join(field.categories[:_CHOICES_SHOWN]))
+    return value
+
+
+def _boolean(field: Field, value: object) -> bool:
+    if type(value) is not bool:
+        raise _wrong(field, value)
+    return value
+
+
+_CHECKS: dict[FieldKind, Callable[[Field, object], Value]] = {
+    FieldKind.NUMBER: _number,
+    FieldKind.INTEGER: _integer,
+    FieldKind.CATEGORY: _category,
+    FieldKind.BOOLEAN: _boolean,
+}
+
+
+class _Matrix:
+    """Encodes rows as one float matrix (n, columns)."""
+
+    def __init__(self, steps: MatrixSteps, positions: Mapping[str, int]) -> None:
+        self._input = steps.input
+        self._dtype = np.dtype(steps.dtype)
+        self._empty = math.nan if steps.missing == "nan" else 0.0
+        self._width = len(steps.columns)
+        plain = [(column, positions[c.field]) for column, c in enumerate(steps.columns) if c.equals is None]
+        self._plain = plain
+        hot: dict[int, dict[Value, int]] = {}
+        for column, c in enumerate(steps.columns):
+            if c.equals is not None:
+                hot.setdefault(positions[c.field], {})[c.equals] = column
+        self._hot = list(hot.items())
+
+    def __call__(self, rows: Sequence[tuple[Value, ...]]) -> dict[str, NDArray[Any]]:
+        matrix = np.zeros((len(rows), self._width), dtype=self._dtype)
+        for column, position in self._plain:
+            matrix[:, column] = [self._empty if row[position] is None else row[position] for row in rows]
+        for position, columns in self._hot:
+            find = columns.get
+            for index, row in enumerate(rows):
+                column = find(row[position])
+                if column is not None:
+                    matrix[index, column] = 1.0
+        return {self._input: matrix}
+
+
+class _Columns:
+    """Encodes rows as one tensor (n, 1) a field."""
+
+    def __init__(self, steps: ColumnSteps, positions: Mapping[str, int]) -> None:
+        self._columns = [(c.input, c.dtype, positions[c.field]) for c in steps.columns]
+
+    def __call__(self, rows: Sequence[tuple[Value, ...]]) -> dict[str, NDArray[Any]]:
+        return {name: _column([row[position] for row in rows], dtype) for name, dtype, position in self._columns}
+
+
+def _column(values: list[Value], dtype: str) -> NDArray[Any]:
+    if dtype == "string":
+        return np.array([["" if value is None else str(value)] for value in values], dtype=object)
+    absent = 0 if dtype == "int64" else math.nan
+    return np.array([[absent if value is None else value] for value in values], dtype=dtype)

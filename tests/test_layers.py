@@ -1,0 +1,96 @@
+"""The house has floors: a room imports only from lower ones, and never what its promise forbids."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).parent.parent / "src" / "relevo"
+FLOORS = [
+    {"errors", "telemetry"},
+    {"domain", "config", "client"},
+    {"runtime", "spool", "stats"},
+    {"package", "store", "console"},
+    {"serve", "loop"},
+    {"web", "engines"},
+    {"compose", "testing"},
+    {"cli"},
+]
+FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
+TRAINING = {"sklearn", "skl2onnx", "tensorflow", "keras", "torch", "pandas", "scipy", "matplotlib", "onnx"}
+FORBIDDEN = {
+    "domain": {"sqlalchemy", "fastapi", "PIL", "onnxruntime"} | TRAINING,
+    "stats": {"sqlalchemy", "fastapi", "onnxruntime"},
+    "runtime": {"sqlalchemy", "fastapi", "starlette"} | TRAINING,
+    "spool": {"sqlalchemy", "fastapi", "starlette"} | TRAINING,
+    "serve": {"sqlalchemy", "fastapi", "starlette", "relevo.store"} | TRAINING,
+    "loop": {"fastapi", "starlette"} | TRAINING,
+    "web": {"sqlalchemy"} | TRAINING,
+    "store": {"fastapi", "starlette", "onnxruntime"} | TRAINING,
+}
+MODULES = sorted(path for path in SOURCE.rglob("*.py") if path != SOURCE / "__init__.py")
+
+
+def room_of(path: Path) -> str:
+    return path.relative_to(SOURCE).parts[0].removesuffix(".py")
+
+
+def imports_of(path: Path) -> set[str]:
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative imports hide the floor"
+            names.add(node.module or "")
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(SOURCE)))
+def test_imports_point_down(path: Path) -> None:
+    """A room imports only its own files and lower floors, type-only imports included."""
+    room = room_of(path)
+    for name in imports_of(path):
+        if not name.startswith("relevo."):
+            continue
+        other = name.split(".")[1]
+        if other not in FLOOR or other == room:
+            continue
+        assert FLOOR[other] < FLOOR[room], f"{path.relative_to(SOURCE)} imports {name}, which is not on a lower floor"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(SOURCE)))
+def test_rooms_keep_their_promises(path: Path) -> None:
+    """A room never imports what would break its promise: no SQL in serving, no training library in the server."""
+    for name in imports_of(path):
+        for banned in FORBIDDEN.get(room_of(path), set()):
+            assert name != banned, f"{path.relative_to(SOURCE)} imports {name}"
+            assert not name.startswith(banned + "."), f"{path.relative_to(SOURCE)} imports {name}"
+
+
+def test_every_room_has_a_floor() -> None:
+    """A new room must say on which floor it stands."""
+    assert {room_of(path) for path in MODULES} <= FLOOR.keys()
+
+
+def test_no_file_imports_itself_in_a_circle() -> None:
+    """No two files import each other, however long the way round, not even for types."""
+    names = {
+        "relevo." + ".".join(path.relative_to(SOURCE).with_suffix("").parts).removesuffix(".__init__"): path for path in MODULES
+    }
+    arrows = {name: {other for other in imports_of(path) if other in names and other != name} for name, path in names.items()}
+    done: set[str] = set()
+
+    def visit(name: str, trail: tuple[str, ...]) -> None:
+        assert name not in trail, " → ".join([*trail, name])
+        if name in done:
+            return
+        for other in sorted(arrows[name]):
+            visit(other, (*trail, name))
+        done.add(name)
+
+    for name in sorted(arrows):
+        visit(name, ())
