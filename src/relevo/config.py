@@ -1,0 +1,274 @@
+"""Settings as rows: name, type, default, range and one sentence of help; an unknown key stops the start.
+
+    flags  >  RELEVO_* variables  >  relevo.toml [server]  >  default      the first that says something wins
+       └────────────┴───────────────────────┴─ parsed by the row ─► Settings (frozen)
+
+The fields of `Settings` are the rows: the command line's flags, the reference in docs/ and the tests are made from them.
+What stands outside [server] in relevo.toml describes a project and is read by `relevo.project`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tomllib
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from relevo.errors import ConfigRefused, UnknownSetting, WrongSetting
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+PREFIX = "RELEVO_"
+#: Variables with our prefix that are no settings: the client's address and key, and where the tests find real data.
+OTHER_VARIABLES = frozenset({"RELEVO_URL", "RELEVO_KEY", "RELEVO_TEST_DATA"})
+#: Sections of relevo.toml that this release knows.
+SECTIONS = ("model", "data", "input", "decision", "server")
+_HOME = Path(".relevo")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One setting; lives as long as the program."""
+
+    name: str
+    kind: type
+    default: Any
+    help: str
+    minimum: float | None = None
+    maximum: float | None = None
+    choices: tuple[str, ...] = ()
+
+    @property
+    def variable(self) -> str:
+        """Its name in the environment."""
+        return PREFIX + self.name.upper()
+
+    @property
+    def flag(self) -> str:
+        """Its name on the command line."""
+        return "--" + self.name.replace("_", "-")
+
+    @property
+    def expected(self) -> str:
+        """What a value must be, in words."""
+        if self.choices:
+            return "one of " + ", ".join(self.choices)
+        if self.kind not in (int, float):
+            return "text that is not empty" if self.default else "text"
+        word = "a whole number" if self.kind is int else "a number"
+        return f"{word} from {_plain(self.minimum)} to {_plain(self.maximum)}"
+
+    def parse(self, raw: object, source: str) -> Any:  # noqa: ANN401 - the row's own kind: int, float, str or Path
+        """The value out of a flag, a variable's text or a TOML value. Raises WrongSetting without repeating it."""
+        value = self._number(raw) if self.kind in (int, float) else self._text(raw)
+        if value is None:
+            raise WrongSetting(source=source, name=self.name, expected=self.expected)
+        return value
+
+    def _number(self, raw: object) -> float | None:
+        if isinstance(raw, bool) or not isinstance(raw, int | float | str):
+            return None
+        try:
+            number = self.kind(raw)
+        except (ValueError, OverflowError):
+            # 40e6 is how people write a whole number of pixels.
+            number = _whole(raw)
+        if number is None or (self.kind is int and number != float(raw)):
+            return None
+        assert self.minimum is not None  # noqa: S101 - narrows: every number has a range, a test looks at all rows
+        assert self.maximum is not None  # noqa: S101 - the same
+        return number if self.minimum <= number <= self.maximum else None
+
+    def _text(self, raw: object) -> str | Path | None:
+        if not isinstance(raw, str | Path) or (self.choices and raw not in self.choices):
+            return None
+        if not str(raw) and self.default:
+            return None
+        return Path(raw) if self.kind is Path else str(raw)
+
+
+def _plain(number: float | None) -> str:
+    return f"{number:,.12g}".replace(",", " ") if number is not None else "any"
+
+
+def _whole(raw: float | str) -> int | None:
+    try:
+        number = float(raw)
+    except ValueError:
+        return None
+    return int(number) if number.is_integer() else None
+
+
+def _row(default: Any, text: str, **limits: Any) -> Any:  # noqa: ANN401 - a dataclass field of whatever the default is
+    return field(default=default, metadata={"help": text, **limits}, repr=limits.pop("shown", True))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What the whole program is told from outside; lives as long as the process."""
+
+    home: Path = _row(_HOME, "Folder with the database, journals, packages and inputs.")
+    host: str = _row("127.0.0.1", "Address to listen on.")
+    port: int = _row(8000, "Port to listen on; 0 takes a free one.", minimum=0, maximum=65535)
+    workers: int = _row(0, "Worker processes; 0 means one a core.", minimum=0, maximum=256)
+    database_url: str = _row("", "Database; empty means SQLite in home, else sqlite:/// or postgresql+psycopg:// …", shown=False)
+    durability: str = _row(
+        "process",
+        "What an acknowledged prediction survives: process = kill -9, full = power loss, relaxed = it may go unrecorded.",
+        choices=("process", "full", "relaxed"),
+    )
+    keep_inputs: str = _row(
+        "all", "Which inputs are kept beside their predictions.", choices=("all", "uncertain", "sample", "none")
+    )
+    keep_inputs_share: float = _row(0.1, "Share of inputs kept when keep_inputs is sample.", minimum=0, maximum=1)
+    default_model: str = _row("", "Model that answers /predict; empty means the only one, or the one registered first.")
+    max_body_mb: int = _row(20, "Largest request body, in MiB.", minimum=1, maximum=1024)
+    max_pixels: int = _row(40_000_000, "Most pixels an image may have.", minimum=1, maximum=1_000_000_000)
+    max_side: int = _row(16_384, "Longest side of an image, in pixels.", minimum=1, maximum=65_535)
+    max_rows: int = _row(1000, "Most records in one batch request.", minimum=1, maximum=1_000_000)
+    max_fields: int = _row(2000, "Most fields of one record.", minimum=1, maximum=100_000)
+    max_parts: int = _row(20, "Most parts of one form.", minimum=1, maximum=1000)
+    max_queue_rows: int = _row(2000, "Most rows waiting in a worker before it answers 503.", minimum=1, maximum=1_000_000)
+    max_concurrency_per_client: int = _row(
+        0, "Most requests of one client address under way in a worker; 0 means no bound.", minimum=0, maximum=100_000
+    )
+    batch_rows: int = _row(64, "Most rows the model sees at once.", minimum=1, maximum=4096)
+    language: str = _row("en", "Language of sentences when the caller asks for none.", choices=("en", "es"))
+    watch_every_ms: int = _row(500, "How often workers look for a new version, in ms.", minimum=20, maximum=60_000)
+    ship_every_ms: int = _row(250, "How often journals are shipped to the database, in ms.", minimum=20, maximum=60_000)
+    spool_rotate_mb: int = _row(32, "Size at which a journal file is closed and a new one begun, in MiB.", minimum=1, maximum=4096)
+    spool_rotate_s: int = _row(60, "Age at which a journal file is closed, in s.", minimum=1, maximum=86_400)
+    spool_max_mb: int = _row(
+        2048,
+        "Most MiB of journals not yet shipped; beyond it predictions are refused (see durability).",
+        minimum=1,
+        maximum=1_000_000,
+    )
+    log_level: str = _row("warning", "Least severe log line shown.", choices=("debug", "info", "warning", "error"))
+    log_format: str = _row("text", "Form of a log line.", choices=("text", "json"))
+    drain_seconds: int = _row(10, "How long a stopping worker finishes what it has begun, in s.", minimum=0, maximum=600)
+    threads_per_model: int = _row(1, "Threads of one model in one worker.", minimum=1, maximum=256)
+
+    @property
+    def worker_count(self) -> int:
+        """Worker processes to start: `workers`, or one for each core this process may use."""
+        return self.workers or (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+
+    @property
+    def store_url(self) -> str:
+        """URL of the database: `database_url`, or the SQLite file in home."""
+        return self.database_url or f"sqlite:///{self.home.resolve() / 'relevo.db'}"
+
+    @property
+    def packages_folder(self) -> Path:
+        """Registered packages, one folder a digest."""
+        return self.home / "packages"
+
+    @property
+    def blobs_folder(self) -> Path:
+        """Large inputs, by the digest of their content."""
+        return self.home / "blobs"
+
+    @property
+    def spool_folder(self) -> Path:
+        """The workers' journals."""
+        return self.home / "spool"
+
+    @property
+    def telemetry_folder(self) -> Path:
+        """The workers' counters."""
+        return self.home / "telemetry"
+
+
+def _rows() -> tuple[Row, ...]:
+    kinds = {"Path": Path, "str": str, "int": int, "float": float}
+    rows = []
+    for one in fields(Settings):
+        limits = {key: value for key, value in one.metadata.items() if key != "shown"}
+        rows.append(Row(name=one.name, kind=kinds[str(one.type)], default=one.default, **limits))
+    return tuple(rows)
+
+
+ROWS = _rows()
+_BY_NAME = {row.name: row for row in ROWS}
+
+
+def load_settings(
+    flags: Mapping[str, object] | None = None,
+    environ: Mapping[str, str] | None = None,
+    toml_path: Path | None = None,
+) -> Settings:
+    """Settings of this run.
+
+    flags: name → value; None means not given. environ: defaults to the process's; an empty variable counts as not set.
+    toml_path: a relevo.toml; None means there is none. A relative home in it starts from its folder.
+    Raises UnknownSetting and WrongSetting, both naming source and key, and ConfigRefused.
+    """
+    values: dict[str, Any] = {}
+    if toml_path is not None:
+        values |= _from_toml(toml_path)
+    values |= _from_environ(os.environ if environ is None else environ)
+    values |= _from_flags(flags or {})
+    return Settings(**values)
+
+
+def read_toml(path: Path) -> dict[str, dict[str, Any]]:
+    """The sections of a relevo.toml. Raises ConfigRefused for an unreadable file or a section this release does not have."""
+    try:
+        plain = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as cause:
+        raise ConfigRefused(reason=f"{path} cannot be read ({cause})") from cause
+    for name, section in plain.items():
+        if name not in SECTIONS:
+            known = ", ".join(f"[{known}]" for known in SECTIONS)
+            raise ConfigRefused(reason=f"{path.name} has '{name}', but this release has no such section; it has {known}")
+        if not isinstance(section, dict):
+            raise ConfigRefused(reason=f"'{name}' in {path.name} must be a section: [{name}]")
+    return plain
+
+
+def _from_toml(path: Path) -> dict[str, Any]:
+    values = {}
+    for name, raw in read_toml(path).get("server", {}).items():
+        row = _known(name, f"{path.name} [server]")
+        values[name] = row.parse(raw, f"{path.name} [server]")
+    if "home" in values:
+        values["home"] = path.parent / values["home"]
+    return values
+
+
+def _from_environ(environ: Mapping[str, str]) -> dict[str, Any]:
+    values = {}
+    for variable, raw in environ.items():
+        if not variable.startswith(PREFIX) or variable in OTHER_VARIABLES or not raw:
+            continue
+        row = _known_variable(variable)
+        values[row.name] = row.parse(raw, "The environment")
+    return values
+
+
+def _known_variable(variable: str) -> Row:
+    for row in ROWS:
+        if row.variable == variable:
+            return row
+    known = [*(row.variable for row in ROWS), *OTHER_VARIABLES]
+    raise UnknownSetting(source="The environment", name=variable, nearest=_nearest(variable, known))
+
+
+def _from_flags(flags: Mapping[str, object]) -> dict[str, Any]:
+    given = {name: raw for name, raw in flags.items() if raw is not None}
+    return {name: _known(name, "The command line").parse(raw, "The command line") for name, raw in given.items()}
+
+
+def _known(name: str, source: str) -> Row:
+    row = _BY_NAME.get(name)
+    if row is None:
+        raise UnknownSetting(source=source, name=name, nearest=_nearest(name, list(_BY_NAME)))
+    return row
+
+
+def _nearest(name: str, known: list[str]) -> str:
+    return difflib.get_close_matches(name, known, n=1, cutoff=0.0)[0]
