@@ -110,7 +110,7 @@ def _row(default: Any, text: str, **limits: Any) -> Any:  # noqa: ANN401 - a dat
 class Settings:
     """What the whole program is told from outside; lives as long as the process."""
 
-    home: Path = _row(_HOME, "Folder with the database, journals, packages and inputs.")
+    home: Path = _row(_HOME, "Folder with the database, journals, packages and inputs.")  # noqa: RUF009 - it makes a field
     host: str = _row("127.0.0.1", "Address to listen on.")
     port: int = _row(8000, "Port to listen on; 0 takes a free one.", minimum=0, maximum=65535)
     workers: int = _row(0, "Worker processes; 0 means one a core.", minimum=0, maximum=256)
