@@ -2,12 +2,13 @@
 
     RelevoError                      internal
     ├── InputRefused                 the caller's input is at fault; nothing was recorded
-    │   ├── BadJson · BadForm · NoInput · EmptyFile
+    │   ├── BadJson · BadForm · NoInput · EmptyFile · ParameterWrong
     │   ├── FieldRefused             FieldMissing · FieldUnknown · FieldWrongType · FieldNotListed · FieldOutOfRange
     │   ├── TooLarge                 BodyTooLarge · ImageTooLarge · TooManyRows · TooManyParts
     │   └── UnsupportedInput         UnsupportedMedia · UnsupportedImage · BrokenImage
     ├── NotFound                     ModelNotFound · VersionNotFound · AliasNotFound · PredictionNotFound · InputNotKept
-    ├── Refused                      Forbidden · RateLimited · LabelRefused · StaleState
+    ├── Refused                      Forbidden · MethodNotAllowed · RateLimited · StaleState
+    │                                LabelRefused ─ LabelNotNumber
     ├── Unavailable                  Overloaded · NotReady · Draining · StorageUnavailable · StoreUnavailable
     ├── ModelFailed                  OutputNotFinite
     ├── PackageRefused               ManifestInvalid · FormatUnknown · FileMissing · FileTampered · FileUnexpected
@@ -88,6 +89,13 @@ class EmptyFile(InputRefused):
 
     code = "no_file_chosen"
     sentence = "No file was chosen: the form part '{field}' is empty."
+
+
+class ParameterWrong(InputRefused):
+    """A parameter of the address, or a field of a JSON body, of the wrong kind."""
+
+    code = "parameter_wrong"
+    sentence = "The parameter '{field}' expects {expected}."
 
 
 class FieldRefused(InputRefused):
@@ -254,6 +262,13 @@ class Forbidden(Refused):
     sentence = "This is not allowed: {reason}."
 
 
+class MethodNotAllowed(Refused):
+    """The address exists and takes other methods."""
+
+    code = "method_not_allowed"
+    sentence = "This address takes only {allowed}."
+
+
 class RateLimited(Refused):
     """The caller is over its share."""
 
@@ -266,6 +281,13 @@ class LabelRefused(Refused):
 
     code = "label_refused"
     sentence = "The label must be one of: {choices}."
+
+
+class LabelNotNumber(LabelRefused):
+    """The truth of a regression is a number."""
+
+    code = "label_not_number"
+    sentence = "The label must be a finite number."
 
 
 class StaleState(Refused):

@@ -1,0 +1,88 @@
+"""The one place where an error becomes an HTTP answer.
+
+    RelevoError ─ status_of ─► 4xx | 5xx
+                └ problem ───► (status, headers, {"error": "<sentence>", "code": "…", "field"?: "…", "request_id": "…"})
+
+Pure functions: the raw predict handlers and every other route answer through them alike. The body's type is exactly
+`application/json`, since KServe's client compares the whole string. The core knows codes; nobody else knows status numbers.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from zlib import crc32
+
+import msgspec
+
+from relevo.errors import RelevoError
+from relevo.web.i18n.catalog import sentence
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+Header = tuple[bytes, bytes]
+
+#: Status by code. A class without a row of its own answers as its parent does.
+STATUS: Mapping[str, int] = {
+    "internal": 500,
+    # the caller's input
+    "input_refused": 422,
+    "bad_json": 400,
+    "bad_form": 400,
+    "too_large": 413,
+    "unsupported_input": 415,
+    "broken_image": 422,
+    # not there, not allowed
+    "not_found": 404,
+    "refused": 403,
+    "method_not_allowed": 405,
+    "rate_limited": 429,
+    "label_refused": 422,
+    "stale_state": 412,
+    # not now
+    "unavailable": 503,
+    # the model
+    "model_failed": 500,
+    # package, import and setting errors reach a command line, hardly ever a request
+    "package_refused": 422,
+    "import_refused": 422,
+    "config_refused": 500,
+}
+
+#: Answers that the same request may outlive, so they say when to come back.
+_RETRIABLE = frozenset({429, 503})
+#: Whole seconds; which one is drawn by the request id, so that those refused together do not return together.
+_RETRY_AFTER = (1, 2, 3)
+
+
+def status_of(kind: type[RelevoError]) -> int:
+    """The HTTP status of an error class: its own, or that of the nearest parent that has one."""
+    for ancestor in kind.__mro__:
+        if issubclass(ancestor, RelevoError) and ancestor.code in STATUS:
+            return STATUS[ancestor.code]
+    return STATUS[RelevoError.code]
+
+
+def body_of(error: RelevoError, language: str, request_id: str) -> dict[str, str]:
+    """The facts of an error as a caller may see them: no input values, no traces."""
+    body = {"error": sentence(error, language), "code": error.code, "request_id": request_id}
+    if error.field is not None:
+        body["field"] = error.field
+    return body
+
+
+def problem(error: RelevoError, language: str, request_id: str) -> tuple[int, list[Header], bytes]:
+    """Status, headers and body of an error, in a language of the catalogue."""
+    status = status_of(type(error))
+    body = msgspec.json.encode(body_of(error, language, request_id))
+    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+    if status in _RETRIABLE:
+        headers.append((b"retry-after", b"%d" % retry_after(request_id)))
+    if status == STATUS["method_not_allowed"]:
+        headers.append((b"allow", str(error.facts["allowed"]).encode("ascii")))
+    return status, headers, body
+
+
+def retry_after(request_id: str) -> int:
+    """Whole seconds to wait before the same request is worth repeating."""
+    return _RETRY_AFTER[crc32(request_id.encode()) % len(_RETRY_AFTER)]
