@@ -23,7 +23,7 @@ and the message catalogues alone know languages. No fact is ever a value the cal
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Self
 
 
 class RelevoError(Exception):
@@ -39,8 +39,16 @@ class RelevoError(Exception):
         super().__init__(self.sentence.format(**facts))
 
     def __reduce__(self) -> tuple[object, ...]:
-        """Survive a process border: rebuilt from its facts, since the constructor takes no positions."""
-        return (_rebuild, (type(self), self.facts))
+        """Survive a process border: rebuilt from its words, since the constructor takes no positions."""
+        return (_rebuild, (type(self), str(self), self.facts))
+
+    @classmethod
+    def told(cls, words: str, **facts: object) -> Self:
+        """The same error in words that somebody else chose: another process, a server, a translator."""
+        error = cls.__new__(cls)
+        error.facts = facts
+        Exception.__init__(error, words)
+        return error
 
     @property
     def field(self) -> str | None:
@@ -49,8 +57,18 @@ class RelevoError(Exception):
         return None if field is None else str(field)
 
 
-def _rebuild(kind: type[RelevoError], facts: dict[str, object]) -> RelevoError:
-    return kind(**facts)
+def _rebuild(kind: type[RelevoError], words: str, facts: dict[str, object]) -> RelevoError:
+    return kind.told(words, **facts)
+
+
+def by_code(code: str) -> type[RelevoError]:
+    """The class with this code; RelevoError itself for a code this release does not know."""
+    waiting = [RelevoError]
+    for kind in waiting:
+        if kind.code == code:
+            return kind
+        waiting.extend(kind.__subclasses__())
+    return RelevoError
 
 
 # --- the caller's input ---------------------------------------------------------------------------------------------

@@ -1,0 +1,216 @@
+"""A Relevo server as a Python object.
+
+    Client ─ predict · label · history ─► HTTP ─► answers, or the same RelevoError that the server raised
+       └─ a refused connection, 503 or 429: waits as long as the server says, then tries again
+
+A connection that breaks after a prediction was sent is not repeated: the server may have answered and recorded it, and an
+input that killed a worker must not kill the next. Reading and labelling change nothing when repeated, so they are.
+"""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import quote
+
+import httpx
+import msgspec
+
+from relevo.errors import PredictionNotFound, RelevoError, Unavailable, by_code
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+    from types import TracebackType
+
+#: One input: an image's path or bytes, or a record of named fields.
+Input = Path | bytes | dict[str, Any]
+
+_RECORDS_A_REQUEST = 500
+_IMAGES_AT_ONCE = 4
+_BACKOFF_S = 0.1
+_LONGEST_PAUSE_S = 5.0
+_TRY_AGAIN = frozenset({429, 503})
+_MAGIC = ((b"\x89PNG", "image/png"), (b"\xff\xd8", "image/jpeg"), (b"RIFF", "image/webp"))
+
+
+class Result(msgspec.Struct, frozen=True, kw_only=True, rename={"index": "class"}):
+    """One answer of the server, with the id under which the history keeps it."""
+
+    query_id: str
+    model: str
+    version: int
+    #: The label; of a regression its number.
+    prediction: str | float | None = None
+    #: Position of the label in the model's list.
+    index: int | None = None
+    confidence: float | None = None  # 0..1
+    probabilities: tuple[float, ...] = ()  # one a label
+    uncertain: bool = False
+    execution_time: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """Some predictions of the history, newest first, and where the next page begins (None at the end)."""
+
+    items: list[dict[str, Any]]
+    next_cursor: str | None
+
+
+class Client:
+    """Talks to one server; lives as long as you keep it, and is a context manager. May be shared by threads."""
+
+    def __init__(self, url: str, key: str | None = None, timeout: float = 30.0, *, retries: int = 6) -> None:
+        """Connect lazily to url ("http://127.0.0.1:8000"); timeout in seconds a try; retries: tries after the first one."""
+        headers = {"Accept": "application/json", "Accept-Language": "en"}
+        if key is not None:
+            headers["Authorization"] = f"Bearer {key}"
+        self.url = url.rstrip("/")
+        self._retries = retries
+        # Proxies of the environment are not asked: a local server must not be reached by way of a stranger.
+        self._http = httpx.Client(base_url=self.url, headers=headers, timeout=timeout, trust_env=False)
+
+    def __enter__(self) -> Self:
+        """The client itself."""
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        """Close the connections."""
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def predict(self, model: str | None, input: Input) -> Result:  # noqa: A002 - the word for it
+        """The answer for one image (path or bytes) or record (dict). model None asks the default one.
+
+        Raises InputRefused, ModelNotFound, Unavailable, ModelFailed.
+        """
+        return msgspec.convert(self._post(model, input), Result)
+
+    def predict_many(self, model: str | None, inputs: Iterable[Input]) -> list[Result]:
+        """The answers for many inputs, in order. Records travel in batches, images one by one on a few connections.
+
+        Raises like `predict`; what was answered before the failure is in the server's history all the same.
+        """
+        waiting = list(inputs)
+        if all(isinstance(one, dict) for one in waiting):
+            chunks = (waiting[start : start + _RECORDS_A_REQUEST] for start in range(0, len(waiting), _RECORDS_A_REQUEST))
+            return [result for chunk in chunks for result in self._batch(model, chunk)]
+        with ThreadPoolExecutor(_IMAGES_AT_ONCE) as pool:
+            return list(pool.map(lambda one: self.predict(model, one), waiting))
+
+    def label(self, query_id: str, value: str, *, author: str = "", note: str = "", wait: float = 5.0) -> dict[str, Any]:
+        """Say what a prediction should have been; a later call corrects, and the history keeps both.
+
+        wait: seconds to wait for a fresh prediction to arrive in the history. Raises PredictionNotFound, LabelRefused.
+        """
+        body = {"label": value} | ({"author": author} if author else {}) | ({"note": note} if note else {})
+        return self._once_shipped("PUT", f"/predictions/{quote(query_id, safe='')}/label", wait, json=body)
+
+    def prediction(self, query_id: str, *, wait: float = 5.0) -> dict[str, Any]:
+        """One prediction of the history. wait: seconds to wait for a fresh one to arrive. Raises PredictionNotFound."""
+        return self._once_shipped("GET", f"/predictions/{quote(query_id, safe='')}", wait)
+
+    def history(self, *, limit: int = 50, cursor: str | None = None, **wanted: str | int | bool | None) -> Page:
+        """A page of predictions, newest first. wanted: model, version, since, until, label, uncertain."""
+        asked = {"limit": limit, "cursor": cursor, **wanted}
+        found = self._call("GET", "/predictions", params={key: _word(value) for key, value in asked.items() if value is not None})
+        return Page(items=found["items"], next_cursor=found.get("next_cursor"))
+
+    def all_history(self, **wanted: str | int | bool | None) -> Iterator[dict[str, Any]]:
+        """Every prediction wanted, newest first, page after page."""
+        page = self.history(limit=200, **wanted)
+        yield from page.items
+        while page.next_cursor is not None:
+            page = self.history(limit=200, cursor=page.next_cursor, **wanted)
+            yield from page.items
+
+    def models(self) -> list[dict[str, Any]]:
+        """The registered models with their versions and aliases."""
+        found = self._call("GET", "/models")
+        return list(found["models"] if isinstance(found, dict) else found)
+
+    def ready(self) -> bool:
+        """Whether the server can answer predictions now; False also when nobody listens."""
+        try:
+            return self._http.get("/health/ready").status_code == httpx.codes.OK
+        except httpx.TransportError:
+            return False
+
+    def _post(self, model: str | None, payload: Input | list[Any]) -> Any:  # noqa: ANN401 - whatever JSON the server sends
+        path = "/predict" if model is None else f"/models/{quote(model, safe='')}/predict"
+        if isinstance(payload, dict | list):
+            content, kind = msgspec.json.encode(payload), "application/json"
+        else:
+            content = payload.read_bytes() if isinstance(payload, Path) else payload
+            kind = next((kind for magic, kind in _MAGIC if content.startswith(magic)), "application/octet-stream")
+        return self._call("POST", path, content=content, headers={"Content-Type": kind})
+
+    def _batch(self, model: str | None, records: list[Any]) -> list[Result]:
+        found = self._post(model, records)
+        return msgspec.convert(found["predictions"] if isinstance(found, dict) else found, list[Result])
+
+    def _once_shipped(self, method: str, path: str, wait: float, **what: Any) -> Any:  # noqa: ANN401 - what httpx takes, and JSON
+        deadline = time.monotonic() + wait
+        while True:
+            try:
+                return self._call(method, path, **what)
+            except PredictionNotFound:
+                # An answer is acknowledged when it is in the worker's journal; the history has it a moment later.
+                if time.monotonic() >= deadline:
+                    raise
+            time.sleep(_BACKOFF_S)
+
+    def _call(self, method: str, path: str, **what: Any) -> Any:  # noqa: ANN401 - what httpx takes, and JSON
+        for left in range(self._retries, -1, -1):
+            pause = _BACKOFF_S * 2 ** (self._retries - left)
+            try:
+                response = self._http.request(method, path, **what)
+            except httpx.TransportError as cause:
+                if left == 0 or not _may_repeat(method, cause):
+                    raise Unavailable.told(
+                        f"No answer from {self.url} ({type(cause).__name__}). Is `relevo serve` running?"
+                    ) from cause
+            else:
+                if left == 0 or response.status_code not in _TRY_AGAIN:
+                    return _content(response)
+                pause = _told_pause(response, pause)
+            time.sleep(min(pause, _LONGEST_PAUSE_S))
+        raise Unavailable
+
+
+def _may_repeat(method: str, cause: httpx.TransportError) -> bool:
+    return method != "POST" or isinstance(cause, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout)
+
+
+def _told_pause(response: httpx.Response, otherwise: float) -> float:
+    try:
+        return max(float(response.headers["Retry-After"]), 0.0)
+    except (KeyError, ValueError):
+        return otherwise
+
+
+def _content(response: httpx.Response) -> Any:  # noqa: ANN401 - whatever JSON the server sends
+    try:
+        content = msgspec.json.decode(response.content)
+    except msgspec.DecodeError as cause:
+        raise RelevoError.told(f"The server answered {response.status_code} with something that is no JSON.") from cause
+    if response.is_success:
+        return content
+    raise _error(content, response.status_code)
+
+
+def _error(content: object, status: int) -> RelevoError:
+    told: Mapping[str, Any] = content if isinstance(content, dict) else {}
+    facts = {key: told[key] for key in ("field", "request_id", "code") if told.get(key) is not None}
+    words = told.get("error") or f"The server answered {status}."
+    return by_code(str(told.get("code"))).told(str(words), **facts)
+
+
+def _word(value: str | int | bool) -> str:  # noqa: FBT001 - a value of a query
+    return str(value).lower() if isinstance(value, bool) else str(value)
