@@ -116,13 +116,13 @@ class Client:
         """One prediction of the history. wait: seconds to wait for a fresh one to arrive. Raises PredictionNotFound."""
         return self._once_shipped("GET", f"/predictions/{quote(query_id, safe='')}", wait)
 
-    def history(self, *, limit: int = 50, cursor: str | None = None, **wanted: str | int | bool | None) -> Page:
+    def history(self, *, limit: int = 50, cursor: str | None = None, **wanted: Any) -> Page:  # noqa: ANN401 - texts and numbers
         """A page of predictions, newest first. wanted: model, version, since, until, label, uncertain."""
         asked = {"limit": limit, "cursor": cursor, **wanted}
         found = self._call("GET", "/predictions", params={key: _word(value) for key, value in asked.items() if value is not None})
         return Page(items=found["items"], next_cursor=found.get("next_cursor"))
 
-    def all_history(self, **wanted: str | int | bool | None) -> Iterator[dict[str, Any]]:
+    def all_history(self, **wanted: Any) -> Iterator[dict[str, Any]]:  # noqa: ANN401 - texts and numbers
         """Every prediction wanted, newest first, page after page."""
         page = self.history(limit=200, **wanted)
         yield from page.items
@@ -155,11 +155,11 @@ class Client:
         found = self._post(model, records)
         return msgspec.convert(found["predictions"] if isinstance(found, dict) else found, list[Result])
 
-    def _once_shipped(self, method: str, path: str, wait: float, **what: Any) -> Any:  # noqa: ANN401 - what httpx takes, and JSON
+    def _once_shipped(self, method: str, path: str, wait: float, **what: Any) -> dict[str, Any]:  # noqa: ANN401 - what httpx takes
         deadline = time.monotonic() + wait
         while True:
             try:
-                return self._call(method, path, **what)
+                return dict(self._call(method, path, **what))
             except PredictionNotFound:
                 # An answer is acknowledged when it is in the worker's journal; the history has it a moment later.
                 if time.monotonic() >= deadline:
