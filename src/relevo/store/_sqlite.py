@@ -1,0 +1,112 @@
+"""What SQLite needs said on every connection, and when it may be checkpointed.
+
+connect   WAL, fsync at every commit, no checkpoint on the way, foreign keys on; the file must exist, it is never made anew by accident
+checkout  a connection whose file was moved away or replaced is dropped: its writes would go to a file nobody opens again
+begin     writers take the lock at once (BEGIN IMMEDIATE), so that two of them wait for each other instead of failing at commit
+
+Only the loop checkpoints. The last connection to close does so too, with the file locked for itself.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from sqlalchemy import create_engine, event, exc
+from sqlalchemy.pool import QueuePool
+
+from relevo.errors import StoreUnavailable
+
+if TYPE_CHECKING:
+    from sqlalchemy import URL, Connection, Engine
+
+#: Execution option: the statement that begins a transaction on this connection; empty for none.
+BEGIN = "relevo_begin"
+BUSY_S = 5.0
+_SAFE = (3, 51, 3)
+_PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "wal_autocheckpoint=0", "foreign_keys=ON", "temp_store=MEMORY")
+
+
+def sqlite_warning() -> str | None:
+    """Why this SQLite library is better replaced, or None when it is sound."""
+    if sqlite3.sqlite_version_info >= _SAFE:
+        return None
+    return (
+        f"SQLite {sqlite3.sqlite_version} has a rare fault that can lose a commit when two connections write and checkpoint at "
+        "once (3.7.0 to 3.51.2). Relevo avoids it by checkpointing in one process only; use SQLite 3.51.3 or newer, or PostgreSQL."
+    )
+
+
+def open_engine(url: URL, busy_s: float) -> Engine:
+    """An engine for a file, or for a database in memory that all threads of this process share in turn."""
+    if url.database in {None, "", ":memory:"}:
+        return _listening(
+            create_engine(
+                "sqlite://",
+                poolclass=QueuePool,
+                pool_size=1,  # one connection is one database in memory
+                max_overflow=0,
+                pool_timeout=busy_s,
+                connect_args={"check_same_thread": False, "isolation_level": None},
+            )
+        )
+    path = Path(str(url.database)).absolute()
+    _make(path)
+
+    def connect() -> sqlite3.Connection:
+        address = f"file:{quote(str(path))}?mode=rw"
+        return sqlite3.connect(address, uri=True, timeout=busy_s, isolation_level=None, check_same_thread=False)
+
+    engine = create_engine("sqlite://", poolclass=QueuePool, creator=connect, pool_timeout=busy_s)
+    _follow(engine, path)
+    return _listening(engine)
+
+
+def _make(path: Path) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch(mode=0o600)
+    except OSError as cause:
+        raise StoreUnavailable from cause
+
+
+def _listening(engine: Engine) -> Engine:
+    event.listen(engine, "connect", _prepare)
+    event.listen(engine, "begin", _begin)
+    return engine
+
+
+def _prepare(connection: sqlite3.Connection, _record: object) -> None:
+    for pragma in _PRAGMAS:
+        connection.execute(f"PRAGMA {pragma}").close()
+
+
+def _begin(connection: Connection) -> None:
+    statement = connection.get_execution_options().get(BEGIN, "BEGIN")
+    if statement:
+        connection.exec_driver_sql(statement)
+
+
+def _follow(engine: Engine, path: Path) -> None:
+    """Drop every pooled connection once the path names another file than the one they hold, or none."""
+
+    def remember(_connection: object, record: Any) -> None:  # noqa: ANN401 - SQLAlchemy's record of a connection
+        record.info["file"] = _identity(path)
+
+    def compare(_connection: object, record: Any, _proxy: object) -> None:  # noqa: ANN401 - SQLAlchemy's record of a connection
+        if record.info["file"] != _identity(path):
+            raise exc.InvalidatePoolError
+
+    event.listen(engine, "connect", remember)
+    event.listen(engine, "checkout", compare)
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        found = os.stat(path)  # noqa: PTH116 - on every checkout: a third of the time of Path.stat
+    except OSError:
+        return None
+    return (found.st_dev, found.st_ino)

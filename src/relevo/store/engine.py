@@ -1,0 +1,148 @@
+"""The door to the database: one engine a process, one way to read, one to write, one error when it does not answer.
+
+    connect(url) ─► Engine ─► migrate(engine)                once, before the first query
+                          ├─► with reading(engine) as c:     a snapshot
+                          ├─► with writing(engine) as c:     one transaction: all of it or nothing
+                          └─► checkpoint(engine)             the loop alone
+
+A connection that broke is dropped and a new one made at the next use, so an outage ends by itself.
+"""
+
+from __future__ import annotations
+
+import logging
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sqlalchemy import create_engine, exc, make_url, text
+
+from relevo.errors import ExtraMissing, StoreUnavailable, WrongSetting
+from relevo.store import _sqlite
+from relevo.store._sqlite import sqlite_warning as sqlite_warning  # noqa: PLC0414 - the doctor finds it here
+from relevo.store.migrations import HEAD
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sqlalchemy import URL, Connection, Engine
+
+_log = logging.getLogger(__name__)
+
+#: Any number will do; it must be the same in every process that migrates one PostgreSQL database.
+_MIGRATION_LOCK = 7_305_517_338
+_POSTGRES_CONNECT_S = 5
+_POSTGRES_OPTIONS = "-c lock_timeout=5s -c statement_timeout=60s -c idle_in_transaction_session_timeout=60s"
+_OUR_FAULT = (exc.IntegrityError, exc.DataError)
+
+
+def connect(url: str, *, busy_s: float = _sqlite.BUSY_S) -> Engine:
+    """An engine for `sqlite:///path` (absolute: four slashes), `sqlite://` (in memory) or `postgresql://…`; lives as long as the process.
+
+    busy_s: seconds to wait for another writer. PostgreSQL is not spoken to before the first query.
+    Raises WrongSetting for another kind of URL, ExtraMissing without psycopg, StoreUnavailable when the file cannot be made.
+    """
+    try:
+        parsed = make_url(url)
+    except (exc.ArgumentError, ValueError) as cause:
+        raise _not_a_url() from cause
+    backend = parsed.get_backend_name()
+    if backend == "sqlite":
+        return _sqlite.open_engine(parsed, busy_s)
+    if backend in {"postgresql", "postgres"}:
+        return _postgres(parsed, busy_s)
+    raise _not_a_url()
+
+
+def _not_a_url() -> WrongSetting:
+    return WrongSetting(
+        source="The store", name="database_url", expected="sqlite:///path/to/file or postgresql://user@host/database"
+    )
+
+
+def _postgres(url: URL, busy_s: float) -> Engine:
+    if find_spec("psycopg") is None:
+        raise ExtraMissing(extra="postgres")
+    arguments: dict[str, object] = {"connect_timeout": _POSTGRES_CONNECT_S}
+    if "options" not in url.query:
+        arguments["options"] = _POSTGRES_OPTIONS
+    return create_engine(
+        url.set(drivername="postgresql+psycopg"),
+        pool_pre_ping=True,
+        pool_timeout=busy_s,
+        connect_args=arguments,
+    )
+
+
+@contextmanager
+def reading(engine: Engine) -> Iterator[Connection]:
+    """A connection that sees one state of the database throughout. Raises StoreUnavailable."""
+    with answering(), engine.connect() as connection, connection.begin():
+        yield connection
+
+
+@contextmanager
+def writing(engine: Engine) -> Iterator[Connection]:
+    """A transaction, committed when the block ends well. Raises StoreUnavailable; then nothing was written."""
+    with answering(), engine.connect() as plain:
+        connection = plain.execution_options(**{_sqlite.BEGIN: "BEGIN IMMEDIATE"})
+        with connection.begin():
+            yield connection
+
+
+@contextmanager
+def answering() -> Iterator[None]:
+    """Turn every failure of the database into StoreUnavailable; values it would never take stay what they are, a fault of ours."""
+    try:
+        yield
+    except exc.DBAPIError as cause:
+        if isinstance(cause, _OUR_FAULT):
+            raise
+        raise StoreUnavailable from cause
+    except exc.TimeoutError as cause:
+        raise StoreUnavailable from cause
+
+
+def checkpoint(engine: Engine) -> None:
+    """Bring SQLite's write-ahead log into the file; PostgreSQL needs none. Only the loop may call this. Raises StoreUnavailable.
+
+    Waits for nobody: pages that a reader still needs stay in the log until the next time.
+    """
+    if engine.dialect.name != "sqlite":
+        return
+    with answering(), engine.connect() as connection:
+        # No transaction: inside one SQLite refuses to checkpoint.
+        connection.execution_options(**{_sqlite.BEGIN: ""}).exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)").close()
+
+
+def migrate(engine: Engine) -> None:
+    """Bring the schema to this release's state; safe to call from several processes at once. Raises StoreUnavailable.
+
+    Alembic is loaded only when there is something to do.
+    """
+    with reading(engine) as connection:
+        if _revision(connection) == HEAD:
+            return
+    with writing(engine) as connection:
+        if engine.dialect.name == "postgresql":
+            connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _MIGRATION_LOCK})
+        _upgrade(connection)
+
+
+def _revision(connection: Connection) -> str | None:
+    if not connection.dialect.has_table(connection, "alembic_version"):
+        return None
+    found: str | None = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+    return found
+
+
+def _upgrade(connection: Connection) -> None:
+    from alembic import command  # noqa: PLC0415 - loaded by migrations alone; serving stays light
+    from alembic.config import Config  # noqa: PLC0415 - as above
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")

@@ -1,0 +1,255 @@
+"""Every prediction that was answered, newest first, with its input where that was kept.
+
+    journal ─ ship(file, up_to, predictions) ─► one transaction: rows not yet there + how far the file was read
+                                                 input ≤ 16 KiB in the row, larger ones among the blobs
+    window(filters, cursor) ─► Page              ids sort by time, so a page is a range of ids and costs the same at any depth
+
+Times narrow by id, which holds the millisecond: `since` is included, `until` is not, windows that touch share nothing.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
+
+from sqlalchemy import func, or_, select
+from sqlalchemy.dialects.postgresql import insert as insert_or_leave
+
+from relevo.domain.prediction import Arm, InputKind, Prediction
+from relevo.errors import FieldOutOfRange, FieldWrongType, InputNotKept, PredictionNotFound
+from relevo.store._words import storable
+from relevo.store.engine import reading, writing
+from relevo.store.moments import first_id
+from relevo.store.tables import predictions, spool_positions
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from sqlalchemy import ColumnElement, Connection, Engine, Row
+
+    from relevo.store.blobs import Blobs
+
+INLINE_BYTES = 16 * 1024
+MOST_ITEMS = 1000
+_ID_BYTES = 16
+
+_KEPT = or_(predictions.c.input.is_not(None), predictions.c.input_sha256.is_not(None)).label("input_kept")
+_NARROW = (*(column for column in predictions.c if column.name != "input"), _KEPT)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stored:
+    """A prediction as the store has it. `prediction.input` is None here; `History.input` fetches the bytes."""
+
+    prediction: Prediction
+    input_kept: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """Some predictions, newest first, and where the next older ones begin."""
+
+    items: list[Stored]
+    next_cursor: str | None  # opaque; None on the last page
+
+
+class Filters(TypedDict, total=False):
+    """What narrows a window; everything may be left out or None."""
+
+    model: str | None
+    version: int | None
+    since: datetime | None  # aware, included
+    until: datetime | None  # aware, not included
+    label: str | None  # the answered one
+    uncertain: bool | None
+
+
+class History:
+    """Predictions; lives as long as the process, safe for several threads. All methods raise StoreUnavailable.
+
+    blobs: where inputs above 16 KiB go; without it they stay in the rows.
+    """
+
+    def __init__(self, engine: Engine, blobs: Blobs | None = None) -> None:
+        self._engine = engine
+        self._blobs = blobs
+
+    def record(self, some: Sequence[Prediction]) -> int:
+        """Keep these predictions, those already there excepted. Returns how many are new."""
+        rows = [self._row(prediction) for prediction in some]
+        with writing(self._engine) as connection:
+            return _insert(connection, rows)
+
+    def ship(self, file: str, up_to: int, some: Sequence[Prediction]) -> int:
+        """Keep these predictions and note, in the same transaction, that the journal file was read up to there.
+
+        A position never goes back. Returns how many predictions are new.
+        """
+        rows = [self._row(prediction) for prediction in some]
+        noted = insert_or_leave(spool_positions).values(file=file, position=up_to)
+        noted = noted.on_conflict_do_update(
+            index_elements=["file"],
+            set_={"position": noted.excluded.position},
+            where=spool_positions.c.position < noted.excluded.position,
+        )
+        with writing(self._engine) as connection:
+            fresh = _insert(connection, rows)
+            connection.execute(noted)
+        return fresh
+
+    def positions(self) -> dict[str, int]:
+        """How far each journal file was read."""
+        with reading(self._engine) as connection:
+            return {row.file: row.position for row in connection.execute(select(spool_positions))}
+
+    def forget(self, file: str) -> None:
+        """Drop the position of a journal file that is no more."""
+        with writing(self._engine) as connection:
+            connection.execute(spool_positions.delete().where(spool_positions.c.file == file))
+
+    def window(self, *, cursor: str | None = None, limit: int = 50, **filters: Unpack[Filters]) -> Page:
+        """A page of predictions, newest first.
+
+        cursor: `next_cursor` of the page before. limit: 1 to 1000. Raises FieldWrongType, FieldOutOfRange for those two.
+        """
+        if not 1 <= limit <= MOST_ITEMS:
+            raise FieldOutOfRange(field="limit", minimum=1, maximum=MOST_ITEMS)
+        query = select(*_NARROW).where(*_conditions(filters)).order_by(predictions.c.id.desc()).limit(limit + 1)
+        if cursor is not None:
+            query = query.where(predictions.c.id < _id_of(cursor))
+        with reading(self._engine) as connection:
+            rows = connection.execute(query).all()
+        items = [_stored(row) for row in rows[:limit]]
+        return Page(items=items, next_cursor=_cursor_after(items[-1].prediction.id) if len(rows) > limit else None)
+
+    def count(self, **filters: Unpack[Filters]) -> int:
+        """How many predictions the same filters leave."""
+        query = select(func.count()).select_from(predictions).where(*_conditions(filters))
+        with reading(self._engine) as connection:
+            return connection.scalar(query) or 0
+
+    def get(self, prediction: bytes) -> Stored:
+        """One prediction by id. Raises PredictionNotFound."""
+        with reading(self._engine) as connection:
+            row = connection.execute(select(*_NARROW).where(predictions.c.id == prediction)).first()
+        if row is None:
+            raise PredictionNotFound
+        return _stored(row)
+
+    def input(self, prediction: bytes) -> tuple[InputKind, bytes]:
+        """What was sent in, byte for byte. Raises PredictionNotFound, InputNotKept."""
+        query = select(predictions.c.kind, predictions.c.input, predictions.c.input_sha256).where(predictions.c.id == prediction)
+        with reading(self._engine) as connection:
+            row = connection.execute(query).first()
+        if row is None:
+            raise PredictionNotFound
+        if row.input is not None:
+            return InputKind(row.kind), bytes(row.input)
+        if row.input_sha256 is None or self._blobs is None:
+            raise InputNotKept
+        return InputKind(row.kind), self._blobs.get(row.input_sha256)
+
+    def _row(self, it: Prediction) -> tuple[object, ...]:
+        """The columns in the table's order. A large input is on the disk before a row may point to it."""
+        inline, sha256 = it.input, None
+        if inline is not None and len(inline) > INLINE_BYTES and self._blobs is not None:
+            inline, sha256 = None, self._blobs.put(inline)
+        return (
+            it.id,
+            it.at_us,
+            it.model,
+            it.version,
+            it.arm.value,
+            it.propensity,
+            it.epoch,
+            it.kind.value,
+            _text(it.label),
+            it.confidence,
+            it.uncertain,
+            it.value,
+            it.scores,
+            it.latency_us,
+            it.error,
+            _text(it.subject),
+            it.input_bytes,
+            sha256,
+            inline,
+        )
+
+
+def _text(text: str | None) -> str | None:
+    return None if text is None else storable(text)
+
+
+def _insert(connection: Connection, rows: list[tuple[object, ...]]) -> int:
+    """Insert what is not yet there; returns how many rows that were.
+
+    The statement goes to the driver as it is: SQLAlchemy's own way through each parameter takes longer than the database.
+    """
+    if not rows:
+        return 0
+    sign = "%s" if connection.dialect.name == "postgresql" else "?"
+    names = ", ".join(column.name for column in predictions.c)
+    signs = ", ".join([sign] * len(predictions.c))
+    statement = f"INSERT INTO predictions ({names}) VALUES ({signs}) ON CONFLICT DO NOTHING"  # noqa: S608 - our own column names
+    return connection.exec_driver_sql(statement, rows).rowcount
+
+
+def _conditions(filters: Filters) -> list[ColumnElement[bool]]:
+    table = predictions.c
+    conditions: list[ColumnElement[bool]] = []
+    for column, value in ((table.model, filters.get("model")), (table.version, filters.get("version"))):
+        if value is not None:
+            conditions.append(column == value)
+    if (label := filters.get("label")) is not None:
+        conditions.append(table.label == label)
+    if (uncertain := filters.get("uncertain")) is not None:
+        conditions.append(table.uncertain.is_(uncertain))
+    if (since := filters.get("since")) is not None:
+        conditions.append(table.id >= first_id(since))
+    if (until := filters.get("until")) is not None:
+        conditions.append(table.id < first_id(until))
+    return conditions
+
+
+def _cursor_after(prediction: bytes) -> str:
+    return base64.urlsafe_b64encode(prediction).decode().rstrip("=")
+
+
+def _id_of(cursor: str) -> bytes:
+    try:
+        found = base64.b64decode(cursor + "==", altchars=b"-_", validate=True)
+    except (binascii.Error, ValueError):
+        found = b""
+    if len(found) != _ID_BYTES:
+        raise FieldWrongType(field="cursor", expected="the next_cursor of an earlier page", got="something else")
+    return found
+
+
+def _stored(row: Row[Any]) -> Stored:
+    return Stored(
+        prediction=Prediction(
+            id=bytes(row.id),
+            at_us=row.at_us,
+            model=row.model,
+            version=row.version,
+            arm=Arm(row.arm),
+            propensity=row.propensity,
+            epoch=row.epoch,
+            kind=InputKind(row.kind),
+            input=None,
+            input_bytes=row.input_bytes,
+            label=row.label,
+            confidence=row.confidence,
+            uncertain=row.uncertain,
+            value=row.value,
+            scores=bytes(row.scores),
+            latency_us=row.latency_us,
+            error=row.error,
+            subject=row.subject,
+        ),
+        input_kept=bool(row.input_kept),
+    )

@@ -1,0 +1,279 @@
+"""Which versions there are, which one each alias names, and who moved it there.
+
+    add(model, digest, …) ─► Version n         the same digest again is the same version
+    move_alias(…)         ─► AliasMove         append-only; where an alias stands is its last move
+    routes()              ─► Route             what the workers follow: the champion, under the number of its last move
+
+Every change locks the model's row first, so that two processes number versions and moves one after the other.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from sqlalchemy import and_, func, select
+from sqlalchemy.dialects.postgresql import insert as insert_or_leave
+
+from relevo.domain.prediction import Arm
+from relevo.domain.route import Leg, Route
+from relevo.errors import AliasNotFound, ModelNotFound, StaleState, VersionNotFound
+from relevo.store._words import named, storable
+from relevo.store.engine import reading, writing
+from relevo.store.moments import microseconds, moment
+from relevo.store.tables import alias_moves, models, versions
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from sqlalchemy import Connection, Engine, Row, Select
+
+#: The alias whose version answers.
+CHAMPION = "champion"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Model:
+    """A name with its versions."""
+
+    name: str
+    at: datetime  # of its first version, aware, UTC
+    versions: int  # how many; the newest has this number
+    aliases: dict[str, int]  # alias → version
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Version:
+    """One package under a model's name; never changed after it was added."""
+
+    model: str
+    number: int  # 1, 2, …
+    digest: str  # identity of the package
+    summary: dict[str, Any]  # excerpts of the manifest: task, labels, input kind, metrics
+    who: str
+    at: datetime  # aware, UTC
+
+    @classmethod
+    def from_row(cls, row: Row[Any]) -> Version:
+        """The value of a row of `versions`."""
+        return cls(
+            model=row.model,
+            number=row.number,
+            digest=row.digest,
+            summary=msgspec.json.decode(row.summary),
+            who=row.who,
+            at=moment(row.at_us),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AliasMove:
+    """One step of an alias; never changed after it was made."""
+
+    model: str
+    alias: str
+    serial: int  # 1, 2, … for this model and alias
+    version: int
+    previous: int | None  # where the alias stood before
+    who: str
+    why: str
+    at: datetime  # aware, UTC
+
+    @classmethod
+    def from_row(cls, row: Row[Any]) -> AliasMove:
+        """The value of a row of `alias_moves`."""
+        return cls(
+            model=row.model,
+            alias=row.alias,
+            serial=row.serial,
+            version=row.version,
+            previous=row.previous,
+            who=row.who,
+            why=row.why,
+            at=moment(row.at_us),
+        )
+
+
+class Registry:
+    """Models, versions and aliases; lives as long as the process, safe for several threads. All methods raise StoreUnavailable."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def add(self, *, model: str, digest: str, summary: dict[str, Any], who: str, at: datetime) -> Version:
+        """Register a package as the model's next version, or find the version it already is. Moves no alias.
+
+        summary: JSON-able excerpts of the manifest. at: aware. Raises FieldWrongType for a name that cannot be one.
+        """
+        named(model, "model")
+        at_us = microseconds(at)
+        with writing(self._engine) as connection:
+            connection.execute(insert_or_leave(models).values(name=model, at_us=at_us).on_conflict_do_nothing())
+            _lock(connection, model)
+            known = connection.execute(select(versions).where(versions.c.model == model, versions.c.digest == digest)).first()
+            if known is not None:
+                return Version.from_row(known)
+            last = connection.scalar(select(func.max(versions.c.number)).where(versions.c.model == model)) or 0
+            row = {
+                "model": model,
+                "number": last + 1,
+                "digest": digest,
+                "summary": msgspec.json.encode(summary).decode(),
+                "who": storable(who),
+                "at_us": at_us,
+            }
+            connection.execute(versions.insert().values(row))
+        return self.version(model, last + 1)
+
+    def models(self) -> list[Model]:
+        """Every model, by name."""
+        counted = select(versions.c.model, func.count().label("versions")).group_by(versions.c.model).subquery()
+        query = select(models, counted.c.versions).join(counted, counted.c.model == models.c.name).order_by(models.c.name)
+        with reading(self._engine) as connection:
+            rows = connection.execute(query).all()
+            moves = connection.execute(_last_moves()).all()
+        aliases: dict[str, dict[str, int]] = {}
+        for move in moves:
+            aliases.setdefault(move.model, {})[move.alias] = move.version
+        return [
+            Model(name=row.name, at=moment(row.at_us), versions=row.versions, aliases=aliases.get(row.name, {})) for row in rows
+        ]
+
+    def versions(self, model: str) -> list[Version]:
+        """The model's versions, newest first. Raises ModelNotFound."""
+        query = select(versions).where(versions.c.model == model).order_by(versions.c.number.desc())
+        with reading(self._engine) as connection:
+            rows = connection.execute(query).all()
+        if not rows:
+            raise ModelNotFound(model=model)
+        return [Version.from_row(row) for row in rows]
+
+    def version(self, model: str, number: int) -> Version:
+        """One version. Raises ModelNotFound, VersionNotFound."""
+        with reading(self._engine) as connection:
+            row = _version_row(connection, model, number)
+        return Version.from_row(row)
+
+    def aliases(self, model: str) -> dict[str, int]:
+        """Where each alias of the model stands. Raises ModelNotFound."""
+        with reading(self._engine) as connection:
+            _must_exist(connection, model)
+            rows = connection.execute(_last_moves().where(alias_moves.c.model == model)).all()
+        return {row.alias: row.version for row in rows}
+
+    def resolve(self, model: str, alias: str) -> Version:
+        """The version an alias names. Raises ModelNotFound, AliasNotFound."""
+        with reading(self._engine) as connection:
+            _must_exist(connection, model)
+            last = _last_move(connection, model, alias)
+            if last is None:
+                raise AliasNotFound(model=model, alias=alias)
+            row = _version_row(connection, model, last.version)
+        return Version.from_row(row)
+
+    def alias_history(self, model: str) -> list[AliasMove]:
+        """Every move of every alias of the model, newest first. Raises ModelNotFound."""
+        query = select(alias_moves).where(alias_moves.c.model == model).order_by(alias_moves.c.move.desc())
+        with reading(self._engine) as connection:
+            _must_exist(connection, model)
+            rows = connection.execute(query).all()
+        return [AliasMove.from_row(row) for row in rows]
+
+    def move_alias(  # noqa: PLR0913 - who, why and when belong to every move
+        self,
+        model: str,
+        alias: str,
+        version: int,
+        *,
+        who: str,
+        why: str,
+        at: datetime,
+        expected: int | None = None,
+    ) -> AliasMove:
+        """Let the alias name another version. Where it already stands there, nothing changes and its last move is returned.
+
+        expected: the version the caller believes it stands at, 0 for "not set yet", None for "whatever it is".
+        Raises FieldWrongType for a name that cannot be one, ModelNotFound, VersionNotFound, StaleState.
+        """
+        named(alias, "alias")
+        with writing(self._engine) as connection:
+            _lock(connection, model)
+            _version_row(connection, model, version)
+            last = _last_move(connection, model, alias)
+            stands = 0 if last is None else last.version
+            if expected is not None and stands != expected:
+                raise StaleState(reason=_standing(alias, stands))
+            if last is not None and last.version == version:
+                return AliasMove.from_row(last)
+            connection.execute(
+                alias_moves.insert().values(
+                    model=model,
+                    alias=alias,
+                    serial=1 if last is None else last.serial + 1,
+                    version=version,
+                    previous=None if last is None else last.version,
+                    who=storable(who),
+                    why=storable(why),
+                    at_us=microseconds(at),
+                )
+            )
+            made = _last_move(connection, model, alias)
+        assert made is not None  # noqa: S101 - it was written above, in the same transaction
+        return AliasMove.from_row(made)
+
+    def routes(self) -> list[Route]:
+        """One route for each model that has a champion, by model; its epoch counts the champion's moves."""
+        moved = _last_moves().where(alias_moves.c.alias == CHAMPION).subquery()
+        query = (
+            select(moved.c.model, moved.c.serial, moved.c.version, versions.c.digest)
+            .join(versions, and_(versions.c.model == moved.c.model, versions.c.number == moved.c.version))
+            .order_by(moved.c.model)
+        )
+        with reading(self._engine) as connection:
+            rows = connection.execute(query).all()
+        return [_route(row) for row in rows]
+
+
+def _route(row: Row[Any]) -> Route:
+    leg = Leg(version=row.version, digest=row.digest, arm=Arm.CHAMPION, weight=1.0)
+    return Route(model=row.model, epoch=row.serial, legs=(leg,), salt=row.model)
+
+
+def _standing(alias: str, version: int) -> str:
+    return f"'{alias}' stands at version {version}" if version else f"'{alias}' is not set"
+
+
+def _lock(connection: Connection, model: str) -> None:
+    """Let nobody else change this model before the transaction ends; SQLite has the whole file locked already."""
+    found = connection.execute(select(models.c.name).where(models.c.name == model).with_for_update()).first()
+    if found is None:
+        raise ModelNotFound(model=model)
+
+
+def _must_exist(connection: Connection, model: str) -> None:
+    if connection.execute(select(models.c.name).where(models.c.name == model)).first() is None:
+        raise ModelNotFound(model=model)
+
+
+def _version_row(connection: Connection, model: str, number: int) -> Row[Any]:
+    row = connection.execute(select(versions).where(versions.c.model == model, versions.c.number == number)).first()
+    if row is None:
+        _must_exist(connection, model)
+        raise VersionNotFound(model=model, version=number)
+    return row
+
+
+def _last_move(connection: Connection, model: str, alias: str) -> Row[Any] | None:
+    return connection.execute(
+        select(alias_moves)
+        .where(alias_moves.c.model == model, alias_moves.c.alias == alias)
+        .order_by(alias_moves.c.serial.desc())
+        .limit(1)
+    ).first()
+
+
+def _last_moves() -> Select[Any]:
+    """The last move of every alias of every model."""
+    newest = select(func.max(alias_moves.c.move).label("move")).group_by(alias_moves.c.model, alias_moves.c.alias).subquery()
+    return select(alias_moves).join(newest, newest.c.move == alias_moves.c.move)
