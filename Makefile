@@ -1,0 +1,65 @@
+# The few verbs of this project. Each makes its own environment from a bare python3 and the pinned, hashed requirements.
+#
+#   make demo [ARGS=--headless]    train on real digits, serve, ask, look back
+#   make test [ARGS="-k spool"]    every test
+#   make lint                      format, lint, types, floors, changelog
+#   make bench [ARGS=…]            the figures of benchmarks/RESULTS.md
+#   make lock                      resolve and pin the requirements anew
+#   make docs                      write the generated reference pages
+#   make clean                     remove what the verbs above made
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
+# No package is built on this machine: a wheel's hash covers what runs, a source's hash does not cover what its build does.
+PINNED := $(PIP) --require-hashes --only-binary :all:
+
+# The library reports usage unless this is set before it loads.
+export ORT_DISABLE_TELEMETRY := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint bench lock docs clean
+
+help:
+	@sed -n '2,9s/^# *//p' Makefile
+
+demo: $(VENV)/demo.stamp
+	$(BIN)/relevo demo $(ARGS)
+
+test: $(VENV)/dev.stamp
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(VENV)/dev.stamp
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -q tests/test_layers.py
+	$(BIN)/python docs/check_changelog.py
+	$(BIN)/python docs/make_reference.py --check
+
+bench: $(VENV)/dev.stamp
+	$(BIN)/python benchmarks/run.py $(ARGS)
+
+docs: $(VENV)/dev.stamp
+	$(BIN)/python docs/make_reference.py
+
+lock: $(VENV)/lock.stamp
+	$(LOCK) --extra dev -o requirements/dev.txt
+	$(LOCK) --extra demo -c requirements/dev.txt -o requirements/demo.txt
+	$(LOCK) -c requirements/dev.txt -o requirements/base.txt
+
+LOCK = $(BIN)/uv pip compile --quiet --upgrade --generate-hashes --no-emit-index-url --no-header --no-annotate --universal \
+	--python-version 3.11 pyproject.toml requirements/build.in
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis dist build demo-home
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Relevo needs Python 3.11 or newer."; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/%.stamp: requirements/%.txt pyproject.toml | $(BIN)/python
+	$(PINNED) -r $<
+	$(if $(filter lock,$*),,$(PIP) --no-deps --no-build-isolation --editable .)
+	@touch $@
