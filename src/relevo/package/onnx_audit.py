@@ -1,6 +1,6 @@
 """An ONNX file is one file and nothing but data: judged from its bytes before any library parses them.
 
-    bytes ─ fields ─► Model ─► Graph ─► Node ─► Attribute ─► Tensor      every message that can carry a tensor, a graph or an operator
+    bytes ─ fields ─► Model ─► Graph ─► Node ─► Attribute ─► Tensor      every message that can carry a tensor, graph or operator
                         ├──► Function ──┘           └──► Graph …          subgraphs, functions, training graphs: the same walk
                         └──► training info
 
@@ -69,8 +69,12 @@ _INNER: dict[_Kind, dict[int, _Kind]] = {
     _Kind.GRAPH: {1: _Kind.NODE, 5: _Kind.TENSOR, 15: _Kind.SPARSE},
     _Kind.NODE: {5: _Kind.ATTRIBUTE},
     _Kind.ATTRIBUTE: {
-        **{5: _Kind.TENSOR, 10: _Kind.TENSOR, 6: _Kind.GRAPH, 11: _Kind.GRAPH},
-        **{22: _Kind.SPARSE, 23: _Kind.SPARSE},
+        5: _Kind.TENSOR,
+        6: _Kind.GRAPH,
+        10: _Kind.TENSOR,
+        11: _Kind.GRAPH,
+        22: _Kind.SPARSE,
+        23: _Kind.SPARSE,
     },
     _Kind.TENSOR: {},
     _Kind.SPARSE: {1: _Kind.TENSOR, 2: _Kind.TENSOR},

@@ -1,0 +1,131 @@
+"""From a conversion to a package on disk; used by packing and by importing alike.
+
+    Parts ─ parity ─ golden ─ findings (metrics, profile, figures) ─ card ─► files ─ digests ─► manifest
+                                                                          └─ verified in memory, replayed ─► folder | .zip
+
+No time and no path enters, everything is sorted: the same model packed twice is the same package.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import numpy as np
+
+from relevo.domain.decision import Argmax, Decision
+from relevo.domain.manifest import FORMAT, Lineage, Manifest, check
+from relevo.errors import ConversionFailed
+from relevo.package.caps import MANIFEST, MODEL, SEAL
+from relevo.package.golden import choose, golden_files, take_golden
+from relevo.package.opening import Package, open_package, replay_golden, seal, verified
+from relevo.package.parity import default_tolerance, prove, served_scores
+from relevo.package.writing import write_package
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from relevo.package.convert.converted import Converted
+    from relevo.package.samples import Samples
+
+#: Told of every step: how many are done, of how many, and what comes now.
+Progress = "Callable[[int, int, str], object]"
+_STEPS = ("prove", "measure", "draw", "write")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Parts:
+    """Everything a package is made of; lives as long as one packing or import."""
+
+    converted: Converted
+    name: str
+    samples: Samples
+    truth: Sequence[Any] | None = None  # one a sample: a class or label, or a number
+    description: str = ""
+    decision: Decision = field(default_factory=Argmax)
+    #: `original` or `supplied`: whose outputs `converted.outputs` are.
+    against: str = "original"
+    #: `user` or `generated`: whose the samples are.
+    origin: str = "user"
+    tolerance: float | None = None
+    figures: bool = True
+    source_sha256: str = ""
+    quarantine: str = ""
+    training_data: str = ""
+    progress: Callable[[int, int, str], object] | None = None
+
+    def tell(self, step: str) -> None:
+        """Say which step begins."""
+        if self.progress is not None:
+            self.progress(_STEPS.index(step), len(_STEPS), step)
+
+
+def assemble(parts: Parts, out: Path | None = None) -> Package:
+    """Prove, measure and write a package; without `out` it stays in memory.
+
+    out: a folder, or a path ending in .zip. Raises ParityFailed, ManifestInvalid, PackageRefused when something is in the way.
+    """
+    parts.tell("prove")
+    served = served_scores(parts.converted, parts.samples)
+    manifest, files = _manifest_and_files(parts, served)
+    parts.tell("write")
+    package = verified(_sealed(manifest, files))
+    replay_golden(package)
+    if parts.progress is not None:
+        parts.progress(len(_STEPS), len(_STEPS), "done")
+    if out is None:
+        return package
+    write_package(_sealed(manifest, files), out)
+    return open_package(out, digest=package.digest)
+
+
+def _manifest_and_files(parts: Parts, served: NDArray[np.float64]) -> tuple[Manifest, dict[str, bytes]]:
+    converted = parts.converted
+    manifest = _first_manifest(parts, served)
+    scores = served if converted.outputs is None else converted.outputs
+    golden = take_golden(parts.samples, scores, choose(scores, converted.output))
+    files = {MODEL: converted.onnx, **golden_files(golden)}
+    return manifest, files
+
+
+def _first_manifest(parts: Parts, served: NDArray[np.float64]) -> Manifest:
+    """The manifest as far as it is known before anything is measured. Raises ParityFailed, ManifestInvalid."""
+    converted = parts.converted
+    if not np.isfinite(served).all():
+        raise ConversionFailed(reason="the converted model answers NaN or infinity to some samples")
+    parity = prove(
+        converted, served, decision=parts.decision, against=parts.against, samples=parts.origin, tolerance=parts.tolerance
+    )
+    allowed = default_tolerance(converted) if parts.tolerance is None else parts.tolerance
+    manifest = Manifest(
+        format=FORMAT,
+        name=parts.name,
+        description=parts.description,
+        input=converted.input,
+        steps=converted.steps,
+        output=converted.output,
+        decision=parts.decision,
+        lineage=Lineage(
+            framework=converted.framework,
+            converter=dict(converted.converter),
+            source_sha256=parts.source_sha256,
+            quarantine=parts.quarantine,
+            parity=parity,
+            training_data=parts.training_data,
+        ),
+        golden_tolerance=allowed * max(1.0, float(np.abs(served).max())),
+    )
+    check(manifest)
+    return manifest
+
+
+def _sealed(manifest: Manifest, files: dict[str, bytes]) -> dict[str, bytes]:
+    digests = {path: hashlib.sha256(content).hexdigest() for path, content in sorted(files.items())}
+    manifest_bytes = msgspec.structs.replace(manifest, files=digests).to_bytes()
+    return {**files, MANIFEST: manifest_bytes, SEAL: seal(manifest_bytes)}
+

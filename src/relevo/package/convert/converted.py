@@ -1,0 +1,46 @@
+"""What a converter is told, and what it gives back.
+
+    Hints ─► converter ─► Converted ─► parity ─► package
+
+Both are plain values, so that a sandboxed process can send a Converted over a pipe as bytes and arrays.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from relevo.domain.preprocessing import Steps
+    from relevo.domain.signature import Input, Output
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hints:
+    """What a person said about a model beyond the model itself; everything may be left out."""
+
+    labels: tuple[str, ...] = ()  # display names in the order of the model's classes
+    features: tuple[str, ...] = ()  # names of a matrix' columns
+    input: Input | None = None
+    steps: Steps | None = None
+    output: Output | None = None
+    scale: float = 1.0  # factor for an image's pixels, 0..255 → what the model was trained on
+    unit: str = ""  # of a regression's value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Converted:
+    """A model as ONNX with its signature; lives from conversion to packaging."""
+
+    onnx: bytes
+    input: Input
+    steps: Steps
+    output: Output
+    framework: str  # "scikit-learn 1.5.2": what wrote the original
+    converter: dict[str, str] = field(default_factory=dict)  # library → version
+    #: Scores the original gave for the samples, float64 (n, columns); None when nobody could ask it.
+    outputs: NDArray[np.float64] | None = None

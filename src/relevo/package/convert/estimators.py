@@ -1,0 +1,113 @@
+"""What a fitted scikit-learn model is, read off the object: its task, its classes, and how it is asked.
+
+predict_proba       ─► probabilities (n, classes)
+decision_function   ─► margins, shown through a sigmoid or softmax: right in order, not calibrated
+predict             ─► values (n, 1)
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from relevo.domain.signature import Output, Task
+from relevo.errors import ConversionFailed, OptionsMissing
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from relevo.package.convert.converted import Hints
+
+Method = Literal["predict_proba", "decision_function", "predict"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimator:
+    """A fitted model and how it answers; lives as long as one conversion."""
+
+    model: Any
+    final: Any  # the last step of a pipeline, or the model itself
+    classes: tuple[str, ...]  # as text, in the model's order; empty for a regression
+    method: Method
+
+    def ask(self, features: Any) -> NDArray[np.float64]:  # noqa: ANN401 - whatever the model was trained on
+        """The original's own scores, float64 (n, columns). Raises ConversionFailed with the model's complaint."""
+        try:
+            with warnings.catch_warnings():
+                # Models fitted on named columns grumble about plain arrays; the order is ours to keep.
+                warnings.simplefilter("ignore")
+                scores = np.asarray(getattr(self.model, self.method)(features), dtype=np.float64)
+        except Exception as cause:
+            raise ConversionFailed(reason=f"the model itself fails on the samples ({one_line(cause)})") from cause
+        return self.as_columns(scores)
+
+    def as_columns(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Shape (n, columns): one margin of two classes becomes a margin for each."""
+        if scores.ndim == 2:
+            return scores
+        return np.stack([-scores, scores], axis=1) if self.method == "decision_function" else scores[:, None]
+
+    def output(self, name: str, hints: Hints) -> Output:
+        """The model's output as the manifest tells it. Raises OptionsMissing when the labels do not fit."""
+        if not self.classes:
+            return Output(name=name, task=Task.REGRESSION, unit=hints.unit)
+        labels = hints.labels or self.classes
+        if len(labels) != len(self.classes):
+            raise OptionsMissing(options=f"labels ({len(self.classes)} of them, for {', '.join(self.classes[:20])})")
+        if self.method == "predict_proba":
+            return Output(name=name, labels=labels)
+        return Output(name=name, labels=labels, activation="sigmoid" if len(labels) == 2 else "softmax")
+
+
+def look_at(model: Any) -> Estimator:  # noqa: ANN401 - any fitted estimator
+    """Read the facts off a fitted estimator. Raises ConversionFailed when it is none we can take."""
+    while hasattr(model, "best_estimator_"):
+        model = model.best_estimator_
+    final = model.steps[-1][1] if hasattr(model, "steps") else model
+    if not hasattr(model, "predict"):
+        raise ConversionFailed(reason=f"a {type(model).__name__} has no predict: it is no model, or not the whole of one")
+    classes = _classes(model)
+    if not classes:
+        return Estimator(model=model, final=final, classes=(), method="predict")
+    method: Method = "predict_proba" if hasattr(model, "predict_proba") else "decision_function"
+    if not hasattr(model, method):
+        raise ConversionFailed(reason=f"a {type(final).__name__} tells no score for each class, only the class")
+    return Estimator(model=model, final=final, classes=classes, method=method)
+
+
+def _classes(model: Any) -> tuple[str, ...]:  # noqa: ANN401 - any fitted estimator
+    classes = getattr(model, "classes_", None)
+    if classes is None:
+        return ()
+    if isinstance(classes, list):
+        raise ConversionFailed(reason="it answers several questions at once; package one model for each")
+    return tuple(class_text(value) for value in classes)
+
+
+def class_text(value: Any) -> str:  # noqa: ANN401 - a class as the model or the user writes it
+    """A class as a label: 3 and np.int64(3) are "3"; a float that is whole is written without its point."""
+    plain = value.item() if isinstance(value, np.generic) else value
+    if isinstance(plain, float) and plain.is_integer():
+        plain = int(plain)
+    return str(plain)
+
+
+def parts_of(model: Any) -> list[Any]:  # noqa: ANN401 - any fitted estimator
+    """The estimator and everything inside it, outermost first."""
+    found = [model]
+    inside: list[Any] = [step for _, step in getattr(model, "steps", ())]
+    inside += [entry[1] for entry in getattr(model, "transformers_", ())]
+    inside += [entry[1] for entry in getattr(model, "transformer_list", ())]
+    inside += list(getattr(model, "estimators_", ())) if hasattr(model, "final_estimator_") else []
+    for part in inside:
+        if not isinstance(part, str):
+            found += parts_of(part)
+    return found
+
+
+def one_line(cause: BaseException) -> str:
+    """The first line of a complaint, short enough for a sentence."""
+    return f"{type(cause).__name__}: {str(cause).strip().splitlines()[0][:200] if str(cause).strip() else 'no reason given'}"

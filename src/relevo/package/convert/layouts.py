@@ -1,0 +1,150 @@
+"""The forms in which a scikit-learn model can be fed, best first.
+
+    pictures           ─► ImageSteps, pixels flat: (n, h·w·c)
+    numbers only       ─► MatrixSteps: one tensor (n, features)
+    texts among them   ─► ColumnSteps: one tensor (n, 1) a field
+
+Each form comes in double and in single precision; trees want single first.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import numpy as np
+
+from relevo.domain.preprocessing import Column, ColumnInput, ColumnSteps, ImageSteps, MatrixSteps, Steps
+from relevo.domain.signature import FieldKind, ImageInput, Input, RecordInput
+from relevo.errors import ConversionFailed, OptionsMissing
+from relevo.package.convert.estimators import parts_of
+from relevo.package.fields import infer_fields
+from relevo.package.samples import ImageSamples, RecordSamples, ready_pixels
+from relevo.runtime.image import ImageLimits, decode, tensor
+from relevo.runtime.record import RecordEncoder
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from relevo.package.convert.converted import Hints
+    from relevo.package.convert.estimators import Estimator
+    from relevo.package.samples import Samples
+
+_PICTURE, _MATRIX = "pixels", "features"
+_PRECISIONS: tuple[Any, ...] = ("float64", "float32")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layout:
+    """One way to feed the model; lives as long as one attempt."""
+
+    input: Input
+    steps: Steps
+    tensors: tuple[tuple[str, str, int], ...]  # name, dtype, width of each ONNX input
+
+
+def layouts(estimator: Estimator, samples: Samples, hints: Hints) -> Iterator[Layout]:
+    """The forms to try, in order. Raises ConversionFailed, OptionsMissing when samples and model do not fit."""
+    precisions = tuple(reversed(_PRECISIONS)) if _has_trees(estimator) else _PRECISIONS
+    if isinstance(samples, ImageSamples):
+        yield from (_picture(estimator, samples, hints, precision) for precision in precisions)
+        return
+    record = _record(estimator, samples, hints)
+    texts = any(field.kind is FieldKind.CATEGORY for field in record.fields)
+    if texts or any(hasattr(part, "transformers_") for part in parts_of(estimator.model)):
+        yield from (_columns(record, precision, whole=whole) for whole in (False, True) for precision in precisions)
+    else:
+        yield from (_matrix(record, precision) for precision in precisions)
+
+
+def _has_trees(estimator: Estimator) -> bool:
+    names = [type(part).__name__ for part in parts_of(estimator.model)]
+    return any(word in name for name in names for word in ("Tree", "Forest", "Boost"))
+
+
+def _picture(estimator: Estimator, samples: ImageSamples, hints: Hints, precision: Any) -> Layout:  # noqa: ANN401 - a literal type
+    shape = samples.shape()
+    wanted = hints.input or ImageInput(width=shape[1], height=shape[0], mode="RGB" if len(shape) == 3 else "L")
+    if not isinstance(wanted, ImageInput):
+        raise OptionsMissing(options="an image input, since the samples are pictures")
+    steps = hints.steps if isinstance(hints.steps, ImageSteps) else ImageSteps(input=_PICTURE, scale=hints.scale)
+    width = wanted.width * wanted.height * (3 if wanted.mode == "RGB" else 1)
+    expected = getattr(estimator.model, "n_features_in_", width)
+    if expected != width:
+        raise ConversionFailed(
+            reason=f"the model takes {expected} numbers, but pictures of {wanted.width} × {wanted.height} {wanted.mode} give {width}"
+        )
+    flat = msgspec.structs.replace(steps, input=_PICTURE, layout="flat", dtype=precision)
+    return Layout(input=wanted, steps=flat, tensors=((_PICTURE, precision, width),))
+
+
+def _record(estimator: Estimator, samples: RecordSamples, hints: Hints) -> RecordInput:
+    if isinstance(hints.input, RecordInput):
+        return hints.input
+    return RecordInput(fields=infer_fields(samples, _names(estimator, samples, hints)))
+
+
+def _names(estimator: Estimator, samples: RecordSamples, hints: Hints) -> tuple[str, ...]:
+    known = tuple(str(name) for name in getattr(estimator.model, "feature_names_in_", ()))
+    # A matrix carries its names from the user; dicts may come in any order, so the model's own order rules there.
+    names = hints.features or (samples.names if samples.table is not None else known or samples.names)
+    expected = getattr(estimator.model, "n_features_in_", len(names))
+    if len(names) != expected:
+        raise OptionsMissing(options=f"samples with {expected} features; these have {len(names)}")
+    return names
+
+
+def _matrix(record: RecordInput, precision: Any) -> Layout:  # noqa: ANN401 - a literal type
+    columns = tuple(Column(field=field.name) for field in record.fields)
+    steps = MatrixSteps(input=_MATRIX, columns=columns, dtype=precision, missing="nan")
+    return Layout(input=record, steps=steps, tensors=((_MATRIX, precision, len(columns)),))
+
+
+def _columns(record: RecordInput, precision: Any, *, whole: bool) -> Layout:  # noqa: ANN401 - a literal type
+    columns = []
+    for field in record.fields:
+        dtype = "string" if field.kind is FieldKind.CATEGORY else precision
+        if whole and field.kind is FieldKind.INTEGER and field.required:
+            dtype = "int64"
+        columns.append(ColumnInput(field=field.name, input=field.name, dtype=dtype))
+    tensors = tuple((column.input, column.dtype, 1) for column in columns)
+    return Layout(input=record, steps=ColumnSteps(columns=tuple(columns)), tensors=tensors)
+
+
+def original_input(estimator: Estimator, layout: Layout, samples: Samples) -> Any:  # noqa: ANN401 - a frame or an array
+    """What the original is asked with: the user's own table, or for pictures exactly the tensor that serving makes."""
+    if isinstance(samples, ImageSamples):
+        return _picture_tensor(layout, samples)
+    if samples.table is not None:
+        return samples.table
+    if isinstance(layout.steps, MatrixSteps) and isinstance(layout.input, RecordInput):
+        double = msgspec.structs.replace(layout.steps, dtype="float64")
+        encoder = RecordEncoder(layout.input, double)
+        rows = [encoder.check({k: v for k, v in record.items() if v is not None}) for record in samples.records]
+        return encoder.stack(rows)[double.input]
+    return _frame(estimator, samples)
+
+
+def _picture_tensor(layout: Layout, samples: ImageSamples) -> NDArray[Any]:
+    wanted, steps = layout.input, layout.steps
+    assert isinstance(wanted, ImageInput)  # noqa: S101 - pictures have image layouts
+    assert isinstance(steps, ImageSteps)  # noqa: S101 - pictures have image layouts
+    ready = ready_pixels(samples, wanted)
+    if ready is None:
+        ready = [decode(samples.payload(index), wanted, steps, ImageLimits()) for index in range(len(samples))]
+    return tensor(ready, steps)
+
+
+def _frame(estimator: Estimator, samples: RecordSamples) -> Any:  # noqa: ANN401 - a DataFrame or an array of objects
+    names = [str(name) for name in getattr(estimator.model, "feature_names_in_", ())]
+    if not names:
+        rows = [[record.get(name) for name in samples.names] for record in samples.records]
+        return np.array(rows, dtype=object)
+    try:
+        from pandas import DataFrame  # noqa: PLC0415 - only models fitted on frames get here, so it is at hand
+    except ImportError as cause:
+        raise OptionsMissing(options="samples as a DataFrame, as the model was trained on") from cause
+    return DataFrame([{name: record.get(name) for name in names} for record in samples.records])

@@ -1,0 +1,156 @@
+"""A package from disk to a model that answers: read, verify, audit, and only then construct.
+
+    folder | .zip ─ reading ─► bytes ─ seal ─► manifest ─ digests ─► ONNX audit ─► Package ─ load_runnable ─► RunnableModel
+
+Everything is verified on the bytes that are then used: what changes on disk afterwards changes nothing here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from relevo.domain.manifest import Manifest, parse
+from relevo.errors import FileMissing, FileTampered, FileUnexpected, ManifestInvalid, PackageRefused
+from relevo.package.caps import MANIFEST, MAX_MANIFEST_BYTES, METRICS, MODEL, SEAL
+from relevo.package.golden import Golden, read_golden, replay
+from relevo.package.onnx_audit import audit
+from relevo.package.reading import read_files
+from relevo.runtime.model import RunnableModel
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from relevo.domain.decision import Answer
+    from relevo.runtime.image import ImageLimits
+
+#: Rows that `predict_many` gives the session at once.
+_BATCH = 256
+
+
+class Package:
+    """An opened, verified package; lives as long as its holder wants, and never looks at the disk again."""
+
+    def __init__(self, manifest: Manifest, digest: str, files: Mapping[str, bytes], golden: Golden, folder: Path | None) -> None:
+        """Hold what `open_package` verified; use that, not this."""
+        self.manifest = manifest
+        #: SHA-256 of manifest.json, in hex: the identity.
+        self.digest = digest
+        self.golden = golden
+        #: Where it was opened, when that was a folder.
+        self.folder = folder
+        self._files = files
+        self._runnable: RunnableModel | None = None
+
+    def __repr__(self) -> str:
+        """Name and short digest."""
+        return f"<Package {self.manifest.name} {self.digest[:12]}>"
+
+    @property
+    def onnx(self) -> bytes:
+        """The model."""
+        return self._files[MODEL]
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """What was measured on held-out data; empty when nothing was."""
+        if METRICS not in self._files:
+            return {}
+        try:
+            metrics = msgspec.json.decode(self._files[METRICS])
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as cause:
+            raise PackageRefused(reason=f"'{METRICS}' is not valid JSON") from cause
+        return metrics if isinstance(metrics, dict) else {}
+
+    def paths(self) -> list[str]:
+        """Every file the manifest names, sorted."""
+        return sorted(self._files)
+
+    def read(self, path: str) -> bytes:
+        """One file's bytes. Raises FileMissing."""
+        if path not in self._files:
+            raise FileMissing(path=path)
+        return self._files[path]
+
+    def predict(self, payload: bytes | Mapping[str, Any]) -> Answer:
+        """Answer one image (its file's bytes) or one record. Raises InputRefused, ModelFailed."""
+        return self.predict_many([payload])[0]
+
+    def predict_many(self, payloads: Iterable[bytes | Mapping[str, Any]]) -> list[Answer]:
+        """Answer several, in order. Raises InputRefused at the first bad one, ModelFailed."""
+        if self._runnable is None:
+            self._runnable = load_runnable(self)
+        model = self._runnable
+        rows = [model.prepare(payload) for payload in payloads]
+        parts = (rows[start : start + _BATCH] for start in range(0, len(rows), _BATCH))
+        return [answer for part in parts for answer in model.finish(model.run(part))]
+
+
+def open_package(path: str | Path, *, digest: str | None = None) -> Package:
+    """Open a folder or a .zip and verify everything but the golden replay.
+
+    digest: when given, the package must be exactly this one.
+    Raises PackageRefused of many kinds, each naming the file and what is wrong with it.
+    """
+    place = Path(path)
+    return verified(read_files(place), folder=place if place.is_dir() else None, digest=digest)
+
+
+def verified(files: dict[str, bytes], *, folder: Path | None = None, digest: str | None = None) -> Package:
+    """The package in these files (path → bytes). Raises PackageRefused."""
+    sealed = dict(files)
+    manifest_bytes = _manifest_bytes(sealed)
+    found = hashlib.sha256(manifest_bytes).hexdigest()
+    if digest not in (None, found):
+        raise FileTampered(path=MANIFEST)
+    manifest = parse(manifest_bytes)
+    _check_files(manifest, sealed)
+    audit(sealed[MODEL])
+    return Package(manifest, found, sealed, read_golden(sealed), folder)
+
+
+def seal(manifest_bytes: bytes) -> bytes:
+    """Content of manifest.sha256, as `sha256sum -c` reads it."""
+    return f"{hashlib.sha256(manifest_bytes).hexdigest()}  {MANIFEST}\n".encode()
+
+
+def _manifest_bytes(files: dict[str, bytes]) -> bytes:
+    for path in (MANIFEST, SEAL):
+        if path not in files:
+            raise FileMissing(path=path)
+    manifest_bytes = files.pop(MANIFEST)
+    if len(manifest_bytes) > MAX_MANIFEST_BYTES:
+        raise ManifestInvalid(reason="it is too large")
+    if files.pop(SEAL) != seal(manifest_bytes):
+        raise FileTampered(path=MANIFEST)
+    return manifest_bytes
+
+
+def _check_files(manifest: Manifest, files: Mapping[str, bytes]) -> None:
+    for path in sorted({MODEL, *manifest.files} - files.keys()):
+        raise FileMissing(path=path)
+    for path in sorted(files.keys() - manifest.files.keys()):
+        raise FileUnexpected(path=path)
+    for path, content in sorted(files.items()):
+        if hashlib.sha256(content).hexdigest() != manifest.files[path]:
+            raise FileTampered(path=path)
+
+
+def load_runnable(package: Package, threads: int = 1, limits: ImageLimits | None = None) -> RunnableModel:
+    """The model with its session, ready to answer. Raises OnnxRefused."""
+    return RunnableModel(package.manifest, package.onnx, threads=threads, limits=limits)
+
+
+def replay_golden(model: Package | RunnableModel, golden: Golden | None = None) -> float:
+    """Answer the golden examples; return the largest absolute difference in scores.
+
+    golden: the package's own when not given. Raises GoldenMismatch, OnnxRefused, ModelFailed.
+    """
+    if isinstance(model, Package):
+        return replay(load_runnable(model), golden or model.golden)
+    if golden is None:
+        raise TypeError("a RunnableModel carries no golden examples: give them")
+    return replay(model, golden)

@@ -1,0 +1,118 @@
+"""`relevo.pack`: a model out of a notebook becomes a package, with its proof.
+
+    model ─ which converter? ─► Converted ─┐
+    samples, truth ────────────────────────┴─► assemble ─► Package
+
+    (DictVectorizer, model) | Pipeline(DictVectorizer, …)   convert.dictvectorizer
+    ONNX bytes or file                                      convert.onnx
+    any other fitted estimator                              convert.sklearn
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from relevo.domain.decision import Argmax
+from relevo.errors import OptionsMissing
+from relevo.package.assembling import Parts, assemble
+from relevo.package.convert.converted import Converted, Hints
+from relevo.package.samples import Samples, take_samples
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from relevo.domain.decision import Decision
+    from relevo.domain.preprocessing import Steps
+    from relevo.domain.signature import Input, Output
+    from relevo.package.opening import Package
+
+
+def pack(  # noqa: PLR0913 - the one call of a notebook: all by name, nearly all may be left out
+    model: Any,  # noqa: ANN401 - any fitted model, or ONNX
+    *,
+    name: str,
+    samples: Any,  # noqa: ANN401 - whatever a notebook holds
+    truth: Sequence[Any] | None = None,
+    labels: Sequence[str] | None = None,
+    out: str | Path | None = None,
+    features: Sequence[str] | None = None,
+    input: Input | None = None,  # noqa: A002 - the manifest's own word
+    steps: Steps | None = None,
+    output: Output | None = None,
+    scale: float = 1.0,
+    decision: Decision | None = None,
+    description: str = "",
+    unit: str = "",
+    outputs: Any = None,  # noqa: ANN401 - an array of scores
+    training_data: str = "",
+    tolerance: float | None = None,
+    figures: bool = True,
+    progress: Callable[[int, int, str], object] | None = None,
+) -> Package:
+    """Convert a fitted model, prove that it answers as before, measure it on held-out rows, and write the package.
+
+    model: a fitted scikit-learn estimator or pipeline, a `(DictVectorizer, model)` tuple, or ONNX (bytes or path).
+    samples: held-out inputs the model has not seen: a list of dicts, a DataFrame, a matrix (n, features) with `features=`,
+        uint8 images (n, h, w[, 3]), or a list of paths, bytes or PIL images.
+    truth: one a sample: its class, its label, or its number. Needed for metrics; from 200 rows on also for the drift profile.
+    labels: display names in the order of the model's classes.
+    out: a folder, or a path ending in .zip; without it the package stays in memory.
+    scale: factor from a pixel's 0..255 to what the model was trained on.
+    decision: Argmax (default) or Bands with *uncertain* between.
+    outputs: the original's scores (n, columns) for an ONNX file, when known: they make it a proof.
+    tolerance: largest difference allowed, in units of max(1, |score|); 1e-5 in double precision, 1e-4 in single.
+    figures: draw the confusion matrix, calibration and ROC; needs matplotlib.
+    progress: called with (done, total, what).
+    Raises OptionsMissing, ConversionFailed, ParityFailed, ExtraMissing, ManifestInvalid.
+    """
+    given = take_samples(samples, features or ())
+    hints = Hints(
+        labels=tuple(labels or ()),
+        features=tuple(features or ()),
+        input=input,
+        steps=steps,
+        output=output,
+        scale=scale,
+        unit=unit,
+    )
+    parts = Parts(
+        converted=convert(model, given, hints, outputs),
+        name=name,
+        samples=given,
+        truth=truth,
+        description=description,
+        decision=decision or Argmax(),
+        against="supplied" if outputs is not None else "original",
+        tolerance=tolerance,
+        figures=figures,
+        training_data=training_data,
+        progress=progress,
+    )
+    return assemble(parts, None if out is None else Path(out))
+
+
+def convert(model: Any, samples: Samples, hints: Hints, outputs: Any = None) -> Converted:  # noqa: ANN401 - any fitted model, or ONNX
+    """Send the model to the converter that knows its kind. Raises ConversionFailed, OptionsMissing, ExtraMissing."""
+    # Only the converter that is needed is loaded: an ONNX file can be packed where no scikit-learn is.
+    if isinstance(model, bytes | str | Path):
+        from relevo.package.convert.onnx import convert_onnx  # noqa: PLC0415 - see above
+
+        data = model if isinstance(model, bytes) else Path(model).read_bytes()
+        return convert_onnx(data, samples, hints, outputs=outputs)
+    if outputs is not None:
+        raise OptionsMissing(options="no outputs: this model can be asked itself")
+    if _begins_with_dictvectorizer(model):
+        from relevo.package.convert.dictvectorizer import convert_dictvectorizer  # noqa: PLC0415 - see above
+
+        return convert_dictvectorizer(model, samples, hints)
+    from relevo.package.convert.sklearn import convert_sklearn  # noqa: PLC0415 - see above
+
+    return convert_sklearn(model, samples, hints)
+
+
+def _begins_with_dictvectorizer(model: Any) -> bool:  # noqa: ANN401 - any fitted model
+    first = model[0] if isinstance(model, tuple) and model else model
+    if hasattr(model, "steps"):
+        first = model.steps[0][1]
+    return hasattr(first, "vocabulary_") and hasattr(first, "feature_names_")

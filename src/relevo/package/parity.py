@@ -1,0 +1,124 @@
+"""Does the converted model answer as the original did? Asked of the very code that serves.
+
+    samples ─ RunnableModel.prepare, run ─► served scores ─┐
+    samples ─ the original model ─────────► its scores ────┴─► difference, agreement ─► Parity | ParityFailed
+
+A difference counts against max(1, |original|), so that a regression in millions is not held to its millionth.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from relevo.domain.decision import Argmax, answers
+from relevo.domain.manifest import FORMAT, Lineage, Manifest, Parity
+from relevo.domain.preprocessing import ColumnSteps
+from relevo.errors import ParityFailed
+from relevo.package.samples import ready_pixels
+from relevo.runtime.model import RunnableModel
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from relevo.domain.decision import Decision
+    from relevo.package.convert.converted import Converted
+    from relevo.package.samples import Samples
+
+#: Rows run together: enough to be quick, few enough for large pictures.
+_BATCH = 256
+#: What double precision may differ by, and what single precision may.
+DOUBLE, SINGLE = 1e-5, 1e-4
+
+
+def provisional(converted: Converted) -> RunnableModel:
+    """The converted model as it would be served, before it has a package. Raises OnnxRefused."""
+    manifest = Manifest(
+        format=FORMAT,
+        name="provisional",
+        input=converted.input,
+        steps=converted.steps,
+        output=converted.output,
+        decision=Argmax(),
+        lineage=Lineage(framework=converted.framework, parity=Parity(against="none", samples="user")),
+    )
+    return RunnableModel(manifest, converted.onnx)
+
+
+def prepared(model: RunnableModel, samples: Samples) -> list[Any]:
+    """The samples as rows for `model.run`, in order; pixels that already have the model's size are taken as they are."""
+    ready = ready_pixels(samples, model.manifest.input)
+    if ready is not None:
+        return list(ready)
+    return [model.prepare(_present(samples.payload(index))) for index in range(len(samples))]
+
+
+def _present(payload: bytes | dict[str, Any]) -> bytes | dict[str, Any]:
+    if isinstance(payload, bytes):
+        return payload
+    return {name: value for name, value in payload.items() if value is not None}
+
+
+def in_batches(run: Callable[[list[Any]], NDArray[Any]], rows: list[Any]) -> NDArray[np.float64]:
+    """Scores (n, columns) of n rows, float64, asked in batches."""
+    parts = [np.asarray(run(rows[start : start + _BATCH])) for start in range(0, len(rows), _BATCH)]
+    return np.concatenate([part.reshape(len(part), -1) for part in parts]).astype(np.float64)
+
+
+def served_scores(converted: Converted, samples: Samples) -> NDArray[np.float64]:
+    """What serving would score the samples with, float64 (n, columns). Raises OnnxRefused, ModelFailed, InputRefused."""
+    model = provisional(converted)
+    return in_batches(model.run, prepared(model, samples))
+
+
+def difference(served: NDArray[np.float64], original: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Largest difference a row, (n,), in units of max(1, |original|); infinite where shapes or finiteness differ."""
+    if served.shape != original.shape:
+        return np.full(len(original), np.inf)
+    gaps = np.abs(served - original) / np.maximum(1.0, np.abs(original))
+    return np.where(np.isfinite(gaps), gaps, np.inf).max(axis=1)
+
+
+def default_tolerance(converted: Converted) -> float:
+    """Double precision is held to 1e-5, single precision to 1e-4."""
+    steps = converted.steps
+    kinds = {column.dtype for column in steps.columns} if isinstance(steps, ColumnSteps) else {steps.dtype}
+    return SINGLE if "float32" in kinds else DOUBLE
+
+
+def prove(
+    converted: Converted,
+    served: NDArray[np.float64],
+    *,
+    decision: Decision,
+    against: str = "original",
+    samples: str = "user",
+    tolerance: float | None = None,
+) -> Parity:
+    """The proof to write into the manifest. Raises ParityFailed, naming the worst sample and its difference."""
+    if converted.outputs is None:
+        return Parity(against="none", samples=samples)
+    allowed = default_tolerance(converted) if tolerance is None else tolerance
+    gaps = difference(served, converted.outputs)
+    worst = int(gaps.argmax())
+    if gaps[worst] > allowed:
+        raise ParityFailed(difference=float(gaps[worst]), example=worst, tolerance=allowed, layer=f"output {converted.output.name}")
+    return Parity(
+        against=against,
+        samples=samples,
+        rows=len(served),
+        largest_difference=float(np.abs(served - converted.outputs).max()),
+        tolerance=allowed,
+        labels_agreeing=_agreeing(converted, served, decision),
+    )
+
+
+def _agreeing(converted: Converted, served: NDArray[np.float64], decision: Decision) -> float:
+    assert converted.outputs is not None  # noqa: S101 - asked by `prove`, narrows for the type checker
+    ours = answers(served, converted.output, decision)
+    theirs = answers(converted.outputs, converted.output, decision)
+    same = [a.label == b.label and a.uncertain == b.uncertain for a, b in zip(ours, theirs, strict=True)]
+    return sum(same) / len(same)
