@@ -40,7 +40,7 @@ def pack(  # noqa: PLR0913 - the one call of a notebook: all by name, nearly all
     input: Input | None = None,  # noqa: A002 - the manifest's own word
     steps: Steps | None = None,
     output: Output | None = None,
-    scale: float = 1.0,
+    scale: float | None = None,
     decision: Decision | None = None,
     description: str = "",
     unit: str = "",
@@ -58,7 +58,7 @@ def pack(  # noqa: PLR0913 - the one call of a notebook: all by name, nearly all
     truth: one a sample: its class, its label, or its number. Needed for metrics; from 200 rows on also for the drift profile.
     labels: display names in the order of the model's classes.
     out: a folder, or a path ending in .zip; without it the package stays in memory.
-    scale: factor from a pixel's 0..255 to what the model was trained on.
+    scale: factor from a pixel's 0..255 to what the model was trained on; an ONNX file must be told, elsewhere 1 is taken.
     decision: Argmax (default) or Bands with *uncertain* between.
     outputs: the original's scores (n, columns) for an ONNX file, when known: they make it a proof.
     tolerance: largest difference allowed, in units of max(1, |score|); 1e-5 in double precision, 1e-4 in single.

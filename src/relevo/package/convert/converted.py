@@ -28,7 +28,7 @@ class Hints:
     input: Input | None = None
     steps: Steps | None = None
     output: Output | None = None
-    scale: float = 1.0  # factor for an image's pixels, 0..255 → what the model was trained on
+    scale: float | None = None  # factor for an image's pixels, 0..255 → what the model was trained on
     unit: str = ""  # of a regression's value
 
 

@@ -10,7 +10,7 @@ Each form comes in double and in single precision; trees want single first.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 import numpy as np
@@ -34,7 +34,8 @@ if TYPE_CHECKING:
     from relevo.package.samples import Samples
 
 _PICTURE, _MATRIX = "pixels", "features"
-_PRECISIONS: tuple[Any, ...] = ("float64", "float32")
+
+Precision = Literal["float64", "float32"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,29 +49,31 @@ class Layout:
 
 def layouts(estimator: Estimator, samples: Samples, hints: Hints) -> Iterator[Layout]:
     """The forms to try, in order. Raises ConversionFailed, OptionsMissing when samples and model do not fit."""
-    precisions = tuple(reversed(_PRECISIONS)) if _has_trees(estimator) else _PRECISIONS
+    order = precisions(estimator)
     if isinstance(samples, ImageSamples):
-        yield from (_picture(estimator, samples, hints, precision) for precision in precisions)
+        yield from (_picture(estimator, samples, hints, precision) for precision in order)
         return
     record = _record(estimator, samples, hints)
     texts = any(field.kind is FieldKind.CATEGORY for field in record.fields)
     if texts or any(hasattr(part, "transformers_") for part in parts_of(estimator.model)):
-        yield from (_columns(record, precision, whole=whole) for whole in (False, True) for precision in precisions)
+        yield from (_columns(record, precision, whole=whole) for whole in (False, True) for precision in order)
     else:
-        yield from (_matrix(record, precision) for precision in precisions)
+        yield from (_matrix(record, precision) for precision in order)
 
 
-def _has_trees(estimator: Estimator) -> bool:
+def precisions(estimator: Estimator) -> tuple[Precision, Precision]:
+    """The one in which the model itself computes, first."""
     names = [type(part).__name__ for part in parts_of(estimator.model)]
-    return any(word in name for name in names for word in ("Tree", "Forest", "Boost"))
+    trees = any(word in name for name in names for word in ("Tree", "Forest", "Boost"))
+    return ("float32", "float64") if trees else ("float64", "float32")
 
 
-def _picture(estimator: Estimator, samples: ImageSamples, hints: Hints, precision: Any) -> Layout:  # noqa: ANN401 - a literal type
+def _picture(estimator: Estimator, samples: ImageSamples, hints: Hints, precision: Precision) -> Layout:
     shape = samples.shape()
     wanted = hints.input or ImageInput(width=shape[1], height=shape[0], mode="RGB" if len(shape) == 3 else "L")
     if not isinstance(wanted, ImageInput):
         raise OptionsMissing(options="an image input, since the samples are pictures")
-    steps = hints.steps if isinstance(hints.steps, ImageSteps) else ImageSteps(input=_PICTURE, scale=hints.scale)
+    steps = hints.steps if isinstance(hints.steps, ImageSteps) else ImageSteps(input=_PICTURE, scale=hints.scale or 1.0)
     width = wanted.width * wanted.height * (3 if wanted.mode == "RGB" else 1)
     expected = getattr(estimator.model, "n_features_in_", width)
     if expected != width:
@@ -97,13 +100,13 @@ def _names(estimator: Estimator, samples: RecordSamples, hints: Hints) -> tuple[
     return names
 
 
-def _matrix(record: RecordInput, precision: Any) -> Layout:  # noqa: ANN401 - a literal type
+def _matrix(record: RecordInput, precision: Precision) -> Layout:
     columns = tuple(Column(field=field.name) for field in record.fields)
     steps = MatrixSteps(input=_MATRIX, columns=columns, dtype=precision, missing="nan")
     return Layout(input=record, steps=steps, tensors=((_MATRIX, precision, len(columns)),))
 
 
-def _columns(record: RecordInput, precision: Any, *, whole: bool) -> Layout:  # noqa: ANN401 - a literal type
+def _columns(record: RecordInput, precision: Precision, *, whole: bool) -> Layout:
     columns = []
     for field in record.fields:
         dtype = "string" if field.kind is FieldKind.CATEGORY else precision

@@ -10,10 +10,11 @@ scikit-learn does. What comes out is only a candidate: `relevo.package.parity` d
 from __future__ import annotations
 
 import warnings
+from functools import partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from relevo.errors import ConversionFailed, ExtraMissing, RelevoError
+from relevo.errors import ConversionFailed, ExtraMissing, InputRefused, RelevoError
 from relevo.package.convert.converted import Converted, Hints
 from relevo.package.convert.estimators import look_at, one_line
 from relevo.package.convert.graph import only_output, steady_bytes
@@ -21,10 +22,7 @@ from relevo.package.convert.layouts import Layout, layouts, original_input
 from relevo.package.parity import default_tolerance, difference, served_scores
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    import numpy as np
-    from numpy.typing import NDArray
+    from collections.abc import Callable, Iterable, Iterator
 
     from relevo.package.convert.estimators import Estimator
     from relevo.package.samples import Samples
@@ -37,27 +35,33 @@ def convert_sklearn(model: Any, samples: Samples, hints: Hints | None = None) ->
     """
     told = hints or Hints()
     estimator = look_at(model)
+    return closest((partial(_candidate, estimator, layout, samples, told) for layout in layouts(estimator, samples, told)), samples)
+
+
+def closest(attempts: Iterable[Callable[[], Converted]], samples: Samples) -> Converted:
+    """The first that answers the samples within its tolerance, else the nearest. Raises ConversionFailed when none runs."""
     best: tuple[float, Converted] | None = None
-    complaints: list[str] = []
-    for layout in layouts(estimator, samples, told):
+    refusals: list[ConversionFailed] = []
+    for attempt in attempts:
         try:
-            gap, candidate = _candidate(estimator, layout, samples, told)
+            candidate = attempt()
+            gap = _gap(candidate, samples)
         except ConversionFailed as refusal:
-            complaints.append(str(refusal.facts["reason"]))
+            refusals.append(refusal)
             continue
         if best is None or gap < best[0]:
             best = (gap, candidate)
         if gap <= default_tolerance(candidate):
             break
     if best is None:
-        raise ConversionFailed(reason=complaints[0])
+        raise refusals[0]
     return best[1]
 
 
-def _candidate(estimator: Estimator, layout: Layout, samples: Samples, hints: Hints) -> tuple[float, Converted]:
+def _candidate(estimator: Estimator, layout: Layout, samples: Samples, hints: Hints) -> Converted:
     outputs = estimator.ask(original_input(estimator, layout, samples))
     onnx, name = write_onnx(estimator, layout)
-    converted = Converted(
+    return Converted(
         onnx=onnx,
         input=layout.input,
         steps=layout.steps,
@@ -66,12 +70,14 @@ def _candidate(estimator: Estimator, layout: Layout, samples: Samples, hints: Hi
         converter={library: version(library) for library in ("skl2onnx", "onnx")},
         outputs=outputs,
     )
-    return _gap(converted, samples, outputs), converted
 
 
-def _gap(converted: Converted, samples: Samples, outputs: NDArray[np.float64]) -> float:
+def _gap(converted: Converted, samples: Samples) -> float:
+    assert converted.outputs is not None  # noqa: S101 - every candidate has asked the original
     try:
-        return float(difference(served_scores(converted, samples), outputs).max())
+        return float(difference(served_scores(converted, samples), converted.outputs).max())
+    except InputRefused:
+        raise
     except RelevoError as cause:
         raise ConversionFailed(reason=f"the converted model does not run ({one_line(cause)})") from cause
 

@@ -1,0 +1,75 @@
+"""Plain linear models as a graph of our own: double precision from end to end, so that nothing is rounded on the way.
+
+    features (n, f) ─ MatMul(coef) ─ Add(intercept) ─► margins ─ Sigmoid | Softmax | nothing ─► scores (n, columns)
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from relevo.errors import ExtraMissing
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+#: Models whose answer is their margin and nothing more, or one of the links below.
+_LOGISTIC = ("LogisticRegression", "LogisticRegressionCV")
+_LINEAR = ("LinearRegression", "Ridge", "RidgeCV", "Lasso", "LassoCV", "ElasticNet", "ElasticNetCV", "LinearSVR", "BayesianRidge")
+#: Opset 17 is read by every ONNX Runtime we take, IR 8 goes with it.
+OPSET, IR = 17, 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Linear:
+    """A linear model's numbers; lives as long as one conversion."""
+
+    coef: NDArray[np.float64]  # (features, columns)
+    intercept: NDArray[np.float64]  # (columns,)
+    link: str  # "Sigmoid", "Softmax" or "" for none
+
+
+def read_linear(model: Any) -> Linear | None:  # noqa: ANN401 - any fitted estimator
+    """The numbers of a plain linear model; None when it is of another kind."""
+    name = type(model).__name__
+    if name not in (*_LOGISTIC, *_LINEAR) or not hasattr(model, "coef_"):
+        return None
+    coef = np.atleast_2d(np.asarray(model.coef_, dtype=np.float64)).T
+    intercept = np.broadcast_to(np.asarray(model.intercept_, dtype=np.float64).ravel(), (coef.shape[1],))
+    link = ""
+    if name in _LOGISTIC:
+        if coef.shape[1] > 1 and _one_against_rest(model):
+            return None
+        link = "Softmax" if coef.shape[1] > 1 else "Sigmoid"
+    return Linear(coef=coef, intercept=np.array(intercept), link=link)
+
+
+def _one_against_rest(model: Any) -> bool:  # noqa: ANN401 - a logistic regression of any age
+    return getattr(model, "multi_class", "auto") == "ovr" or getattr(model, "solver", "") == "liblinear"
+
+
+def write_linear(linear: Linear, *, input: str, output: str) -> bytes:  # noqa: A002 - ONNX's own words
+    """ONNX bytes of the model over one float64 tensor (n, features). Raises ExtraMissing without the onnx library."""
+    try:
+        from onnx import TensorProto, helper, numpy_helper  # noqa: PLC0415 - an extra
+    except ImportError as cause:
+        raise ExtraMissing(extra="sklearn") from cause
+    names = ["margins" if linear.link else output]
+    nodes = [
+        helper.make_node("MatMul", [input, "coef"], ["products"], name="model/0"),
+        helper.make_node("Add", ["products", "intercept"], names, name="model/1"),
+    ]
+    if linear.link:
+        nodes.append(helper.make_node(linear.link, names, [output], name="model/2"))
+    features, columns = linear.coef.shape
+    graph = helper.make_graph(
+        nodes,
+        "model",
+        [helper.make_tensor_value_info(input, TensorProto.DOUBLE, [None, features])],
+        [helper.make_tensor_value_info(output, TensorProto.DOUBLE, [None, columns])],
+        [numpy_helper.from_array(linear.coef, "coef"), numpy_helper.from_array(linear.intercept, "intercept")],
+    )
+    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], producer_name="relevo", ir_version=IR)
+    return bytes(proto.SerializeToString(deterministic=True))

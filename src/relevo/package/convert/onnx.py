@@ -1,0 +1,125 @@
+"""An ONNX file as it is: what it tells is read, what it does not tell is asked for.
+
+    bytes ─ audit ─ inputs, outputs (and a ZipMap at the end taken off) ─► picture | matrix | columns ─► Converted
+
+An ONNX file names neither labels nor the scale of its pixels; guessing those would be answering wrongly with confidence.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from relevo.domain.signature import Output, Task
+from relevo.errors import ConversionFailed, OnnxRefused, OptionsMissing
+from relevo.package.convert.converted import Converted, Hints
+from relevo.package.convert.onnx_inputs import Tensor, read_input
+from relevo.package.convert.zipmap import without_zipmap
+from relevo.package.generating import generate_samples
+from relevo.package.onnx_audit import audit
+from relevo.package.parity import served_scores
+from relevo.runtime.session import load_onnxruntime
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from relevo.package.samples import Samples
+
+_FLOATS = ("tensor(float)", "tensor(double)", "tensor(float16)")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What the file tells of itself; lives as long as one conversion."""
+
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+    producer: str
+
+
+def convert_onnx(data: bytes, samples: Samples | None, hints: Hints | None = None, *, outputs: Any = None) -> Converted:  # noqa: ANN401 - an array-like
+    """The file with a signature.
+
+    outputs: the original's scores (n, columns), where somebody has them.
+    Raises OnnxRefused, OptionsMissing naming every thing only a person can tell, ConversionFailed.
+    """
+    told = hints or Hints()
+    audit(data)
+    onnx, labels = without_zipmap(data)
+    facts = read_facts(onnx)
+    wanted, steps = read_input(facts.inputs, samples, told)
+    scores = _scores_output(facts, told)
+    first = Converted(
+        onnx=onnx,
+        input=wanted,
+        steps=steps,
+        output=Output(name=scores.name, task=Task.REGRESSION),
+        framework=f"onnx ({facts.producer})" if facts.producer else "onnx",
+        converter={} if onnx is data else {"relevo": "ZipMap removed"},
+        outputs=None if outputs is None else np.asarray(outputs, dtype=np.float64).reshape(len(outputs), -1),
+    )
+    served = served_scores(first, samples or generate_samples(wanted, rows=8))
+    return _with_output(first, _output(scores, served, told, labels))
+
+
+def _with_output(converted: Converted, output: Output) -> Converted:
+    return Converted(
+        onnx=converted.onnx,
+        input=converted.input,
+        steps=converted.steps,
+        output=output,
+        framework=converted.framework,
+        converter=converted.converter,
+        outputs=converted.outputs,
+    )
+
+
+def read_facts(onnx: bytes) -> Facts:
+    """Inputs, outputs and producer of an audited file. Raises OnnxRefused."""
+    library = load_onnxruntime()
+    try:
+        session = library.InferenceSession(onnx, providers=["CPUExecutionProvider"])
+    except Exception as cause:
+        raise OnnxRefused(reason=f"ONNX Runtime cannot load it ({str(cause).splitlines()[0][:200]})") from cause
+    return Facts(
+        inputs=tuple(Tensor(name=node.name, kind=node.type, shape=tuple(node.shape)) for node in session.get_inputs()),
+        outputs=tuple(Tensor(name=node.name, kind=node.type, shape=tuple(node.shape or ())) for node in session.get_outputs()),
+        producer=str(session.get_modelmeta().producer_name)[:40],
+    )
+
+
+def _scores_output(facts: Facts, hints: Hints) -> Tensor:
+    names = ", ".join(tensor.name for tensor in facts.outputs)
+    if hints.output is not None:
+        for tensor in facts.outputs:
+            if tensor.name == hints.output.name:
+                return tensor
+        raise OptionsMissing(options=f"an output the file has ({names})")
+    floats = [tensor for tensor in facts.outputs if tensor.kind in _FLOATS]
+    if not floats:
+        raise ConversionFailed(reason=f"none of its outputs ({names}) is a tensor of scores")
+    if len(floats) > 1:
+        raise OptionsMissing(options=f"the output that holds the scores (one of {', '.join(tensor.name for tensor in floats)})")
+    return floats[0]
+
+
+def _output(tensor: Tensor, served: NDArray[np.float64], hints: Hints, found: tuple[str, ...]) -> Output:
+    if hints.output is not None:
+        return hints.output
+    labels = hints.labels or found
+    columns = served.shape[1]
+    if not labels and columns == 1:
+        return Output(name=tensor.name, task=Task.REGRESSION, unit=hints.unit)
+    if len(labels) != columns and (columns, len(labels)) != (1, 2):
+        raise OptionsMissing(options=f"labels ({max(columns, 2)} of them, in the order of the model's scores)")
+    return Output(name=tensor.name, labels=labels, activation=_activation(served))
+
+
+def _activation(served: NDArray[np.float64]) -> Any:  # noqa: ANN401 - one of three literals
+    """None where the scores of the samples are probabilities already."""
+    inside = bool(((served >= 0) & (served <= 1 + 1e-6)).all())
+    if served.shape[1] == 1:
+        return "none" if inside else "sigmoid"
+    return "none" if inside and np.allclose(served.sum(axis=1), 1.0, atol=1e-3) else "softmax"
