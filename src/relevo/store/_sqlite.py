@@ -1,6 +1,6 @@
 """What SQLite needs said on every connection, and when it may be checkpointed.
 
-connect   WAL, fsync at every commit, no checkpoint on the way, foreign keys on; the file must exist, it is never made anew by accident
+connect   WAL, fsync at every commit, no checkpoint on the way, foreign keys on; a file that went away is not made anew
 checkout  a connection whose file was moved away or replaced is dropped: its writes would go to a file nobody opens again
 begin     writers take the lock at once (BEGIN IMMEDIATE), so that two of them wait for each other instead of failing at commit
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import logging
 from contextlib import contextmanager
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -38,9 +39,10 @@ _OUR_FAULT = (exc.IntegrityError, exc.DataError)
 
 
 def connect(url: str, *, busy_s: float = _sqlite.BUSY_S) -> Engine:
-    """An engine for `sqlite:///path` (absolute: four slashes), `sqlite://` (in memory) or `postgresql://…`; lives as long as the process.
+    """An engine for a database by URL; lives as long as the process. PostgreSQL is not spoken to before the first query.
 
-    busy_s: seconds to wait for another writer. PostgreSQL is not spoken to before the first query.
+    url: `sqlite:///path` (an absolute path has four slashes), `sqlite://` for one in memory, `postgresql://user@host/database`.
+    busy_s: seconds to wait for another writer.
     Raises WrongSetting for another kind of URL, ExtraMissing without psycopg, StoreUnavailable when the file cannot be made.
     """
     try:
@@ -70,6 +72,9 @@ def _postgres(url: URL, busy_s: float) -> Engine:
     return create_engine(
         url.set(drivername="postgresql+psycopg"),
         pool_pre_ping=True,
+        # Small, for every worker process has one, and PostgreSQL takes a hundred connections in all.
+        pool_size=2,
+        max_overflow=6,
         pool_timeout=busy_s,
         connect_args=arguments,
     )
@@ -111,23 +116,39 @@ def checkpoint(engine: Engine) -> None:
     """
     if engine.dialect.name != "sqlite":
         return
+    _warn_once()
     with answering(), engine.connect() as connection:
         # No transaction: inside one SQLite refuses to checkpoint.
         connection.execution_options(**{_sqlite.BEGIN: ""}).exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)").close()
 
 
+@cache
+def _warn_once() -> None:
+    warning = sqlite_warning()
+    if warning is not None:
+        _log.warning(warning, extra={"action": "store.sqlite"})
+
+
 def migrate(engine: Engine) -> None:
     """Bring the schema to this release's state; safe to call from several processes at once. Raises StoreUnavailable.
 
-    Alembic is loaded only when there is something to do.
+    A schema of a later release is left alone: what comes first in an upgrade only adds. Alembic is loaded only when there is
+    something to do.
     """
     with reading(engine) as connection:
-        if _revision(connection) == HEAD:
+        if (_revision(connection) or "") >= HEAD:
             return
     with writing(engine) as connection:
         if engine.dialect.name == "postgresql":
-            connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _MIGRATION_LOCK})
+            _wait_for_turn(connection)
         _upgrade(connection)
+
+
+def _wait_for_turn(connection: Connection) -> None:
+    """Let one process migrate at a time, and as long as it takes."""
+    for name in ("statement_timeout", "lock_timeout"):
+        connection.execute(text(f"SET LOCAL {name} = 0"))
+    connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _MIGRATION_LOCK})
 
 
 def _revision(connection: Connection) -> str | None:

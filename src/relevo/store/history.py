@@ -14,8 +14,7 @@ import binascii
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
-from sqlalchemy import func, or_, select
-from sqlalchemy.dialects.postgresql import insert as insert_or_leave
+from sqlalchemy import func, or_, select, text
 
 from relevo.domain.prediction import Arm, InputKind, Prediction
 from relevo.errors import FieldOutOfRange, FieldWrongType, InputNotKept, PredictionNotFound
@@ -35,6 +34,11 @@ if TYPE_CHECKING:
 INLINE_BYTES = 16 * 1024
 MOST_ITEMS = 1000
 _ID_BYTES = 16
+#: Both databases read it alike, while SQLAlchemy has a construct for each.
+_ADVANCE = text(
+    "INSERT INTO spool_positions (file, position) VALUES (:file, :position) "
+    "ON CONFLICT (file) DO UPDATE SET position = excluded.position WHERE spool_positions.position < excluded.position"
+)
 
 _KEPT = or_(predictions.c.input.is_not(None), predictions.c.input_sha256.is_not(None)).label("input_kept")
 _NARROW = (*(column for column in predictions.c if column.name != "input"), _KEPT)
@@ -89,15 +93,9 @@ class History:
         A position never goes back. Returns how many predictions are new.
         """
         rows = [self._row(prediction) for prediction in some]
-        noted = insert_or_leave(spool_positions).values(file=file, position=up_to)
-        noted = noted.on_conflict_do_update(
-            index_elements=["file"],
-            set_={"position": noted.excluded.position},
-            where=spool_positions.c.position < noted.excluded.position,
-        )
         with writing(self._engine) as connection:
             fresh = _insert(connection, rows)
-            connection.execute(noted)
+            connection.execute(_ADVANCE, {"file": file, "position": up_to})
         return fresh
 
     def positions(self) -> dict[str, int]:
@@ -154,9 +152,7 @@ class History:
 
     def _row(self, it: Prediction) -> tuple[object, ...]:
         """The columns in the table's order. A large input is on the disk before a row may point to it."""
-        inline, sha256 = it.input, None
-        if inline is not None and len(inline) > INLINE_BYTES and self._blobs is not None:
-            inline, sha256 = None, self._blobs.put(inline)
+        inline, sha256 = self._placed(it.input)
         return (
             it.id,
             it.at_us,
@@ -179,9 +175,14 @@ class History:
             inline,
         )
 
+    def _placed(self, data: bytes | None) -> tuple[bytes | None, str | None]:
+        if data is None or len(data) <= INLINE_BYTES or self._blobs is None:
+            return data, None
+        return None, self._blobs.put(data)
 
-def _text(text: str | None) -> str | None:
-    return None if text is None else storable(text)
+
+def _text(it: str | None) -> str | None:
+    return None if it is None else storable(it)
 
 
 def _insert(connection: Connection, rows: list[tuple[object, ...]]) -> int:

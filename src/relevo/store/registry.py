@@ -13,8 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from sqlalchemy import and_, func, select
-from sqlalchemy.dialects.postgresql import insert as insert_or_leave
+from sqlalchemy import and_, func, select, text
 
 from relevo.domain.prediction import Arm
 from relevo.domain.route import Leg, Route
@@ -31,6 +30,8 @@ if TYPE_CHECKING:
 
 #: The alias whose version answers.
 CHAMPION = "champion"
+#: Both databases read it alike, while SQLAlchemy has a construct for each.
+_KNOW = text("INSERT INTO models (name, at_us) VALUES (:name, :at_us) ON CONFLICT DO NOTHING")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,7 +110,7 @@ class Registry:
         named(model, "model")
         at_us = microseconds(at)
         with writing(self._engine) as connection:
-            connection.execute(insert_or_leave(models).values(name=model, at_us=at_us).on_conflict_do_nothing())
+            connection.execute(_KNOW, {"name": model, "at_us": at_us})
             _lock(connection, model)
             known = connection.execute(select(versions).where(versions.c.model == model, versions.c.digest == digest)).first()
             if known is not None:
@@ -232,12 +233,12 @@ class Registry:
         )
         with reading(self._engine) as connection:
             rows = connection.execute(query).all()
-        return [_route(row) for row in rows]
+        return [_route(row.model, row.serial, row.version, row.digest) for row in rows]
 
 
-def _route(row: Row[Any]) -> Route:
-    leg = Leg(version=row.version, digest=row.digest, arm=Arm.CHAMPION, weight=1.0)
-    return Route(model=row.model, epoch=row.serial, legs=(leg,), salt=row.model)
+def _route(model: str, epoch: int, version: int, digest: str) -> Route:
+    leg = Leg(version=version, digest=digest, arm=Arm.CHAMPION, weight=1.0)
+    return Route(model=model, epoch=epoch, legs=(leg,), salt=model)
 
 
 def _standing(alias: str, version: int) -> str:

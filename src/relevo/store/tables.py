@@ -13,7 +13,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sqlalchemy import (
-    DDL,
     BigInteger,
     Boolean,
     Column,
@@ -26,6 +25,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    text,
 )
 
 if TYPE_CHECKING:
@@ -150,7 +150,7 @@ def create(connection: Connection) -> None:
     """The whole schema at once, for a database that lives in memory or in a test. Real ones are migrated."""
     metadata.create_all(connection)
     for statement in refusals(connection.dialect.name):
-        connection.execute(DDL(statement.replace("%", "%%")))
+        connection.execute(text(statement))
 
 
 def refusals(dialect: str) -> list[str]:

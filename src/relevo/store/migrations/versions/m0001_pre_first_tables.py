@@ -9,7 +9,6 @@ revision = "0001"
 down_revision = None
 
 _SERIAL = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
-_UNCERTAIN = {"sqlite": "uncertain IS 1", "postgresql": "uncertain IS true"}
 
 
 def upgrade() -> None:
@@ -94,9 +93,14 @@ def _prediction_indexes() -> None:
     op.create_index("ix_predictions_model_version_id", "predictions", ["model", "version", "id"])
     op.create_index("ix_predictions_model_label_id", "predictions", ["model", "label", "id"])
     op.create_index("ix_predictions_label_id", "predictions", ["label", "id"])
-    few = {f"{dialect}_where": sa.text(rule) for dialect, rule in _UNCERTAIN.items()}
-    op.create_index("ix_predictions_uncertain_id", "predictions", ["id"], **few)
-    op.create_index("ix_predictions_uncertain_model_id", "predictions", ["model", "id"], **few)
+    for name, columns in (("ix_predictions_uncertain_id", ["id"]), ("ix_predictions_uncertain_model_id", ["model", "id"])):
+        op.create_index(
+            name,
+            "predictions",
+            columns,
+            sqlite_where=sa.text("uncertain IS 1"),
+            postgresql_where=sa.text("uncertain IS true"),
+        )
 
 
 def _labels() -> None:

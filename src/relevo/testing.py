@@ -1,0 +1,44 @@
+"""What tests may use, ours and those of people who build on Relevo.
+
+with memory_store() as store:
+    store.registry.add(…); store.history.record([…]); store.labels.put(…)
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from relevo.store.engine import connect, writing
+from relevo.store.history import History
+from relevo.store.labels import Labels
+from relevo.store.registry import Registry
+from relevo.store.tables import create
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sqlalchemy import Engine
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemoryStore:
+    """The real store on a database in memory; lives as long as its `with` block."""
+
+    engine: Engine
+    registry: Registry
+    history: History
+    labels: Labels
+
+
+@contextmanager
+def memory_store() -> Iterator[MemoryStore]:
+    """An empty store in memory, of the full schema. Threads of this process share its one connection in turn."""
+    engine = connect("sqlite://")
+    try:
+        with writing(engine) as connection:
+            create(connection)
+        yield MemoryStore(engine=engine, registry=Registry(engine), history=History(engine), labels=Labels(engine))
+    finally:
+        engine.dispose()

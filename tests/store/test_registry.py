@@ -1,0 +1,183 @@
+"""Models, versions and aliases: numbered once, moved on the record, the same on both databases."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta, timezone
+from typing import TYPE_CHECKING
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+
+from relevo.domain.prediction import Arm
+from relevo.domain.route import Leg, Route
+from relevo.errors import AliasNotFound, FieldWrongType, ModelNotFound, StaleState, VersionNotFound
+from relevo.store.engine import connect
+from relevo.store.registry import Registry, Version
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+AT = datetime(2026, 3, 1, 12, 30, 0, 123456, tzinfo=UTC)
+
+
+def digest(number: int) -> str:
+    return f"{number:064x}"
+
+
+def add(registry: Registry, number: int = 1, model: str = "digits") -> Version:
+    return registry.add(model=model, digest=digest(number), summary={"labels": ["0", "1"]}, who="ana", at=AT)
+
+
+def move(registry: Registry, version: int, *, alias: str = "champion", model: str = "digits", expected: int | None = None) -> int:
+    return registry.move_alias(model, alias, version, who="ana", why="better", at=AT, expected=expected).serial
+
+
+class TestRegistry:
+    """The contract of the registry."""
+
+    def test_versions_count_up(self, registry: Registry) -> None:
+        """Each new package is the next version of its model, and keeps what was said of it."""
+        assert [add(registry, 1).number, add(registry, 2).number, add(registry, 3, "churn").number] == [1, 2, 1]
+        assert registry.version("digits", 2) == Version(
+            model="digits", number=2, digest=digest(2), summary={"labels": ["0", "1"]}, who="ana", at=AT
+        )
+        assert [version.number for version in registry.versions("digits")] == [2, 1]
+
+    def test_same_package_is_same_version(self, registry: Registry) -> None:
+        """A package registered twice stays one version, with its first author and time."""
+        first = add(registry)
+        again = registry.add(model="digits", digest=digest(1), summary={}, who="eva", at=AT + timedelta(days=1))
+        assert again == first
+        assert len(registry.versions("digits")) == 1
+
+    def test_adding_moves_no_alias(self, registry: Registry) -> None:
+        """A new version answers nobody until somebody moves an alias to it."""
+        add(registry)
+        assert registry.aliases("digits") == {}
+        assert registry.routes() == []
+
+    def test_models_are_listed(self, registry: Registry) -> None:
+        """The list names every model with its versions and aliases, by name."""
+        for number, model in ((1, "digits"), (2, "digits"), (1, "churn")):
+            add(registry, number, model)
+        move(registry, 2)
+        move(registry, 1, alias="challenger")
+        listed = [(model.name, model.versions, model.aliases, model.at) for model in registry.models()]
+        assert listed == [("churn", 1, {}, AT), ("digits", 2, {"champion": 2, "challenger": 1}, AT)]
+
+    def test_a_move_tells_who_and_why(self, registry: Registry) -> None:
+        """Every move stays in the history: from where, to where, by whom, why and when, newest first."""
+        add(registry, 1)
+        add(registry, 2)
+        move(registry, 1)
+        madrid = timezone(timedelta(hours=2))
+        made = registry.move_alias("digits", "champion", 2, who="eva", why="fewer errors", at=AT.astimezone(madrid), expected=1)
+        assert (made.previous, made.version, made.serial, made.who, made.why, made.at) == (1, 2, 2, "eva", "fewer errors", AT)
+        assert [(step.previous, step.version) for step in registry.alias_history("digits")] == [(1, 2), (None, 1)]
+
+    def test_moving_to_where_it_stands_changes_nothing(self, registry: Registry) -> None:
+        """A move repeated after a lost answer makes no second step."""
+        add(registry)
+        assert [move(registry, 1), move(registry, 1)] == [1, 1]
+        assert len(registry.alias_history("digits")) == 1
+
+    @pytest.mark.parametrize("expected", [0, 2])
+    def test_a_stale_belief_is_refused(self, registry: Registry, expected: int) -> None:
+        """Who believes that the alias stands elsewhere is told so, and nothing moves."""
+        add(registry, 1)
+        add(registry, 2)
+        move(registry, 1, expected=0)
+        with pytest.raises(StaleState, match="'champion' stands at version 1"):
+            move(registry, 2, expected=expected)
+        assert registry.aliases("digits") == {"champion": 1}
+
+    def test_of_many_movers_one_wins(self, registry: Registry) -> None:
+        """When eight move the same alias at once, each from where it stood, one succeeds and seven are told."""
+        for number in range(1, 10):
+            add(registry, number)
+        move(registry, 9)
+
+        def attempt(version: int) -> bool:
+            try:
+                move(registry, version, expected=9)
+            except StaleState:
+                return False
+            return True
+
+        with ThreadPoolExecutor(4) as pool:
+            assert sum(pool.map(attempt, range(1, 9))) == 1
+        assert len(registry.alias_history("digits")) == 2
+
+    def test_of_many_packages_each_gets_a_number(self, registry: Registry, url: str) -> None:
+        """Packages registered at once from two processes' engines get the numbers 1 to 8, each once."""
+        other = connect(url)
+        with ThreadPoolExecutor(4) as pool:
+            numbers = pool.map(lambda n: add(registry if n % 2 else Registry(other), n).number, range(8))
+            assert sorted(numbers) == list(range(1, 9))
+        other.dispose()
+
+    def test_routes_follow_the_champion(self, registry: Registry) -> None:
+        """A route names the champion's package alone, under the number of the champion's moves."""
+        add(registry, 1)
+        add(registry, 2)
+        add(registry, 3, "churn")
+        for version in (1, 2, 1):
+            move(registry, version)
+        move(registry, 2, alias="challenger")
+        leg = Leg(version=1, digest=digest(1), arm=Arm.CHAMPION, weight=1.0)
+        assert registry.routes() == [Route(model="digits", epoch=3, legs=(leg,), salt="digits")]
+
+    def test_an_alias_is_resolved(self, registry: Registry) -> None:
+        """An alias leads to its version."""
+        version = add(registry)
+        move(registry, 1)
+        assert registry.resolve("digits", "champion") == version
+        with pytest.raises(AliasNotFound, match="challenger"):
+            registry.resolve("digits", "challenger")
+
+    def test_what_is_not_there_is_named(self, registry: Registry) -> None:
+        """An unknown model and an unknown version are different errors, in reading as in moving."""
+        add(registry)
+        for read in (registry.versions, registry.aliases, registry.alias_history):
+            with pytest.raises(ModelNotFound, match="'none'"):
+                read("none")
+        for model, error in (("none", ModelNotFound), ("digits", VersionNotFound)):
+            with pytest.raises(error):
+                registry.version(model, 2)
+            with pytest.raises(error):
+                move(registry, 2, model=model)
+        assert registry.aliases("digits") == {}
+
+    @pytest.mark.parametrize("name", ["", "Digits", "-digits", "a" * 65, "di gits", "dígitos", "digits\n", "../x"])
+    def test_odd_names_are_refused(self, registry: Registry, name: str) -> None:
+        """A name that would not fit a path or an address is refused for models and aliases, without being echoed."""
+        with pytest.raises(FieldWrongType) as refused:
+            add(registry, model=name)
+        assert refused.value.field == "model"
+        add(registry)
+        with pytest.raises(FieldWrongType) as refused:
+            move(registry, 1, alias=name)
+        assert refused.value.field == "alias"
+
+    @pytest.mark.parametrize("act", ["UPDATE alias_moves SET version = 1", "DELETE FROM alias_moves"])
+    def test_the_database_guards_the_moves(self, registry: Registry, engine: Engine, act: str) -> None:
+        """The history of the aliases cannot be rewritten, not even with SQL."""
+        add(registry)
+        move(registry, 1)
+        with pytest.raises(DBAPIError, match="append-only"), engine.begin() as connection:
+            connection.execute(text(act))
+        assert len(registry.alias_history("digits")) == 1
+
+    def test_odd_texts_are_kept(self, registry: Registry) -> None:
+        """Reasons in any script are kept; what no database stores is replaced, and does not stop the move."""
+        add(registry)
+        made = registry.move_alias("digits", "champion", 1, who="Begoña 🦉", why="a\x00b\ud800", at=AT)
+        assert (made.who, made.why[:3]) == ("Begoña 🦉", "a\ufffdb")
+
+    def test_naive_times_are_refused(self, registry: Registry) -> None:
+        """A time without zone is a mistake of the caller and writes nothing."""
+        with pytest.raises(ValueError, match="time zone"):
+            registry.add(model="digits", digest=digest(1), summary={}, who="ana", at=AT.replace(tzinfo=None))
+        assert registry.models() == []
