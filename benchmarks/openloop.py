@@ -186,9 +186,8 @@ def load(contender: Contender, address: str, *, rate: float, seconds: float, con
 def _beside_peers(chosen: argparse.Namespace) -> None:
     job = jobs.digits()
     print(conditions())
-    print(
-        "| server | offered/s | p50 ms | p95 | p99 | p99.9 | wrong | missing | sent late, p99 ms |\n|---|---|---|---|---|---|---|---|---|"
-    )
+    heads = ("server", "offered/s", "p50 ms", "p95", "p99", "p99.9", "wrong", "missing", "sent late, p99 ms")
+    print(f"| {' | '.join(heads)} |\n|{'---|' * len(heads)}")
     with tempfile.TemporaryDirectory(prefix="relevo-bench-") as place:
         home = None if chosen.without_relevo else Path(place) / "home"
         model = Path(place) / "digits.onnx"

@@ -92,11 +92,9 @@ def pack_churn(out: Path) -> None:
     import relevo
 
     rows, truth = churn_rows()
-    held_out = slice(5000, None)
-    labels = ["stays", "leaves"]
-    relevo.pack(
-        train(), name="churn", samples=rows[held_out], truth=[labels[left] for left in truth[held_out]], labels=labels, out=out
-    )
+    held_out, labels = slice(5000, None), ["stays", "leaves"]
+    named = [labels[left] for left in truth[held_out]]
+    relevo.pack(train(), name="churn", samples=rows[held_out], truth=named, labels=labels, out=out)
 
 
 def check_probabilities(contenders: dict[str, Contender]) -> None:

@@ -148,9 +148,7 @@ def _judge(samples: list[Sample], wrong: int, missing: int) -> bool:
             f"memory {first.rss_mib:.0f} → {last.rss_mib:.0f} MiB, {memory:+.1f} MiB an hour (limit {_MEMORY_MIB_A_HOUR:g})",
             holds=memory <= _MEMORY_MIB_A_HOUR,
         ),
-        verdict(
-            f"open files {first.files} → {last.files}, {files:+.1f} an hour (limit {_FILES_A_HOUR:g})", holds=files <= _FILES_A_HOUR
-        ),
+        verdict(f"open files {first.files} → {last.files}, {files:+.0f}/h (limit {_FILES_A_HOUR:g})", holds=files <= _FILES_A_HOUR),
         verdict(f"the journals never held more than {journal:.1f} MiB (limit {_JOURNAL_MIB:g})", holds=journal <= _JOURNAL_MIB),
         verdict(f"{last.processes} processes, as at first", holds=last.processes == first.processes),
     )
