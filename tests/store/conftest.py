@@ -45,12 +45,15 @@ class Postgres:
         return self.url(name)
 
     def url(self, name: str) -> str:
+        """URL of a database of that name."""
         return str(self.server.get_uri(database=name))
 
     def stop(self) -> None:
+        """Stop the server, cutting every connection."""
         self.server.stop()
 
     def start(self) -> None:
+        """Start the stopped server again."""
         self.server.ensure_postgres_running()
 
 

@@ -174,9 +174,7 @@ class TestHistory:
         with pytest.raises(InputNotKept):
             history.input(sent.id)
 
-    def test_large_inputs_lie_among_the_blobs(
-        self, engine: Engine, tmp_path: Path, prediction: Callable[..., Prediction]
-    ) -> None:
+    def test_large_inputs_lie_among_the_blobs(self, engine: Engine, tmp_path: Path, prediction: Callable[..., Prediction]) -> None:
         """An input above 16 KiB is a file and not in the table; smaller ones are in the table; both come back equal."""
         folder = tmp_path / "blobs"
         history = History(engine, Blobs(folder))
@@ -184,15 +182,13 @@ class TestHistory:
         history.record([small, large])
         assert sum(path.is_file() for path in folder.rglob("*")) == 1
         with engine.connect() as connection:
-            inline = dict(connection.execute(text("SELECT id, input IS NULL FROM predictions")).all())
-        assert {bytes(key): bool(value) for key, value in inline.items()} == {small.id: False, large.id: True}
+            rows = connection.execute(text("SELECT id, input IS NULL FROM predictions")).all()
+        assert {bytes(row[0]): bool(row[1]) for row in rows} == {small.id: False, large.id: True}
         for sent in (small, large):
             assert history.input(sent.id) == (InputKind.RECORD, sent.input)
             assert history.get(sent.id).input_kept
 
-    def test_a_lost_blob_is_an_input_not_kept(
-        self, engine: Engine, tmp_path: Path, prediction: Callable[..., Prediction]
-    ) -> None:
+    def test_a_lost_blob_is_an_input_not_kept(self, engine: Engine, tmp_path: Path, prediction: Callable[..., Prediction]) -> None:
         """When the file of a large input is gone, the prediction stays and says that its input is not there."""
         history = History(engine, Blobs(tmp_path / "blobs"))
         sent = prediction(input=bytes(INLINE_BYTES + 1))
@@ -231,7 +227,7 @@ class TestShipping:
 
     def test_a_batch_that_fails_leaves_nothing(self, history: History, prediction: Callable[..., Prediction]) -> None:
         """When one row of a batch is refused, neither the rows before it nor the position are kept."""
-        with pytest.raises(Exception, match="(?i)not.null"):
+        with pytest.raises(Exception, match=r"(?i)not.null"):
             history.ship("w1.spool", 120, [prediction(), prediction(model=None)])
         assert history.count() == 0
         assert history.positions() == {}
@@ -271,7 +267,8 @@ def test_a_page_is_read_off_an_index(history: History, engine: Engine, filters: 
     """No filter makes the database sort: every page is a stretch of an index, so a million rows cost what a hundred do."""
     asked: list[tuple[str, Any]] = []
     event.listen(engine, "before_cursor_execute", lambda _c, _k, sql, values, *_rest: asked.append((sql, values)))
-    history.window(**filters, since=at(START))
+    filters["since"] = at(START)
+    history.window(**filters)
     sql, values = next(item for item in asked if item[0].startswith("SELECT"))
     with engine.connect() as connection:
         plan = " ".join(row[3] for row in connection.exec_driver_sql("EXPLAIN QUERY PLAN " + sql, values))
