@@ -1,0 +1,122 @@
+"""A record's signature as a form, and the form as a record: two directions of one translation, side by side.
+
+Field ─ entry ─► Entry (what the template draws) ─ browser ─► {"tenure": "41"} ─ record_from ─► {"tenure": 41}
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from relevo.domain.signature import Field, FieldKind, RecordInput
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+#: Up to this many categories are a list to choose from; more, or none, are typed with suggestions.
+_CHOICES_LISTED = 15
+
+Widget = Literal["number", "choice", "typed", "yesno"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One control of the form; lives as long as a page is made."""
+
+    name: str
+    widget: Widget
+    required: bool
+    unit: str
+    minimum: str  # "" where there is none
+    maximum: str
+    step: str  # "1" or "any"
+    choices: tuple[str, ...]
+    example: str
+    value: str
+
+
+def entries(record: RecordInput, values: Mapping[str, Any] | None = None, *, fill: bool = False) -> list[Entry]:
+    """The controls in the signature's order. values: a record to show again; fill: show the examples as values."""
+    return [
+        _entry(field, _written((values or {}).get(field.name)) or (example_of(field) if fill else "")) for field in record.fields
+    ]
+
+
+def _entry(field: Field, value: str) -> Entry:
+    widget = _widget(field)
+    choices = field.categories
+    if widget == "choice" and value and value not in choices:
+        choices = (*choices, value)
+    return Entry(
+        name=field.name,
+        widget=widget,
+        required=field.required,
+        unit=field.unit,
+        minimum=_written(field.minimum),
+        maximum=_written(field.maximum),
+        step="1" if field.kind is FieldKind.INTEGER else "any",
+        choices=choices,
+        example=example_of(field),
+        value=value,
+    )
+
+
+def _widget(field: Field) -> Widget:
+    if field.kind is FieldKind.BOOLEAN:
+        return "yesno"
+    if field.kind is FieldKind.CATEGORY:
+        return "choice" if field.closed or 1 <= len(field.categories) <= _CHOICES_LISTED else "typed"
+    return "number"
+
+
+def example_of(field: Field) -> str:
+    """The signature's example as a form would hold it; the first category or `true` where it gives none, else a number in range."""
+    if field.example is not None:
+        return _written(field.example)
+    if field.kind is FieldKind.CATEGORY:
+        return field.categories[0] if field.categories else ""
+    if field.kind is FieldKind.BOOLEAN:
+        return "true"
+    return _written(_middle(field))
+
+
+def _middle(field: Field) -> float:
+    low, high = field.minimum, field.maximum
+    if low is None or high is None:
+        return next((bound for bound in (low, high) if bound is not None), 0.0)
+    middle = (low + high) / 2
+    return float(round(middle)) if field.kind is FieldKind.INTEGER else middle
+
+
+def _written(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float):
+        return f"{value:.15g}"
+    return str(value)
+
+
+def record_from(record: RecordInput, sent: Mapping[str, str]) -> dict[str, Any]:
+    """The record that a form's texts stand for. A blank is an absent field; what is no number stays text, to be refused by name."""
+    kinds = {field.name: field.kind for field in record.fields}
+    return {name: _read(kinds.get(name), text.strip()) for name, text in sent.items() if text.strip()}
+
+
+def _read(kind: FieldKind | None, text: str) -> Any:  # noqa: ANN401 - the field's own kind: number, truth or text
+    if kind is FieldKind.BOOLEAN:
+        return {"true": True, "on": True, "false": False}.get(text, text)
+    if kind in (FieldKind.NUMBER, FieldKind.INTEGER):
+        return _number(text)
+    return text
+
+
+def _number(text: str) -> int | float | str:
+    # People who write a decimal comma type it in the form, too.
+    for read in (int, float):
+        try:
+            return read(text.replace(",", ".") if text.count(",") == 1 and "." not in text else text)
+        except ValueError:
+            continue
+    return text

@@ -1,0 +1,171 @@
+"""The OpenAPI document: FastAPI's for its own routes, and the predict paths written here from the signatures now served.
+
+    signature ─ record_schema ─► JSON Schema ─┐
+    FastAPI routes ───────────────────────────┴─► document ─► /openapi.json, and chapters of it for /docs
+
+A served model has a path of its own with its own schema, so that a client can be generated and a fuzzer knows what is valid.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from relevo.domain.signature import Field, FieldKind, ImageInput, RecordInput, Task
+from relevo.web.routes.refusals import refusals
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from fastapi import FastAPI
+
+    from relevo.domain.manifest import Manifest
+    from relevo.serve.service import ModelState
+
+Json = dict[str, Any]
+
+_BINARY: Json = {"type": "string", "format": "binary"}
+_IMAGE_TYPES = ("image/png", "image/jpeg", "image/webp")
+#: Above this a float64 no longer holds every integer, and the record encoder refuses it.
+_EXACT = 2**53
+_RAISES = re.compile(r"\s*Raises [^.]*\.")
+_TYPES = {
+    FieldKind.NUMBER: "number",
+    FieldKind.INTEGER: "integer",
+    FieldKind.CATEGORY: "string",
+    FieldKind.BOOLEAN: "boolean",
+}
+
+
+def document(api: FastAPI, states: Sequence[ModelState], default: str | None) -> Json:
+    """The whole document, as plain values. Models that are not loaded have no path of their own."""
+    whole = msgspec.json.decode(msgspec.json.encode(api.openapi()))
+    assert isinstance(whole, dict)  # noqa: S101 - narrows: an object was encoded
+    for item in whole["paths"].values():
+        for operation in item.values():
+            operation["description"] = _RAISES.sub("", operation.get("description", "")).strip()
+    served = {state.name: state.manifest for state in states if state.manifest is not None}
+    whole["paths"] = {**_predict_paths(served, default), **whole["paths"]}
+    return whole
+
+
+def _predict_paths(served: dict[str, Manifest], default: str | None) -> Json:
+    paths: Json = {}
+    if default in served:
+        paths["/predict"] = {"post": _operation(served[default], "predict", f"Ask the default model, {default}")}
+    for name, manifest in served.items():
+        paths[f"/models/{name}/predict"] = {"post": _operation(manifest, f"predict_{name}", f"Ask {name}")}
+        paths[f"/models/{name}/predict"]["post"]["description"] = manifest.description
+    return paths
+
+
+def _operation(manifest: Manifest, identity: str, summary: str) -> Json:
+    return {
+        "tags": ["predict"],
+        "operationId": identity,
+        "summary": summary,
+        "description": "Every answer is recorded before it is given; its query_id finds it in the history and takes its label.",
+        "requestBody": {"required": True, "content": _bodies(manifest)},
+        "responses": {
+            "200": {"description": "The answer", "content": {"application/json": {"schema": _answers(manifest)}}},
+            **{str(status): _refusal(facts) for status, facts in refusals(400, 404, 413, 415, 422, 429, 500, 503).items()},
+        },
+    }
+
+
+def _refusal(facts: Json) -> Json:
+    schema = {"$ref": "#/components/schemas/Problem"}
+    return {"description": facts["description"], "content": {"application/json": {"schema": schema}}}
+
+
+def _bodies(manifest: Manifest) -> Json:
+    if isinstance(manifest.input, ImageInput):
+        form = {"type": "object", "properties": {"file": _BINARY}, "required": ["file"]}
+        return {"multipart/form-data": {"schema": form}, **{kind: {"schema": _BINARY} for kind in _IMAGE_TYPES}}
+    record = record_schema(manifest.input)
+    return {"application/json": {"schema": {"anyOf": [record, {"type": "array", "items": record}]}}}
+
+
+def record_schema(record: RecordInput) -> Json:
+    """JSON Schema of one record of this signature."""
+    return {
+        "type": "object",
+        "properties": {field.name: _field_schema(field) for field in record.fields},
+        "required": [field.name for field in record.fields if field.required],
+        "additionalProperties": record.extra != "refuse",
+    }
+
+
+def _field_schema(field: Field) -> Json:
+    plain = _TYPES[field.kind]
+    schema: Json = {"type": plain if field.required else [plain, "null"]}
+    if field.kind is FieldKind.INTEGER:
+        schema |= {"minimum": -_EXACT, "maximum": _EXACT}
+    if field.minimum is not None:
+        schema["minimum"] = field.minimum
+    if field.maximum is not None:
+        schema["maximum"] = field.maximum
+    if field.closed:
+        schema["enum"] = [*field.categories, *([] if field.required else [None])]
+    if field.unit:
+        schema["description"] = field.unit
+    if field.example is not None:
+        schema["examples"] = [field.example]
+    return schema
+
+
+def _answers(manifest: Manifest) -> Json:
+    one = _answer(manifest)
+    if isinstance(manifest.input, ImageInput):
+        return one
+    return {"anyOf": [one, {"type": "array", "items": one}]}
+
+
+def _answer(manifest: Manifest) -> Json:
+    output = manifest.output
+    properties: Json = {
+        "query_id": {"type": "string", "format": "uuid"},
+        "model": {"type": "string"},
+        "version": {"type": "integer"},
+        "execution_time": {"type": "string"},
+        "recorded": {"type": "boolean", "description": "Only at durability=relaxed: false when it could not be recorded"},
+    }
+    if output.task is Task.REGRESSION:
+        properties["prediction"] = {"type": "number", "description": output.unit}
+    else:
+        properties |= {
+            "prediction": {"type": "string", "enum": list(output.labels)},
+            "class": {"type": "integer", "description": "Position of the prediction among the labels"},
+            "confidence": {"type": "number", "minimum": 0, "maximum": 1},
+            "probabilities": {"type": "array", "items": {"type": "number"}, "description": "One a label, in their order"},
+            "uncertain": {"type": "boolean", "description": "Too close to call by the model's decision rule"},
+        }
+    return {"type": "object", "properties": properties, "required": ["query_id", "model", "version", "prediction"]}
+
+
+def chapters(whole: Json) -> list[tuple[str, list[Json]]]:
+    """The document by tag, for reading: method, path, summary, parameters, bodies and answers of each operation."""
+    found: dict[str, list[Json]] = {}
+    for path, item in whole["paths"].items():
+        for method, operation in item.items():
+            found.setdefault(operation["tags"][0], []).append(_entry(path, method, operation))
+    return list(found.items())
+
+
+def _entry(path: str, method: str, operation: Json) -> Json:
+    content = operation.get("requestBody", {}).get("content", {})
+    return {
+        "method": method.upper(),
+        "path": path,
+        "summary": operation.get("summary", ""),
+        "description": operation.get("description", ""),
+        "parameters": operation.get("parameters", []),
+        "bodies": {kind: _indented(body["schema"]) for kind, body in content.items()},
+        "answers": [(status, answer["description"]) for status, answer in operation["responses"].items()],
+    }
+
+
+def _indented(schema: Json) -> str:
+    return msgspec.json.format(msgspec.json.encode(schema), indent=2).decode()

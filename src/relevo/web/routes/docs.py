@@ -1,0 +1,35 @@
+"""The OpenAPI document, and a page that shows it without any outside host."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from fastapi import APIRouter, Request, Response
+
+from relevo.web.openapi import chapters, document
+from relevo.web.page import frame
+from relevo.web.routes.page import html, visit_of
+from relevo.web.templating import render
+
+router = APIRouter(include_in_schema=False)
+
+
+@router.get("/openapi.json")
+def openapi(request: Request) -> Response:
+    """Describe every route, the predict paths by the signatures of the models now served."""
+    return Response(msgspec.json.encode(_document(request)), headers={"content-type": "application/json"})
+
+
+@router.get("/docs")
+def docs(request: Request) -> Response:
+    """Make a page of the document; it is complete without JavaScript."""
+    whole = _document(request)
+    visit = visit_of(request)
+    body = render("docs.html", visit.language, **frame(None, visit), chapters=chapters(whole))
+    return html(request, body)
+
+
+def _document(request: Request) -> dict[str, Any]:
+    service = request.app.state.parts.service
+    return document(request.app, service.models(), service.default_model())

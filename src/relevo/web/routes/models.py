@@ -1,0 +1,108 @@
+"""Models, their versions and aliases. An alias moves under If-Match, so that two people never move it past each other."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Annotated
+
+from fastapi import APIRouter, Header, Request, Response
+from fastapi import Path as InPath
+
+from relevo.errors import AliasNotFound, ParameterWrong
+from relevo.web.routes.refusals import refusals
+from relevo.web.shapes import (
+    Alias,
+    Aliases,
+    AliasName,
+    ModelDetail,
+    ModelList,
+    ModelName,
+    ModelSummary,
+    Move,
+    MoveAlias,
+    VersionNumber,
+    VersionSummary,
+)
+
+if TYPE_CHECKING:
+    from relevo.serve.service import ModelState
+
+router = APIRouter(prefix="/models", tags=["models"])
+
+_ETAG = re.compile(r'"(\d{1,10})"')
+
+Name = Annotated[ModelName, InPath(description="Name of a model")]
+Version = Annotated[VersionNumber, InPath(description="Number of a version, from 1")]
+AliasPath = Annotated[AliasName, InPath(description="champion, challenger, or a name of your own")]
+
+
+@router.get("", summary="Every registered model", responses=refusals(503))
+def all_models(request: Request) -> ModelList:
+    """Join the registry with what this worker serves."""
+    parts = request.app.state.parts
+    states = _states(request)
+    return ModelList(models=[ModelSummary.of(model, states.get(model.name)) for model in parts.registry.models()])
+
+
+@router.get("/{name}", summary="One model with its versions", responses=refusals(404, 422, 503))
+def one_model(request: Request, name: Name) -> ModelDetail:
+    """Raises ModelNotFound."""
+    registry = request.app.state.parts.registry
+    versions = registry.versions(name)
+    model = next(model for model in registry.models() if model.name == name)
+    summary = ModelSummary.of(model, _states(request).get(name))
+    return ModelDetail(**summary.model_dump(), history=[VersionSummary.of(version) for version in versions])
+
+
+@router.get("/{name}/versions/{version}", summary="One version", responses=refusals(404, 422, 503))
+def one_version(request: Request, name: Name, version: Version) -> VersionSummary:
+    """Raises ModelNotFound, VersionNotFound."""
+    return VersionSummary.of(request.app.state.parts.registry.version(name, version))
+
+
+@router.get("/{name}/aliases", summary="Where the aliases stand, and who moved them", responses=refusals(404, 422, 503))
+def all_aliases(request: Request, name: Name) -> Aliases:
+    """Raises ModelNotFound."""
+    registry = request.app.state.parts.registry
+    return Aliases(aliases=registry.aliases(name), moves=[Move.of(move) for move in registry.alias_history(name)])
+
+
+@router.get("/{name}/aliases/{alias}", summary="Where one alias stands", responses=refusals(404, 422, 503))
+def one_alias(request: Request, response: Response, name: Name, alias: AliasPath) -> Alias:
+    """Answer with the ETag that a move may be tied to. Raises ModelNotFound, AliasNotFound."""
+    version = request.app.state.parts.registry.aliases(name).get(alias)
+    if version is None:
+        raise AliasNotFound(model=name, alias=alias)
+    response.headers["etag"] = f'"{version}"'
+    return Alias(alias=alias, version=version)
+
+
+@router.put("/{name}/aliases/{alias}", summary="Let an alias name another version", responses=refusals(400, 404, 412, 422, 503))
+def move_alias(  # noqa: PLR0913, PLR0917 - the framework fills them by name from path, header and body
+    request: Request,
+    response: Response,
+    name: Name,
+    alias: AliasPath,
+    wanted: MoveAlias,
+    if_match: Annotated[str | None, Header(description='The ETag of the alias: "3"', pattern=_ETAG.pattern)] = None,
+) -> Move:
+    """The workers follow within moments. Raises ModelNotFound, VersionNotFound, StaleState."""
+    parts = request.app.state.parts
+    move = parts.registry.move_alias(
+        name, alias, wanted.version, who="api", why=wanted.reason, at=parts.now(), expected=_expected(if_match)
+    )
+    response.headers["etag"] = f'"{move.version}"'
+    return Move.of(move)
+
+
+def _expected(if_match: str | None) -> int | None:
+    if if_match is None:
+        return None
+    found = _ETAG.fullmatch(if_match)
+    if found is None:
+        raise ParameterWrong(field="if-match", expected="the ETag of the alias")
+    return int(found[1])
+
+
+def _states(request: Request) -> dict[str, ModelState]:
+    return {state.name: state for state in request.app.state.parts.service.models()}

@@ -1,0 +1,84 @@
+"""The model page, its files, and feedback without JavaScript."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Form, Query, Request, Response
+
+from relevo.errors import Forbidden, ModelNotFound, NotFound
+from relevo.runtime.image import ImageLimits
+from relevo.web import assets, page
+from relevo.web.i18n.catalog import known
+from relevo.web.negotiation import COOKIE, address_of, header, language_of
+from relevo.web.routes.labels import keep_label
+from relevo.web.shapes import LabelText  # noqa: TC001 - FastAPI reads the annotation when it builds the route
+
+router = APIRouter(include_in_schema=False)
+
+_YEAR = 365 * 24 * 3600
+
+
+def visit_of(request: Request) -> page.Visit:
+    """What the pages need to know of a request."""
+    parts = request.app.state.parts
+    settings = parts.settings
+    return page.Visit(
+        language=language_of(request.scope, settings.language),
+        address=address_of(request.scope),
+        request_id=request.state.request_id,
+        models=parts.service.models(),
+        limits=ImageLimits(max_pixels=settings.max_pixels, max_side=settings.max_side),
+    )
+
+
+@router.get("/")
+def model_page(
+    request: Request,
+    model: Annotated[str | None, Query(max_length=64)] = None,
+    example: Annotated[str, Query(max_length=1)] = "",
+) -> Response:
+    """The page of the model named in the address, else of the default one. Raises ModelNotFound."""
+    visit = visit_of(request)
+    name = model or request.app.state.parts.service.default_model()
+    state = next((one for one in visit.models if one.name == name), None)
+    if model and state is None:
+        raise ModelNotFound(model=model)
+    return html(request, page.model_page(state, visit, fill=bool(example)))
+
+
+@router.post("/feedback")
+async def feedback(request: Request, query_id: Annotated[str, Form()], value: Annotated[LabelText, Form()]) -> Response:
+    """Keep the truth for a prediction and say thanks. Raises Forbidden for a form on another site, NotFound, LabelRefused."""
+    if header(request.scope, b"sec-fetch-site") in {"cross-site", "same-site"}:
+        raise Forbidden(reason="the form stands on another site")
+    prediction = await keep_label(request.app.state.parts, query_id, value, source="page")
+    return html(request, page.thanks_page(visit_of(request), model=prediction.model, value=value))
+
+
+@router.get("/static/{address}")
+async def static(address: str) -> Response:
+    """A file of the page; its address changes with its content, so it may be kept for ever. Raises NotFound."""
+    asset = assets.at(address)
+    if asset is None:
+        raise NotFound
+    return Response(
+        asset.content,
+        headers={"content-type": asset.media_type, "cache-control": f"public, max-age={_YEAR}, immutable"},
+    )
+
+
+@router.get("/favicon.ico")
+async def favicon() -> Response:
+    """The mark, for browsers that ask without reading the page."""
+    return Response(assets.assets()["relevo.svg"].content, media_type="image/svg+xml")
+
+
+def html(request: Request, body: bytes) -> Response:
+    """A page as an answer; a language chosen in the address is remembered."""
+    response = Response(body)
+    response.raw_headers = [*page.HTML_HEADERS, (b"content-length", b"%d" % len(body))]
+    chosen = known(request.query_params.get("lang"))
+    if chosen:
+        response.set_cookie(COOKIE, chosen, max_age=_YEAR, httponly=True, samesite="lax")
+    return response

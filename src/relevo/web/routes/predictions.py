@@ -1,0 +1,100 @@
+"""The history over HTTP: pages of predictions, one prediction, and its input as a download."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import anyio
+from fastapi import APIRouter, Query, Request, Response
+from fastapi import Path as InPath
+from starlette.concurrency import run_in_threadpool
+
+from relevo.domain import ids
+from relevo.domain.prediction import InputKind
+from relevo.errors import PredictionNotFound
+from relevo.runtime.image import ImageLimits
+from relevo.web.pictures import reencoded
+from relevo.web.routes.refusals import refusals
+from relevo.web.shapes import PredictionPage, PredictionView, Window
+
+if TYPE_CHECKING:
+    from relevo.store.history import Stored
+    from relevo.web.app import Parts
+
+router = APIRouter(prefix="/predictions", tags=["history"])
+
+#: A prediction younger than this may still be on its way from a journal to the store.
+_FRESH_SECONDS = 10.0
+_WAIT_SECONDS = 2.0
+_LOOK_EVERY_SECONDS = 0.05
+
+QueryId = Annotated[str, InPath(description="The query_id of an answer", json_schema_extra={"format": "uuid"}, max_length=64)]
+
+
+@router.get("", summary="The history, newest first", responses=refusals(422, 503))
+def window(request: Request, narrow: Annotated[Window, Query()]) -> PredictionPage:
+    """A page of the history, with the label that counts for each prediction."""
+    parts = request.app.state.parts
+    page = parts.history.window(**narrow.model_dump(exclude={"lang"}))
+    labels = parts.labels.current_many([stored.prediction.id for stored in page.items])
+    items = [PredictionView.of(stored, labels.get(stored.prediction.id)) for stored in page.items]
+    return PredictionPage(items=items, next_cursor=page.next_cursor)
+
+
+@router.get("/{query_id}", summary="One prediction", responses=refusals(404, 422, 503))
+async def one(request: Request, query_id: QueryId) -> PredictionView:
+    """Raises PredictionNotFound."""
+    parts = request.app.state.parts
+    stored = await found(parts, query_id)
+    label = await run_in_threadpool(parts.labels.current, stored.prediction.id)
+    return PredictionView.of(stored, label)
+
+
+@router.get(
+    "/{query_id}/input",
+    summary="What was asked: the image as a fresh PNG, or the record as JSON",
+    response_class=Response,
+    responses={
+        200: {"content": {"image/png": {"schema": {"type": "string", "format": "binary"}}, "application/json": {"schema": {}}}},
+        **refusals(404, 422, 503),
+    },
+)
+async def kept_input(request: Request, query_id: QueryId) -> Response:
+    """A download, never shown by the browser; an image's pixels only. Raises PredictionNotFound, InputNotKept."""
+    stored = await found(request.app.state.parts, query_id)
+    return await run_in_threadpool(_download, request.app.state.parts, stored)
+
+
+def _download(parts: Parts, stored: Stored) -> Response:
+    kind, data = parts.history.input(stored.prediction.id)
+    ending = "json"
+    if kind is InputKind.IMAGE:
+        settings = parts.settings
+        data = reencoded(data, limits=ImageLimits(max_pixels=settings.max_pixels, max_side=settings.max_side))
+        ending = "png"
+    name = f"{ids.text(stored.prediction.id)}.{ending}"
+    return Response(
+        data,
+        headers={
+            "content-type": "image/png" if kind is InputKind.IMAGE else "application/json",
+            "content-disposition": f'attachment; filename="{name}"',
+        },
+    )
+
+
+async def found(parts: Parts, query_id: str) -> Stored:
+    """The prediction of that id; a fresh one is waited for, since its journal is shipped within moments.
+
+    Raises PredictionNotFound.
+    """
+    key = ids.raw(query_id)
+    if key is None:
+        raise PredictionNotFound
+    age = parts.now().timestamp() - int.from_bytes(key[:6], "big") / 1000
+    looks = round(_WAIT_SECONDS / _LOOK_EVERY_SECONDS) if abs(age) < _FRESH_SECONDS else 0
+    for _ in range(looks):
+        try:
+            return await run_in_threadpool(parts.history.get, key)
+        except PredictionNotFound:
+            await anyio.sleep(_LOOK_EVERY_SECONDS)
+    return await run_in_threadpool(parts.history.get, key)
