@@ -13,7 +13,7 @@ FLOORS = [
     {"domain", "config", "client"},
     {"runtime", "spool", "stats"},
     {"package", "store", "console"},
-    {"serve", "loop"},
+    {"serve", "loop", "project"},
     {"web", "engines"},
     {"compose", "testing"},
     {"cli"},

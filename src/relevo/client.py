@@ -22,7 +22,7 @@ import msgspec
 from relevo.errors import PredictionNotFound, RelevoError, Unavailable, by_code
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from types import TracebackType
 
 #: One input: an image's path or bytes, or a record of named fields.
@@ -92,24 +92,43 @@ class Client:
         """
         return msgspec.convert(self._post(model, input), Result)
 
-    def predict_many(self, model: str | None, inputs: Iterable[Input]) -> list[Result]:
+    def predict_form(self, model: str | None, image: bytes, *, part: str = "file", file_name: str = "image") -> Result:
+        """The answer for one image sent as a browser's form sends it."""
+        kind = next((kind for magic, kind in _MAGIC if image.startswith(magic)), "application/octet-stream")
+        return msgspec.convert(self._call("POST", _predict_path(model), files={part: (file_name, image, kind)}), Result)
+
+    def predict_many(
+        self, model: str | None, inputs: Iterable[Input], *, progress: Callable[[int], object] | None = None
+    ) -> list[Result]:
         """The answers for many inputs, in order. Records travel in batches, images one by one on a few connections.
 
+        progress: told how many are answered so far.
         Raises like `predict`; what was answered before the failure is in the server's history all the same.
         """
         waiting = list(inputs)
-        if all(isinstance(one, dict) for one in waiting):
-            chunks = (waiting[start : start + _RECORDS_A_REQUEST] for start in range(0, len(waiting), _RECORDS_A_REQUEST))
-            return [result for chunk in chunks for result in self._batch(model, chunk)]
-        with ThreadPoolExecutor(_IMAGES_AT_ONCE) as pool:
-            return list(pool.map(lambda one: self.predict(model, one), waiting))
+        answered: list[Result] = []
+        for some in self._answers(model, waiting):
+            answered.extend(some)
+            if progress is not None:
+                progress(len(answered))
+        return answered
 
-    def label(self, query_id: str, value: str, *, author: str = "", note: str = "", wait: float = 5.0) -> dict[str, Any]:
+    def _answers(self, model: str | None, waiting: list[Input]) -> Iterator[list[Result]]:
+        if all(isinstance(one, dict) for one in waiting):
+            for start in range(0, len(waiting), _RECORDS_A_REQUEST):
+                yield self._batch(model, waiting[start : start + _RECORDS_A_REQUEST])
+            return
+        with ThreadPoolExecutor(_IMAGES_AT_ONCE) as pool:
+            for result in pool.map(lambda one: self.predict(model, one), waiting):
+                yield [result]
+
+    def label(self, query_id: str, value: str | float, *, note: str = "", wait: float = 5.0) -> dict[str, Any]:
         """Say what a prediction should have been; a later call corrects, and the history keeps both.
 
-        wait: seconds to wait for a fresh prediction to arrive in the history. Raises PredictionNotFound, LabelRefused.
+        wait: seconds to wait for a fresh prediction to arrive in the history.
+        Raises PredictionNotFound, LabelRefused, LabelNotNumber.
         """
-        body = {"label": value} | ({"author": author} if author else {}) | ({"note": note} if note else {})
+        body = {"value": value, "note": note}
         return self._once_shipped("PUT", f"/predictions/{quote(query_id, safe='')}/label", wait, json=body)
 
     def prediction(self, query_id: str, *, wait: float = 5.0) -> dict[str, Any]:
@@ -132,8 +151,7 @@ class Client:
 
     def models(self) -> list[dict[str, Any]]:
         """The registered models with their versions and aliases."""
-        found = self._call("GET", "/models")
-        return list(found["models"] if isinstance(found, dict) else found)
+        return list(self._call("GET", "/models")["models"])
 
     def ready(self) -> bool:
         """Whether the server can answer predictions now; False also when nobody listens."""
@@ -143,13 +161,12 @@ class Client:
             return False
 
     def _post(self, model: str | None, payload: Input | list[Any]) -> Any:  # noqa: ANN401 - whatever JSON the server sends
-        path = "/predict" if model is None else f"/models/{quote(model, safe='')}/predict"
         if isinstance(payload, dict | list):
             content, kind = msgspec.json.encode(payload), "application/json"
         else:
             content = payload.read_bytes() if isinstance(payload, Path) else payload
             kind = next((kind for magic, kind in _MAGIC if content.startswith(magic)), "application/octet-stream")
-        return self._call("POST", path, content=content, headers={"Content-Type": kind})
+        return self._call("POST", _predict_path(model), content=content, headers={"Content-Type": kind})
 
     def _batch(self, model: str | None, records: list[Any]) -> list[Result]:
         found = self._post(model, records)
@@ -182,6 +199,10 @@ class Client:
                 pause = _told_pause(response, pause)
             time.sleep(min(pause, _LONGEST_PAUSE_S))
         raise Unavailable
+
+
+def _predict_path(model: str | None) -> str:
+    return "/predict" if model is None else f"/models/{quote(model, safe='')}/predict"
 
 
 def _may_repeat(method: str, cause: httpx.TransportError) -> bool:

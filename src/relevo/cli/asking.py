@@ -1,0 +1,59 @@
+"""What commands ask for: the options that many share, and one flag for every setting.
+
+rows of config ─► takes_settings ─► --port, --workers, … ─► load_settings ─► Settings
+"""
+
+from __future__ import annotations
+
+import inspect
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from relevo.config import ROWS, Settings, load_settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from relevo.config import Row
+
+PROJECT_FILE = Path("relevo.toml")
+
+Home = Annotated[
+    Path | None, typer.Option("--home", help="Folder with the database, journals, packages and inputs.", metavar="FOLDER")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the outcome as JSON.")]
+Url = Annotated[
+    str | None, typer.Option("--url", envvar="RELEVO_URL", help="Ask this running server instead of the folder.", metavar="URL")
+]
+Key = Annotated[str | None, typer.Option("--key", envvar="RELEVO_KEY", help="Key to send to the server.", metavar="KEY")]
+
+
+def settings_of(home: Path | None, *, toml: Path = PROJECT_FILE, **flags: object) -> Settings:
+    """Settings of a command run in this folder, or in that of the project named. Raises UnknownSetting, WrongSetting."""
+    return load_settings({"home": home, **flags}, toml_path=toml if toml.is_file() else None)
+
+
+def takes_settings(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command one flag for each setting; it receives them loaded, as `settings`."""
+    own = [one for one in inspect.signature(command, eval_str=True).parameters.values() if one.name != "settings"]
+
+    @wraps(command)
+    def run(**given: Any) -> None:  # noqa: ANN401 - flags of every kind
+        flags = {row.name: given.pop(row.name) for row in ROWS}
+        command(settings=settings_of(flags.pop("home"), **flags), **given)
+
+    rows = [_flag(row) for row in ROWS]
+    run.__signature__ = inspect.Signature([*own, *rows])  # type: ignore[attr-defined]  # how Typer learns the flags
+    run.__annotations__ = {one.name: one.annotation for one in [*own, *rows]}
+    del run.__wrapped__  # type: ignore[attr-defined]  # else the plain signature would be found first
+    return run
+
+
+def _flag(row: Row) -> inspect.Parameter:
+    told = f"{row.help} [default: {row.default or 'none'}]" if row.kind is not int else f"{row.help} [default: {row.default}]"
+    metavar = "|".join(row.choices) or {int: "NUMBER", float: "NUMBER", Path: "FOLDER"}.get(row.kind, "TEXT")
+    option = typer.Option(row.flag, help=told, metavar=metavar, rich_help_panel="Settings")
+    return inspect.Parameter(row.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[str | None, option])

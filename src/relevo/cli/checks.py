@@ -1,0 +1,206 @@
+"""The checks of `relevo doctor`: each looks at one thing and gives one finding.
+
+settings ─► python · libraries · sqlite · home · disk · spool · database · port · onnxruntime · telemetry · extras ─► findings
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import shutil
+import socket
+import sqlite3
+import sys
+import tempfile
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, requires, version
+from typing import TYPE_CHECKING
+
+from relevo.errors import RelevoError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from relevo.config import Settings
+
+_LEAST_PYTHON = (3, 11)
+#: Upserts, RETURNING and the mended WAL checkpoints.
+_LEAST_SQLITE = (3, 35, 0)
+#: From here on a WAL that is reset while another process writes cannot corrupt the database.
+_MENDED_SQLITE = (3, 51, 3)
+_LEAST_FREE = 1 << 30
+_EXTRAS = {"sklearn": ("sklearn", "skl2onnx", "onnx", "scipy", "matplotlib"), "postgres": ("psycopg",)}
+_FLOOR = re.compile(r"^([A-Za-z0-9._-]+)>=([0-9.]+)")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """What one check saw."""
+
+    what: str
+    verdict: str  # ok | warn | fail
+    told: str
+    mend: str = ""  # how, where something is to be mended
+
+
+def examine(settings: Settings) -> list[Finding]:
+    """Every check, in the order of a person's questions."""
+    return [
+        _python(),
+        *_libraries(),
+        _sqlite(),
+        _home(settings),
+        _disk(settings),
+        _spool(settings),
+        _database(settings),
+        _port(settings),
+        _onnxruntime(),
+        _telemetry(),
+        *(_extra(name, modules) for name, modules in _EXTRAS.items()),
+    ]
+
+
+def _python() -> Finding:
+    told = sys.version.split()[0]
+    if sys.version_info >= _LEAST_PYTHON:
+        return Finding(what="python", verdict="ok", told=told)
+    return Finding(what="python", verdict="fail", told=told, mend="Install Python 3.11 or newer.")
+
+
+def _libraries() -> Iterator[Finding]:
+    low = []
+    for requirement in requires("relevo") or ():
+        found = _FLOOR.match(requirement)
+        if found is None or "extra ==" in requirement:
+            continue
+        name, floor = found.groups()
+        if not _reaches(name, floor):
+            low.append(f"{name}>={floor}")
+    if low:
+        yield Finding(what="libraries", verdict="fail", told="missing or too old: " + ", ".join(low), mend="pip install -U relevo")
+    else:
+        yield Finding(what="libraries", verdict="ok", told="every version floor is met")
+
+
+def _reaches(name: str, floor: str) -> bool:
+    try:
+        return _numbers(version(name)) >= _numbers(floor)
+    except PackageNotFoundError:
+        return False
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in re.findall(r"\d+", text)[:3])
+
+
+def _sqlite() -> Finding:
+    told = sqlite3.sqlite_version
+    if sqlite3.sqlite_version_info < _LEAST_SQLITE:
+        return Finding(what="sqlite", verdict="fail", told=told, mend="Use a Python that is linked with SQLite 3.35 or newer.")
+    if sqlite3.sqlite_version_info < _MENDED_SQLITE:
+        return Finding(
+            what="sqlite",
+            verdict="warn",
+            told=f"{told}, older than 3.51.3, which mended a rare race of checkpoints",
+            mend="Relevo works around it: one process alone checkpoints. A newer SQLite is better still.",
+        )
+    return Finding(what="sqlite", verdict="ok", told=told)
+
+
+def _home(settings: Settings) -> Finding:
+    told = str(settings.home.resolve())
+    try:
+        with tempfile.TemporaryFile(dir=_existing(settings.home)):
+            return Finding(what="home", verdict="ok", told=f"{told} can be written")
+    except OSError as cause:
+        return Finding(
+            what="home", verdict="fail", told=f"{told}: {cause.strerror}", mend="Choose another --home, or mend its rights."
+        )
+
+
+def _disk(settings: Settings) -> Finding:
+    free = shutil.disk_usage(_existing(settings.home)).free
+    told = f"{free / (1 << 30):.1f} GiB free"
+    needed = max(_LEAST_FREE, settings.spool_max_mb << 20)
+    if free >= needed:
+        return Finding(what="disk", verdict="ok", told=told)
+    return Finding(
+        what="disk",
+        verdict="warn",
+        told=told,
+        mend="Free some: journals alone may take spool_max_mb before predictions are refused.",
+    )
+
+
+def _spool(settings: Settings) -> Finding:
+    folder = settings.spool_folder
+    files = [path for path in folder.rglob("*") if path.is_file()] if folder.is_dir() else []
+    size = sum(path.stat().st_size for path in files)
+    told = f"{len(files)} files, {size / (1 << 20):.1f} MiB"
+    if size <= (settings.spool_max_mb << 20) // 2:
+        return Finding(what="spool", verdict="ok", told=told)
+    return Finding(
+        what="spool", verdict="warn", told=told, mend="Is the database away? Journals are shipped while `relevo serve` runs."
+    )
+
+
+def _database(settings: Settings) -> Finding:
+    from relevo import compose
+
+    if not settings.database_url and not settings.home.is_dir():
+        return Finding(what="database", verdict="ok", told="none yet; the first command that needs it makes it")
+    try:
+        found = compose.open_store(settings).registry.models()
+    except RelevoError as error:
+        return Finding(what="database", verdict="fail", told=str(error), mend="Check the setting database_url and that it runs.")
+    return Finding(what="database", verdict="ok", told=f"reachable, {len(found)} models")
+
+
+def _port(settings: Settings) -> Finding:
+    told = f"{settings.host}:{settings.port}"
+    try:
+        kind = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(kind[0], kind[1]) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(kind[4])
+    except OSError as cause:
+        mend = "Stop what listens there, or choose another --port."
+        return Finding(what="port", verdict="warn", told=f"{told}: {cause.strerror or 'not an address here'}", mend=mend)
+    return Finding(what="port", verdict="ok", told=f"{told} is free")
+
+
+def _onnxruntime() -> Finding:
+    from relevo.runtime.session import load_onnxruntime
+
+    try:
+        library = load_onnxruntime()
+    except ImportError as cause:
+        return Finding(
+            what="onnxruntime", verdict="fail", told=type(cause).__name__, mend="pip install --force-reinstall onnxruntime"
+        )
+    return Finding(what="onnxruntime", verdict="ok", told=f"{library.__version__} loads")
+
+
+def _telemetry() -> Finding:
+    if os.environ.get("ORT_DISABLE_TELEMETRY") == "1":
+        return Finding(what="telemetry", verdict="ok", told="off: nothing leaves this machine")
+    mend = "Set ORT_DISABLE_TELEMETRY=1 before Python starts."
+    return Finding(what="telemetry", verdict="fail", told="ONNX Runtime may report its use", mend=mend)
+
+
+def _extra(name: str, modules: tuple[str, ...]) -> Finding:
+    missing = [module for module in modules if importlib.util.find_spec(module) is None]
+    if not missing:
+        return Finding(what=name, verdict="ok", told="extra is installed")
+    told = "extra is not installed" if len(missing) == len(modules) else "extra lacks " + ", ".join(missing)
+    return Finding(what=name, verdict="warn", told=told, mend=f"If you need it: pip install 'relevo[{name}]'")
+
+
+def _existing(folder: Path) -> Path:
+    """The folder, or the nearest above it that is there."""
+    place = folder.resolve()
+    while not place.exists():
+        place = place.parent
+    return place

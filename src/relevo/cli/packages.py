@@ -1,0 +1,85 @@
+"""`relevo import`, `verify` and `inspect`: from somebody's model file to a package, and a look into one.
+
+file ─ import ─► package ─ register ─► version            package ─ verify ─► report            package ─ inspect ─► what it is
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from relevo.cli.asking import AsJson
+from relevo.cli.registering import headline
+from relevo.cli.showing import say, show_json, show_table
+from relevo.domain.signature import ImageInput
+
+if TYPE_CHECKING:
+    from relevo.package.opening import Package
+
+Where = Annotated[Path, typer.Argument(help="The package: a folder or a .zip.", metavar="PACKAGE")]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add this file's commands."""
+    app.command("verify")(verify)
+    app.command("inspect")(inspect)
+
+
+def verify(package: Where, *, as_json: AsJson = False) -> None:
+    """Check every file of a package and replay its golden examples."""
+    from relevo.package.verifying import verify as check
+
+    report = check(package)
+    if as_json:
+        show_json(report)
+    else:
+        say(str(report))
+
+
+def inspect(
+    package: Where,
+    *,
+    card: Annotated[bool, typer.Option("--card", help="Print the model card.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """What a package holds: input, labels, decision, metrics, lineage."""
+    from relevo.package.opening import open_package
+
+    opened = open_package(package)
+    if card:
+        say(opened.read("card.md").decode())
+    elif as_json:
+        show_json({"digest": opened.digest, "manifest": opened.manifest, "metrics": opened.metrics})
+    else:
+        show_table(("", ""), _facts(opened), empty="")
+
+
+def _facts(package: Package) -> list[tuple[str, str]]:
+    manifest = package.manifest
+    lineage = manifest.lineage
+    return [
+        ("name", manifest.name),
+        ("description", manifest.description),
+        ("digest", package.digest),
+        ("input", _input(package)),
+        ("task", manifest.output.task),
+        ("labels", ", ".join(manifest.output.labels)),
+        ("decision", str(manifest.decision)),
+        ("framework", lineage.framework),
+        ("converted by", ", ".join(f"{library} {version}" for library, version in lineage.converter.items())),
+        (
+            "proof",
+            f"{lineage.parity.rows} rows, largest difference {lineage.parity.largest_difference:.3g} ({lineage.parity.against})",
+        ),
+        *((name, f"{figure:.4g}") for name, figure in headline(package.metrics).items()),
+        ("files", ", ".join(package.paths())),
+    ]
+
+
+def _input(package: Package) -> str:
+    wanted = package.manifest.input
+    if isinstance(wanted, ImageInput):
+        return f"image {wanted.width} × {wanted.height} {wanted.mode}"
+    return "record: " + ", ".join(f"{field.name} ({field.kind})" for field in wanted.fields)

@@ -1,0 +1,178 @@
+"""`relevo predict`, `history` and `label`: ask a server, look back, say what was true.
+
+predict ─► client ─► server            history, label ─► client (--url) | the store in --home
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from relevo.cli.asking import AsJson, Home, Key, Url, settings_of
+from relevo.cli.showing import progress, say, show_json, show_table
+from relevo.errors import BadJson, NoInput
+
+if TYPE_CHECKING:
+    from relevo.client import Result
+
+_HERE = "http://127.0.0.1:8000"
+Model = Annotated[
+    str | None, typer.Option("--model", "-m", help="Name of the model; the server's default when left out.", metavar="NAME")
+]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add this file's commands."""
+    app.command("predict")(predict)
+    app.command("history")(history)
+    app.command("label")(label)
+
+
+def predict(
+    inputs: Annotated[
+        list[str],
+        typer.Argument(
+            help="Image files, .json files (a record or a list of them), a record as JSON text, or - for JSON on standard input.",
+            metavar="INPUT...",
+        ),
+    ],
+    *,
+    model: Model = None,
+    url: Url = None,
+    key: Key = None,
+    as_json: AsJson = False,
+) -> None:
+    """Ask a running server about images or records."""
+    from relevo.client import Client
+
+    waiting = [one for given in inputs for one in _read(given)]
+    with Client(url or _HERE, key) as client, progress(quiet=as_json) as step:
+        results = client.predict_many(model, waiting, progress=lambda done: step(done, len(waiting), "asking"))
+    if as_json:
+        show_json([_told(one) for one in results])
+        return
+    rows = [
+        (one.prediction, _percent(one.confidence), "uncertain" if one.uncertain else "", f"{one.model} {one.version}", one.query_id)
+        for one in results
+    ]
+    show_table(("prediction", "confidence", "", "model", "query_id"), rows, empty="Nothing was asked.")
+
+
+def _read(given: str) -> list[Any]:
+    if given == "-":
+        return _records(sys.stdin.read())
+    if given.lstrip().startswith(("{", "[")):
+        return _records(given)
+    path = Path(given)
+    if not path.is_file():
+        raise NoInput.told(f"There is no file '{given}'.")
+    return _records(path.read_text(encoding="utf-8")) if path.suffix == ".json" else [path]
+
+
+def _records(text: str) -> list[Any]:
+    try:
+        found = json.loads(text)
+    except ValueError as cause:
+        raise BadJson(reason=str(cause)) from cause
+    records = found if isinstance(found, list) else [found]
+    if not all(isinstance(one, dict) for one in records):
+        raise BadJson(reason="a record must be an object of named fields")
+    return records
+
+
+def _told(result: Result) -> Any:  # noqa: ANN401 - JSON
+    import msgspec
+
+    return msgspec.to_builtins(result)
+
+
+def _percent(share: float | None) -> str:
+    return "" if share is None else f"{share:.1%}"
+
+
+def history(
+    *,
+    query_id: Annotated[str | None, typer.Argument(help="Show this one prediction in full.", metavar="[QUERY_ID]")] = None,
+    model: Model = None,
+    version: Annotated[int | None, typer.Option(help="Only this version.", metavar="NUMBER")] = None,
+    prediction: Annotated[
+        str | None, typer.Option("--prediction", help="Only predictions that answered this label.", metavar="LABEL")
+    ] = None,
+    uncertain: Annotated[
+        bool | None, typer.Option("--uncertain/--certain", help="Only uncertain ones, or only the others.")
+    ] = None,
+    since: Annotated[
+        str | None,
+        typer.Option(
+            help="Only from this time on, as 2026-01-31 or 2026-01-31T12:00+01:00; UTC without an offset.", metavar="TIME"
+        ),
+    ] = None,
+    until: Annotated[str | None, typer.Option(help="Only before this time.", metavar="TIME")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="At most so many.", metavar="NUMBER")] = 20,
+    cursor: Annotated[str | None, typer.Option(help="Where the page before ended.", metavar="TEXT")] = None,
+    home: Home = None,
+    url: Url = None,
+    key: Key = None,
+    as_json: AsJson = False,
+) -> None:
+    """Predictions that were made, newest first, with the labels they got."""
+    from relevo.cli import recorded
+
+    source = recorded.source(settings_of(home), url, key)
+    if query_id is not None:
+        show_json(source.one(query_id))
+        return
+    wanted = {
+        "model": model,
+        "version": version,
+        "label": prediction,
+        "uncertain": uncertain,
+        "since": _moment("--since", since),
+        "until": _moment("--until", until),
+    }
+    items, next_cursor = source.page(
+        limit=limit, cursor=cursor, wanted={name: value for name, value in wanted.items() if value is not None}
+    )
+    if as_json:
+        show_json({"items": items, "next_cursor": next_cursor})
+        return
+    rows = [recorded.cells(one) for one in items]
+    show_table(recorded.HEADS, rows, empty="No predictions yet.")
+    if next_cursor:
+        say(f"More: --cursor {next_cursor}")
+
+
+def _moment(flag: str, text: str | None) -> datetime | None:
+    if text is None:
+        return None
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        raise typer.BadParameter("this is no time as 2026-01-31 or 2026-01-31T12:00+01:00", param_hint=flag) from None
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
+
+
+def label(
+    query_id: Annotated[str, typer.Argument(help="The query_id the server answered with.", metavar="QUERY_ID")],
+    value: Annotated[str, typer.Argument(help="What it really was: one of the model's labels, or a number.", metavar="LABEL")],
+    *,
+    author: Annotated[str | None, typer.Option(help="Who says so; you when left out. Not with --url.", metavar="NAME")] = None,
+    note: Annotated[str, typer.Option(help="A remark to keep beside it.", metavar="TEXT")] = "",
+    home: Home = None,
+    url: Url = None,
+    key: Key = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say what a prediction should have been. Saying it again corrects; both stay in the history."""
+    from relevo.cli import recorded
+
+    kept = recorded.source(settings_of(home), url, key).label(query_id, value, author, note)
+    if as_json:
+        show_json(kept)
+    else:
+        say(f"Kept: {query_id} was '{value}'.")

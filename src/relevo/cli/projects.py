@@ -1,0 +1,65 @@
+"""`relevo new` and `relevo train`: a folder that trains right away, and one training of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Annotated
+
+import typer
+
+from relevo.cli.asking import AsJson, Home, settings_of
+from relevo.cli.people import who_asks
+from relevo.cli.registering import told
+from relevo.cli.showing import progress, say, show_json
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add this file's commands."""
+    app.command("new")(new)
+    app.command("train")(train)
+
+
+def new(
+    name: Annotated[str, typer.Argument(help="Name of the project, its folder and its model.", metavar="NAME")],
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Write a project that trains right away, on real handwritten digits; then make it yours."""
+    from relevo.project.starting import start_project
+
+    files = start_project(Path(name))
+    if as_json:
+        show_json({"project": name, "files": [str(file) for file in files]})
+        return
+    for file in files:
+        say(f"wrote {file}")
+    say(f"Now: cd {name} && relevo train && relevo serve")
+
+
+def train(
+    *,
+    project: Annotated[Path, typer.Option("--project", help="Folder with relevo.toml and train.py.", metavar="FOLDER")] = Path(),
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Keep the package here too: a folder, or a .zip.", metavar="PATH")
+    ] = None,
+    register: Annotated[bool, typer.Option("--register/--no-register", help="Make it the model's next version.")] = True,
+    alias: Annotated[str, typer.Option("--alias", help="The alias that names the new version.", metavar="NAME")] = "champion",
+    why: Annotated[str, typer.Option("--why", help="The reason, kept in the alias's history.", metavar="TEXT")] = "trained",
+    home: Home = None,
+    as_json: AsJson = False,
+) -> None:
+    """Train a project, prove and measure the package on the held-out part, and register it."""
+    from relevo import compose
+    from relevo.project.reading import read_project
+    from relevo.project.training import train_project
+
+    settings = settings_of(home, toml=project / "relevo.toml")
+    with TemporaryDirectory(prefix="relevo-train-") as folder, progress(quiet=as_json) as step:
+        place = out or Path(folder) / "package"
+        package = train_project(read_project(project), place, step)
+        version = compose.register(settings, place, alias=alias, who=who_asks(), why=why) if register else None
+    if as_json:
+        show_json({"digest": package.digest, "metrics": package.metrics, "version": version})
+    else:
+        say(told(package, version, alias))

@@ -1,0 +1,109 @@
+"""Where `history` and `label` look: a running server by its URL, or the store in the folder. Both give the same JSON.
+
+--url ─► Remote ─► client ─► GET /predictions …
+--home ─► Local ─► store.history, store.labels
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from relevo.cli.people import who_asks
+from relevo.domain import ids
+from relevo.domain.prediction import Label
+from relevo.domain.signature import Task
+from relevo.errors import Forbidden, PredictionNotFound
+
+if TYPE_CHECKING:
+    from relevo.client import Client
+    from relevo.compose import Store
+    from relevo.config import Settings
+    from relevo.store.history import Stored
+
+HEADS = ("when", "model", "prediction", "confidence", "", "truth", "query_id")
+
+
+def source(settings: Settings, url: str | None, key: str | None) -> Remote | Local:
+    """The server when there is a url, else the folder's store."""
+    if url is not None:
+        from relevo.client import Client
+
+        return Remote(Client(url, key))
+    from relevo.compose import open_store
+
+    return Local(open_store(settings))
+
+
+def cells(item: dict[str, Any]) -> tuple[object, ...]:
+    """One prediction as a row under HEADS."""
+    when = datetime.fromisoformat(item["at"]).strftime("%Y-%m-%d %H:%M:%S")
+    sure = "" if item.get("confidence") is None else f"{item['confidence']:.1%}"
+    note = item.get("error") or ("uncertain" if item.get("uncertain") else "")
+    return when, f"{item['model']} {item['version']}", item.get("prediction"), sure, note, item.get("label"), item["query_id"]
+
+
+class Remote:
+    """A running server; lives as long as one command."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    def page(self, *, limit: int, cursor: str | None, wanted: dict[str, Any]) -> tuple[list[dict[str, Any]], str | None]:
+        """Some predictions, newest first, and where the next page begins."""
+        asked = {name: value.isoformat() if isinstance(value, datetime) else value for name, value in wanted.items()}
+        found = self._client.history(limit=limit, cursor=cursor, **asked)
+        return found.items, found.next_cursor
+
+    def one(self, query_id: str) -> dict[str, Any]:
+        """One prediction."""
+        return self._client.prediction(query_id)
+
+    def label(self, query_id: str, value: str, author: str | None, note: str) -> dict[str, Any]:
+        """Say what was true. Raises Forbidden for an author: the server names the one it knows."""
+        if author is not None:
+            raise Forbidden(reason="with --url the server names the author; leave --author out")
+        return self._client.label(query_id, value, note=note)
+
+
+class Local:
+    """The store in the folder; lives as long as one command."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def page(self, *, limit: int, cursor: str | None, wanted: dict[str, Any]) -> tuple[list[dict[str, Any]], str | None]:
+        """Some predictions, newest first, and where the next page begins."""
+        found = self._store.history.window(limit=limit, cursor=cursor, **wanted)
+        truths = self._store.labels.current_many([one.prediction.id for one in found.items])
+        return [_item(one, truths.get(one.prediction.id)) for one in found.items], found.next_cursor
+
+    def one(self, query_id: str) -> dict[str, Any]:
+        """One prediction. Raises PredictionNotFound."""
+        stored = self._store.history.get(_raw(query_id))
+        return _item(stored, self._store.labels.current(stored.prediction.id))
+
+    def label(self, query_id: str, value: str, author: str | None, note: str) -> dict[str, Any]:
+        """Say what was true. Raises PredictionNotFound, LabelRefused, LabelNotNumber."""
+        from relevo.web.routes.labels import check_label
+        from relevo.web.shapes import Truth
+
+        it = self._store.history.get(_raw(query_id)).prediction
+        summary = self._store.registry.version(it.model, it.version).summary
+        check_label(value, Task(summary["task"]), tuple(summary["labels"]))
+        kept = Label(prediction=it.id, value=value, author=author or who_asks(), source="cli", at=datetime.now(UTC), note=note)
+        self._store.labels.put(kept)
+        return Truth.of(kept).model_dump(mode="json")
+
+
+def _raw(query_id: str) -> bytes:
+    found = ids.raw(query_id)
+    if found is None:
+        raise PredictionNotFound
+    return found
+
+
+def _item(stored: Stored, truth: Label | None) -> dict[str, Any]:
+    from relevo.web.shapes import PredictionView
+
+    return PredictionView.of(stored, truth).model_dump(mode="json")

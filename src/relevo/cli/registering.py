@@ -1,0 +1,23 @@
+"""What is told after a package was made and registered."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from relevo.package.opening import Package
+    from relevo.store.registry import Version
+
+
+def told(package: Package, version: Version | None, alias: str) -> str:
+    """The package, how it did on held-out rows, and where it stands now."""
+    lines = [f"package  {package.manifest.name} {package.digest[:12]}"]
+    lines += [f"{name:<8} {figure:.4g}" for name, figure in headline(package.metrics).items()]
+    if version is not None:
+        lines.append(f"version  {version.model} {version.number}, named {alias}")
+    return "\n".join(lines)
+
+
+def headline(metrics: dict[str, Any]) -> dict[str, float]:
+    """The plain numbers among the metrics."""
+    return {name: value for name, value in metrics.items() if isinstance(value, int | float) and not isinstance(value, bool)}

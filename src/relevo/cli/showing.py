@@ -1,0 +1,69 @@
+"""What commands show: tables and sentences for people, JSON for programs, progress on standard error.
+
+value ─► JSON            rows ─► table            step by step ─► bar on standard error
+"""
+
+from __future__ import annotations
+
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+
+def say(text: str) -> None:
+    """One line on standard output."""
+    sys.stdout.write(text + "\n")
+
+
+def show_json(value: Any) -> None:  # noqa: ANN401 - any of our values
+    """One JSON document on standard output: values as objects, times in ISO 8601, paths as text."""
+    import msgspec
+
+    say(msgspec.json.format(msgspec.json.encode(value, enc_hook=str), indent=2).decode())
+
+
+def show_table(heads: Sequence[str], rows: Iterable[Sequence[object]], *, empty: str) -> None:
+    """A table for people; `empty` is what to say without rows."""
+    from rich.console import Console
+    from rich.table import Table
+
+    shown = [["" if cell is None else str(cell) for cell in row] for row in rows]
+    if not shown:
+        say(empty)
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold", show_header=any(heads))
+    for head in heads:
+        table.add_column(head, overflow="fold")
+    for row in shown:
+        table.add_row(*row)
+    console = Console(markup=False, highlight=False)
+    # A pipe has no width: let a line be as long as it is.
+    console.print(table, width=None if console.is_terminal else 1000, crop=False)
+
+
+@contextmanager
+def progress(*, quiet: bool = False) -> Iterator[Callable[[int, int, str], None]]:
+    """A bar for each step of long work, on standard error and only for people. Gives `step(done, total, what)`.
+
+    A total of 0 means that nobody knows how much there is.
+    """
+    if quiet or not sys.stderr.isatty():
+        yield lambda _done, _total, _what: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
+        known: dict[str, Any] = {}
+
+        def step(done: int, total: int, what: str) -> None:
+            task = known.get(what)
+            if task is None:
+                task = known[what] = bars.add_task(what, total=total or None)
+            bars.update(task, completed=done, total=total or None)
+
+        yield step

@@ -1,0 +1,129 @@
+"""relevo.toml as frozen values; a key nobody knows is refused with the nearest known one.
+
+[model] what it is called · [data] where the examples are · [input] how a picture becomes numbers · [decision] when to be unsure
+"""
+
+from __future__ import annotations
+
+import difflib
+from typing import TYPE_CHECKING, Any, Literal
+
+import msgspec
+
+from relevo.config import read_toml
+from relevo.domain.decision import Argmax, Bands, Decision
+from relevo.domain.preprocessing import ImageSteps
+from relevo.domain.signature import ImageInput
+from relevo.errors import ConfigRefused, UnknownSetting
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class ModelSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """[model]: what the model is called and what it tells apart."""
+
+    name: str
+    description: str = ""
+    #: Display names of the classes, in their sorted order; the classes themselves when left out.
+    labels: tuple[str, ...] = ()
+
+
+class DataSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """[data]: where the examples are and which of them are held out."""
+
+    #: A folder with one folder a class, a .csv, a .npz with x and y, or a .py with load().
+    path: str
+    #: Column of a .csv that holds the truth.
+    target: str = ""
+    #: Column of a .csv that says which row is the same thing; all values of the row when left out. Never shown to the model.
+    identity: str = ""
+    #: Columns of a .csv that the model does not see.
+    ignore: tuple[str, ...] = ()
+    #: Share of the examples held out.
+    held_out: float = 0.25
+
+
+class InputSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """[input]: how pictures are brought to the numbers the model sees. Records are described by the data itself."""
+
+    kind: Literal["image", "record"] = "record"
+    size: tuple[int, int] | None = None  # height, width in pixels
+    mode: Literal["L", "RGB"] = "RGB"
+    scale: float = 1.0
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+    resample: Literal["nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"] = "nearest"
+    channels: Literal["RGB", "BGR"] = "RGB"
+    description: str = ""
+
+
+class DecisionSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """[decision]: accept and reject together make bands; least alone makes the most probable label unsure below it."""
+
+    accept: float | None = None
+    reject: float | None = None
+    least: float | None = None
+
+
+class Project(msgspec.Struct, frozen=True, kw_only=True):
+    """A project's relevo.toml; lives as long as one training."""
+
+    folder: Path
+    model: ModelSection
+    data: DataSection
+    input: InputSection
+    decision: DecisionSection
+
+    def image(self) -> tuple[ImageInput, ImageSteps] | None:
+        """How pictures are taken in, or None for records. Raises ConfigRefused when the size is missing."""
+        told = self.input
+        if told.kind == "record":
+            return None
+        if told.size is None:
+            raise ConfigRefused(reason="[input] needs size = [height, width] for pictures")
+        height, width = told.size
+        wanted = ImageInput(width=width, height=height, mode=told.mode, description=told.description)
+        steps = ImageSteps(
+            input="pixels",
+            resample=told.resample,
+            scale=told.scale,
+            mean=told.mean,
+            std=told.std,
+            channels=told.channels,
+            layout="flat",
+        )
+        return wanted, steps
+
+    def rule(self) -> Decision:
+        """When the answer is *uncertain*. Raises ConfigRefused for half a rule or two."""
+        told = self.decision
+        if told.accept is None and told.reject is None:
+            return Argmax(least=told.least or 0.0)
+        if told.accept is None or told.reject is None or told.least is not None:
+            raise ConfigRefused(reason="[decision] takes accept and reject together, or least alone")
+        return Bands(accept=told.accept, reject=told.reject)
+
+
+_SECTIONS: dict[str, Any] = {"model": ModelSection, "data": DataSection, "input": InputSection, "decision": DecisionSection}
+
+
+def read_project(folder: Path) -> Project:
+    """The project in this folder. Raises ConfigRefused, UnknownSetting."""
+    path = folder / "relevo.toml"
+    sections = read_toml(path)
+    parts = {name: _section(path.name, name, sections.get(name, {})) for name in _SECTIONS}
+    return Project(folder=folder, **parts)
+
+
+def _section(file: str, name: str, told: dict[str, Any]) -> Any:  # noqa: ANN401 - the section's own kind
+    kind = _SECTIONS[name]
+    known = kind.__struct_fields__
+    for key in told:
+        if key not in known:
+            nearest = difflib.get_close_matches(key, known, n=1, cutoff=0.0)[0]
+            raise UnknownSetting(source=f"{file} [{name}]", name=key, nearest=nearest)
+    try:
+        return msgspec.convert(told, kind)
+    except msgspec.ValidationError as cause:
+        raise ConfigRefused(reason=f"{file} [{name}]: {cause}") from cause

@@ -1,0 +1,34 @@
+"""`relevo new`: a project that trains right away, to be changed piece by piece."""
+
+from __future__ import annotations
+
+import re
+from importlib.resources import files
+from typing import TYPE_CHECKING
+
+from relevo.errors import ConfigRefused
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_FILES = ("relevo.toml", "train.py", "data.py", "README.md")
+_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
+
+
+def start_project(folder: Path) -> list[Path]:
+    """Write the files of a new project; its model is called like the folder. Gives the files' paths.
+
+    Raises ConfigRefused when the name cannot be a model's, or a file is there already: nothing is ever overwritten.
+    """
+    name = folder.name
+    if _NAME.fullmatch(name) is None:
+        raise ConfigRefused(reason="a project's name must be 1 to 64 of a-z, 0-9, '-' and '_', beginning with a letter or digit")
+    wanted = [folder / file for file in _FILES]
+    for path in wanted:
+        if path.exists():
+            raise ConfigRefused(reason=f"{path} is there already; choose another name")
+    folder.mkdir(parents=True, exist_ok=True)
+    template = files("relevo.project") / "template"
+    for path in wanted:
+        path.write_text((template / path.name).read_text(encoding="utf-8").replace("NAME", name), encoding="utf-8")
+    return wanted

@@ -1,0 +1,144 @@
+"""One training: the user's train(run) on what is not held out, then a package measured on what is.
+
+    examples ─ split ─► Run(train, validation) ─ train.py: train(run) ─► fitted model ─ pack(held out) ─► package
+
+Pictures reach train(run) as the very numbers that the server will compute from them, so nothing can differ later.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import runpy
+import sys
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import numpy as np
+
+from relevo.errors import ConfigRefused
+from relevo.package.packing import pack
+from relevo.package.samples import png
+from relevo.project.data import Example, load_examples
+from relevo.project.split import held_out
+from relevo.runtime.image import ImageLimits, decode, tensor
+
+if TYPE_CHECKING:
+    from relevo.domain.preprocessing import ImageSteps
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from relevo.domain.signature import ImageInput
+    from relevo.package.opening import Package
+    from relevo.project.reading import Project
+
+#: Told (done, total, what); a total of 0 when nobody knows.
+Step = "Callable[[int, int, str], object]"
+_SEED = 20_250_101
+#: Fewer held-out examples measure nothing.
+_LEAST_HELD_OUT = 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Examples:
+    """One side of the split."""
+
+    x: Any  # pictures: float array (n, h·w·c); tables: list of dicts; .npz rows: array (n, features)
+    y: list[Any]  # one truth a row
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Run:
+    """What train(run) is given; lives as long as one training."""
+
+    train: Examples
+    validation: Examples  # the held-out part: to watch, never to learn from
+    seed: int
+    step: Callable[[int, int, str], object] = field(repr=False)
+
+    def progress(self, epoch: int, total: int = 0, **figures: float) -> None:
+        """Tell how far the training is, with any figures (loss=…)."""
+        told = " ".join(f"{name} {value:.4g}" for name, value in figures.items())
+        self.step(epoch, total, f"training {told}".rstrip())
+
+
+def train_project(project: Project, out: Path, step: Callable[[int, int, str], object]) -> Package:
+    """Train and pack to `out`. Raises ConfigRefused, and what packing raises; an error in train.py comes as it is."""
+    step(0, 1, "loading data")
+    learn, held = split_examples(load_examples(project), project.data.held_out)
+    step(1, 1, "loading data")
+    images = project.image()
+    run = Run(train=_side(learn, images), validation=_side(held, images), seed=_SEED, step=step)
+    model = _train_function(project.folder)(run)
+    told: dict[str, Any] = {}
+    if images is not None:
+        told = {"input": images[0], "steps": images[1]}
+    return pack(
+        model,
+        name=project.model.name,
+        samples=_samples(held, pictures=images is not None),
+        truth=[one.y for one in held],
+        labels=project.model.labels or None,
+        description=project.model.description,
+        decision=project.rule(),
+        training_data=fingerprint(learn),
+        out=out,
+        progress=step,
+        **told,
+    )
+
+
+def split_examples(examples: Sequence[Example], share: float) -> tuple[list[Example], list[Example]]:
+    """Those to learn from and those held out. Raises ConfigRefused when a side is too small to be of use."""
+    held = [one for one in examples if held_out(one.identity, share)]
+    learn = [one for one in examples if not held_out(one.identity, share)]
+    if not learn or len(held) < _LEAST_HELD_OUT:
+        raise ConfigRefused(
+            reason=f"of {len(examples)} examples {len(held)} would be held out; at least {_LEAST_HELD_OUT} are needed "
+            "(more data, or a larger [data] held_out)"
+        )
+    return learn, held
+
+
+def fingerprint(examples: Sequence[Example]) -> str:
+    """SHA-256 over the training data, whatever its order."""
+    each = sorted(hashlib.sha256(one.identity + b"\0" + str(one.y).encode()).digest() for one in examples)
+    return hashlib.sha256(b"".join(each)).hexdigest()
+
+
+def _side(examples: list[Example], images: tuple[ImageInput, ImageSteps] | None) -> Examples:
+    y = [one.y for one in examples]
+    if images is not None:
+        return Examples(x=_tensor(examples, *images), y=y)
+    first = examples[0].x
+    return Examples(x=np.stack([one.x for one in examples]) if isinstance(first, np.ndarray) else [one.x for one in examples], y=y)
+
+
+def _tensor(examples: list[Example], wanted: ImageInput, steps: ImageSteps) -> NDArray[Any]:
+    double = msgspec.structs.replace(steps, dtype="float64")
+    return tensor([decode(_file(one.x), wanted, steps, ImageLimits()) for one in examples], double)
+
+
+def _file(x: Any) -> bytes:  # noqa: ANN401 - a file's bytes, or pixels
+    return x if isinstance(x, bytes) else png(np.asarray(x, dtype=np.uint8))
+
+
+def _samples(held: list[Example], *, pictures: bool) -> Any:  # noqa: ANN401 - what packing takes
+    if pictures:
+        return [_file(one.x) for one in held]
+    first = held[0].x
+    return np.stack([one.x for one in held]) if isinstance(first, np.ndarray) else [one.x for one in held]
+
+
+def _train_function(folder: Path) -> Callable[[Run], Any]:
+    path = folder / "train.py"
+    if not path.is_file():
+        raise ConfigRefused(reason=f"the project has no train.py (looked in {folder})")
+    # Modules that lie beside train.py can be imported by it.
+    sys.path.insert(0, str(folder.resolve()))
+    train = runpy.run_path(str(path)).get("train")
+    if not callable(train):
+        raise ConfigRefused(reason="train.py has no function train(run)")
+    return train  # type: ignore[no-any-return]  # the user's function, known by its name
