@@ -16,12 +16,18 @@ import msgspec
 import numpy as np
 
 from relevo.domain.decision import Argmax, Decision
-from relevo.domain.manifest import FORMAT, Lineage, Manifest, check
+from relevo.domain.manifest import FORMAT, Calibration, Lineage, Manifest, check
 from relevo.errors import ConversionFailed
-from relevo.package.caps import MANIFEST, MODEL, SEAL
+from relevo.package.caps import CARD, MANIFEST, METRICS, MODEL, PROFILE, SEAL
+from relevo.package.card import write_card
+from relevo.package.figures import draw_figures
 from relevo.package.golden import choose, golden_files, take_golden
+from relevo.package.metrics import measure
 from relevo.package.opening import Package, open_package, replay_golden, seal, verified
 from relevo.package.parity import default_tolerance, prove, served_scores
+from relevo.package.profile import LEAST_ROWS, profile_bytes
+from relevo.package.reference import take_profile
+from relevo.package.truth import read_truth
 from relevo.package.writing import write_package
 
 if TYPE_CHECKING:
@@ -33,9 +39,8 @@ if TYPE_CHECKING:
     from relevo.package.convert.converted import Converted
     from relevo.package.samples import Samples
 
-#: Told of every step: how many are done, of how many, and what comes now.
-Progress = "Callable[[int, int, str], object]"
-_STEPS = ("prove", "measure", "draw", "write")
+#: What `progress` is told, in order; the first belongs to whoever converts.
+STEPS = ("convert", "prove", "measure", "draw", "write")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -62,7 +67,7 @@ class Parts:
     def tell(self, step: str) -> None:
         """Say which step begins."""
         if self.progress is not None:
-            self.progress(_STEPS.index(step), len(_STEPS), step)
+            self.progress(STEPS.index(step), len(STEPS), step)
 
 
 def assemble(parts: Parts, out: Path | None = None) -> Package:
@@ -77,7 +82,7 @@ def assemble(parts: Parts, out: Path | None = None) -> Package:
     package = verified(_sealed(manifest, files))
     replay_golden(package)
     if parts.progress is not None:
-        parts.progress(len(_STEPS), len(_STEPS), "done")
+        parts.progress(len(STEPS), len(STEPS), "done")
     if out is None:
         return package
     write_package(_sealed(manifest, files), out)
@@ -88,9 +93,33 @@ def _manifest_and_files(parts: Parts, served: NDArray[np.float64]) -> tuple[Mani
     converted = parts.converted
     manifest = _first_manifest(parts, served)
     scores = served if converted.outputs is None else converted.outputs
-    golden = take_golden(parts.samples, scores, choose(scores, converted.output))
-    files = {MODEL: converted.onnx, **golden_files(golden)}
+    files = {MODEL: converted.onnx, **golden_files(take_golden(parts.samples, scores, choose(scores, converted.output)))}
+    metrics: dict[str, Any] = {}
+    if parts.truth is not None:
+        truth = read_truth(parts.truth, converted.output, converted.classes, len(served))
+        parts.tell("measure")
+        metrics = measure(manifest, served, truth)
+        manifest = _calibrated(manifest, metrics)
+        files[METRICS] = msgspec.json.format(msgspec.json.encode(metrics, order="sorted"), indent=2) + b"\n"
+        if len(served) >= LEAST_ROWS:
+            files[PROFILE] = profile_bytes(take_profile(manifest, converted.onnx, parts.samples, served, truth))
+        parts.tell("draw")
+        files |= draw_figures(manifest, metrics, served, truth) if parts.figures else {}
+    files[CARD] = _card(manifest, metrics, files)
     return manifest, files
+
+
+def _calibrated(manifest: Manifest, metrics: dict[str, Any]) -> Manifest:
+    found = metrics.get("calibration")
+    if found is None:
+        return manifest
+    calibration = Calibration(temperature=found["temperature"], expected_error=found["expected_error"], rows=metrics["rows"])
+    return msgspec.structs.replace(manifest, calibration=calibration)
+
+
+def _card(manifest: Manifest, metrics: dict[str, Any], files: dict[str, bytes]) -> bytes:
+    figures = [path for path in files if path.startswith("figures/")]
+    return write_card(manifest, metrics, figures, profiled=PROFILE in files).encode()
 
 
 def _first_manifest(parts: Parts, served: NDArray[np.float64]) -> Manifest:
@@ -128,4 +157,3 @@ def _sealed(manifest: Manifest, files: dict[str, bytes]) -> dict[str, bytes]:
     digests = {path: hashlib.sha256(content).hexdigest() for path, content in sorted(files.items())}
     manifest_bytes = msgspec.structs.replace(manifest, files=digests).to_bytes()
     return {**files, MANIFEST: manifest_bytes, SEAL: seal(manifest_bytes)}
-

@@ -1,6 +1,6 @@
 """How large a package may be, and how its files may be called: the same for writing and for reading.
 
-    manifest.json  manifest.sha256  model.onnx  golden/…  profile.npz  metrics.json  figures/…  card.md
+manifest.json  manifest.sha256  model.onnx  golden/…  profile.npz  metrics.json  figures/…  card.md
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
 """`relevo.pack`: a model out of a notebook becomes a package, with its proof.
 
-    model ─ which converter? ─► Converted ─┐
-    samples, truth ────────────────────────┴─► assemble ─► Package
+model ─ which converter? ─► Converted ─┐
+samples, truth ────────────────────────┴─► assemble ─► Package
 
-    (DictVectorizer, model) | Pipeline(DictVectorizer, …)   convert.dictvectorizer
-    ONNX bytes or file                                      convert.onnx
-    any other fitted estimator                              convert.sklearn
+(DictVectorizer, model) | Pipeline(DictVectorizer, …)   convert.dictvectorizer
+ONNX bytes or file                                      convert.onnx
+any other fitted estimator                              convert.sklearn
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from relevo.domain.decision import Argmax
 from relevo.errors import OptionsMissing
-from relevo.package.assembling import Parts, assemble
+from relevo.package.assembling import STEPS, Parts, assemble
 from relevo.package.convert.converted import Converted, Hints
 from relevo.package.samples import Samples, take_samples
 
@@ -76,6 +76,8 @@ def pack(  # noqa: PLR0913 - the one call of a notebook: all by name, nearly all
         scale=scale,
         unit=unit,
     )
+    if progress is not None:
+        progress(0, len(STEPS), STEPS[0])
     parts = Parts(
         converted=convert(model, given, hints, outputs),
         name=name,

@@ -24,7 +24,17 @@ if TYPE_CHECKING:
 _ENCRYPTED = 0x1
 _KNOWN_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 #: What the zip reader may raise on bytes that are damaged or made to harm.
-_BROKEN = (zipfile.BadZipFile, InflateError, EOFError, OSError, ValueError, NotImplementedError, RuntimeError, OverflowError, KeyError)
+_BROKEN = (
+    zipfile.BadZipFile,
+    InflateError,
+    EOFError,
+    OSError,
+    ValueError,
+    NotImplementedError,
+    RuntimeError,
+    OverflowError,
+    KeyError,
+)
 
 
 def read_files(path: Path) -> dict[str, bytes]:

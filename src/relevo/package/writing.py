@@ -1,6 +1,6 @@
 """Files to disk, whole or not at all: a folder by rename, or a zip without times.
 
-    {path: bytes} ─► temp beside the goal ─ fsync ─ rename ─ fsync of the parent ─► folder | .zip
+{path: bytes} ─► temp beside the goal ─ fsync ─ rename ─ fsync of the parent ─► folder | .zip
 """
 
 from __future__ import annotations

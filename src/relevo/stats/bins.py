@@ -85,7 +85,9 @@ def _atoms(values: NDArray[np.float64], least: float) -> tuple[NDArray[np.float6
     return unique[heavy], counts[heavy].tolist()
 
 
-def _cut(values: NDArray[np.float64], ties: NDArray[np.float64], wished: int) -> tuple[NDArray[np.float64], NDArray[np.float64], list[int]]:
+def _cut(
+    values: NDArray[np.float64], ties: NDArray[np.float64], wished: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64], list[int]]:
     """Edges, their ties and the gap counts of the quantile bins; without rows, one bin with a = 1."""
     order = np.lexsort((ties, values))
     ranks = np.unique(np.round(np.arange(1, wished) * len(values) / wished).astype(int))

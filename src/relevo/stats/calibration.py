@@ -1,8 +1,8 @@
 """How honest probabilities are on held-out rows: is 90 % right nine times in ten?
 
-    probabilities, truth ─► reliability table (15 bins) ─► expected calibration error
-                         ─► temperature that would mend it
-                         ─► isotonic knots, from confidence to share right
+probabilities, truth ─► reliability table (15 bins) ─► expected calibration error
+                     ─► temperature that would mend it
+                     ─► isotonic knots, from confidence to share right
 """
 
 from __future__ import annotations

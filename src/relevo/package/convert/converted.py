@@ -10,9 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
     from relevo.domain.preprocessing import Steps
@@ -44,3 +43,5 @@ class Converted:
     converter: dict[str, str] = field(default_factory=dict)  # library → version
     #: Scores the original gave for the samples, float64 (n, columns); None when nobody could ask it.
     outputs: NDArray[np.float64] | None = None
+    #: What the model itself calls its classes, as text in the order of the labels; the truth may use these.
+    classes: tuple[str, ...] = ()

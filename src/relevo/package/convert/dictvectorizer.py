@@ -71,7 +71,8 @@ def convert_dictvectorizer(model: Any, samples: Samples, hints: Hints | None = N
     record = told.input if isinstance(told.input, RecordInput) else record_of(halves.vectorizer, samples)
     columns = columns_of(halves.vectorizer, record)
     attempts = (
-        partial(_candidate, halves.estimator, graph, record, columns, outputs, told) for graph in _graphs(halves.estimator, len(columns))
+        partial(_candidate, halves.estimator, graph, record, columns, outputs, told)
+        for graph in _graphs(halves.estimator, len(columns))
     )
     return closest(attempts, samples)
 
@@ -94,6 +95,7 @@ def _candidate(  # noqa: PLR0913, PLR0917 - the pieces of one value, put togethe
         converter=graph.libraries,
         # One column of two labels is the probability of the second: nothing is lost, and half is sent.
         outputs=outputs[:, 1:] if graph.one_column else outputs,
+        classes=estimator.classes,
     )
 
 
@@ -177,9 +179,14 @@ def _graphs(estimator: Estimator, width: int) -> Iterator[Graph]:
     if linear is not None and linear.coef.shape[0] == width:
         write = partial(write_linear, linear, input=_INPUT, output=_OUTPUT)
         yield Graph(
-            write=lambda: (write(), _OUTPUT), precision="float64", libraries={"relevo": __version__}, one_column=linear.link == "Sigmoid"
+            write=lambda: (write(), _OUTPUT),
+            precision="float64",
+            libraries={"relevo": __version__},
+            one_column=linear.link == "Sigmoid",
         )
     libraries = {library: version(library) for library in ("skl2onnx", "onnx")}
     for precision in precisions(estimator):
-        layout = Layout(input=RecordInput(fields=()), steps=MatrixSteps(input=_INPUT, columns=()), tensors=((_INPUT, precision, width),))
+        layout = Layout(
+            input=RecordInput(fields=()), steps=MatrixSteps(input=_INPUT, columns=()), tensors=((_INPUT, precision, width),)
+        )
         yield Graph(write=partial(write_onnx, estimator, layout), precision=precision, libraries=libraries, one_column=False)

@@ -15,6 +15,7 @@ import numpy as np
 
 from relevo.domain.signature import Output, Task
 from relevo.errors import ConversionFailed, OptionsMissing
+from relevo.package.truth import class_text
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -85,14 +86,6 @@ def _classes(model: Any) -> tuple[str, ...]:  # noqa: ANN401 - any fitted estima
     if isinstance(classes, list):
         raise ConversionFailed(reason="it answers several questions at once; package one model for each")
     return tuple(class_text(value) for value in classes)
-
-
-def class_text(value: Any) -> str:  # noqa: ANN401 - a class as the model or the user writes it
-    """A class as a label: 3 and np.int64(3) are "3"; a float that is whole is written without its point."""
-    plain = value.item() if isinstance(value, np.generic) else value
-    if isinstance(plain, float) and plain.is_integer():
-        plain = int(plain)
-    return str(plain)
 
 
 def parts_of(model: Any) -> list[Any]:  # noqa: ANN401 - any fitted estimator

@@ -1,6 +1,6 @@
 """Plain linear models as a graph of our own: double precision from end to end, so that nothing is rounded on the way.
 
-    features (n, f) ─ MatMul(coef) ─ Add(intercept) ─► margins ─ Sigmoid | Softmax | nothing ─► scores (n, columns)
+features (n, f) ─ MatMul(coef) ─ Add(intercept) ─► margins ─ Sigmoid | Softmax | nothing ─► scores (n, columns)
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ An ONNX file names neither labels nor the scale of its pixels; guessing those wo
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -61,19 +61,7 @@ def convert_onnx(data: bytes, samples: Samples | None, hints: Hints | None = Non
         outputs=None if outputs is None else np.asarray(outputs, dtype=np.float64).reshape(len(outputs), -1),
     )
     served = served_scores(first, samples or generate_samples(wanted, rows=8))
-    return _with_output(first, _output(scores, served, told, labels))
-
-
-def _with_output(converted: Converted, output: Output) -> Converted:
-    return Converted(
-        onnx=converted.onnx,
-        input=converted.input,
-        steps=converted.steps,
-        output=output,
-        framework=converted.framework,
-        converter=converted.converter,
-        outputs=converted.outputs,
-    )
+    return replace(first, output=_output(scores, served, told, labels), classes=labels)
 
 
 def read_facts(onnx: bytes) -> Facts:

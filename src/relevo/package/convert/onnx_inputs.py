@@ -1,8 +1,8 @@
 """How an ONNX file wants to be fed, read off the shapes of its inputs.
 
-    (n, h, w, 1|3) · (n, 1|3, h, w) · (n, h, w)   picture
-    (n, features)                                 matrix, or a flat picture when the samples are pictures
-    several (n, 1)                                one field an input
+(n, h, w, 1|3) · (n, 1|3, h, w) · (n, h, w)   picture
+(n, features)                                 matrix, or a flat picture when the samples are pictures
+several (n, 1)                                one field an input
 """
 
 from __future__ import annotations
@@ -118,7 +118,9 @@ def _matrix(tensor: Tensor, samples: Samples | None, hints: Hints) -> tuple[Inpu
         names = tuple(f"f{column}" for column in range(width))
     if not names or (isinstance(width, int) and width != len(names)):
         raise OptionsMissing(options=f"features ({width if isinstance(width, int) else 'all'} names, in the order of the columns)")
-    record = hints.input if isinstance(hints.input, RecordInput) else RecordInput(fields=tuple(_field(name, samples) for name in names))
+    record = (
+        hints.input if isinstance(hints.input, RecordInput) else RecordInput(fields=tuple(_field(name, samples) for name in names))
+    )
     steps = MatrixSteps(input=tensor.name, columns=tuple(Column(field=name) for name in names), dtype=tensor.dtype, missing="nan")
     return record, steps
 

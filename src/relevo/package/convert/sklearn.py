@@ -69,6 +69,7 @@ def _candidate(estimator: Estimator, layout: Layout, samples: Samples, hints: Hi
         framework=f"scikit-learn {version('scikit-learn')}",
         converter={library: version(library) for library in ("skl2onnx", "onnx")},
         outputs=outputs,
+        classes=estimator.classes,
     )
 
 

@@ -1,6 +1,6 @@
 """A ZipMap at the end of a classifier, taken off: it turns scores into dictionaries, and tells the labels.
 
-    … ─ probabilities (n, classes) ─ ZipMap(labels) ─► list of dicts      becomes      … ─► probabilities, labels
+… ─ probabilities (n, classes) ─ ZipMap(labels) ─► list of dicts      becomes      … ─► probabilities, labels
 """
 
 from __future__ import annotations

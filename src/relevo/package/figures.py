@@ -1,0 +1,110 @@
+"""Pictures for the model card: confusion matrix, calibration, ROC. figures/*.png
+
+    metrics.json, scores, truth ─ matplotlib (Agg, no window, no dates) ─► PNG bytes
+
+matplotlib is an extra, loaded when the first figure is drawn.
+"""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from relevo.domain.decision import probabilities_of
+from relevo.domain.signature import Task
+from relevo.errors import ExtraMissing
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from relevo.domain.manifest import Manifest
+
+_BLUE, _GREY = "#2563a8", "#8a8f98"
+#: More labels than this leave no room for a number in each cell.
+_CELLS_WITH_NUMBERS = 15
+_MOST_LABELS = 60
+
+
+def draw_figures(manifest: Manifest, metrics: dict[str, Any], scores: NDArray[np.float64], truth: NDArray[Any]) -> dict[str, bytes]:
+    """PNG files by their path in the package. Raises ExtraMissing without matplotlib."""
+    if manifest.output.task is Task.REGRESSION:
+        return {"figures/residuals.png": _residuals(scores[:, 0], truth)}
+    labels = manifest.output.labels
+    figures = {"figures/calibration.png": _calibration(metrics["calibration"])}
+    if len(labels) <= _MOST_LABELS:
+        figures["figures/confusion.png"] = _confusion(np.array(metrics["confusion"]), labels)
+    if "roc_auc" in metrics:
+        figures["figures/roc.png"] = _roc(probabilities_of(scores, manifest.output)[:, 1], truth == 1, metrics["roc_auc"])
+    return figures
+
+
+def _axes(size: tuple[float, float]) -> tuple[Any, Any]:
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415 - an extra
+        from matplotlib.figure import Figure  # noqa: PLC0415 - an extra
+    except ImportError as cause:
+        raise ExtraMissing(extra="sklearn") from cause
+    figure = Figure(figsize=size, layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure, figure.add_subplot()
+
+
+def _png(figure: Any) -> bytes:  # noqa: ANN401 - a matplotlib figure
+    out = io.BytesIO()
+    # The software's name and version would be the only thing in the file that is not the picture.
+    figure.savefig(out, format="png", dpi=110, metadata={"Software": None})
+    return out.getvalue()
+
+
+def _confusion(counts: NDArray[np.int64], labels: tuple[str, ...]) -> bytes:
+    side = max(4.0, min(14.0, 1.6 + 0.42 * len(labels)))
+    figure, axes = _axes((side + 0.6, side))
+    shares = counts / np.maximum(1, counts.sum(axis=0, keepdims=True))
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    axes.set_xticks(range(len(labels)), labels, rotation=90 if max(map(len, labels)) > 3 else 0)
+    axes.set_yticks(range(len(labels)), labels)
+    axes.set_xlabel("truth")
+    axes.set_ylabel("prediction")
+    axes.set_title("Confusion: rows counted, share of the truth shaded", fontsize=9)
+    if len(labels) <= _CELLS_WITH_NUMBERS:
+        for (row, column), count in np.ndenumerate(counts):
+            if count:
+                colour = "white" if shares[row, column] > 0.5 else "black"
+                axes.text(column, row, str(count), ha="center", va="center", fontsize=8, color=colour)
+    return _png(figure)
+
+
+def _calibration(table: dict[str, Any]) -> bytes:
+    figure, axes = _axes((4.6, 4.2))
+    filled = [(c, a, n) for c, a, n in zip(table["confidence"], table["accuracy"], table["count"], strict=True) if n]
+    axes.plot([0, 1], [0, 1], color=_GREY, linewidth=1, linestyle="--")
+    sizes = [12 + 160 * n / sum(table["count"]) for _, _, n in filled]
+    axes.plot([c for c, _, _ in filled], [a for _, a, _ in filled], color=_BLUE, linewidth=1)
+    axes.scatter([c for c, _, _ in filled], [a for _, a, _ in filled], s=sizes, color=_BLUE)
+    axes.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="confidence", ylabel="share right")
+    axes.set_title(f"Calibration: expected error {table['expected_error']:.3f}", fontsize=9)
+    return _png(figure)
+
+
+def _roc(scores: NDArray[np.float64], positive: NDArray[np.bool_], area: float) -> bytes:
+    figure, axes = _axes((4.6, 4.2))
+    order = np.argsort(-scores, kind="stable")
+    hits, falls = np.cumsum(positive[order]), np.cumsum(~positive[order])
+    # Equal scores are one step: only the last row of each tie is a point.
+    last = np.append(np.diff(scores[order]) != 0, True)
+    axes.plot([0, 1], [0, 1], color=_GREY, linewidth=1, linestyle="--")
+    axes.plot([0, *(falls[last] / falls[-1])], [0, *(hits[last] / hits[-1])], color=_BLUE)
+    axes.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="false positive rate", ylabel="true positive rate")
+    axes.set_title(f"ROC: area {area:.3f}", fontsize=9)
+    return _png(figure)
+
+
+def _residuals(values: NDArray[np.float64], truth: NDArray[np.float64]) -> bytes:
+    figure, axes = _axes((4.6, 4.2))
+    axes.axhline(0, color=_GREY, linewidth=1, linestyle="--")
+    axes.scatter(values, truth - values, s=8, color=_BLUE, alpha=0.6)
+    axes.set(xlabel="prediction", ylabel="truth − prediction")
+    axes.set_title("Residuals on held-out rows", fontsize=9)
+    return _png(figure)

@@ -1,0 +1,47 @@
+"""The truth a user hands over, as positions among the labels or as numbers.
+
+class as the model knows it · display name ─► position          anything else ─► LabelRefused
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from relevo.domain.signature import Output, Task
+from relevo.errors import LabelRefused, OptionsMissing
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+_SHOWN = 20
+
+
+def class_text(value: Any) -> str:  # noqa: ANN401 - a class as the model or the user writes it
+    """A class as a label: 3 and np.int64(3) are "3"; a float that is whole is written without its point."""
+    plain = value.item() if isinstance(value, np.generic) else value
+    if isinstance(plain, float) and plain.is_integer():
+        plain = int(plain)
+    return str(plain)
+
+
+def read_truth(truth: Sequence[Any], output: Output, classes: Sequence[str], rows: int) -> NDArray[Any]:
+    """Positions (n,) for a classification, float64 (n,) for a regression.
+
+    classes: the model's own names in the order of the labels, where they differ from them. Raises OptionsMissing when there
+    is not one truth a sample, LabelRefused when one is neither a class nor a label.
+    """
+    if len(truth) != rows:
+        raise OptionsMissing(options=f"truth for every sample ({rows} samples, {len(truth)} truths)")
+    if output.task is Task.REGRESSION:
+        return np.asarray(truth, dtype=np.float64).reshape(-1)
+    places = {label: place for place, label in enumerate(output.labels)}
+    # What the model itself calls its classes wins over a display name that happens to read the same.
+    places |= {name: place for place, name in enumerate(classes)}
+    try:
+        return np.array([places[class_text(value)] for value in truth], dtype=np.intp)
+    except KeyError:
+        raise LabelRefused(choices=", ".join([*output.labels][:_SHOWN])) from None
