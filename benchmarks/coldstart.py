@@ -23,6 +23,7 @@ import httpx
 import jobs
 from contenders import WORKERS, import_image_model, relevo_server
 from measuring import conditions, free_port, rss_mib, running, stop, tree, verdict, wrk
+from places import ROOT
 
 _READY_S = 2.0
 _WORKER_MIB = 160.0
@@ -106,7 +107,7 @@ def installed_mib(folder: Path) -> float:
     """What installing the checkout without extras adds to an empty environment, compiled files included."""
     venv.create(folder, with_pip=True)
     before = size_mib(folder)
-    command = [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", str(jobs.ROOT)]
+    command = [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", str(ROOT)]
     subprocess.run(command, check=True)
     return size_mib(folder) - before
 

@@ -15,14 +15,14 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jobs import ROOT, ImageJob
+from jobs import ImageJob
 from measuring import Bodies, Contender
+from places import PEERS_HOME, ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 HERE = Path(__file__).resolve().parent
-PEERS_HOME = Path(os.environ.get("PEERS_HOME", Path.home() / ".cache" / "relevo-peers"))
 WORKERS = 2
 #: Nobody may use more threads than it has workers.
 _ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}

@@ -3,7 +3,7 @@
     process 1: picture ─ Pillow ─► tensor ─┐
     process 2: picture ─ Pillow ─► tensor ─┴─ ONNX Runtime, batches of 1 or 16        for some seconds, then rates are added
 
-Usage: inprocess.py [digits] [photos] [--seconds 5] [--rounds 3]
+Usage: inprocess.py [--jobs digits photos] [--seconds 5] [--rounds 3]
 """
 
 from __future__ import annotations
@@ -67,11 +67,11 @@ def best_limit(job: jobs.ImageJob, *, seconds: float) -> Load:
 def main() -> None:
     """Print medians of some rounds."""
     options = argparse.ArgumentParser(description="The in-process limit.")
-    options.add_argument("job", nargs="*", choices=["digits", "photos"], default=["digits", "photos"])
+    options.add_argument("--jobs", nargs="+", choices=["digits", "photos"], default=["digits", "photos"])
     options.add_argument("--seconds", type=float, default=5.0)
     options.add_argument("--rounds", type=int, default=3)
     chosen = options.parse_args()
-    for name in chosen.job:
+    for name in chosen.jobs:
         job: jobs.ImageJob = getattr(jobs, name)()
         for batch in BATCHES:
             rates = [limit(job, batch=batch, seconds=chosen.seconds) for _ in range(chosen.rounds)]

@@ -1,4 +1,4 @@
-"""The inputs and models of the jobs: digits as PNG, photographs as JPEG, churn records.
+"""The picture jobs: digits as PNG, photographs as JPEG, and the nets that read them.
 
 Real data come from RELEVO_TEST_DATA (default: ../shared/data beside the repository); where they are absent, pictures are drawn.
 The digits model is the peers' own (RELEVO_PEERS, default: ../shared/bench/peers), so that every server has equal weights; where it
@@ -7,26 +7,21 @@ is absent, a net of that size is built with random ones. Models are run one row 
 
 from __future__ import annotations
 
-import csv
 import gzip
 import io
-import os
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from measuring import Bodies
 from PIL import Image, ImageDraw
+from places import DATA, PEERS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-ROOT = Path(__file__).resolve().parent.parent
-DATA = Path(os.environ.get("RELEVO_TEST_DATA", ROOT / "../shared/data"))
-PEERS = Path(os.environ.get("RELEVO_PEERS", ROOT / "../shared/bench/peers"))
 BOUNDARY = "relevo-benchmark"
 
 
@@ -182,19 +177,3 @@ def _net(shape: tuple[int, int, int], filters: Sequence[int], dense: Sequence[in
     )
     made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
     return bytes(made.SerializeToString())
-
-
-def churn_rows() -> tuple[list[dict[str, Any]], list[int]]:
-    """The 7,043 customers as records of 19 fields, and whether each left. Raises FileNotFoundError without the data."""
-    with (DATA / "telco" / "Telco-Customer-Churn.csv").open(newline="") as source:
-        table = list(csv.DictReader(source))
-    return [_customer(row) for row in table], [int(row["Churn"] == "Yes") for row in table]
-
-
-def _customer(row: dict[str, str]) -> dict[str, Any]:
-    record: dict[str, Any] = {key: value for key, value in row.items() if key not in {"customerID", "Churn"}}
-    record["SeniorCitizen"] = int(row["SeniorCitizen"])
-    record["tenure"] = int(row["tenure"])
-    record["MonthlyCharges"] = float(row["MonthlyCharges"])
-    record["TotalCharges"] = float(row["TotalCharges"].strip() or 0.0)
-    return record

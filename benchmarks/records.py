@@ -19,10 +19,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from churn_model import train
-from contenders import HERE, PEERS_HOME, flask_churn, relevo, relevo_server
-from jobs import ROOT, churn_rows
+from churn_model import churn_rows, train
+from contenders import HERE, flask_churn, relevo, relevo_server
 from measuring import Bodies, ask, conditions, interleaved, one_round, ratio, running, save, table, verdict
+from places import DATA, PEERS_HOME
 
 if TYPE_CHECKING:
     from measuring import Contender
@@ -73,7 +73,7 @@ def _contenders(place: Path) -> dict[str, Contender]:
     pack_churn(place / "churn.zip")
     relevo("import", str(place / "churn.zip"), "--name", "churn", "--home", str(home))
     flask = str(PEERS_HOME / "flask" / "bin" / "python")
-    folders = {"PYTHONPATH": str(HERE), "RELEVO_TEST_DATA": os.environ.get("RELEVO_TEST_DATA", str(ROOT / "../shared/data"))}
+    folders = {"PYTHONPATH": str(HERE), "RELEVO_TEST_DATA": str(DATA)}
     subprocess.run([flask, str(HERE / "churn_model.py"), str(pickle)], check=True, env={**os.environ, **folders})
     rows, _ = churn_rows()
     single = Bodies(kind="application/json", bodies=tuple(json.dumps(row).encode() for row in rows[:256]))

@@ -9,6 +9,7 @@ import asyncio
 import os
 import socket
 import sys
+from typing import cast
 
 import httptools
 import uvloop
@@ -22,7 +23,8 @@ class Parrot(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin to read requests."""
-        self._transport = transport
+        # uvloop's transports can write, but are no subclass that says so.
+        self._transport = cast("asyncio.WriteTransport", transport)
         self._parser = httptools.HttpRequestParser(self)
 
     def data_received(self, data: bytes) -> None:
@@ -31,8 +33,7 @@ class Parrot(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         """A request is whole."""
-        if isinstance(self._transport, asyncio.WriteTransport):
-            self._transport.write(_ANSWER)
+        self._transport.write(_ANSWER)
 
 
 async def _serve(port: int) -> None:
