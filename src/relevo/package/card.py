@@ -157,7 +157,7 @@ def _proof(manifest: Manifest) -> list[str]:
     return [
         "## Proof",
         "",
-        f"Of {parity.rows} samples {whose}, {source} the same: largest difference {parity.largest_difference:.2g} "
+        f"Of {parity.rows} samples {whose}, {source} the same: largest difference {parity.largest_difference:.2g}",
         f"(allowed {parity.tolerance:.2g} of max(1, |score|)), the same label for {100 * parity.labels_agreeing:.2f} %.",
     ]
 

@@ -1,4 +1,4 @@
-"""Pictures for the model card: confusion matrix, calibration, ROC. figures/*.png
+"""Pictures for the model card: confusion matrix, calibration, ROC, in `figures/`.
 
     metrics.json, scores, truth ─ matplotlib (Agg, no window, no dates) ─► PNG bytes
 
@@ -8,6 +8,7 @@ matplotlib is an extra, loaded when the first figure is drawn.
 from __future__ import annotations
 
 import io
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -31,7 +32,8 @@ def draw_figures(manifest: Manifest, metrics: dict[str, Any], scores: NDArray[np
     """PNG files by their path in the package. Raises ExtraMissing without matplotlib."""
     if manifest.output.task is Task.REGRESSION:
         return {"figures/residuals.png": _residuals(scores[:, 0], truth)}
-    labels = manifest.output.labels
+    # A dollar sign would begin a formula.
+    labels = tuple(label.replace("$", r"\$") for label in manifest.output.labels)
     figures = {"figures/calibration.png": _calibration(metrics["calibration"])}
     if len(labels) <= _MOST_LABELS:
         figures["figures/confusion.png"] = _confusion(np.array(metrics["confusion"]), labels)
@@ -53,8 +55,11 @@ def _axes(size: tuple[float, float]) -> tuple[Any, Any]:
 
 def _png(figure: Any) -> bytes:  # noqa: ANN401 - a matplotlib figure
     out = io.BytesIO()
-    # The software's name and version would be the only thing in the file that is not the picture.
-    figure.savefig(out, format="png", dpi=110, metadata={"Software": None})
+    with warnings.catch_warnings():
+        # A label in a script the font lacks is drawn as boxes, and that is no reason to stop.
+        warnings.simplefilter("ignore")
+        # The software's name and version would be the only thing in the file that is not the picture.
+        figure.savefig(out, format="png", dpi=110, metadata={"Software": None})
     return out.getvalue()
 
 

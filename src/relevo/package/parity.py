@@ -79,7 +79,8 @@ def difference(served: NDArray[np.float64], original: NDArray[np.float64]) -> ND
     if served.shape != original.shape:
         return np.full(len(original), np.inf)
     gaps = np.abs(served - original) / np.maximum(1.0, np.abs(original))
-    return np.where(np.isfinite(gaps), gaps, np.inf).max(axis=1)
+    worst: NDArray[np.float64] = np.where(np.isfinite(gaps), gaps, np.inf).max(axis=1)
+    return worst
 
 
 def default_tolerance(converted: Converted) -> float:
@@ -89,7 +90,7 @@ def default_tolerance(converted: Converted) -> float:
     return SINGLE if "float32" in kinds else DOUBLE
 
 
-def prove(
+def prove(  # noqa: PLR0913 - by name, and half of them may be left out
     converted: Converted,
     served: NDArray[np.float64],
     *,

@@ -11,22 +11,22 @@ from __future__ import annotations
 import os
 import stat
 import zipfile
-from pathlib import Path
+import zlib
 from typing import TYPE_CHECKING
-from zlib import error as InflateError
 
 from relevo.errors import PackageRefused, PackageUnsafe
 from relevo.package.caps import MAX_BYTES, MAX_FILES, MAX_RATIO, RATIO_FLOOR, path_is_plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from pathlib import Path
 
 _ENCRYPTED = 0x1
 _KNOWN_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 #: What the zip reader may raise on bytes that are damaged or made to harm.
 _BROKEN = (
     zipfile.BadZipFile,
-    InflateError,
+    zlib.error,
     EOFError,
     OSError,
     ValueError,

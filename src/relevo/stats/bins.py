@@ -114,7 +114,7 @@ def bin_ids(bins: Bins, x: NDArray[np.float64], ties: NDArray[np.float64]) -> ND
 
 
 def fit_categories(x_ref: Sequence[str | None], most: int = CATEGORIES, least: int = LEAST) -> CategoryBins:
-    """Bins of a categorical feature: at most `most` categories of at least `least` rows, `other` with n + 1 − Σ, missing from 5 rows."""
+    """Bins of a categorical feature: at most `most` categories of `least` rows each, `other` with n + 1 − Σ, missing from 5."""
     known = np.array([value for value in x_ref if value is not None], dtype=object)
     missing = len(x_ref) - len(known)
     counted: dict[str, int] = {}

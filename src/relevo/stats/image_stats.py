@@ -41,7 +41,7 @@ _MISSING = float("nan")
 def image_statistics(pixels: NDArray[np.uint8], file_bytes: int | None = None) -> NDArray[np.float64]:
     """The statistics in the order of NAMES, (14,), NaN where missing.
 
-    pixels: decoded, (h, w) grey or (h, w, 3) RGB; of grey ones the colour statistics are missing, of pictures under 3 × 3 the detail.
+    pixels: decoded, (h, w) grey or (h, w, 3) RGB; of grey ones colour is missing, of those under 3 × 3 detail.
     file_bytes: size of the file it came in; None when there was none.
     """
     height, width = pixels.shape[:2]

@@ -10,6 +10,7 @@ Each form comes in double and in single precision; trees want single first.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
@@ -78,7 +79,7 @@ def _picture(estimator: Estimator, samples: ImageSamples, hints: Hints, precisio
     expected = getattr(estimator.model, "n_features_in_", width)
     if expected != width:
         raise ConversionFailed(
-            reason=f"the model takes {expected} numbers, but pictures of {wanted.width} × {wanted.height} {wanted.mode} give {width}"
+            reason=f"the model takes {expected} numbers; pictures of {wanted.width} × {wanted.height} {wanted.mode} give {width}"
         )
     flat = msgspec.structs.replace(steps, input=_PICTURE, layout="flat", dtype=precision)
     return Layout(input=wanted, steps=flat, tensors=((_PICTURE, precision, width),))
@@ -109,7 +110,7 @@ def _matrix(record: RecordInput, precision: Precision) -> Layout:
 def _columns(record: RecordInput, precision: Precision, *, whole: bool) -> Layout:
     columns = []
     for field in record.fields:
-        dtype = "string" if field.kind is FieldKind.CATEGORY else precision
+        dtype: Literal["float32", "float64", "int64", "string"] = "string" if field.kind is FieldKind.CATEGORY else precision
         if whole and field.kind is FieldKind.INTEGER and field.required:
             dtype = "int64"
         columns.append(ColumnInput(field=field.name, input=field.name, dtype=dtype))
@@ -147,7 +148,8 @@ def _frame(estimator: Estimator, samples: RecordSamples) -> Any:  # noqa: ANN401
         rows = [[record.get(name) for name in samples.names] for record in samples.records]
         return np.array(rows, dtype=object)
     try:
-        from pandas import DataFrame  # noqa: PLC0415 - only models fitted on frames get here, so it is at hand
+        # Only models fitted on frames get here, so it is at hand where they are.
+        pandas: Any = import_module("pandas")
     except ImportError as cause:
         raise OptionsMissing(options="samples as a DataFrame, as the model was trained on") from cause
-    return DataFrame([{name: record.get(name) for name in names} for record in samples.records])
+    return pandas.DataFrame([{name: record.get(name) for name in names} for record in samples.records])

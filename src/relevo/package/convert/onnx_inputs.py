@@ -88,9 +88,9 @@ def _picture_shape(tensor: Tensor, hints: Hints) -> tuple[Any, Any, Any, int | N
     if len(shape) == 3:
         return "NHW", shape[1], shape[2], 1
     if shape[3] in (1, 3):
-        return "NHWC", shape[1], shape[2], int(shape[3])  # type: ignore[arg-type]  # 1 or 3, just compared
+        return "NHWC", shape[1], shape[2], int(shape[3])
     if shape[1] in (1, 3):
-        return "NCHW", shape[2], shape[3], int(shape[1])  # type: ignore[arg-type]  # 1 or 3, just compared
+        return "NCHW", shape[2], shape[3], int(shape[1])
     if isinstance(hints.steps, ImageSteps):
         return hints.steps.layout, None, None, None
     raise OptionsMissing(options="steps (whether its pictures are NHWC or NCHW)")
