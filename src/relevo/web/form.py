@@ -70,8 +70,8 @@ def _widget(field: Field) -> Widget:
 
 
 def example_of(field: Field) -> str:
-    """The signature's example as a form would hold it; the first category or `true` where it gives none, else a number in range."""
-    if field.example is not None:
+    """The signature's example as a form would hold it; without one a required field gets a plain value, another none."""
+    if field.example is not None or not field.required:
         return _written(field.example)
     if field.kind is FieldKind.CATEGORY:
         return field.categories[0] if field.categories else ""

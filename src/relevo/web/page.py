@@ -12,12 +12,13 @@ from __future__ import annotations
 
 import json
 import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from relevo.domain.decision import Bands
 from relevo.domain.signature import ImageInput, RecordInput, Task
+from relevo.runtime.image import ImageLimits
 from relevo.web import form, pictures
 from relevo.web.i18n.catalog import LANGUAGES, sentence
 from relevo.web.problems import retry_after, status_of
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from relevo.errors import RelevoError
-    from relevo.runtime.image import ImageLimits
     from relevo.serve.service import ModelState
 
 #: The drawing pad is offered for grey pictures up to this side, in pixels.
@@ -44,7 +44,7 @@ class Visit:
     address: str  # scheme and host as the caller wrote them
     request_id: str
     models: Sequence[ModelState]  # all of this worker, for the list at the top
-    limits: ImageLimits | None = None
+    limits: ImageLimits = field(default_factory=ImageLimits)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import io
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from PIL import Image, ImageOps
@@ -15,61 +16,85 @@ from PIL import Image, ImageOps
 from relevo.domain.preprocessing import ImageSteps
 from relevo.domain.signature import ImageInput
 from relevo.errors import BrokenImage, RelevoError
-from relevo.runtime.image import ImageLimits, decode, open_checked
+from relevo.runtime.image import decode, open_checked
 
 if TYPE_CHECKING:
     from relevo.domain.manifest import Manifest
+    from relevo.runtime.image import ImageLimits
 
 _SIDE_SHOWN = 640
+#: Up to this side a picture is shown enlarged, pixel by pixel.
+_TINY_SIDE = 64
 _PLAIN_MODES = frozenset({"L", "RGB"})
 
 
-def sent_picture(data: bytes, limits: ImageLimits | None = None) -> str | None:
-    """A data: URI of the image, at most 640 pixels a side, upright; None for bytes that cannot be shown.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Picture:
+    """A picture that stands in the page itself; lives as long as a page is made."""
+
+    uri: str
+    width: int  # pixels
+    height: int
+
+    @property
+    def tiny(self) -> bool:
+        """Whether it is too small to be seen as it is."""
+        return max(self.width, self.height) <= _TINY_SIDE
+
+
+def sent_picture(data: bytes, limits: ImageLimits) -> Picture | None:
+    """The image, at most 640 pixels a side, upright; None for bytes that cannot be shown.
 
     Decodes the whole image: call it in a thread.
     """
     try:
-        return data_uri(reencoded(data, side=_SIDE_SHOWN, limits=limits))
+        return _inline(_plain(data, limits, side=_SIDE_SHOWN))
     except RelevoError:
         return None
 
 
-def seen_picture(data: bytes, manifest: Manifest, limits: ImageLimits | None = None) -> str | None:
-    """A data: URI of the pixels that the model was given; None for a model of records or bytes that cannot be shown."""
+def seen_picture(data: bytes, manifest: Manifest, limits: ImageLimits) -> Picture | None:
+    """The pixels that the model was given; None for a model of records or bytes that cannot be shown."""
     wanted, steps = manifest.input, manifest.steps
     if not isinstance(wanted, ImageInput) or not isinstance(steps, ImageSteps):
         return None
     try:
-        pixels = decode(data, wanted, steps, limits or ImageLimits())
+        return _inline(Image.fromarray(decode(data, wanted, steps, limits)))
     except RelevoError:
         return None
-    return data_uri(_png(Image.fromarray(pixels)))
 
 
-def reencoded(data: bytes, *, side: int | None = None, limits: ImageLimits | None = None) -> bytes:
-    """The image's pixels as a fresh PNG without metadata, upright; shrunk to `side` pixels where that is given.
+def reencoded(data: bytes, limits: ImageLimits) -> bytes:
+    """The image's pixels as a fresh PNG without metadata, upright. Raises UnsupportedImage, ImageTooLarge, BrokenImage."""
+    return _png(_plain(data, limits))
 
-    Raises UnsupportedImage, ImageTooLarge, BrokenImage.
-    """
-    picture = open_checked(data, limits or ImageLimits())
+
+def _plain(data: bytes, limits: ImageLimits, *, side: int | None = None) -> Image.Image:
+    picture = open_checked(data, limits)
     try:
         if side is not None:
             # A JPEG is then decoded at a half, quarter or eighth of its size, which is enough.
             picture.draft("RGB", (side, side))
         picture.load()
-        upright = ImageOps.exif_transpose(picture)
+        upright = _upright(picture)
         plain = upright if upright.mode in _PLAIN_MODES else upright.convert("RGB")
         if side is not None:
             plain.thumbnail((side, side))
-        return _png(plain)
     except Exception as cause:
         raise BrokenImage from cause
+    return plain
 
 
-def data_uri(png: bytes) -> str:
-    """The address that holds the picture itself."""
-    return "data:image/png;base64," + base64.b64encode(png).decode("ascii")
+def _upright(picture: Image.Image) -> Image.Image:
+    try:
+        return ImageOps.exif_transpose(picture)
+    except Exception:  # noqa: BLE001 - broken metadata must not hide a good picture
+        return picture
+
+
+def _inline(picture: Image.Image) -> Picture:
+    uri = "data:image/png;base64," + base64.b64encode(_png(picture)).decode("ascii")
+    return Picture(uri=uri, width=picture.width, height=picture.height)
 
 
 def _png(picture: Image.Image) -> bytes:

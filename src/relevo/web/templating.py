@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from types import SimpleNamespace
 from typing import Any
 
 import jinja2
@@ -17,8 +18,14 @@ NATIVE = {"en": "English", "es": "Español"}
 
 def render(template: str, language: str, **facts: Any) -> bytes:  # noqa: ANN401 - whatever the template names
     """One page in UTF-8. Raises jinja2.UndefinedError when the template names what is not there."""
-    text = _environment().get_template(template).render(language=language, t=page_texts(language), **facts)
+    text = _environment().get_template(template).render(language=language, t=_texts(language), **facts)
     return text.encode()
+
+
+@cache
+def _texts(language: str) -> SimpleNamespace:
+    # A dict would answer `t.clear` with its own method.
+    return SimpleNamespace(**page_texts(language))
 
 
 @cache

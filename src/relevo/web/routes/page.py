@@ -38,12 +38,13 @@ def model_page(
     model: Annotated[str | None, Query(max_length=64)] = None,
     example: Annotated[str, Query(max_length=1)] = "",
 ) -> Response:
-    """The page of the model named in the address, else of the default one. Raises ModelNotFound."""
+    """The page of the model named in the address, else of the default one; a page that says so when there is none of that name."""
     visit = visit_of(request)
     name = model or request.app.state.parts.service.default_model()
     state = next((one for one in visit.models if one.name == name), None)
     if model and state is None:
-        raise ModelNotFound(model=model)
+        status, _, body = page.render_refusal(ModelNotFound(model=model), None, visit)
+        return html(request, body, status)
     return html(request, page.model_page(state, visit, fill=bool(example)))
 
 
@@ -74,9 +75,9 @@ async def favicon() -> Response:
     return Response(assets.assets()["relevo.svg"].content, media_type="image/svg+xml")
 
 
-def html(request: Request, body: bytes) -> Response:
+def html(request: Request, body: bytes, status: int = 200) -> Response:
     """A page as an answer; a language chosen in the address is remembered."""
-    response = Response(body)
+    response = Response(body, status_code=status)
     response.raw_headers = [*page.HTML_HEADERS, (b"content-length", b"%d" % len(body))]
     chosen = known(request.query_params.get("lang"))
     if chosen:

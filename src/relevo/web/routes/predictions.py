@@ -70,7 +70,7 @@ def _download(parts: Parts, stored: Stored) -> Response:
     ending = "json"
     if kind is InputKind.IMAGE:
         settings = parts.settings
-        data = reencoded(data, limits=ImageLimits(max_pixels=settings.max_pixels, max_side=settings.max_side))
+        data = reencoded(data, ImageLimits(max_pixels=settings.max_pixels, max_side=settings.max_side))
         ending = "png"
     name = f"{ids.text(stored.prediction.id)}.{ending}"
     return Response(
