@@ -1,0 +1,250 @@
+"""What the quarantined child does once its walls stand: load, convert, answer the samples, and put it all into bytes.
+
+    Task ─┬─ pickle: load ─ mend what old releases wrote otherwise ─ arrange ─► live model ─ converter ─┐
+          └─ ONNX: what it tells, what a person must tell ─ converter ──────────────────────────────────┴─► Opened | Stopped
+
+This runs a stranger's code. Nothing here is called by the parent.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import warnings
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import numpy as np
+
+from relevo.domain.preprocessing import ImageSteps
+from relevo.domain.signature import ImageInput
+from relevo.errors import (
+    ConversionFailed,
+    ExtraMissing,
+    ImportRefused,
+    OnnxRefused,
+    OptionsMissing,
+    RelevoError,
+)
+from relevo.package.convert import wire
+from relevo.package.convert.converted import Converted, Hints
+from relevo.package.convert.questions import hints_for_onnx
+from relevo.package.generating import generate_samples, guess_record
+from relevo.package.samples import ImageSamples, RecordSamples, from_records
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from relevo.package.samples import Samples
+
+_WORDS = 400
+_CODES: tuple[tuple[type[RelevoError], Any], ...] = (
+    (OptionsMissing, "options_missing"),
+    (ExtraMissing, "extra_missing"),
+    (ConversionFailed, "conversion_failed"),
+    (OnnxRefused, "onnx_refused"),
+    (ImportRefused, "import_refused"),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Done:
+    """A conversion and the samples it was asked with; lives until it is sent."""
+
+    converted: Converted
+    samples: Samples
+    generated: bool
+
+
+def carry_out(raw: bytes) -> bytes:
+    """One Task as bytes to one frame as bytes; whatever goes wrong becomes a Stopped."""
+    try:
+        frame = next(iter(wire.frames(raw, wire.Task)))
+        with warnings.catch_warnings():
+            # Old models grumble about their age; parity judges them.
+            warnings.simplefilter("ignore")
+            done = _convert(frame.header, frame.bodies)
+        return _sent(done)
+    except RelevoError as refusal:
+        return wire.pack(_stopped(refusal))
+    except MemoryError:
+        return wire.pack(wire.Stopped(code="quarantine_failed", reason="the file needs more memory than it is given"))
+    except Exception as cause:  # noqa: BLE001 - a stranger's code raises whatever it likes
+        return wire.pack(wire.Stopped(code="conversion_failed", reason=f"{type(cause).__name__}: {cause}"[:_WORDS]))
+
+
+def _stopped(refusal: RelevoError) -> wire.Stopped:
+    for kind, code in _CODES:
+        if isinstance(refusal, kind):
+            words = refusal.facts.get("options" if kind is OptionsMissing else "reason", refusal)
+            return wire.Stopped(code=code, reason=str(words)[:_WORDS])
+    return wire.Stopped(code="conversion_failed", reason=str(refusal)[:_WORDS])
+
+
+def _sent(done: _Done) -> bytes:
+    outputs = done.converted.outputs
+    header = wire.Opened(
+        input=done.converted.input,
+        steps=done.converted.steps,
+        output=done.converted.output,
+        framework=done.converted.framework,
+        converter=done.converted.converter,
+        outputs=None if outputs is None else (outputs.shape[0], outputs.shape[1]),
+        samples="generated" if done.generated else "user",
+        bodies=(0, 0, 0),
+    )
+    records = done.samples.records if done.generated and isinstance(done.samples, RecordSamples) else None
+    numbers = b"" if outputs is None else wire.numbers_out(outputs)
+    return wire.pack(header, [done.converted.onnx, numbers, msgspec.json.encode(records) if records else b""])
+
+
+def _convert(task: wire.Task, bodies: Sequence[bytes]) -> _Done:
+    samples = _samples(task, bodies[2])
+    if task.format == "onnx":
+        return _convert_onnx(task, bodies[0], samples)
+    model = arrange([load(body) for body in bodies[: 2 if task.second else 1]])
+    hints = Hints(labels=task.labels, features=task.features, scale=task.scale if task.told else None, unit=task.unit)
+    return _convert_pickle(task, model, samples, hints)
+
+
+def _convert_pickle(task: wire.Task, model: Any, samples: Samples | None, hints: Hints) -> _Done:  # noqa: ANN401 - any model
+    from relevo.package.convert.dictvectorizer import convert_dictvectorizer, record_of, split  # noqa: PLC0415 - an extra
+    from relevo.package.convert.old_sklearn import mend  # noqa: PLC0415 - an extra
+    from relevo.package.convert.sklearn import convert_sklearn  # noqa: PLC0415 - an extra
+
+    mend(model, task.source)
+    vectorized = _begins_with_vectorizer(model)
+    given = samples
+    if task.kind == "image":
+        hints = _picture_hints(model, task, hints)
+    if given is None and hints.input is not None:
+        given = generate_samples(hints.input)
+    elif given is None:
+        record = record_of(split(model).vectorizer) if vectorized else guess_record(_outermost(model), hints)
+        given = generate_samples(record)
+    converted = convert_dictvectorizer(model, given, hints) if vectorized else convert_sklearn(model, given, hints)
+    if task.source:
+        # Who wrote it is told by its bytes; who reads it here is a converter.
+        here = {"scikit-learn": converted.framework.partition(" ")[2]}
+        converted = _with(converted, framework=task.source, converter={**here, **converted.converter})
+    return _Done(converted=converted, samples=given, generated=samples is None)
+
+
+def _picture_hints(model: Any, task: wire.Task, hints: Hints) -> Hints:  # noqa: ANN401 - any model
+    """The picture behind a row of pixels. Raises OptionsMissing naming every missing flag."""
+    width = int(getattr(_outermost(model), "n_features_in_", 0))
+    channels = 1 if task.mode == "L" else 3
+    side = math.isqrt(width // channels)
+    size = task.size or ((side, side) if side and side * side * channels == width else None)
+    asked = [] if task.mode else ["--mode L, --mode RGB or --mode BGR"]
+    asked += (
+        [] if "scale" in task.told else ["--scale (0.00392156862745098 when it was trained on pixels of 0..1, 1 when on 0..255)"]
+    )
+    asked += [] if size else ["--size WIDTHxHEIGHT"]
+    if asked or not size:
+        raise OptionsMissing(options="; ".join(asked))
+    wanted = ImageInput(width=size[0], height=size[1], mode="L" if channels == 1 else "RGB")
+    steps = ImageSteps(input="pixels", scale=task.scale, channels="BGR" if task.mode == "BGR" else "RGB", layout="flat")
+    return Hints(labels=hints.labels, features=hints.features, input=wanted, steps=steps, scale=task.scale, unit=hints.unit)
+
+
+def _convert_onnx(task: wire.Task, data: bytes, samples: Samples | None) -> _Done:
+    from relevo.package.convert.onnx import convert_onnx  # noqa: PLC0415 - loads the runtime
+    from relevo.package.parity import served_scores  # noqa: PLC0415 - loads the runtime
+
+    hints = hints_for_onnx(data, task, samples)
+    converted = convert_onnx(data, samples, hints)
+    given = samples if samples is not None else generate_samples(converted.input)
+    # The original is the file itself: what it answers here is what it must answer outside.
+    return _Done(converted=_with(converted, outputs=served_scores(converted, given)), samples=given, generated=samples is None)
+
+
+def _with(converted: Converted, **changes: Any) -> Converted:  # noqa: ANN401 - its own fields
+    fields = {name: getattr(converted, name) for name in Converted.__dataclass_fields__}
+    return Converted(**{**fields, **changes})
+
+
+# --- from bytes to a live model -----------------------------------------------------------------------------------------
+
+
+def load(data: bytes) -> Any:  # noqa: ANN401 - whatever was pickled
+    """Unpickle, joblib's forms included. Raises ExtraMissing, ConversionFailed."""
+    try:
+        import joblib  # noqa: PLC0415 - an extra
+        import sklearn  # noqa: F401, PLC0415 - an extra; the file most likely needs it
+    except ImportError as cause:
+        raise ExtraMissing(extra="sklearn") from cause
+    from relevo.package.convert.old_sklearn import know_former_names  # noqa: PLC0415 - an extra
+
+    know_former_names()
+    try:
+        return joblib.load(io.BytesIO(data))
+    except MemoryError:
+        raise
+    except Exception as cause:
+        raise ConversionFailed(
+            reason=f"it cannot be loaded by the scikit-learn installed here ({type(cause).__name__}: {cause})"
+        ) from cause
+
+
+def arrange(loaded: list[Any]) -> Any:  # noqa: ANN401 - whatever was pickled
+    """A model, or (vectorizer, model), out of whatever containers people pickle. Raises ConversionFailed."""
+    things = [thing for one in loaded for thing in _spread(one)]
+    models = [thing for thing in things if hasattr(thing, "predict")]
+    vectorizers = [thing for thing in things if hasattr(thing, "vocabulary_") and hasattr(thing, "feature_names_")]
+    if len(models) == 1 and len(vectorizers) == 1:
+        return vectorizers[0], models[0]
+    if len(models) == 1 and len(things) == 1:
+        return models[0]
+    if vectorizers and not models:
+        raise ConversionFailed(
+            reason="it holds a DictVectorizer and no model; give the model's file, and this one with --vectorizer"
+        )
+    kinds = ", ".join(type(thing).__name__ for thing in things[:8])
+    raise ConversionFailed(reason=f"it holds {kinds or 'nothing'}; one model was expected, or a DictVectorizer and a model")
+
+
+def _spread(thing: Any) -> list[Any]:  # noqa: ANN401 - whatever was pickled
+    if isinstance(thing, tuple | list):
+        return list(thing)
+    if isinstance(thing, dict):
+        return list(thing.values())
+    return [thing]
+
+
+def _begins_with_vectorizer(model: Any) -> bool:  # noqa: ANN401 - any model
+    first = model[0] if isinstance(model, tuple) else model.steps[0][1] if hasattr(model, "steps") else model
+    return hasattr(first, "vocabulary_") and hasattr(first, "feature_names_")
+
+
+def _outermost(model: Any) -> Any:  # noqa: ANN401 - any model
+    """Something that tells how many features the model takes; releases before 0.24 did not say it."""
+    if hasattr(model, "n_features_in_"):
+        return model
+    for name, axis in (("coef_", -1), ("support_vectors_", 1), ("theta_", 1), ("cluster_centers_", 1), ("components_", 1)):
+        array = getattr(model, name, None)
+        if isinstance(array, np.ndarray) and array.ndim > axis:
+            model.n_features_in_ = array.shape[axis]
+            return model
+    return model
+
+
+def _samples(task: wire.Task, body: bytes) -> Samples | None:
+    """The samples as the parent packed them."""
+    if task.samples == "none":
+        return None
+    if task.samples == "files":
+        return ImageSamples(files=tuple(msgspec.msgpack.decode(body, type=list[bytes])))
+    if task.samples == "pixels":
+        return ImageSamples(pixels=tuple(np.frombuffer(body, np.uint8).reshape(task.shape)))
+    samples = from_records(msgspec.json.decode(body))
+    names = task.names or samples.names
+    matrix = None
+    if task.samples == "matrix":
+        matrix = np.array(
+            [[np.nan if record[name] is None else record[name] for name in names] for record in samples.records], dtype=np.float64
+        )
+    return RecordSamples(
+        records=samples.records, names=names, table=matrix, whole=frozenset(task.whole), numeric=matrix is not None
+    )

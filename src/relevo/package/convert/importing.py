@@ -1,0 +1,205 @@
+"""`relevo import`: a model file of a stranger becomes a package, or an error that says what to do.
+
+    file ─ sniff ─ look, trust ─► quarantine: load, convert, answer the samples ─► audit ─► replay here ─ parity ─► package
+
+The name of the file is never believed and its code never runs in this process. What the converted model must answer was answered
+by the original inside the quarantine: that proves the conversion, not the honesty of the file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import msgspec
+
+from relevo.domain.decision import Argmax
+from relevo.domain.signature import ImageInput
+from relevo.errors import OptionsMissing, PickleNotTrusted
+from relevo.package.assembling import Parts, assemble
+from relevo.package.convert import wire
+from relevo.package.convert.quarantine import Visit, visit
+from relevo.package.convert.sample_files import is_matrix, read_samples
+from relevo.package.convert.sniff import Format, Sniffed, refuse_unless_importable, sniff_path
+from relevo.package.generating import generate_samples
+from relevo.package.onnx_audit import audit
+from relevo.package.samples import ImageSamples, RecordSamples
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from relevo.domain.decision import Decision
+    from relevo.package.convert.quarantine import Bounds
+    from relevo.package.opening import Package
+    from relevo.package.samples import Samples
+
+_IMPORTS_SHOWN = 12
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """The file as it was read: the very bytes that are looked at are those that are opened."""
+
+    path: Path
+    data: bytes
+    sniffed: Sniffed
+
+
+def import_model(  # noqa: PLR0913 - the one call of an import: all by name, nearly all may be left out
+    path: str | Path,
+    *,
+    name: str,
+    out: str | Path | None = None,
+    trust_pickle: bool = False,
+    accept_weak: bool = False,
+    vectorizer: str | Path | None = None,
+    samples: Any = None,  # noqa: ANN401 - a path, or whatever a notebook holds
+    truth: str | Path | Sequence[Any] | None = None,
+    labels: Sequence[str] | None = None,
+    features: Sequence[str] | None = None,
+    kind: Literal["record", "image"] | None = None,
+    scale: float | None = None,
+    mode: Literal["L", "RGB", "BGR"] | None = None,
+    layout: Literal["NHWC", "NCHW", "NHW", "flat"] | None = None,
+    size: tuple[int, int] | None = None,
+    output: str | None = None,
+    unit: str = "",
+    decision: Decision | None = None,
+    description: str = "",
+    tolerance: float | None = None,
+    figures: bool = True,
+    bounds: Bounds | None = None,
+    progress: Callable[[int, int, str], object] | None = None,
+) -> Package:
+    """Take in a model file: ONNX, or a pickle (joblib's too) of a scikit-learn model or `(DictVectorizer, model)`.
+
+    trust_pickle: a person says that the author of a pickle is trusted; without it nothing is loaded.
+    accept_weak: open a pickle although this system's quarantine is not strong.
+    vectorizer: a second pickle with the DictVectorizer, where it was saved apart; the same trust covers both.
+    samples: held-out inputs: a file (JSON list, JSON lines, CSV, .npy, .npz), a folder of pictures, or what `relevo.pack` takes.
+        Without them, samples are made from the signature: enough to prove the conversion, not to measure the model.
+    truth: a column of the samples, a file, or the values. labels: names in the order of the model's classes or scores.
+    features: names of a matrix' columns. kind, scale, mode, layout, size (width, height), output: what an ONNX file may leave open.
+    out: a folder, or a path ending in .zip; without it the package stays in memory.
+    Raises FileFormatUnknown, ImportRefused, PickleNotTrusted, QuarantineTooWeak, QuarantineFailed, OptionsMissing, ExtraMissing,
+    ConversionFailed, OnnxRefused, ParityFailed, ManifestInvalid.
+    """
+    source = _read(Path(path), trusted=trust_pickle)
+    second = None if vectorizer is None else _read(Path(vectorizer), trusted=trust_pickle)
+    given, values = (None, None) if samples is None else read_samples(samples, truth, features or ())
+    options = {
+        "labels": tuple(labels or ()),
+        "features": tuple(features or ()),
+        "kind": kind or "",
+        "scale": 1.0 if scale is None else scale,
+        "mode": mode or "",
+        "layout": layout or "",
+        "size": size,
+        "output": output or "",
+        "unit": unit,
+        "told": () if scale is None else ("scale",),
+    }
+    if progress is not None:
+        progress(0, 1, "convert")
+    back = _visit(source, second, given, options, accept_weak=accept_weak, bounds=bounds)
+    parts = Parts(
+        converted=back.converted,
+        name=name,
+        samples=_asked(back, given),
+        truth=values,
+        description=description,
+        decision=decision or Argmax(),
+        against="original",
+        origin="generated" if back.generated else "user",
+        tolerance=tolerance,
+        figures=figures,
+        source_sha256=hashlib.sha256(source.data).hexdigest(),
+        quarantine=back.level,
+        progress=progress,
+    )
+    return assemble(parts, None if out is None else Path(out))
+
+
+def _read(path: Path, *, trusted: bool) -> Source:
+    """The file, judged by its bytes. Raises FileFormatUnknown, ImportRefused, PickleNotTrusted, OnnxRefused."""
+    sniffed = sniff_path(path)
+    refuse_unless_importable(sniffed)
+    data = path.read_bytes()
+    if sniffed.format is Format.PICKLE and not trusted:
+        raise PickleNotTrusted(path=path.name, imports=_imports(sniffed))
+    if sniffed.format is Format.ONNX:
+        audit(data)
+    return Source(path=path, data=data, sniffed=sniffed)
+
+
+def _imports(sniffed: Sniffed) -> str:
+    """What a pickle would import, the unusual first; the names are the file's own and so kept printable and short."""
+    seen = sniffed.look
+    if seen is None or not (seen.imports or seen.unusual):
+        return "nothing that can be seen"
+    unusual = [f"{name}, which is unusual" for name in seen.unusual]
+    names = [*unusual, *(name for name in seen.imports if name not in seen.unusual)]
+    shown = ["".join(sign for sign in name if sign.isprintable())[:80] for name in names[:_IMPORTS_SHOWN]]
+    more = len(names) - len(shown)
+    return (
+        ", ".join(shown)
+        + (f" and {more} more" if more > 0 else "")
+        + ("" if seen.complete else "; it could not be read to its end")
+    )
+
+
+def _visit(
+    source: Source,
+    second: Source | None,
+    given: Samples | None,
+    options: dict[str, Any],
+    *,
+    accept_weak: bool,
+    bounds: Bounds | None,
+) -> Visit:
+    pickled = source.sniffed.format is Format.PICKLE
+    if second is not None and not (pickled and second.sniffed.format is Format.PICKLE):
+        raise OptionsMissing(options="no --vectorizer: it goes with a pickled model, and is a pickle itself")
+    described, body = _packed(given)
+    task = wire.Task(
+        format="pickle" if pickled else "onnx",
+        compression=source.sniffed.compression,
+        second=second is not None,
+        source=source.sniffed.framework,
+        **options,
+        **described,
+    )
+    bodies = [source.data, b"" if second is None else second.data, body]
+    # An ONNX file is data: it is opened in whatever quarantine this system gives.
+    return visit(task, bodies, need_strong=pickled and not accept_weak, bounds=bounds)
+
+
+def _packed(samples: Samples | None) -> tuple[dict[str, Any], bytes]:
+    """The samples as the child unpacks them: what the task says of them, and their bytes."""
+    if samples is None:
+        return {}, b""
+    if isinstance(samples, RecordSamples):
+        told = {
+            "samples": "matrix" if is_matrix(samples) else "records",
+            "names": samples.names,
+            "whole": tuple(sorted(samples.whole)),
+        }
+        return told, msgspec.json.encode(samples.records)
+    if samples.files:
+        return {"samples": "files"}, msgspec.msgpack.encode(list(samples.files))
+    shape = (len(samples.pixels), *samples.pixels[0].shape)
+    if any(pixels.shape != shape[1:] for pixels in samples.pixels):
+        return _packed(ImageSamples(files=tuple(samples.payload(index) for index in range(len(samples)))))
+    return {"samples": "pixels", "shape": shape}, b"".join(pixels.tobytes() for pixels in samples.pixels)
+
+
+def _asked(back: Visit, given: Samples | None) -> Samples:
+    """The samples that the child's outputs belong to; those it made are made again, or taken as it sent them and checked by use."""
+    if given is not None:
+        return given
+    if isinstance(back.converted.input, ImageInput):
+        return generate_samples(back.converted.input)
+    names = tuple(field.name for field in back.converted.input.fields)
+    return RecordSamples(records=back.records, names=names)

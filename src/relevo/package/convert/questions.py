@@ -1,0 +1,154 @@
+"""What an ONNX file leaves open, asked for all at once, in the words of the command line.
+
+    inputs, outputs ─ options ─ samples ─► Hints, or one OptionsMissing that names every missing flag
+
+Whether a number is a pixel, what a pixel of 255 counts as, and what the third score stands for is not in the file.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from relevo.domain.preprocessing import ImageSteps
+from relevo.domain.signature import ImageInput, Output
+from relevo.errors import OptionsMissing
+from relevo.package.convert.converted import Hints
+from relevo.package.convert.onnx import read_facts
+from relevo.package.convert.zipmap import without_zipmap
+from relevo.package.onnx_audit import audit
+from relevo.package.samples import ImageSamples
+
+if TYPE_CHECKING:
+    from relevo.package.convert.onnx import Facts
+    from relevo.package.convert.onnx_inputs import Tensor
+    from relevo.package.convert.wire import Task
+    from relevo.package.samples import Samples
+
+#: Flat inputs of fewer numbers than this are taken for records without asking.
+_SMALLEST_PICTURE = 49
+_FLOATS = ("tensor(float)", "tensor(double)", "tensor(float16)")
+
+
+def hints_for_onnx(data: bytes, task: Task, samples: Samples | None) -> Hints:
+    """The options as hints for the converter. Raises OptionsMissing with every missing flag, OnnxRefused."""
+    audit(data)
+    plain, labels = without_zipmap(data)
+    facts = read_facts(plain)
+    asked = [*_about_input(facts, task, samples), *_about_output(facts, task, labels)]
+    if asked:
+        raise OptionsMissing(options="; ".join(asked))
+    wanted, steps = _picture(facts, task)
+    output = next((tensor for tensor in facts.outputs if tensor.name == task.output), None)
+    return Hints(
+        labels=task.labels or labels,
+        features=task.features,
+        input=wanted,
+        steps=steps,
+        output=None if output is None else _named_output(output, task, labels),
+        scale=task.scale if "scale" in task.told else None,
+        unit=task.unit,
+    )
+
+
+def _about_input(facts: Facts, task: Task, samples: Samples | None) -> list[str]:
+    if len(facts.inputs) != 1:
+        return []
+    tensor = facts.inputs[0]
+    asked = []
+    if _is_flat(tensor) and not task.kind and samples is None and _could_be_picture(tensor):
+        asked.append("--kind image or --kind record (it takes a row of numbers, which may be pixels)")
+    if not _is_picture(tensor, task, samples):
+        return asked
+    if tensor.kind != "tensor(uint8)" and "scale" not in task.told:
+        asked.append("--scale (0.00392156862745098 when it was trained on pixels of 0..1, 1 when on 0..255)")
+    if len(tensor.shape) == 4 and tensor.shape[1] not in (1, 3) and tensor.shape[3] not in (1, 3) and not task.layout:
+        asked.append("--layout NHWC or --layout NCHW")
+    if _size(tensor, task) is None and not isinstance(samples, ImageSamples):
+        asked.append("--size WIDTHxHEIGHT")
+    if _is_flat(tensor) and not task.mode:
+        asked.append("--mode L, --mode RGB or --mode BGR")
+    return asked
+
+
+def _about_output(facts: Facts, task: Task, labels: tuple[str, ...]) -> list[str]:
+    scores = [tensor for tensor in facts.outputs if tensor.kind in _FLOATS]
+    if task.output:
+        scores = [tensor for tensor in scores if tensor.name == task.output]
+    if len(scores) > 1:
+        return [f"--output, one of {', '.join(tensor.name for tensor in scores)}"]
+    columns = scores[0].shape[-1] if scores and len(scores[0].shape) > 1 else None
+    if isinstance(columns, int) and columns > 1 and not task.labels and not labels:
+        return [f"--labels ({columns} of them, in the order of the model's scores)"]
+    return []
+
+
+def _named_output(tensor: Tensor, task: Task, labels: tuple[str, ...]) -> Output:
+    return Output(name=tensor.name, labels=task.labels or labels, unit=task.unit)
+
+
+def _is_flat(tensor: Tensor) -> bool:
+    return len(tensor.shape) == 2
+
+
+def _is_picture(tensor: Tensor, task: Task, samples: Samples | None) -> bool:
+    if len(tensor.shape) in (3, 4):
+        return True
+    return _is_flat(tensor) and (task.kind == "image" or isinstance(samples, ImageSamples))
+
+
+def _could_be_picture(tensor: Tensor) -> bool:
+    """Whether a row of so many numbers may be a square picture, grey or coloured."""
+    width = tensor.shape[1]
+    if not isinstance(width, int) or width < _SMALLEST_PICTURE:
+        return False
+    return any(width % channels == 0 and math.isqrt(width // channels) ** 2 == width // channels for channels in (1, 3))
+
+
+def _size(tensor: Tensor, task: Task) -> tuple[int, int] | None:
+    """Width and height, told or read off the shape."""
+    if task.size:
+        return task.size
+    height: Any = None
+    width: Any = None
+    if _is_flat(tensor):
+        side = math.isqrt(tensor.shape[1] // _channels(tensor, task)) if isinstance(tensor.shape[1], int) else 0
+        height = width = side if side * side * _channels(tensor, task) == tensor.shape[1] else None
+    elif len(tensor.shape) == 3:
+        height, width = tensor.shape[1:]
+    else:
+        height, width = tensor.shape[2:] if _layout(tensor, task) == "NCHW" else tensor.shape[1:3]
+    return (width, height) if isinstance(width, int) and isinstance(height, int) else None
+
+
+def _channels(tensor: Tensor, task: Task) -> int:
+    if _is_flat(tensor):
+        return 3 if task.mode in ("RGB", "BGR") else 1
+    if len(tensor.shape) == 3:
+        return 1
+    found = tensor.shape[1] if _layout(tensor, task) == "NCHW" else tensor.shape[3]
+    return found if isinstance(found, int) else 1 if task.mode == "L" else 3
+
+
+def _layout(tensor: Tensor, task: Task) -> Any:  # noqa: ANN401 - one of the literals of ImageSteps
+    if _is_flat(tensor):
+        return "flat"
+    if len(tensor.shape) == 3:
+        return "NHW"
+    if task.layout in ("NHWC", "NCHW"):
+        return task.layout
+    return "NHWC" if tensor.shape[3] in (1, 3) else "NCHW"
+
+
+def _picture(facts: Facts, task: Task) -> tuple[ImageInput | None, ImageSteps | None]:
+    """Input and steps of a picture as far as they are told; None for records, and where the samples tell the size."""
+    if len(facts.inputs) != 1 or not _is_picture(facts.inputs[0], task, None):
+        return None, None
+    tensor = facts.inputs[0]
+    size = _size(tensor, task)
+    steps = ImageSteps(
+        input=tensor.name, scale=task.scale, layout=_layout(tensor, task), channels="BGR" if task.mode == "BGR" else "RGB"
+    )
+    if size is None:
+        return None, steps
+    return ImageInput(width=size[0], height=size[1], mode="RGB" if _channels(tensor, task) == 3 else "L"), steps

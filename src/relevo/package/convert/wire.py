@@ -1,0 +1,145 @@
+"""How parent and quarantined child talk: a length, a JSON header, then the raw bytes that the header counts. Never pickle.
+
+    u32 length ‖ header {"kind": …, "bodies": [n, m, …], …} ‖ n bytes ‖ m bytes ‖ …
+
+Both ends decode strictly; the parent bounds what it reads before it believes a word of it.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import msgspec
+import numpy as np
+
+from relevo.domain.preprocessing import Steps
+from relevo.domain.signature import Input, Output
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+_LENGTH = struct.Struct("<I")
+MAX_HEADER = 16 * 2**20
+
+
+class Broken(Exception):
+    """The bytes are no frames of ours."""
+
+
+class _Strict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A header: exact fields, nothing beside them."""
+
+
+class Walls(_Strict, tag_field="kind", tag="walls"):
+    """How strong the quarantine is; sent before the file is opened."""
+
+    level: Literal["strong", "partial", "none"]
+    unheld: tuple[str, ...]  # forbidden acts that were possible
+    bodies: tuple[int, ...] = ()
+
+
+class Opened(_Strict, tag_field="kind", tag="opened"):
+    """A converted model. Bodies: ONNX, outputs as little-endian float64, samples."""
+
+    input: Input
+    steps: Steps
+    output: Output
+    framework: str
+    converter: dict[str, str]
+    outputs: tuple[int, int] | None  # rows, columns
+    samples: Literal["user", "generated"]
+    bodies: tuple[int, int, int]
+
+
+class Stopped(_Strict, tag_field="kind", tag="stopped"):
+    """The child could not do it; `code` is one of a short list, the rest is its own words."""
+
+    code: Literal["conversion_failed", "options_missing", "extra_missing", "onnx_refused", "quarantine_failed", "import_refused"]
+    reason: str
+    bodies: tuple[int, ...] = ()
+
+
+Header = Walls | Opened | Stopped
+
+
+class Task(_Strict):
+    """What the child is asked to do. Bodies: the file, a second file or nothing, then the samples."""
+
+    format: Literal["onnx", "pickle"]
+    compression: str = ""
+    second: bool = False  # a separate vectorizer comes with it
+    source: str = ""  # "scikit-learn 0.24.2": what the bytes say wrote it
+    labels: tuple[str, ...] = ()
+    features: tuple[str, ...] = ()
+    kind: Literal["", "record", "image"] = ""
+    scale: float = 1.0
+    mode: Literal["", "L", "RGB", "BGR"] = ""
+    layout: Literal["", "NHWC", "NCHW", "NHW", "flat"] = ""
+    size: tuple[int, int] | None = None  # width, height
+    output: str = ""
+    unit: str = ""
+    told: tuple[str, ...] = ()  # which options the user gave
+    samples: Literal["none", "records", "matrix", "files", "pixels"] = "none"
+    names: tuple[str, ...] = ()  # of the samples' columns
+    whole: tuple[str, ...] = ()  # columns of integers
+    shape: tuple[int, ...] = ()  # of a matrix or of pixels
+    bodies: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Frame:
+    """One header with its bodies."""
+
+    header: Any
+    bodies: tuple[bytes, ...]
+
+
+def pack(header: msgspec.Struct, bodies: Sequence[bytes] = ()) -> bytes:
+    """One frame; fills in the header's `bodies`."""
+    counted = msgspec.structs.replace(header, bodies=tuple(len(body) for body in bodies))
+    head = msgspec.json.encode(counted)
+    return b"".join([_LENGTH.pack(len(head)), head, *bodies])
+
+
+def frames(data: bytes, kind: Any) -> Iterator[Frame]:  # noqa: ANN401 - a struct or a union of them
+    """The frames in some bytes, decoded as `kind`. Raises Broken on anything else."""
+    at = 0
+    while at < len(data):
+        header, at = _header(data, at, kind)
+        bodies = []
+        for size in header.bodies:
+            if size < 0 or size > len(data) - at:
+                raise Broken("it is cut off")
+            bodies.append(data[at : at + size])
+            at += size
+        yield Frame(header=header, bodies=tuple(bodies))
+
+
+def _header(data: bytes, at: int, kind: Any) -> tuple[Any, int]:  # noqa: ANN401 - a struct or a union of them
+    if len(data) - at < _LENGTH.size:
+        raise Broken("it is cut off")
+    (length,) = _LENGTH.unpack_from(data, at)
+    start = at + _LENGTH.size
+    if length > MAX_HEADER or length > len(data) - start:
+        raise Broken("it is cut off or its header is too long")
+    try:
+        return msgspec.json.decode(data[start : start + length], type=kind), start + length
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as cause:
+        raise Broken("its header is not as agreed") from cause
+
+
+def numbers_out(array: NDArray[np.float64]) -> bytes:
+    """A matrix as bytes, little-endian float64, row by row."""
+    return np.ascontiguousarray(array, dtype="<f8").tobytes()
+
+
+def numbers_in(data: bytes, shape: tuple[int, int]) -> NDArray[np.float64]:
+    """The matrix again, its own memory. Raises Broken when the size differs."""
+    rows, columns = shape
+    if rows < 0 or columns < 0 or rows * columns * 8 != len(data):
+        raise Broken("an array has another size than agreed")
+    return np.frombuffer(data, dtype="<f8").reshape(shape).astype(np.float64)
