@@ -13,7 +13,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from sqlalchemy import event, text
@@ -30,7 +30,6 @@ from relevo.store.registry import Registry
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from conftest import Postgres
     from sqlalchemy import Engine
 
     from relevo.domain.prediction import Prediction
@@ -103,7 +102,7 @@ class TestPostgresOutage:
         """The one that these tests are about."""
         return "postgresql"
 
-    def test_a_restart_mends_itself(self, engine: Engine, postgres: Postgres, prediction: Callable[..., Prediction]) -> None:
+    def test_a_restart_mends_itself(self, engine: Engine, postgres: Any, prediction: Callable[..., Prediction]) -> None:
         """A stopped server is a store that is unavailable, at once; when it is back, the same objects work, and nothing doubled."""
         history = History(engine)
         some = [prediction(), prediction()]
@@ -270,6 +269,14 @@ class TestSqliteOutage:
         """A new database, folder included, can be read by its owner only: it holds what people sent in."""
         connect(f"sqlite:///{tmp_path}/a folder%/relevo.db").dispose()
         assert (tmp_path / "a folder%" / "relevo.db").stat().st_mode & 0o077 == 0
+
+
+def test_a_full_pool_is_an_outage() -> None:
+    """Who finds every connection taken is told that the store is unavailable, after the patience it was given."""
+    engine = connect("sqlite://", busy_s=0.1)
+    with reading(engine), pytest.raises(StoreUnavailable):
+        History(engine).positions()
+    engine.dispose()
 
 
 @pytest.mark.parametrize("url", ["", "relevo.db", "mysql://host/db", "postgresql://host:port/db", "sqlite"])

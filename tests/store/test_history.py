@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -163,6 +163,25 @@ class TestHistory:
         with pytest.raises(FieldOutOfRange) as refused:
             history.window(limit=limit)
         assert refused.value.field == "limit"
+
+    @pytest.mark.parametrize(
+        "filters",
+        [
+            Filters(version=2**63),
+            Filters(version=-1),
+            Filters(model="a\x00b"),
+            Filters(label="\ud800"),
+            Filters(since=datetime.max.replace(tzinfo=timezone(timedelta(hours=-14)))),
+            Filters(until=datetime.min.replace(tzinfo=timezone(timedelta(hours=14)))),
+        ],
+    )
+    def test_impossible_filters_find_nothing(
+        self, history: History, prediction: Callable[..., Prediction], filters: Filters
+    ) -> None:
+        """A filter that nothing can match, however odd, gives an empty page."""
+        history.record([prediction()])
+        assert history.window(**filters).items == []
+        assert history.count(**filters) == 0
 
     def test_unknown_ids_are_told(self, history: History, prediction: Callable[..., Prediction]) -> None:
         """An unknown prediction and an input that was not kept are different errors."""

@@ -161,6 +161,27 @@ class TestRegistry:
             move(registry, 1, alias=name)
         assert refused.value.field == "alias"
 
+    @pytest.mark.parametrize("number", [0, -1, 2**31, 2**63, 10**30])
+    def test_impossible_versions_are_not_found(self, registry: Registry, number: int) -> None:
+        """A number that no version can have is a version that is not there, however large."""
+        add(registry)
+        with pytest.raises(VersionNotFound):
+            registry.version("digits", number)
+        with pytest.raises(VersionNotFound):
+            move(registry, number)
+
+    @pytest.mark.parametrize("name", ["a\x00b", "\ud800", "ñ" * 10_000, "' OR 1=1 --"])
+    def test_impossible_names_are_not_found(self, registry: Registry, name: str) -> None:
+        """A name that no model can have is a model that is not there."""
+        for read in (registry.versions, registry.aliases, registry.alias_history):
+            with pytest.raises(ModelNotFound):
+                read(name)
+        with pytest.raises(ModelNotFound):
+            move(registry, 1, model=name)
+        add(registry)
+        with pytest.raises(AliasNotFound):
+            registry.resolve("digits", name)
+
     @pytest.mark.parametrize("act", ["UPDATE alias_moves SET version = 1", "DELETE FROM alias_moves"])
     def test_the_database_guards_the_moves(self, registry: Registry, engine: Engine, act: str) -> None:
         """The history of the aliases cannot be rewritten, not even with SQL."""

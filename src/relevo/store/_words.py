@@ -7,6 +7,7 @@ import re
 from relevo.errors import FieldWrongType
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
+_LAST_NUMBER = 2**31 - 1
 _RULE = "1 to 64 of a-z, 0-9, '-' and '_', beginning with a letter or digit"
 
 
@@ -25,3 +26,8 @@ def storable(text: str) -> str:
     if text.isprintable():  # NUL and surrogates are not; nearly every text ends here
         return text
     return text.replace("\x00", "\ufffd").encode("utf-8", "surrogatepass").decode("utf-8", "replace")
+
+
+def numbered(number: int) -> bool:
+    """Whether a version could have this number; a larger one is no version, and the databases would not even compare it."""
+    return 1 <= number <= _LAST_NUMBER

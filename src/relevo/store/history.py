@@ -14,11 +14,11 @@ import binascii
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
-from sqlalchemy import func, or_, select, text
+from sqlalchemy import false, func, or_, select, text
 
 from relevo.domain.prediction import Arm, InputKind, Prediction
 from relevo.errors import FieldOutOfRange, FieldWrongType, InputNotKept, PredictionNotFound
-from relevo.store._words import storable
+from relevo.store._words import numbered, storable
 from relevo.store.engine import reading, writing
 from relevo.store.moments import first_id
 from relevo.store.tables import predictions, spool_positions
@@ -202,11 +202,12 @@ def _insert(connection: Connection, rows: list[tuple[object, ...]]) -> int:
 def _conditions(filters: Filters) -> list[ColumnElement[bool]]:
     table = predictions.c
     conditions: list[ColumnElement[bool]] = []
-    for column, value in ((table.model, filters.get("model")), (table.version, filters.get("version"))):
-        if value is not None:
-            conditions.append(column == value)
+    if (model := filters.get("model")) is not None:
+        conditions.append(table.model == storable(model))
+    if (version := filters.get("version")) is not None:
+        conditions.append(table.version == version if numbered(version) else false())
     if (label := filters.get("label")) is not None:
-        conditions.append(table.label == label)
+        conditions.append(table.label == storable(label))
     if (uncertain := filters.get("uncertain")) is not None:
         conditions.append(table.uncertain.is_(uncertain))
     if (since := filters.get("since")) is not None:

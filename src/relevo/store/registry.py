@@ -18,7 +18,7 @@ from sqlalchemy import and_, func, select, text
 from relevo.domain.prediction import Arm
 from relevo.domain.route import Leg, Route
 from relevo.errors import AliasNotFound, ModelNotFound, StaleState, VersionNotFound
-from relevo.store._words import named, storable
+from relevo.store._words import named, numbered, storable
 from relevo.store.engine import reading, writing
 from relevo.store.moments import microseconds, moment
 from relevo.store.tables import alias_moves, models, versions
@@ -143,6 +143,7 @@ class Registry:
 
     def versions(self, model: str) -> list[Version]:
         """The model's versions, newest first. Raises ModelNotFound."""
+        model = storable(model)
         query = select(versions).where(versions.c.model == model).order_by(versions.c.number.desc())
         with reading(self._engine) as connection:
             rows = connection.execute(query).all()
@@ -152,12 +153,14 @@ class Registry:
 
     def version(self, model: str, number: int) -> Version:
         """One version. Raises ModelNotFound, VersionNotFound."""
+        model = storable(model)
         with reading(self._engine) as connection:
             row = _version_row(connection, model, number)
         return Version.from_row(row)
 
     def aliases(self, model: str) -> dict[str, int]:
         """Where each alias of the model stands. Raises ModelNotFound."""
+        model = storable(model)
         with reading(self._engine) as connection:
             _must_exist(connection, model)
             rows = connection.execute(_last_moves().where(alias_moves.c.model == model)).all()
@@ -165,6 +168,7 @@ class Registry:
 
     def resolve(self, model: str, alias: str) -> Version:
         """The version an alias names. Raises ModelNotFound, AliasNotFound."""
+        model, alias = storable(model), storable(alias)
         with reading(self._engine) as connection:
             _must_exist(connection, model)
             last = _last_move(connection, model, alias)
@@ -175,6 +179,7 @@ class Registry:
 
     def alias_history(self, model: str) -> list[AliasMove]:
         """Every move of every alias of the model, newest first. Raises ModelNotFound."""
+        model = storable(model)
         query = select(alias_moves).where(alias_moves.c.model == model).order_by(alias_moves.c.move.desc())
         with reading(self._engine) as connection:
             _must_exist(connection, model)
@@ -198,6 +203,7 @@ class Registry:
         Raises FieldWrongType for a name that cannot be one, ModelNotFound, VersionNotFound, StaleState.
         """
         named(alias, "alias")
+        model = storable(model)
         with writing(self._engine) as connection:
             _lock(connection, model)
             _version_row(connection, model, version)
@@ -258,7 +264,8 @@ def _must_exist(connection: Connection, model: str) -> None:
 
 
 def _version_row(connection: Connection, model: str, number: int) -> Row[Any]:
-    row = connection.execute(select(versions).where(versions.c.model == model, versions.c.number == number)).first()
+    query = select(versions).where(versions.c.model == model, versions.c.number == number)
+    row = connection.execute(query).first() if numbered(number) else None
     if row is None:
         _must_exist(connection, model)
         raise VersionNotFound(model=model, version=number)
