@@ -1,0 +1,196 @@
+"""Counters: right with several workers, through their deaths, cheap on the path."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from relevo.telemetry import Telemetry, fold, render
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def samples(page: bytes) -> dict[tuple[str, ...], float]:
+    found = {}
+    for family in text_string_to_metric_families(page.decode()):
+        for sample in family.samples:
+            found[(sample.name, *sorted(sample.labels.values()))] = sample.value
+    return found
+
+
+def answer(telemetry: Telemetry, times: int = 1, *, seconds: float = 0.003, rows: int = 1) -> None:
+    for _ in range(times):
+        telemetry.predicted(model="digits", version=1, outcome="ok", seconds=seconds, rows=rows)
+
+
+PREDICTIONS = ("relevo_predictions_total", "1", "digits", "ok")
+
+
+def test_one_scrape_shows_all_workers(tmp_path: Path) -> None:
+    """Whichever worker is scraped, the page holds the sum of all, its own numbers up to the moment."""
+    one, two = Telemetry(tmp_path, "one"), Telemetry(tmp_path, "two")
+    answer(one, 3)
+    answer(two, 4, rows=10)
+    two.flush()
+    found = samples(one.exposition())
+    assert found[PREDICTIONS] == 43
+    assert found[("relevo_request_seconds_count", "1", "digits", "ok")] == 7
+    assert found[("relevo_request_seconds_sum", "1", "digits", "ok")] == pytest.approx(0.021)
+    assert found[("relevo_workers",)] == 2
+
+
+def test_buckets_are_cumulated(tmp_path: Path) -> None:
+    """Each bucket counts what lasted up to its edge, edge included, as Prometheus reads it."""
+    telemetry = Telemetry(tmp_path, "one")
+    for seconds in (0.0001, 0.001, 0.0011, 99.0):
+        answer(telemetry, seconds=seconds)
+    found = samples(telemetry.exposition())
+    edges = {"0.0005": 1, "0.001": 2, "0.002": 3, "10.0": 3, "+Inf": 4}
+    for edge, count in edges.items():
+        assert found[("relevo_request_seconds_bucket", *sorted((edge, "1", "digits", "ok")))] == count
+
+
+def test_every_metric_is_on_the_page(tmp_path: Path) -> None:
+    """What is documented is there: predictions, latency, batches, queue, spool, refusals, readiness, swaps, release."""
+    telemetry = Telemetry(tmp_path, "one")
+    telemetry.ready, telemetry.queue_rows, telemetry.spool_bytes = True, 7, 4096
+    telemetry.refused("bad_json")
+    telemetry.refused("bad_json")
+    telemetry.batch(3)
+    telemetry.swapped()
+    found = samples(telemetry.exposition())
+    assert found[("relevo_refusals_total", "bad_json")] == 2
+    assert found[("relevo_batch_rows_sum",)] == 3
+    assert found[("relevo_batch_rows_bucket", "4")] == 1
+    assert found[("relevo_swaps_total",)] == 1
+    assert found[("relevo_queue_rows",)] == 7
+    assert found[("relevo_spool_bytes",)] == 4096
+    assert found[("relevo_ready",)] == 1
+    assert any(name == "relevo_build_info" for name, *_ in found)
+
+
+def test_ready_only_when_all_are(tmp_path: Path) -> None:
+    """One worker that cannot answer makes the whole not ready; so does having none."""
+    assert samples(render(tmp_path))[("relevo_ready",)] == 0
+    one, two = Telemetry(tmp_path, "one"), Telemetry(tmp_path, "two")
+    one.ready = True
+    two.flush()
+    assert samples(one.exposition())[("relevo_ready",)] == 0
+
+
+def test_counters_survive_their_worker(tmp_path: Path) -> None:
+    """A dead worker's counts go into the total, its gauges go with it, and its file goes away."""
+    dead, alive = Telemetry(tmp_path, "dead"), Telemetry(tmp_path, "alive")
+    answer(dead, 5)
+    dead.queue_rows = 9
+    dead.refused("bad_json")
+    dead.batch(2)
+    dead.flush()
+    answer(alive)
+    alive.flush()
+    fold(tmp_path, ["dead"])
+    found = samples(alive.exposition())
+    assert found[PREDICTIONS] == 6
+    assert found[("relevo_refusals_total", "bad_json")] == 1
+    assert found[("relevo_batch_rows_count",)] == 1
+    assert found[("relevo_queue_rows",)] == 0
+    assert not (tmp_path / "dead.json").exists()
+
+
+def test_counters_survive_a_restart(tmp_path: Path) -> None:
+    """At a start nobody is alive: everything found is folded, twice the same boot only once."""
+    answer(first := Telemetry(tmp_path, "first"), 2)
+    first.flush()
+    left_over = (tmp_path / "first.json").read_bytes()
+    fold(tmp_path)
+    # Killed after the total was written and before the file was removed.
+    (tmp_path / "first.json").write_bytes(left_over)
+    assert samples(render(tmp_path))[PREDICTIONS] == 2
+    fold(tmp_path)
+    assert samples(render(tmp_path))[PREDICTIONS] == 2
+
+
+def test_a_scrape_during_folding_never_loses_or_doubles(tmp_path: Path) -> None:
+    """However reads and folds interleave, a scrape sees every count once."""
+    answer(alive := Telemetry(tmp_path, "alive"))
+    alive.flush()
+    seen: set[float] = set()
+    over = threading.Event()
+
+    def scrape() -> None:
+        while not over.is_set():
+            found = samples(render(tmp_path))
+            seen.add(found[PREDICTIONS] - found[("relevo_swaps_total",)])
+
+    reader = threading.Thread(target=scrape)
+    reader.start()
+    for number in range(60):
+        worker = Telemetry(tmp_path, f"boot-{number}")
+        answer(worker)
+        worker.swapped()
+        worker.flush()
+        fold(tmp_path, [f"boot-{number}"])
+    over.set()
+    reader.join()
+    assert seen == {1.0}
+
+
+def test_a_killed_worker_leaves_what_it_flushed(tmp_path: Path) -> None:
+    """After kill -9 the last flushed counts are there, whole."""
+    program = (
+        "import sys, time; from pathlib import Path; from relevo.telemetry import Telemetry\n"
+        "t = Telemetry(Path(sys.argv[1]), 'killed')\n"
+        "for _ in range(1000): t.predicted(model='digits', version=1, outcome='ok', seconds=0.001)\n"
+        "t.flush(); print('flushed', flush=True)\n"
+        "while True: t.predicted(model='digits', version=1, outcome='ok', seconds=0.001); t.flush()\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", program, str(tmp_path)], stdout=subprocess.PIPE, text=True) as worker:
+        assert worker.stdout is not None
+        assert worker.stdout.readline() == "flushed\n"
+        time.sleep(0.05)
+        os.kill(worker.pid, signal.SIGKILL)
+    fold(tmp_path)
+    assert samples(render(tmp_path))[PREDICTIONS] >= 1000
+
+
+def test_a_disk_that_refuses_stops_nothing(tmp_path: Path) -> None:
+    """When the numbers cannot be written, counting goes on and the next flush tells all."""
+    blocked = tmp_path / "telemetry"
+    blocked.write_text("a file where the folder should be", encoding="utf-8")
+    telemetry = Telemetry(blocked, "one")
+    answer(telemetry)
+    telemetry.flush()
+    blocked.unlink()
+    assert samples(telemetry.exposition())[PREDICTIONS] == 1
+
+
+def test_an_idle_worker_writes_nothing(tmp_path: Path) -> None:
+    """A flush without news touches no disk."""
+    telemetry = Telemetry(tmp_path, "one")
+    answer(telemetry)
+    telemetry.flush()
+    before = (tmp_path / "one.json").stat().st_ino
+    telemetry.flush()
+    assert (tmp_path / "one.json").stat().st_ino == before
+
+
+def test_counting_is_cheap(tmp_path: Path) -> None:
+    """One answered request costs the path a few microseconds at the very most, on a busy machine."""
+    telemetry = Telemetry(tmp_path, "one")
+    best = min(_seconds_for(telemetry, 5000) for _ in range(5))
+    assert best / 5000 < 5e-6
+
+
+def _seconds_for(telemetry: Telemetry, times: int) -> float:
+    began = time.perf_counter()
+    answer(telemetry, times)
+    return time.perf_counter() - began

@@ -1,0 +1,96 @@
+"""Log lines: one event, one line; quiet unless asked; nothing that a caller sent."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+from typing import TYPE_CHECKING
+
+import pytest
+
+from relevo.errors import BadJson
+from relevo.telemetry import configure_logging
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+LOG = logging.getLogger("relevo.test")
+
+
+@pytest.fixture(autouse=True)
+def as_before() -> Iterator[None]:
+    root = logging.getLogger()
+    handlers, level, ours = list(root.handlers), root.level, logging.getLogger("relevo").level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    logging.getLogger("relevo").setLevel(ours)
+
+
+def lines(level: str, form: str) -> io.StringIO:
+    stream = io.StringIO()
+    configure_logging(level, form, stream)
+    return stream
+
+
+def test_quiet_by_default() -> None:
+    """Without being asked, only warnings and worse are shown."""
+    stream = io.StringIO()
+    configure_logging(stream=stream)
+    LOG.info("started")
+    LOG.warning("database is away", extra={"action": "ship.wait"})
+    assert stream.getvalue().count("\n") == 1
+    assert "WARNING relevo.test database is away action=ship.wait" in stream.getvalue()
+
+
+def test_json_has_the_fields_of_the_event() -> None:
+    """What is passed as extra becomes a field of the object, numbers as numbers."""
+    stream = lines("info", "json")
+    LOG.info("shipped", extra={"action": "ship.done", "rows": 3})
+    found = json.loads(stream.getvalue())
+    assert (found["level"], found["logger"], found["message"]) == ("info", "relevo.test", "shipped")
+    assert (found["action"], found["rows"]) == ("ship.done", 3)
+    assert found["at"].endswith("Z")
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_one_event_is_one_line(form: str) -> None:
+    """A line break in a message or a field cannot pose as an event of its own."""
+    stream = lines("info", form)
+    LOG.info("first\n2026-01-01 CRITICAL forged", extra={"name_of": "a\r\nb"})
+    assert stream.getvalue().count("\n") == 1
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_an_exception_tells_where_but_not_what(form: str) -> None:
+    """Of an exception its kind, its code and its places are told; its message may quote a caller's input."""
+    stream = lines("info", form)
+    try:
+        float("my secret")
+    except ValueError:
+        LOG.exception("a model failed")
+    LOG.error("refused", exc_info=BadJson(reason="at byte 3"))
+    told = stream.getvalue()
+    assert "my secret" not in told
+    assert "ValueError" in told
+    assert "test_log_lines.py" in told
+    assert "bad_json" in told
+
+
+def test_other_libraries_stay_quiet() -> None:
+    """Debugging Relevo does not bring every library's chatter."""
+    stream = lines("debug", "text")
+    logging.getLogger("somebody.else").info("chatter")
+    LOG.debug("ours")
+    assert "chatter" not in stream.getvalue()
+    assert "ours" in stream.getvalue()
+
+
+def test_configuring_again_replaces() -> None:
+    """A second call does not make every line appear twice."""
+    first = lines("info", "text")
+    second = lines("info", "text")
+    LOG.info("once")
+    assert first.getvalue() == ""
+    assert second.getvalue().count("once") == 1

@@ -1,0 +1,276 @@
+"""The client against a real HTTP server that answers what the test says."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import socket
+import threading
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import relevo
+from relevo.client import Client
+from relevo.errors import BadJson, FieldMissing, ModelNotFound, Overloaded, PredictionNotFound, RelevoError, Unavailable, by_code
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+PNG = b"\x89PNG\r\n\x1a\n rest"
+ANSWER = {
+    "query_id": "0193a0b0-0000-7000-8000-000000000001",
+    "model": "digits",
+    "version": 3,
+    "prediction": "7",
+    "class": 7,
+    "confidence": 0.98,
+    "probabilities": [0.02, 0.98],
+    "uncertain": False,
+    "execution_time": "0.002 s",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """One request as it came."""
+
+    method: str
+    path: str
+    headers: dict[str, str]
+    body: bytes
+
+
+@dataclass
+class Server:
+    """A server that gives `replies` in turn, the last one for ever: (status, JSON) or a function of the request."""
+
+    replies: list[Any] = field(default_factory=list)
+    asked: list[Asked] = field(default_factory=list)
+    url: str = ""
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    told = Server()
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def answer(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            asked = Asked(method=self.command, path=self.path, headers={k.lower(): v for k, v in self.headers.items()}, body=body)
+            told.asked.append(asked)
+            reply = told.replies.pop(0) if len(told.replies) > 1 else told.replies[0]
+            status, content, *headers = reply(asked) if callable(reply) else reply
+            if status is None:
+                self.connection.shutdown(socket.SHUT_RDWR)
+                self.close_connection = True
+                return
+            payload = content if isinstance(content, bytes) else json.dumps(content).encode()
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(payload)))
+            for name, value in (headers[0] if headers else {}).items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(payload)
+
+        do_GET = do_POST = do_PUT = answer  # noqa: N815 - the library's names
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    told.url = f"http://127.0.0.1:{http.server_port}"
+    thread = threading.Thread(target=http.serve_forever)
+    thread.start()
+    yield told
+    http.shutdown()
+    thread.join()
+    http.server_close()
+
+
+@pytest.fixture
+def client(server: Server) -> Iterator[Client]:
+    with relevo.Client(server.url, key="k") as found:
+        yield found
+
+
+def test_a_picture_goes_as_it_is(server: Server, client: Client, tmp_path: Path) -> None:
+    """Bytes and paths are sent raw with the type their first bytes tell, and the answer comes back typed."""
+    server.replies = [(200, ANSWER)]
+    (tmp_path / "seven.png").write_bytes(PNG)
+    for given in (PNG, tmp_path / "seven.png"):
+        result = client.predict("digits", given)
+        assert (result.prediction, result.index, result.version, result.probabilities) == ("7", 7, 3, (0.02, 0.98))
+    for asked in server.asked:
+        assert (asked.method, asked.path, asked.body) == ("POST", "/models/digits/predict", PNG)
+        assert asked.headers["content-type"] == "image/png"
+        assert asked.headers["authorization"] == "Bearer k"
+
+
+def test_a_picture_can_go_as_a_form(server: Server, client: Client) -> None:
+    """The same as a browser's form sends it."""
+    server.replies = [(200, ANSWER)]
+    assert client.predict_form(None, PNG).prediction == "7"
+    assert server.asked[0].headers["content-type"].startswith("multipart/form-data")
+    assert PNG in server.asked[0].body
+    assert b'name="file"' in server.asked[0].body
+
+
+def test_a_record_goes_as_json_to_the_default_model(server: Server, client: Client) -> None:
+    """A dict is a record; without a model's name the default one is asked."""
+    server.replies = [(200, ANSWER)]
+    client.predict(None, {"tenure": 41})
+    assert (server.asked[0].path, json.loads(server.asked[0].body)) == ("/predict", {"tenure": 41})
+
+
+def test_many_records_travel_in_batches(server: Server, client: Client) -> None:
+    """Records go many at a time and come back one for one, in order; progress is told."""
+    server.replies = [lambda asked: (200, [{**ANSWER, "prediction": str(one["n"])} for one in json.loads(asked.body)])]
+    done: list[int] = []
+    results = client.predict_many("churn", [{"n": number} for number in range(1201)], progress=done.append)
+    assert [one.prediction for one in results] == [str(number) for number in range(1201)]
+    assert len(server.asked) == 3
+    assert done[-1] == 1201
+
+
+def test_many_pictures_keep_their_order(server: Server, client: Client) -> None:
+    """Pictures go side by side on a few connections; the answers are in the order of the questions."""
+    server.replies = [lambda asked: (200, {**ANSWER, "prediction": asked.body[-2:].decode()})]
+    results = client.predict_many("digits", [PNG + f"{number:02}".encode() for number in range(20)])
+    assert [one.prediction for one in results] == [f"{number:02}" for number in range(20)]
+
+
+def test_the_servers_error_is_raised_as_it_is(server: Server, client: Client) -> None:
+    """The class follows the code; the sentence, the field and the request's id are the server's own."""
+    words = {"error": "Falta el campo 'tenure'.", "code": "field_missing", "field": "tenure", "request_id": "r1"}
+    server.replies = [(422, words)]
+    with pytest.raises(FieldMissing, match=r"Falta el campo 'tenure'\.") as caught:
+        client.predict("churn", {})
+    assert caught.value.field == "tenure"
+    assert caught.value.facts["request_id"] == "r1"
+    assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)  # noqa: S301 - our own error
+
+
+def test_a_code_of_a_later_release_is_an_error_all_the_same(server: Server, client: Client) -> None:
+    """A code this client has never heard of still raises, with the sentence and the code."""
+    server.replies = [(418, {"error": "I am a teapot.", "code": "teapot", "request_id": "r"})]
+    with pytest.raises(RelevoError, match="teapot") as caught:
+        client.predict(None, PNG)
+    assert caught.value.facts["code"] == "teapot"
+
+
+@pytest.mark.parametrize("reply", [(200, b"<html>"), (502, b"bad gateway"), (500, ["odd"])])
+def test_a_stranger_on_the_port_is_told(server: Server, client: Client, reply: tuple[int, Any]) -> None:
+    """Whatever is no Relevo gives an error with its status, never a trace of the parser."""
+    server.replies = [reply]
+    with pytest.raises(RelevoError, match=str(reply[0])):
+        client.models()
+
+
+@pytest.mark.parametrize("status", [503, 429])
+def test_a_busy_server_is_asked_again(server: Server, client: Client, status: int) -> None:
+    """503 and 429 are waited out as Retry-After says, and nobody notices."""
+    busy = {"error": "full", "code": "overloaded", "request_id": "r"}
+    server.replies = [(status, busy, {"Retry-After": "0"}), (status, busy), (200, ANSWER)]
+    assert client.predict("digits", PNG).prediction == "7"
+    assert len(server.asked) == 3
+
+
+def test_patience_ends(server: Server) -> None:
+    """A server that stays full raises its own error after the last try."""
+    server.replies = [(503, {"error": "full", "code": "overloaded", "request_id": "r"}, {"Retry-After": "0"})]
+    with Client(server.url, retries=2) as client, pytest.raises(Overloaded, match="full"):
+        client.predict("digits", PNG)
+    assert len(server.asked) == 3
+
+
+def test_a_refused_connection_is_tried_again() -> None:
+    """A server that is just starting answers the same call a moment later."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            payload = json.dumps(ANSWER).encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(payload)))
+            self.end_headers()
+            self.wfile.write(payload)
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    def start_late() -> None:
+        with ThreadingHTTPServer(("127.0.0.1", port), Handler) as http:
+            http.handle_request()
+
+    late = threading.Timer(0.4, start_late)
+    late.start()
+    with Client(f"http://127.0.0.1:{port}") as client:
+        assert client.predict("digits", PNG).prediction == "7"
+    late.join()
+
+
+def test_nobody_there_is_said_so() -> None:
+    """Without a server the error names the address and what to start."""
+    with Client("http://127.0.0.1:9", retries=1) as client:
+        with pytest.raises(Unavailable, match=r"No answer from http://127.0.0.1:9 .*relevo serve"):
+            client.predict(None, PNG)
+        assert client.ready() is False
+
+
+def test_a_prediction_that_was_sent_is_never_sent_again(server: Server, client: Client) -> None:
+    """When the connection breaks after the question, the answer may exist already: the caller decides, not the client."""
+    server.replies = [(None, b"")]
+    with pytest.raises(Unavailable):
+        client.predict("digits", PNG)
+    assert len(server.asked) == 1
+
+
+def test_reading_is_repeated_after_a_break(server: Server, client: Client) -> None:
+    """Reading changes nothing, so a broken connection is simply used anew."""
+    server.replies = [(None, b""), (200, {"models": [{"name": "digits"}]})]
+    assert client.models() == [{"name": "digits"}]
+
+
+def test_a_label_waits_for_its_prediction(server: Server, client: Client) -> None:
+    """A label given right after the answer waits until the history has the prediction."""
+    missing = (404, {"error": "not yet", "code": "prediction_not_found", "request_id": "r"})
+    server.replies = [missing, missing, (200, {"value": "8"})]
+    assert client.label("a/b", "8", note="smudged") == {"value": "8"}
+    assert server.asked[-1].path == "/predictions/a%2Fb/label"
+    assert json.loads(server.asked[-1].body) == {"value": "8", "note": "smudged"}
+    server.replies = [missing]
+    with pytest.raises(PredictionNotFound):
+        client.prediction("nobody", wait=0.0)
+
+
+def test_the_history_is_read_page_by_page(server: Server, client: Client) -> None:
+    """Filters reach the server as it spells them; all_history follows the cursor to the end."""
+    server.replies = [
+        (200, {"items": [{"query_id": "b"}], "next_cursor": "x"}),
+        (200, {"items": [{"query_id": "a"}], "next_cursor": None}),
+    ]
+    assert [one["query_id"] for one in client.all_history(model="digits", uncertain=True, version=None)] == ["b", "a"]
+    assert server.asked[0].path == "/predictions?limit=200&model=digits&uncertain=true"
+    assert server.asked[1].path.endswith("cursor=x&model=digits&uncertain=true")
+
+
+def test_ready_follows_the_server(server: Server, client: Client) -> None:
+    """Ready is what the server says, at once."""
+    server.replies = [(503, {"ready": False}), (200, {"ready": True})]
+    assert [client.ready(), client.ready()] == [False, True]
+
+
+def test_every_code_finds_its_class() -> None:
+    """by_code knows the whole tree, and gives the root for what it does not know."""
+    assert by_code("bad_json") is BadJson
+    assert by_code("model_not_found") is ModelNotFound
+    assert by_code("of another century") is RelevoError

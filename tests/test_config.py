@@ -1,0 +1,170 @@
+"""Settings: every row has its flag, variable and key; the first source that says something wins; a misspelt key stops the start."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from relevo.config import ROWS, SECTIONS, Row, Settings, load_settings, read_toml
+from relevo.errors import ConfigRefused, UnknownSetting, WrongSetting
+
+#: For each setting a value that is not its default, as the environment, a flag and TOML would have it.
+OTHER: dict[str, tuple[str, Any]] = {
+    "home": ("elsewhere", Path("elsewhere")),
+    "host": ("::1", "::1"),
+    "port": ("9000", 9000),
+    "workers": ("3", 3),
+    "database_url": ("sqlite:///a.db", "sqlite:///a.db"),
+    "durability": ("full", "full"),
+    "keep_inputs": ("sample", "sample"),
+    "keep_inputs_share": ("0.25", 0.25),
+    "default_model": ("churn", "churn"),
+    "max_body_mb": ("1", 1),
+    "max_pixels": ("1e6", 1_000_000),
+    "max_side": ("100", 100),
+    "max_rows": ("10", 10),
+    "max_fields": ("10", 10),
+    "max_parts": ("2", 2),
+    "max_queue_rows": ("5", 5),
+    "max_concurrency_per_client": ("4", 4),
+    "batch_rows": ("1", 1),
+    "language": ("es", "es"),
+    "watch_every_ms": ("50", 50),
+    "ship_every_ms": ("50", 50),
+    "spool_rotate_mb": ("1", 1),
+    "spool_rotate_s": ("1", 1),
+    "spool_max_mb": ("10", 10),
+    "log_level": ("debug", "debug"),
+    "log_format": ("json", "json"),
+    "drain_seconds": ("1", 1),
+    "threads_per_model": ("2", 2),
+}
+
+
+def toml(folder: Path, text: str) -> Path:
+    path = folder / "relevo.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_every_setting_is_tried_here() -> None:
+    """A setting nobody tried would be a setting nobody reads."""
+    assert set(OTHER) == {row.name for row in ROWS}
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+def test_each_setting_is_read_from_every_source(row: Row, tmp_path: Path) -> None:
+    """Flag, variable and [server] key of each setting all reach the value it names."""
+    text, value = OTHER[row.name]
+    assert value != row.default
+    assert getattr(load_settings({row.name: text}, {}), row.name) == value
+    assert getattr(load_settings({}, {row.variable: text}), row.name) == value
+    quoted = text if row.kind in (int, float) else f'"{text}"'
+    expected = tmp_path / value if row.name == "home" else value
+    assert getattr(load_settings({}, {}, toml(tmp_path, f"[server]\n{row.name} = {quoted}\n")), row.name) == expected
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+def test_each_setting_tells_what_it_does(row: Row) -> None:
+    """Every setting has a sentence of help, and every number a range that holds its default."""
+    assert row.help.endswith((".", "…"))
+    if row.kind in (int, float):
+        assert row.minimum is not None
+        assert row.maximum is not None
+        assert row.minimum <= row.default <= row.maximum
+
+
+@pytest.mark.parametrize("row", [row for row in ROWS if row.kind in (int, float)], ids=lambda row: row.name)
+def test_numbers_out_of_range_are_refused(row: Row) -> None:
+    """A number beyond either end, a fraction of a whole one, or a word is refused by name."""
+    assert row.minimum is not None
+    assert row.maximum is not None
+    for wrong in (str(row.minimum - 1), str(row.maximum * 2 + 1), "many", "nan", "inf", True):
+        with pytest.raises(WrongSetting, match=row.name):
+            load_settings({row.name: wrong}, {})
+    if row.kind is int:
+        with pytest.raises(WrongSetting, match="whole number"):
+            load_settings({row.name: "1.5"}, {})
+
+
+def test_choices_are_held_to() -> None:
+    """A value outside a closed list is refused with the list."""
+    with pytest.raises(WrongSetting, match="process, full, relaxed"):
+        load_settings({}, {"RELEVO_DURABILITY": "eternal"})
+
+
+def test_the_nearer_source_wins(tmp_path: Path) -> None:
+    """Flags win over variables, variables over relevo.toml, and that over the default."""
+    path = toml(tmp_path, "[server]\nport = 1001\nmax_rows = 11\nbatch_rows = 21\n")
+    environ = {"RELEVO_PORT": "1002", "RELEVO_MAX_ROWS": "12"}
+    settings = load_settings({"port": 1003, "workers": None}, environ, path)
+    assert (settings.port, settings.max_rows, settings.batch_rows, settings.workers) == (1003, 12, 21, 0)
+
+
+def test_an_empty_variable_counts_as_not_set() -> None:
+    """`RELEVO_PORT=` in a shell script leaves the default alone."""
+    assert load_settings({}, {"RELEVO_PORT": ""}).port == 8000
+
+
+def test_a_misspelt_key_names_the_nearest(tmp_path: Path) -> None:
+    """Whatever the source, an unknown key stops the start and names the known one it resembles."""
+    with pytest.raises(UnknownSetting, match="'portt'; the nearest known one is 'port'"):
+        load_settings({"portt": 1}, {})
+    with pytest.raises(UnknownSetting, match="'RELEVO_WORKER'; the nearest known one is 'RELEVO_WORKERS'"):
+        load_settings({}, {"RELEVO_WORKER": "2"})
+    with pytest.raises(UnknownSetting, match=r"relevo.toml \[server\] has an unknown setting 'durabilty'.*'durability'"):
+        load_settings({}, {}, toml(tmp_path, '[server]\ndurabilty = "full"\n'))
+
+
+def test_other_variables_of_ours_are_no_settings() -> None:
+    """The client's address and key, and the place of test data, may stand in the environment."""
+    environ = {"RELEVO_URL": "http://x", "RELEVO_KEY": "k", "RELEVO_TEST_DATA": "/d", "HOME": "/root"}
+    assert load_settings({}, environ) == Settings()
+
+
+def test_a_section_of_another_release_is_refused_by_name(tmp_path: Path) -> None:
+    """A section that would have no effect stops the start instead of being ignored."""
+    with pytest.raises(ConfigRefused, match=r"has 'retrain', but this release has no such section"):
+        load_settings({}, {}, toml(tmp_path, '[retrain]\nwhen = ["drift"]\n'))
+    everything = "".join(f"[{name}]\n" for name in SECTIONS)
+    assert set(read_toml(toml(tmp_path, everything))) == set(SECTIONS)
+
+
+def test_a_broken_file_is_refused(tmp_path: Path) -> None:
+    """A relevo.toml that is no TOML, or that is not there, is named."""
+    with pytest.raises(ConfigRefused, match="cannot be read"):
+        load_settings({}, {}, toml(tmp_path, "[server\n"))
+    with pytest.raises(ConfigRefused, match="cannot be read"):
+        load_settings({}, {}, tmp_path / "nowhere.toml")
+    with pytest.raises(ConfigRefused, match=r"must be a section: \[server\]"):
+        load_settings({}, {}, toml(tmp_path, "server = 3\n"))
+
+
+def test_what_is_wrong_is_never_repeated() -> None:
+    """A value may be a secret with a typing error; only its name is told."""
+    with pytest.raises(WrongSetting) as caught:
+        load_settings({}, {"RELEVO_PORT": "hunter2"})
+    assert "hunter2" not in str(caught.value)
+
+
+def test_the_password_of_a_database_is_not_shown() -> None:
+    """Settings may be logged; the database's URL may hold a password."""
+    settings = load_settings({"database_url": "postgresql+psycopg://u:secret@h/d"}, {})
+    assert "secret" not in repr(settings)
+    assert settings.store_url.endswith("secret@h/d")
+
+
+def test_what_follows_from_home(tmp_path: Path) -> None:
+    """Everything of a workspace lies in its home, the database too unless another is named."""
+    settings = load_settings({"home": tmp_path}, {})
+    assert settings.store_url == f"sqlite:///{tmp_path / 'relevo.db'}"
+    for folder in (settings.packages_folder, settings.blobs_folder, settings.spool_folder, settings.telemetry_folder):
+        assert folder.parent == tmp_path
+
+
+def test_workers_follow_the_cores() -> None:
+    """0 workers means one for each core this process may use, any other number means itself."""
+    assert load_settings({}, {}).worker_count >= 1
+    assert load_settings({"workers": 3}, {}).worker_count == 3
