@@ -1,4 +1,4 @@
-"""The model card, Markdown that a person reads before trusting the model. card.md
+"""The model card, Markdown that a person reads before trusting the model: `card.md`.
 
 manifest, metrics ─► what it is · input · answer · figures · proof · origin · limits
 """
@@ -81,7 +81,7 @@ def _answer(manifest: Manifest) -> list[str]:
     if output.activation != "none":
         lines += [
             "",
-            f"The model's raw scores become probabilities by a {output.activation}; of a model of margins they are no more than an order.",
+            f"Raw scores become probabilities by a {output.activation}; of a model of margins that is an order and no more.",
         ]
     return lines
 
@@ -145,7 +145,8 @@ def _per_class(metrics: dict[str, Any]) -> Iterator[str]:
         return
     yield from ("", "| label | rows | precision | recall | F1 |", "|---|---|---|---|---|")
     for entry in metrics["per_class"][:_LABELS_SHOWN]:
-        yield f"| {plain(entry['label'])} | {entry['rows']} | {entry['precision']:.3f} | {entry['recall']:.3f} | {entry['f1']:.3f} |"
+        figures = " | ".join(f"{entry[name]:.3f}" for name in ("precision", "recall", "f1"))
+        yield f"| {plain(entry['label'])} | {entry['rows']} | {figures} |"
 
 
 def _proof(manifest: Manifest) -> list[str]:

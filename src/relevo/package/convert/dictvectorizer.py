@@ -1,7 +1,7 @@
 """`(DictVectorizer, model)` and `Pipeline(DictVectorizer, model)`, converted exactly by our own code.
 
     vocabulary "contract=monthly", "tenure" ─► Column(contract equals monthly), Column(tenure) ─► MatrixSteps
-    the model behind it ─ linear: our own graph · any other: skl2onnx ─► ONNX over that matrix
+    the model behind it ─ linear, trees: our own graph · any other: skl2onnx ─► ONNX over that matrix
 
 What DictVectorizer does to an unknown category or an absent field, nothing, is what MatrixSteps does: a column of zeros.
 """
@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from relevo import __version__
 from relevo.domain.preprocessing import Column, MatrixSteps
 from relevo.domain.signature import Field, FieldKind, RecordInput
 from relevo.errors import ConversionFailed, OptionsMissing
+from relevo.package.convert.by_skl2onnx import write_onnx
 from relevo.package.convert.converted import Converted, Hints
 from relevo.package.convert.estimators import Estimator, look_at, one_line
+from relevo.package.convert.exact import can_be_exact, write_exact
 from relevo.package.convert.layouts import Layout, Precision, precisions
-from relevo.package.convert.linear import read_linear, write_linear
-from relevo.package.convert.sklearn import closest, write_onnx
+from relevo.package.convert.sklearn import closest
 from relevo.package.fields import infer_field
 from relevo.package.samples import RecordSamples
 
@@ -33,9 +33,10 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from relevo.package.convert.graph import Written
     from relevo.package.samples import Samples
 
-_INPUT, _OUTPUT = "features", "scores"
+_INPUT = "features"
 #: A record of more fields than this is a bag of words: nobody sends every word.
 _FIELDS_ASKED_FOR = 200
 
@@ -46,16 +47,6 @@ class Vectorized:
 
     vectorizer: Any
     estimator: Estimator  # what comes behind
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Graph:
-    """One way to write the model behind the vectorizer; lives as long as one attempt."""
-
-    write: Callable[[], tuple[bytes, str]]  # ONNX and the name of its output
-    precision: Precision
-    libraries: dict[str, str]
-    one_column: bool  # whether two labels are told by one probability
 
 
 def convert_dictvectorizer(model: Any, samples: Samples, hints: Hints | None = None) -> Converted:  # noqa: ANN401 - a tuple or Pipeline
@@ -70,33 +61,36 @@ def convert_dictvectorizer(model: Any, samples: Samples, hints: Hints | None = N
     outputs = halves.estimator.ask(_vectors(halves.vectorizer, samples))
     record = told.input if isinstance(told.input, RecordInput) else record_of(halves.vectorizer, samples)
     columns = columns_of(halves.vectorizer, record)
-    attempts = (
-        partial(_candidate, halves.estimator, graph, record, columns, outputs, told)
-        for graph in _graphs(halves.estimator, len(columns))
-    )
-    return closest(attempts, samples)
+    return closest(_attempts(halves.estimator, record, columns, outputs, told), samples)
 
 
-def _candidate(  # noqa: PLR0913, PLR0917 - the pieces of one value, put together in one place
-    estimator: Estimator,
-    graph: Graph,
-    record: RecordInput,
-    columns: tuple[Column, ...],
-    outputs: NDArray[np.float64],
-    hints: Hints,
-) -> Converted:
-    onnx, name = graph.write()
-    return Converted(
-        onnx=onnx,
-        input=record,
-        steps=MatrixSteps(input=_INPUT, columns=columns, dtype=graph.precision),
-        output=estimator.output(name, hints),
-        framework=f"scikit-learn {version('scikit-learn')}",
-        converter=graph.libraries,
-        # One column of two labels is the probability of the second: nothing is lost, and half is sent.
-        outputs=outputs[:, 1:] if graph.one_column else outputs,
-        classes=estimator.classes,
-    )
+def _attempts(
+    estimator: Estimator, record: RecordInput, columns: tuple[Column, ...], outputs: NDArray[np.float64], hints: Hints
+) -> Iterator[Callable[[], Converted]]:
+    """Our own graph first, where the model behind allows one; then skl2onnx's in double and in single precision."""
+
+    def attempt(write: Callable[[Estimator, Layout], Written], layout: Layout) -> Converted:
+        written = write(estimator, layout)
+        return Converted(
+            onnx=written.onnx,
+            input=record,
+            steps=layout.steps,
+            output=estimator.output(written.output, hints),
+            framework=f"scikit-learn {version('scikit-learn')}",
+            converter=written.libraries,
+            # One column of two labels is the probability of the second: nothing is lost, and half is sent.
+            outputs=outputs[:, 1:] if written.one_column else outputs,
+            classes=estimator.classes,
+        )
+
+    forms = [_layout(record, columns, precision) for precision in precisions(estimator)]
+    yield from (partial(attempt, write_exact, form) for form in forms if can_be_exact(estimator, form))
+    yield from (partial(attempt, write_onnx, form) for form in forms)
+
+
+def _layout(record: RecordInput, columns: tuple[Column, ...], precision: Precision) -> Layout:
+    steps = MatrixSteps(input=_INPUT, columns=columns, dtype=precision)
+    return Layout(input=record, steps=steps, tensors=((_INPUT, precision, len(columns)),))
 
 
 def split(model: Any) -> Vectorized:  # noqa: ANN401 - a tuple or Pipeline
@@ -171,22 +165,3 @@ def _columns(vectorizer: Any) -> Iterator[Column]:  # noqa: ANN401 - a DictVecto
     for entry in vectorizer.feature_names_:
         name, equals, value = str(entry).partition(vectorizer.separator)
         yield Column(field=name, equals=value if equals else None)
-
-
-def _graphs(estimator: Estimator, width: int) -> Iterator[Graph]:
-    """Our own graph first, where the model is linear; then skl2onnx's in double and in single precision."""
-    linear = read_linear(estimator.model)
-    if linear is not None and linear.coef.shape[0] == width:
-        write = partial(write_linear, linear, input=_INPUT, output=_OUTPUT)
-        yield Graph(
-            write=lambda: (write(), _OUTPUT),
-            precision="float64",
-            libraries={"relevo": __version__},
-            one_column=linear.link == "Sigmoid",
-        )
-    libraries = {library: version(library) for library in ("skl2onnx", "onnx")}
-    for precision in precisions(estimator):
-        layout = Layout(
-            input=RecordInput(fields=()), steps=MatrixSteps(input=_INPUT, columns=()), tensors=((_INPUT, precision, width),)
-        )
-        yield Graph(write=partial(write_onnx, estimator, layout), precision=precision, libraries=libraries, one_column=False)

@@ -43,6 +43,8 @@ class Estimator:
                 scores = np.asarray(getattr(self.model, self.method)(features), dtype=np.float64)
         except Exception as cause:
             raise ConversionFailed(reason=f"the model itself fails on the samples ({one_line(cause)})") from cause
+        if not self.classes and scores.size != len(scores):
+            raise ConversionFailed(reason="it answers several numbers at once; package one model for each")
         return self.as_columns(scores)
 
     def as_columns(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -1,11 +1,30 @@
 """Small surgery on an ONNX graph: only the scores leave it, and its bytes are the same each time.
 
 skl2onnx graph (label, probabilities) ─ keep one output ─ drop what feeds nothing ─ steady names ─► bytes
+one graph ─ joined to another ─► one graph
 """
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_PREFIX = "last/"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Written:
+    """A model's graph as bytes; lives as long as one attempt."""
+
+    onnx: bytes
+    output: str
+    libraries: dict[str, str]  # who wrote it → version
+    one_column: bool = False  # whether two labels are told by the probability of the second
 
 
 def only_output(model: Any, position: int) -> str:  # noqa: ANN401 - an onnx.ModelProto
@@ -56,3 +75,70 @@ def _name_steadily(graph: Any, name: str) -> None:  # noqa: ANN401 - an onnx.Gra
         for attribute in node.attribute:
             for number, inner in enumerate([attribute.g] if attribute.HasField("g") else attribute.graphs):
                 _name_steadily(inner, f"{name}/{index}/{number}")
+
+
+def joined(before: Any, last: Any) -> Any:  # noqa: ANN401 - onnx.ModelProtos
+    """One model of two: the first output of `before`, cast to double, is the one input of `last`."""
+    from onnx import TensorProto, helper  # noqa: PLC0415 - an extra, and the caller holds its objects
+
+    entry = last.graph.input[0].name
+    cast = helper.make_node("Cast", [before.graph.output[0].name], [_PREFIX + entry], to=TensorProto.DOUBLE)
+    before.graph.node.append(cast)
+    for node in last.graph.node:
+        node.input[:] = [_PREFIX + name for name in node.input]
+        node.output[:] = [_PREFIX + name for name in node.output]
+        before.graph.node.append(node)
+    for constant in last.graph.initializer:
+        constant.name = _PREFIX + constant.name
+        before.graph.initializer.append(constant)
+    del before.graph.output[:]
+    last.graph.output[0].name = _PREFIX + last.graph.output[0].name
+    before.graph.output.append(last.graph.output[0])
+    _raise_versions(before, last)
+    return before
+
+
+def _raise_versions(model: Any, other: Any) -> None:  # noqa: ANN401 - onnx.ModelProtos
+    versions = {opset.domain: opset.version for opset in model.opset_import}
+    for opset in other.opset_import:
+        versions[opset.domain] = max(opset.version, versions.get(opset.domain, 0))
+    del model.opset_import[:]
+    for domain, number in sorted(versions.items()):
+        model.opset_import.add(domain=domain, version=number)
+    model.ir_version = max(model.ir_version, other.ir_version)
+
+
+def mend_imputers(model: Any, statistics: Sequence[Any]) -> None:  # noqa: ANN401 - an onnx.ModelProto; arrays
+    """Write imputers of doubles as Where(IsNaN): ONNX Runtime has none for doubles, and the operator keeps single precision only.
+
+    statistics: what each fitted imputer fills in, in double precision.
+    """
+    from onnx import helper, numpy_helper  # noqa: PLC0415 - an extra, and the caller holds its objects
+
+    for place, node in enumerate(list(model.graph.node)):
+        filled = _doubles_of(node, statistics)
+        if filled is None:
+            continue
+        name = f"{node.output[0]}/filled"
+        model.graph.initializer.append(numpy_helper.from_array(filled, name))
+        position = list(model.graph.node).index(node)
+        asked = helper.make_node("IsNaN", [node.input[0]], [f"{node.output[0]}/absent"], name=f"absent/{place}")
+        chosen = helper.make_node(
+            "Where", [f"{node.output[0]}/absent", name, node.input[0]], list(node.output), name=f"filled/{place}"
+        )
+        model.graph.node.remove(node)
+        model.graph.node.insert(position, chosen)
+        model.graph.node.insert(position, asked)
+
+
+def _doubles_of(node: Any, statistics: Sequence[Any]) -> Any:  # noqa: ANN401 - an onnx.NodeProto; an array
+    if node.op_type != "Imputer":
+        return None
+    told = {attribute.name: attribute for attribute in node.attribute}
+    if not np.isnan(told["replaced_value_float"].f if "replaced_value_float" in told else 0.0):
+        return None
+    single = np.array(told["imputed_value_floats"].floats, dtype=np.float32)
+    for doubles in statistics:
+        if np.asarray(doubles).dtype.kind == "f" and np.array_equal(np.asarray(doubles, dtype=np.float32), single):
+            return np.asarray(doubles, dtype=np.float64)
+    return None

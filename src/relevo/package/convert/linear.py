@@ -50,8 +50,8 @@ def _one_against_rest(model: Any) -> bool:  # noqa: ANN401 - a logistic regressi
     return getattr(model, "multi_class", "auto") == "ovr" or getattr(model, "solver", "") == "liblinear"
 
 
-def write_linear(linear: Linear, *, input: str, output: str) -> bytes:  # noqa: A002 - ONNX's own words
-    """ONNX bytes of the model over one float64 tensor (n, features). Raises ExtraMissing without the onnx library."""
+def write_linear(linear: Linear, *, input: str, output: str) -> Any:  # noqa: A002, ANN401 - ONNX's own words; a ModelProto
+    """The model over one float64 tensor (n, features), as an onnx.ModelProto. Raises ExtraMissing without the onnx library."""
     try:
         from onnx import TensorProto, helper, numpy_helper  # noqa: PLC0415 - an extra
     except ImportError as cause:
@@ -71,5 +71,4 @@ def write_linear(linear: Linear, *, input: str, output: str) -> bytes:  # noqa: 
         [helper.make_tensor_value_info(output, TensorProto.DOUBLE, [None, columns])],
         [numpy_helper.from_array(linear.coef, "coef"), numpy_helper.from_array(linear.intercept, "intercept")],
     )
-    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], producer_name="relevo", ir_version=IR)
-    return bytes(proto.SerializeToString(deterministic=True))
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], producer_name="relevo", ir_version=IR)

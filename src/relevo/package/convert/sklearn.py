@@ -1,23 +1,23 @@
 """A fitted scikit-learn model to ONNX: of the ways to write it, the first that answers as the original does.
 
     model ─ look_at ─► task, classes          samples ─ layouts ─► double | single precision, matrix | columns | image
-                 └──────────── skl2onnx ───────────┘ ─ keep the scores ─ serve the samples ─ compare ─► Converted
+                 └── our own graph | skl2onnx ─────┘ ─ serve the samples ─ compare ─► Converted
 
-Linear models, SVMs and networks are written in double precision, as scikit-learn computes; trees compare in single precision, as
-scikit-learn does. What comes out is only a candidate: `relevo.package.parity` decides.
+Linear models and trees are written by ourselves, exactly; the rest, and every step before, by skl2onnx, in double precision where
+that runs. What comes out is only a candidate: `relevo.package.parity` decides.
 """
 
 from __future__ import annotations
 
-import warnings
 from functools import partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from relevo.errors import ConversionFailed, ExtraMissing, InputRefused, RelevoError
+from relevo.errors import ConversionFailed, InputRefused, RelevoError
+from relevo.package.convert.by_skl2onnx import write_onnx
 from relevo.package.convert.converted import Converted, Hints
 from relevo.package.convert.estimators import look_at, one_line
-from relevo.package.convert.graph import only_output, steady_bytes
+from relevo.package.convert.exact import can_be_exact, write_exact
 from relevo.package.convert.layouts import Layout, layouts, original_input
 from relevo.package.parity import default_tolerance, difference, served_scores
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from relevo.package.convert.estimators import Estimator
+    from relevo.package.convert.graph import Written
     from relevo.package.samples import Samples
 
 
@@ -35,7 +36,7 @@ def convert_sklearn(model: Any, samples: Samples, hints: Hints | None = None) ->
     """
     told = hints or Hints()
     estimator = look_at(model)
-    return closest((partial(_candidate, estimator, layout, samples, told) for layout in layouts(estimator, samples, told)), samples)
+    return closest(_attempts(estimator, samples, told), samples)
 
 
 def closest(attempts: Iterable[Callable[[], Converted]], samples: Samples) -> Converted:
@@ -58,17 +59,30 @@ def closest(attempts: Iterable[Callable[[], Converted]], samples: Samples) -> Co
     return best[1]
 
 
-def _candidate(estimator: Estimator, layout: Layout, samples: Samples, hints: Hints) -> Converted:
+def _attempts(estimator: Estimator, samples: Samples, hints: Hints) -> Iterator[Callable[[], Converted]]:
+    """Our own exact graph first where the model's last step allows one, then skl2onnx's."""
+    forms = list(layouts(estimator, samples, hints))
+    for layout in forms:
+        if can_be_exact(estimator, layout):
+            yield partial(_candidate, write_exact, estimator, layout, samples, hints)
+    for layout in forms:
+        yield partial(_candidate, write_onnx, estimator, layout, samples, hints)
+
+
+def _candidate(
+    write: Callable[[Estimator, Layout], Written], estimator: Estimator, layout: Layout, samples: Samples, hints: Hints
+) -> Converted:
     outputs = estimator.ask(original_input(estimator, layout, samples))
-    onnx, name = write_onnx(estimator, layout)
+    written = write(estimator, layout)
     return Converted(
-        onnx=onnx,
+        onnx=written.onnx,
         input=layout.input,
         steps=layout.steps,
-        output=estimator.output(name, hints),
+        output=estimator.output(written.output, hints),
         framework=f"scikit-learn {version('scikit-learn')}",
-        converter={library: version(library) for library in ("skl2onnx", "onnx")},
-        outputs=outputs,
+        converter=written.libraries,
+        # One column of two labels is the probability of the second: nothing is lost, and half is sent.
+        outputs=outputs[:, 1:] if written.one_column else outputs,
         classes=estimator.classes,
     )
 
@@ -81,48 +95,3 @@ def _gap(converted: Converted, samples: Samples) -> float:
         raise
     except RelevoError as cause:
         raise ConversionFailed(reason=f"the converted model does not run ({one_line(cause)})") from cause
-
-
-def write_onnx(estimator: Estimator, layout: Layout) -> tuple[bytes, str]:
-    """ONNX bytes with one output, and its name. Raises ExtraMissing, ConversionFailed."""
-    try:
-        from skl2onnx import convert_sklearn as write  # noqa: PLC0415 - an extra
-        from skl2onnx.common import data_types  # noqa: PLC0415 - an extra
-    except ImportError as cause:
-        raise ExtraMissing(extra="sklearn") from cause
-    types = {
-        "float64": data_types.DoubleTensorType,
-        "float32": data_types.FloatTensorType,
-        "int64": data_types.Int64TensorType,
-        "string": data_types.StringTensorType,
-    }
-    inputs = [(name, types[dtype]([None, width])) for name, dtype, width in layout.tensors]
-    reason = "skl2onnx does not know it"
-    for options in _options(estimator):
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                proto = write(estimator.model, name="model", initial_types=inputs, options=options)
-        except NameError as cause:  # this converter has no such option
-            reason = one_line(cause)
-            continue
-        except Exception as cause:
-            raise ConversionFailed(reason=one_line(cause)) from cause
-        name = only_output(proto, 1 if estimator.classes and len(proto.graph.output) > 1 else 0)
-        return steady_bytes(proto), name
-    raise ConversionFailed(reason=reason)
-
-
-def _options(estimator: Estimator) -> Iterator[dict[int, dict[str, Any]]]:
-    if not estimator.classes:
-        yield {}
-        return
-    whole, final = id(estimator.model), id(estimator.final)
-    raw = {"raw_scores": True} if estimator.method == "decision_function" else {}
-    if whole == final:
-        yield {whole: {"zipmap": False, **raw}}
-        yield {whole: raw}
-        yield {whole: {"zipmap": False}}
-    else:
-        yield {whole: {"zipmap": False}, **({final: raw} if raw else {})}
-    yield {}

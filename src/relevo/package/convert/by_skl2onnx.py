@@ -1,0 +1,80 @@
+"""skl2onnx asked for a graph, and its answer put right where ONNX Runtime or double precision needs it.
+
+estimator, tensors ─ skl2onnx ─ imputers mended ─ scores alone ─► Written
+"""
+
+from __future__ import annotations
+
+import warnings
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+from relevo.errors import ConversionFailed, ExtraMissing
+from relevo.package.convert.estimators import one_line, parts_of
+from relevo.package.convert.graph import Written, mend_imputers, only_output, steady_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from relevo.package.convert.estimators import Estimator
+    from relevo.package.convert.layouts import Layout
+
+
+def write_onnx(estimator: Estimator, layout: Layout) -> Written:
+    """The model's graph with its scores alone. Raises ExtraMissing, ConversionFailed."""
+    reason = "skl2onnx does not know it"
+    for options in _options(estimator):
+        try:
+            proto = ask(estimator.model, layout, options)
+        except NameError as cause:  # this converter has no such option
+            reason = one_line(cause)
+            continue
+        name = only_output(proto, 1 if estimator.classes and len(proto.graph.output) > 1 else 0)
+        return Written(onnx=steady_bytes(proto), output=name, libraries=libraries())
+    raise ConversionFailed(reason=reason)
+
+
+def libraries() -> dict[str, str]:
+    """Who converted it."""
+    return {library: version(library) for library in ("skl2onnx", "onnx")}
+
+
+def ask(model: Any, layout: Layout, options: dict[int, dict[str, Any]]) -> Any:  # noqa: ANN401 - an estimator; an onnx.ModelProto
+    """The graph as skl2onnx writes it, its imputers mended. Raises ExtraMissing, ConversionFailed, NameError on an unknown option."""
+    try:
+        from skl2onnx import convert_sklearn as write  # noqa: PLC0415 - an extra
+        from skl2onnx.common import data_types  # noqa: PLC0415 - an extra
+    except ImportError as cause:
+        raise ExtraMissing(extra="sklearn") from cause
+    types = {
+        "float64": data_types.DoubleTensorType,
+        "float32": data_types.FloatTensorType,
+        "int64": data_types.Int64TensorType,
+        "string": data_types.StringTensorType,
+    }
+    inputs = [(name, types[dtype]([None, width])) for name, dtype, width in layout.tensors]
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            proto = write(model, name="model", initial_types=inputs, options=options)
+    except NameError:
+        raise
+    except Exception as cause:
+        raise ConversionFailed(reason=one_line(cause)) from cause
+    mend_imputers(proto, [part.statistics_ for part in parts_of(model) if hasattr(part, "statistics_")])
+    return proto
+
+
+def _options(estimator: Estimator) -> Iterator[dict[int, dict[str, Any]]]:
+    if not estimator.classes:
+        yield {}
+        return
+    whole, final = id(estimator.model), id(estimator.final)
+    raw = {"raw_scores": True} if estimator.method == "decision_function" else {}
+    if whole == final:
+        yield {whole: {"zipmap": False, **raw}}
+        yield {whole: raw}
+        yield {whole: {"zipmap": False}}
+    else:
+        yield {whole: {"zipmap": False}, **({final: raw} if raw else {})}
+    yield {}

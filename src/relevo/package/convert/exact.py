@@ -1,0 +1,60 @@
+"""Graphs that answer bit for bit, or nearly: the steps before by skl2onnx in double precision, the last step by ourselves.
+
+Pipeline[:-1] ─ skl2onnx ─┐
+last step ─ linear | trees ─┴─ joined ─► Written
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from relevo import __version__
+from relevo.errors import ConversionFailed
+from relevo.package.convert.by_skl2onnx import ask, libraries
+from relevo.package.convert.graph import Written, joined, steady_bytes
+from relevo.package.convert.linear import read_linear, write_linear
+from relevo.package.convert.trees import read_ensemble, write_ensemble
+
+if TYPE_CHECKING:
+    from relevo.package.convert.estimators import Estimator
+    from relevo.package.convert.layouts import Layout
+
+_OUTPUT = "scores"
+
+
+def can_be_exact(estimator: Estimator, layout: Layout) -> bool:
+    """Whether the last step is of a kind we write, and the layout feeds double precision."""
+    if any(dtype == "float32" for _, dtype, _ in layout.tensors):
+        return False
+    if not hasattr(estimator.model, "steps") and (len(layout.tensors) != 1 or layout.tensors[0][1] != "float64"):
+        return False
+    return read_linear(estimator.final) is not None or read_ensemble(estimator.final) is not None
+
+
+def write_exact(estimator: Estimator, layout: Layout) -> Written:
+    """The graph of a model for which `can_be_exact` holds. Raises ExtraMissing, ConversionFailed."""
+    whole = not hasattr(estimator.model, "steps") or len(estimator.model.steps) == 1
+    name, _, width = layout.tensors[0]
+    tail, one_column = _tail(estimator.final, width if whole else _width(estimator.final), name if whole else "joined")
+    if whole:
+        return Written(onnx=steady_bytes(tail), output=_OUTPUT, libraries={"relevo": __version__}, one_column=one_column)
+    before = ask(estimator.model[:-1], layout, {})
+    proto = joined(before, tail)
+    tools = {"relevo": __version__, **libraries()}
+    return Written(onnx=steady_bytes(proto), output=proto.graph.output[0].name, libraries=tools, one_column=one_column)
+
+
+def _tail(final: Any, width: int, input_name: str) -> tuple[Any, bool]:  # noqa: ANN401 - an estimator; an onnx.ModelProto
+    linear = read_linear(final)
+    if linear is not None:
+        if linear.coef.shape[0] != width:
+            raise ConversionFailed(reason=f"the model takes {linear.coef.shape[0]} numbers, the layout gives {width}")
+        return write_linear(linear, input=input_name, output=_OUTPUT), linear.link == "Sigmoid"
+    ensemble = read_ensemble(final)
+    if ensemble is None:
+        raise ConversionFailed(reason=f"a {type(final).__name__} cannot be written exactly")
+    return write_ensemble(ensemble, width=width, input=input_name, output=_OUTPUT), ensemble.link == "Sigmoid"
+
+
+def _width(final: Any) -> int:  # noqa: ANN401 - a fitted estimator
+    return int(getattr(final, "n_features_in_", 0) or final.coef_.shape[-1])
