@@ -72,6 +72,7 @@ def build_api(parts: Parts) -> FastAPI:
         },
     )
     api.state.parts = parts
-    for room in (health, models, predictions, labels, metrics, docs, page):
-        api.include_router(room.router)
+    api.state.rooms = [room.router for room in (models, predictions, labels, health, metrics, docs, page)]
+    for room in api.state.rooms:
+        api.include_router(room)
     return api

@@ -76,10 +76,10 @@ def _refused_by_framework(failure: HTTPException, request: Request) -> RelevoErr
 def methods_at(request: Request) -> list[str]:
     """Every method that this path takes. The framework names only those of the first route that fits."""
     methods: set[str] = set()
-    for route in request.app.router.routes:
-        match, _ = route.matches(request.scope)
-        if match is not Match.NONE:
-            methods |= route.methods or set()
+    for room in request.app.state.rooms:
+        for route in room.routes:
+            if route.matches(request.scope)[0] is not Match.NONE:
+                methods |= route.methods
     return sorted(methods)
 
 

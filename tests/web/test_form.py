@@ -1,0 +1,66 @@
+"""A signature as a form and a form as a record."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.web.web_world import CHURN
+
+from relevo.domain.signature import Field, FieldKind, RecordInput
+from relevo.web import form
+
+FIELDS = (
+    Field(name="whole", kind=FieldKind.INTEGER),
+    Field(name="real", kind=FieldKind.NUMBER),
+    Field(name="truth", kind=FieldKind.BOOLEAN),
+    Field(name="kind", kind=FieldKind.CATEGORY, categories=("a", "b")),
+)
+RECORD = RecordInput(fields=FIELDS)
+
+
+@given(st.integers(-(2**53), 2**53), st.floats(allow_nan=False, allow_infinity=False), st.booleans(), st.sampled_from(["a", "b"]))
+def test_what_a_form_shows_is_read_back(whole: int, real: float, truth: bool, kind: str) -> None:  # noqa: FBT001 - a drawn value
+    """A record shown in a form and sent again is the same record."""
+    record = {"whole": whole, "real": real, "truth": truth, "kind": kind}
+    texts = {entry.name: entry.value for entry in form.entries(RECORD, record)}
+    assert form.record_from(RECORD, texts) == record
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("41", 41), (" 41 ", 41), ("4.5", 4.5), ("4,5", 4.5), ("1e3", 1000.0), ("1,000.5", "1,000.5"), ("many", "many")],
+)
+def test_numbers_are_read_as_people_write_them(text: str, value: object) -> None:
+    """A decimal comma is a decimal point; what is no number stays text, so that the model's own check names the field."""
+    assert form.record_from(RECORD, {"real": text}) == {"real": value}
+
+
+def test_blanks_are_absent_fields() -> None:
+    """A field left blank is not sent as an empty text."""
+    assert form.record_from(RECORD, {"whole": "", "kind": "  ", "truth": "on"}) == {"truth": True}
+
+
+def test_a_field_nobody_knows_is_passed_on() -> None:
+    """What the form did not have is refused by the model's check, not swallowed here."""
+    assert form.record_from(RECORD, {"other": "1"}) == {"other": "1"}
+
+
+def test_examples_are_plain_and_optional_fields_stay_blank() -> None:
+    """Every required field has an example that fits it; an optional one only its own."""
+    assert isinstance(CHURN.input, RecordInput)
+    filled = {entry.name: entry.value for entry in form.entries(CHURN.input, fill=True)}
+    assert filled == {
+        "tenure": "41",
+        "monthlycharges": "79.85",
+        "contract": "month-to-month",
+        "city": "Pamplona",
+        "paperless": "false",
+        "text": "",
+    }
+
+
+def test_an_unlisted_value_of_an_open_list_is_shown_again() -> None:
+    """A category outside an open list does not vanish from the form."""
+    entry = next(entry for entry in form.entries(RECORD, {"kind": "c"}) if entry.name == "kind")
+    assert (entry.value, entry.choices) == ("c", ("a", "b", "c"))

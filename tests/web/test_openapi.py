@@ -1,0 +1,76 @@
+"""The OpenAPI document and its page: complete, true, and without outside hosts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from tests.web.web_world import CHURN
+
+from relevo.web.middleware import PREDICT_PATHS
+from relevo.web.openapi import record_schema
+
+if TYPE_CHECKING:
+    import httpx
+
+
+def test_every_route_is_documented(client: httpx.Client) -> None:
+    """Each path of the API is in the document, each operation with a summary and its refusals in our one body."""
+    whole = client.get("/openapi.json").json()
+    assert whole["paths"].keys() == {
+        "/predict",
+        "/models/churn/predict",
+        "/models/digits/predict",
+        "/models/rent/predict",
+        "/models",
+        "/models/{name}",
+        "/models/{name}/versions/{version}",
+        "/models/{name}/aliases",
+        "/models/{name}/aliases/{alias}",
+        "/predictions",
+        "/predictions/{query_id}",
+        "/predictions/{query_id}/input",
+        "/predictions/{query_id}/label",
+        "/health/live",
+        "/health/ready",
+        "/metrics",
+    }
+    for path, item in whole["paths"].items():
+        for operation in item.values():
+            assert operation["summary"], path
+            for status, facts in operation["responses"].items():
+                if status >= "400" and path != "/health/ready":
+                    assert facts["content"]["application/json"]["schema"]["$ref"].endswith("/Problem"), (path, status)
+    assert "HTTPValidationError" not in whole["components"]["schemas"]
+
+
+def test_a_models_schema_is_its_signature() -> None:
+    """Types, ranges, closed lists and what may be left out are those of the signature."""
+    schema: dict[str, Any] = record_schema(CHURN.input)  # type: ignore[arg-type]  # churn takes records
+    assert schema["required"] == ["tenure", "monthlycharges", "contract", "paperless"]
+    assert schema["additionalProperties"] is False
+    assert schema["properties"]["tenure"] | {} == {
+        "type": "integer",
+        "minimum": 0,
+        "maximum": 120,
+        "description": "months",
+        "examples": [41],
+    }
+    assert schema["properties"]["contract"]["enum"] == ["month-to-month", "one_year", "two_year"]
+    assert schema["properties"]["city"]["type"] == ["string", "null"]
+
+
+def test_the_docs_page_shows_every_operation_without_a_script(client: httpx.Client) -> None:
+    """All paths can be read in the page itself, in both languages."""
+    html = client.get("/docs").text
+    assert "<script" not in html
+    for path in client.get("/openapi.json").json()["paths"]:
+        assert f"<code>{path}</code>" in html
+    assert "Todo lo que este servidor responde" in client.get("/docs?lang=es").text
+
+
+def test_predict_paths_go_to_the_raw_handlers() -> None:
+    """The paths of the design, and no others, pass the framework by."""
+    taken = ["/predict", "/predict/", "/submit", "/models/digits/predict"]
+    assert all(PREDICT_PATHS.fullmatch(path) for path in taken)
+    left = ["/", "/predictions", "/models/a/b/predict", "/models//predict", "/submit/", "/models/digits/predict/x"]
+    assert not any(PREDICT_PATHS.fullmatch(path) for path in left)
