@@ -103,7 +103,7 @@ def _convert(task: wire.Task, bodies: Sequence[bytes]) -> _Done:
     samples = _samples(task, bodies[2])
     if task.format == "onnx":
         return _convert_onnx(task, bodies[0], samples)
-    model = arrange([load(body) for body in bodies[: 2 if task.second else 1]])
+    model = arrange([load(body, task.source) for body in bodies[: 2 if task.second else 1]])
     hints = Hints(labels=task.labels, features=task.features, scale=task.scale if task.told else None, unit=task.unit)
     return _convert_pickle(task, model, samples, hints)
 
@@ -168,11 +168,11 @@ def _with(converted: Converted, **changes: Any) -> Converted:  # noqa: ANN401 - 
 # --- from bytes to a live model -----------------------------------------------------------------------------------------
 
 
-def load(data: bytes) -> Any:  # noqa: ANN401 - whatever was pickled
-    """Unpickle, joblib's forms included. Raises ExtraMissing, ConversionFailed."""
+def load(data: bytes, source: str = "") -> Any:  # noqa: ANN401 - whatever was pickled
+    """Unpickle, joblib's forms included. source: what the bytes say wrote it. Raises ExtraMissing, ConversionFailed."""
     try:
-        import joblib  # noqa: PLC0415 - an extra
-        import sklearn  # noqa: F401, PLC0415 - an extra; the file most likely needs it
+        import joblib  # type: ignore[import-untyped]  # noqa: PLC0415 - it ships no types; an extra
+        import sklearn  # noqa: PLC0415 - an extra; the file most likely needs it
     except ImportError as cause:
         raise ExtraMissing(extra="sklearn") from cause
     from relevo.package.convert.old_sklearn import know_former_names  # noqa: PLC0415 - an extra
@@ -184,7 +184,9 @@ def load(data: bytes) -> Any:  # noqa: ANN401 - whatever was pickled
         raise
     except Exception as cause:
         raise ConversionFailed(
-            reason=f"it cannot be loaded by the scikit-learn installed here ({type(cause).__name__}: {cause})"
+            reason=f"it was written by {source or 'an unknown release'} and cannot be loaded by the "
+            f"scikit-learn {sklearn.__version__} installed here ({type(cause).__name__}: {str(cause)[:160]}). "
+            "Fit it again with a newer release"
         ) from cause
 
 

@@ -20,9 +20,10 @@ from relevo.domain.signature import ImageInput
 from relevo.errors import OptionsMissing, PickleNotTrusted
 from relevo.package.assembling import Parts, assemble
 from relevo.package.convert import wire
+from relevo.package.convert.formats import Format, Sniffed
 from relevo.package.convert.quarantine import Visit, visit
 from relevo.package.convert.sample_files import is_matrix, read_samples
-from relevo.package.convert.sniff import Format, Sniffed, refuse_unless_importable, sniff_path
+from relevo.package.convert.sniff import refuse_unless_importable, sniff_path
 from relevo.package.generating import generate_samples
 from relevo.package.onnx_audit import audit
 from relevo.package.samples import ImageSamples, RecordSamples
@@ -150,7 +151,7 @@ def _imports(sniffed: Sniffed) -> str:
     )
 
 
-def _visit(
+def _visit(  # noqa: PLR0913 - what the call of `import_model` was given, sorted
     source: Source,
     second: Source | None,
     given: Samples | None,

@@ -120,12 +120,11 @@ def _refuse_other_meaning(part: Any, source: str) -> None:  # noqa: ANN401 - any
     if option is None or not hasattr(part, "classes_"):
         return
     several = len(part.classes_) > 2
-    one_against_rest = option in ("ovr", "warn") or (
-        option in ("auto", "deprecated") and getattr(part, "solver", "") == "liblinear"
-    )
+    by_solver = option in ("auto", "deprecated") and getattr(part, "solver", "") == "liblinear"
+    one_against_rest = option in ("ovr", "warn") or by_solver
     if (several and one_against_rest) or (not several and option == "multinomial"):
         raise ConversionFailed(
-            reason=f"its {type(part).__name__} ({source or 'an older scikit-learn'}) has multi_class='{option}', and the scikit-learn "
-            f"{version('scikit-learn')} installed here would compute other probabilities from it. Install a scikit-learn below 1.8, or fit it "
-            "again inside a OneVsRestClassifier"
+            reason=f"its {type(part).__name__} ({source or 'an older scikit-learn'}) has multi_class='{option}', and the "
+            f"scikit-learn {version('scikit-learn')} installed here would compute other probabilities from it. "
+            "Fit it again, inside a OneVsRestClassifier if it is to stay as it was"
         )

@@ -81,7 +81,8 @@ def visit(task: wire.Task, bodies: Sequence[bytes], *, need_strong: bool, bounds
     """Have a child open the file and convert it.
 
     need_strong: refuse before the file is opened when a wall does not hold.
-    Raises QuarantineTooWeak, QuarantineFailed, OnnxRefused, and what the child reports: ConversionFailed, OptionsMissing, ExtraMissing.
+    Raises QuarantineTooWeak, QuarantineFailed, OnnxRefused, and what the child reports: ConversionFailed, OptionsMissing,
+    ExtraMissing.
     """
     allowed = bounds or Bounds()
     frames = _frames(_run(wire.pack(task, bodies), need_strong=need_strong, bounds=allowed))

@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
-_TEXT = 400  # characters of a complaint
+if TYPE_CHECKING:
+    from relevo.package.convert.walls.probe import Level
 
 
 def main() -> None:
@@ -41,10 +42,11 @@ def _private_pipes() -> tuple[IO[bytes], IO[bytes]]:
     nothing = os.open(os.devnull, os.O_RDWR)
     for number in (0, 1, 2):
         os.dup2(nothing, number)
+    os.close(nothing)
     return out, task
 
 
-def _build_walls(source: str, memory: int, cpu: int, file_bytes: int, walls: list[str]) -> tuple[str, tuple[str, ...]]:
+def _build_walls(source: str, memory: int, cpu: int, file_bytes: int, walls: list[str]) -> tuple[Level, tuple[str, ...]]:
     from relevo.package.convert.walls import landlock, limits, places, probe, seccomp  # noqa: PLC0415 - follows sys.path
     from relevo.package.convert.walls.kernel import MACHINE  # noqa: PLC0415 - follows sys.path
 

@@ -19,12 +19,11 @@ import re
 import struct
 import zipfile
 import zlib
-from dataclasses import dataclass
-from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from relevo.errors import FileFormatUnknown, ImportRefused
-from relevo.package.convert.pickle_look import Look, look
+from relevo.package.convert.formats import IMPORTABLE, Format, Sniffed
+from relevo.package.convert.pickle_look import look
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,64 +33,6 @@ MAX_BYTES = 2**31 - 1  # of a model file
 _MAX_LOOKED = 64 * 2**20  # of a compressed pickle, unpacked for the look
 _MAX_MEMBERS = 10_000  # names in an archive
 _HEAD = 4096
-
-
-class Format(StrEnum):
-    """A file format that model files come in."""
-
-    #: Open Neural Network Exchange, one file.
-    ONNX = "ONNX"
-    #: Python's pickle, plain or as joblib writes it.
-    PICKLE = "pickle"
-    #: Keras' HDF5 file.
-    KERAS_H5 = "Keras HDF5"
-    #: Keras 3's zip.
-    KERAS_ZIP = "Keras .keras"
-    #: Keras' architecture without weights.
-    KERAS_JSON = "Keras architecture JSON"
-    #: TensorFlow's folder or its saved_model.pb.
-    SAVED_MODEL = "TensorFlow SavedModel"
-    #: TensorFlow Lite.
-    TFLITE = "TensorFlow Lite"
-    #: PyTorch, zip or the older pickle.
-    TORCH = "PyTorch"
-    #: XGBoost as JSON.
-    XGBOOST_JSON = "XGBoost JSON"
-    #: XGBoost as universal binary JSON.
-    XGBOOST_UBJ = "XGBoost UBJSON"
-    #: XGBoost's binary before version 2.
-    XGBOOST_BINARY = "XGBoost binary"
-    #: LightGBM's text.
-    LIGHTGBM = "LightGBM text"
-    #: LightGBM's JSON dump, which cannot be loaded by LightGBM either.
-    LIGHTGBM_JSON = "LightGBM JSON dump"
-    #: Predictive Model Markup Language.
-    PMML = "PMML"
-    #: ONNX Runtime's own flat format.
-    ORT = "ONNX Runtime .ort"
-    #: Tensors without a model.
-    SAFETENSORS = "safetensors"
-    #: skops' zip.
-    SKOPS = "skops"
-    #: CatBoost's binary.
-    CATBOOST = "CatBoost"
-    #: A package that Relevo wrote.
-    PACKAGE = "Relevo package"
-
-
-#: What this release turns into a package.
-IMPORTABLE = frozenset({Format.ONNX, Format.PICKLE})
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sniffed:
-    """What a file is; a plain value."""
-
-    format: Format
-    version: str = ""  # of what wrote it, where the bytes tell
-    framework: str = ""  # "scikit-learn 0.24.2", where the bytes tell
-    compression: str = ""  # zlib, gzip, bz2, xz or lzma around a pickle
-    look: Look | None = None  # of a pickle
 
 
 def sniff_path(path: Path) -> Sniffed:
@@ -131,13 +72,12 @@ def sniff(data: bytes) -> Sniffed:
 def refuse_unless_importable(sniffed: Sniffed) -> None:
     """Pass what this release imports; name what it does not. Raises ImportRefused."""
     if sniffed.format is Format.PACKAGE:
-        raise ImportRefused(
-            reason="it is a Relevo package already; register it with `relevo models add`, there is nothing to convert"
-        )
+        raise ImportRefused(reason="it is a Relevo package already, there is nothing to convert; register it as it is")
     if sniffed.format not in IMPORTABLE:
         what = f"{sniffed.format.value} {sniffed.version}".strip()
         raise ImportRefused(
-            reason=f"it is {what}, which cannot be imported by this release. Export it to ONNX with its own framework, and import that"
+            reason=f"it is {what}, which cannot be imported by this release. "
+            "Export it to ONNX with its own framework, and import that"
         )
 
 
@@ -239,13 +179,17 @@ def _protobuf(data: bytes) -> Sniffed | None:
         return Sniffed(format=Format.SAVED_MODEL)
     if (7, 2) not in kinds or not ({(1, 0), (8, 2)} & kinds) or not kinds <= _ONNX_FIELDS:
         return None
-    producer = " ".join(part.decode("utf-8", "replace")[:40] for number in (2, 3) if isinstance(part := numbers.get(number), bytes))
-    return Sniffed(format=Format.ONNX, version=f"IR {numbers.get(1, 0)}", framework=_printable(producer))
+    texts = [part.decode("utf-8", "replace") for number in (2, 3) if isinstance(part := numbers.get(number), bytes)]
+    version = numbers.get(1)
+    return Sniffed(
+        format=Format.ONNX, version=f"IR {version}" if isinstance(version, int) else "", framework=_printable(" ".join(texts))
+    )
 
 
 def _top_fields(data: bytes) -> list[tuple[int, int, int | bytes]] | None:
     """The outermost protobuf fields: number, wire type, value (of bytes the first 40); None when they do not reach the end."""
-    at, fields = 0, []
+    at = 0
+    fields: list[tuple[int, int, int | bytes]] = []
     while at < len(data):
         key, at = _varint(data, at)
         number, wire = key >> 3, key & 7
@@ -325,8 +269,10 @@ def _json(data: bytes) -> Sniffed | None:
         plain = json.loads(data)
     except (ValueError, RecursionError):
         return None
-    if not isinstance(plain, dict):
-        return None
+    return _by_keys(plain)
+
+
+def _by_keys(plain: dict[str, Any]) -> Sniffed | None:
     if "learner" in plain:
         version = plain.get("version")
         return Sniffed(

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 import numpy as np
 
-from relevo.domain.preprocessing import Steps
-from relevo.domain.signature import Input, Output
+from relevo.domain.preprocessing import Steps  # noqa: TC001 - msgspec reads the types at run time
+from relevo.domain.signature import Input, Output  # noqa: TC001 - msgspec reads the types at run time
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -34,7 +34,7 @@ class _Strict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """A header: exact fields, nothing beside them."""
 
 
-class Walls(_Strict, tag_field="kind", tag="walls"):
+class Walls(_Strict, frozen=True, kw_only=True, tag_field="kind", tag="walls"):
     """How strong the quarantine is; sent before the file is opened."""
 
     level: Literal["strong", "partial", "none"]
@@ -42,7 +42,7 @@ class Walls(_Strict, tag_field="kind", tag="walls"):
     bodies: tuple[int, ...] = ()
 
 
-class Opened(_Strict, tag_field="kind", tag="opened"):
+class Opened(_Strict, frozen=True, kw_only=True, tag_field="kind", tag="opened"):
     """A converted model. Bodies: ONNX, outputs as little-endian float64, samples."""
 
     input: Input
@@ -55,7 +55,7 @@ class Opened(_Strict, tag_field="kind", tag="opened"):
     bodies: tuple[int, int, int]
 
 
-class Stopped(_Strict, tag_field="kind", tag="stopped"):
+class Stopped(_Strict, frozen=True, kw_only=True, tag_field="kind", tag="stopped"):
     """The child could not do it; `code` is one of a short list, the rest is its own words."""
 
     code: Literal["conversion_failed", "options_missing", "extra_missing", "onnx_refused", "quarantine_failed", "import_refused"]
@@ -66,7 +66,7 @@ class Stopped(_Strict, tag_field="kind", tag="stopped"):
 Header = Walls | Opened | Stopped
 
 
-class Task(_Strict):
+class Task(_Strict, frozen=True, kw_only=True):
     """What the child is asked to do. Bodies: the file, a second file or nothing, then the samples."""
 
     format: Literal["onnx", "pickle"]

@@ -56,7 +56,8 @@ def version() -> int:
 def restrict(*, readable: Iterable[str], writable: Iterable[str], devices: Iterable[str]) -> bool:
     """Shut every path out but these; paths that do not exist are left out. Returns False where the kernel has no Landlock.
 
-    readable: folders and files to read and map. writable: folders to read, write and create plain files in. devices: to read and write.
+    readable: folders and files to read and map. writable: folders to read, write and create plain files in.
+    devices: to read and write.
     Raises OSError when the kernel has it and refuses.
     """
     known = version()

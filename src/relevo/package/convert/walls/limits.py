@@ -1,7 +1,7 @@
 """What the process may use up, and who it is: rlimits first, then every privilege given away.
 
-Memory is bounded by address space, since data alone leaves mappings out. No file may grow (`file_bytes` is 0 unless asked for), so a
-full disk is no way out. Processes are bounded to none: converters run on one thread.
+Memory is bounded by address space, since data alone leaves mappings out. No file may grow (`file_bytes` is 0 unless asked
+for), so the disk cannot be filled. Processes are bounded to none: converters run on one thread.
 """
 
 from __future__ import annotations

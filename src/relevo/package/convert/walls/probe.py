@@ -50,7 +50,7 @@ def _acts(folder: str) -> dict[str, Callable[[], object]]:
         "file: list outside": lambda: os.listdir("/"),  # noqa: PTH208 - no pathlib in the child
         "file: read the parent's environment": lambda: _close(os.open(f"/proc/{parent}/environ", os.O_RDONLY)),
         "file: write outside": lambda: _write(outside),
-        "file: change a mode": lambda: os.chmod(folder, 0o700),  # noqa: PTH101 - no pathlib in the child
+        "rights: change a mode": lambda: os.chmod(folder, 0o700),  # noqa: PTH101 - no pathlib in the child
         "network: internet socket": lambda: socket.socket(socket.AF_INET).close(),
         "network: local socket": lambda: socket.socket(socket.AF_UNIX).close(),
         "network: io_uring": lambda: call(_IO_URING_SETUP, 1, None),
@@ -59,7 +59,7 @@ def _acts(folder: str) -> dict[str, Callable[[], object]]:
         "process: signal the parent": lambda: os.kill(parent, 0),
         "process: handle on the parent": lambda: call(_PIDFD_OPEN, parent, 0),
         "process: start another": _fork,
-        "process: become a program": lambda: os.execv("", ["relevo"]),  # noqa: S606 - it must be refused
+        "process: become a program": lambda: os.execv("", ["relevo"]),  # noqa: S606, S607 - it must be refused
         "kernel: keys": lambda: _call("keyctl", _KEYCTL_GET_KEYRING_ID, -3, 0, 0, 0),
         "kernel: bpf": lambda: _call("bpf", -1, None, 0),
         "kernel: page faults": lambda: _call("userfaultfd", -1),

@@ -58,9 +58,9 @@ def program(machine: str, pid: int) -> list[Line]:
     ]
     if machine == "x86_64":
         lines += [(_AT_LEAST, 0, 1, _X32_BIT), _give(_KILL)]
-    for name in DENIED:
-        if number[name] is not None:
-            lines += [(_EQUAL, 0, 1, number[name]), _give(_EPERM)]
+    for denied in (number[name] for name in DENIED):
+        if denied is not None:
+            lines += [(_EQUAL, 0, 1, denied), _give(_EPERM)]
     # clone3 hides its flags behind a pointer; told that it does not exist, the C library falls back on clone.
     lines += [(_EQUAL, 0, 1, _CLONE3), _give(_ENOSYS)]
     for new in sorted(ALLOWED_NEW):

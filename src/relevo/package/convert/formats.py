@@ -1,0 +1,68 @@
+"""The file formats that model files come in, and what can be told of a file by its bytes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from relevo.package.convert.pickle_look import Look
+
+
+class Format(StrEnum):
+    """A file format that model files come in."""
+
+    #: Open Neural Network Exchange, one file.
+    ONNX = "ONNX"
+    #: Python's pickle, plain or as joblib writes it.
+    PICKLE = "pickle"
+    #: Keras' HDF5 file.
+    KERAS_H5 = "Keras HDF5"
+    #: Keras 3's zip.
+    KERAS_ZIP = "Keras .keras"
+    #: Keras' architecture without weights.
+    KERAS_JSON = "Keras architecture JSON"
+    #: TensorFlow's folder or its saved_model.pb.
+    SAVED_MODEL = "TensorFlow SavedModel"
+    #: TensorFlow Lite.
+    TFLITE = "TensorFlow Lite"
+    #: PyTorch, zip or the older pickle.
+    TORCH = "PyTorch"
+    #: XGBoost as JSON.
+    XGBOOST_JSON = "XGBoost JSON"
+    #: XGBoost as universal binary JSON.
+    XGBOOST_UBJ = "XGBoost UBJSON"
+    #: XGBoost's binary before version 2.
+    XGBOOST_BINARY = "XGBoost binary"
+    #: LightGBM's text.
+    LIGHTGBM = "LightGBM text"
+    #: LightGBM's JSON dump, which cannot be loaded by LightGBM either.
+    LIGHTGBM_JSON = "LightGBM JSON dump"
+    #: Predictive Model Markup Language.
+    PMML = "PMML"
+    #: ONNX Runtime's own flat format.
+    ORT = "ONNX Runtime .ort"
+    #: Tensors without a model.
+    SAFETENSORS = "safetensors"
+    #: skops' zip.
+    SKOPS = "skops"
+    #: CatBoost's binary.
+    CATBOOST = "CatBoost"
+    #: A package that Relevo wrote.
+    PACKAGE = "Relevo package"
+
+
+#: What this release turns into a package.
+IMPORTABLE = frozenset({Format.ONNX, Format.PICKLE})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sniffed:
+    """What a file is; a plain value."""
+
+    format: Format
+    version: str = ""  # of what wrote it, where the bytes tell
+    framework: str = ""  # "scikit-learn 0.24.2", where the bytes tell
+    compression: str = ""  # zlib, gzip, bz2, xz or lzma around a pickle
+    look: Look | None = None  # of a pickle
