@@ -61,7 +61,7 @@ def is_problem(response: httpx.Response, status: int, code: str) -> bool:
         ("GET", "/predictions?since=yesterday", 422, "parameter_wrong"),
         ("GET", "/predictions?since=1700000000", 422, "parameter_wrong"),
         ("GET", "/predictions?uncertain=maybe", 422, "parameter_wrong"),
-        ("GET", "/predictions?cursor=abc", 422, "field_wrong_type"),
+        ("GET", "/predictions?cursor=abc", 422, "parameter_wrong"),
         ("GET", "/predictions?model=%00", 422, "parameter_wrong"),
     ],
 )
@@ -82,6 +82,14 @@ def test_405_names_every_method_of_the_path(client: httpx.Client) -> None:
     assert client.delete(f"/predictions/{uuid.UUID(int=0)}/label").headers["allow"] == "GET, PUT"
     assert is_problem(client.get("/models/digits/predict"), 405, "method_not_allowed")
     assert client.get("/submit").headers["allow"] == "POST"
+
+
+@pytest.mark.parametrize("path", ["/", "/health/ready", "/models/digits"])
+def test_head_is_get_without_the_body(client: httpx.Client, path: str) -> None:
+    """Link checkers and load balancers may ask by HEAD."""
+    asked = client.head(path)
+    assert (asked.status_code, asked.content) == (200, b"")
+    assert asked.headers["content-type"] == client.get(path).headers["content-type"]
 
 
 @pytest.mark.parametrize("path", ["/", "/docs", "/openapi.json", "/models", "/nothing", "/health/live", "/metrics"])

@@ -120,4 +120,6 @@ class Dispatch:
                 raise MethodNotAllowed(allowed="POST")
             await self._predict(scope, receive, send)
             return
-        await self._rest(scope, receive, send)
+        # RFC 9110 §9.3.2: whatever answers GET answers HEAD; the server leaves the body out.
+        asked = {**scope, "method": "GET"} if scope.get("method") == "HEAD" else scope
+        await self._rest(asked, receive, send)

@@ -41,6 +41,11 @@ def _truth(text: object) -> bool:
     raise ValueError
 
 
+def _whole(number: object) -> object:
+    # To JSON, 2.0 is the whole number 2.
+    return int(number) if isinstance(number, float) and number.is_integer() else number
+
+
 ModelName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
 AliasName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
 VersionNumber = Annotated[int, Limit(ge=1, le=MOST_VERSION)]
@@ -186,7 +191,7 @@ class MoveAlias(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    version: VersionNumber
+    version: Annotated[VersionNumber, BeforeValidator(_whole, json_schema_input_type=VersionNumber)]
     reason: Remark = ""
 
 
@@ -295,6 +300,6 @@ class Window(BaseModel):
     until: Moment | None = None
     label: LabelText | None = None
     uncertain: YesNo | None = None
-    cursor: Annotated[str, StringConstraints(max_length=64, pattern=r"^[A-Za-z0-9_-]*$")] | None = None
+    cursor: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{22}$")] | None = None
     limit: Annotated[int, Limit(ge=1, le=200)] = 50
     lang: Annotated[str, StringConstraints(max_length=20)] | None = None

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Annotated
 
 from fastapi import APIRouter, Header, Request, Response
 from fastapi import Path as InPath
 
-from relevo.errors import AliasNotFound, ParameterWrong
+from relevo.errors import AliasNotFound
 from relevo.web.routes.refusals import refusals
 from relevo.web.shapes import (
     Alias,
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
 
 router = APIRouter(prefix="/models", tags=["models"])
 
-_ETAG = re.compile(r'"(\d{1,10})"')
+_ETAG = r'^("\d{1,9}")?$'
 
 Name = Annotated[ModelName, InPath(description="Name of a model")]
 Version = Annotated[VersionNumber, InPath(description="Number of a version, from 1")]
@@ -84,24 +83,14 @@ def move_alias(  # noqa: PLR0913, PLR0917 - the framework fills them by name fro
     name: Name,
     alias: AliasPath,
     wanted: MoveAlias,
-    if_match: Annotated[str | None, Header(description='The ETag of the alias: "3"', pattern=_ETAG.pattern)] = None,
+    if_match: Annotated[str, Header(description='The ETag of the alias: "3"', pattern=_ETAG)] = "",
 ) -> Move:
     """The workers follow within moments. Raises ModelNotFound, VersionNotFound, StaleState."""
     parts = request.app.state.parts
-    move = parts.registry.move_alias(
-        name, alias, wanted.version, who="api", why=wanted.reason, at=parts.now(), expected=_expected(if_match)
-    )
+    expected = int(if_match.strip('"')) if if_match else None
+    move = parts.registry.move_alias(name, alias, wanted.version, who="api", why=wanted.reason, at=parts.now(), expected=expected)
     response.headers["etag"] = f'"{move.version}"'
     return Move.of(move)
-
-
-def _expected(if_match: str | None) -> int | None:
-    if if_match is None:
-        return None
-    found = _ETAG.fullmatch(if_match)
-    if found is None:
-        raise ParameterWrong(field="if-match", expected="the ETag of the alias")
-    return int(found[1])
 
 
 def _states(request: Request) -> dict[str, ModelState]:
