@@ -11,7 +11,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import relevo
-from relevo.cli import doctor, models, packages, predictions, projects, serving
+from relevo.cli.doctor import add_to as add_doctor
+from relevo.cli.importing import add_to as add_importing
+from relevo.cli.models import add_to as add_models
+from relevo.cli.packages import add_to as add_packages
+from relevo.cli.predictions import add_to as add_predictions
+from relevo.cli.projects import add_to as add_projects
+from relevo.cli.serving import add_to as add_serving
 from relevo.errors import RelevoError
 
 if TYPE_CHECKING:
@@ -28,8 +34,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for group in (serving, projects, packages, models, predictions, doctor):
-    group.add_to(app)
+for add_to in (add_serving, add_projects, add_importing, add_packages, add_models, add_predictions, add_doctor):
+    add_to(app)
 
 
 def _show_version(asked: bool) -> None:  # noqa: FBT001 - Typer calls it by position

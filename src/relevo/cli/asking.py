@@ -48,7 +48,7 @@ def takes_settings(command: Callable[..., None]) -> Callable[..., None]:
     rows = [_flag(row) for row in ROWS]
     run.__signature__ = inspect.Signature([*own, *rows])  # type: ignore[attr-defined]  # how Typer learns the flags
     run.__annotations__ = {one.name: one.annotation for one in [*own, *rows]}
-    del run.__wrapped__  # type: ignore[attr-defined]  # else the plain signature would be found first
+    del run.__wrapped__  # else the plain signature would be found first
     return run
 
 

@@ -71,7 +71,7 @@ def _python() -> Finding:
 
 def _libraries() -> Iterator[Finding]:
     low = []
-    for requirement in requires("relevo") or ():
+    for requirement in _requirements():
         found = _FLOOR.match(requirement)
         if found is None or "extra ==" in requirement:
             continue
@@ -82,6 +82,14 @@ def _libraries() -> Iterator[Finding]:
         yield Finding(what="libraries", verdict="fail", told="missing or too old: " + ", ".join(low), mend="pip install -U relevo")
     else:
         yield Finding(what="libraries", verdict="ok", told="every version floor is met")
+
+
+def _requirements() -> list[str]:
+    try:
+        return requires("relevo") or []
+    except PackageNotFoundError:
+        # Run from a checkout that was not installed.
+        return []
 
 
 def _reaches(name: str, floor: str) -> bool:

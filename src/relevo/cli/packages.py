@@ -1,6 +1,6 @@
-"""`relevo import`, `verify` and `inspect`: from somebody's model file to a package, and a look into one.
+"""`relevo verify` and `relevo inspect`: is a package whole and honest, and what is in it.
 
-file ─ import ─► package ─ register ─► version            package ─ verify ─► report            package ─ inspect ─► what it is
+package ─ verify ─► report            package ─ inspect ─► what it is
 """
 
 from __future__ import annotations

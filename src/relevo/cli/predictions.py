@@ -121,11 +121,11 @@ def history(
     as_json: AsJson = False,
 ) -> None:
     """Predictions that were made, newest first, with the labels they got."""
-    from relevo.cli import recorded
+    from relevo.cli.recorded import HEADS, cells, source
 
-    source = recorded.source(settings_of(home), url, key)
+    place = source(settings_of(home), url, key)
     if query_id is not None:
-        show_json(source.one(query_id))
+        show_json(place.one(query_id))
         return
     wanted = {
         "model": model,
@@ -135,14 +135,14 @@ def history(
         "since": _moment("--since", since),
         "until": _moment("--until", until),
     }
-    items, next_cursor = source.page(
+    items, next_cursor = place.page(
         limit=limit, cursor=cursor, wanted={name: value for name, value in wanted.items() if value is not None}
     )
     if as_json:
         show_json({"items": items, "next_cursor": next_cursor})
         return
-    rows = [recorded.cells(one) for one in items]
-    show_table(recorded.HEADS, rows, empty="No predictions yet.")
+    rows = [cells(one) for one in items]
+    show_table(HEADS, rows, empty="No predictions yet.")
     if next_cursor:
         say(f"More: --cursor {next_cursor}")
 
@@ -169,9 +169,9 @@ def label(
     as_json: AsJson = False,
 ) -> None:
     """Say what a prediction should have been. Saying it again corrects; both stay in the history."""
-    from relevo.cli import recorded
+    from relevo.cli.recorded import source
 
-    kept = recorded.source(settings_of(home), url, key).label(query_id, value, author, note)
+    kept = source(settings_of(home), url, key).label(query_id, value, author, note)
     if as_json:
         show_json(kept)
     else:

@@ -1,0 +1,151 @@
+"""`relevo import`: somebody's model file becomes a package and the next version of a model."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from relevo.cli.asking import AsJson, Home, settings_of
+from relevo.cli.people import who_asks
+from relevo.cli.registering import told
+from relevo.cli.showing import progress, say, show_json
+
+if TYPE_CHECKING:
+    from relevo.domain.decision import Decision
+
+_SIZE = re.compile(r"(\d{1,4})[x×](\d{1,4})")
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add this file's command."""
+    app.command("import")(import_file)
+
+
+def import_file(
+    file: Annotated[Path, typer.Argument(help="ONNX, or a scikit-learn model saved with pickle or joblib.", metavar="FILE")],
+    *,
+    name: Annotated[str, typer.Option("--name", help="The model's name here.", metavar="NAME")],
+    samples: Annotated[
+        str | None,
+        typer.Option(
+            "--samples", help="Held-out inputs: .json, .jsonl, .csv, .npy, .npz, or a folder of pictures.", metavar="PATH"
+        ),
+    ] = None,
+    truth: Annotated[
+        str | None, typer.Option("--truth", help="Their truth: a column of the samples, or a file.", metavar="COLUMN|PATH")
+    ] = None,
+    trust_pickle: Annotated[
+        bool, typer.Option("--trust-pickle", help="You trust the pickle's author; it is loaded in a sandbox, never in the server.")
+    ] = False,
+    accept_weak: Annotated[
+        bool, typer.Option("--accept-weak-quarantine", help="Open it although this system's sandbox is not strong.")
+    ] = False,
+    vectorizer: Annotated[
+        Path | None,
+        typer.Option("--vectorizer", help="A second pickle with the DictVectorizer, where it was saved apart.", metavar="FILE"),
+    ] = None,
+    labels: Annotated[
+        str | None, typer.Option("--labels", help="Names in the order of the model's classes: no,yes", metavar="A,B,…")
+    ] = None,
+    features: Annotated[str | None, typer.Option("--features", help="Names of a matrix' columns.", metavar="A,B,…")] = None,
+    kind: Annotated[str | None, typer.Option("--kind", help="What goes in.", metavar="record|image")] = None,
+    size: Annotated[str | None, typer.Option("--size", help="Pixels an image is brought to.", metavar="WIDTHxHEIGHT")] = None,
+    mode: Annotated[
+        str | None, typer.Option("--mode", help="Grey or colour, and the order of the colours.", metavar="L|RGB|BGR")
+    ] = None,
+    layout: Annotated[
+        str | None, typer.Option("--layout", help="Order of an image tensor's axes.", metavar="NHWC|NCHW|NHW|flat")
+    ] = None,
+    scale: Annotated[
+        float | None,
+        typer.Option("--scale", help="Factor from a pixel's 0..255 to what the model was trained on.", metavar="NUMBER"),
+    ] = None,
+    output: Annotated[
+        str | None, typer.Option("--output", help="Which output of an ONNX file has the scores.", metavar="NAME")
+    ] = None,
+    unit: Annotated[str, typer.Option("--unit", help="Unit of a regression's value.", metavar="TEXT")] = "",
+    accept: Annotated[
+        float | None, typer.Option("--accept", help="At or above: the second label. Between reject and accept: uncertain.")
+    ] = None,
+    reject: Annotated[float | None, typer.Option("--reject", help="At or below: the first label.")] = None,
+    least: Annotated[float | None, typer.Option("--least", help="Below this probability the answer is uncertain.")] = None,
+    tolerance: Annotated[
+        float | None, typer.Option("--tolerance", help="Largest difference to the original allowed, in units of max(1, |score|).")
+    ] = None,
+    description: Annotated[str, typer.Option("--description", help="What the model is for.", metavar="TEXT")] = "",
+    figures: Annotated[bool, typer.Option("--figures/--no-figures", help="Draw the figures of the model card.")] = True,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Keep the package here too: a folder, or a .zip.", metavar="PATH")
+    ] = None,
+    register: Annotated[bool, typer.Option("--register/--no-register", help="Make it the model's next version.")] = True,
+    alias: Annotated[str, typer.Option("--alias", help="The alias that names the new version.", metavar="NAME")] = "champion",
+    why: Annotated[str, typer.Option("--why", help="The reason, kept in the alias's history.", metavar="TEXT")] = "imported",
+    home: Home = None,
+    as_json: AsJson = False,
+) -> None:
+    """Convert a model file in a sandbox, prove that it answers as the original, and register it."""
+    from relevo import compose
+    from relevo.package.convert.importing import import_model
+
+    said: dict[str, Any] = {
+        "samples": samples,
+        "truth": truth,
+        "trust_pickle": trust_pickle,
+        "accept_weak": accept_weak,
+        "vectorizer": vectorizer,
+        "labels": _listed(labels),
+        "features": _listed(features),
+        "kind": _one_of("--kind", kind, "record", "image"),
+        "size": _size(size),
+        "mode": _one_of("--mode", mode, "L", "RGB", "BGR"),
+        "layout": _one_of("--layout", layout, "NHWC", "NCHW", "NHW", "flat"),
+        "scale": scale,
+        "output": output,
+        "unit": unit,
+        "decision": _rule(accept, reject, least),
+        "tolerance": tolerance,
+        "description": description,
+        "figures": figures,
+    }
+    settings = settings_of(home)
+    with TemporaryDirectory(prefix="relevo-import-") as folder, progress(quiet=as_json) as step:
+        place = out or Path(folder) / "package"
+        package = import_model(file, name=name, out=place, progress=step, **said)
+        version = compose.register(settings, place, alias=alias, who=who_asks(), why=why) if register else None
+    if as_json:
+        show_json({"digest": package.digest, "metrics": package.metrics, "lineage": package.manifest.lineage, "version": version})
+    else:
+        say(told(package, version, alias))
+
+
+def _listed(text: str | None) -> tuple[str, ...] | None:
+    return None if text is None else tuple(part.strip() for part in text.split(","))
+
+
+def _one_of(flag: str, given: str | None, *choices: str) -> str | None:
+    if given is not None and given not in choices:
+        raise typer.BadParameter(f"must be one of {', '.join(choices)}", param_hint=flag)
+    return given
+
+
+def _size(text: str | None) -> tuple[int, int] | None:
+    if text is None:
+        return None
+    found = _SIZE.fullmatch(text)
+    if found is None:
+        raise typer.BadParameter("must look like 28x28", param_hint="--size")
+    return int(found[1]), int(found[2])
+
+
+def _rule(accept: float | None, reject: float | None, least: float | None) -> Decision | None:
+    from relevo.domain.decision import Argmax, Bands
+
+    if accept is None and reject is None:
+        return None if least is None else Argmax(least=least)
+    if accept is None or reject is None or least is not None:
+        raise typer.BadParameter("go together, and not with --least", param_hint="--accept and --reject")
+    return Bands(accept=accept, reject=reject)
