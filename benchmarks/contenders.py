@@ -1,6 +1,6 @@
 """How each server is started and asked.
 
-    digits   relevo, mosec, fastapi, fastapi-threads, flask, null      raw bodies and multipart forms
+    digits   relevo, mosec, mosec-patient, fastapi, fastapi-threads, flask, null      raw bodies and multipart forms
     churn    relevo in batches and one by one, flask one by one
 
 Environments of the peers lie under PEERS_HOME (`peers/install.sh`). Relevo runs from this checkout, in this interpreter, with
@@ -15,18 +15,19 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jobs import ImageJob
 from measuring import Bodies, Contender
 from places import PEERS_HOME, ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from jobs import ImageJob
+
 HERE = Path(__file__).resolve().parent
 WORKERS = 2
 #: Nobody may use more threads than it has workers.
 _ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-RELEVO = (sys.executable, "-m", "relevo")
+RELEVO = (sys.executable, "-c", "from relevo.cli import main; main()")
 
 
 def relevo_environment() -> dict[str, str]:
@@ -69,10 +70,15 @@ def digits_contenders(job: ImageJob, model: Path, home: Path | None) -> dict[str
         found += [relevo_server("relevo raw", home, "/predict", raw), relevo_server("relevo form", home, "/predict", form)]
     environment = {**_ONE_THREAD, "DIGITS_ONNX": str(model), "PYTHONPATH": str(HERE / "peers")}
 
-    def add(name: str, peer: str, command: Sequence[str], path: str, bodies: Bodies) -> None:
+    def add(name: str, command: Sequence[str], path: str, bodies: Bodies, **more: str) -> None:
+        peer = name.partition(" ")[0].partition("-")[0]
         program = PEERS_HOME / peer / "bin" / "python"
         if program.exists():
-            found.append(Contender(name=name, command=(str(program), *command), path=path, bodies=bodies, environment=environment))
+            found.append(
+                Contender(
+                    name=name, command=(str(program), *command), path=path, bodies=bodies, environment={**environment, **more}
+                )
+            )
         else:
             print(f"{name}: not installed (peers/install.sh {peer})", file=sys.stderr)
 
@@ -92,11 +98,13 @@ def digits_contenders(job: ImageJob, model: Path, home: Path | None) -> dict[str
     )
     quiet = ("--no-access-log", "--log-level", "error")
     gunicorn = ("-m", "gunicorn", "-w", str(WORKERS), "-b", "127.0.0.1:{port}", "flask_digits:app")
-    add("mosec raw", "mosec", mosec, "/inference", raw)
-    add("fastapi raw", "fastapi", (*uvicorn, *quiet), "/raw", raw)
-    add("fastapi form", "fastapi", (*uvicorn, *quiet), "/predict", form)
-    add("fastapi-threads form", "fastapi", (*uvicorn, *quiet), "/threads", form)
-    add("flask form", "flask", gunicorn, "/predict", form)
+    add("mosec raw", mosec, "/inference", raw)
+    # Fills its batches before it runs them: the better rate when many wait, the worse latency when few do.
+    add("mosec-patient raw", mosec, "/inference", raw, MOSEC_WAIT="10")
+    add("fastapi raw", (*uvicorn, *quiet), "/raw", raw)
+    add("fastapi form", (*uvicorn, *quiet), "/predict", form)
+    add("fastapi-threads form", (*uvicorn, *quiet), "/threads", form)
+    add("flask form", gunicorn, "/predict", form)
     found.append(null_server(raw))
     return {contender.name: contender for contender in found}
 

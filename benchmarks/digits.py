@@ -68,6 +68,7 @@ def _verdicts(seen: Mapping[str, list[Load]]) -> bool:
     reached = [verdict("no request failed", holds=all(load.failed == 0 for loads in seen.values() for load in loads))]
     for one, other, least in (
         ("relevo raw", "mosec raw", 1.0),
+        ("relevo raw", "mosec-patient raw", 1.0),
         ("relevo raw", "fastapi raw", 2.0),
         ("relevo form", "fastapi form", 2.0),
     ):

@@ -186,10 +186,10 @@ def check_classes(contender: Contender, address: str, *, most: int = 8) -> None:
 
 
 def wrk(contender: Contender, address: str, *, seconds: float, connections: int) -> Load:
-    """Closed-loop load by one wrk thread; rss is left at 0."""
+    """Closed-loop load by one wrk thread for whole seconds, one at least; rss is left at 0."""
     with tempfile.TemporaryDirectory() as folder:
         script = _write_script(Path(folder), contender)
-        command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds:g}s", "--timeout", "10s", "-s", str(script), address]
+        command = ["wrk", "-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s", "--timeout", "10s", "-s", str(script), address]
         before = os.times()
         output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
         after = os.times()

@@ -1,6 +1,7 @@
 """Digits on mosec: a Rust front, two Python workers behind it, dynamic batches.
 
-MOSEC_BATCH: most rows in a batch (default 16). MOSEC_WAIT: most milliseconds a batch waits to fill (default 1).
+MOSEC_BATCH: most rows in a batch (default 16). MOSEC_WAIT: most milliseconds a batch waits to fill (default 1; mosec
+itself has 10).
 The body is the picture itself; mosec reads no forms.
 """
 
