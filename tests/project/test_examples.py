@@ -1,0 +1,120 @@
+"""The examples of a project, from every kind of place, and the split that never changes its mind."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from relevo.errors import ConfigRefused
+from relevo.project.data import Example, load_examples
+from relevo.project.reading import read_project
+from relevo.project.split import held_out
+from relevo.project.training import fingerprint, split_examples
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def examples(folder: Path, data: str) -> list[Example]:
+    (folder / "relevo.toml").write_text(f'[model]\nname = "m"\n[data]\n{data}\n', encoding="utf-8")
+    return load_examples(read_project(folder))
+
+
+def test_a_folder_for_each_class(tmp_path: Path) -> None:
+    """Pictures come as their files' bytes, the folder's name is the truth, other files are left alone."""
+    for name, grey in (("cat", 10), ("dog", 200)):
+        (tmp_path / "data" / name).mkdir(parents=True)
+        Image.new("L", (4, 4), grey).save(tmp_path / "data" / name / "1.PNG")
+    (tmp_path / "data" / "cat" / "notes.txt").write_text("no picture", encoding="utf-8")
+    (tmp_path / "data" / ".cache").mkdir()
+    found = examples(tmp_path, 'path = "data"')
+    assert [one.y for one in found] == ["cat", "dog"]
+    with Image.open(io.BytesIO(found[1].x)) as picture:
+        assert picture.getpixel((0, 0)) == 200
+    assert found[0].identity == found[0].x
+
+
+def test_a_table(tmp_path: Path) -> None:
+    """Columns are whole numbers, numbers or text as their cells are; empty cells are None; some columns are not shown."""
+    (tmp_path / "t.csv").write_text("id,age,pay,city,gone\na,41,1.5,Rome,yes\nb,,NA,,no\n", encoding="utf-8-sig")
+    found = examples(tmp_path, 'path = "t.csv"\ntarget = "gone"\nidentity = "id"')
+    assert [one.x for one in found] == [{"age": 41, "pay": 1.5, "city": "Rome"}, {"age": None, "pay": None, "city": None}]
+    assert [one.y for one in found] == ["yes", "no"]
+    assert [one.identity for one in found] == [b"a", b"b"]
+    assert examples(tmp_path, 'path = "t.csv"\ntarget = "gone"\nignore = ["id", "city"]')[0].x == {"age": 41, "pay": 1.5}
+
+
+def test_arrays(tmp_path: Path) -> None:
+    """X and y of a .npz become one example a row; pickled objects inside are never loaded."""
+    np.savez(tmp_path / "a.npz", x=np.arange(6.0).reshape(3, 2), y=np.array([1, 0, 1]))
+    found = examples(tmp_path, 'path = "a.npz"')
+    assert [one.y for one in found] == [1, 0, 1]
+    assert found[2].x.tolist() == [4.0, 5.0]
+    np.savez(tmp_path / "a.npz", x=np.array([{"evil": 1}], dtype=object), y=np.array([1]))
+    with pytest.raises(ValueError, match="allow_pickle"):
+        examples(tmp_path, 'path = "a.npz"')
+
+
+def test_a_program(tmp_path: Path) -> None:
+    """load() gives x and y of any kind."""
+    (tmp_path / "data.py").write_text("def load():\n    return [{'a': 1}, {'a': 2}], ['x', 'y']\n", encoding="utf-8")
+    assert [(one.x, one.y) for one in examples(tmp_path, 'path = "data.py"')] == [({"a": 1}, "x"), ({"a": 2}, "y")]
+
+
+@pytest.mark.parametrize(
+    ("files", "data", "told"),
+    [
+        ({}, 'path = "nowhere"', "there is no 'nowhere'"),
+        ({"t.csv": "a,b\n"}, 'path = "t.csv"\ntarget = "a"', "which t.csv has not|no examples"),
+        ({"t.csv": "a,b\n1,2\n"}, 'path = "t.csv"', "needs target"),
+        ({"t.csv": "a,b\n1,2\n"}, 'path = "t.csv"\ntarget = "c"', "column 'c'"),
+        ({"d.py": "x = 1\n"}, 'path = "d.py"', r"no function load\(\)"),
+        ({"d.py": "def load():\n    return [1, 2], [1]\n"}, 'path = "d.py"', "2 inputs but 1 truths"),
+        ({"d.parquet": ""}, 'path = "d.parquet"', "must be a folder"),
+    ],
+)
+def test_what_cannot_be_used_is_named(tmp_path: Path, files: dict[str, str], data: str, told: str) -> None:
+    """Every way of giving nothing usable says what is missing."""
+    for name, text in files.items():
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigRefused, match=told):
+        examples(tmp_path, data)
+
+
+def made(numbers: range) -> list[Example]:
+    return [Example(x=number, y=number % 2, identity=str(number).encode()) for number in numbers]
+
+
+def test_an_example_never_changes_sides() -> None:
+    """Adding data, or its order, moves nobody from the held-out side to the other or back."""
+    before = {one.identity for one in split_examples(made(range(500)), 0.25)[1]}
+    after = {one.identity for one in split_examples(made(range(999, -1, -1)), 0.25)[1]}
+    assert before < after
+    assert not (after - before) & {one.identity for one in made(range(500))}
+
+
+def test_the_share_is_kept() -> None:
+    """About as many are held out as was asked for, and a larger share keeps those of the smaller."""
+    ids = [str(number).encode() for number in range(20_000)]
+    quarter = {one for one in ids if held_out(one, 0.25)}
+    assert abs(len(quarter) / len(ids) - 0.25) < 0.015
+    assert quarter < {one for one in ids if held_out(one, 0.5)}
+
+
+def test_too_few_held_out_is_refused() -> None:
+    """A handful measures nothing; the way out is told."""
+    with pytest.raises(ConfigRefused, match="larger \\[data\\] held_out"):
+        split_examples(made(range(20)), 0.1)
+
+
+def test_the_fingerprint_is_of_the_data_alone() -> None:
+    """The order does not matter; an example or a truth more or less does."""
+    data: list[Any] = made(range(10))
+    assert fingerprint(data) == fingerprint(data[::-1])
+    assert fingerprint(data) != fingerprint(data[1:])
+    other = Example(x=0, y=7, identity=b"0")
+    assert fingerprint(data) != fingerprint([other, *data[1:]])
