@@ -41,7 +41,10 @@ class ImageJob:
         """Shape (1, height, width, channels), 0..1: Pillow's decoding, nearest neighbour."""
         opened = Image.open(io.BytesIO(picture))
         opened.load()
-        pixels = np.asarray(opened.convert(self.mode).resize(self.size, Image.Resampling.NEAREST))
+        # Both would copy a picture that is right already, and this is meant to be the limit.
+        right = opened if opened.mode == self.mode else opened.convert(self.mode)
+        sized = right if right.size == self.size else right.resize(self.size, Image.Resampling.NEAREST)
+        pixels = np.asarray(sized)
         return (pixels.astype(np.float32) * np.float32(1 / 255)).reshape(1, self.size[1], self.size[0], -1)
 
     def classes(self) -> tuple[int, ...]:
