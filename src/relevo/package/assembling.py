@@ -28,7 +28,6 @@ from relevo.package.parity import default_tolerance, prove, served_scores
 from relevo.package.profile import LEAST_ROWS, profile_bytes
 from relevo.package.reference import take_profile
 from relevo.package.truth import read_truth
-from relevo.package.writing import write_package
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -85,7 +84,7 @@ def assemble(parts: Parts, out: Path | None = None) -> Package:
         parts.progress(len(STEPS), len(STEPS), "done")
     if out is None:
         return package
-    write_package(_sealed(manifest, files), out)
+    package.write(out)
     return open_package(out, digest=package.digest)
 
 

@@ -19,6 +19,8 @@ from relevo.package.caps import MANIFEST, MAX_MANIFEST_BYTES, METRICS, MODEL, SE
 from relevo.package.golden import Golden, read_golden, replay
 from relevo.package.onnx_audit import audit
 from relevo.package.reading import read_files
+from relevo.package.samples import plain
+from relevo.package.writing import write_package
 from relevo.runtime.model import RunnableModel
 
 if TYPE_CHECKING:
@@ -34,11 +36,14 @@ _BATCH = 256
 class Package:
     """An opened, verified package; lives as long as its holder wants, and never looks at the disk again."""
 
-    def __init__(self, manifest: Manifest, digest: str, files: Mapping[str, bytes], golden: Golden, folder: Path | None) -> None:
+    def __init__(
+        self, manifest: Manifest, manifest_bytes: bytes, files: Mapping[str, bytes], golden: Golden, folder: Path | None
+    ) -> None:
         """Hold what `open_package` verified; use that, not this."""
         self.manifest = manifest
         #: SHA-256 of manifest.json, in hex: the identity.
-        self.digest = digest
+        self.digest = hashlib.sha256(manifest_bytes).hexdigest()
+        self._manifest_bytes = manifest_bytes
         self.golden = golden
         #: Where it was opened, when that was a folder.
         self.folder = folder
@@ -75,6 +80,14 @@ class Package:
             raise FileMissing(path=path)
         return self._files[path]
 
+    def files(self) -> dict[str, bytes]:
+        """Every file as on disk, the manifest and its seal included."""
+        return {**self._files, MANIFEST: self._manifest_bytes, SEAL: seal(self._manifest_bytes)}
+
+    def write(self, out: str | Path) -> None:
+        """Write it as a folder, or as a zip when `out` ends in .zip. Raises PackageRefused when something is in the way."""
+        write_package(self.files(), Path(out))
+
     def predict(self, payload: bytes | Mapping[str, Any]) -> Answer:
         """Answer one image (its file's bytes) or one record. Raises InputRefused, ModelFailed."""
         return self.predict_many([payload])[0]
@@ -84,9 +97,14 @@ class Package:
         if self._runnable is None:
             self._runnable = load_runnable(self)
         model = self._runnable
-        rows = [model.prepare(payload) for payload in payloads]
+        rows = [model.prepare(_as_sent(payload)) for payload in payloads]
         parts = (rows[start : start + _BATCH] for start in range(0, len(rows), _BATCH))
         return [answer for part in parts for answer in model.finish(model.run(part))]
+
+
+def _as_sent(payload: bytes | Mapping[str, Any]) -> bytes | dict[str, Any]:
+    """A record as JSON would have it: a notebook's values are often NumPy's."""
+    return payload if isinstance(payload, bytes) else {name: plain(value) for name, value in payload.items()}
 
 
 def open_package(path: str | Path, *, digest: str | None = None) -> Package:
@@ -103,13 +121,12 @@ def verified(files: dict[str, bytes], *, folder: Path | None = None, digest: str
     """The package in these files (path → bytes). Raises PackageRefused."""
     sealed = dict(files)
     manifest_bytes = _manifest_bytes(sealed)
-    found = hashlib.sha256(manifest_bytes).hexdigest()
-    if digest not in (None, found):
+    if digest not in (None, hashlib.sha256(manifest_bytes).hexdigest()):
         raise FileTampered(path=MANIFEST)
     manifest = parse(manifest_bytes)
     _check_files(manifest, sealed)
     audit(sealed[MODEL])
-    return Package(manifest, found, sealed, read_golden(sealed), folder)
+    return Package(manifest, manifest_bytes, sealed, read_golden(sealed), folder)
 
 
 def seal(manifest_bytes: bytes) -> bytes:

@@ -66,10 +66,11 @@ def pack(  # noqa: PLR0913 - the one call of a notebook: all by name, nearly all
     progress: called with (done, total, what).
     Raises OptionsMissing, ConversionFailed, ParityFailed, ExtraMissing, ManifestInvalid.
     """
-    given = take_samples(samples, features or ())
+    names = tuple(str(name) for name in features) if features is not None else ()
+    given = take_samples(samples, names)
     hints = Hints(
-        labels=tuple(labels or ()),
-        features=tuple(features or ()),
+        labels=tuple(str(label) for label in labels) if labels is not None else (),
+        features=names,
         input=input,
         steps=steps,
         output=output,

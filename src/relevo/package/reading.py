@@ -12,6 +12,7 @@ import os
 import stat
 import zipfile
 import zlib
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from relevo.errors import PackageRefused, PackageUnsafe
@@ -54,9 +55,11 @@ def _read_folder(folder: Path) -> dict[str, bytes]:
 
 
 def _walk(folder: Path, prefix: str) -> Iterator[tuple[str, int]]:
-    for count, entry in enumerate(os.scandir(folder)):
-        if count > MAX_FILES:
-            raise PackageUnsafe(reason=f"it holds more than {MAX_FILES} files")
+    with os.scandir(folder) as listing:
+        entries = list(islice(listing, MAX_FILES + 1))
+    if len(entries) > MAX_FILES:
+        raise PackageUnsafe(reason=f"it holds more than {MAX_FILES} files")
+    for entry in entries:
         path = prefix + entry.name
         mode = entry.stat(follow_symlinks=False).st_mode
         if not path_is_plain(path):

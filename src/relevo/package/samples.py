@@ -110,7 +110,7 @@ def take_samples(given: Any, features: Sequence[str] = ()) -> Samples:  # noqa: 
 
 def _from_frame(frame: Any) -> RecordSamples:  # noqa: ANN401 - pandas is never imported
     names = tuple(str(name) for name in frame.columns)
-    records = tuple({str(name): plain(value) for name, value in row.items()} for row in frame.to_dict(orient="records"))
+    records = tuple({str(name): _cell(value) for name, value in row.items()} for row in frame.to_dict(orient="records"))
     kinds = {name: getattr(frame.dtypes.iloc[position], "kind", "O") for position, name in enumerate(names)}
     return RecordSamples(
         records=records, names=names, table=frame, whole=frozenset(name for name, kind in kinds.items() if kind in "iu")
@@ -135,7 +135,7 @@ def _from_matrix(matrix: NDArray[Any], features: Sequence[str]) -> RecordSamples
         raise OptionsMissing(options=f"features ({matrix.shape[1]} different names, one a column)")
     numeric = matrix.dtype.kind in "fiub"
     rows = matrix.astype(np.float64).tolist() if numeric else matrix.tolist()
-    records = tuple({name: plain(value) for name, value in zip(names, row, strict=True)} for row in rows)
+    records = tuple({name: _cell(value) for name, value in zip(names, row, strict=True)} for row in rows)
     return RecordSamples(records=records, names=names, table=matrix, numeric=numeric)
 
 
@@ -156,7 +156,7 @@ def _from_list(given: list[Any], features: Sequence[str]) -> Samples:
 
 def from_records(given: Iterable[dict[str, Any]]) -> RecordSamples:
     """Dicts of plain values, one a row."""
-    records = tuple({str(name): plain(value) for name, value in record.items()} for record in given)
+    records = tuple({str(name): _cell(value) for name, value in record.items()} for record in given)
     names = tuple(dict.fromkeys(name for record in records for name in record))
     return RecordSamples(records=records, names=names)
 
@@ -171,10 +171,13 @@ def plain(value: Any) -> Any:  # noqa: ANN401 - a cell of a table
         value = value.item()
     if isinstance(value, float) and math.isnan(value):
         return None
+    return None if type(value).__name__ in ("NAType", "NaTType") else value
+
+
+def _cell(value: Any) -> Any:  # noqa: ANN401 - a cell of a table
+    value = plain(value)
     if value is None or isinstance(value, bool | int | float | str):
         return value
-    if type(value).__name__ in ("NAType", "NaTType"):
-        return None
     raise ConversionFailed(
         reason=f"a record holds a {type(value).__name__}; only numbers, texts, true and false can be sent as JSON"
     )

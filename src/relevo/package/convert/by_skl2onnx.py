@@ -40,7 +40,7 @@ def libraries() -> dict[str, str]:
 
 
 def ask(model: Any, layout: Layout, options: dict[int, dict[str, Any]]) -> Any:  # noqa: ANN401 - an estimator; an onnx.ModelProto
-    """The graph as skl2onnx writes it, its imputers mended. Raises ExtraMissing, ConversionFailed, NameError on an unknown option."""
+    """The graph as skl2onnx writes it, imputers mended. Raises ExtraMissing, ConversionFailed, NameError on an unknown option."""
     try:
         from skl2onnx import convert_sklearn as write  # noqa: PLC0415 - an extra
         from skl2onnx.common import data_types  # noqa: PLC0415 - an extra

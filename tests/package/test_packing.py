@@ -1,0 +1,188 @@
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from PIL import Image
+from sklearn.datasets import load_diabetes, load_iris
+from sklearn.linear_model import LinearRegression, LogisticRegression
+
+import relevo
+from relevo.domain.decision import Bands
+from relevo.domain.signature import FieldKind, ImageInput, RecordInput, Task
+from relevo.errors import ConversionFailed, LabelRefused, ManifestInvalid, OptionsMissing, PackageRefused, ParityFailed
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from relevo.package.opening import Package
+
+
+def test_the_same_model_packed_twice_is_the_same_package(digits, digits_package: Package, tmp_path: Path) -> None:
+    """Every byte is determined: files, figures, profile and digest."""
+    again = relevo.pack(digits.model, name="digits", samples=digits.pictures, truth=digits.truth, scale=1 / 255, out=tmp_path / "a.zip")
+    assert again.files() == digits_package.files()
+    relevo.pack(digits.model, name="digits", samples=digits.pictures, truth=digits.truth, scale=1 / 255, out=tmp_path / "b.zip")
+    assert (tmp_path / "a.zip").read_bytes() == (tmp_path / "b.zip").read_bytes()
+
+
+def test_packing_digits_is_quick(digits) -> None:
+    """With proof, figures and profile it stays under ten seconds."""
+    begun = time.monotonic()
+    relevo.pack(digits.model, name="digits", samples=digits.pictures, truth=digits.truth, scale=1 / 255)
+    assert time.monotonic() - begun < 10
+
+
+def test_a_package_has_all_its_parts(digits_package: Package) -> None:
+    """Model, golden examples, metrics, profile, figures and card are there, and the proof is nearly exact."""
+    paths = digits_package.paths()
+    for path in ("model.onnx", "golden/golden.json", "golden/000.png", "metrics.json", "profile.npz", "figures/confusion.png", "card.md"):
+        assert path in paths
+    parity = digits_package.manifest.lineage.parity
+    assert (parity.against, parity.samples, parity.rows, parity.labels_agreeing) == ("original", "user", 597, 1.0)
+    assert parity.largest_difference < 1e-12
+    assert digits_package.manifest.calibration is not None
+
+
+def test_the_original_is_asked_with_the_tensor_that_serving_makes(digits, digits_package: Package) -> None:
+    """A picture answered by the package has the very probabilities of the original on its scaled pixels."""
+    served = digits_package.predict(digits_package.golden.payloads[3])
+    place = next(
+        row
+        for row, picture in enumerate(digits.pictures)
+        if np.allclose(digits.model.predict_proba(picture.reshape(1, -1) / 255)[0], served.probabilities, atol=1e-12)
+    )
+    assert digits.model.predict(digits.pictures[place].reshape(1, -1) / 255)[0] == served.index
+
+
+@pytest.mark.parametrize("form", ["paths", "bytes", "images"])
+def test_pictures_may_come_as_files_bytes_or_images(digits, tmp_path: Path, form: str) -> None:
+    """Paths, bytes and PIL images give the same model with the same scores as the array."""
+    pictures = digits.pictures[:40]
+    paths = []
+    for number, pixels in enumerate(pictures):
+        paths.append(tmp_path / f"{number}.png")
+        Image.fromarray(pixels).save(paths[-1])
+    samples = {"paths": paths, "bytes": [path.read_bytes() for path in paths], "images": [Image.fromarray(p) for p in pictures]}[form]
+    package = relevo.pack(digits.model, name="digits", samples=samples, scale=1 / 255)
+    plain = relevo.pack(digits.model, name="digits", samples=pictures, scale=1 / 255)
+    assert package.manifest.input == plain.manifest.input == ImageInput(width=8, height=8, mode="L")
+    assert package.onnx == plain.onnx
+    assert np.array_equal(package.golden.scores, plain.golden.scores)
+
+
+def test_a_matrix_is_told_by_its_features() -> None:
+    """Names come from `features`, numbers have no limits, and every class is among the golden examples."""
+    data = load_iris()
+    model = LogisticRegression(max_iter=1000).fit(data.data, data.target)
+    package = relevo.pack(model, name="iris", samples=data.data, features=data.feature_names, labels=data.target_names, truth=data.target)
+    assert isinstance(package.manifest.input, RecordInput)
+    assert [field.name for field in package.manifest.input.fields] == data.feature_names
+    assert {field.kind for field in package.manifest.input.fields} == {FieldKind.NUMBER}
+    assert all(field.minimum is None and field.maximum is None for field in package.manifest.input.fields)
+    assert set(package.golden.scores.argmax(axis=1)) == {0, 1, 2}
+    record = dict(zip(data.feature_names, data.data[0].tolist(), strict=True))
+    assert package.predict(record).label == "setosa"
+
+
+def test_below_200_rows_there_is_no_profile_and_the_card_says_so() -> None:
+    """Iris has 150 rows: metrics and figures, but no reference for drift."""
+    data = load_iris()
+    model = LogisticRegression(max_iter=1000).fit(data.data, data.target)
+    package = relevo.pack(model, name="iris", samples=data.data, truth=data.target)
+    assert "profile.npz" not in package.paths()
+    assert "No drift profile" in package.read("card.md").decode()
+    assert package.metrics["warnings"]
+
+
+def test_a_regression_answers_a_value() -> None:
+    """Diabetes progression: one number, with MAE, RMSE, R² and the residuals drawn."""
+    features, truth = load_diabetes(return_X_y=True)
+    model = LinearRegression().fit(features[:200], truth[:200])
+    package = relevo.pack(model, name="diabetes", samples=features[200:], truth=truth[200:], unit="points")
+    assert package.manifest.output.task is Task.REGRESSION
+    answer = package.predict({f"f{number}": value for number, value in enumerate(features[300])})
+    assert answer.value == pytest.approx(model.predict(features[300:301])[0], abs=1e-9)
+    assert package.metrics["r2"] == pytest.approx(model.score(features[200:], truth[200:]), abs=1e-6)
+    assert "figures/residuals.png" in package.paths()
+
+
+def test_a_data_frame_needs_no_pandas_of_ours() -> None:
+    """Whatever has columns, dtypes and to_dict is taken: names and whole numbers come from it."""
+    pandas = pytest.importorskip("pandas")
+    data = load_iris()
+    frame = pandas.DataFrame(data.data, columns=["a", "b", "c", "d"]).assign(a=lambda table: (table.a * 10).astype(int))
+    model = LogisticRegression(max_iter=2000).fit(frame, data.target)
+    package = relevo.pack(model, name="iris", samples=frame, truth=data.target)
+    assert [field.kind for field in package.manifest.input.fields][:2] == [FieldKind.INTEGER, FieldKind.NUMBER]
+
+
+def test_progress_is_told_from_beginning_to_end(digits) -> None:
+    """Every step is announced with how many are done, rising to all."""
+    told: list[tuple[int, int, str]] = []
+    relevo.pack(
+        digits.model, name="d", samples=digits.pictures[:50], truth=digits.truth[:50], figures=False, progress=lambda *step: told.append(step)
+    )
+    assert [step[0] for step in told] == sorted(step[0] for step in told)
+    assert told[0][2] == "convert"
+    assert told[-1][0] == told[-1][1]
+
+
+def test_bands_say_uncertain() -> None:
+    """A decision with bands is kept, measured and told."""
+    draw = np.random.default_rng(0)
+    features = draw.normal(size=(500, 2))
+    truth = (features[:, 0] + draw.normal(size=500) > 0).astype(int)
+    model = LogisticRegression().fit(features, truth)
+    package = relevo.pack(
+        model, name="b", samples=features, truth=truth, labels=["no", "yes"], decision=Bands(accept=0.8, reject=0.2), figures=False
+    )
+    assert 0 < package.metrics["uncertain_share"] < 1
+    assert package.metrics["accuracy_when_sure"]["value"] > package.metrics["accuracy"]["value"]
+    assert package.predict({"f0": 0.0, "f1": 0.0}).uncertain
+
+
+def test_what_is_wrong_with_a_call_is_said(digits) -> None:
+    """A missing truth, a foreign truth, wrong labels, a bad name, an empty sample, a thing that is no model."""
+    few, truth = digits.pictures[:20], digits.truth[:20]
+    with pytest.raises(OptionsMissing, match="truth for every sample"):
+        relevo.pack(digits.model, name="d", samples=few, truth=truth[:3])
+    with pytest.raises(LabelRefused):
+        relevo.pack(digits.model, name="d", samples=few, truth=["cat"] * 20)
+    with pytest.raises(OptionsMissing, match="labels"):
+        relevo.pack(digits.model, name="d", samples=few, labels=["a", "b"])
+    with pytest.raises(ManifestInvalid, match="name"):
+        relevo.pack(digits.model, name="Not A Name", samples=few)
+    with pytest.raises(OptionsMissing, match="samples"):
+        relevo.pack(digits.model, name="d", samples=[])
+    with pytest.raises(ConversionFailed, match="no predict"):
+        relevo.pack(object(), name="d", samples=few)
+    with pytest.raises(ConversionFailed, match="64 numbers"):
+        relevo.pack(digits.model, name="d", samples=np.zeros((3, 9, 9), dtype=np.uint8))
+    with pytest.raises(ConversionFailed, match="float64"):
+        relevo.pack(digits.model, name="d", samples=np.zeros((3, 8, 8)))
+
+
+def test_a_model_that_cannot_be_proved_is_not_packaged(digits, tmp_path: Path) -> None:
+    """With a tolerance nothing can meet, nothing is written."""
+    from sklearn.svm import SVC
+
+    model = SVC().fit(digits.pictures[:300].reshape(300, -1), digits.truth[:300])
+    with pytest.raises(ParityFailed) as refusal:
+        relevo.pack(model, name="svm", samples=digits.pictures[:50], tolerance=1e-300, out=tmp_path / "p")
+    assert refusal.value.facts["difference"] > 0
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_nothing_of_others_is_overwritten(digits_package: Package, tmp_path: Path) -> None:
+    """A folder with other things in it stays; an older package in the same place is replaced."""
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("years", encoding="utf-8")
+    with pytest.raises(PackageRefused, match="other things"):
+        digits_package.write(tmp_path / "mine")
+    digits_package.write(tmp_path / "p")
+    digits_package.write(tmp_path / "p")
+    assert relevo.open(tmp_path / "p").digest == digits_package.digest
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["mine", "p"]
