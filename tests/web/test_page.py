@@ -136,10 +136,10 @@ def test_every_class_has_its_bar() -> None:
 def test_uncertain_is_shown_as_such() -> None:
     """An uncertain answer is announced as not sure, in words as well as in colour, and asks which it is."""
     html = page.render_result(state_of(DIGITS), answer(uncertain=True), visit(DIGITS, language="es")).decode()
-    assert 'class="kicker badge">No es seguro<' in html
+    assert 'class="kicker badge">Dudoso<' in html
     assert "¿Cuál es?" in html
     assert "70,0\N{NO-BREAK SPACE}%" in html
-    assert 'data-spoken="No es seguro' in html
+    assert 'data-spoken="Dudoso' in html
 
 
 def test_an_unrecorded_answer_takes_no_feedback() -> None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from relevo.domain.signature import Field, FieldKind, ImageInput, RecordInput, Task
+from relevo.web.i18n.catalog import LANGUAGES
 from relevo.web.routes.refusals import refusals
 
 if TYPE_CHECKING:
@@ -26,6 +27,10 @@ if TYPE_CHECKING:
 
 Json = dict[str, Any]
 
+_RECORDED = "Every answer is recorded before it is given; its query_id finds it in the history and takes its label."
+
+#: What a predict path may answer beside its answer.
+_REFUSED = (400, 404, 413, 415, 422, 429, 500, 503)
 _BINARY: Json = {"type": "string", "format": "binary"}
 _IMAGE_TYPES = ("image/png", "image/jpeg", "image/webp")
 #: Above this a float64 no longer holds every integer, and the record encoder refuses it.
@@ -57,7 +62,8 @@ def _predict_paths(served: dict[str, Manifest], default: str | None) -> Json:
         paths["/predict"] = {"post": _operation(served[default], "predict", f"Ask the default model, {default}")}
     for name, manifest in served.items():
         paths[f"/models/{name}/predict"] = {"post": _operation(manifest, f"predict_{name}", f"Ask {name}")}
-        paths[f"/models/{name}/predict"]["post"]["description"] = manifest.description
+    paths["/predict/"] = {"post": _plain_form(list(served))}
+    paths["/submit"] = {"post": _page_form(list(served))}
     return paths
 
 
@@ -66,12 +72,48 @@ def _operation(manifest: Manifest, identity: str, summary: str) -> Json:
         "tags": ["predict"],
         "operationId": identity,
         "summary": summary,
-        "description": "Every answer is recorded before it is given; its query_id finds it in the history and takes its label.",
+        "description": f"{manifest.description} {_RECORDED}".strip(),
         "requestBody": {"required": True, "content": _bodies(manifest)},
         "responses": {
             "200": {"description": "The answer", "content": {"application/json": {"schema": _answers(manifest)}}},
-            **{str(status): _refusal(facts) for status, facts in refusals(400, 404, 413, 415, 422, 429, 500, 503).items()},
+            **{str(status): _refusal(facts) for status, facts in refusals(*_REFUSED).items()},
         },
+    }
+
+
+def _plain_form(names: list[str]) -> Json:
+    """The short form of the answer, for a form with an image and the name of a model."""
+    form = {"type": "object", "properties": {"image": _BINARY, "model": {"type": "string", "enum": names}}, "required": ["image"]}
+    kinds = {"status_code": "integer", "query_id": "string", "prediction": "string", "execution_time": "string"}
+    answer = {"type": "object", "properties": {name: {"type": kind} for name, kind in kinds.items()}, "required": list(kinds)}
+    return {
+        "tags": ["predict"],
+        "operationId": "predict_form",
+        "summary": "Ask by a form with an image and a model's name",
+        "description": _RECORDED,
+        "requestBody": {"required": True, "content": {"multipart/form-data": {"schema": form}}},
+        "responses": {
+            "200": {"description": "The answer in short", "content": {"application/json": {"schema": answer}}},
+            **{str(status): _refusal(facts) for status, facts in refusals(*_REFUSED).items()},
+        },
+    }
+
+
+def _page_form(names: list[str]) -> Json:
+    """The form of the model page; answers and refusals are pages."""
+    form = {"type": "object", "properties": {"file": _BINARY}, "description": "The file of an image, or a record field by field"}
+    page = {"content": {"text/html": {"schema": {"type": "string"}}}}
+    return {
+        "tags": ["predict"],
+        "operationId": "submit",
+        "summary": "What the model page sends; the answer is a page",
+        "description": _RECORDED,
+        "parameters": [
+            {"name": "model", "in": "query", "required": False, "schema": {"type": "string", "enum": names}},
+            {"name": "lang", "in": "query", "required": False, "schema": {"type": "string", "enum": list(LANGUAGES)}},
+        ],
+        "requestBody": {"required": True, "content": {"multipart/form-data": {"schema": form}}},
+        "responses": {"200": {"description": "The answer", **page}, "default": {"description": "What was wrong", **page}},
     }
 
 
