@@ -78,6 +78,8 @@ def _json(path: Path) -> list[Any]:
 def _csv(path: Path) -> list[dict[str, Any]]:
     with path.open(encoding="utf-8-sig", newline="") as file:
         table = list(csv.reader(file))
+    if not table:
+        raise ImportRefused(reason=f"'{path.name}' is empty")
     head, lines = table[0], [line for line in table[1:] if line]
     if any(len(line) != len(head) for line in lines):
         raise ImportRefused(reason=f"'{path.name}' has lines of another length than its head")
