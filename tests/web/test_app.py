@@ -18,6 +18,7 @@ from tests.web.web_world import prediction
 from relevo.domain import ids
 from relevo.domain.prediction import InputKind
 from relevo.errors import StoreUnavailable
+from relevo.web.app import build_api
 
 if TYPE_CHECKING:
     import httpx
@@ -139,6 +140,15 @@ def test_a_database_away_is_a_503(world: World, client: httpx.Client, monkeypatc
     assert is_problem(response, 503, "store_unavailable")
     assert int(response.headers["retry-after"]) >= 1
     assert client.get("/").status_code == 200
+
+
+def test_the_framework_reports_to_nobody(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """FastAPI's own reporting of requests and failed inputs stays off, even where the environment switches it on."""
+    monkeypatch.setenv("FASTAPI_OTEL_AUTO_CONFIGURE", "true")
+    told = getattr(build_api(world.parts), "_telemetry", None)
+    if told is None:
+        pytest.skip("this FastAPI reports nothing")
+    assert {name for name, on in told.items() if on} == set()
 
 
 # --- health ---------------------------------------------------------------------------------------------------------

@@ -272,7 +272,7 @@ def build_world(store: MemoryStore, manifests: list[Manifest]) -> World:
 def served(app: ASGIApp) -> Iterator[str]:
     """The app on a port of its own; gives its address."""
     listener = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="off", ws="none"))
+    server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="on", ws="none"))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
     try:
