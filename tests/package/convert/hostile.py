@@ -54,8 +54,8 @@ def pairs() -> tuple[Any, Any]:
     from sklearn.feature_extraction import DictVectorizer
     from sklearn.linear_model import LogisticRegression
 
-    rows = [{"plan": plan, "months": float(months)} for plan in ("a", "b", "c") for months in range(12)]
+    told = [(plan, months) for plan in ("a", "b", "c") for months in range(12)]
     vectorizer = DictVectorizer(sparse=False)
-    table = vectorizer.fit_transform(rows)
-    answers = np.array([row["months"] + (row["plan"] == "a") * 3 > 6 for row in rows]).astype(int)
+    table = vectorizer.fit_transform([{"plan": plan, "months": float(months)} for plan, months in told])
+    answers = np.array([months + (plan == "a") * 3 > 6 for plan, months in told]).astype(int)
     return vectorizer, LogisticRegression().fit(table, answers)

@@ -15,7 +15,7 @@ import zlib
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-import joblib
+import joblib  # type: ignore[import-untyped]  # it ships no types
 import pytest
 from hostile import MODELS, pairs, running, strangers
 from hypothesis import given, settings

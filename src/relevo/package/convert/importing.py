@@ -1,6 +1,6 @@
 """`relevo import`: a model file of a stranger becomes a package, or an error that says what to do.
 
-    file ─ sniff ─ look, trust ─► quarantine: load, convert, answer the samples ─► audit ─► replay here ─ parity ─► package
+    file ─ sniff ─ look, trust ─► quarantine: load, convert, answer the samples ─► audit ─► replay ─ parity ─► package
 
 The name of the file is never believed and its code never runs in this process. What the converted model must answer was answered
 by the original inside the quarantine: that proves the conversion, not the honesty of the file.
@@ -105,10 +105,13 @@ def import_model(  # noqa: PLR0913 - the one call of an import: all by name, nea
     if progress is not None:
         progress(0, 1, "convert")
     back = _visit(source, second, given, options, accept_weak=accept_weak, bounds=bounds)
+    asked = _asked(back, given)
+    if source.sniffed.format is Format.PICKLE:
+        _rehearse(back, asked, bounds)
     parts = Parts(
         converted=back.converted,
         name=name,
-        samples=_asked(back, given),
+        samples=asked,
         truth=values,
         description=description,
         decision=decision or Argmax(),
@@ -194,6 +197,19 @@ def _packed(samples: Samples | None) -> tuple[dict[str, Any], bytes]:
     if any(pixels.shape != shape[1:] for pixels in samples.pixels):
         return _packed(ImageSamples(files=tuple(samples.payload(index) for index in range(len(samples)))))
     return {"samples": "pixels", "shape": shape}, b"".join(pixels.tobytes() for pixels in samples.pixels)
+
+
+def _rehearse(back: Visit, samples: Samples, bounds: Bounds | None) -> None:
+    """Run what the child returned in a further quarantine first: a graph made to run for ever ends there, and not here.
+
+    Raises QuarantineFailed, and ConversionFailed when it does not run.
+    """
+    converted = back.converted
+    told = wire.Described(input=converted.input, steps=converted.steps, output=converted.output)
+    described, body = _packed(samples)
+    visit(
+        wire.Task(format="replay", **described), [converted.onnx, msgspec.json.encode(told), body], need_strong=False, bounds=bounds
+    )
 
 
 def _asked(back: Visit, given: Samples | None) -> Samples:

@@ -42,6 +42,14 @@ class Walls(_Strict, frozen=True, kw_only=True, tag_field="kind", tag="walls"):
     bodies: tuple[int, ...] = ()
 
 
+class Described(_Strict, frozen=True, kw_only=True):
+    """How a converted model is fed and read."""
+
+    input: Input
+    steps: Steps
+    output: Output
+
+
 class Opened(_Strict, frozen=True, kw_only=True, tag_field="kind", tag="opened"):
     """A converted model. Bodies: ONNX, outputs as little-endian float64, samples."""
 
@@ -69,7 +77,8 @@ Header = Walls | Opened | Stopped
 class Task(_Strict, frozen=True, kw_only=True):
     """What the child is asked to do. Bodies: the file, a second file or nothing, then the samples."""
 
-    format: Literal["onnx", "pickle"]
+    #: `replay`: the first body is ONNX that a child gave, the second a Described; the samples are answered once more.
+    format: Literal["onnx", "pickle", "replay"]
     compression: str = ""
     second: bool = False  # a separate vectorizer comes with it
     source: str = ""  # "scikit-learn 0.24.2": what the bytes say wrote it

@@ -44,7 +44,9 @@ def set_limits(*, memory_bytes: int, cpu_seconds: int, file_bytes: int) -> None:
         with suppress(ValueError, OSError):  # a limit that is lower already stays
             _, hard = resource.getrlimit(kind)
             value = bound if hard == resource.RLIM_INFINITY else min(bound, hard)
-            resource.setrlimit(kind, (value, value))
+            # The first limit of processor time sends a signal that tells the reason, the second one kills.
+            top = value + 2 if kind == resource.RLIMIT_CPU and hard == resource.RLIM_INFINITY else value
+            resource.setrlimit(kind, (value, top))
 
 
 def allow_no_processes() -> None:
