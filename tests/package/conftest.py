@@ -51,4 +51,3 @@ def small_folder(small_package: Package, tmp_path: Path) -> Path:
     folder = tmp_path / "small"
     small_package.write(folder)
     return folder
-

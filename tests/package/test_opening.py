@@ -85,7 +85,9 @@ def test_any_flipped_bit_is_refused(small_package: Package, data: st.DataObject)
 
 @settings(max_examples=80, deadline=None)
 @given(data=st.data())
-def test_a_damaged_zip_is_refused_or_the_very_same(small_package: Package, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
+def test_a_damaged_zip_is_refused_or_the_very_same(
+    small_package: Package, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
     """A flip in a zip is refused, or fell on something that is no content; never is other content taken."""
     whole = bytearray(zip_bytes(small_package.files()))
     whole[data.draw(st.integers(0, len(whole) - 1))] ^= 1 << data.draw(st.integers(0, 7))
@@ -159,7 +161,9 @@ def test_golden_scores_that_are_not_the_models_are_found(small_package: Package)
     assert refusal.value.facts["example"] == 2
 
 
-@pytest.mark.parametrize("content", [b"", b"{}", b"[1]", b'{"kind":"record"}', b'{"kind":"image","files":["../../manifest.json"]}', b"\xff"])
+@pytest.mark.parametrize(
+    "content", [b"", b"{}", b"[1]", b'{"kind":"record"}', b'{"kind":"image","files":["../../manifest.json"]}', b"\xff"]
+)
 def test_a_broken_golden_index_is_refused(small_package: Package, content: bytes) -> None:
     """Whatever stands in golden.json, the package is refused and nothing else happens."""
     with pytest.raises(PackageRefused):

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 
 def test_the_same_model_packed_twice_is_the_same_package(digits, digits_package: Package, tmp_path: Path) -> None:
     """Every byte is determined: files, figures, profile and digest."""
-    again = relevo.pack(digits.model, name="digits", samples=digits.pictures, truth=digits.truth, scale=1 / 255, out=tmp_path / "a.zip")
+    again = relevo.pack(
+        digits.model, name="digits", samples=digits.pictures, truth=digits.truth, scale=1 / 255, out=tmp_path / "a.zip"
+    )
     assert again.files() == digits_package.files()
     relevo.pack(digits.model, name="digits", samples=digits.pictures, truth=digits.truth, scale=1 / 255, out=tmp_path / "b.zip")
     assert (tmp_path / "a.zip").read_bytes() == (tmp_path / "b.zip").read_bytes()
@@ -38,7 +40,15 @@ def test_packing_digits_is_quick(digits) -> None:
 def test_a_package_has_all_its_parts(digits_package: Package) -> None:
     """Model, golden examples, metrics, profile, figures and card are there, and the proof is nearly exact."""
     paths = digits_package.paths()
-    for path in ("model.onnx", "golden/golden.json", "golden/000.png", "metrics.json", "profile.npz", "figures/confusion.png", "card.md"):
+    for path in (
+        "model.onnx",
+        "golden/golden.json",
+        "golden/000.png",
+        "metrics.json",
+        "profile.npz",
+        "figures/confusion.png",
+        "card.md",
+    ):
         assert path in paths
     parity = digits_package.manifest.lineage.parity
     assert (parity.against, parity.samples, parity.rows, parity.labels_agreeing) == ("original", "user", 597, 1.0)
@@ -65,7 +75,9 @@ def test_pictures_may_come_as_files_bytes_or_images(digits, tmp_path: Path, form
     for number, pixels in enumerate(pictures):
         paths.append(tmp_path / f"{number}.png")
         Image.fromarray(pixels).save(paths[-1])
-    samples = {"paths": paths, "bytes": [path.read_bytes() for path in paths], "images": [Image.fromarray(p) for p in pictures]}[form]
+    samples = {"paths": paths, "bytes": [path.read_bytes() for path in paths], "images": [Image.fromarray(p) for p in pictures]}[
+        form
+    ]
     package = relevo.pack(digits.model, name="digits", samples=samples, scale=1 / 255)
     plain = relevo.pack(digits.model, name="digits", samples=pictures, scale=1 / 255)
     assert package.manifest.input == plain.manifest.input == ImageInput(width=8, height=8, mode="L")
@@ -77,7 +89,9 @@ def test_a_matrix_is_told_by_its_features() -> None:
     """Names come from `features`, numbers have no limits, and every class is among the golden examples."""
     data = load_iris()
     model = LogisticRegression(max_iter=1000).fit(data.data, data.target)
-    package = relevo.pack(model, name="iris", samples=data.data, features=data.feature_names, labels=data.target_names, truth=data.target)
+    package = relevo.pack(
+        model, name="iris", samples=data.data, features=data.feature_names, labels=data.target_names, truth=data.target
+    )
     assert isinstance(package.manifest.input, RecordInput)
     assert [field.name for field in package.manifest.input.fields] == data.feature_names
     assert {field.kind for field in package.manifest.input.fields} == {FieldKind.NUMBER}
@@ -123,7 +137,12 @@ def test_progress_is_told_from_beginning_to_end(digits) -> None:
     """Every step is announced with how many are done, rising to all."""
     told: list[tuple[int, int, str]] = []
     relevo.pack(
-        digits.model, name="d", samples=digits.pictures[:50], truth=digits.truth[:50], figures=False, progress=lambda *step: told.append(step)
+        digits.model,
+        name="d",
+        samples=digits.pictures[:50],
+        truth=digits.truth[:50],
+        figures=False,
+        progress=lambda *step: told.append(step),
     )
     assert [step[0] for step in told] == sorted(step[0] for step in told)
     assert told[0][2] == "convert"

@@ -53,7 +53,9 @@ def test_a_constant_feature_still_has_somewhere_for_other_values() -> None:
 
 
 @given(
-    values=st.lists(st.one_of(st.integers(-5, 5).map(float), st.floats(-1e6, 1e6), st.just(float("nan"))), min_size=5, max_size=300),
+    values=st.lists(
+        st.one_of(st.integers(-5, 5).map(float), st.floats(-1e6, 1e6), st.just(float("nan"))), min_size=5, max_size=300
+    ),
 )
 def test_reference_rows_fall_into_their_bins_as_counted(values: list[float]) -> None:
     """Σa = n + 1, and the reference rows themselves fill each bin with its count (the last quantile bin with one less)."""

@@ -77,4 +77,6 @@ def _options(estimator: Estimator) -> Iterator[dict[int, dict[str, Any]]]:
         yield {whole: {"zipmap": False}}
     else:
         yield {whole: {"zipmap": False}, **({final: raw} if raw else {})}
+        if raw:
+            yield {final: raw}
     yield {}

@@ -63,18 +63,32 @@ def names_read(node: Any) -> set[str]:  # noqa: ANN401 - an onnx.NodeProto
 
 
 def steady_bytes(model: Any) -> bytes:  # noqa: ANN401 - an onnx.ModelProto
-    """Serialised with fixed names for graphs and nodes, so that one model has one digest."""
-    _name_steadily(model.graph, "model")
+    """Serialised with names of our own counting for everything but inputs and outputs, so that one model has one digest."""
+    kept = {value.name: value.name for value in (*model.graph.input, *model.graph.output)}
+    _name_steadily(model.graph, kept, "model")
     return bytes(model.SerializeToString(deterministic=True))
 
 
-def _name_steadily(graph: Any, name: str) -> None:  # noqa: ANN401 - an onnx.GraphProto
+def _name_steadily(graph: Any, outer: dict[str, str], name: str) -> None:  # noqa: ANN401 - an onnx.GraphProto
+    """Rename what the graph itself makes; names of the graphs around it are known inside."""
+    names = dict(outer)
+    made = [value.name for value in graph.input] + [constant.name for constant in graph.initializer]
+    made += [output for node in graph.node for output in node.output]
+    for place, old in enumerate(dict.fromkeys(made)):
+        if old and (name != "model" or old not in outer):
+            names[old] = f"{name}/{place}"
     graph.name = name
-    for index, node in enumerate(graph.node):
-        node.name = f"{name}/{index}"
+    del graph.value_info[:]
+    for value in (*graph.input, *graph.output, *graph.initializer):
+        value.name = names.get(value.name, value.name)
+    for place, node in enumerate(graph.node):
+        node.name = f"{name}/node{place}"
+        node.input[:] = [names.get(old, old) for old in node.input]
+        node.output[:] = [names.get(old, old) for old in node.output]
         for attribute in node.attribute:
-            for number, inner in enumerate([attribute.g] if attribute.HasField("g") else attribute.graphs):
-                _name_steadily(inner, f"{name}/{index}/{number}")
+            inner = [attribute.g] if attribute.HasField("g") else list(attribute.graphs)
+            for number, part in enumerate(inner):
+                _name_steadily(part, names, f"{name}/node{place}.{number}")
 
 
 def joined(before: Any, last: Any) -> Any:  # noqa: ANN401 - onnx.ModelProtos

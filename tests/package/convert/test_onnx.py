@@ -1,0 +1,151 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+from skl2onnx import to_onnx
+from sklearn.datasets import load_iris
+from sklearn.linear_model import LogisticRegression
+
+import relevo
+from relevo.domain.preprocessing import ColumnSteps, ImageSteps, MatrixSteps
+from relevo.domain.signature import ImageInput, Output, Task
+from relevo.errors import ConversionFailed, OnnxRefused, OptionsMissing, ParityFailed
+from relevo.package.convert.converted import Hints
+from relevo.package.convert.onnx import convert_onnx
+from relevo.package.samples import take_samples
+
+
+def _model(
+    shape: list[Any], nodes: list[Any], constants: dict[str, np.ndarray], columns: int, kind: int = TensorProto.FLOAT
+) -> bytes:
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [helper.make_tensor_value_info("x", kind, shape)],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [None, columns])],
+        [numpy_helper.from_array(array, name) for name, array in constants.items()],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString()
+
+
+def _pooled(shape: list[Any], axes: tuple[int, ...], *, softmax: bool = True) -> bytes:
+    """Mean over the pixels, times three weights: three scores for any picture."""
+    weights = {"w": np.array([[0.1, 0.2, -0.3]], dtype=np.float32), "shape": np.array([-1, 1], dtype=np.int64)}
+    nodes = [
+        helper.make_node("ReduceMean", ["x"], ["m"], axes=list(axes), keepdims=0),
+        helper.make_node("Reshape", ["m", "shape"], ["flat"]),
+        helper.make_node("MatMul", ["flat", "w"], ["s" if softmax else "y"]),
+    ]
+    if softmax:
+        nodes.append(helper.make_node("Softmax", ["s"], ["y"]))
+    return _model(shape, nodes, weights, 3)
+
+
+LABELS = ("a", "b", "c")
+
+
+@pytest.mark.parametrize(
+    ("shape", "axes", "layout", "mode"),
+    [
+        (["n", 6, 5, 1], (1, 2, 3), "NHWC", "L"),
+        (["n", 6, 5, 3], (1, 2, 3), "NHWC", "RGB"),
+        (["n", 3, 6, 5], (1, 2, 3), "NCHW", "RGB"),
+        (["n", 6, 5], (1, 2), "NHW", "L"),
+    ],
+)
+def test_a_picture_model_is_known_by_its_shape(shape: list[Any], axes: tuple[int, ...], layout: str, mode: str) -> None:
+    """Layout, size and colours come from the file; labels and scale from the person."""
+    converted = convert_onnx(_pooled(shape, axes), None, Hints(labels=LABELS, scale=1 / 255))
+    assert converted.input == ImageInput(width=5, height=6, mode=mode)  # type: ignore[arg-type]  # one of the two
+    assert isinstance(converted.steps, ImageSteps)
+    assert (converted.steps.layout, converted.steps.scale) == (layout, 1 / 255)
+    assert converted.output.activation == "none"
+
+
+def test_raw_scores_are_known_by_their_sums() -> None:
+    """Scores that are no probabilities become such by softmax."""
+    logits = _pooled(["n", 6, 5, 1], (1, 2, 3), softmax=False)
+    assert convert_onnx(logits, None, Hints(labels=LABELS, scale=1.0)).output.activation == "softmax"
+
+
+def test_what_the_file_does_not_tell_is_asked_for() -> None:
+    """Scale, labels, features and sizes are each asked for by name."""
+    picture = _pooled(["n", 6, 5, 1], (1, 2, 3))
+    with pytest.raises(OptionsMissing, match="scale"):
+        convert_onnx(picture, None, Hints(labels=LABELS))
+    with pytest.raises(OptionsMissing, match="labels"):
+        convert_onnx(picture, None, Hints(scale=1.0))
+    with pytest.raises(OptionsMissing, match="width and height"):
+        convert_onnx(_pooled(["n", "h", "w", 3], (1, 2, 3)), None, Hints(labels=LABELS, scale=1.0))
+    with pytest.raises(OptionsMissing, match="features"):
+        convert_onnx(_pooled(["n", "k"], (1,)), None, Hints(labels=LABELS))
+
+
+def test_a_fixed_batch_is_refused_with_what_to_do() -> None:
+    """A file for exactly one row cannot serve batches."""
+    with pytest.raises(ConversionFailed, match="free batch axis"):
+        convert_onnx(_pooled([1, 6, 5, 1], (1, 2, 3)), None, Hints(labels=LABELS, scale=1.0))
+
+
+def test_what_is_no_onnx_is_refused() -> None:
+    """Noise ends in a refusal."""
+    with pytest.raises(OnnxRefused):
+        convert_onnx(b"nonsense", None)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+def test_a_zipmap_is_taken_off_and_tells_the_labels() -> None:
+    """skl2onnx' default export of a classifier packs with its labels found and its probabilities intact."""
+    data = load_iris()
+    names = np.array(["setosa", "versicolor", "virginica"])[data.target]
+    model = LogisticRegression(max_iter=1000).fit(data.data, names)
+    onnx = to_onnx(model, data.data[:1].astype(np.float32)).SerializeToString()
+    package = relevo.pack(onnx, name="iris", samples=data.data, features=data.feature_names, outputs=model.predict_proba(data.data))
+    assert package.manifest.output.labels == ("setosa", "versicolor", "virginica")
+    parity = package.manifest.lineage.parity
+    assert (parity.against, parity.rows, parity.labels_agreeing) == ("supplied", 150, 1.0)
+    assert isinstance(package.manifest.steps, MatrixSteps)
+
+
+def test_supplied_outputs_that_are_not_the_models_stop_the_packing() -> None:
+    """Outputs somebody says the original gave are held against the file."""
+    pictures = np.random.default_rng(0).integers(0, 256, (4, 6, 5), dtype=np.uint8)
+    with pytest.raises(ParityFailed):
+        relevo.pack(
+            _pooled(["n", 6, 5, 1], (1, 2, 3)), name="p", samples=pictures, labels=LABELS, scale=1.0, outputs=np.full((4, 3), 1 / 3)
+        )
+
+
+def test_several_inputs_are_one_field_each() -> None:
+    """Inputs of shape (n, 1) become fields of their own names and kinds."""
+    nodes = [
+        helper.make_node("Cast", ["count"], ["c"], to=TensorProto.FLOAT),
+        helper.make_node("Add", ["c", "price"], ["y"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [
+            helper.make_tensor_value_info("count", TensorProto.INT64, [None, 1]),
+            helper.make_tensor_value_info("price", TensorProto.FLOAT, [None, 1]),
+        ],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [None, 1])],
+    )
+    onnx = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString()
+    package = relevo.pack(onnx, name="sum", samples=[{"count": 1, "price": 2.5}, {"count": 2, "price": 0.5}])
+    assert isinstance(package.manifest.steps, ColumnSteps)
+    assert package.manifest.output.task is Task.REGRESSION
+    assert package.predict({"count": 3, "price": 0.25}).value == 3.25
+    assert package.manifest.lineage.parity.against == "none"
+
+
+def test_an_output_may_be_named() -> None:
+    """The person's word on output, labels and activation rules."""
+    told = Output(name="y", labels=LABELS, activation="softmax")
+    samples = take_samples(np.zeros((2, 6, 5), dtype=np.uint8))
+    assert convert_onnx(_pooled(["n", 6, 5, 1], (1, 2, 3)), samples, Hints(output=told, scale=1.0)).output == told
+    with pytest.raises(OptionsMissing, match="an output the file has"):
+        convert_onnx(_pooled(["n", 6, 5, 1], (1, 2, 3)), samples, Hints(output=Output(name="z"), scale=1.0))

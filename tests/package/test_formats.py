@@ -1,0 +1,28 @@
+"""One package of each format number ever released; none of these files is ever made anew."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import relevo
+from relevo.domain.manifest import FORMAT
+from relevo.package.verifying import verify
+
+FORMATS = Path(__file__).parent / "formats"
+
+
+def test_there_is_a_package_of_every_format() -> None:
+    """Whoever raises the number leaves a package of the former one here."""
+    assert sorted(path.name for path in FORMATS.iterdir()) == [f"format-{number}.zip" for number in range(1, FORMAT + 1)]
+
+
+@pytest.mark.parametrize("number", range(1, FORMAT + 1))
+def test_a_package_of_every_format_still_opens_and_answers(number: int) -> None:
+    """It verifies, keeps the digest it was given, and answers its golden examples."""
+    path = FORMATS / f"format-{number}.zip"
+    assert verify(path).golden > 0
+    package = relevo.open(path)
+    assert package.digest == {1: "62102f2a1fd9dd1b2e41968464227a700e830cadde0dc806101d22d326523282"}[number]
+    assert package.predict({"contract": "monthly", "tenure": 3, "charge": 70.5, "senior": True}).label == "yes"

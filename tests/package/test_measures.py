@@ -1,0 +1,143 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn import metrics as reference
+
+from relevo.domain.decision import Argmax, Bands, Decision
+from relevo.domain.manifest import FORMAT, Lineage, Manifest, Parity
+from relevo.domain.preprocessing import Column, MatrixSteps
+from relevo.domain.signature import Field, FieldKind, Output, RecordInput, Task
+from relevo.errors import LabelRefused
+from relevo.package.card import plain, write_card
+from relevo.package.figures import draw_figures
+from relevo.package.metrics import confusion, measure, roc_auc
+from relevo.package.truth import class_text, read_truth
+
+
+def _manifest(output: Output, decision: Decision | None = None, **changes: Any) -> Manifest:
+    return Manifest(
+        format=FORMAT,
+        name="m",
+        input=RecordInput(fields=(Field(name="x", kind=FieldKind.NUMBER, example=1.0),)),
+        steps=MatrixSteps(input="x", columns=(Column(field="x"),)),
+        output=output,
+        decision=decision or Argmax(),
+        lineage=Lineage(framework="test", parity=Parity(against="none", samples="user")),
+        **changes,
+    )
+
+
+THREE = Output(name="s", labels=("a", "b", "c"))
+TWO = Output(name="s", labels=("no", "yes"))
+
+
+def _scores(rows: int, classes: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    draw = np.random.default_rng(seed)
+    raw = draw.random((rows, classes)) + 0.01
+    scores = raw / raw.sum(axis=1, keepdims=True)
+    return scores, (draw.random(rows)[:, None] > scores.cumsum(axis=1)).sum(axis=1)
+
+
+def test_classification_figures_equal_the_reference() -> None:
+    """Accuracy, F1, log-loss, precision and recall are those of scikit-learn."""
+    scores, truth = _scores(400, 3)
+    found = measure(_manifest(THREE), scores, truth)
+    predicted = scores.argmax(axis=1)
+    assert found["accuracy"]["value"] == pytest.approx(reference.accuracy_score(truth, predicted), abs=1e-6)
+    assert found["macro_f1"] == pytest.approx(reference.f1_score(truth, predicted, average="macro"), abs=1e-6)
+    assert found["log_loss"] == pytest.approx(reference.log_loss(truth, scores), abs=1e-6)
+    precision, recall, _, rows = reference.precision_recall_fscore_support(truth, predicted)
+    assert [entry["precision"] for entry in found["per_class"]] == pytest.approx(precision, abs=1e-6)
+    assert [entry["recall"] for entry in found["per_class"]] == pytest.approx(recall, abs=1e-6)
+    assert [entry["rows"] for entry in found["per_class"]] == rows.tolist()
+    assert "roc_auc" not in found
+
+
+@given(scores=st.lists(st.tuples(st.sampled_from([0.1, 0.2, 0.5, 0.9]), st.booleans()), min_size=2, max_size=50))
+def test_the_area_under_roc_equals_the_reference(scores: list[tuple[float, bool]]) -> None:
+    """Ties count half."""
+    values, positive = np.array([value for value, _ in scores]), np.array([hit for _, hit in scores])
+    if positive.all() or not positive.any():
+        return
+    assert roc_auc(values, positive) == pytest.approx(reference.roc_auc_score(positive, values))
+
+
+def test_confusion_counts_prediction_by_truth() -> None:
+    """Row is what was said, column what was true."""
+    assert confusion(np.array([0, 0, 1]), np.array([0, 1, 1]), 2).tolist() == [[1, 1], [0, 1]]
+
+
+def test_regression_figures_equal_the_reference() -> None:
+    """MAE, RMSE and R², and no R² where the truth never varies."""
+    draw = np.random.default_rng(0)
+    truth, values = draw.normal(size=50), draw.normal(size=(50, 1))
+    found = measure(_manifest(Output(name="v", task=Task.REGRESSION)), values, truth)
+    assert found["mae"] == pytest.approx(reference.mean_absolute_error(truth, values), abs=1e-6)
+    assert found["r2"] == pytest.approx(reference.r2_score(truth, values), abs=1e-6)
+    assert measure(_manifest(Output(name="v", task=Task.REGRESSION)), values, np.ones(50))["r2"] is None
+
+
+def test_truth_is_read_by_class_and_by_label() -> None:
+    """NumPy numbers, whole floats, booleans and display names all find their place; the model's own names win."""
+    output = Output(name="s", labels=("zero", "one"))
+    assert read_truth([np.int64(1), 0.0, "one", "0"], output, ("0", "1"), 4).tolist() == [1, 0, 1, 0]
+    assert read_truth([np.True_, False], output, ("False", "True"), 2).tolist() == [1, 0]
+    swapped = Output(name="s", labels=("1", "0"))
+    assert read_truth([0, 1], swapped, ("0", "1"), 2).tolist() == [0, 1]
+    assert class_text(np.float64(2.5)) == "2.5"
+    with pytest.raises(LabelRefused, match="zero, one"):
+        read_truth(["two"], output, ("0", "1"), 1)
+
+
+def test_figures_are_drawn_the_same_each_time() -> None:
+    """PNG files without dates: confusion, calibration and, for two labels, ROC."""
+    scores, truth = _scores(300, 2)
+    manifest = _manifest(TWO)
+    found = measure(manifest, scores, truth)
+    one = draw_figures(manifest, found, scores, truth)
+    assert one == draw_figures(manifest, found, scores, truth)
+    assert sorted(one) == ["figures/calibration.png", "figures/confusion.png", "figures/roc.png"]
+    assert all(content.startswith(b"\x89PNG") for content in one.values())
+
+
+def test_labels_of_any_script_are_drawn() -> None:
+    """A dollar sign is no formula, and a script the font lacks is no reason to stop."""
+    scores, truth = _scores(60, 3)
+    manifest = _manifest(Output(name="s", labels=("$5$ \\frac", "数字", "ñandú")))
+    assert draw_figures(manifest, measure(manifest, scores, truth), scores, truth)
+
+
+def test_the_card_says_what_there_is_and_what_is_lacking() -> None:
+    """Figures with their interval, the decision, the missing proof and the missing profile."""
+    scores, truth = _scores(100, 2)
+    manifest = _manifest(TWO, Bands(accept=0.9, reject=0.1), description="Churn of customers")
+    card = write_card(manifest, measure(manifest, scores, truth), ["figures/roc.png"], profiled=False)
+    for text in (
+        "95 % interval",
+        "yes from a score of 0.9 on",
+        "*uncertain*",
+        "None: the original",
+        "No drift profile",
+        "![roc]",
+        "Churn",
+    ):
+        assert text in card
+
+
+def test_the_card_of_an_unmeasured_model_says_so() -> None:
+    """Without truth no figure is made up."""
+    assert "Nothing: no truth was given" in write_card(_manifest(TWO), {}, [], profiled=False)
+
+
+@given(text=st.text(max_size=40))
+def test_names_are_text_in_the_card_and_nothing_else(text: str) -> None:
+    """No name opens a tag, a link or a table cell, nor begins a new line."""
+    shown = plain(text)
+    assert "\n" not in shown
+    for sign in "<>[|`":
+        assert shown.replace("\\\\", "").count(sign) == shown.replace("\\\\", "").count("\\" + sign)

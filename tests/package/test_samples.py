@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from relevo.domain.preprocessing import ImageSteps, MatrixSteps
+from relevo.domain.signature import Field, FieldKind, ImageInput, RecordInput
+from relevo.errors import ConversionFailed, OptionsMissing, PackageRefused
+from relevo.package.arrays import archive_bytes, array_bytes, read_archive, read_array
+from relevo.package.fields import infer_fields
+from relevo.package.generating import generate_samples
+from relevo.package.samples import ImageSamples, RecordSamples, from_records, png, ready_pixels, take_samples
+from relevo.runtime.image import ImageLimits, decode
+from relevo.runtime.record import RecordEncoder
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_a_png_of_ours_decodes_to_its_pixels() -> None:
+    """Pixels sent as PNG come out bit for bit, so pixels may be used where their PNG would be."""
+    pixels = np.random.default_rng(0).integers(0, 256, (7, 5, 3), dtype=np.uint8)
+    wanted = ImageInput(width=5, height=7)
+    assert np.array_equal(decode(png(pixels), wanted, ImageSteps(input="x"), ImageLimits()), pixels)
+    ready = ready_pixels(ImageSamples(pixels=(pixels,)), wanted)
+    assert ready is not None
+    assert ready[0] is pixels
+    assert ready_pixels(ImageSamples(pixels=(pixels,)), ImageInput(width=5, height=8)) is None
+
+
+def test_arrays_are_pictures_or_matrices_by_shape() -> None:
+    """uint8 with three axes is pictures, with a last axis of one it is grey; two axes are a matrix."""
+    assert isinstance(take_samples(np.zeros((2, 4, 5), dtype=np.uint8)), ImageSamples)
+    grey = take_samples(np.zeros((2, 4, 5, 1), dtype=np.uint8))
+    assert isinstance(grey, ImageSamples)
+    assert grey.shape() == (4, 5)
+    matrix = take_samples(np.array([[1, 2.5], [3, np.nan]]))
+    assert isinstance(matrix, RecordSamples)
+    assert matrix.records == ({"f0": 1.0, "f1": 2.5}, {"f0": 3.0, "f1": None})
+    assert isinstance(take_samples([[1, 2], [3, 4]]), RecordSamples)
+
+
+def test_colour_files_are_known_by_their_header(tmp_path: Path) -> None:
+    """The first file tells size and colour."""
+    Image.new("RGB", (6, 4)).save(tmp_path / "a.jpg")
+    samples = take_samples([str(tmp_path / "a.jpg")])
+    assert isinstance(samples, ImageSamples)
+    assert samples.shape() == (4, 6, 3)
+
+
+@pytest.mark.parametrize("given_", [np.zeros((2, 3, 4)), np.zeros((2, 3, 4, 5), dtype=np.uint8), np.zeros(3)])
+def test_other_shapes_are_refused_with_what_came(given_: Any) -> None:
+    """Shape and type are in the sentence."""
+    with pytest.raises(ConversionFailed, match="shape"):
+        take_samples(given_)
+
+
+def test_wrong_names_and_wrong_cells_are_refused() -> None:
+    """As many different names as columns; cells that JSON can say."""
+    with pytest.raises(OptionsMissing, match="2 different names"):
+        take_samples(np.zeros((3, 2)), ["a", "a"])
+    with pytest.raises(ConversionFailed, match="list"):
+        from_records([{"a": [1]}])
+
+
+def test_fields_are_inferred_without_limits() -> None:
+    """Kinds, categories, what may be absent, and an example that exists; never a smallest or largest."""
+    records = [{"n": 1.5, "k": number, "t": "xy"[number % 2], "b": True, "h": None if number else 1.0} for number in range(30)]
+    fields = infer_fields(from_records(records))
+    assert [field.kind for field in fields] == [
+        FieldKind.NUMBER,
+        FieldKind.INTEGER,
+        FieldKind.CATEGORY,
+        FieldKind.BOOLEAN,
+        FieldKind.NUMBER,
+    ]
+    assert fields[2].categories == ("x", "y")
+    assert not fields[2].closed
+    assert [field.required for field in fields] == [True, True, True, True, False]
+    assert all(field.minimum is None and field.maximum is None for field in fields)
+    assert fields[1].example in range(30)
+
+
+def test_few_whole_numbers_prove_no_whole_field() -> None:
+    """Three whole numbers may be chance: 3.5 must not be refused for it."""
+    assert infer_fields(from_records([{"a": 1}, {"a": 2}, {"a": 3}]))[0].kind is FieldKind.NUMBER
+
+
+def test_mixed_columns_are_refused() -> None:
+    """Texts and numbers under one name are named."""
+    with pytest.raises(ConversionFailed, match="'a'"):
+        infer_fields(from_records([{"a": 1}, {"a": "one"}]))
+
+
+def test_generated_samples_fit_their_signature_and_never_change() -> None:
+    """What is made from a signature passes its own validation, and is the same each time."""
+    record = RecordInput(
+        fields=(
+            Field(name="n", kind=FieldKind.NUMBER, minimum=0, maximum=1),
+            Field(name="k", kind=FieldKind.INTEGER),
+            Field(name="t", kind=FieldKind.CATEGORY, categories=("x", "y"), closed=True),
+            Field(name="b", kind=FieldKind.BOOLEAN),
+        )
+    )
+    made = generate_samples(record)
+    assert isinstance(made, RecordSamples)
+    encoder = RecordEncoder(record, MatrixSteps(input="x", columns=()))
+    assert all(encoder.check(row) for row in made.records)
+    again = generate_samples(record)
+    assert isinstance(again, RecordSamples)
+    assert again.records == made.records
+    pictures = generate_samples(ImageInput(width=4, height=3, mode="L"), rows=2)
+    assert isinstance(pictures, ImageSamples)
+    assert pictures.pixels[0].shape == (3, 4)
+
+
+@given(values=st.lists(st.floats(allow_nan=False), max_size=20), dtype=st.sampled_from(["f4", "f8", "i8"]))
+def test_arrays_come_back_as_they_went(values: list[float], dtype: str) -> None:
+    """Any array of plain numbers, alone or in an archive."""
+    with np.errstate(all="ignore"):
+        array = np.array([value for value in values if abs(value) < 1e18], dtype=dtype)
+    assert np.array_equal(read_array(array_bytes(array), "x"), array)
+    assert np.array_equal(read_archive(archive_bytes({"x": array}), "x")["x"], array)
+
+
+def test_arrays_that_lie_or_carry_objects_are_refused() -> None:
+    """A declared size of terabytes, a pickled object, noise: refused without being allotted or loaded."""
+    header = array_bytes(np.zeros(3)).replace(b"(3,)", b"(3000000000000,)"[:4].ljust(4))
+    huge = array_bytes(np.zeros(3)).replace(b"'shape': (3,), }            ", b"'shape': (300000000000,), } ")
+    for data in (header, huge, b"", b"\x93NUMPY\x01\x00", b"\x93NUMPY\x01\x00v\x00" + b"{" * 118, b"noise" * 9):
+        with pytest.raises(PackageRefused):
+            read_array(data, "x")
+    with pytest.raises(PackageRefused):
+        read_archive(b"PK\x03\x04", "x")
