@@ -36,11 +36,11 @@ def serve(
     as_json: AsJson = False,
 ) -> None:
     """Serve the registered models until Ctrl-C; every answer is recorded."""
+    if not _stays_here(settings.host):
+        _allow_outside(settings.host, insecure=insecure)
     from relevo import compose
     from relevo.telemetry import configure_logging
 
-    if not _stays_here(settings.host):
-        _allow_outside(settings.host, insecure=insecure)
     configure_logging(settings.log_level, settings.log_format)
 
     def ready(url: str) -> None:

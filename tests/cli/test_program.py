@@ -1,0 +1,153 @@
+"""The program as a person meets it: help, versions, errors in one sentence, exit codes."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import pytest
+
+import relevo
+from relevo.config import ROWS
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+COMMANDS = ("demo", "serve", "new", "train", "import", "verify", "inspect", "models", "predict", "history", "label", "doctor")
+
+
+def test_help_is_fast_and_names_every_command(relevo_run: Run) -> None:
+    """`relevo --help` lists the commands without loading what only they need."""
+    times = []
+    for _ in range(3):
+        began = time.monotonic()
+        done = relevo_run("--help")
+        times.append(time.monotonic() - began)
+    assert done.returncode == 0
+    for command in COMMANDS:
+        assert f"\n  {command} " in done.stdout
+    assert min(times) < 1.5  # half a second on an idle machine
+
+
+def test_help_loads_nothing_heavy() -> None:
+    """What takes time to load is loaded by the command that needs it."""
+    program = (
+        "import sys; import relevo.cli.app\n"
+        "heavy = {'fastapi', 'sqlalchemy', 'onnxruntime', 'sklearn', 'numpy', 'httpx', 'PIL'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_version_is_told(relevo_run: Run) -> None:
+    """`relevo --version` names the release."""
+    assert relevo_run("--version").stdout == f"relevo {relevo.__version__}\n"
+
+
+def test_serve_has_a_flag_for_every_setting(relevo_run: Run) -> None:
+    """What can be set can be set on the command line, and its help says so."""
+    told = relevo_run("serve", "--help", COLUMNS="200").stdout
+    for row in ROWS:
+        assert row.flag in told
+
+
+@pytest.mark.parametrize(
+    "arguments", [("nonsense",), ("serve", "--prot", "1"), ("verify",), ("import", "x", "--name", "m", "--size", "big")]
+)
+def test_wrong_usage_ends_with_two(relevo_run: Run, arguments: tuple[str, ...], tmp_path: Path) -> None:
+    """A command or option that is not there is told on standard error, exit code 2."""
+    done = relevo_run(*arguments, cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (("serve", "--port", "many"), "wrong_setting"),
+        (("serve", "--host", "0.0.0.0"), "config_refused"),  # noqa: S104 - it must be refused
+        (("train",), "config_refused"),
+        (("new", "My Project"), "config_refused"),
+        (("verify", "nowhere"), "file_missing|package_refused"),
+        (("import", "nowhere.onnx", "--name", "m"), "file_format_unknown|import_refused"),
+        (("predict", "nowhere.png"), "no_input"),
+        (("predict", "{broken"), "bad_json"),
+        (("models", "show", "nobody"), "model_not_found"),
+        (("history", "no-id"), "prediction_not_found"),
+        (("label", "no-id", "7"), "prediction_not_found"),
+    ],
+)
+def test_a_refusal_is_one_sentence(relevo_run: Run, arguments: tuple[str, ...], code: str, tmp_path: Path) -> None:
+    """What cannot be done is told in one line with its code, exit code 1, never as a trace."""
+    done = relevo_run(*arguments, cwd=tmp_path)
+    assert done.returncode == 1, done.stderr
+    line = done.stderr.strip()
+    assert "\n" not in line
+    assert line.startswith("error: ")
+    assert line.endswith(tuple(f"({one})" for one in code.split("|"))), line
+
+
+def test_a_misspelt_variable_stops_every_command(relevo_run: Run, tmp_path: Path) -> None:
+    """A setting that would have no effect is named with the nearest one."""
+    done = relevo_run("history", cwd=tmp_path, RELEVO_HOEM="x")
+    assert done.returncode == 1
+    assert "RELEVO_HOME" in done.stderr
+
+
+def test_nobody_there_is_told(relevo_run: Run, tmp_path: Path) -> None:
+    """Without a server `predict` says where it looked."""
+    done = relevo_run("predict", '{"a": 1}', "--url", "http://127.0.0.1:9", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "http://127.0.0.1:9" in done.stderr
+    assert "(unavailable)" in done.stderr
+
+
+def test_new_writes_a_project(relevo_run: Run, tmp_path: Path) -> None:
+    """`relevo new` tells what it wrote and what to do next; with --json for programs."""
+    done = relevo_run("new", "mine", cwd=tmp_path)
+    assert done.returncode == 0
+    assert "cd mine && relevo train" in done.stdout
+    told = json.loads(relevo_run("new", "other", "--json", cwd=tmp_path).stdout)
+    assert all((tmp_path / file).is_file() for file in told["files"])
+
+
+def test_doctor_tells_every_line(relevo_run: Run, tmp_path: Path) -> None:
+    """Doctor looks at everything, ends with 0 on a machine that runs the tests, and says how to mend what it warns of."""
+    done = relevo_run("doctor", "--port", "0", "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stdout
+    found = {one["what"]: one for one in json.loads(done.stdout)}
+    expected = {
+        "python",
+        "libraries",
+        "sqlite",
+        "home",
+        "disk",
+        "spool",
+        "database",
+        "port",
+        "onnxruntime",
+        "telemetry",
+        "sklearn",
+        "postgres",
+    }
+    assert expected == set(found)
+    assert found["telemetry"]["verdict"] == "ok"
+    assert all(one["mend"] for one in found.values() if one["verdict"] != "ok")
+    assert "telemetry" in relevo_run("doctor", "--port", "0", cwd=tmp_path).stdout
+
+
+def test_doctor_fails_when_something_must_be_mended(relevo_run: Run, tmp_path: Path) -> None:
+    """A home that cannot be, and a database that does not answer, end doctor with 1."""
+    (tmp_path / "file").write_text("no folder", encoding="utf-8")
+    broken = relevo_run("doctor", "--home", str(tmp_path / "file" / "home"), "--port", "0", "--json", cwd=tmp_path)
+    assert broken.returncode == 1
+    away = relevo_run("doctor", "--port", "0", "--json", cwd=tmp_path, RELEVO_DATABASE_URL="postgresql+psycopg://u@127.0.0.1:9/d")
+    assert away.returncode == 1
+    assert {one["verdict"] for one in json.loads(away.stdout) if one["what"] == "database"} == {"fail"}

@@ -1,0 +1,192 @@
+"""Commands on a workspace without a server: a small project is trained, looked at, labelled and rolled back."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from relevo import compose
+from relevo.config import load_settings
+from relevo.domain import ids
+from relevo.domain.prediction import Arm, InputKind, Prediction
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Callable
+    from pathlib import Path
+
+pytest.importorskip("skl2onnx")
+
+TRAIN = """
+import os
+from sklearn.feature_extraction import DictVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+
+
+def train(run):
+    regularised = LogisticRegression(C=float(os.environ.get("STRENGTH", "1")))
+    return make_pipeline(DictVectorizer(sparse=False), regularised).fit(run.train.x, run.train.y)
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workspace:
+    """A folder with a project, trained once."""
+
+    folder: Path
+    start: Callable[..., subprocess.CompletedProcess[str]]
+
+    def run(self, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+        """Run a command in the folder."""
+        return self.start(*arguments, cwd=self.folder, **environ)
+
+    def ask(self, *arguments: str, **environ: str) -> Any:
+        """The JSON a command gives."""
+        done = self.run(*arguments, "--json", **environ)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    def refused(self, *arguments: str) -> str:
+        """The sentence a command refuses with."""
+        done = self.run(*arguments)
+        assert done.returncode == 1
+        return done.stderr
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory, relevo_run: Callable[..., subprocess.CompletedProcess[str]]) -> Workspace:
+    folder = tmp_path_factory.mktemp("workspace")
+    rows = "".join(f"{n},{n % 7},{'yes' if n % 7 > 3 else 'no'}\n" for n in range(200))
+    (folder / "t.csv").write_text("a,b,y\n" + rows, encoding="utf-8")
+    (folder / "relevo.toml").write_text(
+        '[model]\nname = "churn"\n[data]\npath = "t.csv"\ntarget = "y"\n[server]\nhome = "work"\n', encoding="utf-8"
+    )
+    (folder / "train.py").write_text(TRAIN, encoding="utf-8")
+    made = Workspace(folder=folder, start=relevo_run)
+    assert made.ask("train")["version"]["number"] == 1
+    return made
+
+
+def test_training_registers_under_the_projects_home(workspace: Workspace) -> None:
+    """The package is on the shelf of the home that relevo.toml names, and champion names it."""
+    (model,) = workspace.ask("models")
+    assert (model["name"], model["aliases"]) == ("churn", {"champion": 1})
+    digest = model["versions"][0]["digest"]
+    assert (workspace.folder / "work" / "packages" / digest / "manifest.json").is_file()
+    assert workspace.ask("verify", f"work/packages/{digest}")
+    told = workspace.ask("inspect", f"work/packages/{digest}")
+    assert (told["digest"], told["manifest"]["name"]) == (digest, "churn")
+
+
+def test_training_again_is_a_version_and_the_alias_goes_back(workspace: Workspace) -> None:
+    """Another training is version 2 in charge; moving the alias back is one command, and the history names who and why."""
+    assert workspace.ask("train", "--why", "stronger", STRENGTH="0.01")["version"]["number"] == 2
+    assert workspace.ask("models", "show", "churn")["aliases"] == {"champion": 2}
+    move = workspace.ask("models", "alias", "churn", "champion", "1", "--why", "worse")
+    assert (move["version"], move["previous"]) == (1, 2)
+    history = workspace.ask("models", "history", "churn")
+    assert [(one["version"], one["why"]) for one in history[:2]] == [(1, "worse"), (2, "stronger")]
+    assert all(one["who"] for one in history)
+    assert "churn" in workspace.run("models").stdout
+    assert "no version 9" in workspace.refused("models", "alias", "churn", "champion", "9", "--why", "x")
+
+
+def remember(workspace: Workspace, label: str, *, uncertain: bool = False, minute: int = 0) -> str:
+    """Put one prediction into the workspace's history, as a server would have."""
+    at = datetime(2026, 3, 1, 12, minute, tzinfo=UTC)
+    prediction = Prediction(
+        id=ids.new_id(int(at.timestamp() * 1000)),
+        at_us=int(at.timestamp() * 1e6),
+        model="churn",
+        version=1,
+        arm=Arm.CHAMPION,
+        propensity=1.0,
+        epoch=1,
+        kind=InputKind.RECORD,
+        input=b'{"a": 1, "b": 2}',
+        input_bytes=16,
+        label=label,
+        confidence=0.75,
+        uncertain=uncertain,
+    )
+    compose.open_store(load_settings({"home": workspace.folder / "work"}, {})).history.record([prediction])
+    return ids.text(prediction.id)
+
+
+def test_the_history_narrows_and_pages(workspace: Workspace) -> None:
+    """Newest first; label, certainty and time narrow; the cursor goes on where the page ended."""
+    first = remember(workspace, "no", minute=1)
+    second = remember(workspace, "yes", uncertain=True, minute=2)
+    third = remember(workspace, "yes", minute=3)
+    page = workspace.ask("history", "--limit", "2")
+    assert [one["query_id"] for one in page["items"]] == [third, second]
+    rest = workspace.ask("history", "--cursor", page["next_cursor"])
+    assert [one["query_id"] for one in rest["items"]] == [first]
+    for narrow, expected in (
+        (("--prediction", "no"), [first]),
+        (("--uncertain",), [second]),
+        (("--since", "2026-03-01T13:03:00+01:00"), [third]),
+        (("--until", "2026-03-01T12:02"), [first]),
+        (("--model", "nobody"), []),
+    ):
+        assert [one["query_id"] for one in workspace.ask("history", *narrow)["items"]] == expected
+    shown = workspace.run("history", COLUMNS="300").stdout
+    assert third in shown
+    assert "uncertain" in shown
+
+
+def test_a_label_is_kept_beside_its_prediction(workspace: Workspace) -> None:
+    """A label appears in the history, a correction replaces it there, and a label of another model is refused with the choices."""
+    query_id = remember(workspace, "no", minute=10)
+    assert workspace.ask("history", query_id)["label"] is None
+    kept = workspace.ask("label", query_id, "yes", "--author", "Ada", "--note", "called them")
+    assert (kept["value"], kept["author"], kept["source"], kept["note"]) == ("yes", "Ada", "cli", "called them")
+    assert "was 'no'" in workspace.run("label", query_id, "no").stdout
+    assert workspace.ask("history", query_id)["label"] == "no"
+    assert "no, yes" in workspace.refused("label", query_id, "maybe")
+
+
+def test_a_package_can_be_kept_without_registering(workspace: Workspace) -> None:
+    """--no-register leaves the registry alone, --out keeps a .zip that opens."""
+    before = workspace.ask("models")
+    assert workspace.ask("train", "--no-register", "--out", "kept.zip", STRENGTH="3")["version"] is None
+    assert workspace.ask("models") == before
+    assert workspace.ask("inspect", "kept.zip")["manifest"]["name"] == "churn"
+
+
+def test_a_zip_can_be_registered(workspace: Workspace) -> None:
+    """--out with a .zip registers as well as a folder does."""
+    assert workspace.ask("train", "--out", "also.zip", STRENGTH="5")["version"]["model"] == "churn"
+
+
+def test_an_onnx_file_comes_in(workspace: Workspace) -> None:
+    """`relevo import` takes the ONNX of a package as a stranger's file and registers it."""
+    import numpy as np
+    from skl2onnx import to_onnx
+    from sklearn.linear_model import LogisticRegression
+
+    x = np.random.default_rng(0).normal(size=(60, 2))
+    model = LogisticRegression().fit(x, x[:, 0] > 0)
+    onnx = to_onnx(model, x[:1], options={"zipmap": False}).SerializeToString()
+    (workspace.folder / "m.onnx").write_bytes(onnx)
+    told = workspace.ask("import", "m.onnx", "--name", "other", "--labels", "low,high", "--no-figures", "--least", "0.6")
+    assert told["version"]["model"] == "other"
+    assert told["lineage"]["source_sha256"]
+    assert {one["name"] for one in workspace.ask("models")} == {"churn", "other"}
+
+
+def test_a_pickle_waits_for_a_persons_word(workspace: Workspace) -> None:
+    """Without --trust-pickle nothing of a pickle is loaded, and the sentence says how to go on."""
+    import pickle
+
+    from sklearn.linear_model import LogisticRegression
+
+    (workspace.folder / "m.pkl").write_bytes(pickle.dumps(LogisticRegression().fit([[0.0], [1.0]], [0, 1])))
+    told = workspace.refused("import", "m.pkl", "--name", "other")
+    assert "--trust-pickle" in told
+    assert "(pickle_not_trusted)" in told
