@@ -5,8 +5,6 @@ compose ─ Parts ─► build_app ─► Envelope(Boundary(Dispatch(predict, Fa
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI
@@ -17,41 +15,16 @@ import relevo
 from relevo.errors import RelevoError
 from relevo.web.failures import answer_failure
 from relevo.web.middleware import Boundary, Dispatch, Envelope
+from relevo.web.parts import Parts
 from relevo.web.routes import docs, health, labels, metrics, models, page, predictions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from starlette.types import ASGIApp
 
-    from relevo.config import Settings
-    from relevo.serve.service import Service
-    from relevo.store.history import History
-    from relevo.store.labels import Labels
-    from relevo.store.registry import Registry
-
-
-def utc_now() -> datetime:
-    """The clock of records."""
-    return datetime.now(UTC)
-
+__all__ = ["Parts", "build_api", "build_app"]
 
 #: FastAPI can send spans and failed inputs to a collector that the environment names. Nothing leaves this machine.
 _NO_TELEMETRY: Any = dict.fromkeys(("auto_configure", "tracing", "metrics", "logs", "operation_spans"), False)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Parts:
-    """Everything the routes work with; made by compose, lives as long as the worker."""
-
-    service: Service
-    predict: ASGIApp  # the raw handlers of the predict paths
-    registry: Registry
-    history: History
-    labels: Labels
-    settings: Settings
-    metrics: Callable[[], bytes]  # the Prometheus text of all workers
-    now: Callable[[], datetime] = utc_now  # aware, UTC
 
 
 def build_app(parts: Parts) -> ASGIApp:

@@ -16,7 +16,7 @@ from relevo.web.routes.refusals import refusals
 from relevo.web.shapes import GiveLabel, Truth, Truths
 
 if TYPE_CHECKING:
-    from relevo.web.app import Parts
+    from relevo.web.parts import Parts
 
 router = APIRouter(prefix="/predictions/{query_id}/label", tags=["labels"])
 

@@ -19,7 +19,7 @@ from relevo.web.shapes import PredictionPage, PredictionView, Window
 
 if TYPE_CHECKING:
     from relevo.store.history import Stored
-    from relevo.web.app import Parts
+    from relevo.web.parts import Parts
 
 router = APIRouter(prefix="/predictions", tags=["history"])
 

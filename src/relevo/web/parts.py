@@ -1,0 +1,40 @@
+"""Everything the routes work with, in one value; a file of its own, since the app knows the routes and they know this.
+
+compose ─► Parts ─► app.state.parts ─► each route
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from starlette.types import ASGIApp
+
+    from relevo.config import Settings
+    from relevo.serve.service import Service
+    from relevo.store.history import History
+    from relevo.store.labels import Labels
+    from relevo.store.registry import Registry
+
+
+def utc_now() -> datetime:
+    """The clock of records."""
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """Everything the routes work with; made by compose, lives as long as the worker."""
+
+    service: Service
+    predict: ASGIApp  # the raw handlers of the predict paths
+    registry: Registry
+    history: History
+    labels: Labels
+    settings: Settings
+    metrics: Callable[[], bytes]  # the Prometheus text of all workers
+    now: Callable[[], datetime] = utc_now  # aware, UTC
