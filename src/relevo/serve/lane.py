@@ -1,0 +1,172 @@
+"""One live version inside a worker: its model, its waiting room, and the record of what it answered.
+
+    prepared rows ─► batcher ─► model.run ─ model.finish ─ journal.write ─► Reply for each row
+
+The journal is written inside the batch: one transaction for all its rows, and no answer leaves before it.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from relevo.domain.decision import Answer
+from relevo.domain.ids import new_id
+from relevo.domain.prediction import Arm, InputKind, KeepInputs, Prediction, keeps_input
+from relevo.errors import RelevoError, StorageUnavailable
+from relevo.serve.batcher import Batcher
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable, Sequence
+
+    from relevo.domain.manifest import Manifest
+    from relevo.runtime.model import RunnableModel
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """One row with what must be remembered of its request; lives from the parsed request to the journal."""
+
+    row: Any  # what model.prepare gave
+    kind: InputKind
+    input: bytes
+    arm: Arm
+    propensity: float
+    epoch: int
+    begun_ns: int  # monotonic, when the request was parsed
+    subject: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """One recorded answer; lives until it is sent."""
+
+    id: bytes
+    version: int
+    answer: Answer
+    recorded: bool
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaneOptions:
+    """What a lane is told by the settings."""
+
+    max_batch_rows: int = 64
+    max_queue_rows: int = 2000
+    durability: str = "process"
+    keep_inputs: KeepInputs = KeepInputs.ALL
+    keep_inputs_share: float = 0.1
+
+
+class Lane:
+    """A loaded version; lives from the swap that brings it to the one that replaces it."""
+
+    def __init__(
+        self,
+        *,
+        model: RunnableModel,
+        version: int,
+        digest: str,
+        write: Callable[[Sequence[Prediction]], None],
+        options: LaneOptions,
+        now_ns: Callable[[], int] = time.time_ns,
+        monotonic_ns: Callable[[], int] = time.perf_counter_ns,
+    ) -> None:
+        self.model = model
+        self.version = version
+        self.digest = digest
+        self._name = model.manifest.name
+        self._write = write
+        self._options = options
+        self._now_ns = now_ns
+        self._monotonic_ns = monotonic_ns
+        self.batches = 0
+        self.batcher: Batcher[Asked, Reply] = Batcher(
+            self._work,
+            max_rows=options.max_batch_rows,
+            max_waiting=options.max_queue_rows,
+            # An fsync takes milliseconds whatever the model costs.
+            always_aside=options.durability == "full",
+        )
+
+    @property
+    def manifest(self) -> Manifest:
+        """What this version is."""
+        return self.model.manifest
+
+    def ask(self, rows: Sequence[Asked]) -> asyncio.Future[list[Reply]]:
+        """Queue one caller's rows. Raises Overloaded, Draining."""
+        return self.batcher.submit(rows)
+
+    async def retire(self) -> None:
+        """Answer what was taken, then let go."""
+        await self.batcher.close()
+
+    def _work(self, asked: list[Asked]) -> list[Reply]:
+        self.batches += 1
+        try:
+            answers = self.model.finish(self.model.run([one.row for one in asked]))
+        except RelevoError as failure:
+            self._record_failure(asked, failure.code)
+            raise
+        now_us = self._now_ns() // 1000
+        end = self._monotonic_ns()
+        predictions = [self._prediction(one, answer, now_us, end) for one, answer in zip(asked, answers, strict=True)]
+        recorded = self._record(predictions)
+        return [
+            Reply(id=prediction.id, version=self.version, answer=answer, recorded=recorded, seconds=(end - one.begun_ns) / 1e9)
+            for one, answer, prediction in zip(asked, answers, predictions, strict=True)
+        ]
+
+    def _record(self, predictions: list[Prediction]) -> bool:
+        try:
+            self._write(predictions)
+        except StorageUnavailable:
+            if self._options.durability != "relaxed":
+                raise
+            return False
+        return True
+
+    def _record_failure(self, asked: list[Asked], code: str) -> None:
+        now_us = self._now_ns() // 1000
+        end = self._monotonic_ns()
+        try:
+            self._write([self._prediction(one, _NO_ANSWER, now_us, end, error=code) for one in asked])
+        except StorageUnavailable:
+            # The caller gets the model's failure either way, and nothing was acknowledged.
+            return
+
+    def _prediction(self, one: Asked, answer: Answer, now_us: int, end_ns: int, *, error: str | None = None) -> Prediction:
+        prediction_id = new_id(now_us // 1000)
+        options = self._options
+        kept = keeps_input(
+            options.keep_inputs, options.keep_inputs_share, uncertain=answer.uncertain, prediction_id=prediction_id
+        )
+        return Prediction(
+            id=prediction_id,
+            at_us=now_us,
+            model=self._name,
+            version=self.version,
+            arm=one.arm,
+            propensity=one.propensity,
+            epoch=one.epoch,
+            kind=one.kind,
+            input=one.input if kept else None,
+            input_bytes=len(one.input),
+            label=answer.label,
+            confidence=answer.confidence,
+            uncertain=answer.uncertain,
+            value=answer.value,
+            scores=np.array(answer.probabilities, dtype="<f4").tobytes(),
+            latency_us=(end_ns - one.begun_ns) // 1000,
+            error=error,
+            subject=one.subject,
+        )
+
+
+_NO_ANSWER = Answer()

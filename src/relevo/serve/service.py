@@ -1,0 +1,203 @@
+"""What a request meets, told in one place: find the model, prepare the input, wait for the recorded answer.
+
+    predict(model, payload) ─ router.pick ─► lane ─ prepare ─► Asked ─ lane.ask ─► Reply
+    predict_many            the same for a batch: one ticket, one answer a record
+
+Small inputs are prepared on the event loop; a large picture is decoded on a side thread, few at a time, since it takes long and much
+memory.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from relevo.domain.prediction import InputKind
+from relevo.domain.signature import ImageInput
+from relevo.errors import Draining, ModelNotFound, NotReady, TooManyRows
+from relevo.runtime.image import looks_large
+from relevo.serve.lane import Asked, Reply
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from relevo.domain.manifest import Manifest
+    from relevo.domain.route import Pick
+    from relevo.serve.lane import Lane
+    from relevo.serve.router import Router
+
+#: Large pictures decoded at one time in a worker.
+_LARGE_AT_ONCE = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelState:
+    """How one model stands in this worker."""
+
+    name: str
+    version: int | None
+    manifest: Manifest | None
+    ready: bool
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """One request for answers, parsed; lives as long as the request."""
+
+    model: str | None
+    key: bytes = b""  # what keeps a caller on one arm
+    subject: str | None = None
+    begun_ns: int = field(default_factory=time.perf_counter_ns)
+
+
+class Service:
+    """All models of one worker; lives as long as the worker."""
+
+    def __init__(self, *, default_model: str = "", max_rows: int = 1000, journal_trouble: Callable[[], str] = str) -> None:
+        """default_model: who answers when a request names nobody; empty: the first by name.
+
+        journal_trouble: tells why recording is impossible; empty when it is possible.
+        """
+        self._default = default_model
+        self._max_rows = max_rows
+        self._journal_trouble = journal_trouble
+        self._routers: dict[str, Router] = {}
+        self._failures: dict[str, str] = {}
+        self._encode = msgspec.json.Encoder().encode
+        self._side = ThreadPoolExecutor(max_workers=_LARGE_AT_ONCE, thread_name_prefix="decode")
+        self.draining = False
+        self.swaps = 0
+
+    # --- what the watcher does ----------------------------------------------------------------------------------------
+
+    def install(self, router: Router) -> Router | None:
+        """Put a loaded route in force; gives back the one it replaces."""
+        name = router.route.model
+        before = self._routers.get(name)
+        self._routers[name] = router
+        self._failures.pop(name, None)
+        if before is not None:
+            self.swaps += 1
+        return before
+
+    def remove(self, name: str) -> Router | None:
+        """Take a model out of service."""
+        self._failures.pop(name, None)
+        return self._routers.pop(name, None)
+
+    def report_failure(self, name: str, reason: str) -> None:
+        """Say why a wanted version could not be loaded; an older one, if any, serves on."""
+        self._failures[name] = reason
+
+    def router(self, name: str) -> Router | None:
+        """The route in force for a model."""
+        return self._routers.get(name)
+
+    # --- what a request does --------------------------------------------------------------------------------------------
+
+    def lane(self, question: Question) -> tuple[Lane, Pick]:
+        """The lane that will answer. Raises ModelNotFound, NotReady, Draining."""
+        if self.draining:
+            raise Draining
+        name = question.model or self.default_model()
+        router = self._routers.get(name) if name else None
+        if router is None:
+            raise self._absent(name)
+        return router.pick(question.key)
+
+    async def predict(self, question: Question, payload: bytes | Mapping[str, Any], raw: bytes | None = None) -> Reply:
+        """Answer one image (its bytes) or one record, recorded. raw: the record's own bytes, where the caller has them."""
+        lane, picked = self.lane(question)
+        if isinstance(payload, bytes):
+            row = await self._picture(lane, payload)
+            kind, stored = InputKind.IMAGE, payload
+        else:
+            row = lane.model.prepare(payload)
+            kind, stored = InputKind.RECORD, self._encode(payload) if raw is None else raw
+        asked = _asked(question, picked, row, kind, stored)
+        return (await lane.ask((asked,)))[0]
+
+    async def predict_many(self, question: Question, records: Sequence[Mapping[str, Any]]) -> list[Reply]:
+        """Answer a batch of records, in order; one bad record refuses the batch before anything is recorded."""
+        lane, picked = self.lane(question)
+        if len(records) > self._max_rows:
+            raise TooManyRows(rows=len(records), limit=self._max_rows)
+        if not records:
+            return []
+        prepare, encode = lane.model.prepare, self._encode
+        asked = [_asked(question, picked, prepare(record), InputKind.RECORD, encode(record)) for record in records]
+        return await lane.ask(asked)
+
+    async def _picture(self, lane: Lane, payload: bytes) -> Any:  # noqa: ANN401 - pixels, or an error for a record model
+        if looks_large(payload) and isinstance(lane.manifest.input, ImageInput):
+            return await asyncio.get_running_loop().run_in_executor(self._side, lane.model.prepare, payload)
+        return lane.model.prepare(payload)
+
+    def _absent(self, name: str | None) -> ModelNotFound | NotReady:
+        if name is None:
+            reason = next(iter(self._failures.values()), "no model is registered yet; `relevo import` or `relevo.pack` makes one")
+            return NotReady(reason=reason)
+        if name in self._failures:
+            return NotReady(reason=self._failures[name])
+        return ModelNotFound(model=name[:64])
+
+    # --- how it stands ----------------------------------------------------------------------------------------------------
+
+    def default_model(self) -> str | None:
+        """Who answers when nobody is named."""
+        return self._default or min(self._routers, default=None)
+
+    def models(self) -> list[ModelState]:
+        """Every model known to this worker, by name."""
+        return [self._state(name) for name in sorted(self._routers.keys() | self._failures.keys())]
+
+    def ready(self) -> tuple[bool, str]:
+        """Whether a request would be answered now, and if not, why."""
+        if self.draining:
+            return False, "the server is stopping"
+        trouble = self._journal_trouble()
+        if trouble:
+            return False, f"predictions cannot be recorded: {trouble}"
+        name = self.default_model()
+        if name is None or name not in self._routers:
+            return False, str(self._absent(name))
+        return True, ""
+
+    def rows_waiting(self) -> int:
+        """Rows in all waiting rooms."""
+        return sum(lane.batcher.rows_waiting for router in self._routers.values() for lane in router.lanes.values())
+
+    async def drain(self) -> None:
+        """Refuse new work, end what was taken."""
+        self.draining = True
+        for router in self._routers.values():
+            for lane in router.lanes.values():
+                await lane.retire()
+        self._side.shutdown(wait=False)
+
+    def _state(self, name: str) -> ModelState:
+        router = self._routers.get(name)
+        reason = self._failures.get(name, "")
+        if router is None:
+            return ModelState(name=name, version=None, manifest=None, ready=False, reason=reason)
+        lane = router.pick(b"")[0]
+        return ModelState(name=name, version=lane.version, manifest=lane.manifest, ready=True, reason=reason)
+
+
+def _asked(question: Question, picked: Pick, row: Any, kind: InputKind, stored: bytes) -> Asked:  # noqa: ANN401 - as prepared
+    return Asked(
+        row=row,
+        kind=kind,
+        input=stored,
+        arm=picked.leg.arm,
+        propensity=picked.propensity,
+        epoch=question_epoch(picked),
+        begun_ns=question.begun_ns,
+        subject=question.subject,
+    )

@@ -1,0 +1,136 @@
+"""The reading end of the spool: what every worker, alive or dead, has committed and nobody has shipped yet.
+
+    spool/ ─ files() ─► SpoolFile(finished?) ─ read(after) ─► [(number, predictions), …] ─► ship ─► remove when finished
+
+A file is finished when a later one exists in the same folder or its writer's lock is free. Reading needs no word with the writer:
+SQLite shows committed batches only.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import sqlite3
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from relevo.domain.prediction import Prediction
+from relevo.spool.journal import LOCK, SUFFIX, remove
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+_SETTLED_S = 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpoolFile:
+    """One journal file as found; a finished one gets no further batches."""
+
+    path: Path
+    finished: bool
+
+    @property
+    def name(self) -> str:
+        """Name within the spool: worker folder and number."""
+        return f"{self.path.parent.name}/{self.path.name}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """One committed batch; lives until it is shipped."""
+
+    number: int
+    predictions: list[Prediction]
+
+
+class SpoolReader:
+    """Finds and reads journal files; lives as long as the loop."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._decode = msgspec.msgpack.Decoder(list[Prediction]).decode
+
+    def files(self) -> list[SpoolFile]:
+        """All files, oldest first within each worker."""
+        found: list[SpoolFile] = []
+        if not self.folder.is_dir():
+            return found
+        for worker in sorted(path for path in self.folder.iterdir() if path.is_dir()):
+            # The lock is asked before the files are listed: a writer that dies in between only looks alive a little longer.
+            dead = _writer_is_gone(worker)
+            paths = sorted(worker.glob(f"*{SUFFIX}"))
+            found += [SpoolFile(path=path, finished=dead or path != paths[-1]) for path in paths]
+        return found
+
+    def read(self, file: SpoolFile, *, after: int, limit_bytes: int = 8 * 2**20) -> list[Batch]:
+        """Committed batches with a number above `after`, in order, up to about `limit_bytes` of them.
+
+        A file that was just created and holds no table yet, or that is cut off, has none.
+        """
+        try:
+            connection = sqlite3.connect(f"file:{file.path}?mode=rw", uri=True, isolation_level=None)
+        except sqlite3.Error:
+            return []
+        try:
+            connection.execute("PRAGMA wal_autocheckpoint = 0")
+            return self._batches(connection, after, limit_bytes)
+        except sqlite3.OperationalError:
+            # No table yet, or the writer is just opening the file: the next tick sees more.
+            return []
+        finally:
+            # Race: closing the last connection checkpoints and removes the log; the writer of a live file holds its own, so
+            # this only ever happens to files whose writer is gone.
+            connection.close()
+
+    def _batches(self, connection: sqlite3.Connection, after: int, limit_bytes: int) -> list[Batch]:
+        batches: list[Batch] = []
+        taken = 0
+        rows = connection.execute("SELECT number, predictions FROM batches WHERE number > ? ORDER BY number", (after,))
+        for number, data in rows:
+            batches.append(Batch(number=number, predictions=self._decode(data)))
+            taken += len(data)
+            if taken >= limit_bytes:
+                break
+        rows.close()
+        return batches
+
+    def remove(self, file: SpoolFile) -> None:
+        """Remove a shipped, finished file."""
+        remove(file.path)
+
+    def sweep(self) -> None:
+        """Remove the folders of dead workers that hold no files any more."""
+        if not self.folder.is_dir():
+            return
+        for worker in [path for path in self.folder.iterdir() if path.is_dir()]:
+            # Race: a worker that starts has its folder a moment before it has the lock; a folder of some age is past that.
+            settled = time.time() - worker.stat().st_mtime > _SETTLED_S
+            if settled and not any(worker.glob(f"*{SUFFIX}")) and _writer_is_gone(worker):
+                shutil.rmtree(worker, ignore_errors=True)
+
+    def set_aside(self, file: SpoolFile) -> Path:
+        """Rename a file that cannot be read, so that it stops nobody and a person can look at it."""
+        aside = file.path.with_suffix(".damaged")
+        file.path.rename(aside)
+        return aside
+
+
+def _writer_is_gone(worker: Path) -> bool:
+    try:
+        descriptor = os.open(worker / LOCK, os.O_RDWR)
+    except FileNotFoundError:
+        # Its writer has made the folder and not yet the lock; it will in a moment.
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    finally:
+        os.close(descriptor)
+    return True
