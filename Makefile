@@ -45,12 +45,12 @@ docs: $(VENV)/dev.stamp
 	$(BIN)/python docs/make_reference.py
 
 lock: $(VENV)/lock.stamp
-	$(LOCK) --extra dev -o requirements/dev.txt
-	$(LOCK) --extra demo -c requirements/dev.txt -o requirements/demo.txt
+	$(LOCK) requirements/build.in --extra dev -o requirements/dev.txt
+	$(LOCK) requirements/build.in --extra demo -c requirements/dev.txt -o requirements/demo.txt
 	$(LOCK) -c requirements/dev.txt -o requirements/base.txt
 
 LOCK = $(BIN)/uv pip compile --quiet --upgrade --generate-hashes --no-emit-index-url --no-header --no-annotate --universal \
-	--python-version 3.11 pyproject.toml requirements/build.in
+	--python-version 3.11 pyproject.toml
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis dist build demo-home
