@@ -1,3 +1,5 @@
+"""Golden examples are a spread, and survive the way to disk and back."""
+
 from __future__ import annotations
 
 import numpy as np

@@ -1,3 +1,5 @@
+"""What is measured, drawn and told of a model on held-out rows."""
+
 from __future__ import annotations
 
 from typing import Any

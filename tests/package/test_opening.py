@@ -1,3 +1,5 @@
+"""Only what is exactly as packed is opened."""
+
 from __future__ import annotations
 
 import hashlib

@@ -1,6 +1,9 @@
+"""The proof that the package answers as the original did."""
+
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -8,10 +11,12 @@ from sklearn.linear_model import LogisticRegression
 
 from relevo.domain.decision import Argmax
 from relevo.errors import ParityFailed
-from relevo.package.convert.converted import Converted
 from relevo.package.convert.sklearn import convert_sklearn
 from relevo.package.parity import DOUBLE, default_tolerance, difference, prove, served_scores
 from relevo.package.samples import Samples, take_samples
+
+if TYPE_CHECKING:
+    from relevo.package.convert.converted import Converted
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,9 @@
+"""The reference for drift, written and read."""
+
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import contextlib
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -89,7 +92,7 @@ def test_pictures_are_profiled_by_their_statistics_and_outputs(digits_package: P
     assert [column.name for column in profile.categorical] == ["output:label"]
 
 
-def test_held_out_predictions_are_kept(digits_package: Package, digits) -> None:
+def test_held_out_predictions_are_kept(digits_package: Package, digits: Any) -> None:
     """Truth, scores and loss of each row, and the joint shares of prediction and truth."""
     held = read_profile(digits_package.read("profile.npz")).held_out
     assert held["truth"].tolist() == digits.truth.tolist()
@@ -123,10 +126,8 @@ def test_a_damaged_profile_is_refused_or_read(digits_package: Package, data: st.
     """Whatever is flipped, the reader ends in a profile or a refusal of ours."""
     content = bytearray(digits_package.read("profile.npz"))
     content[data.draw(st.integers(0, len(content) - 1))] ^= 1 << data.draw(st.integers(0, 7))
-    try:
+    with contextlib.suppress(PackageRefused):
         read_profile(bytes(content))
-    except PackageRefused:
-        pass
 
 
 def test_an_archive_of_other_arrays_is_no_profile() -> None:

@@ -1,3 +1,5 @@
+"""Hostile folders and archives are refused before a byte of them counts."""
+
 from __future__ import annotations
 
 import os

@@ -1,3 +1,5 @@
+"""Whatever a notebook holds becomes records or pictures."""
+
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any

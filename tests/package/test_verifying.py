@@ -1,3 +1,5 @@
+"""`relevo verify` says what was checked, or what is wrong."""
+
 from __future__ import annotations
 
 from typing import TYPE_CHECKING

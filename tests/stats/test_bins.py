@@ -1,3 +1,5 @@
+"""Bins by rank, with atoms, missing and categories."""
+
 from __future__ import annotations
 
 from hashlib import blake2b

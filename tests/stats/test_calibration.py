@@ -1,3 +1,5 @@
+"""Reliability, temperature and isotonic knots."""
+
 from __future__ import annotations
 
 import numpy as np

@@ -1,3 +1,5 @@
+"""The fourteen statistics of a picture."""
+
 from __future__ import annotations
 
 from math import log

@@ -1,3 +1,5 @@
+"""Wilson's interval."""
+
 from __future__ import annotations
 
 import pytest

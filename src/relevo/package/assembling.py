@@ -49,7 +49,7 @@ class Parts:
     converted: Converted
     name: str
     samples: Samples
-    truth: Sequence[Any] | None = None  # one a sample: a class or label, or a number
+    truth: Sequence[Any] | NDArray[Any] | None = None  # one a sample: a class or label, or a number
     description: str = ""
     decision: Decision = field(default_factory=Argmax)
     #: `original` or `supplied`: whose outputs `converted.outputs` are.

@@ -22,6 +22,8 @@ from relevo.package.samples import Samples, take_samples
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from numpy.typing import NDArray
+
     from relevo.domain.decision import Decision
     from relevo.domain.preprocessing import Steps
     from relevo.domain.signature import Input, Output
@@ -33,10 +35,10 @@ def pack(  # noqa: PLR0913 - the one call of a notebook: all by name, nearly all
     *,
     name: str,
     samples: Any,  # noqa: ANN401 - whatever a notebook holds
-    truth: Sequence[Any] | None = None,
-    labels: Sequence[str] | None = None,
+    truth: Sequence[Any] | NDArray[Any] | None = None,
+    labels: Sequence[str] | NDArray[Any] | None = None,
     out: str | Path | None = None,
-    features: Sequence[str] | None = None,
+    features: Sequence[str] | NDArray[Any] | None = None,
     input: Input | None = None,  # noqa: A002 - the manifest's own word
     steps: Steps | None = None,
     output: Output | None = None,

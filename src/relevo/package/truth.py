@@ -28,7 +28,7 @@ def class_text(value: Any) -> str:  # noqa: ANN401 - a class as the model or the
     return str(plain)
 
 
-def read_truth(truth: Sequence[Any], output: Output, classes: Sequence[str], rows: int) -> NDArray[Any]:
+def read_truth(truth: Sequence[Any] | NDArray[Any], output: Output, classes: Sequence[str], rows: int) -> NDArray[Any]:
     """Positions (n,) for a classification, float64 (n,) for a regression.
 
     classes: the model's own names in the order of the labels, where they differ from them. Raises OptionsMissing when there

@@ -1,6 +1,8 @@
+"""(DictVectorizer, model) pairs become the same model over records."""
+
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -13,15 +15,17 @@ from sklearn.preprocessing import MaxAbsScaler
 from relevo.domain.preprocessing import Column, MatrixSteps
 from relevo.domain.signature import FieldKind, RecordInput
 from relevo.errors import ConversionFailed, OptionsMissing
-from relevo.package.convert.converted import Converted
 from relevo.package.convert.dictvectorizer import convert_dictvectorizer, record_of
 from relevo.package.parity import difference, provisional, served_scores
 from relevo.package.samples import from_records, take_samples
 
+if TYPE_CHECKING:
+    from relevo.package.convert.converted import Converted
+
 
 def _customers(rows: int = 300) -> tuple[list[dict[str, Any]], np.ndarray]:
     draw = np.random.default_rng(0)
-    customers = [
+    customers: list[dict[str, Any]] = [
         {
             "contract": str(draw.choice(["monthly", "yearly", "a=b"])),
             "tenure": int(draw.integers(70)),

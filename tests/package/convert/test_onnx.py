@@ -1,3 +1,5 @@
+"""ONNX files are taken as they are, and asked about where they are silent."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -28,12 +30,15 @@ def _model(
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, [None, columns])],
         [numpy_helper.from_array(array, name) for name, array in constants.items()],
     )
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString()
+    return bytes(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString())
 
 
 def _pooled(shape: list[Any], axes: tuple[int, ...], *, softmax: bool = True) -> bytes:
     """Mean over the pixels, times three weights: three scores for any picture."""
-    weights = {"w": np.array([[0.1, 0.2, -0.3]], dtype=np.float32), "shape": np.array([-1, 1], dtype=np.int64)}
+    weights: dict[str, np.ndarray] = {
+        "w": np.array([[0.1, 0.2, -0.3]], dtype=np.float32),
+        "shape": np.array([-1, 1], dtype=np.int64),
+    }
     nodes = [
         helper.make_node("ReduceMean", ["x"], ["m"], axes=list(axes), keepdims=0),
         helper.make_node("Reshape", ["m", "shape"], ["flat"]),

@@ -1,3 +1,5 @@
+"""Real scikit-learn models on the bundled data sets answer as before."""
+
 from __future__ import annotations
 
 import warnings
@@ -116,7 +118,7 @@ def test_conversion_gives_the_same_bytes_each_time(model: Any) -> None:
 def _table() -> tuple[np.ndarray, np.ndarray]:
     """A table of numbers with holes and of texts, with a truth that depends on both."""
     draw = np.random.default_rng(0)
-    rows = [
+    rows: list[list[Any]] = [
         [int(draw.integers(70)), float(draw.normal(50, 20)), str(draw.choice(["month", "year", "two years"]))] for _ in range(400)
     ]
     truth = np.array(["yes" if (row[0] < 30 and row[2] == "month") or draw.random() < 0.1 else "no" for row in rows])

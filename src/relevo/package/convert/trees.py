@@ -1,6 +1,6 @@
 """Decision trees and their ensembles as a graph of our own: every comparison and every sum as scikit-learn makes it.
 
-    features ─ (Cast to float32) ─ TreeEnsemble: which leaf in each tree? ─ Gather(leaf values) ─ sum ─ ÷ n | + base ─ link ─► scores
+    features ─ (to float32) ─ TreeEnsemble: which leaf? ─ Gather(leaf values) ─ sum ─ ÷ n | + base ─ link ─► scores
 
 A tree is asked only for its leaf; what the leaf says is looked up in double precision. So ties between classes stay ties, and no
 rounded threshold sends a row the other way.
