@@ -225,8 +225,18 @@ def test_feedback_from_another_site_is_refused(world: World, client: httpx.Clien
     world.store.history.record([made])
     form = {"query_id": ids.text(made.id), "value": "3"}
     answered = client.post("/feedback", data=form, headers={"Sec-Fetch-Site": "cross-site"})
-    assert (answered.status_code, answered.json()["code"]) == (403, "forbidden")
+    assert (answered.status_code, answered.headers["content-type"]) == (403, "text/html; charset=utf-8")
+    assert "another site" in answered.text
     assert world.store.labels.current(made.id) is None
+
+
+def test_refused_feedback_is_a_page(world: World, client: httpx.Client) -> None:
+    """A label the model has not is refused in words, on a page, in the visitor's language."""
+    made = prediction()
+    world.store.history.record([made])
+    answered = client.post("/feedback?lang=es", data={"query_id": ids.text(made.id), "value": "ten"})
+    assert answered.status_code == 422
+    assert "La etiqueta debe ser una de" in answered.text
 
 
 def test_pictures_in_pages_are_new_ones() -> None:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Form, Query, Request, Response
 
-from relevo.errors import Forbidden, ModelNotFound, NotFound
+from relevo.errors import Forbidden, ModelNotFound, NotFound, RelevoError
 from relevo.runtime.image import ImageLimits
 from relevo.web import assets, page
 from relevo.web.i18n.catalog import known
@@ -50,11 +50,16 @@ def model_page(
 
 @router.post("/feedback")
 async def feedback(request: Request, query_id: Annotated[str, Form()], value: Annotated[LabelText, Form()]) -> Response:
-    """Keep the truth for a prediction and say thanks. Raises Forbidden for a form on another site, NotFound, LabelRefused."""
-    if header(request.scope, b"sec-fetch-site") in {"cross-site", "same-site"}:
-        raise Forbidden(reason="the form stands on another site")
-    prediction = await keep_label(request.app.state.parts, query_id, value, source="page")
-    return html(request, page.thanks_page(visit_of(request), model=prediction.model, value=value))
+    """Keep the truth for a prediction and say thanks, or say on a page why not: whoever posts this form reads pages."""
+    visit = visit_of(request)
+    try:
+        if header(request.scope, b"sec-fetch-site") in {"cross-site", "same-site"}:
+            raise Forbidden(reason="the form stands on another site")
+        prediction = await keep_label(request.app.state.parts, query_id, value, source="page")
+    except RelevoError as error:
+        status, _, body = page.render_refusal(error, None, visit)
+        return html(request, body, status)
+    return html(request, page.thanks_page(visit, model=prediction.model, value=value))
 
 
 @router.get("/static/{address}")
