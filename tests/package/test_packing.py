@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 from sklearn.datasets import load_diabetes, load_iris
+from sklearn.feature_extraction import DictVectorizer
 from sklearn.linear_model import LinearRegression, LogisticRegression
 
 import relevo
-from relevo.domain.decision import Bands
+from relevo.domain.decision import Argmax, Bands
 from relevo.domain.signature import FieldKind, ImageInput, RecordInput, Task
 from relevo.errors import ConversionFailed, LabelRefused, ManifestInvalid, OptionsMissing, PackageRefused, ParityFailed
 
@@ -30,6 +31,20 @@ def test_the_same_model_packed_twice_is_the_same_package(digits: Any, digits_pac
     assert again.files() == digits_package.files()
     relevo.pack(digits.model, name="digits", samples=digits.pictures, truth=digits.truth, scale=1 / 255, out=tmp_path / "b.zip")
     assert (tmp_path / "a.zip").read_bytes() == (tmp_path / "b.zip").read_bytes()
+
+
+def test_the_digest_is_that_of_the_manifest(digits: Any, digits_package: Package) -> None:
+    """Also when a person wrote whole numbers where real ones are meant."""
+    assert digits_package.digest == digits_package.manifest.digest()
+    whole = relevo.pack(digits.model, name="d", samples=digits.pictures[:20], scale=1, decision=Argmax(least=0))
+    assert whole.digest == whole.manifest.digest()
+    table = [{"a": number, "b": "x"} for number in range(30)]
+    vectorizer = DictVectorizer()
+    model = LogisticRegression().fit(vectorizer.fit_transform(table), [number > 9 for number in range(30)])
+    record = relevo.pack((vectorizer, model), name="r", samples=table)
+    assert record.digest == record.manifest.digest()
+    assert isinstance(record.manifest.input, RecordInput)
+    assert type(record.manifest.input.fields[0].example) is int
 
 
 def test_packing_digits_is_quick(digits: Any) -> None:

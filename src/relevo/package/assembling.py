@@ -16,7 +16,7 @@ import msgspec
 import numpy as np
 
 from relevo.domain.decision import Argmax, Decision
-from relevo.domain.manifest import FORMAT, Calibration, Lineage, Manifest, check
+from relevo.domain.manifest import FORMAT, Calibration, Lineage, Manifest, check, parse
 from relevo.errors import ConversionFailed
 from relevo.package.caps import CARD, MANIFEST, METRICS, MODEL, PROFILE, SEAL
 from relevo.package.card import write_card
@@ -154,5 +154,6 @@ def _first_manifest(parts: Parts, served: NDArray[np.float64]) -> Manifest:
 
 def _sealed(manifest: Manifest, files: dict[str, bytes]) -> dict[str, bytes]:
     digests = {path: hashlib.sha256(content).hexdigest() for path, content in sorted(files.items())}
-    manifest_bytes = msgspec.structs.replace(manifest, files=digests).to_bytes()
+    # Written, read and written: a scale of 1 becomes 1.0 once, so that the manifest read back has the same digest.
+    manifest_bytes = parse(msgspec.structs.replace(manifest, files=digests).to_bytes()).to_bytes()
     return {**files, MANIFEST: manifest_bytes, SEAL: seal(manifest_bytes)}
