@@ -35,7 +35,8 @@ def verify(package: Where, *, as_json: AsJson = False) -> None:
     if as_json:
         show_json(report)
     else:
-        say(str(report))
+        say(f"{report.name} {report.digest[:12]} is whole: {report.files} files as they were packed.")
+        say(f"{report.golden} golden examples answer as the original did; largest difference {report.largest_difference:.3g}.")
 
 
 def inspect(
@@ -66,16 +67,25 @@ def _facts(package: Package) -> list[tuple[str, str]]:
         ("input", _input(package)),
         ("task", manifest.output.task),
         ("labels", ", ".join(manifest.output.labels)),
-        ("decision", str(manifest.decision)),
+        ("decision", _decision(package)),
         ("framework", lineage.framework),
         ("converted by", ", ".join(f"{library} {version}" for library, version in lineage.converter.items())),
         (
             "proof",
             f"{lineage.parity.rows} rows, largest difference {lineage.parity.largest_difference:.3g} ({lineage.parity.against})",
         ),
-        *((name, f"{figure:.4g}") for name, figure in headline(package.metrics).items()),
-        ("files", ", ".join(package.paths())),
+        *((name.replace("_", " "), f"{figure:.4g}") for name, figure in headline(package.metrics).items()),
+        ("files", str(len(package.paths()))),
     ]
+
+
+def _decision(package: Package) -> str:
+    from relevo.domain.decision import Bands
+
+    rule, labels = package.manifest.decision, package.manifest.output.labels
+    if isinstance(rule, Bands):
+        return f"{labels[1]} from {rule.accept:g} on, {labels[0]} up to {rule.reject:g}, uncertain between"
+    return f"the most probable label, uncertain below {rule.least:g}" if rule.least else "the most probable label"
 
 
 def _input(package: Package) -> str:

@@ -11,13 +11,14 @@ if TYPE_CHECKING:
 
 def told(package: Package, version: Version | None, alias: str) -> str:
     """The package, how it did on held-out rows, and where it stands now."""
-    lines = [f"package  {package.manifest.name} {package.digest[:12]}"]
-    lines += [f"{name:<8} {figure:.4g}" for name, figure in headline(package.metrics).items()]
+    lines = [f"{'package':<18} {package.manifest.name} {package.digest[:12]}"]
+    lines += [f"{name.replace('_', ' '):<18} {figure:.4g}" for name, figure in headline(package.metrics).items()]
     if version is not None:
-        lines.append(f"version  {version.model} {version.number}, named {alias}")
+        lines.append(f"{'version':<18} {version.model} {version.number}, named {alias}")
     return "\n".join(lines)
 
 
 def headline(metrics: dict[str, Any]) -> dict[str, float]:
-    """The plain numbers among the metrics."""
-    return {name: value for name, value in metrics.items() if isinstance(value, int | float) and not isinstance(value, bool)}
+    """The plain numbers among the metrics; of one with an interval its value."""
+    found = {name: value.get("value") if isinstance(value, dict) else value for name, value in metrics.items()}
+    return {name: value for name, value in found.items() if isinstance(value, int | float) and not isinstance(value, bool)}

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
 
+_PIPE_WIDTH = 1000
+
+
 def say(text: str) -> None:
     """One line on standard output."""
     sys.stdout.write(text + "\n")
@@ -39,9 +42,8 @@ def show_table(heads: Sequence[str], rows: Iterable[Sequence[object]], *, empty:
         table.add_column(head, overflow="fold")
     for row in shown:
         table.add_row(*row)
-    console = Console(markup=False, highlight=False)
     # A pipe has no width: let a line be as long as it is.
-    console.print(table, width=None if console.is_terminal else 1000, crop=False)
+    Console(markup=False, highlight=False, width=None if sys.stdout.isatty() else _PIPE_WIDTH).print(table)
 
 
 @contextmanager
