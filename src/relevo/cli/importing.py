@@ -88,9 +88,6 @@ def import_file(
     as_json: AsJson = False,
 ) -> None:
     """Convert a model file in a sandbox, prove that it answers as the original, and register it."""
-    from relevo import compose
-    from relevo.package.convert.importing import import_model
-
     said: dict[str, Any] = {
         "samples": samples,
         "truth": truth,
@@ -111,6 +108,9 @@ def import_file(
         "description": description,
         "figures": figures,
     }
+    from relevo import compose
+    from relevo.package.convert.importing import import_model
+
     settings = settings_of(home)
     with TemporaryDirectory(prefix="relevo-import-") as folder, progress(quiet=as_json) as step:
         place = out or Path(folder) / "package"

@@ -24,12 +24,12 @@ from relevo.project.split import held_out
 from relevo.runtime.image import ImageLimits, decode, tensor
 
 if TYPE_CHECKING:
-    from relevo.domain.preprocessing import ImageSteps
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
+    from relevo.domain.preprocessing import ImageSteps
     from relevo.domain.signature import ImageInput
     from relevo.package.opening import Package
     from relevo.project.reading import Project
