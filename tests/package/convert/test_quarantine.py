@@ -197,7 +197,7 @@ def test_greed_ends_in_bounded_time(code: str, word: str) -> None:
     """Endless loops, memory bombs, floods and crashes end in QuarantineFailed within the time given."""
     started = time.monotonic()
     with pytest.raises(QuarantineFailed, match=word):
-        opened(running(code), bounds=Bounds(wall_seconds=12, cpu_seconds=30, memory_mb=1500, output_mb=1))
+        opened(running(code), bounds=Bounds(wall_seconds=8, cpu_seconds=30, memory_mb=1500, output_mb=1))
     assert time.monotonic() - started < 20
 
 

@@ -12,6 +12,7 @@ import io
 import math
 import warnings
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -184,7 +185,9 @@ def load(data: bytes, source: str = "") -> Any:  # noqa: ANN401 - whatever was p
     """Unpickle, joblib's forms included. source: what the bytes say wrote it. Raises ExtraMissing, ConversionFailed."""
     try:
         import joblib  # type: ignore[import-untyped]  # noqa: PLC0415 - it ships no types; an extra
-        import sklearn  # noqa: PLC0415 - an extra; the file most likely needs it
+
+        # Not imported: that takes a second, and the pickle itself does it when it needs to.
+        here = version("scikit-learn")
     except ImportError as cause:
         raise ExtraMissing(extra="sklearn") from cause
     from relevo.package.convert.old_sklearn import know_former_names  # noqa: PLC0415 - an extra
@@ -197,7 +200,7 @@ def load(data: bytes, source: str = "") -> Any:  # noqa: ANN401 - whatever was p
     except Exception as cause:
         raise ConversionFailed(
             reason=f"it was written by {source or 'an unknown release'} and cannot be loaded by the "
-            f"scikit-learn {sklearn.__version__} installed here ({type(cause).__name__}: {str(cause)[:160]}). "
+            f"scikit-learn {here} installed here ({type(cause).__name__}: {str(cause)[:160]}). "
             "Fit it again with a newer release"
         ) from cause
 
