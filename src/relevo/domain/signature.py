@@ -51,7 +51,7 @@ class Field(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     maximum: float | None = None
     #: Unit as a person would write it, for the form: "months", "€".
     unit: str = ""
-    example: str | int | float | bool | None = None  # noqa: PYI041 - a whole number stays one when it is read back
+    example: str | int | float | bool | None = None  # a whole number stays one when it is read back
 
 
 class ImageInput(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, tag="image"):
