@@ -9,14 +9,15 @@ import pytest
 
 SOURCE = Path(__file__).parent.parent / "src" / "relevo"
 FLOORS = [
-    {"errors", "telemetry"},
+    {"errors", "telemetry", "supervisor"},
     {"domain", "config", "client"},
     {"runtime", "spool", "stats"},
     {"package", "store", "console"},
     {"serve", "loop", "project"},
     {"web", "engines"},
     {"compose", "testing"},
-    {"cli"},
+    {"cli", "entry"},
+    {"__main__"},
 ]
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 TRAINING = {"sklearn", "skl2onnx", "tensorflow", "keras", "torch", "pandas", "scipy", "matplotlib", "onnx"}

@@ -2,7 +2,7 @@
 
     RelevoError                      internal
     ├── InputRefused                 the caller's input is at fault; nothing was recorded
-    │   ├── BadJson · BadForm · NoInput · EmptyFile · ParameterWrong
+    │   ├── BadJson · BadForm · NoInput · EmptyFile · ParameterWrong · BodyTooSlow · CallerGone
     │   ├── FieldRefused             FieldMissing · FieldUnknown · FieldWrongType · FieldNotListed · FieldOutOfRange
     │   ├── TooLarge                 BodyTooLarge · ImageTooLarge · TooManyRows · TooManyParts
     │   └── UnsupportedInput         UnsupportedMedia · UnsupportedImage · BrokenImage
@@ -184,6 +184,20 @@ class TooManyRows(TooLarge):
 
     code = "too_many_rows"
     sentence = "The batch has {rows} records; this server takes at most {limit} (setting max_rows)."
+
+
+class BodyTooSlow(InputRefused):
+    """The body took longer to arrive than any honest one does."""
+
+    code = "body_too_slow"
+    sentence = "The body did not arrive within {limit} s."
+
+
+class CallerGone(InputRefused):
+    """The caller hung up before its request was complete; nobody is left to be told."""
+
+    code = "caller_gone"
+    sentence = "The caller hung up."
 
 
 class TooManyParts(TooLarge):

@@ -79,6 +79,10 @@ class Batcher(Generic[Row, Result]):
         """Set the expected cost of a row, as measured by the warm-up."""
         self._row_cost_s = row_cost_s
 
+    def is_dear(self, rows: int) -> bool:
+        """Whether so many rows would run on the lane's thread."""
+        return self._always_aside or self._row_cost_s * rows > CHEAP_S
+
     def submit(self, rows: Sequence[Row]) -> asyncio.Future[list[Result]]:
         """Queue one caller's rows. Raises Overloaded at the bound and Draining after close."""
         if self._closed:
@@ -109,7 +113,7 @@ class Batcher(Generic[Row, Result]):
             self._idle.set()
             return
         rows = [row for ticket in batch for row in ticket.rows]
-        if self._is_dear(len(rows)):
+        if self.is_dear(len(rows)):
             self._busy = True
             future = asyncio.get_running_loop().run_in_executor(self._own_thread(), self._timed, rows)
             future.add_done_callback(lambda done: self._came_back(batch, done))
@@ -150,9 +154,6 @@ class Batcher(Generic[Row, Result]):
                 batch.append(ticket)
                 taken += len(ticket.rows)
         return batch
-
-    def _is_dear(self, rows: int) -> bool:
-        return self._always_aside or self._row_cost_s * rows > CHEAP_S
 
     def _timed(self, rows: list[Row]) -> list[Result]:
         begin = self._monotonic()

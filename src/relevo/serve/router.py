@@ -1,6 +1,6 @@
 """The lanes of one model, and which of them answers a request.
 
-    key ─ route.pick ─► leg ─► lane                     swap = one assignment: a request sees the old table or the new one, never half
+key ─ route.pick ─► leg ─► Chosen lane        swap = one assignment: a request sees the old table or the new, never half of each
 """
 
 from __future__ import annotations
@@ -8,22 +8,41 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from relevo.domain.route import Pick, Route, pick
+from relevo.domain.route import Route, pick
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from relevo.domain.prediction import Arm
     from relevo.serve.lane import Lane
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Chosen:
+    """The lane for one request, with what the history must know of the choice."""
+
+    lane: Lane
+    arm: Arm
+    propensity: float  # probability with which this arm was given, 0..1
+    epoch: int
+
+
 class Router:
     """One route with its lanes loaded; lives until the next swap."""
 
-    route: Route
-    lanes: Mapping[str, Lane]  # by package digest
+    def __init__(self, route: Route, lanes: Mapping[str, Lane]) -> None:
+        """lanes: by package digest, one for each leg of the route."""
+        self.route = route
+        self.lanes = lanes
+        first = pick(route, b"")
+        # With one leg there is nothing to draw.
+        self._only = self._chosen(b"") if first.propensity == 1.0 else None
 
-    def pick(self, key: bytes) -> tuple[Lane, Pick]:
-        """The lane for a key, with the arm and propensity to log."""
+    def pick(self, key: bytes) -> Chosen:
+        """The lane for a key, with arm, propensity and epoch to log."""
+        return self._only or self._chosen(key)
+
+    def _chosen(self, key: bytes) -> Chosen:
         picked = pick(self.route, key)
-        return self.lanes[picked.leg.digest], picked
+        leg = picked.leg
+        return Chosen(lane=self.lanes[leg.digest], arm=leg.arm, propensity=picked.propensity, epoch=self.route.epoch)

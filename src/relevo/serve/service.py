@@ -24,12 +24,13 @@ from relevo.runtime.image import looks_large
 from relevo.serve.lane import Asked, Reply
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from relevo.domain.manifest import Manifest
-    from relevo.domain.route import Pick
     from relevo.serve.lane import Lane
-    from relevo.serve.router import Router
+    from relevo.serve.router import Chosen, Router
+
+    Gone = Callable[[], Awaitable[object]]
 
 #: Large pictures decoded at one time in a worker.
 _LARGE_AT_ONCE = 1
@@ -101,7 +102,7 @@ class Service:
 
     # --- what a request does --------------------------------------------------------------------------------------------
 
-    def lane(self, question: Question) -> tuple[Lane, Pick]:
+    def choose(self, question: Question) -> Chosen:
         """The lane that will answer. Raises ModelNotFound, NotReady, Draining."""
         if self.draining:
             raise Draining
@@ -111,30 +112,33 @@ class Service:
             raise self._absent(name)
         return router.pick(question.key)
 
-    async def predict(self, question: Question, payload: bytes | Mapping[str, Any], raw: bytes | None = None) -> Reply:
-        """Answer one image (its bytes) or one record, recorded. raw: the record's own bytes, where the caller has them."""
-        lane, picked = self.lane(question)
-        if isinstance(payload, bytes):
-            row = await self._picture(lane, payload)
-            kind, stored = InputKind.IMAGE, payload
-        else:
-            row = lane.model.prepare(payload)
-            kind, stored = InputKind.RECORD, self._encode(payload) if raw is None else raw
-        asked = _asked(question, picked, row, kind, stored)
-        return (await lane.ask((asked,)))[0]
+    async def predict(self, question: Question, payload: bytes | Mapping[str, Any], *, gone: Gone | None = None) -> Reply:
+        """Answer one image (its bytes) or one record, recorded.
 
-    async def predict_many(self, question: Question, records: Sequence[Mapping[str, Any]]) -> list[Reply]:
+        gone: completes when the caller has hung up; asked only where the model is slow enough for that to matter.
+        Raises InputRefused and Unavailable of many kinds, ModelFailed.
+        """
+        chosen = self.choose(question)
+        if isinstance(payload, bytes):
+            row = await self._picture(chosen.lane, payload)
+            asked = _asked(question, chosen, row, InputKind.IMAGE, payload)
+        else:
+            row = chosen.lane.model.prepare(payload)
+            asked = _asked(question, chosen, row, InputKind.RECORD, self._encode(payload))
+        return (await _answered(chosen.lane, (asked,), gone))[0]
+
+    async def predict_many(self, question: Question, records: Sequence[Mapping[str, Any]], *, gone: Gone | None = None) -> list[Reply]:
         """Answer a batch of records, in order; one bad record refuses the batch before anything is recorded."""
-        lane, picked = self.lane(question)
+        chosen = self.choose(question)
         if len(records) > self._max_rows:
             raise TooManyRows(rows=len(records), limit=self._max_rows)
         if not records:
             return []
-        prepare, encode = lane.model.prepare, self._encode
-        asked = [_asked(question, picked, prepare(record), InputKind.RECORD, encode(record)) for record in records]
-        return await lane.ask(asked)
+        prepare, encode = chosen.lane.model.prepare, self._encode
+        asked = [_asked(question, chosen, prepare(record), InputKind.RECORD, encode(record)) for record in records]
+        return await _answered(chosen.lane, asked, gone)
 
-    async def _picture(self, lane: Lane, payload: bytes) -> Any:  # noqa: ANN401 - pixels, or an error for a record model
+    async def _picture(self, lane: Lane, payload: bytes) -> Any:  # noqa: ANN401 - pixels; a record model raises
         if looks_large(payload) and isinstance(lane.manifest.input, ImageInput):
             return await asyncio.get_running_loop().run_in_executor(self._side, lane.model.prepare, payload)
         return lane.model.prepare(payload)
@@ -186,18 +190,33 @@ class Service:
         reason = self._failures.get(name, "")
         if router is None:
             return ModelState(name=name, version=None, manifest=None, ready=False, reason=reason)
-        lane = router.pick(b"")[0]
+        lane = router.pick(b"").lane
         return ModelState(name=name, version=lane.version, manifest=lane.manifest, ready=True, reason=reason)
 
 
-def _asked(question: Question, picked: Pick, row: Any, kind: InputKind, stored: bytes) -> Asked:  # noqa: ANN401 - as prepared
+def _asked(question: Question, chosen: Chosen, row: Any, kind: InputKind, stored: bytes) -> Asked:  # noqa: ANN401 - as prepared
     return Asked(
         row=row,
         kind=kind,
         input=stored,
-        arm=picked.leg.arm,
-        propensity=picked.propensity,
-        epoch=question_epoch(picked),
+        arm=chosen.arm,
+        propensity=chosen.propensity,
+        epoch=chosen.epoch,
         begun_ns=question.begun_ns,
         subject=question.subject,
     )
+
+
+async def _answered(lane: Lane, asked: Sequence[Asked], gone: Gone | None) -> list[Reply]:
+    """Wait for the answers; where the model is slow, a caller who hangs up takes the rows back."""
+    ticket = lane.ask(asked)
+    if gone is None or not lane.batcher.is_dear(1):
+        return await ticket
+    watch = asyncio.ensure_future(gone())
+    try:
+        await asyncio.wait({ticket, watch}, return_when=asyncio.FIRST_COMPLETED)
+        if not ticket.done():
+            ticket.cancel()
+        return await ticket
+    finally:
+        watch.cancel()

@@ -29,6 +29,7 @@ STATUS: Mapping[str, int] = {
     "input_refused": 422,
     "bad_json": 400,
     "bad_form": 400,
+    "body_too_slow": 408,
     "too_large": 413,
     "unsupported_input": 415,
     "broken_image": 422,

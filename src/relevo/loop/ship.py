@@ -1,0 +1,81 @@
+"""From the journals to the store: each prediction once, whatever is killed and whenever.
+
+    files ─ read(after position) ─► store.ship(rows and new position in one transaction) ─ all shipped and finished? ─► file removed
+
+Killed between the commit and the removal, the next shipper finds the position and removes the file. The position lost with its
+database, rows are inserted again and their ids make them one.
+"""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+from typing import TYPE_CHECKING, Protocol
+
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from relevo.domain.prediction import Prediction
+    from relevo.spool.reading import SpoolFile, SpoolReader
+
+log = logging.getLogger(__name__)
+
+
+class Ledger(Protocol):
+    """What shipping asks of the history: the real one, or that of a test in memory."""
+
+    def ship(self, file: str, up_to: int, some: Sequence[Prediction], /) -> int:
+        """Insert and remember the position, in one transaction."""
+
+    def positions(self) -> dict[str, int]:
+        """Number of the last shipped batch, by file."""
+
+    def forget(self, file: str, /) -> None:
+        """Drop the position of a removed file."""
+
+
+class Shipper:
+    """Ships all journals of one spool; lives as long as the loop."""
+
+    def __init__(self, reader: SpoolReader, ledger: Ledger) -> None:
+        self._reader = reader
+        self._ledger = ledger
+        self._positions: dict[str, int] | None = None
+
+    def ship(self) -> int:
+        """Ship what is there now; gives the number of predictions shipped. Raises StoreUnavailable, and then nothing is lost."""
+        if self._positions is None:
+            self._positions = self._ledger.positions()
+            self._forget_removed(self._positions)
+        shipped = sum(self._ship_file(file, self._positions) for file in self._reader.files())
+        self._reader.sweep()
+        return shipped
+
+    def _forget_removed(self, positions: dict[str, int]) -> None:
+        present = {file.name for file in self._reader.files()}
+        # Race: killed after a file was removed and before its position was forgotten.
+        for name in [name for name in positions if name not in present]:
+            self._ledger.forget(name)
+            del positions[name]
+
+    def _ship_file(self, file: SpoolFile, positions: dict[str, int]) -> int:
+        shipped = 0
+        try:
+            while batches := self._reader.read(file, after=positions.get(file.name, 0)):
+                rows = [prediction for batch in batches for prediction in batch.predictions]
+                self._ledger.ship(file.name, batches[-1].number, rows)
+                positions[file.name] = batches[-1].number
+                shipped += len(rows)
+        except (sqlite3.DatabaseError, msgspec.MsgspecError) as cause:
+            aside = self._reader.set_aside(file)
+            log.error(  # noqa: TRY400 - the file is kept for a person; a trace would not help
+                "journal unreadable, kept as %s: %s", aside.name, cause, extra={"action": "journal_damaged"}
+            )
+            return shipped
+        if file.finished:
+            self._reader.remove(file)
+            if positions.pop(file.name, None) is not None:
+                self._ledger.forget(file.name)
+        return shipped

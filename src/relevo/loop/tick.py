@@ -1,0 +1,62 @@
+"""One tick of the loop, and the loop around it.
+
+    ship ─ store away? ─► wait a little longer each time, the journals keep everything
+    checkpoint now and then: the loop is the only process that moves SQLite's log into its database
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from relevo.errors import StoreUnavailable
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Callable
+
+    from relevo.loop.ship import Shipper
+
+log = logging.getLogger(__name__)
+
+_LONGEST_WAIT_S = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """How often the loop does what; seconds."""
+
+    ship_every_s: float = 0.25
+    checkpoint_every_s: float = 5.0
+
+
+class Loop:
+    """Ticks until told to stop; lives as long as its process."""
+
+    def __init__(self, shipper: Shipper, *, checkpoint: Callable[[], None], pace: Pace, monotonic: Callable[[], float]) -> None:
+        self._shipper = shipper
+        self._checkpoint = checkpoint
+        self._pace = pace
+        self._monotonic = monotonic
+        self._checkpointed = monotonic()
+        self._wait_s = pace.ship_every_s
+
+    def run(self, stop: threading.Event) -> None:
+        """Tick until `stop`; a last tick ships what the stopping workers left."""
+        while not stop.wait(self._wait_s):
+            self.tick()
+        self.tick()
+
+    def tick(self) -> None:
+        """Ship once, and checkpoint when it is time."""
+        try:
+            self._shipper.ship()
+            if self._monotonic() - self._checkpointed >= self._pace.checkpoint_every_s:
+                self._checkpoint()
+                self._checkpointed = self._monotonic()
+        except StoreUnavailable:
+            self._wait_s = min(self._wait_s * 2, _LONGEST_WAIT_S)
+            log.warning("the store does not answer; journals wait", extra={"action": "ship_waits", "wait_s": self._wait_s})
+        else:
+            self._wait_s = self._pace.ship_every_s

@@ -1,0 +1,262 @@
+"""The predict paths as raw ASGI: the framework's machinery costs more than a small model does.
+
+    POST /predict, /models/{name}/predict   ─► the answer, or a list of them for a batch
+    POST /predict/                          ─► the short answer: status_code, query_id, prediction, execution_time
+    POST /submit                            ─► the model page with the answer in it
+
+    scope ─ share? ─ read_body ─ parse ─► service.predict ─► JSON | page          refusals are raised; the boundary answers them
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs, unquote
+
+import msgspec
+
+from relevo.domain import ids
+from relevo.domain.signature import RecordInput
+from relevo.errors import CallerGone, NoInput, RateLimited, RelevoError, UnsupportedMedia
+from relevo.runtime.image import ImageLimits
+from relevo.serve.service import Question
+from relevo.web.form import record_from
+from relevo.web.negotiation import address_of, language_of
+from relevo.web.page import HTML_HEADERS, Visit, render_refusal, render_result
+from relevo.web.payload import Body, BodyLimits, parse, read_body
+from relevo.web.problems import body_of, retry_after, status_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from starlette.types import Receive, Scope, Send
+
+    from relevo.config import Settings
+    from relevo.domain.decision import Answer
+    from relevo.serve.lane import Reply
+    from relevo.serve.service import ModelState, Service
+    from relevo.telemetry import Telemetry
+
+_MODELS = "/models/"
+_PREDICT = "/predict"
+_JSON = (b"content-type", b"application/json")
+_encode = msgspec.json.Encoder().encode
+
+
+class PredictHandlers:
+    """Answers the predict paths; lives as long as the worker."""
+
+    def __init__(self, service: Service, settings: Settings, telemetry: Telemetry, *, workers: int = 1) -> None:
+        """workers: processes that share the port; a client's share is divided among them."""
+        self._service = service
+        self._language = settings.language
+        self._telemetry = telemetry
+        self._limits = BodyLimits(
+            max_bytes=settings.max_body_mb * 2**20, max_parts=settings.max_parts, max_fields=settings.max_fields
+        )
+        self._image_limits = ImageLimits(max_pixels=settings.max_pixels, max_side=settings.max_side)
+        self._share = -(-settings.max_concurrency_per_client // workers)
+        self._under_way: dict[str, int] = {}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request. Raises RelevoError, which the boundary turns into a problem."""
+        path: str = scope["path"]
+        handler = self._submit if path == "/submit" else self._short if path == "/predict/" else self._canonical
+        try:
+            if self._share:
+                await self._within_share(handler, scope, receive, send)
+            else:
+                await handler(scope, receive, send)
+        except CallerGone:
+            # Nobody is there to be told.
+            return
+        except RelevoError as error:
+            self._telemetry.refused(error.code)
+            raise
+
+    async def _within_share(self, handler: Any, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ANN401 - one of ours
+        client = (scope.get("client") or ("",))[0]
+        if self._under_way.get(client, 0) >= self._share:
+            raise RateLimited(limit=self._share)
+        self._under_way[client] = self._under_way.get(client, 0) + 1
+        try:
+            await handler(scope, receive, send)
+        finally:
+            left = self._under_way[client] - 1
+            if left:
+                self._under_way[client] = left
+            else:
+                del self._under_way[client]
+
+    # --- the canonical answer -------------------------------------------------------------------------------------------
+
+    async def _canonical(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path: str = scope["path"]
+        named = unquote(path[len(_MODELS) : -len(_PREDICT)]) if path.startswith(_MODELS) else None
+        body, kind = await read_body(scope, receive, self._limits)
+        asked = parse(body, kind, self._limits)
+        question = Question(model=named, key=_key(scope))
+        gone = _gone(receive)
+        if asked.batch is not None:
+            replies = await self._service.predict_many(question, asked.batch, gone=gone)
+            self._count_many(question, replies)
+            await _send(send, _encode([answer_body(self._name(question), reply) for reply in replies]), _version(replies[:1]))
+            return
+        reply = await self._service.predict(question, self._payload(question, asked), gone=gone)
+        name = self._name(question)
+        self._count(name, reply)
+        await _send(send, _encode(answer_body(name, reply)), _version((reply,)))
+
+    def _payload(self, question: Question, asked: Body) -> bytes | dict[str, Any]:
+        if asked.image is not None:
+            return asked.image
+        if asked.record is not None:
+            return asked.record
+        wanted = self._service.choose(question).lane.manifest.input
+        if isinstance(wanted, RecordInput) and asked.form:
+            return record_from(wanted, asked.form)
+        raise NoInput
+
+    def _name(self, question: Question) -> str:
+        return question.model or self._service.default_model() or ""
+
+    def _count(self, name: str, reply: Reply) -> None:
+        outcome = "uncertain" if reply.answer.uncertain else "ok"
+        self._telemetry.predicted(model=name, version=reply.version, outcome=outcome, seconds=reply.seconds)
+
+    def _count_many(self, question: Question, replies: list[Reply]) -> None:
+        if replies:
+            first = replies[0]
+            self._telemetry.predicted(
+                model=self._name(question), version=first.version, outcome="ok", seconds=first.seconds, rows=len(replies)
+            )
+
+    # --- the short answer -------------------------------------------------------------------------------------------------
+
+    async def _short(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a form with `image` and `model`; refusals carry the same keys, so a client reads one shape."""
+        try:
+            body, kind = await read_body(scope, receive, self._limits)
+            asked = parse(body, kind, self._limits)
+            question = Question(model=asked.form.get("model") or None, key=_key(scope))
+            form = {name: text for name, text in asked.form.items() if name != "model"}
+            payload = self._payload(question, replace(asked, form=form))
+            reply = await self._service.predict(question, payload, gone=_gone(receive))
+        except CallerGone:
+            raise
+        except RelevoError as error:
+            self._telemetry.refused(error.code)
+            await self._short_refusal(error, scope, send)
+            return
+        self._count(self._name(question), reply)
+        facts = answer_body(self._name(question), reply)
+        short = {name: facts[name] for name in ("query_id", "prediction", "execution_time")}
+        await _send(send, _encode({"status_code": 200, **short, "error": None}), _version((reply,)))
+
+    async def _short_refusal(self, error: RelevoError, scope: Scope, send: Send) -> None:
+        status = status_of(type(error))
+        request_id = scope["state"]["request_id"]
+        told = body_of(error, language_of(scope, self._language), request_id)
+        body = _encode({"status_code": status, "query_id": None, "prediction": None, "execution_time": None, **told})
+        headers = [_JSON, (b"content-length", b"%d" % len(body))]
+        if status in (429, 503):
+            headers.append((b"retry-after", b"%d" % retry_after(request_id)))
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+    # --- the page -----------------------------------------------------------------------------------------------------------
+
+    async def _submit(self, scope: Scope, receive: Receive, send: Send) -> None:
+        query = parse_qs(scope.get("query_string", b"").decode("latin-1"), max_num_fields=100)
+        visit = self._visit(scope)
+        question = Question(model=query.get("model", [None])[0], key=_key(scope))
+        record: Mapping[str, Any] | None = None
+        try:
+            body, kind = await read_body(scope, receive, self._limits)
+            asked = parse(body, kind, self._limits)
+            if asked.batch is not None:
+                raise UnsupportedMedia(expected="one record or one image", got="a batch")
+            payload = self._payload(question, asked)
+            record = payload if isinstance(payload, dict) else None
+            reply = await self._service.predict(question, payload, gone=_gone(receive))
+        except CallerGone:
+            raise
+        except RelevoError as error:
+            self._telemetry.refused(error.code)
+            status, headers, page = await asyncio.to_thread(render_refusal, error, self._state(question), visit, record=record)
+            await send({"type": "http.response.start", "status": status, "headers": headers})
+            await send({"type": "http.response.body", "body": page})
+            return
+        name = self._name(question)
+        self._count(name, reply)
+        state = self._state(question)
+        facts = answer_body(name, reply)
+        image = payload if isinstance(payload, bytes) else None
+        page = await asyncio.to_thread(render_result, state, facts, visit, image=image, record=record)
+        headers = [*HTML_HEADERS, (b"content-length", b"%d" % len(page))]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": page})
+
+    def _visit(self, scope: Scope) -> Visit:
+        return Visit(
+            language=language_of(scope, self._language),
+            address=address_of(scope),
+            request_id=scope["state"]["request_id"],
+            models=self._service.models(),
+            limits=self._image_limits,
+        )
+
+    def _state(self, question: Question) -> ModelState | None:
+        name = self._name(question)
+        return next((state for state in self._service.models() if state.name == name), None)
+
+
+def answer_body(name: str, reply: Reply) -> dict[str, Any]:
+    """The canonical answer as plain values."""
+    answer = reply.answer
+    facts: dict[str, Any] = {"query_id": ids.text(reply.id), "model": name, "version": reply.version}
+    if answer.label is None:
+        facts |= {"prediction": answer.value, "uncertain": False}
+    else:
+        facts |= _classified(answer)
+    facts["execution_time"] = f"{reply.seconds:.3f} s"
+    if not reply.recorded:
+        facts["recorded"] = False
+    return facts
+
+
+def _classified(answer: Answer) -> dict[str, Any]:
+    return {
+        "prediction": answer.label,
+        "class": answer.index,
+        "confidence": answer.confidence,
+        "probabilities": answer.probabilities,
+        "uncertain": answer.uncertain,
+    }
+
+
+def _key(scope: Scope) -> bytes:
+    """What keeps a caller on one arm: its address, until callers have names."""
+    client = scope.get("client")
+    return client[0].encode() if client else b""
+
+
+def _gone(receive: Receive) -> Any:  # noqa: ANN401 - a function that waits
+    async def wait() -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+
+    return wait
+
+
+def _version(replies: Any) -> bytes:  # noqa: ANN401 - some replies
+    return b"%d" % replies[0].version if replies else b""
+
+
+async def _send(send: Send, body: bytes, version: bytes) -> None:
+    headers = [_JSON, (b"content-length", b"%d" % len(body))]
+    if version:
+        headers.append((b"relevo-version", version))
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
