@@ -16,7 +16,7 @@ FLOORS = [
     {"serve", "loop", "project"},
     {"web", "engines"},
     {"compose", "testing"},
-    {"cli", "entry"},
+    {"cli"},
     {"__main__"},
 ]
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from relevo.client import Client
     from relevo.errors import RelevoError
-    from relevo.package.opening import Package, open_package as open  # noqa: A004 - relevo.open is the public name
+    from relevo.package.opening import Package
+    from relevo.package.opening import open_package as open  # noqa: A004 - relevo.open is the public name
     from relevo.package.packing import pack
 
 __all__ = ["Client", "Package", "RelevoError", "open", "pack"]

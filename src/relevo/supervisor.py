@@ -5,8 +5,8 @@
         └─────────────────────────────────────────────────────┘
     stop ─► SIGTERM ─ grace ─► SIGKILL
 
-The child's standard input stays open as long as the supervisor lives: a child that reads its end knows that it is alone and ends too.
-The supervisor knows nothing of what its children do.
+The child's standard input stays open as long as the supervisor lives: a child that reads its end knows that it is alone and
+ends too. The supervisor knows nothing of what its children do.
 """
 
 from __future__ import annotations

@@ -5,9 +5,10 @@
 The digest of the manifest's bytes is the package's identity, since the manifest pins every other file. It holds no time and no
 path, so that the same model packed twice is the same package.
 
-Changing the format: a field with a default that old readers may not ignore, or any other change of meaning, needs a new number.
-Raise FORMAT; add a function to UPGRADES that turns the plain dict of the former number into the new one; keep one package of the former
-number under tests/package/formats/ with a test that opens it. Older Relevos refuse the new number by name (FormatUnknown).
+Changing the format: a field with a default that old readers may not ignore, or any other change of meaning, needs a new
+number. Raise FORMAT; add a function to UPGRADES that turns the plain dict of the former number into the new one; keep one
+package of the former number under tests/package/formats/ with a test that opens it. Older Relevos refuse the new number by
+name (FormatUnknown).
 """
 
 from __future__ import annotations

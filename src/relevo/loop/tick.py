@@ -1,7 +1,7 @@
 """One tick of the loop, and the loop around it.
 
-    ship ─ store away? ─► wait a little longer each time, the journals keep everything
-    checkpoint now and then: the loop is the only process that moves SQLite's log into its database
+ship ─ store away? ─► wait a little longer each time, the journals keep everything
+checkpoint now and then: the loop is the only process that moves SQLite's log into its database
 """
 
 from __future__ import annotations

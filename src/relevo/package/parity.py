@@ -90,7 +90,7 @@ def default_tolerance(converted: Converted) -> float:
     return SINGLE if "float32" in kinds else DOUBLE
 
 
-def prove(  # noqa: PLR0913 - by name, and half of them may be left out
+def prove(
     converted: Converted,
     served: NDArray[np.float64],
     *,

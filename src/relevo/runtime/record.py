@@ -168,9 +168,9 @@ class _Matrix:
         for position, columns in self._hot:
             find = columns.get
             for index, row in enumerate(rows):
-                column = find(row[position])
-                if column is not None:
-                    matrix[index, column] = 1.0
+                hot = find(row[position])
+                if hot is not None:
+                    matrix[index, hot] = 1.0
         return {self._input: matrix}
 
 

@@ -2,9 +2,9 @@
 
     submit ─► [Ticket, Ticket, …] ─ cut ─► work(rows) ─► settle each ticket
 
-No timer: the batch is what arrived in one turn of the event loop, or while the model was busy. A ticket owns its future, so there is
-no side table of who waits for what. `work` runs on the event loop while it is cheap (a thread hop costs more than a small model) and on
-the lane's own thread when it is dear (a slow model must never hold a health check).
+No timer: the batch is what arrived in one turn of the event loop, or while the model was busy. A ticket owns its future, so
+there is no side table of who waits for what. `work` runs on the event loop while it is cheap (a thread hop costs more than a
+small model) and on the lane's own thread when it is dear (a slow model must never hold a health check).
 """
 
 from __future__ import annotations

@@ -144,9 +144,7 @@ class Lane:
     def _prediction(self, one: Asked, answer: Answer, now_us: int, end_ns: int, *, error: str | None = None) -> Prediction:
         prediction_id = new_id(now_us // 1000)
         options = self._options
-        kept = keeps_input(
-            options.keep_inputs, options.keep_inputs_share, uncertain=answer.uncertain, prediction_id=prediction_id
-        )
+        kept = keeps_input(options.keep_inputs, options.keep_inputs_share, uncertain=answer.uncertain, prediction_id=prediction_id)
         return Prediction(
             id=prediction_id,
             at_us=now_us,

@@ -3,8 +3,8 @@
     predict(model, payload) ─ router.pick ─► lane ─ prepare ─► Asked ─ lane.ask ─► Reply
     predict_many            the same for a batch: one ticket, one answer a record
 
-Small inputs are prepared on the event loop; a large picture is decoded on a side thread, few at a time, since it takes long and much
-memory.
+Small inputs are prepared on the event loop; a large picture is decoded on a side thread, one at a time, since it takes long
+and much memory.
 """
 
 from __future__ import annotations
@@ -127,7 +127,9 @@ class Service:
             asked = _asked(question, chosen, row, InputKind.RECORD, self._encode(payload))
         return (await _answered(chosen.lane, (asked,), gone))[0]
 
-    async def predict_many(self, question: Question, records: Sequence[Mapping[str, Any]], *, gone: Gone | None = None) -> list[Reply]:
+    async def predict_many(
+        self, question: Question, records: Sequence[Mapping[str, Any]], *, gone: Gone | None = None
+    ) -> list[Reply]:
         """Answer a batch of records, in order; one bad record refuses the batch before anything is recorded."""
         chosen = self.choose(question)
         if len(records) > self._max_rows:
@@ -159,7 +161,16 @@ class Service:
 
     def models(self) -> list[ModelState]:
         """Every model known to this worker, by name."""
-        return [self._state(name) for name in sorted(self._routers.keys() | self._failures.keys())]
+        return [self.state(name) for name in sorted(self._routers.keys() | self._failures.keys())]
+
+    def state(self, name: str) -> ModelState:
+        """How the model of that name stands; one that nobody knows is not ready."""
+        router = self._routers.get(name)
+        reason = self._failures.get(name, "")
+        if router is None:
+            return ModelState(name=name, version=None, manifest=None, ready=False, reason=reason)
+        lane = router.pick(b"").lane
+        return ModelState(name=name, version=lane.version, manifest=lane.manifest, ready=True, reason=reason)
 
     def ready(self) -> tuple[bool, str]:
         """Whether a request would be answered now, and if not, why."""
@@ -185,14 +196,6 @@ class Service:
                 await lane.retire()
         self._side.shutdown(wait=False)
 
-    def _state(self, name: str) -> ModelState:
-        router = self._routers.get(name)
-        reason = self._failures.get(name, "")
-        if router is None:
-            return ModelState(name=name, version=None, manifest=None, ready=False, reason=reason)
-        lane = router.pick(b"").lane
-        return ModelState(name=name, version=lane.version, manifest=lane.manifest, ready=True, reason=reason)
-
 
 def _asked(question: Question, chosen: Chosen, row: Any, kind: InputKind, stored: bytes) -> Asked:  # noqa: ANN401 - as prepared
     return Asked(
@@ -212,9 +215,9 @@ async def _answered(lane: Lane, asked: Sequence[Asked], gone: Gone | None) -> li
     ticket = lane.ask(asked)
     if gone is None or not lane.batcher.is_dear(1):
         return await ticket
-    watch = asyncio.ensure_future(gone())
+    watch: asyncio.Future[object] = asyncio.ensure_future(gone())
     try:
-        await asyncio.wait({ticket, watch}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait((ticket, watch), return_when=asyncio.FIRST_COMPLETED)
         if not ticket.done():
             ticket.cancel()
         return await ticket

@@ -3,8 +3,8 @@
     write(batch) ─ encode ─ INSERT ─ COMMIT ─► may be answered
          └─ on any failure: the file is given up, StorageUnavailable, a fresh file is tried a moment later
 
-Files are numbered within the worker's folder and replaced by size and age. Closing one means a checkpoint, which takes milliseconds of
-disk: it happens on a thread of its own, never on the path of a request.
+Files are numbered within the worker's folder and replaced by size and age. Closing one means a checkpoint, which takes
+milliseconds of disk: it happens on a thread of its own, never on the path of a request.
 """
 
 from __future__ import annotations

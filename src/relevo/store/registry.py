@@ -186,7 +186,7 @@ class Registry:
             rows = connection.execute(query).all()
         return [AliasMove.from_row(row) for row in rows]
 
-    def move_alias(  # noqa: PLR0913 - who, why and when belong to every move
+    def move_alias(
         self,
         model: str,
         alias: str,

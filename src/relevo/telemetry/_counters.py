@@ -77,14 +77,6 @@ class Telemetry:
             _replace(self._path, text)
             self._written = text
 
-    def exposition(self) -> bytes:
-        """Prometheus text of every process of this home, this one's own numbers up to the moment."""
-        # Imported here: the counting itself needs no Prometheus library.
-        from relevo.telemetry._exposition import render  # noqa: PLC0415 - as said above
-
-        self.flush()
-        return render(self._folder)
-
     def _numbers(self) -> dict[str, Any]:
         return {
             "boot": self._boot,

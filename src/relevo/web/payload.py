@@ -20,7 +20,17 @@ import msgspec
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
-from relevo.errors import BadForm, BadJson, BodyTooLarge, BodyTooSlow, CallerGone, EmptyFile, NoInput, TooManyParts, UnsupportedMedia
+from relevo.errors import (
+    BadForm,
+    BadJson,
+    BodyTooLarge,
+    BodyTooSlow,
+    CallerGone,
+    EmptyFile,
+    NoInput,
+    TooManyParts,
+    UnsupportedMedia,
+)
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope

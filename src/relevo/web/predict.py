@@ -1,10 +1,10 @@
 """The predict paths as raw ASGI: the framework's machinery costs more than a small model does.
 
-    POST /predict, /models/{name}/predict   ─► the answer, or a list of them for a batch
-    POST /predict/                          ─► the short answer: status_code, query_id, prediction, execution_time
-    POST /submit                            ─► the model page with the answer in it
+POST /predict, /models/{name}/predict   ─► the answer, or a list of them for a batch
+POST /predict/                          ─► the short answer: status_code, query_id, prediction, execution_time
+POST /submit                            ─► the model page with the answer in it
 
-    scope ─ share? ─ read_body ─ parse ─► service.predict ─► JSON | page          refusals are raised; the boundary answers them
+scope ─ share? ─ read_body ─ parse ─► service.predict ─► JSON | page          refusals are raised; the boundary answers them
 """
 
 from __future__ import annotations
@@ -190,10 +190,9 @@ class PredictHandlers:
             return
         name = self._name(question)
         self._count(name, reply)
-        state = self._state(question)
         facts = answer_body(name, reply)
         image = payload if isinstance(payload, bytes) else None
-        page = await asyncio.to_thread(render_result, state, facts, visit, image=image, record=record)
+        page = await asyncio.to_thread(render_result, self._service.state(name), facts, visit, image=image, record=record)
         headers = [*HTML_HEADERS, (b"content-length", b"%d" % len(page))]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": page})
@@ -208,8 +207,7 @@ class PredictHandlers:
         )
 
     def _state(self, question: Question) -> ModelState | None:
-        name = self._name(question)
-        return next((state for state in self._service.models() if state.name == name), None)
+        return self._service.state(self._name(question))
 
 
 def answer_body(name: str, reply: Reply) -> dict[str, Any]:

@@ -154,7 +154,7 @@ def _imports(sniffed: Sniffed) -> str:
     )
 
 
-def _visit(  # noqa: PLR0913 - what the call of `import_model` was given, sorted
+def _visit(
     source: Source,
     second: Source | None,
     given: Samples | None,

@@ -77,7 +77,7 @@ def one_alias(request: Request, response: Response, name: Name, alias: AliasPath
 
 
 @router.put("/{name}/aliases/{alias}", summary="Let an alias name another version", responses=refusals(400, 404, 412, 422, 503))
-def move_alias(  # noqa: PLR0913, PLR0917 - the framework fills them by name from path, header and body
+def move_alias(
     request: Request,
     response: Response,
     name: Name,

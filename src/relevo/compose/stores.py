@@ -1,0 +1,123 @@
+"""The store of a home, and how a package gets into it.
+
+Settings ─ open_store ─► Store
+package ─ open, verify, replay ─► shelf ─► registry: version ─► alias moved
+"""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from relevo.errors import ConfigRefused
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+    from relevo.config import Settings
+    from relevo.package.opening import Package
+    from relevo.store.blobs import Blobs
+    from relevo.store.history import History
+    from relevo.store.labels import Labels
+    from relevo.store.registry import Registry, Version
+    from relevo.store.shelf import Shelf
+
+
+def utc_now() -> datetime:
+    """The clock of records."""
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Store:
+    """All of the store's rooms on one database."""
+
+    engine: Engine
+    registry: Registry
+    history: History
+    labels: Labels
+    blobs: Blobs
+    shelf: Shelf
+
+
+def open_store(settings: Settings, *, migrated: bool = False) -> Store:
+    """The store of this home, its schema brought up to date unless a parent has done so. Raises StoreUnavailable, WrongSetting."""
+    # The database's libraries take half a second to load; a supervisor whose store is already migrated never needs them.
+    from relevo.store.blobs import Blobs  # noqa: PLC0415 - said above
+    from relevo.store.engine import connect, migrate  # noqa: PLC0415 - the same
+    from relevo.store.history import History  # noqa: PLC0415 - the same
+    from relevo.store.labels import Labels  # noqa: PLC0415 - the same
+    from relevo.store.registry import Registry  # noqa: PLC0415 - the same
+    from relevo.store.shelf import Shelf  # noqa: PLC0415 - the same
+
+    make_home(settings)
+    engine = connect(settings.store_url)
+    if not migrated:
+        migrate(engine)
+    blobs = Blobs(settings.blobs_folder)
+    return Store(
+        engine=engine,
+        registry=Registry(engine),
+        history=History(engine, blobs),
+        labels=Labels(engine),
+        blobs=blobs,
+        shelf=Shelf(settings.packages_folder),
+    )
+
+
+def make_home(settings: Settings) -> None:
+    """Make the folder of this home. Raises ConfigRefused."""
+    try:
+        settings.home.mkdir(parents=True, exist_ok=True)
+    except OSError as cause:
+        raise ConfigRefused(reason=f"the folder {settings.home} cannot be made ({cause.strerror})") from cause
+
+
+def register(settings: Settings, path: Path, *, alias: str = "champion", who: str, why: str) -> Version:
+    """Verify a package (folder or .zip), put it on the shelf, give it a version and the alias. Raises PackageRefused."""
+    from relevo.package.opening import open_package, replay_golden  # noqa: PLC0415 - not needed by a worker's start
+
+    package = open_package(path)
+    replay_golden(package)
+    store = open_store(settings)
+    with contextlib.closing(_Unpacked(package)) as unpacked:
+        store.shelf.put(unpacked.folder, package.digest)
+    now = utc_now()
+    name = package.manifest.name
+    version = store.registry.add(model=name, digest=package.digest, summary=_summary(package), who=who, at=now)
+    store.registry.move_alias(name, alias, version.number, who=who, why=why, at=now)
+    store.engine.dispose()
+    return version
+
+
+class _Unpacked:
+    """A package as a folder, which a .zip becomes for as long as it takes to copy it."""
+
+    def __init__(self, package: Package) -> None:
+        self._held = None if package.folder is not None else tempfile.TemporaryDirectory(prefix="relevo-")
+        self.folder = package.folder or Path(self._held.name) / "package"  # type: ignore[union-attr]  # held when no folder is
+        if self._held is not None:
+            package.write(self.folder)
+
+    def close(self) -> None:
+        """Remove what was only there for the copy."""
+        if self._held is not None:
+            self._held.cleanup()
+
+
+def _summary(package: Package) -> dict[str, Any]:
+    manifest = package.manifest
+    return {
+        "task": manifest.output.task.value,
+        "labels": list(manifest.output.labels),
+        "input": msgspec.to_builtins(manifest.input)["type"],
+        "description": manifest.description,
+        "framework": manifest.lineage.framework,
+        "metrics": package.metrics,
+    }

@@ -1,0 +1,243 @@
+"""One worker process: everything a request meets, connected. Started by the supervisor, never by hand.
+
+settings, descriptors ─► journal, telemetry, service, store ─► watcher's first look ─► uvicorn on the shared socket ─► ready byte
+SIGTERM, or the supervisor gone ─► uvicorn ends its requests ─► service drains ─► journal closes
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import socket
+import time
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+import msgspec
+import uvicorn
+import uvloop
+
+from relevo.compose.server import settings_from_line
+from relevo.compose.stores import Store, open_store
+from relevo.domain.prediction import KeepInputs
+from relevo.domain.route import Leg, Route
+from relevo.errors import StoreUnavailable
+from relevo.package.opening import load_runnable, open_package, replay_golden
+from relevo.runtime.image import ImageLimits
+from relevo.serve.lane import LaneOptions
+from relevo.serve.service import Service
+from relevo.serve.watcher import Loaded, Watcher
+from relevo.spool.journal import Journal, JournalLimits
+from relevo.supervisor import read_greeting, when_orphaned
+from relevo.telemetry import Telemetry, configure_logging, render
+from relevo.web.app import Parts, build_app
+from relevo.web.predict import PredictHandlers
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from starlette.types import ASGIApp
+
+    from relevo.config import Settings
+
+_FLUSH_EVERY_S = 0.5
+_ROUTES_FILE = "routes.json"
+
+
+def run_worker() -> None:
+    """A worker process: settings and descriptors come on standard input. Returns when it was told to stop and has drained."""
+    settings = settings_from_line(read_greeting())
+    descriptors = json.loads(read_greeting())
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+
+    configure_logging(settings.log_level, settings.log_format)
+    listener = socket.socket(fileno=descriptors["listener"])
+    uvloop.run(_worker(settings, listener, descriptors["ready"]))
+
+
+async def _worker(settings: Settings, listener: socket.socket, ready_fd: int) -> None:
+
+    boot = f"{os.getpid()}-{uuid4().hex[:8]}"
+    journal = _journal(settings, boot)
+    telemetry = Telemetry(settings.telemetry_folder, boot)
+    service = Service(
+        default_model=settings.default_model, max_rows=settings.max_rows, journal_trouble=_trouble_of(settings, journal)
+    )
+    store = open_store(settings, migrated=True)
+    watcher = Watcher(
+        service,
+        routes=_remembered_routes(settings, store),
+        load=_loader(settings, store),
+        write=_counted(journal, telemetry),
+        options=_lane_options(settings),
+    )
+    first_look = asyncio.ensure_future(watcher.look())
+    server = _http_server(settings, _app(settings, service, store, telemetry))
+    await first_look
+    tasks = [
+        asyncio.ensure_future(watcher.run(settings.watch_every_ms / 1000)),
+        asyncio.ensure_future(_housekeeping(service, journal, telemetry)),
+    ]
+    when_orphaned(lambda: os.kill(os.getpid(), signal.SIGTERM))
+    serving = asyncio.ensure_future(server.serve(sockets=[listener]))
+    await _tell_ready(server, ready_fd)
+    await serving
+    await service.drain()
+    for task in tasks:
+        task.cancel()
+    await asyncio.to_thread(journal.close)
+    telemetry.ready = False
+    telemetry.flush()
+    store.engine.dispose()
+
+
+async def _tell_ready(server: uvicorn.Server, ready_fd: int) -> None:
+    """One byte to the supervisor, who announces the server when every worker has sent its own."""
+    # uvicorn has no event for it; accepting begins within a few turns of the loop.
+    while not server.started and not server.should_exit:  # noqa: ASYNC110 - see above
+        await asyncio.sleep(0.005)
+    os.write(ready_fd, b"r")
+    os.close(ready_fd)
+
+
+def _journal(settings: Settings, boot: str) -> Journal:
+
+    limits = JournalLimits(
+        rotate_bytes=settings.spool_rotate_mb * 2**20,
+        rotate_s=float(settings.spool_rotate_s),
+        max_bytes=settings.spool_max_mb * 2**20,
+    )
+    return Journal(settings.spool_folder / boot, durability=settings.durability, limits=limits)
+
+
+def _trouble_of(settings: Settings, journal: Journal) -> Callable[[], str]:
+    if settings.durability == "relaxed":
+        return str
+    return lambda: "" if journal.probe() else journal.trouble
+
+
+def _lane_options(settings: Settings) -> LaneOptions:
+
+    return LaneOptions(
+        max_batch_rows=settings.batch_rows,
+        max_queue_rows=settings.max_queue_rows,
+        durability=settings.durability,
+        keep_inputs=KeepInputs(settings.keep_inputs),
+        keep_inputs_share=settings.keep_inputs_share,
+    )
+
+
+def _counted(journal: Journal, telemetry: Telemetry) -> Callable[[Any], None]:
+    """The journal's write, with the size of each batch counted."""
+    write, count = journal.write, telemetry.batch
+
+    def counted(predictions: Any) -> None:  # noqa: ANN401 - as the journal takes them
+        write(predictions)
+        count(len(predictions))
+
+    return counted
+
+
+def _app(settings: Settings, service: Service, store: Store, telemetry: Telemetry) -> ASGIApp:
+
+    parts = Parts(
+        service=service,
+        predict=PredictHandlers(service, settings, telemetry, workers=settings.worker_count),
+        registry=store.registry,
+        history=store.history,
+        labels=store.labels,
+        settings=settings,
+        metrics=_metrics(settings, telemetry),
+    )
+    return build_app(parts)
+
+
+def _metrics(settings: Settings, telemetry: Telemetry) -> Callable[[], bytes]:
+    """Prometheus text of every process of this home, this one's own numbers up to the moment."""
+
+    def text() -> bytes:
+        telemetry.flush()
+        return render(settings.telemetry_folder)
+
+    return text
+
+
+def _http_server(settings: Settings, app: ASGIApp) -> uvicorn.Server:
+
+    config = uvicorn.Config(
+        app,
+        http="httptools",
+        loop="none",
+        ws="none",
+        lifespan="off",
+        interface="asgi3",
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        timeout_graceful_shutdown=settings.drain_seconds,
+    )
+    return uvicorn.Server(config)
+
+
+def _remembered_routes(settings: Settings, store: Store) -> Callable[[], list[Route]]:
+    """The stored routes; when the store is away at the start, those last seen by any worker of this home."""
+    place = settings.home / _ROUTES_FILE
+    seen: list[Route] | None = None
+
+    def routes() -> list[Route]:
+        nonlocal seen
+        try:
+            now = store.registry.routes()
+        except StoreUnavailable:
+            if seen is None and place.exists():
+                seen = msgspec.json.decode(place.read_bytes(), type=list[Route])
+                return seen
+            raise
+        if now != seen:
+            seen = now
+            draft = place.with_suffix(f".{os.getpid()}")
+            # Remembering is a comfort: a full disk must not stop a swap.
+            with contextlib.suppress(OSError):
+                draft.write_bytes(msgspec.json.encode(now))
+                draft.replace(place)
+        return now
+
+    return routes
+
+
+def _loader(settings: Settings, store: Store) -> Callable[[Leg], Loaded]:
+
+    limits = ImageLimits(max_pixels=settings.max_pixels, max_side=settings.max_side)
+
+    def load(leg: Leg) -> Loaded:
+        package = open_package(store.shelf.path(leg.digest), digest=leg.digest)
+        model = load_runnable(package, threads=settings.threads_per_model, limits=limits)
+        replay_golden(model, package.golden)
+        rows = [model.prepare(payload) for payload in package.golden.payloads]
+        begin = time.perf_counter()
+        model.finish(model.run(rows))
+        return Loaded(model=model, row_cost_s=(time.perf_counter() - begin) / len(rows))
+
+    return load
+
+
+async def _housekeeping(service: Service, journal: Journal, telemetry: Telemetry) -> None:
+    """Twice a second: let an old journal file go, and tell the numbers."""
+    swaps = 0
+    while True:
+        await asyncio.sleep(_FLUSH_EVERY_S)
+        journal.rotate_if_old()
+        telemetry.queue_rows = service.rows_waiting()
+        telemetry.ready = service.ready()[0]
+        telemetry.spool_bytes = await asyncio.to_thread(journal.size)
+        while swaps < service.swaps:
+            telemetry.swapped()
+            swaps += 1
+        await asyncio.to_thread(telemetry.flush)
+
+
+if __name__ == "__main__":
+    run_worker()
