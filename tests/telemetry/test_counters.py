@@ -27,6 +27,12 @@ def samples(page: bytes) -> dict[tuple[str, ...], float]:
     return found
 
 
+def page_of(telemetry: Telemetry) -> bytes:
+    """What a worker answers on /metrics."""
+    telemetry.flush()
+    return render(telemetry._folder)
+
+
 def answer(telemetry: Telemetry, times: int = 1, *, seconds: float = 0.003, rows: int = 1) -> None:
     for _ in range(times):
         telemetry.predicted(model="digits", version=1, outcome="ok", seconds=seconds, rows=rows)
@@ -41,7 +47,7 @@ def test_one_scrape_shows_all_workers(tmp_path: Path) -> None:
     answer(one, 3)
     answer(two, 4, rows=10)
     two.flush()
-    found = samples(scrape(one))
+    found = samples(page_of(one))
     assert found[PREDICTIONS] == 43
     assert found[("relevo_request_seconds_count", "1", "digits", "ok")] == 7
     assert found[("relevo_request_seconds_sum", "1", "digits", "ok")] == pytest.approx(0.021)
@@ -53,7 +59,7 @@ def test_buckets_are_cumulated(tmp_path: Path) -> None:
     telemetry = Telemetry(tmp_path, "one")
     for seconds in (0.0001, 0.001, 0.0011, 99.0):
         answer(telemetry, seconds=seconds)
-    found = samples(scrape(telemetry))
+    found = samples(page_of(telemetry))
     edges = {"0.0005": 1, "0.001": 2, "0.002": 3, "10.0": 3, "+Inf": 4}
     for edge, count in edges.items():
         assert found[("relevo_request_seconds_bucket", *sorted((edge, "1", "digits", "ok")))] == count
@@ -67,7 +73,7 @@ def test_every_metric_is_on_the_page(tmp_path: Path) -> None:
     telemetry.refused("bad_json")
     telemetry.batch(3)
     telemetry.swapped()
-    found = samples(scrape(telemetry))
+    found = samples(page_of(telemetry))
     assert found[("relevo_refusals_total", "bad_json")] == 2
     assert found[("relevo_batch_rows_sum",)] == 3
     assert found[("relevo_batch_rows_bucket", "4")] == 1
@@ -84,7 +90,7 @@ def test_ready_only_when_all_are(tmp_path: Path) -> None:
     one, two = Telemetry(tmp_path, "one"), Telemetry(tmp_path, "two")
     one.ready = True
     two.flush()
-    assert samples(scrape(one))[("relevo_ready",)] == 0
+    assert samples(page_of(one))[("relevo_ready",)] == 0
 
 
 def test_counters_survive_their_worker(tmp_path: Path) -> None:
@@ -98,7 +104,7 @@ def test_counters_survive_their_worker(tmp_path: Path) -> None:
     answer(alive)
     alive.flush()
     fold(tmp_path, ["dead"])
-    found = samples(scrape(alive))
+    found = samples(page_of(alive))
     assert found[PREDICTIONS] == 6
     assert found[("relevo_refusals_total", "bad_json")] == 1
     assert found[("relevo_batch_rows_count",)] == 1
@@ -170,7 +176,7 @@ def test_a_disk_that_refuses_stops_nothing(tmp_path: Path) -> None:
     answer(telemetry)
     telemetry.flush()
     blocked.unlink()
-    assert samples(scrape(telemetry))[PREDICTIONS] == 1
+    assert samples(page_of(telemetry))[PREDICTIONS] == 1
 
 
 def test_an_idle_worker_writes_nothing(tmp_path: Path) -> None:
