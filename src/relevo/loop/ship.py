@@ -68,6 +68,10 @@ class Shipper:
                 self._ledger.ship(file.name, batches[-1].number, rows)
                 positions[file.name] = batches[-1].number
                 shipped += len(rows)
+        except sqlite3.OperationalError as cause:
+            # Not now is not never: a file that cannot be opened or read at the moment stays, and is tried again.
+            log.warning("journal %s cannot be read yet: %s", file.name, cause, extra={"action": "journal_waits"})
+            return shipped
         except (sqlite3.DatabaseError, msgspec.MsgspecError) as cause:
             aside = self._reader.set_aside(file)
             log.error(  # noqa: TRY400 - the file is kept for a person; a trace would not help

@@ -47,7 +47,7 @@ class JournalLimits:
     rotate_s: float = 60.0
     #: Bytes of unshipped files in this worker's folder above which nothing more is taken.
     max_bytes: int = 2 * 2**30
-    #: Free bytes that must stay on the disk, so that the store and a rollback can still be written.
+    #: Free bytes that must stay on the disk, so that the store and a rollback can still be written; at most a tenth of it.
     reserve_bytes: int = 64 * 2**20
     #: Seconds before a broken journal is tried again.
     retry_s: float = 0.5
@@ -148,7 +148,8 @@ class Journal:
         return self._open
 
     def _check_room(self) -> None:
-        if shutil.disk_usage(self.folder).free < self.limits.reserve_bytes:
+        disk = shutil.disk_usage(self.folder)
+        if disk.free < min(self.limits.reserve_bytes, disk.total // 10):
             raise OSError("the disk is full")
         if self.size() > self.limits.max_bytes:
             raise OSError("too many predictions wait to be shipped (setting spool_max_mb)")

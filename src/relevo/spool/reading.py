@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 
 _SETTLED_S = 60.0
+#: SQLite's words for a file whose writer has not made its table yet.
+_NO_TABLE = "no such table"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,18 +73,17 @@ class SpoolReader:
     def read(self, file: SpoolFile, *, after: int, limit_bytes: int = 8 * 2**20) -> list[Batch]:
         """Committed batches with a number above `after`, in order, up to about `limit_bytes` of them.
 
-        A file that was just created and holds no table yet, or that is cut off, has none.
+        A file that was just created and holds no table yet has none. Raises sqlite3.OperationalError when the file cannot be read
+        at the moment (its writer is just opening it, a full disk, no descriptors left) and sqlite3.DatabaseError when it is damaged.
         """
-        try:
-            connection = sqlite3.connect(f"file:{file.path}?mode=rw", uri=True, isolation_level=None)
-        except sqlite3.Error:
-            return []
+        connection = sqlite3.connect(f"file:{file.path}?mode=rw", uri=True, isolation_level=None)
         try:
             connection.execute("PRAGMA wal_autocheckpoint = 0")
             return self._batches(connection, after, limit_bytes)
-        except sqlite3.OperationalError:
-            # No table yet, or the writer is just opening the file: the next tick sees more.
-            return []
+        except sqlite3.OperationalError as cause:
+            if _NO_TABLE in str(cause):
+                return []
+            raise
         finally:
             # Race: closing the last connection checkpoints and removes the log; the writer of a live file holds its own, so
             # this only ever happens to files whose writer is gone.
@@ -115,8 +116,11 @@ class SpoolReader:
                 shutil.rmtree(worker, ignore_errors=True)
 
     def set_aside(self, file: SpoolFile) -> Path:
-        """Rename a file that cannot be read, so that it stops nobody and a person can look at it."""
+        """Rename a damaged file with its log, so that it stops nobody and a person can look at it."""
         aside = file.path.with_suffix(".damaged")
+        log = file.path.with_name(file.path.name + "-wal")
+        if log.exists():
+            log.rename(aside.with_name(aside.name + "-wal"))
         file.path.rename(aside)
         return aside
 
