@@ -1,0 +1,39 @@
+"""The whole server as processes: it answers, records, and ends in order."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import httpx
+from tests.serving_world import running
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from relevo.package.opening import Package
+
+
+def eventually(look: Any, seconds: float = 15.0) -> Any:
+    """What `look` gives as soon as it is true."""
+    deadline = time.monotonic() + seconds
+    while not (found := look()):
+        assert time.monotonic() < deadline, "it never came true"
+        time.sleep(0.05)
+    return found
+
+
+def test_answers_are_in_the_history(
+    tmp_path: Path, digits_package: Package, churn_package: Package, digit_pngs: list[bytes], churn_records: list[dict[str, Any]]
+) -> None:
+    """A picture and a record are answered as the package answers them, and both are in the history a moment later."""
+    with (
+        running(tmp_path, digits_package, churn_package, default_model="digits") as server,
+        httpx.Client(base_url=server.url) as http,
+    ):
+        picture = http.post("/predict", content=digit_pngs[0], headers={"content-type": "image/png"}).json()
+        record = http.post("/models/churn/predict", json=churn_records[0]).json()
+        assert picture["prediction"] == digits_package.predict(digit_pngs[0]).label
+        assert record["prediction"] == churn_package.predict(churn_records[0]).label
+        for told in (picture, record):
+            eventually(lambda told=told: http.get(f"/predictions/{told['query_id']}").status_code == 200)

@@ -1,0 +1,113 @@
+"""What many rooms' tests share: two tiny real models packed once, inputs they have not seen, the real-world data where it is."""
+
+from __future__ import annotations
+
+import io
+import os
+import random
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+if TYPE_CHECKING:
+    from relevo.package.opening import Package
+
+_DATA = Path(os.environ.get("RELEVO_TEST_DATA") or Path(__file__).parents[2] / "shared" / "data")
+#: Rows of the bundled digits that train; the others are held out.
+_TRAINED = 1200
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of real-world data; a test that needs it is skipped where it is absent."""
+    if not _DATA.is_dir():
+        pytest.skip(f"no real-world data at {_DATA} (RELEVO_TEST_DATA)")
+    return _DATA
+
+
+def _digits() -> tuple[np.ndarray, np.ndarray]:
+    from sklearn.datasets import load_digits
+
+    pixels, truth = load_digits(return_X_y=True)
+    return np.round(pixels * (255 / 16)).astype(np.uint8).reshape(-1, 8, 8), truth
+
+
+def _pack_digits(rows: int) -> Package:
+    from sklearn.linear_model import LogisticRegression
+
+    import relevo
+
+    pictures, truth = _digits()
+    model = LogisticRegression(max_iter=300).fit(pictures[:rows].reshape(rows, -1) / 255, truth[:rows])
+    held_out = slice(_TRAINED, _TRAINED + 60)
+    return relevo.pack(model, name="digits", samples=pictures[held_out], truth=truth[held_out], scale=1 / 255, figures=False)
+
+
+@pytest.fixture(scope="session")
+def digits_package() -> Package:
+    """Model `digits`: 8 × 8 grey pictures, ten labels."""
+    return _pack_digits(_TRAINED)
+
+
+@pytest.fixture(scope="session")
+def digits_package_2() -> Package:
+    """A further version of `digits`, of another digest."""
+    return _pack_digits(700)
+
+
+@pytest.fixture(scope="session")
+def digit_pngs() -> list[bytes]:
+    """A hundred held-out digits as PNG files."""
+    return [_png(picture) for picture in _digits()[0][_TRAINED : _TRAINED + 100]]
+
+
+def _png(picture: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(picture).save(file, "PNG")
+    return file.getvalue()
+
+
+@pytest.fixture(scope="session")
+def churn_package() -> Package:
+    """Model `churn`: records of four fields, two labels, *uncertain* between 0.35 and 0.65."""
+    from sklearn.feature_extraction import DictVectorizer
+    from sklearn.linear_model import LogisticRegression
+
+    import relevo
+    from relevo.domain.decision import Bands
+
+    records = _customers(600)
+    truth = [int(one["contract"] == "month-to-month" and one["tenure"] < 30) for one in records]
+    vectorizer = DictVectorizer(sparse=False)
+    model = LogisticRegression(max_iter=2000).fit(vectorizer.fit_transform(records[:500]), truth[:500])
+    return relevo.pack(
+        (vectorizer, model),
+        name="churn",
+        samples=records[500:],
+        truth=truth[500:],
+        labels=["stays", "leaves"],
+        decision=Bands(accept=0.65, reject=0.35),
+        figures=False,
+    )
+
+
+@pytest.fixture(scope="session")
+def churn_records() -> list[dict[str, Any]]:
+    """A hundred records that `churn` takes."""
+    return _customers(100, seed=5)
+
+
+def _customers(count: int, seed: int = 1) -> list[dict[str, Any]]:
+    draw = random.Random(seed)  # noqa: S311 - made-up customers, no secret
+    return [
+        {
+            "tenure": draw.randint(0, 72),
+            "monthlycharges": round(draw.uniform(18, 120), 2),
+            "contract": draw.choice(["month-to-month", "one_year", "two_year"]),
+            "partner": draw.choice(["yes", "no"]),
+        }
+        for _ in range(count)
+    ]
