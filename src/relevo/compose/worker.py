@@ -34,6 +34,7 @@ from relevo.spool.journal import Journal, JournalLimits
 from relevo.supervisor import read_greeting, when_orphaned
 from relevo.telemetry import Telemetry, configure_logging, render
 from relevo.web.app import Parts, build_app
+from relevo.web.express import express
 from relevo.web.predict import PredictHandlers
 
 if TYPE_CHECKING:
@@ -75,7 +76,8 @@ async def _worker(settings: Settings, listener: socket.socket, ready_fd: int) ->
         options=_lane_options(settings),
     )
     first_look = asyncio.ensure_future(watcher.look())
-    server = _http_server(settings, _app(settings, service, store, telemetry))
+    predict = PredictHandlers(service, settings, telemetry, workers=settings.worker_count)
+    server = _http_server(settings, _app(settings, predict, service, store, telemetry), predict)
     await first_look
     tasks = [
         asyncio.ensure_future(watcher.run(settings.watch_every_ms / 1000)),
@@ -141,11 +143,11 @@ def _counted(journal: Journal, telemetry: Telemetry) -> Callable[[Any], None]:
     return counted
 
 
-def _app(settings: Settings, service: Service, store: Store, telemetry: Telemetry) -> ASGIApp:
+def _app(settings: Settings, predict: PredictHandlers, service: Service, store: Store, telemetry: Telemetry) -> ASGIApp:
 
     parts = Parts(
         service=service,
-        predict=PredictHandlers(service, settings, telemetry, workers=settings.worker_count),
+        predict=predict,
         registry=store.registry,
         history=store.history,
         labels=store.labels,
@@ -165,11 +167,13 @@ def _metrics(settings: Settings, telemetry: Telemetry) -> Callable[[], bytes]:
     return text
 
 
-def _http_server(settings: Settings, app: ASGIApp) -> uvicorn.Server:
+def _http_server(settings: Settings, app: ASGIApp, predict: PredictHandlers) -> uvicorn.Server:
 
     config = uvicorn.Config(
         app,
-        http="httptools",
+        http=express(predict),
+        # A caller's address is what the socket says; forwarded ones are nobody's to claim.
+        proxy_headers=False,
         loop="none",
         ws="none",
         lifespan="off",

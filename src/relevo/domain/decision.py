@@ -7,7 +7,6 @@ Pure functions; the same ones prove a package and serve a request.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -36,8 +35,7 @@ class Bands(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 Decision = Argmax | Bands
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What one input is taken to be; lives as long as a request.
 
     Of a regression only `value` is set. `label` of an uncertain answer is the more probable one; whoever shows it says *uncertain*.

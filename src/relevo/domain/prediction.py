@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+import msgspec
+
 if TYPE_CHECKING:
     from datetime import datetime
 
@@ -48,9 +50,11 @@ class KeepInputs(StrEnum):
     NONE = "none"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Prediction:
-    """One answered request, or the model's failure on it; never changed after it was written."""
+class Prediction(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=False):
+    """One answered request, or the model's failure on it; never changed after it was written.
+
+    Journals hold it as an array in this order: new fields go to the end, with a default, so that an older journal still reads.
+    """
 
     id: bytes  # UUIDv7, 16 bytes
     at_us: int  # microseconds since 1970, UTC

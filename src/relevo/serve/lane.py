@@ -11,6 +11,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import numpy as np
 
 from relevo.domain.decision import Answer
@@ -27,8 +28,7 @@ if TYPE_CHECKING:
     from relevo.runtime.model import RunnableModel
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class Asked(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One row with what must be remembered of its request; lives from the parsed request to the journal."""
 
     row: Any  # what model.prepare gave
@@ -41,11 +41,11 @@ class Asked:
     subject: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reply:
+class Reply(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One recorded answer; lives until it is sent."""
 
     id: bytes
+    model: str
     version: int
     answer: Answer
     recorded: bool
@@ -119,7 +119,14 @@ class Lane:
         predictions = [self._prediction(one, answer, now_us, end) for one, answer in zip(asked, answers, strict=True)]
         recorded = self._record(predictions)
         return [
-            Reply(id=prediction.id, version=self.version, answer=answer, recorded=recorded, seconds=(end - one.begun_ns) / 1e9)
+            Reply(
+                id=prediction.id,
+                model=self._name,
+                version=self.version,
+                answer=answer,
+                recorded=recorded,
+                seconds=(end - one.begun_ns) / 1e9,
+            )
             for one, answer, prediction in zip(asked, answers, predictions, strict=True)
         ]
 

@@ -5,8 +5,9 @@ key ─ route.pick ─► leg ─► Chosen lane        swap = one assignment: a
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from relevo.domain.route import Route, pick
 
@@ -17,8 +18,7 @@ if TYPE_CHECKING:
     from relevo.serve.lane import Lane
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Chosen:
+class Chosen(msgspec.Struct, frozen=True, kw_only=True):
     """The lane for one request, with what the history must know of the choice."""
 
     lane: Lane

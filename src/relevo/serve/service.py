@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -47,14 +47,13 @@ class ModelState:
     reason: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Question:
+class Question(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One request for answers, parsed; lives as long as the request."""
 
     model: str | None
     key: bytes = b""  # what keeps a caller on one arm
     subject: str | None = None
-    begun_ns: int = field(default_factory=time.perf_counter_ns)
+    begun_ns: int = msgspec.field(default_factory=time.perf_counter_ns)
 
 
 class Service:
@@ -126,6 +125,21 @@ class Service:
             row = chosen.lane.model.prepare(payload)
             asked = _asked(question, chosen, row, InputKind.RECORD, self._encode(payload))
         return (await _answered(chosen.lane, (asked,), gone))[0]
+
+    def ask(self, question: Question, payload: bytes | Mapping[str, Any]) -> asyncio.Future[list[Reply]] | None:
+        """The same without a task of its own, for inputs and models that are cheap; None for those that are not.
+
+        Cancel the future when the caller has hung up. Raises like `predict`.
+        """
+        chosen = self.choose(question)
+        lane = chosen.lane
+        if lane.batcher.is_dear(1):
+            return None
+        if isinstance(payload, bytes):
+            if looks_large(payload):
+                return None
+            return lane.ask((_asked(question, chosen, lane.model.prepare(payload), InputKind.IMAGE, payload),))
+        return lane.ask((_asked(question, chosen, lane.model.prepare(payload), InputKind.RECORD, self._encode(payload)),))
 
     async def predict_many(
         self, question: Question, records: Sequence[Mapping[str, Any]], *, gone: Gone | None = None

@@ -50,7 +50,7 @@ class PredictHandlers:
     def __init__(self, service: Service, settings: Settings, telemetry: Telemetry, *, workers: int = 1) -> None:
         """workers: processes that share the port; a client's share is divided among them."""
         self._service = service
-        self._language = settings.language
+        self.language = settings.language
         self._telemetry = telemetry
         self._limits = BodyLimits(
             max_bytes=settings.max_body_mb * 2**20, max_parts=settings.max_parts, max_fields=settings.max_fields
@@ -74,6 +74,30 @@ class PredictHandlers:
         except RelevoError as error:
             self._telemetry.refused(error.code)
             raise
+
+    # --- the short way of `express` -------------------------------------------------------------------------------------
+
+    def ask(
+        self, url: bytes, headers: list[tuple[bytes, bytes]], body: bytes, client: tuple[str, int] | None
+    ) -> asyncio.Future[list[Reply]] | None:
+        """The ticket of a plain request whose body is whole; None when it takes the long way. Raises RelevoError, recording nothing."""
+        if self._share:
+            return None
+        kind = next((value.decode("latin-1") for name, value in headers if name == b"content-type"), "")
+        asked = parse(body, kind, self._limits)
+        named = unquote(url[len(_MODELS) : -len(_PREDICT)].decode("ascii")) if url.startswith(b"/models/") else None
+        question = Question(model=named, key=client[0].encode() if client else b"")
+        payload = asked.image if asked.image is not None else asked.record
+        return None if payload is None else self._service.ask(question, payload)
+
+    def body(self, reply: Reply) -> bytes:
+        """One answer as JSON, counted."""
+        self.count(reply)
+        return _encode(answer_body(reply))
+
+    def refused(self, error: RelevoError) -> None:
+        """Count a refusal."""
+        self._telemetry.refused(error.code)
 
     async def _within_share(self, handler: Any, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ANN401 - one of ours
         client = (scope.get("client") or ("",))[0]
@@ -100,13 +124,12 @@ class PredictHandlers:
         gone = _gone(receive)
         if asked.batch is not None:
             replies = await self._service.predict_many(question, asked.batch, gone=gone)
-            self._count_many(question, replies)
-            await _send(send, _encode([answer_body(self._name(question), reply) for reply in replies]), _version(replies[:1]))
+            self._count_many(replies)
+            await _send(send, _encode([answer_body(reply) for reply in replies]), _version(replies[:1]))
             return
         reply = await self._service.predict(question, self._payload(question, asked), gone=gone)
-        name = self._name(question)
-        self._count(name, reply)
-        await _send(send, _encode(answer_body(name, reply)), _version((reply,)))
+        self.count(reply)
+        await _send(send, _encode(answer_body(reply)), _version((reply,)))
 
     def _payload(self, question: Question, asked: Body) -> bytes | dict[str, Any]:
         if asked.image is not None:
@@ -121,16 +144,21 @@ class PredictHandlers:
     def _name(self, question: Question) -> str:
         return question.model or self._service.default_model() or ""
 
-    def _count(self, name: str, reply: Reply) -> None:
+    def count(self, reply: Reply) -> None:
+        """Count one answer."""
         outcome = "uncertain" if reply.answer.uncertain else "ok"
-        self._telemetry.predicted(model=name, version=reply.version, outcome=outcome, seconds=reply.seconds)
+        self._telemetry.predicted(model=reply.model, version=reply.version, outcome=outcome, seconds=reply.seconds)
 
-    def _count_many(self, question: Question, replies: list[Reply]) -> None:
-        if replies:
-            first = replies[0]
-            self._telemetry.predicted(
-                model=self._name(question), version=first.version, outcome="ok", seconds=first.seconds, rows=len(replies)
-            )
+    def _count_many(self, replies: list[Reply]) -> None:
+        for outcome, some in (
+            ("ok", [r for r in replies if not r.answer.uncertain]),
+            ("uncertain", [r for r in replies if r.answer.uncertain]),
+        ):
+            if some:
+                first = some[0]
+                self._telemetry.predicted(
+                    model=first.model, version=first.version, outcome=outcome, seconds=first.seconds, rows=len(some)
+                )
 
     # --- the short answer -------------------------------------------------------------------------------------------------
 
@@ -149,15 +177,15 @@ class PredictHandlers:
             self._telemetry.refused(error.code)
             await self._short_refusal(error, scope, send)
             return
-        self._count(self._name(question), reply)
-        facts = answer_body(self._name(question), reply)
+        self.count(reply)
+        facts = answer_body(reply)
         short = {name: facts[name] for name in ("query_id", "prediction", "execution_time")}
         await _send(send, _encode({"status_code": 200, **short, "error": None}), _version((reply,)))
 
     async def _short_refusal(self, error: RelevoError, scope: Scope, send: Send) -> None:
         status = status_of(type(error))
         request_id = scope["state"]["request_id"]
-        told = body_of(error, language_of(scope, self._language), request_id)
+        told = body_of(error, language_of(scope, self.language), request_id)
         body = _encode({"status_code": status, "query_id": None, "prediction": None, "execution_time": None, **told})
         headers = [_JSON, (b"content-length", b"%d" % len(body))]
         if status in (429, 503):
@@ -188,18 +216,17 @@ class PredictHandlers:
             await send({"type": "http.response.start", "status": status, "headers": headers})
             await send({"type": "http.response.body", "body": page})
             return
-        name = self._name(question)
-        self._count(name, reply)
-        facts = answer_body(name, reply)
+        self.count(reply)
+        facts = answer_body(reply)
         image = payload if isinstance(payload, bytes) else None
-        page = await asyncio.to_thread(render_result, self._service.state(name), facts, visit, image=image, record=record)
+        page = await asyncio.to_thread(render_result, self._service.state(reply.model), facts, visit, image=image, record=record)
         headers = [*HTML_HEADERS, (b"content-length", b"%d" % len(page))]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": page})
 
     def _visit(self, scope: Scope) -> Visit:
         return Visit(
-            language=language_of(scope, self._language),
+            language=language_of(scope, self.language),
             address=address_of(scope),
             request_id=scope["state"]["request_id"],
             models=self._service.models(),
@@ -210,10 +237,10 @@ class PredictHandlers:
         return self._service.state(self._name(question))
 
 
-def answer_body(name: str, reply: Reply) -> dict[str, Any]:
+def answer_body(reply: Reply) -> dict[str, Any]:
     """The canonical answer as plain values."""
     answer = reply.answer
-    facts: dict[str, Any] = {"query_id": ids.text(reply.id), "model": name, "version": reply.version}
+    facts: dict[str, Any] = {"query_id": ids.text(reply.id), "model": reply.model, "version": reply.version}
     if answer.label is None:
         facts |= {"prediction": answer.value, "uncertain": False}
     else:

@@ -1,0 +1,180 @@
+"""The short way for the usual predict request: from the parser to the batch without a task, and from the batch to the socket.
+
+    parser ─ head complete ─ eligible? ─ no ─────────────────────────────────► uvicorn ─► ASGI app
+                               │ yes: held until the body is there
+    parser ─ body complete ─ parse, service.ask ─ refused, large or dear? ────► uvicorn ─► ASGI app, which does it again and answers
+                               │ a ticket
+    ticket settled ─► one write: head and answer
+
+Eligible is a plain POST to a predict path whose body comes at once. Everything else, every refusal among it, takes the long way, so
+there is one place that says no and one that says why. What is written here equals what the long way writes; a test compares them.
+
+A micro-batch makes the model cheap; what is left is the price of a request in Python, which a task and six ASGI messages double.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from relevo.domain import ids
+from relevo.errors import RelevoError
+from relevo.web.middleware import SECURITY_HEADERS
+from relevo.web.negotiation import language_of, request_id_of
+from relevo.web.problems import problem
+
+if TYPE_CHECKING:
+    from relevo.serve.lane import Reply
+    from relevo.web.predict import PredictHandlers
+
+_PREDICT = b"/predict"
+_MODELS = b"/models/"
+_MAX_BODY = 1 << 20
+#: Headers that change how a body is to be read, or what is asked beside the prediction.
+_LONG_WAY = frozenset({b"transfer-encoding", b"expect", b"content-encoding", b"upgrade", b"connection"})
+_SEAL = b"".join(name + b": " + value + b"\r\n" for name, value in SECURITY_HEADERS)
+_REASONS = {429: b"Too Many Requests", 500: b"Internal Server Error", 503: b"Service Unavailable"}
+
+
+class Waiting:
+    """Stands where uvicorn keeps its cycle while an answer is awaited, so that pipelined requests queue up behind it."""
+
+    def __init__(self) -> None:
+        self.message_event = asyncio.Event()
+        self.body = bytearray()
+        self.more_body = True
+        self.response_complete = False
+        self.disconnected = False
+        self.keep_alive = True
+        self.ticket: asyncio.Future[list[Reply]] | None = None
+
+
+class ExpressProtocol(HttpToolsProtocol):
+    """One connection; lives as long as it. Subclassed by `express` with the handlers to ask."""
+
+    handlers: PredictHandlers
+    _waiting: Waiting | None = None  # held back from the long way: its body is not complete, or its answer not there
+    _held = False
+    _before: Any = None
+
+    def data_received(self, data: bytes) -> None:
+        """Feed the parser; a body that did not come at once goes the long way, where slow ones are timed."""
+        super().data_received(data)
+        if self._held:
+            self._take_long_way(self._waiting)
+
+    def on_headers_complete(self) -> None:
+        """Hold an eligible request back until its body is there."""
+        if not self._is_eligible():
+            super().on_headers_complete()
+            return
+        self._before = self.cycle
+        self._waiting = self.cycle = Waiting()  # type: ignore[assignment]  # it has what uvicorn looks at
+        self._held = True
+
+    def on_message_complete(self) -> None:
+        """Ask the service, or let the long way ask it."""
+        waiting = self._waiting
+        if not self._held or waiting is None:
+            super().on_message_complete()
+            return
+        try:
+            ticket = self.handlers.ask(self.url, self.headers, bytes(waiting.body), self.client)
+        except RelevoError:
+            ticket = None
+        if ticket is None:
+            self._take_long_way(waiting)
+            super().on_message_complete()
+            return
+        self._held = False
+        waiting.ticket = ticket
+        ticket.add_done_callback(self._answered)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Give the ticket back when nobody waits for its answer."""
+        waiting, self._waiting = self._waiting, None
+        self._held = False
+        if waiting is not None and waiting.ticket is not None:
+            waiting.ticket.cancel()
+        super().connection_lost(exc)
+
+    def _is_eligible(self) -> bool:
+        url = self.url
+        if not (url == _PREDICT or (url.startswith(_MODELS) and url.endswith(_PREDICT))):
+            return False
+        if self.parser.get_method() != b"POST" or self.parser.get_http_version() != "1.1":
+            return False
+        if self.cycle is not None and not self.cycle.response_complete:
+            return False
+        sized = False
+        for name, value in self.headers:
+            if name in _LONG_WAY:
+                return False
+            if name == b"content-length":
+                sized = int(value) <= _MAX_BODY
+        return sized
+
+    def _take_long_way(self, waiting: Waiting | None) -> None:
+        """Hand over to uvicorn what was held back, as if it came now."""
+        self._held = False
+        self._waiting = None
+        self.cycle = self._before
+        body = b"" if waiting is None else bytes(waiting.body)
+        super().on_headers_complete()
+        if body:
+            super().on_body(body)
+
+    def _answered(self, ticket: asyncio.Future[list[Reply]]) -> None:
+        waiting, self._waiting = self._waiting, None
+        if waiting is None or ticket.cancelled() or self.transport.is_closing():
+            return
+        failure = ticket.exception()
+        head, body = self._failed(failure) if failure is not None else self._succeeded(ticket.result()[0])
+        if not waiting.keep_alive:
+            head += b"connection: close\r\n"
+        self.transport.write(head + b"\r\n" + body)
+        waiting.response_complete = True
+        if not waiting.keep_alive:
+            self.transport.close()
+        self.on_response_complete()
+
+    def _succeeded(self, reply: Reply) -> tuple[bytes, bytes]:
+        body = self.handlers.body(reply)
+        own = self._own_request_id() or ids.text(reply.id).encode()
+        head = (
+            b"HTTP/1.1 200 OK\r\n%scontent-type: application/json\r\ncontent-length: %d\r\nrelevo-version: %d\r\n%sx-request-id: %s\r\n"
+            % (
+                self._default_headers(),
+                len(body),
+                reply.version,
+                _SEAL,
+                own,
+            )
+        )
+        return head, body
+
+    def _failed(self, failure: BaseException) -> tuple[bytes, bytes]:
+        error = failure if isinstance(failure, RelevoError) else RelevoError()
+        self.handlers.refused(error)
+        request_id = request_id_of(self.scope)
+        status, headers, body = problem(error, language_of(self.scope, self.handlers.language), request_id)
+        lines = b"".join(name + b": " + value + b"\r\n" for name, value in headers)
+        reason = _REASONS.get(status, b"Error")
+        start = b"HTTP/1.1 %d %s\r\n" % (status, reason)
+        return start + self._default_headers() + lines + _SEAL + b"x-request-id: " + request_id.encode() + b"\r\n", body
+
+    def _own_request_id(self) -> bytes | None:
+        for name, _ in self.headers:
+            if name == b"x-request-id":
+                return request_id_of(self.scope).encode()
+        return None
+
+    def _default_headers(self) -> bytes:
+        return b"".join(name + b": " + value + b"\r\n" for name, value in self.server_state.default_headers)
+
+
+def express(handlers: PredictHandlers) -> type[ExpressProtocol]:
+    """The protocol class for uvicorn, bound to the handlers of this worker."""
+    return type("Express", (ExpressProtocol,), {"handlers": handlers})
