@@ -26,6 +26,8 @@ from relevo.web.negotiation import language_of, request_id_of
 from relevo.web.problems import problem
 
 if TYPE_CHECKING:
+    from starlette.types import Scope
+
     from relevo.serve.lane import Reply
     from relevo.web.predict import PredictHandlers
 
@@ -33,8 +35,9 @@ _PREDICT = b"/predict"
 _MODELS = b"/models/"
 _MAX_BODY = 1 << 20
 #: Headers that change how a body is to be read, or what is asked beside the prediction.
-_LONG_WAY = frozenset({b"transfer-encoding", b"expect", b"content-encoding", b"upgrade", b"connection"})
+_LONG_WAY = frozenset({b"transfer-encoding", b"expect", b"content-encoding", b"upgrade"})
 _SEAL = b"".join(name + b": " + value + b"\r\n" for name, value in SECURITY_HEADERS)
+_OK = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n"
 _REASONS = {429: b"Too Many Requests", 500: b"Internal Server Error", 503: b"Service Unavailable"}
 
 
@@ -110,7 +113,7 @@ class ExpressProtocol(HttpToolsProtocol):
             return False
         sized = False
         for name, value in self.headers:
-            if name in _LONG_WAY:
+            if name in _LONG_WAY or (name == b"connection" and value.lower() != b"keep-alive"):
                 return False
             if name == b"content-length":
                 sized = int(value) <= _MAX_BODY
@@ -143,33 +146,25 @@ class ExpressProtocol(HttpToolsProtocol):
     def _succeeded(self, reply: Reply) -> tuple[bytes, bytes]:
         body = self.handlers.body(reply)
         own = self._own_request_id() or ids.text(reply.id).encode()
-        head = (
-            b"HTTP/1.1 200 OK\r\n%scontent-type: application/json\r\ncontent-length: %d\r\nrelevo-version: %d\r\n%sx-request-id: %s\r\n"
-            % (
-                self._default_headers(),
-                len(body),
-                reply.version,
-                _SEAL,
-                own,
-            )
-        )
-        return head, body
+        facts = b"content-length: %d\r\nrelevo-version: %d\r\nx-request-id: %s\r\n" % (len(body), reply.version, own)
+        return _OK + self._default_headers() + facts + _SEAL, body
 
     def _failed(self, failure: BaseException) -> tuple[bytes, bytes]:
         error = failure if isinstance(failure, RelevoError) else RelevoError()
         self.handlers.refused(error)
-        request_id = request_id_of(self.scope)
-        status, headers, body = problem(error, language_of(self.scope, self.handlers.language), request_id)
+        scope: Scope = self.scope  # type: ignore[assignment]  # uvicorn's typed dict is one
+        request_id = request_id_of(scope)
+        status, headers, body = problem(error, language_of(scope, self.handlers.language), request_id)
         lines = b"".join(name + b": " + value + b"\r\n" for name, value in headers)
         reason = _REASONS.get(status, b"Error")
         start = b"HTTP/1.1 %d %s\r\n" % (status, reason)
         return start + self._default_headers() + lines + _SEAL + b"x-request-id: " + request_id.encode() + b"\r\n", body
 
     def _own_request_id(self) -> bytes | None:
-        for name, _ in self.headers:
-            if name == b"x-request-id":
-                return request_id_of(self.scope).encode()
-        return None
+        if not any(name == b"x-request-id" for name, _ in self.headers):
+            return None
+        scope: Scope = self.scope  # type: ignore[assignment]  # uvicorn's typed dict is one
+        return request_id_of(scope).encode()
 
     def _default_headers(self) -> bytes:
         return b"".join(name + b": " + value + b"\r\n" for name, value in self.server_state.default_headers)

@@ -80,7 +80,10 @@ class PredictHandlers:
     def ask(
         self, url: bytes, headers: list[tuple[bytes, bytes]], body: bytes, client: tuple[str, int] | None
     ) -> asyncio.Future[list[Reply]] | None:
-        """The ticket of a plain request whose body is whole; None when it takes the long way. Raises RelevoError, recording nothing."""
+        """The ticket of a plain request whose body is whole; None when it takes the long way.
+
+        Raises RelevoError, and then nothing was recorded.
+        """
         if self._share:
             return None
         kind = next((value.decode("latin-1") for name, value in headers if name == b"content-type"), "")
