@@ -3,7 +3,8 @@
     RelevoError                      internal
     ├── InputRefused                 the caller's input is at fault; nothing was recorded
     │   ├── BadJson · BadForm · NoInput · EmptyFile · ParameterWrong · BodyTooSlow · CallerGone
-    │   ├── FieldRefused             FieldMissing · FieldUnknown · FieldWrongType · FieldNotListed · FieldOutOfRange
+    │   ├── FieldRefused             FieldMissing · FieldUnknown · FieldWrongType · FieldNotListed
+    │   │                            FieldOutOfRange ─ FieldTooSmall · FieldTooLarge
     │   ├── TooLarge                 BodyTooLarge · ImageTooLarge · TooManyRows · TooManyParts
     │   └── UnsupportedInput         UnsupportedMedia · UnsupportedImage · BrokenImage
     ├── NotFound                     ModelNotFound · VersionNotFound · AliasNotFound · PredictionNotFound · InputNotKept
@@ -156,6 +157,20 @@ class FieldOutOfRange(FieldRefused):
 
     code = "field_out_of_range"
     sentence = "The field '{field}' expects a number from {minimum} to {maximum}."
+
+
+class FieldTooSmall(FieldOutOfRange):
+    """A number below a range that is open above."""
+
+    code = "field_too_small"
+    sentence = "The field '{field}' expects a number of at least {minimum}."
+
+
+class FieldTooLarge(FieldOutOfRange):
+    """A number above a range that is open below."""
+
+    code = "field_too_large"
+    sentence = "The field '{field}' expects a number of at most {maximum}."
 
 
 class TooLarge(InputRefused):

@@ -9,13 +9,23 @@ from __future__ import annotations
 
 import difflib
 import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from relevo.domain.preprocessing import ColumnSteps, MatrixSteps
 from relevo.domain.signature import Field, FieldKind, RecordInput
-from relevo.errors import BadJson, FieldMissing, FieldNotListed, FieldOutOfRange, FieldUnknown, FieldWrongType
+from relevo.errors import (
+    BadJson,
+    FieldMissing,
+    FieldNotListed,
+    FieldOutOfRange,
+    FieldTooLarge,
+    FieldTooSmall,
+    FieldUnknown,
+    FieldWrongType,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -41,6 +51,8 @@ _EXPECTED = {
 _CHOICES_SHOWN = 20
 #: Above this a float64 no longer holds every integer.
 _EXACT = 2**53
+#: Largest number a tensor of each type takes; beyond it the model would be given infinity, or something made up.
+_LARGEST = {"float32": float(np.finfo(np.float32).max), "float64": float(np.finfo(np.float64).max), "int64": float(_EXACT)}
 
 Value = float | int | str | bool | None
 
@@ -52,7 +64,10 @@ class RecordEncoder:
         """Lay out once what every record needs."""
         self._record = record
         self._names = frozenset(field.name for field in record.fields)
-        self._checks = [(field.name, field, _CHECKS[field.kind]) for field in record.fields]
+        largest = _largest(steps)
+        self._checks = [
+            (field.name, _rule(field, largest.get(field.name, math.inf)), _CHECKS[field.kind]) for field in record.fields
+        ]
         positions = {field.name: position for position, field in enumerate(record.fields)}
         self.stack: Callable[[Sequence[tuple[Value, ...]]], dict[str, NDArray[Any]]]
         self.stack = _Matrix(steps, positions) if isinstance(steps, MatrixSteps) else _Columns(steps, positions)
@@ -60,21 +75,21 @@ class RecordEncoder:
     def check(self, record: Mapping[str, Any]) -> tuple[Value, ...]:
         """Values in the signature's order, None where an optional field is absent.
 
-        Raises FieldMissing, FieldUnknown, FieldWrongType, FieldNotListed, FieldOutOfRange, BadJson when it is no object.
+        Raises BadJson when it is no object, and FieldRefused of many kinds, naming the field.
         """
         if not isinstance(record, dict):
             raise BadJson(reason="a record must be an object of named fields")
         values = []
         seen = 0
-        for name, field, check in self._checks:
+        for name, rule, check in self._checks:
             value = record.get(name)
             if value is None:
-                if field.required:
-                    raise FieldMissing(field=name, expected=_EXPECTED[field.kind])
+                if rule.field.required:
+                    raise FieldMissing(field=name, expected=_EXPECTED[rule.field.kind])
                 seen += name in record
             else:
                 seen += 1
-                value = check(field, value)
+                value = check(rule, value)
             values.append(value)
         if seen != len(record) and self._record.extra == "refuse":
             self._refuse_unknown(record)
@@ -86,44 +101,69 @@ class RecordEncoder:
         raise FieldUnknown(field=unknown[:64], nearest=near[0] if near else "")
 
 
+def _largest(steps: MatrixSteps | ColumnSteps) -> dict[str, float]:
+    """By field, the largest number that its tensors take; a text takes any."""
+    if isinstance(steps, MatrixSteps):
+        return {column.field: _LARGEST[steps.dtype] for column in steps.columns if column.equals is None}
+    largest: dict[str, float] = {}
+    for column in steps.columns:
+        if column.dtype != "string":
+            largest[column.field] = min(_LARGEST[column.dtype], largest.get(column.field, math.inf))
+    return largest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Rule:
+    """One field and the numbers it takes, both ends included; lives as long as its encoder."""
+
+    field: Field
+    low: float
+    high: float
+
+
+def _rule(field: Field, largest: float) -> _Rule:
+    most = min(largest, _EXACT if field.kind is FieldKind.INTEGER else _LARGEST["float64"])
+    low = -most if field.minimum is None else max(field.minimum, -most)
+    return _Rule(field=field, low=low, high=most if field.maximum is None else min(field.maximum, most))
+
+
 def _wrong(field: Field, value: object) -> FieldWrongType:
     return FieldWrongType(field=field.name, expected=_EXPECTED[field.kind], got=_WORDS.get(type(value), "another type"))
 
 
-def _number(field: Field, value: object) -> float:
+def _number(rule: _Rule, value: object) -> float:
     if type(value) is not float and type(value) is not int:
-        raise _wrong(field, value)
-    try:
-        number = float(value)
-    except OverflowError:
-        raise _out_of_range(field) from None
-    if not math.isfinite(number):
-        raise _out_of_range(field)
-    return _in_range(field, number)
+        raise _wrong(rule.field, value)
+    # NaN and infinity lie in no range either; Python compares a whole number of any length exactly.
+    if not rule.low <= value <= rule.high:
+        raise _out_of_range(rule, value)
+    return float(value)
 
 
-def _integer(field: Field, value: object) -> float:
+def _integer(rule: _Rule, value: object) -> float:
     whole = int(value) if type(value) is float and value.is_integer() else value
     if type(whole) is not int:
-        raise _wrong(field, value)
-    if abs(whole) > _EXACT:
-        raise _out_of_range(field)
-    return _in_range(field, whole)
+        raise _wrong(rule.field, value)
+    if not rule.low <= whole <= rule.high:
+        raise _out_of_range(rule, whole)
+    return whole
 
 
-def _in_range(field: Field, number: float) -> float:
-    if (field.minimum is not None and number < field.minimum) or (field.maximum is not None and number > field.maximum):
-        raise _out_of_range(field)
-    return number
+def _out_of_range(rule: _Rule, value: float) -> FieldOutOfRange:
+    name, minimum, maximum = rule.field.name, rule.field.minimum, rule.field.maximum
+    if maximum is None and minimum is not None and value < rule.low:
+        return FieldTooSmall(field=name, minimum=_plain(rule.low))
+    if minimum is None and maximum is not None and value > rule.high:
+        return FieldTooLarge(field=name, maximum=_plain(rule.high))
+    return FieldOutOfRange(field=name, minimum=_plain(rule.low), maximum=_plain(rule.high))
 
 
-def _out_of_range(field: Field) -> FieldOutOfRange:
-    low = "-1e308" if field.minimum is None else f"{field.minimum:g}"
-    high = "1e308" if field.maximum is None else f"{field.maximum:g}"
-    return FieldOutOfRange(field=field.name, minimum=low, maximum=high)
+def _plain(number: float) -> str:
+    return f"{number:.12g}"
 
 
-def _category(field: Field, value: object) -> str:
+def _category(rule: _Rule, value: object) -> str:
+    field = rule.field
     if type(value) is not str:
         raise _wrong(field, value)
     if field.closed and value not in field.categories:
@@ -131,13 +171,13 @@ def _category(field: Field, value: object) -> str:
     return value
 
 
-def _boolean(field: Field, value: object) -> bool:
+def _boolean(rule: _Rule, value: object) -> bool:
     if type(value) is not bool:
-        raise _wrong(field, value)
+        raise _wrong(rule.field, value)
     return value
 
 
-_CHECKS: dict[FieldKind, Callable[[Field, object], Value]] = {
+_CHECKS: dict[FieldKind, Callable[[_Rule, object], Value]] = {
     FieldKind.NUMBER: _number,
     FieldKind.INTEGER: _integer,
     FieldKind.CATEGORY: _category,
