@@ -17,7 +17,7 @@ import typer.main
 from relevo.cli.app import app
 from relevo.config import OTHER_VARIABLES, ROWS
 from relevo.errors import RelevoError
-from relevo.telemetry import Telemetry
+from relevo.telemetry import Telemetry, render
 from relevo.web.problems import status_of
 
 if TYPE_CHECKING:
@@ -120,7 +120,8 @@ def _kinds(kind: type[RelevoError]) -> Iterator[type[RelevoError]]:
 def metrics() -> list[str]:
     """Every metric with its kind and help."""
     with tempfile.TemporaryDirectory() as folder:
-        page = Telemetry(Path(folder), "reference").exposition().decode()
+        Telemetry(Path(folder), "reference").flush()
+        page = render(Path(folder)).decode()
     kinds = dict(line.split(maxsplit=3)[2:4] for line in page.splitlines() if line.startswith("# TYPE"))
     helps = dict(line.split(maxsplit=3)[2:4] for line in page.splitlines() if line.startswith("# HELP"))
     lines = ["# Metrics", "", "`GET /metrics` on any worker gives the sum over all of them, those that died included.", ""]

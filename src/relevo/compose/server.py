@@ -2,7 +2,7 @@
 
     serve ─► listen ─► supervisor ─┬► python -m relevo.compose.worker × n     one byte on the ready pipe each ─► ready(url)
                                    └► python -m relevo.compose.loop
-    start_server ─► python -m relevo.compose.server ─► one line of JSON with the URL ─► RunningServer
+    start_server ─► python -m relevo.compose ─► one line of JSON with the URL ─► RunningServer
 
 Settings travel as one line on a child's standard input, which then stays open: its end tells the child that it is alone.
 """
@@ -169,7 +169,7 @@ class RunningServer:
 def start_server(settings: Settings) -> RunningServer:
     """Start `serve` as a child; call wait_ready next."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "relevo.compose.server"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
+        [sys.executable, "-m", "relevo.compose"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
     )
     assert process.stdin is not None  # noqa: S101 - narrows: it was asked for
     process.stdin.write(settings_line(settings))
@@ -187,7 +187,3 @@ def main() -> int:
         sys.stdout.flush()
 
     return serve(settings, ready=tell)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,0 +1,10 @@
+"""`python -m relevo.compose`: a whole server as a child process; `compose.start_server` starts it."""
+
+from __future__ import annotations
+
+import sys
+
+from relevo.compose.server import main
+
+if __name__ == "__main__":
+    sys.exit(main())
