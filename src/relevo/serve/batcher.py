@@ -159,7 +159,9 @@ class Batcher(Generic[Row, Result]):
         begin = self._monotonic()
         results = self._work(rows)
         spent = (self._monotonic() - begin) / len(rows)
-        self._row_cost_s += _FRESH * (spent - self._row_cost_s)
+        # One slow batch is the machine's doing (another process had the core), many in a row are the model's.
+        believed = min(spent, 2 * self._row_cost_s) if self._row_cost_s else spent
+        self._row_cost_s += _FRESH * (believed - self._row_cost_s)
         if len(results) != len(rows):
             raise ModelFailed
         return results

@@ -86,6 +86,7 @@ class Lane:
         self._now_ns = now_ns
         self._monotonic_ns = monotonic_ns
         self.batches = 0
+        self.retired = False
         self.batcher: Batcher[Asked, Reply] = Batcher(
             self._work,
             max_rows=options.max_batch_rows,
@@ -105,6 +106,7 @@ class Lane:
 
     async def retire(self) -> None:
         """Answer what was taken, then let go."""
+        self.retired = True
         await self.batcher.close()
 
     def _work(self, asked: list[Asked]) -> list[Reply]:

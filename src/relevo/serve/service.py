@@ -60,7 +60,7 @@ class Service:
     """All models of one worker; lives as long as the worker."""
 
     def __init__(self, *, default_model: str = "", max_rows: int = 1000, journal_trouble: Callable[[], str] = str) -> None:
-        """default_model: who answers when a request names nobody; empty: the first by name.
+        """default_model: who answers when a request names nobody; empty: the first of `wanted`.
 
         journal_trouble: tells why recording is impossible; empty when it is possible.
         """
@@ -71,6 +71,8 @@ class Service:
         self._failures: dict[str, str] = {}
         self._encode = msgspec.json.Encoder().encode
         self._side = ThreadPoolExecutor(max_workers=_LARGE_AT_ONCE, thread_name_prefix="decode")
+        #: Names of the models that the store wants served, the one registered first ahead; told by the watcher.
+        self.wanted: tuple[str, ...] = ()
         self.draining = False
         self.swaps = 0
 
@@ -120,6 +122,9 @@ class Service:
         chosen = self.choose(question)
         if isinstance(payload, bytes):
             row = await self._picture(chosen.lane, payload)
+            if chosen.lane.retired:
+                # Race: swapped while the picture was decoded aside; what was prepared for the old version may not fit the new one.
+                return await self.predict(question, payload, gone=gone)
             asked = _asked(question, chosen, row, InputKind.IMAGE, payload)
         else:
             row = chosen.lane.model.prepare(payload)
@@ -170,8 +175,8 @@ class Service:
     # --- how it stands ----------------------------------------------------------------------------------------------------
 
     def default_model(self) -> str | None:
-        """Who answers when nobody is named."""
-        return self._default or min(self._routers, default=None)
+        """Who answers when nobody is named. One that could not be loaded stays it: another model's answer would be wrong."""
+        return self._default or next(iter(self.wanted), None) or min(self._routers, default=None)
 
     def models(self) -> list[ModelState]:
         """Every model known to this worker, by name."""

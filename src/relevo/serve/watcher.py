@@ -77,6 +77,7 @@ class Watcher:
         except StoreUnavailable:
             log.warning("the store does not answer; routes stay", extra={"action": "routes_kept"})
             return
+        self._service.wanted = tuple(route.model for route in routes)
         for route in routes:
             if self._is_news(route):
                 await self._bring(route)
