@@ -57,7 +57,8 @@ def open_store(settings: Settings, *, migrated: bool = False) -> Store:
     from relevo.store.shelf import Shelf  # noqa: PLC0415 - the same
 
     make_home(settings)
-    engine = connect(settings.store_url)
+    # Who finds the store migrated must start, too, while it is away, and never make an empty one in its place.
+    engine = connect(settings.store_url, make=not migrated)
     if not migrated:
         migrate(engine)
     blobs = Blobs(settings.blobs_folder)

@@ -62,6 +62,7 @@ class Watcher:
         self._options = options
         self._monotonic = monotonic
         self._failed: dict[str, tuple[Route, float]] = {}
+        self._away = False
         self._retiring: set[asyncio.Task[None]] = set()
 
     async def run(self, every_s: float) -> None:
@@ -75,8 +76,9 @@ class Watcher:
         try:
             routes = await asyncio.to_thread(self._routes)
         except StoreUnavailable:
-            log.warning("the store does not answer; routes stay", extra={"action": "routes_kept"})
+            self._tell_away(away=True)
             return
+        self._tell_away(away=False)
         self._service.wanted = tuple(route.model for route in routes)
         for route in routes:
             if self._is_news(route):
@@ -85,6 +87,14 @@ class Watcher:
         for state in self._service.models():
             if state.name not in wanted:
                 self._retire(self._service.remove(state.name), keep=())
+
+    def _tell_away(self, *, away: bool) -> None:
+        """One line when the store goes away and one when it is back, however long it takes."""
+        if away and not self._away:
+            log.warning("the store does not answer; routes stay", extra={"action": "routes_kept"})
+        elif self._away and not away:
+            log.warning("the store answers again", extra={"action": "store_back"})
+        self._away = away
 
     def _is_news(self, route: Route) -> bool:
         router = self._service.router(route.model)

@@ -40,8 +40,11 @@ def sqlite_warning() -> str | None:
     )
 
 
-def open_engine(url: URL, busy_s: float) -> Engine:
-    """An engine for a file, or for a database in memory that all threads of this process share in turn."""
+def open_engine(url: URL, busy_s: float, *, make: bool) -> Engine:
+    """An engine for a file, or for a database in memory that all threads of this process share in turn.
+
+    make: whether a file that is not there is made. Without it the file may be away for now, and is looked for at each use.
+    """
     if url.database in {None, "", ":memory:"}:
         return _listening(
             create_engine(
@@ -54,7 +57,8 @@ def open_engine(url: URL, busy_s: float) -> Engine:
             )
         )
     path = Path(str(url.database)).absolute()
-    _make(path)
+    if make:
+        _make(path)
 
     def connect() -> sqlite3.Connection:
         address = f"file:{quote(str(path))}?mode=rw"

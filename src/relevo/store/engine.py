@@ -38,11 +38,11 @@ _POSTGRES_OPTIONS = "-c lock_timeout=5s -c statement_timeout=60s -c idle_in_tran
 _OUR_FAULT = (exc.IntegrityError, exc.DataError)
 
 
-def connect(url: str, *, busy_s: float = _sqlite.BUSY_S) -> Engine:
+def connect(url: str, *, busy_s: float = _sqlite.BUSY_S, make: bool = True) -> Engine:
     """An engine for a database by URL; lives as long as the process. PostgreSQL is not spoken to before the first query.
 
     url: `sqlite:///path` (an absolute path has four slashes), `sqlite://` for one in memory, `postgresql://user@host/database`.
-    busy_s: seconds to wait for another writer.
+    busy_s: seconds to wait for another writer. make: whether an SQLite file that is not there is made; if not, nothing is touched.
     Raises WrongSetting for another kind of URL, ExtraMissing without psycopg, StoreUnavailable when the file cannot be made.
     """
     try:
@@ -51,7 +51,7 @@ def connect(url: str, *, busy_s: float = _sqlite.BUSY_S) -> Engine:
         raise _not_a_url() from cause
     backend = parsed.get_backend_name()
     if backend == "sqlite":
-        return _sqlite.open_engine(parsed, busy_s)
+        return _sqlite.open_engine(parsed, busy_s, make=make)
     if backend in {"postgresql", "postgres"}:
         return _postgres(parsed, busy_s)
     raise _not_a_url()
@@ -126,7 +126,8 @@ def checkpoint(engine: Engine) -> None:
 def _warn_once() -> None:
     warning = sqlite_warning()
     if warning is not None:
-        _log.warning(warning, extra={"action": "store.sqlite"})
+        # Worked around, so nobody needs to act; `relevo doctor` tells it too.
+        _log.info(warning, extra={"action": "store.sqlite"})
 
 
 def migrate(engine: Engine) -> None:
