@@ -16,35 +16,15 @@ from relevo.domain.prediction import Arm, InputKind, KeepInputs, Prediction
 from relevo.errors import ModelFailed, OutputNotFinite, StorageUnavailable
 from relevo.package.opening import load_runnable
 from relevo.serve.lane import Asked, Lane, LaneOptions, Reply
-from relevo.spool.journal import Journal, JournalLimits
-from relevo.spool.reading import SpoolReader
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from pathlib import Path
+    from collections.abc import Callable, Sequence
 
     from relevo.package.opening import Package
     from relevo.runtime.model import RunnableModel
+    from relevo.spool.journal import Journal
 
-
-@pytest.fixture
-def journal(tmp_path: Path) -> Iterator[Journal]:
-    one = Journal(tmp_path / "spool" / "worker")
-    yield one
-    one.close()
-
-
-@pytest.fixture
-def full_journal(tmp_path: Path) -> Iterator[Journal]:
-    """A journal whose spool is at its bound, so that it takes nothing."""
-    one = Journal(tmp_path / "spool" / "full", limits=JournalLimits(max_bytes=-1))
-    yield one
-    one.close()
-
-
-def recorded(journal: Journal) -> list[Prediction]:
-    reader = SpoolReader(journal.folder.parent)
-    return [it for file in reader.files() for batch in reader.read(file, after=0) for it in batch.predictions]
+    Recorded = Callable[[Journal], list[Prediction]]
 
 
 def lane_of(model: RunnableModel, write: Any, **options: Any) -> Lane:
@@ -72,7 +52,9 @@ def replies_of(lane: Lane, asked: Sequence[Asked]) -> list[Reply]:
     return asyncio.run(run())
 
 
-def test_an_answer_is_recorded_before_it_is_given(digits_package: Package, digit_pngs: list[bytes], journal: Journal) -> None:
+def test_an_answer_is_recorded_before_it_is_given(
+    digits_package: Package, digit_pngs: list[bytes], journal: Journal, recorded: Recorded
+) -> None:
     """When the answer is there, the journal already holds it, committed: a reader of its own finds it at that moment."""
     model = load_runnable(digits_package)
     order: list[str] = []
@@ -91,7 +73,9 @@ def test_an_answer_is_recorded_before_it_is_given(digits_package: Package, digit
     assert [it.id for it in recorded(journal)] == [reply.id]
 
 
-def test_everything_about_a_prediction_is_recorded(digits_package: Package, digit_pngs: list[bytes], journal: Journal) -> None:
+def test_everything_about_a_prediction_is_recorded(
+    digits_package: Package, digit_pngs: list[bytes], journal: Journal, recorded: Recorded
+) -> None:
     """Model, version, arm, propensity, epoch, input, answer, scores, latency and subject are in the journal as they were."""
     model = load_runnable(digits_package)
     asked = asked_of(model, digit_pngs[1], arm=Arm.CANARY, propensity=0.25, epoch=9, subject="patient 7")
@@ -111,7 +95,9 @@ def test_everything_about_a_prediction_is_recorded(digits_package: Package, digi
     assert ids.raw(ids.text(reply.id)) == told.id
 
 
-def test_what_cannot_be_recorded_is_not_answered(digits_package: Package, digit_pngs: list[bytes], full_journal: Journal) -> None:
+def test_what_cannot_be_recorded_is_not_answered(
+    digits_package: Package, digit_pngs: list[bytes], full_journal: Journal, recorded: Recorded
+) -> None:
     """When the journal takes nothing, every caller of the batch is refused and nothing is kept."""
     model = load_runnable(digits_package)
 
@@ -155,7 +141,13 @@ def test_full_durability_never_writes_on_the_event_loop(digits_package: Package)
     ],
 )
 def test_inputs_are_kept_by_policy(
-    churn_package: Package, journal: Journal, policy: KeepInputs, share: float, kept: tuple[bool, bool], churn_records: list[Any]
+    churn_package: Package,
+    journal: Journal,
+    policy: KeepInputs,
+    share: float,
+    kept: tuple[bool, bool],
+    churn_records: list[Any],
+    recorded: Recorded,
 ) -> None:
     """Which inputs are kept follows keep_inputs, sure and uncertain answers apart; their size is known either way."""
     model = load_runnable(churn_package)
@@ -171,7 +163,9 @@ def test_inputs_are_kept_by_policy(
         assert it.input is None or msgspec.json.decode(it.input) == record
 
 
-def test_a_sample_keeps_about_its_share(churn_package: Package, journal: Journal, churn_records: list[Any]) -> None:
+def test_a_sample_keeps_about_its_share(
+    churn_package: Package, journal: Journal, churn_records: list[Any], recorded: Recorded
+) -> None:
     """keep_inputs = sample keeps about keep_inputs_share of the inputs."""
     model = load_runnable(churn_package)
     lane = lane_of(model, journal.write, keep_inputs=KeepInputs.SAMPLE, keep_inputs_share=0.3, max_batch_rows=1000)
@@ -181,7 +175,9 @@ def test_a_sample_keeps_about_its_share(churn_package: Package, journal: Journal
 
 
 @pytest.mark.parametrize(("make", "number", "failure"), [(shelf, 10.0, ModelFailed), (root, -1.0, OutputNotFinite)])
-def test_a_failure_of_the_model_is_recorded_with_its_code(make: Any, number: float, failure: Any, journal: Journal) -> None:
+def test_a_failure_of_the_model_is_recorded_with_its_code(
+    make: Any, number: float, failure: Any, journal: Journal, recorded: Recorded
+) -> None:
     """A model that raises, or answers no number, is in the history with the input that did it, and no answer."""
     model = make()
     with pytest.raises(ModelFailed) as caught:
@@ -199,7 +195,7 @@ def test_a_failure_that_cannot_be_recorded_is_still_the_models(full_journal: Jou
         replies_of(lane_of(model, full_journal.write), [asked_of(model, {"number": 10.0})])
 
 
-def test_a_lane_serves_on_after_a_failure(journal: Journal) -> None:
+def test_a_lane_serves_on_after_a_failure(journal: Journal, recorded: Recorded) -> None:
     """The batch after a failed one is answered and recorded."""
     model = shelf()
     lane: list[Lane] = []
@@ -214,7 +210,7 @@ def test_a_lane_serves_on_after_a_failure(journal: Journal) -> None:
     assert [it.error for it in recorded(journal)] == ["model_failed", None]
 
 
-def test_one_batch_is_one_write(digits_package: Package, digit_pngs: list[bytes], journal: Journal) -> None:
+def test_one_batch_is_one_write(digits_package: Package, digit_pngs: list[bytes], journal: Journal, recorded: Recorded) -> None:
     """All rows of a batch are committed together, whoever asked for them."""
     model = load_runnable(digits_package)
     sizes: list[int] = []

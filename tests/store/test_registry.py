@@ -129,6 +129,14 @@ class TestRegistry:
         leg = Leg(version=1, digest=digest(1), arm=Arm.CHAMPION, weight=1.0)
         assert registry.routes() == [Route(model="digits", epoch=3, legs=(leg,), salt="digits")]
 
+    def test_routes_begin_with_the_model_registered_first(self, registry: Registry) -> None:
+        """Routes come in the order in which their models were registered, whatever their names."""
+        for minutes, model in enumerate(("zebra", "ant", "moth")):
+            at = AT + timedelta(minutes=minutes)
+            registry.add(model=model, digest=digest(minutes + 1), summary={}, who="ana", at=at)
+            move(registry, 1, model=model)
+        assert [route.model for route in registry.routes()] == ["zebra", "ant", "moth"]
+
     def test_an_alias_is_resolved(self, registry: Registry) -> None:
         """An alias leads to its version."""
         version = add(registry)

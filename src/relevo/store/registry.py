@@ -230,12 +230,13 @@ class Registry:
         return AliasMove.from_row(made)
 
     def routes(self) -> list[Route]:
-        """One route for each model that has a champion, by model; its epoch counts the champion's moves."""
+        """One route for each model that has a champion, the model registered first ahead; its epoch counts the champion's moves."""
         moved = _last_moves().where(alias_moves.c.alias == CHAMPION).subquery()
         query = (
             select(moved.c.model, moved.c.serial, moved.c.version, versions.c.digest)
             .join(versions, and_(versions.c.model == moved.c.model, versions.c.number == moved.c.version))
-            .order_by(moved.c.model)
+            .join(models, models.c.name == moved.c.model)
+            .order_by(models.c.at_us, moved.c.model)
         )
         with reading(self._engine) as connection:
             rows = connection.execute(query).all()

@@ -1,0 +1,42 @@
+"""A real journal for whoever records."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from relevo.spool.journal import Journal, JournalLimits
+from relevo.spool.reading import SpoolReader
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from relevo.domain.prediction import Prediction
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Iterator[Journal]:
+    one = Journal(tmp_path / "spool" / "worker")
+    yield one
+    one.close()
+
+
+@pytest.fixture
+def full_journal(tmp_path: Path) -> Iterator[Journal]:
+    """A journal whose spool is at its bound, so that it takes nothing."""
+    one = Journal(tmp_path / "spool" / "full", limits=JournalLimits(max_bytes=-1))
+    yield one
+    one.close()
+
+
+@pytest.fixture
+def recorded() -> Callable[[Journal], list[Prediction]]:
+    """What a journal holds, as a reader sees it."""
+
+    def read(journal: Journal) -> list[Prediction]:
+        reader = SpoolReader(journal.folder.parent)
+        return [it for file in reader.files() for batch in reader.read(file, after=0) for it in batch.predictions]
+
+    return read

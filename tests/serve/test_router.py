@@ -1,0 +1,63 @@
+"""Which lane answers: the route's legs in their shares, one caller always the same, the choice told with its probability."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+
+from tests.serve.small_models import shelf
+
+from relevo.domain.prediction import Arm
+from relevo.domain.route import Leg, Route
+from relevo.serve.lane import Lane, LaneOptions
+from relevo.serve.router import Router
+
+
+async def lane(version: int) -> Lane:
+    return Lane(model=shelf(), version=version, digest=str(version), write=print, options=LaneOptions())
+
+
+def route(*legs: tuple[int, Arm, float], epoch: int = 4) -> Route:
+    named = tuple(Leg(version=version, digest=str(version), arm=arm, weight=weight) for version, arm, weight in legs)
+    return Route(model="shelf", epoch=epoch, legs=named, salt="shelf")
+
+
+def test_a_single_champion_answers_everybody() -> None:
+    """With one leg every key meets it, with probability one and the route's epoch."""
+
+    async def run() -> None:
+        one = await lane(1)
+        router = Router(route((1, Arm.CHAMPION, 1.0)), {"1": one})
+        for key in (b"", b"10.0.0.1", b"10.0.0.2"):
+            chosen = router.pick(key)
+            assert chosen.lane is one
+            assert (chosen.arm, chosen.propensity, chosen.epoch) == (Arm.CHAMPION, 1.0, 4)
+
+    asyncio.run(run())
+
+
+def test_two_legs_share_the_callers_and_tell_the_odds() -> None:
+    """Callers are divided by weight, each stays on its leg, and the probability told is the leg's weight."""
+
+    async def run() -> None:
+        lanes = {"1": await lane(1), "2": await lane(2)}
+        router = Router(route((1, Arm.CHAMPION, 0.8), (2, Arm.CANARY, 0.2)), lanes)
+        keys = [str(number).encode() for number in range(5000)]
+        met = {key: router.pick(key) for key in keys}
+        share = Counter(chosen.lane.version for chosen in met.values())[2] / len(keys)
+        assert 0.17 < share < 0.23
+        assert {(it.lane.version, it.arm, it.propensity) for it in met.values()} == {(1, Arm.CHAMPION, 0.8), (2, Arm.CANARY, 0.2)}
+        assert all(router.pick(key).lane is met[key].lane for key in keys)
+
+    asyncio.run(run())
+
+
+def test_a_shadow_never_answers() -> None:
+    """A shadow's lane is loaded beside the champion's and picked for nobody."""
+
+    async def run() -> None:
+        lanes = {"1": await lane(1), "2": await lane(2)}
+        router = Router(route((1, Arm.CHAMPION, 1.0), (2, Arm.SHADOW, 1.0)), lanes)
+        assert {router.pick(str(number).encode()).lane.version for number in range(100)} == {1}
+
+    asyncio.run(run())

@@ -1,0 +1,335 @@
+"""The service: finds who answers, says why nobody can, and a batch is answered as its records are one by one."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import random
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from tests.serve.serve_world import install, route_to, within
+from tests.serve.small_models import root, shelf
+
+from relevo.errors import Draining, FieldMissing, ModelNotFound, NotReady, Overloaded, StorageUnavailable, TooManyRows
+from relevo.package.opening import load_runnable
+from relevo.serve.lane import Lane, LaneOptions
+from relevo.serve.router import Router
+from relevo.serve.service import Question, Service
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from relevo.domain.decision import Answer
+    from relevo.domain.prediction import Prediction
+    from relevo.package.opening import Package
+    from relevo.spool.journal import Journal
+
+    Recorded = Callable[[Journal], list[Prediction]]
+
+NOBODY = Question(model=None)
+
+
+def trouble(journal: Journal) -> str:
+    return "" if journal.probe() else journal.trouble
+
+
+def same(one: Answer, other: Answer, tolerance: float) -> bool:
+    """Whether two answers agree: labels exactly, figures within the package's own tolerance."""
+    near = np.allclose(one.probabilities, other.probabilities, rtol=0, atol=tolerance)
+    return bool(near) and (one.label, one.index, one.uncertain) == (other.label, other.index, other.uncertain)
+
+
+def test_an_unknown_model_is_named(journal: Journal) -> None:
+    """A model nobody registered is not found, by name, cut where it is absurdly long."""
+
+    async def run() -> None:
+        service = Service()
+        install(service, shelf(), journal)
+        with pytest.raises(ModelNotFound, match="'chrun'"):
+            await service.predict(Question(model="chrun"), {"number": 1})
+        with pytest.raises(ModelNotFound) as caught:
+            await service.predict(Question(model="x" * 1000), {"number": 1})
+        assert len(str(caught.value.facts["model"])) == 64
+
+    within(run())
+
+
+def test_a_request_that_names_nobody_meets_the_default_model(journal: Journal) -> None:
+    """default_model answers; without the setting the one registered first does, also when it is not the first by name."""
+
+    async def run() -> list[str]:
+        told = []
+        for named in ("", "root"):
+            service = Service(default_model=named)
+            install(service, root(), journal)
+            install(service, shelf(), journal)
+            service.wanted = ("shelf", "root")
+            told.append((await service.predict(NOBODY, {"number": 4})).model)
+        return told
+
+    assert within(run()) == ["shelf", "root"]
+
+
+def test_another_model_never_answers_for_the_default_one(journal: Journal) -> None:
+    """When the default model could not be loaded, /predict is refused with the reason; another model's answer would be wrong."""
+
+    async def run() -> None:
+        service = Service()
+        install(service, root(), journal)
+        service.wanted = ("shelf", "root")
+        service.report_failure("shelf", "its package lacks model.onnx")
+        with pytest.raises(NotReady, match=r"lacks model\.onnx"):
+            await service.predict(NOBODY, {"number": 4})
+        assert service.ready() == (False, "The model is not loaded: its package lacks model.onnx.")
+
+    within(run())
+
+
+def test_nobody_is_registered_yet() -> None:
+    """An empty server is not ready and says how to get a model."""
+
+    async def run() -> None:
+        service = Service()
+        assert service.ready()[0] is False
+        with pytest.raises(NotReady, match="relevo import"):
+            await service.predict(NOBODY, {"number": 1})
+
+    within(run())
+
+
+def test_readiness_tells_the_truth_about_recording(full_journal: Journal, journal: Journal) -> None:
+    """A service whose journal takes nothing is not ready and says why; one whose journal works is."""
+
+    async def run() -> list[tuple[bool, str]]:
+        told = []
+        for one in (full_journal, journal):
+            service = Service(journal_trouble=partial(trouble, one))
+            install(service, shelf(), one)
+            told.append(service.ready())
+        return told
+
+    stuck, well = within(run())
+    assert stuck[0] is False
+    assert "spool_max_mb" in stuck[1]
+    assert well == (True, "")
+
+
+def test_draining_refuses_new_work_and_ends_what_was_taken(journal: Journal) -> None:
+    """While it stops, the service answers what it has and refuses what comes, and says so to the balancer."""
+
+    async def run() -> None:
+        service = Service()
+        install(service, shelf(), journal)
+        taken = asyncio.ensure_future(service.predict(NOBODY, {"number": 3}))
+        await asyncio.sleep(0)
+        await service.drain()
+        assert (await taken).answer.value == 30.0
+        assert service.ready() == (False, "the server is stopping")
+        with pytest.raises(Draining):
+            await service.predict(NOBODY, {"number": 3})
+
+    within(run())
+
+
+def test_too_many_records_are_refused_before_any_is_looked_at(journal: Journal, recorded: Recorded) -> None:
+    """A batch beyond max_rows is refused whole; one at the bound is answered; an empty one is an empty answer."""
+
+    async def run() -> None:
+        service = Service(max_rows=3)
+        install(service, shelf(), journal)
+        with pytest.raises(TooManyRows):
+            await service.predict_many(NOBODY, [{"number": 1}] * 4)
+        assert await service.predict_many(NOBODY, []) == []
+        assert len(await service.predict_many(NOBODY, [{"number": 1}] * 3)) == 3
+
+    within(run())
+    assert len(recorded(journal)) == 3
+
+
+def test_one_bad_record_refuses_the_batch_before_anything_is_recorded(journal: Journal, recorded: Recorded) -> None:
+    """A batch with one wrong record is refused whole, and the history has nothing of it."""
+
+    async def run() -> None:
+        service = Service()
+        install(service, shelf(), journal)
+        with pytest.raises(FieldMissing):
+            await service.predict_many(NOBODY, [{"number": 1}, {}, {"number": 2}])
+
+    within(run())
+    assert recorded(journal) == []
+
+
+def test_the_queue_has_a_bound(journal: Journal) -> None:
+    """max_queue_rows is the most that waits; who comes beyond it is told so."""
+
+    async def run() -> None:
+        service = Service()
+        install(service, shelf(), journal, max_queue_rows=2)
+        asked = [asyncio.ensure_future(service.predict(NOBODY, {"number": 1})) for _ in range(3)]
+        results = await asyncio.gather(*asked, return_exceptions=True)
+        assert [type(result).__name__ for result in results] == ["Reply", "Reply", Overloaded.__name__]
+
+    within(run())
+
+
+def test_the_model_sees_at_most_batch_rows_at_once(journal: Journal) -> None:
+    """batch_rows bounds what one run of the model gets of many callers."""
+
+    async def run() -> int:
+        service = Service()
+        lane = install(service, shelf(), journal, max_batch_rows=4)
+        await asyncio.gather(*[service.predict(NOBODY, {"number": 1}) for _ in range(20)])
+        return lane.batches
+
+    assert within(run()) == 5
+
+
+def test_nothing_is_answered_while_nothing_can_be_recorded(full_journal: Journal) -> None:
+    """Recording is part of answering: without a journal the request is refused with the reason."""
+
+    async def run() -> None:
+        service = Service()
+        install(service, shelf(), full_journal)
+        with pytest.raises(StorageUnavailable, match="spool_max_mb"):
+            await service.predict(NOBODY, {"number": 1})
+
+    within(run())
+
+
+def test_records_in_a_batch_are_answered_as_one_by_one(churn_package: Package, journal: Journal, churn_records: list[Any]) -> None:
+    """A batch of N records gives the N answers that the package gives one by one, in order."""
+
+    async def run() -> list[Answer]:
+        service = Service()
+        install(service, load_runnable(churn_package), journal, max_batch_rows=1000)
+        return [reply.answer for reply in await service.predict_many(NOBODY, churn_records)]
+
+    tolerance = churn_package.manifest.golden_tolerance
+    for together, record in zip(within(run()), churn_records, strict=True):
+        assert same(together, churn_package.predict(record), tolerance)
+
+
+def test_pictures_of_many_callers_are_answered_as_alone(digits_package: Package, journal: Journal, digit_pngs: list[bytes]) -> None:
+    """Pictures that share a batch with strangers' get the answers they get alone."""
+
+    async def run() -> tuple[list[Answer], int]:
+        service = Service()
+        lane = install(service, load_runnable(digits_package), journal)
+        replies = await asyncio.gather(*[service.predict(NOBODY, png) for png in digit_pngs])
+        return [reply.answer for reply in replies], lane.batches
+
+    answers, batches = within(run())
+    assert batches < len(digit_pngs)
+    tolerance = digits_package.manifest.golden_tolerance
+    for together, png in zip(answers, digit_pngs, strict=True):
+        assert same(together, digits_package.predict(png), tolerance)
+
+
+def test_strangers_of_all_sizes_do_not_mix(churn_package: Package, journal: Journal, churn_records: list[Any]) -> None:
+    """Batches and single records of many callers at once, some of whom hang up: each remaining one gets exactly its own answers."""
+    draw = random.Random(3)  # noqa: S311 - a shuffle, no secret
+    alone = [churn_package.predict(record) for record in churn_records]
+    tolerance = churn_package.manifest.golden_tolerance
+
+    async def caller(service: Service, places: list[int]) -> None:
+        replies = await service.predict_many(NOBODY, [churn_records[place] for place in places])
+        for place, reply in zip(places, replies, strict=True):
+            assert same(reply.answer, alone[place], tolerance)
+
+    async def run() -> None:
+        service = Service()
+        install(service, load_runnable(churn_package), journal, max_batch_rows=16, max_queue_rows=100_000)
+        callers = []
+        for _ in range(200):
+            callers.append(asyncio.ensure_future(caller(service, draw.choices(range(100), k=draw.randint(1, 9)))))
+            if draw.random() < 0.2:
+                await asyncio.sleep(0)
+                draw.choice(callers).cancel()
+        for result in await asyncio.gather(*callers, return_exceptions=True):
+            assert result is None or isinstance(result, asyncio.CancelledError)
+
+    within(run())
+
+
+def test_a_swap_while_a_large_picture_is_decoded_fails_nobody(digits_package: Package, journal: Journal) -> None:
+    """A caller whose picture is still being decoded when its version is replaced is answered by the new version."""
+    noise = np.random.default_rng(1).integers(0, 256, (1500, 1500), dtype=np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(noise).save(file, "PNG")
+
+    async def run() -> int:
+        service = Service()
+        model = load_runnable(digits_package)
+        old = install(service, model, journal, version=1)
+        asked = asyncio.ensure_future(service.predict(NOBODY, file.getvalue()))
+        await asyncio.sleep(0)
+        install(service, model, journal, version=2)
+        await old.retire()
+        assert not asked.done()
+        return (await asked).version
+
+    assert within(run()) == 2
+
+
+def test_a_caller_who_hangs_up_on_a_slow_model_takes_the_rows_back(journal: Journal, recorded: Recorded) -> None:
+    """Where the model is slow, rows whose caller is gone before their turn never reach it."""
+
+    async def run() -> None:
+        service = Service()
+        lane = install(service, shelf(), journal)
+        lane.batcher.expect(1.0)
+        gone = asyncio.Event()
+        first = asyncio.ensure_future(service.predict(NOBODY, {"number": 1}))
+        left = asyncio.ensure_future(service.predict(NOBODY, {"number": 2}, gone=gone.wait))
+        await asyncio.sleep(0)
+        gone.set()
+        await asyncio.gather(first, left, return_exceptions=True)
+        # The second was cut into the first's batch or took itself back; a third that leaves before the cut is certain.
+        busy = asyncio.ensure_future(service.predict(NOBODY, {"number": 3}))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        third = asyncio.ensure_future(service.predict(NOBODY, {"number": 9}, gone=gone.wait))
+        with pytest.raises(asyncio.CancelledError):
+            await third
+        await busy
+
+    within(run())
+    assert b'{"number":9}' not in [it.input for it in recorded(journal)]
+
+
+def test_the_state_of_every_model_is_told(journal: Journal) -> None:
+    """A loaded model, one that failed to load, and one nobody knows are told apart."""
+
+    async def run() -> None:
+        service = Service()
+        install(service, shelf(), journal, version=5)
+        service.report_failure("root", "it was cut off")
+        assert [(it.name, it.version, it.ready, it.reason) for it in service.models()] == [
+            ("root", None, False, "it was cut off"),
+            ("shelf", 5, True, ""),
+        ]
+        assert service.state("nobody").ready is False
+
+    within(run())
+
+
+def test_a_swap_is_counted_and_a_first_version_is_none(journal: Journal) -> None:
+    """Installing over a version counts as a swap and gives the old router back; the first version replaces nobody."""
+
+    async def run() -> None:
+        service = Service()
+        lanes = {
+            str(number): Lane(model=shelf(), version=number, digest=str(number), write=journal.write, options=LaneOptions())
+            for number in (1, 2)
+        }
+        first = Router(route_to("shelf", 1, "1"), lanes)
+        assert service.install(first) is None
+        assert service.swaps == 0
+        assert service.install(Router(route_to("shelf", 2, "2"), lanes)) is first
+        assert service.swaps == 1
+
+    within(run())
