@@ -17,8 +17,9 @@ _PIPE_WIDTH = 1000
 
 
 def say(text: str) -> None:
-    """One line on standard output."""
+    """One line on standard output, at once: who reads a pipe sees it when it is said."""
     sys.stdout.write(text + "\n")
+    sys.stdout.flush()
 
 
 def show_json(value: Any) -> None:  # noqa: ANN401 - any of our values

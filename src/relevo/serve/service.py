@@ -166,7 +166,7 @@ class Service:
 
     def _absent(self, name: str | None) -> ModelNotFound | NotReady:
         if name is None:
-            reason = next(iter(self._failures.values()), "no model is registered yet; `relevo import` or `relevo.pack` makes one")
+            reason = next(iter(self._failures.values()), "no model is registered yet; `relevo train` or `relevo import` makes one")
             return NotReady(reason=reason)
         if name in self._failures:
             return NotReady(reason=self._failures[name])
