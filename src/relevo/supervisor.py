@@ -1,26 +1,30 @@
-"""Keeps child processes alive: starts them, restarts those that die, ends them when told.
+"""Keeps child processes alive: forks them, restarts those that die, ends them when told.
 
-    Child(command) ─ spawn ─► settings on its standard input ─┐
-        ▲                                                     ├─ dies ─► again, later each time it dies young
-        └─────────────────────────────────────────────────────┘
+    Role(name, act) ─ fork ─► act() ─┐
+        ▲                            ├─ dies ─► again, later each time it dies young
+        └────────────────────────────┘
     stop ─► SIGTERM ─ grace ─► SIGKILL
 
-The child's standard input stays open as long as the supervisor lives: a child that reads its end knows that it is alone and
-ends too. The supervisor knows nothing of what its children do.
+A fork, not a new interpreter: what the parent has loaded is there at once and shared, so a killed child is replaced in a
+fraction of a second. Therefore the parent forks from its only thread and holds no database, session or journal open.
+A child whose parent is gone ends too: it holds the reading end of a pipe that only the parent can write to.
+The supervisor knows nothing of what its children do.
 """
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import gc
 import logging
 import os
 import signal
-import subprocess
 import sys
 import threading
 import time
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+import traceback
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NoReturn
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,141 +35,156 @@ log = logging.getLogger(__name__)
 _YOUNG_S = 5.0
 _LONGEST_PAUSE_S = 5.0
 _LOOK_EVERY_S = 0.05
+#: prctl(2): the name that ps and top show, at most 15 bytes.
+_PR_SET_NAME = 15
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Command:
-    """What to run; a child may be started from it many times."""
+class Role:
+    """What a child does; many may be forked from it."""
 
-    name: str
-    module: str
-    greeting: bytes  # one line, written to the child's standard input
-    pass_fds: tuple[int, ...] = ()
+    name: str  # shown by ps as "relevo:<name>"
+    #: Runs in the child. Its argument is a descriptor that reads its end when the parent is gone.
+    act: Callable[[int], None]
     nice: int = 0  # added to the scheduling priority: a nicer process gives way
 
 
 @dataclass(slots=True, kw_only=True)
 class _Child:
-    """One slot and the process that fills it now."""
+    """One place and the process that fills it now."""
 
-    command: Command
-    process: subprocess.Popen[bytes] | None = None
+    role: Role
+    pid: int | None = None
     born: float = 0.0
     early_deaths: int = 0
     not_before: float = 0.0
-    pids: list[int] = field(default_factory=list)
 
 
 class Supervisor:
-    """Runs a set of children until stopped; lives as long as the server."""
+    """Runs a set of children until stopped; lives as long as the server. One thread only may be alive when it runs."""
 
     def __init__(
         self,
-        commands: list[Command],
+        roles: list[Role],
         *,
         grace_s: float,
         died: Callable[[int], None] = lambda _pid: None,
+        each_look: Callable[[], None] = lambda: None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """grace_s: seconds between SIGTERM and SIGKILL. died: told the pid of a child that ended by itself."""
-        self._children = [_Child(command=command) for command in commands]
+        """grace_s: seconds between SIGTERM and SIGKILL. died: told the pid of a child that ended by itself.
+
+        each_look: called some twenty times a second.
+        """
+        self._children = [_Child(role=role) for role in roles]
         self._grace_s = grace_s
         self._died = died
+        self._each_look = each_look
         self._monotonic = monotonic
+        self._life = os.pipe()
 
     def run(self, stop: threading.Event) -> None:
         """Keep all children alive until `stop`, then end them."""
+        # What is loaded now lives for ever: the collector need not touch it, so its pages stay shared.
+        gc.collect()
+        gc.freeze()
         try:
             while not stop.is_set():
                 for child in self._children:
                     self._tend(child)
+                self._each_look()
                 stop.wait(_LOOK_EVERY_S)
         finally:
             self._end()
 
-    def pids(self, name: str) -> list[int]:
-        """Pids of the living children of that name."""
-        return [
-            child.process.pid
-            for child in self._children
-            if child.command.name == name and child.process is not None and child.process.poll() is None
-        ]
-
     def _tend(self, child: _Child) -> None:
         now = self._monotonic()
-        if child.process is not None and child.process.poll() is not None:
-            self._bury(child, now)
-        if child.process is None and now >= child.not_before:
-            child.process = _spawn(child.command)
+        if child.pid is not None:
+            ended, status = os.waitpid(child.pid, os.WNOHANG)
+            if ended:
+                self._bury(child, status, now)
+        if child.pid is None and now >= child.not_before:
+            child.pid = self._fork(child.role)
             child.born = now
 
-    def _bury(self, child: _Child, now: float) -> None:
-        assert child.process is not None  # noqa: S101 - narrows: the caller has looked
-        log.warning(
-            "%s ended with %s; starting another",
-            child.command.name,
-            child.process.returncode,
-            extra={"action": "child_died", "child": child.command.name, "pid": child.process.pid},
-        )
-        if child.process.stdin is not None:
-            child.process.stdin.close()
+    def _bury(self, child: _Child, status: int, now: float) -> None:
+        assert child.pid is not None  # noqa: S101 - narrows: the caller has looked
+        code = os.waitstatus_to_exitcode(status)
+        facts = {"action": "child_died", "child": child.role.name, "child_pid": child.pid}
+        log.warning("%s ended with %s; starting another", child.role.name, code, extra=facts)
         child.early_deaths = child.early_deaths + 1 if now - child.born < _YOUNG_S else 0
         # The first early death may be chance and costs no time; a child that cannot live must not eat the machine.
-        child.not_before = now + min(0.25 * 2 ** (child.early_deaths - 1) if child.early_deaths > 1 else 0.0, _LONGEST_PAUSE_S)
-        self._died(child.process.pid)
-        child.process = None
+        pause = 0.25 * 2 ** (child.early_deaths - 2) if child.early_deaths > 1 else 0.0
+        child.not_before = now + min(pause, _LONGEST_PAUSE_S)
+        self._died(child.pid)
+        child.pid = None
+
+    def _fork(self, role: Role) -> int:
+        # Race: a signal between fork and the child's own handlers would run the parent's handler in the child; so it waits.
+        signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+        pid = os.fork()
+        if pid == 0:
+            self._become(role)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+        return pid
+
+    def _become(self, role: Role) -> NoReturn:
+        code = 1
+        try:
+            for number in _SIGNALS:
+                signal.signal(number, signal.SIG_DFL)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+            # Ctrl-C reaches the supervisor alone, which then ends its children in order.
+            os.setsid()
+            os.close(self._life[1])
+            _show_name(f"relevo:{role.name}")
+            with contextlib.suppress(OSError):
+                os.nice(role.nice)
+            role.act(self._life[0])
+            code = 0
+        except BaseException:  # noqa: BLE001 - nothing may climb into the parent's code in the child
+            traceback.print_exc()
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code)
 
     def _end(self) -> None:
-        living = [child.process for child in self._children if child.process is not None]
-        for process in living:
-            with contextlib.suppress(ProcessLookupError):
-                process.send_signal(signal.SIGTERM)
+        living = [child for child in self._children if child.pid is not None]
+        for child in living:
+            _send(child.pid, signal.SIGTERM)
         deadline = self._monotonic() + self._grace_s
-        for process in living:
-            try:
-                process.wait(max(deadline - self._monotonic(), 0.01))
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-            if process.stdin is not None:
-                process.stdin.close()
+        while living:
+            living = [child for child in living if not os.waitpid(child.pid or 0, os.WNOHANG)[0]]
+            if living and self._monotonic() > deadline:
+                for child in living:
+                    _send(child.pid, signal.SIGKILL)
+            if living:
+                time.sleep(0.01)
+        for end in self._life:
+            os.close(end)
 
 
-def _spawn(command: Command) -> subprocess.Popen[bytes]:
-    environ = {**os.environ, "ORT_DISABLE_TELEMETRY": "1", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-    process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-        [sys.executable, "-m", command.module],
-        stdin=subprocess.PIPE,
-        pass_fds=command.pass_fds,
-        env=environ,
-        # Ctrl-C reaches the supervisor alone, which then ends its children in order.
-        start_new_session=True,
-    )
-    assert process.stdin is not None  # noqa: S101 - narrows: it was asked for
-    with contextlib.suppress(BrokenPipeError):
-        process.stdin.write(command.greeting)
-        process.stdin.flush()
-    if command.nice:
-        with contextlib.suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, process.pid, command.nice)
-    return process
+def _send(pid: int | None, number: signal.Signals) -> None:
+    if pid is not None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
 
 
-def when_orphaned(act: Callable[[], None]) -> None:
-    """In a child: call `act` on a thread once the supervisor is gone."""
+def _show_name(name: str) -> None:
+    """Name the process for ps and top, where the system can."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(_PR_SET_NAME, name.encode()[:15], 0, 0, 0)
+
+
+def when_orphaned(life: int, act: Callable[[], None]) -> None:
+    """In a child: call `act` on a thread once the parent is gone. life: the descriptor its role was given."""
 
     def wait() -> None:
         with contextlib.suppress(OSError):
-            while os.read(0, 4096):
+            while os.read(life, 1):
                 pass
         act()
 
     threading.Thread(target=wait, name="orphan-watch", daemon=True).start()
-
-
-def read_greeting() -> bytes:
-    """In a child: the line the supervisor wrote. Reads byte by byte, so that nothing beyond it is swallowed by a buffer."""
-    line = bytearray()
-    while (byte := os.read(0, 1)) not in (b"", b"\n"):
-        line += byte
-    return bytes(line)

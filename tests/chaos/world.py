@@ -271,14 +271,15 @@ def children(pid: int, *names: str) -> list[int]:
         pids = [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
     except FileNotFoundError:
         return []
-    wanted = tuple(f"relevo.compose.{name}" for name in names or ("worker", "loop"))
-    return [child for child in pids if _command(child).endswith(wanted)]
+    wanted = {f"relevo:{name}" for name in names or ("worker", "loop")}
+    return [child for child in pids if _name(child) in wanted]
 
 
-def _command(pid: int) -> str:
-    with contextlib.suppress(OSError):
-        return Path(f"/proc/{pid}/cmdline").read_text().strip("\0").replace("\0", " ")
-    return ""
+def _name(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
 
 
 def kill(pid: int) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from relevo.compose.server import main
+from relevo.compose.running import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -1,4 +1,4 @@
-"""The loop process: journals of this home to its store, until told to stop. Started by the supervisor, never by hand.
+"""The loop process: journals of this home to its store, until told to stop. Forked by the supervisor, never started by hand.
 
 settings ─► store, spool reader ─► shipper ─► loop ─ SIGTERM, or the supervisor gone ─► a last tick
 """
@@ -8,25 +8,26 @@ from __future__ import annotations
 import signal
 import threading
 import time
+from typing import TYPE_CHECKING
 
-from relevo.compose.server import settings_from_line
 from relevo.compose.stores import open_store
 from relevo.loop.ship import Shipper
 from relevo.loop.tick import Loop, Pace
 from relevo.spool.reading import SpoolReader
 from relevo.store.engine import checkpoint
-from relevo.supervisor import read_greeting, when_orphaned
+from relevo.supervisor import when_orphaned
 from relevo.telemetry import configure_logging
 
+if TYPE_CHECKING:
+    from relevo.config import Settings
 
-def run_loop() -> None:
-    """The loop process: settings come on standard input. Returns when it was told to stop and has shipped what was left."""
-    settings = settings_from_line(read_greeting())
 
+def run_loop(settings: Settings, life: int) -> None:
+    """Be the loop until told to stop; a last tick ships what was left. life: see `supervisor.Role`."""
     configure_logging(settings.log_level, settings.log_format)
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    when_orphaned(stop.set)
+    when_orphaned(life, stop.set)
     store = open_store(settings, migrated=True)
     loop = Loop(
         Shipper(SpoolReader(settings.spool_folder), store.history),
@@ -36,7 +37,3 @@ def run_loop() -> None:
     )
     loop.run(stop)
     store.engine.dispose()
-
-
-if __name__ == "__main__":
-    run_loop()

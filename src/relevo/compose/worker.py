@@ -1,4 +1,4 @@
-"""One worker process: everything a request meets, connected. Started by the supervisor, never by hand.
+"""One worker process: everything a request meets, connected. Forked by the supervisor, never started by hand.
 
 settings, descriptors ─► journal, telemetry, service, store ─► watcher's first look ─► uvicorn on the shared socket ─► ready byte
 SIGTERM, or the supervisor gone ─► uvicorn ends its requests ─► service drains ─► journal closes
@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import os
 import signal
-import socket
 import time
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -20,7 +18,6 @@ import msgspec
 import uvicorn
 import uvloop
 
-from relevo.compose.server import settings_from_line
 from relevo.compose.stores import Store, open_store
 from relevo.domain.prediction import KeepInputs
 from relevo.domain.route import Leg, Route
@@ -31,13 +28,14 @@ from relevo.serve.lane import LaneOptions
 from relevo.serve.service import Service
 from relevo.serve.watcher import Loaded, Watcher
 from relevo.spool.journal import Journal, JournalLimits
-from relevo.supervisor import read_greeting, when_orphaned
+from relevo.supervisor import when_orphaned
 from relevo.telemetry import Telemetry, configure_logging, render
 from relevo.web.app import Parts, build_app
 from relevo.web.express import express
 from relevo.web.predict import PredictHandlers
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable
 
     from starlette.types import ASGIApp
@@ -48,18 +46,13 @@ _FLUSH_EVERY_S = 0.5
 _ROUTES_FILE = "routes.json"
 
 
-def run_worker() -> None:
-    """A worker process: settings and descriptors come on standard input. Returns when it was told to stop and has drained."""
-    settings = settings_from_line(read_greeting())
-    descriptors = json.loads(read_greeting())
-    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
-
+def run_worker(settings: Settings, listener: socket.socket, present: Callable[[], None], life: int) -> None:
+    """Be a worker until told to stop, then drain. present: called once it answers. life: see `supervisor.Role`."""
     configure_logging(settings.log_level, settings.log_format)
-    listener = socket.socket(fileno=descriptors["listener"])
-    uvloop.run(_worker(settings, listener, descriptors["ready"]))
+    uvloop.run(_worker(settings, listener, present, life))
 
 
-async def _worker(settings: Settings, listener: socket.socket, ready_fd: int) -> None:
+async def _worker(settings: Settings, listener: socket.socket, present: Callable[[], None], life: int) -> None:
 
     boot = f"{os.getpid()}-{uuid4().hex[:8]}"
     journal = _journal(settings, boot)
@@ -83,9 +76,9 @@ async def _worker(settings: Settings, listener: socket.socket, ready_fd: int) ->
         asyncio.ensure_future(watcher.run(settings.watch_every_ms / 1000)),
         asyncio.ensure_future(_housekeeping(service, journal, telemetry)),
     ]
-    when_orphaned(lambda: os.kill(os.getpid(), signal.SIGTERM))
+    when_orphaned(life, lambda: os.kill(os.getpid(), signal.SIGTERM))
     serving = asyncio.ensure_future(server.serve(sockets=[listener]))
-    await _tell_ready(server, ready_fd)
+    await _tell_ready(server, present)
     await serving
     await service.drain()
     for task in tasks:
@@ -96,13 +89,12 @@ async def _worker(settings: Settings, listener: socket.socket, ready_fd: int) ->
     store.engine.dispose()
 
 
-async def _tell_ready(server: uvicorn.Server, ready_fd: int) -> None:
-    """One byte to the supervisor, who announces the server when every worker has sent its own."""
+async def _tell_ready(server: uvicorn.Server, present: Callable[[], None]) -> None:
+    """Tell the supervisor, who announces the server when every worker has told."""
     # uvicorn has no event for it; accepting begins within a few turns of the loop.
     while not server.started and not server.should_exit:  # noqa: ASYNC110 - see above
         await asyncio.sleep(0.005)
-    os.write(ready_fd, b"r")
-    os.close(ready_fd)
+    present()
 
 
 def _journal(settings: Settings, boot: str) -> Journal:
@@ -241,7 +233,3 @@ async def _housekeeping(service: Service, journal: Journal, telemetry: Telemetry
             telemetry.swapped()
             swaps += 1
         await asyncio.to_thread(telemetry.flush)
-
-
-if __name__ == "__main__":
-    run_worker()
