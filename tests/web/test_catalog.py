@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 import string
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import relevo
 from relevo import errors
 from relevo.web.i18n import catalog
 
@@ -46,6 +49,30 @@ def test_words_of_ours_are_translated_and_names_are_not() -> None:
     error = errors.FieldWrongType(field="text", expected="a number", got="text")
     assert catalog.sentence(error, "es") == "El campo 'text' espera un número, pero ha llegado un texto."
     assert catalog.sentence(error, "en") == str(error)
+
+
+def _told_to_callers() -> set[str]:
+    """Every constant text that web, runtime and serve give an error as a fact which may be words of ours."""
+    texts = set()
+    for room in ("web", "runtime", "serve"):
+        for file in Path(relevo.__file__).parent.joinpath(room).rglob("*.py"):
+            for call in [node for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.Call)]:
+                given = [word.value for word in call.keywords if word.arg in ("reason", "expected", "got")]
+                texts |= {value.value for value in given if isinstance(value, ast.Constant) and isinstance(value.value, str)}
+    return {text for text in texts if " " in text}
+
+
+@pytest.mark.parametrize("language", TRANSLATED)
+@pytest.mark.parametrize("text", sorted(_told_to_callers()))
+def test_no_sentence_is_in_two_languages(text: str, language: str) -> None:
+    """Whatever our own words tell as reason, expectation or find exists in each language."""
+    assert text in catalog.words(language)
+
+
+def test_figures_within_our_words_stay_figures() -> None:
+    """A translated reason keeps the figure that its English form tells."""
+    error = errors.BadJson(reason="it breaks off or goes wrong at byte 120")
+    assert catalog.sentence(error, "es") == "El cuerpo no es JSON válido: se corta o tiene un error en el byte 120."
 
 
 @pytest.mark.parametrize(

@@ -164,7 +164,7 @@ def open_checked(data: bytes, limits: ImageLimits) -> Image.Image:
         raise BrokenImage from cause
     _check_size(*picture.size, limits)
     if picture.mode not in _MODES:
-        raise UnsupportedImage(reason=f"pixels of mode {picture.mode} are not taken, only 8-bit ones")
+        raise UnsupportedImage(reason="its pixels are not of the usual 8-bit kinds")
     return picture
 
 

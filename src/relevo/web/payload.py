@@ -184,6 +184,8 @@ def _multipart(body: bytes, content_type: str, limits: BodyLimits) -> Body:
         parser.finalize()
     except FormParserError as cause:
         raise BadForm(reason="its parts are not as the boundary says") from cause
+    if not collector.ended:
+        raise BadForm(reason="it breaks off before its last boundary")
     return _from_parts(collector)
 
 
@@ -207,6 +209,7 @@ class _Collector:
         self.fields: dict[str, str] = {}
         self._max_files = max_files
         self._max_fields = max_fields
+        self.ended = False
         self._parts = 0
         self._header: list[bytes] = [b"", b""]
         self._disposition = b""
@@ -220,7 +223,11 @@ class _Collector:
             "on_header_end": self._header_end,
             "on_part_data": self._part_data,
             "on_part_end": self._part_end,
+            "on_end": self._end,
         }
+
+    def _end(self) -> None:
+        self.ended = True
 
     def _part_begin(self) -> None:
         self._parts += 1

@@ -10,6 +10,7 @@ words of ours ("a whole number") are translated by the catalogue's `words`; name
 from __future__ import annotations
 
 import json
+import re
 from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING
@@ -24,6 +25,8 @@ LANGUAGES = ("en", "es")
 
 #: Facts that may be words of ours; the others are names, which are never translated.
 _SAID = frozenset({"expected", "got", "reason"})
+
+_FIGURE = re.compile(r"(?<![\w.-])\d+(?![\w-])")
 
 #: More entries than any honest browser sends are not read.
 _RANGES_READ = 20
@@ -59,9 +62,15 @@ def template(kind: type[RelevoError], language: str) -> str:
 
 def sentence(error: RelevoError, language: str) -> str:
     """What happened and how to mend it, in a language of LANGUAGES. Its facts are never what the caller sent."""
-    said = words(language)
-    facts = {name: said.get(str(fact), fact) if name in _SAID else fact for name, fact in error.facts.items()}
+    facts = {name: _said(fact, language) if name in _SAID else fact for name, fact in error.facts.items()}
     return template(type(error), language).format(**facts)
+
+
+def _said(fact: object, language: str) -> object:
+    """A fact in this language where it is words of ours; "#" stands for a figure in them."""
+    figures = _FIGURE.findall(str(fact))
+    said = words(language).get(_FIGURE.sub("#", str(fact)))
+    return fact if said is None else said.replace("#", "{}").format(*figures)
 
 
 def pick_language(accept_language: str | None, default: str) -> str:
