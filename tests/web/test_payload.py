@@ -1,0 +1,274 @@
+"""A body is what it asks or is refused with a code: every form, every limit, and whatever a stranger may send instead."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relevo.errors import (
+    BadForm,
+    BadJson,
+    BodyTooLarge,
+    BodyTooSlow,
+    CallerGone,
+    EmptyFile,
+    NoInput,
+    RelevoError,
+    TooManyParts,
+    UnsupportedMedia,
+)
+from relevo.web.payload import FILE_PARTS, Body, BodyLimits, parse, read_body
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+LIMITS = BodyLimits(max_bytes=10_000, max_parts=3, max_fields=10)
+PNG = b"\x89PNG\r\n\x1a\n and the rest"
+FORM = "multipart/form-data; boundary=xXx"
+
+
+def part(name: str, content: bytes, filename: str | None = None) -> bytes:
+    shown = f'; filename="{filename}"' if filename is not None else ""
+    return f'--xXx\r\nContent-Disposition: form-data; name="{name}"{shown}\r\n\r\n'.encode() + content + b"\r\n"
+
+
+def form(*parts: bytes) -> bytes:
+    return b"".join(parts) + b"--xXx--\r\n"
+
+
+# --- what was asked -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", FILE_PARTS)
+def test_a_form_part_with_an_image_is_the_image(name: str) -> None:
+    """`file`, `image` and `my_image` are the image, whatever the file is called; text parts come along."""
+    asked = parse(form(part("model", b"digits"), part(name, PNG, "a.png")), FORM, LIMITS)
+    assert asked == Body(image=PNG, form={"model": "digits"})
+
+
+def test_a_file_sent_without_a_file_name_is_still_the_image() -> None:
+    """A program that leaves the file name out is understood by the bytes."""
+    assert parse(form(part("file", PNG)), FORM, LIMITS).image == PNG
+
+
+def test_of_two_files_the_one_looked_for_first_is_taken() -> None:
+    """`file` comes before `image`, in whatever order they are sent."""
+    asked = parse(form(part("image", PNG + b"2", "b.png"), part("file", PNG, "a.png")), FORM, LIMITS)
+    assert asked.image == PNG
+
+
+def test_the_bytes_of_a_part_are_not_changed() -> None:
+    """Bytes that look like line ends or like the beginning of a boundary arrive as they were."""
+    content = b"\xff\xd8\xff\r\n--xX\r\n\x00--xXx" + bytes(range(256))
+    assert parse(form(part("file", content, "a.jpg")), FORM, LIMITS).image == content
+
+
+@pytest.mark.parametrize("kind", ["image/png", "image/jpeg", "IMAGE/WEBP", "image/x-unknown", "application/octet-stream"])
+def test_a_raw_image_is_the_body(kind: str) -> None:
+    """A body of an image type is the image; its bytes decide later, not its name."""
+    assert parse(PNG, kind, LIMITS) == Body(image=PNG)
+
+
+@pytest.mark.parametrize(
+    "kind", ["application/json", "application/json; charset=utf-8", "Application/JSON", "application/vnd.x+json"]
+)
+def test_a_json_object_is_one_record_and_an_array_a_batch(kind: str) -> None:
+    """An object is a record, an array a batch, in order."""
+    assert parse(b'{"a": 1}', kind, LIMITS) == Body(record={"a": 1})
+    assert parse(b'[{"a": 1}, {"a": 2}]', kind, LIMITS) == Body(batch=[{"a": 1}, {"a": 2}])
+    assert parse(b"[]", kind, LIMITS) == Body(batch=[])
+
+
+@pytest.mark.parametrize("kind", ["", "text/plain", "application/x-www-form-urlencoded"])
+def test_what_programs_send_without_thinking_of_types_is_understood(kind: str) -> None:
+    """JSON under curl's default type, and an image or JSON without any type, are taken for what they are."""
+    assert parse(b' {"a": 1}', kind, LIMITS).record == {"a": 1}
+    if kind != "application/x-www-form-urlencoded":
+        assert parse(PNG, kind, LIMITS).image == PNG
+
+
+def test_a_plain_form_is_its_fields() -> None:
+    """A form without files is text by name."""
+    assert parse(b"tenure=41&contract=one+year&x=", "application/x-www-form-urlencoded", LIMITS).form == {
+        "tenure": "41",
+        "contract": "one year",
+        "x": "",
+    }
+    assert parse(form(part("tenure", b"41")), FORM, LIMITS).form == {"tenure": "41"}
+
+
+def test_of_a_key_sent_twice_the_last_counts() -> None:
+    """A JSON object that names a field twice means the last one, as every usual reader takes it."""
+    assert parse(b'{"a": 1, "a": 2}', "application/json", LIMITS).record == {"a": 2}
+
+
+# --- what is refused --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "error"),
+    [
+        (b"", "application/json", NoInput),
+        (b"", "image/png", NoInput),
+        (b"", "", NoInput),
+        (form(part("other", PNG, "a.png")), FORM, NoInput),
+        (form(part("file", b"", "")), FORM, EmptyFile),
+        (form(part("my_image", b"", "a.png")), FORM, EmptyFile),
+        (b"3", "application/json", BadJson),
+        (b'"text"', "application/json", BadJson),
+        (b"null", "application/json", BadJson),
+        (b"[1]", "application/json", BadJson),
+        (b'[{"a": 1}, null]', "application/json", BadJson),
+        (b'{"a": 1', "application/json", BadJson),
+        (b'{"a": NaN}', "application/json", BadJson),
+        (b'{"a": Infinity}', "application/json", BadJson),
+        (b'{"a": 1e999}', "application/json", BadJson),
+        (b'{"a": ' + b"1" * 5000 + b"}", "application/json", BadJson),
+        (b'{"a": "\xff"}', "application/json", BadJson),
+        (b"[" * 9000, "application/json", BadJson),
+        (b'{"a":' * 1500 + b"1" + b"}" * 1500, "application/json", BadJson),
+        (b"a=%", "application/xml", UnsupportedMedia),
+        (b"<x/>", "text/html", UnsupportedMedia),
+        (b"\xff=1", "application/x-www-form-urlencoded", BadForm),
+        (form(part("file", PNG, "a.png")), "multipart/form-data", BadForm),
+        (form(part("file", PNG, "a.png")), "multipart/form-data; boundary=", BadForm),
+        (b"no boundary here at all", FORM, BadForm),
+        (b"", FORM, BadForm),
+        (part("file", PNG, "a.png"), FORM, BadForm),
+        (part("file", PNG, "a.png")[:-20], FORM, BadForm),
+        (b"--xXx\r\n" + b"x-header: 1\r\n" * 100 + b"\r\n\r\n--xXx--\r\n", FORM, BadForm),
+    ],
+)
+def test_what_cannot_be_understood_is_refused_by_kind(body: bytes, kind: str, error: type[RelevoError]) -> None:
+    """Each way of sending nothing, nonsense or a broken form has its own code."""
+    with pytest.raises(RelevoError) as caught:
+        parse(body, kind, LIMITS)
+    assert type(caught.value) is error
+
+
+@pytest.mark.parametrize(
+    ("body", "kind"),
+    [
+        (form(*[part(f"f{number}", PNG, "a.png") for number in range(4)]), FORM),
+        (form(*[part(f"f{number}", b"1") for number in range(11)]), FORM),
+        (msgspec.json.encode({str(number): 1 for number in range(11)}), "application/json"),
+        (msgspec.json.encode([{}, {str(number): 1 for number in range(11)}]), "application/json"),
+        ("&".join(f"f{number}=1" for number in range(11)).encode(), "application/x-www-form-urlencoded"),
+    ],
+)
+def test_parts_and_fields_are_counted(body: bytes, kind: str) -> None:
+    """More files than max_parts or more fields than max_fields are refused in every form of body."""
+    with pytest.raises(TooManyParts):
+        parse(body, kind, LIMITS)
+
+
+def test_a_refusal_never_repeats_what_was_sent() -> None:
+    """The sentence about broken JSON tells the place and not the text."""
+    with pytest.raises(BadJson) as caught:
+        parse(b'{"password": secret}', "application/json", LIMITS)
+    assert "secret" not in str(caught.value)
+    assert "byte 13" in str(caught.value)
+
+
+_kinds = st.sampled_from(["", "application/json", "image/png", FORM, "multipart/form-data", "text/plain"]) | st.text(max_size=30)
+
+
+@given(st.binary(max_size=300), _kinds | st.just("application/x-www-form-urlencoded"))
+def test_any_bytes_of_any_type_are_parsed_or_refused(body: bytes, kind: str) -> None:
+    """Whatever arrives under whatever type is a parsed body or an error with a code, never anything else."""
+    try:
+        asked = parse(body, kind, LIMITS)
+    except RelevoError:
+        return
+    assert isinstance(asked, Body)
+
+
+@given(st.data())
+def test_a_form_with_bytes_changed_is_parsed_or_refused(data: st.DataObject) -> None:
+    """A real form with some of its bytes cut out or replaced is a parsed body or an error with a code."""
+    whole = form(part("model", b"digits"), part("file", PNG, "a.png"), part("x", b"1"))
+    start = data.draw(st.integers(0, len(whole)))
+    stop = data.draw(st.integers(start, len(whole)))
+    body = whole[:start] + data.draw(st.binary(max_size=8)) + whole[stop:]
+    try:
+        asked = parse(body, FORM, LIMITS)
+    except RelevoError:
+        return
+    assert isinstance(asked, Body)
+
+
+# --- how a body arrives -------------------------------------------------------------------------------------------------
+
+
+def arriving(
+    chunks: Iterable[bytes], headers: dict[str, str] | None = None, *, limits: BodyLimits = LIMITS, pause: float = 0
+) -> Any:
+    """Read a body that comes in these chunks; None among them is a caller who hangs up."""
+    waiting = list(chunks)
+    read = []
+
+    async def receive() -> dict[str, Any]:
+        await asyncio.sleep(pause)
+        chunk = waiting.pop(0)
+        read.append(chunk)
+        return {"type": "http.request", "body": chunk, "more_body": bool(waiting)}
+
+    scope: Any = {"headers": [(name.encode(), value.encode()) for name, value in (headers or {}).items()]}
+    try:
+        return asyncio.run(read_body(scope, receive, limits))
+    except BodyTooLarge:
+        return len(read)
+
+
+def test_chunks_are_joined_and_the_type_is_told() -> None:
+    """A body in many pieces is their sum, beside its content type as sent."""
+    assert arriving([b"ab", b"", b"cd"], {"content-type": "image/png"}) == (b"abcd", "image/png")
+
+
+def test_a_body_announced_too_large_is_not_read() -> None:
+    """A Content-Length above the limit is refused before a byte of the body is taken."""
+    assert arriving([b"x"], {"content-length": "10001"}) == 0
+
+
+def test_a_body_that_grows_too_large_is_not_read_to_its_end() -> None:
+    """Without an honest length, reading stops at the limit, not at the end."""
+    assert arriving([b"x" * 4000] * 100) == 3
+
+
+def test_a_body_of_exactly_the_limit_is_taken() -> None:
+    """The limit itself is allowed, in one piece and in several."""
+    assert arriving([b"x" * 10_000])[0] == b"x" * 10_000
+    assert arriving([b"x" * 5000] * 2)[0] == b"x" * 10_000
+    assert arriving([b"x" * 10_001]) == 1
+
+
+def test_a_slow_body_is_given_up() -> None:
+    """A body that trickles in longer than allowed is refused, however long each piece is waited for."""
+    limits = BodyLimits(max_bytes=10_000, max_parts=3, max_fields=10, max_seconds=0.1)
+    with pytest.raises(BodyTooSlow):
+        arriving([b"x"] * 100, limits=limits, pause=0.01)
+
+
+def test_a_caller_who_hangs_up_in_the_middle_is_told_nothing() -> None:
+    """A connection that ends before its body does is its own kind of error, answered to nobody."""
+    messages: list[dict[str, Any]] = [{"type": "http.request", "body": b"x", "more_body": True}, {"type": "http.disconnect"}]
+
+    async def receive() -> dict[str, Any]:
+        return messages.pop(0)
+
+    scope: Any = {"headers": []}
+    with pytest.raises(CallerGone):
+        asyncio.run(read_body(scope, receive, LIMITS))
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "br", "deflate, gzip"])
+def test_a_compressed_body_is_refused(encoding: str) -> None:
+    """A Content-Encoding is not undone: a small body could become an endless one."""
+    with pytest.raises(UnsupportedMedia):
+        arriving([b"x"], {"content-encoding": encoding})
+    assert arriving([b"x"], {"content-encoding": "identity"})[0] == b"x"
