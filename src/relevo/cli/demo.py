@@ -67,6 +67,7 @@ class Outcome:
 def run_demo(settings: Settings, *, headless: bool, as_json: bool) -> int:
     """Run the story. Returns the exit code."""
     tell: Callable[[str], None] = (lambda _line: None) if as_json else say
+    compose.check_address(settings)
     with progress(quiet=as_json) as step:
         held, package = _prepare(settings, step)
         tell(f"trained and packed {_MODEL}: {package.name[:12]}, {len(held)} digits held out")
