@@ -7,12 +7,13 @@ The journal is written inside the batch: one transaction for all its rows, and n
 
 from __future__ import annotations
 
+import sys
 import time
+from array import array
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-import numpy as np
 
 from relevo.domain.decision import Answer
 from relevo.domain.ids import new_id
@@ -169,7 +170,7 @@ class Lane:
             confidence=answer.confidence,
             uncertain=answer.uncertain,
             value=answer.value,
-            scores=np.array(answer.probabilities, dtype="<f4").tobytes(),
+            scores=_packed(answer.probabilities),
             latency_us=(end_ns - one.begun_ns) // 1000,
             error=error,
             subject=one.subject,
@@ -177,3 +178,11 @@ class Lane:
 
 
 _NO_ANSWER = Answer()
+
+
+def _packed(probabilities: tuple[float, ...]) -> bytes:
+    """Probabilities as little-endian float32."""
+    packed = array("f", probabilities)
+    if sys.byteorder == "big":
+        packed.byteswap()
+    return packed.tobytes()

@@ -14,18 +14,18 @@ A micro-batch makes the model cheap; what is left is the price of a request in P
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from relevo.domain import ids
 from relevo.errors import RelevoError
 from relevo.web.middleware import SECURITY_HEADERS
 from relevo.web.negotiation import language_of, request_id_of
 from relevo.web.problems import problem
 
 if TYPE_CHECKING:
+    import asyncio
+
     from starlette.types import Scope
 
     from relevo.serve.lane import Reply
@@ -37,16 +37,27 @@ _MAX_BODY = 1 << 20
 #: Headers that change how a body is to be read, or what is asked beside the prediction.
 _LONG_WAY = frozenset({b"transfer-encoding", b"expect", b"content-encoding", b"upgrade"})
 _SEAL = b"".join(name + b": " + value + b"\r\n" for name, value in SECURITY_HEADERS)
+#: Where the canonical answer's query_id stands: {"query_id":"…
+_ID_IN_BODY = slice(13, 49)
 _OK = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n"
 _REASONS = {429: b"Too Many Requests", 500: b"Internal Server Error", 503: b"Service Unavailable"}
+
+
+class _NoEvent:
+    """Nobody waits for a message of a request that has no task."""
+
+    def set(self) -> None:
+        """Wake nobody."""
 
 
 class Waiting:
     """Stands where uvicorn keeps its cycle while an answer is awaited, so that pipelined requests queue up behind it."""
 
+    __slots__ = ("body", "disconnected", "keep_alive", "more_body", "response_complete", "ticket")
+    message_event = _NoEvent()
+
     def __init__(self) -> None:
-        self.message_event = asyncio.Event()
-        self.body = bytearray()
+        self.body = b""
         self.more_body = True
         self.response_complete = False
         self.disconnected = False
@@ -84,7 +95,7 @@ class ExpressProtocol(HttpToolsProtocol):
             super().on_message_complete()
             return
         try:
-            ticket = self.handlers.ask(self.url, self.headers, bytes(waiting.body), self.client)
+            ticket = self.handlers.ask(self.url, self.headers, waiting.body, self.client)
         except RelevoError:
             ticket = None
         if ticket is None:
@@ -124,7 +135,7 @@ class ExpressProtocol(HttpToolsProtocol):
         self._held = False
         self._waiting = None
         self.cycle = self._before
-        body = b"" if waiting is None else bytes(waiting.body)
+        body = b"" if waiting is None else waiting.body
         super().on_headers_complete()
         if body:
             super().on_body(body)
@@ -145,7 +156,8 @@ class ExpressProtocol(HttpToolsProtocol):
 
     def _succeeded(self, reply: Reply) -> tuple[bytes, bytes]:
         body = self.handlers.body(reply)
-        own = self._own_request_id() or ids.text(reply.id).encode()
+        # A request that has no name of its own goes by its prediction's.
+        own = self._own_request_id() or body[_ID_IN_BODY]
         facts = b"content-length: %d\r\nrelevo-version: %d\r\nx-request-id: %s\r\n" % (len(body), reply.version, own)
         return _OK + self._default_headers() + facts + _SEAL, body
 

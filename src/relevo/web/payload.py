@@ -12,7 +12,7 @@ Limits come first: a body is never held beyond its cap, and parts and fields are
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
@@ -53,15 +53,14 @@ class BodyLimits:
     max_seconds: float = 30.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Body:
+class Body(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A parsed body; exactly one of image, record, batch and form is what was asked."""
 
     image: bytes | None = None
     record: dict[str, Any] | None = None
     batch: list[Any] | None = None
     #: Text fields of a form, the ones beside an image included.
-    form: dict[str, str] = field(default_factory=dict)
+    form: dict[str, str] = {}
 
 
 async def read_body(scope: Scope, receive: Receive, limits: BodyLimits) -> tuple[bytes, str]:

@@ -10,7 +10,6 @@ scope ─ share? ─ read_body ─ parse ─► service.predict ─► JSON | pa
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, unquote
 
@@ -172,7 +171,7 @@ class PredictHandlers:
             asked = parse(body, kind, self._limits)
             question = Question(model=asked.form.get("model") or None, key=_key(scope))
             form = {name: text for name, text in asked.form.items() if name != "model"}
-            payload = self._payload(question, replace(asked, form=form))
+            payload = self._payload(question, msgspec.structs.replace(asked, form=form))
             reply = await self._service.predict(question, payload, gone=_gone(receive))
         except CallerGone:
             raise
