@@ -18,6 +18,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from relevo.errors import BrokenImage, ImageTooLarge, UnsupportedImage
+from relevo.runtime.image_structure import check_structure
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,6 +35,8 @@ _AFTER_IHDR = 33
 #: Depth 8, colour type, compression 0, filter 0, not interlaced ─► Pillow's mode.
 _PLAIN_HEADS = {b"\x08\x00\x00\x00\x00": "L", b"\x08\x02\x00\x00\x00": "RGB"}
 _PLAIN_PIXELS = 65_536
+#: What they take at most, however badly they are packed.
+_PLAIN_BYTES = 4 * _PLAIN_PIXELS
 #: Half a million pixels of a JPEG take Pillow about 3 ms on one core of the 2020s.
 _LARGE_PIXELS = 500_000
 _ORIENTATION = 0x0112  # EXIF tag
@@ -97,7 +100,7 @@ def plain_png(data: bytes, limits: ImageLimits) -> Image.Image | None:
     decoder, so the pixels are Pillow's. None for everything else, broken files among it.
     """
     mode = _PLAIN_HEADS.get(data[24:29])
-    if mode is None or data[:16] != _PNG_START or crc32(data[12:29]) != int.from_bytes(data[29:33], "big"):
+    if len(data) > _PLAIN_BYTES or mode is None or data[:16] != _PNG_START or crc32(data[12:29]) != int.from_bytes(data[29:33], "big"):
         return None
     width, height = int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big")
     if not 0 < width * height <= min(_PLAIN_PIXELS, limits.max_pixels) or max(width, height) > limits.max_side:
@@ -151,6 +154,7 @@ def _claimed_size(data: bytes) -> tuple[int, int]:
 def open_checked(data: bytes, limits: ImageLimits) -> Image.Image:
     """Read the header only, and hold it against the limits. Raises UnsupportedImage, ImageTooLarge, BrokenImage."""
     kind = image_format(data)
+    check_structure(data, kind)
     if kind == "WEBP":
         # Pillow's WebP reader allots the whole canvas while it opens the file.
         _check_size(*_webp_size(data), limits)

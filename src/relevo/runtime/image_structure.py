@@ -1,0 +1,97 @@
+"""How many pieces a picture's file is made of, judged before a decoder walks through them.
+
+A few bytes can ask for much time and few pixels: a PNG of a million chunks and a JPEG of a million segments keep Pillow's own loops
+busy for seconds, and each scan of a progressive JPEG makes the decoder walk over the whole picture. No limit on pixels sees that.
+
+    PNG    chunks          at most 1000 and one more for each 2 KiB          programs write 8 KiB and more in a chunk
+    JPEG   scans           at most 64                                        usual are 1 and 10
+           header pieces   at most 4000: segments, and bytes between them
+
+Small files are not looked through: they have no room for many pieces.
+"""
+
+from __future__ import annotations
+
+import re
+
+from relevo.errors import UnsupportedImage
+
+_SMALL_BYTES = 16 * 1024
+_CHUNKS = 1000
+_BYTES_A_CHUNK = 2048
+_SCANS = 64
+_HEADER_PIECES = 4000
+_START_OF_SCAN = b"\xff\xda"
+#: Markers after which Pillow expects no length: restarts, start, end, and those it does not know what to do with.
+_BARE = frozenset({0x01, 0xC8, 0xCC, *range(0xD0, 0xDA), *range(0xF0, 0xFE)})
+#: A marker among a scan's data: 0xFF is followed there by 0x00, a restart, or more 0xFF (ITU-T T.81 §B.1.1).
+_MARKER = re.compile(rb"\xff([^\x00\xd0-\xd7\xff])")
+_END_OF_IMAGE = 0xD9
+_SCAN = 0xDA
+
+
+def check_structure(data: bytes, kind: str) -> None:
+    """Refuse a file of too many pieces; kind: JPEG, PNG or WEBP. Raises UnsupportedImage."""
+    if kind == "PNG":
+        too_many = len(data) > _SMALL_BYTES and _has_many_chunks(data)
+    elif kind == "JPEG":
+        # Counting bytes is cheap and never too low; too high it may be, since an appended film or a thumbnail counts, too.
+        suspicious = data.count(_START_OF_SCAN) > _SCANS
+        too_many = (suspicious or len(data) > _SMALL_BYTES) and _has_many_pieces(data, scans_too=suspicious)
+    else:
+        # libwebp walks through its chunks in C.
+        too_many = False
+    if too_many:
+        raise UnsupportedImage(reason="it is made of more pieces than cameras and programs write")
+
+
+def _has_many_chunks(data: bytes) -> bool:
+    left = _CHUNKS + len(data) // _BYTES_A_CHUNK
+    at = 8
+    while at < len(data):
+        at += 12 + int.from_bytes(data[at : at + 4], "big")
+        left -= 1
+        if left < 0:
+            return True
+    return False
+
+
+def _has_many_pieces(data: bytes, *, scans_too: bool) -> bool:
+    """Walk to the first scan as Pillow does, and count what it would loop over."""
+    left = _HEADER_PIECES
+    at = 2
+    while at + 1 < len(data) and data[at : at + 2] != _START_OF_SCAN:
+        step = _step(data, at)
+        left -= 1 if data[at] == 0xFF and step > 1 else step
+        at += step
+        if left < 0:
+            return True
+    return scans_too and _has_many_scans(data, at)
+
+
+def _step(data: bytes, at: int) -> int:
+    """Bytes from here to the next piece: a segment, a bare marker, a fill byte, or all that is no marker."""
+    if data[at] != 0xFF:
+        found = data.find(b"\xff", at)
+        return (found if found >= 0 else len(data)) - at
+    marker = data[at + 1]
+    if marker == 0xFF:
+        return 1
+    if marker in _BARE or marker == 0:
+        return 2
+    return 2 + max(int.from_bytes(data[at + 2 : at + 4], "big"), 2)
+
+
+def _has_many_scans(data: bytes, at: int) -> bool:
+    """Walk from the first scan through all others of this picture and the tables between them."""
+    scans = pieces = 0
+    while found := _MARKER.search(data, at):
+        marker = found[1][0]
+        pieces += 1
+        scans += marker == _SCAN
+        if scans > _SCANS or pieces > _HEADER_PIECES:
+            return True
+        if marker == _END_OF_IMAGE:
+            return False
+        at = found.start() + _step(data, found.start())
+    return False
