@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 import signal
 import time
@@ -43,12 +44,16 @@ if TYPE_CHECKING:
     from relevo.config import Settings
 
 _FLUSH_EVERY_S = 0.5
+#: Objects made, less those freed, between two looks for cycles.
+_COLLECT_EVERY = 50_000
 _ROUTES_FILE = "routes.json"
 
 
 def run_worker(settings: Settings, listener: socket.socket, present: Callable[[], None], life: int) -> None:
     """Be a worker until told to stop, then drain. present: called once it answers. life: see `supervisor.Role`."""
     configure_logging(settings.log_level, settings.log_format)
+    # A request leaves no cycles behind; looking for some every few hundred objects cost 5 % of the digits job.
+    gc.set_threshold(_COLLECT_EVERY)
     uvloop.run(_worker(settings, listener, present, life))
 
 

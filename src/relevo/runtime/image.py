@@ -12,7 +12,6 @@ from __future__ import annotations
 import io
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-from zlib import crc32
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -29,14 +28,7 @@ if TYPE_CHECKING:
     from relevo.domain.signature import ImageInput
 
 _MODES = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr"})
-#: Signature, length and name of IHDR (PNG 3rd edition §5.2, §11.2.1).
-_PNG_START = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR"
-_AFTER_IHDR = 33
-#: Depth 8, colour type, compression 0, filter 0, not interlaced ─► Pillow's mode.
-_PLAIN_HEADS = {b"\x08\x00\x00\x00\x00": "L", b"\x08\x02\x00\x00\x00": "RGB"}
-_PLAIN_PIXELS = 65_536
 #: What they take at most, however badly they are packed.
-_PLAIN_BYTES = 4 * _PLAIN_PIXELS
 #: Half a million pixels of a JPEG take Pillow about 3 ms on one core of the 2020s.
 _LARGE_PIXELS = 500_000
 _ORIENTATION = 0x0112  # EXIF tag
@@ -77,7 +69,7 @@ def decode(data: bytes, wanted: ImageInput, steps: ImageSteps, limits: ImageLimi
 
     Equal bit for bit to Pillow's open, exif_transpose, convert and resize. Raises UnsupportedImage, ImageTooLarge, BrokenImage.
     """
-    picture = plain_png(data, limits) or open_checked(data, limits)
+    picture = open_checked(data, limits)
     try:
         picture.load()
         if steps.orientation == "apply":
@@ -91,45 +83,6 @@ def decode(data: bytes, wanted: ImageInput, steps: ImageSteps, limits: ImageLimi
         return pixels.reshape((wanted.height, wanted.width) if wanted.mode == "L" else (wanted.height, wanted.width, 3))
     except _DECODE_FAILURES as cause:
         raise BrokenImage from cause
-
-
-def plain_png(data: bytes, limits: ImageLimits) -> Image.Image | None:
-    """The usual small PNG without Pillow's file machinery, which costs more than the pixels do.
-
-    8-bit grey or RGB, not interlaced, nothing but IHDR, IDAT and IEND, every checksum right: its data go straight to Pillow's own
-    decoder, so the pixels are Pillow's. None for everything else, broken files among it.
-    """
-    mode = _PLAIN_HEADS.get(data[24:29])
-    if len(data) > _PLAIN_BYTES or mode is None or data[:16] != _PNG_START or crc32(data[12:29]) != int.from_bytes(data[29:33], "big"):
-        return None
-    width, height = int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big")
-    if not 0 < width * height <= min(_PLAIN_PIXELS, limits.max_pixels) or max(width, height) > limits.max_side:
-        return None
-    packed = _image_data(data)
-    if packed is None:
-        return None
-    try:
-        return Image.frombytes(mode, (width, height), packed, "zip", mode, 0)
-    except _DECODE_FAILURES:
-        return None
-
-
-def _image_data(data: bytes) -> bytes | None:
-    """The joined IDAT chunks of a PNG that has no others but IHDR and IEND and ends with the latter; else None."""
-    parts: list[bytes] = []
-    at = _AFTER_IHDR
-    while at + 12 <= len(data):
-        stop = at + 8 + int.from_bytes(data[at : at + 4], "big")
-        kind = data[at + 4 : at + 8]
-        if crc32(data[at + 4 : stop]) != int.from_bytes(data[stop : stop + 4], "big"):
-            return None
-        if kind == b"IEND":
-            return b"".join(parts)
-        if kind != b"IDAT":
-            return None
-        parts.append(data[at + 8 : stop])
-        at = stop + 4
-    return None
 
 
 def looks_large(data: bytes) -> bool:

@@ -16,6 +16,7 @@ from relevo.domain.preprocessing import ImageSteps
 from relevo.domain.signature import ImageInput
 from relevo.errors import UnsupportedMedia
 from relevo.runtime.image import ImageLimits, decode, tensor
+from relevo.runtime.plain_png import PlainPng
 from relevo.runtime.record import RecordEncoder
 from relevo.runtime.session import Session
 
@@ -39,7 +40,11 @@ class RunnableModel:
         self._limits = limits or ImageLimits()
         self._session = Session(onnx, output=manifest.output.name, threads=threads)
         self._encoder: RecordEncoder | None = None
-        if not isinstance(manifest.input, ImageInput):
+        self._plain: PlainPng | None = None
+        if isinstance(manifest.input, ImageInput):
+            if manifest.input.width * manifest.input.height <= self._limits.max_pixels:
+                self._plain = PlainPng(manifest.input)
+        else:
             self._encoder = RecordEncoder(manifest.input, manifest.steps)  # type: ignore[arg-type]  # held together by manifest.check
 
     def prepare(self, payload: bytes | Mapping[str, Any]) -> Any:  # noqa: ANN401 - pixels or a tuple of values, by kind
@@ -50,6 +55,8 @@ class RunnableModel:
             return self._encoder.check(payload)
         if not isinstance(payload, bytes):
             raise UnsupportedMedia(expected="image/jpeg, image/png, image/webp", got="application/json")
+        if self._plain is not None and (pixels := self._plain.pixels(payload)) is not None:
+            return pixels
         wanted, steps = self.manifest.input, self.manifest.steps
         assert isinstance(wanted, ImageInput)  # noqa: S101 - narrows the union for the type checker
         assert isinstance(steps, ImageSteps)  # noqa: S101 - narrows the union for the type checker

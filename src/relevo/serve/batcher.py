@@ -96,7 +96,8 @@ class Batcher(Generic[Row, Result]):
         self._idle.clear()
         if not self._scheduled and not self._busy:
             self._scheduled = True
-            loop.call_soon(self._cut)
+            # One turn later: whatever the sockets hold now has then been read and is in the batch.
+            loop.call_soon(loop.call_soon, self._cut)
         return ticket.answer
 
     async def close(self) -> None:
