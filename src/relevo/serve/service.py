@@ -19,7 +19,7 @@ import msgspec
 
 from relevo.domain.prediction import InputKind
 from relevo.domain.signature import ImageInput
-from relevo.errors import Draining, ModelNotFound, NotReady, TooManyRows
+from relevo.errors import CallerGone, Draining, ModelNotFound, NotReady, TooManyRows
 from relevo.runtime.image import looks_large
 from relevo.serve.lane import Asked, Reply
 
@@ -239,6 +239,7 @@ async def _answered(lane: Lane, asked: Sequence[Asked], gone: Gone | None) -> li
         await asyncio.wait((ticket, watch), return_when=asyncio.FIRST_COMPLETED)
         if not ticket.done():
             ticket.cancel()
+            raise CallerGone
         return await ticket
     finally:
         watch.cancel()
