@@ -16,6 +16,7 @@
     │                                PackageUnsafe · OnnxRefused · GoldenMismatch
     ├── ImportRefused                FileFormatUnknown · PickleNotTrusted · ConversionFailed · ParityFailed
     │                                QuarantineFailed · QuarantineTooWeak · ExtraMissing · OptionsMissing
+    ├── TrainingFailed               the project's own code failed
     └── ConfigRefused                UnknownSetting · WrongSetting
 
 A code is API: it never changes its meaning. The core carries codes and facts; `web/problems.py` alone knows status numbers,
@@ -548,6 +549,13 @@ class OptionsMissing(ImportRefused):
 
     code = "options_missing"
     sentence = "The file does not tell everything; add: {options}."
+
+
+class TrainingFailed(RelevoError):
+    """The user's train.py or data.py raised something."""
+
+    code = "training_failed"
+    sentence = "The project's own code failed: {reason}."
 
 
 # --- settings -----------------------------------------------------------------------------------------------------------

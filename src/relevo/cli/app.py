@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import threading
 import traceback
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
@@ -21,10 +24,11 @@ from relevo.cli.serving import add_to as add_serving
 from relevo.errors import RelevoError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 _FAILED = 1
 _INTERRUPTED = 130
+_TERMINATED = 143
 
 app = typer.Typer(
     name="relevo",
@@ -55,25 +59,52 @@ def _relevo(
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run one command. Returns its exit code: 0 done, 1 refused or failed, 2 wrong usage, 130 interrupted."""
+    """Run one command. Returns its exit code: 0 done, 1 refused or failed, 2 wrong usage, 130 interrupted, 143 told to end."""
+    with _signals() as interrupted:
+        return _run(arguments, interrupted)
+
+
+@contextmanager
+def _signals() -> Iterator[threading.Event]:
+    """Notice Ctrl-C; let SIGTERM end a command as an exception does, so that what is half-made is cleared away."""
+    seen = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield seen
+        return
+
+    def interrupt(_number: int, _frame: object) -> NoReturn:
+        seen.set()
+        raise KeyboardInterrupt
+
+    def terminate(_number: int, _frame: object) -> NoReturn:
+        raise SystemExit(_TERMINATED)
+
+    before = {number: signal.signal(number, act) for number, act in ((signal.SIGINT, interrupt), (signal.SIGTERM, terminate))}
+    try:
+        yield seen
+    finally:
+        for number, act in before.items():
+            signal.signal(number, act)
+
+
+def _run(arguments: Sequence[str], interrupted: threading.Event) -> int:
     try:
         app(list(arguments), prog_name="relevo")
-    except RelevoError as error:
-        return _say(str(error), error.code)
     except BrokenPipeError:
         # The reader (head, less) has seen enough; Python would complain once more when it closes the stream.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except KeyboardInterrupt:
         return _INTERRUPTED
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else int(end.code is not None)
     except Exception as error:  # noqa: BLE001 - whatever it is, a person gets a sentence
-        return _say(_unforeseen(error), "internal")
+        # What is interrupted may fail in its own way, an import of a library half-way for one.
+        return _INTERRUPTED if interrupted.is_set() else _say(error)
     return 0
 
 
-def _say(sentence: str, code: str) -> int:
+def _say(error: Exception) -> int:
+    sentence, code = (str(error), error.code) if isinstance(error, RelevoError) else (_unforeseen(error), RelevoError.code)
     sys.stderr.write(f"error: {sentence} ({code})\n")
     return _FAILED
 

@@ -7,6 +7,7 @@ accuracy, latency, where to look ─► until Ctrl-C; with --headless: exit code
 
 from __future__ import annotations
 
+import importlib.util
 import shutil
 import signal
 import statistics
@@ -20,6 +21,7 @@ from relevo import compose
 from relevo.cli.people import who_asks
 from relevo.cli.showing import progress, say, show_json
 from relevo.client import Client
+from relevo.errors import ExtraMissing
 from relevo.package.samples import png
 from relevo.project.data import load_examples
 from relevo.project.reading import read_project
@@ -67,6 +69,8 @@ class Outcome:
 def run_demo(settings: Settings, *, headless: bool, as_json: bool) -> int:
     """Run the story. Returns the exit code."""
     tell: Callable[[str], None] = (lambda _line: None) if as_json else say
+    if importlib.util.find_spec("skl2onnx") is None:
+        raise ExtraMissing(extra="demo")
     compose.check_address(settings)
     with progress(quiet=as_json) as step:
         held, package = _prepare(settings, step)

@@ -23,7 +23,10 @@ def doctor(
     port: Annotated[int | None, typer.Option("--port", help="The port `relevo serve` would take.", metavar="NUMBER")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Check what Relevo needs from this machine. Exit code 1 when something must be mended."""
+    """Check what Relevo needs from this machine.
+
+    Exit code 1 when something must be mended.
+    """
     from relevo.cli.checks import examine
 
     findings = examine(settings_of(home, port=port))

@@ -87,7 +87,10 @@ def import_file(
     home: Home = None,
     as_json: AsJson = False,
 ) -> None:
-    """Convert a model file in a sandbox, prove that it answers as the original, and register it."""
+    """Convert a model file and register it.
+
+    It is opened in a sandbox, and the package is proved to answer as the original does.
+    """
     said: dict[str, Any] = {
         "samples": samples,
         "truth": truth,

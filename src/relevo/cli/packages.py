@@ -28,7 +28,7 @@ def add_to(app: typer.Typer) -> None:
 
 
 def verify(package: Where, *, as_json: AsJson = False) -> None:
-    """Check every file of a package and replay its golden examples."""
+    """Check a package, file by file and answer by answer."""
     from relevo.package.verifying import verify as check
 
     report = check(package)
@@ -45,7 +45,7 @@ def inspect(
     card: Annotated[bool, typer.Option("--card", help="Print the model card.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """What a package holds: input, labels, decision, metrics, lineage."""
+    """Show what a package holds."""
     from relevo.package.opening import open_package
 
     opened = open_package(package)

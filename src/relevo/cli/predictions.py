@@ -97,7 +97,7 @@ def _percent(share: float | None) -> str:
 
 def history(
     *,
-    query_id: Annotated[str | None, typer.Argument(help="Show this one prediction in full.", metavar="[QUERY_ID]")] = None,
+    query_id: Annotated[str | None, typer.Argument(help="Show this one prediction in full.", metavar="QUERY_ID")] = None,
     model: Model = None,
     version: Annotated[int | None, typer.Option(help="Only this version.", metavar="NUMBER")] = None,
     prediction: Annotated[
@@ -120,7 +120,7 @@ def history(
     key: Key = None,
     as_json: AsJson = False,
 ) -> None:
-    """Predictions that were made, newest first, with the labels they got."""
+    """Show predictions, newest first, with their labels."""
     from relevo.cli.recorded import HEADS, cells, source
 
     place = source(settings_of(home), url, key)
@@ -168,7 +168,10 @@ def label(
     key: Key = None,
     as_json: AsJson = False,
 ) -> None:
-    """Say what a prediction should have been. Saying it again corrects; both stay in the history."""
+    """Say what a prediction should have been.
+
+    Saying it again corrects; both stay in the history.
+    """
     from relevo.cli.recorded import source
 
     kept = source(settings_of(home), url, key).label(query_id, value, author, note)

@@ -25,7 +25,10 @@ def new(
     *,
     as_json: AsJson = False,
 ) -> None:
-    """Write a project that trains right away, on real handwritten digits; then make it yours."""
+    """Write a project that trains right away.
+
+    It reads real handwritten digits; then make it yours.
+    """
     from relevo.project.starting import start_project
 
     files = start_project(Path(name))
@@ -49,7 +52,10 @@ def train(
     home: Home = None,
     as_json: AsJson = False,
 ) -> None:
-    """Train a project, prove and measure the package on the held-out part, and register it."""
+    """Train this project and register the outcome.
+
+    The package is proved and measured on the part that is held out.
+    """
     from relevo import compose
     from relevo.project.reading import read_project
     from relevo.project.training import train_project

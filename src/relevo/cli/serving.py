@@ -35,7 +35,10 @@ def serve(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Serve the registered models until Ctrl-C; every answer is recorded."""
+    """Serve the registered models until Ctrl-C.
+
+    Every answer is recorded before it is given.
+    """
     if not _stays_here(settings.host):
         _allow_outside(settings.host, insecure=insecure)
     from relevo import compose
@@ -48,9 +51,26 @@ def serve(
             show_json({"url": url, "ready": True})
         else:
             say(f"Relevo answers at {url} (Ctrl-C stops it)")
-        sys.stdout.flush()
+            for line in _served(url):
+                say(line)
 
     raise typer.Exit(compose.serve(settings, ready=ready))
+
+
+def _served(url: str) -> list[str]:
+    """Which models answer, or what a newcomer does next."""
+    from relevo.client import Client
+    from relevo.errors import RelevoError
+
+    try:
+        with Client(url) as client:
+            models = client.models()
+    except RelevoError:
+        # The database is away, which the log tells.
+        return []
+    if not models:
+        return ["No model is registered yet: `relevo train` or `relevo import` in another terminal; it is served at once."]
+    return [f"  {one['name']} {one['serving'] or 'is not served: ' + one['reason']}" for one in models]
 
 
 def _stays_here(host: str) -> bool:
@@ -84,7 +104,10 @@ def demo(
     ] = _DEMO_HOME,
     as_json: AsJson = False,
 ) -> None:
-    """Train on real handwritten digits, serve, ask over HTTP, and look back."""
+    """See all of it in half a minute, on real digits.
+
+    Trains on handwritten digits, serves them, asks over HTTP and looks back.
+    """
     from relevo.cli.demo import run_demo
 
     settings = settings_of(home, toml=home / "no-project.toml", port=0 if headless and port == 8000 else port)

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from relevo.errors import ConfigRefused
+from relevo.project.running import users_code
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -116,11 +117,12 @@ def _arrays(arrays: Any, name: str) -> list[Example]:  # noqa: ANN401 - an opene
 
 
 def _program(path: Path) -> list[Example]:
-    load = runpy.run_path(str(path)).get("load")
-    if not callable(load):
-        raise ConfigRefused(reason=f"{path.name} has no function load()")
-    x, y = load()
-    return _pairs(x, y)
+    with users_code(path.parent):
+        load = runpy.run_path(str(path)).get("load")
+        if not callable(load):
+            raise ConfigRefused(reason=f"{path.name} has no function load()")
+        x, y = load()
+        return _pairs(x, y)
 
 
 def _pairs(x: Any, y: Any) -> list[Example]:  # noqa: ANN401 - arrays or lists of any kind

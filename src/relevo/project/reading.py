@@ -111,6 +111,10 @@ _SECTIONS: dict[str, Any] = {"model": ModelSection, "data": DataSection, "input"
 def read_project(folder: Path) -> Project:
     """The project in this folder. Raises ConfigRefused, UnknownSetting."""
     path = folder / "relevo.toml"
+    if not path.exists():
+        raise ConfigRefused(
+            reason=f"there is no project in {folder.resolve()}, for it has no relevo.toml; `relevo new NAME` writes one"
+        )
     sections = read_toml(path)
     parts = {name: _section(path.name, name, sections.get(name, {})) for name in _SECTIONS}
     return Project(folder=folder, **parts)

@@ -20,6 +20,7 @@ from relevo.errors import ConfigRefused
 from relevo.package.packing import pack
 from relevo.package.samples import png
 from relevo.project.data import Example, load_examples
+from relevo.project.running import users_code
 from relevo.project.split import held_out
 from relevo.runtime.image import ImageLimits, decode, tensor
 
@@ -65,13 +66,14 @@ class Run:
 
 
 def train_project(project: Project, out: Path, step: Callable[[int, int, str], object]) -> Package:
-    """Train and pack to `out`. Raises ConfigRefused, and what packing raises; an error in train.py comes as it is."""
+    """Train and pack to `out`. Raises ConfigRefused, TrainingFailed, and what packing raises."""
     step(0, 1, "loading data")
     learn, held = split_examples(load_examples(project), project.data.held_out)
     step(1, 1, "loading data")
     images = project.image()
     run = Run(train=_side(learn, images), validation=_side(held, images), seed=_SEED, step=step)
-    model = _train_function(project.folder)(run)
+    with users_code(project.folder):
+        model = _train_function(project.folder)(run)
     told: dict[str, Any] = {}
     if images is not None:
         told = {"input": images[0], "steps": images[1]}

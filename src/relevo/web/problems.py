@@ -47,6 +47,7 @@ STATUS: Mapping[str, int] = {
     # package, import and setting errors reach a command line, hardly ever a request
     "package_refused": 422,
     "import_refused": 422,
+    "training_failed": 500,
     "config_refused": 500,
 }
 

@@ -1,0 +1,69 @@
+"""The user's own code runs in here: what it raises is told as its own, and Ctrl-C ends it for good.
+
+with users_code(folder): train(run)
+    an exception ─► its trace from the user's first line on, then TrainingFailed | ExtraMissing
+    Ctrl-C       ─► KeyboardInterrupt, also when a framework has taken the first one for "stop fitting here"
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+import traceback
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from relevo.errors import ExtraMissing, RelevoError, TrainingFailed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@contextmanager
+def users_code(folder: Path) -> Iterator[None]:
+    """Around a call into the project in this folder. Raises TrainingFailed, ExtraMissing, KeyboardInterrupt."""
+    try:
+        with _interrupt_is_final():
+            yield
+    except RelevoError:
+        raise
+    except Exception as cause:
+        if isinstance(cause, ModuleNotFoundError) and (cause.name or "").partition(".")[0] == "sklearn":
+            raise ExtraMissing(extra="sklearn") from cause
+        raise TrainingFailed(reason=_told(cause, folder)) from cause
+
+
+def _told(cause: Exception, folder: Path) -> str:
+    """What went wrong and on which of the user's lines; the trace below that line goes to standard error."""
+    frames = traceback.extract_tb(cause.__traceback__)
+    own = [index for index, frame in enumerate(frames) if folder.resolve() in Path(frame.filename).resolve().parents]
+    words = f"{type(cause).__name__}: {cause}".rstrip(": ")
+    if not own:
+        return words
+    sys.stderr.write("".join(traceback.format_list(frames[own[0] :])))
+    last = frames[own[-1]]
+    return f"{words} ({Path(last.filename).name}, line {last.lineno})"
+
+
+@contextmanager
+def _interrupt_is_final() -> Iterator[None]:
+    before = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(before):
+        yield
+        return
+    seen = threading.Event()
+
+    def handler(number: int, frame: Any) -> None:  # noqa: ANN401 - as the system hands it over
+        seen.set()
+        before(number, frame)
+
+    signal.signal(signal.SIGINT, handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        # scikit-learn's networks, for one, catch the interrupt and give back a half-trained model.
+        if seen.is_set():
+            raise KeyboardInterrupt

@@ -1,0 +1,101 @@
+"""Ctrl-C and SIGTERM in the middle of long work, ports that are taken, servers whose parent is gone."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from relevo.project.starting import start_project
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+_ENTRY = "from relevo.cli import main; main()"
+#: Fits for ever and takes an interrupt for "stop here", as scikit-learn's networks do.
+_STUBBORN = """
+import time
+from pathlib import Path
+from sklearn.linear_model import LogisticRegression
+
+def train(run):
+    model = LogisticRegression(max_iter=500).fit(run.train.x[:200], run.train.y[:200])
+    Path("fitting").touch()
+    try:
+        time.sleep(60)
+    except KeyboardInterrupt:
+        pass
+    return model
+"""
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupted_training_leaves_nothing(tmp_path: Path, number: signal.Signals, code: int) -> None:
+    """No trace on the screen, no version, no package, no temporary folder; the exit code says what ended it."""
+    pytest.importorskip("skl2onnx")
+    start_project(tmp_path / "digits")
+    (tmp_path / "digits" / "train.py").write_text(_STUBBORN, encoding="utf-8")
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
+    training = _started("train", cwd=tmp_path / "digits", TMPDIR=str(temporary))
+    _until((tmp_path / "digits" / "fitting").exists)
+    training.send_signal(number)
+    _, told = training.communicate(timeout=30)
+    assert training.returncode == code
+    assert "Traceback" not in told
+    assert not (tmp_path / "digits" / ".relevo").exists()
+    assert not [path for path in temporary.iterdir() if path.name.startswith("relevo")]
+
+
+def test_a_taken_port_is_told_before_the_work(tmp_path: Path) -> None:
+    """`serve` and `demo` say in one sentence that the port is taken; the demo does so before it trains."""
+    pytest.importorskip("skl2onnx")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        for command in ("serve", "demo"):
+            done = _started(command, "--port", port, "--home", "home", cwd=tmp_path)
+            said, told = done.communicate(timeout=60)
+            assert done.returncode == 1
+            assert told.startswith("error: ")
+            assert f"port {port}" in told
+            assert "\n" not in told.strip()
+            assert "trained" not in said
+
+
+def test_serving_ends_in_order(tmp_path: Path) -> None:
+    """`serve` says where it answers and what is missing, starts without a single warning, and Ctrl-C is exit code 0."""
+    server = _started("serve", "--port", "0", "--workers", "1", cwd=tmp_path, PYTHONWARNINGS="error")
+    assert server.stdout is not None
+    assert server.stdout.readline().startswith("Relevo answers at http://127.0.0.1:")
+    assert "`relevo train` or `relevo import`" in server.stdout.readline()
+    server.send_signal(signal.SIGINT)
+    _, told = server.communicate(timeout=30)
+    assert server.returncode == 0
+    assert told == ""
+
+
+def _started(*arguments: str, cwd: Path, **environ: str) -> subprocess.Popen[str]:
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("RELEVO_")}
+    return subprocess.Popen(
+        [sys.executable, "-c", _ENTRY, *arguments],
+        cwd=cwd,
+        env=inherited | environ,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def _until(true: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
