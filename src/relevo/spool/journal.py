@@ -45,7 +45,7 @@ class JournalLimits:
 
     rotate_bytes: int = 32 * 2**20
     rotate_s: float = 60.0
-    #: Bytes of unshipped files in this worker's folder above which nothing more is taken.
+    #: Bytes of unshipped files of all workers, dead ones too, above which no further file is begun.
     max_bytes: int = 2 * 2**30
     #: Free bytes that must stay on the disk, so that the store and a rollback can still be written; at most a tenth of it.
     reserve_bytes: int = 64 * 2**20
@@ -151,7 +151,7 @@ class Journal:
         disk = shutil.disk_usage(self.folder)
         if disk.free < min(self.limits.reserve_bytes, disk.total // 10):
             raise OSError("the disk is full")
-        if self.size() > self.limits.max_bytes:
+        if folder_bytes(self.folder.parent) > self.limits.max_bytes:
             raise OSError("too many predictions wait to be shipped (setting spool_max_mb)")
 
     def _is_due(self, file: _OpenFile) -> bool:

@@ -74,11 +74,15 @@ class SpoolReader:
         """Committed batches with a number above `after`, in order, up to about `limit_bytes` of them.
 
         A file that was just created and holds no table yet has none. Raises sqlite3.OperationalError when the file cannot be read
-        at the moment (its writer is just opening it, a full disk, no descriptors left) and sqlite3.DatabaseError when it is damaged.
+        now (its writer is just opening it, a full disk, no descriptors left) and sqlite3.DatabaseError when it is damaged.
         """
         connection = sqlite3.connect(f"file:{file.path}?mode=rw", uri=True, isolation_level=None)
         try:
             connection.execute("PRAGMA wal_autocheckpoint = 0")
+            if file.finished:
+                # Nobody else has it open: its index stays in memory, so it is read, shipped and removed even where the journals
+                # themselves have filled the disk to the last byte.
+                connection.execute("PRAGMA locking_mode = EXCLUSIVE")
             return self._batches(connection, after, limit_bytes)
         except sqlite3.OperationalError as cause:
             if _NO_TABLE in str(cause):
