@@ -31,7 +31,7 @@ class Caller(threading.Thread):
     def __init__(self, number: int, told: dict[str, Any], stop: threading.Event) -> None:
         super().__init__()
         self.requests = self.broken = self.stuck = self.wrong = 0
-        self.slowest_s = 0.0
+        self.seconds: list[float] = []
         self.refused: Counter[str] = Counter()
         self._host = urlsplit(told["url"]).netloc
         self._questions = told["questions"]
@@ -60,7 +60,7 @@ class Caller(threading.Thread):
                 time.sleep(0.01)
                 continue
             self.requests += 1
-            self.slowest_s = max(self.slowest_s, time.monotonic() - begin)
+            self.seconds.append(time.monotonic() - begin)
             self._take(number, status, answer)
             return
         self.stuck += 1
@@ -112,8 +112,9 @@ def main() -> None:
         caller.join()
         refused += caller.refused
     seen = {name: sum(getattr(caller, name) for caller in callers) for name in ("requests", "broken", "stuck", "wrong")}
-    slowest = max(caller.slowest_s for caller in callers)
-    sys.stdout.write(json.dumps({**seen, "refused": dict(refused), "slowest_s": slowest}))
+    seconds = sorted(second for caller in callers for second in caller.seconds) or [0.0]
+    times = {"slowest_s": seconds[-1], "p50_s": seconds[len(seconds) // 2], "p99_s": seconds[int(len(seconds) * 0.99)]}
+    sys.stdout.write(json.dumps({**seen, "refused": dict(refused), **times}))
 
 
 if __name__ == "__main__":

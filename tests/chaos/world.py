@@ -10,16 +10,19 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import http.client
 import json
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import urlsplit
 
 import httpx
 import msgspec
@@ -138,6 +141,8 @@ class Seen:
     refused: dict[str, int] = field(default_factory=dict)
     stuck: int = 0
     wrong: int = 0
+    p50_s: float = 0.0
+    p99_s: float = 0.0
     slowest_s: float = 0.0
 
 
@@ -312,6 +317,63 @@ def talking(url: str) -> Iterator[httpx.Client]:
     """An HTTP client that goes past no proxy."""
     with httpx.Client(base_url=url, timeout=30.0, trust_env=False) as client:
         yield client
+
+
+class Probes(threading.Thread):
+    """Health checks at a steady pace on connections of their own; lives as long as its `with` block."""
+
+    def __init__(self, url: str, *, every_s: float = 0.05) -> None:
+        super().__init__(daemon=True)
+        self.seconds: dict[str, list[float]] = {"/health/live": [], "/health/ready": []}
+        self.failed: list[str] = []
+        self._host = urlsplit(url).netloc
+        self._every_s = every_s
+        self._told_to_end = threading.Event()
+
+    def __enter__(self) -> Probes:  # noqa: PYI034 - nobody derives from it
+        """The probes, running."""
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Stop probing."""
+        self._told_to_end.set()
+        self.join(30)
+
+    def run(self) -> None:
+        """Probe both paths in turn until told to end."""
+        while not self._told_to_end.wait(self._every_s):
+            for path in self.seconds:
+                self._probe(path)
+
+    def _probe(self, path: str) -> None:
+        # Each probe is a new connection, as an orchestrator's is; it may meet any worker.
+        connection = http.client.HTTPConnection(self._host, timeout=10)
+        begin = time.monotonic()
+        try:
+            connection.request("GET", path)
+            status = connection.getresponse().status
+        except (OSError, http.client.HTTPException) as cause:
+            self.failed.append(f"{path}: {type(cause).__name__}")
+            return
+        finally:
+            connection.close()
+        self.seconds[path].append(time.monotonic() - begin)
+        if status != http.client.OK:
+            self.failed.append(f"{path}: {status}")
+
+    def share_within(self, seconds: float) -> float:
+        """Share of the probes answered in that time."""
+        all_of_them = [second for some in self.seconds.values() for second in some]
+        return sum(second <= seconds for second in all_of_them) / max(len(all_of_them), 1)
+
+    def figures(self) -> str:
+        """p50, p99 and the slowest of each path, in words."""
+        return ", ".join(
+            f"{path} p50 {percentile(some, 0.5) * 1000:.1f} p99 {percentile(some, 0.99) * 1000:.1f} max {max(some) * 1000:.1f} ms"
+            for path, some in self.seconds.items()
+            if some
+        )
 
 
 def metrics(client: httpx.Client) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
