@@ -53,10 +53,12 @@ class _NoEvent:
 class Waiting:
     """Stands where uvicorn keeps its cycle while an answer is awaited, so that pipelined requests queue up behind it."""
 
-    __slots__ = ("body", "disconnected", "keep_alive", "more_body", "response_complete", "ticket")
+    __slots__ = ("body", "disconnected", "keep_alive", "more_body", "response_complete", "scope", "ticket")
     message_event = _NoEvent()
 
     def __init__(self) -> None:
+        #: Of this very request: the parser may be at a later one by the time the answer is written.
+        self.scope: Scope = {}
         self.body = b""
         self.more_body = True
         self.response_complete = False
@@ -103,6 +105,7 @@ class ExpressProtocol(HttpToolsProtocol):
             super().on_message_complete()
             return
         self._held = False
+        waiting.scope = self.scope  # type: ignore[assignment]  # uvicorn's typed dict is one
         waiting.ticket = ticket
         ticket.add_done_callback(self._answered)
 
@@ -145,7 +148,10 @@ class ExpressProtocol(HttpToolsProtocol):
         if waiting is None or ticket.cancelled() or self.transport.is_closing():
             return
         failure = ticket.exception()
-        head, body = self._failed(failure) if failure is not None else self._succeeded(ticket.result()[0])
+        if failure is not None:
+            head, body = self._failed(failure, waiting.scope)
+        else:
+            head, body = self._succeeded(ticket.result()[0], waiting.scope)
         if not waiting.keep_alive:
             head += b"connection: close\r\n"
         self.transport.write(head + b"\r\n" + body)
@@ -154,17 +160,16 @@ class ExpressProtocol(HttpToolsProtocol):
             self.transport.close()
         self.on_response_complete()
 
-    def _succeeded(self, reply: Reply) -> tuple[bytes, bytes]:
+    def _succeeded(self, reply: Reply, scope: Scope) -> tuple[bytes, bytes]:
         body = self.handlers.body(reply)
         # A request that has no name of its own goes by its prediction's.
-        own = self._own_request_id() or body[_ID_IN_BODY]
+        own = _own_request_id(scope) or body[_ID_IN_BODY]
         facts = b"content-length: %d\r\nrelevo-version: %d\r\nx-request-id: %s\r\n" % (len(body), reply.version, own)
         return _OK + self._default_headers() + facts + _SEAL, body
 
-    def _failed(self, failure: BaseException) -> tuple[bytes, bytes]:
+    def _failed(self, failure: BaseException, scope: Scope) -> tuple[bytes, bytes]:
         error = failure if isinstance(failure, RelevoError) else RelevoError()
         self.handlers.refused(error)
-        scope: Scope = self.scope  # type: ignore[assignment]  # uvicorn's typed dict is one
         request_id = request_id_of(scope)
         status, headers, body = problem(error, language_of(scope, self.handlers.language), request_id)
         lines = b"".join(name + b": " + value + b"\r\n" for name, value in headers)
@@ -172,14 +177,14 @@ class ExpressProtocol(HttpToolsProtocol):
         start = b"HTTP/1.1 %d %s\r\n" % (status, reason)
         return start + self._default_headers() + lines + _SEAL + b"x-request-id: " + request_id.encode() + b"\r\n", body
 
-    def _own_request_id(self) -> bytes | None:
-        if not any(name == b"x-request-id" for name, _ in self.headers):
-            return None
-        scope: Scope = self.scope  # type: ignore[assignment]  # uvicorn's typed dict is one
-        return request_id_of(scope).encode()
-
     def _default_headers(self) -> bytes:
         return b"".join(name + b": " + value + b"\r\n" for name, value in self.server_state.default_headers)
+
+
+def _own_request_id(scope: Scope) -> bytes | None:
+    if not any(name == b"x-request-id" for name, _ in scope["headers"]):
+        return None
+    return request_id_of(scope).encode()
 
 
 def express(handlers: PredictHandlers) -> type[ExpressProtocol]:
