@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import base64
 import io
-import shutil
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from PIL import Image
+from tests.browsing import IN_A_BROWSER, Seen, draw_a_seven, launched, sideways, verdict, visiting
 
 from relevo.domain import ids
 
@@ -20,34 +19,14 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
     from tests.web.web_world import World
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed (Debian: apt install chromium)"),
-    # Playwright leaves its event loop's transports to the garbage collector.
-    pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"),
-]
-
-QUIET = ["--no-sandbox", "--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run"]
-
-
-@dataclass(kw_only=True)
-class Seen:
-    """What a browser did besides showing the page; lives as long as a test."""
-
-    complaints: list[str] = field(default_factory=list)
-    hosts: set[str] = field(default_factory=set)
+pytestmark = IN_A_BROWSER
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """One browser for all tests of this file."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=QUIET)
+    with launched() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture
@@ -59,52 +38,14 @@ def seen() -> Seen:
 @pytest.fixture
 def visit(browser: Browser, address: str, seen: Seen) -> Iterator[Callable[..., Page]]:
     """Opens a path in a fresh context; afterwards there must be no complaint and no outside host."""
-    contexts = []
-
-    def visit(path: str = "/", **options: Any) -> Page:
-        context = browser.new_context(**{"locale": "en-GB", **options})
-        contexts.append(context)
-        page = context.new_page()
-        page.set_default_timeout(10_000)
-        page.on("console", lambda message: seen.complaints.append(message.text) if message.type == "error" else None)
-        page.on("pageerror", lambda error: seen.complaints.append(str(error)))
-        page.on("request", lambda request: seen.hosts.add(request.url.split("/")[2]) if request.url.startswith("http") else None)
-        page.goto(address + path)
-        return page
-
-    yield visit
-    for context in contexts:
-        context.close()
-    assert seen.complaints == []
-    assert seen.hosts == {address.removeprefix("http://")}
+    with visiting(browser, address, seen) as visit:
+        yield visit
 
 
 def file_of(folder: Path, shade: int, name: str = "picture.png", side: int = 40) -> Path:
     path = folder / name
     Image.new("L", (side, side), shade).save(path)
     return path
-
-
-def draw_a_seven(page: Page) -> None:
-    box = page.locator("#pad").bounding_box()
-    assert box is not None
-    points = [(0.3, 0.25), (0.7, 0.25), (0.45, 0.8)]
-    spots = [(box["x"] + box["width"] * x, box["y"] + box["height"] * y) for x, y in points]
-    page.mouse.move(*spots[0])
-    page.mouse.down()
-    for spot in spots[1:]:
-        page.mouse.move(*spot, steps=8)
-    page.mouse.up()
-
-
-def verdict(page: Page) -> str:
-    page.wait_for_selector(".verdict")
-    return page.inner_text(".verdict")
-
-
-def sideways(page: Page) -> int:
-    """How many pixels the page is wider than its window."""
-    return int(page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth"))
 
 
 def test_a_record_is_asked_and_corrected(world: World, visit: Callable[..., Page]) -> None:
