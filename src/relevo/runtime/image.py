@@ -75,6 +75,8 @@ def decode(data: bytes, wanted: ImageInput, steps: ImageSteps, limits: ImageLimi
         if steps.orientation == "apply":
             picture = _upright(picture)
         if picture.mode != wanted.mode:
+            # Which colour counts as clear changes no pixel of L or RGB; Pillow would warn of a palette that names several.
+            picture.info.pop("transparency", None)
             picture = picture.convert(wanted.mode)
         if picture.size != (wanted.width, wanted.height):
             picture = picture.resize((wanted.width, wanted.height), Image.Resampling[steps.resample.upper()])

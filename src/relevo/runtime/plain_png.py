@@ -73,6 +73,8 @@ class PlainPng:
         if not self._free.acquire(blocking=False):
             return None
         try:
+            # Pillow takes data that end early with a whole line and leaves the other lines as they were: a former caller's.
+            self._canvas.fill(0)
             self._picture.frombytes(packed, "zip", "L", 0)
             return self._canvas.copy()
         finally:

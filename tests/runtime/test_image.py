@@ -1,0 +1,271 @@
+"""Pictures: pixels are Pillow's bit for bit, so a model sees what it was trained on; limits are held before a pixel is decoded."""
+
+from __future__ import annotations
+
+import io
+import struct
+import warnings
+import zlib
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image, ImageOps
+
+from relevo.domain.preprocessing import ImageSteps
+from relevo.domain.signature import ImageInput
+from relevo.errors import BrokenImage, ImageTooLarge, InputRefused, UnsupportedImage
+from relevo.runtime.image import ImageLimits, decode, image_format, looks_large, open_checked, tensor
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+RESAMPLES: tuple[Any, ...] = ("nearest", "box", "bilinear", "hamming", "bicubic", "lanczos")
+#: Formats with the modes Pillow writes in them.
+KINDS = [
+    ("PNG", "1"),
+    ("PNG", "L"),
+    ("PNG", "LA"),
+    ("PNG", "P"),
+    ("PNG", "RGB"),
+    ("PNG", "RGBA"),
+    ("JPEG", "L"),
+    ("JPEG", "RGB"),
+    ("JPEG", "CMYK"),
+    ("WEBP", "RGB"),
+    ("WEBP", "RGBA"),
+]
+WIDE = ImageLimits()
+
+
+def picture(mode: str, size: tuple[int, int] = (37, 23), seed: int = 1) -> Image.Image:
+    """Noise over a ramp, so that filters and palettes have something to do."""
+    width, height = size
+    ramp = np.linspace(0, 200, width * height * 4).reshape(height, width, 4)
+    noise = np.random.default_rng(seed).integers(0, 56, (height, width, 4))
+    return Image.fromarray((ramp + noise).astype(np.uint8), "RGBA").convert("RGB" if mode == "CMYK" else mode).convert(mode)
+
+
+def saved(image: Image.Image, form: str, **options: Any) -> bytes:
+    file = io.BytesIO()
+    image.save(file, form, **options)
+    return file.getvalue()
+
+
+def as_pillow(data: bytes, wanted: ImageInput, steps: ImageSteps) -> np.ndarray:
+    """What a training script does: open, turn upright, convert, resize."""
+    image: Image.Image = Image.open(io.BytesIO(data))
+    if steps.orientation == "apply":
+        image = ImageOps.exif_transpose(image)
+    with warnings.catch_warnings():
+        # Pillow warns of palettes with several clear colours; the pixels are the same.
+        warnings.simplefilter("ignore")
+        image = image.convert(wanted.mode)
+    if image.size != (wanted.width, wanted.height):
+        image = image.resize((wanted.width, wanted.height), Image.Resampling[steps.resample.upper()])
+    return np.asarray(image)
+
+
+def as_keras(data: bytes, wanted: ImageInput, interpolation: str) -> np.ndarray:
+    """`keras.utils.load_img(color_mode, target_size, interpolation)` in Pillow's words: no turning; grey stays grey."""
+    image: Image.Image = Image.open(io.BytesIO(data))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # as above
+        if image.mode != wanted.mode:
+            image = image.convert(wanted.mode)
+    size = (wanted.width, wanted.height)
+    if image.size != size:
+        image = image.resize(size, {"nearest": 0, "bilinear": 2, "bicubic": 3, "hamming": 5, "box": 4, "lanczos": 1}[interpolation])
+    return np.asarray(image)
+
+
+# --- equal to Pillow ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("resample", RESAMPLES)
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+@pytest.mark.parametrize(("form", "stored"), KINDS)
+def test_pixels_are_pillows(form: str, stored: str, mode: Any, resample: Any) -> None:
+    """Every format, stored mode, wanted mode and filter gives Pillow's pixels, smaller, larger and at the same size."""
+    data = saved(picture(stored), form)
+    steps = ImageSteps(input="x", resample=resample)
+    for size in ((10, 14), (80, 60), (37, 23)):
+        wanted = ImageInput(width=size[0], height=size[1], mode=mode)
+        assert np.array_equal(decode(data, wanted, steps, WIDE), as_pillow(data, wanted, steps))
+
+
+@pytest.mark.parametrize("resample", RESAMPLES)
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+@pytest.mark.parametrize(("form", "stored"), KINDS)
+def test_pixels_are_what_keras_loads(form: str, stored: str, mode: Any, resample: Any) -> None:
+    """With orientation ignored the pixels are those of Keras' load_img, whose default filter is ours too."""
+    data = saved(picture(stored), form)
+    wanted = ImageInput(width=10, height=14, mode=mode)
+    steps = ImageSteps(input="x", resample=resample, orientation="ignore")
+    assert np.array_equal(decode(data, wanted, steps, WIDE), as_keras(data, wanted, resample))
+    assert ImageSteps(input="x").resample == "nearest"
+
+
+@pytest.mark.parametrize("orientation", range(10))
+@pytest.mark.parametrize(("form", "stored"), [("JPEG", "RGB"), ("PNG", "L"), ("WEBP", "RGB")])
+@pytest.mark.parametrize("rule", ["apply", "ignore"])
+def test_a_cameras_orientation_is_followed_or_not(form: str, stored: str, orientation: int, rule: Any) -> None:
+    """All eight orientations, and two that are none, turn the picture as Pillow does, or not at all."""
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = saved(picture(stored), form, exif=exif.tobytes())
+    wanted = ImageInput(width=16, height=12, mode="L")
+    steps = ImageSteps(input="x", resample="bilinear", orientation=rule)
+    assert np.array_equal(decode(data, wanted, steps, WIDE), as_pillow(data, wanted, steps))
+
+
+def test_photographs_are_decoded_as_pillow_and_keras_do(real_data: Path) -> None:
+    """Real photographs and radiographs, as cameras and people saved them, give Pillow's and Keras' pixels."""
+    files = [path for folder in ("cats_dogs", "xray") for path in sorted((real_data / folder).rglob("*.[jp]*g"))[::7]][:120]
+    if not files:
+        pytest.skip("no photographs in the real-world data")
+    for path in files:
+        data = path.read_bytes()
+        for mode, resample in (("RGB", "nearest"), ("L", "bilinear"), ("RGB", "lanczos")):
+            wanted = ImageInput(width=100, height=100, mode=mode)  # type: ignore[arg-type]  # one of the two
+            steps = ImageSteps(input="x", resample=resample)  # type: ignore[arg-type]  # one of the six
+            assert np.array_equal(decode(data, wanted, steps, WIDE), as_pillow(data, wanted, steps)), path
+            kept = ImageSteps(input="x", resample=resample, orientation="ignore")  # type: ignore[arg-type]  # one of the six
+            assert np.array_equal(decode(data, wanted, kept, WIDE), as_keras(data, wanted, resample)), path
+
+
+def test_every_nasty_file_is_pixels_or_a_refusal(real_data: Path) -> None:
+    """Files made to harm, and broken ones, are refused with a code or decoded to what Pillow decodes."""
+    folder = real_data / "nasty_images"
+    if not folder.is_dir():
+        pytest.skip("no nasty images in the real-world data")
+    wanted, steps = ImageInput(width=8, height=8), ImageSteps(input="x")
+    for path in sorted(one for one in folder.iterdir() if one.is_file()):
+        try:
+            pixels = decode(path.read_bytes(), wanted, steps, WIDE)
+        except InputRefused:
+            continue
+        assert pixels.shape == (8, 8, 3), path
+        assert np.array_equal(pixels, as_pillow(path.read_bytes(), wanted, steps)), path
+
+
+# --- limits and kinds -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("form", ["PNG", "JPEG", "WEBP"])
+def test_limits_are_pixels_and_sides(form: str) -> None:
+    """A picture of exactly the limits is taken; one pixel more, in all or along a side, is refused with its size."""
+    data = saved(picture("RGB", (40, 30)), form)
+    wanted, steps = ImageInput(width=4, height=4), ImageSteps(input="x")
+    assert decode(data, wanted, steps, ImageLimits(max_pixels=1200, max_side=40)).shape == (4, 4, 3)
+    for limits in (ImageLimits(max_pixels=1199), ImageLimits(max_side=39)):
+        with pytest.raises(ImageTooLarge, match="40 × 30"):
+            decode(data, wanted, steps, limits)
+
+
+def test_a_claim_of_endless_pixels_costs_nothing() -> None:
+    """A few bytes that claim a picture of 2 ** 31 pixels a side are refused by their header."""
+    whole = saved(picture("L"), "PNG")
+    header = b"IHDR" + struct.pack(">II", 2**31 - 1, 2**31 - 1) + whole[24:29]
+    bomb = whole[:12] + header + struct.pack(">I", zlib.crc32(header)) + whole[33:]
+    with pytest.raises(ImageTooLarge):
+        decode(bomb, ImageInput(width=8, height=8), ImageSteps(input="x"), WIDE)
+
+
+@pytest.mark.parametrize("form", ["GIF", "BMP", "TIFF", "ICO", "PPM"])
+def test_other_formats_are_refused(form: str) -> None:
+    """Formats nobody needs are not opened at all."""
+    data = saved(picture("RGB"), form)
+    with pytest.raises(UnsupportedImage):
+        image_format(data)
+    with pytest.raises(UnsupportedImage):
+        decode(data, ImageInput(width=8, height=8), ImageSteps(input="x"), WIDE)
+
+
+def test_sixteen_bit_pixels_are_refused() -> None:
+    """A 16-bit PNG is refused: squeezing it into 8 bits is not what any model was trained on."""
+    data = saved(Image.fromarray(np.arange(64, dtype=np.uint16).reshape(8, 8)), "PNG")
+    with pytest.raises(UnsupportedImage, match="8-bit"):
+        decode(data, ImageInput(width=8, height=8, mode="L"), ImageSteps(input="x"), WIDE)
+
+
+@pytest.mark.parametrize("form", ["PNG", "JPEG", "WEBP"])
+def test_a_picture_that_is_cut_off_is_refused(form: str) -> None:
+    """Half a picture is no picture: grey in place of the missing half would be answered as if it were one."""
+    data = saved(picture("RGB", (200, 200)), form)
+    for share in (0.2, 0.5, 0.9):
+        with pytest.raises((BrokenImage, UnsupportedImage)):
+            decode(data[: int(len(data) * share)], ImageInput(width=8, height=8), ImageSteps(input="x"), WIDE)
+
+
+@given(
+    st.binary(max_size=200),
+    st.sampled_from([b"", b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"RIFF\x00\x00\x00\x00WEBPVP8X", b"RIFFxxxxWEBPVP8L"]),
+)
+def test_bytes_that_begin_like_a_picture_are_refused(rest: bytes, start: bytes) -> None:
+    """Whatever follows a right beginning is decoded or refused with a code, never another error."""
+    for look in (lambda data: decode(data, ImageInput(width=8, height=8), ImageSteps(input="x"), WIDE), looks_large):
+        try:
+            look(start + rest)
+        except InputRefused:
+            continue
+
+
+@pytest.mark.parametrize("form", ["PNG", "JPEG", "WEBP"])
+def test_large_pictures_are_known_by_their_header(form: str) -> None:
+    """What takes long to decode is told from what does not without decoding it; what will be refused is not large."""
+    assert looks_large(saved(picture("RGB", (1000, 600)), form)[:3000])
+    assert not looks_large(saved(picture("RGB", (700, 700)), form))
+    assert not looks_large(b"no picture")
+
+
+def test_the_header_is_judged_without_decoding() -> None:
+    """open_checked gives the picture's size and mode and leaves the pixels for later."""
+    image = open_checked(saved(picture("RGB", (37, 23)), "JPEG"), WIDE)
+    assert (image.size, image.mode) == ((37, 23), "RGB")
+
+
+# --- pixels to tensor -----------------------------------------------------------------------------------------------------
+
+
+def rgb(count: int = 2) -> list[Any]:
+    return [np.random.default_rng(seed).integers(0, 256, (4, 5, 3), dtype=np.uint8) for seed in range(count)]
+
+
+@pytest.mark.parametrize(
+    ("layout", "shape"), [("NHWC", (2, 4, 5, 3)), ("NCHW", (2, 3, 4, 5)), ("flat", (2, 60)), ("NHW", (2, 4, 5))]
+)
+@pytest.mark.parametrize("dtype", ["float32", "float64", "uint8"])
+def test_every_layout_holds_the_same_pixels(layout: Any, shape: tuple[int, ...], dtype: Any) -> None:
+    """Each layout has its shape and type, lies in one piece, and puts each pixel where it belongs."""
+    pixels = [one[..., 0] for one in rgb()] if layout == "NHW" else rgb()
+    made = tensor(pixels, ImageSteps(input="x", layout=layout, dtype=dtype))
+    assert (made.shape, made.dtype, made.flags.c_contiguous) == (shape, np.dtype(dtype), True)
+    whole = np.stack(pixels)
+    expected = {"NHWC": whole, "NHW": whole, "flat": whole.reshape(2, -1)}.get(layout)
+    assert np.array_equal(made, np.moveaxis(whole, -1, 1) if expected is None else expected)
+
+
+def test_scale_mean_and_std_are_applied_in_float32_in_that_order() -> None:
+    """A value is (x · scale − mean) ÷ std of its channel, in the tensor's own precision."""
+    steps = ImageSteps(input="x", scale=1 / 255, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
+    made = tensor(rgb(), steps)
+    pixels = np.stack(rgb()).astype(np.float32)
+    mean, std = np.array([0.485, 0.456, 0.406], np.float32), np.array([0.229, 0.224, 0.225], np.float32)
+    expected = (pixels * np.float32(1 / 255) - mean) / std
+    assert np.array_equal(made, expected)
+
+
+def test_blue_green_red_turns_the_channels() -> None:
+    """A model trained on BGR gets BGR."""
+    assert np.array_equal(tensor(rgb(), ImageSteps(input="x", channels="BGR")), np.stack(rgb())[..., ::-1])
+
+
+def test_a_picture_in_a_batch_is_the_picture_alone() -> None:
+    """Stacking with strangers changes no value."""
+    steps = ImageSteps(input="x", scale=1 / 127.5, mean=(1.0, 1.0, 1.0))
+    together = tensor(rgb(5), steps)
+    for index, one in enumerate(rgb(5)):
+        assert np.array_equal(together[index : index + 1], tensor([one], steps))
