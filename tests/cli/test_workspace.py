@@ -164,6 +164,17 @@ def test_a_zip_can_be_registered(workspace: Workspace) -> None:
     assert workspace.ask("train", "--out", "also.zip", STRENGTH="5")["version"]["model"] == "churn"
 
 
+def test_a_package_comes_in_as_it_is(workspace: Workspace) -> None:
+    """`relevo import` registers a .zip somebody sent; it keeps its name, and flags that would change it are refused."""
+    made = workspace.ask("train", "--no-register", "--out", "sent.zip", STRENGTH="7")
+    told = workspace.ask("import", "sent.zip", "--home", "elsewhere")
+    assert told["digest"] == workspace.ask("inspect", "sent.zip")["digest"]
+    assert told["version"]["number"] == 1
+    assert made["version"] is None
+    assert "keeps its name" in workspace.refused("import", "sent.zip", "--name", "other")
+    assert "leave out labels" in workspace.refused("import", "sent.zip", "--labels", "a,b")
+
+
 def test_an_onnx_file_comes_in(workspace: Workspace) -> None:
     """`relevo import` takes the ONNX of a package as a stranger's file and registers it."""
     import numpy as np

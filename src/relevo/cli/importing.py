@@ -16,6 +16,7 @@ from relevo.cli.showing import progress, say, show_json
 
 if TYPE_CHECKING:
     from relevo.domain.decision import Decision
+    from relevo.package.opening import Package
 
 _SIZE = re.compile(r"(\d{1,4})[x×](\d{1,4})")
 
@@ -26,9 +27,13 @@ def add_to(app: typer.Typer) -> None:
 
 
 def import_file(
-    file: Annotated[Path, typer.Argument(help="ONNX, or a scikit-learn model saved with pickle or joblib.", metavar="FILE")],
+    file: Annotated[
+        Path, typer.Argument(help="ONNX, a scikit-learn model saved with pickle or joblib, or a package.", metavar="FILE")
+    ],
     *,
-    name: Annotated[str, typer.Option("--name", help="The model's name here.", metavar="NAME")],
+    name: Annotated[
+        str | None, typer.Option("--name", help="The model's name here; a package has one already.", metavar="NAME")
+    ] = None,
     samples: Annotated[
         str | None,
         typer.Option(
@@ -87,9 +92,9 @@ def import_file(
     home: Home = None,
     as_json: AsJson = False,
 ) -> None:
-    """Convert a model file and register it.
+    """Convert a model file and register it; a package is registered as it is.
 
-    It is opened in a sandbox, and the package is proved to answer as the original does.
+    A model file is opened in a sandbox, and the package is proved to answer as the original does.
     """
     said: dict[str, Any] = {
         "samples": samples,
@@ -113,16 +118,39 @@ def import_file(
     }
     from relevo import compose
     from relevo.package.convert.importing import import_model
+    from relevo.package.reading import is_package
 
     settings = settings_of(home)
     with TemporaryDirectory(prefix="relevo-import-") as folder, progress(quiet=as_json) as step:
         place = out or Path(folder) / "package"
-        package = import_model(file, name=name, out=place, progress=step, **said)
+        if is_package(file):
+            package = _ready_made(file, name, said, out)
+            place = file
+        else:
+            if name is None:
+                raise typer.BadParameter("is needed: the model's name here", param_hint="--name")
+            package = import_model(file, name=name, out=place, progress=step, **said)
         version = compose.register(settings, place, alias=alias, who=who_asks(), why=why) if register else None
     if as_json:
         show_json({"digest": package.digest, "metrics": package.metrics, "lineage": package.manifest.lineage, "version": version})
     else:
         say(told(package, version, alias))
+
+
+def _ready_made(file: Path, name: str | None, said: dict[str, Any], out: Path | None) -> Package:
+    """A package as it is. Raises ImportRefused when it is to be made into something else, PackageRefused when it is none."""
+    from relevo.errors import ImportRefused
+    from relevo.package.opening import open_package
+
+    package = open_package(file)
+    if name not in (None, package.manifest.name):
+        raise ImportRefused(reason=f"it is a package of the model {package.manifest.name}, and a package keeps its name")
+    given = sorted(flag for flag, value in said.items() if value not in (None, False, "", True))
+    if given:
+        raise ImportRefused(reason=f"it is a package, in which everything is settled; leave out {', '.join(given)}")
+    if out is not None:
+        package.write(out)
+    return package
 
 
 def _listed(text: str | None) -> tuple[str, ...] | None:

@@ -16,7 +16,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from relevo.errors import PackageRefused, PackageUnsafe
-from relevo.package.caps import MAX_BYTES, MAX_FILES, MAX_RATIO, RATIO_FLOOR, path_is_plain
+from relevo.package.caps import MANIFEST, MAX_BYTES, MAX_FILES, MAX_RATIO, RATIO_FLOOR, path_is_plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -36,6 +36,17 @@ _BROKEN = (
     OverflowError,
     KeyError,
 )
+
+
+def is_package(path: Path) -> bool:
+    """Whether this folder or archive calls itself a package; whether it is a good one, only opening it tells."""
+    if path.is_dir():
+        return (path / MANIFEST).is_file()
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return MANIFEST in archive.namelist()
+    except _BROKEN:
+        return False
 
 
 def read_files(path: Path) -> dict[str, bytes]:
