@@ -1,0 +1,174 @@
+"""Manifests: read strictly, lifted from older formats, and one digest for one meaning."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relevo.domain import manifest as manifests
+from relevo.domain.manifest import FORMAT, Manifest, parse
+from relevo.errors import FormatUnknown, ManifestInvalid
+
+if TYPE_CHECKING:
+    import random
+
+RECORD: dict[str, Any] = {
+    "format": FORMAT,
+    "name": "churn",
+    "input": {
+        "type": "record",
+        "fields": [
+            {"name": "tenure", "kind": "integer", "minimum": 0},
+            {"name": "contract", "kind": "category", "categories": ["month", "year"]},
+        ],
+    },
+    "steps": {
+        "type": "matrix",
+        "input": "x",
+        "columns": [{"field": "tenure"}, {"field": "contract", "equals": "month"}],
+    },
+    "output": {"name": "y", "labels": ["stays", "leaves"]},
+    "decision": {"type": "bands", "accept": 0.8, "reject": 0.2},
+    "lineage": {"framework": "scikit-learn 1.5", "parity": {"against": "original", "samples": "user", "rows": 10}},
+    "files": {"model.onnx": "0" * 64},
+}
+IMAGE: dict[str, Any] = {
+    **RECORD,
+    "name": "digits",
+    "input": {"type": "image", "width": 8, "height": 8, "mode": "L"},
+    "steps": {"type": "image", "input": "x"},
+    "decision": {"type": "argmax"},
+}
+
+
+def bytes_of(plain: Any) -> bytes:
+    return json.dumps(plain).encode()
+
+
+def changed(plain: dict[str, Any], *path: Any, to: Any) -> dict[str, Any]:
+    """A deep copy with one place replaced."""
+    copy: dict[str, Any] = json.loads(json.dumps(plain))
+    place: Any = copy
+    for step in path[:-1]:
+        place = place[step]
+    place[path[-1]] = to
+    return copy
+
+
+@pytest.mark.parametrize("plain", [RECORD, IMAGE])
+def test_a_manifest_written_is_the_manifest_read(plain: dict[str, Any]) -> None:
+    """Canonical bytes lead back to the same value and the same bytes."""
+    one = parse(bytes_of(plain))
+    assert parse(one.to_bytes()) == one
+    assert parse(one.to_bytes()).to_bytes() == one.to_bytes()
+    assert one.digest() == hashlib.sha256(one.to_bytes()).hexdigest()
+
+
+@given(st.randoms(use_true_random=False))
+def test_the_digest_is_that_of_the_meaning(shuffle: random.Random) -> None:
+    """The order of keys and the blanks between them do not change the digest; the order of labels does."""
+
+    def shuffled(value: Any) -> Any:
+        if isinstance(value, dict):
+            keys = list(value)
+            shuffle.shuffle(keys)
+            return {key: shuffled(value[key]) for key in keys}
+        return [shuffled(one) for one in value] if isinstance(value, list) else value
+
+    wanted = parse(bytes_of(RECORD)).digest()
+    assert parse(json.dumps(shuffled(RECORD), indent=shuffle.randint(0, 4)).encode()).digest() == wanted
+    assert parse(bytes_of(changed(RECORD, "output", "labels", to=["leaves", "stays"]))).digest() != wanted
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        ("x",),
+        ("input", "x"),
+        ("input", "fields", 0, "x"),
+        ("steps", "x"),
+        ("output", "x"),
+        ("decision", "x"),
+        ("lineage", "parity", "x"),
+    ],
+)
+def test_an_unknown_key_is_refused_at_every_depth(path: tuple[Any, ...]) -> None:
+    """A key nobody knows, misspelt or from the future, is refused by name, wherever it stands."""
+    with pytest.raises(ManifestInvalid, match="x"):
+        parse(bytes_of(changed(RECORD, *path, to=1)))
+
+
+@pytest.mark.parametrize(
+    ("plain", "told"),
+    [
+        (changed(RECORD, "name", to="Churn"), "name"),
+        (changed(RECORD, "name", to=""), "name"),
+        (changed(RECORD, "name", to="../churn"), "name"),
+        (changed(RECORD, "name", to="-x"), "name"),
+        (changed(RECORD, "name", to="x" * 65), "name"),
+        (changed(RECORD, "output", "labels", to=["one"]), "two labels"),
+        (changed(RECORD, "output", "labels", to=["a", "a"]), "twice"),
+        (changed(RECORD, "output", "labels", to=["a", "b", "c"]), "two labels"),
+        (changed(RECORD, "decision", to={"type": "bands", "accept": 0.2, "reject": 0.8}), "reject <= accept"),
+        (changed(RECORD, "decision", to={"type": "bands", "accept": 1.2, "reject": 0.8}), "bands"),
+        (changed(RECORD, "decision", to={"type": "argmax", "least": 1.5}), "least"),
+        (changed(RECORD, "input", "fields", to=[]), "distinct names"),
+        (changed(RECORD, "input", "fields", 1, "name", to="tenure"), "distinct names"),
+        (changed(RECORD, "steps", "columns", 0, "field", to="tenur"), "tenur"),
+        (changed(RECORD, "steps", to=IMAGE["steps"]), "matrix or column"),
+        (changed(IMAGE, "steps", to=RECORD["steps"]), "image steps"),
+        (changed(IMAGE, "input", "width", to=0), "width"),
+        (changed(IMAGE, "input", "height", to=5000), "height"),
+        (changed(RECORD, "input", "type", to="sound"), "sound"),
+        ({"format": FORMAT}, "name"),
+    ],
+)
+def test_parts_that_contradict_each_other_are_refused(plain: dict[str, Any], told: str) -> None:
+    """Each contradiction is refused with words about it."""
+    with pytest.raises(ManifestInvalid, match=told):
+        parse(bytes_of(plain))
+
+
+@pytest.mark.parametrize("found", [0, -1, FORMAT + 1, 999])
+def test_a_format_from_elsewhere_is_refused_by_number(found: int) -> None:
+    """A format this release does not know is refused by its number before anything else is read."""
+    with pytest.raises(FormatUnknown, match=str(found)):
+        parse(bytes_of({"format": found, "whatever": True}))
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"null", b"[]", b"{}", b'{"format": "1"}', b'{"format": true}', b"\xff", b"[" * 100_000, b'{"format": 1']
+)
+def test_what_is_no_manifest_is_refused(data: bytes) -> None:
+    """Bytes that are no JSON, or JSON without a format number, are refused."""
+    with pytest.raises(ManifestInvalid):
+        parse(data)
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_are_a_manifest_or_refused(data: bytes) -> None:
+    """No bytes raise anything but the two refusals."""
+    with contextlib.suppress(ManifestInvalid, FormatUnknown):
+        assert isinstance(parse(data), Manifest)
+
+
+def test_an_older_format_is_lifted_step_by_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each step of UPGRADES lifts by one number, in order, until the manifest is of today."""
+
+    def lift(plain: dict[str, Any], number: int) -> dict[str, Any]:
+        return {**plain, "format": number + 1, "description": plain.get("description", "") + str(number)}
+
+    monkeypatch.setattr(manifests, "FORMAT", 3)
+    monkeypatch.setattr(manifests, "UPGRADES", {1: lambda plain: lift(plain, 1), 2: lambda plain: lift(plain, 2)})
+    assert [parse(bytes_of({**RECORD, "format": number})).description for number in (1, 2, 3)] == ["12", "2", ""]
+
+
+def test_every_former_format_has_a_way_up() -> None:
+    """Raising FORMAT without a step from the former number fails here."""
+    assert set(manifests.UPGRADES) == set(range(1, FORMAT))
