@@ -62,6 +62,7 @@ def test_a_full_disk_refuses_and_recovers(
         with Clients(server.url, questions, tmp_path / "ledgers", threads=2, pause_s=0.005) as clients:
             assert until(lambda: clients.answered() > 100, within_s=20)
             processes = set(children(server.pid))
+            assert len(processes) == settings.workers + 1
             for _ in range(scaled(1, 5)):
                 _fill_and_free(client, small_disk / "ballast", questions[0], clients)
             assert set(children(server.pid)) == processes, "a process died of a full disk"

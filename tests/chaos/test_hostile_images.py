@@ -63,6 +63,7 @@ def _besiege(
     siege = Siege()
     with started(settings) as server:
         workers = children(server.pid, "worker")
+        assert len(workers) == settings.workers
         questions = image_questions(pictures, {1: package})
         with Probes(server.url) as probes, Clients(server.url, questions, tmp_path / "ledgers", threads=1, pause_s=0.02) as clients:
             for name, data in named:

@@ -80,7 +80,7 @@ def test_health_answers_while_a_slow_model_runs(server: compose.RunningServer) -
     assert probes.share_within(0.05) >= _SOON_SHARE
 
 
-def test_rows_of_callers_who_left_never_reach_the_model(server: compose.RunningServer) -> None:
+def test_rows_of_callers_who_left_never_reach_the_model(server: compose.RunningServer, capfd: pytest.CaptureFixture[str]) -> None:
     """A thousand callers hang up while they wait: the model runs for those who stayed, and for nobody else."""
     with talking(server.url) as client:
         before = total(client, "relevo_batch_rows_sum")
@@ -90,7 +90,9 @@ def test_rows_of_callers_who_left_never_reach_the_model(server: compose.RunningS
         assert client.post("/predict", json=_RECORD).status_code == 200
         seen = total(client, "relevo_batch_rows_sum") - before
         waiting = total(client, "relevo_queue_rows")
-    say(f"{_HANG_UPS} callers hung up before the cut, {stayed + 1} rows asked by those who stayed: the model saw {seen:.0f} rows")
+    assert "ERROR" not in capfd.readouterr().err, "somebody's leaving is nobody's error"
+    with capfd.disabled():
+        say(f"{_HANG_UPS} callers hung up before the cut, {stayed + 1} rows asked by those who stayed: the model saw {seen:.0f} rows")
     assert seen == stayed + 1
     assert waiting == 0
 
@@ -130,13 +132,16 @@ def _sent(url: str, body: bytes) -> socket.socket:
     return connection
 
 
-def test_a_thousand_hang_ups_disturb_nobody(tmp_path: Path, digits_package: Package, digit_pngs: list[bytes]) -> None:
+def test_a_thousand_hang_ups_disturb_nobody(
+    tmp_path: Path, digits_package: Package, digit_pngs: list[bytes], capfd: pytest.CaptureFixture[str]
+) -> None:
     """Clients that leave in the midst of head, body, answer or with a reset: neighbours get right answers, the worker lives on."""
     settings = settings_of(tmp_path, workers=1)
     put(settings, digits_package)
     draw = random.Random(11)  # noqa: S311 - where a request breaks off, no secret
     with started(settings) as server:
         workers = children(server.pid, "worker")
+        assert len(workers) == settings.workers
         questions = image_questions(digit_pngs, {1: digits_package})
         with Clients(server.url, questions, tmp_path / "ledgers", threads=2) as clients:
             assert until(lambda: clients.answered() > 20, within_s=20)
@@ -150,10 +155,12 @@ def test_a_thousand_hang_ups_disturb_nobody(tmp_path: Path, digits_package: Pack
         with talking(server.url) as client:
             assert until(lambda: total(client, "relevo_queue_rows") == 0, within_s=5)
     seen = clients.seen
-    say(
-        f"{_HANG_UPS} hang-ups: neighbours got {seen.requests} answers, p50 {seen.p50_s * 1000:.1f} p99 {seen.p99_s * 1000:.1f} "
-        f"max {seen.slowest_s * 1000:.0f} ms; worker grew by {grown:.1f} MiB"
-    )
+    assert "ERROR" not in capfd.readouterr().err, "somebody's leaving is nobody's error"
+    with capfd.disabled():
+        say(
+            f"{_HANG_UPS} hang-ups: neighbours got {seen.requests} answers, p50 {seen.p50_s * 1000:.1f} p99 {seen.p99_s * 1000:.1f} "
+            f"max {seen.slowest_s * 1000:.0f} ms; worker grew by {grown:.1f} MiB"
+        )
     assert (seen.refused, seen.broken, seen.wrong, seen.stuck) == ({}, 0, 0, 0)
     assert grown < 20
 
