@@ -40,6 +40,8 @@ def configure_logging(level: str = "warning", form: str = "text", stream: TextIO
     root.addHandler(handler)
     root.setLevel(max(logging.WARNING, _number(level)))
     logging.getLogger("relevo").setLevel(_number(level))
+    # It tells bytes of a broken form; the caller is told that it is broken.
+    logging.getLogger("python_multipart").setLevel(logging.CRITICAL)
 
 
 def _number(level: str) -> int:
