@@ -10,7 +10,7 @@
     ├── NotFound                     ModelNotFound · VersionNotFound · AliasNotFound · PredictionNotFound · InputNotKept
     ├── Refused                      Forbidden · MethodNotAllowed · RateLimited · StaleState
     │                                LabelRefused ─ LabelNotNumber
-    ├── Unavailable                  Overloaded · NotReady · Draining · StorageUnavailable · StoreUnavailable
+    ├── Unavailable                  Overloaded ─ OverloadedByBytes · NotReady · Draining · StorageUnavailable · StoreUnavailable
     ├── ModelFailed                  OutputNotFinite
     ├── PackageRefused               ManifestInvalid · FormatUnknown · FileMissing · FileTampered · FileUnexpected
     │                                PackageUnsafe · OnnxRefused · GoldenMismatch
@@ -360,6 +360,13 @@ class Overloaded(Unavailable):
 
     code = "overloaded"
     sentence = "The server is full: {limit} rows wait already (setting max_queue_rows). Try again in a moment."
+
+
+class OverloadedByBytes(Overloaded):
+    """The bodies being read and the large pictures waiting fill the room there is for them."""
+
+    code = "overloaded_by_bytes"
+    sentence = "The server is full: {limit} MiB of inputs are being read or wait to be decoded. Try again in a moment."
 
 
 class NotReady(Unavailable):

@@ -18,10 +18,12 @@ from relevo.errors import (
     CallerGone,
     EmptyFile,
     NoInput,
+    OverloadedByBytes,
     RelevoError,
     TooManyParts,
     UnsupportedMedia,
 )
+from relevo.serve.room import Room
 from relevo.web.payload import FILE_PARTS, Body, BodyLimits, parse, read_body
 
 if TYPE_CHECKING:
@@ -220,7 +222,7 @@ def arriving(
 
     scope: Any = {"headers": [(name.encode(), value.encode()) for name, value in (headers or {}).items()]}
     try:
-        return asyncio.run(read_body(scope, receive, limits))
+        return asyncio.run(read_body(scope, receive, limits, Room()))
     except BodyTooLarge:
         return len(read)
 
@@ -263,7 +265,7 @@ def test_a_caller_who_hangs_up_in_the_middle_is_told_nothing() -> None:
 
     scope: Any = {"headers": []}
     with pytest.raises(CallerGone):
-        asyncio.run(read_body(scope, receive, LIMITS))
+        asyncio.run(read_body(scope, receive, LIMITS, Room()))
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "br", "deflate, gzip"])
@@ -272,3 +274,16 @@ def test_a_compressed_body_is_refused(encoding: str) -> None:
     with pytest.raises(UnsupportedMedia):
         arriving([b"x"], {"content-encoding": encoding})
     assert arriving([b"x"], {"content-encoding": "identity"})[0] == b"x"
+
+
+def test_bodies_being_read_share_a_bounded_room() -> None:
+    """A body that no longer fits beside the others is refused while it arrives, and its bytes are given back."""
+
+    async def receive() -> dict[str, object]:
+        return {"type": "http.request", "body": b"x" * 600, "more_body": True}
+
+    room = Room(1000)
+    scope = {"headers": [(b"content-type", b"image/png")]}
+    with pytest.raises(OverloadedByBytes):
+        asyncio.run(read_body(scope, receive, LIMITS, room))
+    assert room.held == 0

@@ -22,6 +22,7 @@ from relevo.domain.signature import ImageInput
 from relevo.errors import CallerGone, Draining, ModelNotFound, NotReady, TooManyRows
 from relevo.runtime.image import looks_large
 from relevo.serve.lane import Asked, Reply
+from relevo.serve.room import Room
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -73,6 +74,8 @@ class Service:
         self._side = ThreadPoolExecutor(max_workers=_LARGE_AT_ONCE, thread_name_prefix="decode")
         #: Names of the models that the store wants served, the one registered first ahead; told by the watcher.
         self.wanted: tuple[str, ...] = ()
+        #: Shared with those who read bodies.
+        self.room = Room()
         self.draining = False
         self.swaps = 0
 
@@ -161,7 +164,8 @@ class Service:
 
     async def _picture(self, lane: Lane, payload: bytes) -> Any:  # noqa: ANN401 - pixels; a record model raises
         if looks_large(payload) and isinstance(lane.manifest.input, ImageInput):
-            return await asyncio.get_running_loop().run_in_executor(self._side, lane.model.prepare, payload)
+            with self.room.holding(len(payload)):
+                return await asyncio.get_running_loop().run_in_executor(self._side, lane.model.prepare, payload)
         return lane.model.prepare(payload)
 
     def _absent(self, name: str | None) -> ModelNotFound | NotReady:

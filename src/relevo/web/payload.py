@@ -35,6 +35,8 @@ from relevo.errors import (
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope
 
+    from relevo.serve.room import Room
+
 #: Form parts that may hold the image, in the order they are looked for.
 FILE_PARTS = ("file", "image", "my_image")
 _IMAGE_STARTS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"RIFF")
@@ -63,7 +65,7 @@ class Body(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     form: dict[str, str] = {}
 
 
-async def read_body(scope: Scope, receive: Receive, limits: BodyLimits) -> tuple[bytes, str]:
+async def read_body(scope: Scope, receive: Receive, limits: BodyLimits, room: Room) -> tuple[bytes, str]:
     """The body's bytes and its content type in lower case. Raises BodyTooLarge, BodyTooSlow, UnsupportedMedia, CallerGone."""
     kind = ""
     for name, value in scope["headers"]:
@@ -78,20 +80,23 @@ async def read_body(scope: Scope, receive: Receive, limits: BodyLimits) -> tuple
         # Nearly every request: the whole body came with its head.
         body = message.get("body", b"")
     else:
-        body = await _rest(message, receive, limits)
+        body = await _rest(message, receive, limits, room)
     if len(body) > limits.max_bytes:
         raise BodyTooLarge(limit=limits.max_bytes)
     return body, kind
 
 
-async def _rest(message: Any, receive: Receive, limits: BodyLimits) -> bytes:  # noqa: ANN401 - an ASGI message
+async def _rest(message: Any, receive: Receive, limits: BodyLimits, room: Room) -> bytes:  # noqa: ANN401 - an ASGI message
     body = bytearray()
+    taken = 0
     try:
         async with asyncio.timeout(limits.max_seconds):
             while True:
                 if message["type"] == "http.disconnect":
                     raise CallerGone
+                room.take(len(message.get("body", b"")))
                 body += message.get("body", b"")
+                taken = len(body)
                 if len(body) > limits.max_bytes:
                     raise BodyTooLarge(limit=limits.max_bytes)
                 if not message.get("more_body", False):
@@ -99,6 +104,8 @@ async def _rest(message: Any, receive: Receive, limits: BodyLimits) -> bytes:  #
                 message = await receive()
     except TimeoutError as cause:
         raise BodyTooSlow(limit=f"{limits.max_seconds:g}") from cause
+    finally:
+        room.give(taken)
 
 
 def parse(body: bytes, content_type: str, limits: BodyLimits) -> Body:

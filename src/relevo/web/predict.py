@@ -119,8 +119,8 @@ class PredictHandlers:
 
     async def _canonical(self, scope: Scope, receive: Receive, send: Send) -> None:
         path: str = scope["path"]
-        named = unquote(path[len(_MODELS) : -len(_PREDICT)]) if path.startswith(_MODELS) else None
-        body, kind = await read_body(scope, receive, self._limits)
+        named = path[len(_MODELS) : -len(_PREDICT)] if path.startswith(_MODELS) else None
+        body, kind = await read_body(scope, receive, self._limits, self._service.room)
         asked = parse(body, kind, self._limits)
         question = Question(model=named, key=_key(scope))
         gone = _gone(receive)
@@ -167,7 +167,7 @@ class PredictHandlers:
     async def _short(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a form with `image` and `model`; refusals carry the same keys, so a client reads one shape."""
         try:
-            body, kind = await read_body(scope, receive, self._limits)
+            body, kind = await read_body(scope, receive, self._limits, self._service.room)
             asked = parse(body, kind, self._limits)
             question = Question(model=asked.form.get("model") or None, key=_key(scope))
             form = {name: text for name, text in asked.form.items() if name != "model"}
@@ -203,7 +203,7 @@ class PredictHandlers:
         question = Question(model=query.get("model", [None])[0], key=_key(scope))
         record: Mapping[str, Any] | None = None
         try:
-            body, kind = await read_body(scope, receive, self._limits)
+            body, kind = await read_body(scope, receive, self._limits, self._service.room)
             asked = parse(body, kind, self._limits)
             if asked.batch is not None:
                 raise UnsupportedMedia(expected="one record or one image", got="a batch")
