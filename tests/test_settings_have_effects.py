@@ -1,0 +1,63 @@
+"""Every setting has a test that shows its effect; a new one without such a test fails here.
+
+setting ─ EFFECTS ─► file::test, which must exist and speak of it
+"""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+from relevo.config import ROWS
+
+_TESTS = Path(__file__).parent
+_SERVER = "compose/test_settings_effect.py"
+_PREDICT = "web/test_predict.py"
+
+#: Where the effect of each setting is shown.
+EFFECTS = {
+    "home": f"{_SERVER}::test_places_and_numbers",
+    "host": f"{_SERVER}::test_places_and_numbers",
+    "port": f"{_SERVER}::test_places_and_numbers",
+    "workers": f"{_SERVER}::test_places_and_numbers",
+    "database_url": f"{_SERVER}::test_places_and_numbers",
+    "durability": f"{_SERVER}::test_relaxed_durability_answers_without_a_spool",
+    "keep_inputs": f"{_SERVER}::test_places_and_numbers",
+    "keep_inputs_share": "serve/test_lane.py::test_a_sample_keeps_about_its_share",
+    "default_model": f"{_SERVER}::test_places_and_numbers",
+    "max_body_mb": f"{_PREDICT}::test_refusals_are_told_in_the_callers_language",
+    "max_pixels": f"{_SERVER}::test_pictures_have_the_limits_that_were_set",
+    "max_side": f"{_SERVER}::test_pictures_have_the_limits_that_were_set",
+    "max_rows": f"{_PREDICT}::test_a_batch_beyond_max_rows_is_refused",
+    "max_fields": f"{_PREDICT}::test_too_many_fields_are_refused",
+    "max_parts": "web/test_payload.py::test_parts_and_fields_are_counted",
+    "max_queue_rows": f"{_SERVER}::test_a_full_queue",
+    "max_concurrency_per_client": f"{_SERVER}::test_a_clients_share",
+    "batch_rows": "serve/test_service.py::test_the_model_sees_at_most_batch_rows_at_once",
+    "language": f"{_SERVER}::test_places_and_numbers",
+    "watch_every_ms": f"{_SERVER}::test_a_slow_watch_and_a_slow_loop",
+    "ship_every_ms": f"{_SERVER}::test_a_slow_watch_and_a_slow_loop",
+    "spool_rotate_mb": f"{_SERVER}::test_settings_reach_the_lane_and_the_journal",
+    "spool_rotate_s": f"{_SERVER}::test_a_quick_watch_and_a_quick_loop",
+    "spool_max_mb": f"{_SERVER}::test_relaxed_durability_answers_without_a_spool",
+    "log_level": f"{_SERVER}::test_the_log_is_as_told",
+    "log_format": f"{_SERVER}::test_the_log_is_as_told",
+    "drain_seconds": f"{_SERVER}::test_draining_takes_as_long_as_told",
+    "threads_per_model": f"{_SERVER}::test_a_model_has_its_threads",
+}
+
+
+def test_every_setting_has_a_test_of_its_effect() -> None:
+    """The table names every setting and nothing else."""
+    assert EFFECTS.keys() == {row.name for row in ROWS}
+
+
+@pytest.mark.parametrize(("name", "place"), EFFECTS.items())
+def test_the_test_exists_and_speaks_of_the_setting(name: str, place: str) -> None:
+    """The named test is there, and it or its file's set-up uses the setting."""
+    file, _, function = place.partition("::")
+    source = (_TESTS / file).read_text()
+    assert function in {node.name for node in ast.walk(ast.parse(source)) if isinstance(node, ast.FunctionDef)}
+    assert name in source
