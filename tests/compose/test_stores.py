@@ -1,0 +1,175 @@
+"""Compose: packages into a home, settings through a pipe, and a server that starts on what it knows."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.serving_world import put, settings_of, started
+
+from relevo import compose
+from relevo.compose.running import settings_from_line, settings_line
+from relevo.config import Settings
+from relevo.errors import ConfigRefused, PackageRefused
+
+if TYPE_CHECKING:
+    from relevo.package.opening import Package
+
+PNG = {"content-type": "image/png"}
+
+
+def eventually(look: Any, seconds: float = 20.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not look():
+        assert time.monotonic() < deadline, "it never came true"
+        time.sleep(0.05)
+
+
+def test_a_folder_and_a_zip_are_the_same_package(tmp_path: Path, digits_package: Package) -> None:
+    """Registered as a folder and again as a .zip, a package is one version; the shelf holds it whole."""
+    settings = settings_of(tmp_path)
+    for out in (tmp_path / "folder", tmp_path / "packed.zip"):
+        digits_package.write(out)
+    versions = [compose.register(settings, out, who="ana", why="first") for out in (tmp_path / "folder", tmp_path / "packed.zip")]
+    assert [version.number for version in versions] == [1, 1]
+    store = compose.open_store(settings)
+    shelved = store.shelf.path(versions[0].digest)
+    assert (shelved / "manifest.json").read_bytes() == (tmp_path / "folder" / "manifest.json").read_bytes()
+    assert [route.legs[0].digest for route in store.registry.routes()] == [digits_package.digest]
+    assert [move.why for move in store.registry.alias_history("digits")][-1] == "first"
+    store.engine.dispose()
+
+
+def test_a_damaged_package_changes_nothing(tmp_path: Path, digits_package: Package) -> None:
+    """A package that was changed after packing is refused, and neither shelf nor registry know of it."""
+    settings = settings_of(tmp_path)
+    digits_package.write(tmp_path / "package")
+    model = tmp_path / "package" / "model.onnx"
+    model.write_bytes(model.read_bytes()[:-1] + b"\0")
+    with pytest.raises(PackageRefused):
+        compose.register(settings, tmp_path / "package", who="ana", why="first")
+    store = compose.open_store(settings)
+    assert store.registry.models() == []
+    assert not any(settings.packages_folder.glob("*"))
+    store.engine.dispose()
+
+
+def test_another_alias_moves_no_champion(tmp_path: Path, digits_package: Package, digits_package_2: Package) -> None:
+    """A version registered under another alias is known and does not answer."""
+    settings = settings_of(tmp_path)
+    put(settings, digits_package)
+    assert put(settings, digits_package_2, alias="challenger") == 2
+    store = compose.open_store(settings)
+    assert store.registry.aliases("digits") == {"champion": 1, "challenger": 2}
+    assert [leg.version for route in store.registry.routes() for leg in route.legs] == [1]
+    store.engine.dispose()
+
+
+@given(
+    st.builds(
+        Settings,
+        home=st.text(min_size=1, max_size=20).map(Path),
+        port=st.integers(0, 65535),
+        database_url=st.text(max_size=20),
+        keep_inputs_share=st.floats(0, 1),
+        default_model=st.text(max_size=20),
+    )
+)
+def test_settings_survive_the_way_to_a_child(settings: Settings) -> None:
+    """Whatever the settings hold, a child reads back from one line what its parent wrote."""
+    line = settings_line(settings)
+    assert line.count(b"\n") == 1
+    assert settings_from_line(line) == settings
+
+
+def test_a_port_in_use_is_told_at_once(tmp_path: Path) -> None:
+    """A port that somebody else has stops the start with a sentence that names it and the way out."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        with pytest.raises(ConfigRefused, match=rf"port {port} .* choose another with --port"):
+            compose.serve(settings_of(tmp_path, port=port))
+        server = compose.start_server(settings_of(tmp_path, port=port))
+        with pytest.raises(ConfigRefused, match=str(port)):
+            server.wait_ready(30)
+        assert server.stop() != 0
+
+
+def test_a_home_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+    """Where the home would be a file's child, the start says so."""
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigRefused, match="cannot be made"):
+        compose.serve(settings_of(tmp_path, home=tmp_path / "file" / "home"))
+
+
+def workers_of(server: compose.RunningServer) -> list[int]:
+    pids = [int(one) for one in Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text().split()]
+    return [pid for pid in pids if "worker" in Path(f"/proc/{pid}/comm").read_text()]
+
+
+@pytest.mark.chaos
+def test_a_worker_killed_while_the_database_is_away_comes_back(
+    tmp_path: Path, digits_package: Package, digit_pngs: list[bytes]
+) -> None:
+    """With the database gone a killed worker is replaced by one that answers from the remembered routes; all arrives later."""
+    settings = settings_of(tmp_path, database_url=f"sqlite:///{tmp_path / 'db' / 'relevo.db'}")
+    (tmp_path / "db").mkdir()
+    put(settings, digits_package)
+    ids = []
+    with started(settings) as server:
+
+        def ask() -> bool:
+            try:
+                told = httpx.post(f"{server.url}/predict", content=digit_pngs[0], headers=PNG)
+            except httpx.TransportError:
+                return False
+            if told.status_code == 200:
+                ids.append(told.json()["query_id"])
+            return told.status_code == 200
+
+        assert ask()
+        (tmp_path / "db").rename(tmp_path / "away")
+        before = workers_of(server)
+        os.kill(before[0], signal.SIGKILL)
+        eventually(lambda: workers_of(server) not in ([], before))
+        eventually(ask)
+        (tmp_path / "away").rename(tmp_path / "db")
+        eventually(lambda: all(httpx.get(f"{server.url}/predictions/{one}").status_code == 200 for one in ids))
+    assert len(ids) >= 2
+
+
+def test_a_server_starts_on_remembered_routes(tmp_path: Path, digits_package: Package, digit_pngs: list[bytes]) -> None:
+    """A server started while the database is away serves what it served before."""
+    settings = settings_of(tmp_path, database_url=f"sqlite:///{tmp_path / 'db' / 'relevo.db'}")
+    (tmp_path / "db").mkdir()
+    put(settings, digits_package)
+    with started(settings):
+        pass
+    (tmp_path / "db").rename(tmp_path / "away")
+    (tmp_path / "db").write_text("not mounted")
+    with started(settings) as server:
+        told = httpx.post(f"{server.url}/predict", content=digit_pngs[0], headers=PNG)
+        assert (told.status_code, told.json().get("version")) == (200, 1), told.text
+        (tmp_path / "db").unlink()
+        (tmp_path / "away").rename(tmp_path / "db")
+        eventually(lambda: httpx.get(f"{server.url}/predictions/{told.json()['query_id']}").status_code == 200)
+
+
+def test_an_empty_home_serves_and_says_what_is_missing(tmp_path: Path, digits_package: Package, digit_pngs: list[bytes]) -> None:
+    """A server without any model is up, not ready, and answers as soon as one is registered."""
+    settings = settings_of(tmp_path)
+    with started(settings) as server:
+        told = httpx.post(f"{server.url}/predict", content=digit_pngs[0], headers=PNG)
+        assert (told.status_code, told.json()["code"]) == (503, "not_ready")
+        assert httpx.get(f"{server.url}/health/live").status_code == 200
+        assert httpx.get(f"{server.url}/health/ready").status_code == 503
+        put(settings, digits_package)
+        eventually(lambda: httpx.get(f"{server.url}/health/ready").status_code == 200)
+        assert httpx.post(f"{server.url}/predict", content=digit_pngs[0], headers=PNG).status_code == 200
