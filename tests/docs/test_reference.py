@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
+
+import httpx
+import msgspec
+from tests.web.web_world import DIGITS, build_world, served
+
+from relevo.domain.manifest import Calibration, Lineage, Manifest, Parity
+from relevo.testing import memory_store
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -34,3 +42,21 @@ def test_a_wrong_changelog_is_noticed() -> None:
     )
     done = run("-c", program)
     assert done.returncode == 0, done.stderr
+
+
+def test_every_route_is_on_the_page() -> None:
+    """A route that the document of the API knows stands in the HTTP reference, with its method's path."""
+    page = re.sub(r"\{[a-z_]+\}", "{}", (ROOT / "docs" / "reference" / "http.md").read_text(encoding="utf-8"))
+    with memory_store() as store, served(build_world(store, [DIGITS]).app) as address:
+        paths = httpx.get(f"{address}/openapi.json").json()["paths"]
+    # Each model has a predict route of its own there, with its own fields.
+    asked = {re.sub(r"\{[a-z_]+\}", "{}", path).replace("/models/digits/", "/models/{}/") for path in paths}
+    missing = [path for path in sorted(asked) if path not in page]
+    assert not missing
+
+
+def test_every_key_of_the_manifest_is_on_the_page() -> None:
+    """A key that a manifest may have stands in the package format's reference."""
+    page = (ROOT / "docs" / "reference" / "package-format.md").read_text(encoding="utf-8")
+    keys = {field.name for kind in (Manifest, Calibration, Lineage, Parity) for field in msgspec.structs.fields(kind)}
+    assert not [key for key in sorted(keys) if f"`{key}`" not in page and f"`lineage.{key}`" not in page]

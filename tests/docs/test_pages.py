@@ -1,0 +1,94 @@
+"""Tutorial and how-to pages run, with the files they speak of."""
+
+from __future__ import annotations
+
+import csv
+import pickle
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from tests.docs.tour import Tour
+
+import relevo
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+pytest.importorskip("skl2onnx")
+
+
+@pytest.fixture
+def tour(tmp_path: Path) -> Iterator[Tour]:
+    one = Tour(tmp_path)
+    yield one
+    one.stop()
+
+
+class Visitor(Tour):
+    """Somebody who draws digits on the page as soon as it is served; lives as long as the test."""
+
+    digits: tuple[bytes, ...] = ()
+
+    def serve(self) -> None:
+        """Start the server, and draw."""
+        super().serve()
+        with relevo.Client(self.url) as client:
+            for digit in self.digits:
+                client.predict("digits", digit)
+            while len(client.history(limit=len(self.digits)).items) < len(self.digits):
+                pass
+
+
+def test_the_tutorial_and_labelling_run(tmp_path: Path, digit_pngs: list[bytes]) -> None:
+    """A newcomer trains, serves, labels, improves and goes back, and then labels in every way there is."""
+    visitor = Visitor(tmp_path)
+    visitor.digits = tuple(digit_pngs[:3])
+    try:
+        visitor.walk("docs/tutorial/first-model.md")
+        visitor.walk("docs/how-to/label-predictions.md")
+        with relevo.Client(visitor.url) as client:
+            (digits,) = client.models()
+            assert (digits["versions"], digits["aliases"]) == (1, {"champion": 1}), "the same training is the same version"
+            assert [one["label"] for one in client.history(limit=2).items] == ["7", "7"]
+    finally:
+        visitor.stop()
+
+
+def test_importing_runs(tour: Tour) -> None:
+    """ONNX, a pickle and a network for pictures come in as the page says, measured on held-out rows where it says so."""
+    _write_a_table_model(tour.folder)
+    _write_a_network(tour.folder)
+    tour.walk("docs/how-to/import-a-model.md")
+
+
+def _write_a_table_model(folder: Path) -> None:
+    from skl2onnx import to_onnx
+    from sklearn.linear_model import LogisticRegression
+
+    x = np.random.default_rng(0).normal(size=(200, 3)).astype(np.float32)
+    y = np.where(x.sum(axis=1) > 0, "yes", "no")
+    model = LogisticRegression().fit(x, y)
+    (folder / "model.onnx").write_bytes(to_onnx(model, x[:1], options={"zipmap": False}).SerializeToString())
+    (folder / "model.pkl").write_bytes(pickle.dumps(model))
+    with (folder / "held_out.csv").open("w", newline="", encoding="utf-8") as file:
+        rows = csv.writer(file)
+        rows.writerow(["tenure", "charge", "calls", "churned"])
+        rows.writerows([*map(float, row), truth] for row, truth in zip(x, y, strict=True))
+
+
+def _write_a_network(folder: Path) -> None:
+    from onnx import TensorProto, helper, numpy_helper, save_model
+
+    weights = np.random.default_rng(0).normal(scale=0.01, size=(30000, 2)).astype(np.float32)
+    nodes = [
+        helper.make_node("Flatten", ["x"], ["flat"]),
+        helper.make_node("MatMul", ["flat", "w"], ["z"]),
+        helper.make_node("Softmax", ["z"], ["y"]),
+    ]
+    shape = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 100, 100, 3])
+    scores = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 2])
+    graph = helper.make_graph(nodes, "net", [shape], [scores], [numpy_helper.from_array(weights, "w")])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    save_model(model, str(folder / "net.onnx"))

@@ -1,0 +1,110 @@
+"""A walk through a page of the documentation: every example, in order, in a fresh folder, against a real server.
+
+page ─ blocks ─► sh: a line as a person would type it      python: a program
+                 cd · relevo serve (stays up) · QUERY_ID: that of the newest prediction
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import relevo
+
+ROOT = Path(__file__).parents[2]
+_BLOCK = re.compile(r"^```(sh|python)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def blocks(name: str) -> list[tuple[str, str]]:
+    """The examples of a page: `sh` or `python`, and their text."""
+    return [(kind, text) for kind, text in _BLOCK.findall((ROOT / name).read_text(encoding="utf-8"))]
+
+
+class Tour:
+    """One walk; lives as long as the test."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("RELEVO_")}
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        self.environ = inherited | {"PATH": path, "PYTHONWARNINGS": "ignore", "RELEVO_PORT": str(self.port), "RELEVO_WORKERS": "1"}
+        self.server: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        """Where the server answers."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def walk(self, name: str) -> None:
+        """Run every example of a page."""
+        for kind, text in blocks(name):
+            if kind == "python":
+                self.run([sys.executable, "-c", self.here(text)])
+                continue
+            for line in text.splitlines():
+                # `make` verbs start from a bare machine; running the tests from the tests would not end.
+                if not line.startswith("make "):
+                    self.shell(line)
+
+    def here(self, text: str) -> str:
+        """The text with the server's real port."""
+        return text.replace("127.0.0.1:8000", f"127.0.0.1:{self.port}")
+
+    def shell(self, line: str) -> None:
+        """One line as a person would type it."""
+        if line.startswith("cd "):
+            self.folder /= line.removeprefix("cd ")
+        elif line == "relevo serve":
+            self.serve()
+        elif not line.startswith("curl ") or shutil.which("curl"):
+            self.run(["bash", "-c", self.here(self.named(line))])
+
+    def named(self, line: str) -> str:
+        """The line with the newest prediction's id."""
+        if "QUERY_ID" not in line:
+            return line
+        with relevo.Client(self.url) as client:
+            return line.replace("QUERY_ID", client.history(limit=1).items[0]["query_id"])
+
+    def run(self, command: list[str]) -> None:
+        """A command that must end well."""
+        done = subprocess.run(
+            command,
+            cwd=self.folder,
+            env=self.environ,
+            capture_output=True,
+            text=True,
+            timeout=180,
+            stdin=subprocess.DEVNULL,
+            check=False,
+        )
+        assert done.returncode == 0, f"{command[-1]}\n{done.stdout}\n{done.stderr}"
+
+    def serve(self) -> None:
+        """Start the server and wait until it answers."""
+        self.server = subprocess.Popen(["relevo", "serve"], cwd=self.folder, env=self.environ)
+        with relevo.Client(self.url) as client:
+            deadline = time.monotonic() + 60
+            while not client.ready():
+                assert self.server.poll() is None, "the server ended by itself"
+                assert time.monotonic() < deadline, "the server did not become ready"
+                time.sleep(0.1)
+
+    def stop(self) -> None:
+        """End the server as Ctrl-C would."""
+        if self.server is not None:
+            self.server.send_signal(signal.SIGTERM)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.server.wait(30)
+            self.server.kill()
