@@ -11,7 +11,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
+# Twice quiet: errors only. What is installed stands in requirements/.
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --quiet
 # No package is built on this machine: a wheel's hash covers what runs, a source's hash does not cover what its build does.
 PINNED := $(PIP) --require-hashes --only-binary :all:
 
@@ -60,6 +61,7 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/%.stamp: requirements/%.txt pyproject.toml | $(BIN)/python
-	$(PINNED) -r $<
-	$(if $(filter lock,$*),,$(PIP) --no-deps --no-build-isolation --editable .)
+	@echo "Installing $< into $(VENV); the first time takes a minute."
+	@$(PINNED) -r $<
+	@$(if $(filter lock,$*),,$(PIP) --no-deps --no-build-isolation --editable .)
 	@touch $@
