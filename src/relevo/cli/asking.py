@@ -6,6 +6,7 @@ rows of config ─► takes_settings ─► --port, --workers, … ─► load_s
 from __future__ import annotations
 
 import inspect
+import os
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -33,7 +34,10 @@ Key = Annotated[str | None, typer.Option("--key", envvar="RELEVO_KEY", help="Key
 
 def settings_of(home: Path | None, *, toml: Path = PROJECT_FILE, **flags: object) -> Settings:
     """Settings of a command run in this folder, or in that of the project named. Raises UnknownSetting, WrongSetting."""
-    return load_settings({"home": home, **flags}, toml_path=toml if toml.is_file() else None)
+    settings = load_settings({"home": home, **flags}, toml_path=toml if toml.is_file() else None)
+    # What draws the figures keeps a list of fonts: beside all else of ours, not in the user's own folders.
+    os.environ.setdefault("MPLCONFIGDIR", str(settings.home.resolve() / "cache"))
+    return settings
 
 
 def takes_settings(command: Callable[..., None]) -> Callable[..., None]:
