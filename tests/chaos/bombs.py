@@ -91,7 +91,12 @@ def _as_large_as_allowed() -> Iterator[tuple[str, bytes]]:
     yield "png-largest-rgba-interlaced", png(side, side, colour=_RGBA, interlaced=True)
     yield "png-largest-strip", png(16_384, 2441, colour=_RGB)
     grey = Image.new("RGB", (side, side), (90, 120, 10))
-    for kind, options in (("JPEG", {}), ("JPEG", {"progressive": True}), ("WEBP", {"method": 0}), ("WEBP", {"lossless": True, "method": 0})):
+    for kind, options in (
+        ("JPEG", {}),
+        ("JPEG", {"progressive": True}),
+        ("WEBP", {"method": 0}),
+        ("WEBP", {"lossless": True, "method": 0}),
+    ):
         file = io.BytesIO()
         grey.save(file, kind, **options)
         yield f"{kind.lower()}-largest-{'-'.join(options) or 'plain'}", file.getvalue()

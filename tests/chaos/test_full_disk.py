@@ -9,7 +9,6 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
-
 from tests.chaos.world import Clients, Question, children, compare, image_questions, record_questions, say, scaled, talking, until
 from tests.serving_world import put, settings_of, started
 
@@ -69,8 +68,8 @@ def test_a_full_disk_refuses_and_recovers(
         comparison = compare(settings, clients.seen, questions)
     seen = clients.seen
     say(
-        f"disk full for {_FULL_S:.0f} s: refused {seen.refused}, broken {seen.broken}; {comparison.acknowledged} rows acknowledged, "
-        f"{comparison.missing} missing, {comparison.beyond} beyond"
+        f"disk full for {_FULL_S:.0f} s: refused {seen.refused}, broken {seen.broken}; {comparison.acknowledged} rows "
+        f"acknowledged, {comparison.missing} missing, {comparison.beyond} beyond"
     )
     assert seen.refused.keys() == {"503 storage_unavailable"}
     assert (seen.broken, seen.wrong, seen.stuck) == (0, 0, 0)
@@ -126,7 +125,9 @@ def test_a_disk_that_is_small_from_the_start_serves(small_disk: Path, tmp_path: 
         assert client.get("/health/ready").json()["reason"] == ""
 
 
-def test_a_full_disk_at_the_start_is_told(small_disk: Path, tmp_path: Path, digits_package: Package, digit_pngs: list[bytes]) -> None:
+def test_a_full_disk_at_the_start_is_told(
+    small_disk: Path, tmp_path: Path, digits_package: Package, digit_pngs: list[bytes]
+) -> None:
     """A server that starts on a full disk answers health checks, says why it refuses, and serves once there is room."""
     settings = settings_of(tmp_path, home=small_disk / "home")
     put(settings, digits_package)

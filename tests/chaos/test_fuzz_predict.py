@@ -1,4 +1,4 @@
-"""Every predict path of the real application under generated requests: no 500, one form of refusal, and the document tells the truth."""
+"""Every predict path of the real application under generated requests: no 500, one form of refusal, a document that is right."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from uuid import UUID
 import pytest
 from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
-
 from tests.chaos.bombs import picture
 from tests.chaos.world import children, scaled, talking
 from tests.serving_world import put, settings_of, started
@@ -77,7 +76,9 @@ def server(tmp_path_factory: pytest.TempPathFactory, churn_package: Package, dig
 
 _texts = st.text(max_size=20).map(lambda text: _CANARY + text)
 _scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.integers(-(10**30), 10**30) | _texts
-_values = st.recursive(_scalars, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(_texts, inner, max_size=4), max_leaves=12)
+_values = st.recursive(
+    _scalars, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(_texts, inner, max_size=4), max_leaves=12
+)
 _fields = st.sampled_from(["tenure", "monthlycharges", "contract", "partner", "Tenure", "", "__proto__"])
 _good = st.fixed_dictionaries(
     {
@@ -135,7 +136,9 @@ _typed = st.one_of(
 )
 _any_kind = st.none() | st.sampled_from(["", "text/plain", "text/html", "a/b/c", ";", "*/*", "application/json;;", "IMAGE/PNG"])
 _mixed = st.tuples(_any_kind, st.one_of(st.binary(max_size=300), _json.map(_as_json), _pictures, _forms, _multiparts))
-_names = st.one_of(st.sampled_from(["churn", "digits", "nobody", "", "..", "%00", "Churn"]), _texts).map(lambda name: quote(name, safe="%"))
+_names = st.one_of(st.sampled_from(["churn", "digits", "nobody", "", "..", "%00", "Churn"]), _texts).map(
+    lambda name: quote(name, safe="%")
+)
 _paths = st.one_of(
     st.sampled_from(["/predict", "/predict/", "/submit", "/models/churn/predict", "/models/digits/predict"]),
     _names.map(lambda name: f"/models/{name}/predict"),
@@ -154,7 +157,10 @@ _headers = st.fixed_dictionaries(
     },
 )
 _requests = st.builds(
-    lambda path, typed, headers: Request(path=path, kind=typed[0], body=typed[1], headers=headers), _paths, _typed | _mixed, _headers
+    lambda path, typed, headers: Request(path=path, kind=typed[0], body=typed[1], headers=headers),
+    _paths,
+    _typed | _mixed,
+    _headers,
 )
 
 
@@ -171,7 +177,7 @@ _requests = st.builds(
 )
 @given(request=_requests)
 def test_whatever_comes_is_answered_or_refused_in_one_form(server: Server, request: Request) -> None:
-    """Any bytes under any type on any predict path: 2xx or 4xx, exactly typed, with error and code as strings and nothing echoed."""
+    """Any bytes under any type on any predict path: 2xx or 4xx, exactly typed, error and code are strings, nothing is echoed."""
     note(repr(request))
     status, headers, body = _send(server, request)
     assert status < 500, body[:500]
@@ -229,7 +235,7 @@ def test_no_request_made_from_the_document_breaks_predicting(server: Server, tmp
     pytest.importorskip("schemathesis", reason="schemathesis is not installed")
     config = tmp_path / "schemathesis.toml"
     # What the document cannot say: which model takes what, and that bytes of the right type may be no picture.
-    config.write_text('[checks]\npositive_data_acceptance.enabled = false\n', encoding="utf-8")
+    config.write_text("[checks]\npositive_data_acceptance.enabled = false\n", encoding="utf-8")
     command = [
         str(Path(sys.executable).with_name("st")),
         "--config-file",

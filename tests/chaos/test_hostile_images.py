@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import pytest
-
 from tests.chaos.bombs import bombs
 from tests.chaos.world import Clients, Probes, children, image_questions, memory_mb, percentile, say
 from tests.serving_world import put, settings_of, started
@@ -55,9 +54,7 @@ def test_bombs_cost_little(tmp_path: Path, digits_package: Package, digit_pngs: 
     _besiege(tmp_path, bombs(), digits_package, digit_pngs, what="bombs")
 
 
-def _besiege(
-    tmp_path: Path, named: Iterable[tuple[str, bytes]], package: Package, pictures: list[bytes], *, what: str
-) -> Siege:
+def _besiege(tmp_path: Path, named: Iterable[tuple[str, bytes]], package: Package, pictures: list[bytes], *, what: str) -> Siege:
     settings = settings_of(tmp_path, workers=2)
     put(settings, package)
     siege = Siege()
@@ -73,8 +70,8 @@ def _besiege(
     say(
         f"{len(siege.seconds)} {what}: {siege.answered} answered, refused {siege.refused}; slowest {max(siege.seconds):.2f} s, "
         f"p50 {percentile(siege.seconds, 0.5) * 1000:.0f} ms; worker's memory at most {memory:.0f} MiB; "
-        f"neighbours p50 {clients.seen.p50_s * 1000:.1f} p99 {clients.seen.p99_s * 1000:.1f} max {clients.seen.slowest_s * 1000:.0f} ms; "
-        f"{probes.figures()}; {probes.share_within(0.05):.1%} of probes within 50 ms"
+        f"neighbours p50 {clients.seen.p50_s * 1000:.1f} p99 {clients.seen.p99_s * 1000:.1f} "
+        f"max {clients.seen.slowest_s * 1000:.0f} ms; {probes.figures()}; {probes.share_within(0.05):.1%} of probes within 50 ms"
     )
     assert siege.wrong == []
     assert same, "a worker died"

@@ -1,7 +1,7 @@
 """Nothing leaves the machine, and nothing of an input leaves the history: watched by the system's own trace of every call.
 
-    strace ─► server, workers, loop, demo ─► connect, sendto, … ─► only loopback, only local sockets
-                                          └► open for writing   ─► only home, temporary files, devices
+strace ─► server, workers, loop, demo ─► connect, sendto, … ─► only loopback, only local sockets
+                                      └► open for writing   ─► only home, temporary files, devices
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-
 from tests.chaos.world import ROUNDS, say, scaled, talking, until
 from tests.serving_world import put, settings_of, started
 
@@ -124,7 +123,21 @@ def _traced(
     trace, output = place / "trace", place / "output"
     with output.open("wb") as out:
         process = subprocess.Popen(
-            [strace, "-f", "--seccomp-bpf", "-qq", "-s", "300", "-e", f"trace={_CALLS}", "-e", "signal=none", "-o", str(trace), *command],
+            [
+                strace,
+                "-f",
+                "--seccomp-bpf",
+                "-qq",
+                "-s",
+                "300",
+                "-e",
+                f"trace={_CALLS}",
+                "-e",
+                "signal=none",
+                "-o",
+                str(trace),
+                *command,
+            ],
             env=environ,
             cwd=environ["TMPDIR"],
             stdout=out,
@@ -161,7 +174,16 @@ def _use(url: str, pictures: list[bytes], records: list[dict[str, Any]]) -> int:
             client.post("/models/churn/predict", json=records[:10])
             client.post("/predict", content=b"\xff\xd8\xff nothing", headers={"Content-Type": "image/jpeg"})
             client.put(f"/predictions/{query_id}/label", json={"value": "3"})
-            for path in ("/", "/docs", "/openapi.json", "/models", "/predictions", "/metrics", "/health/ready", f"/predictions/{query_id}"):
+            for path in (
+                "/",
+                "/docs",
+                "/openapi.json",
+                "/models",
+                "/predictions",
+                "/metrics",
+                "/health/ready",
+                f"/predictions/{query_id}",
+            ):
                 client.get(path)
                 requests += 1
             requests += 4
@@ -180,7 +202,10 @@ def _findings(trace: Path, environ: dict[str, str], allowed: list[Path]) -> tupl
 def _check(trace: Path, environ: dict[str, str], *, allowed: list[Path], what: str) -> None:
     lines, outside, written = _findings(trace, environ, allowed)
     calls = sum(any(f" {name}(" in line for name in ("connect", "sendto", "sendmsg")) for line in lines)
-    say(f"{what}: {len(lines)} calls traced, {calls} of them sends or connects; outside loopback {len(outside)}, written elsewhere {len(written)}")
+    say(
+        f"{what}: {len(lines)} calls traced, {calls} of them sends or connects; "
+        f"outside loopback {len(outside)}, written elsewhere {len(written)}"
+    )
     assert len(lines) > 100, "nothing was traced"
     assert outside == []
     assert written == []
@@ -190,7 +215,9 @@ def _check(trace: Path, environ: dict[str, str], *, allowed: list[Path], what: s
 def _is_allowed(line: str, places: list[str]) -> bool:
     """Whether every path the call names is in a place where we may write. Relative ones are in the temporary folder."""
     paths = _PATH.findall(line)
-    return all(not path.startswith("/") or path.startswith(_HARMLESS) or any(path.startswith(place) for place in places) for path in paths)
+    return all(
+        not path.startswith("/") or path.startswith(_HARMLESS) or any(path.startswith(place) for place in places) for path in paths
+    )
 
 
 def test_logs_metrics_and_refusals_tell_nothing_of_an_input(
@@ -209,7 +236,10 @@ def test_logs_metrics_and_refusals_tell_nothing_of_an_input(
         ("application/json", {**good, "contract": {"deep": [text, 4711.0815]}}),
         ("application/json", f'{{"tenure": "{text}'.encode()),
         ("application/x-www-form-urlencoded", f"tenure={text}&monthlycharges={number}".encode()),
-        ("multipart/form-data; boundary=b", f'--b\r\nContent-Disposition: form-data; name="{text}"; filename="{text}"\r\n\r\n{whole}'.encode()),
+        (
+            "multipart/form-data; boundary=b",
+            f'--b\r\nContent-Disposition: form-data; name="{text}"; filename="{text}"\r\n\r\n{whole}'.encode(),
+        ),
         ("multipart/form-data; boundary=b", f"--b\r\n{text}: \x01{text}\r\n\r\n{whole}\r\n--b--\r\n".encode()),
         ("image/png", b"\x89PNG\r\n\x1a\n" + text.encode()),
         (text, text.encode()),

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import pytest
-
 from tests.chaos.slow import FIELDS, slow_package
 from tests.chaos.world import Clients, Probes, children, image_questions, memory_mb, say, scaled, talking, total, until
 from tests.serving_world import put, settings_of, started
@@ -52,7 +51,7 @@ def server(tmp_path: Path, slow: Package) -> Iterator[compose.RunningServer]:
 
 
 def test_health_answers_while_a_slow_model_runs(server: compose.RunningServer) -> None:
-    """live and ready answer at once, probed every 50 ms, while the only worker's model is never idle."""
+    """Live and ready answer at once, probed every 50 ms, while the only worker's model is never idle."""
     stop = threading.Event()
     took: list[float] = []
 
@@ -92,7 +91,7 @@ def test_rows_of_callers_who_left_never_reach_the_model(server: compose.RunningS
         waiting = total(client, "relevo_queue_rows")
     assert "ERROR" not in capfd.readouterr().err, "somebody's leaving is nobody's error"
     with capfd.disabled():
-        say(f"{_HANG_UPS} callers hung up before the cut, {stayed + 1} rows asked by those who stayed: the model saw {seen:.0f} rows")
+        say(f"{_HANG_UPS} callers hung up before the cut, {stayed + 1} rows asked by who stayed: the model saw {seen:.0f}")
     assert seen == stayed + 1
     assert waiting == 0
 
@@ -158,8 +157,8 @@ def test_a_thousand_hang_ups_disturb_nobody(
     assert "ERROR" not in capfd.readouterr().err, "somebody's leaving is nobody's error"
     with capfd.disabled():
         say(
-            f"{_HANG_UPS} hang-ups: neighbours got {seen.requests} answers, p50 {seen.p50_s * 1000:.1f} p99 {seen.p99_s * 1000:.1f} "
-            f"max {seen.slowest_s * 1000:.0f} ms; worker grew by {grown:.1f} MiB"
+            f"{_HANG_UPS} hang-ups: neighbours got {seen.requests} answers, p50 {seen.p50_s * 1000:.1f} "
+            f"p99 {seen.p99_s * 1000:.1f} max {seen.slowest_s * 1000:.0f} ms; worker grew by {grown:.1f} MiB"
         )
     assert (seen.refused, seen.broken, seen.wrong, seen.stuck) == ({}, 0, 0, 0)
     assert grown < 20
@@ -170,7 +169,10 @@ def _hang_up(url: str, picture: bytes, draw: random.Random) -> None:
     host = urlsplit(url)
     head = f"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nContent-Length: {len(picture)}\r\n\r\n".encode()
     whole = head + picture
-    with contextlib.suppress(OSError, http.client.HTTPException), socket.create_connection((host.hostname, host.port), 10) as connection:
+    with (
+        contextlib.suppress(OSError, http.client.HTTPException),
+        socket.create_connection((host.hostname, host.port), 10) as connection,
+    ):
         connection.sendall(whole[: draw.choice([0, 1, 20, len(head), len(whole) // 2, len(whole) - 1, len(whole), len(whole)])])
         if draw.random() < 0.3:
             connection.settimeout(0.005)

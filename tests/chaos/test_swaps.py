@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
-
 from tests.chaos.world import (
     ROUNDS,
     Clients,
@@ -69,7 +68,8 @@ def relay(
         )
     say(
         f"{swaps} swaps: {told.seen.requests} requests, refused {told.seen.refused}, broken {told.seen.broken}, "
-        f"wrong {told.seen.wrong}, slowest {told.seen.slowest_s * 1000:.0f} ms, {told.swaps_counted:.0f} handovers in {_WORKERS} workers"
+        f"wrong {told.seen.wrong}, slowest {told.seen.slowest_s * 1000:.0f} ms, "
+        f"{told.swaps_counted:.0f} handovers in {_WORKERS} workers"
     )
     return told
 

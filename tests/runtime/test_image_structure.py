@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 from PIL import Image
+from tests.chaos.bombs import bombs, picture
 
 from relevo.errors import UnsupportedImage
 from relevo.runtime.image import ImageLimits, open_checked
 from relevo.runtime.image_structure import check_structure
-from tests.chaos.bombs import bombs, picture
 
 if TYPE_CHECKING:
     from pathlib import Path
