@@ -101,7 +101,8 @@ def war(
     say(
         f"{rounds} kills ({killed}) in {seconds:.0f} s: {comparison.acknowledged} rows of {told.seen.requests} requests "
         f"acknowledged, {comparison.missing} missing, {comparison.doubled} doubled, {comparison.different} different, "
-        f"{comparison.beyond} beyond; {told.seen.broken} broken connections, longest wait {told.seen.slowest_s:.2f} s; {counted:.0f} counted"
+        f"{comparison.beyond} beyond; {told.seen.broken} broken connections, longest wait {told.seen.slowest_s:.2f} s; "
+        f"{counted:.0f} counted"
     )
     return told
 
