@@ -1,4 +1,4 @@
-"""The server as a whole: one listening socket, a supervisor, its workers and the loop.
+"""The server as a whole: listening sockets, a supervisor, its workers and the loop.
 
 serve ─► listen ─► migrate ─► load ─► supervisor ─┬► worker × n     one byte on the roll call's pipe each ─► ready(url)
                                                   └► loop
@@ -12,6 +12,7 @@ import os
 import signal
 import socket
 import threading
+from functools import partial
 from typing import TYPE_CHECKING
 
 from relevo.compose.stores import make_home, open_store
@@ -29,6 +30,7 @@ log = logging.getLogger(__name__)
 _GRACE_BEYOND_DRAIN_S = 3.0
 #: The loop gives way to the workers: a request never waits for shipping.
 _LOOP_NICENESS = 5
+_BACKLOG = 1024
 #: For this process and all its children.
 _ENVIRONMENT = {"ORT_DISABLE_TELEMETRY": "1", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
@@ -42,14 +44,16 @@ def serve(settings: Settings, *, ready: Callable[[str], None] | None = None, alo
     make_home(settings)
     settings.telemetry_folder.mkdir(exist_ok=True)
     fold(settings.telemetry_folder)
-    listener = _listen(settings)
+    listeners = _listen(settings)
     _migrate_if_reachable(settings)
-    address = f"http://{_shown_host(settings.host)}:{listener.getsockname()[1]}"
+    address = f"http://{_shown_host(settings.host)}:{listeners[0].getsockname()[1]}"
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
-    with contextlib.closing(listener):
-        _supervise(settings, listener, stop, ready=lambda: ready(address) if ready else None, alone=alone)
+    with contextlib.ExitStack() as open_sockets:
+        for listener in listeners:
+            open_sockets.enter_context(listener)
+        _supervise(settings, listeners, stop, ready=lambda: ready(address) if ready else None, alone=alone)
     return 0
 
 
@@ -60,7 +64,12 @@ def _quiet_libraries() -> None:
 
 
 def _supervise(
-    settings: Settings, listener: socket.socket, stop: threading.Event, *, ready: Callable[[], None], alone: Callable[[], bool]
+    settings: Settings,
+    listeners: list[socket.socket],
+    stop: threading.Event,
+    *,
+    ready: Callable[[], None],
+    alone: Callable[[], bool],
 ) -> None:
     # Loaded once, here, and shared with every child: the command line's other commands do without.
     from relevo.compose.loop import run_loop  # noqa: PLC0415 - said above
@@ -69,7 +78,7 @@ def _supervise(
 
     load_onnxruntime()
     roll_call = _RollCall(settings.worker_count, ready)
-    worker = Role(name="worker", act=lambda life: run_worker(settings, listener, roll_call.present, life))
+    workers = [Role(name="worker", act=partial(run_worker, settings, listener, roll_call.present)) for listener in listeners]
     loop = Role(name="loop", act=lambda life: run_loop(settings, life), nice=_LOOP_NICENESS)
     folder = settings.telemetry_folder
 
@@ -80,7 +89,7 @@ def _supervise(
 
     with contextlib.closing(roll_call):
         Supervisor(
-            [*[worker] * settings.worker_count, loop],
+            [*workers, loop],
             grace_s=settings.drain_seconds + _GRACE_BEYOND_DRAIN_S,
             died=lambda pid: fold(folder, [path.stem for path in folder.glob(f"{pid}-*.json")]),
             each_look=look,
@@ -125,23 +134,38 @@ def _migrate_if_reachable(settings: Settings) -> None:
 
 def check_address(settings: Settings) -> None:
     """See whether the server could listen where it is told to, before long work. Raises ConfigRefused."""
-    _listen(settings).close()
+    _bound(settings, settings.port, shared=False).close()
 
 
-def _listen(settings: Settings) -> socket.socket:
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+def _listen(settings: Settings) -> list[socket.socket]:
+    """One listening socket a worker, all on one address: the kernel spreads the connections evenly.
+
+    With a single one, the worker that wakes first takes all that wait. The supervisor holds them open, so what comes to a worker
+    that just died waits for the next one and is not refused.
+    """
+    # A shared port could be taken a second time by another server of the same user; this one cannot.
+    check_address(settings)
+    listeners: list[socket.socket] = []
+    for _ in range(settings.worker_count):
+        port = listeners[0].getsockname()[1] if listeners else settings.port
+        listeners.append(_bound(settings, port, shared=True))
+        listeners[-1].listen(_BACKLOG)
+    return listeners
+
+
+def _bound(settings: Settings, port: int, *, shared: bool) -> socket.socket:
+    bound = socket.socket(socket.AF_INET6 if ":" in settings.host else socket.AF_INET, socket.SOCK_STREAM)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if shared:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     try:
-        listener.bind((settings.host, settings.port))
+        bound.bind((settings.host, port))
     except OSError as cause:
-        listener.close()
+        bound.close()
         raise ConfigRefused(
-            reason=f"port {settings.port} of {settings.host} cannot be used ({cause.strerror}); choose another with --port"
+            reason=f"port {port} of {settings.host} cannot be used ({cause.strerror}); choose another with --port"
         ) from cause
-    listener.listen(1024)
-    listener.set_inheritable(True)
-    return listener
+    return bound
 
 
 def _shown_host(host: str) -> str:
