@@ -411,7 +411,7 @@ class OutputNotFinite(ModelFailed):
     """The model answered NaN or infinity."""
 
     code = "output_not_finite"
-    sentence = "The model's answer is not a finite number."
+    sentence = "The model's answer to this input is not a finite number; look for extreme values in it."
 
 
 # --- packages -----------------------------------------------------------------------------------------------------------

@@ -166,6 +166,33 @@ def test_an_exception_fails_exactly_its_batch(*, aside: bool) -> None:
 
 
 @pytest.mark.parametrize("aside", [False, True])
+def test_an_input_that_fails_the_model_fails_nobody_else(*, aside: bool) -> None:
+    """When the model fails on a batch, each caller is asked once more alone, before those who came later: one alone fails."""
+    seen: list[list[int]] = []
+    blamed: list[list[int]] = []
+
+    def work(rows: list[int]) -> list[int]:
+        seen.append(rows)
+        if 13 in rows:
+            raise ModelFailed
+        return doubled(rows)
+
+    async def run() -> list[Any]:
+        one = room(work, max_rows=4, always_aside=aside, failed=lambda rows, _: blamed.append(rows))
+        answers = [one.submit(rows) for rows in ([1], [12, 13], [4], [5], [6])]
+        results = await settled(*answers)
+        await one.close()
+        assert one.rows_waiting == 0
+        return results
+
+    results = asyncio.run(run())
+    assert [results[0], *results[2:]] == [[2], [8], [10], [12]]
+    assert isinstance(results[1], ModelFailed)
+    assert seen == [[1, 12, 13, 4], [1], [12, 13], [4], [5, 6]]
+    assert blamed == [[12, 13]]
+
+
+@pytest.mark.parametrize("aside", [False, True])
 @pytest.mark.parametrize("lost", [-1, 1])
 def test_lost_rows_are_a_failure(lost: int, *, aside: bool) -> None:
     """A model that gives back fewer or more rows than it was given fails its batch: nobody gets a neighbour's answer."""

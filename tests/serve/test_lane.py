@@ -227,3 +227,21 @@ def test_one_batch_is_one_write(digits_package: Package, digit_pngs: list[bytes]
     asyncio.run(run())
     assert sizes == [5]
     assert len({it.id for it in recorded(journal)}) == 5
+
+
+@pytest.mark.parametrize(("make", "bad", "good"), [(shelf, 10.0, 4.0), (root, -1.0, 4.0)])
+def test_a_neighbours_hostile_input_costs_nobody_the_answer(
+    make: Any, bad: float, good: float, journal: Journal, recorded: Recorded
+) -> None:
+    """Of callers in one batch only the one whose input fails the model is refused; the others are answered and recorded as such."""
+    model = make()
+
+    async def run() -> list[Any]:
+        lane = lane_of(model, journal.write)
+        tickets = [lane.ask([asked_of(model, {"number": number})]) for number in (good, bad, good)]
+        return await asyncio.gather(*tickets, return_exceptions=True)
+
+    first, second, third = asyncio.run(run())
+    assert first[0].answer.value == third[0].answer.value == model.predict({"number": good}).value
+    assert isinstance(second, ModelFailed)
+    assert sorted(it.error or "" for it in recorded(journal)) == ["", "", second.code]

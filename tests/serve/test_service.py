@@ -14,7 +14,7 @@ from PIL import Image
 from tests.serve.serve_world import install, route_to, within
 from tests.serve.small_models import root, shelf
 
-from relevo.errors import Draining, FieldMissing, ModelNotFound, NotReady, Overloaded, StorageUnavailable, TooManyRows
+from relevo.errors import CallerGone, Draining, FieldMissing, ModelNotFound, NotReady, Overloaded, StorageUnavailable, TooManyRows
 from relevo.package.opening import load_runnable
 from relevo.serve.lane import Lane, LaneOptions
 from relevo.serve.router import Router
@@ -293,7 +293,7 @@ def test_a_caller_who_hangs_up_on_a_slow_model_takes_the_rows_back(journal: Jour
         await asyncio.sleep(0)
         await asyncio.sleep(0)
         third = asyncio.ensure_future(service.predict(NOBODY, {"number": 9}, gone=gone.wait))
-        with pytest.raises(asyncio.CancelledError):
+        with pytest.raises(CallerGone):
             await third
         await busy
 

@@ -36,6 +36,8 @@ class Ticket(Generic[Row, Result]):
 
     rows: Sequence[Row]
     answer: asyncio.Future[list[Result]]
+    #: Its batch failed the model; it is asked once more without neighbours.
+    alone: bool = False
 
 
 class Batcher(Generic[Row, Result]):
@@ -48,17 +50,20 @@ class Batcher(Generic[Row, Result]):
         max_rows: int,
         max_waiting: int,
         always_aside: bool = False,
+        failed: Callable[[list[Row], ModelFailed], None] = lambda _rows, _cause: None,
         monotonic: Callable[[], float] = time.perf_counter,
     ) -> None:
         """work: rows in, as many results out, in order; may raise, and then fails exactly its batch.
 
+        After ModelFailed each caller of the batch is asked once more alone, so that one caller's input fails nobody else.
         max_rows: rows in one batch (one ticket may be larger). max_waiting: rows that may wait.
-        always_aside: never run `work` on the event loop.
+        always_aside: never run `work` on the event loop. failed: told, where `work` runs, of rows that the model failed for good.
         """
         self._work = work
         self._max_rows = max_rows
         self._max_waiting = max_waiting
         self._always_aside = always_aside
+        self._failed = failed
         self._monotonic = monotonic
         self._waiting: deque[Ticket[Row, Result]] = deque()
         self._rows_waiting = 0
@@ -116,13 +121,13 @@ class Batcher(Generic[Row, Result]):
         rows = [row for ticket in batch for row in ticket.rows]
         if self.is_dear(len(rows)):
             self._busy = True
-            future = asyncio.get_running_loop().run_in_executor(self._own_thread(), self._timed, rows)
+            future = asyncio.get_running_loop().run_in_executor(self._own_thread(), self._timed, rows, len(batch))
             future.add_done_callback(lambda done: self._came_back(batch, done))
             return
         try:
-            results = self._timed(rows)
+            results = self._timed(rows, len(batch))
         except Exception as cause:  # noqa: BLE001 - whatever it was, it is the batch's and nobody else's
-            _fail(batch, cause)
+            self._fail(batch, cause)
         else:
             _settle(batch, results)
         self._go_on()
@@ -131,10 +136,21 @@ class Batcher(Generic[Row, Result]):
         self._busy = False
         cause = ModelFailed() if done.cancelled() else done.exception()
         if cause is not None:
-            _fail(batch, cause)
+            self._fail(batch, cause)
         else:
             _settle(batch, done.result())
         self._go_on()
+
+    def _fail(self, batch: list[Ticket[Row, Result]], cause: BaseException) -> None:
+        if isinstance(cause, ModelFailed) and len(batch) > 1:
+            for ticket in reversed(batch):
+                ticket.alone = True
+                self._waiting.appendleft(ticket)
+                self._rows_waiting += len(ticket.rows)
+            return
+        for ticket in batch:
+            if not ticket.answer.done():
+                ticket.answer.set_exception(cause)
 
     def _go_on(self) -> None:
         if self._waiting:
@@ -147,7 +163,7 @@ class Batcher(Generic[Row, Result]):
     def _next_batch(self) -> list[Ticket[Row, Result]]:
         batch: list[Ticket[Row, Result]] = []
         taken = 0
-        while self._waiting and (not batch or taken + len(self._waiting[0].rows) <= self._max_rows):
+        while self._waiting and (not batch or self._joins(self._waiting[0], batch, taken)):
             ticket = self._waiting.popleft()
             self._rows_waiting -= len(ticket.rows)
             # A caller who hung up before the cut never reaches the model.
@@ -156,9 +172,17 @@ class Batcher(Generic[Row, Result]):
                 taken += len(ticket.rows)
         return batch
 
-    def _timed(self, rows: list[Row]) -> list[Result]:
+    def _joins(self, ticket: Ticket[Row, Result], batch: list[Ticket[Row, Result]], taken: int) -> bool:
+        return taken + len(ticket.rows) <= self._max_rows and not ticket.alone and not batch[-1].alone
+
+    def _timed(self, rows: list[Row], callers: int) -> list[Result]:
         begin = self._monotonic()
-        results = self._work(rows)
+        try:
+            results = self._work(rows)
+        except ModelFailed as cause:
+            if callers == 1:
+                self._failed(rows, cause)
+            raise
         spent = (self._monotonic() - begin) / len(rows)
         # One slow batch is the machine's doing (another process had the core), many in a row are the model's.
         believed = min(spent, 2 * self._row_cost_s) if self._row_cost_s else spent
@@ -181,9 +205,3 @@ def _settle(batch: list[Ticket[Row, Result]], results: list[Result]) -> None:
         if not ticket.answer.done():
             ticket.answer.set_result(results[start:stop])
         start = stop
-
-
-def _fail(batch: list[Ticket[Row, Result]], cause: BaseException) -> None:
-    for ticket in batch:
-        if not ticket.answer.done():
-            ticket.answer.set_exception(cause)

@@ -18,7 +18,7 @@ import msgspec
 from relevo.domain.decision import Answer
 from relevo.domain.ids import new_id
 from relevo.domain.prediction import Arm, InputKind, KeepInputs, Prediction, keeps_input
-from relevo.errors import RelevoError, StorageUnavailable
+from relevo.errors import StorageUnavailable
 from relevo.serve.batcher import Batcher
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from relevo.domain.manifest import Manifest
+    from relevo.errors import ModelFailed
     from relevo.runtime.model import RunnableModel
 
 
@@ -94,6 +95,7 @@ class Lane:
             max_waiting=options.max_queue_rows,
             # An fsync takes milliseconds whatever the model costs.
             always_aside=options.durability == "full",
+            failed=self._record_failure,
         )
 
     @property
@@ -112,11 +114,7 @@ class Lane:
 
     def _work(self, asked: list[Asked]) -> list[Reply]:
         self.batches += 1
-        try:
-            answers = self.model.finish(self.model.run([one.row for one in asked]))
-        except RelevoError as failure:
-            self._record_failure(asked, failure.code)
-            raise
+        answers = self.model.finish(self.model.run([one.row for one in asked]))
         now_us = self._now_ns() // 1000
         end = self._monotonic_ns()
         predictions = [self._prediction(one, answer, now_us, end) for one, answer in zip(asked, answers, strict=True)]
@@ -142,11 +140,11 @@ class Lane:
             return False
         return True
 
-    def _record_failure(self, asked: list[Asked], code: str) -> None:
+    def _record_failure(self, asked: list[Asked], failure: ModelFailed) -> None:
         now_us = self._now_ns() // 1000
         end = self._monotonic_ns()
         try:
-            self._write([self._prediction(one, _NO_ANSWER, now_us, end, error=code) for one in asked])
+            self._write([self._prediction(one, _NO_ANSWER, now_us, end, error=failure.code) for one in asked])
         except StorageUnavailable:
             # The caller gets the model's failure either way, and nothing was acknowledged.
             return

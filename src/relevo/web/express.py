@@ -40,7 +40,7 @@ _SEAL = b"".join(name + b": " + value + b"\r\n" for name, value in SECURITY_HEAD
 #: Where the canonical answer's query_id stands: {"query_id":"…
 _ID_IN_BODY = slice(13, 49)
 _OK = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n"
-_REASONS = {429: b"Too Many Requests", 500: b"Internal Server Error", 503: b"Service Unavailable"}
+_REASONS = {422: b"Unprocessable Entity", 429: b"Too Many Requests", 500: b"Internal Server Error", 503: b"Service Unavailable"}
 
 
 class _NoEvent:

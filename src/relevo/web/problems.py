@@ -44,6 +44,8 @@ STATUS: Mapping[str, int] = {
     "unavailable": 503,
     # the model
     "model_failed": 500,
+    # A version replays finite golden answers before it serves: what makes it answer infinity is the input.
+    "output_not_finite": 422,
     # package, import and setting errors reach a command line, hardly ever a request
     "package_refused": 422,
     "import_refused": 422,
