@@ -88,6 +88,9 @@ class PredictHandlers:
         kind = next((value.decode("latin-1") for name, value in headers if name == b"content-type"), "")
         asked = parse(body, kind, self._limits)
         named = unquote(url[len(_MODELS) : -len(_PREDICT)].decode("ascii")) if url.startswith(b"/models/") else None
+        if named == "":
+            # "/models//predict" and "/models/predict" name nobody; they do not ask the default model.
+            return None
         question = Question(model=named, key=client[0].encode() if client else b"")
         payload = asked.image if asked.image is not None else asked.record
         return None if payload is None else self._service.ask(question, payload)
