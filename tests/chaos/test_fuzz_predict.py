@@ -140,7 +140,7 @@ _names = st.one_of(st.sampled_from(["churn", "digits", "nobody", "", "..", "%00"
     lambda name: quote(name, safe="%")
 )
 _paths = st.one_of(
-    st.sampled_from(["/predict", "/predict/", "/submit", "/models/churn/predict", "/models/digits/predict"]),
+    st.sampled_from(["/predict", "/predict/", "/submit", "/models/churn/predict", "/models/digits/predict", "/models//predict"]),
     _names.map(lambda name: f"/models/{name}/predict"),
     _names.map(lambda name: f"/submit?model={name}"),
     _names.map(lambda name: f"/predict?{name}"),
