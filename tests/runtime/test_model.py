@@ -1,0 +1,91 @@
+"""One version, run the way it is served: prepare, run, finish; alone and in batches alike."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from relevo.errors import BadJson, ModelFailed, OnnxRefused, UnsupportedImage, UnsupportedMedia
+from relevo.package.opening import load_runnable
+from relevo.runtime.session import Session
+
+if TYPE_CHECKING:
+    from relevo.package.opening import Package
+
+SIZES = (1, 2, 3, 7, 16, 50)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_a_batch_of_pictures_equals_single_calls(digits_package: Package, digit_pngs: list[bytes], size: int) -> None:
+    """N pictures in one run get the N answers they get one by one: labels equal, figures within the golden tolerance."""
+    same_as_alone(digits_package, digit_pngs, size)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_a_batch_of_records_equals_single_calls(churn_package: Package, churn_records: list[Any], size: int) -> None:
+    """N records in one run get the N answers they get one by one: labels equal, figures within the golden tolerance."""
+    same_as_alone(churn_package, churn_records, size)
+
+
+def same_as_alone(package: Package, payloads: list[Any], size: int) -> None:
+    model = load_runnable(package)
+    alone = [model.predict(payload) for payload in payloads]
+    for start in range(0, len(payloads) - size + 1, size):
+        some = [model.prepare(payload) for payload in payloads[start : start + size]]
+        for together, single in zip(model.finish(model.run(some)), alone[start : start + size], strict=True):
+            assert (together.label, together.index, together.uncertain) == (single.label, single.index, single.uncertain)
+            assert np.allclose(together.probabilities, single.probabilities, rtol=0, atol=package.manifest.golden_tolerance)
+
+
+def test_each_kind_refuses_the_others_payload(digits_package: Package, churn_package: Package, churn_records: list[Any]) -> None:
+    """A record for a picture model, a file for a record model, and nonsense for either are refused by kind."""
+    with pytest.raises(UnsupportedMedia):
+        load_runnable(digits_package).prepare(churn_records[0])
+    with pytest.raises(UnsupportedMedia):
+        load_runnable(churn_package).prepare(b"\x89PNG")
+    with pytest.raises(UnsupportedImage):
+        load_runnable(digits_package).prepare(b"nonsense")
+    with pytest.raises(BadJson):
+        load_runnable(churn_package).prepare([])  # type: ignore[arg-type]  # wrong on purpose
+
+
+def test_bytes_that_are_no_model_are_refused() -> None:
+    """Neither nonsense nor nothing becomes a session, and the sentence tells it in one line."""
+    for onnx in (b"", b"nonsense", bytes(100)):
+        with pytest.raises(OnnxRefused) as caught:
+            Session(onnx, output="y")
+        assert "\n" not in str(caught.value)
+
+
+def test_an_output_that_is_not_there_is_named(digits_package: Package) -> None:
+    """Asking for an output that the model lacks is refused with those it has."""
+    with pytest.raises(OnnxRefused, match="'nope', only"):
+        Session(digits_package.onnx, output="nope")
+
+
+def test_what_the_runtime_raises_is_the_models_failure(digits_package: Package) -> None:
+    """A tensor of the wrong shape, or an input of another name, fails as the model's, with the cause kept."""
+    session = Session(digits_package.onnx, output=digits_package.manifest.output.name)
+    name = next(iter(session.inputs))
+    for feeds in ({name: np.zeros((1, 3), np.float32)}, {"other": np.zeros((1, 64), np.float32)}):
+        with pytest.raises(ModelFailed) as caught:
+            session.run(feeds)
+        assert caught.value.__cause__ is not None
+
+
+def test_the_runtime_is_loaded_late_and_without_reports() -> None:
+    """Importing the room loads no ONNX Runtime; loading it switches its reports off first."""
+    code = (
+        "import os, sys, relevo.runtime.model, relevo.runtime.session as s\n"
+        "assert 'onnxruntime' not in sys.modules\n"
+        "s.load_onnxruntime()\n"
+        "assert os.environ['ORT_DISABLE_TELEMETRY'] == '1'\n"
+    )
+    environ = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}
+    done = subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
