@@ -163,7 +163,7 @@ def _database(settings: Settings) -> Finding:
         found = compose.open_store(settings).registry.models()
     except RelevoError as error:
         return Finding(what="database", verdict="fail", told=str(error), mend="Check the setting database_url and that it runs.")
-    return Finding(what="database", verdict="ok", told=f"reachable, {len(found)} models")
+    return Finding(what="database", verdict="ok", told=f"reachable; models registered: {len(found)}")
 
 
 def _port(settings: Settings) -> Finding:

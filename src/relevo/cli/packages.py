@@ -54,7 +54,7 @@ def inspect(
     elif as_json:
         show_json({"digest": opened.digest, "manifest": opened.manifest, "metrics": opened.metrics})
     else:
-        show_table(("", ""), _facts(opened), empty="")
+        show_table(("", ""), [(name, told) for name, told in _facts(opened) if told], empty="")
 
 
 def _facts(package: Package) -> list[tuple[str, str]]:

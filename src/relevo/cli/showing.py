@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
 
-_PIPE_WIDTH = 1000
+_LIST_WIDTH = 1000
 
 
 def say(text: str) -> None:
@@ -43,8 +43,12 @@ def show_table(heads: Sequence[str], rows: Iterable[Sequence[object]], *, empty:
         table.add_column(head, overflow="fold")
     for row in shown:
         table.add_row(*row)
-    # A pipe has no width: let a line be as long as it is.
-    Console(markup=False, highlight=False, width=None if sys.stdout.isatty() else _PIPE_WIDTH).print(table)
+    # Rows of a list stay lines, in a pipe and on a narrow screen: an id that is cut in two cannot be copied.
+    console = Console(markup=False, highlight=False, width=None if sys.stdout.isatty() and not any(heads) else _LIST_WIDTH)
+    with console.capture() as drawn:
+        console.print(table)
+    for line in drawn.get().splitlines():
+        say(line.rstrip())
 
 
 @contextmanager
