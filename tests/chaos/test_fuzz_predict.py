@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
+import socket
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 from urllib.parse import quote, urlencode, urlsplit
 from uuid import UUID
 
@@ -228,6 +230,60 @@ def _send(server: Server, request: Request) -> tuple[int, http.client.HTTPMessag
             if attempt:
                 raise
     raise AssertionError
+
+
+_pieces = st.lists(st.integers(1, 400), max_size=12)
+_trains = st.lists(st.tuples(_good, st.sampled_from(["sized", "chunked", "broken", "image"])), min_size=1, max_size=5)
+
+
+@settings(
+    max_examples=scaled(60, 2000),
+    deadline=None,
+    database=None,
+    derandomize=_EXAMPLES < 1000,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
+@given(train=_trains, pieces=_pieces)
+def test_requests_on_one_connection_are_answered_in_their_order(
+    server: Server, churn_package: Package, train: list[tuple[dict[str, Any], str]], pieces: list[int]
+) -> None:
+    """Whatever follows whatever, in however small pieces: as many answers as questions, each to its own."""
+    host = urlsplit(server.url)
+    stream = b"".join(_on_the_wire(record, how) for record, how in train)
+    with socket.create_connection((host.hostname, host.port), timeout=20) as connection, connection.makefile("rb") as answers:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for piece in pieces:
+            connection.sendall(stream[:piece])
+            stream = stream[piece:]
+            # Pieces sent at once would arrive as one.
+            time.sleep(0.0005)
+        connection.sendall(stream)
+        for record, how in train:
+            status, told = _next_answer(answers)
+            assert status == (200 if how in {"sized", "chunked"} else 400 if how == "broken" else 415), (how, told)
+            if status == 200:
+                expected = churn_package.predict(record)
+                assert told["probabilities"] == pytest.approx(list(expected.probabilities), abs=1e-6)
+
+
+def _on_the_wire(record: dict[str, Any], how: str) -> bytes:
+    body = {"broken": b'{"tenure": ', "image": picture("PNG", 8)}.get(how, json.dumps(record).encode())
+    kind = b"image/png" if how == "image" else b"application/json"
+    head = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: " + kind
+    if how == "chunked":
+        middle = len(body) // 2
+        chunks = b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in (body[:middle], body[middle:]))
+        return head + b"\r\nTransfer-Encoding: chunked\r\n\r\n" + chunks + b"0\r\n\r\n"
+    return head + b"\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+
+
+def _next_answer(answers: BinaryIO) -> tuple[int, Any]:
+    status = int(answers.readline().split()[1])
+    length = 0
+    while (line := answers.readline()) not in {b"\r\n", b""}:
+        name, _, value = line.partition(b":")
+        length = int(value) if name.lower() == b"content-length" else length
+    return status, json.loads(answers.read(length))
 
 
 def test_no_request_made_from_the_document_breaks_predicting(server: Server, tmp_path: Path) -> None:
