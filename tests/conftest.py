@@ -10,10 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from hypothesis import settings
 from PIL import Image
 
 if TYPE_CHECKING:
     from relevo.package.opening import Package
+
+# A machine with other work to do is slow now and then; that is no failure of what is tested.
+settings.register_profile("relevo", deadline=None)
+settings.load_profile("relevo")
 
 _DATA = Path(os.environ.get("RELEVO_TEST_DATA") or Path(__file__).parents[2] / "shared" / "data")
 #: Rows of the bundled digits that train; the others are held out.
