@@ -78,7 +78,7 @@ class TestHistory:
         )
         assert history.record([sent]) == 1
         stored = history.get(sent.id)
-        facts = {name: getattr(sent, name) for name in Prediction.__slots__} | {"input": None}
+        facts = {name: getattr(sent, name) for name in Prediction.__struct_fields__} | {"input": None}
         assert stored.prediction == Prediction(**facts)
         assert stored.input_kept
         assert history.input(sent.id) == (InputKind.IMAGE, b"\x89PNG")
