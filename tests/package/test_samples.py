@@ -139,3 +139,9 @@ def test_arrays_that_lie_or_carry_objects_are_refused() -> None:
             read_array(data, "x")
     with pytest.raises(PackageRefused):
         read_archive(b"PK\x03\x04", "x")
+
+
+def test_an_example_can_be_read() -> None:
+    """A number of many digits is shown with three of them, a usual one as it is."""
+    fields = infer_fields(from_records([{"made_up": 0.03016352331732358, "total": 3320.75, "serial": 9_876_543_210_123}]))
+    assert [field.example for field in fields] == [0.0302, 3320.75, 9_876_543_210_123]

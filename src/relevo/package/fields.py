@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 _CHOICES = 200
 #: So many whole numbers without a broken one are taken for a whole field.
 _ROWS_TO_TRUST = 20
+#: Characters of an example number that is shown as it is.
+_LONGEST_NUMBER = 12
 
 
 def infer_fields(samples: RecordSamples, names: Sequence[str] = ()) -> tuple[Field, ...]:
@@ -64,4 +66,8 @@ def _example(known: list[Any], kind: FieldKind) -> str | float | bool | None:
         return None
     if kind in (FieldKind.CATEGORY, FieldKind.BOOLEAN):
         return Counter(known).most_common(1)[0][0]  # type: ignore[no-any-return]  # the column's own kind, checked above
-    return sorted(known)[len(known) // 2]  # type: ignore[no-any-return]  # the middle one is a value that exists
+    middle = sorted(known)[len(known) // 2]
+    # A value that exists, but no sixteen digits for a person to read: those of a made-up or scaled number say nothing.
+    if isinstance(middle, float) and len(repr(middle)) > _LONGEST_NUMBER:
+        return float(f"{middle:.3g}")
+    return middle  # type: ignore[no-any-return]  # the column's own kind, checked above
