@@ -140,11 +140,11 @@ def test_nobody_checkpoints_on_the_path(make: Any, tmp_path: Path) -> None:
     journal.write([prediction()])
     path = journal.folder / "00000001.journal"
     before = path.stat().st_size
-    for _ in range(50):
-        journal.write([prediction(50_000)])
+    for _ in range(60):
+        journal.write([prediction(100_000)])
         ids_in(tmp_path / "spool")
     assert path.stat().st_size == before
-    assert path.with_name(path.name + "-wal").stat().st_size > 50 * 50_000
+    assert path.with_name(path.name + "-wal").stat().st_size > 60 * 100_000
 
 
 def test_a_closed_file_is_whole_without_its_log(make: Any) -> None:
