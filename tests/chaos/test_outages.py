@@ -67,12 +67,7 @@ def test_postgresql_may_stop_and_come_back(
     postgres: Any, tmp_path: Path, digits_package: Package, churn_package: Package, questions: list[Question]
 ) -> None:
     """PostgreSQL is stopped and started again under load, while a worker and the loop are killed."""
-    admin = create_engine(
-        postgres.get_uri(database="postgres").replace("postgresql:", "postgresql+psycopg:"), isolation_level="AUTOCOMMIT"
-    )
-    with admin.connect() as connection:
-        connection.execute(text("CREATE DATABASE outage"))
-    admin.dispose()
+    _create(postgres, "outage")
     settings = settings_of(tmp_path, workers=2, database_url=postgres.get_uri(database="outage"))
 
     @contextlib.contextmanager
@@ -84,6 +79,28 @@ def test_postgresql_may_stop_and_come_back(
             postgres.ensure_postgres_running()
 
     _through(settings, stopped, [digits_package, churn_package], questions, what="PostgreSQL stopped")
+
+
+def test_a_new_database_may_be_away_when_the_server_starts(postgres: Any, tmp_path: Path) -> None:
+    """PostgreSQL comes back after the first start of all: the loop makes the tables, and nobody starts anything again."""
+    _create(postgres, "late")
+    settings = settings_of(tmp_path, database_url=postgres.get_uri(database="late"))
+    postgres.stop()
+    try:
+        with started(settings) as server, talking(server.url) as client:
+            assert client.get("/predictions").status_code == 503
+            postgres.ensure_postgres_running()
+            assert until(lambda: client.get("/predictions").status_code == 200, within_s=20, every_s=0.2)
+    finally:
+        postgres.ensure_postgres_running()
+
+
+def _create(postgres: Any, name: str) -> None:
+    url = postgres.get_uri(database="postgres").replace("postgresql:", "postgresql+psycopg:")
+    admin = create_engine(url, isolation_level="AUTOCOMMIT")
+    with admin.connect() as connection:
+        connection.execute(text(f"CREATE DATABASE {name}"))
+    admin.dispose()
 
 
 def test_sqlite_may_be_locked_by_somebody_else(

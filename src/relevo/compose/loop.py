@@ -14,7 +14,7 @@ from relevo.compose.stores import open_store
 from relevo.loop.ship import Shipper
 from relevo.loop.tick import Loop, Pace
 from relevo.spool.reading import SpoolReader
-from relevo.store.engine import checkpoint
+from relevo.store.engine import checkpoint, migrate
 from relevo.supervisor import when_orphaned
 from relevo.telemetry import configure_logging
 
@@ -34,6 +34,7 @@ def run_loop(settings: Settings, life: int) -> None:
         checkpoint=lambda: checkpoint(store.engine),
         pace=Pace(ship_every_s=settings.ship_every_ms / 1000),
         monotonic=time.monotonic,
+        migrate=lambda: migrate(store.engine),
     )
     loop.run(stop)
     store.engine.dispose()

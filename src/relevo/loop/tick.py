@@ -34,8 +34,19 @@ class Pace:
 class Loop:
     """Ticks until told to stop; lives as long as its process."""
 
-    def __init__(self, shipper: Shipper, *, checkpoint: Callable[[], None], pace: Pace, monotonic: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        shipper: Shipper,
+        *,
+        checkpoint: Callable[[], None],
+        pace: Pace,
+        monotonic: Callable[[], float],
+        migrate: Callable[[], None] = lambda: None,
+    ) -> None:
+        """migrate: done once, before anything is shipped; the store may have been away when the server started."""
         self._shipper = shipper
+        self._migrate = migrate
+        self._migrated = False
         self._checkpoint = checkpoint
         self._pace = pace
         self._monotonic = monotonic
@@ -51,6 +62,9 @@ class Loop:
     def tick(self) -> None:
         """Ship once, and checkpoint when it is time."""
         try:
+            if not self._migrated:
+                self._migrate()
+                self._migrated = True
             self._shipper.ship()
             if self._monotonic() - self._checkpointed >= self._pace.checkpoint_every_s:
                 self._checkpoint()
