@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -27,7 +28,8 @@ if TYPE_CHECKING:
 BEGIN = "relevo_begin"
 BUSY_S = 5.0
 _SAFE = (3, 51, 3)
-_PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "wal_autocheckpoint=0", "foreign_keys=ON", "temp_store=MEMORY")
+_SWITCH_AGAIN_S = 0.02
+_PRAGMAS = ("synchronous=FULL", "wal_autocheckpoint=0", "foreign_keys=ON", "temp_store=MEMORY")
 
 
 def sqlite_warning() -> str | None:
@@ -84,8 +86,24 @@ def _listening(engine: Engine) -> Engine:
 
 
 def _prepare(connection: sqlite3.Connection, _record: object) -> None:
+    _switch_to_wal(connection)
     for pragma in _PRAGMAS:
         connection.execute(f"PRAGMA {pragma}").close()
+
+
+def _switch_to_wal(connection: sqlite3.Connection) -> None:
+    # Race: of several processes that open a new file at once, SQLite tells all but one that it is locked, whatever their
+    # timeout; a moment later the file is in WAL mode and there is nothing left to switch.
+    deadline = time.monotonic() + BUSY_S
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL").close()
+        except sqlite3.OperationalError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(_SWITCH_AGAIN_S)
+        else:
+            return
 
 
 def _begin(connection: Connection) -> None:
