@@ -12,7 +12,7 @@ from tests.chaos.bombs import bombs, picture
 
 from relevo.errors import UnsupportedImage
 from relevo.runtime.image import ImageLimits, open_checked
-from relevo.runtime.image_structure import check_structure
+from relevo.runtime.image_structure import check_structure, jpeg_size
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -72,3 +72,12 @@ def test_real_photographs_are_taken(real_data: Path) -> None:
     for path in found:
         check_structure(path.read_bytes(), "JPEG")
     assert len(found) > 1000
+
+
+def test_a_jpeg_s_size_is_what_pillow_reads(real_data: Path) -> None:
+    """Read from the frame's header alone, of strangers' photographs as of ours; no frame is no size."""
+    found = [*real_data.glob("cats_dogs/**/*.jpg"), *real_data.glob("xray/**/*.jp*g")]
+    made = [picture("JPEG", side, **options) for side in (8, 300) for options in ({}, {"progressive": True})]
+    for data in [*made, *(path.read_bytes() for path in found)]:
+        assert jpeg_size(data) == Image.open(io.BytesIO(data)).size
+    assert jpeg_size(made[0][:12]) == jpeg_size(b"") == (0, 0)

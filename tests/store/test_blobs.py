@@ -35,6 +35,15 @@ def test_the_same_bytes_are_kept_once(tmp_path: Path) -> None:
     assert len(files(tmp_path)) == 1
 
 
+def test_many_are_kept_at_once(tmp_path: Path) -> None:
+    """Each of many comes back by its own name, equal ones among them are kept once, and none but they are there."""
+    blobs = Blobs(tmp_path)
+    inputs = [b"one", b"two", b"one", b"three"]
+    names = blobs.put_all(inputs)
+    assert [blobs.get(name) for name in names] == inputs
+    assert len(files(tmp_path)) == 3
+
+
 @pytest.mark.parametrize("damage", [b"", b"another", b"a phot\x00"])
 def test_changed_bytes_are_never_given(tmp_path: Path, damage: bytes, caplog: pytest.LogCaptureFixture) -> None:
     """A file that is no longer what it was is not returned, and the log says so without its content."""

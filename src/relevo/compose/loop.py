@@ -1,6 +1,6 @@
 """The loop process: journals of this home to its store, until told to stop. Forked by the supervisor, never started by hand.
 
-settings ─► store, spool reader ─► shipper ─► loop ─ SIGTERM, or the supervisor gone ─► a last tick
+settings ─► store, spool reader, courtesy ─► shipper ─► loop ─ SIGTERM, or the supervisor gone ─► a last tick
 """
 
 from __future__ import annotations
@@ -11,8 +11,10 @@ import time
 from typing import TYPE_CHECKING
 
 from relevo.compose.stores import open_store
+from relevo.loop.courtesy import Courtesy
 from relevo.loop.ship import Shipper
 from relevo.loop.tick import Loop, Pace
+from relevo.spool.journal import folder_bytes
 from relevo.spool.reading import SpoolReader
 from relevo.store.engine import checkpoint, migrate
 from relevo.supervisor import when_orphaned
@@ -29,8 +31,9 @@ def run_loop(settings: Settings, life: int) -> None:
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     when_orphaned(life, stop.set)
     store = open_store(settings, migrated=True)
+    courtesy = Courtesy(waiting=lambda: folder_bytes(settings.spool_folder), may_wait=settings.spool_max_mb * 2**20)
     loop = Loop(
-        Shipper(SpoolReader(settings.spool_folder), store.history),
+        Shipper(SpoolReader(settings.spool_folder), store.history, before_each=courtesy.look),
         checkpoint=lambda: checkpoint(store.engine),
         pace=Pace(ship_every_s=settings.ship_every_ms / 1000),
         monotonic=time.monotonic,

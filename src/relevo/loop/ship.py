@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 import msgspec
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from relevo.domain.prediction import Prediction
     from relevo.spool.reading import SpoolFile, SpoolReader
@@ -39,9 +39,11 @@ class Ledger(Protocol):
 class Shipper:
     """Ships all journals of one spool; lives as long as the loop."""
 
-    def __init__(self, reader: SpoolReader, ledger: Ledger) -> None:
+    def __init__(self, reader: SpoolReader, ledger: Ledger, *, before_each: Callable[[], None] = lambda: None) -> None:
+        """before_each: called before each transaction."""
         self._reader = reader
         self._ledger = ledger
+        self._before_each = before_each
         self._positions: dict[str, int] | None = None
 
     def ship(self) -> int:
@@ -64,6 +66,7 @@ class Shipper:
         shipped = 0
         try:
             while batches := self._reader.read(file, after=positions.get(file.name, 0)):
+                self._before_each()
                 rows = [prediction for batch in batches for prediction in batch.predictions]
                 self._ledger.ship(file.name, batches[-1].number, rows)
                 positions[file.name] = batches[-1].number

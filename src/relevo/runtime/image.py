@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from relevo.errors import BrokenImage, ImageTooLarge, UnsupportedImage
-from relevo.runtime.image_structure import check_structure
+from relevo.runtime.image_structure import check_structure, jpeg_size
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -91,7 +91,7 @@ def looks_large(data: bytes) -> bool:
     """Whether decoding may take long enough to hold others up, judged by the header; what will be refused is not large."""
     try:
         width, height = _claimed_size(data)
-    except (UnsupportedImage, BrokenImage, ImageTooLarge):
+    except (UnsupportedImage, BrokenImage):
         return False
     return width * height > _LARGE_PIXELS
 
@@ -103,7 +103,7 @@ def _claimed_size(data: bytes) -> tuple[int, int]:
         return int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big")
     if kind == "WEBP":
         return _webp_size(data)
-    return open_checked(data, ImageLimits()).size
+    return jpeg_size(data)
 
 
 def open_checked(data: bytes, limits: ImageLimits) -> Image.Image:

@@ -28,6 +28,8 @@ _BARE = frozenset({0x01, 0xC8, 0xCC, *range(0xD0, 0xDA), *range(0xF0, 0xFE)})
 _MARKER = re.compile(rb"\xff([^\x00\xd0-\xd7\xff])")
 _END_OF_IMAGE = 0xD9
 _SCAN = 0xDA
+#: Start of frame: 0xC0 to 0xCF without tables of Huffman codes, JPEG's extensions and arithmetic coding conditions.
+_FRAMES = frozenset({*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC})
 
 
 def check_structure(data: bytes, kind: str) -> None:
@@ -43,6 +45,19 @@ def check_structure(data: bytes, kind: str) -> None:
         too_many = False
     if too_many:
         raise UnsupportedImage(reason="it is made of more pieces than cameras and programs write")
+
+
+def jpeg_size(data: bytes) -> tuple[int, int]:
+    """Width and height that the first frame claims (ITU-T T.81 §B.2.2), or (0, 0) where no frame comes before the first scan."""
+    at, left = 2, _HEADER_PIECES
+    while at + 9 <= len(data) and left > 0:
+        if data[at] == 0xFF and data[at + 1] in _FRAMES:
+            return int.from_bytes(data[at + 7 : at + 9], "big"), int.from_bytes(data[at + 5 : at + 7], "big")
+        if data[at : at + 2] == _START_OF_SCAN:
+            break
+        at += _step(data, at)
+        left -= 1
+    return 0, 0
 
 
 def _has_many_chunks(data: bytes) -> bool:

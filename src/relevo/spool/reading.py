@@ -70,8 +70,10 @@ class SpoolReader:
             found += [SpoolFile(path=path, finished=dead or path != paths[-1]) for path in paths]
         return found
 
-    def read(self, file: SpoolFile, *, after: int, limit_bytes: int = 8 * 2**20) -> list[Batch]:
+    def read(self, file: SpoolFile, *, after: int, limit_bytes: int = 2**20) -> list[Batch]:
         """Committed batches with a number above `after`, in order, up to about `limit_bytes` of them.
+
+        One transaction of the store ships what this gives, and others wait for it; so it is small.
 
         A file that was just created and holds no table yet has none. Raises sqlite3.OperationalError when the file cannot be read
         now (its writer is just opening it, a full disk, no descriptors left) and sqlite3.DatabaseError when it is damaged.

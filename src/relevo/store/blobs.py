@@ -1,6 +1,9 @@
 """Large inputs as files, each named by the SHA-256 of its content: the same bytes are kept once, and a changed file is noticed.
 
-put(data) ─► temporary file ─ fsync ─ rename ─► <folder>/ab/cd/abcd…      get(sha256) ─► bytes, verified
+put_all(inputs) ─► temporary files ─ fsync each ─ rename each ─► <folder>/ab/abcd… ─ fsync the folders
+get(sha256) ─► bytes, verified
+
+Many at once are cheaper than one after the other: what the first fsync brings to the disk, the others find there.
 """
 
 from __future__ import annotations
@@ -9,11 +12,14 @@ import hashlib
 import logging
 import os
 import re
-from contextlib import suppress
 from pathlib import Path
 from tempfile import mkstemp
+from typing import TYPE_CHECKING
 
 from relevo.errors import InputNotKept, StoreUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 _log = logging.getLogger(__name__)
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -27,16 +33,22 @@ class Blobs:
 
     def put(self, data: bytes) -> str:
         """Keep the bytes; they are on the disk when this returns. Returns their SHA-256 in hex. Raises StoreUnavailable."""
-        sha256 = hashlib.sha256(data).hexdigest()
-        path = self._path(sha256)
+        return self.put_all([data])[0]
+
+    def put_all(self, inputs: Sequence[bytes]) -> list[str]:
+        """Keep them all; they are on the disk when this returns. Returns the SHA-256 of each. Raises StoreUnavailable.
+
+        When it raises, some may be kept: whole, and found again when they are put once more.
+        """
+        names = [hashlib.sha256(data).hexdigest() for data in inputs]
+        wanted = {self._path(name): data for name, data in zip(names, inputs, strict=True)}
         try:
-            if path.exists() and path.stat().st_size == len(data):
-                return sha256
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_whole(path, data)
+            absent = {path: data for path, data in wanted.items() if not _is_whole(path, len(data))}
+            self._make({path.parent for path in absent})
+            write_whole(absent)
         except OSError as cause:
             raise StoreUnavailable from cause
-        return sha256
+        return names
 
     def get(self, sha256: str) -> bytes:
         """The bytes of that name. Raises InputNotKept when they are gone or no longer what they were, StoreUnavailable."""
@@ -53,29 +65,65 @@ class Blobs:
             raise InputNotKept
         return data
 
+    def _make(self, folders: set[Path]) -> None:
+        new = [folder for folder in folders if not folder.is_dir()]
+        for folder in new:
+            folder.mkdir(parents=True, exist_ok=True)
+        if new:
+            sync_folder(self._folder)
+
     def _path(self, sha256: str) -> Path:
-        return self._folder / sha256[:2] / sha256[2:4] / sha256
+        return self._folder / sha256[:2] / sha256
 
 
-def write_whole(path: Path, data: bytes) -> None:
-    """Write a file so that it is there with all its bytes or not at all, also after a power cut. Raises OSError."""
+def _is_whole(path: Path, size: int) -> bool:
+    try:
+        return path.stat().st_size == size
+    except FileNotFoundError:
+        return False
+
+
+def write_whole(files: Mapping[Path, bytes]) -> None:
+    """Write files so that each is there with all its bytes or not at all, also after a power cut. Raises OSError."""
+    written: dict[Path, Path] = {}
+    try:
+        for path, data in files.items():
+            written[path] = _write_beside(path, data)
+        for temporary in written.values():
+            sync_file(temporary)
+        for path, temporary in written.items():
+            temporary.replace(path)
+    except BaseException:
+        for temporary in written.values():
+            temporary.unlink(missing_ok=True)
+        raise
+    for folder in {path.parent for path in written}:
+        sync_folder(folder)
+
+
+def _write_beside(path: Path, data: bytes) -> Path:
     handle, name = mkstemp(prefix=".new-", dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).replace(path)
     except BaseException:
-        with suppress(OSError):
-            Path(name).unlink()
+        Path(name).unlink(missing_ok=True)
         raise
-    sync_folder(path.parent)
+    return Path(name)
+
+
+def sync_file(path: Path) -> None:
+    """Make what a file holds survive a power cut. Raises OSError."""
+    _sync(path, os.O_RDONLY)
 
 
 def sync_folder(folder: Path) -> None:
     """Make names in a folder survive a power cut. Raises OSError."""
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    _sync(folder, os.O_RDONLY | os.O_DIRECTORY)
+
+
+def _sync(path: Path, flags: int) -> None:
+    handle = os.open(path, flags)
     try:
         os.fsync(handle)
     finally:

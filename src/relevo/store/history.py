@@ -83,7 +83,7 @@ class History:
 
     def record(self, some: Sequence[Prediction]) -> int:
         """Keep these predictions, those already there excepted. Returns how many are new."""
-        rows = [self._row(prediction) for prediction in some]
+        rows = self._rows(some)
         with writing(self._engine) as connection:
             return _insert(connection, rows)
 
@@ -92,7 +92,7 @@ class History:
 
         A position never goes back. Returns how many predictions are new.
         """
-        rows = [self._row(prediction) for prediction in some]
+        rows = self._rows(some)
         with writing(self._engine) as connection:
             fresh = _insert(connection, rows)
             connection.execute(_ADVANCE, {"file": file, "position": up_to})
@@ -150,35 +150,37 @@ class History:
             raise InputNotKept
         return InputKind(row.kind), self._blobs.get(row.input_sha256)
 
-    def _row(self, it: Prediction) -> tuple[object, ...]:
-        """The columns in the table's order. A large input is on the disk before a row may point to it."""
-        inline, sha256 = self._placed(it.input)
-        return (
-            it.id,
-            it.at_us,
-            it.model,
-            it.version,
-            it.arm.value,
-            it.propensity,
-            it.epoch,
-            it.kind.value,
-            _text(it.label),
-            it.confidence,
-            it.uncertain,
-            it.value,
-            it.scores,
-            it.latency_us,
-            it.error,
-            _text(it.subject),
-            it.input_bytes,
-            sha256,
-            inline,
-        )
+    def _rows(self, some: Sequence[Prediction]) -> list[tuple[object, ...]]:
+        """The rows of these predictions. Large inputs are on the disk before a row may point to them."""
+        large = {} if self._blobs is None else {it.id: it.input for it in some if it.input and len(it.input) > INLINE_BYTES}
+        names = self._blobs.put_all(list(large.values())) if self._blobs and large else []
+        blobs = dict(zip(large, names, strict=True))
+        return [_row(it, blobs.get(it.id)) for it in some]
 
-    def _placed(self, data: bytes | None) -> tuple[bytes | None, str | None]:
-        if data is None or len(data) <= INLINE_BYTES or self._blobs is None:
-            return data, None
-        return None, self._blobs.put(data)
+
+def _row(it: Prediction, blob: str | None) -> tuple[object, ...]:
+    """The columns in the table's order. blob: name of the input, when it is kept apart."""
+    return (
+        it.id,
+        it.at_us,
+        it.model,
+        it.version,
+        it.arm.value,
+        it.propensity,
+        it.epoch,
+        it.kind.value,
+        _text(it.label),
+        it.confidence,
+        it.uncertain,
+        it.value,
+        it.scores,
+        it.latency_us,
+        it.error,
+        _text(it.subject),
+        it.input_bytes,
+        blob,
+        it.input if blob is None else None,
+    )
 
 
 def _text(it: str | None) -> str | None:

@@ -5,14 +5,13 @@ put(folder, digest) ─► copy, fsync ─ rename ─► <folder>/<digest>/     
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 from pathlib import Path
 from tempfile import mkdtemp
 
 from relevo.errors import PackageRefused, StoreUnavailable
-from relevo.store.blobs import sync_folder
+from relevo.store.blobs import sync_file, sync_folder
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -72,9 +71,5 @@ def _sync_tree(folder: Path) -> None:
         if path.is_dir():
             sync_folder(path)
             continue
-        handle = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+        sync_file(path)
     sync_folder(folder)
