@@ -1,7 +1,8 @@
 """What the quarantined child does once its walls stand: load, convert, answer the samples, and put it all into bytes.
 
     Task ─┬─ pickle: load ─ mend what old releases wrote otherwise ─ arrange ─► live model ─ converter ─┐
-          └─ ONNX: what it tells, what a person must tell ─ converter ──────────────────────────────────┴─► Opened | Stopped
+          ├─ ONNX: what it tells, what a person must tell ─ converter ──────────────────────────────────┤
+          └─ a framework's file: `open_file(task, bodies, samples)` of its converter ───────────────────┴─► Opened | Stopped
 
 This runs a stranger's code. Nothing here is called by the parent.
 """
@@ -11,7 +12,7 @@ from __future__ import annotations
 import io
 import math
 import warnings
-from dataclasses import dataclass
+from importlib import import_module
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,8 @@ from relevo.errors import (
 )
 from relevo.package.convert import wire
 from relevo.package.convert.converted import Converted, Hints
+from relevo.package.convert.done import Done, changed
+from relevo.package.convert.formats import FRAMEWORKS
 from relevo.package.convert.questions import hints_for_onnx
 from relevo.package.generating import generate_samples, guess_record
 from relevo.package.samples import ImageSamples, RecordSamples, from_records
@@ -47,15 +50,6 @@ _CODES: tuple[tuple[type[RelevoError], Any], ...] = (
     (OnnxRefused, "onnx_refused"),
     (ImportRefused, "import_refused"),
 )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Done:
-    """A conversion and the samples it was asked with; lives until it is sent."""
-
-    converted: Converted
-    samples: Samples
-    generated: bool
 
 
 def carry_out(raw: bytes) -> bytes:
@@ -78,12 +72,12 @@ def carry_out(raw: bytes) -> bytes:
 def _stopped(refusal: RelevoError) -> wire.Stopped:
     for kind, code in _CODES:
         if isinstance(refusal, kind):
-            words = refusal.facts.get("options" if kind is OptionsMissing else "reason", refusal)
+            words = next(iter(refusal.facts.values()), refusal)
             return wire.Stopped(code=code, reason=str(words)[:_WORDS])
     return wire.Stopped(code="conversion_failed", reason=str(refusal)[:_WORDS])
 
 
-def _sent(done: _Done) -> bytes:
+def _sent(done: Done) -> bytes:
     outputs = done.converted.outputs
     header = wire.Opened(
         input=done.converted.input,
@@ -100,18 +94,22 @@ def _sent(done: _Done) -> bytes:
     return wire.pack(header, [done.converted.onnx, numbers, msgspec.json.encode(records) if records else b""])
 
 
-def _convert(task: wire.Task, bodies: Sequence[bytes]) -> _Done:
+def _convert(task: wire.Task, bodies: Sequence[bytes]) -> Done:
     samples = _samples(task, bodies[2])
     if task.format == "replay":
         return _replay(bodies[0], bodies[1], samples)
     if task.format == "onnx":
         return _convert_onnx(task, bodies[0], samples)
+    if task.format in FRAMEWORKS:
+        # Each loads a framework that is large and optional.
+        opened: Done = import_module(FRAMEWORKS[task.format]).open_file(task, bodies, samples)
+        return opened
     model = arrange([load(body, task.source) for body in bodies[: 2 if task.second else 1]])
     hints = Hints(labels=task.labels, features=task.features, scale=task.scale if task.told else None, unit=task.unit)
     return _convert_pickle(task, model, samples, hints)
 
 
-def _convert_pickle(task: wire.Task, model: Any, samples: Samples | None, hints: Hints) -> _Done:  # noqa: ANN401 - any model
+def _convert_pickle(task: wire.Task, model: Any, samples: Samples | None, hints: Hints) -> Done:  # noqa: ANN401 - any model
     from relevo.package.convert.dictvectorizer import convert_dictvectorizer, record_of, split  # noqa: PLC0415 - an extra
     from relevo.package.convert.old_sklearn import mend  # noqa: PLC0415 - an extra
     from relevo.package.convert.sklearn import convert_sklearn  # noqa: PLC0415 - an extra
@@ -130,8 +128,8 @@ def _convert_pickle(task: wire.Task, model: Any, samples: Samples | None, hints:
     if task.source:
         # Who wrote it is told by its bytes; who reads it here is a converter.
         here = {"scikit-learn": converted.framework.partition(" ")[2]}
-        converted = _with(converted, framework=task.source, converter={**here, **converted.converter})
-    return _Done(converted=converted, samples=given, generated=samples is None)
+        converted = changed(converted, framework=task.source, converter={**here, **converted.converter})
+    return Done(converted=converted, samples=given, generated=samples is None)
 
 
 def _picture_hints(model: Any, task: wire.Task, hints: Hints) -> Hints:  # noqa: ANN401 - any model
@@ -152,7 +150,7 @@ def _picture_hints(model: Any, task: wire.Task, hints: Hints) -> Hints:  # noqa:
     return Hints(labels=hints.labels, features=hints.features, input=wanted, steps=steps, scale=task.scale, unit=hints.unit)
 
 
-def _convert_onnx(task: wire.Task, data: bytes, samples: Samples | None) -> _Done:
+def _convert_onnx(task: wire.Task, data: bytes, samples: Samples | None) -> Done:
     from relevo.package.convert.onnx import convert_onnx  # noqa: PLC0415 - loads the runtime
     from relevo.package.parity import served_scores  # noqa: PLC0415 - loads the runtime
 
@@ -160,22 +158,17 @@ def _convert_onnx(task: wire.Task, data: bytes, samples: Samples | None) -> _Don
     converted = convert_onnx(data, samples, hints)
     given = samples if samples is not None else generate_samples(converted.input)
     # The original is the file itself: what it answers here is what it must answer outside.
-    return _Done(converted=_with(converted, outputs=served_scores(converted, given)), samples=given, generated=samples is None)
+    return Done(converted=changed(converted, outputs=served_scores(converted, given)), samples=given, generated=samples is None)
 
 
-def _replay(onnx: bytes, described: bytes, samples: Samples | None) -> _Done:
+def _replay(onnx: bytes, described: bytes, samples: Samples | None) -> Done:
     """Answer the samples with ONNX that came out of a quarantine, to see that it ends."""
     from relevo.package.parity import served_scores  # noqa: PLC0415 - loads the runtime
 
     told = msgspec.json.decode(described, type=wire.Described)
     converted = Converted(onnx=onnx, input=told.input, steps=told.steps, output=told.output, framework="")
     given = samples if samples is not None else generate_samples(converted.input)
-    return _Done(converted=_with(converted, outputs=served_scores(converted, given)), samples=given, generated=False)
-
-
-def _with(converted: Converted, **changes: Any) -> Converted:  # noqa: ANN401 - its own fields
-    fields = {name: getattr(converted, name) for name in Converted.__dataclass_fields__}
-    return Converted(**{**fields, **changes})
+    return Done(converted=changed(converted, outputs=served_scores(converted, given)), samples=given, generated=False)
 
 
 # --- from bytes to a live model -----------------------------------------------------------------------------------------

@@ -53,8 +53,10 @@ class Format(StrEnum):
     PACKAGE = "Relevo package"
 
 
-#: What this release turns into a package.
-IMPORTABLE = frozenset({Format.ONNX, Format.PICKLE})
+#: What this release turns into a package, and what the quarantined child is told that it is.
+DOORS = {Format.ONNX: "onnx", Format.PICKLE: "pickle"}
+#: Formats that a converter of their own opens, and its module; it has `open_file(task, bodies, samples) -> Done`.
+FRAMEWORKS: dict[str, str] = {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,7 +20,7 @@ from relevo.domain.signature import ImageInput
 from relevo.errors import OptionsMissing, PickleNotTrusted
 from relevo.package.assembling import Parts, assemble
 from relevo.package.convert import wire
-from relevo.package.convert.formats import Format, Sniffed
+from relevo.package.convert.formats import DOORS, Format, Sniffed
 from relevo.package.convert.quarantine import Visit, visit
 from relevo.package.convert.sample_files import is_matrix, read_samples
 from relevo.package.convert.sniff import refuse_unless_importable, sniff_path
@@ -106,7 +106,7 @@ def import_model(  # noqa: PLR0913 - the one call of an import: all by name, nea
         progress(0, 1, "convert")
     back = _visit(source, second, given, options, accept_weak=accept_weak, bounds=bounds)
     asked = _asked(back, given)
-    if source.sniffed.format is Format.PICKLE:
+    if source.sniffed.format is not Format.ONNX:
         _rehearse(back, asked, bounds)
     parts = Parts(
         converted=back.converted,
@@ -168,7 +168,7 @@ def _visit(
         raise OptionsMissing(options="no --vectorizer: it goes with a pickled model, and is a pickle itself")
     described, body = _packed(given)
     task = wire.Task(
-        format="pickle" if pickled else "onnx",
+        format=DOORS[source.sniffed.format],
         compression=source.sniffed.compression,
         second=second is not None,
         source=source.sniffed.framework,

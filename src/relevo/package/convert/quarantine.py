@@ -127,7 +127,7 @@ def _reported(header: wire.Stopped) -> RelevoError:
     errors: dict[str, RelevoError] = {
         "conversion_failed": ConversionFailed(reason=reason),
         "options_missing": OptionsMissing(options=reason),
-        "extra_missing": ExtraMissing(extra="sklearn"),
+        "extra_missing": ExtraMissing(extra=reason),
         "onnx_refused": OnnxRefused(reason=reason),
         "import_refused": ImportRefused(reason=reason),
         "quarantine_failed": QuarantineFailed(reason=reason),

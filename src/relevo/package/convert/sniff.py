@@ -22,7 +22,7 @@ import zlib
 from typing import TYPE_CHECKING, Any
 
 from relevo.errors import FileFormatUnknown, ImportRefused
-from relevo.package.convert.formats import IMPORTABLE, Format, Sniffed
+from relevo.package.convert.formats import DOORS, Format, Sniffed
 from relevo.package.convert.pickle_look import look
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def refuse_unless_importable(sniffed: Sniffed) -> None:
     """Pass what this release imports; name what it does not. Raises ImportRefused."""
     if sniffed.format is Format.PACKAGE:
         raise ImportRefused(reason="it is a Relevo package already, there is nothing to convert; register it as it is")
-    if sniffed.format not in IMPORTABLE:
+    if sniffed.format not in DOORS:
         what = f"{sniffed.format.value} {sniffed.version}".strip()
         raise ImportRefused(
             reason=f"it is {what}, which cannot be imported by this release. "

@@ -78,7 +78,7 @@ class Task(_Strict, frozen=True, kw_only=True):
     """What the child is asked to do. Bodies: the file, a second file or nothing, then the samples."""
 
     #: `replay`: the first body is ONNX that a child gave, the second a Described; the samples are answered once more.
-    format: Literal["onnx", "pickle", "replay"]
+    format: str  # one of `formats.DOORS`, or "replay"
     compression: str = ""
     second: bool = False  # a separate vectorizer comes with it
     source: str = ""  # "scikit-learn 0.24.2": what the bytes say wrote it
