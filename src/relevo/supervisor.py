@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 
 #: A child that lived shorter than this is restarted more slowly each time.
 _YOUNG_S = 5.0
-_LONGEST_PAUSE_S = 5.0
+_LONGEST_PAUSE_S = 2.0
 _LOOK_EVERY_S = 0.05
 #: prctl(2): the name that ps and top show, at most 15 bytes.
 _PR_SET_NAME = 15

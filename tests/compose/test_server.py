@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import time
 from typing import TYPE_CHECKING, Any
 
 import httpx
+from PIL import Image
 from tests.serving_world import running
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import pytest
 
     from relevo.package.opening import Package
 
@@ -37,3 +41,15 @@ def test_answers_are_in_the_history(
         assert record["prediction"] == churn_package.predict(churn_records[0]).label
         for told in (picture, record):
             eventually(lambda told=told: http.get(f"/predictions/{told['query_id']}").status_code == 200)
+
+
+def test_a_picture_with_broken_metadata_says_nothing_on_the_server_s_terminal(
+    tmp_path: Path, digits_package: Package, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Its answer comes, and the decoder's grumbling stays out of the quiet log."""
+    file = io.BytesIO()
+    Image.new("L", (8, 8)).save(file, "JPEG", exif=b"Exif\0\0MM\0*\0\0\0\x08\0\x09\1\x12")
+    with running(tmp_path, digits_package) as server:
+        answer = httpx.post(f"{server.url}/predict", content=file.getvalue(), headers={"content-type": "image/jpeg"})
+    assert answer.status_code == 200
+    assert "PIL" not in capfd.readouterr().err

@@ -12,6 +12,7 @@ import gc
 import os
 import signal
 import time
+import warnings
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -54,6 +55,8 @@ def run_worker(settings: Settings, listener: socket.socket, present: Callable[[]
     configure_logging(settings.log_level, settings.log_format)
     # A request leaves no cycles behind; looking for some every few hundred objects cost 5 % of the digits job.
     gc.set_threshold(_COLLECT_EVERY)
+    # What a stranger's picture lacks in its metadata is no news to whoever runs the server.
+    warnings.filterwarnings("ignore", module=r"PIL\.")
     uvloop.run(_worker(settings, listener, present, life))
 
 
