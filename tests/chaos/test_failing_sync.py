@@ -70,6 +70,7 @@ def test_what_was_not_synced_is_not_acknowledged(
     put(settings, digits_package)
     injected = 0
     with started(settings) as server:
+        assert until(lambda: len(children(server.pid)) == settings.workers + 1, within_s=10)
         before = children(server.pid)
         with Clients(server.url, questions, tmp_path / "ledgers", threads=2) as clients:
             for number in _SYNCS:
