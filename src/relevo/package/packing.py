@@ -5,6 +5,7 @@ samples, truth ─────────────────────�
 
 (DictVectorizer, model) | Pipeline(DictVectorizer, …)   convert.dictvectorizer
 ONNX bytes or file                                      convert.onnx
+Keras                                                   convert.keras
 any other fitted estimator                              convert.sklearn
 """
 
@@ -17,7 +18,10 @@ from relevo.domain.decision import Argmax
 from relevo.errors import OptionsMissing
 from relevo.package.assembling import STEPS, Parts, assemble
 from relevo.package.convert.converted import Converted, Hints
+from relevo.package.convert.keras_quiet import is_keras
+from relevo.package.convert.preprocessing_names import steps_named
 from relevo.package.samples import Samples, take_samples
+from relevo.package.truth import class_text, one_a_row
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -43,6 +47,8 @@ def pack(  # noqa: PLR0913 - the one call of a notebook: all by name, nearly all
     steps: Steps | None = None,
     output: Output | None = None,
     scale: float | None = None,
+    preprocess: str | None = None,
+    classes: Sequence[Any] | NDArray[Any] | None = None,
     decision: Decision | None = None,
     description: str = "",
     unit: str = "",
@@ -54,13 +60,16 @@ def pack(  # noqa: PLR0913 - the one call of a notebook: all by name, nearly all
 ) -> Package:
     """Convert a fitted model, prove that it answers as before, measure it on held-out rows, and write the package.
 
-    model: a fitted scikit-learn estimator or pipeline, a `(DictVectorizer, model)` tuple, or ONNX (bytes or path).
+    model: a fitted scikit-learn estimator or pipeline, a `(DictVectorizer, model)` tuple, a Keras model, or ONNX (bytes or path).
     samples: held-out inputs the model has not seen: a list of dicts, a DataFrame, a matrix (n, features) with `features=`,
         uint8 images (n, h, w[, 3]), or a list of paths, bytes or PIL images.
     truth: one a sample: its class, its label, or its number. Needed for metrics; from 200 rows on also for the drift profile.
     labels: display names in the order of the model's classes.
     out: a folder, or a path ending in .zip; without it the package stays in memory.
-    scale: factor from a pixel's 0..255 to what the model was trained on; an ONNX file must be told, elsewhere 1 is taken.
+    scale: factor from a pixel's 0..255 to what the model was trained on; Keras and ONNX must be told, elsewhere 1 is taken.
+    preprocess: the same by name: "01", "tf", "caffe", "torch", "raw", "vgg19", …; never together with `scale` or `steps`.
+    classes: what `truth` calls the classes, in the order of the scores, for a model that only counts them; a Keras model's are
+        0, 1, … or the texts of `truth` in sorted order where nothing is said.
     decision: Argmax (default) or Bands with *uncertain* between.
     outputs: the original's scores (n, columns) for an ONNX file, when known: they make it a proof.
     tolerance: largest difference allowed, in units of max(1, |score|); 1e-5 in double precision, 1e-4 in single.
@@ -72,17 +81,19 @@ def pack(  # noqa: PLR0913 - the one call of a notebook: all by name, nearly all
     given = take_samples(samples, names)
     hints = Hints(
         labels=tuple(str(label) for label in labels) if labels is not None else (),
+        classes=tuple(class_text(one) for one in classes) if classes is not None else (),
         features=names,
         input=input,
-        steps=steps,
+        steps=_steps(steps, scale, preprocess),
         output=output,
         scale=scale,
         unit=unit,
     )
+    truth = None if truth is None else one_a_row(truth)
     if progress is not None:
         progress(0, len(STEPS), STEPS[0])
     parts = Parts(
-        converted=convert(model, given, hints, outputs),
+        converted=convert(model, given, hints, outputs, truth=truth),
         name=name,
         samples=given,
         truth=truth,
@@ -97,7 +108,14 @@ def pack(  # noqa: PLR0913 - the one call of a notebook: all by name, nearly all
     return assemble(parts, None if out is None else Path(out))
 
 
-def convert(model: Any, samples: Samples, hints: Hints, outputs: Any = None) -> Converted:  # noqa: ANN401 - any fitted model, or ONNX
+def convert(
+    model: Any,  # noqa: ANN401 - any fitted model, or ONNX
+    samples: Samples,
+    hints: Hints,
+    outputs: Any = None,  # noqa: ANN401 - an array of scores
+    *,
+    truth: Sequence[Any] | NDArray[Any] | None = None,
+) -> Converted:
     """Send the model to the converter that knows its kind. Raises ConversionFailed, OptionsMissing, ExtraMissing."""
     # Only the converter that is needed is loaded: an ONNX file can be packed where no scikit-learn is.
     if isinstance(model, bytes | str | Path):
@@ -111,9 +129,21 @@ def convert(model: Any, samples: Samples, hints: Hints, outputs: Any = None) -> 
         from relevo.package.convert.dictvectorizer import convert_dictvectorizer  # noqa: PLC0415 - see above
 
         return convert_dictvectorizer(model, samples, hints)
+    if is_keras(model):
+        from relevo.package.convert.keras import convert_keras  # noqa: PLC0415 - see above
+
+        return convert_keras(model, samples, hints, truth=truth)
     from relevo.package.convert.sklearn import convert_sklearn  # noqa: PLC0415 - see above
 
     return convert_sklearn(model, samples, hints)
+
+
+def _steps(steps: Steps | None, scale: float | None, preprocess: str | None) -> Steps | None:
+    if preprocess is None:
+        return steps
+    if steps is not None or scale is not None:
+        raise OptionsMissing(options="only one of preprocess, scale and steps")
+    return steps_named(preprocess)
 
 
 def _begins_with_dictvectorizer(model: Any) -> bool:  # noqa: ANN401 - any fitted model

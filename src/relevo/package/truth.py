@@ -1,6 +1,7 @@
 """The truth a user hands over, as positions among the labels or as numbers.
 
 class as the model knows it · display name ─► position          anything else ─► LabelRefused
+rows of one-hot columns                    ─► position of the 1
 """
 
 from __future__ import annotations
@@ -26,6 +27,17 @@ def class_text(value: Any) -> str:  # noqa: ANN401 - a class as the model or the
     if isinstance(plain, float) and plain.is_integer():
         plain = int(plain)
     return str(plain)
+
+
+def one_a_row(truth: Any) -> Any:  # noqa: ANN401 - an array or a list
+    """One truth a sample: columns with a single 1 in each row, as networks are trained with, become the place of the 1."""
+    table = np.asarray(truth)
+    if table.ndim != 2 or table.dtype.kind not in "fiub":
+        return truth
+    if table.shape[1] == 1:
+        return table[:, 0]
+    single = bool(((table == 0) | (table == 1)).all() and (table.sum(axis=1) == 1).all())
+    return table.argmax(axis=1) if single else truth
 
 
 def read_truth(truth: Sequence[Any] | NDArray[Any], output: Output, classes: Sequence[str], rows: int) -> NDArray[Any]:

@@ -23,6 +23,7 @@ class Hints:
     """What a person said about a model beyond the model itself; everything may be left out."""
 
     labels: tuple[str, ...] = ()  # display names in the order of the model's classes
+    classes: tuple[str, ...] = ()  # what the truth calls them, for a model that does not know it itself
     features: tuple[str, ...] = ()  # names of a matrix' columns
     input: Input | None = None
     steps: Steps | None = None
