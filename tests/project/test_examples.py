@@ -18,6 +18,8 @@ from relevo.project.training import fingerprint, split_examples
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from relevo.project.pictures import Unreadable
+
 
 def examples(folder: Path, data: str) -> list[Example]:
     (folder / "relevo.toml").write_text(f'[model]\nname = "m"\n[data]\n{data}\n', encoding="utf-8")
@@ -63,6 +65,23 @@ def test_a_program(tmp_path: Path) -> None:
     """load() gives x and y of any kind."""
     (tmp_path / "data.py").write_text("def load():\n    return [{'a': 1}, {'a': 2}], ['x', 'y']\n", encoding="utf-8")
     assert [(one.x, one.y) for one in examples(tmp_path, 'path = "data.py"')] == [({"a": 1}, "x"), ({"a": 2}, "y")]
+
+
+def test_a_program_that_gives_paths(tmp_path: Path) -> None:
+    """load() may give the paths of pictures; each is read, and one that cannot be is told and left out with its truth."""
+    Image.new("L", (4, 4), 7).save(tmp_path / "good.png")
+    (tmp_path / "bad.png").write_bytes(b"\x89PNG\r\n\x1a\n but no more")
+    (tmp_path / "data.py").write_text(
+        "from pathlib import Path\n"
+        "def load():\n"
+        "    return [Path(__file__).with_name(name) for name in ('bad.png', 'good.png')], ['bad', 'good']\n",
+        encoding="utf-8",
+    )
+    (tmp_path / "relevo.toml").write_text('[model]\nname = "m"\n[data]\npath = "data.py"\n', encoding="utf-8")
+    left: list[Unreadable] = []
+    found = load_examples(read_project(tmp_path), left.append)
+    assert [(one.x, one.y) for one in found] == [((tmp_path / "good.png").read_bytes(), "good")]
+    assert [one.path.name for one in left] == ["bad.png"]
 
 
 @pytest.mark.parametrize(
@@ -118,3 +137,51 @@ def test_the_fingerprint_is_of_the_data_alone() -> None:
     assert fingerprint(data) != fingerprint(data[1:])
     other = Example(x=0, y=7, identity=b"0")
     assert fingerprint(data) != fingerprint([other, *data[1:]])
+
+
+def test_what_belongs_together_stays_together(tmp_path: Path) -> None:
+    """Files whose names match `together` alike are on one side of the split, whatever is in them."""
+    for name in ("ill", "well"):
+        (tmp_path / "data" / name).mkdir(parents=True)
+        for number in range(120):
+            Image.new("L", (4, 4), number).save(tmp_path / "data" / name / f"person{number // 4}_{name}_{number}.png")
+    found = examples(tmp_path, 'path = "data"\ntogether = "person[0-9]+"')
+    learn, held = ({one.group for one in side} for side in split_examples(found, 0.3))
+    assert len(learn) + len(held) == 30
+    assert not learn & held
+    with pytest.raises(ConfigRefused, match="no regular expression"):
+        examples(tmp_path, 'path = "data"\ntogether = "person("')
+
+
+def test_a_folder_that_is_no_class(tmp_path: Path) -> None:
+    """`ignore` names folders to be left alone."""
+    for name in ("cat", "dog", "unsorted"):
+        (tmp_path / "data" / name).mkdir(parents=True)
+        Image.new("L", (4, 4)).save(tmp_path / "data" / name / "1.png")
+    assert [one.y for one in examples(tmp_path, 'path = "data"\nignore = ["unsorted"]')] == ["cat", "dog"]
+
+
+def test_a_data_set_with_a_test_part_of_its_own(tmp_path: Path) -> None:
+    """load() may say which examples are held out; then no hash decides, whatever the share."""
+    (tmp_path / "data.py").write_text(
+        "def load():\n"
+        "    return {'x': [{'a': n} for n in range(40)], 'y': [0, 1] * 20, 'held_out': [n >= 28 for n in range(40)]}\n",
+        encoding="utf-8",
+    )
+    learn, held = split_examples(examples(tmp_path, 'path = "data.py"'), 0.9)
+    assert [one.x["a"] for one in held] == list(range(28, 40))
+    assert len(learn) == 28
+
+
+def test_groups_of_arrays(tmp_path: Path) -> None:
+    """A .npz may hold groups; a name that is none of the four, or a list of another length, is refused."""
+    x, y = np.arange(200.0).reshape(100, 2), np.arange(100) % 2
+    np.savez(tmp_path / "a.npz", x=x, y=y, groups=np.arange(100) // 5)
+    learn, held = ({one.group for one in side} for side in split_examples(examples(tmp_path, 'path = "a.npz"'), 0.5))
+    assert not learn & held
+    np.savez(tmp_path / "a.npz", x=x, y=y, group=np.arange(100))
+    with pytest.raises(ConfigRefused, match="may hold held_out and groups; it holds x, y, group"):
+        examples(tmp_path, 'path = "a.npz"')
+    np.savez(tmp_path / "a.npz", x=x, y=y, groups=np.arange(99))
+    with pytest.raises(ConfigRefused, match="100 inputs but 100 held_out and 99 groups"):
+        examples(tmp_path, 'path = "a.npz"')

@@ -3,33 +3,39 @@
     folder/<class>/*.png|jpg|webp ─► pictures          x: bytes of each file         identity: the bytes
     table.csv + target            ─► records           x: dict of each row           identity: a column, or the whole row
     arrays.npz with x and y       ─► matrix or images  x: row or uint8 picture       identity: the row's bytes
-    data.py with load()           ─► x, y of any kind above
+    data.py with load()           ─► x, y of any kind above, or paths of pictures
 
-An example is its input, its truth and its identity; nothing else leaves this file.
+An example is its input, its truth, its identity and what decides its side of the split: `groups` keep what belongs together (one
+patient's pictures) on one side, and `held_out` names the test part of a data set that has one of its own.
 """
 
 from __future__ import annotations
 
 import csv
 import json
+import re
 import runpy
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from relevo.errors import ConfigRefused
+from relevo.project.pictures import read_pictures, readable
 from relevo.project.running import users_code
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from pathlib import Path
+    from collections.abc import Callable, Iterable
 
+    from relevo.project.pictures import Unreadable
     from relevo.project.reading import DataSection, Project
 
-_PICTURES = {".png", ".jpg", ".jpeg", ".webp"}
 #: What a cell of a table says when nobody knew.
 _UNKNOWN = {"", "na", "nan", "null", "none", "?"}
+#: What a .npz or a load() may give, one entry an example each.
+_GIVEN = {"x", "y", "held_out", "groups"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -39,37 +45,53 @@ class Example:
     x: Any  # dict, file bytes, uint8 picture (h, w[, 3]) or row of numbers (features,)
     y: Any  # class or number
     identity: bytes
+    #: What it belongs to; all of one group are on one side of the split. Empty: it is alone.
+    group: bytes = b""
+    #: Whether it is held out, where the data set says so itself.
+    held: bool | None = None
 
 
-def load_examples(project: Project) -> list[Example]:
-    """Every example of the project. Raises ConfigRefused when there is nothing, or nothing readable."""
+def load_examples(project: Project, tell: Callable[[Unreadable], object] = lambda _: None) -> list[Example]:
+    """Every example of the project. tell: is given each picture that cannot be read, which is then left out.
+
+    Raises ConfigRefused when there is nothing, or nothing readable.
+    """
     path = project.folder / project.data.path
     if not path.exists():
         raise ConfigRefused(reason=f"[data] path: there is no '{project.data.path}' in the project")
-    examples = _loaded(path, project.data)
+    examples = _loaded(path, project.data, tell)
     if not examples:
         raise ConfigRefused(reason=f"[data] path: '{project.data.path}' holds no examples")
     return examples
 
 
-def _loaded(path: Path, told: DataSection) -> list[Example]:
+def _loaded(path: Path, told: DataSection, tell: Callable[[Unreadable], object]) -> list[Example]:
     if path.is_dir():
-        return _folders(path)
+        group = _grouping(told.together)
+        found = read_pictures(path, told.ignore, tell)
+        return [Example(x=content, y=name, identity=content, group=group(file.name)) for name, file, content in found]
     if path.suffix == ".csv":
         return _table(path, told)
     if path.suffix == ".npz":
         with np.load(path, allow_pickle=False) as arrays:
-            return _arrays(arrays, path.name)
+            return _given({name: arrays[name] for name in arrays.files}, path.name, tell)
     if path.suffix == ".py":
-        return _program(path)
+        return _program(path, tell)
     raise ConfigRefused(reason="[data] path must be a folder, a .csv, a .npz or a .py")
 
 
-def _folders(path: Path) -> list[Example]:
-    classes = sorted(one for one in path.iterdir() if one.is_dir() and not one.name.startswith("."))
-    files = [(one, file) for one in classes for file in sorted(one.rglob("*")) if file.suffix.lower() in _PICTURES]
-    pictures = [(one.name, file.read_bytes()) for one, file in files]
-    return [Example(x=content, y=name, identity=content) for name, content in pictures]
+def _grouping(pattern: str) -> Callable[[str], bytes]:
+    """From a file's name to the group it is in: the part that the pattern matches; none where it matches nothing."""
+    try:
+        wanted = re.compile(pattern)
+    except re.error as cause:
+        raise ConfigRefused(reason=f"[data] together is no regular expression: {cause}") from cause
+
+    def group(name: str) -> bytes:
+        match = wanted.search(name)
+        return b"" if match is None else match[0].encode()
+
+    return group
 
 
 def _table(path: Path, told: DataSection) -> list[Example]:
@@ -110,26 +132,45 @@ def _fits(kind: type[int | float], cell: str | None) -> bool:
     return True
 
 
-def _arrays(arrays: Any, name: str) -> list[Example]:  # noqa: ANN401 - an opened .npz
-    if not {"x", "y"} <= set(arrays.files):
-        raise ConfigRefused(reason=f"{name} must hold two arrays called x and y; it holds {', '.join(arrays.files) or 'none'}")
-    return _pairs(arrays["x"], arrays["y"])
-
-
-def _program(path: Path) -> list[Example]:
+def _program(path: Path, tell: Callable[[Unreadable], object]) -> list[Example]:
     with users_code(path.parent):
         load = runpy.run_path(str(path)).get("load")
         if not callable(load):
             raise ConfigRefused(reason=f"{path.name} has no function load()")
-        x, y = load()
-        return _pairs(x, y)
+        given = load()
+        if isinstance(given, Mapping):
+            return _given(given, path.name, tell)
+        x, y = given
+        return _given({"x": x, "y": y}, path.name, tell)
 
 
-def _pairs(x: Any, y: Any) -> list[Example]:  # noqa: ANN401 - arrays or lists of any kind
+def _given(given: Mapping[str, Any], name: str, tell: Callable[[Unreadable], object]) -> list[Example]:
+    """Examples from arrays or lists by name: x, y and, where it helps the split, held_out and groups."""
+    if not {"x", "y"} <= given.keys() <= _GIVEN:
+        told = ", ".join(given) or "none"
+        raise ConfigRefused(reason=f"{name} must hold x and y, and may hold held_out and groups; it holds {told}")
+    x, y = given["x"], _listed(given["y"])
+    held, groups = (_listed(given.get(key, [None] * len(x))) for key in ("held_out", "groups"))
     if len(x) != len(y):
         raise ConfigRefused(reason=f"there are {len(x)} inputs but {len(y)} truths")
-    truths = y.tolist() if isinstance(y, np.ndarray) else list(y)
-    return [Example(x=one, y=truth, identity=_identity(one)) for one, truth in zip(x, truths, strict=True)]
+    if not len(held) == len(groups) == len(x):
+        raise ConfigRefused(reason=f"there are {len(x)} inputs but {len(held)} held_out and {len(groups)} groups")
+    contents = (readable(one, tell) if isinstance(one, Path) else one for one in x)
+    return [
+        Example(
+            x=one,
+            y=truth,
+            identity=_identity(one),
+            group=b"" if group is None else str(group).encode(),
+            held=None if side is None else bool(side),
+        )
+        for one, truth, side, group in zip(contents, y, held, groups, strict=True)
+        if one is not None
+    ]
+
+
+def _listed(values: Any) -> list[Any]:  # noqa: ANN401 - an array or anything that can be listed
+    return values.tolist() if isinstance(values, np.ndarray) else list(values)
 
 
 def _identity(x: Any) -> bytes:  # noqa: ANN401 - an input of any kind

@@ -14,7 +14,8 @@ from relevo.config import read_toml
 from relevo.domain.decision import Argmax, Bands, Decision
 from relevo.domain.preprocessing import ImageSteps
 from relevo.domain.signature import ImageInput
-from relevo.errors import ConfigRefused, UnknownSetting
+from relevo.errors import ConfigRefused, OptionsMissing, UnknownSetting
+from relevo.package.convert.preprocessing_names import steps_named
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,8 +39,10 @@ class DataSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     target: str = ""
     #: Column of a .csv that says which row is the same thing; all values of the row when left out. Never shown to the model.
     identity: str = ""
-    #: Columns of a .csv that the model does not see.
+    #: Columns of a .csv that the model does not see, or folders that are no class.
     ignore: tuple[str, ...] = ()
+    #: For a folder of pictures: a regular expression; files whose names match it alike are never on two sides of the split.
+    together: str = ""
     #: Share of the examples held out.
     held_out: float = 0.25
 
@@ -55,6 +58,10 @@ class InputSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     std: tuple[float, ...] = ()
     resample: Literal["nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"] = "nearest"
     channels: Literal["RGB", "BGR"] = "RGB"
+    #: Scale, mean, std and channels by one name ("01", "tf", "vgg19", …) instead of by numbers.
+    preprocess: str = ""
+    #: How train(run) gets pictures: rows of float64 (n, h·w·c), or float32 (n, h, w, c), (n, c, h, w) or (n, h, w).
+    layout: Literal["flat", "NHWC", "NCHW", "NHW"] = "flat"
     description: str = ""
 
 
@@ -76,7 +83,7 @@ class Project(msgspec.Struct, frozen=True, kw_only=True):
     decision: DecisionSection
 
     def image(self) -> tuple[ImageInput, ImageSteps] | None:
-        """How pictures are taken in, or None for records. Raises ConfigRefused when the size is missing."""
+        """How pictures are taken in, or None for records. Raises ConfigRefused when that is not all said, or said twice."""
         told = self.input
         if told.kind == "record":
             return None
@@ -84,16 +91,7 @@ class Project(msgspec.Struct, frozen=True, kw_only=True):
             raise ConfigRefused(reason="[input] needs size = [height, width] for pictures")
         height, width = told.size
         wanted = ImageInput(width=width, height=height, mode=told.mode, description=told.description)
-        steps = ImageSteps(
-            input="pixels",
-            resample=told.resample,
-            scale=told.scale,
-            mean=told.mean,
-            std=told.std,
-            channels=told.channels,
-            layout="flat",
-        )
-        return wanted, steps
+        return wanted, msgspec.structs.replace(_numbers(told), resample=told.resample, layout=told.layout)
 
     def rule(self) -> Decision:
         """When the answer is *uncertain*. Raises ConfigRefused for half a rule or two."""
@@ -103,6 +101,18 @@ class Project(msgspec.Struct, frozen=True, kw_only=True):
         if told.accept is None or told.reject is None or told.least is not None:
             raise ConfigRefused(reason="[decision] takes accept and reject together, or least alone")
         return Bands(accept=told.accept, reject=told.reject)
+
+
+def _numbers(told: InputSection) -> ImageSteps:
+    """What is done to a pixel's 0..255. Raises ConfigRefused for an unknown name, or a name and numbers."""
+    if not told.preprocess:
+        return ImageSteps(input="pixels", scale=told.scale, mean=told.mean, std=told.std, channels=told.channels)
+    if (told.scale, told.mean, told.std, told.channels) != (1.0, (), (), "RGB"):
+        raise ConfigRefused(reason="[input] takes preprocess, or scale, mean, std and channels, and not both")
+    try:
+        return steps_named(told.preprocess)
+    except OptionsMissing as cause:
+        raise ConfigRefused(reason=f"[input] preprocess needs {cause.facts['options']}") from cause
 
 
 _SECTIONS: dict[str, Any] = {"model": ModelSection, "data": DataSection, "input": InputSection, "decision": DecisionSection}

@@ -17,6 +17,7 @@ import msgspec
 import numpy as np
 
 from relevo.errors import ConfigRefused
+from relevo.package.convert.keras_quiet import library, library_if_there
 from relevo.package.packing import pack
 from relevo.package.samples import png
 from relevo.project.data import Example, load_examples
@@ -46,7 +47,7 @@ _LEAST_HELD_OUT = 10
 class Examples:
     """One side of the split."""
 
-    x: Any  # pictures: float array (n, h·w·c); tables: list of dicts; .npz rows: array (n, features)
+    x: Any  # pictures: float64 (n, h·w·c), or float32 in the [input] layout; tables: list of dicts; .npz rows: array (n, features)
     y: list[Any]  # one truth a row
 
 
@@ -63,6 +64,19 @@ class Run:
         """Tell how far the training is, with any figures (loss=…)."""
         told = " ".join(f"{name} {value:.4g}" for name, value in figures.items())
         self.step(epoch, total, f"training {told}".rstrip())
+
+    def for_keras(self) -> Any:  # noqa: ANN401 - a Keras callback
+        """A callback that tells every epoch with its figures: model.fit(…, verbose=0, callbacks=[run.for_keras()])."""
+        callbacks = library("keras").callbacks
+        told = callbacks.LambdaCallback()
+
+        def tell(epoch: int, figures: dict[str, Any] | None = None) -> None:
+            self.progress(
+                epoch + 1, int(told.params.get("epochs") or 0), **{name: float(one) for name, one in (figures or {}).items()}
+            )
+
+        told.on_epoch_end = tell
+        return told
 
 
 def train_project(project: Project, out: Path, step: Callable[[int, int, str], object]) -> Package:
@@ -83,6 +97,7 @@ def train_project(project: Project, out: Path, step: Callable[[int, int, str], o
         samples=_samples(held, pictures=images is not None),
         truth=[one.y for one in held],
         labels=project.model.labels or None,
+        classes=_classes(learn + held, named=bool(project.model.labels)),
         description=project.model.description,
         decision=project.rule(),
         training_data=fingerprint(learn),
@@ -94,14 +109,18 @@ def train_project(project: Project, out: Path, step: Callable[[int, int, str], o
 
 def split_examples(examples: Sequence[Example], share: float) -> tuple[list[Example], list[Example]]:
     """Those to learn from and those held out. Raises ConfigRefused when a side is too small to be of use."""
-    held = [one for one in examples if held_out(one.identity, share)]
-    learn = [one for one in examples if not held_out(one.identity, share)]
+    held = [one for one in examples if _is_held(one, share)]
+    learn = [one for one in examples if not _is_held(one, share)]
     if not learn or len(held) < _LEAST_HELD_OUT:
         raise ConfigRefused(
             reason=f"of {len(examples)} examples {len(held)} would be held out; at least {_LEAST_HELD_OUT} are needed "
             "(more data, or a larger [data] held_out)"
         )
     return learn, held
+
+
+def _is_held(one: Example, share: float) -> bool:
+    return held_out(one.group or one.identity, share) if one.held is None else one.held
 
 
 def fingerprint(examples: Sequence[Example]) -> str:
@@ -119,8 +138,8 @@ def _side(examples: list[Example], images: tuple[ImageInput, ImageSteps] | None)
 
 
 def _tensor(examples: list[Example], wanted: ImageInput, steps: ImageSteps) -> NDArray[Any]:
-    double = msgspec.structs.replace(steps, dtype="float64")
-    return tensor([decode(_file(one.x), wanted, steps, ImageLimits()) for one in examples], double)
+    exact = msgspec.structs.replace(steps, dtype="float64" if steps.layout == "flat" else "float32")
+    return tensor([decode(_file(one.x), wanted, steps, ImageLimits()) for one in examples], exact)
 
 
 def _file(x: Any) -> bytes:  # noqa: ANN401 - a file's bytes, or pixels
@@ -134,10 +153,23 @@ def _samples(held: list[Example], *, pictures: bool) -> Any:  # noqa: ANN401 - w
     return np.stack([one.x for one in held]) if isinstance(first, np.ndarray) else [one.x for one in held]
 
 
+def _classes(examples: Sequence[Example], *, named: bool) -> list[Any] | None:
+    """The classes in their sorted order, for a model that only counts them; None where the truth may be a plain number.
+
+    named: the project names labels, so that numbers are classes too.
+    """
+    found = {one.y for one in examples}
+    texts = all(isinstance(one, str) for one in found)
+    return sorted(found) if texts or named else None
+
+
 def _train_function(folder: Path) -> Callable[[Run], Any]:
     path = folder / "train.py"
     if not path.is_file():
         raise ConfigRefused(reason=f"the project has no train.py (looked in {folder})")
+    if any(word in path.read_text(encoding="utf-8") for word in ("keras", "tensorflow")):
+        # Loaded by us it is silent.
+        library_if_there("keras")
     # Modules that lie beside train.py can be imported by it.
     sys.path.insert(0, str(folder.resolve()))
     train = runpy.run_path(str(path)).get("train")
