@@ -1,6 +1,7 @@
 # The few verbs of this project. Each makes its own environment from a bare python3 and the pinned, hashed requirements.
 #
 #   make demo [ARGS=--headless]    train on real digits, serve, ask, look back
+#   make example NAME=churn        one of examples/: train on the real data, serve, ask, check every promise
 #   make test [ARGS="-k spool"]    every test
 #   make lint                      format, lint, types, floors, changelog
 #   make bench [ARGS=…]            the figures of benchmarks/RESULTS.md
@@ -20,13 +21,18 @@ PINNED := $(PIP) --require-hashes --only-binary :all:
 export ORT_DISABLE_TELEMETRY := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench lock docs clean
+.PHONY: help demo example test lint bench lock docs clean
 
 help:
-	@sed -n '2,9s/^# *//p' Makefile
+	@sed -n '2,10s/^# *//p' Makefile
 
 demo: $(VENV)/demo.stamp
 	$(BIN)/relevo demo $(ARGS)
+
+# The environment has every extra: an example may need any framework.
+example: $(VENV)/dev.stamp
+	@test -n "$(NAME)" || { echo "Which one? make example NAME=$$(ls -d examples/*/ | xargs -n 1 basename | tr '\n' '|')"; exit 1; }
+	$(BIN)/python -m examples.run $(NAME) $(ARGS)
 
 test: $(VENV)/dev.stamp
 	$(BIN)/python -m pytest $(ARGS)
@@ -54,7 +60,7 @@ LOCK = $(BIN)/uv pip compile --quiet --upgrade --generate-hashes --no-emit-index
 	--python-version 3.11 pyproject.toml
 
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis dist build demo-home
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis dist build demo-home example-home
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Relevo needs Python 3.11 or newer."; exit 1; }
