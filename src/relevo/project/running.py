@@ -20,6 +20,16 @@ from relevo.errors import ExtraMissing, RelevoError, TrainingFailed
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+#: Modules that projects train with, and the extra that brings them.
+_EXTRAS = {
+    "keras": "keras",
+    "lightgbm": "lightgbm",
+    "sklearn": "sklearn",
+    "tensorflow": "keras",
+    "torch": "torch",
+    "xgboost": "xgboost",
+}
+
 
 @contextmanager
 def users_code(folder: Path) -> Iterator[None]:
@@ -30,8 +40,9 @@ def users_code(folder: Path) -> Iterator[None]:
     except RelevoError:
         raise
     except Exception as cause:
-        if isinstance(cause, ModuleNotFoundError) and (cause.name or "").partition(".")[0] == "sklearn":
-            raise ExtraMissing(extra="sklearn") from cause
+        extra = _EXTRAS.get((cause.name or "").partition(".")[0]) if isinstance(cause, ModuleNotFoundError) else None
+        if extra is not None:
+            raise ExtraMissing(extra=extra) from cause
         raise TrainingFailed(reason=_told(cause, folder)) from cause
 
 
