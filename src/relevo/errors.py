@@ -16,6 +16,7 @@
     │                                PackageUnsafe · OnnxRefused · GoldenMismatch
     ├── ImportRefused                FileFormatUnknown · PickleNotTrusted · ConversionFailed · ParityFailed
     │                                QuarantineFailed · QuarantineTooWeak · ExtraMissing · OptionsMissing
+    │                                EnvironmentFailed
     ├── TrainingFailed               the project's own code failed
     └── ConfigRefused                UnknownSetting · WrongSetting
 
@@ -542,6 +543,13 @@ class QuarantineTooWeak(ImportRefused):
         "This system gives only a {level} sandbox ({reason}), too weak for a file that may run code. "
         "Import it on a Linux with Landlock and seccomp, or accept the risk with --accept-weak-quarantine."
     )
+
+
+class EnvironmentFailed(ImportRefused):
+    """The libraries that wrote a file cannot be brought together here."""
+
+    code = "environment_failed"
+    sentence = "The environment of the file's own time cannot be built: {reason}."
 
 
 class ExtraMissing(ImportRefused):

@@ -56,7 +56,10 @@ class Format(StrEnum):
 #: What this release turns into a package, and what the quarantined child is told that it is.
 DOORS = {Format.ONNX: "onnx", Format.PICKLE: "pickle"}
 #: Formats that a converter of their own opens, and its module; it has `open_file(task, bodies, samples) -> Done`.
-FRAMEWORKS: dict[str, str] = {}
+FRAMEWORKS: dict[str, str] = {
+    # What the libraries of another time spelled out of a pickle.
+    "spelled": "relevo.package.convert.spelled",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,17 +16,17 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 
 from relevo.domain.decision import Argmax
-from relevo.domain.signature import ImageInput
 from relevo.errors import OptionsMissing, PickleNotTrusted
 from relevo.package.assembling import Parts, assemble
 from relevo.package.convert import wire
 from relevo.package.convert.formats import DOORS, Format, Sniffed
+from relevo.package.convert.judging import Case, by_its_time, by_itself, by_outputs
 from relevo.package.convert.quarantine import Visit, visit
-from relevo.package.convert.sample_files import is_matrix, read_samples
+from relevo.package.convert.sample_files import read_samples
+from relevo.package.convert.sending import asked, packed
 from relevo.package.convert.sniff import refuse_unless_importable, sniff_path
-from relevo.package.generating import generate_samples
+from relevo.package.convert.supplied import read_outputs
 from relevo.package.onnx_audit import audit
-from relevo.package.samples import ImageSamples, RecordSamples
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -66,6 +66,9 @@ def import_model(  # noqa: PLR0913 - the one call of an import: all by name, nea
     layout: Literal["NHWC", "NCHW", "NHW", "flat"] | None = None,
     size: tuple[int, int] | None = None,
     output: str | None = None,
+    releases: Sequence[str] = (),
+    python: str | Path | None = None,
+    outputs: Any = None,  # noqa: ANN401 - a path, or an array of scores
     unit: str = "",
     decision: Decision | None = None,
     description: str = "",
@@ -83,11 +86,15 @@ def import_model(  # noqa: PLR0913 - the one call of an import: all by name, nea
         Without them, samples are made from the signature: enough to prove the conversion, not to measure the model.
     truth: a column of the samples, a file, or the values. labels: names in the order of the model's classes or scores.
     features: names of a matrix' columns. kind, scale, mode, layout, size (width, height), output: what an ONNX file may leave open.
+    releases: what wrote a pickle, "scikit-learn==0.24.2" first: they are installed in a throw-away environment, in which the original
+        answers the samples. python: the interpreter for that environment, a path or a name; else the one that runs this.
+    outputs: the original's scores (n, columns) for the samples, an array or a file; they then judge the conversion.
     out: a folder, or a path ending in .zip; without it the package stays in memory.
     Raises FileFormatUnknown, ImportRefused, PickleNotTrusted, QuarantineTooWeak, QuarantineFailed, OptionsMissing, ExtraMissing,
-    ConversionFailed, OnnxRefused, ParityFailed, ManifestInvalid.
+    ConversionFailed, OnnxRefused, ParityFailed, ManifestInvalid, EnvironmentFailed.
     """
     source = _read(Path(path), trusted=trust_pickle)
+    _refuse_loose_ends(source, releases, python, outputs=outputs is not None, samples=samples is not None)
     second = None if vectorizer is None else _read(Path(vectorizer), trusted=trust_pickle)
     given, values = (None, None) if samples is None else read_samples(samples, truth, features or ())
     options = {
@@ -104,18 +111,22 @@ def import_model(  # noqa: PLR0913 - the one call of an import: all by name, nea
     }
     if progress is not None:
         progress(0, 1, "convert")
-    back = _visit(source, second, given, options, accept_weak=accept_weak, bounds=bounds)
-    asked = _asked(back, given)
+    case = _case(source, second, given, options, accept_weak=accept_weak, bounds=bounds)
+    judged = by_its_time(case, releases, python) if releases else by_itself(case)
+    rows = asked(judged.back, given)
+    if outputs is not None:
+        judged = by_outputs(judged, read_outputs(outputs), rows)
+    back = judged.back
     if source.sniffed.format is not Format.ONNX:
-        _rehearse(back, asked, bounds)
+        _rehearse(back, rows, bounds)
     parts = Parts(
         converted=back.converted,
         name=name,
-        samples=asked,
+        samples=rows,
         truth=values,
         description=description,
         decision=decision or Argmax(),
-        against="original",
+        against=judged.against,
         origin="generated" if back.generated else "user",
         tolerance=tolerance,
         figures=figures,
@@ -138,6 +149,16 @@ def _read(path: Path, *, trusted: bool) -> Source:
     return Source(path=path, data=data, sniffed=sniffed)
 
 
+def _refuse_loose_ends(source: Source, releases: Sequence[str], python: str | Path | None, *, outputs: bool, samples: bool) -> None:
+    """Options that only mean something together. Raises OptionsMissing."""
+    if releases and source.sniffed.format is not Format.PICKLE:
+        raise OptionsMissing(options="no --with: it goes with pickles, which only the library that wrote them reads faithfully")
+    if python is not None and not releases:
+        raise OptionsMissing(options="--with NAME==VERSION, what is to be installed for that --python")
+    if outputs and not samples:
+        raise OptionsMissing(options="--samples, the inputs that the outputs belong to")
+
+
 def _imports(sniffed: Sniffed) -> str:
     """What a pickle would import, the unusual first; the names are the file's own and so kept printable and short."""
     seen = sniffed.look
@@ -154,7 +175,7 @@ def _imports(sniffed: Sniffed) -> str:
     )
 
 
-def _visit(
+def _case(
     source: Source,
     second: Source | None,
     given: Samples | None,
@@ -162,11 +183,12 @@ def _visit(
     *,
     accept_weak: bool,
     bounds: Bounds | None,
-) -> Visit:
+) -> Case:
+    """The file with all that is said of it. Raises OptionsMissing."""
     pickled = source.sniffed.format is Format.PICKLE
     if second is not None and not (pickled and second.sniffed.format is Format.PICKLE):
         raise OptionsMissing(options="no --vectorizer: it goes with a pickled model, and is a pickle itself")
-    described, body = _packed(given)
+    described, body = packed(given)
     task = wire.Task(
         format=DOORS[source.sniffed.format],
         compression=source.sniffed.compression,
@@ -177,26 +199,7 @@ def _visit(
     )
     bodies = [source.data, b"" if second is None else second.data, body]
     # An ONNX file is data: it is opened in whatever quarantine this system gives.
-    return visit(task, bodies, need_strong=pickled and not accept_weak, bounds=bounds)
-
-
-def _packed(samples: Samples | None) -> tuple[dict[str, Any], bytes]:
-    """The samples as the child unpacks them: what the task says of them, and their bytes."""
-    if samples is None:
-        return {}, b""
-    if isinstance(samples, RecordSamples):
-        told = {
-            "samples": "matrix" if is_matrix(samples) else "records",
-            "names": samples.names,
-            "whole": tuple(sorted(samples.whole)),
-        }
-        return told, msgspec.json.encode(samples.records)
-    if samples.files:
-        return {"samples": "files"}, msgspec.msgpack.encode(list(samples.files))
-    shape = (len(samples.pixels), *samples.pixels[0].shape)
-    if any(pixels.shape != shape[1:] for pixels in samples.pixels):
-        return _packed(ImageSamples(files=tuple(samples.payload(index) for index in range(len(samples)))))
-    return {"samples": "pixels", "shape": shape}, b"".join(pixels.tobytes() for pixels in samples.pixels)
+    return Case(task=task, bodies=bodies, samples=given, need_strong=pickled and not accept_weak, bounds=bounds)
 
 
 def _rehearse(back: Visit, samples: Samples, bounds: Bounds | None) -> None:
@@ -206,17 +209,7 @@ def _rehearse(back: Visit, samples: Samples, bounds: Bounds | None) -> None:
     """
     converted = back.converted
     told = wire.Described(input=converted.input, steps=converted.steps, output=converted.output)
-    described, body = _packed(samples)
+    described, body = packed(samples)
     visit(
         wire.Task(format="replay", **described), [converted.onnx, msgspec.json.encode(told), body], need_strong=False, bounds=bounds
     )
-
-
-def _asked(back: Visit, given: Samples | None) -> Samples:
-    """The samples that the child's outputs belong to; those it made are made again, or taken as it sent them and checked by use."""
-    if given is not None:
-        return given
-    if isinstance(back.converted.input, ImageInput):
-        return generate_samples(back.converted.input)
-    names = tuple(field.name for field in back.converted.input.fields)
-    return RecordSamples(records=back.records, names=names)

@@ -40,7 +40,11 @@ from relevo.package.onnx_audit import audit
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    import numpy as np
+    from numpy.typing import NDArray
+
 _CHILD = Path(__file__).with_name("quarantine_child.py")
+_CHILD_OF_OTHER_TIMES = Path(__file__).with_name("other_times_child.py")
 _SOURCE = Path(__file__).parents[3]
 _CHUNK = 2**20
 _SHOWN = 400
@@ -77,6 +81,37 @@ class Visit:
     generated: bool
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Answer:
+    """What the original said in an environment of its time, checked; lives as long as one import."""
+
+    level: str
+    outputs: NDArray[np.float64]  # (n, columns)
+    frame: bytes  # the whole answer, for a further quarantine to read the model out of
+
+
+def ask(
+    question: wire.Question, bodies: Sequence[bytes], *, python: Path, need_strong: bool, bounds: Bounds | None = None
+) -> Answer:
+    """Have a child under another Python load the file and answer the samples; the same walls stand around it.
+
+    python: the interpreter of the environment that can load the file.
+    Raises QuarantineTooWeak, QuarantineFailed, and what the child reports: ConversionFailed.
+    """
+    running = _Running(python=str(python), script=_CHILD_OF_OTHER_TIMES, need_strong=need_strong, bounds=bounds or Bounds())
+    level, frame = _heard(wire.pack(question, bodies), running)
+    header = frame.header
+    if isinstance(header, wire.Stopped):
+        raise _reported(header)
+    if not isinstance(header, wire.Answered) or len(frame.bodies) != 4:
+        raise QuarantineFailed(reason="it answered out of turn")
+    try:
+        outputs = wire.numbers_in(frame.bodies[0], header.outputs)
+    except wire.Broken as cause:
+        raise QuarantineFailed(reason="its arrays are not as agreed") from cause
+    return Answer(level=level, outputs=outputs, frame=wire.pack(header, frame.bodies))
+
+
 def visit(task: wire.Task, bodies: Sequence[bytes], *, need_strong: bool, bounds: Bounds | None = None) -> Visit:
     """Have a child open the file and convert it.
 
@@ -84,16 +119,31 @@ def visit(task: wire.Task, bodies: Sequence[bytes], *, need_strong: bool, bounds
     Raises QuarantineTooWeak, QuarantineFailed, OnnxRefused, and what the child reports: ConversionFailed, OptionsMissing,
     ExtraMissing.
     """
-    allowed = bounds or Bounds()
-    frames = _frames(_run(wire.pack(task, bodies), need_strong=need_strong, bounds=allowed))
+    running = _Running(python=sys.executable, script=_CHILD, need_strong=need_strong, bounds=bounds or Bounds())
+    return _believed(*_heard(wire.pack(task, bodies), running))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Running:
+    """Which child is started, and how; lives as long as it runs."""
+
+    python: str
+    script: Path
+    need_strong: bool
+    bounds: Bounds
+
+
+def _heard(task: bytes, running: _Running) -> tuple[str, wire.Frame]:
+    """How strong the walls were, and the child's one answer. Raises QuarantineTooWeak, QuarantineFailed."""
+    frames = _frames(_run(task, running))
     if not frames or not isinstance(frames[0].header, wire.Walls):
         raise QuarantineFailed(reason="it ended before it began")
     walls = frames[0].header
-    if need_strong and walls.level != "strong":
+    if running.need_strong and walls.level != "strong":
         raise QuarantineTooWeak(level=walls.level, reason=f"these are possible in it: {_readable(', '.join(walls.unheld))}")
     if len(frames) != 2:
         raise QuarantineFailed(reason="it gave no result, or more than one")
-    return _believed(walls.level, frames[1])
+    return walls.level, frames[1]
 
 
 def _believed(level: str, frame: wire.Frame) -> Visit:
@@ -150,15 +200,15 @@ def _frames(data: bytes) -> list[wire.Frame]:
 # --- the process ------------------------------------------------------------------------------------------------------
 
 
-def _run(task: bytes, *, need_strong: bool, bounds: Bounds) -> bytes:
+def _run(task: bytes, running: _Running) -> bytes:
     """Everything the child wrote, after it ended by itself. Raises QuarantineFailed when it did not, or wrote too much."""
     with tempfile.TemporaryDirectory(prefix="relevo-quarantine-", ignore_cleanup_errors=True) as outer:
         folder = Path(outer) / "work"
         # The way to the inner folder is open, so that a child without rights can stand in it; it holds nothing.
         Path(outer).chmod(0o711)
         folder.mkdir(mode=0o700)
-        with _read_only(task, Path(outer)) as given, _child(given, folder, need_strong=need_strong, bounds=bounds) as process:
-            return _collect(process, bounds)
+        with _read_only(task, Path(outer)) as given, _child(given, folder, running) as process:
+            return _collect(process, running.bounds)
 
 
 @contextmanager
@@ -172,14 +222,15 @@ def _read_only(task: bytes, folder: Path) -> Iterator[IO[bytes]]:
 
 
 @contextmanager
-def _child(given: IO[bytes], folder: Path, *, need_strong: bool, bounds: Bounds) -> Iterator[subprocess.Popen[bytes]]:
+def _child(given: IO[bytes], folder: Path, running: _Running) -> Iterator[subprocess.Popen[bytes]]:
     """A fresh interpreter in its own process group; killed with the group when the block ends."""
+    bounds = running.bounds
     command = [
-        *(sys.executable, "-I", "-B", "-X", "utf8", str(_CHILD), str(_SOURCE)),
+        *(running.python, "-I", "-B", "-X", "utf8", str(running.script), str(_SOURCE)),
         *(str(bounds.memory_mb * 2**20), str(bounds.cpu_seconds), str(bounds.file_bytes)),
-        *("strong" if need_strong else "any", ",".join(bounds.walls)),
+        *("strong" if running.need_strong else "any", ",".join(bounds.walls)),
     ]
-    process = subprocess.Popen(  # noqa: S603 - our own interpreter and script
+    process = subprocess.Popen(  # noqa: S603 - an interpreter that a person chose, and our own script
         command,
         stdin=given,
         stdout=subprocess.PIPE,

@@ -1,4 +1,6 @@
-"""The process in which a stranger's file is opened: walls first, then the file, then bytes and arrays back. Never imported.
+"""The process in which a stranger's file is opened: walls first, then the file, then bytes and arrays back.
+
+A script; only the child of other times imports it, which stands behind the same walls.
 
     python -I quarantine_child.py SOURCE MEMORY CPU FILE NEED WALLS       (standard input: one Task, read-only; output: a pipe)
 
@@ -22,8 +24,8 @@ def main() -> None:
     """Build the walls, say how strong they are, and open the file only behind them."""
     source, memory, cpu, file_bytes, need, walls = sys.argv[1:7]
     sys.path.insert(0, source)
-    out, task = _private_pipes()
-    level, unheld = _build_walls(source, int(memory), int(cpu), int(file_bytes), walls.split(","))
+    out, task = private_pipes()
+    level, unheld = build_walls(source, int(memory), int(cpu), int(file_bytes), walls.split(","))
     # Not before the walls stand: these load libraries.
     from relevo.package.convert import wire  # noqa: PLC0415 - see above
     from relevo.package.convert.conversion import carry_out  # noqa: PLC0415 - see above
@@ -36,7 +38,7 @@ def main() -> None:
     out.flush()
 
 
-def _private_pipes() -> tuple[IO[bytes], IO[bytes]]:
+def private_pipes() -> tuple[IO[bytes], IO[bytes]]:
     """The two ends kept for us; what libraries print goes nowhere."""
     out, task = os.fdopen(os.dup(1), "wb"), os.fdopen(os.dup(0), "rb")
     nothing = os.open(os.devnull, os.O_RDWR)
@@ -46,7 +48,8 @@ def _private_pipes() -> tuple[IO[bytes], IO[bytes]]:
     return out, task
 
 
-def _build_walls(source: str, memory: int, cpu: int, file_bytes: int, walls: list[str]) -> tuple[Level, tuple[str, ...]]:
+def build_walls(source: str, memory: int, cpu: int, file_bytes: int, walls: list[str]) -> tuple[Level, tuple[str, ...]]:
+    """Shut this process in; how strong it is then, and what it could still do. source: a folder that stays readable."""
     from relevo.package.convert.walls import landlock, limits, places, probe, seccomp  # noqa: PLC0415 - follows sys.path
     from relevo.package.convert.walls.kernel import MACHINE  # noqa: PLC0415 - follows sys.path
 

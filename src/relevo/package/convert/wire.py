@@ -71,7 +71,30 @@ class Stopped(_Strict, frozen=True, kw_only=True, tag_field="kind", tag="stopped
     bodies: tuple[int, ...] = ()
 
 
-Header = Walls | Opened | Stopped
+class Answered(_Strict, frozen=True, kw_only=True, tag_field="kind", tag="answered"):
+    """The original's own answers, given in an environment of its time.
+
+    Bodies: outputs as little-endian float64, the records it made (JSON) where it was given none, the model spelled out (JSON),
+    and the spelling's arrays.
+    """
+
+    method: Literal["predict_proba", "decision_function", "predict"]
+    classes: tuple[str, ...]
+    outputs: tuple[int, int]  # rows, columns
+    bodies: tuple[int, int, int, int]
+
+
+Header = Walls | Opened | Stopped | Answered
+
+
+class Question(_Strict, frozen=True, kw_only=True):
+    """What the child of other times is asked. Bodies: the file, a second file or nothing, then the samples."""
+
+    samples: Literal["none", "records", "matrix"] = "none"
+    names: tuple[str, ...] = ()  # of the samples' columns
+    shape: tuple[int, ...] = ()  # of a matrix
+    spell: bool = False  # whether the model itself is wanted too, in plain words
+    bodies: tuple[int, ...] = ()
 
 
 class Task(_Strict, frozen=True, kw_only=True):

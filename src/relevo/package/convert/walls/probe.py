@@ -11,15 +11,17 @@ import errno
 import os
 import socket
 from contextlib import suppress
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from relevo.package.convert.walls.kernel import MACHINE, call
 from relevo.package.convert.walls.numbers import NUMBERS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Literal
 
-Level = Literal["strong", "partial", "none"]
+    # Only for the type checker: these walls stand in old Pythons too, whose typing has no Literal.
+    Level = Literal["strong", "partial", "none"]
 
 _IO_URING_SETUP = 425
 _PIDFD_OPEN = 434

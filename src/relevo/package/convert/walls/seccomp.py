@@ -22,6 +22,9 @@ from relevo.package.convert.walls.numbers import ALLOWED_NEW, DENIED, FIRST_NEW,
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    # Only for the type checker: these walls stand in old Pythons too, which cannot write it so.
+    Line = tuple[int, int, int, int]  # code, jump if true, jump if false, constant
+
 _ARCHITECTURE = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 _X32_BIT = 0x40000000  # a second table of system calls on x86_64
 _MODE_FILTER = 2
@@ -35,8 +38,6 @@ _CLONE_THREAD = 0x00010000
 _CLONE3 = 435
 _F_SETOWN, _F_SETSIG, _F_SETOWN_EX = 8, 10, 15  # have the kernel send signals to others
 _TIOCSTI, _TIOCLINUX, _FIOSETOWN, _SIOCSPGRP = 0x5412, 0x541C, 0x8901, 0x8902
-
-Line = tuple[int, int, int, int]  # code, jump if true, jump if false, constant
 
 
 class _Filter(ctypes.Structure):
