@@ -12,7 +12,7 @@ from relevo.package.samples import png
 from relevo.project.data import load_examples
 from relevo.project.reading import read_project
 from relevo.project.starting import start_project
-from relevo.project.training import split_examples, train_project
+from relevo.project.training import first_of, split_examples, train_project
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -79,3 +79,17 @@ def test_a_project_without_a_training_says_so(tmp_path: Path, program: str | Non
         (tmp_path / "p" / "train.py").write_text(program, encoding="utf-8")
     with pytest.raises(ConfigRefused, match=told):
         train_project(read_project(tmp_path / "p"), tmp_path / "out", lambda *_: None)
+
+
+def test_versions_from_more_and_more_data(tmp_path: Path) -> None:
+    """`most` limits what is learnt from, each smaller part lies within the larger, and the held-out rows stay the same."""
+    (tmp_path / "t.csv").write_text("a,b,y\n" + "".join(f"{n},{n % 7},{'yes' if n % 3 else 'no'}\n" for n in range(400)))
+    (tmp_path / "relevo.toml").write_text('[model]\nname = "t"\n[data]\npath = "t.csv"\ntarget = "y"\n', encoding="utf-8")
+    (tmp_path / "train.py").write_text(CSV_TRAIN, encoding="utf-8")
+    learn, held = split_examples(load_examples(read_project(tmp_path)), 0.25)
+    parts = [{one.identity for one in first_of(learn, most)} for most in (50, 100, None)]
+    assert [len(part) for part in parts] == [50, 100, len(learn)]
+    assert parts[0] < parts[1] < parts[2]
+    package = train_project(read_project(tmp_path), tmp_path / "small", lambda *_: None, most=50)
+    assert package.metrics["learning"] == [{"epoch": 1, "rows": 50.0}]
+    assert package.metrics["rows"] == len(held)

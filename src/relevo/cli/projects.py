@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from relevo.cli.asking import AsJson, Home, settings_of
 from relevo.cli.people import who_asks
 from relevo.cli.registering import told
+from relevo.cli.reporting import left_out, report
 from relevo.cli.showing import progress, say, show_json
+
+if TYPE_CHECKING:
+    from relevo.project.pictures import Unreadable
 
 
 def add_to(app: typer.Typer) -> None:
@@ -49,6 +53,10 @@ def train(
     register: Annotated[bool, typer.Option("--register/--no-register", help="Make it the model's next version.")] = True,
     alias: Annotated[str, typer.Option("--alias", help="The alias that names the new version.", metavar="NAME")] = "champion",
     why: Annotated[str, typer.Option("--why", help="The reason, kept in the alias's history.", metavar="TEXT")] = "trained",
+    most: Annotated[
+        int | None,
+        typer.Option("--most", min=2, help="Learn from at most so many examples; the held-out ones stay all.", metavar="NUMBER"),
+    ] = None,
     home: Home = None,
     as_json: AsJson = False,
 ) -> None:
@@ -63,9 +71,12 @@ def train(
     settings = settings_of(home, toml=project / "relevo.toml")
     with TemporaryDirectory(prefix="relevo-train-") as folder, progress(quiet=as_json) as step:
         place = out or Path(folder) / "package"
-        package = train_project(read_project(project), place, step)
+        left: list[Unreadable] = []
+        package = train_project(read_project(project), place, step, most=most, tell=left.append)
         version = compose.register(settings, place, alias=alias, who=who_asks(), why=why) if register else None
     if as_json:
-        show_json({"digest": package.digest, "metrics": package.metrics, "version": version})
-    else:
-        say(told(package, version, alias))
+        unreadable = [{"path": one.path, "reason": one.reason} for one in left]
+        show_json({"digest": package.digest, "metrics": package.metrics, "version": version, "unreadable": unreadable})
+        return
+    for line in (*left_out(left), *report(package.metrics), told(package, version, alias)):
+        say(line)

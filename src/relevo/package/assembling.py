@@ -22,6 +22,7 @@ from relevo.package.caps import CARD, MANIFEST, METRICS, MODEL, PROFILE, SEAL
 from relevo.package.card import write_card
 from relevo.package.figures import draw_figures
 from relevo.package.golden import choose, golden_files, take_golden
+from relevo.package.learning import draw_learning, drawn_by_hand
 from relevo.package.metrics import measure
 from relevo.package.opening import Package, open_package, replay_golden, seal, verified
 from relevo.package.parity import default_tolerance, prove, served_scores
@@ -30,7 +31,7 @@ from relevo.package.reference import take_profile
 from relevo.package.truth import read_truth
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -61,6 +62,10 @@ class Parts:
     source_sha256: str = ""
     quarantine: str = ""
     training_data: str = ""
+    #: One an epoch: its number and figures by name.
+    learning: Sequence[Mapping[str, float]] = ()
+    #: Figures the user drew: PNG by file name.
+    drawings: Mapping[str, bytes] = field(default_factory=dict)
     progress: Callable[[int, int, str], object] | None = None
 
     def tell(self, step: str) -> None:
@@ -97,15 +102,20 @@ def _manifest_and_files(parts: Parts, served: NDArray[np.float64]) -> tuple[Mani
     if parts.truth is not None:
         truth = read_truth(parts.truth, converted.output, converted.classes, len(served))
         parts.tell("measure")
-        metrics = measure(manifest, served, truth)
+        metrics = measure(manifest, served, truth) | _learned(parts)
         manifest = _calibrated(manifest, metrics)
         files[METRICS] = msgspec.json.format(msgspec.json.encode(metrics, order="sorted"), indent=2) + b"\n"
         if len(served) >= LEAST_ROWS:
             files[PROFILE] = profile_bytes(take_profile(manifest, converted.onnx, parts.samples, served, truth))
         parts.tell("draw")
         files |= draw_figures(manifest, metrics, served, truth) if parts.figures else {}
+    files |= drawn_by_hand(parts.drawings) | (draw_learning(parts.learning) if parts.figures else {})
     files[CARD] = _card(manifest, metrics, files)
     return manifest, files
+
+
+def _learned(parts: Parts) -> dict[str, Any]:
+    return {"learning": [dict(epoch) for epoch in parts.learning]} if parts.learning else {}
 
 
 def _calibrated(manifest: Manifest, metrics: dict[str, Any]) -> Manifest:

@@ -42,7 +42,8 @@ def draw_figures(manifest: Manifest, metrics: dict[str, Any], scores: NDArray[np
     return figures
 
 
-def _axes(size: tuple[float, float]) -> tuple[Any, Any]:
+def sheet(size: tuple[float, float]) -> Any:  # noqa: ANN401 - a matplotlib figure
+    """An empty sheet of so many inches, drawn without a window. Raises ExtraMissing without matplotlib."""
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415 - an extra
         from matplotlib.figure import Figure  # noqa: PLC0415 - an extra
@@ -50,10 +51,16 @@ def _axes(size: tuple[float, float]) -> tuple[Any, Any]:
         raise ExtraMissing(extra="sklearn") from cause
     figure = Figure(figsize=size, layout="constrained")
     FigureCanvasAgg(figure)
+    return figure
+
+
+def _axes(size: tuple[float, float]) -> tuple[Any, Any]:
+    figure = sheet(size)
     return figure, figure.add_subplot()
 
 
-def _png(figure: Any) -> bytes:  # noqa: ANN401 - a matplotlib figure
+def png_bytes(figure: Any) -> bytes:  # noqa: ANN401 - a matplotlib figure
+    """The sheet as a PNG without dates."""
     out = io.BytesIO()
     with warnings.catch_warnings():
         # A label in a script the font lacks is drawn as boxes, and that is no reason to stop.
@@ -78,7 +85,7 @@ def _confusion(counts: NDArray[np.int64], labels: tuple[str, ...]) -> bytes:
             if count:
                 colour = "white" if shares[row, column] > 0.5 else "black"
                 axes.text(column, row, str(count), ha="center", va="center", fontsize=8, color=colour)
-    return _png(figure)
+    return png_bytes(figure)
 
 
 def _calibration(table: dict[str, Any]) -> bytes:
@@ -90,7 +97,7 @@ def _calibration(table: dict[str, Any]) -> bytes:
     axes.scatter([c for c, _, _ in filled], [a for _, a, _ in filled], s=sizes, color=_BLUE)
     axes.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="confidence", ylabel="share right")
     axes.set_title(f"Calibration: expected error {table['expected_error']:.3f}", fontsize=9)
-    return _png(figure)
+    return png_bytes(figure)
 
 
 def _roc(scores: NDArray[np.float64], positive: NDArray[np.bool_], area: float) -> bytes:
@@ -103,7 +110,7 @@ def _roc(scores: NDArray[np.float64], positive: NDArray[np.bool_], area: float) 
     axes.plot([0, *(falls[last] / falls[-1])], [0, *(hits[last] / hits[-1])], color=_BLUE)
     axes.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="false positive rate", ylabel="true positive rate")
     axes.set_title(f"ROC: area {area:.3f}", fontsize=9)
-    return _png(figure)
+    return png_bytes(figure)
 
 
 def _residuals(values: NDArray[np.float64], truth: NDArray[np.float64]) -> bytes:
@@ -112,4 +119,4 @@ def _residuals(values: NDArray[np.float64], truth: NDArray[np.float64]) -> bytes
     axes.scatter(values, truth - values, s=8, color=_BLUE, alpha=0.6)
     axes.set(xlabel="prediction", ylabel="truth − prediction")
     axes.set_title("Residuals on held-out rows", fontsize=9)
-    return _png(figure)
+    return png_bytes(figure)

@@ -24,7 +24,7 @@ from relevo.package.samples import Samples, take_samples
 from relevo.package.truth import class_text, one_a_row
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -56,6 +56,8 @@ def pack(  # noqa: PLR0913 - the one call of a notebook: all by name, nearly all
     training_data: str = "",
     tolerance: float | None = None,
     figures: bool = True,
+    learning: Sequence[Mapping[str, float]] = (),
+    drawings: Mapping[str, bytes] | None = None,
     progress: Callable[[int, int, str], object] | None = None,
 ) -> Package:
     """Convert a fitted model, prove that it answers as before, measure it on held-out rows, and write the package.
@@ -74,6 +76,8 @@ def pack(  # noqa: PLR0913 - the one call of a notebook: all by name, nearly all
     outputs: the original's scores (n, columns) for an ONNX file, when known: they make it a proof.
     tolerance: largest difference allowed, in units of max(1, |score|); 1e-5 in double precision, 1e-4 in single.
     figures: draw the confusion matrix, calibration and ROC; needs matplotlib.
+    learning: one an epoch, its number as `epoch` and its figures by name (`loss`, `validation_loss`), for the learning curves.
+    drawings: further figures for the card, PNG by file name.
     progress: called with (done, total, what).
     Raises OptionsMissing, ConversionFailed, ParityFailed, ExtraMissing, ManifestInvalid.
     """
@@ -102,6 +106,8 @@ def pack(  # noqa: PLR0913 - the one call of a notebook: all by name, nearly all
         against="supplied" if outputs is not None else "original",
         tolerance=tolerance,
         figures=figures,
+        learning=tuple(learning),
+        drawings=drawings or {},
         training_data=training_data,
         progress=progress,
     )

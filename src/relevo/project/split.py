@@ -10,5 +10,9 @@ from hashlib import blake2b
 
 def held_out(identity: bytes, share: float) -> bool:
     """Whether the example with this identity is held out. share: 0..1 of all examples, on average."""
-    point = int.from_bytes(blake2b(identity, digest_size=8).digest(), "big") / 2**64
-    return point < share
+    return place_of(identity) < share
+
+
+def place_of(identity: bytes) -> float:
+    """Where a hash puts this identity, evenly in [0, 1)."""
+    return int.from_bytes(blake2b(identity, digest_size=8).digest(), "big") / 2**64

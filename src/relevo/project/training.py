@@ -22,7 +22,7 @@ from relevo.package.packing import pack
 from relevo.package.samples import png
 from relevo.project.data import Example, load_examples
 from relevo.project.running import users_code
-from relevo.project.split import held_out
+from relevo.project.split import held_out, place_of
 from relevo.runtime.image import ImageLimits, decode, tensor
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from relevo.domain.preprocessing import ImageSteps
     from relevo.domain.signature import ImageInput
     from relevo.package.opening import Package
+    from relevo.project.pictures import Unreadable
     from relevo.project.reading import Project
 
 #: Told (done, total, what); a total of 0 when nobody knows.
@@ -59,9 +60,15 @@ class Run:
     validation: Examples  # the held-out part: to watch, never to learn from
     seed: int
     step: Callable[[int, int, str], object] = field(repr=False)
+    #: What `progress` was told, one an epoch; becomes the package's learning curves.
+    learning: list[dict[str, float]] = field(default_factory=list, repr=False)
+    #: PNG by file name; becomes part of the package's figures.
+    drawings: dict[str, bytes] = field(default_factory=dict, repr=False)
 
     def progress(self, epoch: int, total: int = 0, **figures: float) -> None:
-        """Tell how far the training is, with any figures (loss=…)."""
+        """Tell how far the training is, with any figures (loss=…, validation_loss=…); they become the learning curves."""
+        if figures:
+            self.learning.append({"epoch": epoch} | {name: round(float(value), 6) for name, value in figures.items()})
         told = " ".join(f"{name} {value:.4g}" for name, value in figures.items())
         self.step(epoch, total, f"training {told}".rstrip())
 
@@ -79,10 +86,22 @@ class Run:
         return told
 
 
-def train_project(project: Project, out: Path, step: Callable[[int, int, str], object]) -> Package:
-    """Train and pack to `out`. Raises ConfigRefused, TrainingFailed, and what packing raises."""
+def train_project(
+    project: Project,
+    out: Path,
+    step: Callable[[int, int, str], object],
+    *,
+    most: int | None = None,
+    tell: Callable[[Unreadable], object] = lambda _: None,
+) -> Package:
+    """Train and pack to `out`. Raises ConfigRefused, TrainingFailed, and what packing raises.
+
+    most: learn from at most so many examples; those of a smaller number are among those of a larger, and all held out stay so.
+    tell: is given each picture that cannot be read and was left out.
+    """
     step(0, 1, "loading data")
-    learn, held = split_examples(load_examples(project), project.data.held_out)
+    learn, held = split_examples(load_examples(project, tell), project.data.held_out)
+    learn = first_of(learn, most)
     step(1, 1, "loading data")
     images = project.image()
     run = Run(train=_side(learn, images), validation=_side(held, images), seed=_SEED, step=step)
@@ -101,6 +120,8 @@ def train_project(project: Project, out: Path, step: Callable[[int, int, str], o
         description=project.model.description,
         decision=project.rule(),
         training_data=fingerprint(learn),
+        learning=run.learning,
+        drawings=run.drawings,
         out=out,
         progress=step,
         **told,
@@ -117,6 +138,14 @@ def split_examples(examples: Sequence[Example], share: float) -> tuple[list[Exam
             "(more data, or a larger [data] held_out)"
         )
     return learn, held
+
+
+def first_of(examples: Sequence[Example], most: int | None) -> list[Example]:
+    """At most so many of them, in their order; which ones, a hash of each decides, as it decides the split."""
+    if most is None or len(examples) <= most:
+        return list(examples)
+    lots = sorted(range(len(examples)), key=lambda place: place_of(examples[place].identity))
+    return [examples[place] for place in sorted(lots[:most])]
 
 
 def _is_held(one: Example, share: float) -> bool:
