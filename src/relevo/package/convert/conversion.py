@@ -33,6 +33,7 @@ from relevo.package.convert import wire
 from relevo.package.convert.converted import Converted, Hints
 from relevo.package.convert.done import Done, changed
 from relevo.package.convert.formats import FRAMEWORKS
+from relevo.package.convert.other_times import advice
 from relevo.package.convert.questions import hints_for_onnx
 from relevo.package.generating import generate_samples, guess_record
 from relevo.package.samples import ImageSamples, RecordSamples, from_records
@@ -193,9 +194,13 @@ def load(data: bytes, source: str = "") -> Any:  # noqa: ANN401 - whatever was p
     except Exception as cause:
         raise ConversionFailed(
             reason=f"it was written by {source or 'an unknown release'} and cannot be loaded by the "
-            f"scikit-learn {here} installed here ({type(cause).__name__}: {str(cause)[:160]}). "
-            "Fit it again with a newer release"
+            f"scikit-learn {here} installed here ({type(cause).__name__}: {str(cause)[:160]}). " + _way_out(source)
         ) from cause
+
+
+def _way_out(source: str) -> str:
+    line = advice(source)
+    return f"Repeat with {line}, or fit it again with a newer release" if line else "Fit it again with a newer release"
 
 
 def arrange(loaded: list[Any]) -> Any:  # noqa: ANN401 - whatever was pickled

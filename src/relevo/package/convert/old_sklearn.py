@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from relevo.errors import ConversionFailed
 from relevo.package.convert.estimators import parts_of
+from relevo.package.convert.other_times import advice
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -125,8 +126,10 @@ def _refuse_other_meaning(part: Any, source: str) -> None:  # noqa: ANN401 - any
     by_solver = option in ("auto", "deprecated") and getattr(part, "solver", "") == "liblinear"
     one_against_rest = option in ("ovr", "warn") or by_solver
     if (several and one_against_rest) or (not several and option == "multinomial"):
+        line = advice(source)
         raise ConversionFailed(
             reason=f"its {type(part).__name__} ({source or 'an older scikit-learn'}) has multi_class='{option}', and the "
             f"scikit-learn {version('scikit-learn')} installed here would compute other probabilities from it. "
-            "Fit it again, inside a OneVsRestClassifier if it is to stay as it was"
+            + (f"Repeat with {line}, or fit it again" if line else "Fit it again")
+            + ", inside a OneVsRestClassifier if it is to stay as it was"
         )

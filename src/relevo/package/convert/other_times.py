@@ -156,8 +156,8 @@ def _created(interpreter: str, folder: Path) -> Path:
 def _install(python: Path, releases: Sequence[Release], folder: Path) -> None:
     constraints = folder / "constraints.txt"
     constraints.write_text("\n".join(_bounds(releases)) + "\n", encoding="utf-8")
-    # Releases before 0.21 did not say that they need these two.
-    beside = ("numpy", "scipy") if any(release.name == "scikit-learn" for release in releases) else ()
+    # Releases before 0.21 did not say that they need these.
+    beside = ("numpy", "scipy", "joblib") if any(release.name == "scikit-learn" for release in releases) else ()
     done = _pip(python, "install", "--quiet", "--constraint", str(constraints), *map(str, releases), *beside)
     if done.returncode:
         raise EnvironmentFailed(reason=_why(python, releases, done))
@@ -178,6 +178,8 @@ def _why(python: Path, releases: Sequence[Release], done: subprocess.CompletedPr
     lacking = re.search(r"No matching distribution found for ([A-Za-z0-9._-]+)(?:==([0-9A-Za-z.!+-]+))?", done.stderr)
     if lacking is None:
         return f"pip could not install {', '.join(map(str, releases))} ({_last(done)})"
+    if "from versions: none" in done.stderr:
+        return f"the package index has no {lacking[1]} at all, or cannot be reached"
     here = _run([str(python), "-I", "-c", "import sys; print('%d.%d' % sys.version_info[:2])"], _ASKING).stdout.strip()
     what = f"{lacking[1]} {lacking[2] or ''}".strip()
     other = next((text for text in _older_pythons(here) if _has_wheels(python, releases, text)), "")
@@ -196,8 +198,9 @@ def _older_pythons(here: str) -> list[str]:
 
 def _has_wheels(python: Path, releases: Sequence[Release], version: str) -> bool:
     """Ask the index whether each has a wheel for another Python; nothing is installed."""
-    asked = ("--dry-run", "--ignore-installed", "--no-deps", "--quiet", "--python-version", version, "--target", os.devnull)
-    return _pip(python, "install", *asked, *map(str, releases)).returncode == 0
+    asked = ("--dry-run", "--ignore-installed", "--no-deps", "--quiet", "--python-version", version)
+    with tempfile.TemporaryDirectory(prefix="relevo-nothing-") as nowhere:
+        return _pip(python, "install", *asked, "--target", nowhere, *map(str, releases)).returncode == 0
 
 
 def _versions(python: Path) -> dict[str, str]:

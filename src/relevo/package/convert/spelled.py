@@ -92,6 +92,9 @@ def _finish(model: Any, width: int | None, answers: NDArray[np.float64]) -> None
     facts = vars(model)
     if width is not None:
         facts["n_features_in_"] = width
+    if facts.get("classes_", ()) is None:
+        # A regression's, before 0.22.
+        del facts["classes_"]
     start = facts.pop("start", None)
     if isinstance(start, np.ndarray):
         facts.update(init_="constant", _raw_predict_init=lambda _rows: start[None, :])
