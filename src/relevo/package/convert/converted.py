@@ -30,6 +30,7 @@ class Hints:
     output: Output | None = None
     scale: float | None = None  # factor for an image's pixels, 0..255 → what the model was trained on
     unit: str = ""  # of a regression's value
+    scores: str = ""  # "logits" or "probabilities", for a model that does not tell what its numbers are
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -27,8 +27,12 @@ class Format(StrEnum):
     SAVED_MODEL = "TensorFlow SavedModel"
     #: TensorFlow Lite.
     TFLITE = "TensorFlow Lite"
-    #: PyTorch, zip or the older pickle.
+    #: PyTorch's torch.save: numbers or a pickled module, zip or the older pickle.
     TORCH = "PyTorch"
+    #: PyTorch's torch.export.save.
+    TORCH_EXPORT = "PyTorch exported program"
+    #: PyTorch's torch.jit.save.
+    TORCHSCRIPT = "TorchScript"
     #: XGBoost as JSON.
     XGBOOST_JSON = "XGBoost JSON"
     #: XGBoost as universal binary JSON.
@@ -54,11 +58,18 @@ class Format(StrEnum):
 
 
 #: What this release turns into a package, and what the quarantined child is told that it is.
-DOORS = {Format.ONNX: "onnx", Format.PICKLE: "pickle"}
+DOORS = {
+    Format.ONNX: "onnx",
+    Format.PICKLE: "pickle",
+    Format.TORCH_EXPORT: "torch_export",
+    Format.TORCHSCRIPT: "torchscript",
+}
 #: Formats that a converter of their own opens, and its module; it has `open_file(task, bodies, samples) -> Done`.
 FRAMEWORKS: dict[str, str] = {
     # What the libraries of another time spelled out of a pickle.
     "spelled": "relevo.package.convert.spelled",
+    "torch_export": "relevo.package.convert.torch",
+    "torchscript": "relevo.package.convert.torch",
 }
 
 

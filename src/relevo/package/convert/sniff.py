@@ -114,13 +114,23 @@ def _zip(data: bytes) -> Sniffed | None:
         return Sniffed(format=Format.PACKAGE)
     if {"config.json", "model.weights.h5"} <= members:
         return Sniffed(format=Format.KERAS_ZIP)
-    if any(name.rpartition("/")[2] == "data.pkl" for name in members):
-        return Sniffed(format=Format.TORCH)
+    if torch := _torch(members):
+        return Sniffed(format=torch)
     if "schema.json" in members:
         return Sniffed(format=Format.SKOPS)
     raise FileFormatUnknown(
         reason="it is a zip archive, and none that a known framework writes; unpack it and import the model file inside"
     )
+
+
+def _torch(members: set[str]) -> Format | None:
+    """Which of torch's archives these are the members of; all but the first have one folder around them."""
+    inside = {name.partition("/")[2] for name in members}
+    if "serialized_exported_program.json" in members or ("archive_format" in inside and any("models/" in name for name in inside)):
+        return Format.TORCH_EXPORT
+    if "data.pkl" not in inside:
+        return None
+    return Format.TORCHSCRIPT if "constants.pkl" in inside else Format.TORCH
 
 
 def _compressed(data: bytes) -> Sniffed | None:

@@ -114,6 +114,7 @@ class Task(_Strict, frozen=True, kw_only=True):
     size: tuple[int, int] | None = None  # width, height
     output: str = ""
     unit: str = ""
+    scores: Literal["", "logits", "probabilities"] = ""
     told: tuple[str, ...] = ()  # which options the user gave
     samples: Literal["none", "records", "matrix", "files", "pixels"] = "none"
     names: tuple[str, ...] = ()  # of the samples' columns
