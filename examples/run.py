@@ -1,6 +1,6 @@
 """`make example NAME=churn`: train on the real data, package, serve, ask as documented, and check every promise.
 
-    python -m examples.run NAME [--work FOLDER] [--limit N] [--json]        exit code 0 only if all of it held
+python -m examples.run NAME [--work FOLDER] [--limit N] [--json]        exit code 0 only if all of it held
 """
 
 from __future__ import annotations

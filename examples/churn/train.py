@@ -25,4 +25,6 @@ def train(run: Any) -> Pipeline:  # noqa: ANN401 - what Relevo hands over
 
 def pipeline(seed: int) -> Pipeline:
     """What is fitted; the notebook fits the same."""
-    return make_pipeline(DictVectorizer(sparse=False), StandardScaler(), LogisticRegression(C=1.0, max_iter=1000, random_state=seed))
+    return make_pipeline(
+        DictVectorizer(sparse=False), StandardScaler(), LogisticRegression(C=1.0, max_iter=1000, random_state=seed)
+    )

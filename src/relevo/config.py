@@ -25,7 +25,7 @@ PREFIX = "RELEVO_"
 #: Variables with our prefix that are no settings: the client's address and key, where the tests find real data, how long they try.
 OTHER_VARIABLES = frozenset({"RELEVO_URL", "RELEVO_KEY", "RELEVO_TEST_DATA", "RELEVO_CHAOS_ROUNDS"})
 #: Sections of relevo.toml that this release knows.
-SECTIONS = ("model", "data", "input", "decision", "server")
+SECTIONS = ("model", "data", "input", "decision", "answer", "server")
 _HOME = Path(".relevo")
 
 

@@ -118,6 +118,7 @@ def test_an_unknown_key_is_refused_at_every_depth(path: tuple[Any, ...]) -> None
         (changed(RECORD, "decision", to={"type": "bands", "accept": 0.2, "reject": 0.8}), "reject <= accept"),
         (changed(RECORD, "decision", to={"type": "bands", "accept": 1.2, "reject": 0.8}), "bands"),
         (changed(RECORD, "decision", to={"type": "argmax", "least": 1.5}), "least"),
+        (changed(RECORD, "answer", to={"churn": "is:left"}), "'left'"),
         (changed(RECORD, "input", "fields", to=[]), "distinct names"),
         (changed(RECORD, "input", "fields", 1, "name", to="tenure"), "distinct names"),
         (changed(RECORD, "steps", "columns", 0, "field", to="tenur"), "tenur"),

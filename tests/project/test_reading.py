@@ -78,3 +78,20 @@ def test_sections_of_later_releases_are_refused_by_name(tmp_path: Path, section:
     """Nothing in the file is ignored in silence."""
     with pytest.raises(ConfigRefused, match=f"'{section}', but this release has no such section"):
         project(tmp_path, f"[{section}]\n")
+
+
+def test_fields_beside_the_answers_own(tmp_path: Path) -> None:
+    """[answer] is taken as it is told, and what cannot be is refused before anything is trained."""
+    assert project(tmp_path, '[answer]\nchurn = "is:yes"\n').answer == {"churn": "is:yes"}
+    assert project(tmp_path).answer == {}
+    for wrong, said in (('version = "class"', "every answer has"), ("churn = 1", "must be a text"), ('churn = "yes"', "is:LABEL")):
+        with pytest.raises(ConfigRefused, match=said):
+            project(tmp_path, f"[answer]\n{wrong}\n")
+
+
+def test_a_field_of_a_label_the_project_has_not_is_refused(tmp_path: Path) -> None:
+    """Where the project names its labels, [answer] is held against them."""
+    named = LEAST.replace('name = "m"', 'name = "m"\nlabels = ["no", "yes"]')
+    (tmp_path / "relevo.toml").write_text(named + '[answer]\nchurn = "is:si"\n', encoding="utf-8")
+    with pytest.raises(ConfigRefused, match="no, yes"):
+        read_project(tmp_path)

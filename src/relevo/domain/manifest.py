@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from relevo.domain import answer_fields
 from relevo.domain.decision import Argmax, Bands, Decision
 from relevo.domain.preprocessing import ColumnSteps, ImageSteps, MatrixSteps, Steps
 from relevo.domain.signature import ImageInput, Input, Output, RecordInput, Task
@@ -79,6 +80,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     steps: Steps
     output: Output
     decision: Decision
+    #: Fields an answer carries beside its own, for clients that read other names: name → fact (`domain/answer_fields.py`).
+    answer: dict[str, str] = msgspec.field(default_factory=dict)
     calibration: Calibration | None = None
     lineage: Lineage
     #: Largest absolute difference the scores of a golden example may show when it is replayed.
@@ -130,7 +133,8 @@ def _contradiction(manifest: Manifest) -> str | None:
         return "a classification needs at least two labels"
     if len(set(labels)) != len(labels):
         return "a label appears twice"
-    return _name_problem(manifest.name) or _decision_problem(manifest) or _input_problem(manifest)
+    wrong_field = answer_fields.problem_of(manifest.answer, manifest.output.task, labels)
+    return _name_problem(manifest.name) or _decision_problem(manifest) or wrong_field or _input_problem(manifest)
 
 
 def _name_problem(name: str) -> str | None:

@@ -53,6 +53,8 @@ class Parts:
     truth: Sequence[Any] | NDArray[Any] | None = None  # one a sample: a class or label, or a number
     description: str = ""
     decision: Decision = field(default_factory=Argmax)
+    #: Fields an answer carries beside its own: name → fact.
+    answer: Mapping[str, str] = field(default_factory=dict)
     #: `original` or `supplied`: whose outputs `converted.outputs` are.
     against: str = "original"
     #: `user` or `generated`: whose the samples are.
@@ -148,6 +150,7 @@ def _first_manifest(parts: Parts, served: NDArray[np.float64]) -> Manifest:
         steps=converted.steps,
         output=converted.output,
         decision=parts.decision,
+        answer=dict(parts.answer),
         lineage=Lineage(
             framework=converted.framework,
             converter=dict(converted.converter),

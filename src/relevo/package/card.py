@@ -83,6 +83,9 @@ def _answer(manifest: Manifest) -> list[str]:
             "",
             f"Raw scores become probabilities by a {output.activation}; of a model of margins that is an order and no more.",
         ]
+    if manifest.answer:
+        also = ", ".join(f"{plain(name)} ({plain(fact)})" for name, fact in manifest.answer.items())
+        lines += ["", f"Beside its own fields an answer carries: {also}."]
     return lines
 
 

@@ -50,6 +50,7 @@ def pack(  # noqa: PLR0913 - the one call of a notebook: all by name, nearly all
     preprocess: str | None = None,
     classes: Sequence[Any] | NDArray[Any] | None = None,
     decision: Decision | None = None,
+    answer: Mapping[str, str] | None = None,
     description: str = "",
     unit: str = "",
     outputs: Any = None,  # noqa: ANN401 - an array of scores
@@ -73,6 +74,7 @@ def pack(  # noqa: PLR0913 - the one call of a notebook: all by name, nearly all
     classes: what `truth` calls the classes, in the order of the scores, for a model that only counts them; a Keras model's are
         0, 1, … or the texts of `truth` in sorted order where nothing is said.
     decision: Argmax (default) or Bands with *uncertain* between.
+    answer: fields an answer carries beside its own, for clients that read other names: {"churn": "is:leaves"}.
     outputs: the original's scores (n, columns) for an ONNX file, when known: they make it a proof.
     tolerance: largest difference allowed, in units of max(1, |score|); 1e-5 in double precision, 1e-4 in single.
     figures: draw the confusion matrix, calibration and ROC; needs matplotlib.
@@ -103,6 +105,7 @@ def pack(  # noqa: PLR0913 - the one call of a notebook: all by name, nearly all
         truth=truth,
         description=description,
         decision=decision or Argmax(),
+        answer=answer or {},
         against="supplied" if outputs is not None else "original",
         tolerance=tolerance,
         figures=figures,

@@ -1,6 +1,7 @@
 """relevo.toml as frozen values; a key nobody knows is refused with the nearest known one.
 
 [model] what it is called · [data] where the examples are · [input] how a picture becomes numbers · [decision] when to be unsure
+[answer] what else an answer tells, under names of the project's own
 """
 
 from __future__ import annotations
@@ -11,13 +12,15 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 
 from relevo.config import read_toml
+from relevo.domain.answer_fields import problem_of
 from relevo.domain.decision import Argmax, Bands, Decision
 from relevo.domain.preprocessing import ImageSteps
-from relevo.domain.signature import ImageInput
+from relevo.domain.signature import ImageInput, Task
 from relevo.errors import ConfigRefused, OptionsMissing, UnknownSetting
 from relevo.package.convert.preprocessing_names import steps_named
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 
@@ -81,6 +84,8 @@ class Project(msgspec.Struct, frozen=True, kw_only=True):
     data: DataSection
     input: InputSection
     decision: DecisionSection
+    #: [answer]: fields beside the answer's own, name → fact.
+    answer: Mapping[str, str] = msgspec.field(default_factory=dict)
 
     def image(self) -> tuple[ImageInput, ImageSteps] | None:
         """How pictures are taken in, or None for records. Raises ConfigRefused when that is not all said, or said twice."""
@@ -127,7 +132,16 @@ def read_project(folder: Path) -> Project:
         )
     sections = read_toml(path)
     parts = {name: _section(path.name, name, sections.get(name, {})) for name in _SECTIONS}
-    return Project(folder=folder, **parts)
+    return Project(folder=folder, **parts, answer=_answer(path.name, sections.get("answer", {}), parts["model"].labels))
+
+
+def _answer(file: str, told: dict[str, Any], labels: tuple[str, ...]) -> dict[str, str]:
+    """[answer]; seen through before anything is trained. Raises ConfigRefused."""
+    wrong = next((name for name, fact in told.items() if not isinstance(fact, str)), None)
+    problem = f"{wrong} must be a text" if wrong else problem_of(told, Task.CLASSIFICATION, labels or None)
+    if problem:
+        raise ConfigRefused(reason=f"{file} [answer]: {problem}")
+    return told
 
 
 def _section(file: str, name: str, told: dict[str, Any]) -> Any:  # noqa: ANN401 - the section's own kind

@@ -119,6 +119,7 @@ def train_project(
         classes=_classes(learn + held, named=bool(project.model.labels)),
         description=project.model.description,
         decision=project.rule(),
+        answer=project.answer,
         training_data=fingerprint(learn),
         learning=run.learning,
         drawings=run.drawings,

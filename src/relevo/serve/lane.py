@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from relevo.domain.answer_fields import AnswerFields
 from relevo.domain.decision import Answer
 from relevo.domain.ids import new_id
 from relevo.domain.prediction import Arm, InputKind, KeepInputs, Prediction, keeps_input
@@ -52,6 +53,8 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     answer: Answer
     recorded: bool
     seconds: float
+    #: What it is told beside its own fields; None when nothing is.
+    fields: AnswerFields | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +86,7 @@ class Lane:
         self.version = version
         self.digest = digest
         self._name = model.manifest.name
+        self._fields = AnswerFields(model.manifest.answer, model.manifest.output) if model.manifest.answer else None
         self._write = write
         self._options = options
         self._now_ns = now_ns
@@ -127,6 +131,7 @@ class Lane:
                 answer=answer,
                 recorded=recorded,
                 seconds=(end - one.begun_ns) / 1e9,
+                fields=self._fields,
             )
             for one, answer, prediction in zip(asked, answers, predictions, strict=True)
         ]

@@ -184,7 +184,19 @@ def _answer(manifest: Manifest) -> Json:
             "probabilities": {"type": "array", "items": {"type": "number"}, "description": "One a label, in their order"},
             "uncertain": {"type": "boolean", "description": "Too close to call by the model's decision rule"},
         }
-    return {"type": "object", "properties": properties, "required": ["query_id", "model", "version", "prediction"]}
+    also = {name: _also(fact, properties) for name, fact in manifest.answer.items()}
+    required = ["query_id", "model", "version", "prediction", *also]
+    return {"type": "object", "properties": properties | also, "required": required}
+
+
+def _also(fact: str, properties: Json) -> Json:
+    """The schema of a field the model's answers carry beside their own."""
+    kind, _, label = fact.partition(":")
+    if kind == "is":
+        return {"type": "boolean", "description": f"Whether the prediction is {label}"}
+    if kind == "probability":
+        return {"type": "number", "minimum": 0, "maximum": 1, "description": f"Probability of {label}"}
+    return {**properties[fact], "description": f"The same as {fact}"}
 
 
 def chapters(whole: Json) -> list[tuple[str, list[Json]]]:

@@ -243,7 +243,7 @@ class PredictHandlers:
 
 
 def answer_body(reply: Reply) -> dict[str, Any]:
-    """The canonical answer as plain values."""
+    """The canonical answer as plain values, and after it the fields its model was given for old clients."""
     answer = reply.answer
     facts: dict[str, Any] = {"query_id": ids.text(reply.id), "model": reply.model, "version": reply.version}
     if answer.label is None:
@@ -253,6 +253,8 @@ def answer_body(reply: Reply) -> dict[str, Any]:
     facts["execution_time"] = f"{reply.seconds:.3f} s"
     if not reply.recorded:
         facts["recorded"] = False
+    if reply.fields is not None:
+        facts |= reply.fields.of(answer)
     return facts
 
 
