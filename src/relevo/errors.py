@@ -16,7 +16,7 @@
     │                                PackageUnsafe · OnnxRefused · GoldenMismatch
     ├── ImportRefused                FileFormatUnknown · PickleNotTrusted · ConversionFailed · ParityFailed
     │                                QuarantineFailed · QuarantineTooWeak · ExtraMissing · OptionsMissing
-    │                                EnvironmentFailed
+    │                                EnvironmentFailed · CodeNotTrusted
     ├── TrainingFailed               the project's own code failed
     └── ConfigRefused                UnknownSetting · WrongSetting
 
@@ -507,6 +507,16 @@ class PickleNotTrusted(ImportRefused):
     code = "pickle_not_trusted"
     sentence = (
         "'{path}' is a pickle (it imports {imports}): loading it runs its author's code. "
+        "If you trust the author, repeat with --trust-pickle; it is then loaded in a sandbox, never in the server."
+    )
+
+
+class CodeNotTrusted(ImportRefused):
+    """A file whose library can be made to run code by it, and nobody said that its author is trusted."""
+
+    code = "code_not_trusted"
+    sentence = (
+        "'{path}' is {format}, and opening it can run its author's code. "
         "If you trust the author, repeat with --trust-pickle; it is then loaded in a sandbox, never in the server."
     )
 

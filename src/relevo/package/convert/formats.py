@@ -64,6 +64,17 @@ DOORS = {
     Format.TORCH_EXPORT: "torch_export",
     Format.TORCHSCRIPT: "torchscript",
 }
+#: What a person can do with a file of a format that is refused.
+WAYS_OUT = {
+    Format.TORCH: "It holds numbers (a state_dict) or a pickled class, and not the model's code: load it in Python into its module and "
+    "call relevo.pack(module, …), or save it with torch.export.save(torch.export.export(module, …), 'model.pt2') and import that",
+    Format.LIGHTGBM_JSON: "LightGBM itself cannot load such a dump: save the booster with save_model('model.txt') and import that",
+    Format.PMML: "Have the tool that wrote it write ONNX too, or fit the model again and call relevo.pack(model, …)",
+    Format.ORT: "It was made from an ONNX file for one machine: import that ONNX file",
+    Format.SAFETENSORS: "It holds numbers and no model: load it in Python into its module and call relevo.pack(module, …)",
+    Format.SKOPS: "Load it in Python with skops.io.load and call relevo.pack(model, …)",
+    Format.CATBOOST: "CatBoost writes ONNX itself: load it in Python, call save_model('model.onnx', format='onnx') and import that",
+}
 #: Formats that a converter of their own opens, and its module; it has `open_file(task, bodies, samples) -> Done`.
 FRAMEWORKS: dict[str, str] = {
     # What the libraries of another time spelled out of a pickle.

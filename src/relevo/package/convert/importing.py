@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 
 from relevo.domain.decision import Argmax
-from relevo.errors import OptionsMissing, PickleNotTrusted
+from relevo.errors import CodeNotTrusted, OptionsMissing, PickleNotTrusted
 from relevo.package.assembling import Parts, assemble
 from relevo.package.convert import wire
 from relevo.package.convert.formats import DOORS, Format, Sniffed
@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from relevo.package.samples import Samples
 
 _IMPORTS_SHOWN = 12
+#: Not pickles, but their loaders evaluate texts of the file and unpickle parts of it.
+_CAN_RUN_CODE = frozenset({Format.TORCH_EXPORT, Format.TORCHSCRIPT})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,6 +146,8 @@ def _read(path: Path, *, trusted: bool) -> Source:
     data = path.read_bytes()
     if sniffed.format is Format.PICKLE and not trusted:
         raise PickleNotTrusted(path=path.name, imports=_imports(sniffed))
+    if sniffed.format in _CAN_RUN_CODE and not trusted:
+        raise CodeNotTrusted(path=path.name, format=sniffed.format.value)
     if sniffed.format is Format.ONNX:
         audit(data)
     return Source(path=path, data=data, sniffed=sniffed)
@@ -185,7 +189,7 @@ def _case(
     bounds: Bounds | None,
 ) -> Case:
     """The file with all that is said of it. Raises OptionsMissing."""
-    pickled = source.sniffed.format is Format.PICKLE
+    pickled = source.sniffed.format is Format.PICKLE or source.sniffed.format in _CAN_RUN_CODE
     if second is not None and not (pickled and second.sniffed.format is Format.PICKLE):
         raise OptionsMissing(options="no --vectorizer: it goes with a pickled model, and is a pickle itself")
     described, body = packed(given)

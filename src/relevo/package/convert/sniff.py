@@ -22,7 +22,7 @@ import zlib
 from typing import TYPE_CHECKING, Any
 
 from relevo.errors import FileFormatUnknown, ImportRefused
-from relevo.package.convert.formats import DOORS, Format, Sniffed
+from relevo.package.convert.formats import DOORS, WAYS_OUT, Format, Sniffed
 from relevo.package.convert.pickle_look import look
 
 if TYPE_CHECKING:
@@ -75,10 +75,8 @@ def refuse_unless_importable(sniffed: Sniffed) -> None:
         raise ImportRefused(reason="it is a Relevo package already, there is nothing to convert; register it as it is")
     if sniffed.format not in DOORS:
         what = f"{sniffed.format.value} {sniffed.version}".strip()
-        raise ImportRefused(
-            reason=f"it is {what}, which cannot be imported by this release. "
-            "Export it to ONNX with its own framework, and import that"
-        )
+        way = WAYS_OUT.get(sniffed.format, "Export it to ONNX with its own framework, and import that")
+        raise ImportRefused(reason=f"it is {what}, which cannot be imported by this release. {way}")
 
 
 # --- one test a format ------------------------------------------------------------------------------------------------
