@@ -189,6 +189,8 @@ def _serving(step: Step, folder: Path, environ: dict[str, str], *, real: bool) -
         except subprocess.TimeoutExpired:
             server.kill()
             server.wait()
+        if server.stdout is not None:
+            server.stdout.close()
 
 
 def _address(server: subprocess.Popen[str]) -> str:

@@ -68,9 +68,11 @@ def progress(*, quiet: bool = False) -> Iterator[Callable[[int, int, str], None]
         known: dict[str, Any] = {}
 
         def step(done: int, total: int, what: str) -> None:
-            task = known.get(what)
+            # One bar a step, whatever figures it tells beside its first word.
+            name = what.partition(" ")[0]
+            task = known.get(name)
             if task is None:
-                task = known[what] = bars.add_task(what, total=total or None)
-            bars.update(task, completed=done, total=total or None)
+                task = known[name] = bars.add_task(what, total=total or None)
+            bars.update(task, completed=done, total=total or None, description=what)
 
         yield step
