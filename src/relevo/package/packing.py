@@ -6,19 +6,21 @@ samples, truth ─────────────────────�
 (DictVectorizer, model) | Pipeline(DictVectorizer, …)   convert.dictvectorizer
 ONNX bytes or file                                      convert.onnx
 Keras                                                   convert.keras
+PyTorch                                                 convert.torch
 any other fitted estimator                              convert.sklearn
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from relevo.domain.decision import Argmax
 from relevo.errors import OptionsMissing
 from relevo.package.assembling import STEPS, Parts, assemble
 from relevo.package.convert.converted import Converted, Hints
 from relevo.package.convert.keras_quiet import is_keras
+from relevo.package.convert.torch_quiet import is_torch
 from relevo.package.convert.preprocessing_names import steps_named
 from relevo.package.samples import Samples, take_samples
 from relevo.package.truth import class_text, one_a_row
@@ -53,6 +55,7 @@ def pack(  # noqa: PLR0913 - the one call of a notebook: all by name, nearly all
     answer: Mapping[str, str] | None = None,
     description: str = "",
     unit: str = "",
+    scores: Literal["logits", "probabilities"] | None = None,
     outputs: Any = None,  # noqa: ANN401 - an array of scores
     training_data: str = "",
     tolerance: float | None = None,
@@ -75,6 +78,7 @@ def pack(  # noqa: PLR0913 - the one call of a notebook: all by name, nearly all
         0, 1, … or the texts of `truth` in sorted order where nothing is said.
     decision: Argmax (default) or Bands with *uncertain* between.
     answer: fields an answer carries beside its own, for clients that read other names: {"churn": "is:leaves"}.
+    scores: what a PyTorch module's numbers are; without it, rows of 0..1 that sum to one are taken for probabilities.
     outputs: the original's scores (n, columns) for an ONNX file, when known: they make it a proof.
     tolerance: largest difference allowed, in units of max(1, |score|); 1e-5 in double precision, 1e-4 in single.
     figures: draw the confusion matrix, calibration and ROC; needs matplotlib.
@@ -94,6 +98,7 @@ def pack(  # noqa: PLR0913 - the one call of a notebook: all by name, nearly all
         output=output,
         scale=scale,
         unit=unit,
+        scores=scores or "",
     )
     truth = None if truth is None else one_a_row(truth)
     if progress is not None:
@@ -142,6 +147,10 @@ def convert(
         from relevo.package.convert.keras import convert_keras  # noqa: PLC0415 - see above
 
         return convert_keras(model, samples, hints, truth=truth)
+    if is_torch(model):
+        from relevo.package.convert.torch import convert_torch  # noqa: PLC0415 - see above
+
+        return convert_torch(model, samples, hints)
     from relevo.package.convert.sklearn import convert_sklearn  # noqa: PLC0415 - see above
 
     return convert_sklearn(model, samples, hints)

@@ -11,11 +11,11 @@ numbers and no model; nothing can be made of it here.
 from __future__ import annotations
 
 import io
-import logging
-import warnings
+import tempfile
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib.metadata import version
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
@@ -23,14 +23,14 @@ import numpy as np
 
 from relevo.domain.preprocessing import Column, ImageSteps, MatrixSteps
 from relevo.domain.signature import ImageInput, Input, RecordInput, Task
-from relevo.errors import ConversionFailed, ExtraMissing, OptionsMissing
+from relevo.errors import ConversionFailed, OptionsMissing
 from relevo.package.convert.converted import Converted, Hints
 from relevo.package.convert.done import Done, changed
 from relevo.package.convert.estimators import one_line
 from relevo.package.convert.graph import steady_bytes
-from relevo.package.convert.keras_quiet import no_words
 from relevo.package.convert.onnx import convert_onnx
 from relevo.package.convert.questions import hints_for_onnx
+from relevo.package.convert.torch_quiet import library, silence
 from relevo.package.fields import infer_fields
 from relevo.package.generating import generate_samples
 from relevo.package.parity import prepared, provisional
@@ -60,19 +60,13 @@ class Feed:
     steps: ImageSteps | MatrixSteps
 
 
-def is_torch(model: Any) -> bool:  # noqa: ANN401 - any object
-    """Whether it is a PyTorch module or an exported program; nothing is imported to see it."""
-    homes = {kind.__module__.partition(".")[0] for kind in type(model).__mro__}
-    return "torch" in homes and (hasattr(model, "state_dict") and (hasattr(model, "forward") or hasattr(model, "graph_module")))
-
-
 def convert_torch(model: Any, samples: Samples, hints: Hints | None = None) -> Converted:  # noqa: ANN401 - a module
     """A live module (or exported program) as ONNX, with the outputs it gave for the samples in eval mode.
 
     Raises ExtraMissing, OptionsMissing naming what only a person can tell, ConversionFailed.
     """
     told = hints or Hints()
-    torch = _torch()
+    torch = library()
     feed = _feed(samples, told)
     module = model.module() if hasattr(model, "graph_module") and not hasattr(model, "eval") else model
     with _answering(module):
@@ -82,9 +76,11 @@ def convert_torch(model: Any, samples: Samples, hints: Hints | None = None) -> C
 
 def open_file(task: Asked, bodies: Sequence[bytes], samples: Samples | None) -> Done:
     """Convert an exported program or TorchScript. Raises ConversionFailed, OptionsMissing, ExtraMissing."""
-    torch = _torch()
+    torch = library()
     framework = f"PyTorch {torch.__version__}"
-    with _silence():
+    # Where torch would look for a place to write, trying to; nothing can be written here.
+    tempfile.tempdir = str(Path.cwd())
+    with silence():
         if task.format == "torchscript":
             return _script(torch, task, bodies[0], samples)
         try:
@@ -171,7 +167,9 @@ def _tensors(feed: Feed, samples: Samples, dtype: str) -> NDArray[Any]:
     if isinstance(feed.steps, ImageSteps):
         assert isinstance(feed.input, ImageInput)  # noqa: S101 - pictures have image steps
         ready = ready_pixels(samples, feed.input)
-        pixels = [ready[row] if ready else decode(_file(samples.payload(row)), feed.input, feed.steps, ImageLimits()) for row in first]
+        pixels = [
+            ready[row] if ready else decode(_file(samples.payload(row)), feed.input, feed.steps, ImageLimits()) for row in first
+        ]
         rows = tensor(pixels, feed.steps)
     else:
         assert isinstance(feed.input, RecordInput)  # noqa: S101 - records have matrix steps
@@ -216,7 +214,7 @@ def _asked(module: Any, onnx: bytes, samples: Samples, hints: Hints, framework: 
 
 def _answers(module: Any, rows: NDArray[Any]) -> NDArray[np.float64]:  # noqa: ANN401 - a module
     """What the module says to tensors as serving makes them, float64 (n, columns). Raises ConversionFailed with its complaint."""
-    torch = _torch()
+    torch = library()
     parts = []
     try:
         with torch.no_grad():
@@ -241,21 +239,11 @@ def _only(found: Any) -> Any:  # noqa: ANN401 - a tensor, or a container of them
 # --- torch --------------------------------------------------------------------------------------------------------------
 
 
-def _torch() -> Any:  # noqa: ANN401 - the library
-    try:
-        with no_words():
-            import onnxscript  # type: ignore[import-untyped]  # noqa: F401, PLC0415 - an extra, large; it ships no types
-            import torch  # noqa: PLC0415 - an extra, large
-    except ImportError as cause:
-        raise ExtraMissing(extra="torch") from cause
-    return torch
-
-
 def _exported(model: Any, example: NDArray[Any] | None, *, script: bool = False) -> bytes:  # noqa: ANN401 - a module or a program
     """The graph over a free batch axis, without the traces of the machine that made it. Raises ConversionFailed."""
-    torch = _torch()
+    torch = library()
     try:
-        with _silence():
+        with silence():
             if script:
                 proto = _by_script(torch, model, torch.from_numpy(example))
             elif example is None or hasattr(model, "graph_module"):
@@ -317,17 +305,3 @@ def _answering(module: Any) -> Iterator[None]:  # noqa: ANN401 - a module
     finally:
         if training:
             module.train()
-
-
-@contextmanager
-def _silence() -> Iterator[None]:
-    """What torch tells its own developers is not told to ours."""
-    logger = logging.getLogger("torch")
-    before = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings(), no_words():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(before)
