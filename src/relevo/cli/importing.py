@@ -27,9 +27,7 @@ def add_to(app: typer.Typer) -> None:
 
 
 def import_file(
-    file: Annotated[
-        Path, typer.Argument(help="ONNX, a scikit-learn model saved with pickle or joblib, or a package.", metavar="FILE")
-    ],
+    file: Annotated[Path, typer.Argument(help="A model file, a SavedModel's folder, or a package.", metavar="FILE")],
     *,
     name: Annotated[
         str | None, typer.Option("--name", help="The model's name here; a package has one already.", metavar="NAME")
@@ -53,6 +51,10 @@ def import_file(
         Path | None,
         typer.Option("--vectorizer", help="A second pickle with the DictVectorizer, where it was saved apart.", metavar="FILE"),
     ] = None,
+    weights: Annotated[
+        Path | None,
+        typer.Option("--weights", help="The HDF5 file of weights that goes with a Keras architecture in JSON.", metavar="FILE"),
+    ] = None,
     labels: Annotated[
         str | None, typer.Option("--labels", help="Names in the order of the model's classes: no,yes", metavar="A,B,…")
     ] = None,
@@ -68,6 +70,10 @@ def import_file(
     scale: Annotated[
         float | None,
         typer.Option("--scale", help="Factor from a pixel's 0..255 to what the model was trained on.", metavar="NUMBER"),
+    ] = None,
+    preprocess: Annotated[
+        str | None,
+        typer.Option("--preprocess", help="The same by name: 01, tf, caffe, torch, raw, vgg19, mobilenet_v2, …", metavar="NAME"),
     ] = None,
     output: Annotated[
         str | None, typer.Option("--output", help="Which output of an ONNX file has the scores.", metavar="NAME")
@@ -102,6 +108,7 @@ def import_file(
         "trust_pickle": trust_pickle,
         "accept_weak": accept_weak,
         "vectorizer": vectorizer,
+        "weights": weights,
         "labels": _listed(labels),
         "features": _listed(features),
         "kind": _one_of("--kind", kind, "record", "image"),
@@ -109,6 +116,7 @@ def import_file(
         "mode": _one_of("--mode", mode, "L", "RGB", "BGR"),
         "layout": _one_of("--layout", layout, "NHWC", "NCHW", "NHW", "flat"),
         "scale": scale,
+        "preprocess": preprocess,
         "output": output,
         "unit": unit,
         "decision": _rule(accept, reject, least),

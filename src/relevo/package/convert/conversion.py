@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import io
 import math
+import tempfile
 import warnings
 from importlib import import_module
 from importlib.metadata import version
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -88,6 +90,7 @@ def _sent(done: Done) -> bytes:
         converter=done.converted.converter,
         outputs=None if outputs is None else (outputs.shape[0], outputs.shape[1]),
         samples="generated" if done.generated else "user",
+        classes=done.converted.classes,
         bodies=(0, 0, 0),
     )
     records = done.samples.records if done.generated and isinstance(done.samples, RecordSamples) else None
@@ -102,6 +105,8 @@ def _convert(task: wire.Task, bodies: Sequence[bytes]) -> Done:
     if task.format == "onnx":
         return _convert_onnx(task, bodies[0], samples)
     if task.format in FRAMEWORKS:
+        # Libraries find a place for temporary files by writing one, which is forbidden here; none of them needs it in the end.
+        tempfile.tempdir = str(Path.cwd())
         # Each loads a framework that is large and optional.
         opened: Done = import_module(FRAMEWORKS[task.format]).open_file(task, bodies, samples)
         return opened
@@ -119,7 +124,7 @@ def _convert_pickle(task: wire.Task, model: Any, samples: Samples | None, hints:
     vectorized = _begins_with_vectorizer(model)
     given = samples
     if task.kind == "image":
-        hints = _picture_hints(model, task, hints)
+        hints = picture_hints(model, task, hints)
     if given is None and hints.input is not None:
         given = generate_samples(hints.input)
     elif given is None:
@@ -133,21 +138,30 @@ def _convert_pickle(task: wire.Task, model: Any, samples: Samples | None, hints:
     return Done(converted=converted, samples=given, generated=samples is None)
 
 
-def _picture_hints(model: Any, task: wire.Task, hints: Hints) -> Hints:  # noqa: ANN401 - any model
-    """The picture behind a row of pixels. Raises OptionsMissing naming every missing flag."""
+def picture_hints(model: Any, task: wire.Task, hints: Hints) -> Hints:  # noqa: ANN401 - any model
+    """Hints with the picture behind a row of pixels. Raises OptionsMissing naming every missing flag."""
     width = int(getattr(_outermost(model), "n_features_in_", 0))
     channels = 1 if task.mode == "L" else 3
     side = math.isqrt(width // channels)
     size = task.size or ((side, side) if side and side * side * channels == width else None)
     asked = [] if task.mode else ["--mode L, --mode RGB or --mode BGR"]
     asked += (
-        [] if "scale" in task.told else ["--scale (0.00392156862745098 when it was trained on pixels of 0..1, 1 when on 0..255)"]
+        []
+        if "scale" in task.told
+        else ["--preprocess NAME or --scale NUMBER (01 when it was trained on pixels of 0..1, raw when on 0..255)"]
     )
     asked += [] if size else ["--size WIDTHxHEIGHT"]
     if asked or not size:
         raise OptionsMissing(options="; ".join(asked))
     wanted = ImageInput(width=size[0], height=size[1], mode="L" if channels == 1 else "RGB")
-    steps = ImageSteps(input="pixels", scale=task.scale, channels="BGR" if task.mode == "BGR" else "RGB", layout="flat")
+    steps = ImageSteps(
+        input="pixels",
+        scale=task.scale,
+        mean=task.mean,
+        std=task.std,
+        channels="BGR" if task.mode == "BGR" else "RGB",
+        layout="flat",
+    )
     return Hints(labels=hints.labels, features=hints.features, input=wanted, steps=steps, scale=task.scale, unit=hints.unit)
 
 

@@ -63,6 +63,14 @@ DOORS = {
     Format.PICKLE: "pickle",
     Format.TORCH_EXPORT: "torch_export",
     Format.TORCHSCRIPT: "torchscript",
+    Format.KERAS_H5: "keras",
+    Format.KERAS_ZIP: "keras",
+    Format.KERAS_JSON: "keras",
+    Format.SAVED_MODEL: "saved_model",
+    Format.XGBOOST_JSON: "xgboost",
+    Format.XGBOOST_UBJ: "xgboost",
+    Format.XGBOOST_BINARY: "xgboost",
+    Format.LIGHTGBM: "lightgbm",
 }
 #: What a person can do with a file of a format that is refused.
 WAYS_OUT = {
@@ -77,10 +85,14 @@ WAYS_OUT = {
 }
 #: Formats that a converter of their own opens, and its module; it has `open_file(task, bodies, samples) -> Done`.
 FRAMEWORKS: dict[str, str] = {
+    "lightgbm": "relevo.package.convert.lightgbm",
+    "xgboost": "relevo.package.convert.xgboost",
     # What the libraries of another time spelled out of a pickle.
     "spelled": "relevo.package.convert.spelled",
     "torch_export": "relevo.package.convert.torch",
     "torchscript": "relevo.package.convert.torch",
+    "keras": "relevo.package.convert.keras",
+    "saved_model": "relevo.package.convert.tensorflow_folder",
 }
 
 

@@ -19,8 +19,10 @@ from relevo.domain.decision import Argmax
 from relevo.errors import CodeNotTrusted, OptionsMissing, PickleNotTrusted
 from relevo.package.assembling import Parts, assemble
 from relevo.package.convert import wire
+from relevo.package.convert.folders import fold
 from relevo.package.convert.formats import DOORS, Format, Sniffed
 from relevo.package.convert.judging import Case, by_its_time, by_itself, by_outputs
+from relevo.package.convert.preprocessing_names import habit
 from relevo.package.convert.quarantine import Visit, visit
 from relevo.package.convert.sample_files import read_samples
 from relevo.package.convert.sending import asked, packed
@@ -39,6 +41,8 @@ if TYPE_CHECKING:
 _IMPORTS_SHOWN = 12
 #: Not pickles, but their loaders evaluate texts of the file and unpickle parts of it.
 _CAN_RUN_CODE = frozenset({Format.TORCH_EXPORT, Format.TORCHSCRIPT})
+#: Formats that can carry a program, or whose library has been made to run one; they are opened behind strong walls only.
+_PROGRAMS = frozenset({Format.PICKLE, Format.KERAS_H5, Format.KERAS_ZIP, Format.KERAS_JSON, Format.SAVED_MODEL})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,16 +62,19 @@ def import_model(  # noqa: PLR0913 - the one call of an import: all by name, nea
     trust_pickle: bool = False,
     accept_weak: bool = False,
     vectorizer: str | Path | None = None,
+    weights: str | Path | None = None,
     samples: Any = None,  # noqa: ANN401 - a path, or whatever a notebook holds
     truth: str | Path | Sequence[Any] | None = None,
     labels: Sequence[str] | None = None,
     features: Sequence[str] | None = None,
     kind: Literal["record", "image"] | None = None,
     scale: float | None = None,
+    preprocess: str | None = None,
     mode: Literal["L", "RGB", "BGR"] | None = None,
     layout: Literal["NHWC", "NCHW", "NHW", "flat"] | None = None,
     size: tuple[int, int] | None = None,
     output: str | None = None,
+    rounds: int = 0,
     releases: Sequence[str] = (),
     python: str | Path | None = None,
     outputs: Any = None,  # noqa: ANN401 - a path, or an array of scores
@@ -79,17 +86,21 @@ def import_model(  # noqa: PLR0913 - the one call of an import: all by name, nea
     bounds: Bounds | None = None,
     progress: Callable[[int, int, str], object] | None = None,
 ) -> Package:
-    """Take in a model file: ONNX, or a pickle (joblib's too) of a scikit-learn model or `(DictVectorizer, model)`.
+    """Take in a model file: ONNX, Keras, a SavedModel's folder, or a pickle (joblib's too) of a scikit-learn model.
 
     trust_pickle: a person says that the author of a pickle is trusted; without it nothing is loaded.
     accept_weak: open a pickle although this system's quarantine is not strong.
     vectorizer: a second pickle with the DictVectorizer, where it was saved apart; the same trust covers both.
+    weights: the HDF5 file with the weights of a Keras architecture in JSON.
     samples: held-out inputs: a file (JSON list, JSON lines, CSV, .npy, .npz), a folder of pictures, or what `relevo.pack` takes.
         Without them, samples are made from the signature: enough to prove the conversion, not to measure the model.
     truth: a column of the samples, a file, or the values. labels: names in the order of the model's classes or scores.
-    features: names of a matrix' columns. kind, scale, mode, layout, size (width, height), output: what an ONNX file may leave open.
-    releases: what wrote a pickle, "scikit-learn==0.24.2" first: they are installed in a throw-away environment, in which the original
-        answers the samples. python: the interpreter for that environment, a path or a name; else the one that runs this.
+    features: names of a matrix' columns. kind, scale, mode, layout, size (width, height), output: what a file may leave open.
+        Of a booster `output` may be "margin": the raw score in place of the probability.
+    rounds: of a booster, only the first so many rounds, as an early-stopped one is asked; 0 for all.
+    preprocess: scale, mean, spread and colour order of a picture by one name: "01", "tf", "caffe", "torch", "raw", "vgg19", …
+    releases: what wrote a pickle, "scikit-learn==0.24.2" first: they are installed in a throw-away environment, in which the
+        original answers the samples. python: the interpreter for that environment, a path or a name; else the one that runs this.
     outputs: the original's scores (n, columns) for the samples, an array or a file; they then judge the conversion.
     out: a folder, or a path ending in .zip; without it the package stays in memory.
     Raises FileFormatUnknown, ImportRefused, PickleNotTrusted, QuarantineTooWeak, QuarantineFailed, OptionsMissing, ExtraMissing,
@@ -97,19 +108,18 @@ def import_model(  # noqa: PLR0913 - the one call of an import: all by name, nea
     """
     source = _read(Path(path), trusted=trust_pickle)
     _refuse_loose_ends(source, releases, python, outputs=outputs is not None, samples=samples is not None)
-    second = None if vectorizer is None else _read(Path(vectorizer), trusted=trust_pickle)
+    second = _second(source, vectorizer, weights, trusted=trust_pickle)
     given, values = (None, None) if samples is None else read_samples(samples, truth, features or ())
     options = {
         "labels": tuple(labels or ()),
         "features": tuple(features or ()),
         "kind": kind or "",
-        "scale": 1.0 if scale is None else scale,
-        "mode": mode or "",
+        **_numbers(scale, preprocess, mode),
         "layout": layout or "",
         "size": size,
         "output": output or "",
+        "rounds": rounds,
         "unit": unit,
-        "told": () if scale is None else ("scale",),
     }
     if progress is not None:
         progress(0, 1, "convert")
@@ -143,7 +153,7 @@ def _read(path: Path, *, trusted: bool) -> Source:
     """The file, judged by its bytes. Raises FileFormatUnknown, ImportRefused, PickleNotTrusted, OnnxRefused."""
     sniffed = sniff_path(path)
     refuse_unless_importable(sniffed)
-    data = path.read_bytes()
+    data = fold(path) if path.is_dir() else path.read_bytes()
     if sniffed.format is Format.PICKLE and not trusted:
         raise PickleNotTrusted(path=path.name, imports=_imports(sniffed))
     if sniffed.format in _CAN_RUN_CODE and not trusted:
@@ -151,6 +161,33 @@ def _read(path: Path, *, trusted: bool) -> Source:
     if sniffed.format is Format.ONNX:
         audit(data)
     return Source(path=path, data=data, sniffed=sniffed)
+
+
+def _second(source: Source, vectorizer: str | Path | None, weights: str | Path | None, *, trusted: bool) -> Source | None:
+    """The file that goes with the first, if any. Raises OptionsMissing, and what `_read` raises."""
+    if source.sniffed.format is Format.KERAS_JSON and weights is None:
+        raise OptionsMissing(options="--weights FILE, for it is an architecture without its weights")
+    given = vectorizer if vectorizer is not None else weights
+    if given is None:
+        return None
+    second = _read(Path(given), trusted=trusted)
+    pair = (source.sniffed.format, second.sniffed.format)
+    if vectorizer is not None and (pair != (Format.PICKLE, Format.PICKLE) or weights is not None):
+        raise OptionsMissing(options="no --vectorizer: it goes with a pickled model, and is a pickle itself")
+    if weights is not None and pair != (Format.KERAS_JSON, Format.KERAS_H5):
+        raise OptionsMissing(options="no --weights: an HDF5 file of weights goes with a Keras architecture in JSON")
+    return second
+
+
+def _numbers(scale: float | None, preprocess: str | None, mode: str | None) -> dict[str, Any]:
+    """What becomes of a pixel, as a task tells it. Raises OptionsMissing when it is told twice, or by an unknown name."""
+    if preprocess is None:
+        return {"scale": 1.0 if scale is None else scale, "mode": mode or "", "told": () if scale is None else ("scale",)}
+    if scale is not None:
+        raise OptionsMissing(options="only one of --preprocess and --scale")
+    named = habit(preprocess)
+    order = "BGR" if named.channels == "BGR" else mode or ""
+    return {"scale": named.scale, "mean": named.mean, "std": named.std, "mode": order, "told": ("scale",)}
 
 
 def _refuse_loose_ends(source: Source, releases: Sequence[str], python: str | Path | None, *, outputs: bool, samples: bool) -> None:
@@ -189,9 +226,6 @@ def _case(
     bounds: Bounds | None,
 ) -> Case:
     """The file with all that is said of it. Raises OptionsMissing."""
-    pickled = source.sniffed.format is Format.PICKLE or source.sniffed.format in _CAN_RUN_CODE
-    if second is not None and not (pickled and second.sniffed.format is Format.PICKLE):
-        raise OptionsMissing(options="no --vectorizer: it goes with a pickled model, and is a pickle itself")
     described, body = packed(given)
     task = wire.Task(
         format=DOORS[source.sniffed.format],
@@ -203,7 +237,8 @@ def _case(
     )
     bodies = [source.data, b"" if second is None else second.data, body]
     # An ONNX file is data: it is opened in whatever quarantine this system gives.
-    return Case(task=task, bodies=bodies, samples=given, need_strong=pickled and not accept_weak, bounds=bounds)
+    program = source.sniffed.format in _PROGRAMS | _CAN_RUN_CODE
+    return Case(task=task, bodies=bodies, samples=given, need_strong=program and not accept_weak, bounds=bounds)
 
 
 def _rehearse(back: Visit, samples: Samples, bounds: Bounds | None) -> None:

@@ -20,6 +20,7 @@ import numpy as np
 from relevo.domain.preprocessing import Column, ColumnInput, ColumnSteps, ImageSteps, MatrixSteps, Steps
 from relevo.domain.signature import Field, FieldKind, ImageInput, Input, RecordInput
 from relevo.errors import ConversionFailed
+from relevo.package.convert.converted import Hints
 from relevo.package.convert.keras_graph import Axes
 from relevo.package.fields import infer_fields
 from relevo.package.samples import ImageSamples, RecordSamples, ready_pixels
@@ -29,7 +30,7 @@ from relevo.runtime.record import RecordEncoder
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from relevo.package.convert.converted import Hints
+    from relevo.package.convert.wire import Task
     from relevo.package.samples import Samples
 
 _PICTURE, _MATRIX = "pixels", "features"
@@ -65,6 +66,19 @@ class Told:
     size: tuple[int, int] | None = None  # width, height
     mode: str = ""
     channels: Literal["RGB", "BGR"] = "RGB"
+
+
+def hints_of(task: Task) -> Hints:
+    """What the task says, in the words that live models know."""
+    steps = None
+    if "scale" in task.told:
+        steps = ImageSteps(input=_PICTURE, scale=task.scale, mean=task.mean, std=task.std)
+    return Hints(labels=task.labels, features=task.features, steps=steps, unit=task.unit)
+
+
+def told_of(task: Task) -> Told:
+    """The rest of what the task says."""
+    return Told(kind=task.kind, layout=task.layout, size=task.size, mode=task.mode, channels="BGR" if task.mode == "BGR" else "RGB")
 
 
 def entries_of(model: Any) -> tuple[Entry, ...]:  # noqa: ANN401 - a Keras model

@@ -35,6 +35,7 @@ from relevo.errors import (
 )
 from relevo.package.convert import wire
 from relevo.package.convert.converted import Converted
+from relevo.package.convert.folders import FOLDER, FOLDERS, unfold
 from relevo.package.onnx_audit import audit
 
 if TYPE_CHECKING:
@@ -48,6 +49,8 @@ _CHILD_OF_OTHER_TIMES = Path(__file__).with_name("other_times_child.py")
 _SOURCE = Path(__file__).parents[3]
 _CHUNK = 2**20
 _SHOWN = 400
+#: Doors whose library starts threads however it is asked not to, and how many; processes stay forbidden.
+_THREADS = {"keras": 256, "saved_model": 256}
 _SIGNALS: dict[int, str] = {
     signal.SIGXCPU: "it used more processor time than allowed",
     signal.SIGKILL: "it was stopped by the system, most likely for want of memory",
@@ -119,7 +122,17 @@ def visit(task: wire.Task, bodies: Sequence[bytes], *, need_strong: bool, bounds
     Raises QuarantineTooWeak, QuarantineFailed, OnnxRefused, and what the child reports: ConversionFailed, OptionsMissing,
     ExtraMissing.
     """
-    running = _Running(python=sys.executable, script=_CHILD, need_strong=need_strong, bounds=bounds or Bounds())
+    running = _Running(
+        python=sys.executable,
+        script=_CHILD,
+        need_strong=need_strong,
+        bounds=bounds or Bounds(),
+        threads=_THREADS.get(task.format, 0),
+        folder=bodies[0] if task.format in FOLDERS else b"",
+    )
+    if running.folder:
+        # It stands ready in the child's own folder, in which the child can write nothing.
+        bodies = [b"", *bodies[1:]]
     return _believed(*_heard(wire.pack(task, bodies), running))
 
 
@@ -131,6 +144,8 @@ class _Running:
     script: Path
     need_strong: bool
     bounds: Bounds
+    threads: int = 0  # it may start
+    folder: bytes = b""  # a framework's folder, as `folders` makes it bytes
 
 
 def _heard(task: bytes, running: _Running) -> tuple[str, wire.Frame]:
@@ -168,6 +183,7 @@ def _believed(level: str, frame: wire.Frame) -> Visit:
         framework=_readable(header.framework),
         converter={_readable(name)[:64]: _readable(version)[:64] for name, version in list(header.converter.items())[:20]},
         outputs=scores,
+        classes=header.classes,
     )
     return Visit(level=level, converted=converted, records=records, generated=header.samples == "generated")
 
@@ -207,6 +223,8 @@ def _run(task: bytes, running: _Running) -> bytes:
         # The way to the inner folder is open, so that a child without rights can stand in it; it holds nothing.
         Path(outer).chmod(0o711)
         folder.mkdir(mode=0o700)
+        if running.folder:
+            unfold(running.folder, folder / FOLDER)
         with _read_only(task, Path(outer)) as given, _child(given, folder, running) as process:
             return _collect(process, running.bounds)
 
@@ -228,7 +246,7 @@ def _child(given: IO[bytes], folder: Path, running: _Running) -> Iterator[subpro
     command = [
         *(running.python, "-I", "-B", "-X", "utf8", str(running.script), str(_SOURCE)),
         *(str(bounds.memory_mb * 2**20), str(bounds.cpu_seconds), str(bounds.file_bytes)),
-        *("strong" if running.need_strong else "any", ",".join(bounds.walls)),
+        *("strong" if running.need_strong else "any", ",".join(bounds.walls), str(running.threads)),
     ]
     process = subprocess.Popen(  # noqa: S603 - an interpreter that a person chose, and our own script
         command,

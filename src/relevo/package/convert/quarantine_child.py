@@ -2,7 +2,7 @@
 
 A script; only the child of other times imports it, which stands behind the same walls.
 
-    python -I quarantine_child.py SOURCE MEMORY CPU FILE NEED WALLS       (standard input: one Task, read-only; output: a pipe)
+    python -I quarantine_child.py SOURCE MEMORY CPU FILE NEED WALLS THREADS   (standard input: one Task, read-only; output: a pipe)
 
     limits ─ privileges ─ Landlock ─ seccomp ─ probe ─► Walls ─► pipe
     Task ─ pickle | ONNX ─ convert ─ answer the samples ─► Opened | Stopped ─► pipe
@@ -25,7 +25,7 @@ def main() -> None:
     source, memory, cpu, file_bytes, need, walls = sys.argv[1:7]
     sys.path.insert(0, source)
     out, task = private_pipes()
-    level, unheld = build_walls(source, int(memory), int(cpu), int(file_bytes), walls.split(","))
+    level, unheld = build_walls(source, int(memory), int(cpu), int(file_bytes), walls.split(","), threads=int(sys.argv[7]))
     # Not before the walls stand: these load libraries.
     from relevo.package.convert import wire  # noqa: PLC0415 - see above
     from relevo.package.convert.conversion import carry_out  # noqa: PLC0415 - see above
@@ -48,8 +48,13 @@ def private_pipes() -> tuple[IO[bytes], IO[bytes]]:
     return out, task
 
 
-def build_walls(source: str, memory: int, cpu: int, file_bytes: int, walls: list[str]) -> tuple[Level, tuple[str, ...]]:
-    """Shut this process in; how strong it is then, and what it could still do. source: a folder that stays readable."""
+def build_walls(
+    source: str, memory: int, cpu: int, file_bytes: int, walls: list[str], *, threads: int = 0
+) -> tuple[Level, tuple[str, ...]]:
+    """Shut this process in; how strong it is then, and what it could still do. source: a folder that stays readable.
+
+    threads: how many it may start, for a library that cannot do without.
+    """
     from relevo.package.convert.walls import landlock, limits, places, probe, seccomp  # noqa: PLC0415 - follows sys.path
     from relevo.package.convert.walls.kernel import MACHINE  # noqa: PLC0415 - follows sys.path
 
@@ -58,11 +63,13 @@ def build_walls(source: str, memory: int, cpu: int, file_bytes: int, walls: list
     limits.set_limits(memory_bytes=memory, cpu_seconds=cpu, file_bytes=file_bytes)
     limits.give_away_privileges(MACHINE, folder, libraries)
     if "landlock" in walls:
-        landlock.restrict(readable=[*libraries, *places.SYSTEM], writable=[folder], devices=places.DEVICES)
+        # TensorFlow asks how it was called before it starts a thread, and ends when it is not told.
+        own = [places.own_command()] if threads else []
+        landlock.restrict(readable=[*libraries, *places.SYSTEM, *own], writable=[folder], devices=places.DEVICES)
     if "seccomp" in walls:
         seccomp.install()
     unheld = probe.probe(folder)
-    limits.allow_no_processes()
+    limits.allow_no_processes(threads=threads)
     return probe.level(unheld), unheld
 
 

@@ -61,7 +61,7 @@ def _about_input(facts: Facts, task: Task, samples: Samples | None) -> list[str]
     if not _is_picture(tensor, task, samples):
         return asked
     if tensor.kind != "tensor(uint8)" and "scale" not in task.told:
-        asked.append("--scale (0.00392156862745098 when it was trained on pixels of 0..1, 1 when on 0..255)")
+        asked.append("--preprocess NAME or --scale NUMBER (01 when it was trained on pixels of 0..1, raw when on 0..255)")
     if len(tensor.shape) == 4 and tensor.shape[1] not in (1, 3) and tensor.shape[3] not in (1, 3) and not task.layout:
         asked.append("--layout NHWC or --layout NCHW")
     if _size(tensor, task) is None and not isinstance(samples, ImageSamples):
@@ -147,7 +147,12 @@ def _picture(facts: Facts, task: Task) -> tuple[ImageInput | None, ImageSteps | 
     tensor = facts.inputs[0]
     size = _size(tensor, task)
     steps = ImageSteps(
-        input=tensor.name, scale=task.scale, layout=_layout(tensor, task), channels="BGR" if task.mode == "BGR" else "RGB"
+        input=tensor.name,
+        scale=task.scale,
+        mean=task.mean,
+        std=task.std,
+        layout=_layout(tensor, task),
+        channels="BGR" if task.mode == "BGR" else "RGB",
     )
     if size is None:
         return None, steps

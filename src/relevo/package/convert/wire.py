@@ -60,6 +60,7 @@ class Opened(_Strict, frozen=True, kw_only=True, tag_field="kind", tag="opened")
     converter: dict[str, str]
     outputs: tuple[int, int] | None  # rows, columns
     samples: Literal["user", "generated"]
+    classes: tuple[str, ...] = ()  # what the model itself calls them, where that differs from the labels
     bodies: tuple[int, int, int]
 
 
@@ -111,8 +112,11 @@ class Task(_Strict, frozen=True, kw_only=True):
     scale: float = 1.0
     mode: Literal["", "L", "RGB", "BGR"] = ""
     layout: Literal["", "NHWC", "NCHW", "NHW", "flat"] = ""
+    mean: tuple[float, ...] = ()  # taken off each channel after scaling
+    std: tuple[float, ...] = ()  # each channel is divided by it then
     size: tuple[int, int] | None = None  # width, height
     output: str = ""
+    rounds: int = 0  # of a booster, only the first so many; 0 for all
     unit: str = ""
     scores: Literal["", "logits", "probabilities"] = ""
     told: tuple[str, ...] = ()  # which options the user gave

@@ -1,7 +1,7 @@
 """What the process may use up, and who it is: rlimits first, then every privilege given away.
 
 Memory is bounded by address space, since data alone leaves mappings out. No file may grow (`file_bytes` is 0 unless asked
-for), so the disk cannot be filled. Processes are bounded to none: converters run on one thread.
+for), so the disk cannot be filled. Processes are bounded to none: converters run on one thread, or on a few.
 """
 
 from __future__ import annotations
@@ -49,10 +49,13 @@ def set_limits(*, memory_bytes: int, cpu_seconds: int, file_bytes: int) -> None:
             resource.setrlimit(kind, (value, top))
 
 
-def allow_no_processes() -> None:
-    """Bound the user's processes and threads to those there are. Only after the user is final."""
+def allow_no_processes(*, threads: int = 0) -> None:
+    """Bound the user's processes and threads to those there are, or to so many threads. Only after the user is final.
+
+    The system counts all that the user has, processes and threads alike; that no thread is a process is up to seccomp.
+    """
     with suppress(ValueError, OSError):
-        resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))
+        resource.setrlimit(resource.RLIMIT_NPROC, (threads, threads))
 
 
 def give_away_privileges(machine: str, folder: str, libraries: Iterable[str]) -> None:

@@ -14,6 +14,16 @@ SYSTEM = (
 DEVICES = ("/dev/null", "/dev/urandom", "/dev/random", "/dev/zero")
 
 
+def own_command() -> str:
+    """The file that tells how this process was called; kept open, so that the kernel does not forget which file was allowed."""
+    path = f"/proc/{os.getpid()}/cmdline"
+    try:
+        os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return path
+    return path
+
+
 def libraries(source: str) -> list[str]:
     """Folders with Python code and its shared libraries; source: the one that holds this package."""
     paths = sysconfig.get_paths()
