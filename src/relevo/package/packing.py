@@ -151,9 +151,10 @@ def convert(
         from relevo.package.convert.torch import convert_torch  # noqa: PLC0415 - see above
 
         return convert_torch(model, samples, hints)
+    from relevo.package.convert.boosters import as_estimator  # noqa: PLC0415 - see above
     from relevo.package.convert.sklearn import convert_sklearn  # noqa: PLC0415 - see above
 
-    return convert_sklearn(model, samples, hints)
+    return convert_sklearn(as_estimator(model), samples, hints)
 
 
 def _steps(steps: Steps | None, scale: float | None, preprocess: str | None) -> Steps | None:

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from relevo import __version__
 from relevo.errors import ConversionFailed
+from relevo.package.convert.boosters import body_of, is_booster
 from relevo.package.convert.by_skl2onnx import ask, libraries
 from relevo.package.convert.graph import Written, joined, steady_bytes
-from relevo.package.convert.linear import read_linear, write_linear
-from relevo.package.convert.trees import read_ensemble, write_ensemble
+from relevo.package.convert.linear import Linear, read_linear, write_linear
+from relevo.package.convert.trees import Ensemble, read_ensemble, write_ensemble
 
 if TYPE_CHECKING:
     from relevo.package.convert.estimators import Estimator
@@ -28,6 +29,8 @@ def can_be_exact(estimator: Estimator, layout: Layout) -> bool:
         return False
     if not hasattr(estimator.model, "steps") and (len(layout.tensors) != 1 or layout.tensors[0][1] != "float64"):
         return False
+    if is_booster(estimator.final):
+        return True
     return read_linear(estimator.final) is not None or read_ensemble(estimator.final) is not None
 
 
@@ -45,15 +48,18 @@ def write_exact(estimator: Estimator, layout: Layout) -> Written:
 
 
 def _tail(final: Any, width: int, input_name: str) -> tuple[Any, bool]:  # noqa: ANN401 - an estimator; an onnx.ModelProto
-    linear = read_linear(final)
+    body = body_of(final)
+    linear = body if isinstance(body, Linear) else read_linear(final)
     if linear is not None:
         if linear.coef.shape[0] != width:
             raise ConversionFailed(reason=f"the model takes {linear.coef.shape[0]} numbers, the layout gives {width}")
-        return write_linear(linear, input=input_name, output=_OUTPUT), linear.link == "Sigmoid"
-    ensemble = read_ensemble(final)
+        one_column = linear.coef.shape[1] == 1 and hasattr(final, "classes_")
+        return write_linear(linear, input=input_name, output=_OUTPUT), one_column
+    ensemble = body if isinstance(body, Ensemble) else read_ensemble(final)
     if ensemble is None:
         raise ConversionFailed(reason=f"a {type(final).__name__} cannot be written exactly")
-    return write_ensemble(ensemble, width=width, input=input_name, output=_OUTPUT), ensemble.link == "Sigmoid"
+    one_column = len(ensemble.base) == 1 and hasattr(final, "classes_")
+    return write_ensemble(ensemble, width=width, input=input_name, output=_OUTPUT), one_column
 
 
 def _width(final: Any) -> int:  # noqa: ANN401 - a fitted estimator

@@ -28,7 +28,8 @@ class Linear:
 
     coef: NDArray[np.float64]  # (features, columns)
     intercept: NDArray[np.float64]  # (columns,)
-    link: str  # "Sigmoid", "Softmax" or "" for none
+    link: str  # "Sigmoid", "Softmax", "Exp" or "" for none
+    skips_missing: bool = False  # whether NaN adds nothing, as in XGBoost's linear booster
 
 
 def read_linear(model: Any) -> Linear | None:  # noqa: ANN401 - any fitted estimator
@@ -57,8 +58,10 @@ def write_linear(linear: Linear, *, input: str, output: str) -> Any:  # noqa: A0
     except ImportError as cause:
         raise ExtraMissing(extra="sklearn") from cause
     names = ["margins" if linear.link else output]
-    nodes = [
-        helper.make_node("MatMul", [input, "coef"], ["products"], name="model/0"),
+    at = "known" if linear.skips_missing else input
+    nodes = _known(input, at) if linear.skips_missing else []
+    nodes += [
+        helper.make_node("MatMul", [at, "coef"], ["products"], name="model/0"),
         helper.make_node("Add", ["products", "intercept"], names, name="model/1"),
     ]
     if linear.link:
@@ -69,6 +72,20 @@ def write_linear(linear: Linear, *, input: str, output: str) -> Any:  # noqa: A0
         "model",
         [helper.make_tensor_value_info(input, TensorProto.DOUBLE, [None, features])],
         [helper.make_tensor_value_info(output, TensorProto.DOUBLE, [None, columns])],
-        [numpy_helper.from_array(linear.coef, "coef"), numpy_helper.from_array(linear.intercept, "intercept")],
+        [
+            numpy_helper.from_array(linear.coef, "coef"),
+            numpy_helper.from_array(linear.intercept, "intercept"),
+            *([numpy_helper.from_array(np.array(0.0), "nothing")] if linear.skips_missing else []),
+        ],
     )
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], producer_name="relevo", ir_version=IR)
+
+
+def _known(source: str, known: str) -> list[Any]:
+    """Nodes that put zero for NaN."""
+    from onnx import helper  # noqa: PLC0415 - an extra, checked by the caller
+
+    return [
+        helper.make_node("IsNaN", [source], ["absent"], name="model/absent"),
+        helper.make_node("Where", ["absent", "nothing", source], [known], name="model/known"),
+    ]

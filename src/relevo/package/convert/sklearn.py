@@ -14,6 +14,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from relevo.errors import ConversionFailed, InputRefused, RelevoError
+from relevo.package.convert.boosters import framework_of
 from relevo.package.convert.by_skl2onnx import write_onnx
 from relevo.package.convert.converted import Converted, Hints
 from relevo.package.convert.estimators import look_at, one_line
@@ -79,7 +80,7 @@ def _candidate(
         input=layout.input,
         steps=layout.steps,
         output=estimator.output(written.output, hints),
-        framework=f"scikit-learn {version('scikit-learn')}",
+        framework=framework_of(estimator.final) or f"scikit-learn {version('scikit-learn')}",
         converter=written.libraries,
         # One column of two labels is the probability of the second: nothing is lost, and half is sent.
         outputs=outputs[:, 1:] if written.one_column else outputs,

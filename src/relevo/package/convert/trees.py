@@ -14,17 +14,22 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from relevo.errors import ExtraMissing
+from relevo.package.convert.derived import write_made
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
+    from relevo.package.convert.derived import Made
+
 #: The operator TreeEnsemble came with this set; ONNX Runtime reads it from 1.20 on.
 _TREE_OPSET, _OPSET, _IR = 5, 17, 8
-_LESS_OR_EQUAL = 0
-#: How a boosted raw score becomes probabilities; anything else is left to skl2onnx.
+_LESS_OR_EQUAL, _LESS = 0, 1
+#: How a boosted raw score becomes probabilities; anything else is left to skl2onnx. Boosters of other houses have more links.
 _SIGMOID, _SOFTMAX, _NONE = "Sigmoid", "Softmax", ""
+#: The one link that is no operator: x · |x|.
+SIGNED_SQUARE = "signed square"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +53,9 @@ class Ensemble:
     divisor: float  # the sum is divided by it
     link: str
     single: bool  # whether the model itself rounds its input to single precision
+    strict: bool = False  # whether a feature equal to the threshold goes right
+    absent: float | None = None  # a number that counts as missing, beside NaN
+    made: Made | None = None  # columns behind the model's own
 
 
 def read_ensemble(model: Any) -> Ensemble | None:  # noqa: ANN401 - any fitted estimator
@@ -166,8 +174,10 @@ def write_ensemble(ensemble: Ensemble, *, width: int, input: str, output: str) -
     table = np.concatenate([tree.values[tree.left < 0] for tree in ensemble.trees])
     constants = {"leaves": table, "divisor": np.array(ensemble.divisor), "base": np.array(ensemble.base)}
     last = "raw" if ensemble.link else output
+    before, more = _compared(ensemble, kind, input)
+    constants |= more
     nodes = [
-        helper.make_node("Cast", [input], ["compared"], to=helper.np_dtype_to_tensor_dtype(np.dtype(kind))),
+        *before,
         _tree_node(ensemble, kind),
         helper.make_node("Cast", ["places"], ["rows"], to=TensorProto.INT64),
         helper.make_node("Gather", ["leaves", "rows"], ["said"], axis=0),
@@ -175,7 +185,9 @@ def write_ensemble(ensemble: Ensemble, *, width: int, input: str, output: str) -
         helper.make_node("Div", ["summed", "divisor"], ["averaged"]),
         helper.make_node("Add", ["averaged", "base"], [last]),
     ]
-    if ensemble.link:
+    if ensemble.link == SIGNED_SQUARE:
+        nodes += [helper.make_node("Abs", [last], ["size"]), helper.make_node("Mul", [last, "size"], [output])]
+    elif ensemble.link:
         nodes.append(helper.make_node(ensemble.link, [last], [output]))
     graph = helper.make_graph(
         nodes,
@@ -187,6 +199,26 @@ def write_ensemble(ensemble: Ensemble, *, width: int, input: str, output: str) -
     )
     opsets = [helper.make_opsetid("", _OPSET), helper.make_opsetid("ai.onnx.ml", _TREE_OPSET)]
     return helper.make_model(graph, opset_imports=opsets, producer_name="relevo", ir_version=_IR)
+
+
+def _compared(ensemble: Ensemble, kind: Any, source: str) -> tuple[list[Any], dict[str, NDArray[Any]]]:  # noqa: ANN401 - a NumPy type
+    """From the input to what the splits compare: rounded as the model does, missing as NaN, made columns behind."""
+    from onnx import helper  # noqa: PLC0415 - an extra, checked by the caller
+
+    steps: list[Any] = []
+    constants: dict[str, NDArray[Any]] = {}
+    at = "cast" if ensemble.made or ensemble.absent is not None else "compared"
+    steps.append(helper.make_node("Cast", [source], [at], to=helper.np_dtype_to_tensor_dtype(np.dtype(kind))))
+    if ensemble.absent is not None:
+        after = "present" if ensemble.made else "compared"
+        constants |= {"absent/value": np.array(ensemble.absent, kind), "absent/nan": np.array(np.nan, kind)}
+        steps.append(helper.make_node("Equal", [at, "absent/value"], ["absent"]))
+        steps.append(helper.make_node("Where", ["absent", "absent/nan", at], [after]))
+        at = after
+    if ensemble.made:
+        nodes, more = write_made(ensemble.made, kind, input=at, output="compared")
+        return [*steps, *nodes], constants | more
+    return steps, constants
 
 
 def _tree_node(ensemble: Ensemble, kind: Any) -> Any:  # noqa: ANN401 - a NumPy type; an onnx.NodeProto
@@ -213,7 +245,7 @@ def _tree_node(ensemble: Ensemble, kind: Any) -> Any:  # noqa: ANN401 - a NumPy 
         nodes_falseleafs=flat.false_leafs,
         nodes_missing_value_tracks_true=flat.missing,
         nodes_splits=numpy_helper.from_array(_rounded_down(splits) if kind is np.float32 else splits),
-        nodes_modes=numpy_helper.from_array(np.full(len(splits), _LESS_OR_EQUAL, dtype=np.uint8)),
+        nodes_modes=numpy_helper.from_array(np.full(len(splits), _LESS if ensemble.strict else _LESS_OR_EQUAL, dtype=np.uint8)),
         leaf_targetids=flat.targets,
         leaf_weights=numpy_helper.from_array(np.array(flat.places, dtype=kind)),
     )

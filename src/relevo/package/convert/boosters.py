@@ -1,0 +1,223 @@
+"""XGBoost's and LightGBM's models: read as trees of ours, asked as themselves, converted like any estimator.
+
+    file ─ xgboost | lightgbm ─► Boosting(body, ask) ─┐
+    a live Booster ─────────────────► the same ───────┼─ convert_sklearn: layouts, exact graph, parity ─► Converted
+    XGBClassifier, LGBMRegressor, … in a pipeline ────┘
+
+A file without samples is asked where its answers change: on both sides of its own thresholds, and with values missing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from relevo.errors import OptionsMissing
+from relevo.package.convert.converted import Hints
+from relevo.package.convert.done import Done, changed
+from relevo.package.convert.linear import Linear
+from relevo.package.generating import generate_samples
+from relevo.package.samples import RecordSamples, take_samples
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from relevo.package.convert.trees import Ensemble
+    from relevo.package.convert.wire import Task
+    from relevo.package.samples import Samples
+
+ROWS = 256
+Scale = Literal["answer", "margin"]
+_MISSING = 0.1  # share of absent values in samples that we make
+_HOUSES = {"xgboost": "relevo.package.convert.xgboost", "lightgbm": "relevo.package.convert.lightgbm"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Read:
+    """A booster as it was read; lives as long as one conversion."""
+
+    framework: str  # "XGBoost 2.0.3": what wrote it, as far as it tells
+    names: tuple[str, ...]  # of the features
+    classes: int  # 0 for a number
+    body: Ensemble | Linear
+    #: The original's answers to (n, features), as (n,) or (n, columns): with the link applied, or the margin before it.
+    ask: Callable[[NDArray[np.float64], Scale], NDArray[np.float64]]
+    #: By a feature's place, the numbers where an answer may change.
+    thresholds: Mapping[int, Sequence[float]] = field(default_factory=dict)
+    optional: frozenset[int] = frozenset()  # places of features that may be missing
+    proved: bool = True  # whether `ask` is the original's own word
+    library: dict[str, str] = field(default_factory=dict)  # who reads it here → version
+
+
+class Boosting:
+    """A booster that is asked like an estimator of scikit-learn; lives as long as one conversion."""
+
+    def __init__(self, read: Read, *, features: Sequence[str] = ()) -> None:
+        """Take what was read. features: other names than its own. Raises OptionsMissing when they do not fit."""
+        if features and len(features) != len(read.names):
+            raise OptionsMissing(options=f"--features ({len(read.names)} of them, in the order of the model's features)")
+        self.read = read
+        self.framework = read.framework
+        self.n_features_in_ = len(read.names)
+        self.feature_names_in_ = np.array(features or read.names, dtype=object)
+        if read.classes:
+            self.classes_ = np.array([str(number) for number in range(read.classes)], dtype=object)
+            self.predict_proba = self._probabilities
+
+    def predict(self, table: Any) -> NDArray[np.float64]:  # noqa: ANN401 - a matrix or a frame
+        """The value of each row."""
+        return self.read.ask(_matrix(table), "answer")
+
+    def _probabilities(self, table: Any) -> NDArray[np.float64]:  # noqa: ANN401 - a matrix or a frame
+        """A probability for each class of each row."""
+        said = self.read.ask(_matrix(table), "answer")
+        return np.stack([1.0 - said, said], axis=1) if said.ndim == 1 else said
+
+
+class Margins(Boosting):
+    """The same, answering with raw scores: what the link is applied to."""
+
+    def __init__(self, read: Read, *, features: Sequence[str] = ()) -> None:
+        """Take what was read; the body loses its link, and two classes get a score each."""
+        super().__init__(replace(read, body=_unlinked(read)), features=features)
+        if read.classes:
+            del self.predict_proba
+            self.decision_function = self.predict
+
+    def predict(self, table: Any) -> NDArray[np.float64]:  # noqa: ANN401 - a matrix or a frame
+        """The raw score of each row."""
+        return self.read.ask(_matrix(table), "margin")
+
+
+def _matrix(table: Any) -> NDArray[np.float64]:  # noqa: ANN401 - a matrix or a frame
+    return np.asarray(table, dtype=np.float64)
+
+
+def _unlinked(read: Read) -> Ensemble | Linear:
+    if read.body.link == "Sigmoid" and read.classes > 2:
+        raise OptionsMissing(options="no --output margin: this model's classes are asked one against the rest")
+    if isinstance(read.body, Linear):
+        coef, start = read.body.coef, read.body.intercept
+        two = read.classes == 2
+        return replace(
+            read.body,
+            coef=np.concatenate([-coef, coef], axis=1) if two else coef,
+            intercept=np.concatenate([-start, start]) if two else start,
+            link="",
+        )
+    if read.body.link == "Sigmoid" and read.body.divisor < 1.0 and read.classes:
+        raise OptionsMissing(options="no --output margin: this model's raw score is not the one its probabilities are made of")
+    if read.classes != 2:
+        return replace(read.body, link="")
+    trees = tuple(replace(tree, values=np.concatenate([-tree.values, tree.values], axis=1)) for tree in read.body.trees)
+    return replace(read.body, trees=trees, base=np.concatenate([-read.body.base, read.body.base]), link="")
+
+
+def open_booster(task: Task, read: Read, samples: Samples | None) -> Done:
+    """A file's booster as a conversion. Raises OptionsMissing naming every missing flag, ConversionFailed, ExtraMissing."""
+    from relevo.package.convert.sklearn import convert_sklearn  # noqa: PLC0415 - it imports this file
+
+    _ask_for(task, read)
+    kind = Margins if task.output == "margin" else Boosting
+    model = kind(read, features=task.features)
+    hints = Hints(labels=task.labels, features=task.features, scale=task.scale if task.told else None, unit=task.unit)
+    if task.kind == "image":
+        from relevo.package.convert.conversion import picture_hints  # noqa: PLC0415 - it loads whoever imports this file
+
+        hints = picture_hints(model, task, hints)
+    given = samples if samples is not None else _made(model) if hints.input is None else generate_samples(hints.input)
+    converted = convert_sklearn(model, given, hints)
+    tools = {**read.library, **converted.converter}
+    outputs = converted.outputs if read.proved else None
+    return Done(converted=changed(converted, converter=tools, outputs=outputs), samples=given, generated=samples is None)
+
+
+def _ask_for(task: Task, read: Read) -> None:
+    asked = []
+    if read.classes and len(task.labels) != read.classes:
+        guess = ",".join(str(number) for number in range(min(read.classes, 20)))
+        asked.append(
+            f"--labels ({read.classes} of them, in the order of the model's classes; --labels {guess} where they have no names)"
+        )
+    if task.features and len(task.features) != len(read.names):
+        asked.append(f"--features ({len(read.names)} of them, in the order of the model's features)")
+    if task.output not in ("", "margin"):
+        asked.append("--output margin, or none of it: a booster answers with probabilities or values, or with the raw score")
+    if asked:
+        raise OptionsMissing(options="; ".join(asked))
+
+
+def _made(model: Boosting) -> Samples:
+    """Rows on both sides of the model's thresholds and on them, the same each time."""
+    draw = np.random.default_rng(0)
+    columns = [_column(model.read, place, draw) for place in range(model.n_features_in_)]
+    samples = take_samples(np.stack(columns, axis=1), [str(name) for name in model.feature_names_in_])
+    assert isinstance(samples, RecordSamples)  # noqa: S101 - a matrix was given
+    return samples
+
+
+def _column(read: Read, place: int, draw: np.random.Generator) -> NDArray[np.float64]:
+    splits = np.array(sorted(set(read.thresholds.get(place, ()))) or [0.0])
+    known = splits[np.isfinite(splits)]
+    single = isinstance(read.body, Linear) or read.body.single
+    at = draw.choice(known if len(known) else np.zeros(1), ROWS)
+    kind = np.float32 if single else np.float64
+    exact = at.astype(kind)
+    near = np.where(draw.random(ROWS) < 0.5, np.nextafter(exact, kind(np.inf)), np.nextafter(exact, kind(-np.inf)))
+    spread = at + draw.normal(size=ROWS) * draw.choice((0.1, 1.0, 10.0, 100.0), ROWS)
+    which = draw.integers(0, 4, ROWS)
+    values: NDArray[np.float64] = np.choose(which, (exact, near, np.round(spread, 3), np.round(at))).astype(np.float64)
+    if place in read.optional:
+        values[draw.random(ROWS) < _MISSING] = np.nan
+    return values
+
+
+# --- live models, and the last steps of pipelines ---------------------------------------------------------------------
+
+
+def house_of(model: Any) -> str:  # noqa: ANN401 - any object
+    """The module of ours that reads this live model; empty when it is no booster."""
+    return _HOUSES.get(type(model).__module__.partition(".")[0], "")
+
+
+def body_of(model: Any) -> Ensemble | Linear | None:  # noqa: ANN401 - any fitted estimator
+    """The trees or weights of a booster; None of anything else. Raises ConversionFailed when they cannot be written."""
+    if isinstance(model, Boosting):
+        return model.read.body
+    house = _house(model)
+    if house is None:
+        return None
+    body: Ensemble | Linear = house.live_body(model)
+    return body
+
+
+def _house(model: Any) -> Any:  # noqa: ANN401 - any object; a module
+    from importlib import import_module  # noqa: PLC0415 - beside what it is for
+
+    name = house_of(model)
+    return import_module(name) if name else None
+
+
+def is_booster(model: Any) -> bool:  # noqa: ANN401 - any object
+    """Whether `body_of` may have something to say, told without reading the model."""
+    return isinstance(model, Boosting) or bool(house_of(model))
+
+
+def framework_of(model: Any) -> str:  # noqa: ANN401 - any fitted estimator
+    """The library that made a booster, and its version; empty of anything else."""
+    if isinstance(model, Boosting):
+        return model.framework
+    house = _house(model)
+    return "" if house is None else f"{house.NAME} {house.release()}"
+
+
+def as_estimator(model: Any) -> Any:  # noqa: ANN401 - any object; an estimator
+    """A bare Booster as something that is asked like an estimator; anything else as it is."""
+    house = _house(model)
+    if house is None or type(model).__name__ != "Booster":
+        return model
+    return Boosting(house.read_live(model))
