@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import httpx
 import pytest
-
 from examples.running import run_example
-from relevo.config import Settings
 from tests.serving_world import QUICK, started
+
+from relevo.config import Settings
 
 if TYPE_CHECKING:
     from pathlib import Path

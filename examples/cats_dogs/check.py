@@ -1,0 +1,58 @@
+"""What the cats-and-dogs example promises beside what its README shows."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from examples.figures import Figure
+
+if TYPE_CHECKING:
+    from examples.running import Served
+
+DATA = "cats_dogs"
+#: Scores of a training on another processor differ a little.
+TOLERANCE = 0.3
+VERSIONS = 3
+
+
+def figures(metrics: dict[str, Any]) -> list[Figure]:
+    """On the photographs held out."""
+    return [Figure(name="accuracy", reached=metrics["accuracy"]["value"], promised=0.73)]
+
+
+def check(served: Served) -> list[str]:
+    """Three versions with their figures; the answer keeps to its bands; every query is kept with its picture."""
+    return [*_versions(served), *_bands(served), *_kept(served)]
+
+
+def _versions(served: Served) -> list[str]:
+    versions = json.loads(served.run("relevo models show cats-dogs --json"))["versions"]
+    problems = [] if len(versions) == VERSIONS else [f"there are {len(versions)} versions and not {VERSIONS}"]
+    for one in versions:
+        package = served.folder / ".relevo" / "packages" / one["digest"] / "figures"
+        problems += [
+            f"version {one['number']} has no {name}"
+            for name in ("CNN_Model.png", "learning_curves.png")
+            if not (package / name).is_file()
+        ]
+    return problems
+
+
+def _bands(served: Served) -> list[str]:
+    problems = []
+    for kind in ("cat", "dog"):
+        answer = json.loads(served.run(f"curl --fail --silent -F file=@{kind}.jpg {served.url}/predict"))
+        score = answer["probabilities"][1]
+        if answer["uncertain"] != (0.15 < score < 0.85):
+            problems.append(f"{kind}.jpg scores {score} and is called {'un' if answer['uncertain'] else ''}certain")
+    return problems
+
+
+def _kept(served: Served) -> list[str]:
+    with_picture = json.loads(served.run(f"curl --fail --silent -F my_image=@cat.jpg {served.url}/predict"))["query_id"]
+    address = f"{served.url}/predictions/{with_picture}/input"
+    fetched = served.run(
+        f"curl --silent --retry 10 --retry-all-errors --retry-delay 1 --fail {address} | cmp - cat.jpg && echo same"
+    )
+    return [] if fetched.strip() == "same" else ["the picture of a query was not kept"]
