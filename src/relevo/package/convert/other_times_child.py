@@ -10,6 +10,8 @@ the standard library here, NumPy as old as it comes, and no word that such a Pyt
 `wire.Answered` say what passes.
 """
 
+# ruff: noqa: ANN401, PLC0415 - it handles what old libraries give, and loads them only behind the walls
+
 from __future__ import annotations
 
 import io
@@ -21,6 +23,12 @@ import sys
 import warnings
 from typing import Any
 
+if __name__ == "__main__":
+    # Behind everything else: beside our source there may lie libraries of today, which must not be found.
+    sys.path.append(sys.argv[1])
+
+from relevo.package.convert.other_times_spelling import Unable, spell_out, width
+
 _LENGTH = struct.Struct("<I")
 _WORDS = 400
 _GENERATED = 64
@@ -28,35 +36,30 @@ _MAGNITUDES = (0.1, 1.0, 10.0, 100.0)
 _DEEPEST = 40
 
 
-class Unable(Exception):
-    """It cannot be done, in words for a person."""
-
-
 def main() -> None:
     """Build the walls, say how strong they are, and open the file only behind them."""
     source, memory, cpu, file_bytes, need, walls = sys.argv[1:7]
-    # Behind everything else: beside our source there may lie libraries of today, which must not be found.
-    sys.path.append(source)
     from relevo.package.convert.quarantine_child import build_walls, private_pipes
     from relevo.package.convert.walls import landlock, limits, places, probe, seccomp  # noqa: F401 - read before they stand
 
     sys.path.remove(source)
+    walls_folder = os.path.dirname(probe.__file__)  # noqa: PTH120 - no pathlib in the child
     out, task = private_pipes()
-    level, unheld = build_walls(os.path.dirname(probe.__file__), int(memory), int(cpu), int(file_bytes), walls.split(","))
+    level, unheld = build_walls(walls_folder, int(memory), int(cpu), int(file_bytes), walls.split(","))
     _send(out, {"kind": "walls", "level": level, "unheld": unheld}, ())
     if need == "strong" and level != "strong":
         return
     _send(out, *_carry_out(task.read()))
 
 
-def _send(out: Any, header: dict, bodies: Any) -> None:
+def _send(out: Any, header: dict[str, Any], bodies: Any) -> None:
     told = dict(header, bodies=[len(body) for body in bodies])
     head = json.dumps(told).encode()
     out.write(b"".join([_LENGTH.pack(len(head)), head, *bodies]))
     out.flush()
 
 
-def _carry_out(raw: bytes) -> tuple:
+def _carry_out(raw: bytes) -> tuple[Any, ...]:
     """One Question as bytes to a header and its bodies."""
     try:
         with warnings.catch_warnings():
@@ -66,16 +69,16 @@ def _carry_out(raw: bytes) -> tuple:
         return {"kind": "stopped", "code": "conversion_failed", "reason": str(refusal)[:_WORDS]}, ()
     except MemoryError:
         return {"kind": "stopped", "code": "quarantine_failed", "reason": "the file needs more memory than it is given"}, ()
-    except Exception as cause:
+    except Exception as cause:  # noqa: BLE001 - a stranger's code raises whatever it likes
         return {"kind": "stopped", "code": "conversion_failed", "reason": _one_line(cause)}, ()
 
 
 def _one_line(cause: BaseException) -> str:
     lines = str(cause).strip().splitlines() or ["no reason given"]
-    return "{}: {}".format(type(cause).__name__, lines[0])[:_WORDS]
+    return f"{type(cause).__name__}: {lines[0]}"[:_WORDS]
 
 
-def _received(raw: bytes) -> tuple:
+def _received(raw: bytes) -> tuple[Any, ...]:
     (length,) = _LENGTH.unpack_from(raw)
     at = _LENGTH.size + length
     header = json.loads(raw[_LENGTH.size : at].decode())
@@ -86,12 +89,12 @@ def _received(raw: bytes) -> tuple:
     return header, bodies
 
 
-def _answered(question: dict, bodies: list) -> tuple:
+def _answered(question: dict[str, Any], bodies: list[Any]) -> tuple[Any, ...]:
     vectorizer, model = _arranged([_load(body) for body in bodies[:2] if body])
     _on_one_thread(model, 0)
     samples = _Samples(question, bodies[2]) if question["samples"] != "none" else _generated(vectorizer, model)
     method, classes, scores = _ask(model, _features(vectorizer, model, samples))
-    spelled, arrays = _spell_out(vectorizer, model) if question["spell"] else ({}, b"")
+    spelled, arrays = spell_out(vectorizer, model) if question["spell"] else ({}, b"")
     header = {"kind": "answered", "method": method, "classes": classes, "outputs": list(scores.shape)}
     records = json.dumps(samples.records).encode() if question["samples"] == "none" else b""
     return header, (scores.astype("<f8").tobytes(), records, json.dumps(spelled).encode() if spelled else b"", arrays)
@@ -114,12 +117,12 @@ def _load(data: bytes) -> Any:
     except MemoryError:
         raise
     except Exception as cause:
-        raise Unable("the libraries it was to be opened with cannot load it ({})".format(_one_line(cause))) from cause
+        raise Unable(f"the libraries it was to be opened with cannot load it ({_one_line(cause)})") from cause
 
 
 def _joblib() -> Any:
     try:
-        import joblib
+        import joblib  # type: ignore[import-untyped]  # it ships no types
     except ImportError:
         try:
             from sklearn.externals import joblib
@@ -131,21 +134,21 @@ def _joblib() -> Any:
 def _unpickled(data: bytes, encoding: str) -> Any:
     import pickle
 
-    return pickle.loads(data, encoding=encoding)
+    return pickle.loads(data, encoding=encoding)  # noqa: S301 - the walls stand, and a person trusts the author
 
 
-def _arranged(loaded: list) -> tuple:
+def _arranged(loaded: list[Any]) -> tuple[Any, ...]:
     """(DictVectorizer or None, model) out of whatever containers people pickle. Raises Unable."""
     things = [thing for one in loaded for thing in _spread(one)]
     models = [thing for thing in things if hasattr(thing, "predict")]
     vectorizers = [thing for thing in things if _is_vectorizer(thing)]
     if len(models) != 1 or len(vectorizers) > 1:
         kinds = ", ".join(type(thing).__name__ for thing in things[:8])
-        raise Unable("it holds {}; one model was expected, or a DictVectorizer and a model".format(kinds or "nothing"))
+        raise Unable(f"it holds {kinds or 'nothing'}; one model was expected, or a DictVectorizer and a model")
     return (vectorizers[0] if vectorizers else None), models[0]
 
 
-def _spread(thing: Any) -> list:
+def _spread(thing: Any) -> list[Any]:
     if isinstance(thing, (tuple, list)):
         return list(thing)
     return list(thing.values()) if isinstance(thing, dict) else [thing]
@@ -170,12 +173,12 @@ def _on_one_thread(thing: Any, depth: int) -> None:
 class _Samples:
     """The rows to ask with; lives as long as the process."""
 
-    def __init__(self, question: dict, body: bytes) -> None:
+    def __init__(self, question: dict[str, Any], body: bytes) -> None:
         import numpy as np
 
         self.names = question["names"]
         self.matrix = None
-        self.records = []  # type: list
+        self.records: list[Any] = []
         if question["samples"] == "matrix":
             self.matrix = np.frombuffer(body, dtype="<f8").reshape(question["shape"]).astype(np.float64)
         else:
@@ -198,7 +201,7 @@ def _generated(vectorizer: Any, model: Any) -> _Samples:
         ]
         return samples
     samples.names = [str(name) for name in getattr(model, "feature_names_in_", ())]
-    samples.names = samples.names or ["f{}".format(column) for column in range(_width(model))]
+    samples.names = samples.names or [f"f{column}" for column in range(width(model))]
     samples.records = [{name: _number(draw) for name in samples.names} for _ in range(_GENERATED)]
     return samples
 
@@ -207,28 +210,15 @@ def _number(draw: Any) -> float:
     return float(draw.normal() * draw.choice(_MAGNITUDES))
 
 
-def _fields_of(vectorizer: Any) -> dict:
+def _fields_of(vectorizer: Any) -> dict[str, Any]:
     """Field → its values; none for a number."""
-    fields = {}  # type: dict
+    fields: dict[str, Any] = {}
     for entry in vectorizer.feature_names_:
         name, equals, value = str(entry).partition(vectorizer.separator)
         values = fields.setdefault(name, [])
         if equals:
             values.append(value)
     return fields
-
-
-def _width(model: Any) -> int:
-    """How many features it takes. Raises Unable."""
-    for thing in [model] + [step for _, step in getattr(model, "steps", ())]:
-        for name in ("n_features_in_", "n_features_"):
-            if isinstance(getattr(thing, name, None), int) or hasattr(getattr(thing, name, None), "__index__"):
-                return int(getattr(thing, name))
-        for name, axis in (("coef_", -1), ("support_vectors_", 1), ("theta_", 1), ("sigma_", 1), ("mean_", 0), ("scale_", 0)):
-            array = getattr(thing, name, None)
-            if getattr(array, "ndim", 0) > max(axis, 0):
-                return int(array.shape[axis])
-    raise Unable("the model does not tell how many features it takes; give --samples")
 
 
 def _features(vectorizer: Any, model: Any, samples: _Samples) -> Any:
@@ -252,15 +242,15 @@ def _table(model: Any, samples: _Samples) -> Any:
     if not by_name and not any(isinstance(value, str) for row in rows for value in row):
         return np.array([[math.nan if value is None else value for value in row] for row in rows], dtype=np.float64)
     try:
-        import pandas
-    except ImportError:
+        import pandas as pd  # type: ignore[import-untyped]  # its types are not installed
+    except ImportError as cause:
         if by_name:
-            raise Unable("it takes a table with named columns; add pandas of its time: --with pandas==…")
+            raise Unable("it takes a table with named columns; add pandas of its time: --with pandas==…") from cause
         return np.array(rows, dtype=object)
-    return pandas.DataFrame(rows, columns=names)
+    return pd.DataFrame(rows, columns=names)
 
 
-def _ask(model: Any, features: Any) -> tuple:
+def _ask(model: Any, features: Any) -> tuple[Any, ...]:
     """How it was asked, its classes as text, and its scores (n, columns) in double precision. Raises Unable."""
     import numpy as np
 
@@ -269,97 +259,16 @@ def _ask(model: Any, features: Any) -> tuple:
         raise Unable("it answers several questions at once; package one model for each")
     method = "predict" if classes is None else "predict_proba" if hasattr(model, "predict_proba") else "decision_function"
     if not hasattr(model, method):
-        raise Unable("a {} tells no score for each class, only the class".format(type(model).__name__))
+        raise Unable(f"a {type(model).__name__} tells no score for each class, only the class")
     try:
         scores = np.asarray(getattr(model, method)(features), dtype=np.float64)
     except Exception as cause:
-        raise Unable("the model itself fails on the samples ({})".format(_one_line(cause))) from cause
+        raise Unable(f"the model itself fails on the samples ({_one_line(cause)})") from cause
     if scores.ndim == 1:
         scores = np.stack([-scores, scores], axis=1) if method == "decision_function" else scores[:, None]
     if scores.ndim != 2 or (classes is None and scores.shape[1] != 1):
         raise Unable("it answers several numbers at once; package one model for each")
     return method, [] if classes is None else [str(value) for value in np.asarray(classes).tolist()], scores
-
-
-# --- the model in plain words -----------------------------------------------------------------------------------------
-
-
-class _Speller:
-    """Turns fitted objects into JSON with numbered arrays beside it; lives as long as the process."""
-
-    def __init__(self) -> None:
-        self.parts = []  # type: list
-        self.size = 0
-
-    def spell(self, thing: Any, depth: int = 0) -> Any:
-        """Numbers, texts, arrays, lists, dicts and objects of the libraries; what is none of these is left out (None)."""
-        import numpy as np
-
-        if depth > _DEEPEST:
-            raise Unable("it is nested too deep")
-        if isinstance(thing, np.generic):
-            thing = thing.item()
-        if thing is None or isinstance(thing, (bool, int, str)):
-            return thing
-        if isinstance(thing, float):
-            return thing if math.isfinite(thing) else {"is": "float", "text": repr(thing)}
-        if isinstance(thing, np.ndarray):
-            return self._array(thing, depth)
-        if isinstance(thing, (list, tuple)):
-            return {"is": "list", "items": [self.spell(item, depth + 1) for item in thing]}
-        if isinstance(thing, dict):
-            named = {name: self.spell(value, depth + 1) for name, value in thing.items() if isinstance(name, str)}
-            return {"is": "dict", "items": named}
-        if type(thing).__module__.partition(".")[0] == "sklearn":
-            return self._object(thing, depth)
-        return None
-
-    def _array(self, array: Any, depth: int) -> Any:
-        if array.dtype.kind in "biuf":
-            data = array.astype("<f8" if array.dtype.kind == "f" else "<i8").tobytes()
-            told = {"is": "array", "at": self.size, "shape": list(array.shape), "float": array.dtype.kind == "f"}
-            self.parts.append(data)
-            self.size += len(data)
-            return told
-        if array.dtype.kind in "UO":
-            items = [self.spell(item, depth + 1) for item in array.ravel().tolist()]
-            return {"is": "objects", "items": items, "shape": list(array.shape)}
-        return None
-
-    def _object(self, thing: Any, depth: int) -> Any:
-        name = type(thing).__name__
-        if name == "Tree":
-            told = {key: getattr(thing, key) for key in ("children_left", "children_right", "feature", "threshold", "value")}
-        else:
-            told = dict(getattr(thing, "__dict__", {}))
-        if name.startswith("GradientBoosting"):
-            told["start"] = _start(thing)
-        return {"is": "object", "name": name, "has": {key: self.spell(value, depth + 1) for key, value in told.items()}}
-
-
-def _start(model: Any) -> Any:
-    """What a boosting adds its trees to, where that is the same for every row; else None."""
-    import numpy as np
-
-    ask = getattr(model, "_raw_predict_init", None) or getattr(model, "_init_decision_function", None)
-    if ask is None:
-        return None
-    rows = np.stack([np.zeros(_width(model)), np.full(_width(model), 3.0)]).astype(np.float32)
-    found = np.asarray(ask(rows), dtype=np.float64)
-    return found[0] if np.array_equal(found[0], found[1]) else None
-
-
-def _spell_out(vectorizer: Any, model: Any) -> tuple:
-    speller = _Speller()
-    spelled = {"vectorizer": speller.spell(vectorizer), "model": speller.spell(model), "width": _width_or_none(model)}
-    return spelled, b"".join(speller.parts)
-
-
-def _width_or_none(model: Any) -> Any:
-    try:
-        return _width(model)
-    except Unable:
-        return None
 
 
 if __name__ == "__main__":

@@ -107,8 +107,8 @@ def _refuse_unless_exact(model: Any, source: str) -> None:  # noqa: ANN401 - a s
         raise ConversionFailed(reason=f"its {type(model).__name__} is not built as expected ({type(cause).__name__})") from cause
     if not known:
         raise ConversionFailed(
-            reason=f"it is a {type(model).__name__} of {source or 'another time'} that today's library cannot load; such old ones are "
-            "converted when they are linear, a tree, a forest or a gradient boosting. Fit it again with a newer release"
+            reason=f"today's library does not read this {type(model).__name__} of {source or 'another time'}, and of "
+            "such only linear models, trees, forests and gradient boostings can be converted. Fit it again with a newer release"
         )
 
 
@@ -124,16 +124,20 @@ class _Reader:
             return told
         kind = told["is"]
         if kind == "float":
-            return float(told["text"]) if told["text"] in ("nan", "inf", "-inf") else math.nan
+            return float(told["text"])
+        return self._object(told, outermost) if kind == "object" else self._container(kind, told)
+
+    def _container(self, kind: str, told: dict[str, Any]) -> Any:  # noqa: ANN401 - a list, a dict or an array
         if kind == "list":
             return [self.read(item) for item in told["items"]]
         if kind == "dict":
             return {name: self.read(item) for name, item in told["items"].items()}
         if kind == "array":
             return self._array(told)
-        if kind == "objects":
-            return self._objects(told)
-        stand_in = type(str(told["name"]), (outermost,), {})()
+        return self._objects(told)
+
+    def _object(self, told: dict[str, Any], outermost: type[StandIn]) -> StandIn:
+        stand_in: StandIn = type(str(told["name"]), (outermost,), {})()
         for name, value in told["has"].items():
             vars(stand_in)[name] = self.read(value)
         return stand_in

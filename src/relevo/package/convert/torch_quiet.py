@@ -27,7 +27,7 @@ def library() -> Any:  # noqa: ANN401 - a module that is large
     """Import torch, silently. Raises ExtraMissing."""
     try:
         with no_words():
-            import onnxscript  # type: ignore[import-untyped]  # noqa: F401, PLC0415 - an extra, large; it ships no types
+            import onnxscript  # noqa: F401, PLC0415 - an extra, large
             import torch  # noqa: PLC0415 - an extra, large
     except ImportError as cause:
         raise ExtraMissing(extra="torch") from cause
