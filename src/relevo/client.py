@@ -9,6 +9,7 @@ input that killed a worker must not kill the next. Reading and labelling change 
 
 from __future__ import annotations
 
+import ssl
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from urllib.parse import quote
 import httpx
 import msgspec
 
-from relevo.errors import PredictionNotFound, RelevoError, Unavailable, by_code
+from relevo.errors import ConfigRefused, PredictionNotFound, RelevoError, Unavailable, by_code
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -33,6 +34,10 @@ _IMAGES_AT_ONCE = 4
 _BACKOFF_S = 0.1
 _LONGEST_PAUSE_S = 5.0
 _TRY_AGAIN = frozenset({429, 503})
+_NOT_TRUSTED = (
+    "The certificate of {url} is not trusted here: {reason}. If it is the server's own, name its file: --ca or RELEVO_CA, "
+    "in Python verify=."
+)
 _MAGIC = ((b"\x89PNG", "image/png"), (b"\xff\xd8", "image/jpeg"), (b"RIFF", "image/webp"))
 
 
@@ -63,15 +68,27 @@ class Page:
 class Client:
     """Talks to one server; lives as long as you keep it, and is a context manager. May be shared by threads."""
 
-    def __init__(self, url: str, key: str | None = None, timeout: float = 30.0, *, retries: int = 6) -> None:
-        """Connect lazily to url ("http://127.0.0.1:8000"); timeout in seconds a try; retries: tries after the first one."""
+    def __init__(
+        self,
+        url: str,
+        key: str | None = None,
+        timeout: float = 30.0,
+        *,
+        retries: int = 6,
+        verify: str | Path | ssl.SSLContext | None = None,
+    ) -> None:
+        """Connect lazily to url ("http://127.0.0.1:8000"); timeout in seconds a try; retries: tries after the first one.
+
+        verify: file with the certificates to trust over https, the server's own for one; None trusts SSL_CERT_FILE or
+        SSL_CERT_DIR of the environment, else the usual authorities. Raises ConfigRefused when it cannot be read.
+        """
         headers = {"Accept": "application/json", "Accept-Language": "en"}
         if key is not None:
             headers["Authorization"] = f"Bearer {key}"
         self.url = url.rstrip("/")
         self._retries = retries
         # Proxies of the environment are not asked: a local server must not be reached by way of a stranger.
-        self._http = httpx.Client(base_url=self.url, headers=headers, timeout=timeout, trust_env=False)
+        self._http = httpx.Client(base_url=self.url, headers=headers, timeout=timeout, trust_env=False, verify=_trusted(verify))
 
     def __enter__(self) -> Self:
         """The client itself."""
@@ -155,8 +172,15 @@ class Client:
 
     def ready(self) -> bool:
         """Whether the server can answer predictions now; False also when nobody listens."""
+        return self._is_well("/health/ready")
+
+    def live(self) -> bool:
+        """Whether the server answers at all, with or without a model."""
+        return self._is_well("/health/live")
+
+    def _is_well(self, path: str) -> bool:
         try:
-            return self._http.get("/health/ready").status_code == httpx.codes.OK
+            return self._http.get(path).status_code == httpx.codes.OK
         except httpx.TransportError:
             return False
 
@@ -189,6 +213,9 @@ class Client:
             try:
                 response = self._http.request(method, path, **what)
             except httpx.TransportError as cause:
+                distrust = _distrust(cause)
+                if distrust is not None:
+                    raise Unavailable.told(_NOT_TRUSTED.format(url=self.url, reason=distrust.verify_message)) from cause
                 if left == 0 or not _may_repeat(method, cause):
                     raise Unavailable.told(
                         f"No answer from {self.url} ({type(cause).__name__}). Is `relevo serve` running?"
@@ -199,6 +226,28 @@ class Client:
                 pause = _told_pause(response, pause)
             time.sleep(min(pause, _LONGEST_PAUSE_S))
         raise Unavailable
+
+
+def _trusted(verify: str | Path | ssl.SSLContext | None) -> ssl.SSLContext:
+    if isinstance(verify, ssl.SSLContext):
+        return verify
+    if verify is None:
+        return httpx.create_ssl_context()
+    try:
+        context = ssl.create_default_context(cafile=verify)
+    except OSError as cause:
+        raise ConfigRefused(reason=f"{verify} holds no certificates to trust ({cause.strerror or cause})") from cause
+    # A server's certificate that nobody signed is its own end of the chain.
+    context.verify_flags |= ssl.VerifyFlags.VERIFY_X509_PARTIAL_CHAIN
+    return context
+
+
+def _distrust(cause: BaseException) -> ssl.SSLCertVerificationError | None:
+    """Why the server's certificate was not believed, where that was it: no later try would be."""
+    found: BaseException | None = cause
+    while found is not None and not isinstance(found, ssl.SSLCertVerificationError):
+        found = found.__cause__ or found.__context__
+    return found
 
 
 def _predict_path(model: str | None) -> str:

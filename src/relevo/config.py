@@ -10,6 +10,7 @@ What stands outside [server] in relevo.toml describes a project and is read by `
 from __future__ import annotations
 
 import difflib
+import ipaddress
 import os
 import tomllib
 from dataclasses import dataclass, field, fields
@@ -22,8 +23,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 PREFIX = "RELEVO_"
-#: Variables with our prefix that are no settings: the client's address and key, where the tests find real data, how long they try.
-OTHER_VARIABLES = frozenset({"RELEVO_URL", "RELEVO_KEY", "RELEVO_TEST_DATA", "RELEVO_CHAOS_ROUNDS"})
+#: Variables with our prefix that are no settings: the client's address, key and trusted certificates, where the tests find real
+#: data, how long they try.
+OTHER_VARIABLES = frozenset({"RELEVO_URL", "RELEVO_KEY", "RELEVO_CA", "RELEVO_TEST_DATA", "RELEVO_CHAOS_ROUNDS"})
 #: Sections of relevo.toml that this release knows.
 SECTIONS = ("model", "data", "input", "decision", "answer", "server")
 _HOME = Path(".relevo")
@@ -113,6 +115,11 @@ class Settings:
     home: Path = _row(_HOME, "Folder with the database, journals, packages and inputs.")  # noqa: RUF009 - it makes a field
     host: str = _row("127.0.0.1", "Address to listen on.")
     port: int = _row(8000, "Port to listen on; 0 takes a free one.", minimum=0, maximum=65535)
+    tls: str = _row(
+        "off", "auto encrypts with a certificate of its own, made in home and signed by nobody.", choices=("off", "auto")
+    )
+    tls_cert: str = _row("", "File with the certificate (PEM, the chain below it) to encrypt with; needs tls_key.")
+    tls_key: str = _row("", "File with the private key (PEM, without a passphrase) of tls_cert.")
     workers: int = _row(0, "Worker processes; 0 means one a core.", minimum=0, maximum=256)
     database_url: str = _row("", "Database; empty means SQLite in home, else sqlite:/// or postgresql+psycopg:// …", shown=False)
     durability: str = _row(
@@ -163,6 +170,19 @@ class Settings:
         return self.database_url or f"sqlite:///{self.home.resolve() / 'relevo.db'}"
 
     @property
+    def stays_here(self) -> bool:
+        """Whether only this machine can reach the server. A name other than localhost may resolve outward."""
+        try:
+            return self.host == "localhost" or ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
+    @property
+    def encrypted(self) -> bool:
+        """Whether callers reach the server by https."""
+        return self.tls == "auto" or bool(self.tls_cert or self.tls_key)
+
+    @property
     def packages_folder(self) -> Path:
         """Registered packages, one folder a digest."""
         return self.home / "packages"
@@ -181,6 +201,11 @@ class Settings:
     def telemetry_folder(self) -> Path:
         """The workers' counters."""
         return self.home / "telemetry"
+
+    @property
+    def tls_folder(self) -> Path:
+        """The server's own certificate and its key."""
+        return self.home / "tls"
 
 
 def _rows() -> tuple[Row, ...]:
@@ -204,7 +229,7 @@ def load_settings(
     """Settings of this run.
 
     flags: name → value; None means not given. environ: defaults to the process's; an empty variable counts as not set.
-    toml_path: a relevo.toml; None means there is none. A relative home in it starts from its folder.
+    toml_path: a relevo.toml; None means there is none. Relative paths in it start from its folder.
     Raises UnknownSetting and WrongSetting, both naming source and key, and ConfigRefused.
     """
     values: dict[str, Any] = {}
@@ -237,6 +262,9 @@ def _from_toml(path: Path) -> dict[str, Any]:
         values[name] = row.parse(raw, f"{path.name} [server]")
     if "home" in values:
         values["home"] = path.parent / values["home"]
+    for name in ("tls_cert", "tls_key"):
+        if values.get(name):
+            values[name] = str(path.parent / values[name])
     return values
 
 

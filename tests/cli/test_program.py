@@ -18,7 +18,21 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
-COMMANDS = ("demo", "serve", "new", "train", "import", "verify", "inspect", "models", "predict", "history", "label", "doctor")
+COMMANDS = (
+    "demo",
+    "serve",
+    "new",
+    "train",
+    "import",
+    "verify",
+    "inspect",
+    "models",
+    "predict",
+    "history",
+    "label",
+    "doctor",
+    "health",
+)
 
 
 def test_help_is_fast_and_names_every_command(relevo_run: Run) -> None:
@@ -132,6 +146,7 @@ def test_doctor_tells_every_line(relevo_run: Run, tmp_path: Path) -> None:
         "spool",
         "database",
         "port",
+        "tls",
         "onnxruntime",
         "telemetry",
         "sklearn",

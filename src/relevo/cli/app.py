@@ -15,6 +15,7 @@ import typer
 
 import relevo
 from relevo.cli.doctor import add_to as add_doctor
+from relevo.cli.health import add_to as add_health
 from relevo.cli.importing import add_to as add_importing
 from relevo.cli.models import add_to as add_models
 from relevo.cli.packages import add_to as add_packages
@@ -38,7 +39,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for add_to in (add_serving, add_projects, add_importing, add_packages, add_models, add_predictions, add_doctor):
+for add_to in (add_serving, add_projects, add_importing, add_packages, add_models, add_predictions, add_doctor, add_health):
     add_to(app)
 
 

@@ -31,6 +31,11 @@ Url = Annotated[
 ]
 Key = Annotated[str | None, typer.Option("--key", envvar="RELEVO_KEY", help="Key to send to the server.", metavar="KEY")]
 
+Ca = Annotated[
+    Path | None,
+    typer.Option("--ca", envvar="RELEVO_CA", help="Certificates to trust over https, the server's own for one.", metavar="FILE"),
+]
+
 
 def settings_of(home: Path | None, *, toml: Path = PROJECT_FILE, **flags: object) -> Settings:
     """Settings of a command run in this folder, or in that of the project named. Raises UnknownSetting, WrongSetting."""

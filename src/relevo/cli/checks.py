@@ -1,6 +1,6 @@
 """The checks of `relevo doctor`: each looks at one thing and gives one finding.
 
-settings ─► python · libraries · sqlite · home · disk · spool · database · port · onnxruntime · telemetry · extras ─► findings
+settings ─► python · libraries · sqlite · home · disk · spool · database · port · tls · onnxruntime · telemetry · extras ─► findings
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import sqlite3
 import sys
 import tempfile
 from dataclasses import dataclass
+from datetime import timedelta
 from importlib.metadata import PackageNotFoundError, requires, version
 from typing import TYPE_CHECKING
 
@@ -31,6 +32,7 @@ _LEAST_SQLITE = (3, 35, 0)
 #: From here on a WAL that is reset while another process writes cannot corrupt the database.
 _MENDED_SQLITE = (3, 51, 3)
 _LEAST_FREE = 1 << 30
+_RENEW_WITHIN = timedelta(days=14)
 _EXTRAS = {"sklearn": ("sklearn", "skl2onnx", "onnx", "scipy", "matplotlib"), "postgres": ("psycopg",)}
 _FLOOR = re.compile(r"^([A-Za-z0-9._-]+)>=([0-9.]+)")
 
@@ -56,6 +58,7 @@ def examine(settings: Settings) -> list[Finding]:
         _spool(settings),
         _database(settings),
         _port(settings),
+        _encryption(settings),
         _onnxruntime(),
         _telemetry(),
         *(_extra(name, modules) for name, modules in _EXTRAS.items()),
@@ -177,6 +180,25 @@ def _port(settings: Settings) -> Finding:
         mend = "Stop what listens there, or choose another --port."
         return Finding(what="port", verdict="warn", told=f"{told}: {cause.strerror or 'not an address here'}", mend=mend)
     return Finding(what="port", verdict="ok", told=f"{told} is free")
+
+
+def _encryption(settings: Settings) -> Finding:
+    from relevo import compose
+
+    if not settings.encrypted:
+        return Finding(what="tls", verdict="ok", told="off: http only")
+    if settings.tls == "auto" and not compose.file_of(settings).exists():
+        return Finding(what="tls", verdict="ok", told="auto: `relevo serve` makes the certificate at its first start")
+    now = compose.utc_now()
+    try:
+        found = compose.certificate_of(settings, now)
+    except RelevoError as error:
+        return Finding(what="tls", verdict="fail", told=str(error), mend="Give another pair, or --tls auto.")
+    assert found is not None  # noqa: S101 - narrows: it is asked for
+    told = f"{found.cert} until {found.until:%Y-%m-%d}"
+    if found.until - now < _RENEW_WITHIN:
+        return Finding(what="tls", verdict="warn", told=told, mend="Renew it; running servers take the new files by themselves.")
+    return Finding(what="tls", verdict="ok", told=told)
 
 
 def _onnxruntime() -> Finding:

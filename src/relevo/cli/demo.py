@@ -29,6 +29,7 @@ from relevo.project.starting import start_project
 from relevo.project.training import split_examples, train_project
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable
     from pathlib import Path
 
@@ -79,7 +80,7 @@ def run_demo(settings: Settings, *, headless: bool, as_json: bool) -> int:
         try:
             server.wait_ready(_START_S)
             tell(f"serving at {server.url}")
-            outcome = _ask(server.url, held, package, step)
+            outcome = _ask(server.url, _trust(settings), held, package, step)
             _show(outcome, as_json=as_json)
             if not headless:
                 _wait_for_interrupt()
@@ -102,12 +103,19 @@ def _prepare(settings: Settings, step: Callable[[int, int, str], object]) -> tup
     return held, settings.packages_folder / package.digest
 
 
-def _ask(url: str, held: list[Example], package: Path, step: Callable[[int, int, str], object]) -> Outcome:
+def _trust(settings: Settings) -> ssl.SSLContext | None:
+    certificate = compose.certificate_of(settings, compose.utc_now())
+    return compose.trusting(certificate.cert) if certificate else None
+
+
+def _ask(
+    url: str, trust: ssl.SSLContext | None, held: list[Example], package: Path, step: Callable[[int, int, str], object]
+) -> Outcome:
     """Send every held-out digit as a PNG, in turns as a raw body and as a form, and look all of them up in the history."""
     waits: list[float] = []
     right = 0
     asked: set[str] = set()
-    with Client(url) as client:
+    with Client(url, verify=trust) as client:
         for number, example in enumerate(held):
             began = time.monotonic()
             result = _predict(client, png(example.x), as_form=number % 2 == 1)

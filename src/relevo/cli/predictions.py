@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from relevo.cli.asking import AsJson, Home, Key, Url, settings_of
+from relevo.cli.asking import AsJson, Ca, Home, Key, Url, settings_of
 from relevo.cli.showing import progress, say, show_json, show_table
 from relevo.errors import BadJson, NoInput
 
@@ -45,13 +45,14 @@ def predict(
     model: Model = None,
     url: Url = None,
     key: Key = None,
+    ca: Ca = None,
     as_json: AsJson = False,
 ) -> None:
     """Ask a running server about images or records."""
     from relevo.client import Client
 
     waiting = [one for given in inputs for one in _read(given)]
-    with Client(url or _HERE, key) as client, progress(quiet=as_json) as step:
+    with Client(url or _HERE, key, verify=ca) as client, progress(quiet=as_json) as step:
         results = client.predict_many(model, waiting, progress=lambda done: step(done, len(waiting), "asking"))
     if as_json:
         show_json([_told(one) for one in results])
@@ -118,12 +119,13 @@ def history(
     home: Home = None,
     url: Url = None,
     key: Key = None,
+    ca: Ca = None,
     as_json: AsJson = False,
 ) -> None:
     """Show predictions, newest first, with their labels."""
     from relevo.cli.recorded import HEADS, cells, source
 
-    place = source(settings_of(home), url, key)
+    place = source(settings_of(home), url, key, ca)
     if query_id is not None:
         show_json(place.one(query_id))
         return
@@ -166,6 +168,7 @@ def label(
     home: Home = None,
     url: Url = None,
     key: Key = None,
+    ca: Ca = None,
     as_json: AsJson = False,
 ) -> None:
     """Say what a prediction should have been.
@@ -174,7 +177,7 @@ def label(
     """
     from relevo.cli.recorded import source
 
-    kept = source(settings_of(home), url, key).label(query_id, value, author, note)
+    kept = source(settings_of(home), url, key, ca).label(query_id, value, author, note)
     if as_json:
         show_json(kept)
     else:

@@ -16,6 +16,8 @@ from relevo.domain.signature import Task
 from relevo.errors import Forbidden, PredictionNotFound
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from relevo.client import Client
     from relevo.compose import Store
     from relevo.config import Settings
@@ -24,12 +26,12 @@ if TYPE_CHECKING:
 HEADS = ("when", "model", "prediction", "confidence", "", "truth", "query_id")
 
 
-def source(settings: Settings, url: str | None, key: str | None) -> Remote | Local:
+def source(settings: Settings, url: str | None, key: str | None, ca: Path | None) -> Remote | Local:
     """The server when there is a url, else the folder's store."""
     if url is not None:
         from relevo.client import Client
 
-        return Remote(Client(url, key))
+        return Remote(Client(url, key, verify=ca))
     from relevo.compose import open_store
 
     return Local(open_store(settings))

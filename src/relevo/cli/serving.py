@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import ipaddress
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,6 +12,9 @@ from relevo.cli.asking import AsJson, settings_of, takes_settings
 from relevo.cli.showing import say, show_json
 from relevo.config import Settings
 from relevo.errors import ConfigRefused
+
+if TYPE_CHECKING:
+    from relevo.compose import Certificate
 
 #: Where the demo keeps its things, beside nobody else's.
 _DEMO_HOME = Path("demo-home")
@@ -30,7 +32,8 @@ def serve(
     insecure: Annotated[
         bool,
         typer.Option(
-            "--insecure", help="Listen beyond this machine although nothing is encrypted and nobody is asked who they are."
+            "--insecure",
+            help="Listen beyond this machine although nobody is asked who they are, nor anything encrypted without tls.",
         ),
     ] = False,
     as_json: AsJson = False,
@@ -39,31 +42,41 @@ def serve(
 
     Every answer is recorded before it is given.
     """
-    if not _stays_here(settings.host):
-        _allow_outside(settings.host, insecure=insecure)
+    if not settings.stays_here:
+        _allow_outside(settings, insecure=insecure)
     from relevo import compose
     from relevo.telemetry import configure_logging
 
     configure_logging(settings.log_level, settings.log_format)
+    certificate = compose.certificate_of(settings, compose.utc_now())
 
     def ready(url: str) -> None:
         if as_json:
-            show_json({"url": url, "ready": True})
-        else:
-            say(f"Relevo answers at {url} (Ctrl-C stops it)")
-            for line in _served(url):
-                say(line)
+            show_json({"url": url, "ready": True} | ({"certificate": certificate.told} if certificate else {}))
+            return
+        say(f"Relevo answers at {url} (Ctrl-C stops it)")
+        for line in [*_shown(certificate), *_served(url, certificate)]:
+            say(line)
 
     raise typer.Exit(compose.serve(settings, ready=ready))
 
 
-def _served(url: str) -> list[str]:
+def _shown(certificate: Certificate | None) -> list[str]:
+    """What a person compares with what the browser shows, or tells those who call."""
+    if certificate is None:
+        return []
+    whose = "its own certificate" if certificate.own else "certificate"
+    return [f"  {whose} {certificate.cert}, until {certificate.until:%Y-%m-%d}", f"  SHA-256 {certificate.fingerprint}"]
+
+
+def _served(url: str, certificate: Certificate | None) -> list[str]:
     """Which models answer, or what a newcomer does next."""
     from relevo.client import Client
+    from relevo.compose import trusting
     from relevo.errors import RelevoError
 
     try:
-        with Client(url) as client:
+        with Client(url, verify=trusting(certificate.cert) if certificate else None) as client:
             models = client.models()
     except RelevoError:
         # The database is away, which the log tells.
@@ -73,22 +86,15 @@ def _served(url: str) -> list[str]:
     return [f"  {one['name']} {one['serving'] or 'is not served: ' + one['reason']}" for one in models]
 
 
-def _stays_here(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def _allow_outside(host: str, *, insecure: bool) -> None:
+def _allow_outside(settings: Settings, *, insecure: bool) -> None:
+    lack = "asks nobody who calls" if settings.encrypted else "neither encrypts (setting tls) nor asks who calls"
     if not insecure:
         raise ConfigRefused(
-            reason=f"host {host} can be reached from other machines, where this release neither encrypts nor asks who calls; "
+            reason=f"host {settings.host} can be reached from other machines, where this release {lack}; "
             "put a proxy that does both in front, or accept the risk with --insecure"
         )
-    sys.stderr.write(f"warning: {host} can be reached from other machines, without encryption and without keys\n")
+    without = "without keys" if settings.encrypted else "without encryption and without keys"
+    sys.stderr.write(f"warning: {settings.host} can be reached from other machines, {without}\n")
 
 
 def demo(

@@ -4,6 +4,7 @@
     server    serve ─► socket, supervisor ─┬► worker × n
     running   start_server: the same as a child process
     worker      watcher ─► service ◄─ predict ◄─ app ◄─ uvicorn;  journal, telemetry
+    certificates   Settings ─► Certificate    own_certificate: made where none is given
     loop        spool reader ─► shipper ─► history
 
 A file is loaded only by the process it is for: the supervisor stays small, and a worker never sees what the command line needs.
@@ -11,8 +12,22 @@ A file is loaded only by the process it is for: the supervisor stays small, and 
 
 from __future__ import annotations
 
+from relevo.compose.certificates import Certificate, certificate_of, file_of, trusting
 from relevo.compose.running import RunningServer, start_server
 from relevo.compose.server import check_address, serve
 from relevo.compose.stores import Store, open_store, register, utc_now
 
-__all__ = ["RunningServer", "Store", "check_address", "open_store", "register", "serve", "start_server", "utc_now"]
+__all__ = [
+    "Certificate",
+    "RunningServer",
+    "Store",
+    "certificate_of",
+    "check_address",
+    "file_of",
+    "open_store",
+    "register",
+    "serve",
+    "start_server",
+    "trusting",
+    "utc_now",
+]

@@ -15,7 +15,8 @@ import threading
 from functools import partial
 from typing import TYPE_CHECKING
 
-from relevo.compose.stores import make_home, open_store
+from relevo.compose.certificates import certificate_of
+from relevo.compose.stores import make_home, open_store, utc_now
 from relevo.errors import ConfigRefused, StoreUnavailable
 from relevo.supervisor import Role, Supervisor
 from relevo.telemetry import fold
@@ -23,6 +24,7 @@ from relevo.telemetry import fold
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from relevo.compose.certificates import Certificate
     from relevo.config import Settings
 
 log = logging.getLogger(__name__)
@@ -38,23 +40,29 @@ _ENVIRONMENT = {"ORT_DISABLE_TELEMETRY": "1", "OMP_NUM_THREADS": "1", "OPENBLAS_
 def serve(settings: Settings, *, ready: Callable[[str], None] | None = None, alone: Callable[[], bool] = lambda: False) -> int:
     """Serve until SIGTERM, Ctrl-C or `alone` says that nobody waits for this server any more. Returns the exit code.
 
-    ready: told the URL once every worker answers. Raises ConfigRefused when it cannot listen or has no home.
+    ready: told the URL once every worker answers. Raises ConfigRefused when it cannot listen, encrypt, or has no home.
     """
     _quiet_libraries()
     make_home(settings)
     settings.telemetry_folder.mkdir(exist_ok=True)
     fold(settings.telemetry_folder)
+    certificate = certificate_of(settings, utc_now())
     listeners = _listen(settings)
     _migrate_if_reachable(settings)
-    address = f"http://{_shown_host(settings.host)}:{listeners[0].getsockname()[1]}"
+    address = f"http{'s' if certificate else ''}://{_shown_host(settings.host)}:{listeners[0].getsockname()[1]}"
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     with contextlib.ExitStack() as open_sockets:
         for listener in listeners:
             open_sockets.enter_context(listener)
-        _supervise(settings, listeners, stop, ready=lambda: ready(address) if ready else None, alone=alone)
+        tell = partial(ready, address) if ready else _tell_nobody
+        _supervise(settings, listeners, certificate, stop, ready=tell, alone=alone)
     return 0
+
+
+def _tell_nobody() -> None:
+    """Nobody asked to be told."""
 
 
 def _quiet_libraries() -> None:
@@ -66,6 +74,7 @@ def _quiet_libraries() -> None:
 def _supervise(
     settings: Settings,
     listeners: list[socket.socket],
+    certificate: Certificate | None,
     stop: threading.Event,
     *,
     ready: Callable[[], None],
@@ -78,7 +87,8 @@ def _supervise(
 
     load_onnxruntime()
     roll_call = _RollCall(settings.worker_count, ready)
-    workers = [Role(name="worker", act=partial(run_worker, settings, listener, roll_call.present)) for listener in listeners]
+    act = partial(run_worker, settings, certificate=certificate, present=roll_call.present)
+    workers = [Role(name="worker", act=partial(act, listener)) for listener in listeners]
     loop = Role(name="loop", act=lambda life: run_loop(settings, life), nice=_LOOP_NICENESS)
     folder = settings.telemetry_folder
 

@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import msgspec
-import uvicorn
 import uvloop
 
+from relevo.compose.certificates import Encryption
+from relevo.compose.http_server import http_server
 from relevo.compose.stores import Store, open_store
 from relevo.domain.prediction import KeepInputs
 from relevo.domain.route import Leg, Route
@@ -33,34 +34,41 @@ from relevo.spool.journal import Journal, JournalLimits
 from relevo.supervisor import when_orphaned
 from relevo.telemetry import Telemetry, configure_logging, render
 from relevo.web.app import Parts, build_app
-from relevo.web.express import express
 from relevo.web.predict import PredictHandlers
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
 
+    import uvicorn
     from starlette.types import ASGIApp
 
+    from relevo.compose.certificates import Certificate
     from relevo.config import Settings
 
 _FLUSH_EVERY_S = 0.5
+_RENEWAL_EVERY_S = 5.0
 #: Objects made, less those freed, between two looks for cycles.
 _COLLECT_EVERY = 50_000
 _ROUTES_FILE = "routes.json"
 
 
-def run_worker(settings: Settings, listener: socket.socket, present: Callable[[], None], life: int) -> None:
-    """Be a worker until told to stop, then drain. present: called once it answers. life: see `supervisor.Role`."""
+def run_worker(
+    settings: Settings, listener: socket.socket, life: int, *, present: Callable[[], None], certificate: Certificate | None = None
+) -> None:
+    """Be a worker until told to stop, then drain. life: see `supervisor.Role`. present: called once it answers."""
     configure_logging(settings.log_level, settings.log_format)
     # A request leaves no cycles behind; looking for some every few hundred objects cost 5 % of the digits job.
     gc.set_threshold(_COLLECT_EVERY)
     # What a stranger's picture lacks in its metadata is no news to whoever runs the server.
     warnings.filterwarnings("ignore", module=r"PIL\.")
-    uvloop.run(_worker(settings, listener, present, life))
+    encryption = Encryption(certificate, outward=not settings.stays_here) if certificate else None
+    uvloop.run(_worker(settings, listener, encryption, present, life))
 
 
-async def _worker(settings: Settings, listener: socket.socket, present: Callable[[], None], life: int) -> None:
+async def _worker(
+    settings: Settings, listener: socket.socket, encryption: Encryption | None, present: Callable[[], None], life: int
+) -> None:
 
     boot = f"{os.getpid()}-{uuid4().hex[:8]}"
     journal = _journal(settings, boot)
@@ -78,11 +86,12 @@ async def _worker(settings: Settings, listener: socket.socket, present: Callable
     )
     first_look = asyncio.ensure_future(watcher.look())
     predict = PredictHandlers(service, settings, telemetry, workers=settings.worker_count)
-    server = _http_server(settings, _app(settings, predict, service, store, telemetry), predict)
+    server = http_server(settings, _app(settings, predict, service, store, telemetry), predict, encryption)
     await first_look
     tasks = [
         asyncio.ensure_future(watcher.run(settings.watch_every_ms / 1000)),
         asyncio.ensure_future(_housekeeping(service, journal, telemetry)),
+        *([asyncio.ensure_future(_renewals(encryption))] if encryption else []),
     ]
     when_orphaned(life, lambda: os.kill(os.getpid(), signal.SIGTERM))
     serving = asyncio.ensure_future(server.serve(sockets=[listener]))
@@ -167,25 +176,6 @@ def _metrics(settings: Settings, telemetry: Telemetry) -> Callable[[], bytes]:
     return text
 
 
-def _http_server(settings: Settings, app: ASGIApp, predict: PredictHandlers) -> uvicorn.Server:
-
-    config = uvicorn.Config(
-        app,
-        http=express(predict),
-        # A caller's address is what the socket says; forwarded ones are nobody's to claim.
-        proxy_headers=False,
-        loop="none",
-        ws="none",
-        lifespan="off",
-        interface="asgi3",
-        access_log=False,
-        log_config=None,
-        server_header=False,
-        timeout_graceful_shutdown=settings.drain_seconds,
-    )
-    return uvicorn.Server(config)
-
-
 def _remembered_routes(settings: Settings, store: Store) -> Callable[[], list[Route]]:
     """The stored routes; when the store is away at the start, those last seen by any worker of this home."""
     place = settings.home / _ROUTES_FILE
@@ -226,6 +216,13 @@ def _loader(settings: Settings, store: Store) -> Callable[[Leg], Loaded]:
         return Loaded(model=model, row_cost_s=(time.perf_counter() - begin) / len(rows))
 
     return load
+
+
+async def _renewals(encryption: Encryption) -> None:
+    """Look after the certificate's files now and then."""
+    while True:
+        await asyncio.sleep(_RENEWAL_EVERY_S)
+        await asyncio.to_thread(encryption.refresh)
 
 
 async def _housekeeping(service: Service, journal: Journal, telemetry: Telemetry) -> None:

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 _PREDICT = b"/predict"
 _MODELS = b"/models/"
 _MAX_BODY = 1 << 20
+#: How long a caller has to say farewell once its connection was closed for the server's end.
+_FAREWELL_S = 0.5
 #: Headers that change how a body is to be read, or what is asked beside the prediction.
 _LONG_WAY = frozenset({b"transfer-encoding", b"expect", b"content-encoding", b"upgrade"})
 _SEAL = b"".join(name + b": " + value + b"\r\n" for name, value in SECURITY_HEADERS)
@@ -116,6 +118,18 @@ class ExpressProtocol(HttpToolsProtocol):
         if waiting is not None and waiting.ticket is not None:
             waiting.ticket.cancel()
         super().connection_lost(exc)
+
+    def shutdown(self) -> None:
+        """End after the answer under way; over TLS without waiting for the caller's farewell, which may never come."""
+        super().shutdown()
+        if self.scheme == "https":
+            self.loop.call_later(_FAREWELL_S, self._leave)
+
+    def _leave(self) -> None:
+        if self.transport.is_closing() and not self.transport.get_write_buffer_size():
+            self.transport.abort()
+        elif self in self.connections:
+            self.loop.call_later(_FAREWELL_S, self._leave)
 
     def _is_eligible(self) -> bool:
         url = self.url

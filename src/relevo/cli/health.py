@@ -1,0 +1,72 @@
+"""`relevo health`: whether the server of these settings lives, or is ready; for whoever restarts it.
+
+settings ─► https or http, host, port ─► GET /health/live | /health/ready ─► exit code 0 or 1
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from relevo.cli.asking import AsJson, Ca, Home, Url, settings_of
+from relevo.cli.showing import say, show_json
+
+if TYPE_CHECKING:
+    from relevo.client import Client
+    from relevo.config import Settings
+
+_PATIENCE_S = 5.0
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add this file's command."""
+    app.command("health")(health)
+
+
+def health(
+    *,
+    ready: Annotated[
+        bool, typer.Option("--ready", help="Ask whether a prediction would be answered, not only whether it lives.")
+    ] = False,
+    home: Home = None,
+    url: Url = None,
+    ca: Ca = None,
+    as_json: AsJson = False,
+) -> None:
+    """Ask the server of this folder's settings whether it lives.
+
+    Exit code 1 when it does not. Needs no other program, so a container can ask itself.
+    """
+    from relevo.client import Client
+
+    with Client(url, verify=ca, timeout=_PATIENCE_S) if url else _own_server(settings_of(home)) as client:
+        well = client.ready() if ready else client.live()
+        asked = "ready" if ready else "live"
+        if as_json:
+            show_json({"url": client.url, asked: well})
+        else:
+            say(f"{client.url} is {asked if well else 'not ' + asked}")
+    if not well:
+        raise typer.Exit(1)
+
+
+def _own_server(settings: Settings) -> Client:
+    """A client that trusts exactly the certificate the server shows, since it has the file."""
+    from relevo import compose
+    from relevo.client import Client
+
+    verify = compose.trusting(compose.file_of(settings)) if settings.encrypted else None
+    return Client(f"http{'s' if verify else ''}://{_near(settings.host)}:{settings.port}", verify=verify, timeout=_PATIENCE_S)
+
+
+def _near(host: str) -> str:
+    """The host as it is reached from here."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host
+    if address.is_unspecified:
+        return "127.0.0.1" if address.version == 4 else "[::1]"
+    return f"[{host}]" if address.version == 6 else host
