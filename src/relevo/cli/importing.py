@@ -78,6 +78,24 @@ def import_file(
     output: Annotated[
         str | None, typer.Option("--output", help="Which output of an ONNX file has the scores.", metavar="NAME")
     ] = None,
+    scores: Annotated[
+        str | None, typer.Option("--scores", help="What a PyTorch model's numbers are.", metavar="logits|probabilities")
+    ] = None,
+    releases: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--with",
+            help="What wrote the pickle; installed in a throw-away environment, where the original answers. Again for more.",
+            metavar="NAME==VERSION",
+        ),
+    ] = None,
+    python: Annotated[
+        str | None, typer.Option("--python", help="The Python for --with, where this one is too new for it.", metavar="PATH|NAME")
+    ] = None,
+    outputs: Annotated[
+        Path | None,
+        typer.Option("--outputs", help="The original's own scores for the samples: .npy, .json, .csv, .txt.", metavar="FILE"),
+    ] = None,
     unit: Annotated[str, typer.Option("--unit", help="Unit of a regression's value.", metavar="TEXT")] = "",
     accept: Annotated[
         float | None, typer.Option("--accept", help="At or above: the second label. Between reject and accept: uncertain.")
@@ -118,6 +136,10 @@ def import_file(
         "scale": scale,
         "preprocess": preprocess,
         "output": output,
+        "scores": _one_of("--scores", scores, "logits", "probabilities"),
+        "releases": tuple(releases or ()),
+        "python": python,
+        "outputs": outputs,
         "unit": unit,
         "decision": _rule(accept, reject, least),
         "tolerance": tolerance,
@@ -153,7 +175,7 @@ def _ready_made(file: Path, name: str | None, said: dict[str, Any], out: Path | 
     package = open_package(file)
     if name not in (None, package.manifest.name):
         raise ImportRefused(reason=f"it is a package of the model {package.manifest.name}, and a package keeps its name")
-    given = sorted(flag for flag, value in said.items() if value not in (None, False, "", True))
+    given = sorted(flag for flag, value in said.items() if value not in (None, False, "", (), True))
     if given:
         raise ImportRefused(reason=f"it is a package, in which everything is settled; leave out {', '.join(given)}")
     if out is not None:

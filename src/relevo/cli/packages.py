@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from relevo.cli.asking import AsJson
-from relevo.cli.registering import headline
+from relevo.cli.registering import headline, proof
 from relevo.cli.showing import say, show_json, show_table
 from relevo.domain.signature import ImageInput
 
@@ -70,10 +70,7 @@ def _facts(package: Package) -> list[tuple[str, str]]:
         ("decision", _decision(package)),
         ("framework", lineage.framework),
         ("converted by", ", ".join(f"{library} {version}" for library, version in lineage.converter.items())),
-        (
-            "proof",
-            f"{lineage.parity.rows} rows, largest difference {lineage.parity.largest_difference:.3g} ({lineage.parity.against})",
-        ),
+        ("proof", proof(lineage)),
         *((name.replace("_", " "), f"{figure:.4g}") for name, figure in headline(package.metrics).items()),
         ("files", str(len(package.paths()))),
     ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from relevo.domain.manifest import Lineage
     from relevo.package.opening import Package
     from relevo.store.registry import Version
 
@@ -13,9 +14,23 @@ def told(package: Package, version: Version | None, alias: str) -> str:
     """The package, how it did on held-out rows, and where it stands now."""
     lines = [f"{'package':<18} {package.manifest.name} {package.digest[:12]}"]
     lines += [f"{name.replace('_', ' '):<18} {figure:.4g}" for name, figure in headline(package.metrics).items()]
+    lines.append(f"{'proof':<18} {proof(package.manifest.lineage)}")
     if version is not None:
         lines.append(f"{'version':<18} {version.model} {version.number}, named {alias}")
     return "\n".join(lines)
+
+
+def proof(lineage: Lineage) -> str:
+    """How it was proved that the package answers as the original did; where it was not, that is said loudly."""
+    parity = lineage.parity
+    if parity.against == "none":
+        return "NOT PROVED: nobody asked the original; give its own scores with --outputs FILE, for the rows of --samples"
+    library, _, wrote = lineage.framework.partition(" ")
+    reads = lineage.converter.get(library, wrote)
+    itself = "the original" if reads == wrote else f"the original, read by {library} {reads}"
+    whose = {"original": itself, "supplied": "the outputs you gave"}.get(parity.against, "the " + parity.against)
+    made = "" if parity.samples == "user" else "made-up "
+    return f"answers as {whose} on {parity.rows} {made}samples, largest difference {parity.largest_difference:.3g}"
 
 
 def headline(metrics: dict[str, Any]) -> dict[str, float]:

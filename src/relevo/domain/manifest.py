@@ -44,7 +44,8 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 class Parity(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """How it was proved that the package answers as the original did."""
 
-    #: `original`: the original model answered the samples itself; `supplied`: the user gave its outputs; `none`: not proved.
+    #: `original`: the original model answered the samples itself, read by the library installed here; `original in scikit-learn 1.1.3`:
+    #: it answered them in an environment of its own time; `supplied`: the user gave its outputs; `none`: not proved.
     against: str
     #: `user`: real inputs given by the user; `generated`: made from the signature.
     samples: str

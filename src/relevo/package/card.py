@@ -155,15 +155,27 @@ def _per_class(metrics: dict[str, Any]) -> Iterator[str]:
 def _proof(manifest: Manifest) -> list[str]:
     parity = manifest.lineage.parity
     if parity.against == "none":
-        return ["## Proof", "", "None: the original's own answers were not given, so only the converted model is known."]
+        return [
+            "## Proof",
+            "",
+            "**NOT PROVED.** Nobody asked the original: whether this package answers as it did is not known.",
+        ]
     whose = "given by the user" if parity.samples == "user" else "generated from the signature"
-    source = "the original model answered" if parity.against == "original" else "the original's answers were supplied for"
     return [
         "## Proof",
         "",
-        f"Of {parity.rows} samples {whose}, {source} the same: largest difference {parity.largest_difference:.2g}",
+        f"Of {parity.rows} samples {whose}, {_witness(parity.against)} the same: largest difference {parity.largest_difference:.2g}",
         f"(allowed {parity.tolerance:.2g} of max(1, |score|)), the same label for {100 * parity.labels_agreeing:.2f} %.",
     ]
+
+
+def _witness(against: str) -> str:
+    """Whose word it is."""
+    if against == "supplied":
+        return "the original's answers, which the user gave, are"
+    _, inside, library = against.partition(" in ")
+    where = f", read by {plain(library)} in an environment of its own time," if inside else ""
+    return f"the original model{where} answered"
 
 
 def _origin(manifest: Manifest) -> list[str]:
