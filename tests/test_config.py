@@ -16,6 +16,9 @@ OTHER: dict[str, tuple[str, Any]] = {
     "host": ("::1", "::1"),
     "port": ("9000", 9000),
     "workers": ("3", 3),
+    "tls": ("auto", "auto"),
+    "tls_cert": ("/etc/ssl/a.pem", "/etc/ssl/a.pem"),
+    "tls_key": ("/etc/ssl/a.key", "/etc/ssl/a.key"),
     "database_url": ("sqlite:///a.db", "sqlite:///a.db"),
     "durability": ("full", "full"),
     "keep_inputs": ("sample", "sample"),
@@ -64,6 +67,14 @@ def test_each_setting_is_read_from_every_source(row: Row, tmp_path: Path) -> Non
     quoted = text if row.kind in (int, float) else f'"{text}"'
     expected = tmp_path / value if row.name == "home" else value
     assert getattr(load_settings({}, {}, toml(tmp_path, f"[server]\n{row.name} = {quoted}\n")), row.name) == expected
+
+
+def test_paths_in_a_file_start_from_its_folder(tmp_path: Path) -> None:
+    """A project can be served from anywhere: its home and its certificate are found beside its relevo.toml."""
+    written = 'home = "h"\ntls_cert = "tls/cert.pem"\ntls_key = "/abs/key.pem"\n'
+    settings = load_settings({}, {}, toml(tmp_path, f"[server]\n{written}"))
+    assert settings.home == tmp_path / "h"
+    assert (settings.tls_cert, settings.tls_key) == (str(tmp_path / "tls/cert.pem"), "/abs/key.pem")
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)

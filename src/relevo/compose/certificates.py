@@ -80,7 +80,7 @@ def _own(settings: Settings, now: datetime) -> Certificate:
     try:
         from relevo.compose.own_certificate import alone, is_good_for, make_pair  # noqa: PLC0415 - nobody else needs that library
     except ImportError as cause:
-        raise ConfigRefused(reason="tls=auto needs `pip install cryptography`; or give tls_cert and tls_key") from cause
+        raise ConfigRefused(reason="tls=auto needs `pip install 'relevo[tls]'`; or give tls_cert and tls_key") from cause
     cert, key = file_of(settings), settings.tls_folder / "key.pem"
     with alone(settings.tls_folder):
         if not _is_kept(cert, key) or not is_good_for(cert, settings.host, now + _NEAR_ITS_END):
