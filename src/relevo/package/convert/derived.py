@@ -9,7 +9,7 @@ So a tree needs nothing but *x is at most t*, whatever its splits were.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,8 +18,6 @@ from relevo.errors import ConversionFailed
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-    from relevo.package.convert.trees import Tree
 
 #: What LightGBM takes for zero: 1e-35 in single precision.
 ZERO = float(np.float32(1e-35))
@@ -63,10 +61,8 @@ class Wanted:
             raise ConversionFailed(reason=f"a split names a category outside 0..{_MOST_CATEGORIES}")
         return self.questions.setdefault((feature, categories, missing), self.width + len(self.zeros) + len(self.questions))
 
-    def finish(self, trees: list[Tree]) -> tuple[tuple[Tree, ...], Made | None]:
-        """The trees with the final numbers of their columns, and what is to be made."""
-        if not self.zeros and not self.questions:
-            return tuple(trees), None
+    def finish(self) -> tuple[NDArray[np.int64], Made | None]:
+        """The final number of each column that was given out, and what is to be made."""
         final = np.arange(self.width + len(self.zeros) + len(self.questions))
         at = self.width
         for column in self.zeros.values():
@@ -79,8 +75,8 @@ class Wanted:
             for _, column in asked:
                 final[column] = at
                 at += 1
-        moved = tuple(replace(tree, feature=final[tree.feature]) for tree in trees)
-        return moved, Made(zeros=tuple(self.zeros), memberships=tuple(memberships))
+        nothing = not self.zeros and not self.questions
+        return final, None if nothing else Made(zeros=tuple(self.zeros), memberships=tuple(memberships))
 
 
 def _membership(feature: int, questions: list[tuple[int, frozenset[int], float]]) -> Membership:

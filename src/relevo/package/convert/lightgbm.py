@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from relevo.errors import ConversionFailed, ExtraMissing
-from relevo.package.convert.boosters import Read, open_booster
+from relevo.package.convert.booster_files import open_booster
+from relevo.package.convert.boosters import Read
 from relevo.package.convert.estimators import one_line
 from relevo.package.convert.lightgbm_text import Told, features_with_missing, read_text, thresholds, to_ensemble
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from relevo.errors import ConversionFailed
 from relevo.package.convert.derived import ZERO, Wanted
-from relevo.package.convert.trees import SIGNED_SQUARE, Ensemble, Tree
+from relevo.package.convert.trees import SIGNED_SQUARE, Ensemble, Tree, renumbered
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -114,10 +114,16 @@ def to_ensemble(told: Told, rounds: int = 0) -> Ensemble:
     taken = told.trees[: rounds * told.columns] if rounds else told.trees
     wanted = Wanted(width=len(told.names))
     trees = [_tree(block, place % told.columns, told.columns, wanted) for place, block in enumerate(taken)]
-    numbered, made = wanted.finish(trees)
+    columns, made = wanted.finish()
     count = len(trees) // told.columns if told.averaged else 1
     return Ensemble(
-        trees=numbered, base=np.zeros(told.columns), divisor=count / slope, link=link, single=False, strict=False, made=made
+        trees=renumbered(trees, columns),
+        base=np.zeros(told.columns),
+        divisor=count / slope,
+        link=link,
+        single=False,
+        strict=False,
+        made=made,
     )
 
 

@@ -8,7 +8,7 @@ rounded threshold sends a row the other way.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -162,6 +162,11 @@ def _histogram_tree(nodes: Any) -> Tree:  # noqa: ANN401 - a structured array
         missing_left=nodes["missing_go_to_left"].astype(bool),
         values=nodes["value"].astype(np.float64)[:, None],
     )
+
+
+def renumbered(trees: Sequence[Tree], columns: NDArray[np.int64]) -> tuple[Tree, ...]:
+    """The trees asking for column `columns[c]` where they asked for c."""
+    return tuple(replace(tree, feature=columns[tree.feature]) for tree in trees)
 
 
 def write_ensemble(ensemble: Ensemble, *, width: int, input: str, output: str) -> Any:  # noqa: A002, ANN401 - ONNX's words; a ModelProto

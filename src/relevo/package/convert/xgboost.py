@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from relevo.errors import ConversionFailed, ExtraMissing
-from relevo.package.convert.boosters import Read, open_booster
+from relevo.package.convert.booster_files import open_booster
+from relevo.package.convert.boosters import Read
 from relevo.package.convert.estimators import one_line
 from relevo.package.convert.linear import Linear
 from relevo.package.convert.xgboost_binary import read_binary

@@ -18,7 +18,7 @@ import numpy as np
 from relevo.errors import ConversionFailed
 from relevo.package.convert.derived import Wanted
 from relevo.package.convert.linear import Linear
-from relevo.package.convert.trees import Ensemble, Tree
+from relevo.package.convert.trees import Ensemble, Tree, renumbered
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -138,8 +138,8 @@ def _ensemble(booster: dict[str, Any], base: NDArray[np.float64], width: int, li
     ]
     if not trees:
         raise ConversionFailed(reason="the XGBoost model holds no trees")
-    numbered, made = wanted.finish(trees)
-    return Ensemble(trees=numbered, base=base, divisor=1.0, link=link, single=True, strict=True, made=made)
+    columns, made = wanted.finish()
+    return Ensemble(trees=renumbered(trees, columns), base=base, divisor=1.0, link=link, single=True, strict=True, made=made)
 
 
 def _taken(model: dict[str, Any], groups: int, rounds: int) -> int:
