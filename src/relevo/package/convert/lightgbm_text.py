@@ -16,7 +16,7 @@ import numpy as np
 
 from relevo.errors import ConversionFailed
 from relevo.package.convert.derived import ZERO, Wanted
-from relevo.package.convert.trees import SIGNED_SQUARE, Ensemble, Tree, renumbered
+from relevo.package.convert.trees import SIGNED_SQUARE, SOFTPLUS, Ensemble, Tree, renumbered
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -138,7 +138,7 @@ def _link(told: Told) -> tuple[str, float]:
     if kind in _LOGARITHMIC:
         return "Exp", 1.0
     if kind in ("cross_entropy", "cross_entropy_lambda"):
-        return ("Sigmoid" if kind == "cross_entropy" else "Softplus"), 1.0
+        return ("Sigmoid" if kind == "cross_entropy" else SOFTPLUS), 1.0
     if kind not in _PLAIN:
         raise ConversionFailed(reason=f"the LightGBM objective '{kind[:40]}' is not known")
     if told.columns > 1:

@@ -28,8 +28,8 @@ _TREE_OPSET, _OPSET, _IR = 5, 17, 8
 _LESS_OR_EQUAL, _LESS = 0, 1
 #: How a boosted raw score becomes probabilities; anything else is left to skl2onnx. Boosters of other houses have more links.
 _SIGMOID, _SOFTMAX, _NONE = "Sigmoid", "Softmax", ""
-#: The one link that is no operator: x · |x|.
-SIGNED_SQUARE = "signed square"
+#: Links that are no operators, or none in double precision: x · |x|, and ln(1 + eˣ).
+SIGNED_SQUARE, SOFTPLUS = "signed square", "softplus"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -190,10 +190,8 @@ def write_ensemble(ensemble: Ensemble, *, width: int, input: str, output: str) -
         helper.make_node("Div", ["summed", "divisor"], ["averaged"]),
         helper.make_node("Add", ["averaged", "base"], [last]),
     ]
-    if ensemble.link == SIGNED_SQUARE:
-        nodes += [helper.make_node("Abs", [last], ["size"]), helper.make_node("Mul", [last, "size"], [output])]
-    elif ensemble.link:
-        nodes.append(helper.make_node(ensemble.link, [last], [output]))
+    nodes += _link_nodes(ensemble.link, last, output)
+    constants |= {"one": np.array(1.0)} if ensemble.link == SOFTPLUS else {}
     graph = helper.make_graph(
         nodes,
         "model",
@@ -204,6 +202,17 @@ def write_ensemble(ensemble: Ensemble, *, width: int, input: str, output: str) -
     )
     opsets = [helper.make_opsetid("", _OPSET), helper.make_opsetid("ai.onnx.ml", _TREE_OPSET)]
     return helper.make_model(graph, opset_imports=opsets, producer_name="relevo", ir_version=_IR)
+
+
+def _link_nodes(link: str, raw: str, output: str) -> list[Any]:
+    from onnx import helper  # noqa: PLC0415 - an extra, checked by the caller
+
+    if link == SIGNED_SQUARE:
+        return [helper.make_node("Abs", [raw], ["size"]), helper.make_node("Mul", [raw, "size"], [output])]
+    if link == SOFTPLUS:
+        steps = (("Exp", [raw], "power"), ("Add", ["power", "one"], "more"), ("Log", ["more"], output))
+        return [helper.make_node(operator, inputs, [made]) for operator, inputs, made in steps]
+    return [helper.make_node(link, [raw], [output])] if link else []
 
 
 def _compared(ensemble: Ensemble, kind: Any, source: str) -> tuple[list[Any], dict[str, NDArray[Any]]]:  # noqa: ANN401 - a NumPy type

@@ -124,6 +124,8 @@ def _undone(objective: str) -> Callable[[NDArray[np.float64]], NDArray[np.float6
 
 def _linear(weights: list[float], base: NDArray[np.float64], width: int, link: str) -> Linear:
     table = np.asarray(weights, dtype=np.float64).reshape(width + 1, len(base))
+    # The linear booster begins every class with the first one's base score.
+    base = np.full(len(base), base[0])
     return Linear(coef=np.ascontiguousarray(table[:-1]), intercept=table[-1] + base, link=link, skips_missing=True)
 
 
