@@ -65,11 +65,21 @@ def write_graph(call: Callable[[list[Any]], Any], axes: Sequence[Axes]) -> Graph
             proto, _ = tf2onnx.convert.from_function(traced, input_signature=signature, opset=_OPSET)
     except Exception as cause:
         raise ConversionFailed(reason=f"tf2onnx cannot write this Keras model as ONNX ({one_line(cause)})") from cause
+    _refuse_unknown(proto)
     _plain_names(proto)
     return Graph(
         onnx=proto.SerializeToString(deterministic=True),
         libraries={"tf2onnx": str(tf2onnx.__version__), "tensorflow": str(tensorflow.__version__), "onnx": version("onnx")},
     )
+
+
+def _refuse_unknown(proto: Any) -> None:  # noqa: ANN401 - an ONNX ModelProto
+    """tf2onnx leaves in what it does not know, and only logs it. Raises ConversionFailed."""
+    import onnx  # noqa: PLC0415 - an extra
+
+    unknown = {node.op_type for node in proto.graph.node if not onnx.defs.has(node.op_type, node.domain)}
+    if unknown:
+        raise ConversionFailed(reason=f"the model uses operations that ONNX has not: {', '.join(sorted(unknown))[:200]}")
 
 
 def _plain_names(proto: Any) -> None:  # noqa: ANN401 - an ONNX ModelProto

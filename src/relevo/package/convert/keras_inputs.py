@@ -93,7 +93,9 @@ def entries_of(model: Any) -> tuple[Entry, ...]:  # noqa: ANN401 - a Keras model
             )
             for place, one in enumerate(inputs)
         )
-    shape = getattr(model, "input_shape", None) or getattr(model, "_build_input_shape", None)
+    # A class of the user's own remembers only what it was first called with.
+    called = tuple((getattr(model, "_build_shapes_dict", None) or {}).values())
+    shape = called[0] if len(called) == 1 else None
     if isinstance(shape, tuple | list) and shape and not isinstance(shape[0], tuple | list | dict):
         return (Entry(name="input", shape=tuple(shape)[1:], dtype="float32"),)
     raise ConversionFailed(reason="the Keras model does not tell its inputs; build it, or call it once, before it is packed")

@@ -40,7 +40,7 @@ def library(name: str) -> Any:  # noqa: ANN401 - a module without types
     except ImportError as cause:
         raise ExtraMissing(extra="keras") from cause
     for speaker in _SPEAKERS:
-        logging.getLogger(speaker).setLevel(logging.ERROR)
+        logging.getLogger(speaker).setLevel(logging.CRITICAL)
     return found
 
 
