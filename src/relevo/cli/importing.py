@@ -76,8 +76,12 @@ def import_file(
         typer.Option("--preprocess", help="The same by name: 01, tf, caffe, torch, raw, vgg19, mobilenet_v2, …", metavar="NAME"),
     ] = None,
     output: Annotated[
-        str | None, typer.Option("--output", help="Which output of an ONNX file has the scores.", metavar="NAME")
+        str | None,
+        typer.Option("--output", help="Which output of an ONNX file has the scores; of a booster: margin.", metavar="NAME"),
     ] = None,
+    rounds: Annotated[
+        int, typer.Option("--rounds", min=0, help="Of a booster, only the first so many rounds; 0 for all.", metavar="NUMBER")
+    ] = 0,
     scores: Annotated[
         str | None, typer.Option("--scores", help="What a PyTorch model's numbers are.", metavar="logits|probabilities")
     ] = None,
@@ -136,6 +140,7 @@ def import_file(
         "scale": scale,
         "preprocess": preprocess,
         "output": output,
+        "rounds": rounds,
         "scores": _one_of("--scores", scores, "logits", "probabilities"),
         "releases": tuple(releases or ()),
         "python": python,
