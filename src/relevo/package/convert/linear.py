@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 #: Models whose answer is their margin and nothing more, or one of the links below.
 _LOGISTIC = ("LogisticRegression", "LogisticRegressionCV")
 _LINEAR = ("LinearRegression", "Ridge", "RidgeCV", "Lasso", "LassoCV", "ElasticNet", "ElasticNetCV", "LinearSVR", "BayesianRidge")
+#: Each class asked by itself, and the answers brought to a sum of one.
+ONE_AGAINST_REST = "one against the rest"
 #: Opset 17 is read by every ONNX Runtime we take, IR 8 goes with it.
 OPSET, IR = 17, 8
 
@@ -28,7 +30,7 @@ class Linear:
 
     coef: NDArray[np.float64]  # (features, columns)
     intercept: NDArray[np.float64]  # (columns,)
-    link: str  # "Sigmoid", "Softmax", "Exp" or "" for none
+    link: str  # "Sigmoid", "Softmax", ONE_AGAINST_REST or "" for none
     skips_missing: bool = False  # whether NaN adds nothing, as in XGBoost's linear booster
 
 
@@ -41,14 +43,17 @@ def read_linear(model: Any) -> Linear | None:  # noqa: ANN401 - any fitted estim
     intercept = np.broadcast_to(np.asarray(model.intercept_, dtype=np.float64).ravel(), (coef.shape[1],))
     link = ""
     if name in _LOGISTIC:
-        if coef.shape[1] > 1 and _one_against_rest(model):
-            return None
-        link = "Softmax" if coef.shape[1] > 1 else "Sigmoid"
+        several = coef.shape[1] > 1
+        link = "Sigmoid" if not several else ONE_AGAINST_REST if _one_against_rest(model) else "Softmax"
+        if not several and getattr(model, "multi_class", "auto") == "multinomial":
+            # Softmax of the margin and its negative: the sigmoid of twice the margin.
+            coef, intercept = 2.0 * coef, 2.0 * intercept
     return Linear(coef=coef, intercept=np.array(intercept), link=link)
 
 
 def _one_against_rest(model: Any) -> bool:  # noqa: ANN401 - a logistic regression of any age
-    return getattr(model, "multi_class", "auto") == "ovr" or getattr(model, "solver", "") == "liblinear"
+    # "warn" was the default of 0.20 and 0.21, and meant this.
+    return getattr(model, "multi_class", "auto") in ("ovr", "warn") or getattr(model, "solver", "") == "liblinear"
 
 
 def write_linear(linear: Linear, *, input: str, output: str) -> Any:  # noqa: A002, ANN401 - ONNX's own words; a ModelProto
@@ -64,7 +69,13 @@ def write_linear(linear: Linear, *, input: str, output: str) -> Any:  # noqa: A0
         helper.make_node("MatMul", [at, "coef"], ["products"], name="model/0"),
         helper.make_node("Add", ["products", "intercept"], names, name="model/1"),
     ]
-    if linear.link:
+    if linear.link == ONE_AGAINST_REST:
+        nodes += [
+            helper.make_node("Sigmoid", names, ["each"], name="model/2"),
+            helper.make_node("ReduceSum", ["each", "columns"], ["all"], keepdims=1, name="model/3"),
+            helper.make_node("Div", ["each", "all"], [output], name="model/4"),
+        ]
+    elif linear.link:
         nodes.append(helper.make_node(linear.link, names, [output], name="model/2"))
     features, columns = linear.coef.shape
     graph = helper.make_graph(
@@ -76,6 +87,7 @@ def write_linear(linear: Linear, *, input: str, output: str) -> Any:  # noqa: A0
             numpy_helper.from_array(linear.coef, "coef"),
             numpy_helper.from_array(linear.intercept, "intercept"),
             *([numpy_helper.from_array(np.array(0.0), "nothing")] if linear.skips_missing else []),
+            *([numpy_helper.from_array(np.array([1]), "columns")] if linear.link == ONE_AGAINST_REST else []),
         ],
     )
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], producer_name="relevo", ir_version=IR)
