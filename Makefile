@@ -5,6 +5,7 @@
 #   make test [ARGS="-k spool"]    every test
 #   make lint                      format, lint, types, floors, changelog
 #   make bench [ARGS=…]            the figures of benchmarks/RESULTS.md
+#   make container [ARGS=…]        build the image, start it, look whether it keeps what it promises (root, buildah)
 #   make lock                      resolve and pin the requirements anew
 #   make docs                      write the generated reference pages
 #   make clean                     remove what the verbs above made
@@ -21,10 +22,10 @@ PINNED := $(PIP) --require-hashes --only-binary :all:
 export ORT_DISABLE_TELEMETRY := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo example test lint bench lock docs clean
+.PHONY: help demo example test lint bench container lock docs clean
 
 help:
-	@sed -n '2,10s/^# *//p' Makefile
+	@sed -n '2,11s/^# *//p' Makefile
 
 demo: $(VENV)/demo.stamp
 	$(BIN)/relevo demo $(ARGS)
@@ -47,6 +48,9 @@ lint: $(VENV)/dev.stamp
 
 bench: $(VENV)/dev.stamp
 	$(BIN)/python benchmarks/run.py $(ARGS)
+
+container: $(VENV)/dev.stamp
+	$(BIN)/python benchmarks/container.py $(ARGS)
 
 docs: $(VENV)/dev.stamp
 	$(BIN)/python docs/make_reference.py
