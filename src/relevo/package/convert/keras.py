@@ -33,7 +33,7 @@ from relevo.package.convert.keras_inputs import (
     tensors_of,
     told_of,
 )
-from relevo.package.convert.keras_quiet import library, no_words
+from relevo.package.convert.keras_quiet import leave_out, library, no_words
 from relevo.package.convert.keras_scores import Ending, asked_about_labels, ending_of, output_of
 from relevo.package.generating import generate_samples
 from relevo.package.truth import class_text
@@ -93,6 +93,7 @@ def _classes(truth: Any, read: Read) -> tuple[str, ...]:  # noqa: ANN401 - an ar
 
 def open_file(task: Task, bodies: Sequence[bytes], samples: Samples | None) -> Done:
     """The door of Keras' files: loaded, asked, converted. Raises ConversionFailed, OptionsMissing, ExtraMissing."""
+    leave_out("sklearn", "pandas", "matplotlib")
     loaded = load(bodies)
     read = look_at(loaded.model, task.output, logits=loaded.logits)
     return done(read, task, samples, framework=f"Keras {loaded.release}".removesuffix("-tf"))

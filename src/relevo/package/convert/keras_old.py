@@ -245,6 +245,9 @@ def _things(model: Any) -> Iterator[dict[str, Any]]:  # noqa: ANN401 - any JSON
         if isinstance(thing, list):
             waiting += [(one, in_layers) for one in thing]
         elif isinstance(thing, dict):
+            if thing.keys() == {"value"}:
+                # How Keras writes a lambda that is another layer's argument.
+                yield {"class_name": "__lambda__", "in_layers": in_layers}
             if isinstance(thing.get("class_name"), str) and "config" in thing:
                 yield {**thing, "in_layers": in_layers}
             waiting += [(value, key in ("layers", "layer") or (in_layers and key == "config")) for key, value in thing.items()]

@@ -44,6 +44,12 @@ def library(name: str) -> Any:  # noqa: ANN401 - a module without types
     return found
 
 
+def leave_out(*names: str) -> None:
+    """Tell Keras that these are not installed: it would load them for what is not needed here. Only where nobody else is."""
+    for name in names:
+        sys.modules.setdefault(name, None)  # type: ignore[arg-type]  # None is how Python marks what must not be found
+
+
 def library_if_there(name: str) -> None:
     """Import it silently where it is installed, for others who will import it loudly."""
     if find_spec(name) is not None:

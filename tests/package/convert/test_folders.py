@@ -1,0 +1,54 @@
+"""A framework's folder as bytes and back."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from relevo.errors import FileFormatUnknown, QuarantineFailed
+from relevo.package.convert import folders
+from relevo.package.convert.folders import fold, unfold
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def laid_out(folder: Path) -> Path:
+    (folder / "variables").mkdir(parents=True)
+    (folder / "saved_model.pb").write_bytes(b"graph")
+    (folder / "variables" / "v.index").write_bytes(b"numbers")
+    return folder
+
+
+def test_the_same_files_are_the_same_bytes(tmp_path: Path) -> None:
+    """Whenever they were written, wherever they lie; and they come back as they were, readable and no more."""
+    first, second = laid_out(tmp_path / "a"), laid_out(tmp_path / "b")
+    os.utime(second / "saved_model.pb", (1, 1))
+    (second / "saved_model.pb").chmod(0o600)
+    assert fold(first) == fold(second)
+    unfold(fold(first), tmp_path / "c")
+    assert (tmp_path / "c" / "variables" / "v.index").read_bytes() == b"numbers"
+    assert (tmp_path / "c" / "saved_model.pb").stat().st_mode & 0o777 == 0o644
+
+
+def test_nothing_leads_out_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Links and pipes are refused, and so is more than the bounds allow."""
+    folder = laid_out(tmp_path / "a")
+    (folder / "link").symlink_to("/etc")
+    with pytest.raises(FileFormatUnknown, match="'link' is neither"):
+        fold(folder)
+    (folder / "link").unlink()
+    os.mkfifo(folder / "pipe")
+    with pytest.raises(FileFormatUnknown, match="'pipe' is neither"):
+        fold(folder)
+    (folder / "pipe").unlink()
+    monkeypatch.setattr(folders, "MAX_BYTES", 6)
+    with pytest.raises(FileFormatUnknown, match="more than 6 bytes"):
+        fold(folder)
+    monkeypatch.setattr(folders, "MAX_FILES", 1)
+    with pytest.raises(FileFormatUnknown, match="more than 1 files"):
+        fold(folder)
+    with pytest.raises(QuarantineFailed):
+        unfold(b"no tar", tmp_path / "d")
