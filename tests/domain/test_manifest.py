@@ -173,3 +173,30 @@ def test_an_older_format_is_lifted_step_by_step(monkeypatch: pytest.MonkeyPatch)
 def test_every_former_format_has_a_way_up() -> None:
     """Raising FORMAT without a step from the former number fails here."""
     assert set(manifests.UPGRADES) == set(range(1, FORMAT))
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        ("description",),
+        ("output", "labels", 0),
+        ("output", "name"),
+        ("output", "unit"),
+        ("input", "fields", 0, "name"),
+        ("input", "fields", 0, "unit"),
+    ],
+)
+@pytest.mark.parametrize("sign", ["\x1b", "\x9b", "\u202e", "\r"])
+def test_words_that_steer_a_terminal_are_refused(path: tuple[Any, ...], sign: str) -> None:
+    """A label, a name, a unit or a description with a control character is refused in a sentence that spells it out."""
+    plain = changed(RECORD, "output", "unit", to="")
+    plain = changed(plain, "input", "fields", 0, "unit", to="")
+    with pytest.raises(ManifestInvalid, match="control character") as refused:
+        parse(bytes_of(changed(plain, *path, to=f"a{sign}b")))
+    assert sign not in str(refused.value)
+
+
+def test_a_description_may_have_lines_and_words_their_writing() -> None:
+    """Line breaks in a description, and the marks that Hebrew and Arabic carry, are words and no control."""
+    plain = changed(RECORD, "description", to="First.\nSecond.")
+    assert parse(bytes_of(changed(plain, "output", "labels", to=["שלום\u200f", "لا"]))).description == "First.\nSecond."

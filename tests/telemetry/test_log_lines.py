@@ -94,3 +94,12 @@ def test_configuring_again_replaces() -> None:
     LOG.info("once")
     assert first.getvalue() == ""
     assert second.getvalue().count("once") == 1
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_a_value_cannot_steer_the_terminal(form: str) -> None:
+    """Escapes, their one-character kin and turned writing are spelt out in a line of either form."""
+    stream = lines("info", form)
+    LOG.info("name %s", "\x1b[2J\x9b\u202e", extra={"path": "\x1b]0;x\x07\x9d"})
+    assert not set(stream.getvalue()) & set("\x1b\x9b\u202e\x07\x9d")
+    assert "\\u001b[2J" in stream.getvalue()

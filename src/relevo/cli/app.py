@@ -23,6 +23,7 @@ from relevo.cli.predictions import add_to as add_predictions
 from relevo.cli.projects import add_to as add_projects
 from relevo.cli.serving import add_to as add_serving
 from relevo.errors import RelevoError
+from relevo.visible import visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -106,7 +107,7 @@ def _run(arguments: Sequence[str], interrupted: threading.Event) -> int:
 
 def _say(error: Exception) -> int:
     sentence, code = (str(error), error.code) if isinstance(error, RelevoError) else (_unforeseen(error), RelevoError.code)
-    sys.stderr.write(f"error: {sentence} ({code})\n")
+    sys.stderr.write(f"error: {visible(sentence)} ({code})\n")
     return _FAILED
 
 

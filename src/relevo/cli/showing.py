@@ -9,6 +9,8 @@ import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from relevo.visible import visible
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
@@ -17,7 +19,12 @@ _LIST_WIDTH = 1000
 
 
 def say(text: str) -> None:
-    """One line on standard output, at once: who reads a pipe sees it when it is said."""
+    """Lines on standard output; what would steer the terminal is spelt out."""
+    _write(visible(text, keep="\n"))
+
+
+def _write(text: str) -> None:
+    """At once: who reads a pipe sees it when it is said."""
     sys.stdout.write(text + "\n")
     sys.stdout.flush()
 
@@ -34,7 +41,7 @@ def show_table(heads: Sequence[str], rows: Iterable[Sequence[object]], *, empty:
     from rich.console import Console
     from rich.table import Table
 
-    shown = [["" if cell is None else str(cell) for cell in row] for row in rows]
+    shown = [["" if cell is None else visible(str(cell)) for cell in row] for row in rows]
     if not shown:
         say(empty)
         return
@@ -48,17 +55,21 @@ def show_table(heads: Sequence[str], rows: Iterable[Sequence[object]], *, empty:
     with console.capture() as drawn:
         console.print(table)
     for line in drawn.get().splitlines():
-        say(line.rstrip())
+        # The cells are fit to be shown; what is left of escapes is the table's own, on a terminal.
+        _write(line.rstrip())
 
 
 @contextmanager
 def progress(*, quiet: bool = False) -> Iterator[Callable[[int, int, str], None]]:
-    """A bar for each step of long work, on standard error and only for people. Gives `step(done, total, what)`.
+    """A bar for each step of long work on standard error; in a pipe a line where each begins. Gives `step(done, total, what)`.
 
     A total of 0 means that nobody knows how much there is.
     """
-    if quiet or not sys.stderr.isatty():
+    if quiet:
         yield lambda _done, _total, _what: None
+        return
+    if not sys.stderr.isatty():
+        yield _lines()
         return
     from rich.console import Console
     from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
@@ -72,7 +83,20 @@ def progress(*, quiet: bool = False) -> Iterator[Callable[[int, int, str], None]
             name = what.partition(" ")[0]
             task = known.get(name)
             if task is None:
-                task = known[name] = bars.add_task(what, total=total or None)
-            bars.update(task, completed=done, total=total or None, description=what)
+                task = known[name] = bars.add_task(visible(what), total=total or None)
+            bars.update(task, completed=done, total=total or None, description=visible(what))
 
         yield step
+
+
+def _lines() -> Callable[[int, int, str], None]:
+    told: set[str] = set()
+
+    def step(_done: int, _total: int, what: str) -> None:
+        name = what.partition(" ")[0]
+        if name not in told:
+            told.add(name)
+            sys.stderr.write(f"{visible(what)} …\n")
+            sys.stderr.flush()
+
+    return step

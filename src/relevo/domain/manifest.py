@@ -23,11 +23,14 @@ from relevo.domain.decision import Argmax, Bands, Decision
 from relevo.domain.preprocessing import ColumnSteps, ImageSteps, MatrixSteps, Steps
 from relevo.domain.signature import ImageInput, Input, Output, RecordInput, Task
 from relevo.errors import FormatUnknown, ManifestInvalid
+from relevo.visible import steers, visible
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
 FORMAT = 1
+#: Marks that words of Arabic and Hebrew carry; they turn nothing but their neighbours.
+_MARKS = "\u061c\u200e\u200f"
 
 #: From the former format number to the function that lifts a manifest's dict to the next one.
 UPGRADES: Mapping[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
@@ -44,8 +47,9 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 class Parity(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """How it was proved that the package answers as the original did."""
 
-    #: `original`: the original model answered the samples itself, read by the library installed here; `original in scikit-learn 1.1.3`:
-    #: it answered them in an environment of its own time; `supplied`: the user gave its outputs; `none`: not proved.
+    #: `original`: the original model answered the samples itself, read by the library installed here;
+    #: `original in scikit-learn 1.1.3`: it answered them in an environment of its own time; `supplied`: the user gave its
+    #: outputs; `none`: not proved.
     against: str
     #: `user`: real inputs given by the user; `generated`: made from the signature.
     samples: str
@@ -135,7 +139,34 @@ def _contradiction(manifest: Manifest) -> str | None:
     if len(set(labels)) != len(labels):
         return "a label appears twice"
     wrong_field = answer_fields.problem_of(manifest.answer, manifest.output.task, labels)
-    return _name_problem(manifest.name) or _decision_problem(manifest) or wrong_field or _input_problem(manifest)
+    return (
+        _name_problem(manifest.name)
+        or _words_problem(manifest)
+        or _decision_problem(manifest)
+        or wrong_field
+        or _input_problem(manifest)
+    )
+
+
+def _words_problem(manifest: Manifest) -> str | None:
+    """Words that people are shown must not steer what shows them: terminals, logs, the direction of writing."""
+    for what, text in _words(manifest):
+        if steers(text, keep=_MARKS + ("\n" if what.endswith("description") else "")):
+            return f"{what} has a control character: '{visible(text[:80])}'"
+    return None
+
+
+def _words(manifest: Manifest) -> Iterator[tuple[str, str]]:
+    yield "the description", manifest.description
+    yield from (("a label", label) for label in manifest.output.labels)
+    yield "the output's name", manifest.output.name
+    yield "the output's unit", manifest.output.unit
+    if isinstance(manifest.input, ImageInput):
+        yield "the input's description", manifest.input.description
+        return
+    for field in manifest.input.fields:
+        yield "a field's name", field.name
+        yield f"the unit of the field '{field.name}'", field.unit
 
 
 def _name_problem(name: str) -> str | None:
