@@ -53,7 +53,7 @@ def show(outcome: Outcome, *, as_json: bool) -> None:
     if as_json:
         print(json.dumps(dataclasses.asdict(outcome), indent=2))
         return
-    print(f"training  {outcome.train_seconds:.1f} s, peak {outcome.peak_mib:.0f} MiB, on data: {outcome.data}")
+    print(f"training  {outcome.training}, on data: {outcome.data}")
     for figure in outcome.figures:
         print(f"held out  {figure}")
     print(f"asked     {outcome.asked} documented curl lines")

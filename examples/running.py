@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 from examples.documented import Step, steps, unlike
 
 if TYPE_CHECKING:
+    import resource
     from collections.abc import Callable, Iterator
 
     from examples.figures import Figure
@@ -65,13 +66,25 @@ class Served:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Cost:
+    """What the commands before the server took."""
+
+    seconds: float  # from the first to the end of the last
+    cpu_seconds: float  # on all cores together
+    peak_mib: float  # of the largest process
+
+    def __str__(self) -> str:
+        """As it is told."""
+        return f"{self.seconds:.1f} s, {self.cpu_seconds:.1f} s of processor, peak {self.peak_mib:.0f} MiB"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
     """What came of an example; lives until it was told."""
 
     name: str
     data: str  # which data it was trained on, in words
-    train_seconds: float
-    peak_mib: float  # of the largest process among the commands before the server
+    training: Cost
     figures: tuple[Figure, ...]
     asked: int  # curl lines answered as documented, or not
     problems: tuple[str, ...]
@@ -94,7 +107,7 @@ def run_example(name: str, work: Path, *, limit: int | None = None, tell: Callab
     environ = _environ(limit)
     script = steps(folder / "README.md")
     first_serve = next(number for number, step in enumerate(script) if step.serves)
-    seconds, peak = _train(script[:first_serve], folder, environ, tell)
+    training = _train(script[:first_serve], folder, environ, tell)
     figures = own["figures"](_metrics(folder, environ))
     real = found and limit is None
     problems = [one.problem for one in figures if one.problem and (real or one.always)]
@@ -106,8 +119,7 @@ def run_example(name: str, work: Path, *, limit: int | None = None, tell: Callab
     return Outcome(
         name=name,
         data=("real" if found else "the samples that are shipped") + (f", {limit} at most" if limit else ""),
-        train_seconds=seconds,
-        peak_mib=peak,
+        training=training,
         figures=tuple(figures),
         asked=len(asked),
         problems=tuple(problems),
@@ -134,20 +146,23 @@ def _environ(limit: int | None) -> dict[str, str]:
     return inherited | told | {"PATH": path} | ({LIMIT: str(limit)} if limit else {})
 
 
-def _train(script: list[Step], folder: Path, environ: dict[str, str], tell: Callable[[str], object]) -> tuple[float, float]:
-    """Run the commands before the server; seconds they took, and MiB of the largest process among them."""
-    began, peak = time.monotonic(), 0
+def _train(script: list[Step], folder: Path, environ: dict[str, str], tell: Callable[[str], object]) -> Cost:
+    """Run the commands before the server. Raises ExampleFailed, KeyboardInterrupt."""
+    began, cpu, peak = time.monotonic(), 0.0, 0
     for step in script:
         tell(f"$ {step.line}")
         process = subprocess.Popen(["bash", "-c", step.line], cwd=folder, env=environ)
-        peak = max(peak, _wait(process))
+        usage = _wait(process)
+        cpu += usage.ru_utime + usage.ru_stime
+        peak = max(peak, usage.ru_maxrss)
         if process.returncode:
             raise ExampleFailed(f"{step.line}\nended with {process.returncode}")
-    return time.monotonic() - began, peak / 1024
+    # Linux counts in KiB.
+    return Cost(seconds=time.monotonic() - began, cpu_seconds=cpu, peak_mib=peak / 1024)
 
 
-def _wait(process: subprocess.Popen[bytes]) -> int:
-    """Wait for its end; KiB of its largest process. Ctrl-C reaches it too, and is waited for."""
+def _wait(process: subprocess.Popen[bytes]) -> resource.struct_rusage:
+    """Wait for its end; what it and its children used. Ctrl-C reaches it too, and is waited for."""
     interrupted = False
     while True:
         try:
@@ -158,7 +173,7 @@ def _wait(process: subprocess.Popen[bytes]) -> int:
         process.returncode = os.waitstatus_to_exitcode(status)
         if interrupted:
             raise KeyboardInterrupt
-        return usage.ru_maxrss
+        return usage
 
 
 def _metrics(folder: Path, environ: dict[str, str]) -> dict[str, Any]:

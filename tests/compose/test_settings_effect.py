@@ -92,6 +92,8 @@ def test_a_clients_share(tmp_path: Path, digits_package: Package, digit_pngs: li
         told = ask()
         assert told.json()["code"] == "rate_limited"
         assert int(told.headers["retry-after"]) >= 1
+        old = httpx.post(f"{server.url}/predict/", files={"image": digit_pngs[0]})
+        assert (old.json()["status_code"], old.json()["prediction"]) == (429, None), "the old path refuses in its own shape"
         under_way.close()
         eventually(lambda: ask().status_code == 200)
 

@@ -54,6 +54,8 @@ _UNCHOSEN = (
     b'--b\r\nContent-Disposition: form-data; name="file"; filename=""\r\n'
     b"Content-Type: application/octet-stream\r\n\r\n\r\n--b--\r\n"
 )
+_NOTHING_SENT = b'--b\r\nContent-Disposition: form-data; name="model"\r\n\r\ndigits\r\n--b--\r\n'
+_NO_PICTURE = _UNCHOSEN.replace(b'filename=""', b'filename="a.txt"').replace(b"\r\n\r\n\r\n", b"\r\n\r\nno picture\r\n")
 _BROWSER = {"content-type": "multipart/form-data; boundary=b"}
 
 
@@ -177,6 +179,27 @@ def test_the_short_path_refuses_in_the_same_shape(http: httpx.Client, digit_pngs
     body = told.json()
     assert (body["status_code"], body["prediction"], body["code"]) == (404, None, "model_not_found")
     assert "nobody" in body["error"]
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "said"),
+    [
+        (_NOTHING_SENT, 422, {"en": "No file was sent", "es": "No se ha enviado ningún archivo"}),
+        (_UNCHOSEN, 422, {"en": "No file was chosen", "es": "No se ha elegido ningún archivo"}),
+        (_NO_PICTURE, 415, {"en": "not allowed", "es": "no está permitido"}),
+    ],
+)
+@pytest.mark.parametrize("language", ["en", "es"])
+def test_the_short_path_says_what_is_wrong_in_the_callers_language(
+    http: httpx.Client, body: bytes, status: int, said: dict[str, str], language: str
+) -> None:
+    """No file, none chosen, and one that is no picture: refused in the same shape, in either language."""
+    told = http.post("/predict/", content=body, headers={**_BROWSER, "accept-language": language})
+    facts = told.json()
+    assert (told.status_code, facts["status_code"]) == (status, status)
+    assert list(facts)[:4] == ["status_code", "query_id", "prediction", "execution_time"]
+    assert [facts[name] for name in ("query_id", "prediction", "execution_time")] == [None] * 3
+    assert said[language] in facts["error"]
 
 
 def test_the_page_answers_a_form_without_javascript(http: httpx.Client, digits_package: Package, digit_pngs: list[bytes]) -> None:

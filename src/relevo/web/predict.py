@@ -72,7 +72,9 @@ class PredictHandlers:
             return
         except RelevoError as error:
             self._telemetry.refused(error.code)
-            raise
+            if path != "/predict/":
+                raise
+            await self._short_refusal(error, scope, send)
 
     # --- the short way of `express` -------------------------------------------------------------------------------------
 
@@ -168,26 +170,20 @@ class PredictHandlers:
     # --- the short answer -------------------------------------------------------------------------------------------------
 
     async def _short(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a form with `image` and `model`; refusals carry the same keys, so a client reads one shape."""
-        try:
-            body, kind = await read_body(scope, receive, self._limits, self._service.room)
-            asked = parse(body, kind, self._limits)
-            question = Question(model=asked.form.get("model") or None, key=_key(scope))
-            form = {name: text for name, text in asked.form.items() if name != "model"}
-            payload = self._payload(question, msgspec.structs.replace(asked, form=form))
-            reply = await self._service.predict(question, payload, gone=_gone(receive))
-        except CallerGone:
-            raise
-        except RelevoError as error:
-            self._telemetry.refused(error.code)
-            await self._short_refusal(error, scope, send)
-            return
+        """Answer a form with `image` and `model`."""
+        body, kind = await read_body(scope, receive, self._limits, self._service.room)
+        asked = parse(body, kind, self._limits)
+        question = Question(model=asked.form.get("model") or None, key=_key(scope))
+        form = {name: text for name, text in asked.form.items() if name != "model"}
+        payload = self._payload(question, msgspec.structs.replace(asked, form=form))
+        reply = await self._service.predict(question, payload, gone=_gone(receive))
         self.count(reply)
         facts = answer_body(reply)
         short = {name: facts[name] for name in ("query_id", "prediction", "execution_time")}
         await _send(send, _encode({"status_code": 200, **short, "error": None}), _version((reply,)))
 
     async def _short_refusal(self, error: RelevoError, scope: Scope, send: Send) -> None:
+        """A refusal with the keys of the short answer, so that an old client reads one shape."""
         status = status_of(type(error))
         request_id = scope["state"]["request_id"]
         told = body_of(error, language_of(scope, self.language), request_id)
