@@ -72,7 +72,7 @@ class Margins(Boosting):
     """The same, answering with raw scores: what the link is applied to."""
 
     def __init__(self, read: Read, *, features: Sequence[str] = ()) -> None:
-        """Take what was read; the body loses its link, and two classes get a score each."""
+        """Take what was read; the body loses its link; one score of two classes is the second's."""
         super().__init__(replace(read, body=_unlinked(read)), features=features)
         if read.classes:
             del self.predict_proba
@@ -90,21 +90,10 @@ def _matrix(table: Any) -> NDArray[np.float64]:  # noqa: ANN401 - a matrix or a 
 def _unlinked(read: Read) -> Ensemble | Linear:
     if read.body.link == "Sigmoid" and read.classes > 2:
         raise OptionsMissing(options="no --output margin: this model's classes are asked one against the rest")
-    if isinstance(read.body, Linear):
-        coef, start = read.body.coef, read.body.intercept
-        two = read.classes == 2
-        return replace(
-            read.body,
-            coef=np.concatenate([-coef, coef], axis=1) if two else coef,
-            intercept=np.concatenate([-start, start]) if two else start,
-            link="",
-        )
-    if read.body.link == "Sigmoid" and read.body.divisor < 1.0 and read.classes:
+    ensemble = None if isinstance(read.body, Linear) else read.body
+    if ensemble is not None and ensemble.link == "Sigmoid" and ensemble.divisor < 1.0 and read.classes:
         raise OptionsMissing(options="no --output margin: this model's raw score is not the one its probabilities are made of")
-    if read.classes != 2:
-        return replace(read.body, link="")
-    trees = tuple(replace(tree, values=np.concatenate([-tree.values, tree.values], axis=1)) for tree in read.body.trees)
-    return replace(read.body, trees=trees, base=np.concatenate([-read.body.base, read.body.base]), link="")
+    return replace(read.body, link="")
 
 
 # --- live models, and the last steps of pipelines ---------------------------------------------------------------------
