@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import relevo
+from relevo.cli.showing import progress
 from relevo.config import ROWS
 
 if TYPE_CHECKING:
@@ -166,3 +167,12 @@ def test_doctor_fails_when_something_must_be_mended(relevo_run: Run, tmp_path: P
     away = relevo_run("doctor", "--port", "0", "--json", cwd=tmp_path, RELEVO_DATABASE_URL="postgresql+psycopg://u@127.0.0.1:9/d")
     assert away.returncode == 1
     assert {one["verdict"] for one in json.loads(away.stdout) if one["what"] == "database"} == {"fail"}
+
+
+def test_a_pipe_is_told_where_each_step_begins(capsys: pytest.CaptureFixture[str]) -> None:
+    """Off a terminal long work is not silent: one line a step, however often it moves on."""
+    with progress() as step:
+        for done in range(3):
+            step(done, 3, f"training loss {done}")
+        step(0, 1, "prove")
+    assert capsys.readouterr().err == "training loss 0 …\nprove …\n"

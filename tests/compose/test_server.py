@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import io
+import re
 import time
 from typing import TYPE_CHECKING, Any
 
 import httpx
+import pytest
 from PIL import Image
-from tests.serving_world import running
+from tests.serving_world import running, settings_of, started
+
+from relevo import compose
+from relevo.errors import ConfigRefused
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    import pytest
 
     from relevo.package.opening import Package
 
@@ -53,3 +56,25 @@ def test_a_picture_with_broken_metadata_says_nothing_on_the_server_s_terminal(
         answer = httpx.post(f"{server.url}/predict", content=file.getvalue(), headers={"content-type": "image/jpeg"})
     assert answer.status_code == 200
     assert "PIL" not in capfd.readouterr().err
+
+
+def test_a_second_start_on_the_home_leaves_the_counters_alone(
+    tmp_path: Path, digits_package: Package, digit_pngs: list[bytes]
+) -> None:
+    """A server that finds its port taken, or runs beside the first, folds no counters of workers that are alive."""
+    with running(tmp_path, digits_package) as server, httpx.Client(base_url=server.url) as http:
+
+        def counted() -> float:
+            found = re.search(r"relevo_predictions_total\{[^}]*\} ([\d.]+)", http.get("/metrics").text)
+            return float(found[1]) if found else 0.0
+
+        http.post("/predict", content=digit_pngs[0], headers={"content-type": "image/png"})
+        eventually(lambda: counted() == 1)
+        refused = compose.start_server(settings_of(tmp_path, port=int(server.url.rpartition(":")[2])))
+        with pytest.raises(ConfigRefused):
+            refused.wait_ready(30)
+        refused.stop()
+        with started(settings_of(tmp_path)):
+            http.post("/predict", content=digit_pngs[1], headers={"content-type": "image/png"})
+            eventually(lambda: counted() == 2)
+            assert "relevo_ready 1" in http.get("/metrics").text

@@ -92,8 +92,18 @@ def test_truth_is_read_by_class_and_by_label() -> None:
     swapped = Output(name="s", labels=("1", "0"))
     assert read_truth([0, 1], swapped, ("0", "1"), 2).tolist() == [0, 1]
     assert class_text(np.float64(2.5)) == "2.5"
-    with pytest.raises(LabelRefused, match="zero, one"):
+    with pytest.raises(LabelRefused, match="zero, one; row 1 of the truth says 'two'"):
         read_truth(["two"], output, ("0", "1"), 1)
+
+
+def test_a_truth_that_counts_is_taken_where_the_model_does_not_name_its_classes() -> None:
+    """0 and 1 are the first and the second label of a file that names none; a number beyond them is refused with its row."""
+    output = Output(name="scores", labels=("no", "yes"))
+    assert read_truth([1, 0, 1.0], output, (), 3).tolist() == [1, 0, 1]
+    assert read_truth(["yes", "no"], output, (), 2).tolist() == [1, 0]
+    for truth, row in (([0, 1, 2], 1), (["yes", 1], 2)):
+        with pytest.raises(LabelRefused, match=f"row {row} of the truth"):
+            read_truth(truth, output, (), len(truth))
 
 
 def test_figures_are_drawn_the_same_each_time() -> None:
@@ -123,7 +133,7 @@ def test_the_card_says_what_there_is_and_what_is_lacking() -> None:
         "95 % interval",
         "yes from a score of 0.9 on",
         "*uncertain*",
-        "None: the original",
+        "NOT PROVED",
         "No drift profile",
         "![roc]",
         "Churn",

@@ -144,6 +144,15 @@ def test_a_field_nobody_named_is_refused_with_the_nearest_name() -> None:
     assert encoder(extra="ignore").check({**GOOD, "ballance": 1}) == encoder().check(GOOD)
 
 
+def test_a_slip_of_the_pen_is_told_as_one() -> None:
+    """A required field under a wrong name is told by that name and the nearest known one, not as missing."""
+    slip = {**GOOD, "tenur": GOOD["tenure"]}
+    del slip["tenure"]
+    error = refusal(slip)
+    assert isinstance(error, FieldUnknown)
+    assert error.facts == {"field": "tenur", "nearest": "tenure"}
+
+
 def test_a_closed_list_is_closed() -> None:
     """A category outside a closed list is refused with the list."""
     error = refusal({**GOOD, "contract": "decade"})

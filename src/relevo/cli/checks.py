@@ -177,9 +177,24 @@ def _port(settings: Settings) -> Finding:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(kind[4])
     except OSError as cause:
+        if _is_ours(settings):
+            return Finding(what="port", verdict="ok", told=f"{told}: a Relevo server answers there")
         mend = "Stop what listens there, or choose another --port."
         return Finding(what="port", verdict="warn", told=f"{told}: {cause.strerror or 'not an address here'}", mend=mend)
     return Finding(what="port", verdict="ok", told=f"{told} is free")
+
+
+def _is_ours(settings: Settings) -> bool:
+    """Whether what listens there answers as a live Relevo does."""
+    import httpx
+
+    url = f"http{'s' if settings.encrypted else ''}://{settings.host}:{settings.port}/health/live"
+    try:
+        # A sign of life, and nothing told: whose certificate it shows does not matter here.
+        answer = httpx.get(url, timeout=2, trust_env=False, verify=False)  # noqa: S501 - see above
+    except httpx.HTTPError:
+        return False
+    return answer.status_code == httpx.codes.OK and '"live"' in answer.text
 
 
 def _encryption(settings: Settings) -> Finding:

@@ -81,7 +81,7 @@ def run_demo(settings: Settings, *, headless: bool, as_json: bool) -> int:
             server.wait_ready(_START_S)
             tell(f"serving at {server.url}")
             outcome = _ask(server.url, _trust(settings), held, package, step)
-            _show(outcome, as_json=as_json)
+            _show(outcome, as_json=as_json, stays=not headless)
             if not headless:
                 _wait_for_interrupt()
         finally:
@@ -150,15 +150,16 @@ def _recorded(client: Client, asked: set[str]) -> int:
         time.sleep(0.1)
 
 
-def _show(outcome: Outcome, *, as_json: bool) -> None:
+def _show(outcome: Outcome, *, as_json: bool, stays: bool) -> None:
     if as_json:
         facts: dict[str, Any] = {name: getattr(outcome, name) for name in Outcome.__slots__}
         show_json(facts | {"problems": outcome.problems})
         return
     say(f"accuracy  {outcome.accuracy:.2%} on {outcome.asked} held-out digits, asked over HTTP as PNG")
     say(f"latency   p50 {outcome.p50_ms:.1f} ms, p99 {outcome.p99_ms:.1f} ms a request, recording included")
-    say(f"history   {outcome.recorded} of {outcome.asked} predictions recorded: {outcome.url}/predictions")
-    say(f"page      {outcome.url}")
+    say(f"history   {outcome.recorded} of {outcome.asked} predictions recorded" + (f": {outcome.url}/predictions" if stays else ""))
+    if stays:
+        say(f"page      {outcome.url}")
     say(f"package   {outcome.package}")
     say(f"card      {outcome.package}/card.md")
 

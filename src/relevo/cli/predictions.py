@@ -144,7 +144,11 @@ def history(
         show_json({"items": items, "next_cursor": next_cursor})
         return
     rows = [cells(one) for one in items]
-    show_table(HEADS, rows, empty="No predictions yet.")
+    show_table(
+        HEADS,
+        rows,
+        empty="No prediction matches." if any(value is not None for value in wanted.values()) else "No predictions yet.",
+    )
     if next_cursor:
         say(f"More: --cursor {next_cursor}")
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from relevo.compose.certificates import certificate_of
 from relevo.compose.stores import make_home, open_store, utc_now
 from relevo.errors import ConfigRefused, StoreUnavailable
+from relevo.spool.reading import writer_is_gone
 from relevo.supervisor import Role, Supervisor
 from relevo.telemetry import fold
 
@@ -44,10 +45,9 @@ def serve(settings: Settings, *, ready: Callable[[str], None] | None = None, alo
     """
     _quiet_libraries()
     make_home(settings)
-    settings.telemetry_folder.mkdir(exist_ok=True)
-    fold(settings.telemetry_folder)
     certificate = certificate_of(settings, utc_now())
     listeners = _listen(settings)
+    _fold_what_others_left(settings)
     _migrate_if_reachable(settings)
     address = f"http{'s' if certificate else ''}://{_shown_host(settings.host)}:{listeners[0].getsockname()[1]}"
     stop = threading.Event()
@@ -63,6 +63,14 @@ def serve(settings: Settings, *, ready: Callable[[str], None] | None = None, alo
 
 def _tell_nobody() -> None:
     """Nobody asked to be told."""
+
+
+def _fold_what_others_left(settings: Settings) -> None:
+    """Add up the counters of workers that are gone; another server on this home keeps those of its own."""
+    folder = settings.telemetry_folder
+    folder.mkdir(exist_ok=True)
+    spools = {path.stem: settings.spool_folder / path.stem for path in folder.glob("*-*.json")}
+    fold(folder, [boot for boot, spool in spools.items() if not spool.is_dir() or writer_is_gone(spool)])
 
 
 def _quiet_libraries() -> None:

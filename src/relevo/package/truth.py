@@ -1,6 +1,6 @@
 """The truth a user hands over, as positions among the labels or as numbers.
 
-class as the model knows it · display name ─► position          anything else ─► LabelRefused
+class as the model knows it · display name · its place, where neither is told ─► position          anything else ─► LabelRefused
 rows of one-hot columns                    ─► position of the 1
 """
 
@@ -53,7 +53,13 @@ def read_truth(truth: Sequence[Any] | NDArray[Any], output: Output, classes: Seq
     places = {label: place for place, label in enumerate(output.labels)}
     # What the model itself calls its classes wins over a display name that happens to read the same.
     places |= {name: place for place, name in enumerate(classes)}
-    try:
-        return np.array([places[class_text(value)] for value in truth], dtype=np.intp)
-    except KeyError:
-        raise LabelRefused(choices=", ".join([*output.labels][:_SHOWN])) from None
+    texts = [class_text(value) for value in truth]
+    counted = {str(place): place for place in range(len(output.labels))}
+    if not classes and not places.keys() & set(texts) and counted.keys() >= set(texts):
+        # A file that does not name its classes counts them, and so does a truth of 0, 1, …
+        places = counted
+    stranger = next((row for row, text in enumerate(texts) if text not in places), None)
+    if stranger is not None:
+        known = ", ".join([*output.labels][:_SHOWN])
+        raise LabelRefused(choices=f"{known}; row {stranger + 1} of the truth says '{texts[stranger][:40]}'")
+    return np.array([places[text] for text in texts], dtype=np.intp)

@@ -85,18 +85,24 @@ class RecordEncoder:
             value = record.get(name)
             if value is None:
                 if rule.field.required:
+                    # A name with a slip of the pen is both unknown and missing; the first says more.
+                    self._refuse_unknown(record)
                     raise FieldMissing(field=name, expected=_EXPECTED[rule.field.kind])
                 seen += name in record
             else:
                 seen += 1
                 value = check(rule, value)
             values.append(value)
-        if seen != len(record) and self._record.extra == "refuse":
+        if seen != len(record):
             self._refuse_unknown(record)
         return tuple(values)
 
     def _refuse_unknown(self, record: Mapping[str, Any]) -> None:
-        unknown = next(name for name in record if name not in self._names)
+        if self._record.extra != "refuse":
+            return
+        unknown = next((name for name in record if name not in self._names), None)
+        if unknown is None:
+            return
         near = difflib.get_close_matches(unknown[:64], self._names, n=1, cutoff=0.0)
         raise FieldUnknown(field=unknown[:64], nearest=near[0] if near else "")
 

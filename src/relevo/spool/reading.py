@@ -65,7 +65,7 @@ class SpoolReader:
             return found
         for worker in sorted(path for path in self.folder.iterdir() if path.is_dir()):
             # The lock is asked before the files are listed: a writer that dies in between only looks alive a little longer.
-            dead = _writer_is_gone(worker)
+            dead = writer_is_gone(worker)
             paths = sorted(worker.glob(f"*{SUFFIX}"))
             found += [SpoolFile(path=path, finished=dead or path != paths[-1]) for path in paths]
         return found
@@ -118,7 +118,7 @@ class SpoolReader:
         for worker in [path for path in self.folder.iterdir() if path.is_dir()]:
             # Race: a worker that starts has its folder a moment before it has the lock; a folder of some age is past that.
             settled = time.time() - worker.stat().st_mtime > _SETTLED_S
-            if settled and not any(worker.glob(f"*{SUFFIX}")) and _writer_is_gone(worker):
+            if settled and not any(worker.glob(f"*{SUFFIX}")) and writer_is_gone(worker):
                 shutil.rmtree(worker, ignore_errors=True)
 
     def set_aside(self, file: SpoolFile) -> Path:
@@ -131,7 +131,8 @@ class SpoolReader:
         return aside
 
 
-def _writer_is_gone(worker: Path) -> bool:
+def writer_is_gone(worker: Path) -> bool:
+    """Whether nobody holds the lock of this worker's folder any more; one without a lock yet is about to have it."""
     try:
         descriptor = os.open(worker / LOCK, os.O_RDWR)
     except FileNotFoundError:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier
+from threadpoolctl import threadpool_limits
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -20,7 +21,8 @@ def train(run: Any) -> MLPClassifier:  # noqa: ANN401 - what Relevo hands over
     x, y = shifted(run.train.x, np.asarray(run.train.y))
     model = MLPClassifier((256,), alpha=0.1, batch_size=128, random_state=run.seed, max_iter=EPOCHS)
     run.progress(0, EPOCHS)
-    with warnings.catch_warnings():
+    # So small a network is slower on several threads, and much slower where others use the cores too.
+    with warnings.catch_warnings(), threadpool_limits(1):
         # The number of epochs is chosen, not run into.
         warnings.simplefilter("ignore", ConvergenceWarning)
         model.fit(x, y)
