@@ -30,8 +30,8 @@ FROM ${BASE}
 LABEL org.opencontainers.image.title="Relevo" \
       org.opencontainers.image.description="Serves packaged models over HTTP and on a web page, and records every answer." \
       org.opencontainers.image.licenses="MIT"
-RUN groupadd --system --gid 10001 relevo \
- && useradd --system --uid 10001 --gid relevo --home-dir /data --no-create-home --shell /usr/sbin/nologin relevo \
+RUN groupadd --gid 10001 relevo \
+ && useradd --uid 10001 --gid relevo --home-dir /data --no-create-home --shell /usr/sbin/nologin relevo \
  && mkdir /data && chown relevo:relevo /data
 COPY --from=build /opt/relevo /opt/relevo
 # What another machine can reach is decided by the ports that are published. `serve` still wants to hear --insecure for it.

@@ -3,6 +3,7 @@
     RelevoError                      internal
     ├── InputRefused                 the caller's input is at fault; nothing was recorded
     │   ├── BadJson · BadForm · NoInput · EmptyFile · ParameterWrong · BodyTooSlow · CallerGone
+    │   ├── HttpMalformed
     │   ├── FieldRefused             FieldMissing · FieldUnknown · FieldWrongType · FieldNotListed
     │   │                            FieldOutOfRange ─ FieldTooSmall · FieldTooLarge
     │   ├── TooLarge                 BodyTooLarge · ImageTooLarge · TooManyRows · TooManyParts
@@ -208,6 +209,13 @@ class BodyTooSlow(InputRefused):
 
     code = "body_too_slow"
     sentence = "The body did not arrive within {limit} s."
+
+
+class HttpMalformed(InputRefused):
+    """Bytes that are no HTTP/1.1."""
+
+    code = "http_malformed"
+    sentence = "What arrived is no HTTP/1.1 request that can be read, so the connection is closed."
 
 
 class CallerGone(InputRefused):

@@ -101,6 +101,19 @@ def test_pipelined_requests_are_answered_in_order(server: RunningServer, cert: P
     )
 
 
+def test_bytes_that_are_no_http_are_refused(server: RunningServer, cert: Path) -> None:
+    """The same 400 with a code as over plain connections, whole before the end."""
+    host, port = server.url.removeprefix("https://").split(":")
+    context = ssl.create_default_context(cafile=cert)
+    with socket.create_connection((host, int(port)), timeout=10) as plain, context.wrap_socket(plain, server_hostname=host) as one:
+        one.sendall(b"hello\r\n\r\n")
+        held = b""
+        while more := one.recv(65536):
+            held += more
+    assert held.startswith(b"HTTP/1.1 400 Bad Request\r\n")
+    assert b'"code":"http_malformed"' in held
+
+
 def test_nothing_is_said_in_the_clear(server: RunningServer) -> None:
     """A caller without encryption gets no answer, and the server goes on."""
     with pytest.raises(httpx.TransportError):

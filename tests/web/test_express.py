@@ -199,3 +199,28 @@ def test_a_stopping_server_answers_what_it_took(tmp_path: Path, digits_package: 
         asker.join()
     assert outcomes.count(200) >= 4
     assert set(outcomes) <= {200, "refused"}
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",  # TLS where plain HTTP is spoken
+        b"hello\r\n\r\n",
+        b"\0" * 64,
+        b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: many\r\n\r\n",
+        b"GET / HTTP/9.9\r\nHost: x\r\n\r\n",
+    ],
+)
+def test_bytes_that_are_no_http_are_refused_as_all_else(server: RunningServer, raw: bytes) -> None:
+    """400 with a code, a sentence and a request id as JSON, sealed as every answer, and then the end of the connection."""
+    with connect(server) as connection:
+        connection.sendall(raw)
+        head, body = answer_from(connection, bytearray())
+        assert connection.recv(10) == b""
+    assert head.startswith(b"HTTP/1.1 400 Bad Request\r\n")
+    assert b"content-type: application/json" in head
+    assert b"x-content-type-options: nosniff" in head
+    assert b"connection: close" in head
+    told = json.loads(body)
+    assert (told["code"], told["error"][:12]) == ("http_malformed", "What arrived")
+    assert b"x-request-id: " + told["request_id"].encode() in head

@@ -14,11 +14,13 @@ A micro-batch makes the model cheap; what is left is the price of a request in P
 
 from __future__ import annotations
 
+import logging
+import os
 from typing import TYPE_CHECKING, Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from relevo.errors import RelevoError
+from relevo.errors import HttpMalformed, RelevoError
 from relevo.web.middleware import SECURITY_HEADERS
 from relevo.web.negotiation import language_of, request_id_of
 from relevo.web.problems import problem
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
     from relevo.serve.lane import Reply
     from relevo.web.predict import PredictHandlers
 
+log = logging.getLogger(__name__)
+
 _PREDICT = b"/predict"
 _MODELS = b"/models/"
 _MAX_BODY = 1 << 20
@@ -42,7 +46,13 @@ _SEAL = b"".join(name + b": " + value + b"\r\n" for name, value in SECURITY_HEAD
 #: Where the canonical answer's query_id stands: {"query_id":"…
 _ID_IN_BODY = slice(13, 49)
 _OK = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n"
-_REASONS = {422: b"Unprocessable Entity", 429: b"Too Many Requests", 500: b"Internal Server Error", 503: b"Service Unavailable"}
+_REASONS = {
+    400: b"Bad Request",
+    422: b"Unprocessable Entity",
+    429: b"Too Many Requests",
+    500: b"Internal Server Error",
+    503: b"Service Unavailable",
+}
 
 
 class _NoEvent:
@@ -119,6 +129,13 @@ class ExpressProtocol(HttpToolsProtocol):
             waiting.ticket.cancel()
         super().connection_lost(exc)
 
+    def send_400_response(self, msg: str) -> None:
+        """Refuse bytes that are no HTTP as everything else is refused. msg: the library's own words, which stay here."""
+        log.debug("%s", msg, extra={"action": "http_malformed"})
+        head, body = self._refused(HttpMalformed(), self.handlers.language, os.urandom(8).hex())
+        self.transport.write(head + b"connection: close\r\n\r\n" + body)
+        self.transport.close()
+
     def shutdown(self) -> None:
         """End after the answer under way; over TLS without waiting for the caller's farewell, which may never come."""
         super().shutdown()
@@ -183,9 +200,11 @@ class ExpressProtocol(HttpToolsProtocol):
 
     def _failed(self, failure: BaseException, scope: Scope) -> tuple[bytes, bytes]:
         error = failure if isinstance(failure, RelevoError) else RelevoError()
+        return self._refused(error, language_of(scope, self.handlers.language), request_id_of(scope))
+
+    def _refused(self, error: RelevoError, language: str, request_id: str) -> tuple[bytes, bytes]:
         self.handlers.refused(error)
-        request_id = request_id_of(scope)
-        status, headers, body = problem(error, language_of(scope, self.handlers.language), request_id)
+        status, headers, body = problem(error, language, request_id)
         lines = b"".join(name + b": " + value + b"\r\n" for name, value in headers)
         reason = _REASONS.get(status, b"Error")
         start = b"HTTP/1.1 %d %s\r\n" % (status, reason)

@@ -30,6 +30,7 @@ STATUS: Mapping[str, int] = {
     "bad_json": 400,
     "bad_form": 400,
     "body_too_slow": 408,
+    "http_malformed": 400,
     "too_large": 413,
     "unsupported_input": 415,
     "broken_image": 422,
