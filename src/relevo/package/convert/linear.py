@@ -30,7 +30,7 @@ class Linear:
 
     coef: NDArray[np.float64]  # (features, columns)
     intercept: NDArray[np.float64]  # (columns,)
-    link: str  # "Sigmoid", "Softmax", ONE_AGAINST_REST or "" for none
+    link: str  # "Sigmoid", "Softmax", "Exp", ONE_AGAINST_REST or "" for none
     skips_missing: bool = False  # whether NaN adds nothing, as in XGBoost's linear booster
 
 
