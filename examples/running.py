@@ -209,7 +209,7 @@ def _serving(step: Step, folder: Path, environ: dict[str, str], *, real: bool) -
 
 
 def _address(server: subprocess.Popen[str]) -> str:
-    assert server.stdout is not None  # narrows: it is piped
+    assert server.stdout is not None  # noqa: S101 - narrows: it is piped
     told = ""
     for line in server.stdout:
         told += line

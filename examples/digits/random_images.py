@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from data import MNIST, load
+from data import MNIST, load  # type: ignore[import-not-found]  # it lies beside this file
 from PIL import Image
 
 WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")

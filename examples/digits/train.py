@@ -13,7 +13,7 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from data import load
+from data import load  # type: ignore[import-not-found]  # it lies beside this file
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier
 

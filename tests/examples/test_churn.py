@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import shutil
@@ -11,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-
 from examples.documented import steps
 from examples.running import EXAMPLES, run_example
 
@@ -67,7 +67,7 @@ def test_a_promise_that_is_not_kept_is_told(tmp_path: Path, monkeypatch: pytest.
     (tmp_path / "data" / "telco").mkdir(parents=True)
     # The truth of each is that of the customer below: nothing is left to learn.
     columns = [line.rpartition(",") for line in table[:2000]]
-    shifted = [one[0] + "," + other[2] for one, other in zip(columns[1:], columns[2:], strict=False)]
+    shifted = [one[0] + "," + other[2] for one, other in itertools.pairwise(columns[1:])]
     (tmp_path / "data" / "telco" / "Telco-Customer-Churn.csv").write_text("".join([table[0], *shifted]), encoding="utf-8")
     monkeypatch.setenv("RELEVO_TEST_DATA", str(tmp_path / "data"))
     outcome = run_example("churn", tmp_path / "work")

@@ -8,9 +8,8 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
-from PIL import Image
-
 from examples.running import EXAMPLES, data_folder, run_example
+from PIL import Image
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,7 +36,7 @@ def test_digits_runs_on_a_part_of_mnist(real_data: Path, tmp_path: Path) -> None
     outcome = run_example("digits", tmp_path / "work", limit=6000)
     accuracy = outcome.figures[0].reached
     # Six thousand of seventy are not enough for the promise.
-    assert 0.9 < accuracy
+    assert accuracy > 0.9
     assert [problem for problem in outcome.problems if not problem.startswith("accuracy")] == []
 
 

@@ -6,8 +6,8 @@
     prediction · class · confidence · uncertain     the answer's own field, once more by another name
     probability:LABEL · is:LABEL                    of one label: its probability, and whether it is the one predicted
 
-Told in relevo.toml's [answer], kept in the manifest's `answer`. Pure; read once when a version is loaded, so that an answer pays only
-for what it carries.
+Told in relevo.toml's [answer], kept in the manifest's `answer`. Pure; read once when a version is loaded, so that an answer
+pays only for what it carries.
 """
 
 from __future__ import annotations
