@@ -9,7 +9,7 @@ import pytest
 
 SOURCE = Path(__file__).parent.parent / "src" / "relevo"
 FLOORS = [
-    {"visible"},
+    {"visible", "plain_files"},
     {"errors", "telemetry", "supervisor"},
     {"domain", "config", "client"},
     {"runtime", "spool", "stats"},

@@ -16,6 +16,7 @@ import typer
 from relevo.cli.asking import AsJson, Ca, Home, Key, Url, settings_of
 from relevo.cli.showing import progress, say, show_json, show_table
 from relevo.errors import BadJson, NoInput
+from relevo.plain_files import MOST, read_plain_text, refuse_unless_plain
 
 if TYPE_CHECKING:
     from relevo.client import Result
@@ -66,13 +67,17 @@ def predict(
 
 def _read(given: str) -> list[Any]:
     if given == "-":
-        return _records(sys.stdin.read())
+        return _records(sys.stdin.read(MOST))
     if given.lstrip().startswith(("{", "[")):
         return _records(given)
     path = Path(given)
-    if not path.is_file():
-        raise NoInput.told(f"There is no file '{given}'.")
-    return _records(path.read_text(encoding="utf-8")) if path.suffix == ".json" else [path]
+    try:
+        refuse_unless_plain(path)
+        return _records(read_plain_text(path)) if path.suffix == ".json" else [path]
+    except FileNotFoundError:
+        raise NoInput.told(f"There is no file '{given}'.") from None
+    except (OSError, UnicodeDecodeError) as cause:
+        raise NoInput.told(f"'{given}' cannot be read: {getattr(cause, 'strerror', None) or cause}.") from cause
 
 
 def _records(text: str) -> list[Any]:

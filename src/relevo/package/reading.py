@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from relevo.errors import PackageRefused, PackageUnsafe
 from relevo.package.caps import MANIFEST, MAX_BYTES, MAX_FILES, MAX_RATIO, RATIO_FLOOR, path_is_plain
+from relevo.plain_files import open_plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -43,7 +44,7 @@ def is_package(path: Path) -> bool:
     if path.is_dir():
         return (path / MANIFEST).is_file()
     try:
-        with zipfile.ZipFile(path) as archive:
+        with open_plain(path, most=MAX_BYTES) as file, zipfile.ZipFile(file) as archive:
             return MANIFEST in archive.namelist()
     except _BROKEN:
         return False
@@ -92,7 +93,7 @@ def _read_regular(path: Path) -> bytes:
 
 def _read_zip(path: Path) -> dict[str, bytes]:
     try:
-        with path.open("rb") as file:
+        with open_plain(path, most=MAX_BYTES) as file:
             if file.read(4) != b"PK\x03\x04":
                 raise PackageRefused(reason="it is neither a folder nor a zip")
             with zipfile.ZipFile(file) as archive:

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from relevo.errors import ConfigRefused
+from relevo.plain_files import refuse_unless_plain
 from relevo.project.pictures import read_pictures, readable
 from relevo.project.running import users_code
 
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from relevo.project.pictures import Unreadable
     from relevo.project.reading import DataSection, Project
 
+#: Bytes of a file of examples.
+_MOST = 2**36
 #: What a cell of a table says when nobody knew.
 _UNKNOWN = {"", "na", "nan", "null", "none", "?"}
 #: What a .npz or a load() may give, one entry an example each.
@@ -70,6 +73,7 @@ def _loaded(path: Path, told: DataSection, tell: Callable[[Unreadable], object])
         group = _grouping(told.together)
         found = read_pictures(path, told.ignore, tell)
         return [Example(x=content, y=name, identity=content, group=group(file.name)) for name, file, content in found]
+    _refuse_unless_plain(path)
     if path.suffix == ".csv":
         return _table(path, told)
     if path.suffix == ".npz":
@@ -78,6 +82,13 @@ def _loaded(path: Path, told: DataSection, tell: Callable[[Unreadable], object])
     if path.suffix == ".py":
         return _program(path, tell)
     raise ConfigRefused(reason="[data] path must be a folder, a .csv, a .npz or a .py")
+
+
+def _refuse_unless_plain(path: Path) -> None:
+    try:
+        refuse_unless_plain(path, most=_MOST)
+    except OSError as cause:
+        raise ConfigRefused(reason=f"[data] path: '{path.name}' cannot be read: {cause.strerror or cause}") from cause
 
 
 def _grouping(pattern: str) -> Callable[[str], bytes]:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from relevo.domain.preprocessing import ImageSteps
 from relevo.domain.signature import ImageInput
 from relevo.errors import InputRefused
+from relevo.plain_files import read_plain
 from relevo.runtime.image import ImageLimits, decode
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def read_pictures(
 def readable(file: Path, tell: Callable[[Unreadable], object]) -> bytes | None:
     """The file's bytes when they are a picture; else None, and it is told."""
     try:
-        content = file.read_bytes()
+        content = read_plain(file)
         with warnings.catch_warnings():
             # What Pillow makes of odd metadata is nothing to a training: the pixels are there, or the file is left out.
             warnings.simplefilter("ignore")

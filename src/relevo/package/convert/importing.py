@@ -26,7 +26,7 @@ from relevo.package.convert.preprocessing_names import habit
 from relevo.package.convert.quarantine import Visit, visit
 from relevo.package.convert.sample_files import read_samples
 from relevo.package.convert.sending import asked, packed
-from relevo.package.convert.sniff import refuse_unless_importable, sniff_path
+from relevo.package.convert.sniff import read_model_file, refuse_unless_importable, sniff_path
 from relevo.package.convert.supplied import read_outputs
 from relevo.package.onnx_audit import audit
 
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from relevo.domain.decision import Decision
     from relevo.package.convert.quarantine import Bounds
     from relevo.package.opening import Package
+    from relevo.package.precision import Numbers
     from relevo.package.samples import Samples
 
 _IMPORTS_SHOWN = 12
@@ -83,6 +84,8 @@ def import_model(  # noqa: PLR0913 - the one call of an import: all by name, nea
     decision: Decision | None = None,
     description: str = "",
     tolerance: float | None = None,
+    precision: Numbers = "float32",
+    max_loss: float = 0.01,
     figures: bool = True,
     bounds: Bounds | None = None,
     progress: Callable[[int, int, str], object] | None = None,
@@ -104,6 +107,7 @@ def import_model(  # noqa: PLR0913 - the one call of an import: all by name, nea
     releases: what wrote a pickle, "scikit-learn==0.24.2" first: they are installed in a throw-away environment, in which the
         original answers the samples. python: the interpreter for that environment, a path or a name; else the one that runs this.
     outputs: the original's scores (n, columns) for the samples, an array or a file; they then judge the conversion.
+    precision, max_loss: smaller numbers for a heavy network and what they may cost, as in `relevo.pack`.
     out: a folder, or a path ending in .zip; without it the package stays in memory.
     Raises FileFormatUnknown, ImportRefused, PickleNotTrusted, QuarantineTooWeak, QuarantineFailed, OptionsMissing, ExtraMissing,
     ConversionFailed, OnnxRefused, ParityFailed, ManifestInvalid, EnvironmentFailed.
@@ -144,6 +148,8 @@ def import_model(  # noqa: PLR0913 - the one call of an import: all by name, nea
         against=judged.against,
         origin="generated" if back.generated else "user",
         tolerance=tolerance,
+        precision=precision,
+        max_loss=max_loss,
         figures=figures,
         source_sha256=hashlib.sha256(source.data).hexdigest(),
         quarantine=back.level,
@@ -156,7 +162,7 @@ def _read(path: Path, *, trusted: bool) -> Source:
     """The file, judged by its bytes. Raises FileFormatUnknown, ImportRefused, PickleNotTrusted, OnnxRefused."""
     sniffed = sniff_path(path)
     refuse_unless_importable(sniffed)
-    data = fold(path) if path.is_dir() else path.read_bytes()
+    data = fold(path) if path.is_dir() else read_model_file(path)
     if sniffed.format is Format.PICKLE and not trusted:
         raise PickleNotTrusted(path=path.name, imports=_imports(sniffed))
     if sniffed.format in _CAN_RUN_CODE and not trusted:

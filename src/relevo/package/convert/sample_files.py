@@ -8,6 +8,7 @@ A `.npz` may hold no pickled objects. What one CSV column is, all its cells deci
 from __future__ import annotations
 
 import csv
+import io
 import json
 import zipfile
 from pathlib import Path
@@ -17,13 +18,13 @@ import numpy as np
 
 from relevo.errors import ImportRefused
 from relevo.package.samples import ImageSamples, RecordSamples, Samples, from_records, take_samples
+from relevo.plain_files import MOST, open_plain, read_plain, read_plain_text
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
-MAX_BYTES = 2**30  # of a file of samples
 _PICTURES = frozenset({".png", ".jpg", ".jpeg", ".webp"})
 _INPUT_NAMES, _TRUTH_NAMES = ("x", "X", "samples", "inputs"), ("y", "Y", "truth", "labels")
 
@@ -45,8 +46,6 @@ def read_samples(
     try:
         if path.is_dir():
             return _folder(path, truth)
-        if path.stat().st_size > MAX_BYTES:
-            raise ImportRefused(reason=f"the samples are larger than {MAX_BYTES} bytes")
         if path.suffix in (".npz", ".npy"):
             return _arrays(path, truth, features)
         return _rows(path, truth)
@@ -68,7 +67,7 @@ def _rows(path: Path, truth: str | Path | Sequence[Any] | None) -> tuple[Samples
 
 
 def _json(path: Path) -> list[Any]:
-    text = path.read_text(encoding="utf-8-sig")
+    text = read_plain_text(path)
     if path.suffix in (".jsonl", ".ndjson"):
         return [json.loads(line) for line in text.splitlines() if line.strip()]
     plain = json.loads(text)
@@ -76,8 +75,7 @@ def _json(path: Path) -> list[Any]:
 
 
 def _csv(path: Path) -> list[dict[str, Any]]:
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        table = list(csv.reader(file))
+    table = list(csv.reader(io.StringIO(read_plain_text(path), newline="")))
     if not table:
         raise ImportRefused(reason=f"'{path.name}' is empty")
     head, lines = table[0], [line for line in table[1:] if line]
@@ -109,7 +107,15 @@ def _truth_word(cell: str) -> bool:
 
 def _arrays(path: Path, truth: str | Path | Sequence[Any] | None, features: Sequence[str]) -> tuple[Samples, list[Any] | None]:
     """A matrix (n, features) or uint8 pictures (n, h, w[, 3]); in an archive under x, with the truth under y."""
-    loaded = np.load(path, allow_pickle=False)
+    with open_plain(path) as file:
+        return _arrays_in(np.load(file, allow_pickle=False), truth, features)
+
+
+def _arrays_in(
+    loaded: Any,  # noqa: ANN401 - an array, or NumPy's archive
+    truth: str | Path | Sequence[Any] | None,
+    features: Sequence[str],
+) -> tuple[Samples, list[Any] | None]:
     if isinstance(loaded, np.ndarray):
         return take_samples(loaded, features), None if truth is None else _given_truth(truth)
     with loaded:
@@ -132,11 +138,20 @@ def _folder(path: Path, truth: str | Path | Sequence[Any] | None) -> tuple[Sampl
     found = sorted(file for file in path.rglob("*") if file.suffix.lower() in _PICTURES and file.is_file())
     if not found:
         raise ImportRefused(reason=f"the folder '{path.name}' holds no PNG, JPEG or WebP")
-    samples = ImageSamples(files=tuple(file.read_bytes() for file in found))
+    samples = ImageSamples(files=tuple(_pictures(found)))
     if truth is not None:
         return samples, _given_truth(truth)
     classes = [file.parent.name for file in found]
     return samples, classes if all(file.parent.parent == path for file in found) else None
+
+
+def _pictures(found: Sequence[Path]) -> Iterator[bytes]:
+    """Their bytes, all together no more than one file of samples may have."""
+    left = MOST
+    for file in found:
+        content = read_plain(file, most=left)
+        left -= len(content)
+        yield content
 
 
 def _given_truth(truth: str | Path | Sequence[Any]) -> list[Any]:
@@ -145,7 +160,7 @@ def _given_truth(truth: str | Path | Sequence[Any]) -> list[Any]:
     path = Path(truth)
     if not path.is_file():
         raise ImportRefused(reason=f"the truth '{path.name}' is neither a column of the samples nor a file")
-    text = path.read_text(encoding="utf-8-sig")
+    text = read_plain_text(path)
     if path.suffix == ".json":
         return list(json.loads(text))
     return _column([line.strip() for line in text.splitlines() if line.strip()])

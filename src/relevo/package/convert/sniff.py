@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 from relevo.errors import FileFormatUnknown, ImportRefused
 from relevo.package.convert.formats import DOORS, WAYS_OUT, Format, Sniffed
 from relevo.package.convert.pickle_look import look
+from relevo.plain_files import NotPlain, read_plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,11 +44,19 @@ def sniff_path(path: Path) -> Sniffed:
         if (path / "manifest.json").is_file() and (path / "model.onnx").is_file():
             return Sniffed(format=Format.PACKAGE)
         raise FileFormatUnknown(reason="it is a folder, and none that a known framework writes")
-    if not path.is_file():
-        raise FileFormatUnknown(reason="there is no such file")
-    if path.stat().st_size > MAX_BYTES:
-        raise FileFormatUnknown(reason=f"it is larger than {MAX_BYTES} bytes")
-    return sniff(path.read_bytes())
+    return sniff(read_model_file(path))
+
+
+def read_model_file(path: Path) -> bytes:
+    """The bytes of a model file. Raises FileFormatUnknown for what is no plain file, or too large."""
+    try:
+        return read_plain(path, most=MAX_BYTES)
+    except FileNotFoundError as cause:
+        raise FileFormatUnknown(reason="there is no such file") from cause
+    except NotPlain as cause:
+        raise FileFormatUnknown(reason=str(cause)) from cause
+    except OSError as cause:
+        raise FileFormatUnknown(reason=f"it cannot be read ({cause.strerror})") from cause
 
 
 def sniff(data: bytes) -> Sniffed:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from relevo.errors import ImportRefused
-from relevo.package.convert.sample_files import MAX_BYTES
+from relevo.plain_files import open_plain, read_plain_text
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -39,11 +39,10 @@ def read_outputs(source: Any) -> NDArray[np.float64]:  # noqa: ANN401 - a path, 
 
 
 def _numbers(path: Path) -> Any:  # noqa: ANN401 - an array or lists of numbers
-    if path.stat().st_size > MAX_BYTES:
-        raise ValueError(f"it is larger than {MAX_BYTES} bytes")
     if path.suffix == ".npy":
-        return np.load(path, allow_pickle=False)
-    text = path.read_text(encoding="utf-8-sig")
+        with open_plain(path) as file:
+            return np.load(file, allow_pickle=False)
+    text = read_plain_text(path)
     if path.suffix == ".json":
         return json.loads(text)
     lines = [_BETWEEN.split(line.strip().strip(",;")) for line in text.splitlines() if line.strip()]
