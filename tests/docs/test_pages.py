@@ -63,6 +63,18 @@ def test_importing_runs(tour: Tour) -> None:
     tour.walk("docs/how-to/import-a-model.md")
 
 
+def test_importing_a_file_of_another_time_runs(tour: Tour) -> None:
+    """The original's own scores judge a pickle, and the package says whose word it is."""
+    _write_a_table_model(tour.folder)
+    model = pickle.loads((tour.folder / "model.pkl").read_bytes())  # noqa: S301 - written a line above
+    rows = np.random.default_rng(1).normal(size=(40, 3))
+    names = ["tenure", "charge", "calls"]
+    np.savetxt(tour.folder / "rows.csv", rows, delimiter=",", header=",".join(names), comments="", fmt="%.17g")
+    np.savetxt(tour.folder / "scores.csv", model.predict_proba(rows), delimiter=",", fmt="%.17g")
+    relevo.pack(model, name="churn", samples=rows, features=names, figures=False, out=tour.folder / "churn.zip")
+    tour.walk("docs/how-to/import-a-file-from-another-time.md")
+
+
 def _write_a_table_model(folder: Path) -> None:
     from skl2onnx import to_onnx
     from sklearn.linear_model import LogisticRegression

@@ -77,6 +77,7 @@ WAYS_OUT = {
     Format.TORCH: "It holds numbers (a state_dict) or a pickled class, and not the model's code: load it in Python into its module and "
     "call relevo.pack(module, …), or save it with torch.export.save(torch.export.export(module, …), 'model.pt2') and import that",
     Format.LIGHTGBM_JSON: "LightGBM itself cannot load such a dump: save the booster with save_model('model.txt') and import that",
+    Format.TFLITE: "It was made from a Keras model or a SavedModel, often with rounded numbers: import that",
     Format.PMML: "Have the tool that wrote it write ONNX too, or fit the model again and call relevo.pack(model, …)",
     Format.ORT: "It was made from an ONNX file for one machine: import that ONNX file",
     Format.SAFETENSORS: "It holds numbers and no model: load it in Python into its module and call relevo.pack(module, …)",
