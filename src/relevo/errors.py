@@ -15,7 +15,7 @@
     ├── ModelFailed                  OutputNotFinite
     ├── PackageRefused               ManifestInvalid · FormatUnknown · FileMissing · FileTampered · FileUnexpected
     │                                PackageUnsafe · OnnxRefused · GoldenMismatch
-    ├── ImportRefused                FileFormatUnknown · PickleNotTrusted · ConversionFailed · ParityFailed
+    ├── ImportRefused                FileFormatUnknown · PrecisionTooCostly · PickleNotTrusted · ConversionFailed · ParityFailed
     │                                QuarantineFailed · QuarantineTooWeak · ExtraMissing · OptionsMissing
     │                                EnvironmentFailed · CodeNotTrusted
     ├── TrainingFailed               the project's own code failed
@@ -184,10 +184,10 @@ class TooLarge(InputRefused):
 
 
 class BodyTooLarge(TooLarge):
-    """More bytes than `max_body_mb`."""
+    """More bytes than `max_body_mb` to predict on, or than any label, alias or form has."""
 
     code = "body_too_large"
-    sentence = "The body is larger than {limit} bytes (setting max_body_mb)."
+    sentence = "The body is larger than the {limit} bytes that this address takes (for predictions: setting max_body_mb)."
 
 
 class ImageTooLarge(TooLarge):
@@ -544,6 +544,13 @@ class ParityFailed(ImportRefused):
         "The converted model does not answer as the original: the largest difference is {difference:.3g} "
         "at sample {example}, the tolerance {tolerance:.3g} ({layer}). Nothing was packaged."
     )
+
+
+class PrecisionTooCostly(ImportRefused):
+    """In smaller numbers the model answers too differently."""
+
+    code = "precision_too_costly"
+    sentence = "In {numbers} the model loses too much: {loss}; at most {allowed} is allowed (max_loss). Nothing was packaged."
 
 
 class QuarantineFailed(ImportRefused):

@@ -26,6 +26,7 @@ from relevo.domain.signature import Field, FieldKind, ImageInput, Output, Record
 from relevo.errors import BadForm, BrokenImage, FieldMissing, ModelNotFound, RelevoError
 from relevo.runtime.image import ImageLimits, open_checked
 from relevo.runtime.record import RecordEncoder
+from relevo.serve.room import Room
 from relevo.serve.service import ModelState
 from relevo.web import page
 from relevo.web.app import Parts, build_app
@@ -88,6 +89,7 @@ class StandInService:
     manifests: list[Manifest]
     reason: str = ""
     version: int = 1
+    room: Room = field(default_factory=Room)
 
     def models(self) -> list[ModelState]:
         """Every manifest, ready."""

@@ -1,6 +1,6 @@
 """The application: what it is given, and its layers as one expression.
 
-compose ─ Parts ─► build_app ─► Envelope(Boundary(Dispatch(predict, FastAPI(routes))))
+compose ─ Parts ─► build_app ─► Envelope(Boundary(Dispatch(predict, SmallBodies(FastAPI(routes)))))
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ from starlette.exceptions import HTTPException
 import relevo
 from relevo.errors import RelevoError
 from relevo.web.failures import answer_failure
-from relevo.web.middleware import Boundary, Dispatch, Envelope
+from relevo.web.middleware import SMALL_BODY, Boundary, Dispatch, Envelope, SmallBodies
 from relevo.web.parts import Parts
+from relevo.web.payload import BodyLimits
 from relevo.web.routes import docs, health, labels, metrics, models, page, predictions
 
 if TYPE_CHECKING:
@@ -29,7 +30,10 @@ _NO_TELEMETRY: Any = dict.fromkeys(("auto_configure", "tracing", "metrics", "log
 
 def build_app(parts: Parts) -> ASGIApp:
     """The whole of HTTP as one ASGI app; nothing runs until it is served."""
-    return Envelope(Boundary(Dispatch(predict=parts.predict, rest=build_api(parts)), language=parts.settings.language))
+    settings = parts.settings
+    limits = BodyLimits(max_bytes=SMALL_BODY, max_parts=settings.max_parts, max_fields=settings.max_fields)
+    rest = SmallBodies(build_api(parts), limits, parts.service.room)
+    return Envelope(Boundary(Dispatch(predict=parts.predict, rest=rest), language=settings.language))
 
 
 def build_api(parts: Parts) -> FastAPI:

@@ -1,8 +1,9 @@
-"""The three coats around every route, as plain ASGI: they cost the predict path a few microseconds.
+"""The coats around every route, as plain ASGI: they cost the predict path a few microseconds.
 
-Envelope   gives the request its id and every answer its headers
-Boundary   whatever is raised below becomes a problem; nobody outside sees a trace
-Dispatch   predict paths go to the raw handlers, the rest to FastAPI
+Envelope      gives the request its id and every answer its headers
+Boundary      whatever is raised below becomes a problem; nobody outside sees a trace
+Dispatch      predict paths go to the raw handlers, which read their own bodies; the rest goes on
+SmallBodies   reads a whole body, small and in time, before FastAPI sees the request
 """
 
 from __future__ import annotations
@@ -11,17 +12,23 @@ import logging
 import re
 from typing import TYPE_CHECKING
 
-from relevo.errors import MethodNotAllowed, RelevoError
+from relevo.errors import CallerGone, MethodNotAllowed, RelevoError
 from relevo.web.negotiation import language_of, request_id_of
+from relevo.web.payload import BodyLimits, read_body
 from relevo.web.problems import problem
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+    from relevo.serve.room import Room
+
 LOG = logging.getLogger("relevo.web")
 
 #: Paths that the raw handlers answer, all by POST.
 PREDICT_PATHS = re.compile(r"/predict/?|/submit|/models/[^/]+/predict")
+
+#: What a label, an alias or a form of the page may weigh; none comes near it.
+SMALL_BODY = 2**20
 
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
@@ -123,3 +130,42 @@ class Dispatch:
         # RFC 9110 §9.3.2: whatever answers GET answers HEAD; the server leaves the body out.
         asked = {**scope, "method": "GET"} if scope.get("method") == "HEAD" else scope
         await self._rest(asked, receive, send)
+
+
+class SmallBodies:
+    """Hands a request on with its whole body read; lives as long as the app."""
+
+    def __init__(self, app: ASGIApp, limits: BodyLimits, room: Room) -> None:
+        """room: what the worker may hold of bodies, these among them."""
+        self._app = app
+        self._limits = limits
+        self._room = room
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Raises BodyTooLarge, BodyTooSlow, UnsupportedMedia, OverloadedByBytes; a caller that hung up is told nothing."""
+        if scope["type"] != "http" or not _has_body(scope):
+            await self._app(scope, receive, send)
+            return
+        try:
+            body, _ = await read_body(scope, receive, self._limits, self._room)
+        except CallerGone:
+            return
+        await self._app(scope, _again(body, receive), send)
+
+
+def _has_body(scope: Scope) -> bool:
+    return any(name in {b"content-length", b"transfer-encoding"} for name, _ in scope["headers"])
+
+
+def _again(body: bytes, receive: Receive) -> Receive:
+    """Give a body that was read once more, and then what comes after it."""
+    given = False
+
+    async def once() -> Message:
+        nonlocal given
+        if given:
+            return await receive()
+        given = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return once
