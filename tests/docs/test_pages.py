@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import pickle
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -61,6 +63,31 @@ def test_importing_runs(tour: Tour) -> None:
     _write_a_table_model(tour.folder)
     _write_a_network(tour.folder)
     tour.walk("docs/how-to/import-a-model.md")
+
+
+def test_importing_keras_runs(tour: Tour) -> None:
+    """HDF5, an architecture with its weights and a SavedModel come in as the page says."""
+    pytest.importorskip("tensorflow", reason="Keras files need the extra 'keras'")
+    pytest.importorskip("tf2onnx", reason="Keras files need the extra 'keras'")
+    subprocess.run([sys.executable, "-W", "ignore", "-c", _KERAS_FILES], cwd=tour.folder, check=True, capture_output=True)
+    tour.walk("docs/how-to/import-a-keras-model.md")
+
+
+#: In a process of its own: TensorFlow stays where it was once loaded.
+_KERAS_FILES = """
+import keras
+from keras import layers
+
+def net(side, colours, labels):
+    return keras.Sequential([keras.Input((side, side, colours)), layers.Flatten(), layers.Dense(labels, activation="softmax")])
+
+net(28, 1, 10).save("mnist.h5")
+pets = net(16, 3, 2)
+open("model.json", "w").write(pets.to_json())
+pets.save("whole.h5")
+__import__("os").rename("whole.h5", "weights.h5")
+pets.export("saved_model", verbose=False)
+"""
 
 
 def test_importing_a_file_of_another_time_runs(tour: Tour) -> None:

@@ -109,6 +109,14 @@ def import_file(
     tolerance: Annotated[
         float | None, typer.Option("--tolerance", help="Largest difference to the original allowed, in units of max(1, |score|).")
     ] = None,
+    precision: Annotated[
+        str | None,
+        typer.Option("--precision", help="Smaller numbers for a heavy network, judged on the samples.", metavar="float16|int8"),
+    ] = None,
+    max_loss: Annotated[
+        float | None,
+        typer.Option("--max-loss", help="Share of samples that may be answered otherwise then, and of accuracy: 0.01."),
+    ] = None,
     description: Annotated[str, typer.Option("--description", help="What the model is for.", metavar="TEXT")] = "",
     figures: Annotated[bool, typer.Option("--figures/--no-figures", help="Draw the figures of the model card.")] = True,
     out: Annotated[
@@ -148,6 +156,8 @@ def import_file(
         "unit": unit,
         "decision": _rule(accept, reject, least),
         "tolerance": tolerance,
+        **({} if precision is None else {"precision": _one_of("--precision", precision, "float32", "float16", "int8")}),
+        **({} if max_loss is None else {"max_loss": max_loss}),
         "description": description,
         "figures": figures,
     }

@@ -59,6 +59,23 @@ class Parity(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     labels_agreeing: float = 1.0  # share 0..1
 
 
+class Precision(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """In what smaller numbers the model computes, and what that costs against the same model in single precision."""
+
+    #: `float16` or `int8`.
+    numbers: str
+    rows: int  # samples both were asked
+    labels_agreeing: float  # share 0..1; of a regression, of values that moved by less than a hundredth of their range
+    largest_difference: float  # absolute, in units of the scores
+    max_loss: float  # what was allowed, 0..1
+    bytes_before: int
+    bytes_after: int
+    #: `accuracy` or `r2` on the held-out samples, where their truth is known.
+    metric: str = ""
+    before: float = 0.0
+    after: float = 0.0
+
+
 class Lineage(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """Where the model came from and what converted it."""
 
@@ -71,6 +88,8 @@ class Lineage(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     #: `strong`, `partial` or `none` for files opened in quarantine, empty for a model handed over in memory.
     quarantine: str = ""
     parity: Parity
+    #: Set when the model was packed in smaller numbers; `parity` then tells of it before that.
+    precision: Precision | None = None
     #: SHA-256 over the training data, where the training told it.
     training_data: str = ""
 

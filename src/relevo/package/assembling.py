@@ -9,7 +9,7 @@ No time and no path enters, everything is sorted: the same model packed twice is
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -17,7 +17,7 @@ import numpy as np
 
 from relevo.domain.decision import Argmax, Decision
 from relevo.domain.manifest import FORMAT, Calibration, Lineage, Manifest, check, parse
-from relevo.errors import ConversionFailed
+from relevo.errors import ConversionFailed, OptionsMissing
 from relevo.package.caps import CARD, MANIFEST, METRICS, MODEL, PROFILE, SEAL
 from relevo.package.card import write_card
 from relevo.package.figures import draw_figures
@@ -26,6 +26,7 @@ from relevo.package.learning import draw_learning, drawn_by_hand
 from relevo.package.metrics import measure
 from relevo.package.opening import Package, open_package, replay_golden, seal, verified
 from relevo.package.parity import default_tolerance, prove, served_scores
+from relevo.package.precision import lighten, tolerance_of
 from relevo.package.profile import LEAST_ROWS, profile_bytes
 from relevo.package.reference import take_profile
 from relevo.package.truth import read_truth
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from relevo.package.convert.converted import Converted
+    from relevo.package.precision import Light, Numbers
     from relevo.package.samples import Samples
 
 #: What `progress` is told, in order; the first belongs to whoever converts.
@@ -60,6 +62,9 @@ class Parts:
     #: `user` or `generated`: whose the samples are.
     origin: str = "user"
     tolerance: float | None = None
+    #: `float32`, or the smaller numbers that a heavy network is to compute in, and what that may cost.
+    precision: Numbers = "float32"
+    max_loss: float = 0.01
     figures: bool = True
     source_sha256: str = ""
     quarantine: str = ""
@@ -83,7 +88,11 @@ def assemble(parts: Parts, out: Path | None = None) -> Package:
     """
     parts.tell("prove")
     served = served_scores(parts.converted, parts.samples)
-    manifest, files = _manifest_and_files(parts, served)
+    manifest = _first_manifest(parts, served)
+    if parts.precision != "float32":
+        light = _lightened(parts, manifest, served)
+        parts, served, manifest = replace(parts, converted=light.converted), light.served, _told(manifest, light)
+    manifest, files = _manifest_and_files(parts, manifest, served)
     parts.tell("write")
     package = verified(_sealed(manifest, files))
     replay_golden(package)
@@ -95,9 +104,22 @@ def assemble(parts: Parts, out: Path | None = None) -> Package:
     return open_package(out, digest=package.digest)
 
 
-def _manifest_and_files(parts: Parts, served: NDArray[np.float64]) -> tuple[Manifest, dict[str, bytes]]:
+def _lightened(parts: Parts, manifest: Manifest, served: NDArray[np.float64]) -> Light:
+    """The model in smaller numbers. Raises PrecisionTooCostly, OptionsMissing when there are no real samples."""
+    if parts.origin != "user":
+        raise OptionsMissing(options="samples: real inputs, to see what smaller numbers cost")
     converted = parts.converted
-    manifest = _first_manifest(parts, served)
+    truth = None if parts.truth is None else read_truth(parts.truth, converted.output, converted.classes, len(served))
+    return lighten(manifest, converted, parts.samples, served, numbers=parts.precision, max_loss=parts.max_loss, truth=truth)
+
+
+def _told(manifest: Manifest, light: Light) -> Manifest:
+    lineage = msgspec.structs.replace(manifest.lineage, precision=light.told)
+    return msgspec.structs.replace(manifest, lineage=lineage, golden_tolerance=tolerance_of(light.told, manifest.golden_tolerance))
+
+
+def _manifest_and_files(parts: Parts, manifest: Manifest, served: NDArray[np.float64]) -> tuple[Manifest, dict[str, bytes]]:
+    converted = parts.converted
     scores = served if converted.outputs is None else converted.outputs
     files = {MODEL: converted.onnx, **golden_files(take_golden(parts.samples, scores, choose(scores, converted.output)))}
     metrics: dict[str, Any] = {}

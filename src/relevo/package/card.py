@@ -15,7 +15,7 @@ from relevo.package.profile import LEAST_ROWS
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from relevo.domain.manifest import Manifest
+    from relevo.domain.manifest import Manifest, Precision
 
 _FIELDS_SHOWN = 60
 _LABELS_SHOWN = 60
@@ -159,13 +159,29 @@ def _proof(manifest: Manifest) -> list[str]:
             "## Proof",
             "",
             "**NOT PROVED.** Nobody asked the original: whether this package answers as it did is not known.",
+            *_smaller_numbers(manifest.lineage.precision),
         ]
     whose = "given by the user" if parity.samples == "user" else "generated from the signature"
     return [
         "## Proof",
         "",
-        f"Of {parity.rows} samples {whose}, {_witness(parity.against)} the same: largest difference {parity.largest_difference:.2g}",
-        f"(allowed {parity.tolerance:.2g} of max(1, |score|)), the same label for {100 * parity.labels_agreeing:.2f} %.",
+        f"Of {parity.rows} samples {whose}, {_witness(parity.against)} the same:",
+        f"largest difference {parity.largest_difference:.2g} (allowed {parity.tolerance:.2g} of max(1, |score|)), the same label for {100 * parity.labels_agreeing:.2f} %.",
+        *_smaller_numbers(manifest.lineage.precision),
+    ]
+
+
+def _smaller_numbers(told: Precision | None) -> list[str]:
+    """What computing in smaller numbers costs, where it does."""
+    if told is None:
+        return []
+    figure = f"; {told.metric} {told.before:.4f} before, {told.after:.4f} now" if told.metric else ""
+    return [
+        "",
+        f"That was in single precision. It computes in **{told.numbers}**: of {told.rows} samples",
+        f"{100 * told.labels_agreeing:.2f} % are answered alike, largest difference {told.largest_difference:.2g}{figure}",
+        f"(a loss of {told.max_loss:g} was allowed);",
+        f"{told.bytes_after / 2**20:.1f} MiB in place of {told.bytes_before / 2**20:.1f}.",
     ]
 
 

@@ -20,8 +20,8 @@ from relevo.errors import OptionsMissing
 from relevo.package.assembling import STEPS, Parts, assemble
 from relevo.package.convert.converted import Converted, Hints
 from relevo.package.convert.keras_quiet import is_keras
-from relevo.package.convert.torch_quiet import is_torch
 from relevo.package.convert.preprocessing_names import steps_named
+from relevo.package.convert.torch_quiet import is_torch
 from relevo.package.samples import Samples, take_samples
 from relevo.package.truth import class_text, one_a_row
 
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from relevo.domain.preprocessing import Steps
     from relevo.domain.signature import Input, Output
     from relevo.package.opening import Package
+    from relevo.package.precision import Numbers
 
 
 def pack(  # noqa: PLR0913 - the one call of a notebook: all by name, nearly all may be left out
@@ -59,6 +60,8 @@ def pack(  # noqa: PLR0913 - the one call of a notebook: all by name, nearly all
     outputs: Any = None,  # noqa: ANN401 - an array of scores
     training_data: str = "",
     tolerance: float | None = None,
+    precision: Numbers = "float32",
+    max_loss: float = 0.01,
     figures: bool = True,
     learning: Sequence[Mapping[str, float]] = (),
     drawings: Mapping[str, bytes] | None = None,
@@ -81,11 +84,13 @@ def pack(  # noqa: PLR0913 - the one call of a notebook: all by name, nearly all
     scores: what a PyTorch module's numbers are; without it, rows of 0..1 that sum to one are taken for probabilities.
     outputs: the original's scores (n, columns) for an ONNX file, when known: they make it a proof.
     tolerance: largest difference allowed, in units of max(1, |score|); 1e-5 in double precision, 1e-4 in single.
+    precision: "float16" or "int8" for a heavy network, calibrated and judged on the samples. max_loss: the share of them that may
+        get another label then, and what accuracy (or R²) may fall by.
     figures: draw the confusion matrix, calibration and ROC; needs matplotlib.
     learning: one an epoch, its number as `epoch` and its figures by name (`loss`, `validation_loss`), for the learning curves.
     drawings: further figures for the card, PNG by file name.
     progress: called with (done, total, what).
-    Raises OptionsMissing, ConversionFailed, ParityFailed, ExtraMissing, ManifestInvalid.
+    Raises OptionsMissing, ConversionFailed, ParityFailed, PrecisionTooCostly, ExtraMissing, ManifestInvalid.
     """
     names = tuple(str(name) for name in features) if features is not None else ()
     given = take_samples(samples, names)
@@ -113,6 +118,8 @@ def pack(  # noqa: PLR0913 - the one call of a notebook: all by name, nearly all
         answer=answer or {},
         against="supplied" if outputs is not None else "original",
         tolerance=tolerance,
+        precision=precision,
+        max_loss=max_loss,
         figures=figures,
         learning=tuple(learning),
         drawings=drawings or {},

@@ -97,7 +97,7 @@ def test_two_sigmoids_keep_their_own_scores() -> None:
     model = net((16, 16, 3), layers.Dense(2), layers.Activation("sigmoid"))
     package = relevo.pack(model, name="pets", samples=COLOUR, labels=["cat", "dog"], preprocess="caffe", figures=False)
     assert package.manifest.output.activation == "none"
-    flipped = COLOUR[..., ::-1].astype(np.float32) - np.float32([103.939, 116.779, 123.68])
+    flipped = COLOUR[..., ::-1].astype(np.float32) - np.array([103.939, 116.779, 123.68], np.float32)
     wanted = predicted(model, flipped)
     answers = package.predict_many(_files(COLOUR))
     assert np.abs(np.array([answer.probabilities for answer in answers]) - wanted).max() < 1e-4

@@ -66,7 +66,7 @@ def test_a_saved_model_is_one_digest_and_answers_the_same(model: Any, tmp_path: 
     with pytest.raises(OptionsMissing, match=r"--preprocess NAME.*--labels"):
         import_model(folder, name="m")
     package = import_model(folder, name="m", labels=["a", "b", "c"], preprocess="caffe", figures=False)
-    caffe = PICTURES[..., ::-1].astype(np.float32) - np.float32([103.939, 116.779, 123.68])
+    caffe = PICTURES[..., ::-1].astype(np.float32) - np.array([103.939, 116.779, 123.68], np.float32)
     assert np.abs(probabilities(package) - model.predict(caffe, verbose=0)).max() < 1e-5
     assert package.manifest.lineage.quarantine == "strong"
     (folder / "assets").mkdir(exist_ok=True)
