@@ -27,7 +27,7 @@ def proof(lineage: Lineage) -> str:
         return "NOT PROVED: nobody asked the original; give its own scores with --outputs FILE, for the rows of --samples"
     library, _, wrote = lineage.framework.partition(" ")
     reads = lineage.converter.get(library, wrote)
-    itself = "the original" if reads == wrote else f"the original, read by {library} {reads}"
+    itself = "the original" if reads == wrote else f"the original, read by {library} {reads},"
     whose = {"original": itself, "supplied": "the outputs you gave"}.get(parity.against, "the " + parity.against)
     made = "" if parity.samples == "user" else "made-up "
     return f"answers as {whose} on {parity.rows} {made}samples, largest difference {parity.largest_difference:.3g}"

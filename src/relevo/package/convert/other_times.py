@@ -191,10 +191,16 @@ def _why(python: Path, releases: Sequence[Release], done: subprocess.CompletedPr
     other = next((text for text in _older_pythons(here) if _has_wheels(python, releases, text)), "")
     if not other:
         return f"there is no wheel of {what} for Python {here}; look whether that version exists, and for which Python"
-    beside = shutil.which(f"python{other}")
     return f"there is no wheel of {what} for Python {here}; Python {other} has them: " + (
-        f"add --python python{other}" if beside else f"install it and add --python PATH, the path of its python{other}"
+        f"add --python python{other}" if _starts(f"python{other}") else "install it, and add --python with its path"
     )
+
+
+def _starts(python: str) -> bool:
+    try:
+        return bool(_interpreter(python))
+    except EnvironmentFailed:
+        return False
 
 
 def _older_pythons(here: str) -> list[str]:

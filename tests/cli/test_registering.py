@@ -1,0 +1,58 @@
+"""After an import a person reads whose word the package's proof rests on."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from relevo.cli.registering import proof
+from relevo.domain.decision import Argmax
+from relevo.domain.manifest import FORMAT, Lineage, Manifest, Parity
+from relevo.domain.preprocessing import Column, MatrixSteps
+from relevo.domain.signature import Field, FieldKind, Output, RecordInput, Task
+from relevo.package.card import write_card
+
+CASES = {
+    "original": "answers as the original, read by scikit-learn 1.9.1, on 64 samples",
+    "original in scikit-learn 0.24.2": "answers as the original in scikit-learn 0.24.2 on 64 samples",
+    "supplied": "answers as the outputs you gave on 64 samples",
+    "none": "NOT PROVED",
+}
+MANIFEST = Manifest(
+    format=FORMAT,
+    name="m",
+    input=RecordInput(fields=(Field(name="x", kind=FieldKind.NUMBER),)),
+    steps=MatrixSteps(input="x", columns=(Column(field="x"),)),
+    output=Output(name="y", task=Task.REGRESSION),
+    decision=Argmax(),
+    lineage=Lineage(
+        framework="scikit-learn 0.24.2",
+        converter={"scikit-learn": "1.9.1"},
+        parity=Parity(against="none", samples="user", rows=64, largest_difference=1e-7),
+    ),
+)
+
+
+def against(word: str) -> Manifest:
+    lineage = msgspec.structs.replace(MANIFEST.lineage, parity=msgspec.structs.replace(MANIFEST.lineage.parity, against=word))
+    return msgspec.structs.replace(MANIFEST, lineage=lineage)
+
+
+@pytest.mark.parametrize(("word", "said"), CASES.items())
+def test_whose_word_it_is_is_said(word: str, said: str) -> None:
+    """The original here, the original in its time, a person's outputs; and loudly when there is no proof."""
+    assert said in proof(against(word).lineage)
+
+
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ("original", "the original model answered the same"),
+        ("original in scikit-learn 0.24.2", "read by scikit-learn 0.24.2 in an environment of its own time, answered the same"),
+        ("supplied", "which the user gave, are the same"),
+        ("none", "**NOT PROVED.**"),
+    ],
+)
+def test_the_card_says_it_too(word: str, said: str) -> None:
+    """The model card names the same witness, and is as loud without one."""
+    assert said in write_card(against(word), {}, [], profiled=False)
