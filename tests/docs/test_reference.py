@@ -11,7 +11,7 @@ import httpx
 import msgspec
 from tests.web.web_world import DIGITS, build_world, served
 
-from relevo.domain.manifest import Calibration, Lineage, Manifest, Parity
+from relevo.domain.manifest import Calibration, Lineage, Manifest, Parity, Precision
 from relevo.testing import memory_store
 
 ROOT = Path(__file__).parent.parent.parent
@@ -58,5 +58,5 @@ def test_every_route_is_on_the_page() -> None:
 def test_every_key_of_the_manifest_is_on_the_page() -> None:
     """A key that a manifest may have stands in the package format's reference."""
     page = (ROOT / "docs" / "reference" / "package-format.md").read_text(encoding="utf-8")
-    keys = {field.name for kind in (Manifest, Calibration, Lineage, Parity) for field in msgspec.structs.fields(kind)}
+    keys = {field.name for kind in (Manifest, Calibration, Lineage, Parity, Precision) for field in msgspec.structs.fields(kind)}
     assert not [key for key in sorted(keys) if f"`{key}`" not in page and f"`lineage.{key}`" not in page]

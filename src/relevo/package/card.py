@@ -166,7 +166,8 @@ def _proof(manifest: Manifest) -> list[str]:
         "## Proof",
         "",
         f"Of {parity.rows} samples {whose}, {_witness(parity.against)} the same:",
-        f"largest difference {parity.largest_difference:.2g} (allowed {parity.tolerance:.2g} of max(1, |score|)), the same label for {100 * parity.labels_agreeing:.2f} %.",
+        f"largest difference {parity.largest_difference:.2g} (allowed {parity.tolerance:.2g} of max(1, |score|)),",
+        f"the same label for {100 * parity.labels_agreeing:.2f} %.",
         *_smaller_numbers(manifest.lineage.precision),
     ]
 
