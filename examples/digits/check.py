@@ -21,8 +21,8 @@ _RIGHT = 17
 
 
 def figures(metrics: dict[str, Any]) -> list[Figure]:
-    """Accuracy on held-out digits, whichever data set they are of."""
-    return [Figure(name="accuracy", reached=metrics["accuracy"]["value"], promised=0.97, always=True)]
+    """On the ten thousand digits that MNIST holds out."""
+    return [Figure(name="accuracy", reached=metrics["accuracy"]["value"], promised=0.97)]
 
 
 def check(served: Served) -> list[str]:
