@@ -36,6 +36,7 @@ from places import ROOT
 
 from relevo.compose import open_store
 from relevo.config import Settings
+from relevo.domain import ids
 from relevo.package.samples import png
 from relevo.project.data import load_examples
 from relevo.project.reading import read_project
@@ -294,7 +295,7 @@ def _ask_encrypted(image: Image, data: Path, pictures: list[bytes]) -> set[str]:
 
 def _look_back(data: Path, asked: set[str]) -> None:
     store = open_store(Settings(home=data))
-    kept = {one.prediction.id for one in store.history.window(limit=len(asked) + 1).items}
+    kept = {ids.text(one.prediction.id) for one in store.history.window(limit=len(asked) + 1).items}
     store.engine.dispose()
     left = list((data / "spool").rglob("*.journal"))
     check(

@@ -4,6 +4,7 @@ python supervised.py KIND GRACE ─► lines "KIND pid event"
 
 steady     lives until SIGTERM, then ends well        stubborn   takes no SIGTERM
 dying      ends at once with code 3                   orphan     ends well when its parent is gone
+slow       takes a moment to end                      final      is told to end after all others
 """
 
 from __future__ import annotations
@@ -61,13 +62,32 @@ def orphan(life: int) -> None:
     tell("orphan", "alone")
 
 
+def slow(_: int) -> None:
+    """Take a moment to end."""
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    tell("slow", "born")
+    stop.wait()
+    time.sleep(0.5)
+    tell("slow", "ended")
+
+
+def final(_: int) -> None:
+    """Tell when the turn came to end; it is the last."""
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    tell("final", "born")
+    stop.wait()
+    tell("final", "ended")
+
+
 def main() -> None:
     """Supervise children of these kinds until SIGTERM."""
     kinds, grace = sys.argv[1].split(","), float(sys.argv[2])
-    acts = {act.__name__: act for act in (steady, stubborn, dying, raising, orphan)}
+    acts = {act.__name__: act for act in (steady, stubborn, dying, raising, orphan, slow, final)}
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    roles = [Role(name=kind, act=acts[kind], nice=7 if kind == "steady" else 0) for kind in kinds]
+    roles = [Role(name=kind, act=acts[kind], nice=7 if kind == "steady" else 0, last=kind == "final") for kind in kinds]
     Supervisor(roles, grace_s=grace, died=lambda pid: tell("died", str(pid))).run(stop)
     tell("supervisor", "ended")
 

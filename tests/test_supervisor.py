@@ -88,6 +88,16 @@ def test_all_end_in_order_when_told() -> None:
         assert one.process.wait(10) == 0
 
 
+def test_the_last_is_told_when_the_others_have_ended() -> None:
+    """What the others do until their very end is there for the last one to see."""
+    with family("final,slow") as one:
+        for _ in range(2):
+            one.line()
+        one.process.send_signal(signal.SIGTERM)
+        assert [line.split()[::2] for line in one.rest()[:2]] == [["slow", "ended"], ["final", "ended"]]
+        assert one.process.wait(10) == 0
+
+
 def test_a_child_that_does_not_listen_is_killed_after_the_grace() -> None:
     """A child that ignores SIGTERM is ended by SIGKILL once the grace is over, and not before."""
     with family("stubborn", grace=0.7) as one:

@@ -3,7 +3,7 @@
     Role(name, act) ─ fork ─► act() ─┐
         ▲                            ├─ dies ─► again, later each time it dies young
         └────────────────────────────┘
-    stop ─► SIGTERM ─ grace ─► SIGKILL
+    stop ─► SIGTERM ─ grace ─► SIGKILL                those that are last, when the others have ended
 
 A fork, not a new interpreter: what the parent has loaded is there at once and shared, so a killed child is replaced in a
 fraction of a second. Therefore the parent forks from its only thread and holds no database, session or journal open.
@@ -48,6 +48,7 @@ class Role:
     #: Runs in the child. Its argument is a descriptor that reads its end when the parent is gone.
     act: Callable[[int], None]
     nice: int = 0  # added to the scheduling priority: a nicer process gives way
+    last: bool = False  # told to end only when those that are not have ended
 
 
 @dataclass(slots=True, kw_only=True)
@@ -152,6 +153,12 @@ class Supervisor:
 
     def _end(self) -> None:
         living = [child for child in self._children if child.pid is not None]
+        self._end_these([child for child in living if not child.role.last])
+        self._end_these([child for child in living if child.role.last])
+        for end in self._life:
+            os.close(end)
+
+    def _end_these(self, living: list[_Child]) -> None:
         for child in living:
             _send(child.pid, signal.SIGTERM)
         deadline = self._monotonic() + self._grace_s
@@ -162,8 +169,6 @@ class Supervisor:
                     _send(child.pid, signal.SIGKILL)
             if living:
                 time.sleep(0.01)
-        for end in self._life:
-            os.close(end)
 
 
 def _send(pid: int | None, number: signal.Signals) -> None:

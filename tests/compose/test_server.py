@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 from PIL import Image
-from tests.serving_world import running, settings_of, started
+from tests.serving_world import put, running, settings_of, started
 
 from relevo import compose
+from relevo.compose import open_store
 from relevo.errors import ConfigRefused
 
 if TYPE_CHECKING:
@@ -44,6 +45,19 @@ def test_answers_are_in_the_history(
         assert record["prediction"] == churn_package.predict(churn_records[0]).label
         for told in (picture, record):
             eventually(lambda told=told: http.get(f"/predictions/{told['query_id']}").status_code == 200)
+
+
+def test_an_end_leaves_nothing_to_ship(tmp_path: Path, digits_package: Package, digit_pngs: list[bytes]) -> None:
+    """The loop ends last: what workers wrote until their end is in the history, and no journal stays behind."""
+    settings = settings_of(tmp_path, workers=2, ship_every_ms=60_000)
+    put(settings, digits_package)
+    with started(settings) as server, httpx.Client(base_url=server.url) as http:
+        for png in digit_pngs:
+            http.post("/predict", content=png, headers={"content-type": "image/png"}).raise_for_status()
+    assert not list(settings.spool_folder.rglob("*.journal"))
+    store = open_store(settings)
+    assert store.history.count() == len(digit_pngs)
+    store.engine.dispose()
 
 
 def test_a_picture_with_broken_metadata_says_nothing_on_the_server_s_terminal(

@@ -97,7 +97,8 @@ def _supervise(
     roll_call = _RollCall(settings.worker_count, ready)
     act = partial(run_worker, settings, certificate=certificate, present=roll_call.present)
     workers = [Role(name="worker", act=partial(act, listener)) for listener in listeners]
-    loop = Role(name="loop", act=lambda life: run_loop(settings, life), nice=_LOOP_NICENESS)
+    # Last: what a worker writes until its very end is shipped by the loop's last tick.
+    loop = Role(name="loop", act=lambda life: run_loop(settings, life), nice=_LOOP_NICENESS, last=True)
     folder = settings.telemetry_folder
 
     def look() -> None:
