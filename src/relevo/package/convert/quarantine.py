@@ -17,7 +17,7 @@ import sys
 import tempfile
 import time
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -36,6 +36,7 @@ from relevo.errors import (
 from relevo.package.convert import wire
 from relevo.package.convert.converted import Converted
 from relevo.package.convert.folders import FOLDER, FOLDERS, unfold
+from relevo.package.convert.memory_at_hand import memory_at_hand
 from relevo.package.onnx_audit import audit
 
 if TYPE_CHECKING:
@@ -65,7 +66,8 @@ _SIGNALS: dict[int, str] = {
 class Bounds:
     """How much a file may use up while it is opened; generous for honest models."""
 
-    memory_mb: int = 6144  # address space, which libraries reserve far beyond what they touch
+    #: Address space, which libraries reserve far beyond what they touch; never more than can be spared where it runs.
+    memory_mb: int = 6144
     cpu_seconds: int = 300
     wall_seconds: float = 330.0
     file_bytes: int = 0  # how far any file may grow
@@ -150,6 +152,20 @@ class _Running:
 
 def _heard(task: bytes, running: _Running) -> tuple[str, wire.Frame]:
     """How strong the walls were, and the child's one answer. Raises QuarantineTooWeak, QuarantineFailed."""
+    spared = memory_at_hand()
+    if spared is None or spared >= running.bounds.memory_mb:
+        return _heard_within(task, running)
+    told = f"it had {spared} MiB of memory, what this machine can spare now of the {running.bounds.memory_mb} MiB an import may use"
+    try:
+        level, frame = _heard_within(task, replace(running, bounds=replace(running.bounds, memory_mb=spared)))
+    except QuarantineFailed as cause:
+        raise QuarantineFailed(reason=f"{cause.facts['reason']}; {told}") from cause
+    if isinstance(frame.header, wire.Stopped) and frame.header.code == "quarantine_failed":
+        raise QuarantineFailed(reason=f"{_readable(frame.header.reason)}; {told}")
+    return level, frame
+
+
+def _heard_within(task: bytes, running: _Running) -> tuple[str, wire.Frame]:
     frames = _frames(_run(task, running))
     if not frames or not isinstance(frames[0].header, wire.Walls):
         raise QuarantineFailed(reason="it ended before it began")
