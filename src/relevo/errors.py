@@ -524,7 +524,7 @@ class CodeNotTrusted(ImportRefused):
 
     code = "code_not_trusted"
     sentence = (
-        "'{path}' is {format}, and opening it can run its author's code. "
+        "'{path}' ({format}) can run its author's code when it is opened. "
         "If you trust the author, repeat with --trust-pickle; it is then loaded in a sandbox, never in the server."
     )
 

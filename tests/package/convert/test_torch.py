@@ -85,7 +85,7 @@ def test_the_same_module_is_the_same_package() -> None:
 def test_probabilities_are_left_as_they_are_and_scores_can_be_named() -> None:
     """Rows that sum to one are taken for probabilities; what a person says goes before any guess."""
     module = network(last=torch.nn.Softmax(dim=1))
-    said = {"name": "digits", "samples": PIXELS, "labels": LABELS, "scale": 1 / 255, "figures": False}
+    said: dict[str, Any] = {"name": "digits", "samples": PIXELS, "labels": LABELS, "scale": 1 / 255, "figures": False}
     assert relevo.pack(module, **said).manifest.output.activation == "none"
     assert relevo.pack(module, scores="logits", **said).manifest.output.activation == "softmax"
 
