@@ -49,7 +49,7 @@ def read_file(data: bytes, rounds: int = 0) -> Read:
     body = to_ensemble(told, rounds)
     library = _library()
     try:
-        booster = library.Booster(params={"num_threads": 1, "verbosity": -1}, model_str=data.decode("utf-8", "replace"))
+        booster = library.Booster(model_str=data.decode("utf-8", "replace"))
     except library.basic.LightGBMError as cause:
         raise ConversionFailed(reason=f"LightGBM {library.__version__} cannot load it ({one_line(cause)})") from cause
     return _read(told, body, _asking(booster, told, rounds), library)

@@ -211,17 +211,20 @@ def _splits(
     """Feature, threshold, where NaN goes, and whether the two children change places, of each split."""
     kind = _wholes(block, "decision_type", inner)
     feature = _wholes(block, "split_feature", inner)
-    threshold = _numbers(block, "threshold", inner)
+    threshold = places = _numbers(block, "threshold", inner)
     if ((feature < 0) | (feature >= wanted.width)).any():
         raise ConversionFailed(reason="a tree asks for a feature that the model does not take")
     told = (kind >> 2) & 3
+    # The library takes what is smaller than its zero for 0, so a threshold inside that range lies at its edge.
+    threshold = np.where((threshold >= 0) & (threshold < ZERO), ZERO, threshold)
+    threshold = np.where((threshold < 0) & (threshold >= -ZERO), np.nextafter(-ZERO, -np.inf), threshold)
     # NaN counts as zero unless the split was made to know it.
     missing = np.where(told == 0, threshold >= 0, (kind & _DEFAULT_LEFT) > 0)
     turned = (kind & _CATEGORICAL) > 0
     sets = _sets(block) if turned.any() else []
     for node in np.flatnonzero(turned | (told == _MISSING_ZERO)).tolist():
         if turned[node]:
-            feature[node] = wanted.member(int(feature[node]), _set(sets, threshold[node]), 0.0)
+            feature[node] = wanted.member(int(feature[node]), _set(sets, places[node]), 0.0)
             # A member's 1 is above one half, and LightGBM sends members left.
             threshold[node], missing[node] = 0.5, True
         else:

@@ -24,7 +24,7 @@ from relevo.package.convert.boosters import Read
 from relevo.package.convert.estimators import one_line
 from relevo.package.convert.linear import Linear
 from relevo.package.convert.xgboost_binary import read_binary
-from relevo.package.convert.xgboost_json import read_learner, thresholds
+from relevo.package.convert.xgboost_json import link_of, read_learner, thresholds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from relevo.package.samples import Samples
 
 _UBJSON_SIGNS = b"LUiIl"
+#: For an objective with parameters of its own, one with the same link and none: they matter in training only.
+_STAND_INS = {"Sigmoid": "binary:logistic", "Exp": "reg:gamma"}
 
 
 #: As a person writes it.
@@ -175,8 +177,9 @@ def told_again(plain: dict[str, Any]) -> dict[str, Any]:
     inside = {"name": booster["name"], "model": model}
     if "gbtree" in booster:
         inside = {"name": "dart", "gbtree": {"name": "gbtree", "model": model}, "weight_drop": booster["weight_drop"]}
-    multi = {"softmax_multiclass_param": {"num_class": told["num_class"]}} if name.startswith("multi:") else {}
-    objective = {"name": name.replace("reg:linear", "reg:squarederror"), "reg_loss_param": {"scale_pos_weight": "1"}, **multi}
+    objective = {"name": _STAND_INS.get(link_of(name), "reg:squarederror"), "reg_loss_param": {"scale_pos_weight": "1"}}
+    if name.startswith("multi:"):
+        objective = {"name": name, "softmax_multiclass_param": {"num_class": told["num_class"]}}
     return {
         "version": [2, 0, 0],
         "learner": {

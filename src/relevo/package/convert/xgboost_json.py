@@ -63,7 +63,7 @@ def _learner(learner: dict[str, Any], rounds: int) -> Boosted:
     objective = str(learner["objective"]["name"])
     groups = max(1, int(told["num_class"]))
     width = int(told["num_feature"])
-    link = _link(objective)
+    link = link_of(objective)
     if int(told.get("num_target", 1)) > 1:
         raise ConversionFailed(reason="it answers several numbers at once; train one model for each")
     if booster["name"] not in _BOOSTERS:
@@ -90,8 +90,8 @@ def _classes(objective: str, groups: int) -> int:
     return groups if objective in _MULTI else 0
 
 
-def _link(objective: str) -> str:
-    """The operator that makes the answer of a sum."""
+def link_of(objective: str) -> str:
+    """The operator that makes the answer of a sum; empty for none. Raises ConversionFailed."""
     if objective in ("binary:logistic", "binary:logitraw", "reg:logistic"):
         # The raw score of logitraw is shown as the probability that it stands for.
         return "Sigmoid"
