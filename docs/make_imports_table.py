@@ -14,6 +14,7 @@ import os
 import shutil
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -397,16 +398,18 @@ def main() -> int:
     """Try the files and write the page; 1 when one of them answers otherwise than its original or is refused too slowly."""
     parser = argparse.ArgumentParser(description="Import every file of RELEVO_TEST_DATA and write the table of what became of it.")
     parser.add_argument("--only", default="", metavar="TEXT", help="only files whose path holds this; nothing is written")
-    only = parser.parse_args().only
+    parser.add_argument("--at-once", type=int, default=1, metavar="NUMBER", help="files tried side by side")
+    given = parser.parse_args()
     if not DATA.is_dir():
         print(f"{DATA} is not there; the page stays as it is.")
         return 0
+    chosen = [known for known in everything() if given.only in known.path]
     rows = []
-    for known in everything():
-        if only in known.path:
-            rows.append(tried(known))
-            print(_line(rows[-1]), flush=True)
-    if not only:
+    with ThreadPoolExecutor(given.at_once) as pool:
+        for row in pool.map(tried, chosen):
+            print(_line(row), flush=True)
+            rows.append(row)
+    if not given.only:
         PAGE.write_text(page(rows), encoding="utf-8")
     bad = [row for row in rows if row.difference > TOLERANCE or (row.refusal and row.seconds > PATIENCE)]
     for row in bad:

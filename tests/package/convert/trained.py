@@ -79,4 +79,5 @@ def answered(body: Ensemble | Linear, rows: NDArray[np.float64], *, places: bool
 def in_tree(places: NDArray[np.int64], body: Ensemble) -> NDArray[np.int64]:
     """The same leaves counted within each tree, (n, trees)."""
     sizes = [int((tree.left < 0).sum()) for tree in body.trees]
-    return places - np.concatenate([[0], np.cumsum(sizes)[:-1]])
+    counted: NDArray[np.int64] = places - np.concatenate([[0], np.cumsum(sizes)[:-1]])
+    return counted
