@@ -22,7 +22,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from relevo.errors import FileFormatUnknown, ImportRefused
-from relevo.package.convert.formats import DOORS, Format
+from relevo.package.convert.formats import DOORS, WAYS_OUT, Format, Sniffed
 from relevo.package.convert.sniff import refuse_unless_importable, sniff, sniff_path
 
 if TYPE_CHECKING:
@@ -48,6 +48,9 @@ SIGNS = [
     (b"\x89HDF\r\n\x1a\n" + bytes(100), Format.KERAS_H5),
     (zipped("config.json", "metadata.json", "model.weights.h5"), Format.KERAS_ZIP),
     (zipped("archive/data.pkl", "archive/version"), Format.TORCH),
+    (zipped("net/models/model.json", "net/archive_format", "net/version"), Format.TORCH_EXPORT),
+    (zipped("serialized_exported_program.json", "serialized_state_dict.pt", "version"), Format.TORCH_EXPORT),
+    (zipped("net/data.pkl", "net/constants.pkl", "net/code/__torch__.py"), Format.TORCHSCRIPT),
     (zipped("model/manifest.json", "model/model.onnx"), Format.PACKAGE),
     (zipped("schema.json"), Format.SKOPS),
     (b'{"learner": {}, "version": [2, 0, 1]}', Format.XGBOOST_JSON),
@@ -125,6 +128,14 @@ def test_what_is_no_model_is_refused(data: bytes, word: str) -> None:
     """Empty, unknown, damaged and two-faced files are refused with what is wrong."""
     with pytest.raises(FileFormatUnknown, match=word):
         sniff(data)
+
+
+@pytest.mark.parametrize("refused", sorted(set(Format) - set(DOORS) - {Format.PACKAGE}))
+def test_each_refused_format_says_what_to_do(refused: Format) -> None:
+    """No format is refused without the way in that its model still has."""
+    with pytest.raises(ImportRefused) as caught:
+        refuse_unless_importable(Sniffed(format=refused))
+    assert WAYS_OUT[refused] in str(caught.value)
 
 
 def test_a_pickle_renamed_is_still_a_pickle(tmp_path: Path) -> None:
