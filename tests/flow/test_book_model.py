@@ -64,7 +64,8 @@ def test_the_book_model_serves_the_originals_probability(real_data: Path, tmp_pa
     file = real_data / "models" / "mlbookcamp" / "2021-10" / "model_C=1.0.bin"
     customers = [_CUSTOMER | change for change in _CHANGES]
     settings = settings_of(tmp_path)
-    _run("-m", "relevo", "import", file, "--name", "churn", "--trust-pickle", "--home", settings.home, "--json", cwd=tmp_path)
+    fields = ("--answer", "churn_probability=probability:1", "--answer", "churn=is:1")
+    _run("-m", "relevo", "import", file, "--name", "churn", "--trust-pickle", *fields, "--home", settings.home, cwd=tmp_path)
     expected = json.loads(_run("-c", _ORIGINAL, file, cwd=tmp_path, stdin=json.dumps(customers)))
     with started(settings) as server, httpx.Client(base_url=server.url) as caller:
         single = [caller.post("/predict", json=customer).raise_for_status().json() for customer in customers]
@@ -73,6 +74,9 @@ def test_the_book_model_serves_the_originals_probability(real_data: Path, tmp_pa
         for answer, original in zip(answers, expected, strict=True):
             assert answer["probabilities"] == pytest.approx(original, abs=1e-6)
             assert answer["class"] == int(original[1] > original[0])
+            # What the course's own service answered, and its clients read.
+            assert answer["churn_probability"] == pytest.approx(original[1], abs=1e-6)
+            assert answer["churn"] is (original[1] >= 0.5)
     assert len({round(original[1], 3) for original in expected}) == len(customers), "the customers must differ"
 
 

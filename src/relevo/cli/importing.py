@@ -106,6 +106,14 @@ def import_file(
     ] = None,
     reject: Annotated[float | None, typer.Option("--reject", help="At or below: the first label.")] = None,
     least: Annotated[float | None, typer.Option("--least", help="Below this probability the answer is uncertain.")] = None,
+    answer: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--answer",
+            help="A field more in each answer, for old clients: churn=is:yes, p=probability:yes; again for each.",
+            metavar="NAME=FACT",
+        ),
+    ] = None,
     tolerance: Annotated[
         float | None, typer.Option("--tolerance", help="Largest difference to the original allowed, in units of max(1, |score|).")
     ] = None,
@@ -155,6 +163,7 @@ def import_file(
         "outputs": outputs,
         "unit": unit,
         "decision": _rule(accept, reject, least),
+        "answer": _fields(answer),
         "tolerance": tolerance,
         **({} if precision is None else {"precision": _one_of("--precision", precision, "float32", "float16", "int8")}),
         **({} if max_loss is None else {"max_loss": max_loss}),
@@ -215,6 +224,15 @@ def _size(text: str | None) -> tuple[int, int] | None:
     if found is None:
         raise typer.BadParameter("must look like 28x28", param_hint="--size")
     return int(found[1]), int(found[2])
+
+
+def _fields(told: list[str] | None) -> dict[str, str] | None:
+    if not told:
+        return None
+    pairs = [one.partition("=") for one in told]
+    if not all(equals for _, equals, _ in pairs):
+        raise typer.BadParameter("must look like churn=is:yes", param_hint="--answer")
+    return {name: fact for name, _, fact in pairs}
 
 
 def _rule(accept: float | None, reject: float | None, least: float | None) -> Decision | None:

@@ -31,7 +31,7 @@ from relevo.package.convert.supplied import read_outputs
 from relevo.package.onnx_audit import audit
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from relevo.domain.decision import Decision
     from relevo.package.convert.quarantine import Bounds
@@ -82,6 +82,7 @@ def import_model(  # noqa: PLR0913 - the one call of an import: all by name, nea
     outputs: Any = None,  # noqa: ANN401 - a path, or an array of scores
     unit: str = "",
     decision: Decision | None = None,
+    answer: Mapping[str, str] | None = None,
     description: str = "",
     tolerance: float | None = None,
     precision: Numbers = "float32",
@@ -108,6 +109,7 @@ def import_model(  # noqa: PLR0913 - the one call of an import: all by name, nea
         original answers the samples. python: the interpreter for that environment, a path or a name; else the one that runs this.
     outputs: the original's scores (n, columns) for the samples, an array or a file; they then judge the conversion.
     precision, max_loss: smaller numbers for a heavy network and what they may cost, as in `relevo.pack`.
+    answer: fields an answer carries beside its own, for clients that read other names: {"churn": "is:leaves"}.
     out: a folder, or a path ending in .zip; without it the package stays in memory.
     Raises FileFormatUnknown, ImportRefused, PickleNotTrusted, QuarantineTooWeak, QuarantineFailed, OptionsMissing, ExtraMissing,
     ConversionFailed, OnnxRefused, ParityFailed, ManifestInvalid, EnvironmentFailed.
@@ -145,6 +147,7 @@ def import_model(  # noqa: PLR0913 - the one call of an import: all by name, nea
         truth=values,
         description=description,
         decision=decision or Argmax(),
+        answer=answer or {},
         against=judged.against,
         origin="generated" if back.generated else "user",
         tolerance=tolerance,
