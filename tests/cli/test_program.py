@@ -73,7 +73,14 @@ def test_serve_has_a_flag_for_every_setting(relevo_run: Run) -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [("nonsense",), ("serve", "--prot", "1"), ("verify",), ("import", "x", "--name", "m", "--size", "big")]
+    "arguments",
+    [
+        ("nonsense",),
+        ("serve", "--prot", "1"),
+        ("verify",),
+        ("import", "x", "--name", "m", "--size", "big"),
+        ("import", "x", "--name", "m", "--answer", "churn"),
+    ],
 )
 def test_wrong_usage_ends_with_two(relevo_run: Run, arguments: tuple[str, ...], tmp_path: Path) -> None:
     """A command or option that is not there is told on standard error, exit code 2."""
