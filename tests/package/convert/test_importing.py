@@ -189,7 +189,7 @@ def test_a_truncated_pickle_fails_inside(tmp_path: Path) -> None:
 def test_other_formats_are_named_and_refused() -> None:
     """A PMML file is refused by its name, with the way round."""
     folder = ("kserve", "pmmlserver", "example_model", "model")
-    with pytest.raises(ImportRefused, match=r"PMML 4\.1.*cannot be imported by this release.*ONNX"):
+    with pytest.raises(ImportRefused, match=r"PMML 4\.2.*cannot be imported by this release.*ONNX"):
         import_model(strangers(*folder, "2020-11-10_19ad1ae_model.pmml"), name="tree")
 
 
