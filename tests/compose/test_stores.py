@@ -173,3 +173,57 @@ def test_an_empty_home_serves_and_says_what_is_missing(tmp_path: Path, digits_pa
         put(settings, digits_package)
         eventually(lambda: httpx.get(f"{server.url}/health/ready").status_code == 200)
         assert httpx.post(f"{server.url}/predict", content=digit_pngs[0], headers=PNG).status_code == 200
+
+
+def open_to_others(folder: Path) -> list[str]:
+    found = [path for path in (folder, *folder.rglob("*")) if not path.is_symlink() and path.stat().st_mode & 0o077]
+    # What lies in a closed folder is closed.
+    closed = {path for path in folder.rglob("*") if path.is_dir() and not path.stat().st_mode & 0o077}
+    return [str(path) for path in found if not closed & set(path.parents)]
+
+
+def test_what_people_sent_is_the_owners_alone(tmp_path: Path, digits_package: Package) -> None:
+    """Journals, counters and routes of a server that answered are of no other user, and neither is the folder they lie in."""
+    settings = settings_of(tmp_path)
+    put(settings, digits_package)
+    with started(settings) as server:
+        picture = digits_package.read(next(path for path in digits_package.paths() if path.endswith(".png")))
+        assert httpx.post(f"{server.url}/predict", content=picture, headers=PNG).status_code == 200
+        journals = list(settings.spool_folder.rglob("*.journal*"))
+        assert journals
+        assert all(not path.stat().st_mode & 0o077 for path in journals)
+        assert all(not path.stat().st_mode & 0o077 for path in settings.telemetry_folder.rglob("*"))
+        assert open_to_others(settings.home) == []
+
+
+def test_an_older_home_is_closed_at_the_start(tmp_path: Path) -> None:
+    """Folders and files that were open to everybody are closed when the home is used again; a project's folder stays as it is."""
+    settings = settings_of(tmp_path)
+    compose.open_store(settings).engine.dispose()
+    settings.spool_folder.mkdir(exist_ok=True)
+    (settings.home / "routes.json").write_bytes(b"[]")
+    for path in (settings.home, settings.spool_folder, settings.home / "routes.json", settings.home / "relevo.db"):
+        path.chmod(0o755)
+    compose.open_store(settings).engine.dispose()
+    assert open_to_others(settings.home) == []
+    (settings.home / "relevo.toml").touch()
+    settings.home.chmod(0o755)
+    compose.open_store(settings).engine.dispose()
+    assert settings.home.stat().st_mode & 0o777 == 0o755
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root writes everywhere")
+@pytest.mark.parametrize("which", ["home", "spool_folder"])
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path, which: str) -> None:
+    """Reading models and serving both say which folder is closed to them, before anything is begun."""
+    settings = settings_of(tmp_path)
+    compose.open_store(settings).engine.dispose()
+    folder = getattr(settings, which)
+    folder.mkdir(exist_ok=True)
+    folder.chmod(0o500)
+    try:
+        for act in (compose.open_store, compose.serve):
+            with pytest.raises(ConfigRefused, match=f"{folder} cannot be written"):
+                act(settings)
+    finally:
+        folder.chmod(0o700)

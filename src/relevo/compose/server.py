@@ -44,6 +44,8 @@ def serve(settings: Settings, *, ready: Callable[[str], None] | None = None, alo
     ready: told the URL once every worker answers. Raises ConfigRefused when it cannot listen, encrypt, or has no home.
     """
     _quiet_libraries()
+    # Whatever this server and its children write is the owner's alone: it tells what people sent.
+    os.umask(0o077)
     make_home(settings)
     certificate = certificate_of(settings, utc_now())
     listeners = _listen(settings)

@@ -7,6 +7,8 @@ package ─ open, verify, replay ─► shelf ─► registry: version ─► al
 from __future__ import annotations
 
 import contextlib
+import os
+import stat
 import tempfile
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,6 +20,8 @@ import msgspec
 from relevo.errors import ConfigRefused
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from sqlalchemy import Engine
 
     from relevo.config import Settings
@@ -27,6 +31,10 @@ if TYPE_CHECKING:
     from relevo.store.labels import Labels
     from relevo.store.registry import Registry, Version
     from relevo.store.shelf import Shelf
+
+#: What the workers remember of the routes, in the home.
+ROUTES_FILE = "routes.json"
+_OWN_FOLDER, _OF_OTHERS = 0o700, 0o077
 
 
 def utc_now() -> datetime:
@@ -73,11 +81,35 @@ def open_store(settings: Settings, *, migrated: bool = False) -> Store:
 
 
 def make_home(settings: Settings) -> None:
-    """Make the folder of this home. Raises ConfigRefused."""
+    """Make the folder of this home, or close an older one to everybody else. Raises ConfigRefused when it cannot be written."""
+    home = settings.home
     try:
-        settings.home.mkdir(parents=True, exist_ok=True)
+        if not home.is_dir():
+            home.parent.mkdir(parents=True, exist_ok=True)
+            home.mkdir(mode=_OWN_FOLDER, exist_ok=True)
     except OSError as cause:
-        raise ConfigRefused(reason=f"the folder {settings.home} cannot be made ({cause.strerror})") from cause
+        raise ConfigRefused(reason=f"the folder {home} cannot be made ({cause.strerror})") from cause
+    folders = (settings.spool_folder, settings.telemetry_folder, settings.packages_folder, settings.blobs_folder)
+    for folder in (home, *(one for one in folders if one.is_dir())):
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise ConfigRefused(reason=f"the folder {folder} cannot be written; choose another --home, or mend its rights")
+    _close_to_others(home, folders)
+
+
+def _close_to_others(home: Path, folders: Iterable[Path]) -> None:
+    """What people sent lies here: nobody but the owner reads it. A home that is somebody's project folder, too, stays open."""
+    for path in (*folders, home / ROUTES_FILE, *home.glob("relevo.db*")):
+        _only_mine(path)
+    if (home / "relevo.db").exists() and not (home / "relevo.toml").exists():
+        _only_mine(home)
+
+
+def _only_mine(path: Path) -> None:
+    # Not there, or somebody else's: then it is theirs to close.
+    with contextlib.suppress(OSError):
+        mode = path.stat(follow_symlinks=False).st_mode
+        if mode & _OF_OTHERS and not stat.S_ISLNK(mode):
+            path.chmod(stat.S_IMODE(mode) & ~_OF_OTHERS)
 
 
 def register(settings: Settings, path: Path, *, alias: str = "champion", who: str, why: str) -> Version:

@@ -21,7 +21,7 @@ import uvloop
 
 from relevo.compose.certificates import Encryption
 from relevo.compose.http_server import http_server
-from relevo.compose.stores import Store, open_store
+from relevo.compose.stores import ROUTES_FILE, Store, open_store
 from relevo.domain.prediction import KeepInputs
 from relevo.domain.route import Leg, Route
 from relevo.errors import StoreUnavailable
@@ -50,7 +50,6 @@ _FLUSH_EVERY_S = 0.5
 _RENEWAL_EVERY_S = 5.0
 #: Objects made, less those freed, between two looks for cycles.
 _COLLECT_EVERY = 50_000
-_ROUTES_FILE = "routes.json"
 
 
 def run_worker(
@@ -178,7 +177,7 @@ def _metrics(settings: Settings, telemetry: Telemetry) -> Callable[[], bytes]:
 
 def _remembered_routes(settings: Settings, store: Store) -> Callable[[], list[Route]]:
     """The stored routes; when the store is away at the start, those last seen by any worker of this home."""
-    place = settings.home / _ROUTES_FILE
+    place = settings.home / ROUTES_FILE
     seen: list[Route] | None = None
 
     def routes() -> list[Route]:

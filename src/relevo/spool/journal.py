@@ -178,6 +178,8 @@ class _OpenFile:
         self.born = born
         self.bytes = 0
         self.rows = 0
+        # SQLite gives the log and the index the rights of the file.
+        path.touch(mode=0o600)
         # One writer at a time is promised by Journal's guard, whichever thread it is.
         self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         run = self._connection.execute
@@ -200,7 +202,9 @@ class _OpenFile:
 
 def _claim(folder: Path) -> int:
     """Lock the folder for the life of this process: a free lock tells the loop that its writer is gone."""
-    folder.mkdir(parents=True, exist_ok=True)
+    # Journals hold what people sent: nobody but the owner reads them.
+    folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder.mkdir(mode=0o700, exist_ok=True)
     descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
     # Race: the loop tries the lock for an instant when it looks around; so this waits instead of giving up.
     fcntl.flock(descriptor, fcntl.LOCK_EX)
