@@ -75,7 +75,7 @@ DOORS = {
 #: What a person can do with a file of a format that is refused.
 WAYS_OUT = {
     Format.TORCH: "It holds numbers (a state_dict) or a pickled class, and not the model's code: load it in Python into its module "
-    "and call relevo.pack(module, …), or save it with torch.export.save(torch.export.export(module, …), 'model.pt2') and import that",
+    "and call relevo.pack(module, …), or import what torch.export.save(torch.export.export(module, …), 'model.pt2') writes",
     Format.LIGHTGBM_JSON: "LightGBM itself cannot load such a dump: save the booster with save_model('model.txt') and import that",
     Format.TFLITE: "It was made from a Keras model or a SavedModel, often with rounded numbers: import that",
     Format.PMML: "Have the tool that wrote it write ONNX too, or fit the model again and call relevo.pack(model, …)",
