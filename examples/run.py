@@ -23,11 +23,11 @@ def main() -> int:
     known = sorted(path.parent.name for path in EXAMPLES.glob("*/check.py"))
     asked = argparse.ArgumentParser(description="Run one example from its data to its last answer.")
     asked.add_argument("name", choices=known)
-    asked.add_argument("--work", type=Path, help="folder to work in, emptied first (default: example-home/NAME)")
+    asked.add_argument("--work", type=Path, help="folder in which NAME/ is made anew (default: example-home)")
     asked.add_argument("--limit", type=int, help="train on at most this many examples; figures are then not judged")
     asked.add_argument("--json", action="store_true", help="print the outcome as JSON")
     given = asked.parse_args()
-    work = given.work or EXAMPLES.parent / "example-home" / given.name
+    work = given.work or EXAMPLES.parent / "example-home"
     try:
         outcome = run_example(given.name, work, limit=given.limit, tell=_tell_errors if given.json else _tell)
     except ExampleFailed as failed:

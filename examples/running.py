@@ -16,6 +16,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 import tomllib
 from contextlib import contextmanager
@@ -34,8 +35,8 @@ if TYPE_CHECKING:
 EXAMPLES = Path(__file__).resolve().parent
 #: How many examples data.py may load, for a quick look; all when it is not set.
 LIMIT = "EXAMPLE_LIMIT"
-_START_S = 60.0
-_ANSWER_S = 60.0
+_START_S = 120.0
+_ANSWER_S = 300.0
 _STOP_S = 30.0
 _TOLERANCE = 0.05
 
@@ -96,7 +97,7 @@ def data_folder() -> Path:
 
 
 def run_example(name: str, work: Path, *, limit: int | None = None, tell: Callable[[str], object] = print) -> Outcome:
-    """Run one example in `work`, which is emptied first. Raises ExampleFailed, KeyboardInterrupt.
+    """Run one example in `work`/`name`, made anew. Raises ExampleFailed, KeyboardInterrupt.
 
     limit: train on that many examples at most; accuracy and documented values are then told, and not judged.
     """
@@ -134,9 +135,13 @@ def _absent(wanted: str) -> str:
 
 
 def _fresh_copy(name: str, work: Path) -> Path:
-    shutil.rmtree(work, ignore_errors=True)
+    """The example's folder in `work`. Raises ExampleFailed rather than empty a folder that is no earlier run's."""
+    former = work / name
+    if former.exists() and not (former / "relevo.toml").is_file():
+        raise ExampleFailed(f"{former} is no earlier run of this example; choose another --work")
+    shutil.rmtree(former, ignore_errors=True)
     ignored = shutil.ignore_patterns("__pycache__", ".relevo", "check.py")
-    return Path(shutil.copytree(EXAMPLES / name, work / name, ignore=ignored))
+    return Path(shutil.copytree(EXAMPLES / name, former, ignore=ignored))
 
 
 def _environ(limit: int | None) -> dict[str, str]:
@@ -186,7 +191,10 @@ def _metrics(folder: Path, environ: dict[str, str]) -> dict[str, Any]:
 
 
 def _output(command: list[str], folder: Path, environ: dict[str, str]) -> str:
-    return subprocess.run(command, cwd=folder, env=environ, capture_output=True, text=True, check=True).stdout
+    done = subprocess.run(command, cwd=folder, env=environ, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise ExampleFailed(f"{' '.join(command)}\nended with {done.returncode}: {done.stderr.strip()}")
+    return done.stdout
 
 
 @contextmanager
@@ -209,13 +217,19 @@ def _serving(step: Step, folder: Path, environ: dict[str, str], *, real: bool) -
 
 
 def _address(server: subprocess.Popen[str]) -> str:
+    """What the server says once every worker answers. Raises ExampleFailed when it does not come to that."""
     assert server.stdout is not None  # noqa: S101 - narrows: it is piped
     told = ""
-    for line in server.stdout:
-        told += line
-        if line.rstrip() == "}":
-            return str(json.loads(told)["url"])
-    raise ExampleFailed(f"the server did not start: {told}")
+    patience = threading.Timer(_START_S, server.kill)
+    patience.start()
+    try:
+        for line in server.stdout:
+            told += line
+            if line.rstrip() == "}":
+                return str(json.loads(told)["url"])
+    finally:
+        patience.cancel()
+    raise ExampleFailed(f"the server did not start within {_START_S:g} s: {told}")
 
 
 def _asked(script: list[Step], served: Served, tolerance: float, tell: Callable[[str], object]) -> list[str]:

@@ -44,11 +44,24 @@ def test_the_source_stays_as_it_is(example: Path, tmp_path: Path) -> None:
     (example / "README.md").write_text("```sh\ntouch made\nexit 1\nrelevo serve\n```\n", encoding="utf-8")
     (tmp_path / "work" / "one").mkdir(parents=True)
     (tmp_path / "work" / "one" / "old").touch()
+    (tmp_path / "work" / "one" / "relevo.toml").touch()
+    (tmp_path / "work" / "others").touch()
     with pytest.raises(ExampleFailed):
         run_example("one", tmp_path / "work", tell=lambda _: None)
     assert (tmp_path / "work" / "one" / "made").exists()
     assert not (tmp_path / "work" / "one" / "old").exists()
+    assert (tmp_path / "work" / "others").exists()
     assert not (example / "made").exists()
+
+
+def test_a_folder_of_somebody_else_is_left_alone(example: Path, tmp_path: Path) -> None:
+    """What is no earlier run is not emptied: the run stops and says so."""
+    (example / "README.md").write_text("```sh\nrelevo serve\n```\n", encoding="utf-8")
+    (tmp_path / "work" / "one").mkdir(parents=True)
+    (tmp_path / "work" / "one" / "thesis.tex").touch()
+    with pytest.raises(ExampleFailed, match="choose another"):
+        run_example("one", tmp_path / "work", tell=lambda _: None)
+    assert (tmp_path / "work" / "one" / "thesis.tex").exists()
 
 
 def test_an_interrupt_ends_training_and_run(tmp_path: Path) -> None:
