@@ -6,12 +6,13 @@
     │   ├── HttpMalformed
     │   ├── FieldRefused             FieldMissing · FieldUnknown · FieldWrongType · FieldNotListed
     │   │                            FieldOutOfRange ─ FieldTooSmall · FieldTooLarge
-    │   ├── TooLarge                 BodyTooLarge · ImageTooLarge · TooManyRows · TooManyParts
+    │   ├── TooLarge                 HeadTooLarge · BodyTooLarge · ImageTooLarge · TooManyRows · TooManyParts
     │   └── UnsupportedInput         UnsupportedMedia · UnsupportedImage · BrokenImage
     ├── NotFound                     ModelNotFound · VersionNotFound · AliasNotFound · PredictionNotFound · InputNotKept
-    ├── Refused                      Forbidden · MethodNotAllowed · RateLimited · StaleState
+    ├── Refused                      Forbidden · HostNotAllowed · MethodNotAllowed · RateLimited · StaleState
     │                                LabelRefused ─ LabelNotNumber
-    ├── Unavailable                  Overloaded ─ OverloadedByBytes · NotReady · Draining · StorageUnavailable · StoreUnavailable
+    ├── Unavailable                  Overloaded ─ OverloadedByBytes · NotReady · Draining · StorageUnavailable
+    │                                StoreUnavailable ─ StoreDamaged · StoreForeign · StoreFull
     ├── ModelFailed                  OutputNotFinite
     ├── PackageRefused               ManifestInvalid · FormatUnknown · FileMissing · FileTampered · FileUnexpected
     │                                PackageUnsafe · OnnxRefused · GoldenMismatch
@@ -183,6 +184,13 @@ class TooLarge(InputRefused):
     sentence = "The input is larger than this server takes."
 
 
+class HeadTooLarge(TooLarge):
+    """More bytes of address and headers than any honest request has."""
+
+    code = "head_too_large"
+    sentence = "The address and the headers are larger than {limit} bytes."
+
+
 class BodyTooLarge(TooLarge):
     """More bytes than `max_body_mb` to predict on, or than any label, alias or form has."""
 
@@ -319,6 +327,16 @@ class Forbidden(Refused):
     sentence = "This is not allowed: {reason}."
 
 
+class HostNotAllowed(Refused):
+    """The request calls the server by a name it does not go by."""
+
+    code = "host_not_allowed"
+    sentence = (
+        "The header Host has a name that this server does not go by. Ask for it as localhost, "
+        "or let whoever runs it list the name (setting allowed_hosts)."
+    )
+
+
 class MethodNotAllowed(Refused):
     """The address exists and takes other methods."""
 
@@ -404,6 +422,27 @@ class StoreUnavailable(Unavailable):
 
     code = "store_unavailable"
     sentence = "The database does not answer; predictions go on and will appear in the history later."
+
+
+class StoreDamaged(StoreUnavailable):
+    """The database answers that its file is damaged."""
+
+    code = "store_damaged"
+    sentence = "The database is damaged: put a backup of relevo.db in its place. Journals keep what is predicted until then."
+
+
+class StoreForeign(StoreUnavailable):
+    """What lies in the database's place is not Relevo's."""
+
+    code = "store_foreign"
+    sentence = "What is in the place of the database is not Relevo's: {reason}. Move it away, or choose another --home."
+
+
+class StoreFull(StoreUnavailable):
+    """The database's disk has no room."""
+
+    code = "store_full"
+    sentence = "The disk of the database is full: nothing was changed. Free some room, then repeat."
 
 
 # --- the model ----------------------------------------------------------------------------------------------------------

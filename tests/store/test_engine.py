@@ -22,7 +22,7 @@ from relevo.domain.ids import new_id
 from relevo.domain.prediction import Label
 from relevo.errors import StoreUnavailable, WrongSetting
 from relevo.store import engine as door
-from relevo.store.engine import checkpoint, connect, migrate, reading, sqlite_warning, writing
+from relevo.store.engine import checkpoint, connect, later_schema, migrate, reading, sqlite_warning, writing
 from relevo.store.history import History
 from relevo.store.labels import Labels
 from relevo.store.registry import Registry
@@ -352,3 +352,87 @@ def test_a_watcher_asks_little(engine: Engine) -> None:
     event.listen(engine, "before_cursor_execute", lambda _c, _k, sql, *_rest: asked.append(sql))
     Registry(engine).routes()
     assert sum(sql.startswith("SELECT") for sql in asked) == 1
+
+
+def damaged(path: Path) -> None:
+    """Relevo's own file with its middle overwritten."""
+    engine = connect(f"sqlite:///{path}")
+    migrate(engine)
+    checkpoint(engine)
+    engine.dispose()
+    page = 4096
+    content = path.read_bytes()
+    path.write_bytes(content[:page] + b"\xff" * (len(content) - page))
+
+
+def another(path: Path) -> None:
+    with sqlite3.connect(path) as plain:
+        plain.execute("CREATE TABLE recipes (name TEXT)")
+    plain.close()
+
+
+def numbered_by_others(path: Path) -> None:
+    with sqlite3.connect(path) as plain:
+        plain.execute("CREATE TABLE alembic_version (version_num TEXT)")
+        plain.execute("INSERT INTO alembic_version VALUES ('ab12cd34ef56')")
+    plain.close()
+
+
+@pytest.mark.parametrize(
+    ("make", "code"),
+    [
+        (damaged, "store_damaged"),
+        (lambda path: path.write_bytes(b"no database " * 1000), "store_foreign"),
+        (lambda path: path.mkdir(), "store_foreign"),
+        (another, "store_foreign"),
+        (numbered_by_others, "store_foreign"),
+    ],
+    ids=["damaged", "no database", "a folder", "another program's", "numbered by another program"],
+)
+def test_what_lies_in_the_place_is_named(make: Callable[[Path], object], code: str, tmp_path: Path) -> None:
+    """A damaged file, a folder or somebody else's file is told as that, not as a database that is away, and stays untouched."""
+    path = tmp_path / "relevo.db"
+    make(path)
+    before = path.read_bytes() if path.is_file() else b""
+
+    def use() -> None:
+        engine = connect(f"sqlite:///{path}", busy_s=1)
+        migrate(engine)
+        Registry(engine).models()
+
+    with pytest.raises(StoreUnavailable) as refused:
+        use()
+    assert refused.value.code == code
+    assert path.is_dir() or path.read_bytes()[4096:] == before[4096:]
+
+
+def test_a_full_disk_is_told(tmp_path: Path) -> None:
+    """A write for which there is no room says so, and changes nothing."""
+    engine = connect(f"sqlite:///{tmp_path / 'relevo.db'}")
+    migrate(engine)
+
+    def write() -> None:
+        with writing(engine) as connection:
+            connection.exec_driver_sql("PRAGMA max_page_count = 1")
+            for number in range(2000):
+                connection.execute(text("INSERT INTO spool_positions VALUES (:file, 1)"), {"file": f"{number:200}"})
+
+    with pytest.raises(StoreUnavailable) as refused:
+        write()
+    assert refused.value.code == "store_full"
+    assert History(engine, None).positions() == {}  # type: ignore[arg-type]  # asks for no input
+    engine.dispose()
+
+
+def test_a_later_schema_is_told_and_used(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A database that a later release brought further is worked on, with a warning in the log."""
+    engine = connect(f"sqlite:///{tmp_path / 'relevo.db'}")
+    migrate(engine)
+    assert later_schema(engine) is None
+    with writing(engine) as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '0977'"))
+    with caplog.at_level(logging.WARNING):
+        migrate(engine)
+    assert "0977" in caplog.text
+    assert later_schema(engine) == "0977"
+    engine.dispose()

@@ -18,7 +18,7 @@ from datetime import timedelta
 from importlib.metadata import PackageNotFoundError, requires, version
 from typing import TYPE_CHECKING
 
-from relevo.errors import RelevoError
+from relevo.errors import RelevoError, StoreUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -159,13 +159,21 @@ def _spool(settings: Settings) -> Finding:
 
 def _database(settings: Settings) -> Finding:
     from relevo import compose
+    from relevo.store.engine import later_schema
 
     if not settings.database_url and not settings.home.is_dir():
         return Finding(what="database", verdict="ok", told="none yet; the first command that needs it makes it")
     try:
-        found = compose.open_store(settings).registry.models()
+        store = compose.open_store(settings)
+        found = store.registry.models()
+        later = later_schema(store.engine)
     except RelevoError as error:
-        return Finding(what="database", verdict="fail", told=str(error), mend="Check the setting database_url and that it runs.")
+        plain = error.code == StoreUnavailable.code
+        mend = "Check the setting database_url and that it runs." if plain else "As it says; the rest works without it."
+        return Finding(what="database", verdict="fail", told=str(error), mend=mend)
+    if later is not None:
+        told = f"reachable; a later release brought its schema to {later}"
+        return Finding(what="database", verdict="warn", told=told, mend="Upgrade this Relevo to that release.")
     return Finding(what="database", verdict="ok", told=f"reachable; models registered: {len(found)}")
 
 

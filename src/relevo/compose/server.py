@@ -148,9 +148,9 @@ class _RollCall:
 def _migrate_if_reachable(settings: Settings) -> None:
     try:
         open_store(settings).engine.dispose()
-    except StoreUnavailable:
+    except StoreUnavailable as cause:
         # What was registered before is served from the routes each worker remembers; journals wait.
-        log.warning("the database does not answer; serving what is known", extra={"action": "store_away"})
+        log.warning("serving what is known: %s", cause, extra={"action": "store_away"})
 
 
 def check_address(settings: Settings) -> None:

@@ -74,6 +74,8 @@ class Service:
         self._side = ThreadPoolExecutor(max_workers=_LARGE_AT_ONCE, thread_name_prefix="decode")
         #: Names of the models that the store wants served, the one registered first ahead; told by the watcher.
         self.wanted: tuple[str, ...] = ()
+        #: Why the store cannot say what is wanted; empty while it can.
+        self.store_trouble = ""
         #: Shared with those who read bodies.
         self.room = Room()
         self.draining = False
@@ -204,7 +206,7 @@ class Service:
             return False, f"predictions cannot be recorded: {trouble}"
         name = self.default_model()
         if name is None or name not in self._routers:
-            return False, str(self._absent(name))
+            return False, self.store_trouble or str(self._absent(name))
         return True, ""
 
     def rows_waiting(self) -> int:

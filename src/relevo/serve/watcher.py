@@ -75,10 +75,10 @@ class Watcher:
         """One look at the routes; brings each model to what is wanted."""
         try:
             routes = await asyncio.to_thread(self._routes)
-        except StoreUnavailable:
-            self._tell_away(away=True)
+        except StoreUnavailable as cause:
+            self._tell_away(str(cause))
             return
-        self._tell_away(away=False)
+        self._tell_away("")
         self._service.wanted = tuple(route.model for route in routes)
         for route in routes:
             if self._is_news(route):
@@ -88,13 +88,14 @@ class Watcher:
             if state.name not in wanted:
                 self._retire(self._service.remove(state.name), keep=())
 
-    def _tell_away(self, *, away: bool) -> None:
-        """One line when the store goes away and one when it is back, however long it takes."""
+    def _tell_away(self, away: str) -> None:
+        """One line when the store goes away, saying why, and one when it is back, however long it takes."""
+        self._service.store_trouble = away
         if away and not self._away:
-            log.warning("the store does not answer; routes stay", extra={"action": "routes_kept"})
+            log.warning("routes stay as they are: %s", away, extra={"action": "routes_kept"})
         elif self._away and not away:
             log.warning("the store answers again", extra={"action": "store_back"})
-        self._away = away
+        self._away = bool(away)
 
     def _is_news(self, route: Route) -> bool:
         router = self._service.router(route.model)

@@ -9,6 +9,7 @@ Only the loop checkpoints. The last connection to close does so too, with the fi
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 import time
@@ -19,7 +20,7 @@ from urllib.parse import quote
 from sqlalchemy import create_engine, event, exc
 from sqlalchemy.pool import QueuePool
 
-from relevo.errors import StoreUnavailable
+from relevo.errors import StoreForeign, StoreFull, StoreUnavailable
 
 if TYPE_CHECKING:
     from sqlalchemy import URL, Connection, Engine
@@ -76,7 +77,9 @@ def _make(path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch(mode=0o600)
     except OSError as cause:
-        raise StoreUnavailable from cause
+        raise (StoreFull if cause.errno == errno.ENOSPC else StoreUnavailable) from cause
+    if not path.is_file():
+        raise StoreForeign(reason=f"{path.name} is no file")
 
 
 def _listening(engine: Engine) -> Engine:

@@ -11,6 +11,8 @@ A connection that broke is dropped and a new one made at the next use, so an out
 from __future__ import annotations
 
 import logging
+import re
+import sqlite3
 from contextlib import contextmanager
 from functools import cache
 from importlib.util import find_spec
@@ -19,7 +21,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import create_engine, exc, make_url, text
 
-from relevo.errors import ExtraMissing, StoreUnavailable, WrongSetting
+from relevo.errors import ExtraMissing, StoreDamaged, StoreForeign, StoreFull, StoreUnavailable, WrongSetting
 from relevo.store import _sqlite
 from relevo.store._sqlite import sqlite_warning as sqlite_warning  # noqa: PLC0414 - the doctor finds it here
 from relevo.store.migrations import HEAD
@@ -35,6 +37,9 @@ _log = logging.getLogger(__name__)
 _MIGRATION_LOCK = 7_305_517_338
 _POSTGRES_CONNECT_S = 5
 _POSTGRES_OPTIONS = "-c lock_timeout=5s -c statement_timeout=60s -c idle_in_transaction_session_timeout=60s"
+_POSTGRES_DISK_FULL = "53100"
+#: How our migrations are numbered.
+_OUR_NUMBERS = re.compile(r"\d{4}")
 _OUR_FAULT = (exc.IntegrityError, exc.DataError)
 
 
@@ -104,9 +109,22 @@ def answering() -> Iterator[None]:
     except exc.DBAPIError as cause:
         if isinstance(cause, _OUR_FAULT):
             raise
-        raise StoreUnavailable from cause
+        raise _named(cause) from cause
     except exc.TimeoutError as cause:
         raise StoreUnavailable from cause
+
+
+def _named(cause: exc.DBAPIError) -> StoreUnavailable:
+    """What a person must mend, where the database says it; else it only does not answer."""
+    # The low byte is the kind; what stands above it tells where it was met.
+    kind = getattr(cause.orig, "sqlite_errorcode", 0) & 0xFF
+    if kind == sqlite3.SQLITE_NOTADB:
+        return StoreForeign(reason="it is no SQLite database, or its beginning is damaged")
+    if kind == sqlite3.SQLITE_CORRUPT:
+        return StoreDamaged()
+    if kind == sqlite3.SQLITE_FULL or getattr(cause.orig, "sqlstate", None) == _POSTGRES_DISK_FULL:
+        return StoreFull()
+    return StoreUnavailable()
 
 
 def checkpoint(engine: Engine) -> None:
@@ -137,12 +155,43 @@ def migrate(engine: Engine) -> None:
     something to do.
     """
     with reading(engine) as connection:
-        if (_revision(connection) or "") >= HEAD:
+        found = _revision(connection)
+        _refuse_foreign(connection, found)
+        if (found or "") >= HEAD:
+            _warn_of_later(found)
             return
     with writing(engine) as connection:
         if engine.dialect.name == "postgresql":
             _wait_for_turn(connection)
         _upgrade(connection)
+
+
+def _refuse_foreign(connection: Connection, revision: str | None) -> None:
+    """No table is added to somebody else's file, and no other program's numbering is taken for ours. Raises StoreForeign."""
+    if revision is not None and _OUR_NUMBERS.fullmatch(revision) is None:
+        raise StoreForeign(reason="its tables are another program's")
+    if revision is None and connection.dialect.name == "sqlite":
+        tables = connection.execute(text("SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite%'"))
+        if tables.scalar():
+            raise StoreForeign(reason="it is a database of another program")
+
+
+def later_schema(engine: Engine) -> str | None:
+    """The schema's number where a later release made it, else None. Raises StoreUnavailable."""
+    with reading(engine) as connection:
+        found = _revision(connection)
+    return found if found is not None and found > HEAD else None
+
+
+@cache
+def _warn_of_later(found: str | None) -> None:
+    if found is not None and found > HEAD:
+        _log.warning(
+            "the database was brought to schema %s by a later release; this one knows %s. Upgrade this one soon.",
+            found,
+            HEAD,
+            extra={"action": "store.later"},
+        )
 
 
 def _wait_for_turn(connection: Connection) -> None:
