@@ -32,7 +32,7 @@ demo: $(VENV)/demo.stamp
 
 # The environment has every extra: an example may need any framework.
 example: $(VENV)/dev.stamp
-	@test -n "$(NAME)" || { echo "Which one? make example NAME=$$(ls -d examples/*/ | xargs -n 1 basename | tr '\n' '|')"; exit 1; }
+	@test -n "$(NAME)" || { echo "Which one? make example NAME=$$(ls examples/*/check.py | cut -d / -f 2 | paste -s -d '|')"; exit 1; }
 	$(BIN)/python -m examples.run $(NAME) $(ARGS)
 
 test: $(VENV)/dev.stamp
