@@ -7,10 +7,8 @@ A file that is cut off is found here, before the library sees it: it ends its pr
 
 from __future__ import annotations
 
-import json
-import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -40,7 +38,6 @@ class Told:
     objective: str  # as written: "binary sigmoid:1"
     averaged: bool  # a random forest
     trees: tuple[dict[str, str], ...]
-    categorical: tuple[Any, ...]  # lists of categories that pandas named
 
     @property
     def links_average(self) -> bool:
@@ -76,7 +73,6 @@ def read_text(data: bytes) -> Told:
         objective=objective,
         averaged="average_output" in head.split("\n"),
         trees=trees,
-        categorical=_categorical(tail),
     )
 
 
@@ -96,14 +92,6 @@ def _classes(objective: str, columns: int) -> int:
     if kind == "binary":
         return 2
     return columns if kind in ("multiclass", "multiclassova") else 0
-
-
-def _categorical(tail: str) -> tuple[Any, ...]:
-    found = re.search(r"\npandas_categorical:(.*)", tail)
-    try:
-        return tuple(json.loads(found[1]) or ()) if found else ()
-    except (ValueError, TypeError, RecursionError) as cause:
-        raise ConversionFailed(reason="the LightGBM text's list of categories is damaged") from cause
 
 
 def to_ensemble(told: Told, rounds: int = 0) -> Ensemble:
