@@ -15,6 +15,7 @@ OTHER: dict[str, tuple[str, Any]] = {
     "home": ("elsewhere", Path("elsewhere")),
     "host": ("::1", "::1"),
     "port": ("9000", 9000),
+    "allowed_hosts": ("models.example", "models.example"),
     "workers": ("3", 3),
     "tls": ("auto", "auto"),
     "tls_cert": ("/etc/ssl/a.pem", "/etc/ssl/a.pem"),

@@ -21,6 +21,7 @@ EFFECTS = {
     "home": f"{_SERVER}::test_places_and_numbers",
     "host": f"{_SERVER}::test_places_and_numbers",
     "port": f"{_SERVER}::test_places_and_numbers",
+    "allowed_hosts": "web/test_callers.py::test_a_listed_name_is_let_in",
     "tls": "compose/test_tls.py::test_tls_auto_serves_https",
     "tls_cert": "compose/test_tls.py::test_a_given_pair_is_shown_to_callers",
     "tls_key": "compose/test_tls.py::test_a_given_pair_is_shown_to_callers",

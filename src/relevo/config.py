@@ -115,6 +115,9 @@ class Settings:
     home: Path = _row(_HOME, "Folder with the database, journals, packages and inputs.")  # noqa: RUF009 - it makes a field
     host: str = _row("127.0.0.1", "Address to listen on.")
     port: int = _row(8000, "Port to listen on; 0 takes a free one.", minimum=0, maximum=65535)
+    allowed_hosts: str = _row(
+        "", "Names, with commas between, that callers may have for this server beside its own, as behind a proxy; * is any."
+    )
     tls: str = _row(
         "off", "auto encrypts with a certificate of its own, made in home and signed by nobody.", choices=("off", "auto")
     )

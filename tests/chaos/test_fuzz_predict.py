@@ -269,7 +269,7 @@ def test_requests_on_one_connection_are_answered_in_their_order(
 def _on_the_wire(record: dict[str, Any], how: str) -> bytes:
     body = {"broken": b'{"tenure": ', "image": picture("PNG", 8)}.get(how, json.dumps(record).encode())
     kind = b"image/png" if how == "image" else b"application/json"
-    head = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: " + kind
+    head = b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: " + kind
     if how == "chunked":
         middle = len(body) // 2
         chunks = b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in (body[:middle], body[middle:]))

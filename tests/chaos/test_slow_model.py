@@ -126,7 +126,7 @@ def _sent(url: str, body: bytes) -> socket.socket:
     """A connection with a whole request on it."""
     host = urlsplit(url)
     connection = socket.create_connection((host.hostname, host.port), timeout=10)
-    head = f"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    head = f"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
     connection.sendall(head.encode() + body)
     return connection
 
@@ -167,7 +167,7 @@ def test_a_thousand_hang_ups_disturb_nobody(
 def _hang_up(url: str, picture: bytes, draw: random.Random) -> None:
     """Send some part of a request and leave, in order or with a reset."""
     host = urlsplit(url)
-    head = f"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nContent-Length: {len(picture)}\r\n\r\n".encode()
+    head = f"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/png\r\nContent-Length: {len(picture)}\r\n\r\n".encode()
     whole = head + picture
     with (
         contextlib.suppress(OSError, http.client.HTTPException),

@@ -83,7 +83,7 @@ def test_pipelined_requests_are_answered_in_order(server: RunningServer, cert: P
     """Twenty requests in one write, twenty answers in their order."""
     host, port = server.url.removeprefix("https://").split(":")
     raw = b"".join(
-        b"POST /predict HTTP/1.1\r\nHost: x\r\nX-Request-Id: n%02d\r\nContent-Type: image/png\r\nContent-Length: %d\r\n\r\n"
+        b"POST /predict HTTP/1.1\r\nHost: localhost\r\nX-Request-Id: n%02d\r\nContent-Type: image/png\r\nContent-Length: %d\r\n\r\n"
         % (number, len(digit_pngs[0]))
         + digit_pngs[0]
         for number in range(20)
@@ -201,7 +201,7 @@ def test_an_answer_under_way_is_given_while_the_server_stops(tmp_path: Path) -> 
         host, port = server.url.removeprefix("https://").split(":")
         context = ssl.create_default_context(cafile=tmp_path / "home" / "tls" / "cert.pem")
         with socket.create_connection((host, int(port))) as plain, context.wrap_socket(plain, server_hostname=host) as one:
-            one.sendall(b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nContent-Length: 4\r\n\r\nab")
+            one.sendall(b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/png\r\nContent-Length: 4\r\n\r\nab")
             time.sleep(0.2)
             ending = threading.Thread(target=server.stop)
             ending.start()

@@ -36,7 +36,7 @@ def connect(server: RunningServer) -> socket.socket:
 
 
 def request(body: bytes, *headers: str, path: str = "/predict", kind: str = "image/png", version: str = "1.1") -> bytes:
-    lines = [f"POST {path} HTTP/{version}", "Host: here", f"Content-Type: {kind}", f"Content-Length: {len(body)}", *headers]
+    lines = [f"POST {path} HTTP/{version}", "Host: localhost", f"Content-Type: {kind}", f"Content-Length: {len(body)}", *headers]
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
 
 
@@ -69,7 +69,7 @@ def sorted_lines(head: bytes) -> list[bytes]:
 
 #: `TE` changes nothing; a version of 1.0 with keep-alive, or a chunked body, is what sends a request the long way.
 def long_way(body: bytes, path: str, kind: str) -> bytes:
-    head = f"POST {path} HTTP/1.1\r\nHost: here\r\nContent-Type: {kind}\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
+    head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {kind}\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
     chunk = b"%x\r\n" % len(body) + body + b"\r\n" if body else b""
     return head + chunk + b"0\r\n\r\n"
 
@@ -124,7 +124,7 @@ def test_pipelined_requests_are_answered_in_order(
         request(digit_pngs[0], "X-Request-Id: one"),
         request(record, "X-Request-Id: two", path="/models/churn/predict", kind="application/json"),
         request(b"bad", "X-Request-Id: three"),
-        b"GET /health/live HTTP/1.1\r\nHost: here\r\nX-Request-Id: four\r\n\r\n",
+        b"GET /health/live HTTP/1.1\r\nHost: localhost\r\nX-Request-Id: four\r\n\r\n",
         request(digit_pngs[2], "X-Request-Id: five"),
     ]
     with connect(server) as connection:
@@ -207,8 +207,8 @@ def test_a_stopping_server_answers_what_it_took(tmp_path: Path, digits_package: 
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",  # TLS where plain HTTP is spoken
         b"hello\r\n\r\n",
         b"\0" * 64,
-        b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: many\r\n\r\n",
-        b"GET / HTTP/9.9\r\nHost: x\r\n\r\n",
+        b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: many\r\n\r\n",
+        b"GET / HTTP/9.9\r\nHost: localhost\r\n\r\n",
     ],
 )
 def test_bytes_that_are_no_http_are_refused_as_all_else(server: RunningServer, raw: bytes) -> None:

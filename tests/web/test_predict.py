@@ -66,7 +66,7 @@ def picture(size: tuple[int, int] = (8, 8), mode: str = "L", form: str = "PNG") 
 
 
 def head(length: int | str, *lines: str, path: str = "/predict") -> bytes:
-    asked = [f"POST {path} HTTP/1.1", "Host: x", f"Content-Length: {length}", *lines]
+    asked = [f"POST {path} HTTP/1.1", "Host: localhost", f"Content-Length: {length}", *lines]
     return "\r\n".join(asked).encode() + b"\r\n\r\n"
 
 
@@ -384,7 +384,7 @@ def test_a_length_that_is_none_is_refused(raw: socket.socket, http: httpx.Client
 
 def test_a_chunked_body_without_end_stops_at_the_limit(raw: socket.socket, http: httpx.Client, digit_pngs: list[bytes]) -> None:
     """A body of unknown length is read up to the limit and no further, and then refused."""
-    raw.sendall(b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nTransfer-Encoding: chunked\r\n\r\n")
+    raw.sendall(b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/png\r\nTransfer-Encoding: chunked\r\n\r\n")
     piece = b"10000\r\n" + bytes(65536) + b"\r\n"
     sent = 0
     try:

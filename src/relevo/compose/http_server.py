@@ -5,10 +5,13 @@ app, predict handlers, encryption ─► HttpServer ─ serve(socket) ─ told t
 
 from __future__ import annotations
 
+import resource
 from typing import TYPE_CHECKING
 
 import uvicorn
 
+from relevo.web.callers import Callers
+from relevo.web.connection import crowd_for
 from relevo.web.express import express
 
 if TYPE_CHECKING:
@@ -54,7 +57,7 @@ def http_server(settings: Settings, app: ASGIApp, predict: PredictHandlers, encr
     """The server for this app, not yet listening."""
     config = uvicorn.Config(
         app,
-        http=express(predict),
+        http=express(predict, Callers(settings), crowd_for(resource.getrlimit(resource.RLIMIT_NOFILE)[0])),
         # A caller's address is what the socket says; forwarded ones are nobody's to claim.
         proxy_headers=False,
         loop="none",

@@ -1,6 +1,6 @@
 """The application: what it is given, and its layers as one expression.
 
-compose ─ Parts ─► build_app ─► Envelope(Boundary(Dispatch(predict, SmallBodies(FastAPI(routes)))))
+compose ─ Parts ─► build_app ─► Envelope(Boundary(Wall(Dispatch(predict, SmallBodies(FastAPI(routes))))))
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ from starlette.exceptions import HTTPException
 
 import relevo
 from relevo.errors import RelevoError
+from relevo.web.callers import Callers
 from relevo.web.failures import answer_failure
-from relevo.web.middleware import SMALL_BODY, Boundary, Dispatch, Envelope, SmallBodies
+from relevo.web.middleware import SMALL_BODY, Boundary, Dispatch, Envelope, SmallBodies, Wall
 from relevo.web.parts import Parts
 from relevo.web.payload import BodyLimits
 from relevo.web.routes import docs, health, labels, metrics, models, page, predictions
@@ -33,7 +34,8 @@ def build_app(parts: Parts) -> ASGIApp:
     settings = parts.settings
     limits = BodyLimits(max_bytes=SMALL_BODY, max_parts=settings.max_parts, max_fields=settings.max_fields)
     rest = SmallBodies(build_api(parts), limits, parts.service.room)
-    return Envelope(Boundary(Dispatch(predict=parts.predict, rest=rest), language=settings.language))
+    inside = Wall(Dispatch(predict=parts.predict, rest=rest), Callers(settings))
+    return Envelope(Boundary(inside, language=settings.language))
 
 
 def build_api(parts: Parts) -> FastAPI:

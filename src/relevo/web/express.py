@@ -14,16 +14,11 @@ A micro-batch makes the model cheap; what is left is the price of a request in P
 
 from __future__ import annotations
 
-import logging
-import os
 from typing import TYPE_CHECKING, Any
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
-
-from relevo.errors import HttpMalformed, RelevoError
-from relevo.web.middleware import SECURITY_HEADERS
-from relevo.web.negotiation import language_of, request_id_of
-from relevo.web.problems import problem
+from relevo.errors import RelevoError
+from relevo.web.connection import SEAL, Connection, Crowd
+from relevo.web.negotiation import request_id_of
 
 if TYPE_CHECKING:
     import asyncio
@@ -31,28 +26,19 @@ if TYPE_CHECKING:
     from starlette.types import Scope
 
     from relevo.serve.lane import Reply
+    from relevo.web.callers import Callers
     from relevo.web.predict import PredictHandlers
-
-log = logging.getLogger(__name__)
 
 _PREDICT = b"/predict"
 _MODELS = b"/models/"
 _MAX_BODY = 1 << 20
 #: How long a caller has to say farewell once its connection was closed for the server's end.
 _FAREWELL_S = 0.5
-#: Headers that change how a body is to be read, or what is asked beside the prediction.
-_LONG_WAY = frozenset({b"transfer-encoding", b"expect", b"content-encoding", b"upgrade"})
-_SEAL = b"".join(name + b": " + value + b"\r\n" for name, value in SECURITY_HEADERS)
+#: Headers that change how a body is to be read, or may say that a page elsewhere asks.
+_LONG_WAY = frozenset({b"transfer-encoding", b"expect", b"content-encoding", b"origin", b"sec-fetch-site"})
 #: Where the canonical answer's query_id stands: {"query_id":"…
 _ID_IN_BODY = slice(13, 49)
 _OK = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n"
-_REASONS = {
-    400: b"Bad Request",
-    422: b"Unprocessable Entity",
-    429: b"Too Many Requests",
-    500: b"Internal Server Error",
-    503: b"Service Unavailable",
-}
 
 
 class _NoEvent:
@@ -67,6 +53,7 @@ class Waiting:
 
     __slots__ = ("body", "disconnected", "keep_alive", "more_body", "response_complete", "scope", "ticket")
     message_event = _NoEvent()
+    response_started = False
 
     def __init__(self) -> None:
         #: Of this very request: the parser may be at a later one by the time the answer is written.
@@ -79,10 +66,10 @@ class Waiting:
         self.ticket: asyncio.Future[list[Reply]] | None = None
 
 
-class ExpressProtocol(HttpToolsProtocol):
+class ExpressProtocol(Connection):
     """One connection; lives as long as it. Subclassed by `express` with the handlers to ask."""
 
-    handlers: PredictHandlers
+    callers: Callers
     _waiting: Waiting | None = None  # held back from the long way: its body is not complete, or its answer not there
     _held = False
     _before: Any = None
@@ -93,20 +80,20 @@ class ExpressProtocol(HttpToolsProtocol):
         if self._held:
             self._take_long_way(self._waiting)
 
-    def on_headers_complete(self) -> None:
+    def head_is_here(self) -> None:
         """Hold an eligible request back until its body is there."""
         if not self._is_eligible():
-            super().on_headers_complete()
+            super().head_is_here()
             return
         self._before = self.cycle
         self._waiting = self.cycle = Waiting()  # type: ignore[assignment]  # it has what uvicorn looks at
         self._held = True
 
-    def on_message_complete(self) -> None:
+    def message_is_here(self) -> None:
         """Ask the service, or let the long way ask it."""
         waiting = self._waiting
         if not self._held or waiting is None:
-            super().on_message_complete()
+            super().message_is_here()
             return
         try:
             ticket = self.handlers.ask(self.url, self.headers, waiting.body, self.client)
@@ -114,7 +101,7 @@ class ExpressProtocol(HttpToolsProtocol):
             ticket = None
         if ticket is None:
             self._take_long_way(waiting)
-            super().on_message_complete()
+            super().message_is_here()
             return
         self._held = False
         waiting.scope = self.scope  # type: ignore[assignment]  # uvicorn's typed dict is one
@@ -128,13 +115,6 @@ class ExpressProtocol(HttpToolsProtocol):
         if waiting is not None and waiting.ticket is not None:
             waiting.ticket.cancel()
         super().connection_lost(exc)
-
-    def send_400_response(self, msg: str) -> None:
-        """Refuse bytes that are no HTTP as everything else is refused. msg: the library's own words, which stay here."""
-        log.debug("%s", msg, extra={"action": "http_malformed"})
-        head, body = self._refused(HttpMalformed(), self.handlers.language, os.urandom(8).hex())
-        self.transport.write(head + b"connection: close\r\n\r\n" + body)
-        self.transport.close()
 
     def shutdown(self) -> None:
         """End after the answer under way; over TLS without waiting for the caller's farewell, which may never come."""
@@ -160,6 +140,8 @@ class ExpressProtocol(HttpToolsProtocol):
         for name, value in self.headers:
             if name in _LONG_WAY or (name == b"connection" and value.lower() != b"keep-alive"):
                 return False
+            if name == b"host" and not self.callers.know(value):
+                return False
             if name == b"content-length":
                 sized = int(value) <= _MAX_BODY
         return sized
@@ -170,7 +152,7 @@ class ExpressProtocol(HttpToolsProtocol):
         self._waiting = None
         self.cycle = self._before
         body = b"" if waiting is None else waiting.body
-        super().on_headers_complete()
+        super().head_is_here()
         if body:
             super().on_body(body)
 
@@ -196,22 +178,12 @@ class ExpressProtocol(HttpToolsProtocol):
         # A request that has no name of its own goes by its prediction's.
         own = _own_request_id(scope) or body[_ID_IN_BODY]
         facts = b"content-length: %d\r\nrelevo-version: %d\r\nx-request-id: %s\r\n" % (len(body), reply.version, own)
-        return _OK + self._default_headers() + facts + _SEAL, body
+        return _OK + self.default_headers() + facts + SEAL, body
 
     def _failed(self, failure: BaseException, scope: Scope) -> tuple[bytes, bytes]:
         error = failure if isinstance(failure, RelevoError) else RelevoError()
-        return self._refused(error, language_of(scope, self.handlers.language), request_id_of(scope))
-
-    def _refused(self, error: RelevoError, language: str, request_id: str) -> tuple[bytes, bytes]:
         self.handlers.refused(error)
-        status, headers, body = problem(error, language, request_id)
-        lines = b"".join(name + b": " + value + b"\r\n" for name, value in headers)
-        reason = _REASONS.get(status, b"Error")
-        start = b"HTTP/1.1 %d %s\r\n" % (status, reason)
-        return start + self._default_headers() + lines + _SEAL + b"x-request-id: " + request_id.encode() + b"\r\n", body
-
-    def _default_headers(self) -> bytes:
-        return b"".join(name + b": " + value + b"\r\n" for name, value in self.server_state.default_headers)
+        return self.told(error, scope)
 
 
 def _own_request_id(scope: Scope) -> bytes | None:
@@ -220,6 +192,6 @@ def _own_request_id(scope: Scope) -> bytes | None:
     return request_id_of(scope).encode()
 
 
-def express(handlers: PredictHandlers) -> type[ExpressProtocol]:
-    """The protocol class for uvicorn, bound to the handlers of this worker."""
-    return type("Express", (ExpressProtocol,), {"handlers": handlers})
+def express(handlers: PredictHandlers, callers: Callers, crowd: Crowd) -> type[ExpressProtocol]:
+    """The protocol class for uvicorn, bound to the handlers of this worker, whom it may serve, and how many at once."""
+    return type("Express", (ExpressProtocol,), {"handlers": handlers, "callers": callers, "crowd": crowd})

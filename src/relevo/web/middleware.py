@@ -2,6 +2,7 @@
 
 Envelope      gives the request its id and every answer its headers
 Boundary      whatever is raised below becomes a problem; nobody outside sees a trace
+Wall          only what calls this server by a name of its own, and no page of another site, gets further
 Dispatch      predict paths go to the raw handlers, which read their own bodies; the rest goes on
 SmallBodies   reads a whole body, small and in time, before FastAPI sees the request
 """
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
     from relevo.serve.room import Room
+    from relevo.web.callers import Callers
 
 LOG = logging.getLogger("relevo.web")
 
@@ -111,6 +113,20 @@ async def send_problem(error: RelevoError, scope: Scope, send: Send, *, default_
     status, headers, body = problem(error, language_of(scope, default_language), scope["state"]["request_id"])
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
+
+
+class Wall:
+    """Keeps out what comes from elsewhere; lives as long as the app."""
+
+    def __init__(self, app: ASGIApp, callers: Callers) -> None:
+        self._app = app
+        self._callers = callers
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Raises HostNotAllowed, Forbidden."""
+        if scope["type"] == "http":
+            self._callers.check(scope)
+        await self._app(scope, receive, send)
 
 
 class Dispatch:

@@ -32,6 +32,7 @@ STATUS: Mapping[str, int] = {
     "body_too_slow": 408,
     "http_malformed": 400,
     "too_large": 413,
+    "head_too_large": 431,
     "unsupported_input": 415,
     "broken_image": 422,
     # not there, not allowed

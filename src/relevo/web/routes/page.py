@@ -6,11 +6,11 @@ from typing import Annotated
 
 from fastapi import APIRouter, Form, Query, Request, Response
 
-from relevo.errors import Forbidden, ModelNotFound, NotFound, RelevoError
+from relevo.errors import ModelNotFound, NotFound, RelevoError
 from relevo.runtime.image import ImageLimits
 from relevo.web import assets, page
 from relevo.web.i18n.catalog import known
-from relevo.web.negotiation import COOKIE, address_of, header, language_of
+from relevo.web.negotiation import COOKIE, address_of, language_of
 from relevo.web.routes.labels import keep_label
 from relevo.web.shapes import LabelText  # noqa: TC001 - FastAPI reads the annotation when it builds the route
 
@@ -53,8 +53,6 @@ async def feedback(request: Request, query_id: Annotated[str, Form()], value: An
     """Keep the truth for a prediction and say thanks, or say on a page why not: whoever posts this form reads pages."""
     visit = visit_of(request)
     try:
-        if header(request.scope, b"sec-fetch-site") in {"cross-site", "same-site"}:
-            raise Forbidden(reason="the form stands on another site")
         prediction = await keep_label(request.app.state.parts, query_id, value, source="page")
     except RelevoError as error:
         status, _, body = page.render_refusal(error, None, visit)

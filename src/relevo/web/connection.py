@@ -1,0 +1,266 @@
+"""One connection from its first byte: what is HTTP, how large and how slow a head may be, and how many callers fit.
+
+    connection ─ too many? ─► closed at once, and said once in the log
+    bytes ─ parser ─┬ no HTTP ──────────────────────► 400 http_malformed ─┐
+                    ├ a head beyond its bound ──────► 431 head_too_large ─┴► deaf for a moment, then closed
+                    ├ a head that does not come ────► closed
+                    ├ a wish to speak another protocol ─► the same request without that wish
+                    └ head, body, end ──────────────► head_is_here, on_body, message_is_here
+
+Bodies under way are timed by who reads them (`payload.read_body`); here only what nobody reads any more is.
+"""
+
+from __future__ import annotations
+
+import logging
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+import httptools
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from relevo.errors import HeadTooLarge, HttpMalformed, RelevoError
+from relevo.web.middleware import SECURITY_HEADERS
+from relevo.web.negotiation import language_of, request_id_of
+from relevo.web.problems import problem
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from starlette.types import Scope
+
+    from relevo.web.predict import PredictHandlers
+
+LOG = logging.getLogger("relevo.web")
+
+#: Address and headers together, or what follows a chunked body; also what stands between two pieces of one.
+MOST_HEAD = 2**16
+#: How long a head may take, and how long a body is still taken once its request is answered.
+HEAD_SECONDS = 10.0
+#: What is read, and thrown away, of a body that was refused: a caller that looks for the answer only at the end gets it.
+_MOST_DROPPED = 2**25
+#: How long a refused caller has to read why before the connection closes.
+_FAREWELL_S = 1.0
+#: Beside the callers a worker holds journals, a database, packages and pipes.
+_OWN_DESCRIPTORS = 64
+_FEWEST = 16
+SEAL = b"".join(name + b": " + value + b"\r\n" for name, value in SECURITY_HEADERS)
+_SWITCHING = frozenset({b"upgrade", b"http2-settings"})
+
+
+class Crowd:
+    """How many callers one worker holds at once; lives as long as the worker."""
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self._said = False
+
+    def is_full(self) -> None:
+        """Say so, the first time."""
+        if not self._said:
+            self._said = True
+            LOG.warning("%d connections are open; more are closed at once", self.most, extra={"action": "web.full"})
+
+
+def crowd_for(descriptors: int) -> Crowd:
+    """As many callers as a process with so many file descriptors can hold beside its own files."""
+    return Crowd(max(descriptors - _OWN_DESCRIPTORS, _FEWEST))
+
+
+class _Deaf:
+    """Stands where a parser was, once nothing more is heard."""
+
+    def feed_data(self, data: bytes) -> None:
+        """Hear nothing."""
+
+
+class Connection(HttpToolsProtocol):
+    """One connection; lives as long as it. Who serves it says what happens to a whole head and to a whole message."""
+
+    handlers: PredictHandlers
+    crowd = Crowd(2**16)
+    head_seconds = HEAD_SECONDS
+    #: Bytes that were neither body nor a head that is complete.
+    _loose = 0
+    _dropped = 0
+    _in_head = True
+    _late: asyncio.TimerHandle | None = None
+    _refused = False
+    _switching = False
+    _because: RelevoError | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
+        """Take the caller, if there is room for one."""
+        super().connection_made(transport)
+        if len(self.connections) > self.crowd.most:
+            self.crowd.is_full()
+            transport.abort()
+            return
+        self._late = self.loop.call_later(self.head_seconds, self._is_late)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the caller."""
+        self._is_in_time()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Feed the parser; what it cannot read is refused."""
+        self._unset_keepalive_if_required()
+        self._loose += len(data)
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as wish:
+            self._go_on_without(data[wish.args[0] :])
+        except httptools.HttpParserError as cause:
+            self._refuse(self._because or _what_failed(cause))
+        if self._loose:
+            self._look_at_head()
+
+    # --- what the parser says -------------------------------------------------------------------------------------------
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Keep one header; those that follow a chunked body say nothing here."""
+        if self._in_head:
+            super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        """See to it that the head is one to answer."""
+        loose, self._loose = self._loose, 0
+        self._in_head = False
+        self._dropped = 0
+        if self._late is not None:
+            self._is_in_time()
+        if loose > MOST_HEAD and len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers) > MOST_HEAD:
+            self._in_head = True
+            self._because = HeadTooLarge(limit=MOST_HEAD)
+            raise self._because
+        if self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT":
+            self._switching = True
+            return
+        self.head_is_here()
+
+    def on_body(self, body: bytes) -> None:
+        """Keep a piece of a body for who reads it, or throw it away when nobody does."""
+        self._loose = 0
+        cycle = self.cycle
+        if cycle.response_complete:
+            self._dropped += len(body)
+            if self._dropped > _MOST_DROPPED:
+                self.transport.abort()
+            return
+        cycle.body += body
+        if len(cycle.body) > HIGH_WATER_LIMIT:
+            self.flow.pause_reading()
+        cycle.message_event.set()
+
+    def on_message_complete(self) -> None:
+        """The next byte begins a head."""
+        self._loose = 0
+        self._in_head = True
+        if not self._switching:
+            self.message_is_here()
+
+    def head_is_here(self) -> None:
+        """Begin to answer."""
+        super().on_headers_complete()
+
+    def message_is_here(self) -> None:
+        """Let the answer see the end of the body."""
+        super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        """Wait for the next request, but not for ever for the rest of this one."""
+        super().on_response_complete()
+        if not self._in_head and self._late is None and self.cycle.response_complete:
+            self._late = self.loop.call_later(self.head_seconds, self._is_late)
+
+    # --- what is too much, too late, or not HTTP ------------------------------------------------------------------------
+
+    def _look_at_head(self) -> None:
+        if self._loose > MOST_HEAD:
+            self._refuse(HeadTooLarge(limit=MOST_HEAD))
+        elif self._in_head and self._late is None and not self._refused:
+            self._late = self.loop.call_later(self.head_seconds, self._is_late)
+
+    def _is_in_time(self) -> None:
+        if self._late is not None:
+            self._late.cancel()
+            self._late = None
+
+    def _is_late(self) -> None:
+        self._late = None
+        if self.cycle is not None and not self.cycle.response_complete:
+            # It sent a part of its next request while this one is being answered.
+            self.cycle.keep_alive = False
+        else:
+            self.transport.abort()
+
+    def _go_on_without(self, rest: bytes) -> None:
+        """Read the request again without its wish for another protocol, and then what followed its head.
+
+        The parser takes all that follows such a head for the other protocol, a body too.
+        """
+        if not self._switching:  # CONNECT: no proxy is here, and what follows is for one
+            self.parser = _Deaf()  # type: ignore[assignment]  # it has what is called here
+            self._loose = 0
+            return
+        self._switching = False
+        start = b"%s %s HTTP/%s\r\n" % (self.parser.get_method(), self.url, self.parser.get_http_version().encode())
+        lines = [name + b": " + value + b"\r\n" for name, value in map(_without_wish, self.headers) if name not in _SWITCHING]
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        Connection.data_received(self, start + b"".join(lines) + b"\r\n" + rest)
+
+    def _refuse(self, error: RelevoError) -> None:
+        """Say why and hear no more; an answer under way is let out first, and is the last."""
+        if self._refused:
+            return
+        self._refused = True
+        self._loose = 0
+        self._is_in_time()
+        self.parser = _Deaf()  # type: ignore[assignment]  # it has what is called here
+        self.handlers.refused(error)
+        cycle = self.cycle
+        if cycle is not None and not cycle.response_complete and (self._in_head or cycle.response_started):
+            cycle.keep_alive = False
+            return
+        if cycle is not None:
+            cycle.disconnected = True
+            cycle.message_event.set()
+        head, body = self.told(error, {"headers": self.headers or []})
+        self.transport.write(head + b"connection: close\r\n\r\n" + body)
+        # A plain connection closed with bytes unread is reset, and the answer may be lost.
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        else:
+            self.transport.close()
+        self.loop.call_later(_FAREWELL_S, self.transport.abort)
+
+    def told(self, error: RelevoError, scope: Scope) -> tuple[bytes, bytes]:
+        """An answer's head, all but its end, and its body: the problem as the long way writes it."""
+        request_id = request_id_of(scope)
+        status, headers, body = problem(error, language_of(scope, self.handlers.language), request_id)
+        lines = b"".join(name + b": " + value + b"\r\n" for name, value in headers)
+        start = f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n".encode()
+        return start + self.default_headers() + lines + SEAL + b"x-request-id: " + request_id.encode() + b"\r\n", body
+
+    def default_headers(self) -> bytes:
+        """The lines that every answer of this server has."""
+        return b"".join(name + b": " + value + b"\r\n" for name, value in self.server_state.default_headers)
+
+
+def _what_failed(cause: httptools.HttpParserError) -> RelevoError:
+    """A mistake of ours is not called the caller's."""
+    inner = cause.__context__
+    if inner is None or isinstance(inner, UnicodeError | httptools.HttpParserError):
+        return HttpMalformed()
+    LOG.error("a request failed while it was read", exc_info=inner, extra={"action": "web.internal"})
+    return RelevoError()
+
+
+def _without_wish(header: tuple[bytes, bytes]) -> tuple[bytes, Any]:
+    name, value = header
+    if name != b"connection":
+        return name, value
+    return name, b", ".join(token for token in value.split(b",") if token.strip().lower() not in _SWITCHING)
