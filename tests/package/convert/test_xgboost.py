@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import time
+import os
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -203,6 +203,12 @@ def test_cut_binaries_are_refused(name: str) -> None:
         read_binary(data + b"more")
 
 
+def _worked() -> float:
+    """Seconds of processor time of this process and of those it waited for."""
+    spent = os.times()
+    return spent.user + spent.system + spent.children_user + spent.children_system
+
+
 @strangers
 @pytest.mark.parametrize(
     "name",
@@ -216,9 +222,9 @@ def test_broken_files_are_refused_soon_and_in_words(tmp_path: Path, name: str, d
     broken = {"cut": whole[:middle], "garbled": b"\xff" * 512 + whole[512:], "emptied": b""}[damage]
     file = tmp_path / "broken"
     file.write_bytes(broken)
-    started = time.process_time()
+    before = _worked()
     with pytest.raises(RelevoError) as refusal:
         import_model(file, name="broken", labels=("a", "b"), scale=1.0, figures=False)
-    assert time.process_time() - started < 10
+    assert _worked() - before < 10
     assert str(refusal.value).endswith(".")
     assert "Traceback" not in str(refusal.value)

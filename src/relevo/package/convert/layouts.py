@@ -151,5 +151,7 @@ def _frame(estimator: Estimator, samples: RecordSamples) -> Any:  # noqa: ANN401
         # Only models fitted on frames get here, so it is at hand where they are.
         pandas: Any = import_module("pandas")
     except ImportError as cause:
-        raise OptionsMissing(options="samples as a DataFrame, as the model was trained on") from cause
+        raise OptionsMissing(
+            options="pandas (pip install pandas), since the model was fitted on a DataFrame and is asked with one"
+        ) from cause
     return pandas.DataFrame([{name: record.get(name) for name in names} for record in samples.records])
