@@ -317,6 +317,52 @@ def test_a_label_waits_for_its_fresh_prediction(world: World, client: httpx.Clie
     later.join()
 
 
+@pytest.mark.parametrize("value", ["", "a" * 201, "zero\0byte", "\x1b[31m", True, [1]])
+def test_a_wrong_label_is_refused_by_its_fields_name(client: httpx.Client, value: object) -> None:
+    """The name is the caller's own, never one of the validator's."""
+    told = client.put(f"/predictions/{uuid.UUID(int=0)}/label", json={"value": value})
+    assert is_problem(told, 422, "parameter_wrong")
+    assert told.json()["field"] == "value"
+
+
+def test_what_is_put_is_json_by_any_name(world: World, client: httpx.Client) -> None:
+    """`curl -X PUT -d` calls its JSON a form; labels and aliases are taken all the same."""
+    made = prediction()
+    world.store.history.record([made])
+    for kind in ("application/x-www-form-urlencoded", "text/plain", ""):
+        put = client.put(f"/predictions/{ids.text(made.id)}/label", content=b'{"value": "7"}', headers={"content-type": kind})
+        assert (put.status_code, put.json()["value"]) == (200, "7")
+    alias = client.put("/models/digits/aliases/canary", content=b'{"version": 1}', headers={"content-type": "text/plain"})
+    assert alias.status_code == 200
+    assert is_problem(client.put("/models/digits/aliases/canary", content=b"version=1"), 400, "bad_json")
+
+
+@pytest.mark.parametrize(
+    ("kind", "body", "status", "told"),
+    [
+        ("multipart/form-data; boundary=b", b"--b\r\nrubbish", 400, "cannot be read"),
+        ("multipart/form-data", b"", 400, "cannot be read"),
+        ("application/x-www-form-urlencoded", b"query_id=\xff", 400, "cannot be read"),
+        ("application/x-www-form-urlencoded", b"&".join(b"f%d=1" % n for n in range(5000)), 413, "fields or parts"),
+        (
+            "multipart/form-data; boundary=b",
+            b"".join(b'--b\r\nContent-Disposition: form-data; name="f%d"\r\n\r\n1\r\n' % n for n in range(5000)) + b"--b--\r\n",
+            413,
+            "fields or parts",
+        ),
+        ("application/x-www-form-urlencoded", b"value=3", 422, "query_id"),
+        ("application/x-www-form-urlencoded", b"query_id=x", 422, "value"),
+        ("application/x-www-form-urlencoded", b"query_id=x&value=" + b"9" * 201, 422, "value"),
+        ("application/x-www-form-urlencoded", b"query_id=x&value=%1b", 422, "value"),
+    ],
+)
+def test_broken_feedback_is_called_what_it_is(client: httpx.Client, kind: str, body: bytes, status: int, told: str) -> None:
+    """A form that breaks off, has too many fields, or lacks one, is answered by a page that says so."""
+    answered = client.post("/feedback", content=body, headers={"content-type": kind})
+    assert (answered.status_code, answered.headers["content-type"]) == (status, "text/html; charset=utf-8")
+    assert told in answered.text
+
+
 def test_an_old_unknown_prediction_is_refused_at_once(client: httpx.Client) -> None:
     """Only a fresh id is waited for."""
     begun = time.monotonic()

@@ -96,7 +96,7 @@ def _asked(messages: list[Message], room: Room) -> None:
         pytest.fail("nothing is sent here")
 
     scope = {"type": "http", "method": "PUT", "headers": [(b"transfer-encoding", b"chunked")]}
-    asyncio.run(SmallBodies(_never, _LIMITS, room)(scope, receive, send))  # type: ignore[arg-type]  # ASGI apps are coroutines
+    asyncio.run(SmallBodies(_never, _LIMITS, room)(scope, receive, send))
 
 
 def test_a_body_that_does_not_come_is_refused_in_time() -> None:

@@ -88,7 +88,8 @@ def _wrong_parameter(failure: RequestValidationError) -> RelevoError:
     if first["type"] == "json_invalid":
         return BadJson(reason="it cannot be parsed")
     names = [part for part in first["loc"][1:] if isinstance(part, str)]
-    field = names[-1] if names else str(first["loc"][0])
+    # After a field's own name come the validator's names for what it tried there.
+    field = names[0] if names else str(first["loc"][0])
     return ParameterWrong(field=field[:_FIELD_LENGTH_SHOWN], expected=_expected(first["type"]))
 
 

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Form, Query, Request, Response
+from fastapi import APIRouter, Query, Request, Response
+from pydantic import TypeAdapter, ValidationError
 
-from relevo.errors import ModelNotFound, NotFound, RelevoError
+from relevo.errors import ModelNotFound, NotFound, ParameterWrong, RelevoError
 from relevo.runtime.image import ImageLimits
 from relevo.web import assets, page
 from relevo.web.i18n.catalog import known
-from relevo.web.negotiation import COOKIE, address_of, language_of
+from relevo.web.negotiation import COOKIE, address_of, header, language_of
+from relevo.web.payload import BodyLimits, parse
 from relevo.web.routes.labels import keep_label
-from relevo.web.shapes import LabelText  # noqa: TC001 - FastAPI reads the annotation when it builds the route
+from relevo.web.shapes import LabelText
 
 router = APIRouter(include_in_schema=False)
 
+_check_label = TypeAdapter(LabelText).validate_python
 _YEAR = 365 * 24 * 3600
 
 
@@ -49,15 +52,32 @@ def model_page(
 
 
 @router.post("/feedback")
-async def feedback(request: Request, query_id: Annotated[str, Form()], value: Annotated[LabelText, Form()]) -> Response:
+async def feedback(request: Request) -> Response:
     """Keep the truth for a prediction and say thanks, or say on a page why not: whoever posts this form reads pages."""
     visit = visit_of(request)
     try:
+        query_id, value = await _feedback_of(request)
         prediction = await keep_label(request.app.state.parts, query_id, value, source="page")
     except RelevoError as error:
         status, _, body = page.render_refusal(error, None, visit)
         return html(request, body, status)
     return html(request, page.thanks_page(visit, model=prediction.model, value=value))
+
+
+async def _feedback_of(request: Request) -> tuple[str, str]:
+    """What the form says: the prediction's id, and the label. Raises ParameterWrong, BadForm, TooManyParts."""
+    settings = request.app.state.parts.settings
+    body = await request.body()
+    limits = BodyLimits(max_bytes=len(body), max_parts=settings.max_parts, max_fields=settings.max_fields)
+    form = parse(body, header(request.scope, b"content-type") or "", limits).form
+    for name in ("query_id", "value"):
+        if not form.get(name):
+            raise ParameterWrong(field=name, expected="a value")
+    try:
+        _check_label(form["value"])
+    except ValidationError as cause:
+        raise ParameterWrong(field="value", expected="text of the documented form (see /docs)") from cause
+    return form["query_id"], form["value"]
 
 
 @router.get("/static/{address}")
