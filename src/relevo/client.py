@@ -152,6 +152,11 @@ class Client:
         """One prediction of the history. wait: seconds to wait for a fresh one to arrive. Raises PredictionNotFound."""
         return self._once_shipped("GET", f"/predictions/{quote(query_id, safe='')}", wait)
 
+    def labels(self, query_id: str) -> list[dict[str, Any]]:
+        """Every label of a prediction, in the order they were given: value, author, note, at. Raises PredictionNotFound."""
+        found: list[dict[str, Any]] = self._call("GET", f"/predictions/{quote(query_id, safe='')}/label")["history"]
+        return found
+
     def history(self, *, limit: int = 50, cursor: str | None = None, **wanted: Any) -> Page:  # noqa: ANN401 - texts and numbers
         """A page of predictions, newest first. wanted: model, version, since, until, label, uncertain."""
         asked = {"limit": limit, "cursor": cursor, **wanted}

@@ -101,9 +101,10 @@ def test_wrong_usage_ends_with_two(relevo_run: Run, arguments: tuple[str, ...], 
         (("import", "nowhere.onnx", "--name", "m"), "file_format_unknown|import_refused"),
         (("predict", "nowhere.png"), "no_input"),
         (("predict", "{broken"), "bad_json"),
-        (("models", "show", "nobody"), "model_not_found"),
-        (("history", "no-id"), "prediction_not_found"),
-        (("label", "no-id", "7"), "prediction_not_found"),
+        (("models",), "not_found"),
+        (("models", "show", "nobody"), "not_found"),
+        (("history", "no-id"), "not_found"),
+        (("label", "no-id", "7"), "not_found"),
     ],
 )
 def test_a_refusal_is_one_sentence(relevo_run: Run, arguments: tuple[str, ...], code: str, tmp_path: Path) -> None:
@@ -114,6 +115,7 @@ def test_a_refusal_is_one_sentence(relevo_run: Run, arguments: tuple[str, ...], 
     assert "\n" not in line
     assert line.startswith("error: ")
     assert line.endswith(tuple(f"({one})" for one in code.split("|"))), line
+    assert not (tmp_path / ".relevo").exists()
 
 
 def test_a_misspelt_variable_stops_every_command(relevo_run: Run, tmp_path: Path) -> None:

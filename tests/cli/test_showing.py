@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from relevo.cli.app import run
-from relevo.cli.showing import say, show_json, show_table
+from relevo.cli.showing import percent, say, show_json, show_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -66,3 +66,11 @@ def test_a_table_on_a_terminal_keeps_its_own_style(capsys: pytest.CaptureFixture
     told = capsys.readouterr().out
     assert "\x1b[1m" in told
     assert "\\u001b[31mred" in told
+
+
+@pytest.mark.parametrize(
+    ("share", "told"), [(0.99987, "99.9%"), (0.9996, "99.9%"), (1.0, "100.0%"), (0.57, "57.0%"), (0.0, "0.0%")]
+)
+def test_what_is_not_certain_is_not_100(share: float, told: str) -> None:
+    """A share below one is never shown as 100 %."""
+    assert percent(share) == told

@@ -149,6 +149,28 @@ def test_a_label_is_kept_beside_its_prediction(workspace: Workspace) -> None:
     assert "was 'no'" in workspace.run("label", query_id, "no").stdout
     assert workspace.ask("history", query_id)["label"] == "no"
     assert "no, yes" in workspace.refused("label", query_id, "maybe")
+    given = [(one["value"], one["author"], one["note"]) for one in workspace.ask("history", query_id)["labels"]]
+    assert given[0] == ("yes", "Ada", "called them")
+    assert [value for value, _, _ in given] == ["yes", "no"]
+
+
+def test_what_is_not_there_is_told(workspace: Workspace) -> None:
+    """A model or a prediction that nobody knows is refused by name, whichever way it is asked for."""
+    for arguments in (("show", "nobody"), ("history", "nobody"), ("alias", "nobody", "champion", "1", "--why", "x")):
+        assert "(model_not_found)" in workspace.refused("models", *arguments)
+    assert "(prediction_not_found)" in workspace.refused("history", "no-id")
+    assert "(prediction_not_found)" in workspace.refused("label", "no-id", "7")
+
+
+def test_the_same_again_is_told_as_that(workspace: Workspace) -> None:
+    """Training to the same package, or moving an alias to where it stands, says that nothing changed."""
+    before = workspace.ask("models", "show", "churn")
+    assert "unchanged: already churn 1, named spare" in workspace.run("train", "--alias", "spare").stdout
+    moves = workspace.ask("models", "history", "churn")
+    told = workspace.run("models", "alias", "churn", "spare", "1", "--why", "a new reason").stdout
+    assert "stands at version 1 already" in told
+    assert workspace.ask("models", "history", "churn") == moves
+    assert workspace.ask("models", "show", "churn")["versions"] == before["versions"]
 
 
 def test_a_package_can_be_kept_without_registering(workspace: Workspace) -> None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from relevo.config import ROWS, Settings, load_settings
+from relevo.errors import NotFound
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,9 +40,20 @@ Ca = Annotated[
 
 def settings_of(home: Path | None, *, toml: Path = PROJECT_FILE, **flags: object) -> Settings:
     """Settings of a command run in this folder, or in that of the project named. Raises UnknownSetting, WrongSetting."""
-    settings = load_settings({"home": home, **flags}, toml_path=toml if toml.is_file() else None)
+    settings = load_settings({"home": home, **flags}, toml_path=toml if os.path.lexists(toml) else None)
     # What draws the figures keeps a list of fonts: beside all else of ours, not in the user's own folders.
     os.environ.setdefault("MPLCONFIGDIR", str(settings.home.resolve() / "cache"))
+    return settings
+
+
+def existing_home(home: Path | None) -> Settings:
+    """Settings of a command that only looks: it makes nothing where nothing is. Raises NotFound there."""
+    settings = settings_of(home)
+    if not settings.database_url and not (settings.home / "relevo.db").exists():
+        raise NotFound.told(
+            f"There is no Relevo home in {settings.home.resolve()}; `relevo train` and `relevo import` make one, "
+            "--home names another."
+        )
     return settings
 
 

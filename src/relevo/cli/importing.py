@@ -174,7 +174,7 @@ def import_file(
     from relevo.package.convert.importing import import_model
     from relevo.package.reading import is_package
 
-    settings = settings_of(home)
+    settings, began = settings_of(home), compose.utc_now()
     with TemporaryDirectory(prefix="relevo-import-") as folder, progress(quiet=as_json) as step:
         place = out or Path(folder) / "package"
         if is_package(file):
@@ -188,7 +188,7 @@ def import_file(
     if as_json:
         show_json({"digest": package.digest, "metrics": package.metrics, "lineage": package.manifest.lineage, "version": version})
     else:
-        say(told(package, version, alias))
+        say(told(package, version, alias, began=began))
 
 
 def _ready_made(file: Path, name: str | None, said: dict[str, Any], out: Path | None) -> Package:

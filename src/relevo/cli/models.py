@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from relevo.cli.asking import AsJson, Home, settings_of
+from relevo.cli.asking import AsJson, Home, existing_home
 from relevo.cli.people import who_asks
 from relevo.cli.showing import say, show_json, show_table
 
@@ -27,7 +27,7 @@ def models(context: typer.Context, *, home: Home = None, as_json: AsJson = False
         return
     from relevo import compose
 
-    registry = compose.open_store(settings_of(home)).registry
+    registry = compose.open_store(existing_home(home)).registry
     found = registry.models()
     if as_json:
         show_json([{"name": one.name, "versions": registry.versions(one.name), "aliases": one.aliases} for one in found])
@@ -41,7 +41,7 @@ def show(name: Name, *, home: Home = None, as_json: AsJson = False) -> None:
     """The versions of one model, newest first."""
     from relevo import compose
 
-    registry = compose.open_store(settings_of(home)).registry
+    registry = compose.open_store(existing_home(home)).registry
     versions, aliases = registry.versions(name), registry.aliases(name)
     if as_json:
         show_json({"name": name, "versions": versions, "aliases": aliases})
@@ -64,10 +64,12 @@ def alias(
     """Let an alias name another version. Running servers follow within a second, without a failed request."""
     from relevo import compose
 
-    settings = settings_of(home)
-    move = compose.open_store(settings).registry.move_alias(name, which, version, who=who_asks(), why=why, at=compose.utc_now())
+    registry, now = compose.open_store(existing_home(home)).registry, compose.utc_now()
+    move = registry.move_alias(name, which, version, who=who_asks(), why=why, at=now)
     if as_json:
         show_json(move)
+    elif move.at < now:
+        say(f"{name}: {which} stands at version {move.version} already; nothing was changed, and no reason kept.")
     else:
         say(f"{name}: {which} names version {move.version} now ({_before(move.previous)}).")
 
@@ -77,7 +79,7 @@ def history(name: Name, *, home: Home = None, as_json: AsJson = False) -> None:
     """Every move of the model's aliases, newest first: who, when and why."""
     from relevo import compose
 
-    moves = compose.open_store(settings_of(home)).registry.alias_history(name)
+    moves = compose.open_store(existing_home(home)).registry.alias_history(name)
     if as_json:
         show_json(moves)
         return

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from relevo.cli.asking import AsJson, Ca, Home, Key, Url, settings_of
-from relevo.cli.showing import progress, say, show_json, show_table
+from relevo.cli.asking import AsJson, Ca, Home, Key, Url
+from relevo.cli.showing import percent, progress, say, show_json, show_table
 from relevo.errors import BadJson, NoInput
 from relevo.plain_files import MOST, read_plain_text, refuse_unless_plain
 
@@ -98,7 +98,7 @@ def _told(result: Result) -> Any:  # noqa: ANN401 - JSON
 
 
 def _percent(share: float | None) -> str:
-    return "" if share is None else f"{share:.1%}"
+    return "" if share is None else percent(share)
 
 
 def history(
@@ -130,7 +130,7 @@ def history(
     """Show predictions, newest first, with their labels."""
     from relevo.cli.recorded import HEADS, cells, source
 
-    place = source(settings_of(home), url, key, ca)
+    place = source(home, url, key, ca)
     if query_id is not None:
         show_json(place.one(query_id))
         return
@@ -186,7 +186,7 @@ def label(
     """
     from relevo.cli.recorded import source
 
-    kept = source(settings_of(home), url, key, ca).label(query_id, value, author, note)
+    kept = source(home, url, key, ca).label(query_id, value, author, note)
     if as_json:
         show_json(kept)
     else:

@@ -68,7 +68,7 @@ def train(
     from relevo.project.reading import read_project
     from relevo.project.training import train_project
 
-    settings = settings_of(home, toml=project / "relevo.toml")
+    settings, began = settings_of(home, toml=project / "relevo.toml"), compose.utc_now()
     with TemporaryDirectory(prefix="relevo-train-") as folder, progress(quiet=as_json) as step:
         place = out or Path(folder) / "package"
         left: list[Unreadable] = []
@@ -78,5 +78,5 @@ def train(
         unreadable = [{"path": one.path, "reason": one.reason} for one in left]
         show_json({"digest": package.digest, "metrics": package.metrics, "version": version, "unreadable": unreadable})
         return
-    for line in (*left_out(left), *report(package.metrics), told(package, version, alias)):
+    for line in (*left_out(left), *report(package.metrics), told(package, version, alias, began=began)):
         say(line)

@@ -9,7 +9,9 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from relevo.cli.asking import existing_home
 from relevo.cli.people import who_asks
+from relevo.cli.showing import percent
 from relevo.domain import ids
 from relevo.domain.prediction import Label
 from relevo.domain.signature import Task
@@ -20,27 +22,26 @@ if TYPE_CHECKING:
 
     from relevo.client import Client
     from relevo.compose import Store
-    from relevo.config import Settings
     from relevo.store.history import Stored
 
 HEADS = ("when", "model", "prediction", "confidence", "", "truth", "query_id")
 
 
-def source(settings: Settings, url: str | None, key: str | None, ca: Path | None) -> Remote | Local:
-    """The server when there is a url, else the folder's store."""
+def source(home: Path | None, url: str | None, key: str | None, ca: Path | None) -> Remote | Local:
+    """The server when there is a url, else the folder's store. Raises NotFound where there is neither."""
     if url is not None:
         from relevo.client import Client
 
         return Remote(Client(url, key, verify=ca))
     from relevo.compose import open_store
 
-    return Local(open_store(settings))
+    return Local(open_store(existing_home(home)))
 
 
 def cells(item: dict[str, Any]) -> tuple[object, ...]:
     """One prediction as a row under HEADS."""
     when = datetime.fromisoformat(item["at"]).strftime("%Y-%m-%d %H:%M:%S")
-    sure = "" if item.get("confidence") is None else f"{item['confidence']:.1%}"
+    sure = "" if item.get("confidence") is None else percent(item["confidence"])
     note = item.get("error") or ("uncertain" if item.get("uncertain") else "")
     return when, f"{item['model']} {item['version']}", item.get("prediction"), sure, note, item.get("label"), item["query_id"]
 
@@ -58,8 +59,8 @@ class Remote:
         return found.items, found.next_cursor
 
     def one(self, query_id: str) -> dict[str, Any]:
-        """One prediction."""
-        return self._client.prediction(query_id)
+        """One prediction, with every label it was given."""
+        return self._client.prediction(query_id) | {"labels": self._client.labels(query_id)}
 
     def label(self, query_id: str, value: str, author: str | None, note: str) -> dict[str, Any]:
         """Say what was true. Raises Forbidden for an author: the server names the one it knows."""
@@ -81,9 +82,13 @@ class Local:
         return [_item(one, truths.get(one.prediction.id)) for one in found.items], found.next_cursor
 
     def one(self, query_id: str) -> dict[str, Any]:
-        """One prediction. Raises PredictionNotFound."""
+        """One prediction, with every label it was given. Raises PredictionNotFound."""
+        from relevo.web.shapes import Truth
+
         stored = self._store.history.get(_raw(query_id))
-        return _item(stored, self._store.labels.current(stored.prediction.id))
+        given = self._store.labels.of(stored.prediction.id)
+        labels = [Truth.of(one).model_dump(mode="json") for one in given]
+        return _item(stored, given[-1] if given else None) | {"labels": labels}
 
     def label(self, query_id: str, value: str, author: str | None, note: str) -> dict[str, Any]:
         """Say what was true. Raises PredictionNotFound, LabelRefused, LabelNotNumber."""

@@ -5,18 +5,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from relevo.domain.manifest import Lineage
     from relevo.package.opening import Package
     from relevo.store.registry import Version
 
 
-def told(package: Package, version: Version | None, alias: str) -> str:
-    """The package, how it did on held-out rows, and where it stands now."""
+def told(package: Package, version: Version | None, alias: str, *, began: datetime) -> str:
+    """The package, how it did on held-out rows, and where it stands now. began: before it was registered."""
     lines = [f"{'package':<18} {package.manifest.name} {package.digest[:12]}"]
     lines += [f"{name.replace('_', ' '):<18} {figure:.4g}" for name, figure in headline(package.metrics).items()]
     lines.append(f"{'proof':<18} {proof(package.manifest.lineage)}")
     if version is not None:
-        lines.append(f"{'version':<18} {version.model} {version.number}, named {alias}")
+        new = "" if version.at >= began else "unchanged: already "
+        lines.append(f"{'version':<18} {new}{version.model} {version.number}, named {alias}")
     return "\n".join(lines)
 
 

@@ -36,6 +36,11 @@ def show_json(value: Any) -> None:  # noqa: ANN401 - any of our values
     say(msgspec.json.format(msgspec.json.encode(value, enc_hook=str), indent=2).decode())
 
 
+def percent(share: float) -> str:
+    """A share of one to a tenth of a percent; what is not certain is never rounded up to 100."""
+    return f"{min(share, 0.999) if share < 1 else share:.1%}"
+
+
 def show_table(heads: Sequence[str], rows: Iterable[Sequence[object]], *, empty: str) -> None:
     """A table for people; `empty` is what to say without rows."""
     from rich.console import Console
