@@ -68,6 +68,7 @@ def test_a_logistic_regression_that_asks_each_class_alone_keeps_its_meaning() ->
     session = Session(write_linear(linear, input="x", output="y").SerializeToString(), output="y")
     each = 1.0 / (1.0 + np.exp(-model.decision_function(rows)))
     np.testing.assert_allclose(session.run({"x": rows}), each / each.sum(axis=1, keepdims=True), rtol=1e-12)
+    assert np.isfinite(session.run({"x": rows * 1e6})).all(), "where every class says no, the answer is still a number"
 
 
 def test_what_no_exact_graph_knows_is_refused_by_name() -> None:

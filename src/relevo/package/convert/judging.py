@@ -22,7 +22,7 @@ from relevo.package.convert.done import changed
 from relevo.package.convert.other_times import environment, read_releases
 from relevo.package.convert.quarantine import ask, visit
 from relevo.package.convert.sample_files import is_matrix
-from relevo.package.convert.sending import asked
+from relevo.package.convert.sending import asked, packed
 from relevo.package.parity import default_tolerance, difference, prepared, provisional
 from relevo.package.samples import RecordSamples
 from relevo.runtime.image import tensor
@@ -144,16 +144,17 @@ def _taken(today: Visit, outputs: NDArray[np.float64], answer: Answer) -> Visit:
 
 def _spelled(case: Case, answer: Answer, today: Visit | ConversionFailed) -> Visit:
     """The model as it was spelled out in its own time, written by our own graphs in today's quarantine."""
-    task = msgspec.structs.replace(case.task, format="spelled", second=False, compression="")
-    samples = case.bodies[2]
+    described, body = packed(case.samples if isinstance(today, ConversionFailed) else asked(today, case.samples))
+    task = msgspec.structs.replace(case.task, format="spelled", second=False, compression="", **described)
     try:
-        return visit(task, [answer.frame, b"", samples], need_strong=case.need_strong, bounds=case.bounds)
+        back = visit(task, [answer.frame, b"", body], need_strong=case.need_strong, bounds=case.bounds)
     except ConversionFailed as refusal:
         if isinstance(today, ConversionFailed):
             raise
         raise ConversionFailed(
             reason="today's library reads it, but answers otherwise than the one that wrote it; and " + str(refusal.facts["reason"])
         ) from refusal
+    return back if isinstance(today, ConversionFailed) else replace(back, generated=today.generated, records=today.records)
 
 
 def by_outputs(judged: Judged, outputs: NDArray[np.float64], samples: Samples) -> Judged:

@@ -71,9 +71,17 @@ def write_linear(linear: Linear, *, input: str, output: str) -> Any:  # noqa: A0
     ]
     if linear.link == ONE_AGAINST_REST:
         nodes += [
-            helper.make_node("Sigmoid", names, ["each"], name="model/2"),
-            helper.make_node("ReduceSum", ["each", "columns"], ["all"], keepdims=1, name="model/3"),
-            helper.make_node("Div", ["each", "all"], [output], name="model/4"),
+            # By logarithms: far out every sigmoid is nothing, and nothing by nothing is no number.
+            helper.make_node("Abs", names, ["size"]),
+            helper.make_node("Neg", ["size"], ["shrinking"]),
+            helper.make_node("Exp", ["shrinking"], ["small"]),
+            helper.make_node("Add", ["small", "one"], ["above"]),
+            helper.make_node("Log", ["above"], ["near"]),
+            helper.make_node("Neg", names, ["turned"]),
+            helper.make_node("Relu", ["turned"], ["far"]),
+            helper.make_node("Add", ["near", "far"], ["lost"]),
+            helper.make_node("Neg", ["lost"], ["each"]),
+            helper.make_node("Softmax", ["each"], [output]),
         ]
     elif linear.link:
         nodes.append(helper.make_node(linear.link, names, [output], name="model/2"))
@@ -87,7 +95,7 @@ def write_linear(linear: Linear, *, input: str, output: str) -> Any:  # noqa: A0
             numpy_helper.from_array(linear.coef, "coef"),
             numpy_helper.from_array(linear.intercept, "intercept"),
             *([numpy_helper.from_array(np.array(0.0), "nothing")] if linear.skips_missing else []),
-            *([numpy_helper.from_array(np.array([1]), "columns")] if linear.link == ONE_AGAINST_REST else []),
+            *([numpy_helper.from_array(np.array(1.0), "one")] if linear.link == ONE_AGAINST_REST else []),
         ],
     )
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], producer_name="relevo", ir_version=IR)
