@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from relevo.config import ROWS, SECTIONS, Row, Settings, load_settings, read_toml
 from relevo.errors import ConfigRefused, UnknownSetting, WrongSetting
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 #: For each setting a value that is not its default, as the environment, a flag and TOML would have it.
 OTHER: dict[str, tuple[str, Any]] = {
@@ -180,3 +183,25 @@ def test_workers_follow_the_cores() -> None:
     """0 workers means one for each core this process may use, any other number means itself."""
     assert load_settings({}, {}).worker_count >= 1
     assert load_settings({"workers": 3}, {}).worker_count == 3
+
+
+@pytest.mark.parametrize(
+    ("make", "word"),
+    [
+        (lambda path: path.mkdir(), "folder"),
+        (lambda path: path.symlink_to(path), "symbolic links"),
+        (lambda path: path.symlink_to("/dev/zero"), "device"),
+        (lambda path: path.write_text("a = " + "[" * 100_000), "nested too deeply"),
+    ],
+    ids=["a folder", "a link to itself", "a device", "deep brackets"],
+)
+def test_what_is_no_settings_file_is_told(
+    make: Callable[[Path], object], word: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A relevo.toml that cannot be read is never passed over, whatever it is instead of a file."""
+    from relevo.cli.asking import settings_of
+
+    monkeypatch.chdir(tmp_path)
+    make(tmp_path / "relevo.toml")
+    with pytest.raises(ConfigRefused, match=word):
+        settings_of(None)

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from relevo.errors import ConfigRefused, UnknownSetting, WrongSetting
+from relevo.plain_files import read_plain_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,6 +27,7 @@ PREFIX = "RELEVO_"
 #: Variables with our prefix that are no settings: the client's address, key and trusted certificates, where the tests find real
 #: data, how long they try.
 OTHER_VARIABLES = frozenset({"RELEVO_URL", "RELEVO_KEY", "RELEVO_CA", "RELEVO_TEST_DATA", "RELEVO_CHAOS_ROUNDS"})
+_MOST_TOML = 2**20  # bytes
 #: Sections of relevo.toml that this release knows.
 SECTIONS = ("model", "data", "input", "decision", "answer", "server")
 _HOME = Path(".relevo")
@@ -246,9 +248,11 @@ def load_settings(
 def read_toml(path: Path) -> dict[str, dict[str, Any]]:
     """The sections of a relevo.toml. Raises ConfigRefused for an unreadable file or a section this release does not have."""
     try:
-        plain = tomllib.loads(path.read_text(encoding="utf-8"))
+        plain = tomllib.loads(read_plain_text(path, most=_MOST_TOML))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as cause:
-        raise ConfigRefused(reason=f"{path} cannot be read ({cause})") from cause
+        raise ConfigRefused(reason=f"{path} cannot be read ({getattr(cause, 'strerror', None) or cause})") from cause
+    except RecursionError as cause:
+        raise ConfigRefused(reason=f"{path} cannot be read (it is nested too deeply)") from cause
     for name, section in plain.items():
         if name not in SECTIONS:
             known = ", ".join(f"[{known}]" for known in SECTIONS)

@@ -9,6 +9,7 @@ Every file imports at its top only what `relevo --help` needs; the rest is loade
 from __future__ import annotations
 
 import os
+import signal
 import sys
 
 
@@ -16,6 +17,9 @@ def main() -> None:
     """Entry point of `relevo`."""
     # Before anything can load the library: later is too late.
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+    # While our own files load nothing is begun: Ctrl-C just ends the process, without a trace of where it was.
+    before = signal.signal(signal.SIGINT, signal.SIG_DFL)
     from relevo.cli.app import run
 
+    signal.signal(signal.SIGINT, before)
     sys.exit(run(sys.argv[1:]))

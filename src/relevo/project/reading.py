@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
@@ -126,7 +127,7 @@ _SECTIONS: dict[str, Any] = {"model": ModelSection, "data": DataSection, "input"
 def read_project(folder: Path) -> Project:
     """The project in this folder. Raises ConfigRefused, UnknownSetting."""
     path = folder / "relevo.toml"
-    if not path.exists():
+    if not os.path.lexists(path):
         raise ConfigRefused(
             reason=f"there is no project in {folder.resolve()}, for it has no relevo.toml; `relevo new NAME` writes one"
         )

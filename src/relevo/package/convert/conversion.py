@@ -208,11 +208,13 @@ def load(data: bytes, source: str = "") -> Any:  # noqa: ANN401 - whatever was p
     except Exception as cause:
         raise ConversionFailed(
             reason=f"it was written by {source or 'an unknown release'} and cannot be loaded by the "
-            f"scikit-learn {here} installed here ({type(cause).__name__}: {str(cause)[:160]}). " + _way_out(source)
+            f"scikit-learn {here} installed here ({type(cause).__name__}: {str(cause)[:160]}). " + _way_out(source, here)
         ) from cause
 
 
-def _way_out(source: str) -> str:
+def _way_out(source: str, here: str) -> str:
+    if source == f"scikit-learn {here}":
+        return "That is the very release that wrote it: the file is damaged, or needs other libraries beside it"
     line = advice(source)
     return f"Repeat with {line}, or fit it again with a newer release" if line else "Fit it again with a newer release"
 

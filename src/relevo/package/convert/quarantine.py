@@ -14,7 +14,6 @@ import selectors
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -36,6 +35,7 @@ from relevo.errors import (
 from relevo.package.convert import wire
 from relevo.package.convert.converted import Converted
 from relevo.package.convert.folders import FOLDER, FOLDERS, unfold
+from relevo.package.convert.leftovers import folder_of_its_own
 from relevo.package.convert.memory_at_hand import memory_at_hand
 from relevo.package.onnx_audit import audit
 
@@ -234,14 +234,14 @@ def _frames(data: bytes) -> list[wire.Frame]:
 
 def _run(task: bytes, running: _Running) -> bytes:
     """Everything the child wrote, after it ended by itself. Raises QuarantineFailed when it did not, or wrote too much."""
-    with tempfile.TemporaryDirectory(prefix="relevo-quarantine-", ignore_cleanup_errors=True) as outer:
-        folder = Path(outer) / "work"
+    with folder_of_its_own() as outer:
+        folder = outer / "work"
         # The way to the inner folder is open, so that a child without rights can stand in it; it holds nothing.
-        Path(outer).chmod(0o711)
+        outer.chmod(0o711)
         folder.mkdir(mode=0o700)
         if running.folder:
             unfold(running.folder, folder / FOLDER)
-        with _read_only(task, Path(outer)) as given, _child(given, folder, running) as process:
+        with _read_only(task, outer) as given, _child(given, folder, running) as process:
             return _collect(process, running.bounds)
 
 
