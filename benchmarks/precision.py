@@ -58,7 +58,9 @@ def vgg19(side: int) -> bytes:
     from onnx import TensorProto, helper, numpy_helper
 
     draw = np.random.default_rng(1)
-    nodes, weights, last, channels = [helper.make_node("Transpose", ["x"], ["t"], perm=[0, 3, 1, 2])], [], "t", 3
+    nodes = [helper.make_node("Transpose", ["x"], ["t"], perm=[0, 3, 1, 2])]
+    weights: list[TensorProto] = []
+    last, channels = "t", 3
 
     def weigh(shape: tuple[int, ...]) -> str:
         name = f"w{len(weights)}"
