@@ -59,9 +59,12 @@ lock: $(VENV)/lock.stamp
 	$(LOCK) requirements/build.in --extra dev -o requirements/dev.txt
 	$(LOCK) requirements/build.in --extra demo -c requirements/dev.txt -o requirements/demo.txt
 	$(LOCK) -c requirements/dev.txt -o requirements/base.txt
+	$(LOCK) --extra postgres --extra tls -c requirements/dev.txt -o requirements/container.txt
+	$(RESOLVE) requirements/build.in -c requirements/dev.txt -o requirements/build.txt
 
-LOCK = $(BIN)/uv pip compile --quiet --upgrade --generate-hashes --no-emit-index-url --no-header --no-annotate --universal \
-	--python-version 3.11 pyproject.toml
+RESOLVE = $(BIN)/uv pip compile --quiet --upgrade --generate-hashes --no-emit-index-url --no-header --no-annotate --universal \
+	--python-version 3.11
+LOCK = $(RESOLVE) pyproject.toml
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis dist build demo-home example-home
