@@ -36,6 +36,8 @@ _MAX_BODY = 1 << 20
 _FAREWELL_S = 0.5
 #: Headers that change how a body is to be read, or may say that a page elsewhere asks.
 _LONG_WAY = frozenset({b"transfer-encoding", b"expect", b"content-encoding", b"origin", b"sec-fetch-site"})
+#: The only headers that are looked at before the body is there.
+_TELLING = _LONG_WAY | {b"connection", b"host", b"content-length"}
 #: Where the canonical answer's query_id stands: {"query_id":"…
 _ID_IN_BODY = slice(13, 49)
 _OK = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n"
@@ -138,6 +140,8 @@ class ExpressProtocol(Connection):
             return False
         sized = False
         for name, value in self.headers:
+            if name not in _TELLING:
+                continue
             if name in _LONG_WAY or (name == b"connection" and value.lower() != b"keep-alive"):
                 return False
             if name == b"host" and not self.callers.know(value):
