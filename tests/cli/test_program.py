@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import subprocess
 import sys
 import time
@@ -12,8 +13,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 import relevo
+from relevo import compose
+from relevo.cli.checks import examine
 from relevo.cli.showing import progress
-from relevo.config import ROWS
+from relevo.config import ROWS, Settings
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -176,6 +179,22 @@ def test_doctor_fails_when_something_must_be_mended(relevo_run: Run, tmp_path: P
     away = relevo_run("doctor", "--port", "0", "--json", cwd=tmp_path, RELEVO_DATABASE_URL="postgresql+psycopg://u@127.0.0.1:9/d")
     assert away.returncode == 1
     assert {one["verdict"] for one in json.loads(away.stdout) if one["what"] == "database"} == {"fail"}
+
+
+def test_doctor_names_what_is_wrong_with_the_database(tmp_path: Path) -> None:
+    """A schema of a later release is warned of; a file that is another's is told as that, with a way out."""
+    settings = Settings(home=tmp_path)
+    compose.open_store(settings).engine.dispose()
+    with sqlite3.connect(tmp_path / "relevo.db") as plain:
+        plain.execute("UPDATE alembic_version SET version_num = '0977'")
+    plain.close()
+    (later,) = (one for one in examine(settings) if one.what == "database")
+    assert (later.verdict, "0977" in later.told, "Upgrade" in later.mend) == ("warn", True, True)
+    for path in tmp_path.glob("relevo.db*"):
+        path.unlink()
+    (tmp_path / "relevo.db").write_bytes(b"a letter to my aunt " * 500)
+    (foreign,) = (one for one in examine(settings) if one.what == "database")
+    assert (foreign.verdict, "not Relevo's" in foreign.told) == ("fail", True)
 
 
 def test_a_pipe_is_told_where_each_step_begins(capsys: pytest.CaptureFixture[str]) -> None:

@@ -53,7 +53,9 @@ def test_the_tutorial_and_labelling_run(tmp_path: Path, digit_pngs: list[bytes])
         with relevo.Client(visitor.url) as client:
             (digits,) = client.models()
             assert (digits["versions"], digits["aliases"]) == (1, {"champion": 1}), "the same training is the same version"
-            assert [one["label"] for one in client.history(limit=2).items] == ["7", "7"]
+            newest, before = client.history(limit=2).items
+            assert (newest["label"], before["label"]) == ("7", None), "only what was looked at is labelled"
+            assert [one["note"] for one in client.labels(newest["query_id"])][-2:] == ["seen on the envelope", "checked by hand"]
     finally:
         visitor.stop()
 

@@ -420,7 +420,7 @@ def test_a_full_disk_is_told(tmp_path: Path) -> None:
     with pytest.raises(StoreUnavailable) as refused:
         write()
     assert refused.value.code == "store_full"
-    assert History(engine, None).positions() == {}  # type: ignore[arg-type]  # asks for no input
+    assert History(engine, None).positions() == {}
     engine.dispose()
 
 
