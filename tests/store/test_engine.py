@@ -436,3 +436,22 @@ def test_a_later_schema_is_told_and_used(tmp_path: Path, caplog: pytest.LogCaptu
     assert "0977" in caplog.text
     assert later_schema(engine) == "0977"
     engine.dispose()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no device that is always full")
+def test_a_disk_without_room_for_the_index_is_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where not even the index of the log can be opened, and the disk has no room, the disk is named."""
+    engine = connect(f"sqlite:///{tmp_path / 'relevo.db'}")
+    migrate(engine)
+    engine.dispose()
+    for ending in ("-shm", "-wal"):
+        (tmp_path / f"relevo.db{ending}").unlink(missing_ok=True)
+        (tmp_path / f"relevo.db{ending}").symlink_to("/dev/full")
+    with pytest.raises(StoreUnavailable) as refused:
+        Registry(engine).models()
+    assert refused.value.code == "store_unavailable", "a disk with room is not full"
+    used = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: used._replace(free=0))
+    with pytest.raises(StoreUnavailable) as refused:
+        Registry(engine).models()
+    assert refused.value.code == "store_full"

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 #: Execution option: the statement that begins a transaction on this connection; empty for none.
 BEGIN = "relevo_begin"
+#: Execution option of an engine: where its file is.
+FILE = "relevo_file"
 BUSY_S = 5.0
 _SAFE = (3, 51, 3)
 _SWITCH_AGAIN_S = 0.02
@@ -68,6 +70,7 @@ def open_engine(url: URL, busy_s: float, *, make: bool) -> Engine:
         return sqlite3.connect(address, uri=True, timeout=busy_s, isolation_level=None, check_same_thread=False)
 
     engine = create_engine("sqlite://", poolclass=QueuePool, creator=connect, pool_timeout=busy_s)
+    engine.update_execution_options(**{FILE: path})
     _follow(engine, path)
     return _listening(engine)
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import logging
 import re
+import shutil
 import sqlite3
 from contextlib import contextmanager
 from functools import cache
@@ -38,6 +39,8 @@ _MIGRATION_LOCK = 7_305_517_338
 _POSTGRES_CONNECT_S = 5
 _POSTGRES_OPTIONS = "-c lock_timeout=5s -c statement_timeout=60s -c idle_in_transaction_session_timeout=60s"
 _POSTGRES_DISK_FULL = "53100"
+#: Bytes that SQLite needs for the smallest of its files.
+_LEAST_ROOM = 64 * 1024
 #: How our migrations are numbered.
 _OUR_NUMBERS = re.compile(r"\d{4}")
 _OUR_FAULT = (exc.IntegrityError, exc.DataError)
@@ -88,33 +91,33 @@ def _postgres(url: URL, busy_s: float) -> Engine:
 @contextmanager
 def reading(engine: Engine) -> Iterator[Connection]:
     """A connection that sees one state of the database throughout. Raises StoreUnavailable."""
-    with answering(), engine.connect() as connection, connection.begin():
+    with answering(engine), engine.connect() as connection, connection.begin():
         yield connection
 
 
 @contextmanager
 def writing(engine: Engine) -> Iterator[Connection]:
     """A transaction, committed when the block ends well. Raises StoreUnavailable; then nothing was written."""
-    with answering(), engine.connect() as plain:
+    with answering(engine), engine.connect() as plain:
         connection = plain.execution_options(**{_sqlite.BEGIN: "BEGIN IMMEDIATE"})
         with connection.begin():
             yield connection
 
 
 @contextmanager
-def answering() -> Iterator[None]:
+def answering(engine: Engine) -> Iterator[None]:
     """Turn every failure of the database into StoreUnavailable; values it would never take stay what they are, a fault of ours."""
     try:
         yield
     except exc.DBAPIError as cause:
         if isinstance(cause, _OUR_FAULT):
             raise
-        raise _named(cause) from cause
+        raise _named(cause, engine) from cause
     except exc.TimeoutError as cause:
         raise StoreUnavailable from cause
 
 
-def _named(cause: exc.DBAPIError) -> StoreUnavailable:
+def _named(cause: exc.DBAPIError, engine: Engine) -> StoreUnavailable:
     """What a person must mend, where the database says it; else it only does not answer."""
     # The low byte is the kind; what stands above it tells where it was met.
     kind = getattr(cause.orig, "sqlite_errorcode", 0) & 0xFF
@@ -124,7 +127,18 @@ def _named(cause: exc.DBAPIError) -> StoreUnavailable:
         return StoreDamaged()
     if kind == sqlite3.SQLITE_FULL or getattr(cause.orig, "sqlstate", None) == _POSTGRES_DISK_FULL:
         return StoreFull()
+    # The index of the log has no room: SQLite tells it like a broken disk, or a file it cannot open.
+    if kind in {sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN} and _no_room(engine):
+        return StoreFull()
     return StoreUnavailable()
+
+
+def _no_room(engine: Engine) -> bool:
+    file: Path | None = engine.get_execution_options().get(_sqlite.FILE)
+    try:
+        return file is not None and shutil.disk_usage(file.parent).free < _LEAST_ROOM
+    except OSError:
+        return False
 
 
 def checkpoint(engine: Engine) -> None:
@@ -135,7 +149,7 @@ def checkpoint(engine: Engine) -> None:
     if engine.dialect.name != "sqlite":
         return
     _warn_once()
-    with answering(), engine.connect() as connection:
+    with answering(engine), engine.connect() as connection:
         # No transaction: inside one SQLite refuses to checkpoint.
         connection.execution_options(**{_sqlite.BEGIN: ""}).exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)").close()
 
