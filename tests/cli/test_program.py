@@ -186,10 +186,10 @@ def test_doctor_names_what_is_wrong_with_the_database(tmp_path: Path) -> None:
     settings = Settings(home=tmp_path)
     compose.open_store(settings).engine.dispose()
     with sqlite3.connect(tmp_path / "relevo.db") as plain:
-        plain.execute("UPDATE alembic_version SET version_num = '0977'")
+        plain.execute("UPDATE alembic_version SET version_num = '0988'")
     plain.close()
     (later,) = (one for one in examine(settings) if one.what == "database")
-    assert (later.verdict, "0977" in later.told, "Upgrade" in later.mend) == ("warn", True, True)
+    assert (later.verdict, "0988" in later.told, "Upgrade" in later.mend) == ("warn", True, True)
     for path in tmp_path.glob("relevo.db*"):
         path.unlink()
     (tmp_path / "relevo.db").write_bytes(b"a letter to my aunt " * 500)
