@@ -218,7 +218,7 @@ def _serving(step: Step, folder: Path, environ: dict[str, str], *, real: bool) -
 
 def _address(server: subprocess.Popen[str]) -> str:
     """What the server says once every worker answers. Raises ExampleFailed when it does not come to that."""
-    assert server.stdout is not None  # noqa: S101 - narrows: it is piped
+    assert server.stdout is not None
     told = ""
     patience = threading.Timer(_START_S, server.kill)
     patience.start()

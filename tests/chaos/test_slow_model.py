@@ -167,7 +167,9 @@ def test_a_thousand_hang_ups_disturb_nobody(
 def _hang_up(url: str, picture: bytes, draw: random.Random) -> None:
     """Send some part of a request and leave, in order or with a reset."""
     host = urlsplit(url)
-    head = f"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/png\r\nContent-Length: {len(picture)}\r\n\r\n".encode()
+    head = (
+        f"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/png\r\nContent-Length: {len(picture)}\r\n\r\n".encode()
+    )
     whole = head + picture
     with (
         contextlib.suppress(OSError, http.client.HTTPException),

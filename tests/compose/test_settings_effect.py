@@ -47,7 +47,9 @@ def half_a_request(url: str, path: str = "/predict") -> socket.socket:
     """A connection on which a request has begun that will not be finished."""
     host, port = url.removeprefix("http://").split(":")
     connection = socket.create_connection((host, int(port)), timeout=30)
-    connection.sendall(f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/png\r\nContent-Length: 100\r\n\r\nabc".encode())
+    connection.sendall(
+        f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/png\r\nContent-Length: 100\r\n\r\nabc".encode()
+    )
     return connection
 
 
