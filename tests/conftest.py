@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import random
+import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
     from relevo.package.opening import Package
 
 # A machine with other work to do is slow now and then; that is no failure of what is tested.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # Started in the background of a shell, Ctrl-C is ignored by us and by every process we start; some tests are about it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 settings.register_profile("relevo", deadline=None)
 settings.load_profile("relevo")
 
