@@ -25,6 +25,7 @@ from relevo.package.convert.estimators import one_line
 from relevo.package.convert.linear import Linear
 from relevo.package.convert.xgboost_binary import read_binary
 from relevo.package.convert.xgboost_json import link_of, read_learner, thresholds
+from relevo.package.convert.xgboost_ubjson import require_whole_ubjson
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -62,9 +63,9 @@ def read_file(data: bytes, rounds: int = 0) -> Read:
     library = _library()
     if not data.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{"):
         return _read_binary(library, read_binary(data), rounds)
-    booster = _loaded(library, data)
-    version = _version_in_ubjson(data) if _is_ubjson(data) else json.loads(data).get("version")
-    return _read(library, booster, version, rounds)
+    # The library trusts every length in a file, and has crashed on one cut short: what is not whole never reaches it.
+    version = _version_in_ubjson(data) if _is_ubjson(data) else _version_in_json(data)
+    return _read(library, _loaded(library, data), version, rounds)
 
 
 def _is_ubjson(data: bytes) -> bool:
@@ -72,9 +73,17 @@ def _is_ubjson(data: bytes) -> bool:
 
 
 def _version_in_ubjson(data: bytes) -> list[int]:
-    """Who wrote it: three small numbers at the end, where the library itself would tell its own version."""
+    """Who wrote it: three small numbers at the end, where the library would tell its own. Raises ConversionFailed."""
+    require_whole_ubjson(data)
     found = re.search(rb"version\[#L\0{7}\x03i([\0-\x7f])i([\0-\x7f])i([\0-\x7f])}\Z", data[-64:])
     return [part[0] for part in found.groups()] if found else []
+
+
+def _version_in_json(data: bytes) -> Any:  # noqa: ANN401 - from a file
+    try:
+        return json.loads(data).get("version")
+    except (ValueError, RecursionError) as cause:
+        raise ConversionFailed(reason=f"it is no whole JSON file ({one_line(cause)})") from cause
 
 
 def _library() -> Any:  # noqa: ANN401 - a module
