@@ -9,7 +9,8 @@
     │   ├── TooLarge                 HeadTooLarge · BodyTooLarge · ImageTooLarge · TooManyRows · TooManyParts
     │   └── UnsupportedInput         UnsupportedMedia · UnsupportedImage · BrokenImage
     ├── NotFound                     ModelNotFound · VersionNotFound · AliasNotFound · PredictionNotFound · InputNotKept
-    ├── Refused                      Forbidden · HostNotAllowed · MethodNotAllowed · RateLimited · StaleState
+    ├── NotKnown                     SignInRefused
+    ├── Refused                      Forbidden · NotAllowed · HostNotAllowed · MethodNotAllowed · RateLimited · StaleState
     │                                LabelRefused ─ LabelNotNumber
     ├── Unavailable                  Overloaded ─ OverloadedByBytes · NotReady · Draining · StorageUnavailable
     │                                StoreUnavailable ─ StoreDamaged · StoreForeign · StoreFull
@@ -313,6 +314,20 @@ class InputNotKept(NotFound):
     sentence = "The input of this prediction was not kept (setting keep_inputs)."
 
 
+class NotKnown(RelevoError):
+    """Nobody said who asks, or with what does not count (any more)."""
+
+    code = "not_known"
+    sentence = "Say who asks: sign in at /login, or send a key as Authorization: Bearer …"
+
+
+class SignInRefused(NotKnown):
+    """Name and password do not belong together."""
+
+    code = "sign_in_refused"
+    sentence = "Name or password is wrong."
+
+
 class Refused(RelevoError):
     """The request is understood and not granted."""
 
@@ -325,6 +340,13 @@ class Forbidden(Refused):
 
     code = "forbidden"
     sentence = "This is not allowed: {reason}."
+
+
+class NotAllowed(Refused):
+    """Whoever asks is known, and may not do this."""
+
+    code = "not_allowed"
+    sentence = "{who} may not do this: it takes the role {role}, or a key made for it (action {action})."
 
 
 class HostNotAllowed(Refused):

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from relevo.store.engine import connect, writing
 from relevo.store.history import History
 from relevo.store.labels import Labels
+from relevo.store.people import People
 from relevo.store.registry import Registry
 from relevo.store.tables import create
 
@@ -30,6 +31,7 @@ class MemoryStore:
     registry: Registry
     history: History
     labels: Labels
+    people: People
 
 
 @contextmanager
@@ -39,6 +41,12 @@ def memory_store() -> Iterator[MemoryStore]:
     try:
         with writing(engine) as connection:
             create(connection)
-        yield MemoryStore(engine=engine, registry=Registry(engine), history=History(engine), labels=Labels(engine))
+        yield MemoryStore(
+            engine=engine,
+            registry=Registry(engine),
+            history=History(engine),
+            labels=Labels(engine),
+            people=People(engine),
+        )
     finally:
         engine.dispose()

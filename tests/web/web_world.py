@@ -31,6 +31,7 @@ from relevo.serve.service import ModelState
 from relevo.web import page
 from relevo.web.app import Parts, build_app
 from relevo.web.form import record_from
+from relevo.web.guard import Door
 from relevo.web.negotiation import address_of, language_of
 from relevo.web.problems import problem
 
@@ -264,6 +265,8 @@ def build_world(store: MemoryStore, manifests: list[Manifest]) -> World:
         registry=store.registry,
         history=store.history,
         labels=store.labels,
+        people=store.people,
+        door=Door(store.people.roll()),
         settings=Settings(),
         metrics=lambda: b"relevo_up 1\n",
     )

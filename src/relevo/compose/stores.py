@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from relevo.store.blobs import Blobs
     from relevo.store.history import History
     from relevo.store.labels import Labels
+    from relevo.store.people import People
     from relevo.store.registry import Registry, Version
     from relevo.store.shelf import Shelf
 
@@ -50,6 +51,7 @@ class Store:
     registry: Registry
     history: History
     labels: Labels
+    people: People
     blobs: Blobs
     shelf: Shelf
 
@@ -61,6 +63,7 @@ def open_store(settings: Settings, *, migrated: bool = False) -> Store:
     from relevo.store.engine import connect, migrate  # noqa: PLC0415 - the same
     from relevo.store.history import History  # noqa: PLC0415 - the same
     from relevo.store.labels import Labels  # noqa: PLC0415 - the same
+    from relevo.store.people import People  # noqa: PLC0415 - the same
     from relevo.store.registry import Registry  # noqa: PLC0415 - the same
     from relevo.store.shelf import Shelf  # noqa: PLC0415 - the same
 
@@ -75,6 +78,7 @@ def open_store(settings: Settings, *, migrated: bool = False) -> Store:
         registry=Registry(engine),
         history=History(engine, blobs),
         labels=Labels(engine),
+        people=People(engine),
         blobs=blobs,
         shelf=Shelf(settings.packages_folder),
     )

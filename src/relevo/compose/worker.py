@@ -20,6 +20,7 @@ import msgspec
 import uvloop
 
 from relevo.compose.certificates import Encryption
+from relevo.compose.following import follow_people, look_at_people
 from relevo.compose.http_server import http_server
 from relevo.compose.stores import ROUTES_FILE, Store, open_store
 from relevo.domain.prediction import KeepInputs
@@ -34,6 +35,7 @@ from relevo.spool.journal import Journal, JournalLimits
 from relevo.supervisor import when_orphaned
 from relevo.telemetry import Telemetry, configure_logging, render
 from relevo.web.app import Parts, build_app
+from relevo.web.guard import Door
 from relevo.web.predict import PredictHandlers
 
 if TYPE_CHECKING:
@@ -84,11 +86,14 @@ async def _worker(
         options=_lane_options(settings),
     )
     first_look = asyncio.ensure_future(watcher.look())
-    predict = PredictHandlers(service, settings, telemetry, workers=settings.worker_count)
-    server = http_server(settings, _app(settings, predict, service, store, telemetry), predict, encryption)
+    door = Door()
+    predict = PredictHandlers(service, settings, telemetry, door, workers=settings.worker_count)
+    server = http_server(settings, _app(settings, predict, service, store, telemetry, door), predict, encryption)
+    await asyncio.to_thread(look_at_people, store.people, door, settings.home)
     await first_look
     tasks = [
         asyncio.ensure_future(watcher.run(settings.watch_every_ms / 1000)),
+        asyncio.ensure_future(follow_people(store.people, door, settings.home)),
         asyncio.ensure_future(_housekeeping(service, journal, telemetry)),
         *([asyncio.ensure_future(_renewals(encryption))] if encryption else []),
     ]
@@ -151,7 +156,7 @@ def _counted(journal: Journal, telemetry: Telemetry) -> Callable[[Any], None]:
     return counted
 
 
-def _app(settings: Settings, predict: PredictHandlers, service: Service, store: Store, telemetry: Telemetry) -> ASGIApp:
+def _app(settings: Settings, predict: PredictHandlers, service: Service, store: Store, telemetry: Telemetry, door: Door) -> ASGIApp:
 
     parts = Parts(
         service=service,
@@ -159,6 +164,8 @@ def _app(settings: Settings, predict: PredictHandlers, service: Service, store: 
         registry=store.registry,
         history=store.history,
         labels=store.labels,
+        people=store.people,
+        door=door,
         settings=settings,
         metrics=_metrics(settings, telemetry),
     )

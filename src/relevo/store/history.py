@@ -64,6 +64,7 @@ class Filters(TypedDict, total=False):
     """What narrows a window; everything may be left out or None."""
 
     model: str | None
+    models: list[str] | None  # any of these
     version: int | None
     since: datetime | None  # aware, included
     until: datetime | None  # aware, not included
@@ -206,6 +207,8 @@ def _conditions(filters: Filters) -> list[ColumnElement[bool]]:
     conditions: list[ColumnElement[bool]] = []
     if (model := filters.get("model")) is not None:
         conditions.append(table.model == storable(model))
+    if (models := filters.get("models")) is not None:
+        conditions.append(table.model.in_([storable(model) for model in models]))
     if (version := filters.get("version")) is not None:
         conditions.append(table.version == version if numbered(version) else false())
     if (label := filters.get("label")) is not None:

@@ -1,6 +1,6 @@
 """The application: what it is given, and its layers as one expression.
 
-compose ─ Parts ─► build_app ─► Envelope(Boundary(Wall(Dispatch(predict, SmallBodies(FastAPI(routes))))))
+compose ─ Parts ─► build_app ─► Envelope(Boundary(Wall(Guard(Dispatch(predict, SmallBodies(FastAPI(routes)))))))
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import relevo
 from relevo.errors import RelevoError
 from relevo.web.callers import Callers
 from relevo.web.failures import answer_failure
+from relevo.web.guard import Guard
 from relevo.web.middleware import SMALL_BODY, Boundary, Dispatch, Envelope, SmallBodies, Wall
 from relevo.web.parts import Parts
 from relevo.web.payload import BodyLimits
@@ -34,7 +35,7 @@ def build_app(parts: Parts) -> ASGIApp:
     settings = parts.settings
     limits = BodyLimits(max_bytes=SMALL_BODY, max_parts=settings.max_parts, max_fields=settings.max_fields)
     rest = SmallBodies(build_api(parts), limits, parts.service.room)
-    inside = Wall(Dispatch(predict=parts.predict, rest=rest), Callers(settings))
+    inside = Wall(Guard(Dispatch(predict=parts.predict, rest=rest), parts.door), Callers(settings))
     return Envelope(Boundary(inside, language=settings.language))
 
 

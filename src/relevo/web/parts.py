@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from relevo.serve.service import Service
     from relevo.store.history import History
     from relevo.store.labels import Labels
+    from relevo.store.people import People
     from relevo.store.registry import Registry
+    from relevo.web.guard import Door
 
 
 def utc_now() -> datetime:
@@ -35,6 +37,8 @@ class Parts:
     registry: Registry
     history: History
     labels: Labels
+    people: People
+    door: Door
     settings: Settings
     metrics: Callable[[], bytes]  # the Prometheus text of all workers
     now: Callable[[], datetime] = utc_now  # aware, UTC

@@ -16,11 +16,13 @@ from urllib.parse import parse_qs, unquote
 import msgspec
 
 from relevo.domain import ids
+from relevo.domain.people import Action
 from relevo.domain.signature import RecordInput
 from relevo.errors import CallerGone, NoInput, RateLimited, RelevoError, UnsupportedMedia
 from relevo.runtime.image import ImageLimits
 from relevo.serve.service import Question
 from relevo.web.form import record_from
+from relevo.web.guard import require
 from relevo.web.negotiation import address_of, language_of
 from relevo.web.page import HTML_HEADERS, Visit, render_refusal, render_result
 from relevo.web.payload import Body, BodyLimits, parse, read_body
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from relevo.serve.lane import Reply
     from relevo.serve.service import ModelState, Service
     from relevo.telemetry import Telemetry
+    from relevo.web.guard import Door
 
 _MODELS = "/models/"
 _PREDICT = "/predict"
@@ -46,11 +49,12 @@ _encode = msgspec.json.Encoder().encode
 class PredictHandlers:
     """Answers the predict paths; lives as long as the worker."""
 
-    def __init__(self, service: Service, settings: Settings, telemetry: Telemetry, *, workers: int = 1) -> None:
+    def __init__(self, service: Service, settings: Settings, telemetry: Telemetry, door: Door, *, workers: int = 1) -> None:
         """workers: processes that share the port; a client's share is divided among them."""
         self._service = service
         self.language = settings.language
         self._telemetry = telemetry
+        self._door = door
         self._limits = BodyLimits(
             max_bytes=settings.max_body_mb * 2**20, max_parts=settings.max_parts, max_fields=settings.max_fields
         )
@@ -88,11 +92,15 @@ class PredictHandlers:
         if self._share:
             return None
         kind = next((value.decode("latin-1") for name, value in headers if name == b"content-type"), "")
+        principal = self._door.by_key(headers)
+        if principal is None:
+            return None
         asked = parse(body, kind, self._limits)
         named = unquote(url[len(_MODELS) : -len(_PREDICT)].decode("ascii")) if url.startswith(b"/models/") else None
         if named == "":
             # "/models//predict" and "/models/predict" name nobody; they do not ask the default model.
             return None
+        require(principal, Action.PREDICT, named or self._service.default_model())
         question = Question(model=named, key=client[0].encode() if client else b"")
         payload = asked.image if asked.image is not None else asked.record
         return None if payload is None else self._service.ask(question, payload)
@@ -127,7 +135,7 @@ class PredictHandlers:
         named = path[len(_MODELS) : -len(_PREDICT)] if path.startswith(_MODELS) else None
         body, kind = await read_body(scope, receive, self._limits, self._service.room)
         asked = parse(body, kind, self._limits)
-        question = Question(model=named, key=_key(scope))
+        question = self._question(scope, named)
         gone = _gone(receive)
         if asked.batch is not None:
             replies = await self._service.predict_many(question, asked.batch, gone=gone)
@@ -147,6 +155,11 @@ class PredictHandlers:
         if isinstance(wanted, RecordInput) and asked.form:
             return record_from(wanted, asked.form)
         raise NoInput
+
+    def _question(self, scope: Scope, named: str | None) -> Question:
+        """What is asked of which model. Raises ModelNotFound, NotAllowed."""
+        require(scope["state"]["principal"], Action.PREDICT, named or self._service.default_model())
+        return Question(model=named, key=_key(scope))
 
     def _name(self, question: Question) -> str:
         return question.model or self._service.default_model() or ""
@@ -173,7 +186,7 @@ class PredictHandlers:
         """Answer a form with `image` and `model`."""
         body, kind = await read_body(scope, receive, self._limits, self._service.room)
         asked = parse(body, kind, self._limits)
-        question = Question(model=asked.form.get("model") or None, key=_key(scope))
+        question = self._question(scope, asked.form.get("model") or None)
         form = {name: text for name, text in asked.form.items() if name != "model"}
         payload = self._payload(question, msgspec.structs.replace(asked, form=form))
         reply = await self._service.predict(question, payload, gone=_gone(receive))
@@ -202,6 +215,7 @@ class PredictHandlers:
         question = Question(model=query.get("model", [None])[0], key=_key(scope))
         record: Mapping[str, Any] | None = None
         try:
+            self._question(scope, question.model)
             body, kind = await read_body(scope, receive, self._limits, self._service.room)
             asked = parse(body, kind, self._limits)
             if asked.batch is not None:

@@ -37,6 +37,7 @@ STATUS: Mapping[str, int] = {
     "broken_image": 422,
     # not there, not allowed
     "not_found": 404,
+    "not_known": 401,
     "refused": 403,
     "method_not_allowed": 405,
     "rate_limited": 429,

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 from fastapi import APIRouter, Request, Response
 
+from relevo.web.guard import principal_of
 from relevo.web.openapi import chapters, document
 from relevo.web.page import frame
 from relevo.web.routes.page import html, visit_of
@@ -31,5 +32,7 @@ def docs(request: Request) -> Response:
 
 
 def _document(request: Request) -> dict[str, Any]:
-    service = request.app.state.parts.service
-    return document(request.app, service.models(), service.default_model())
+    service, sees = request.app.state.parts.service, principal_of(request).sees
+    default = service.default_model()
+    shown = [one for one in service.models() if sees(one.name)]
+    return document(request.app, shown, default if default and sees(default) else None)

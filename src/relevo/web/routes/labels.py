@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 from fastapi import APIRouter, Request
 from starlette.concurrency import run_in_threadpool
 
+from relevo.domain.people import Action, Principal
 from relevo.domain.prediction import Label, Prediction
 from relevo.domain.signature import Task
 from relevo.errors import LabelNotNumber, LabelRefused
+from relevo.web.guard import principal_of
 from relevo.web.routes.predictions import QueryId, found
 from relevo.web.routes.refusals import refusals
 from relevo.web.shapes import GiveLabel, Truth, Truths
@@ -27,7 +29,8 @@ _CHOICES_SHOWN = 20
 async def give(request: Request, query_id: QueryId, given: GiveLabel) -> Truth:
     """The same label again changes nothing; another one corrects it. Raises PredictionNotFound, LabelRefused."""
     parts = request.app.state.parts
-    prediction = await keep_label(parts, query_id, _text(given.value), source="api", note=given.note)
+    given_by = principal_of(request)
+    prediction = await keep_label(parts, given_by, query_id, _text(given.value), source="api", note=given.note)
     label = await run_in_threadpool(parts.labels.current, prediction.id)
     return Truth.of(label)
 
@@ -36,26 +39,26 @@ async def give(request: Request, query_id: QueryId, given: GiveLabel) -> Truth:
 async def given_so_far(request: Request, query_id: QueryId) -> Truths:
     """Raises PredictionNotFound."""
     parts = request.app.state.parts
-    stored = await found(parts, query_id)
+    stored = await found(parts, query_id, principal_of(request), Action.SEE_ANSWERS)
     labels = await run_in_threadpool(parts.labels.of, stored.prediction.id)
     current = labels[-1].value if labels else None
     return Truths(query_id=query_id, label=current, history=[Truth.of(label) for label in labels])
 
 
-async def keep_label(parts: Parts, query_id: str, value: str, *, source: str, note: str = "") -> Prediction:
-    """Check and keep one label; gives back its prediction. Raises PredictionNotFound, LabelRefused, LabelNotNumber."""
-    stored = await found(parts, query_id)
-    await run_in_threadpool(_check_and_put, parts, stored.prediction, value, source, note)
+async def keep_label(parts: Parts, given_by: Principal, query_id: str, value: str, *, source: str, note: str = "") -> Prediction:
+    """Check and keep one label; gives back its prediction. Raises PredictionNotFound, NotAllowed, LabelRefused, LabelNotNumber."""
+    stored = await found(parts, query_id, given_by, Action.LABEL)
+    await run_in_threadpool(_check_and_put, parts, stored.prediction, value, given_by.name or "anonymous", source, note)
     return stored.prediction
 
 
-def _check_and_put(parts: Parts, prediction: Prediction, value: str, source: str, note: str) -> None:
+def _check_and_put(parts: Parts, prediction: Prediction, value: str, author: str, source: str, note: str) -> None:
     task, labels = _expected(parts, prediction)
     check_label(value, task, labels)
     current = parts.labels.current(prediction.id)
     if current is not None and (current.value, current.note, current.source) == (value, note, source):
         return
-    parts.labels.put(Label(prediction=prediction.id, value=value, author="anonymous", source=source, at=parts.now(), note=note))
+    parts.labels.put(Label(prediction=prediction.id, value=value, author=author, source=source, at=parts.now(), note=note))
 
 
 def check_label(value: str, task: Task, labels: tuple[str, ...]) -> None:

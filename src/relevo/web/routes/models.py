@@ -8,6 +8,7 @@ from fastapi import APIRouter, Header, Request, Response
 from fastapi import Path as InPath
 
 from relevo.errors import AliasNotFound
+from relevo.web.guard import principal_of
 from relevo.web.routes.refusals import refusals
 from relevo.web.shapes import (
     Alias,
@@ -38,9 +39,8 @@ AliasPath = Annotated[AliasName, InPath(description="champion, challenger, or a 
 @router.get("", summary="Every registered model", responses=refusals(503))
 def all_models(request: Request) -> ModelList:
     """Join the registry with what this worker serves."""
-    parts = request.app.state.parts
-    states = _states(request)
-    return ModelList(models=[ModelSummary.of(model, states.get(model.name)) for model in parts.registry.models()])
+    registry, sees, states = request.app.state.parts.registry, principal_of(request).sees, _states(request)
+    return ModelList(models=[ModelSummary.of(model, states.get(model.name)) for model in registry.models() if sees(model.name)])
 
 
 @router.get("/{name}", summary="One model with its versions", responses=refusals(404, 422, 503))
@@ -88,7 +88,9 @@ def move_alias(
     """The workers follow within moments. Raises ModelNotFound, VersionNotFound, StaleState."""
     parts = request.app.state.parts
     expected = int(if_match.strip('"')) if if_match else None
-    move = parts.registry.move_alias(name, alias, wanted.version, who="api", why=wanted.reason, at=parts.now(), expected=expected)
+    move = parts.registry.move_alias(
+        name, alias, wanted.version, who=principal_of(request).name or "api", why=wanted.reason, at=parts.now(), expected=expected
+    )
     response.headers["etag"] = f'"{move.version}"'
     return Move.of(move)
 

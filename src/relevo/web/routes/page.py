@@ -10,6 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 from relevo.errors import ModelNotFound, NotFound, ParameterWrong, RelevoError
 from relevo.runtime.image import ImageLimits
 from relevo.web import assets, page
+from relevo.web.guard import principal_of
 from relevo.web.i18n.catalog import known
 from relevo.web.negotiation import COOKIE, address_of, header, language_of
 from relevo.web.payload import BodyLimits, parse
@@ -30,7 +31,7 @@ def visit_of(request: Request) -> page.Visit:
         language=language_of(request.scope, settings.language),
         address=address_of(request.scope),
         request_id=request.state.request_id,
-        models=parts.service.models(),
+        models=[one for one in parts.service.models() if principal_of(request).sees(one.name)],
         limits=ImageLimits(max_pixels=settings.max_pixels, max_side=settings.max_side),
     )
 
@@ -57,7 +58,7 @@ async def feedback(request: Request) -> Response:
     visit = visit_of(request)
     try:
         query_id, value = await _feedback_of(request)
-        prediction = await keep_label(request.app.state.parts, query_id, value, source="page")
+        prediction = await keep_label(request.app.state.parts, principal_of(request), query_id, value, source="page")
     except RelevoError as error:
         status, _, body = page.render_refusal(error, None, visit)
         return html(request, body, status)

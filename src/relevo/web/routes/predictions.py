@@ -10,9 +10,11 @@ from fastapi import Path as InPath
 from starlette.concurrency import run_in_threadpool
 
 from relevo.domain import ids
+from relevo.domain.people import Action, Principal
 from relevo.domain.prediction import InputKind
 from relevo.errors import PredictionNotFound
 from relevo.runtime.image import ImageLimits
+from relevo.web.guard import principal_of, require
 from relevo.web.pictures import reencoded
 from relevo.web.routes.refusals import refusals
 from relevo.web.shapes import PredictionPage, PredictionView, Window
@@ -35,7 +37,7 @@ QueryId = Annotated[str, InPath(description="The query_id of an answer", json_sc
 def window(request: Request, narrow: Annotated[Window, Query()]) -> PredictionPage:
     """A page of the history, with the label that counts for each prediction."""
     parts = request.app.state.parts
-    page = parts.history.window(**narrow.model_dump(exclude={"lang"}))
+    page = parts.history.window(**narrow.model_dump(exclude={"lang"}), models=_seen(request, narrow.model))
     labels = parts.labels.current_many([stored.prediction.id for stored in page.items])
     items = [PredictionView.of(stored, labels.get(stored.prediction.id)) for stored in page.items]
     return PredictionPage(items=items, next_cursor=page.next_cursor)
@@ -45,7 +47,7 @@ def window(request: Request, narrow: Annotated[Window, Query()]) -> PredictionPa
 async def one(request: Request, query_id: QueryId) -> PredictionView:
     """Raises PredictionNotFound."""
     parts = request.app.state.parts
-    stored = await found(parts, query_id)
+    stored = await found(parts, query_id, principal_of(request), Action.SEE_ANSWERS)
     label = await run_in_threadpool(parts.labels.current, stored.prediction.id)
     return PredictionView.of(stored, label)
 
@@ -61,7 +63,7 @@ async def one(request: Request, query_id: QueryId) -> PredictionView:
 )
 async def kept_input(request: Request, query_id: QueryId) -> Response:
     """A download, never shown by the browser; an image's pixels only. Raises PredictionNotFound, InputNotKept."""
-    stored = await found(request.app.state.parts, query_id)
+    stored = await found(request.app.state.parts, query_id, principal_of(request), Action.SEE_INPUTS)
     return await run_in_threadpool(_download, request.app.state.parts, stored)
 
 
@@ -82,11 +84,31 @@ def _download(parts: Parts, stored: Stored) -> Response:
     )
 
 
-async def found(parts: Parts, query_id: str) -> Stored:
-    """The prediction of that id; a fresh one is waited for, since its journal is shipped within moments.
+def _seen(request: Request, asked: str | None) -> list[str] | None:
+    """The models whose answers may be shown; None for all of them. Raises ModelNotFound, NotAllowed."""
+    principal = principal_of(request)
+    if asked is not None:
+        require(principal, Action.SEE_ANSWERS, asked)
+        return None
+    if principal.role is not None and principal.only_model is None:
+        return None
+    return [principal.only_model] if principal.only_model else sorted(principal.grants)
 
-    Raises PredictionNotFound.
+
+async def found(parts: Parts, query_id: str, principal: Principal, action: Action) -> Stored:
+    """The prediction of that id, for somebody who would do that with it; one of a model not theirs to see is not found.
+
+    Raises PredictionNotFound, NotAllowed.
     """
+    stored = await _found(parts, query_id)
+    if not principal.sees(stored.prediction.model):
+        raise PredictionNotFound
+    require(principal, action, stored.prediction.model)
+    return stored
+
+
+async def _found(parts: Parts, query_id: str) -> Stored:
+    """Wait for a fresh prediction, since its journal is shipped within moments. Raises PredictionNotFound."""
     key = ids.raw(query_id)
     if key is None:
         raise PredictionNotFound

@@ -1,16 +1,13 @@
-"""The schema as the queries see it; one for SQLite and PostgreSQL.
+"""Models, predictions and labels.
 
     models ◄─ versions ◄─ alias_moves      append-only: the last move of an alias says where it stands
     predictions ◄┄ labels                  no foreign key: a label may come before its prediction is shipped
     spool_positions                        how far each journal file was taken over, moved in the predictions' transaction
 
-What a database really holds is made by `migrations/`; a test keeps the two alike. Moments are microseconds since 1970, UTC.
 The one wide column, `input`, stands last: SQLite then reads the others without walking over it.
 """
 
 from __future__ import annotations
-
-from typing import TYPE_CHECKING
 
 from sqlalchemy import (
     BigInteger,
@@ -21,27 +18,12 @@ from sqlalchemy import (
     Index,
     Integer,
     LargeBinary,
-    MetaData,
     Table,
     Text,
     UniqueConstraint,
-    text,
 )
 
-if TYPE_CHECKING:
-    from sqlalchemy import Connection
-
-metadata = MetaData(
-    naming_convention={
-        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
-        "pk": "pk_%(table_name)s",
-    }
-)
-
-#: A number given by the database; SQLite counts up only a column called INTEGER.
-Serial = BigInteger().with_variant(Integer(), "sqlite")
+from relevo.store.tables.base import Serial, metadata
 
 models = Table(
     "models",
@@ -136,35 +118,3 @@ spool_positions = Table(
     Column("file", Text, primary_key=True),
     Column("position", BigInteger, nullable=False),
 )
-
-#: What the database itself refuses. Labels may be deleted (with their prediction, or when a person asks), never changed.
-REFUSALS = (("alias_moves", "UPDATE"), ("alias_moves", "DELETE"), ("labels", "UPDATE"))
-
-_POSTGRES_REFUSE = """
-CREATE OR REPLACE FUNCTION relevo_refuse() RETURNS trigger LANGUAGE plpgsql
-AS 'BEGIN RAISE EXCEPTION ''% is append-only'', TG_TABLE_NAME; END'
-"""
-
-
-def create(connection: Connection) -> None:
-    """The whole schema at once, for a database that lives in memory or in a test. Real ones are migrated."""
-    metadata.create_all(connection)
-    for statement in refusals(connection.dialect.name):
-        connection.execute(text(statement))
-
-
-def refusals(dialect: str) -> list[str]:
-    """The statements that make the database refuse changes to what is append-only."""
-    if dialect == "sqlite":
-        return [
-            f"CREATE TRIGGER {table}_refuse_{act.lower()} BEFORE {act} ON {table} "
-            f"BEGIN SELECT RAISE(ABORT, '{table} is append-only'); END"
-            for table, act in REFUSALS
-        ]
-    return [
-        _POSTGRES_REFUSE,
-        *(
-            f"CREATE TRIGGER {table}_refuse_{act.lower()} BEFORE {act} ON {table} FOR EACH ROW EXECUTE FUNCTION relevo_refuse()"
-            for table, act in REFUSALS
-        ),
-    ]

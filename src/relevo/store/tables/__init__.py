@@ -1,0 +1,85 @@
+"""The schema as the queries see it; one for SQLite and PostgreSQL.
+
+    core      models, versions, aliases, predictions, labels, how far journals were read
+    people    users, their grants, sessions and keys, tries to sign in
+    audit     who changed what: a chain that only grows
+    sealing   one key a subject, and the tombstone of what was erased
+    asking    which predictions somebody was asked about, and how likely that was
+
+What a database really holds is made by `migrations/`; a test keeps the two alike. Moments are microseconds since 1970, UTC.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlalchemy import text
+
+from relevo.store.tables.asking import asks
+from relevo.store.tables.audit import audit
+from relevo.store.tables.base import metadata
+from relevo.store.tables.core import alias_moves, labels, models, predictions, spool_positions, versions
+from relevo.store.tables.people import api_keys, grants, people_epoch, sessions, sign_in_failures, users
+from relevo.store.tables.sealing import subject_keys
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+__all__ = [
+    "alias_moves",
+    "api_keys",
+    "asks",
+    "audit",
+    "create",
+    "grants",
+    "labels",
+    "metadata",
+    "models",
+    "people_epoch",
+    "predictions",
+    "refusals",
+    "sessions",
+    "sign_in_failures",
+    "spool_positions",
+    "subject_keys",
+    "users",
+    "versions",
+]
+
+#: What the database itself refuses. Labels may be deleted (with their prediction, or when a person asks), never changed.
+REFUSALS = (
+    ("alias_moves", "UPDATE"),
+    ("alias_moves", "DELETE"),
+    ("labels", "UPDATE"),
+    ("audit", "UPDATE"),
+    ("audit", "DELETE"),
+)
+
+_POSTGRES_REFUSE = """
+CREATE OR REPLACE FUNCTION relevo_refuse() RETURNS trigger LANGUAGE plpgsql
+AS 'BEGIN RAISE EXCEPTION ''% is append-only'', TG_TABLE_NAME; END'
+"""
+
+
+def create(connection: Connection) -> None:
+    """The whole schema at once, for a database that lives in memory or in a test. Real ones are migrated."""
+    metadata.create_all(connection)
+    for statement in refusals(connection.dialect.name):
+        connection.execute(text(statement))
+
+
+def refusals(dialect: str) -> list[str]:
+    """The statements that make the database refuse changes to what is append-only."""
+    if dialect == "sqlite":
+        return [
+            f"CREATE TRIGGER {table}_refuse_{act.lower()} BEFORE {act} ON {table} "
+            f"BEGIN SELECT RAISE(ABORT, '{table} is append-only'); END"
+            for table, act in REFUSALS
+        ]
+    return [
+        _POSTGRES_REFUSE,
+        *(
+            f"CREATE TRIGGER {table}_refuse_{act.lower()} BEFORE {act} ON {table} FOR EACH ROW EXECUTE FUNCTION relevo_refuse()"
+            for table, act in REFUSALS
+        ),
+    ]

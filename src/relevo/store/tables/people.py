@@ -1,0 +1,77 @@
+"""Who may come in: users, what they may do where, their sessions and keys. No secret stands here, only what checks one."""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, Column, ForeignKeyConstraint, Index, Integer, Table, Text
+
+from relevo.store.tables.base import Serial, metadata
+
+users = Table(
+    "users",
+    metadata,
+    Column("id", Text, primary_key=True),  # 32 hex digits; what the audit names, since names change
+    Column("name", Text, nullable=False, unique=True),
+    Column("role", Text),  # everywhere; NULL: only by grants
+    Column("password_hash", Text),  # argon2id; NULL: signs in elsewhere
+    Column("issuer", Text),  # of OpenID Connect, with `subject`
+    Column("subject", Text),
+    Column("made_us", BigInteger, nullable=False),
+    Column("disabled_us", BigInteger),
+)
+Index("uq_users_issuer_subject", users.c.issuer, users.c.subject, unique=True)
+
+grants = Table(
+    "grants",
+    metadata,
+    Column("user_id", Text, primary_key=True),
+    Column("model", Text, primary_key=True),
+    Column("role", Text, nullable=False),
+    ForeignKeyConstraint(["user_id"], ["users.id"]),
+)
+
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("token_hash", Text, primary_key=True),  # SHA-256 of the cookie
+    Column("user_id", Text, nullable=False),
+    Column("made_us", BigInteger, nullable=False),
+    Column("seen_us", BigInteger, nullable=False),
+    Column("ends_us", BigInteger, nullable=False),
+    ForeignKeyConstraint(["user_id"], ["users.id"]),
+)
+Index(None, sessions.c.user_id)
+
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("id", Text, primary_key=True),  # the readable beginning of the key itself
+    Column("user_id", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("secret_hash", Text, nullable=False, unique=True),  # SHA-256 of the whole key
+    Column("scopes", Text, nullable=False),  # with blanks between
+    Column("model", Text),  # NULL: every model of its owner
+    Column("made_us", BigInteger, nullable=False),
+    Column("ends_us", BigInteger),
+    Column("revoked_us", BigInteger),
+    ForeignKeyConstraint(["user_id"], ["users.id"]),
+)
+Index(None, api_keys.c.user_id)
+
+#: One row; its number grows with every change to users, grants and keys, so that workers see one at a glance.
+people_epoch = Table(
+    "people_epoch",
+    metadata,
+    Column("row", Integer, primary_key=True, autoincrement=False),
+    Column("epoch", BigInteger, nullable=False),
+)
+
+sign_in_failures = Table(
+    "sign_in_failures",
+    metadata,
+    Column("serial", Serial, primary_key=True),
+    Column("name_hash", Text, nullable=False),
+    Column("address", Text, nullable=False),
+    Column("at_us", BigInteger, nullable=False),
+)
+Index(None, sign_in_failures.c.name_hash, sign_in_failures.c.at_us)
+Index(None, sign_in_failures.c.address, sign_in_failures.c.at_us)

@@ -1,0 +1,79 @@
+"""Every address, and what it takes to ask there; one that stands in no row is nobody's. A test walks all routes by this table.
+
+(method, path) ─ rule_of ─► Rule: public | whoever is known | an action, on the model that the path names
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+
+from relevo.domain.people import Action
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """What it takes to ask at one address."""
+
+    method: str
+    path: str  # {name} is a model; other {words} are anything without a slash
+    action: Action | None  # None: nothing
+    by_object: bool = False  # the model is told by what the path names; the route holds it against the principal
+
+    @property
+    def public(self) -> bool:
+        """Whether anybody may ask."""
+        return self.action is None
+
+
+def _rule(method: str, path: str, action: Action | None, *, by_object: bool = False) -> Rule:
+    return Rule(method=method, path=path, action=action, by_object=by_object)
+
+
+RULES = (
+    # What tells nothing of anybody: whether the process lives, and the files of the pages.
+    _rule("GET", "/health/live", None),
+    _rule("GET", "/health/ready", None),
+    _rule("GET", "/static/{address}", None),
+    _rule("GET", "/favicon.ico", None),
+    # Asking a model. Which one may stand in the body, so the handlers hold it against the principal.
+    _rule("POST", "/predict", Action.PREDICT, by_object=True),
+    _rule("POST", "/predict/", Action.PREDICT, by_object=True),
+    _rule("POST", "/submit", Action.PREDICT, by_object=True),
+    _rule("POST", "/models/{name}/predict", Action.PREDICT),
+    _rule("GET", "/", Action.LOOK, by_object=True),
+    _rule("POST", "/feedback", Action.LABEL, by_object=True),
+    _rule("GET", "/docs", Action.LOOK, by_object=True),
+    _rule("GET", "/openapi.json", Action.LOOK, by_object=True),
+    _rule("GET", "/metrics", Action.LOOK),
+    _rule("GET", "/models", Action.LOOK, by_object=True),
+    _rule("GET", "/models/{name}", Action.LOOK),
+    _rule("GET", "/models/{name}/versions/{version}", Action.LOOK),
+    _rule("GET", "/models/{name}/aliases", Action.LOOK),
+    _rule("GET", "/models/{name}/aliases/{alias}", Action.LOOK),
+    _rule("PUT", "/models/{name}/aliases/{alias}", Action.OPERATE),
+    _rule("GET", "/predictions", Action.SEE_ANSWERS, by_object=True),
+    _rule("GET", "/predictions/{query_id}", Action.SEE_ANSWERS, by_object=True),
+    _rule("GET", "/predictions/{query_id}/input", Action.SEE_INPUTS, by_object=True),
+    _rule("GET", "/predictions/{query_id}/label", Action.SEE_ANSWERS, by_object=True),
+    _rule("PUT", "/predictions/{query_id}/label", Action.LABEL, by_object=True),
+)
+
+
+def _pattern(path: str) -> re.Pattern[str]:
+    parts = re.split(r"\{(\w+)\}", path)
+    return re.compile("".join(re.escape(part) if at % 2 == 0 else f"(?P<{part}>[^/]+)" for at, part in enumerate(parts)))
+
+
+_PATTERNS = tuple((rule, _pattern(rule.path)) for rule in RULES)
+
+
+@lru_cache(maxsize=4096)
+def rule_of(method: str, path: str) -> tuple[Rule | None, str | None]:
+    """The rule of this address, and the model that it names. HEAD is asked what GET is. path: decoded, as ASGI has it."""
+    asked = "GET" if method == "HEAD" else method
+    for rule, pattern in _PATTERNS:
+        if rule.method == asked and (found := pattern.fullmatch(path)):
+            return rule, found.groupdict().get("name")
+    return None, None
