@@ -208,6 +208,11 @@ class Settings:
         return self.home / "telemetry"
 
     @property
+    def keys_folder(self) -> Path:
+        """Keys of this home: the audit's, and what inputs are sealed with."""
+        return self.home / "keys"
+
+    @property
     def tls_folder(self) -> Path:
         """The server's own certificate and its key."""
         return self.home / "tls"

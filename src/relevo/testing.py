@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from relevo.store.audit import Audit
 from relevo.store.engine import connect, writing
 from relevo.store.history import History
 from relevo.store.labels import Labels
@@ -32,21 +33,24 @@ class MemoryStore:
     history: History
     labels: Labels
     people: People
+    audit: Audit
 
 
 @contextmanager
 def memory_store() -> Iterator[MemoryStore]:
     """An empty store in memory, of the full schema. Threads of this process share its one connection in turn."""
     engine = connect("sqlite://")
+    audit = Audit(b"a key that lives as long as a test")
     try:
         with writing(engine) as connection:
             create(connection)
         yield MemoryStore(
             engine=engine,
-            registry=Registry(engine),
+            registry=Registry(engine, audit),
             history=History(engine),
-            labels=Labels(engine),
-            people=People(engine),
+            labels=Labels(engine, audit),
+            people=People(engine, audit),
+            audit=audit,
         )
     finally:
         engine.dispose()

@@ -15,6 +15,7 @@ from sqlalchemy import create_engine, text
 
 from relevo.domain.ids import new_id
 from relevo.domain.prediction import Arm, InputKind, Prediction
+from relevo.store.audit import Audit
 from relevo.store.engine import connect, migrate
 from relevo.store.history import History
 from relevo.store.labels import Labels
@@ -119,8 +120,13 @@ def engine(url: str) -> Iterator[Engine]:
 
 
 @pytest.fixture
-def registry(engine: Engine) -> Registry:
-    return Registry(engine)
+def trail() -> Audit:
+    return Audit(b"key")
+
+
+@pytest.fixture
+def registry(engine: Engine, trail: Audit) -> Registry:
+    return Registry(engine, trail)
 
 
 @pytest.fixture
@@ -129,8 +135,8 @@ def history(engine: Engine) -> History:
 
 
 @pytest.fixture
-def labels(engine: Engine) -> Labels:
-    return Labels(engine)
+def labels(engine: Engine, trail: Audit) -> Labels:
+    return Labels(engine, trail)
 
 
 @pytest.fixture(scope="session")

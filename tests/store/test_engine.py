@@ -22,6 +22,7 @@ from relevo.domain.ids import new_id
 from relevo.domain.prediction import Label
 from relevo.errors import StoreUnavailable, WrongSetting
 from relevo.store import engine as door
+from relevo.store.audit import Audit
 from relevo.store.engine import checkpoint, connect, later_schema, migrate, reading, sqlite_warning, writing
 from relevo.store.history import History
 from relevo.store.labels import Labels
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
     from relevo.domain.prediction import Prediction
 
+TRAIL = Audit(b"key")
 AT = datetime(2026, 3, 1, tzinfo=UTC)
 SOURCE = Path(__file__).parents[2] / "src"
 
@@ -77,7 +79,7 @@ class TestTransactions:
         engines = [connect(url) for _ in range(4)]
 
         def put(number: int) -> None:
-            Labels(engines[number % 4]).put(label(str(number)))
+            Labels(engines[number % 4], TRAIL).put(label(str(number)))
 
         with ThreadPoolExecutor(8) as pool:
             list(pool.map(put, range(80)))
@@ -164,7 +166,7 @@ class TestSqliteOutage:
 
     def test_a_lock_held_long_is_an_outage(self, engine: Engine, path: Path) -> None:
         """Somebody who keeps the file locked makes writing unavailable, not reading; it works again when he lets go."""
-        labels = Labels(engine)
+        labels = Labels(engine, TRAIL)
         holder = sqlite3.connect(path, isolation_level=None)
         holder.execute("BEGIN IMMEDIATE")
         with pytest.raises(StoreUnavailable):
@@ -181,14 +183,14 @@ class TestSqliteOutage:
         holder.execute("BEGIN IMMEDIATE")
         free = threading.Timer(0.3, holder.rollback)
         free.start()
-        Labels(engine).put(label())
+        Labels(engine, TRAIL).put(label())
         free.join()
         holder.close()
         engine.dispose()
 
     def test_a_file_moved_away_and_back(self, engine: Engine, path: Path) -> None:
         """Without its file the store is unavailable and makes no new one; with the file back it goes on with what it had."""
-        labels = Labels(engine)
+        labels = Labels(engine, TRAIL)
         given = label()
         labels.put(given)
         away = path.with_suffix(".away")
@@ -205,7 +207,7 @@ class TestSqliteOutage:
 
     def test_a_replaced_file_is_followed(self, engine: Engine, path: Path, tmp_path: Path) -> None:
         """After a backup was put in the file's place, writes go to it and not to the file that has no name any more."""
-        labels = Labels(engine)
+        labels = Labels(engine, TRAIL)
         backup = tmp_path / "backup.db"
         with writing(engine) as connection:
             connection.execute(text("SELECT 1"))
@@ -332,8 +334,9 @@ def test_a_worker_stays_light(tmp_path: Path) -> None:
     program = f"""
 import sys
 from relevo.store.engine import connect, migrate
+from relevo.store.audit import Audit
 from relevo.store.registry import Registry
-engine = connect({url!r}); migrate(engine); assert Registry(engine).routes() == []; engine.dispose()
+engine = connect({url!r}); migrate(engine); assert Registry(engine, Audit(b"key")).routes() == []; engine.dispose()
 print(sorted({{"alembic", "mako", "psycopg", "logging.config"}} & set(sys.modules)))
 """
     done = subprocess.run(
@@ -350,7 +353,7 @@ def test_a_watcher_asks_little(engine: Engine) -> None:
     """What every worker asks twice a second is one statement."""
     asked: list[str] = []
     event.listen(engine, "before_cursor_execute", lambda _c, _k, sql, *_rest: asked.append(sql))
-    Registry(engine).routes()
+    Registry(engine, TRAIL).routes()
     assert sum(sql.startswith("SELECT") for sql in asked) == 1
 
 
@@ -398,7 +401,7 @@ def test_what_lies_in_the_place_is_named(make: Callable[[Path], object], code: s
     def use() -> None:
         engine = connect(f"sqlite:///{path}", busy_s=1)
         migrate(engine)
-        Registry(engine).models()
+        Registry(engine, TRAIL).models()
 
     with pytest.raises(StoreUnavailable) as refused:
         use()
@@ -448,10 +451,10 @@ def test_a_disk_without_room_for_the_index_is_full(tmp_path: Path, monkeypatch: 
         (tmp_path / f"relevo.db{ending}").unlink(missing_ok=True)
         (tmp_path / f"relevo.db{ending}").symlink_to("/dev/full")
     with pytest.raises(StoreUnavailable) as refused:
-        Registry(engine).models()
+        Registry(engine, TRAIL).models()
     assert refused.value.code == "store_unavailable", "a disk with room is not full"
     used = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: used._replace(free=0))
     with pytest.raises(StoreUnavailable) as refused:
-        Registry(engine).models()
+        Registry(engine, TRAIL).models()
     assert refused.value.code == "store_full"

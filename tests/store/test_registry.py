@@ -13,6 +13,7 @@ from sqlalchemy.exc import DBAPIError
 from relevo.domain.prediction import Arm
 from relevo.domain.route import Leg, Route
 from relevo.errors import AliasNotFound, FieldWrongType, ModelNotFound, StaleState, VersionNotFound
+from relevo.store.audit import Audit
 from relevo.store.engine import connect
 from relevo.store.registry import Registry, Version
 
@@ -114,7 +115,7 @@ class TestRegistry:
         """Packages registered at once from two processes' engines get the numbers 1 to 8, each once."""
         other = connect(url)
         with ThreadPoolExecutor(4) as pool:
-            numbers = pool.map(lambda n: add(registry if n % 2 else Registry(other), n).number, range(8))
+            numbers = pool.map(lambda n: add(registry if n % 2 else Registry(other, Audit(b"key")), n).number, range(8))
             assert sorted(numbers) == list(range(1, 9))
         other.dispose()
 

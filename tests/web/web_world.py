@@ -266,6 +266,7 @@ def build_world(store: MemoryStore, manifests: list[Manifest]) -> World:
         history=store.history,
         labels=store.labels,
         people=store.people,
+        audit=store.audit,
         door=Door(store.people.roll()),
         settings=Settings(),
         metrics=lambda: b"relevo_up 1\n",

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from relevo.config import Settings
     from relevo.package.opening import Package
+    from relevo.store.audit import Audit
     from relevo.store.blobs import Blobs
     from relevo.store.history import History
     from relevo.store.labels import Labels
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 
 #: What the workers remember of the routes, in the home.
 ROUTES_FILE = "routes.json"
+#: Seals the audit; outside the database, so that who may write there cannot forge a chain.
+AUDIT_KEY = "audit.key"
 _OWN_FOLDER, _OF_OTHERS = 0o700, 0o077
 
 
@@ -52,6 +55,7 @@ class Store:
     history: History
     labels: Labels
     people: People
+    audit: Audit
     blobs: Blobs
     shelf: Shelf
 
@@ -59,9 +63,11 @@ class Store:
 def open_store(settings: Settings, *, migrated: bool = False) -> Store:
     """The store of this home, its schema brought up to date unless a parent has done so. Raises StoreUnavailable, WrongSetting."""
     # The database's libraries take half a second to load; a supervisor whose store is already migrated never needs them.
-    from relevo.store.blobs import Blobs  # noqa: PLC0415 - said above
+    from relevo.store.audit import Audit  # noqa: PLC0415 - said above
+    from relevo.store.blobs import Blobs  # noqa: PLC0415 - the same
     from relevo.store.engine import connect, migrate  # noqa: PLC0415 - the same
     from relevo.store.history import History  # noqa: PLC0415 - the same
+    from relevo.store.keys import key_from  # noqa: PLC0415 - the same
     from relevo.store.labels import Labels  # noqa: PLC0415 - the same
     from relevo.store.people import People  # noqa: PLC0415 - the same
     from relevo.store.registry import Registry  # noqa: PLC0415 - the same
@@ -73,12 +79,14 @@ def open_store(settings: Settings, *, migrated: bool = False) -> Store:
     if not migrated:
         migrate(engine)
     blobs = Blobs(settings.blobs_folder)
+    audit = Audit(key_from(settings.keys_folder / AUDIT_KEY))
     return Store(
         engine=engine,
-        registry=Registry(engine),
+        registry=Registry(engine, audit),
         history=History(engine, blobs),
-        labels=Labels(engine),
-        people=People(engine),
+        labels=Labels(engine, audit),
+        people=People(engine, audit),
+        audit=audit,
         blobs=blobs,
         shelf=Shelf(settings.packages_folder),
     )
@@ -93,7 +101,13 @@ def make_home(settings: Settings) -> None:
             home.mkdir(mode=_OWN_FOLDER, exist_ok=True)
     except OSError as cause:
         raise ConfigRefused(reason=f"the folder {home} cannot be made ({cause.strerror})") from cause
-    folders = (settings.spool_folder, settings.telemetry_folder, settings.packages_folder, settings.blobs_folder)
+    folders = (
+        settings.spool_folder,
+        settings.telemetry_folder,
+        settings.packages_folder,
+        settings.blobs_folder,
+        settings.keys_folder,
+    )
     for folder in (home, *(one for one in folders if one.is_dir())):
         if not os.access(folder, os.W_OK | os.X_OK):
             raise ConfigRefused(reason=f"the folder {folder} cannot be written; choose another --home, or mend its rights")

@@ -165,6 +165,7 @@ def _app(settings: Settings, predict: PredictHandlers, service: Service, store: 
         history=store.history,
         labels=store.labels,
         people=store.people,
+        audit=store.audit,
         door=door,
         settings=settings,
         metrics=_metrics(settings, telemetry),

@@ -1,4 +1,4 @@
-"""What the audit says of one change: who, what, to which thing, why, from where. Pseudonyms only, so that erasing never touches it."""
+"""What the audit says of one change: who, what, to which thing, why, from where. Pseudonyms only, so that erasing leaves it be."""
 
 from __future__ import annotations
 
@@ -13,6 +13,10 @@ class By:
     address: str = ""  # of the caller; "" at this machine
 
 
+#: Whoever sits at this machine.
+HERE = By(actor="cli")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Act:
     """One change."""
@@ -20,6 +24,8 @@ class Act:
     by: By
     action: str  # "user.add", "alias.move", "label.give", …
     object: str  # "user:…", "model:digits/alias:champion", "prediction:…"
-    before: str = ""  # hash of what it was; "" when it was not
+    before: str = (
+        ""  # what it was: a mark that only the audit's key makes, or the thing itself where it tells of no person; "" for none
+    )
     after: str = ""
     reason: str = ""

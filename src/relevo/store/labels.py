@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, select
 
+from relevo.domain import ids
+from relevo.domain.audit import HERE, Act, By
 from relevo.domain.prediction import Label
 from relevo.store._words import storable
 from relevo.store.engine import reading, writing
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Engine, Row
 
+    from relevo.store.audit import Audit
+
 #: Ids asked for in one statement; SQLite's oldest limit is 999 parameters.
 _AT_ONCE = 500
 
@@ -24,10 +28,11 @@ _AT_ONCE = 500
 class Labels:
     """Labels by prediction; lives as long as the process, safe for several threads. All methods raise StoreUnavailable."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, audit: Audit) -> None:
         self._engine = engine
+        self._audit = audit
 
-    def put(self, label: Label) -> None:
+    def put(self, label: Label, *, by: By = HERE) -> None:
         """Keep a label. Its prediction may not have been shipped yet; whoever must know looks there first."""
         row = {
             "prediction": label.prediction,
@@ -39,6 +44,9 @@ class Labels:
         }
         with writing(self._engine) as connection:
             connection.execute(labels.insert().values(row))
+            given = self._audit.mark([label.value, label.author, label.source, label.note])
+            thing = f"prediction:{ids.text(label.prediction)}"
+            self._audit.append(connection, Act(by=by, action="label.give", object=thing, after=given), at=label.at)
 
     def of(self, prediction: bytes) -> list[Label]:
         """Every label of a prediction, in the order they were given."""

@@ -14,6 +14,7 @@ from uuid import uuid4
 
 from sqlalchemy import Row, func, select, text
 
+from relevo.domain.audit import HERE, Act, By
 from relevo.domain.people import KnownKey, Principal, Role, Roll, Scope, Way
 from relevo.store._words import storable
 from relevo.store.engine import reading, writing
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Engine
 
+    from relevo.store.audit import Audit
+
 _NEXT_EPOCH = text(
     'INSERT INTO people_epoch ("row", epoch) VALUES (1, 1) ON CONFLICT ("row") DO UPDATE SET epoch = people_epoch.epoch + 1'
 )
@@ -34,8 +37,9 @@ _NEXT_EPOCH = text(
 class People:
     """Who there is; lives as long as the process, safe for several threads. All methods raise StoreUnavailable."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, audit: Audit) -> None:
         self._engine = engine
+        self._audit = audit
 
     def epoch(self) -> int:
         """A number that grows with every change to users, grants and keys."""
@@ -49,16 +53,19 @@ class People:
             count = connection.scalar(select(func.count()).select_from(users)) or 0
             return Roll(epoch=epoch, open=count == 0, keys=_known_keys(connection))
 
-    def add_user(self, name: str, role: Role | None, *, at: datetime) -> str:
+    def add_user(self, name: str, role: Role | None, *, at: datetime, by: By = HERE) -> str:
         """A new user. Returns the id."""
         user = uuid4().hex
         with writing(self._engine) as connection:
             row = {"id": user, "name": storable(name), "role": role, "made_us": microseconds(at)}
             connection.execute(users.insert().values(row))
             connection.execute(_NEXT_EPOCH)
+            self._audit.append(connection, Act(by=by, action="user.add", object=f"user:{user}", after=role or ""), at=at)
         return user
 
-    def add_key(self, user: str, name: str, scopes: Iterable[Scope], *, at: datetime, ends: datetime | None = None) -> str:
+    def add_key(
+        self, user: str, name: str, scopes: Iterable[Scope], *, at: datetime, ends: datetime | None = None, by: By = HERE
+    ) -> str:
         """A new key, whole; it is kept nowhere."""
         prefix = f"rlv_{secrets.token_hex(4)}"
         key = f"{prefix}_{secrets.token_urlsafe(32)}"
@@ -74,6 +81,7 @@ class People:
         with writing(self._engine) as connection:
             connection.execute(api_keys.insert().values(row))
             connection.execute(_NEXT_EPOCH)
+            self._audit.append(connection, Act(by=by, action="key.add", object=f"key:{prefix}", after=f"user:{user}"), at=at)
         return key
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from sqlalchemy import and_, func, select, text
 
+from relevo.domain.audit import HERE, Act, By
 from relevo.domain.prediction import Arm
 from relevo.domain.route import Leg, Route
 from relevo.errors import AliasNotFound, ModelNotFound, StaleState, VersionNotFound
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from sqlalchemy import Connection, Engine, Row, Select
+
+    from relevo.store.audit import Audit
 
 #: The alias whose version answers.
 CHAMPION = "champion"
@@ -99,10 +102,11 @@ class AliasMove:
 class Registry:
     """Models, versions and aliases; lives as long as the process, safe for several threads. All methods raise StoreUnavailable."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, audit: Audit) -> None:
         self._engine = engine
+        self._audit = audit
 
-    def add(self, *, model: str, digest: str, summary: dict[str, Any], who: str, at: datetime) -> Version:
+    def add(self, *, model: str, digest: str, summary: dict[str, Any], who: str, at: datetime, by: By = HERE) -> Version:
         """Register a package as the model's next version, or find the version it already is. Moves no alias.
 
         summary: JSON-able excerpts of the manifest. at: aware. Raises FieldWrongType for a name that cannot be one.
@@ -125,6 +129,8 @@ class Registry:
                 "at_us": at_us,
             }
             connection.execute(versions.insert().values(row))
+            thing = f"model:{model}/version:{last + 1}"
+            self._audit.append(connection, Act(by=by, action="version.add", object=thing, after=digest), at=at)
         return self.version(model, last + 1)
 
     def models(self) -> list[Model]:
@@ -196,6 +202,7 @@ class Registry:
         why: str,
         at: datetime,
         expected: int | None = None,
+        by: By = HERE,
     ) -> AliasMove:
         """Let the alias name another version. Where it already stands there, nothing changes and its last move is returned.
 
@@ -226,6 +233,7 @@ class Registry:
                 )
             )
             made = _last_move(connection, model, alias)
+            self._audit.append(connection, _moved(by, model, alias, stands, version, why), at=at)
         assert made is not None  # noqa: S101 - it was written above, in the same transaction
         return AliasMove.from_row(made)
 
@@ -241,6 +249,11 @@ class Registry:
         with reading(self._engine) as connection:
             rows = connection.execute(query).all()
         return [_route(row.model, row.serial, row.version, row.digest) for row in rows]
+
+
+def _moved(by: By, model: str, alias: str, before: int, after: int, why: str) -> Act:
+    thing = f"model:{model}/alias:{alias}"
+    return Act(by=by, action="alias.move", object=thing, before=str(before or ""), after=str(after), reason=why)
 
 
 def _route(model: str, epoch: int, version: int, digest: str) -> Route:

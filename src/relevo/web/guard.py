@@ -12,6 +12,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from relevo.domain.audit import By
 from relevo.domain.people import EVERYBODY, LEAST, Action, Principal, Roll
 from relevo.errors import ModelNotFound, NotAllowed, NotKnown
 from relevo.web.classified import rule_of
@@ -84,6 +85,11 @@ def require(principal: Principal, action: Action, model: str | None = None) -> N
         raise ModelNotFound(model=model)
     if not principal.may(action, model):
         raise NotAllowed(who=principal.name or "You", role=LEAST[action].value, action=action.value)
+
+
+def by_of(request: Request) -> By:
+    """How the audit calls whoever asks on this route."""
+    return By(actor=principal_of(request).actor, address=request.client.host if request.client else "")
 
 
 def principal_of(request: Request) -> Principal:

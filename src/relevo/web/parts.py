@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from relevo.config import Settings
     from relevo.serve.service import Service
+    from relevo.store.audit import Audit
     from relevo.store.history import History
     from relevo.store.labels import Labels
     from relevo.store.people import People
@@ -38,6 +39,7 @@ class Parts:
     history: History
     labels: Labels
     people: People
+    audit: Audit
     door: Door
     settings: Settings
     metrics: Callable[[], bytes]  # the Prometheus text of all workers

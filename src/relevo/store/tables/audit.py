@@ -18,6 +18,7 @@ audit = Table(
     Column("after", Text, nullable=False),
     Column("reason", Text, nullable=False),
     Column("address", Text, nullable=False),
+    Column("key", Text, nullable=False),  # id of the key of its seal
     Column("previous", Text, nullable=False, unique=True),  # so that no two rows follow one
     Column("seal", Text, nullable=False),
 )

@@ -8,16 +8,17 @@ from typing import TYPE_CHECKING, Any
 from fastapi import APIRouter, Request
 from starlette.concurrency import run_in_threadpool
 
-from relevo.domain.people import Action, Principal
+from relevo.domain.people import Action
 from relevo.domain.prediction import Label, Prediction
 from relevo.domain.signature import Task
 from relevo.errors import LabelNotNumber, LabelRefused
-from relevo.web.guard import principal_of
+from relevo.web.guard import by_of, principal_of
 from relevo.web.routes.predictions import QueryId, found
 from relevo.web.routes.refusals import refusals
 from relevo.web.shapes import GiveLabel, Truth, Truths
 
 if TYPE_CHECKING:
+    from relevo.domain.audit import By
     from relevo.web.parts import Parts
 
 router = APIRouter(prefix="/predictions/{query_id}/label", tags=["labels"])
@@ -29,8 +30,7 @@ _CHOICES_SHOWN = 20
 async def give(request: Request, query_id: QueryId, given: GiveLabel) -> Truth:
     """The same label again changes nothing; another one corrects it. Raises PredictionNotFound, LabelRefused."""
     parts = request.app.state.parts
-    given_by = principal_of(request)
-    prediction = await keep_label(parts, given_by, query_id, _text(given.value), source="api", note=given.note)
+    prediction = await keep_label(request, query_id, _text(given.value), source="api", note=given.note)
     label = await run_in_threadpool(parts.labels.current, prediction.id)
     return Truth.of(label)
 
@@ -45,20 +45,24 @@ async def given_so_far(request: Request, query_id: QueryId) -> Truths:
     return Truths(query_id=query_id, label=current, history=[Truth.of(label) for label in labels])
 
 
-async def keep_label(parts: Parts, given_by: Principal, query_id: str, value: str, *, source: str, note: str = "") -> Prediction:
+async def keep_label(request: Request, query_id: str, value: str, *, source: str, note: str = "") -> Prediction:
     """Check and keep one label; gives back its prediction. Raises PredictionNotFound, NotAllowed, LabelRefused, LabelNotNumber."""
-    stored = await found(parts, query_id, given_by, Action.LABEL)
-    await run_in_threadpool(_check_and_put, parts, stored.prediction, value, given_by.name or "anonymous", source, note)
-    return stored.prediction
+    parts = request.app.state.parts
+    given_by = principal_of(request)
+    prediction = (await found(parts, query_id, given_by, Action.LABEL)).prediction
+    author = given_by.name or "anonymous"
+    label = Label(prediction=prediction.id, value=value, author=author, source=source, at=parts.now(), note=note)
+    await run_in_threadpool(_check_and_put, parts, prediction, label, by_of(request))
+    return prediction
 
 
-def _check_and_put(parts: Parts, prediction: Prediction, value: str, author: str, source: str, note: str) -> None:
+def _check_and_put(parts: Parts, prediction: Prediction, label: Label, by: By) -> None:
     task, labels = _expected(parts, prediction)
-    check_label(value, task, labels)
+    check_label(label.value, task, labels)
     current = parts.labels.current(prediction.id)
-    if current is not None and (current.value, current.note, current.source) == (value, note, source):
+    if current is not None and (current.value, current.note, current.source) == (label.value, label.note, label.source):
         return
-    parts.labels.put(Label(prediction=prediction.id, value=value, author=author, source=source, at=parts.now(), note=note))
+    parts.labels.put(label, by=by)
 
 
 def check_label(value: str, task: Task, labels: tuple[str, ...]) -> None:

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Header, Request, Response
 from fastapi import Path as InPath
 
 from relevo.errors import AliasNotFound
-from relevo.web.guard import principal_of
+from relevo.web.guard import by_of, principal_of
 from relevo.web.routes.refusals import refusals
 from relevo.web.shapes import (
     Alias,
@@ -89,7 +89,14 @@ def move_alias(
     parts = request.app.state.parts
     expected = int(if_match.strip('"')) if if_match else None
     move = parts.registry.move_alias(
-        name, alias, wanted.version, who=principal_of(request).name or "api", why=wanted.reason, at=parts.now(), expected=expected
+        name,
+        alias,
+        wanted.version,
+        who=principal_of(request).name or "api",
+        why=wanted.reason,
+        at=parts.now(),
+        expected=expected,
+        by=by_of(request),
     )
     response.headers["etag"] = f'"{move.version}"'
     return Move.of(move)

@@ -11,7 +11,7 @@ from relevo.errors import ModelNotFound, NotFound, ParameterWrong, RelevoError
 from relevo.runtime.image import ImageLimits
 from relevo.web import assets, page
 from relevo.web.guard import principal_of
-from relevo.web.i18n.catalog import known
+from relevo.i18n.catalog import known
 from relevo.web.negotiation import COOKIE, address_of, header, language_of
 from relevo.web.payload import BodyLimits, parse
 from relevo.web.routes.labels import keep_label
@@ -58,7 +58,7 @@ async def feedback(request: Request) -> Response:
     visit = visit_of(request)
     try:
         query_id, value = await _feedback_of(request)
-        prediction = await keep_label(request.app.state.parts, principal_of(request), query_id, value, source="page")
+        prediction = await keep_label(request, query_id, value, source="page")
     except RelevoError as error:
         status, _, body = page.render_refusal(error, None, visit)
         return html(request, body, status)

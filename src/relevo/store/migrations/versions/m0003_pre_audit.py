@@ -8,7 +8,7 @@ from alembic import op
 revision = "0003"
 down_revision = "0002"
 
-_TEXTS = ("actor", "action", "object", "before", "after", "reason", "address", "previous", "seal")
+_TEXTS = ("actor", "action", "object", "before", "after", "reason", "address", "key", "previous", "seal")
 
 
 def upgrade() -> None:
