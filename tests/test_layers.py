@@ -11,7 +11,7 @@ SOURCE = Path(__file__).parent.parent / "src" / "relevo"
 FLOORS = [
     {"visible", "plain_files"},
     {"errors", "telemetry", "supervisor"},
-    {"domain", "config", "client"},
+    {"domain", "config", "client", "i18n"},
     {"runtime", "spool", "stats"},
     {"package", "store", "console"},
     {"serve", "loop", "project"},

@@ -23,8 +23,8 @@ from relevo.errors import (
     FieldUnknown,
     FieldWrongType,
 )
+from relevo.i18n.catalog import sentence
 from relevo.runtime.record import RecordEncoder
-from relevo.web.i18n.catalog import sentence
 
 TENURE = Field(name="tenure", kind=FieldKind.INTEGER, minimum=0, maximum=120)
 CHARGE = Field(name="charge", kind=FieldKind.NUMBER, minimum=0)

@@ -10,7 +10,7 @@ import re
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
 
-from relevo.web.i18n.catalog import known, pick_language
+from relevo.i18n.catalog import known, pick_language
 
 if TYPE_CHECKING:
     from starlette.types import Scope

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from relevo.domain.signature import Field, FieldKind, ImageInput, RecordInput, Task
-from relevo.web.i18n.catalog import LANGUAGES
+from relevo.i18n.catalog import LANGUAGES
 from relevo.web.routes.refusals import refusals
 
 if TYPE_CHECKING:

@@ -18,9 +18,9 @@ from urllib.parse import urlencode
 
 from relevo.domain.decision import Bands
 from relevo.domain.signature import ImageInput, RecordInput, Task
+from relevo.i18n.catalog import LANGUAGES, sentence
 from relevo.runtime.image import ImageLimits
 from relevo.web import form, pictures
-from relevo.web.i18n.catalog import LANGUAGES, sentence
 from relevo.web.problems import retry_after, status_of
 from relevo.web.templating import render
 

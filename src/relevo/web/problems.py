@@ -15,7 +15,7 @@ from zlib import crc32
 import msgspec
 
 from relevo.errors import RelevoError
-from relevo.web.i18n.catalog import sentence
+from relevo.i18n.catalog import sentence
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -8,10 +8,10 @@ from fastapi import APIRouter, Query, Request, Response
 from pydantic import TypeAdapter, ValidationError
 
 from relevo.errors import ModelNotFound, NotFound, ParameterWrong, RelevoError
+from relevo.i18n.catalog import known
 from relevo.runtime.image import ImageLimits
 from relevo.web import assets, page
 from relevo.web.guard import principal_of
-from relevo.i18n.catalog import known
 from relevo.web.negotiation import COOKIE, address_of, header, language_of
 from relevo.web.payload import BodyLimits, parse
 from relevo.web.routes.labels import keep_label

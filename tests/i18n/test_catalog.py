@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import relevo
 from relevo import errors
-from relevo.web.i18n import catalog
+from relevo.i18n import catalog
 
 KINDS = [kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, errors.RelevoError)]
 TRANSLATED = [language for language in catalog.LANGUAGES if language != "en"]
@@ -35,7 +35,7 @@ def test_every_error_is_said_in_every_language(kind: type[errors.RelevoError], l
 @pytest.mark.parametrize("language", TRANSLATED)
 def test_no_translation_is_left_over(language: str) -> None:
     """A catalogue holds no sentence for a code that no error has."""
-    assert catalog._catalogue(language)["errors"].keys() == {kind.code for kind in KINDS}
+    assert catalog.texts("errors", language).keys() == {kind.code for kind in KINDS}
 
 
 def test_codes_are_distinct() -> None:
@@ -66,7 +66,7 @@ def _told_to_callers() -> set[str]:
 @pytest.mark.parametrize("text", sorted(_told_to_callers()))
 def test_no_sentence_is_in_two_languages(text: str, language: str) -> None:
     """Whatever our own words tell as reason, expectation or find exists in each language."""
-    assert text in catalog.words(language)
+    assert text in catalog.texts("words", language)
 
 
 def test_figures_within_our_words_stay_figures() -> None:
