@@ -18,6 +18,7 @@ from sqlalchemy import false, func, or_, select, text
 
 from relevo.domain.prediction import Arm, InputKind, Prediction
 from relevo.errors import FieldOutOfRange, FieldWrongType, InputNotKept, PredictionNotFound
+from relevo.store import traffic
 from relevo.store._words import numbered, storable
 from relevo.store.engine import reading, writing
 from relevo.store.moments import first_id
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 INLINE_BYTES = 16 * 1024
 MOST_ITEMS = 1000
 _ID_BYTES = 16
+_IDS_A_QUESTION = 1000
 #: Both databases read it alike, while SQLAlchemy has a construct for each.
 _ADVANCE = text(
     "INSERT INTO spool_positions (file, position) VALUES (:file, :position) "
@@ -86,7 +88,7 @@ class History:
         """Keep these predictions, those already there excepted. Returns how many are new."""
         rows = self._rows(some)
         with writing(self._engine) as connection:
-            return _insert(connection, rows)
+            return _keep(connection, rows, some)
 
     def ship(self, file: str, up_to: int, some: Sequence[Prediction]) -> int:
         """Keep these predictions and note, in the same transaction, that the journal file was read up to there.
@@ -95,7 +97,7 @@ class History:
         """
         rows = self._rows(some)
         with writing(self._engine) as connection:
-            fresh = _insert(connection, rows)
+            fresh = _keep(connection, rows, some)
             connection.execute(_ADVANCE, {"file": file, "position": up_to})
         return fresh
 
@@ -186,6 +188,29 @@ def _row(it: Prediction, blob: str | None) -> tuple[object, ...]:
 
 def _text(it: str | None) -> str | None:
     return None if it is None else storable(it)
+
+
+def _keep(connection: Connection, rows: list[tuple[object, ...]], some: Sequence[Prediction]) -> int:
+    """Insert what is not yet there and count it as traffic; returns how many rows that were. rows: of `some`, in order."""
+    with connection.begin_nested() as attempt:
+        fresh = _insert(connection, rows)
+        if fresh == len(rows):
+            traffic.count(connection, some)
+            return fresh
+        # Which of them are new, the databases do not tell afterwards; so it is asked before, for this rare case alone.
+        attempt.rollback()
+    known = _known(connection, [it.id for it in some])
+    new = {it.id: (row, it) for row, it in zip(rows, some, strict=True) if it.id not in known}
+    traffic.count(connection, [it for _, it in new.values()])
+    return _insert(connection, [row for row, _ in new.values()])
+
+
+def _known(connection: Connection, ids: list[bytes]) -> set[bytes]:
+    found: set[bytes] = set()
+    for start in range(0, len(ids), _IDS_A_QUESTION):
+        query = select(predictions.c.id).where(predictions.c.id.in_(ids[start : start + _IDS_A_QUESTION]))
+        found.update(bytes(row.id) for row in connection.execute(query))
+    return found
 
 
 def _insert(connection: Connection, rows: list[tuple[object, ...]]) -> int:

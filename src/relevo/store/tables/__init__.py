@@ -5,6 +5,7 @@
     audit     who changed what: a chain that only grows
     sealing   one key a subject, and the tombstone of what was erased
     asking    which predictions somebody was asked about, and how likely that was
+    traffic   how many requests there were in each minute and hour
 
 What a database really holds is made by `migrations/`; a test keeps the two alike. Moments are microseconds since 1970, UTC.
 """
@@ -21,6 +22,7 @@ from relevo.store.tables.base import metadata
 from relevo.store.tables.core import alias_moves, labels, models, predictions, spool_positions, versions
 from relevo.store.tables.people import api_keys, grants, people_epoch, sessions, sign_in_failures, users
 from relevo.store.tables.sealing import subject_keys
+from relevo.store.tables.traffic import traffic
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -42,6 +44,7 @@ __all__ = [
     "sign_in_failures",
     "spool_positions",
     "subject_keys",
+    "traffic",
     "users",
     "versions",
 ]
