@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from relevo.store.asking import Asking
 from relevo.store.audit import Audit
 from relevo.store.engine import connect, writing
 from relevo.store.history import History
@@ -17,6 +18,8 @@ from relevo.store.labels import Labels
 from relevo.store.people import People
 from relevo.store.registry import Registry
 from relevo.store.tables import create
+from relevo.store.traffic import Traffic
+from relevo.store.trail import Trail
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,8 +35,11 @@ class MemoryStore:
     registry: Registry
     history: History
     labels: Labels
+    traffic: Traffic
+    asking: Asking
     people: People
     audit: Audit
+    trail: Trail
 
 
 @contextmanager
@@ -49,8 +55,11 @@ def memory_store() -> Iterator[MemoryStore]:
             registry=Registry(engine, audit),
             history=History(engine),
             labels=Labels(engine, audit),
+            traffic=Traffic(engine),
+            asking=Asking(engine),
             people=People(engine, audit),
             audit=audit,
+            trail=Trail(engine),
         )
     finally:
         engine.dispose()

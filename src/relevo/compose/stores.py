@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from relevo.config import Settings
     from relevo.package.opening import Package
+    from relevo.store.asking import Asking
     from relevo.store.audit import Audit
     from relevo.store.blobs import Blobs
     from relevo.store.history import History
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
     from relevo.store.people import People
     from relevo.store.registry import Registry, Version
     from relevo.store.shelf import Shelf
+    from relevo.store.trail import Trail
+    from relevo.store.traffic import Traffic
 
 #: What the workers remember of the routes, in the home.
 ROUTES_FILE = "routes.json"
@@ -54,8 +57,11 @@ class Store:
     registry: Registry
     history: History
     labels: Labels
+    traffic: Traffic
+    asking: Asking
     people: People
     audit: Audit
+    trail: Trail
     blobs: Blobs
     shelf: Shelf
 
@@ -63,7 +69,8 @@ class Store:
 def open_store(settings: Settings, *, migrated: bool = False) -> Store:
     """The store of this home, its schema brought up to date unless a parent has done so. Raises StoreUnavailable, WrongSetting."""
     # The database's libraries take half a second to load; a supervisor whose store is already migrated never needs them.
-    from relevo.store.audit import Audit  # noqa: PLC0415 - said above
+    from relevo.store.asking import Asking  # noqa: PLC0415 - said above
+    from relevo.store.audit import Audit  # noqa: PLC0415 - the same
     from relevo.store.blobs import Blobs  # noqa: PLC0415 - the same
     from relevo.store.engine import connect, migrate  # noqa: PLC0415 - the same
     from relevo.store.history import History  # noqa: PLC0415 - the same
@@ -72,6 +79,8 @@ def open_store(settings: Settings, *, migrated: bool = False) -> Store:
     from relevo.store.people import People  # noqa: PLC0415 - the same
     from relevo.store.registry import Registry  # noqa: PLC0415 - the same
     from relevo.store.shelf import Shelf  # noqa: PLC0415 - the same
+    from relevo.store.trail import Trail  # noqa: PLC0415 - the same
+    from relevo.store.traffic import Traffic  # noqa: PLC0415 - the same
 
     make_home(settings)
     # Who finds the store migrated must start, too, while it is away, and never make an empty one in its place.
@@ -85,8 +94,11 @@ def open_store(settings: Settings, *, migrated: bool = False) -> Store:
         registry=Registry(engine, audit),
         history=History(engine, blobs),
         labels=Labels(engine, audit),
+        traffic=Traffic(engine),
+        asking=Asking(engine),
         people=People(engine, audit),
         audit=audit,
+        trail=Trail(engine),
         blobs=blobs,
         shelf=Shelf(settings.packages_folder),
     )

@@ -37,6 +37,7 @@ from relevo.telemetry import Telemetry, configure_logging, render
 from relevo.web.app import Parts, build_app
 from relevo.web.guard import Door
 from relevo.web.predict import PredictHandlers
+from relevo.web.reach import reaches_out
 
 if TYPE_CHECKING:
     import socket
@@ -55,7 +56,13 @@ _COLLECT_EVERY = 50_000
 
 
 def run_worker(
-    settings: Settings, listener: socket.socket, life: int, *, present: Callable[[], None], certificate: Certificate | None = None
+    settings: Settings,
+    listener: socket.socket,
+    life: int,
+    *,
+    present: Callable[[], None],
+    certificate: Certificate | None = None,
+    insecure: bool = False,
 ) -> None:
     """Be a worker until told to stop, then drain. life: see `supervisor.Role`. present: called once it answers."""
     configure_logging(settings.log_level, settings.log_format)
@@ -64,11 +71,17 @@ def run_worker(
     # What a stranger's picture lacks in its metadata is no news to whoever runs the server.
     warnings.filterwarnings("ignore", module=r"PIL\.")
     encryption = Encryption(certificate, outward=not settings.stays_here) if certificate else None
-    uvloop.run(_worker(settings, listener, encryption, present, life))
+    uvloop.run(_worker(settings, listener, encryption, present, life, insecure=insecure))
 
 
 async def _worker(
-    settings: Settings, listener: socket.socket, encryption: Encryption | None, present: Callable[[], None], life: int
+    settings: Settings,
+    listener: socket.socket,
+    encryption: Encryption | None,
+    present: Callable[[], None],
+    life: int,
+    *,
+    insecure: bool,
 ) -> None:
 
     boot = f"{os.getpid()}-{uuid4().hex[:8]}"
@@ -89,11 +102,12 @@ async def _worker(
     door = Door()
     predict = PredictHandlers(service, settings, telemetry, door, workers=settings.worker_count)
     server = http_server(settings, _app(settings, predict, service, store, telemetry, door), predict, encryption)
-    await asyncio.to_thread(look_at_people, store.people, door, settings.home)
+    openly = insecure or not reaches_out(settings)
+    await asyncio.to_thread(look_at_people, store.people, door, settings.home, openly=openly)
     await first_look
     tasks = [
         asyncio.ensure_future(watcher.run(settings.watch_every_ms / 1000)),
-        asyncio.ensure_future(follow_people(store.people, door, settings.home)),
+        asyncio.ensure_future(follow_people(store.people, door, settings.home, openly=openly)),
         asyncio.ensure_future(_housekeeping(service, journal, telemetry)),
         *([asyncio.ensure_future(_renewals(encryption))] if encryption else []),
     ]
@@ -164,8 +178,12 @@ def _app(settings: Settings, predict: PredictHandlers, service: Service, store: 
         registry=store.registry,
         history=store.history,
         labels=store.labels,
+        traffic=store.traffic,
+        shelf=store.shelf,
+        asking=store.asking,
         people=store.people,
         audit=store.audit,
+        trail=store.trail,
         door=door,
         settings=settings,
         metrics=_metrics(settings, telemetry),

@@ -19,7 +19,7 @@ from relevo.web.guard import Guard
 from relevo.web.middleware import SMALL_BODY, Boundary, Dispatch, Envelope, SmallBodies, Wall
 from relevo.web.parts import Parts
 from relevo.web.payload import BodyLimits
-from relevo.web.routes import docs, health, labels, metrics, models, page, predictions
+from relevo.web.routes import audit, docs, health, labels, metrics, models, page, predictions, queue, traffic, versions
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
@@ -57,7 +57,9 @@ def build_api(parts: Parts) -> FastAPI:
         },
     )
     api.state.parts = parts
-    api.state.rooms = [room.router for room in (models, predictions, labels, health, metrics, docs, page)]
+    api.state.rooms = [
+        room.router for room in (audit, models, versions, traffic, predictions, labels, queue, health, metrics, docs, page)
+    ]
     for room in api.state.rooms:
         api.include_router(room)
     return api

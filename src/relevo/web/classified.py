@@ -20,6 +20,7 @@ class Rule:
     path: str  # {name} is a model; other {words} are anything without a slash
     action: Action | None  # None: nothing
     by_object: bool = False  # the model is told by what the path names; the route holds it against the principal
+    own: Action | None = None  # enough for what is one's own; the route looks whose it is
 
     @property
     def public(self) -> bool:
@@ -27,8 +28,8 @@ class Rule:
         return self.action is None
 
 
-def _rule(method: str, path: str, action: Action | None, *, by_object: bool = False) -> Rule:
-    return Rule(method=method, path=path, action=action, by_object=by_object)
+def _rule(method: str, path: str, action: Action | None, *, by_object: bool = False, own: Action | None = None) -> Rule:
+    return Rule(method=method, path=path, action=action, by_object=by_object, own=own)
 
 
 RULES = (
@@ -50,14 +51,23 @@ RULES = (
     _rule("GET", "/models", Action.LOOK, by_object=True),
     _rule("GET", "/models/{name}", Action.LOOK),
     _rule("GET", "/models/{name}/versions/{version}", Action.LOOK),
+    _rule("GET", "/models/{name}/versions/{version}/card", Action.LOOK),
+    _rule("GET", "/models/{name}/versions/{version}/metrics", Action.LOOK),
+    _rule("GET", "/models/{name}/versions/{version}/manifest", Action.LOOK),
+    _rule("GET", "/models/{name}/versions/{version}/figures", Action.LOOK),
+    _rule("GET", "/models/{name}/versions/{version}/figures/{file}", Action.LOOK),
+    _rule("GET", "/models/{name}/traffic", Action.LOOK),
     _rule("GET", "/models/{name}/aliases", Action.LOOK),
     _rule("GET", "/models/{name}/aliases/{alias}", Action.LOOK),
     _rule("PUT", "/models/{name}/aliases/{alias}", Action.OPERATE),
+    _rule("GET", "/audit", Action.READ_AUDIT, by_object=True),
     _rule("GET", "/predictions", Action.SEE_ANSWERS, by_object=True),
     _rule("GET", "/predictions/{query_id}", Action.SEE_ANSWERS, by_object=True),
-    _rule("GET", "/predictions/{query_id}/input", Action.SEE_INPUTS, by_object=True),
+    _rule("GET", "/predictions/{query_id}/input", Action.SEE_INPUTS, by_object=True, own=Action.LABEL),
     _rule("GET", "/predictions/{query_id}/label", Action.SEE_ANSWERS, by_object=True),
     _rule("PUT", "/predictions/{query_id}/label", Action.LABEL, by_object=True),
+    _rule("GET", "/queue", Action.LABEL, by_object=True),
+    _rule("POST", "/queue/{query_id}/skip", Action.LABEL, by_object=True),
 )
 
 

@@ -74,7 +74,7 @@ class Guard:
             if rule is None or not rule.public:
                 principal = await self._door.who(scope)
                 scope["state"]["principal"] = principal
-                if rule is not None and rule.action is not None:
+                if rule is not None and rule.action is not None and not (rule.own and principal.may(rule.own)):
                     require(principal, rule.action, model)
         await self._app(scope, receive, send)
 

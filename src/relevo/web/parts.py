@@ -16,11 +16,15 @@ if TYPE_CHECKING:
 
     from relevo.config import Settings
     from relevo.serve.service import Service
+    from relevo.store.asking import Asking
     from relevo.store.audit import Audit
     from relevo.store.history import History
     from relevo.store.labels import Labels
     from relevo.store.people import People
     from relevo.store.registry import Registry
+    from relevo.store.trail import Trail
+    from relevo.store.shelf import Shelf
+    from relevo.store.traffic import Traffic
     from relevo.web.guard import Door
 
 
@@ -38,8 +42,12 @@ class Parts:
     registry: Registry
     history: History
     labels: Labels
+    traffic: Traffic
+    shelf: Shelf
+    asking: Asking
     people: People
     audit: Audit
+    trail: Trail
     door: Door
     settings: Settings
     metrics: Callable[[], bytes]  # the Prometheus text of all workers

@@ -63,8 +63,12 @@ async def one(request: Request, query_id: QueryId) -> PredictionView:
 )
 async def kept_input(request: Request, query_id: QueryId) -> Response:
     """A download, never shown by the browser; an image's pixels only. Raises PredictionNotFound, InputNotKept."""
-    stored = await found(request.app.state.parts, query_id, principal_of(request), Action.SEE_INPUTS)
-    return await run_in_threadpool(_download, request.app.state.parts, stored)
+    parts, principal = request.app.state.parts, principal_of(request)
+    stored = await found(parts, query_id, principal)
+    own = principal.may(Action.LABEL, stored.prediction.model)
+    if not (own and await run_in_threadpool(parts.asking.asked, stored.prediction.id, principal.id)):
+        require(principal, Action.SEE_INPUTS, stored.prediction.model)
+    return await run_in_threadpool(_download, parts, stored)
 
 
 def _download(parts: Parts, stored: Stored) -> Response:
@@ -95,15 +99,18 @@ def _seen(request: Request, asked: str | None) -> list[str] | None:
     return [principal.only_model] if principal.only_model else sorted(principal.grants)
 
 
-async def found(parts: Parts, query_id: str, principal: Principal, action: Action) -> Stored:
+async def found(parts: Parts, query_id: str, principal: Principal, action: Action | None = None) -> Stored:
     """The prediction of that id, for somebody who would do that with it; one of a model not theirs to see is not found.
+
+    action None: whoever calls looks for themselves whether it is allowed.
 
     Raises PredictionNotFound, NotAllowed.
     """
     stored = await _found(parts, query_id)
     if not principal.sees(stored.prediction.model):
         raise PredictionNotFound
-    require(principal, action, stored.prediction.model)
+    if action is not None:
+        require(principal, action, stored.prediction.model)
     return stored
 
 

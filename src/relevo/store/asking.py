@@ -1,0 +1,111 @@
+"""The label queue: whom it asked about what, and what it asks about next.
+
+    GET /queue ─► slate(model, user) ─► still open asks of this person ─ enough? ─► as they are
+                                        └ too few ─► newest predictions ─ uncertain, then disputed, then by lot ─► new asks, kept
+
+An ask is open until somebody labels its prediction (of a disputed one: until the asked person does) or the person skips it.
+What one person is asked about, nobody else is for a while.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import ColumnElement, Select, and_, case, exists, func, or_, select
+
+from relevo.domain.asking import LOT_BYTES, LOT_FROM, Ask, Why, first_lot_beyond
+from relevo.domain.prediction import Arm
+from relevo.errors import PredictionNotFound
+from relevo.store.engine import reading, writing
+from relevo.store.moments import microseconds
+from relevo.store.tables import asks, labels, predictions
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from sqlalchemy import Connection, Engine
+
+#: How many of a model's newest predictions the queue looks through; who labels wants to hear of today.
+NEWEST = 20_000
+#: As long as one person is asked, nobody else is.
+ALONE = timedelta(hours=1)
+_SHARE = 0.1
+_LOT = func.substr(predictions.c.id, LOT_FROM + 1, LOT_BYTES)
+_TURN = case({Why.UNCERTAIN.value: 0, Why.DISAGREEMENT.value: 1}, value=asks.c.why, else_=2)
+
+
+class Asking:
+    """The label queue; lives as long as the process, safe for several threads. All methods raise StoreUnavailable."""
+
+    def __init__(self, engine: Engine, *, share: float = _SHARE) -> None:
+        """share: of the predictions that are neither uncertain nor disputed, 0..1."""
+        self._engine = engine
+        self._share = share
+
+    def slate(self, model: str, user: str, limit: int, *, now: datetime) -> list[Ask]:
+        """What this person is asked about next, at most `limit`: uncertain ones, disputed ones, then those drawn by lot."""
+        with reading(self._engine) as connection:
+            found = _open(connection, model, user, limit)
+        if len(found) == limit:
+            return found
+        with writing(self._engine) as connection:
+            for ask in self._new(connection, model, user, limit - len(found), now):
+                row = {"prediction": ask.prediction, "model": model, "user_id": user, "why": ask.why.value}
+                connection.execute(asks.insert().values(**row, propensity=ask.propensity, at_us=microseconds(now)))
+            return _open(connection, model, user, limit)
+
+    def skip(self, prediction: bytes, user: str, *, now: datetime) -> None:
+        """Ask this person no more about it. Raises PredictionNotFound when they were never asked."""
+        mine = and_(asks.c.prediction == prediction, asks.c.user_id == user)
+        with writing(self._engine) as connection:
+            if not connection.execute(asks.update().where(mine).values(skipped_us=microseconds(now))).rowcount:
+                raise PredictionNotFound
+
+    def asked(self, prediction: bytes, user: str) -> bool:
+        """Whether this person was asked about it."""
+        query = select(asks.c.serial).where(asks.c.prediction == prediction, asks.c.user_id == user).limit(1)
+        with reading(self._engine) as connection:
+            return connection.scalar(query) is not None
+
+    def _new(self, connection: Connection, model: str, user: str, count: int, now: datetime) -> list[Ask]:
+        lowest = connection.scalar(_ids(model).offset(NEWEST - 1)) or b""
+        free = and_(predictions.c.model == model, predictions.c.id >= lowest, _answered(), _not_asked(user, now))
+        found: list[Ask] = []
+        drawn = _LOT.__lt__(first_lot_beyond(self._share))
+        for why, condition, propensity in (
+            (Why.UNCERTAIN, and_(predictions.c.uncertain.is_(True), ~_labelled()), 1.0),
+            (Why.RANDOM, and_(predictions.c.uncertain.is_(False), drawn, ~_labelled()), self._share),
+        ):
+            query = select(predictions.c.id).where(free, condition).order_by(_LOT).limit(count - len(found))
+            found += [Ask(prediction=bytes(row.id), why=why, propensity=propensity) for row in connection.execute(query)]
+        return found
+
+
+def _ids(model: str) -> Select[Any]:
+    return select(predictions.c.id).where(predictions.c.model == model).order_by(predictions.c.id.desc()).limit(1)
+
+
+def _open(connection: Connection, model: str, user: str, limit: int) -> list[Ask]:
+    mine = (asks.c.model == model, asks.c.user_id == user, asks.c.skipped_us.is_(None))
+    labelled = exists().where(labels.c.prediction == asks.c.prediction)
+    query = select(asks.c.prediction, asks.c.why, asks.c.propensity).where(*mine, ~labelled).order_by(_TURN, asks.c.serial)
+    return [
+        Ask(prediction=bytes(row.prediction), why=Why(row.why), propensity=row.propensity)
+        for row in connection.execute(query.limit(limit))
+    ]
+
+
+def _answered() -> ColumnElement[bool]:
+    """What somebody can judge: it was answered to a caller, and what was asked is still there to look at."""
+    kept = or_(predictions.c.input.is_not(None), predictions.c.input_sha256.is_not(None))
+    return and_(predictions.c.error.is_(None), predictions.c.arm != Arm.SHADOW.value, kept)
+
+
+def _labelled() -> ColumnElement[bool]:
+    return exists().where(labels.c.prediction == predictions.c.id)
+
+
+def _not_asked(user: str, now: datetime) -> ColumnElement[bool]:
+    alone = and_(asks.c.skipped_us.is_(None), asks.c.at_us > microseconds(now - ALONE))
+    return ~exists().where(asks.c.prediction == predictions.c.id, or_(asks.c.user_id == user, alone))

@@ -1,0 +1,61 @@
+"""The JSON of the label queue and of labels in bulk, as explicit types; see `shapes` for the rest."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import BaseModel, ConfigDict, StringConstraints
+from pydantic import Field as Limit
+
+from relevo.domain import ids
+from relevo.web.shapes import ModelName  # noqa: TC001 - pydantic reads it at run time
+
+if TYPE_CHECKING:
+    from relevo.domain.asking import Ask
+    from relevo.store.history import Stored
+
+
+class Asked(BaseModel):
+    """One prediction to judge, why it was chosen, and how likely it was to be."""
+
+    query_id: str
+    model: str
+    version: int
+    prediction: str | float | None
+    confidence: float | None
+    why: str
+    propensity: float
+    kind: str
+    input_kept: bool
+
+    @classmethod
+    def of(cls, ask: Ask, stored: Stored) -> Asked:
+        """An ask and the prediction it is about."""
+        it = stored.prediction
+        return cls(
+            query_id=ids.text(it.id),
+            model=it.model,
+            version=it.version,
+            prediction=it.value if it.label is None else it.label,
+            confidence=it.confidence,
+            why=ask.why.value,
+            propensity=ask.propensity,
+            kind=it.kind.value,
+            input_kept=stored.input_kept,
+        )
+
+
+class Queue(BaseModel):
+    """What somebody is asked about next; empty when nothing is worth asking."""
+
+    items: list[Asked]
+
+
+class QueueWindow(BaseModel):
+    """Whose queue, and how much of it. No model means the default one."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    model: ModelName | None = None
+    limit: Annotated[int, Limit(ge=1, le=100)] = 20
+    lang: Annotated[str, StringConstraints(max_length=20)] | None = None
