@@ -11,7 +11,7 @@ from sklearn.linear_model import LogisticRegression
 
 from relevo.domain.decision import Argmax
 from relevo.errors import ParityFailed
-from relevo.package.convert.sklearn import convert_sklearn
+from relevo.package.convert.scikit.sklearn import convert_sklearn
 from relevo.package.parity import DOUBLE, default_tolerance, difference, prove, served_scores
 from relevo.package.samples import Samples, take_samples
 

@@ -19,9 +19,9 @@ from relevo.domain.decision import Argmax
 from relevo.errors import OptionsMissing
 from relevo.package.assembling import STEPS, Parts, assemble
 from relevo.package.convert.converted import Converted, Hints
-from relevo.package.convert.keras_quiet import is_keras
+from relevo.package.convert.networks.keras_quiet import is_keras
+from relevo.package.convert.networks.torch_quiet import is_torch
 from relevo.package.convert.preprocessing_names import steps_named
-from relevo.package.convert.torch_quiet import is_torch
 from relevo.package.samples import Samples, take_samples
 from relevo.package.truth import class_text, one_a_row
 
@@ -147,19 +147,19 @@ def convert(
     if outputs is not None:
         raise OptionsMissing(options="no outputs: this model can be asked itself")
     if _begins_with_dictvectorizer(model):
-        from relevo.package.convert.dictvectorizer import convert_dictvectorizer  # noqa: PLC0415 - see above
+        from relevo.package.convert.scikit.dictvectorizer import convert_dictvectorizer  # noqa: PLC0415 - see above
 
         return convert_dictvectorizer(model, samples, hints)
     if is_keras(model):
-        from relevo.package.convert.keras import convert_keras  # noqa: PLC0415 - see above
+        from relevo.package.convert.networks.keras import convert_keras  # noqa: PLC0415 - see above
 
         return convert_keras(model, samples, hints, truth=truth)
     if is_torch(model):
-        from relevo.package.convert.torch import convert_torch  # noqa: PLC0415 - see above
+        from relevo.package.convert.networks.torch import convert_torch  # noqa: PLC0415 - see above
 
         return convert_torch(model, samples, hints)
-    from relevo.package.convert.boosters import as_estimator  # noqa: PLC0415 - see above
-    from relevo.package.convert.sklearn import convert_sklearn  # noqa: PLC0415 - see above
+    from relevo.package.convert.boosting.boosters import as_estimator  # noqa: PLC0415 - see above
+    from relevo.package.convert.scikit.sklearn import convert_sklearn  # noqa: PLC0415 - see above
 
     return convert_sklearn(as_estimator(model), samples, hints)
 

@@ -17,7 +17,7 @@ import msgspec
 import numpy as np
 
 from relevo.errors import ConfigRefused
-from relevo.package.convert.keras_quiet import library, library_if_there
+from relevo.package.convert.networks.keras_quiet import library, library_if_there
 from relevo.package.packing import pack
 from relevo.package.samples import png
 from relevo.project.data import Example, load_examples

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from relevo.errors import OptionsMissing
-from relevo.package.convert.keras_quiet import library
+from relevo.package.convert.networks.keras_quiet import library
 from relevo.package.convert.preprocessing_names import HABITS, steps_named
 from relevo.runtime.image import tensor
 

@@ -31,11 +31,11 @@ from relevo.errors import (
     OptionsMissing,
     RelevoError,
 )
-from relevo.package.convert import wire
 from relevo.package.convert.converted import Converted, Hints
 from relevo.package.convert.done import Done, changed
 from relevo.package.convert.formats import FRAMEWORKS
-from relevo.package.convert.other_times import advice
+from relevo.package.convert.other_times.environment import advice
+from relevo.package.convert.quarantine import wire
 from relevo.package.convert.questions import hints_for_onnx
 from relevo.package.generating import generate_samples, guess_record
 from relevo.package.samples import ImageSamples, RecordSamples, from_records
@@ -116,9 +116,9 @@ def _convert(task: wire.Task, bodies: Sequence[bytes]) -> Done:
 
 
 def _convert_pickle(task: wire.Task, model: Any, samples: Samples | None, hints: Hints) -> Done:  # noqa: ANN401 - any model
-    from relevo.package.convert.dictvectorizer import convert_dictvectorizer, record_of, split  # noqa: PLC0415 - an extra
-    from relevo.package.convert.old_sklearn import mend  # noqa: PLC0415 - an extra
-    from relevo.package.convert.sklearn import convert_sklearn  # noqa: PLC0415 - an extra
+    from relevo.package.convert.scikit.dictvectorizer import convert_dictvectorizer, record_of, split  # noqa: PLC0415 - an extra
+    from relevo.package.convert.scikit.old_sklearn import mend  # noqa: PLC0415 - an extra
+    from relevo.package.convert.scikit.sklearn import convert_sklearn  # noqa: PLC0415 - an extra
 
     mend(model, task.source)
     vectorized = _begins_with_vectorizer(model)
@@ -198,7 +198,7 @@ def load(data: bytes, source: str = "") -> Any:  # noqa: ANN401 - whatever was p
         here = version("scikit-learn")
     except ImportError as cause:
         raise ExtraMissing(extra="sklearn") from cause
-    from relevo.package.convert.old_sklearn import know_former_names  # noqa: PLC0415 - an extra
+    from relevo.package.convert.scikit.old_sklearn import know_former_names  # noqa: PLC0415 - an extra
 
     know_former_names()
     try:

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from relevo import __version__
 from relevo.errors import ConversionFailed
-from relevo.package.convert.boosters import body_of, is_booster
-from relevo.package.convert.by_skl2onnx import ask, libraries
+from relevo.package.convert.boosting.boosters import body_of, is_booster
 from relevo.package.convert.graph import Written, joined, steady_bytes
 from relevo.package.convert.linear import Linear, read_linear, write_linear
+from relevo.package.convert.scikit.by_skl2onnx import ask, libraries
 from relevo.package.convert.trees import Ensemble, read_ensemble, write_ensemble
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from relevo.package.convert.pickle_look import Look
+    from relevo.package.convert.scikit.pickle_look import Look
 
 
 class Format(StrEnum):
@@ -86,14 +86,14 @@ WAYS_OUT = {
 }
 #: Formats that a converter of their own opens, and its module; it has `open_file(task, bodies, samples) -> Done`.
 FRAMEWORKS: dict[str, str] = {
-    "lightgbm": "relevo.package.convert.lightgbm",
-    "xgboost": "relevo.package.convert.xgboost",
+    "lightgbm": "relevo.package.convert.boosting.lightgbm",
+    "xgboost": "relevo.package.convert.boosting.xgboost",
     # What the libraries of another time spelled out of a pickle.
-    "spelled": "relevo.package.convert.spelled",
-    "torch_export": "relevo.package.convert.torch",
-    "torchscript": "relevo.package.convert.torch",
-    "keras": "relevo.package.convert.keras",
-    "saved_model": "relevo.package.convert.tensorflow_folder",
+    "spelled": "relevo.package.convert.scikit.spelled",
+    "torch_export": "relevo.package.convert.networks.torch",
+    "torchscript": "relevo.package.convert.networks.torch",
+    "keras": "relevo.package.convert.networks.keras",
+    "saved_model": "relevo.package.convert.networks.tensorflow_folder",
 }
 
 

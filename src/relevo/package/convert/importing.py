@@ -18,14 +18,14 @@ import msgspec
 from relevo.domain.decision import Argmax
 from relevo.errors import CodeNotTrusted, OptionsMissing, PickleNotTrusted
 from relevo.package.assembling import Parts, assemble
-from relevo.package.convert import wire
 from relevo.package.convert.folders import fold
 from relevo.package.convert.formats import DOORS, Format, Sniffed
 from relevo.package.convert.judging import Case, by_its_time, by_itself, by_outputs
 from relevo.package.convert.preprocessing_names import habit
-from relevo.package.convert.quarantine import Visit, visit
+from relevo.package.convert.quarantine import wire
+from relevo.package.convert.quarantine.sending import asked, packed
+from relevo.package.convert.quarantine.visit import Visit, visit
 from relevo.package.convert.sample_files import read_samples
-from relevo.package.convert.sending import asked, packed
 from relevo.package.convert.sniff import read_model_file, refuse_unless_importable, sniff_path
 from relevo.package.convert.supplied import read_outputs
 from relevo.package.onnx_audit import audit
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from relevo.domain.decision import Decision
-    from relevo.package.convert.quarantine import Bounds
+    from relevo.package.convert.quarantine.visit import Bounds
     from relevo.package.opening import Package
     from relevo.package.precision import Numbers
     from relevo.package.samples import Samples

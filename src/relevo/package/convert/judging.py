@@ -17,12 +17,12 @@ import numpy as np
 
 from relevo.domain.preprocessing import ImageSteps
 from relevo.errors import ConversionFailed, ImportRefused, OptionsMissing
-from relevo.package.convert import wire
 from relevo.package.convert.done import changed
-from relevo.package.convert.other_times import environment, read_releases
-from relevo.package.convert.quarantine import ask, visit
+from relevo.package.convert.other_times.environment import environment, read_releases
+from relevo.package.convert.quarantine import wire
+from relevo.package.convert.quarantine.sending import asked, packed
+from relevo.package.convert.quarantine.visit import ask, visit
 from relevo.package.convert.sample_files import is_matrix
-from relevo.package.convert.sending import asked, packed
 from relevo.package.parity import default_tolerance, difference, prepared, provisional
 from relevo.package.samples import RecordSamples
 from relevo.runtime.image import tensor
@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from relevo.package.convert.converted import Converted
-    from relevo.package.convert.other_times import Environment, Release
-    from relevo.package.convert.quarantine import Answer, Bounds, Visit
+    from relevo.package.convert.other_times.environment import Environment, Release
+    from relevo.package.convert.quarantine.visit import Answer, Bounds, Visit
     from relevo.package.samples import Samples
 
 _LEVELS = ("strong", "partial", "none")

@@ -22,7 +22,7 @@ from relevo.package.samples import ImageSamples
 if TYPE_CHECKING:
     from relevo.package.convert.onnx import Facts
     from relevo.package.convert.onnx_inputs import Tensor
-    from relevo.package.convert.wire import Task
+    from relevo.package.convert.quarantine.wire import Task
     from relevo.package.samples import Samples
 
 #: Flat inputs of fewer numbers than this are taken for records without asking.

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from relevo.errors import FileFormatUnknown, ImportRefused
 from relevo.package.convert.formats import DOORS, WAYS_OUT, Format, Sniffed
-from relevo.package.convert.pickle_look import look
+from relevo.package.convert.scikit.pickle_look import look
 from relevo.plain_files import NotPlain, read_plain
 
 if TYPE_CHECKING:

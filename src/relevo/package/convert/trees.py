@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from relevo.errors import ExtraMissing
-from relevo.package.convert.derived import write_made
+from relevo.package.convert.boosting.derived import write_made
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from relevo.package.convert.derived import Made
+    from relevo.package.convert.boosting.derived import Made
 
 #: The operator TreeEnsemble came with this set; ONNX Runtime reads it from 1.20 on.
 _TREE_OPSET, _OPSET, _IR = 5, 17, 8

@@ -1,0 +1,116 @@
+"""A live Keras model as ONNX, in memory: TensorFlow traces it, tf2onnx writes it, and its names are made the same every time.
+
+    model, tensors ─ tf.function(training=False) ─ tf2onnx ─ plain names ─► Graph(onnx, libraries)
+
+The batch axis stays free. Names come in the order of the graph, since Keras numbers its layers by what was made before them:
+the same model packed twice must be the same bytes.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+from relevo.errors import ConversionFailed
+from relevo.package.convert.estimators import one_line
+from relevo.package.convert.networks.keras_quiet import library, no_words
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+#: Newest operator set that every ONNX Runtime this release allows can run, and that tf2onnx writes.
+_OPSET = 17
+SCORES = "scores"
+_BATCH = "n"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Axes:
+    """One input tensor of the model; lives as long as one conversion."""
+
+    name: str
+    dtype: str  # as ONNX is fed
+    shape: tuple[int | None, ...]  # without the batch axis
+    model_dtype: str = "float32"  # as the model wants it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Graph:
+    """The model as ONNX bytes with one output called `scores`."""
+
+    onnx: bytes
+    libraries: dict[str, str]
+
+
+def write_graph(call: Callable[[list[Any]], Any], axes: Sequence[Axes]) -> Graph:
+    """Trace `call`, which takes a list of tensors and gives one of shape (n, …), and write it.
+
+    Raises ConversionFailed, ExtraMissing.
+    """
+    tensorflow, tf2onnx = library("tensorflow"), library("tf2onnx")
+    signature = [tensorflow.TensorSpec((None, *one.shape), one.dtype, name=one.name) for one in axes]
+
+    def scores(*tensors: Any) -> dict[str, Any]:  # noqa: ANN401 - TensorFlow's tensors
+        cast = [tensorflow.cast(tensor, one.model_dtype) for tensor, one in zip(tensors, axes, strict=True)]
+        found = call(cast)
+        return {SCORES: tensorflow.reshape(found, (-1, 1)) if len(found.shape) == 1 else found}
+
+    try:
+        with warnings.catch_warnings(), no_words():
+            # Its own complaints about NumPy and protobuf are none of the user's.
+            warnings.simplefilter("ignore")
+            traced = tensorflow.function(scores, input_signature=signature, autograph=False)
+            proto, _ = tf2onnx.convert.from_function(traced, input_signature=signature, opset=_OPSET)
+    except Exception as cause:
+        raise ConversionFailed(reason=f"tf2onnx cannot write this Keras model as ONNX ({one_line(cause)})") from cause
+    _refuse_unknown(proto)
+    _plain_names(proto)
+    return Graph(
+        onnx=proto.SerializeToString(deterministic=True),
+        libraries={"tf2onnx": str(tf2onnx.__version__), "tensorflow": str(tensorflow.__version__), "onnx": version("onnx")},
+    )
+
+
+def _refuse_unknown(proto: Any) -> None:  # noqa: ANN401 - an ONNX ModelProto
+    """tf2onnx leaves in what it does not know, and only logs it. Raises ConversionFailed."""
+    import onnx  # noqa: PLC0415 - an extra
+
+    unknown = {node.op_type for node in proto.graph.node if not onnx.defs.has(node.op_type, node.domain)}
+    if unknown:
+        raise ConversionFailed(reason=f"the model uses operations that ONNX has not: {', '.join(sorted(unknown))[:200]}")
+
+
+def _plain_names(proto: Any) -> None:  # noqa: ANN401 - an ONNX ModelProto
+    """Rename every tensor and node by its place, inner graphs included; inputs and the output keep theirs."""
+    kept = {value.name for value in (*proto.graph.input, *proto.graph.output)}
+    _rename(proto.graph, {"": "", **{name: name for name in kept}})
+    proto.graph.name, proto.graph.doc_string, proto.doc_string = "model", "", ""
+    for value in (*proto.graph.input, *proto.graph.output):
+        value.type.tensor_type.shape.dim[0].dim_param = _BATCH
+    del proto.graph.value_info[:]
+
+
+def _rename(graph: Any, names: dict[str, str]) -> None:  # noqa: ANN401 - an ONNX GraphProto
+    for value in (*graph.input, *graph.output):
+        value.name = _name(value.name, names)
+    for place, node in enumerate(graph.node):
+        node.name, node.doc_string = f"{node.op_type}_{place}", ""
+        node.input[:] = [_name(name, names) for name in node.input]
+        for attribute in node.attribute:
+            for inner in (attribute.g, *attribute.graphs):
+                if inner.node:
+                    inner.name = f"{node.name}_{attribute.name}"
+                    _rename(inner, names)
+        node.output[:] = [_name(name, names) for name in node.output]
+    for weight in graph.initializer:
+        weight.name, weight.doc_string = _name(weight.name, names), ""
+    ordered = sorted(graph.initializer, key=lambda weight: (len(weight.name), weight.name))
+    copies = [type(weight).FromString(weight.SerializeToString()) for weight in ordered]
+    del graph.initializer[:]
+    graph.initializer.extend(copies)
+
+
+def _name(name: str, names: dict[str, str]) -> str:
+    return names.setdefault(name, f"t{len(names)}")

@@ -1,0 +1,96 @@
+"""TensorFlow's SavedModel: a folder with a graph and its weights, opened behind the walls.
+
+    folder, laid out by the parent ─ tf.saved_model.load ─ the serving signature ─► Read ─► what Keras' files become
+
+Which layer came last is no more in it: what the scores are is judged by what they are on the samples.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from relevo.errors import ConversionFailed, OptionsMissing
+from relevo.package.convert.estimators import one_line
+from relevo.package.convert.folders import FOLDER
+from relevo.package.convert.networks.keras import Read, done
+from relevo.package.convert.networks.keras_inputs import Entry
+from relevo.package.convert.networks.keras_quiet import library, no_words
+from relevo.package.convert.networks.keras_scores import Ending
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from relevo.package.convert.done import Done
+    from relevo.package.convert.quarantine.wire import Task
+    from relevo.package.samples import Samples
+
+_SIGNATURES = ("serving_default", "serve", "predict")
+
+
+def open_file(task: Task, _bodies: Sequence[bytes], samples: Samples | None) -> Done:
+    """The door of SavedModels. Raises ConversionFailed, OptionsMissing, ExtraMissing."""
+    tensorflow = library("tensorflow")
+    try:
+        with no_words():
+            model = tensorflow.saved_model.load(FOLDER)
+    except MemoryError:
+        raise
+    except Exception as cause:
+        raise ConversionFailed(reason=f"TensorFlow cannot load the folder ({one_line(cause)})") from cause
+    return done(_read(tensorflow, model, task.output), task, samples, framework=f"TensorFlow {_release(model)}".strip())
+
+
+def _release(model: Any) -> str:  # noqa: ANN401 - what TensorFlow loaded
+    return str(getattr(model, "tensorflow_version", ""))[:20]
+
+
+def _read(tensorflow: Any, model: Any, output: str) -> Read:  # noqa: ANN401 - TensorFlow's own things
+    signature = _signature(model)
+    specs = signature.structured_input_signature[1]
+    outputs = signature.structured_outputs
+    if len(outputs) > 1 and output not in outputs:
+        raise OptionsMissing(options=f"--output, one of {', '.join(sorted(outputs))}")
+    chosen = output if len(outputs) > 1 else next(iter(outputs))
+    names = sorted(specs)
+    axes = tuple(outputs[chosen].shape)[1:] if outputs[chosen].shape.rank else (None,)
+
+    def call(tensors: list[Any]) -> Any:  # noqa: ANN401 - TensorFlow's tensors
+        return signature(**dict(zip(names, tensors, strict=True)))[chosen]
+
+    return Read(
+        entries=tuple(_entry(name, specs[name]) for name in names),
+        columns=None if any(axis is None for axis in axes) else int(np.prod(axes, dtype=int)),
+        ending=Ending(activation=""),
+        rescales=False,
+        call=call,
+        # In one piece a large picture's activations would not fit.
+        ask=lambda arrays: np.concatenate(
+            [
+                call(
+                    [
+                        tensorflow.cast(array[start : start + 32], specs[name].dtype)
+                        for name, array in zip(names, arrays, strict=True)
+                    ]
+                )
+                for start in range(0, len(arrays[0]), 32)
+            ]
+        ),
+    )
+
+
+def _signature(model: Any) -> Any:  # noqa: ANN401 - what TensorFlow loaded
+    found = getattr(model, "signatures", {})
+    for name in (*_SIGNATURES, *found):
+        if name in found:
+            return found[name]
+    raise ConversionFailed(reason="the SavedModel has no serving signature; export it with model.export(folder)")
+
+
+def _entry(name: str, spec: Any) -> Entry:  # noqa: ANN401 - TensorFlow's TensorSpec
+    if spec.shape.rank is None or spec.shape.rank < 1:
+        raise ConversionFailed(reason=f"its input '{name}' has no shape")
+    if spec.shape[0] is not None:
+        raise ConversionFailed(reason=f"its input '{name}' takes exactly {spec.shape[0]} row(s); export it with a free batch axis")
+    return Entry(name=name, shape=tuple(spec.shape)[1:], dtype=spec.dtype.name)

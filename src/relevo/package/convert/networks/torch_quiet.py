@@ -1,0 +1,48 @@
+"""PyTorch, loaded only where it is needed, and without what it tells its own developers.
+
+library() ─ standard error aside ─► torch | ExtraMissing
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from relevo.errors import ExtraMissing
+from relevo.package.convert.networks.keras_quiet import no_words
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+def is_torch(model: Any) -> bool:  # noqa: ANN401 - any object
+    """Whether it is a PyTorch module or an exported program; nothing is imported to see it."""
+    homes = {kind.__module__.partition(".")[0] for kind in type(model).__mro__}
+    return "torch" in homes and (hasattr(model, "state_dict") and (hasattr(model, "forward") or hasattr(model, "graph_module")))
+
+
+def library() -> Any:  # noqa: ANN401 - a module that is large
+    """Import torch, silently. Raises ExtraMissing."""
+    try:
+        with no_words():
+            import onnxscript  # noqa: F401, PLC0415 - an extra, large
+            import torch  # noqa: PLC0415 - an extra, large
+    except ImportError as cause:
+        raise ExtraMissing(extra="torch") from cause
+    return torch
+
+
+@contextmanager
+def silence() -> Iterator[None]:
+    """What torch tells its own developers is not told to ours."""
+    logger = logging.getLogger("torch")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings(), no_words():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(before)

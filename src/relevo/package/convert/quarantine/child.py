@@ -1,0 +1,77 @@
+"""The process in which a stranger's file is opened: walls first, then the file, then bytes and arrays back.
+
+A script; only the child of other times imports it, which stands behind the same walls.
+
+    python -I child.py SOURCE MEMORY CPU FILE NEED WALLS THREADS   (standard input: one Task, read-only; output: a pipe)
+
+    limits ─ privileges ─ Landlock ─ seccomp ─ probe ─► Walls ─► pipe
+    Task ─ pickle | ONNX ─ convert ─ answer the samples ─► Opened | Stopped ─► pipe
+
+Until the file is opened this is our own code; from then on whatever comes out of the pipe is the file's. The parent treats it so.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import IO, TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from relevo.package.convert.walls.probe import Level
+
+
+def main() -> None:
+    """Build the walls, say how strong they are, and open the file only behind them."""
+    source, memory, cpu, file_bytes, need, walls = sys.argv[1:7]
+    sys.path.insert(0, source)
+    out, task = private_pipes()
+    level, unheld = build_walls(source, int(memory), int(cpu), int(file_bytes), walls.split(","), threads=int(sys.argv[7]))
+    # Not before the walls stand: these load libraries.
+    from relevo.package.convert.conversion import carry_out  # noqa: PLC0415 - see above
+    from relevo.package.convert.quarantine import wire  # noqa: PLC0415 - see above
+
+    out.write(wire.pack(wire.Walls(level=level, unheld=unheld)))
+    out.flush()
+    if need == "strong" and level != "strong":
+        return
+    out.write(carry_out(task.read()))
+    out.flush()
+
+
+def private_pipes() -> tuple[IO[bytes], IO[bytes]]:
+    """The two ends kept for us; what libraries print goes nowhere."""
+    out, task = os.fdopen(os.dup(1), "wb"), os.fdopen(os.dup(0), "rb")
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for number in (0, 1, 2):
+        os.dup2(nothing, number)
+    os.close(nothing)
+    return out, task
+
+
+def build_walls(
+    source: str, memory: int, cpu: int, file_bytes: int, walls: list[str], *, threads: int = 0
+) -> tuple[Level, tuple[str, ...]]:
+    """Shut this process in; how strong it is then, and what it could still do. source: a folder that stays readable.
+
+    threads: how many it may start, for a library that cannot do without.
+    """
+    from relevo.package.convert.walls import landlock, limits, places, probe, seccomp  # noqa: PLC0415 - follows sys.path
+    from relevo.package.convert.walls.kernel import MACHINE  # noqa: PLC0415 - follows sys.path
+
+    folder = os.getcwd()  # noqa: PTH109 - no pathlib in the child
+    libraries = places.libraries(source)
+    limits.set_limits(memory_bytes=memory, cpu_seconds=cpu, file_bytes=file_bytes)
+    limits.give_away_privileges(MACHINE, folder, libraries)
+    if "landlock" in walls:
+        # TensorFlow asks how it was called before it starts a thread, and ends when it is not told.
+        own = [places.own_command()] if threads else []
+        landlock.restrict(readable=[*libraries, *places.SYSTEM, *own], writable=[folder], devices=places.DEVICES)
+    if "seccomp" in walls:
+        seccomp.install()
+    unheld = probe.probe(folder)
+    limits.allow_no_processes(threads=threads)
+    return probe.level(unheld), unheld
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,167 @@
+"""`(DictVectorizer, model)` and `Pipeline(DictVectorizer, model)`, converted exactly by our own code.
+
+    vocabulary "contract=monthly", "tenure" ─► Column(contract equals monthly), Column(tenure) ─► MatrixSteps
+    the model behind it ─ linear, trees: our own graph · any other: skl2onnx ─► ONNX over that matrix
+
+What DictVectorizer does to an unknown category or an absent field, nothing, is what MatrixSteps does: a column of zeros.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from relevo.domain.preprocessing import Column, MatrixSteps
+from relevo.domain.signature import Field, FieldKind, RecordInput
+from relevo.errors import ConversionFailed, OptionsMissing
+from relevo.package.convert.converted import Converted, Hints
+from relevo.package.convert.estimators import Estimator, look_at, one_line
+from relevo.package.convert.exact import can_be_exact, write_exact
+from relevo.package.convert.layouts import Layout, Precision, precisions
+from relevo.package.convert.scikit.by_skl2onnx import write_onnx
+from relevo.package.convert.scikit.sklearn import closest
+from relevo.package.fields import infer_field
+from relevo.package.samples import RecordSamples
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from relevo.package.convert.graph import Written
+    from relevo.package.samples import Samples
+
+_INPUT = "features"
+#: A record of more fields than this is a bag of words: nobody sends every word.
+_FIELDS_ASKED_FOR = 200
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Vectorized:
+    """The two halves; lives as long as one conversion."""
+
+    vectorizer: Any
+    estimator: Estimator  # what comes behind
+
+
+def convert_dictvectorizer(model: Any, samples: Samples, hints: Hints | None = None) -> Converted:  # noqa: ANN401 - a tuple or Pipeline
+    """The two as one ONNX model over records, with the outputs the original gave for the samples.
+
+    Raises ConversionFailed, OptionsMissing when the samples are no records, ExtraMissing.
+    """
+    told = hints or Hints()
+    if not isinstance(samples, RecordSamples):
+        raise OptionsMissing(options="samples as a list of records, since the model takes records")
+    halves = split(model)
+    outputs = halves.estimator.ask(_vectors(halves.vectorizer, samples))
+    record = told.input if isinstance(told.input, RecordInput) else record_of(halves.vectorizer, samples)
+    columns = columns_of(halves.vectorizer, record)
+    return closest(_attempts(halves.estimator, record, columns, outputs, told), samples)
+
+
+def _attempts(
+    estimator: Estimator, record: RecordInput, columns: tuple[Column, ...], outputs: NDArray[np.float64], hints: Hints
+) -> Iterator[Callable[[], Converted]]:
+    """Our own graph first, where the model behind allows one; then skl2onnx's in double and in single precision."""
+
+    def attempt(write: Callable[[Estimator, Layout], Written], layout: Layout) -> Converted:
+        written = write(estimator, layout)
+        return Converted(
+            onnx=written.onnx,
+            input=record,
+            steps=layout.steps,
+            output=estimator.output(written.output, hints),
+            framework=f"scikit-learn {version('scikit-learn')}",
+            converter=written.libraries,
+            # One column of two labels is the probability of the second: nothing is lost, and half is sent.
+            outputs=outputs[:, 1:] if written.one_column else outputs,
+            classes=estimator.classes,
+        )
+
+    forms = [_layout(record, columns, precision) for precision in precisions(estimator)]
+    yield from (partial(attempt, write_exact, form) for form in forms if can_be_exact(estimator, form))
+    yield from (partial(attempt, write_onnx, form) for form in forms)
+
+
+def _layout(record: RecordInput, columns: tuple[Column, ...], precision: Precision) -> Layout:
+    steps = MatrixSteps(input=_INPUT, columns=columns, dtype=precision)
+    return Layout(input=record, steps=steps, tensors=((_INPUT, precision, len(columns)),))
+
+
+def split(model: Any) -> Vectorized:  # noqa: ANN401 - a tuple or Pipeline
+    """The vectorizer, and the model behind it. Raises ConversionFailed when it is another arrangement."""
+    if isinstance(model, tuple):
+        if len(model) != 2:
+            raise ConversionFailed(reason=f"a tuple of {len(model)} things; (DictVectorizer, model) was expected")
+        vectorizer, rest = model
+    else:
+        vectorizer, rest = model.steps[0][1], model[1:]
+        rest = rest.steps[0][1] if len(rest.steps) == 1 else rest
+    return Vectorized(vectorizer=vectorizer, estimator=look_at(rest))
+
+
+def _vectors(vectorizer: Any, samples: RecordSamples) -> Any:  # noqa: ANN401 - a matrix, sparse or not
+    known = [{name: value for name, value in record.items() if value is not None} for record in samples.records]
+    try:
+        return vectorizer.transform(known)
+    except Exception as cause:
+        raise ConversionFailed(reason=f"the DictVectorizer fails on the samples ({one_line(cause)})") from cause
+
+
+def record_of(vectorizer: Any, samples: RecordSamples | None = None) -> RecordInput:  # noqa: ANN401 - a DictVectorizer
+    """The record that the vocabulary tells of; samples, where given, tell kinds, examples and what may be absent."""
+    numbers, categories = vocabulary(vectorizer)
+    names = list(dict.fromkeys([*(samples.names if samples else ()), *numbers, *categories]))
+    wanted = [name for name in names if name in numbers or name in categories]
+    fields = tuple(_field(name, categories.get(name, ()), samples, few=len(wanted) <= _FIELDS_ASKED_FOR) for name in wanted)
+    extra = bool(samples) and any(name not in wanted for name in names)
+    return RecordInput(fields=fields, extra="ignore" if extra else "refuse")
+
+
+def _field(name: str, categories: Sequence[str], samples: RecordSamples | None, *, few: bool) -> Field:
+    if samples is not None and name in samples.names:
+        seen = infer_field(samples, name)
+        if categories:
+            return msgspec.structs.replace(seen, kind=FieldKind.CATEGORY, categories=tuple(categories))
+        return msgspec.structs.replace(seen, required=seen.required and few)
+    if categories:
+        return Field(name=name, kind=FieldKind.CATEGORY, categories=tuple(categories), required=few, example=categories[0])
+    return Field(name=name, kind=FieldKind.NUMBER, required=few, example=1.0)
+
+
+def vocabulary(vectorizer: Any) -> tuple[list[str], dict[str, list[str]]]:  # noqa: ANN401 - a DictVectorizer
+    """Names of numbers, and for each category field its values. Raises ConversionFailed on a field that is both."""
+    separator = vectorizer.separator
+    numbers: list[str] = []
+    categories: dict[str, list[str]] = {}
+    for entry in vectorizer.feature_names_:
+        name, equals, value = str(entry).partition(separator)
+        if equals:
+            categories.setdefault(name, []).append(value)
+        else:
+            numbers.append(name)
+    both = categories.keys() & set(numbers)
+    if both:
+        raise ConversionFailed(reason=f"the field '{min(both)}' is both a number and a text in the vocabulary")
+    return numbers, categories
+
+
+def columns_of(vectorizer: Any, record: RecordInput) -> tuple[Column, ...]:  # noqa: ANN401 - a DictVectorizer
+    """One column an entry of the vocabulary, in its order. Raises ConversionFailed when the record lacks its field."""
+    names = {field.name for field in record.fields}
+    columns = tuple(_columns(vectorizer))
+    lacking = {column.field for column in columns} - names
+    if lacking:
+        raise ConversionFailed(reason=f"the given input lacks the field '{min(lacking)}', which the vocabulary has")
+    return columns
+
+
+def _columns(vectorizer: Any) -> Iterator[Column]:  # noqa: ANN401 - a DictVectorizer
+    for entry in vectorizer.feature_names_:
+        name, equals, value = str(entry).partition(vectorizer.separator)
+        yield Column(field=name, equals=value if equals else None)

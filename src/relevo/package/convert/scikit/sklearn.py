@@ -1,0 +1,98 @@
+"""A fitted scikit-learn model to ONNX: of the ways to write it, the first that answers as the original does.
+
+    model ─ look_at ─► task, classes          samples ─ layouts ─► double | single precision, matrix | columns | image
+                 └── our own graph | skl2onnx ─────┘ ─ serve the samples ─ compare ─► Converted
+
+Linear models and trees are written by ourselves, exactly; the rest, and every step before, by skl2onnx, in double precision where
+that runs. What comes out is only a candidate: `relevo.package.parity` decides.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+from relevo.errors import ConversionFailed, InputRefused, RelevoError
+from relevo.package.convert.boosting.boosters import framework_of
+from relevo.package.convert.converted import Converted, Hints
+from relevo.package.convert.estimators import look_at, one_line
+from relevo.package.convert.exact import can_be_exact, write_exact
+from relevo.package.convert.layouts import Layout, layouts, original_input
+from relevo.package.convert.scikit.by_skl2onnx import write_onnx
+from relevo.package.parity import default_tolerance, difference, served_scores
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from relevo.package.convert.estimators import Estimator
+    from relevo.package.convert.graph import Written
+    from relevo.package.samples import Samples
+
+
+def convert_sklearn(model: Any, samples: Samples, hints: Hints | None = None) -> Converted:  # noqa: ANN401 - any fitted estimator
+    """The model as ONNX, with the outputs the original gave for the samples.
+
+    Raises ExtraMissing without skl2onnx, OptionsMissing when something only a person knows is missing, and ConversionFailed.
+    """
+    told = hints or Hints()
+    estimator = look_at(model)
+    return closest(_attempts(estimator, samples, told), samples)
+
+
+def closest(attempts: Iterable[Callable[[], Converted]], samples: Samples) -> Converted:
+    """The first that answers the samples within its tolerance, else the nearest. Raises ConversionFailed when none runs."""
+    best: tuple[float, Converted] | None = None
+    refusals: list[ConversionFailed] = []
+    for attempt in attempts:
+        try:
+            candidate = attempt()
+            gap = _gap(candidate, samples)
+        except ConversionFailed as refusal:
+            refusals.append(refusal)
+            continue
+        if best is None or gap < best[0]:
+            best = (gap, candidate)
+        if gap <= default_tolerance(candidate):
+            break
+    if best is None:
+        raise refusals[0]
+    return best[1]
+
+
+def _attempts(estimator: Estimator, samples: Samples, hints: Hints) -> Iterator[Callable[[], Converted]]:
+    """Our own exact graph first where the model's last step allows one, then skl2onnx's."""
+    forms = list(layouts(estimator, samples, hints))
+    for layout in forms:
+        if can_be_exact(estimator, layout):
+            yield partial(_candidate, write_exact, estimator, layout, samples, hints)
+    for layout in forms:
+        yield partial(_candidate, write_onnx, estimator, layout, samples, hints)
+
+
+def _candidate(
+    write: Callable[[Estimator, Layout], Written], estimator: Estimator, layout: Layout, samples: Samples, hints: Hints
+) -> Converted:
+    outputs = estimator.ask(original_input(estimator, layout, samples))
+    written = write(estimator, layout)
+    return Converted(
+        onnx=written.onnx,
+        input=layout.input,
+        steps=layout.steps,
+        output=estimator.output(written.output, hints),
+        framework=framework_of(estimator.final) or f"scikit-learn {version('scikit-learn')}",
+        converter=written.libraries,
+        # One column of two labels is the probability of the second: nothing is lost, and half is sent.
+        outputs=outputs[:, 1:] if written.one_column else outputs,
+        classes=estimator.classes,
+    )
+
+
+def _gap(converted: Converted, samples: Samples) -> float:
+    assert converted.outputs is not None  # noqa: S101 - every candidate has asked the original
+    try:
+        return float(difference(served_scores(converted, samples), converted.outputs).max())
+    except InputRefused:
+        raise
+    except RelevoError as cause:
+        raise ConversionFailed(reason=f"the converted model does not run ({one_line(cause)})") from cause

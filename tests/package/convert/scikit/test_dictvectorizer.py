@@ -1,0 +1,139 @@
+"""(DictVectorizer, model) pairs become the same model over records."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.feature_extraction import DictVectorizer
+from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import MaxAbsScaler
+
+from relevo.domain.preprocessing import Column, MatrixSteps
+from relevo.domain.signature import FieldKind, RecordInput
+from relevo.errors import ConversionFailed, OptionsMissing
+from relevo.package.convert.scikit.dictvectorizer import convert_dictvectorizer, record_of
+from relevo.package.parity import difference, provisional, served_scores
+from relevo.package.samples import from_records, take_samples
+
+if TYPE_CHECKING:
+    from relevo.package.convert.converted import Converted
+
+
+def _customers(rows: int = 300) -> tuple[list[dict[str, Any]], np.ndarray]:
+    draw = np.random.default_rng(0)
+    customers: list[dict[str, Any]] = [
+        {
+            "contract": str(draw.choice(["monthly", "yearly", "a=b"])),
+            "tenure": int(draw.integers(70)),
+            "charge": float(draw.normal(60, 20)),
+            "senior": bool(draw.integers(2)),
+        }
+        for _ in range(rows)
+    ]
+    churned = np.array(
+        [(customer["tenure"] < 20 and customer["contract"] == "monthly") or draw.random() < 0.1 for customer in customers]
+    )
+    return customers, churned
+
+
+def _gap(converted: Converted, customers: list[dict[str, Any]]) -> float:
+    assert converted.outputs is not None
+    return float(difference(served_scores(converted, from_records(customers)), converted.outputs).max())
+
+
+@pytest.mark.parametrize(
+    "last",
+    [
+        LogisticRegression(max_iter=2000),
+        LogisticRegression(solver="liblinear"),
+        RandomForestClassifier(10, random_state=0),
+        make_pipeline(MaxAbsScaler(), LogisticRegression(max_iter=1000)),
+        LinearRegression(),
+    ],
+    ids=lambda model: type(model).__name__,
+)
+@pytest.mark.parametrize("form", ["tuple", "pipeline"])
+def test_the_pair_answers_as_before(last: Any, form: str) -> None:
+    """A tuple or a pipeline, linear or not: to 1e-12 the original's probability, on records it has not seen."""
+    customers, churned = _customers()
+    vectorizer = DictVectorizer(sparse=False)
+    last.fit(vectorizer.fit_transform(customers[:200]), churned[:200])
+    model = (vectorizer, last) if form == "tuple" else make_pipeline(vectorizer, last)
+    converted = convert_dictvectorizer(model, from_records(customers[200:]))
+    assert _gap(converted, customers[200:]) < 1e-12
+    if isinstance(last, LogisticRegression):
+        assert converted.converter == {"relevo": converted.converter["relevo"]}, "a linear model needs no other library"
+
+
+def test_the_signature_is_read_off_the_vocabulary() -> None:
+    """Categories, numbers and booleans are told apart, and the category that holds an equals sign stays whole."""
+    customers, churned = _customers()
+    vectorizer = DictVectorizer()
+    model = LogisticRegression(max_iter=2000).fit(vectorizer.fit_transform(customers), churned)
+    converted = convert_dictvectorizer((vectorizer, model), from_records(customers))
+    assert isinstance(converted.input, RecordInput)
+    kinds = {field.name: field.kind for field in converted.input.fields}
+    assert kinds == {
+        "contract": FieldKind.CATEGORY,
+        "tenure": FieldKind.INTEGER,
+        "charge": FieldKind.NUMBER,
+        "senior": FieldKind.BOOLEAN,
+    }
+    assert isinstance(converted.steps, MatrixSteps)
+    assert converted.steps.columns[1] == Column(field="contract", equals="a=b")
+    assert converted.input.fields[0].categories == ("a=b", "monthly", "yearly")
+
+
+def test_an_unseen_category_counts_as_none_of_them() -> None:
+    """What DictVectorizer passes over in silence, the package passes over too."""
+    customers, churned = _customers()
+    vectorizer = DictVectorizer(sparse=False)
+    model = LogisticRegression(max_iter=2000).fit(vectorizer.fit_transform(customers), churned)
+    served = provisional(convert_dictvectorizer((vectorizer, model), from_records(customers)))
+    stranger = customers[0] | {"contract": "for ever"}
+    expected = model.predict_proba(vectorizer.transform([stranger]))[0]
+    assert served.predict(stranger).probabilities == pytest.approx(expected, abs=1e-12)
+
+
+def test_fields_beside_the_vocabulary_are_passed_over_when_the_samples_have_them() -> None:
+    """Records with an id the model never used are taken as they come."""
+    customers, churned = _customers()
+    vectorizer = DictVectorizer()
+    model = LogisticRegression(max_iter=2000).fit(vectorizer.fit_transform(customers), churned)
+    with_id = [customer | {"customer_id": f"c{number}"} for number, customer in enumerate(customers)]
+    # What was fitted without the id knows no such column.
+    converted = convert_dictvectorizer((vectorizer, model), from_records(with_id))
+    assert isinstance(converted.input, RecordInput)
+    assert converted.input.extra == "ignore"
+    assert _gap(converted, with_id) < 1e-12
+
+
+def test_without_samples_the_vocabulary_alone_gives_a_record() -> None:
+    """Every field is there, with its categories, and required."""
+    customers, _ = _customers()
+    record = record_of(DictVectorizer().fit(customers))
+    assert {field.name for field in record.fields} == {"contract", "tenure", "charge", "senior"}
+    assert all(field.required for field in record.fields)
+    assert record.extra == "refuse"
+
+
+def test_a_field_that_is_number_and_text_is_refused() -> None:
+    """Such a vocabulary has no honest form."""
+    vectorizer = DictVectorizer().fit([{"x": 1.0}, {"x": "one"}])
+    with pytest.raises(ConversionFailed, match="both a number and a text"):
+        record_of(vectorizer)
+
+
+def test_pictures_and_triples_are_refused() -> None:
+    """A model of records wants records, and a tuple of three is something else."""
+    customers, churned = _customers(50)
+    vectorizer = DictVectorizer()
+    model = LogisticRegression().fit(vectorizer.fit_transform(customers), churned)
+    with pytest.raises(OptionsMissing, match="records"):
+        convert_dictvectorizer((vectorizer, model), take_samples(np.zeros((2, 4, 4), dtype=np.uint8)))
+    with pytest.raises(ConversionFailed, match="tuple of 3"):
+        convert_dictvectorizer((vectorizer, model, 1), from_records(customers))
