@@ -9,8 +9,11 @@
     │   ├── TooLarge                 HeadTooLarge · BodyTooLarge · ImageTooLarge · TooManyRows · TooManyParts
     │   └── UnsupportedInput         UnsupportedMedia · UnsupportedImage · BrokenImage
     ├── NotFound                     ModelNotFound · VersionNotFound · AliasNotFound · PredictionNotFound · InputNotKept
+    │                                NotInPackage
+    │                                UserNotFound · KeyNotFound
     ├── NotKnown                     SignInRefused
-    ├── Refused                      Forbidden · NotAllowed · HostNotAllowed · MethodNotAllowed · RateLimited · StaleState
+    ├── Refused                      Forbidden · NotAllowed · NotYourPage · PasswordRefused · NameTaken · LastAdmin
+    │                                TooManyFailures · HostNotAllowed · MethodNotAllowed · RateLimited · StaleState
     │                                LabelRefused ─ LabelNotNumber
     ├── Unavailable                  Overloaded ─ OverloadedByBytes · NotReady · Draining · StorageUnavailable
     │                                StoreUnavailable ─ StoreDamaged · StoreForeign · StoreFull
@@ -314,6 +317,13 @@ class InputNotKept(NotFound):
     sentence = "The input of this prediction was not kept (setting keep_inputs)."
 
 
+class NotInPackage(NotFound):
+    """The version is registered, its package has no such file, or does not lie on this machine."""
+
+    code = "not_in_package"
+    sentence = "The package of this version has no such file, or it does not lie on this machine."
+
+
 class NotKnown(RelevoError):
     """Nobody said who asks, or with what does not count (any more)."""
 
@@ -326,6 +336,20 @@ class SignInRefused(NotKnown):
 
     code = "sign_in_refused"
     sentence = "Name or password is wrong."
+
+
+class UserNotFound(NotFound):
+    """No user has that id or name."""
+
+    code = "user_not_found"
+    sentence = "There is no such user. `relevo user list` tells those there are."
+
+
+class KeyNotFound(NotFound):
+    """No key has that id, or it no longer counts."""
+
+    code = "key_not_found"
+    sentence = "There is no such key, or it has ended. `relevo key list` tells those there are."
 
 
 class Refused(RelevoError):
@@ -347,6 +371,44 @@ class NotAllowed(Refused):
 
     code = "not_allowed"
     sentence = "{who} may not do this: it takes the role {role}, or a key made for it (action {action})."
+
+
+class NotYourPage(Refused):
+    """A browser's session came along with a request that no page of ours made, or whose page has aged."""
+
+    code = "not_your_page"
+    sentence = (
+        "A session changes something only from this server's own pages: send its own address as Origin and the session's "
+        "token as X-CSRF-Token (GET /me tells it). On a page: load it again."
+    )
+
+
+class PasswordRefused(Refused):
+    """A new password that is too easy."""
+
+    code = "password_refused"
+    sentence = "This password is not taken: {reason}."
+
+
+class NameTaken(Refused):
+    """Two users cannot have one name."""
+
+    code = "name_taken"
+    sentence = "Another user has this name."
+
+
+class LastAdmin(Refused):
+    """Nobody would be left who may administer."""
+
+    code = "last_admin"
+    sentence = "Somebody must be left who administers: make another admin first."
+
+
+class TooManyFailures(Refused):
+    """Wrong passwords one after the other; whoever else signs in is not kept waiting."""
+
+    code = "too_many_failures"
+    sentence = "Too many wrong passwords: wait {retry_after} s, then try again."
 
 
 class HostNotAllowed(Refused):

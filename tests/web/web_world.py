@@ -9,6 +9,7 @@ import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
@@ -28,12 +29,15 @@ from relevo.runtime.image import ImageLimits, open_checked
 from relevo.runtime.record import RecordEncoder
 from relevo.serve.room import Room
 from relevo.serve.service import ModelState
+from relevo.store.shelf import Shelf
 from relevo.web import page
 from relevo.web.app import Parts, build_app
 from relevo.web.form import record_from
 from relevo.web.guard import Door
 from relevo.web.negotiation import address_of, language_of
+from relevo.web.parts import utc_now
 from relevo.web.problems import problem
+from relevo.web.sessions import SessionBook
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -251,7 +255,11 @@ class World:
     app: ASGIApp
 
 
-def build_world(store: MemoryStore, manifests: list[Manifest]) -> World:
+#: Where no package was ever put.
+_EMPTY = Shelf(Path("no-packages-here"))
+
+
+def build_world(store: MemoryStore, manifests: list[Manifest], shelf: Shelf = _EMPTY) -> World:
     """Register the manifests, make version 1 of each the champion, and build the app over them."""
     for manifest in manifests:
         summary = {"task": str(manifest.output.task), "labels": list(manifest.output.labels)}
@@ -266,12 +274,12 @@ def build_world(store: MemoryStore, manifests: list[Manifest]) -> World:
         history=store.history,
         labels=store.labels,
         traffic=store.traffic,
-        shelf=Shelf(Path(tempfile.gettempdir()) / "no-packages-here"),
+        shelf=shelf,
         asking=store.asking,
         people=store.people,
         audit=store.audit,
         trail=store.trail,
-        door=Door(store.people.roll()),
+        door=Door(store.people.roll(), sessions=SessionBook(store.people.sessions, utc_now)),
         settings=Settings(),
         metrics=lambda: b"relevo_up 1\n",
     )

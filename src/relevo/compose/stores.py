@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from relevo.store.people import People
     from relevo.store.registry import Registry, Version
     from relevo.store.shelf import Shelf
-    from relevo.store.trail import Trail
     from relevo.store.traffic import Traffic
+    from relevo.store.trail import Trail
 
 #: What the workers remember of the routes, in the home.
 ROUTES_FILE = "routes.json"
@@ -79,8 +79,8 @@ def open_store(settings: Settings, *, migrated: bool = False) -> Store:
     from relevo.store.people import People  # noqa: PLC0415 - the same
     from relevo.store.registry import Registry  # noqa: PLC0415 - the same
     from relevo.store.shelf import Shelf  # noqa: PLC0415 - the same
-    from relevo.store.trail import Trail  # noqa: PLC0415 - the same
     from relevo.store.traffic import Traffic  # noqa: PLC0415 - the same
+    from relevo.store.trail import Trail  # noqa: PLC0415 - the same
 
     make_home(settings)
     # Who finds the store migrated must start, too, while it is away, and never make an empty one in its place.

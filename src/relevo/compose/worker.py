@@ -22,7 +22,7 @@ import uvloop
 from relevo.compose.certificates import Encryption
 from relevo.compose.following import follow_people, look_at_people
 from relevo.compose.http_server import http_server
-from relevo.compose.stores import ROUTES_FILE, Store, open_store
+from relevo.compose.stores import ROUTES_FILE, Store, open_store, utc_now
 from relevo.domain.prediction import KeepInputs
 from relevo.domain.route import Leg, Route
 from relevo.errors import StoreUnavailable
@@ -37,6 +37,7 @@ from relevo.telemetry import Telemetry, configure_logging, render
 from relevo.web.app import Parts, build_app
 from relevo.web.guard import Door
 from relevo.web.predict import PredictHandlers
+from relevo.web.sessions import SessionBook
 from relevo.web.reach import reaches_out
 
 if TYPE_CHECKING:
@@ -99,7 +100,7 @@ async def _worker(
         options=_lane_options(settings),
     )
     first_look = asyncio.ensure_future(watcher.look())
-    door = Door()
+    door = Door(sessions=SessionBook(store.people.sessions, utc_now))
     predict = PredictHandlers(service, settings, telemetry, door, workers=settings.worker_count)
     server = http_server(settings, _app(settings, predict, service, store, telemetry, door), predict, encryption)
     openly = insecure or not reaches_out(settings)

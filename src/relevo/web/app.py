@@ -57,6 +57,7 @@ def build_api(parts: Parts) -> FastAPI:
         },
     )
     api.state.parts = parts
+    api.state.sign_ins = SignIns(parts.people, parts.now)
     api.state.rooms = [
         room.router for room in (audit, models, versions, traffic, predictions, labels, queue, health, metrics, docs, page)
     ]

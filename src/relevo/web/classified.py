@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 from relevo.domain.people import Action
 
@@ -20,16 +21,18 @@ class Rule:
     path: str  # {name} is a model; other {words} are anything without a slash
     action: Action | None  # None: nothing
     by_object: bool = False  # the model is told by what the path names; the route holds it against the principal
+    known: bool = False  # whoever is known may ask, whatever their role
+    form: bool = False  # a page of ours posts here without a script: the session's token may stand in the form, and the route looks
     own: Action | None = None  # enough for what is one's own; the route looks whose it is
 
     @property
     def public(self) -> bool:
         """Whether anybody may ask."""
-        return self.action is None
+        return self.action is None and not self.known
 
 
-def _rule(method: str, path: str, action: Action | None, *, by_object: bool = False, own: Action | None = None) -> Rule:
-    return Rule(method=method, path=path, action=action, by_object=by_object, own=own)
+def _rule(method: str, path: str, action: Action | None, **more: Any) -> Rule:  # noqa: ANN401 - the other fields of a rule
+    return Rule(method=method, path=path, action=action, **more)
 
 
 RULES = (
@@ -38,13 +41,27 @@ RULES = (
     _rule("GET", "/health/ready", None),
     _rule("GET", "/static/{address}", None),
     _rule("GET", "/favicon.ico", None),
+    # Who one is. Signing in asks for name and password, and its form for the browser that was given it.
+    _rule("GET", "/login", None),
+    _rule("POST", "/login", None),
+    _rule("POST", "/logout", None, known=True, form=True),
+    _rule("GET", "/me", None, known=True),
+    _rule("GET", "/users", Action.ADMINISTER),
+    _rule("POST", "/users", Action.ADMINISTER),
+    _rule("GET", "/users/{user_id}", Action.ADMINISTER),
+    _rule("PATCH", "/users/{user_id}", Action.ADMINISTER),
+    _rule("POST", "/users/{user_id}/password", None, known=True),
+    _rule("GET", "/keys", Action.ADMINISTER),
+    _rule("POST", "/keys", Action.ADMINISTER),
+    _rule("DELETE", "/keys/{key_id}", Action.ADMINISTER),
+    _rule("POST", "/keys/{key_id}/rotate", Action.ADMINISTER),
     # Asking a model. Which one may stand in the body, so the handlers hold it against the principal.
     _rule("POST", "/predict", Action.PREDICT, by_object=True),
     _rule("POST", "/predict/", Action.PREDICT, by_object=True),
-    _rule("POST", "/submit", Action.PREDICT, by_object=True),
+    _rule("POST", "/submit", Action.PREDICT, by_object=True, form=True),
     _rule("POST", "/models/{name}/predict", Action.PREDICT),
     _rule("GET", "/", Action.LOOK, by_object=True),
-    _rule("POST", "/feedback", Action.LABEL, by_object=True),
+    _rule("POST", "/feedback", Action.LABEL, by_object=True, form=True),
     _rule("GET", "/docs", Action.LOOK, by_object=True),
     _rule("GET", "/openapi.json", Action.LOOK, by_object=True),
     _rule("GET", "/metrics", Action.LOOK),

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from relevo.store.labels import Labels
     from relevo.store.people import People
     from relevo.store.registry import Registry
-    from relevo.store.trail import Trail
     from relevo.store.shelf import Shelf
     from relevo.store.traffic import Traffic
+    from relevo.store.trail import Trail
     from relevo.web.guard import Door
 
 

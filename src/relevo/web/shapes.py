@@ -195,6 +195,12 @@ class MoveAlias(BaseModel):
     reason: Remark = ""
 
 
+class Figures(BaseModel):
+    """Names of the pictures in a version's package."""
+
+    figures: list[str]
+
+
 class Truth(BaseModel):
     """The truth of a prediction, as one author saw it."""
 

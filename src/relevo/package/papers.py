@@ -1,0 +1,77 @@
+"""What a person reads of a package, one file at a time: its model is neither read nor opened.
+
+    folder, digest ─ manifest.json, whose hash is the digest ─► Papers ─ one of PAPERS or a figure, whose hash it pins ─► bytes
+
+A path counts only when the manifest names it, so nothing outside the package can be asked for.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from relevo.errors import FileTampered, NotInPackage
+from relevo.package.caps import CARD, MANIFEST, MAX_MANIFEST_BYTES, METRICS
+from relevo.plain_files import read_plain
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+#: Bytes of one paper: a card of many thousand words, a confusion matrix of a thousand labels.
+MOST_BYTES = 64 * 1024**2
+_FIGURE = re.compile(r"figures/([A-Za-z0-9_][A-Za-z0-9._-]{0,95}\.png)")
+_PNG = b"\x89PNG\r\n\x1a\n"
+
+
+class Papers:
+    """The papers of one package; lives as long as a request."""
+
+    def __init__(self, folder: Path, digest: str) -> None:
+        """Read the manifest. Raises NotInPackage, FileTampered."""
+        self._folder = folder
+        self.manifest_bytes = _read(folder, MANIFEST, digest, MAX_MANIFEST_BYTES)
+        manifest: dict[str, Any] = msgspec.json.decode(self.manifest_bytes)
+        self._files: dict[str, str] = manifest["files"]
+
+    def card(self) -> str:
+        """The model card, Markdown. It may be a stranger's words. Raises NotInPackage, FileTampered."""
+        return self._paper(CARD).decode("utf-8", "replace")
+
+    def metrics(self) -> dict[str, Any]:
+        """What was measured on held-out rows; empty when nothing was. Raises FileTampered."""
+        if METRICS not in self._files:
+            return {}
+        found = msgspec.json.decode(self._paper(METRICS))
+        return found if isinstance(found, dict) else {}
+
+    def figures(self) -> list[str]:
+        """Names of the pictures, sorted: "confusion.png"."""
+        return sorted(found[1] for path in self._files if (found := _FIGURE.fullmatch(path)))
+
+    def figure(self, name: str) -> bytes:
+        """One picture, a PNG. Raises NotInPackage, FileTampered."""
+        path = f"figures/{name}"
+        if _FIGURE.fullmatch(path) is None:
+            raise NotInPackage
+        content = self._paper(path)
+        if not content.startswith(_PNG):
+            raise NotInPackage
+        return content
+
+    def _paper(self, path: str) -> bytes:
+        if path not in self._files:
+            raise NotInPackage
+        return _read(self._folder, path, self._files[path], MOST_BYTES)
+
+
+def _read(folder: Path, path: str, digest: str, most: int) -> bytes:
+    try:
+        content = read_plain(folder / path, most=most)
+    except OSError as cause:
+        raise NotInPackage from cause
+    if hashlib.sha256(content).hexdigest() != digest:
+        raise FileTampered(path=path)
+    return content

@@ -1,0 +1,89 @@
+"""What a person reads of one version before trusting it: card, figures measured, manifest, pictures."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+from fastapi import APIRouter, Request, Response
+from fastapi import Path as InPath
+
+from relevo.errors import NotInPackage, PackageRefused
+from relevo.package.papers import Papers
+from relevo.web.routes.models import Name, Version  # noqa: TC001 - FastAPI reads the annotations when it runs
+from relevo.web.routes.refusals import refusals
+from relevo.web.shapes import Figures
+
+if TYPE_CHECKING:
+    from relevo.store.registry import Version as Registered
+
+router = APIRouter(prefix="/models/{name}/versions/{version}", tags=["models"])
+
+_REFUSED = refusals(404, 422, 503)
+#: A package never changes, so what was read of it may be kept; by the reader alone, since not everybody may see it.
+_KEEP = {"cache-control": "private, max-age=3600"}
+
+FileName = Annotated[str, InPath(description="Name of a picture: confusion.png", max_length=100)]
+
+
+def _answer_of(kind: str, schema: dict[str, Any]) -> dict[int | str, dict[str, Any]]:
+    return {200: {"content": {kind: {"schema": schema}}}, **_REFUSED}
+
+
+@router.get(
+    "/card",
+    summary="The model card, as Markdown",
+    response_class=Response,
+    responses=_answer_of("text/markdown", {"type": "string"}),
+)
+def card(request: Request, name: Name, version: Version) -> Response:
+    """Who packed the model wrote it. Raises ModelNotFound, VersionNotFound, NotInPackage."""
+    return Response(_papers(request, name, version).card(), media_type="text/markdown; charset=utf-8", headers=_KEEP)
+
+
+@router.get("/metrics", summary="What was measured on held-out rows", responses=_REFUSED)
+def metrics(request: Request, response: Response, name: Name, version: Version) -> dict[str, Any]:
+    """Accuracy with its interval, per-class figures, confusion, calibration; empty when no truth was given.
+
+    Raises ModelNotFound, VersionNotFound, NotInPackage.
+    """
+    response.headers.update(_KEEP)
+    return _papers(request, name, version).metrics()
+
+
+@router.get(
+    "/manifest",
+    summary="The manifest: signature, decision, lineage, digests",
+    response_class=Response,
+    responses=_answer_of("application/json", {"type": "object"}),
+)
+def manifest(request: Request, name: Name, version: Version) -> Response:
+    """Byte for byte, so that its SHA-256 is the version's digest. Raises ModelNotFound, VersionNotFound, NotInPackage."""
+    return Response(_papers(request, name, version).manifest_bytes, headers={"content-type": "application/json", **_KEEP})
+
+
+@router.get("/figures", summary="Names of the pictures in the package", responses=_REFUSED)
+def figures(request: Request, name: Name, version: Version) -> Figures:
+    """Raises ModelNotFound, VersionNotFound, NotInPackage."""
+    return Figures(figures=_papers(request, name, version).figures())
+
+
+@router.get(
+    "/figures/{file}",
+    summary="One picture of the package, a PNG",
+    response_class=Response,
+    responses=_answer_of("image/png", {"type": "string", "format": "binary"}),
+)
+def figure(request: Request, name: Name, version: Version, file: FileName) -> Response:
+    """A download, never shown by the browser as a page. Raises ModelNotFound, VersionNotFound, NotInPackage."""
+    content = _papers(request, name, version).figure(file)
+    return Response(content, media_type="image/png", headers={"content-disposition": f'attachment; filename="{file}"', **_KEEP})
+
+
+def _papers(request: Request, name: str, version: int) -> Papers:
+    parts = request.app.state.parts
+    registered: Registered = parts.registry.version(name, version)
+    try:
+        folder = parts.shelf.path(registered.digest)
+    except PackageRefused as cause:
+        raise NotInPackage from cause
+    return Papers(folder, registered.digest)

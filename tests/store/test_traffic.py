@@ -1,0 +1,88 @@
+"""Traffic counted as predictions come in: each once, by version and time, the same on both databases."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+from sqlalchemy import text
+
+from relevo.domain.prediction import Arm, Prediction
+from relevo.store.engine import reading, writing
+from relevo.store.traffic import Traffic
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sqlalchemy import Engine
+
+    from relevo.store.history import History
+
+MINUTE_MS = 60_000
+START = 1_700_000_040_000 // 3_600_000 * 3_600_000
+SINCE = datetime.fromtimestamp(START / 1000, UTC)
+
+
+@pytest.fixture
+def traffic(engine: Engine) -> Traffic:
+    return Traffic(engine)
+
+
+def told(traffic: Traffic, bucket_s: int, hours: float = 3.0) -> list[tuple[int, int, int]]:
+    """Minute, version and requests of each slot."""
+    slots = traffic.window("digits", since=SINCE, until=SINCE + timedelta(hours=hours), bucket_s=bucket_s)
+    return [((slot.at - SINCE) // timedelta(minutes=1), slot.version, slot.tally.requests) for slot in slots]
+
+
+class TestTraffic:
+    """The contract of traffic."""
+
+    def test_by_minute_quarter_and_hour(self, history: History, traffic: Traffic, prediction: Callable[..., Prediction]) -> None:
+        """The same requests are told in stretches of any length, by version, oldest first."""
+        minutes = [0, 0, 1, 16, 59, 60, 61, 121]
+        history.record([prediction(START + at * MINUTE_MS, version=1 + at % 2) for at in minutes])
+        assert told(traffic, 60) == [(0, 1, 2), (1, 2, 1), (16, 1, 1), (59, 2, 1), (60, 1, 1), (61, 2, 1), (121, 2, 1)]
+        assert told(traffic, 900) == [(0, 1, 2), (0, 2, 1), (15, 1, 1), (45, 2, 1), (60, 1, 1), (60, 2, 1), (120, 2, 1)]
+        assert told(traffic, 3600) == [(0, 1, 3), (0, 2, 2), (60, 1, 1), (60, 2, 1), (120, 2, 1)]
+        assert told(traffic, 3600, hours=1) == [(0, 1, 3), (0, 2, 2)]
+
+    def test_what_is_counted(self, history: History, traffic: Traffic, prediction: Callable[..., Prediction]) -> None:
+        """Failures have neither latency nor confidence; a shadow's answers were asked for by nobody."""
+        history.record(
+            [
+                prediction(START, latency_us=1000, confidence=0.5),
+                prediction(START, latency_us=3000, confidence=None, uncertain=True),
+                prediction(START, error="model_failed", latency_us=9_000_000),
+                prediction(START, arm=Arm.SHADOW),
+                prediction(START, model="churn"),
+            ]
+        )
+        slots = traffic.window("digits", since=SINCE, until=SINCE + timedelta(minutes=1), bucket_s=60)
+        tally = slots[0].tally
+        assert (tally.requests, tally.errors, tally.uncertain) == (3, 1, 1)
+        assert tally.mean_latency_ms() == pytest.approx(2.0)
+        assert tally.mean_confidence() == pytest.approx(0.5)
+
+    def test_each_once(self, history: History, traffic: Traffic, prediction: Callable[..., Prediction]) -> None:
+        """A prediction that comes again, alone or among new ones or twice at once, is counted once."""
+        made = [prediction(START + number) for number in range(5)]
+        history.record(made[:3])
+        history.ship("journal", 1, made)
+        history.ship("journal", 1, made)
+        twice = prediction(START)
+        history.record([made[0], twice, twice])
+        assert told(traffic, 60) == [(0, 1, 6)]
+        assert history.count() == 6
+
+    def test_counts_outlive_what_they_count(
+        self, engine: Engine, history: History, traffic: Traffic, prediction: Callable[..., Prediction]
+    ) -> None:
+        """Predictions that were erased stay counted, and the counts hold nothing of them but how many they were."""
+        history.record([prediction(START, subject="ana", label="a-secret")])
+        with writing(engine) as connection:
+            connection.execute(text("DELETE FROM predictions"))
+        assert told(traffic, 60) == [(0, 1, 1)]
+        with reading(engine) as connection:
+            rows = connection.execute(text("SELECT * FROM traffic")).all()
+        assert not any("ana" in str(row) or "secret" in str(row) for row in rows)

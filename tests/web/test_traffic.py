@@ -1,0 +1,59 @@
+"""A model's traffic over HTTP."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from tests.web.web_world import prediction
+
+if TYPE_CHECKING:
+    import httpx
+    from tests.web.web_world import World
+
+_NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+
+def at_us(minutes: float) -> int:
+    return int((_NOON + timedelta(minutes=minutes)).timestamp() * 1e6)
+
+
+def test_traffic_by_version_and_time(client: httpx.Client, world: World) -> None:
+    """Requests, failures, latency and confidence are counted by version and stretch, and together."""
+    world.store.history.record(
+        [
+            prediction(at_us=at_us(1), latency_us=2000, confidence=0.75),
+            prediction(at_us=at_us(2), latency_us=4000, confidence=0.25, uncertain=True),
+            prediction(at_us=at_us(20), version=2, label=None, confidence=None, error="model_failed"),
+            prediction(at_us=at_us(20), model="churn"),
+        ]
+    )
+    asked = {"since": "2026-03-01T12:00:00Z", "until": "2026-03-01T13:00:00Z", "bucket": "900"}
+    found = client.get("/models/digits/traffic", params=asked).json()
+    assert [(one["at"], one["version"], one["requests"]) for one in found["series"]] == [
+        ("2026-03-01T12:00:00Z", 1, 2),
+        ("2026-03-01T12:15:00Z", 2, 1),
+    ]
+    total = found["total"]
+    assert (total["requests"], total["errors"], total["uncertain"]) == (3, 1, 1)
+    assert (total["latency_ms"]["mean"], total["confidence_mean"]) == (3.0, 0.5)
+    assert total["confidence_counts"] == [int(number in (5, 15)) for number in range(20)]
+    assert found["versions"]["2"]["errors"] == 1
+    assert found["versions"]["2"]["latency_ms"]["p50"] is None
+
+
+def test_the_last_day_unless_said(client: httpx.Client, world: World) -> None:
+    """Without a time the last day is told, in stretches short enough for a plot."""
+    world.store.history.record([prediction()])
+    found = client.get("/models/digits/traffic").json()
+    assert (found["bucket_s"], found["total"]["requests"]) == (900, 1)
+
+
+def test_what_cannot_be_asked(client: httpx.Client) -> None:
+    """An unknown model, a time that ends before it begins, a plot of too many columns: each is refused by name."""
+    assert client.get("/models/nobody/traffic").json()["code"] == "model_not_found"
+    backwards = {"since": "2026-03-01T12:00:00Z", "until": "2026-03-01T12:00:00Z"}
+    assert client.get("/models/digits/traffic", params=backwards).json()["field"] == "since"
+    year = {"since": "2025-03-01T12:00:00Z", "until": "2026-03-01T12:00:00Z", "bucket": "60"}
+    assert client.get("/models/digits/traffic", params=year).json()["field"] == "bucket"
+    assert client.get("/models/digits/traffic", params={"bucket": "7"}).status_code == 422
