@@ -30,6 +30,7 @@ FORBIDDEN = {
     "serve": {"sqlalchemy", "fastapi", "starlette", "relevo.store"} | TRAINING,
     "loop": {"fastapi", "starlette"} | TRAINING,
     "web": {"sqlalchemy"} | TRAINING,
+    "console": {f"relevo.{room}" for room in ("domain", "stats", "runtime", "spool", "store", "package")} | {"sqlalchemy", "numpy"},
     "store": {"fastapi", "starlette", "onnxruntime"} | TRAINING,
 }
 MODULES = sorted(path for path in SOURCE.rglob("*.py") if path != SOURCE / "__init__.py")

@@ -175,6 +175,36 @@ class Client:
         """The registered models with their versions and aliases."""
         return list(self._call("GET", "/models")["models"])
 
+    def ask(self, method: str, path: str, **what: Any) -> Any:  # noqa: ANN401 - what httpx takes, and JSON
+        """The JSON of any route: `ask("GET", "/models/churn/traffic", params={"bucket": "hour"})`. Raises what the server raised.
+
+        what: params, json, headers, as httpx takes them.
+        """
+        return self._call(method, path, **what)
+
+    def file(self, path: str, **params: str) -> tuple[str, bytes]:
+        """What a route sends as a file: media type and content. Raises what the server raised."""
+        response = self._answer("GET", path, params=params)
+        return response.headers.get("content-type", "").partition(";")[0], response.content
+
+    def speak(self, language: str) -> None:
+        """Ask for sentences in this language from now on, as `Accept-Language` names it."""
+        self._http.headers["Accept-Language"] = language
+
+    def sign_in(self, name: str, password: str) -> dict[str, Any]:
+        """Sign in as a person; the client keeps the session from then on. Gives what the server tells of the user.
+
+        Raises SignInRefused, RateLimited.
+        """
+        told = self._call("POST", "/login", json={"name": name, "password": password}, headers={"Origin": self.url})
+        self._http.headers.update({"X-CSRF-Token": str(told.get("csrf", "")), "Origin": self.url})
+        return dict(told["user"])
+
+    def sign_out(self) -> None:
+        """End the session on the server."""
+        self._answer("POST", "/logout")
+        self._http.cookies.clear()
+
     def ready(self) -> bool:
         """Whether the server can answer predictions now; False also when nobody listens."""
         return self._is_well("/health/ready")
@@ -213,6 +243,9 @@ class Client:
             time.sleep(_BACKOFF_S)
 
     def _call(self, method: str, path: str, **what: Any) -> Any:  # noqa: ANN401 - what httpx takes, and JSON
+        return _content(self._answer(method, path, **what))
+
+    def _answer(self, method: str, path: str, **what: Any) -> httpx.Response:  # noqa: ANN401 - what httpx takes
         for left in range(self._retries, -1, -1):
             pause = _BACKOFF_S * 2 ** (self._retries - left)
             try:
@@ -227,7 +260,7 @@ class Client:
                     ) from cause
             else:
                 if left == 0 or response.status_code not in _TRY_AGAIN:
-                    return _content(response)
+                    return _good(response)
                 pause = _told_pause(response, pause)
             time.sleep(min(pause, _LONGEST_PAUSE_S))
         raise Unavailable
@@ -270,14 +303,18 @@ def _told_pause(response: httpx.Response, otherwise: float) -> float:
         return otherwise
 
 
+def _good(response: httpx.Response) -> httpx.Response:
+    """The answer, unless it is a refusal."""
+    if response.is_error:
+        raise _error(_content(response), response.status_code)
+    return response
+
+
 def _content(response: httpx.Response) -> Any:  # noqa: ANN401 - whatever JSON the server sends
     try:
-        content = msgspec.json.decode(response.content)
+        return msgspec.json.decode(response.content)
     except msgspec.DecodeError as cause:
         raise RelevoError.told(f"The server answered {response.status_code} with something that is no JSON.") from cause
-    if response.is_success:
-        return content
-    raise _error(content, response.status_code)
 
 
 def _error(content: object, status: int) -> RelevoError:

@@ -36,6 +36,7 @@ COMMANDS = (
     "label",
     "doctor",
     "health",
+    "console",
 )
 
 

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 import relevo
+from relevo.cli.auditing import add_to as add_audit
+from relevo.cli.console import add_to as add_console
 from relevo.cli.doctor import add_to as add_doctor
 from relevo.cli.health import add_to as add_health
 from relevo.cli.importing import add_to as add_importing
@@ -40,7 +42,18 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for add_to in (add_serving, add_projects, add_importing, add_packages, add_models, add_predictions, add_doctor, add_health):
+for add_to in (
+    add_serving,
+    add_console,
+    add_projects,
+    add_importing,
+    add_packages,
+    add_models,
+    add_predictions,
+    add_doctor,
+    add_health,
+    add_audit,
+):
     add_to(app)
 
 

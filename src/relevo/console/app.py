@@ -1,0 +1,69 @@
+"""The frame around every page: run by Streamlit once a visit and once a click.
+
+session.here() ─┬ NotKnown ────► "your session is over", the way to sign in
+├ Unavailable ─► "the server is not answering", what to do
+└ Session ─► sidebar (pages, who, language) ─► the chosen page's show(session)
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from relevo.console import frame, pages, session
+from relevo.console.words import words_of
+from relevo.errors import NotKnown, RelevoError, Unavailable
+
+if TYPE_CHECKING:
+    from relevo.console.session import Session
+
+
+def main() -> None:
+    """One run."""
+    frame.begin()
+    words = words_of(session.language_here())
+    try:
+        here = session.here()
+    except NotKnown:
+        frame.say_over(words)
+    except Unavailable:
+        frame.say_away(words)
+    else:
+        _show(here)
+
+
+def _show(here: Session) -> None:
+    chosen = st.navigation(
+        {
+            here.words[section]: [
+                st.Page(
+                    partial(_page, page, here),
+                    title=here.words[f"page.{page.name}"],
+                    icon=page.icon,
+                    url_path=page.name,
+                    default=page is pages.FIRST,
+                )
+                for page in listed
+                if here.is_at_least(page.role)
+            ]
+            for section, listed in pages.SECTIONS.items()
+        },
+    )
+    frame.sidebar(here, chosen.url_path)
+    chosen.run()
+
+
+def _page(page: pages.Page, here: Session) -> None:
+    try:
+        page.show(here)
+    except NotKnown:
+        frame.say_over(here.words)
+    except Unavailable:
+        frame.say_away(here.words)
+    except RelevoError as error:
+        frame.say_refused(here.words, error)
+
+
+main()

@@ -1,0 +1,201 @@
+"""Where people come into the console: the sign-in page, signing out, choosing a language. Plain pages, no script needed.
+
+GET /  ─ signed in, or a server that asks nobody ─► Streamlit          else ─► 303 /sign-in
+POST /sign-in ─ own Origin ─► server's POST /login ─► cookie (HttpOnly, SameSite=Lax) ─► 303 /
+"""
+
+from __future__ import annotations
+
+import html
+from functools import cache
+from importlib.resources import files
+from string import Template
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.routing import Route
+
+from relevo.console.visitors import COOKIE
+from relevo.console.words import LANGUAGES, NATIVE, liked, words_of
+from relevo.errors import NotFound, NotKnown, RelevoError
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+    from relevo.console.visitors import Visitors
+    from relevo.console.words import Words
+
+_YEAR_S = 365 * 24 * 3600
+_LANGUAGE = "lang"
+_MOST_FORM = 8192
+#: Streamlit draws with styles of its own and Vega evaluates what it draws; nothing comes from, or goes to, another host.
+_POLICY = (
+    "default-src 'self'; script-src 'self' 'unsafe-eval' 'wasm-unsafe-eval' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; "
+    "img-src 'self' data: blob:; font-src 'self' data:; connect-src 'self'; worker-src 'self' blob:; object-src 'none'; "
+    "base-uri 'self'; form-action 'self'; frame-ancestors 'none'"
+)
+_HEADERS = (
+    (b"content-security-policy", _POLICY.encode()),
+    (b"x-frame-options", b"DENY"),
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"same-origin"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+)
+
+
+class Door:
+    """Seals every answer, and leads a browser that must sign in to where it can; lives as long as the process."""
+
+    def __init__(self, app: ASGIApp, visitors: Visitors) -> None:
+        self._app = app
+        self._visitors = visitors
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request; a WebSocket passes, since the page it is for was let in, and its runs ask once more."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+
+        async def sealed(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                ours = {name for name, _ in _HEADERS}
+                message["headers"] = [*(pair for pair in message.get("headers", ()) if pair[0].lower() not in ours), *_HEADERS]
+            await send(message)
+
+        if _is_a_page(scope) and await must_sign_in(self._visitors, Request(scope)):
+            await RedirectResponse("/sign-in", 303)(scope, receive, sealed)
+            return
+        await self._app(scope, receive, sealed)
+
+
+_CURRENT = ' aria-current="true"'
+
+
+def routes(visitors: Visitors) -> list[Route]:
+    """The addresses that Streamlit does not answer."""
+
+    async def sign_in_page(request: Request) -> Response:
+        return _page(visitors, request)
+
+    async def sign_in(request: Request) -> Response:
+        if not _own_origin(request):
+            return _page(visitors, request, said="sign_in.elsewhere", status=403)
+        form = await request.form(max_files=0, max_fields=5, max_part_size=_MOST_FORM)
+        name, password = str(form.get("name", "")), str(form.get("password", ""))
+        try:
+            token = await run_in_threadpool(visitors.sign_in, name, password, _language(visitors, request))
+        except RelevoError as error:
+            return _page(visitors, request, sentence=str(error), name=name, status=401 if isinstance(error, NotKnown) else 503)
+        leaving = await run_in_threadpool(visitors.sign_out, request.cookies.get(COOKIE))
+        if leaving is not None:
+            await run_in_threadpool(leaving.leave)
+        return _with_cookie(RedirectResponse("/", 303), COOKIE, token, visitors, age=None)
+
+    async def sign_out(request: Request) -> Response:
+        answer = RedirectResponse("/sign-in", 303)
+        if not _own_origin(request):
+            return answer
+        leaving = visitors.sign_out(request.cookies.get(COOKIE))
+        if leaving is not None:
+            await run_in_threadpool(leaving.leave)
+        answer.delete_cookie(COOKIE)
+        return answer
+
+    async def speak(request: Request) -> Response:
+        code = request.path_params["code"]
+        back = request.query_params.get("back", "")
+        answer = RedirectResponse(f"/{back}" if back.replace("-", "").isalnum() else "/", 303)
+        return _with_cookie(answer, _LANGUAGE, code, visitors, age=_YEAR_S) if code in LANGUAGES else answer
+
+    return [
+        Route("/sign-in", sign_in_page, methods=["GET"]),
+        Route("/sign-in", sign_in, methods=["POST"]),
+        Route("/sign-out", sign_out, methods=["POST"]),
+        Route("/language/{code}", speak, methods=["GET"]),
+    ]
+
+
+def _own_origin(request: Request) -> bool:
+    """Whether a form was sent by a page of this console."""
+    site = request.headers.get("sec-fetch-site")
+    if site is not None and site != "same-origin":
+        return False
+    origin = request.headers.get("origin")
+    return origin is not None and urlsplit(origin).netloc == request.headers.get("host")
+
+
+def _with_cookie(answer: Response, name: str, value: str, visitors: Visitors, *, age: int | None) -> Response:
+    answer.set_cookie(name, value, max_age=age, httponly=True, samesite="lax", secure=visitors.told.encrypted)
+    return answer
+
+
+def _language(visitors: Visitors, request: Request) -> str:
+    return liked(request.cookies.get(_LANGUAGE), request.headers.get("accept-language"), visitors.told.language)
+
+
+def _page(
+    visitors: Visitors, request: Request, *, said: str = "", sentence: str = "", name: str = "", status: int = 200
+) -> HTMLResponse:
+    words = words_of(_language(visitors, request))
+    why = sentence or (words[said] if said else "")
+    body = _template("sign_in.html").substitute(
+        language=words.language,
+        style=_text("sign_in.css"),
+        title=words["sign_in.title"],
+        lead=words["sign_in.lead"],
+        name_label=words["sign_in.name"],
+        password_label=words["sign_in.password"],
+        act=words["frame.sign_in"],
+        refusal=f'<p class="refusal" role="alert">{html.escape(why)}</p>' if why else "",
+        name=html.escape(name, quote=True),
+        languages=_switch(words),
+    )
+    return HTMLResponse(body, status, {"cache-control": "no-store"})
+
+
+def _switch(words: Words) -> str:
+    return "".join(
+        f'<a href="/language/{code}?back=sign-in" hreflang="{code}" lang="{code}"'
+        f"{_CURRENT if code == words.language else ''}>{title}</a>"
+        for code, title in NATIVE.items()
+    )
+
+
+@cache
+def _template(name: str) -> Template:
+    return Template(_text(name))
+
+
+@cache
+def _text(name: str) -> str:
+    return files("relevo.console").joinpath("look", name).read_text(encoding="utf-8")
+
+
+def _is_a_page(scope: Scope) -> bool:
+    """Whether a browser goes to a page of Streamlit's, rather than fetching what belongs to one."""
+    ours = scope["path"].startswith(("/sign-", "/language/", "/_stcore/", "/static/", "/media/", "/component/"))
+    accept = next((value for name, value in scope["headers"] if name == b"accept"), b"")
+    return not ours and scope["method"] == "GET" and b"text/html" in accept
+
+
+async def must_sign_in(visitors: Visitors, request: Request) -> bool:
+    """Whether this browser is nobody to a server that asks."""
+    if visitors.of(request.cookies.get(COOKIE)) is not None:
+        return False
+    return await run_in_threadpool(_asks_who, visitors)
+
+
+def _asks_who(visitors: Visitors) -> bool:
+    try:
+        with visitors.client() as client:
+            client.ask("GET", "/me")
+    except NotKnown:
+        return True
+    except NotFound:
+        return False
+    except RelevoError:
+        return False
+    return False

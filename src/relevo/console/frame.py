@@ -1,0 +1,110 @@
+"""What stands on every page: style, brand, who is signed in, the language, and how failures are told."""
+
+from __future__ import annotations
+
+import html
+from functools import cache
+from importlib.resources import files
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from relevo.console import visitors
+from relevo.console.words import NATIVE
+
+if TYPE_CHECKING:
+    from relevo.console.session import Session
+    from relevo.console.words import Words
+    from relevo.errors import RelevoError
+
+
+def begin() -> None:
+    """First of every run: the tab's title, the width, our style."""
+    st.set_page_config(page_title="Relevo", page_icon=_mark(), layout="wide", initial_sidebar_state="auto")
+    st.html(f"<style>{_text('console.css')}</style>")
+
+
+def sidebar(here: Session, address: str) -> None:
+    """Brand, who is signed in and the way out, the languages. address: of the page shown, to come back to."""
+    st.logo(_brand(), size="large", icon_image=_brand())
+    with st.sidebar:
+        st.html(_who(here) + _languages(here.words, address))
+
+
+def heading(title: str, lead: str = "") -> None:
+    """The title of a page, and one sentence under it."""
+    under = f"<p>{html.escape(lead)}</p>" if lead else ""
+    st.html(f'<header class="relevo-head"><h1>{html.escape(title)}</h1>{under}</header>')
+
+
+def say(title: str, what_next: str, *, act: str = "") -> None:
+    """An empty page: what is the matter, and what to do next. act: HTML of ours below it."""
+    told = _marked(what_next)
+    st.html(f'<div class="relevo-empty">{_LANES}<h2>{html.escape(title)}</h2><p>{told}</p>{act}</div>')
+
+
+def say_over(words: Words) -> None:
+    """The server does not know this session any more."""
+    link = f'<a class="relevo-act" href="/sign-in" target="_self">{html.escape(words["frame.sign_in"])}</a>'
+    say(words["frame.over"], words["frame.over.next"], act=link)
+
+
+def say_away(words: Words) -> None:
+    """Nobody answers."""
+    say(words["frame.away"], words("frame.away.next", server=visitors.here().told.server))
+
+
+def say_refused(words: Words, error: RelevoError) -> None:
+    """What the server said no to, in its own words."""
+    st.html(
+        f'<div class="relevo-refusal" role="alert"><strong>{html.escape(words["frame.refused"])}</strong>'
+        f"<p>{html.escape(str(error))}</p><small>{html.escape(error.code)}</small></div>"
+    )
+
+
+def _who(here: Session) -> str:
+    if not here.signed_in:
+        return f'<p class="relevo-open">{html.escape(here.words["frame.open"])}</p>'
+    role = here.words[f"role.{here.me.get('role') or 'none'}"]
+    return (
+        f'<form class="relevo-who" method="post" action="/sign-out" target="_self"><span><b>{html.escape(str(here.me["name"]))}</b>'
+        f"<small>{html.escape(role)}</small></span><button>{html.escape(here.words['frame.sign_out'])}</button></form>"
+    )
+
+
+def _languages(words: Words, address: str) -> str:
+    links = "".join(
+        f'<a href="/language/{code}?back={address}" target="_self" lang="{code}"'
+        f"{_CURRENT if code == words.language else ''}>{title}</a>"
+        for code, title in NATIVE.items()
+    )
+    return f'<nav class="relevo-languages" aria-label="{html.escape(words["frame.language"])}">{links}</nav>'
+
+
+def _marked(text: str) -> str:
+    """A text of ours with `code` in it."""
+    parts = html.escape(text).split("`")
+    return "".join(f"<code>{part}</code>" if at % 2 else part for at, part in enumerate(parts))
+
+
+_CURRENT = ' aria-current="true"'
+
+_LANES = (
+    '<svg viewBox="0 0 240 96" aria-hidden="true"><path class="lane" d="M0 22H240M0 48H240M0 74H240"/>'
+    '<path class="from" d="M58 62 112 34"/><path class="to" d="M128 62 182 34"/></svg>'
+)
+
+
+@cache
+def _mark() -> str:
+    return _text("mark.svg")
+
+
+@cache
+def _brand() -> str:
+    return _text("brand.svg")
+
+
+@cache
+def _text(name: str) -> str:
+    return files("relevo.console").joinpath("look", name).read_text(encoding="utf-8")

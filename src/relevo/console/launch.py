@@ -1,0 +1,128 @@
+"""The console as a process: one socket, Streamlit's app, and our door before it.
+
+run(told, host, port) ─► settings of Streamlit ─► App(app.py, routes, Door) ─► uvicorn until SIGTERM or Ctrl-C ─► exit code
+"""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import socket
+import tomllib
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import uvicorn
+from starlette.middleware import Middleware
+
+from relevo.console import door, visitors
+from relevo.errors import ConfigRefused, ExtraMissing
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from streamlit.starlette import App
+
+    from relevo.console.visitors import Told
+
+_BACKLOG = 128
+_MOST_UPLOAD_MB = 20
+#: What a stranger's configuration file must not change.
+_FIXED = {
+    "browser.gatherUsageStats": False,
+    "client.toolbarMode": "viewer",
+    "client.showErrorDetails": "none",
+    "client.showSidebarNavigation": True,
+    "server.fileWatcherType": "none",
+    "server.headless": True,
+    "server.enableStaticServing": False,
+    "server.maxUploadSize": _MOST_UPLOAD_MB,
+    "runner.magicEnabled": False,
+    "logger.level": "warning",
+}
+
+
+def run(told: Told, *, host: str, port: int, ready: Callable[[str], None], names: tuple[str, ...] = ()) -> int:
+    """Show the console until told to end; gives the exit code. port 0 takes a free one.
+
+    names: by which the console may be called beside its own. ready: told the URL once it answers.
+    Raises ConfigRefused for an address that cannot be used, ExtraMissing without Streamlit.
+    """
+    listener = _bound(host, port)
+    port = listener.getsockname()[1]
+    app = _app(told, host, port, names)
+    server = _Server(uvicorn.Config(app, log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=2))
+    server.ready = lambda: ready(f"http://{_shown(host)}:{port}")
+    server.run(sockets=[listener])
+    return 0
+
+
+class _Server(uvicorn.Server):
+    """Says when it answers; lives as long as the process."""
+
+    ready: Callable[[], None]
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Being told to end is an ordinary end: the exit code is 0."""
+        before = {number: signal.signal(number, self.handle_exit) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, act in before.items():
+                signal.signal(number, act)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Tell it once the socket is served."""
+        await super().startup(sockets)
+        if self.started:
+            self.ready()
+
+
+def _app(told: Told, host: str, port: int, names: tuple[str, ...]) -> App:
+    try:
+        from streamlit import config  # noqa: PLC0415 - an extra, and it takes a second
+        from streamlit.starlette import App  # noqa: PLC0415 - the same
+    except ModuleNotFoundError as cause:
+        raise ExtraMissing(extra="console") from cause
+    allowed = [] if "*" in names else [host, "localhost", "127.0.0.1", "[::1]", *names]
+    config.get_config_options(
+        force_reparse=True,
+        options_from_flags={**_FIXED, **_theme(), "server.address": host, "server.port": port, "server.allowedHosts": allowed},
+    )
+    known = visitors.open_for(told)
+    return App(Path(__file__).with_name("app.py"), routes=door.routes(known), middleware=[Middleware(door.Door, visitors=known)])
+
+
+def _theme() -> dict[str, Any]:
+    """Colours and shapes, as Streamlit's settings: theme.light.primaryColor and so on."""
+    found: dict[str, Any] = {}
+
+    def walk(prefix: str, table: dict[str, Any]) -> None:
+        for name, value in table.items():
+            if isinstance(value, dict):
+                walk(f"{prefix}.{name}", value)
+            else:
+                found[f"{prefix}.{name}"] = value
+
+    walk("theme", tomllib.loads(files("relevo.console").joinpath("look", "theme.toml").read_text(encoding="utf-8")))
+    return found
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    bound = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        bound.bind((host, port))
+        bound.listen(_BACKLOG)
+    except OSError as cause:
+        bound.close()
+        raise ConfigRefused(
+            reason=f"port {port} of {host} cannot be used ({cause.strerror}); choose another with --port"
+        ) from cause
+    return bound
+
+
+def _shown(host: str) -> str:
+    return f"[{host}]" if ":" in host else host

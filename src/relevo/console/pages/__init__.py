@@ -1,0 +1,31 @@
+"""The pages, as they stand in the navigation; each file has `show(session)`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from relevo.console.pages import classify
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from relevo.console.session import Session
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """One entry of the navigation; its title is the word page.<name>."""
+
+    name: str  # also its address
+    icon: str  # of the icons that Streamlit brings
+    show: Callable[[Session], None]
+    role: str = "viewer"  # the least that finds anything here
+
+
+FIRST = Page(name="classify", icon=":material/center_focus_strong:", show=classify.show)
+
+#: Section of the navigation (a key of the words) → its pages.
+SECTIONS = {
+    "frame.ask": [FIRST],
+}

@@ -1,0 +1,122 @@
+"""Who is signed in to this console: a browser's cookie leads to a client that the server knows.
+
+sign_in ─► new token (256 bits) ─► Visitor(client, who)        of(token) ─► Visitor | None        sign_out, expiry ─► gone
+
+The server's session stays here, in memory; a browser only ever holds the token of ours.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import secrets
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from relevo.client import Client
+from relevo.errors import RelevoError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+#: As long as the server's own longest session, in s.
+_LONGEST_S = 12 * 3600
+_MOST = 10_000
+_PATIENCE_S = 15.0
+COOKIE = "relevo_console"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """What a console is told when it starts; lives as long as the process."""
+
+    server: str  # "http://127.0.0.1:8000"
+    ca: Path | None = None  # certificates to trust over https
+    language: str = "en"  # where the browser asks for none of ours
+    encrypted: bool = False  # whether browsers reach the console by https
+
+
+@dataclass(slots=True, kw_only=True)
+class Visitor:
+    """Somebody signed in; lives as long as their session."""
+
+    client: Client
+    name: str
+    since: float = field(default_factory=time.monotonic)
+
+    def leave(self) -> None:
+        """End the server's session too, where it can be reached."""
+        with contextlib.suppress(RelevoError):
+            self.client.sign_out()
+        self.client.close()
+
+
+class Visitors:
+    """Everybody signed in to this console; lives as long as the process. Shared by threads."""
+
+    def __init__(self, told: Told, *, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self.told = told
+        self._monotonic = monotonic
+        self._known: dict[str, Visitor] = {}
+        self._lock = threading.Lock()
+
+    def client(self) -> Client:
+        """A client nobody has signed in with."""
+        return Client(self.told.server, timeout=_PATIENCE_S, retries=1, verify=self.told.ca)
+
+    def sign_in(self, name: str, password: str, language: str) -> str:
+        """Ask the server; gives the token for the browser's cookie. Raises SignInRefused, RateLimited, Unavailable."""
+        client = self.client()
+        client.speak(language)
+        try:
+            user = client.sign_in(name, password)
+        except BaseException:
+            client.close()
+            raise
+        token = secrets.token_urlsafe(32)
+        with self._lock:
+            self._forget_old()
+            self._known[_hashed(token)] = Visitor(client=client, name=str(user.get("name", name)), since=self._monotonic())
+        return token
+
+    def of(self, token: str | None) -> Visitor | None:
+        """Whoever that cookie names, unless it is unknown or over."""
+        if not token:
+            return None
+        with self._lock:
+            found = self._known.get(_hashed(token))
+        return found if found and self._monotonic() - found.since < _LONGEST_S else None
+
+    def sign_out(self, token: str | None) -> Visitor | None:
+        """Forget this browser's session here; the caller tells the server."""
+        if not token:
+            return None
+        with self._lock:
+            return self._known.pop(_hashed(token), None)
+
+    def _forget_old(self) -> None:
+        now = self._monotonic()
+        young = {key: one for key, one in self._known.items() if now - one.since < _LONGEST_S}
+        # More than anybody could have opened: the oldest go.
+        self._known = dict(list(young.items())[-_MOST + 1 :])
+
+
+def _hashed(token: str) -> str:
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+_open: list[Visitors] = []
+
+
+def open_for(told: Told) -> Visitors:
+    """The visitors of this process from now on: Streamlit runs the pages without arguments, so they ask here."""
+    _open[:] = [Visitors(told)]
+    return _open[0]
+
+
+def here() -> Visitors:
+    """The visitors of this process."""
+    return _open[0]

@@ -1,0 +1,42 @@
+"""One server, one console and one browser for all tests of the console: each takes seconds to start."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from tests.browsing import launched
+from tests.console.console_world import Console, console_over
+from tests.serving_world import running
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from playwright.sync_api import Browser
+
+    from relevo import compose
+    from relevo.package.opening import Package
+
+
+@pytest.fixture(scope="session")
+def console_server(
+    tmp_path_factory: pytest.TempPathFactory, digits_package: Package, churn_package: Package
+) -> Iterator[compose.RunningServer]:
+    """A server without users that answers for digits (pictures) and churn (records)."""
+    with running(tmp_path_factory.mktemp("console-server"), digits_package, churn_package) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def console(console_server: compose.RunningServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Console]:
+    """The console of that server."""
+    pytest.importorskip("streamlit", reason="the extra 'console' is not installed")
+    with console_over(console_server.url, tmp_path_factory.mktemp("console")) as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    """One browser."""
+    with launched() as browser:
+        yield browser

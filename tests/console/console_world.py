@@ -1,0 +1,90 @@
+"""A real server, a real console and a real browser, for as long as a `with` block.
+
+    with console_over(server.url) as console: page.goto(console.url)
+
+relevo console --json --port 0 ─► one document of JSON: its URL ─► block ends ─► SIGTERM, exit code 0
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import signal
+import subprocess
+import sys
+import threading
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from playwright.sync_api import Browser, Page
+
+_START_S = 60.0
+#: A run of a page on a shared machine.
+_WAIT_MS = 20_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Console:
+    """A console that answers; lives as long as its process."""
+
+    url: str
+    pid: int
+
+
+@contextmanager
+def console_over(server: str, folder: Path, *flags: str) -> Iterator[Console]:
+    """The console of this server, in a process of its own that works in `folder`. It must end in order."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "relevo", "console", "--json", "--port", "0", "--url", server, *flags],
+        stdout=subprocess.PIPE,
+        cwd=folder,
+        text=True,
+    )
+    try:
+        yield Console(url=_told(process)["url"], pid=process.pid)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            process.send_signal(signal.SIGTERM)
+        code = process.wait(20)
+        assert process.stdout is not None
+        process.stdout.close()
+    assert code == 0, f"the console ended with {code}"
+
+
+def _told(process: subprocess.Popen[str]) -> Any:
+    """The document that it writes once it answers."""
+    assert process.stdout is not None
+    late = threading.Timer(_START_S, process.kill)
+    late.start()
+    text = ""
+    for line in process.stdout:
+        text += line
+        with contextlib.suppress(json.JSONDecodeError):
+            late.cancel()
+            return json.loads(text)
+    late.cancel()
+    raise AssertionError(f"the console said nothing but {text!r}")
+
+
+@contextmanager
+def opened(browser: Browser, console: Console, path: str = "/", **options: Any) -> Iterator[Page]:
+    """A page of the console in a fresh browser context. Nothing may come from another host."""
+    context = browser.new_context(**{"locale": "en-GB", **options})
+    page = context.new_page()
+    page.set_default_timeout(_WAIT_MS)
+    hosts: set[str] = set()
+    page.on("request", lambda request: hosts.add(request.url.split("/")[2]) if request.url.startswith("http") else None)
+    page.goto(console.url + path)
+    yield page
+    context.close()
+    assert hosts == {console.url.removeprefix("http://")}
+
+
+def settled(page: Page) -> None:
+    """Wait until the run of the page that is under way has ended."""
+    page.wait_for_selector('[data-testid="stApp"][data-test-script-state="notRunning"]')

@@ -1,0 +1,30 @@
+"""The frame of the console in a real browser."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tests.browsing import IN_A_BROWSER
+from tests.console.console_world import Console, opened
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+pytestmark = IN_A_BROWSER
+
+
+def test_a_server_without_users_is_shown_without_signing_in(chromium: Browser, console: Console) -> None:
+    """Nobody signs in where nobody is asked; the frame says so, and nothing comes from another host."""
+    with opened(chromium, console) as page:
+        page.wait_for_selector("h1:has-text('Classify')")
+        page.wait_for_selector("text=this server has no users yet")
+
+
+def test_the_language_is_the_browsers_until_another_is_chosen(chromium: Browser, console: Console) -> None:
+    """A Spanish browser reads Spanish; a click on English is remembered."""
+    with opened(chromium, console, locale="es-ES") as page:
+        page.wait_for_selector("h1:has-text('Clasificar')")
+        page.click("a[lang=en]")
+        page.wait_for_selector("h1:has-text('Classify')")
+        page.goto(console.url)
+        page.wait_for_selector("h1:has-text('Classify')")
