@@ -120,6 +120,11 @@ class Settings:
     allowed_hosts: str = _row(
         "", "Names, with commas between, that callers may have for this server beside its own, as behind a proxy; * is any."
     )
+    behind_proxy: str = _row(
+        "",
+        "Addresses or networks, with commas between, of the proxies in front, which encrypt; what they forward of callers is "
+        "believed, from them alone.",
+    )
     tls: str = _row(
         "off", "auto encrypts with a certificate of its own, made in home and signed by nobody.", choices=("off", "auto")
     )
@@ -159,6 +164,7 @@ class Settings:
         minimum=1,
         maximum=1_000_000,
     )
+    audit_heads: str = _row("", "Folder for the heads of the audit, best on another disk; empty means audit in home.")
     log_level: str = _row("warning", "Least severe log line shown.", choices=("debug", "info", "warning", "error"))
     log_format: str = _row("text", "Form of a log line.", choices=("text", "json"))
     drain_seconds: int = _row(10, "How long a stopping worker finishes what it has begun, in s.", minimum=0, maximum=600)
@@ -206,6 +212,11 @@ class Settings:
     def telemetry_folder(self) -> Path:
         """The workers' counters."""
         return self.home / "telemetry"
+
+    @property
+    def audit_folder(self) -> Path:
+        """Heads of the audit, written down outside the database."""
+        return Path(self.audit_heads) if self.audit_heads else self.home / "audit"
 
     @property
     def keys_folder(self) -> Path:

@@ -94,11 +94,11 @@ def _served(folder: Path, *flags: str) -> Any:
 def test_another_address_still_needs_a_persons_word(
     tmp_path: Path, relevo_run: Callable[..., subprocess.CompletedProcess[str]]
 ) -> None:
-    """Encryption alone does not ask who calls, and the refusal says just that."""
+    """Encryption alone does not ask who calls, and the refusal says just that, and how it is mended."""
     refused = relevo_run("serve", "--host", "0.0.0.0", "--tls", "auto", "--port", "0", cwd=tmp_path)  # noqa: S104 - refused
     assert refused.returncode == 1
-    assert "asks nobody who calls" in refused.stderr
-    assert "encrypts" not in refused.stderr
+    assert "relevo user add" in refused.stderr
+    assert "encrypt" not in refused.stderr
 
 
 def test_doctor_looks_at_the_certificate(tmp_path: Path, relevo_run: Callable[..., subprocess.CompletedProcess[str]]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,7 +10,6 @@ import typer
 from relevo.cli.asking import AsJson, settings_of, takes_settings
 from relevo.cli.showing import say, show_json
 from relevo.config import Settings
-from relevo.errors import ConfigRefused
 
 if TYPE_CHECKING:
     from relevo.compose import Certificate
@@ -33,7 +31,7 @@ def serve(
         bool,
         typer.Option(
             "--insecure",
-            help="Listen beyond this machine although nobody is asked who they are, nor anything encrypted without tls.",
+            help="Let other machines reach it although nobody is asked who they are, or nothing is encrypted.",
         ),
     ] = False,
     as_json: AsJson = False,
@@ -42,11 +40,10 @@ def serve(
 
     Every answer is recorded before it is given.
     """
-    if not settings.stays_here:
-        _allow_outside(settings, insecure=insecure)
     from relevo import compose
     from relevo.telemetry import configure_logging
 
+    compose.check_exposure(settings, insecure=insecure)
     configure_logging(settings.log_level, settings.log_format)
     certificate = compose.certificate_of(settings, compose.utc_now())
 
@@ -58,7 +55,7 @@ def serve(
         for line in [*_shown(certificate), *_served(url, certificate)]:
             say(line)
 
-    raise typer.Exit(compose.serve(settings, ready=ready))
+    raise typer.Exit(compose.serve(settings, insecure=insecure, ready=ready))
 
 
 def _shown(certificate: Certificate | None) -> list[str]:
@@ -84,17 +81,6 @@ def _served(url: str, certificate: Certificate | None) -> list[str]:
     if not models:
         return ["No model is registered yet: `relevo train` or `relevo import` in another terminal; it is served at once."]
     return [f"  {one['name']} {one['serving'] or 'is not served: ' + one['reason']}" for one in models]
-
-
-def _allow_outside(settings: Settings, *, insecure: bool) -> None:
-    lack = "asks nobody who calls" if settings.encrypted else "neither encrypts (setting tls) nor asks who calls"
-    if not insecure:
-        raise ConfigRefused(
-            reason=f"host {settings.host} can be reached from other machines, where this release {lack}; "
-            "put a proxy that does both in front, or accept the risk with --insecure"
-        )
-    without = "without keys" if settings.encrypted else "without encryption and without keys"
-    sys.stderr.write(f"warning: {settings.host} can be reached from other machines, {without}\n")
 
 
 def demo(

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from relevo.compose.certificates import Certificate, certificate_of, file_of, trusting
 from relevo.compose.running import RunningServer, start_server
-from relevo.compose.server import check_address, serve
+from relevo.compose.server import check_address, check_exposure, serve
 from relevo.compose.stores import Store, open_store, register, utc_now
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "Store",
     "certificate_of",
     "check_address",
+    "check_exposure",
     "file_of",
     "open_store",
     "register",

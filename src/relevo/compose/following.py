@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -29,25 +30,34 @@ PEOPLE_FILE = "people.json"
 _EVERY_S = 0.3
 
 
-async def follow_people(people: People, door: Door, home: Path) -> None:
-    """Keep the door's roll as the store has it, until cancelled."""
+async def follow_people(people: People, door: Door, home: Path, *, openly: bool) -> None:
+    """Keep the door's roll as the store has it, until cancelled. openly: see `look_at_people`."""
     while True:
-        await asyncio.to_thread(look_at_people, people, door, home)
+        await asyncio.to_thread(look_at_people, people, door, home, openly=openly)
         await asyncio.sleep(_EVERY_S)
 
 
-def look_at_people(people: People, door: Door, home: Path) -> None:
-    """One look; while the store is away, what is known goes on counting."""
+def look_at_people(people: People, door: Door, home: Path, *, openly: bool = True) -> None:
+    """One look; while the store is away, what is known goes on counting.
+
+    openly: whether everybody is let in while there are no users. Where others can reach the server, and nobody dared them to, a
+    store without users, as one put in another's place would be, lets nobody in.
+    """
     place = home / PEOPLE_FILE
     try:
         if people.epoch() == door.roll.epoch:
             return
-        door.roll = people.roll()
+        roll = people.roll()
     except StoreUnavailable:
         if door.roll.epoch < 0 and place.exists():
-            door.roll = msgspec.json.decode(place.read_bytes(), type=Roll)
+            door.roll = _as_served(msgspec.json.decode(place.read_bytes(), type=Roll), openly=openly)
         return
-    _remember(door.roll, place)
+    door.roll = _as_served(roll, openly=openly)
+    _remember(roll, place)
+
+
+def _as_served(roll: Roll, *, openly: bool) -> Roll:
+    return roll if openly or not roll.open else replace(roll, open=False)
 
 
 def _remember(roll: Roll, place: Path) -> None:

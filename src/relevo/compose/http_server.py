@@ -13,6 +13,7 @@ import uvicorn
 from relevo.web.callers import Callers
 from relevo.web.connection import crowd_for
 from relevo.web.express import express
+from relevo.web.forwarded import proxies_of
 
 if TYPE_CHECKING:
     import asyncio
@@ -57,8 +58,8 @@ def http_server(settings: Settings, app: ASGIApp, predict: PredictHandlers, encr
     """The server for this app, not yet listening."""
     config = uvicorn.Config(
         app,
-        http=express(predict, Callers(settings), crowd_for(resource.getrlimit(resource.RLIMIT_NOFILE)[0])),
-        # A caller's address is what the socket says; forwarded ones are nobody's to claim.
+        http=express(predict, Callers(settings), crowd_for(resource.getrlimit(resource.RLIMIT_NOFILE)[0]), proxies_of(settings)),
+        # Our own reading of forwarded addresses, for both ways of asking: `web.forwarded`.
         proxy_headers=False,
         loop="none",
         ws="none",

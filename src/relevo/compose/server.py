@@ -11,6 +11,7 @@ import logging
 import os
 import signal
 import socket
+import sys
 import threading
 from functools import partial
 from typing import TYPE_CHECKING
@@ -21,6 +22,8 @@ from relevo.errors import ConfigRefused, StoreUnavailable
 from relevo.spool.reading import writer_is_gone
 from relevo.supervisor import Role, Supervisor
 from relevo.telemetry import fold
+from relevo.web.forwarded import proxies_of
+from relevo.web.reach import check_reach
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,19 +41,28 @@ _BACKLOG = 1024
 _ENVIRONMENT = {"ORT_DISABLE_TELEMETRY": "1", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
 
-def serve(settings: Settings, *, ready: Callable[[str], None] | None = None, alone: Callable[[], bool] = lambda: False) -> int:
+def serve(
+    settings: Settings,
+    *,
+    insecure: bool = False,
+    ready: Callable[[str], None] | None = None,
+    alone: Callable[[], bool] = lambda: False,
+) -> int:
     """Serve until SIGTERM, Ctrl-C or `alone` says that nobody waits for this server any more. Returns the exit code.
 
-    ready: told the URL once every worker answers. Raises ConfigRefused when it cannot listen, encrypt, or has no home.
+    insecure: a person wants it served beyond this machine whatever that lacks. ready: told the URL once every worker answers.
+    Raises ConfigRefused when it cannot listen, encrypt, has no home, or may not be reached from where it would be.
     """
+    check_exposure(settings, insecure=insecure)
     _quiet_libraries()
     # Whatever this server and its children write is the owner's alone: it tells what people sent.
     os.umask(0o077)
     make_home(settings)
     certificate = certificate_of(settings, utc_now())
+    check_address(settings)
+    _look_around(settings, has_users=_migrate_if_reachable(settings), insecure=insecure)
     listeners = _listen(settings)
     _fold_what_others_left(settings)
-    _migrate_if_reachable(settings)
     address = f"http{'s' if certificate else ''}://{_shown_host(settings.host)}:{listeners[0].getsockname()[1]}"
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -59,8 +71,15 @@ def serve(settings: Settings, *, ready: Callable[[str], None] | None = None, alo
         for listener in listeners:
             open_sockets.enter_context(listener)
         tell = partial(ready, address) if ready else _tell_nobody
-        _supervise(settings, listeners, certificate, stop, ready=tell, alone=alone)
+        _supervise(settings, listeners, certificate, stop, insecure=insecure, ready=tell, alone=alone)
     return 0
+
+
+def _look_around(settings: Settings, *, has_users: bool, insecure: bool) -> None:
+    """Refuse to be reached from where it is not safe, unless a person wants it so. Raises ConfigRefused."""
+    warning = check_reach(settings, users=has_users, insecure=insecure)
+    if warning:
+        sys.stderr.write(f"warning: {warning}\n")
 
 
 def _tell_nobody() -> None:
@@ -87,6 +106,7 @@ def _supervise(
     certificate: Certificate | None,
     stop: threading.Event,
     *,
+    insecure: bool,
     ready: Callable[[], None],
     alone: Callable[[], bool],
 ) -> None:
@@ -97,7 +117,7 @@ def _supervise(
 
     load_onnxruntime()
     roll_call = _RollCall(settings.worker_count, ready)
-    act = partial(run_worker, settings, certificate=certificate, present=roll_call.present)
+    act = partial(run_worker, settings, certificate=certificate, insecure=insecure, present=roll_call.present)
     workers = [Role(name="worker", act=partial(act, listener)) for listener in listeners]
     # Last: what a worker writes until its very end is shipped by the loop's last tick.
     loop = Role(name="loop", act=lambda life: run_loop(settings, life), nice=_LOOP_NICENESS, last=True)
@@ -145,12 +165,24 @@ class _RollCall:
             os.close(end)
 
 
-def _migrate_if_reachable(settings: Settings) -> None:
+def _migrate_if_reachable(settings: Settings) -> bool:
+    """Bring the store up to date. Tells whether there are users; while it is away, nobody is let in who is not remembered."""
     try:
-        open_store(settings).engine.dispose()
+        store = open_store(settings)
+        has_users = not store.people.roll().open
+        store.engine.dispose()
     except StoreUnavailable as cause:
         # What was registered before is served from the routes each worker remembers; journals wait.
         log.warning("serving what is known: %s", cause, extra={"action": "store_away"})
+        return True
+    return has_users
+
+
+def check_exposure(settings: Settings, *, insecure: bool) -> None:
+    """Refuse what is refused in any case, before anything is made. Raises ConfigRefused."""
+    proxies_of(settings)
+    may_have_users = bool(settings.database_url) or (settings.home / "relevo.db").exists()
+    check_reach(settings, users=may_have_users, insecure=insecure)
 
 
 def check_address(settings: Settings) -> None:

@@ -20,7 +20,7 @@ import httptools
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from relevo.errors import HeadTooLarge, HttpMalformed, RelevoError
+from relevo.errors import Forbidden, HeadTooLarge, HttpMalformed, RelevoError
 from relevo.web.middleware import SECURITY_HEADERS
 from relevo.web.negotiation import language_of, request_id_of
 from relevo.web.problems import problem
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from starlette.types import Scope
 
+    from relevo.web.forwarded import Proxies
     from relevo.web.predict import PredictHandlers
 
 LOG = logging.getLogger("relevo.web")
@@ -80,6 +81,7 @@ class Connection(HttpToolsProtocol):
 
     handlers: PredictHandlers
     crowd = Crowd(2**16)
+    proxies: Proxies | None = None  # in front of this server
     head_seconds = HEAD_SECONDS
     #: Bytes that were neither body nor a head that is complete.
     _loose = 0
@@ -138,10 +140,24 @@ class Connection(HttpToolsProtocol):
             self._in_head = True
             self._because = HeadTooLarge(limit=MOST_HEAD)
             raise self._because
+        if self.proxies is not None:
+            self._look_behind(self.proxies)
         if self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT":
             self._switching = True
             return
         self.head_is_here()
+
+    def _look_behind(self, proxies: Proxies) -> None:
+        """Take for the caller whom a listed proxy names; raises for who goes past the proxies in the clear."""
+        peer = self.client[0] if self.client else ""
+        if proxies.lists(peer):
+            address, scheme = proxies.seen(self.headers, peer, self.scheme or "http")
+            self.scope["client"] = (address, 0)
+            self.scope["scheme"] = scheme
+        elif self.scheme == "http" and not proxies.lets_in(peer):
+            self._in_head = True
+            self._because = Forbidden(reason="it did not come by way of the proxy")
+            raise self._because
 
     def on_body(self, body: bytes) -> None:
         """Keep a piece of a body for who reads it, or throw it away when nobody does."""

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from relevo.serve.lane import Reply
     from relevo.web.callers import Callers
+    from relevo.web.forwarded import Proxies
     from relevo.web.predict import PredictHandlers
 
 _PREDICT = b"/predict"
@@ -98,7 +99,7 @@ class ExpressProtocol(Connection):
             super().message_is_here()
             return
         try:
-            ticket = self.handlers.ask(self.url, self.headers, waiting.body, self.client)
+            ticket = self.handlers.ask(self.url, self.headers, waiting.body, self.scope["client"])
         except RelevoError:
             ticket = None
         if ticket is None:
@@ -196,6 +197,6 @@ def _own_request_id(scope: Scope) -> bytes | None:
     return request_id_of(scope).encode()
 
 
-def express(handlers: PredictHandlers, callers: Callers, crowd: Crowd) -> type[ExpressProtocol]:
-    """The protocol class for uvicorn, bound to the handlers of this worker, whom it may serve, and how many at once."""
-    return type("Express", (ExpressProtocol,), {"handlers": handlers, "callers": callers, "crowd": crowd})
+def express(handlers: PredictHandlers, callers: Callers, crowd: Crowd, proxies: Proxies | None = None) -> type[ExpressProtocol]:
+    """The protocol class for uvicorn, bound to the handlers of this worker, whom it may serve, how many at once, and by whom."""
+    return type("Express", (ExpressProtocol,), {"handlers": handlers, "callers": callers, "crowd": crowd, "proxies": proxies})
