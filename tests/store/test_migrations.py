@@ -63,7 +63,7 @@ class TestMigrations:
         with writing(fresh) as connection:
             create(connection)
         assert schema(fresh) == schema(engine)
-        assert len(schema(fresh)["triggers"]) == 5
+        assert len(schema(fresh)["triggers"]) == 6
         fresh.dispose()
 
     def test_the_database_knows_where_it_stands(self, engine: Engine) -> None:

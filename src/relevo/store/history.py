@@ -2,7 +2,7 @@
 
     journal ─ ship(file, up_to, predictions) ─► one transaction: rows not yet there + how far the file was read
                                                  input ≤ 16 KiB in the row, larger ones among the blobs
-    window(filters, cursor) ─► Page              ids sort by time, so a page is a range of ids and costs the same at any depth
+    window(filters, cursor) ─► Page (narrowing)  ids sort by time, so a page is a range of ids and costs the same at any depth
 
 Times narrow by id, which holds the millisecond: `since` is included, `until` is not, windows that touch share nothing.
 """
@@ -12,23 +12,22 @@ from __future__ import annotations
 import base64
 import binascii
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
-from sqlalchemy import false, func, or_, select, text
+from sqlalchemy import func, or_, select, text
 
 from relevo.domain.prediction import Arm, InputKind, Prediction
 from relevo.errors import FieldOutOfRange, FieldWrongType, InputNotKept, PredictionNotFound
 from relevo.store import traffic
-from relevo.store._words import numbered, storable
+from relevo.store._words import storable
 from relevo.store.engine import reading, writing
-from relevo.store.moments import first_id
+from relevo.store.narrowing import Filters, conditions, newest_ids
 from relevo.store.tables import predictions, spool_positions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from datetime import datetime
 
-    from sqlalchemy import ColumnElement, Connection, Engine, Row
+    from sqlalchemy import Connection, Engine, Row
 
     from relevo.store.blobs import Blobs
 
@@ -43,7 +42,9 @@ _ADVANCE = text(
 )
 
 _KEPT = or_(predictions.c.input.is_not(None), predictions.c.input_sha256.is_not(None)).label("input_kept")
-_NARROW = (*(column for column in predictions.c if column.name != "input"), _KEPT)
+_NARROW = (*(column for column in predictions.c if column.name not in {"input", "truth", "disputed"}), _KEPT)
+#: What comes from the journals; the rest is found here.
+_SENT = [column.name for column in predictions.c if column.name not in {"truth", "disputed"}]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,18 +61,6 @@ class Page:
 
     items: list[Stored]
     next_cursor: str | None  # opaque; None on the last page
-
-
-class Filters(TypedDict, total=False):
-    """What narrows a window; everything may be left out or None."""
-
-    model: str | None
-    models: list[str] | None  # any of these
-    version: int | None
-    since: datetime | None  # aware, included
-    until: datetime | None  # aware, not included
-    label: str | None  # the answered one
-    uncertain: bool | None
 
 
 class History:
@@ -118,17 +107,17 @@ class History:
         """
         if not 1 <= limit <= MOST_ITEMS:
             raise FieldOutOfRange(field="limit", minimum=1, maximum=MOST_ITEMS)
-        query = select(*_NARROW).where(*_conditions(filters)).order_by(predictions.c.id.desc()).limit(limit + 1)
-        if cursor is not None:
-            query = query.where(predictions.c.id < _id_of(cursor))
+        before = None if cursor is None else _id_of(cursor)
         with reading(self._engine) as connection:
+            ids = newest_ids(connection, filters, before=before, limit=limit + 1)
+            query = select(*_NARROW).where(predictions.c.id.in_(ids)).order_by(predictions.c.id.desc())
             rows = connection.execute(query).all()
         items = [_stored(row) for row in rows[:limit]]
         return Page(items=items, next_cursor=_cursor_after(items[-1].prediction.id) if len(rows) > limit else None)
 
     def count(self, **filters: Unpack[Filters]) -> int:
         """How many predictions the same filters leave."""
-        query = select(func.count()).select_from(predictions).where(*_conditions(filters))
+        query = select(func.count()).select_from(predictions).where(*conditions(filters))
         with reading(self._engine) as connection:
             return connection.scalar(query) or 0
 
@@ -221,30 +210,10 @@ def _insert(connection: Connection, rows: list[tuple[object, ...]]) -> int:
     if not rows:
         return 0
     sign = "%s" if connection.dialect.name == "postgresql" else "?"
-    names = ", ".join(column.name for column in predictions.c)
-    signs = ", ".join([sign] * len(predictions.c))
+    names = ", ".join(_SENT)
+    signs = ", ".join([sign] * len(_SENT))
     statement = f"INSERT INTO predictions ({names}) VALUES ({signs}) ON CONFLICT DO NOTHING"  # noqa: S608 - our own column names
     return connection.exec_driver_sql(statement, rows).rowcount
-
-
-def _conditions(filters: Filters) -> list[ColumnElement[bool]]:
-    table = predictions.c
-    conditions: list[ColumnElement[bool]] = []
-    if (model := filters.get("model")) is not None:
-        conditions.append(table.model == storable(model))
-    if (models := filters.get("models")) is not None:
-        conditions.append(table.model.in_([storable(model) for model in models]))
-    if (version := filters.get("version")) is not None:
-        conditions.append(table.version == version if numbered(version) else false())
-    if (label := filters.get("label")) is not None:
-        conditions.append(table.label == storable(label))
-    if (uncertain := filters.get("uncertain")) is not None:
-        conditions.append(table.uncertain.is_(uncertain))
-    if (since := filters.get("since")) is not None:
-        conditions.append(table.id >= first_id(since))
-    if (until := filters.get("until")) is not None:
-        conditions.append(table.id < first_id(until))
-    return conditions
 
 
 def _cursor_after(prediction: bytes) -> str:

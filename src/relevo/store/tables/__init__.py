@@ -5,6 +5,7 @@
     audit     who changed what: a chain that only grows
     sealing   one key a subject, and the tombstone of what was erased
     asking    which predictions somebody was asked about, and how likely that was
+    judging   what somebody thought of a label, and by which rule the one that counts was found
     traffic   how many requests there were in each minute and hour
 
 What a database really holds is made by `migrations/`; a test keeps the two alike. Moments are microseconds since 1970, UTC.
@@ -20,6 +21,7 @@ from relevo.store.tables.asking import asks
 from relevo.store.tables.audit import audit
 from relevo.store.tables.base import metadata
 from relevo.store.tables.core import alias_moves, labels, models, predictions, spool_positions, versions
+from relevo.store.tables.judging import judgements, label_rule
 from relevo.store.tables.people import api_keys, grants, people_epoch, sessions, sign_in_failures, users
 from relevo.store.tables.sealing import subject_keys
 from relevo.store.tables.traffic import traffic
@@ -34,6 +36,8 @@ __all__ = [
     "audit",
     "create",
     "grants",
+    "judgements",
+    "label_rule",
     "labels",
     "metadata",
     "models",
@@ -54,6 +58,7 @@ REFUSALS = (
     ("alias_moves", "UPDATE"),
     ("alias_moves", "DELETE"),
     ("labels", "UPDATE"),
+    ("judgements", "UPDATE"),
     ("audit", "UPDATE"),
     ("audit", "DELETE"),
 )

@@ -17,6 +17,7 @@ asks = Table(
     Column("propensity", Float, nullable=False),  # 0..1
     Column("at_us", BigInteger, nullable=False),
     Column("skipped_us", BigInteger),
+    Column("answered_us", BigInteger),  # the asked person gave a label
 )
 Index(None, asks.c.prediction)
 Index(None, asks.c.user_id, asks.c.serial)

@@ -4,7 +4,7 @@
     predictions ◄┄ labels                  no foreign key: a label may come before its prediction is shipped
     spool_positions                        how far each journal file was taken over, moved in the predictions' transaction
 
-The one wide column, `input`, stands last: SQLite then reads the others without walking over it.
+The one wide column, `input`, stands behind what a page shows: SQLite then reads that without walking over it.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    false,
 )
 
 from relevo.store.tables.base import Serial, metadata
@@ -83,21 +84,24 @@ predictions = Table(
     Column("input_bytes", BigInteger, nullable=False),
     Column("input_sha256", Text),  # where a large input lies among the blobs
     Column("input", LargeBinary),
+    # Found from the labels whenever those change; read off an index, never from here.
+    Column("truth", Text),
+    Column("disputed", Boolean, nullable=False, server_default=false()),
 )
-Index(None, predictions.c.model, predictions.c.id)
-Index(None, predictions.c.model, predictions.c.version, predictions.c.id)
-Index(None, predictions.c.model, predictions.c.label, predictions.c.id)
-Index(None, predictions.c.label, predictions.c.id)
-# Uncertain answers are few, so an index of them alone costs little and finds the first page at once.
-_UNCERTAIN = predictions.c.uncertain.is_(True)
-Index("ix_predictions_uncertain_id", predictions.c.id, sqlite_where=_UNCERTAIN, postgresql_where=_UNCERTAIN)
-Index(
-    "ix_predictions_uncertain_model_id",
-    predictions.c.model,
-    predictions.c.id,
-    sqlite_where=_UNCERTAIN,
-    postgresql_where=_UNCERTAIN,
-)
+# Every index has all that the history narrows by, so that no filter, however odd, has to look into the rows themselves.
+_UNCERTAIN, _LABELLED = predictions.c.uncertain.is_(True), predictions.c.truth.is_not(None)
+_DISPUTED = predictions.c.disputed.is_(True)
+_MODEL, _ID, _VERSION = predictions.c.model, predictions.c.id, predictions.c.version
+_LABEL, _TRUTH = predictions.c.label, predictions.c.truth
+Index("ix_predictions_newest", _MODEL, _ID, _VERSION, _LABEL, predictions.c.uncertain, _TRUTH)
+Index("ix_predictions_version", _MODEL, _VERSION, _ID, _LABEL, predictions.c.uncertain, _TRUTH)
+Index("ix_predictions_label", _MODEL, _LABEL, _ID, _VERSION, predictions.c.uncertain, _TRUTH)
+# These kinds are few, so an index of them alone costs little and finds the first page at once.
+Index("ix_predictions_uncertain", _MODEL, _ID, _VERSION, _LABEL, _TRUTH, sqlite_where=_UNCERTAIN, postgresql_where=_UNCERTAIN)
+for _name, _columns in (("truth", (_MODEL, _TRUTH, _ID)), ("labelled", (_MODEL, _ID))):
+    _rest = [it for it in (_VERSION, _LABEL, predictions.c.uncertain, _TRUTH) if it not in _columns[1:2]]
+    Index(f"ix_predictions_{_name}", *_columns, *_rest, sqlite_where=_LABELLED, postgresql_where=_LABELLED)
+Index("ix_predictions_disputed", _MODEL, _ID, sqlite_where=_DISPUTED, postgresql_where=_DISPUTED)
 
 labels = Table(
     "labels",

@@ -23,6 +23,7 @@ def upgrade() -> None:
         sa.Column("propensity", sa.Float(), nullable=False),
         sa.Column("at_us", sa.BigInteger(), nullable=False),
         sa.Column("skipped_us", sa.BigInteger(), nullable=True),
+        sa.Column("answered_us", sa.BigInteger(), nullable=True),
         sa.PrimaryKeyConstraint("serial", name="pk_asks"),
     )
     op.create_index("ix_asks_prediction", "asks", ["prediction"])

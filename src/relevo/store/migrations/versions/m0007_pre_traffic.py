@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 revision = "0007"
-down_revision = "0005"
+down_revision = "0006"
 
 _AT_ONCE = 10_000
 _HISTORY = sa.text("SELECT at_us, model, version, latency_us, confidence, uncertain, error FROM predictions WHERE arm <> 'shadow'")
