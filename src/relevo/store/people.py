@@ -1,37 +1,71 @@
-"""Users and their keys, and everybody who may come in by one, as one value.
+"""Users and what they may do, and everybody who may come in by a key, as one value.
 
-    add_user, add_key, … ─ one transaction: the change and the next epoch ─► roll() ─► Roll, held by every worker
+    add_user, change_user, add_key, … ─ one transaction: the change, the next epoch, a link of the audit
+    roll() ─► Roll, held by every worker                 sign_in(name) ─► whose password is to be checked
 
-A key is shown once, when it is made; here lies its SHA-256. It is 256 random bits, so no slow hash is needed to keep it.
+The last admin who can sign in stays one. A user is switched off and never removed: histories name them, and a
+server that has had users must not be open again. Every change first takes the row of the epoch, so that of two changes at once one
+waits for the other, on PostgreSQL too.
 """
 
 from __future__ import annotations
 
-import hashlib
-import secrets
+import re
+import unicodedata
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from sqlalchemy import Row, func, select, text
+from sqlalchemy import Row, delete, func, or_, select, text, update
 
 from relevo.domain.audit import HERE, Act, By
-from relevo.domain.people import KnownKey, Principal, Role, Roll, Scope, Way
-from relevo.store._words import storable
+from relevo.domain.people import Role, Roll
+from relevo.errors import FieldWrongType, LastAdmin, NameTaken, UserNotFound
+from relevo.store._words import named
+from relevo.store.api_keys import ApiKeys, known_keys
 from relevo.store.engine import reading, writing
-from relevo.store.moments import microseconds
-from relevo.store.tables import api_keys, grants, people_epoch, users
+from relevo.store.moments import microseconds, moment
+from relevo.store.sessions import Sessions
+from relevo.store.tables import grants, people_epoch, sessions, users
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
     from datetime import datetime
 
     from sqlalchemy import Connection, Engine
 
+    from relevo.domain.people import Scope
     from relevo.store.audit import Audit
 
 _NEXT_EPOCH = text(
     'INSERT INTO people_epoch ("row", epoch) VALUES (1, 1) ON CONFLICT ("row") DO UPDATE SET epoch = people_epoch.epoch + 1'
 )
+_NAME = re.compile(r"[^\s\x00-\x1f\x7f](?:[^\x00-\x1f\x7f]{0,62}[^\s\x00-\x1f\x7f])?")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class User:
+    """Somebody who may come in."""
+
+    id: str
+    name: str
+    role: Role | None  # everywhere
+    grants: Mapping[str, Role] = field(default_factory=dict)  # model → role there
+    made: datetime
+    disabled: datetime | None = None
+    has_password: bool = False
+    issuer: str | None = None  # who vouches for them where they sign in elsewhere
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """What is to become of a user; None leaves a thing as it is."""
+
+    name: str | None = None
+    role: Role | None = None
+    no_role: bool = False  # only by grants from now on
+    grants: Mapping[str, Role | None] = field(default_factory=dict)  # model → role there; None takes it away
+    disabled: bool | None = None
 
 
 class People:
@@ -40,6 +74,10 @@ class People:
     def __init__(self, engine: Engine, audit: Audit) -> None:
         self._engine = engine
         self._audit = audit
+        self.sessions = Sessions(engine, audit)
+        self.keys = ApiKeys(engine, audit, next_epoch=self._next_epoch)
+
+    # --- looking ------------------------------------------------------------------------------------------------------
 
     def epoch(self) -> int:
         """A number that grows with every change to users, grants and keys."""
@@ -51,61 +89,191 @@ class People:
         with reading(self._engine) as connection:
             epoch = connection.scalar(select(people_epoch.c.epoch)) or 0
             count = connection.scalar(select(func.count()).select_from(users)) or 0
-            return Roll(epoch=epoch, open=count == 0, keys=_known_keys(connection))
+            return Roll(epoch=epoch, open=count == 0, keys=known_keys(connection))
 
-    def add_user(self, name: str, role: Role | None, *, at: datetime, by: By = HERE) -> str:
-        """A new user. Returns the id."""
+    def all(self) -> list[User]:
+        """Every user, by name."""
+        with reading(self._engine) as connection:
+            granted = _granted(connection)
+            return [_user(row, granted.get(row.id, {})) for row in connection.execute(select(users).order_by(users.c.name))]
+
+    def one(self, user: str) -> User:
+        """The user with this id. Raises UserNotFound."""
+        with reading(self._engine) as connection:
+            return _found(connection, user)
+
+    def named(self, name: str) -> User:
+        """The user of this name. Raises UserNotFound."""
+        with reading(self._engine) as connection:
+            row = connection.execute(select(users.c.id).where(users.c.name == _plain(name))).first()
+            if row is None:
+                raise UserNotFound
+            return _found(connection, row.id)
+
+    def sign_in(self, name: str) -> tuple[User | None, str | None]:
+        """Whoever goes by this name and is not switched off, and the hash of their password; None for nobody, or no password."""
+        with reading(self._engine) as connection:
+            row = connection.execute(select(users).where(users.c.name == _plain(name), users.c.disabled_us.is_(None))).first()
+            if row is None:
+                return None, None
+            return _user(row, _granted(connection, row.id).get(row.id, {})), row.password_hash
+
+    # --- changing -----------------------------------------------------------------------------------------------------
+
+    def add_user(
+        self,
+        name: str,
+        role: Role | None,
+        *,
+        at: datetime,
+        password_hash: str | None = None,
+        grants: Mapping[str, Role] | None = None,
+        by: By = HERE,
+    ) -> str:
+        """A new user. Returns the id. Raises NameTaken, FieldWrongType."""
         user = uuid4().hex
+        row = {"id": user, "name": checked_name(name), "role": role, "password_hash": password_hash, "made_us": microseconds(at)}
         with writing(self._engine) as connection:
-            row = {"id": user, "name": storable(name), "role": role, "made_us": microseconds(at)}
+            self._next_epoch(connection)
+            _refuse_taken(connection, row["name"])
             connection.execute(users.insert().values(row))
-            connection.execute(_NEXT_EPOCH)
-            self._audit.append(connection, Act(by=by, action="user.add", object=f"user:{user}", after=role or ""), at=at)
+            _grant(connection, user, grants or {})
+            after = _said(role, grants or {})
+            self._audit.append(connection, Act(by=by, action="user.add", object=f"user:{user}", after=after), at=at)
         return user
+
+    def change_user(self, user: str, change: Change, *, at: datetime, by: By = HERE) -> User:
+        """Change name, role, grants, or whether they may come in at all. Whoever may do other things from now on signs in anew.
+
+        Raises UserNotFound, NameTaken, FieldWrongType, and LastAdmin when nobody would be left to undo it.
+        """
+        with writing(self._engine) as connection:
+            self._next_epoch(connection)
+            before = _found(connection, user)
+            _apply(connection, before, change, at)
+            after = _found(connection, user)
+            if (before.role, before.grants, before.disabled) != (after.role, after.grants, after.disabled):
+                connection.execute(delete(sessions).where(sessions.c.user_id == user))
+            _keep_an_admin(connection, before)
+            for act in _acts(before, after, by):
+                self._audit.append(connection, act, at=at)
+        return after
+
+    def set_password(self, user: str, password_hash: str, *, at: datetime, by: By = HERE) -> None:
+        """Another password; every session of theirs ends. Raises UserNotFound."""
+        with writing(self._engine) as connection:
+            self._next_epoch(connection)
+            _found(connection, user)
+            connection.execute(update(users).where(users.c.id == user).values(password_hash=password_hash))
+            connection.execute(delete(sessions).where(sessions.c.user_id == user))
+            self._audit.append(connection, Act(by=by, action="user.password", object=f"user:{user}"), at=at)
+
+    def rehash(self, user: str, old: str, new: str) -> None:
+        """The same password, kept under today's parameters; nothing changes for anybody."""
+        with writing(self._engine) as connection:
+            same = update(users).where(users.c.id == user, users.c.password_hash == old)
+            connection.execute(same.values(password_hash=new))
 
     def add_key(
         self, user: str, name: str, scopes: Iterable[Scope], *, at: datetime, ends: datetime | None = None, by: By = HERE
     ) -> str:
-        """A new key, whole; it is kept nowhere."""
-        prefix = f"rlv_{secrets.token_hex(4)}"
-        key = f"{prefix}_{secrets.token_urlsafe(32)}"
-        row = {
-            "id": prefix,
-            "user_id": user,
-            "name": storable(name),
-            "secret_hash": hashlib.sha256(key.encode()).hexdigest(),
-            "scopes": " ".join(sorted(scopes)),
-            "made_us": microseconds(at),
-            "ends_us": microseconds(ends) if ends else None,
-        }
-        with writing(self._engine) as connection:
-            connection.execute(api_keys.insert().values(row))
-            connection.execute(_NEXT_EPOCH)
-            self._audit.append(connection, Act(by=by, action="key.add", object=f"key:{prefix}", after=f"user:{user}"), at=at)
-        return key
+        """A new key for every model of its owner, whole; it is kept nowhere."""
+        return self.keys.add(user, name, scopes, at=at, ends=ends, by=by).secret
+
+    def _next_epoch(self, connection: Connection) -> None:
+        connection.execute(_NEXT_EPOCH)
 
 
-def _known_keys(connection: Connection) -> dict[str, KnownKey]:
-    granted: dict[str, dict[str, Role]] = {}
-    for row in connection.execute(select(grants)):
-        granted.setdefault(row.user_id, {})[row.model] = Role(row.role)
-    counting = (
-        select(api_keys, users.c.name.label("owner"), users.c.role)
-        .join(users, users.c.id == api_keys.c.user_id)
-        .where(api_keys.c.revoked_us.is_(None), users.c.disabled_us.is_(None))
-    )
-    return {row.secret_hash: _known_key(row, granted.get(row.user_id, {})) for row in connection.execute(counting)}
+def checked_name(name: str) -> str:
+    """The name as it is kept. Raises FieldWrongType."""
+    plain = _plain(name)
+    if _NAME.fullmatch(plain) is None or not plain.isprintable():
+        raise FieldWrongType(
+            field="name", expected="1 to 64 characters that can be seen, no blank first or last", got="another name"
+        )
+    return plain
 
 
-def _known_key(row: Row[Any], granted: dict[str, Role]) -> KnownKey:
-    principal = Principal(
-        id=row.user_id,
-        name=row.owner,
-        way=Way.KEY,
+def _plain(name: str) -> str:
+    return unicodedata.normalize("NFKC", name).encode("utf-8", "replace").decode().replace("\x00", "\ufffd")
+
+
+def _refuse_taken(connection: Connection, name: str) -> None:
+    if connection.execute(select(users.c.id).where(users.c.name == name)).first() is not None:
+        raise NameTaken
+
+
+def _apply(connection: Connection, user: User, change: Change, at: datetime) -> None:
+    values: dict[str, Any] = {}
+    if change.name is not None and checked_name(change.name) != user.name:
+        values["name"] = checked_name(change.name)
+        _refuse_taken(connection, values["name"])
+    if change.role is not None or change.no_role:
+        values["role"] = None if change.no_role else change.role
+    if change.disabled is not None and change.disabled != (user.disabled is not None):
+        values["disabled_us"] = microseconds(at) if change.disabled else None
+    if values:
+        connection.execute(update(users).where(users.c.id == user.id).values(values))
+    _grant(connection, user.id, change.grants)
+
+
+def _grant(connection: Connection, user: str, wanted: Mapping[str, Role | None]) -> None:
+    for model, role in wanted.items():
+        named(model, "grants")
+        connection.execute(delete(grants).where(grants.c.user_id == user, grants.c.model == model))
+        if role is not None:
+            connection.execute(grants.insert().values(user_id=user, model=model, role=role))
+
+
+def _keep_an_admin(connection: Connection, before: User) -> None:
+    """Hold a change of one user against who is left. Raises LastAdmin, which takes the whole transaction back."""
+    if before.role is not Role.ADMIN or before.disabled is not None:
+        return
+    admins = select(func.count()).select_from(users).where(users.c.role == Role.ADMIN, users.c.disabled_us.is_(None))
+    if before.has_password or before.issuer is not None:
+        admins = admins.where(or_(users.c.password_hash.is_not(None), users.c.subject.is_not(None)))
+    if not connection.scalar(admins):
+        raise LastAdmin
+
+
+def _acts(before: User, after: User, by: By) -> list[Act]:
+    """One act for each thing that changed; what people are called stays out of the chain."""
+    old, new = _said(before.role, before.grants), _said(after.role, after.grants)
+    acts = [Act(by=by, action="user.rename", object=f"user:{after.id}")] if before.name != after.name else []
+    if old != new:
+        acts.append(Act(by=by, action="user.role", object=f"user:{after.id}", before=old, after=new))
+    if before.disabled != after.disabled:
+        acts.append(Act(by=by, action="user.disable" if after.disabled else "user.enable", object=f"user:{after.id}"))
+    return acts
+
+
+def _said(role: Role | None, granted: Mapping[str, Role]) -> str:
+    return ", ".join([*([role.value] if role else []), *(f"{model}: {one.value}" for model, one in sorted(granted.items()))])
+
+
+def _found(connection: Connection, user: str) -> User:
+    row = connection.execute(select(users).where(users.c.id == _plain(user))).first()
+    if row is None:
+        raise UserNotFound
+    return _user(row, _granted(connection, row.id).get(row.id, {}))
+
+
+def _granted(connection: Connection, user: str | None = None) -> dict[str, dict[str, Role]]:
+    query = select(grants) if user is None else select(grants).where(grants.c.user_id == user)
+    found: dict[str, dict[str, Role]] = {}
+    for row in connection.execute(query):
+        found.setdefault(row.user_id, {})[row.model] = Role(row.role)
+    return found
+
+
+def _user(row: Row[Any], granted: Mapping[str, Role]) -> User:
+    return User(
+        id=row.id,
+        name=row.name,
         role=Role(row.role) if row.role else None,
         grants=granted,
-        key=row.id,
-        scopes=frozenset(Scope(one) for one in row.scopes.split()),
-        only_model=row.model,
+        made=moment(row.made_us),
+        disabled=moment(row.disabled_us) if row.disabled_us is not None else None,
+        has_password=row.password_hash is not None,
+        issuer=row.issuer,
     )
-    return KnownKey(principal=principal, ends_us=row.ends_us)

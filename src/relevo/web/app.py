@@ -19,7 +19,23 @@ from relevo.web.guard import Guard
 from relevo.web.middleware import SMALL_BODY, Boundary, Dispatch, Envelope, SmallBodies, Wall
 from relevo.web.parts import Parts
 from relevo.web.payload import BodyLimits
-from relevo.web.routes import audit, docs, health, labels, metrics, models, page, predictions, queue, traffic, versions
+from relevo.web.routes import (
+    audit,
+    docs,
+    health,
+    keys,
+    labels,
+    login,
+    metrics,
+    models,
+    page,
+    predictions,
+    queue,
+    traffic,
+    users,
+    versions,
+)
+from relevo.web.signing_in import SignIns
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
@@ -59,7 +75,8 @@ def build_api(parts: Parts) -> FastAPI:
     api.state.parts = parts
     api.state.sign_ins = SignIns(parts.people, parts.now)
     api.state.rooms = [
-        room.router for room in (audit, models, versions, traffic, predictions, labels, queue, health, metrics, docs, page)
+        room.router
+        for room in (login, users, keys, audit, models, versions, traffic, predictions, labels, queue, health, metrics, docs, page)
     ]
     for room in api.state.rooms:
         api.include_router(room)

@@ -11,19 +11,22 @@ from __future__ import annotations
 
 import time
 from typing import TYPE_CHECKING
+from urllib.parse import urlencode
 
 from relevo.domain.audit import By
-from relevo.domain.people import EVERYBODY, LEAST, Action, Principal, Roll
-from relevo.errors import ModelNotFound, NotAllowed, NotKnown
+from relevo.domain.people import EVERYBODY, LEAST, Action, Principal, Roll, Way
+from relevo.errors import ModelNotFound, NotAllowed, NotKnown, NotYourPage
 from relevo.web.classified import rule_of
+from relevo.web.sessions import CSRF_FIELD, CSRF_HEADER, SessionBook, check_csrf, cookie_name, csrf_of, token_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from starlette.requests import Request
     from starlette.types import ASGIApp, Receive, Scope, Send
 
 _BEARER = b"bearer "
+_SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 #: Until the store has told who there is, nobody is let in.
 NOBODY_YET = Roll(epoch=-1, open=False)
 
@@ -31,8 +34,10 @@ NOBODY_YET = Roll(epoch=-1, open=False)
 class Door:
     """Knows who may come in; lives as long as the worker. Whoever follows the store puts a new roll here when people change."""
 
-    def __init__(self, roll: Roll = NOBODY_YET) -> None:
+    def __init__(self, roll: Roll = NOBODY_YET, *, sessions: SessionBook | None = None) -> None:
+        """sessions: None where nobody can sign in, as without a store."""
         self.roll = roll
+        self.sessions = sessions
 
     def by_key(self, headers: Iterable[tuple[bytes, bytes]]) -> Principal | None:
         """Whoever these headers name without a look into the store. Raises NotKnown for a key that does not count."""
@@ -55,9 +60,12 @@ class Door:
     async def who(self, scope: Scope) -> Principal:
         """Whoever asks. Raises NotKnown."""
         principal = self.by_key(scope["headers"])
-        if principal is None:
+        if principal is not None:
+            return principal
+        token = token_of(scope, cookie_name(scope))
+        if token is None or self.sessions is None:
             raise NotKnown
-        return principal
+        return await self.sessions.who(token)
 
 
 class Guard:
@@ -68,15 +76,78 @@ class Guard:
         self._door = door
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Raises NotKnown, NotAllowed, ModelNotFound."""
+        """Raises NotKnown, NotYourPage, NotAllowed, ModelNotFound."""
         if scope["type"] == "http":
             rule, model = rule_of(scope["method"], scope["path"])
             if rule is None or not rule.public:
-                principal = await self._door.who(scope)
+                try:
+                    principal = await self._door.who(scope)
+                except NotKnown:
+                    if not reads_pages(scope):
+                        raise
+                    await lead_to_login(scope, send)
+                    return
                 scope["state"]["principal"] = principal
+                check_forged(scope, principal, may_be_form=rule is not None and rule.form)
                 if rule is not None and rule.action is not None and not (rule.own and principal.may(rule.own)):
                     require(principal, rule.action, model)
         await self._app(scope, receive, send)
+
+
+def check_forged(scope: Scope, principal: Principal, *, may_be_form: bool) -> None:
+    """A session comes along with whatever a browser sends, so what changes something must also show that a page of ours sent it.
+
+    By its origin, whose being ours the wall has seen to, and by the session's token: in a header, or in the form of a route that
+    reads it. Raises NotYourPage.
+    """
+    if principal.way is not Way.SESSION or scope["method"] in _SAFE:
+        return
+    told = dict(scope["headers"])
+    if b"origin" not in told and told.get(b"sec-fetch-site") != b"same-origin":
+        raise NotYourPage
+    sent = told.get(CSRF_HEADER)
+    if sent is None and may_be_form:
+        scope["state"]["form_must_tell"] = True
+        return
+    check_csrf(_session(scope), None if sent is None else sent.decode("latin-1"))
+
+
+def check_form(scope: Scope, form: Mapping[str, str]) -> None:
+    """In a route whose rule says `form`: hold the form's token against the session's, if no header told it. Raises NotYourPage."""
+    if scope["state"].get("form_must_tell"):
+        check_csrf(_session(scope), form.get(CSRF_FIELD))
+
+
+def page_csrf(scope: Scope) -> str:
+    """What the forms of this page must send along; empty where nobody came by a session."""
+    principal: Principal | None = scope["state"].get("principal")
+    return csrf_of(_session(scope)) if principal is not None and principal.way is Way.SESSION else ""
+
+
+def signed_in_as(scope: Scope) -> str:
+    """The name of whoever came by a session, for the top of the page; empty for everybody else."""
+    principal: Principal | None = scope["state"].get("principal")
+    return principal.name if principal is not None and principal.way is Way.SESSION else ""
+
+
+def reads_pages(scope: Scope) -> bool:
+    """Whether a person with a browser asks, rather than a program or a script of a page."""
+    told = dict(scope["headers"])
+    return b"text/html" in told.get(b"accept", b"") and b"authorization" not in told
+
+
+async def lead_to_login(scope: Scope, send: Send) -> None:
+    """To the sign-in page, and from there back to what was asked, unless that would be done by asking alone."""
+    back = scope["path"] if scope["method"] in _SAFE else "/"
+    query = scope.get("query_string", b"").decode("latin-1") if scope["method"] in _SAFE else ""
+    there = "/login?" + urlencode({"next": f"{back}?{query}" if query else back})
+    headers = [(b"location", there.encode("latin-1")), (b"content-length", b"0"), (b"cache-control", b"no-store")]
+    await send({"type": "http.response.start", "status": 303, "headers": headers})
+    await send({"type": "http.response.body", "body": b""})
+
+
+def _session(scope: Scope) -> str:
+    return token_of(scope, cookie_name(scope)) or ""
 
 
 def require(principal: Principal, action: Action, model: str | None = None) -> None:

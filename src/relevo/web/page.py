@@ -45,6 +45,8 @@ class Visit:
     request_id: str
     models: Sequence[ModelState]  # all of this worker, for the list at the top
     limits: ImageLimits = field(default_factory=ImageLimits)
+    signed_in: str = ""  # the name of whoever is
+    csrf: str = ""  # what the page's forms send along, for whoever is
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,6 +126,13 @@ def thanks_page(visit: Visit, *, model: str, value: str) -> bytes:
     return render("thanks.html", visit.language, **frame(state, visit), value=value)
 
 
+def login_page(visit: Visit, error: RelevoError | None, facts: Mapping[str, Any]) -> bytes:
+    """The page to sign in on. facts: `tie` of its form, where to go `next`, the name `typed` before, if there is `nobody` yet."""
+    said = None if error is None else {"sentence": sentence(error, visit.language), "request_id": visit.request_id}
+    switch = {code: "?" + urlencode({"next": facts["next"], "lang": code}) for code in LANGUAGES}
+    return render("login.html", visit.language, **{**frame(None, visit, said), "switch": switch}, **facts)
+
+
 def bars_of(labels: Sequence[str], answer: Mapping[str, Any]) -> list[Bar]:
     """One bar a class, the likeliest first; classes of equal share keep the manifest's order."""
     shares = answer.get("probabilities") or ()
@@ -152,6 +161,8 @@ def frame(state: ModelState | None, visit: Visit, problem: Mapping[str, Any] | N
         "name": name,
         "switch": {code: "?" + urlencode({"model": name, "lang": code} if name else {"lang": code}) for code in LANGUAGES},
         "problem": problem,
+        "signed_in": visit.signed_in,
+        "csrf": visit.csrf,
     }
 
 

@@ -22,11 +22,12 @@ from relevo.errors import CallerGone, NoInput, RateLimited, RelevoError, Unsuppo
 from relevo.runtime.image import ImageLimits
 from relevo.serve.service import Question
 from relevo.web.form import record_from
-from relevo.web.guard import require
+from relevo.web.guard import check_form, page_csrf, require, signed_in_as
 from relevo.web.negotiation import address_of, language_of
 from relevo.web.page import HTML_HEADERS, Visit, render_refusal, render_result
 from relevo.web.payload import Body, BodyLimits, parse, read_body
 from relevo.web.problems import body_of, retry_after, status_of
+from relevo.web.sessions import CSRF_FIELD
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -218,6 +219,9 @@ class PredictHandlers:
             self._question(scope, question.model)
             body, kind = await read_body(scope, receive, self._limits, self._service.room)
             asked = parse(body, kind, self._limits)
+            check_form(scope, asked.form)
+            form = {name: text for name, text in asked.form.items() if name != CSRF_FIELD}
+            asked = msgspec.structs.replace(asked, form=form)
             if asked.batch is not None:
                 raise UnsupportedMedia(expected="one record or one image", got="a batch")
             payload = self._payload(question, asked)
@@ -246,6 +250,8 @@ class PredictHandlers:
             request_id=scope["state"]["request_id"],
             models=self._service.models(),
             limits=self._image_limits,
+            signed_in=signed_in_as(scope),
+            csrf=page_csrf(scope),
         )
 
     def _state(self, question: Question) -> ModelState | None:

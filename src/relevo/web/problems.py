@@ -43,6 +43,10 @@ STATUS: Mapping[str, int] = {
     "rate_limited": 429,
     "label_refused": 422,
     "stale_state": 412,
+    "password_refused": 422,
+    "name_taken": 409,
+    "last_admin": 409,
+    "too_many_failures": 429,
     # not now
     "unavailable": 503,
     # the model
@@ -84,10 +88,16 @@ def problem(error: RelevoError, language: str, request_id: str) -> tuple[int, li
     body = msgspec.json.encode(body_of(error, language, request_id))
     headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
     if status in _RETRIABLE:
-        headers.append((b"retry-after", b"%d" % retry_after(request_id)))
+        headers.append((b"retry-after", b"%d" % _wait_s(error, request_id)))
     if status == STATUS["method_not_allowed"]:
         headers.append((b"allow", str(error.facts["allowed"]).encode("ascii")))
     return status, headers, body
+
+
+def _wait_s(error: RelevoError, request_id: str) -> int:
+    """Whole seconds to wait: what the error itself knows, else a few."""
+    told = error.facts.get("retry_after")
+    return told if isinstance(told, int) else retry_after(request_id)
 
 
 def retry_after(request_id: str) -> int:

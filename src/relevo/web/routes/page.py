@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import TypeAdapter, ValidationError
@@ -11,11 +11,16 @@ from relevo.errors import ModelNotFound, NotFound, ParameterWrong, RelevoError
 from relevo.i18n.catalog import known
 from relevo.runtime.image import ImageLimits
 from relevo.web import assets, page
-from relevo.web.guard import principal_of
+from relevo.web.guard import check_form, page_csrf, principal_of, signed_in_as
 from relevo.web.negotiation import COOKIE, address_of, header, language_of
 from relevo.web.payload import BodyLimits, parse
 from relevo.web.routes.labels import keep_label
 from relevo.web.shapes import LabelText
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from relevo.serve.service import ModelState
 
 router = APIRouter(include_in_schema=False)
 
@@ -23,16 +28,18 @@ _check_label = TypeAdapter(LabelText).validate_python
 _YEAR = 365 * 24 * 3600
 
 
-def visit_of(request: Request) -> page.Visit:
-    """What the pages need to know of a request."""
+def visit_of(request: Request, models: Sequence[ModelState] | None = None) -> page.Visit:
+    """What the pages need to know of a request. models: those listed at the top, else all that whoever asks may see."""
     parts = request.app.state.parts
     settings = parts.settings
     return page.Visit(
         language=language_of(request.scope, settings.language),
         address=address_of(request.scope),
         request_id=request.state.request_id,
-        models=[one for one in parts.service.models() if principal_of(request).sees(one.name)],
+        models=models if models is not None else [one for one in parts.service.models() if principal_of(request).sees(one.name)],
         limits=ImageLimits(max_pixels=settings.max_pixels, max_side=settings.max_side),
+        signed_in=signed_in_as(request.scope),
+        csrf=page_csrf(request.scope),
     )
 
 
@@ -71,6 +78,7 @@ async def _feedback_of(request: Request) -> tuple[str, str]:
     body = await request.body()
     limits = BodyLimits(max_bytes=len(body), max_parts=settings.max_parts, max_fields=settings.max_fields)
     form = parse(body, header(request.scope, b"content-type") or "", limits).form
+    check_form(request.scope, form)
     for name in ("query_id", "value"):
         if not form.get(name):
             raise ParameterWrong(field=name, expected="a value")

@@ -8,8 +8,10 @@ from relevo.web.shapes import Problem
 
 _MEANING = {
     400: "The body cannot be read",
+    401: "Nobody said who asks, or with what does not count",
     403: "Not allowed",
     404: "There is no such thing",
+    409: "Against what else is there",
     412: "It was changed meanwhile",
     413: "Larger than this server takes",
     415: "A kind of input that is not taken",

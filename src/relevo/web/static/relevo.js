@@ -73,7 +73,7 @@
     try {
       const answer = await fetch(`/predictions/${encodeURIComponent(sent.get("query_id"))}/label?lang=${language}`, {
         method: "PUT",
-        headers: { "Content-Type": "application/json" },
+        headers: { "Content-Type": "application/json", ...(sent.has("csrf") ? { "X-CSRF-Token": sent.get("csrf") } : {}) },
         body: JSON.stringify({ value: sent.get("value") }),
       });
       const body = await answer.json();

@@ -1,0 +1,25 @@
+"""What a password must be: long, and not what anybody would try first. Length is asked for, signs of certain kinds are not.
+
+Source: NIST SP 800-63B §3.1.1.2: a least length, no rules of composition, no yearly change, names and repetitions refused.
+"""
+
+from __future__ import annotations
+
+from relevo.errors import PasswordRefused
+
+LEAST_LETTERS = 12
+#: Longer ones are no safer, and somebody must hash them.
+MOST_BYTES = 1024
+_LEAST_DIFFERENT = 5
+
+
+def check_password(password: str, name: str) -> None:
+    """Hold a new password against the rules; name: of its user. Raises PasswordRefused, which does not repeat it."""
+    if len(password) < LEAST_LETTERS:
+        raise PasswordRefused(reason=f"it needs at least {LEAST_LETTERS} characters")
+    if len(password.encode("utf-8", "surrogatepass")) > MOST_BYTES:
+        raise PasswordRefused(reason=f"it may have at most {MOST_BYTES} bytes")
+    if len(set(password)) < _LEAST_DIFFERENT:
+        raise PasswordRefused(reason="it repeats too few characters")
+    if name and password.casefold() in {name.casefold(), name.casefold() * 2, name.casefold()[::-1]}:
+        raise PasswordRefused(reason="it is the name of its user")

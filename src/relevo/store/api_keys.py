@@ -1,0 +1,204 @@
+"""Keys for programs: made, listed, rotated, revoked.
+
+    add ─► "rlv_1f0c2a9b_…" once, to whoever asked ─ SHA-256 ─► api_keys ─ known_keys ─► Roll, held by every worker
+
+A key is 256 random bits, so no slow hash is needed to keep it. Its beginning is its id, so that people can tell keys apart.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Row, select, update
+
+from relevo.domain.audit import HERE, Act, By
+from relevo.domain.people import KnownKey, Principal, Role, Scope, Way
+from relevo.errors import FieldMissing, KeyNotFound, UserNotFound
+from relevo.store._words import named, storable
+from relevo.store.engine import reading, writing
+from relevo.store.moments import microseconds, moment
+from relevo.store.tables import api_keys, grants, users
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from datetime import datetime
+
+    from sqlalchemy import Connection, Engine
+
+    from relevo.store.audit import Audit
+
+_MOST_LETTERS = 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiKey:
+    """What is known of a key; never the key itself."""
+
+    id: str
+    user: str  # id of its owner
+    owner: str  # their name
+    name: str
+    scopes: tuple[Scope, ...]
+    model: str | None  # None: every model of its owner
+    made: datetime
+    ends: datetime | None
+    revoked: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewKey:
+    """A key when it is made; nobody can ask for `secret` a second time."""
+
+    key: ApiKey
+    secret: str
+
+
+class ApiKeys:
+    """Everybody's keys; lives as long as the process, safe for several threads. All methods raise StoreUnavailable."""
+
+    def __init__(self, engine: Engine, audit: Audit, *, next_epoch: Callable[[Connection], None]) -> None:
+        """next_epoch: says, within the transaction, that people changed."""
+        self._engine = engine
+        self._audit = audit
+        self._next_epoch = next_epoch
+
+    def all(self, user: str | None = None) -> list[ApiKey]:
+        """Every key, or those of one user, the newest first."""
+        query = _with_owner().order_by(api_keys.c.made_us.desc(), api_keys.c.id)
+        with reading(self._engine) as connection:
+            return [_key(row) for row in connection.execute(query if user is None else query.where(api_keys.c.user_id == user))]
+
+    def one(self, key: str) -> ApiKey:
+        """The key with this id. Raises KeyNotFound."""
+        with reading(self._engine) as connection:
+            return _found(connection, key)
+
+    def add(
+        self,
+        user: str,
+        name: str,
+        scopes: Iterable[Scope],
+        *,
+        at: datetime,
+        model: str | None = None,
+        ends: datetime | None = None,
+        by: By = HERE,
+    ) -> NewKey:
+        """A new key. Raises UserNotFound, FieldMissing without a scope, FieldWrongType for what is no model's name."""
+        with writing(self._engine) as connection:
+            self._next_epoch(connection)
+            if connection.execute(select(users.c.id).where(users.c.id == storable(user))).first() is None:
+                raise UserNotFound
+            new = _insert(connection, user, name, tuple(sorted(set(scopes))), model, at, ends)
+            self._say(connection, "key.add", new.key, by, at)
+        return new
+
+    def revoke(self, key: str, *, at: datetime, by: By = HERE) -> ApiKey:
+        """End a key for good; a second time changes nothing. Raises KeyNotFound."""
+        with writing(self._engine) as connection:
+            self._next_epoch(connection)
+            found = _found(connection, key)
+            if found.revoked is None:
+                connection.execute(update(api_keys).where(api_keys.c.id == found.id).values(revoked_us=microseconds(at)))
+                self._say(connection, "key.revoke", found, by, at)
+            return _found(connection, key)
+
+    def rotate(self, key: str, *, at: datetime, old_ends: datetime, ends: datetime | None = None, by: By = HERE) -> NewKey:
+        """A new key like this one, and an end for this one, so that programs can change over in between.
+
+        ends: of the new key. Raises KeyNotFound, also for a key that no longer counts.
+        """
+        with writing(self._engine) as connection:
+            self._next_epoch(connection)
+            old = _found(connection, key)
+            if old.revoked is not None or (old.ends is not None and old.ends <= at):
+                raise KeyNotFound
+            last = min(old_ends, old.ends) if old.ends else old_ends
+            connection.execute(update(api_keys).where(api_keys.c.id == old.id).values(ends_us=microseconds(last)))
+            new = _insert(connection, old.user, old.name, old.scopes, old.model, at, ends)
+            self._say(connection, "key.rotate", old, by, at, after=f"key:{new.key.id}")
+        return new
+
+    def _say(self, connection: Connection, action: str, key: ApiKey, by: By, at: datetime, after: str = "") -> None:
+        told = after or f"user:{key.user} {' '.join(key.scopes)} {key.model or '*'}"
+        self._audit.append(connection, Act(by=by, action=action, object=f"key:{key.id}", after=told), at=at)
+
+
+def _insert(
+    connection: Connection,
+    user: str,
+    name: str,
+    scopes: tuple[Scope, ...],
+    model: str | None,
+    at: datetime,
+    ends: datetime | None,
+) -> NewKey:
+    if not scopes:
+        raise FieldMissing(field="scopes", expected="one or more of predict, label, read, operate")
+    # Its beginning is public, so no part of what is secret stands there.
+    prefix = f"rlv_{secrets.token_hex(4)}"
+    secret = f"{prefix}_{secrets.token_urlsafe(32)}"
+    row = {
+        "id": prefix,
+        "user_id": user,
+        "name": storable(name)[:_MOST_LETTERS],
+        "secret_hash": hashlib.sha256(secret.encode()).hexdigest(),
+        "scopes": " ".join(scopes),
+        "model": named(model, "model") if model else None,
+        "made_us": microseconds(at),
+        "ends_us": microseconds(ends) if ends else None,
+    }
+    connection.execute(api_keys.insert().values(row))
+    return NewKey(key=_found(connection, prefix), secret=secret)
+
+
+def known_keys(connection: Connection) -> dict[str, KnownKey]:
+    """Every key that may count, by its SHA-256; whether one is over is asked when it comes."""
+    granted: dict[str, dict[str, Role]] = {}
+    for row in connection.execute(select(grants)):
+        granted.setdefault(row.user_id, {})[row.model] = Role(row.role)
+    counting = _with_owner().where(api_keys.c.revoked_us.is_(None), users.c.disabled_us.is_(None))
+    return {row.secret_hash: _known(row, granted.get(row.user_id, {})) for row in connection.execute(counting)}
+
+
+def _with_owner() -> Any:  # noqa: ANN401 - SQLAlchemy's select has a type too long to say
+    owner = users.c.id == api_keys.c.user_id
+    return select(api_keys, users.c.name.label("owner"), users.c.role).join(users, owner)
+
+
+def _known(row: Row[Any], granted: dict[str, Role]) -> KnownKey:
+    principal = Principal(
+        id=row.user_id,
+        name=row.owner,
+        way=Way.KEY,
+        role=Role(row.role) if row.role else None,
+        grants=granted,
+        key=row.id,
+        scopes=frozenset(Scope(one) for one in row.scopes.split()),
+        only_model=row.model,
+    )
+    return KnownKey(principal=principal, ends_us=row.ends_us)
+
+
+def _found(connection: Connection, key: str) -> ApiKey:
+    row = connection.execute(_with_owner().where(api_keys.c.id == storable(key))).first()
+    if row is None:
+        raise KeyNotFound
+    return _key(row)
+
+
+def _key(row: Row[Any]) -> ApiKey:
+    return ApiKey(
+        id=row.id,
+        user=row.user_id,
+        owner=row.owner,
+        name=row.name,
+        scopes=tuple(Scope(one) for one in row.scopes.split()),
+        model=row.model,
+        made=moment(row.made_us),
+        ends=moment(row.ends_us) if row.ends_us is not None else None,
+        revoked=moment(row.revoked_us) if row.revoked_us is not None else None,
+    )

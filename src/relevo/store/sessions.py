@@ -1,0 +1,127 @@
+"""Who is signed in, and who mistypes: sessions and wrong passwords, shared by every worker.
+
+    open(user) ─► token, to the browser alone ─ SHA-256 ─► sessions ─ find(token) ─► Principal, as the user is at this moment
+    try_password(name, address) ─ too many wrong ones? ─► TooManyFailures   else noted, until it turns out right
+
+A try is noted before the password is looked at, so that a hundred at once are a hundred.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from sqlalchemy import delete, func, or_, select, update
+
+from relevo.domain.audit import Act, By
+from relevo.domain.lockout import WINDOW_S, wait_s
+from relevo.domain.people import Principal, Role, Way
+from relevo.errors import NotKnown, TooManyFailures
+from relevo.store._words import storable
+from relevo.store.engine import reading, writing
+from relevo.store.moments import microseconds
+from relevo.store.tables import grants, sessions, sign_in_failures, users
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from sqlalchemy import ColumnElement, Engine
+
+    from relevo.store.audit import Audit
+
+IDLE = timedelta(minutes=30)
+LONGEST = timedelta(hours=12)
+#: A session's last use is written at most this often: looking is no writing.
+_NOTED_EVERY = timedelta(minutes=1)
+_MOST_ADDRESS = 64
+
+
+class Sessions:
+    """Everybody's sessions; lives as long as the process, safe for several threads. All methods raise StoreUnavailable."""
+
+    def __init__(self, engine: Engine, audit: Audit) -> None:
+        self._engine = engine
+        self._audit = audit
+
+    def open(self, user: str, *, at: datetime, by: By, instead_of: str | None = None) -> str:
+        """A new session; gives its token, which lies nowhere. instead_of: the token of one that ends now, if any."""
+        token = secrets.token_urlsafe(32)
+        now = microseconds(at)
+        row = {"token_hash": _kept(token), "user_id": user, "made_us": now, "seen_us": now}
+        with writing(self._engine) as connection:
+            over = _over(at) if instead_of is None else or_(_over(at), sessions.c.token_hash == _kept(instead_of))
+            connection.execute(delete(sessions).where(over))
+            connection.execute(sessions.insert().values(**row, ends_us=microseconds(at + LONGEST)))
+            self._audit.append(connection, Act(by=by, action="session.open", object=f"user:{user}"), at=at)
+        return token
+
+    def find(self, token: str, *, at: datetime) -> Principal:
+        """Whoever this session is of, with the role of now; seeing it keeps it from idling. Raises NotKnown."""
+        with reading(self._engine) as connection:
+            row = connection.execute(
+                select(sessions.c.seen_us, users.c.id, users.c.name, users.c.role)
+                .join(users, users.c.id == sessions.c.user_id)
+                .where(sessions.c.token_hash == _kept(token), users.c.disabled_us.is_(None), ~_over(at))
+            ).first()
+            if row is None:
+                raise NotKnown
+            granted = {one.model: Role(one.role) for one in connection.execute(select(grants).where(grants.c.user_id == row.id))}
+        if microseconds(at - _NOTED_EVERY) > row.seen_us:
+            self._note(token, at)
+        return Principal(id=row.id, name=row.name, way=Way.SESSION, role=Role(row.role) if row.role else None, grants=granted)
+
+    def close(self, token: str, *, at: datetime, by: By) -> None:
+        """End a session; one that is over already is no trouble."""
+        with writing(self._engine) as connection:
+            found = connection.scalar(select(sessions.c.user_id).where(sessions.c.token_hash == _kept(token)))
+            if found is not None:
+                connection.execute(delete(sessions).where(sessions.c.token_hash == _kept(token)))
+                self._audit.append(connection, Act(by=by, action="session.close", object=f"user:{found}"), at=at)
+
+    def try_password(self, name: str, address: str, *, at: datetime) -> None:
+        """Note a try as a wrong one, for the time being. Raises TooManyFailures, and then it was not noted."""
+        now = microseconds(at)
+        pair = _pair(name, address)
+        with writing(self._engine) as connection:
+            connection.execute(delete(sign_in_failures).where(sign_in_failures.c.at_us <= now - WINDOW_S * 1_000_000))
+            tries = connection.scalars(select(sign_in_failures.c.at_us).where(_of(pair))).all()
+            wait = wait_s(tries, now)
+            if wait:
+                raise TooManyFailures(retry_after=wait)
+            connection.execute(sign_in_failures.insert().values(name_hash=pair[0], address=pair[1], at_us=now))
+
+    def forget_tries(self, name: str, address: str) -> None:
+        """It was the right password after all."""
+        with writing(self._engine) as connection:
+            connection.execute(delete(sign_in_failures).where(_of(_pair(name, address))))
+
+    def count(self, user: str, *, at: datetime) -> int:
+        """How many sessions a user has now."""
+        with reading(self._engine) as connection:
+            query = select(func.count()).select_from(sessions).where(sessions.c.user_id == user, ~_over(at))
+            return connection.scalar(query) or 0
+
+    def _note(self, token: str, at: datetime) -> None:
+        with writing(self._engine) as connection:
+            seen = update(sessions).where(sessions.c.token_hash == _kept(token)).values(seen_us=microseconds(at))
+            connection.execute(seen)
+
+
+def _kept(token: str) -> str:
+    """What stands for a token in the table. It is 256 random bits, so no slow hash is needed."""
+    return hashlib.sha256(token.encode("utf-8", "replace")).hexdigest()
+
+
+def _over(at: datetime) -> ColumnElement[bool]:
+    return or_(sessions.c.ends_us <= microseconds(at), sessions.c.seen_us <= microseconds(at - IDLE))
+
+
+def _pair(name: str, address: str) -> tuple[str, str]:
+    # The name is kept as its hash: people type passwords there by mistake.
+    return hashlib.sha256(name.encode("utf-8", "replace")).hexdigest(), storable(address)[:_MOST_ADDRESS]
+
+
+def _of(pair: tuple[str, str]) -> ColumnElement[bool]:
+    return (sign_in_failures.c.name_hash == pair[0]) & (sign_in_failures.c.address == pair[1])

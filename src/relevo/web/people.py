@@ -1,0 +1,195 @@
+"""The JSON of people: whoever asks, users and keys, as explicit types: no hash of anything is ever sent."""
+
+from __future__ import annotations
+
+from datetime import datetime  # noqa: TC003 - the types are read at run time
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import BaseModel, ConfigDict, StringConstraints
+from pydantic import Field as Limit
+
+from relevo.domain.people import Role, Scope  # noqa: TC001 - the same
+from relevo.web.shapes import ModelName  # noqa: TC001 - the same
+
+if TYPE_CHECKING:
+    from relevo.domain.people import Principal
+    from relevo.store.api_keys import ApiKey, NewKey
+    from relevo.store.people import User
+
+_PLAIN = r"^[^\x00-\x1f\x7f]*$"
+PersonName = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=_PLAIN)]
+Password = Annotated[str, StringConstraints(max_length=4096)]
+#: Longer than a century is never, and databases need an end to count with.
+_MOST_DAYS = 36_500
+
+
+class Me(BaseModel):
+    """Whoever asks: who, by which way, and what they may."""
+
+    id: str
+    name: str
+    role: Role | None
+    grants: dict[str, Role]
+    way: str
+    scopes: list[Scope] | None
+    model: str | None = None
+    csrf: str | None = None
+
+    @classmethod
+    def of(cls, principal: Principal, csrf: str | None = None) -> Me:
+        """Of whoever the guard let in; csrf: of their session, if that is how they came."""
+        return cls(
+            id=principal.id,
+            name=principal.name,
+            role=principal.role,
+            grants=dict(principal.grants),
+            way=principal.way.value,
+            scopes=None if principal.scopes is None else sorted(principal.scopes),
+            model=principal.only_model,
+            csrf=csrf,
+        )
+
+
+class SignedIn(BaseModel):
+    """The answer to a sign-in by a program; the session itself is in the cookie."""
+
+    user: Me
+    csrf: str
+
+
+class SignIn(BaseModel):
+    """Name and password."""
+
+    model_config = ConfigDict(extra="forbid")
+    name: Annotated[str, StringConstraints(max_length=200)]
+    password: Password
+
+
+class UserShape(BaseModel):
+    """A user."""
+
+    id: str
+    name: str
+    role: Role | None
+    grants: dict[str, Role]
+    made: datetime
+    disabled: datetime | None
+    has_password: bool
+    issuer: str | None
+
+    @classmethod
+    def of(cls, user: User) -> UserShape:
+        """A stored user."""
+        return cls(
+            id=user.id,
+            name=user.name,
+            role=user.role,
+            grants=dict(user.grants),
+            made=user.made,
+            disabled=user.disabled,
+            has_password=user.has_password,
+            issuer=user.issuer,
+        )
+
+
+class Users(BaseModel):
+    """Everybody, by name."""
+
+    users: list[UserShape]
+
+
+class AddUser(BaseModel):
+    """A new user; without a role only by grants, without a password only by signing in elsewhere."""
+
+    model_config = ConfigDict(extra="forbid")
+    name: PersonName
+    role: Role | None = None
+    grants: dict[ModelName, Role] = {}
+    password: Password | None = None
+
+
+class ChangeUser(BaseModel):
+    """What is to become of a user; what is left out stays. role null: only by grants; a grant of null is taken away."""
+
+    model_config = ConfigDict(extra="forbid")
+    name: PersonName | None = None
+    role: Role | None = None
+    grants: dict[ModelName, Role | None] = {}
+    disabled: bool | None = None
+
+
+class SetPassword(BaseModel):
+    """A new password; `current` is asked of whoever sets their own."""
+
+    model_config = ConfigDict(extra="forbid")
+    password: Password
+    current: Password | None = None
+
+
+class KeyShape(BaseModel):
+    """A key, without the key."""
+
+    id: str
+    name: str
+    user: str
+    owner: str
+    scopes: list[Scope]
+    model: str | None
+    made: datetime
+    ends: datetime | None
+    revoked: datetime | None
+
+    @classmethod
+    def of(cls, key: ApiKey) -> KeyShape:
+        """A stored key."""
+        return cls(**_facts(key))
+
+
+class Keys(BaseModel):
+    """Every key, the newest first."""
+
+    keys: list[KeyShape]
+
+
+class MadeKey(KeyShape):
+    """A key with the key itself: shown this once."""
+
+    key: str
+
+    @classmethod
+    def of_new(cls, new: NewKey) -> MadeKey:
+        """A key as it was made."""
+        return cls(**_facts(new.key), key=new.secret)
+
+
+class AddKey(BaseModel):
+    """A new key. user: its owner, else whoever asks; model: the only one it is for; days: until it ends, else never."""
+
+    model_config = ConfigDict(extra="forbid")
+    name: PersonName
+    scopes: Annotated[list[Scope], Limit(min_length=1, max_length=4)]
+    user: Annotated[str, StringConstraints(max_length=64)] | None = None
+    model: ModelName | None = None
+    days: Annotated[int, Limit(ge=1, le=_MOST_DAYS)] | None = None
+
+
+class RotateKey(BaseModel):
+    """How long the old key goes on counting beside the new one, in hours; days: until the new one ends, else never."""
+
+    model_config = ConfigDict(extra="forbid")
+    overlap_hours: Annotated[float, Limit(ge=0, le=24 * 365)] = 24
+    days: Annotated[int, Limit(ge=1, le=_MOST_DAYS)] | None = None
+
+
+def _facts(key: ApiKey) -> dict[str, object]:
+    return {
+        "id": key.id,
+        "name": key.name,
+        "user": key.user,
+        "owner": key.owner,
+        "scopes": list(key.scopes),
+        "model": key.model,
+        "made": key.made,
+        "ends": key.ends,
+        "revoked": key.revoked,
+    }

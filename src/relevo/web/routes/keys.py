@@ -1,0 +1,57 @@
+"""Keys for programs: made, listed, rotated, revoked. A key itself is shown once, when it is made."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Annotated
+
+from fastapi import APIRouter, Request
+from fastapi import Path as InPath
+
+from relevo.web.guard import by_of, principal_of
+from relevo.web.people import AddKey, Keys, KeyShape, MadeKey, RotateKey
+from relevo.web.routes.refusals import refusals
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+router = APIRouter(prefix="/keys", tags=["people"])
+
+KeyId = Annotated[str, InPath(description="Id of a key, the part of it that can be read", max_length=64)]
+
+
+@router.get("", summary="Every key", responses=refusals(403, 503))
+def all_keys(request: Request) -> Keys:
+    """The newest first, those that ended among them."""
+    return Keys(keys=[KeyShape.of(one) for one in request.app.state.parts.people.keys.all()])
+
+
+@router.post("", summary="Make a key", status_code=201, responses=refusals(400, 403, 404, 422, 503))
+def add(request: Request, wanted: AddKey) -> MadeKey:
+    """The answer alone holds the key. Raises UserNotFound."""
+    parts = request.app.state.parts
+    now = parts.now()
+    owner = wanted.user if wanted.user is not None else principal_of(request).id
+    facts = {"model": wanted.model, "ends": _after(now, wanted.days), "at": now, "by": by_of(request)}
+    return MadeKey.of_new(parts.people.keys.add(owner, wanted.name, wanted.scopes, **facts))
+
+
+@router.delete("/{key_id}", summary="Revoke a key", responses=refusals(403, 404, 503))
+def revoke(request: Request, key_id: KeyId) -> KeyShape:
+    """Every worker refuses it within a second. Raises KeyNotFound."""
+    parts = request.app.state.parts
+    return KeyShape.of(parts.people.keys.revoke(key_id, at=parts.now(), by=by_of(request)))
+
+
+@router.post("/{key_id}/rotate", summary="Change a key for a new one", status_code=201, responses=refusals(400, 403, 404, 422, 503))
+def rotate(request: Request, key_id: KeyId, wanted: RotateKey) -> MadeKey:
+    """The old one goes on for as long as asked, so that programs can change over. Raises KeyNotFound."""
+    parts = request.app.state.parts
+    now = parts.now()
+    old_ends = now + timedelta(hours=wanted.overlap_hours)
+    new = parts.people.keys.rotate(key_id, at=now, old_ends=old_ends, ends=_after(now, wanted.days), by=by_of(request))
+    return MadeKey.of_new(new)
+
+
+def _after(now: datetime, days: int | None) -> datetime | None:
+    return None if days is None else now + timedelta(days=days)

@@ -1,0 +1,204 @@
+"""Signing in and out, and who one is.
+
+    GET /login ─► a form and a cookie of its own ─ POST /login ─► session cookie ─► 303 to where one was going
+                            a program: POST /login as JSON ─► session cookie, {"user": …, "csrf": …}
+
+The form works without JavaScript. It is tied to the browser that asked for it, so that nobody is signed in to a stranger's account
+by a page elsewhere; JSON cannot be sent by such a page without asking us first, which is refused.
+"""
+
+from __future__ import annotations
+
+import secrets
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from fastapi import APIRouter, Request, Response
+from starlette.concurrency import run_in_threadpool
+
+from relevo.domain.audit import By
+from relevo.domain.people import Principal, Way
+from relevo.errors import BadJson, NotKnown, NotYourPage, ParameterWrong, RelevoError
+from relevo.web import page
+from relevo.web.guard import by_of, check_form, page_csrf, principal_of
+from relevo.web.negotiation import header
+from relevo.web.payload import BodyLimits, parse
+from relevo.web.people import Me, SignedIn, SignIn
+from relevo.web.problems import status_of
+from relevo.web.routes.page import html, visit_of
+from relevo.web.routes.refusals import refusals
+from relevo.web.sessions import CSRF_FIELD, check_csrf, cookie_name, csrf_of, login_cookie_name, set_cookie, token_of
+
+if TYPE_CHECKING:
+    from relevo.store.people import User
+
+router = APIRouter(tags=["people"])
+
+_MOST_NEXT = 2000
+_BODY = {"requestBody": {"required": True, "content": {"application/json": {"schema": SignIn.model_json_schema()}}}}
+
+
+class _Given(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    name: str
+    password: str
+
+
+@router.get("/login", include_in_schema=False)
+async def login_page(request: Request) -> Response:
+    """The form; to whoever is signed in, who that is, and how to leave."""
+    return await _page(request)
+
+
+@router.post(
+    "/login", summary="Sign in", response_model=SignedIn, openapi_extra=_BODY, responses=refusals(400, 401, 403, 422, 429, 503)
+)
+async def sign_in(request: Request) -> Response:
+    """The session comes as a cookie. Takes JSON, or the form of /login. Raises SignInRefused, TooManyFailures."""
+    if _is_json(request):
+        given = await _json_of(request)
+        user = await _checked(request, given.name, given.password)
+        token = await _open(request, user)
+        answer = SignedIn(user=Me.of(_as_principal(user)), csrf=csrf_of(token))
+        return _with_session(request, Response(answer.model_dump_json(), media_type="application/json"), token)
+    return await _by_form(request)
+
+
+@router.post("/logout", summary="Sign out", response_model=None, responses=refusals(403, 503))
+async def sign_out(request: Request) -> Response:
+    """End this session, here and in every worker."""
+    parts = request.app.state.parts
+    if _is_form(request):
+        check_form(request.scope, await _form_of(request))
+    token = token_of(request.scope, cookie_name(request.scope))
+    if token is not None and principal_of(request).way is Way.SESSION:
+        await run_in_threadpool(parts.people.sessions.close, token, at=parts.now(), by=by_of(request))
+        parts.door.sessions.forget(token)
+    response = Response(status_code=303, headers={"location": "/login"}) if _is_form(request) else Response(status_code=204)
+    response.headers["clear-site-data"] = '"cache"'
+    response.headers.append("set-cookie", set_cookie(request.scope, cookie_name(request.scope), ""))
+    return response
+
+
+@router.get("/me", summary="Who asks, and what they may", responses=refusals(503))
+async def me(request: Request) -> Me:
+    """The same for sessions, keys, and whoever asks while there are no users."""
+    return Me.of(principal_of(request), page_csrf(request.scope) or None)
+
+
+def renew_session(request: Request, response: Response, user: User) -> None:
+    """Whoever changed themselves goes on under a new id; the old one has ended with all others of theirs."""
+    principal = principal_of(request)
+    if principal.way is not Way.SESSION or principal.id != user.id or user.disabled is not None:
+        return
+    parts, old = request.app.state.parts, token_of(request.scope, cookie_name(request.scope))
+    token = parts.people.sessions.open(user.id, at=parts.now(), by=by_of(request), instead_of=old)
+    response.headers.append("set-cookie", set_cookie(request.scope, cookie_name(request.scope), token))
+    response.headers["x-csrf-token"] = csrf_of(token)
+
+
+def local_path(asked: str | None) -> str:
+    """Where to go after signing in: an address of this server, whatever was asked."""
+    plain = asked or ""
+    ours = plain.startswith("/") and not plain.startswith(("//", "/\\", "/login", "/logout"))
+    safe = len(plain) <= _MOST_NEXT and plain.isascii() and plain.isprintable() and "\\" not in plain
+    return plain if ours and safe else "/"
+
+
+async def _by_form(request: Request) -> Response:
+    form = await _form_of(request)
+    try:
+        tie = token_of(request.scope, login_cookie_name(request.scope))
+        if tie is None:
+            raise NotYourPage
+        check_csrf(tie, form.get(CSRF_FIELD))
+        user = await _checked(request, form.get("name", ""), form.get("password", ""))
+    except RelevoError as error:
+        return await _page(request, error=error, name=form.get("name", ""), to=form.get("next"))
+    response = Response(status_code=303, headers={"location": local_path(form.get("next"))})
+    response.headers.append("set-cookie", set_cookie(request.scope, login_cookie_name(request.scope), ""))
+    return _with_session(request, response, await _open(request, user))
+
+
+async def _checked(request: Request, name: str, password: str) -> User:
+    user: User = await request.app.state.sign_ins.check(name, password, _address(request))
+    return user
+
+
+async def _open(request: Request, user: User) -> str:
+    """Always a new session: what came in as a cookie ends, so nobody can choose the id of another's."""
+    parts = request.app.state.parts
+    old = token_of(request.scope, cookie_name(request.scope))
+    by = By(actor=f"user:{user.id}", address=_address(request))
+    token: str = await run_in_threadpool(parts.people.sessions.open, user.id, at=parts.now(), by=by, instead_of=old)
+    if old is not None:
+        parts.door.sessions.forget(old)
+    return token
+
+
+def _with_session(request: Request, response: Response, token: str) -> Response:
+    response.headers.append("set-cookie", set_cookie(request.scope, cookie_name(request.scope), token))
+    response.headers["cache-control"] = "no-store"
+    return response
+
+
+def _as_principal(user: User) -> Principal:
+    return Principal(id=user.id, name=user.name, way=Way.SESSION, role=user.role, grants=user.grants)
+
+
+async def _page(request: Request, *, error: RelevoError | None = None, name: str = "", to: str | None = None) -> Response:
+    tie = secrets.token_urlsafe(32)
+    await _look_who(request)
+    facts: dict[str, Any] = {
+        "tie": csrf_of(tie),
+        "nobody": request.app.state.parts.door.roll.open,
+        "next": local_path(to if to is not None else request.query_params.get("next")),
+        "typed": name[:200],
+    }
+    body = page.login_page(visit_of(request, models=[]), error, facts)
+    response = html(request, body, 200 if error is None else status_of(type(error)))
+    if error is not None and "retry_after" in error.facts:
+        response.headers["retry-after"] = str(error.facts["retry_after"])
+    response.headers.append("set-cookie", set_cookie(request.scope, login_cookie_name(request.scope), tie))
+    return response
+
+
+async def _look_who(request: Request) -> None:
+    """Who is signed in already, on a page that asks nobody."""
+    token = token_of(request.scope, cookie_name(request.scope))
+    sessions = request.app.state.parts.door.sessions
+    if token is not None and sessions is not None:
+        with suppress(NotKnown):
+            request.scope["state"]["principal"] = await sessions.who(token)
+
+
+async def _json_of(request: Request) -> _Given:
+    try:
+        return msgspec.json.decode(await request.body(), type=_Given)
+    except msgspec.ValidationError as cause:
+        raise ParameterWrong(field="body", expected='{"name": "…", "password": "…"}') from cause
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as cause:
+        raise BadJson(reason="it cannot be parsed") from cause
+
+
+async def _form_of(request: Request) -> dict[str, str]:
+    settings = request.app.state.parts.settings
+    body = await request.body()
+    limits = BodyLimits(max_bytes=len(body), max_parts=settings.max_parts, max_fields=settings.max_fields)
+    return parse(body, header(request.scope, b"content-type") or "", limits).form
+
+
+def _kind(request: Request) -> str:
+    return (header(request.scope, b"content-type") or "").partition(";")[0].strip().lower()
+
+
+def _is_json(request: Request) -> bool:
+    return _kind(request) == "application/json"
+
+
+def _is_form(request: Request) -> bool:
+    return _kind(request) in {"application/x-www-form-urlencoded", "multipart/form-data"}
+
+
+def _address(request: Request) -> str:
+    return request.client.host if request.client else ""

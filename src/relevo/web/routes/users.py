@@ -1,0 +1,84 @@
+"""Users: made, listed, given roles, switched off. For admins; one's own password is one's own affair."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Request, Response
+from fastapi import Path as InPath
+from starlette.concurrency import run_in_threadpool
+
+from relevo.domain.people import Action, Role, Way
+from relevo.errors import LastAdmin
+from relevo.store.people import Change
+from relevo.web.guard import by_of, principal_of, require
+from relevo.web.people import AddUser, ChangeUser, SetPassword, Users, UserShape
+from relevo.web.routes.login import renew_session
+from relevo.web.routes.refusals import refusals
+
+router = APIRouter(prefix="/users", tags=["people"])
+
+UserId = Annotated[str, InPath(description="Id of a user, 32 hex digits", max_length=64)]
+
+
+@router.get("", summary="Every user", responses=refusals(403, 503))
+def everybody(request: Request) -> Users:
+    """By name."""
+    return Users(users=[UserShape.of(one) for one in request.app.state.parts.people.all()])
+
+
+@router.post("", summary="Make a user", status_code=201, responses=refusals(400, 403, 409, 422, 503))
+async def add(request: Request, wanted: AddUser) -> UserShape:
+    """The first one must be an admin with a password. Raises NameTaken, PasswordRefused, LastAdmin."""
+    parts = request.app.state.parts
+    first = principal_of(request).way is Way.OPEN
+    if first and (wanted.role is not Role.ADMIN or wanted.password is None):
+        raise LastAdmin
+    kept = None
+    if wanted.password is not None:
+        kept = await request.app.state.sign_ins.hashed(wanted.password, wanted.name)
+    facts = {"password_hash": kept, "grants": wanted.grants, "at": parts.now(), "by": by_of(request)}
+    made = await run_in_threadpool(parts.people.add_user, wanted.name, wanted.role, **facts)
+    return UserShape.of(await run_in_threadpool(parts.people.one, made))
+
+
+@router.get("/{user_id}", summary="One user", responses=refusals(403, 404, 422, 503))
+def one(request: Request, user_id: UserId) -> UserShape:
+    """Raises UserNotFound."""
+    return UserShape.of(request.app.state.parts.people.one(user_id))
+
+
+@router.patch("/{user_id}", summary="Change a user", responses=refusals(400, 403, 404, 409, 422, 503))
+def change(request: Request, response: Response, user_id: UserId, wanted: ChangeUser) -> UserShape:
+    """Whoever may do other things from now on signs in anew. Raises UserNotFound, NameTaken, LastAdmin."""
+    parts = request.app.state.parts
+    given = wanted.model_fields_set
+    told = Change(
+        name=wanted.name,
+        role=wanted.role,
+        no_role="role" in given and wanted.role is None,
+        grants=wanted.grants,
+        disabled=wanted.disabled,
+    )
+    changed = parts.people.change_user(user_id, told, at=parts.now(), by=by_of(request))
+    renew_session(request, response, changed)
+    return UserShape.of(changed)
+
+
+@router.post("/{user_id}/password", summary="Set a password", responses=refusals(400, 403, 404, 422, 429, 503))
+async def set_password(request: Request, response: Response, user_id: UserId, wanted: SetPassword) -> UserShape:
+    """Every session of that user ends. Raises UserNotFound, PasswordRefused, and SignInRefused for a wrong `current`."""
+    parts, sign_ins = request.app.state.parts, request.app.state.sign_ins
+    principal = principal_of(request)
+    own = principal.way is Way.SESSION and principal.id == user_id
+    if not own:
+        require(principal, Action.ADMINISTER)
+    user = await run_in_threadpool(parts.people.one, user_id)
+    if own and user.has_password:
+        # A session that was left open on somebody's desk is not enough to take the account over.
+        await sign_ins.check(user.name, wanted.current or "", by_of(request).address)
+    kept = await sign_ins.hashed(wanted.password, user.name)
+    await run_in_threadpool(parts.people.set_password, user.id, kept, at=parts.now(), by=by_of(request))
+    changed = await run_in_threadpool(parts.people.one, user.id)
+    await run_in_threadpool(renew_session, request, response, changed)
+    return UserShape.of(changed)
