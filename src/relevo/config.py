@@ -59,11 +59,11 @@ class Row:
     def expected(self) -> str:
         """What a value must be, in words."""
         if self.choices:
-            return "one of " + ", ".join(self.choices)
+            return f"one of {', '.join(self.choices)}"
         if self.kind not in (int, float):
             return "text that is not empty" if self.default else "text"
-        word = "a whole number" if self.kind is int else "a number"
-        return f"{word} from {_plain(self.minimum)} to {_plain(self.maximum)}"
+        low, high = _plain(self.minimum), _plain(self.maximum)
+        return f"a whole number from {low} to {high}" if self.kind is int else f"a number from {low} to {high}"
 
     def parse(self, raw: object, source: str) -> Any:  # noqa: ANN401 - the row's own kind: int, float, str or Path
         """The value out of a flag, a variable's text or a TOML value. Raises WrongSetting without repeating it."""

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import ast
 import inspect
 import string
-from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import relevo
 from relevo import errors
 from relevo.i18n import catalog
+from tests.i18n import english
 
 KINDS = [kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, errors.RelevoError)]
 TRANSLATED = [language for language in catalog.LANGUAGES if language != "en"]
@@ -51,22 +49,62 @@ def test_words_of_ours_are_translated_and_names_are_not() -> None:
     assert catalog.sentence(error, "en") == str(error)
 
 
-def _told_to_callers() -> set[str]:
-    """Every constant text that web, runtime and serve give an error as a fact which may be words of ours."""
-    texts = set()
-    for room in ("web", "runtime", "serve"):
-        for file in Path(relevo.__file__).parent.joinpath(room).rglob("*.py"):
-            for call in [node for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.Call)]:
-                given = [word.value for word in call.keywords if word.arg in ("reason", "expected", "got")]
-                texts |= {value.value for value in given if isinstance(value, ast.Constant) and isinstance(value.value, str)}
-    return {text for text in texts if " " in text}
+@pytest.mark.parametrize("language", TRANSLATED)
+def test_no_sentence_is_in_two_languages(language: str) -> None:
+    """Whatever our own words tell an error as reason, expectation or find exists in each language, with as many holes."""
+    lacking = sorted({english.anonymous(text) for text in english.reasons(*english.rooms())} - _said_in(language).keys())
+    assert not lacking, "es/reasons.json lacks:\n" + "\n".join(lacking)
 
 
 @pytest.mark.parametrize("language", TRANSLATED)
-@pytest.mark.parametrize("text", sorted(_told_to_callers()))
-def test_no_sentence_is_in_two_languages(text: str, language: str) -> None:
-    """Whatever our own words tell as reason, expectation or find exists in each language."""
-    assert text in catalog.texts("words", language)
+def test_every_translation_fills_the_holes_of_its_english(language: str) -> None:
+    """A translation names each hole of the English text, and no other; none is empty."""
+    for chapter in catalog.BY_ENGLISH:
+        for text, said in catalog.texts(chapter, language).items():
+            assert {name for name, _ in fields_of(said)} == {name for name, _ in fields_of(text)}, text
+            assert said.strip(), text
+
+
+@pytest.mark.parametrize("language", TRANSLATED)
+def test_no_translation_outlives_its_english(language: str) -> None:
+    """A text that the source no longer says has no translation left."""
+    left = sorted(_said_in(language).keys() - english.everything() - english.helps())
+    assert not left, "no longer said:\n" + "\n".join(left)
+
+
+def _said_in(language: str) -> dict[str, str]:
+    return {
+        english.anonymous(text): said for chapter in catalog.BY_ENGLISH for text, said in catalog.texts(chapter, language).items()
+    }
+
+
+def test_a_reason_put_together_elsewhere_is_said_with_its_facts() -> None:
+    """A reason made of a template finds it again, and keeps its facts, phrases of ours within them said too."""
+    error = errors.ConfigRefused(reason="port 80 of 10.0.0.1 cannot be used (the disk is full); choose another with --port")
+    said = "Los ajustes no se pueden usar: el puerto 80 de 10.0.0.1 no se puede usar (el disco está lleno); elija otro con --port."
+    assert catalog.sentence(error, "es") == said
+
+
+def test_an_error_that_came_as_words_is_said_as_its_class_does() -> None:
+    """An error of another process, whose facts stayed there, is translated all the same; a stranger's words are kept."""
+    words = str(errors.VersionNotFound(model="digits", version=7))
+    assert catalog.sentence(errors.VersionNotFound.told(words), "es") == "El modelo 'digits' no tiene la versión 7."
+    assert catalog.sentence(errors.VersionNotFound.told("Nada de eso."), "es") == "Nada de eso."
+    figures = str(errors.GoldenMismatch(example=3, difference=0.25, tolerance=0.001))
+    assert "el ejemplo 3 difiere en 0.25" in catalog.sentence(errors.GoldenMismatch.told(figures), "es")
+
+
+def test_the_most_telling_template_is_taken() -> None:
+    """Of two templates that fit, the one with more words is meant."""
+    said = catalog.said("the folder x cannot be written; choose another --home, or mend its rights", "es")
+    assert said == "en la carpeta x no se puede escribir; elija otro --home o corrija sus permisos"
+
+
+@given(st.text(max_size=300))
+def test_any_text_can_be_looked_for(text: str) -> None:
+    """No text, however odd, breaks the search; what is none of ours comes back as it is."""
+    assert catalog.facts_in("{0} a {1} b {2}", text) is None or " a " in text
+    catalog.said(text, "es")
 
 
 def test_figures_within_our_words_stay_figures() -> None:

@@ -9,28 +9,34 @@ import threading
 import traceback
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
+import typer.main
 
 import relevo
+from relevo.cli.asking import PROJECT_FILE
 from relevo.cli.auditing import add_to as add_audit
 from relevo.cli.console import add_to as add_console
 from relevo.cli.doctor import add_to as add_doctor
 from relevo.cli.health import add_to as add_health
+from relevo.cli.helping import WRONG_USAGE, translated, usage
 from relevo.cli.importing import add_to as add_importing
 from relevo.cli.models import add_to as add_models
 from relevo.cli.packages import add_to as add_packages
 from relevo.cli.predictions import add_to as add_predictions
 from relevo.cli.projects import add_to as add_projects
 from relevo.cli.serving import add_to as add_serving
+from relevo.cli.speaking import language, language_here, phrase, sentence, speak
 from relevo.errors import RelevoError
+from relevo.i18n.catalog import LANGUAGES
 from relevo.visible import visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 _FAILED = 1
+_MISUSED = 2
 _INTERRUPTED = 130
 _TERMINATED = 143
 
@@ -75,6 +81,7 @@ def _relevo(
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command. Returns its exit code: 0 done, 1 refused or failed, 2 wrong usage, 130 interrupted, 143 told to end."""
+    speak(language_here(os.environ, PROJECT_FILE))
     with _signals() as interrupted:
         return _run(arguments, interrupted)
 
@@ -104,7 +111,7 @@ def _signals() -> Iterator[threading.Event]:
 
 def _run(arguments: Sequence[str], interrupted: threading.Event) -> int:
     try:
-        app(list(arguments), prog_name="relevo")
+        ended = _program().main(list(arguments), prog_name="relevo", standalone_mode=False)
     except BrokenPipeError:
         # The reader (head, less) has seen enough; Python would complain once more when it closes the stream.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -112,15 +119,27 @@ def _run(arguments: Sequence[str], interrupted: threading.Event) -> int:
         return _INTERRUPTED
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else int(end.code is not None)
+    except typer.Abort:
+        # A question was left unanswered.
+        return _INTERRUPTED if interrupted.is_set() else _FAILED
+    except WRONG_USAGE as error:
+        sys.stderr.write(visible(usage(error), keep="\n") + "\n")
+        return _MISUSED
     except Exception as error:  # noqa: BLE001 - whatever it is, a person gets a sentence
         # What is interrupted may fail in its own way, an import of a library half-way for one.
         return _INTERRUPTED if interrupted.is_set() else _say(error)
-    return 0
+    # A command that ends by itself says with what code; the others have done what was asked.
+    return ended if isinstance(ended, int) else 0
+
+
+def _program() -> Any:  # noqa: ANN401 - a command of Typer, whose class is private
+    program = typer.main.get_command(app)
+    return program if language() == LANGUAGES[0] else translated(program)
 
 
 def _say(error: Exception) -> int:
-    sentence, code = (str(error), error.code) if isinstance(error, RelevoError) else (_unforeseen(error), RelevoError.code)
-    sys.stderr.write(f"error: {visible(sentence)} ({code})\n")
+    told, code = (sentence(error), error.code) if isinstance(error, RelevoError) else (_unforeseen(error), RelevoError.code)
+    sys.stderr.write(f"error: {visible(told)} ({code})\n")
     return _FAILED
 
 
@@ -129,6 +148,8 @@ def _unforeseen(error: Exception) -> str:
         traceback.print_exc()
     place = traceback.extract_tb(error.__traceback__)[-1]
     where = f"{Path(place.filename).name}:{place.lineno}"
-    return (
-        f"Something failed inside Relevo: {type(error).__name__} at {where}. Set RELEVO_LOG_LEVEL=debug to see where it came from."
+    return phrase(
+        "Something failed inside Relevo: {what} at {where}. Set RELEVO_LOG_LEVEL=debug to see where it came from.",
+        what=type(error).__name__,
+        where=where,
     )

@@ -1,0 +1,103 @@
+"""The language that commands speak, and their sentences in it.
+
+    RELEVO_LANGUAGE ─► relevo.toml [server] language ─► LC_ALL, LC_MESSAGES, LANG ─► English     the first that is spoken wins
+    phrase("Kept: {what}.", what=…) ─► es/cli.json ─► "Guardado: …"
+
+What programs read is never translated: --json, error codes, names of commands and flags. The help of commands is `helping.py`.
+"""
+
+from __future__ import annotations
+
+import os
+from contextvars import ContextVar
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from relevo.config import read_toml
+from relevo.errors import RelevoError
+from relevo.i18n import catalog
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+_LOCALE = ("LC_ALL", "LC_MESSAGES", "LANG")
+#: Spoken by the command that runs; English until one does.
+_spoken: ContextVar[str] = ContextVar("spoken", default=catalog.LANGUAGES[0])
+
+
+def speak(language: str) -> None:
+    """Say everything in this language of catalog.LANGUAGES from now on."""
+    _spoken.set(language)
+
+
+def language() -> str:
+    """The language now spoken."""
+    return _spoken.get()
+
+
+def language_here(environ: Mapping[str, str], toml: Path) -> str:
+    """The language that the environment, or the settings of this folder, ask for. A broken file is for the command to refuse."""
+    asked = catalog.known(environ.get("RELEVO_LANGUAGE")) or catalog.known(_written(toml))
+    # Of the locale's variables the first that is set counts, whether it is spoken here or not.
+    own = next((environ[name] for name in _LOCALE if environ.get(name)), None)
+    return asked or catalog.known(own) or catalog.LANGUAGES[0]
+
+
+def _written(toml: Path) -> str | None:
+    if not os.path.lexists(toml):
+        return None
+    try:
+        return str(read_toml(toml).get("server", {}).get("language"))
+    except RelevoError:
+        return None
+
+
+def phrase(text: str, **facts: object) -> str:
+    """A sentence of ours in the language spoken, its holes filled."""
+    return catalog.phrase(text, language(), **facts)
+
+
+def said(text: str) -> str:
+    """What another room said in English (a finding, a reason) in the language spoken; a stranger's words as they are."""
+    return catalog.said(text, language())
+
+
+def sentence(error: RelevoError) -> str:
+    """What happened and how to mend it."""
+    return catalog.sentence(error, language())
+
+
+def percent(share: float) -> str:
+    """A share of one to a tenth of a percent; what is not certain is never rounded up to 100."""
+    from relevo.i18n import figures
+
+    return figures.percent(share, language())
+
+
+def number(value: float, *, digits: int = 4) -> str:
+    """A number with so many significant digits."""
+    from relevo.i18n import figures
+
+    return figures.number(value, language(), digits=digits)
+
+
+def fixed(value: float, places: int) -> str:
+    """A number with exactly so many decimal places."""
+    from relevo.i18n import figures
+
+    return figures.fixed(value, language(), places=places)
+
+
+def moment(at: datetime | str, *, seconds: bool = False) -> str:
+    """A day and a time; a text is ISO 8601."""
+    from relevo.i18n import figures
+
+    return figures.moment(datetime.fromisoformat(at) if isinstance(at, str) else at, language(), seconds=seconds)
+
+
+def day(at: datetime) -> str:
+    """A day."""
+    from relevo.i18n import figures
+
+    return figures.day(at, language())

@@ -1,0 +1,104 @@
+"""The English sentences that stand in the source, as the catalogues know them: each hole of an f-string is a "{}"."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer.main
+
+import relevo
+from relevo.cli.app import app
+from relevo.cli.helping import paragraphs_of
+from relevo.config import ROWS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SOURCE = Path(relevo.__file__).parent
+#: Facts of errors that tell something in words of ours.
+FACTS = frozenset({"reason", "expected", "got", "loss", "layer", "options"})
+_HOLE = re.compile(r"\{[^{}]*\}")
+
+
+def anonymous(template: str) -> str:
+    """The template with every hole alike, however it is called."""
+    return _HOLE.sub("{}", template)
+
+
+def calls(*rooms: str) -> Iterator[ast.Call]:
+    """Every call in these rooms of the source."""
+    for room in rooms:
+        place = SOURCE / room
+        for file in sorted(place.rglob("*.py")) if place.is_dir() else [place.with_suffix(".py")]:
+            for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.Call):
+                    yield node
+
+
+def told(value: ast.expr) -> Iterator[str]:
+    """The texts an expression may be, each with its holes; none for what is computed."""
+    if isinstance(value, ast.Constant) and isinstance(value.value, str):
+        yield value.value
+    elif isinstance(value, ast.JoinedStr):
+        # Literal braces are doubled, as a template has them.
+        yield "".join(_doubled(str(part.value)) if isinstance(part, ast.Constant) else "{}" for part in value.values)
+    elif isinstance(value, ast.IfExp):
+        yield from told(value.body)
+        yield from told(value.orelse)
+
+
+def _doubled(text: str) -> str:
+    return text.replace("{", "{{").replace("}", "}}")
+
+
+def reasons(*rooms: str) -> set[str]:
+    """Every text that an error is given as a fact in words, or is made of by `told`, where it is more than a name."""
+    found: set[str] = set()
+    for call in calls(*rooms):
+        values = [word.value for word in call.keywords if word.arg in FACTS]
+        if isinstance(call.func, ast.Attribute) and call.func.attr == "told":
+            values += call.args[:1]
+        found |= {text for value in values for text in told(value)}
+    return {text for text in found if " " in _HOLE.sub("", text).strip()}
+
+
+def rooms() -> list[str]:
+    """Every room of the source that says something; the console has a chapter of keys."""
+    found = {path.stem if path.suffix == ".py" else path.name for path in SOURCE.iterdir() if path.suffix in ("", ".py")}
+    return sorted(found - {"__init__", "__main__", "__pycache__", "console", "i18n"})
+
+
+def everything() -> set[str]:
+    """Every text of the source, whatever it is for."""
+    found: set[str] = set()
+    for room in rooms():
+        place = SOURCE / room
+        for file in sorted(place.rglob("*.py")) if place.is_dir() else [place.with_suffix(".py")]:
+            for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.Constant | ast.JoinedStr):
+                    found |= {anonymous(text) for text in told(node)}
+    return found
+
+
+def helps() -> set[str]:
+    """Every text of the help: of commands by paragraphs, of options without what is added to it, of settings."""
+    found = {row.help for row in ROWS}
+    waiting: list[Any] = [typer.main.get_command(app)]
+    for command in waiting:
+        found |= set(paragraphs_of(command.help))
+        found |= {parameter.help for parameter in command.params if parameter.help and "[default: " not in parameter.help}
+        waiting.extend(getattr(command, "commands", {}).values())
+    return {anonymous(text) for text in found}
+
+
+def metavars() -> set[str]:
+    """What stands for a value in the help, where it is a word: NAME, but not NHWC|NCHW."""
+    found: set[str] = set()
+    waiting: list[Any] = [typer.main.get_command(app)]
+    for command in waiting:
+        found |= {parameter.metavar for parameter in command.params if parameter.metavar}
+        waiting.extend(getattr(command, "commands", {}).values())
+    return found
