@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
 _CHILD = Path(__file__).with_name("child.py")
 _CHILD_OF_OTHER_TIMES = Path(__file__).parent.parent / "other_times" / "child.py"
-_SOURCE = Path(__file__).parents[3]
+_SOURCE = Path(__file__).parents[4]
 _CHUNK = 2**20
 _SHOWN = 400
 #: Doors whose library starts threads however it is asked not to, and how many; processes stay forbidden.
