@@ -46,6 +46,7 @@ EFFECTS = {
     "spool_rotate_mb": f"{_SERVER}::test_settings_reach_the_lane_and_the_journal",
     "spool_rotate_s": f"{_SERVER}::test_a_quick_watch_and_a_quick_loop",
     "spool_max_mb": f"{_SERVER}::test_relaxed_durability_answers_without_a_spool",
+    "audit_heads": "compose/test_chores.py::test_heads_go_where_they_are_told",
     "log_level": f"{_SERVER}::test_the_log_is_as_told",
     "log_format": f"{_SERVER}::test_the_log_is_as_told",
     "drain_seconds": f"{_SERVER}::test_draining_takes_as_long_as_told",

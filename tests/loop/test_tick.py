@@ -10,7 +10,7 @@ from tests.spool.spool_world import prediction
 
 from relevo.errors import StoreUnavailable
 from relevo.loop.ship import Shipper
-from relevo.loop.tick import Loop, Pace
+from relevo.loop.tick import Chore, Loop, Pace
 from relevo.spool.journal import Journal
 from relevo.spool.reading import SpoolReader
 from relevo.testing import memory_store
@@ -55,10 +55,13 @@ class World:
         self.ledger = Away(store)
         self.now = 0.0
         self.checkpoints = 0
+        self.loop = self.loop_with()
+
+    def loop_with(self, *chores: Chore) -> Loop:
+        """A loop that does these chores, too."""
         pace = Pace(ship_every_s=0.01, checkpoint_every_s=5)
-        self.loop = Loop(
-            Shipper(SpoolReader(spool), self.ledger), checkpoint=self._checkpoint, pace=pace, monotonic=lambda: self.now
-        )
+        shipper = Shipper(SpoolReader(self.journal.folder.parent), self.ledger)
+        return Loop(shipper, checkpoint=self._checkpoint, pace=pace, monotonic=lambda: self.now, chores=chores)
 
     def _checkpoint(self) -> None:
         self.checkpoints += 1
@@ -85,6 +88,20 @@ def test_the_databases_log_is_moved_now_and_then(world: World) -> None:
         world.now = moment
         world.loop.tick()
     assert world.checkpoints == 2
+
+
+def test_chores_are_done_when_they_are_due(world: World) -> None:
+    """Each at its own pace, one of them with the last tick; while the store is away they wait."""
+    done: list[str] = []
+    often = Chore(every_s=2, run=lambda: done.append("often"))
+    ending = Chore(every_s=float("inf"), run=lambda: done.append("ending"), at_the_end=True)
+    loop = world.loop_with(often, ending)
+    for moment in (0.0, 1.9, 2.0, 3.9, 4.0):
+        world.now = moment
+        loop.tick()
+    assert done == ["often", "often"]
+    loop.tick(last=True)
+    assert done == ["often", "often", "ending"]
 
 
 def test_while_the_store_is_away_the_loop_waits_longer(world: World) -> None:

@@ -10,6 +10,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+from relevo.compose.chores import chores_of
 from relevo.compose.stores import open_store
 from relevo.loop.courtesy import Courtesy
 from relevo.loop.ship import Shipper
@@ -38,6 +39,7 @@ def run_loop(settings: Settings, life: int) -> None:
         pace=Pace(ship_every_s=settings.ship_every_ms / 1000),
         monotonic=time.monotonic,
         migrate=lambda: migrate(store.engine),
+        chores=chores_of(settings, store),
     )
     loop.run(stop)
     store.engine.dispose()

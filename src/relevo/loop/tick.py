@@ -2,6 +2,7 @@
 
 ship ─ store away? ─► wait a little longer each time, the journals keep everything
 checkpoint now and then: the loop is the only process that moves SQLite's log into its database
+chores when they are due: heads of the audit, what is too old to keep
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from relevo.errors import StoreUnavailable
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from relevo.loop.ship import Shipper
 
@@ -31,6 +32,15 @@ class Pace:
     checkpoint_every_s: float = 5.0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chore:
+    """What is done now and then beside shipping; may raise StoreUnavailable and is then tried again with the next tick."""
+
+    every_s: float
+    run: Callable[[], None]
+    at_the_end: bool = False  # whether it is done once more by the last tick
+
+
 class Loop:
     """Ticks until told to stop; lives as long as its process."""
 
@@ -42,8 +52,10 @@ class Loop:
         pace: Pace,
         monotonic: Callable[[], float],
         migrate: Callable[[], None] = lambda: None,
+        chores: Sequence[Chore] = (),
     ) -> None:
         """migrate: done once, before anything is shipped; the store may have been away when the server started."""
+        self._chores = {chore: monotonic() for chore in chores}
         self._shipper = shipper
         self._migrate = migrate
         self._migrated = False
@@ -57,10 +69,10 @@ class Loop:
         """Tick until `stop`; a last tick ships what the stopping workers left."""
         while not stop.wait(self._wait_s):
             self.tick()
-        self.tick()
+        self.tick(last=True)
 
-    def tick(self) -> None:
-        """Ship once, and checkpoint when it is time."""
+    def tick(self, *, last: bool = False) -> None:
+        """Ship once; checkpoint and do the chores that are due. last: no further tick follows."""
         try:
             if not self._migrated:
                 self._migrate()
@@ -69,8 +81,14 @@ class Loop:
             if self._monotonic() - self._checkpointed >= self._pace.checkpoint_every_s:
                 self._checkpoint()
                 self._checkpointed = self._monotonic()
+            for chore in [one for one in self._chores if self._is_due(one) or (last and one.at_the_end)]:
+                chore.run()
+                self._chores[chore] = self._monotonic()
         except StoreUnavailable:
             self._wait_s = min(self._wait_s * 2, _LONGEST_WAIT_S)
             log.warning("the store does not answer; journals wait", extra={"action": "ship_waits", "wait_s": self._wait_s})
         else:
             self._wait_s = self._pace.ship_every_s
+
+    def _is_due(self, chore: Chore) -> bool:
+        return self._monotonic() - self._chores[chore] >= chore.every_s

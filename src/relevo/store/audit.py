@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 _CHAIN_LOCK = 7_305_517_339
 _ONE_AT_A_TIME = text("SELECT pg_advisory_xact_lock(:lock)")
 _MARK_LETTERS = 32
+_ID_LETTERS = 16
 
 
 class Audit:
@@ -38,7 +39,8 @@ class Audit:
     def __init__(self, key: bytes) -> None:
         """key: kept outside the database, so that who may write there cannot forge a chain."""
         self._key = key
-        self.key_id = key_id(key)
+        #: How links name the key that sealed them, without giving it away.
+        self.key_id = self.mark("audit key")[:_ID_LETTERS]
 
     def append(self, connection: Connection, act: Act, *, at: datetime) -> None:
         """Add a link, in the transaction of the change that it tells of."""
@@ -62,19 +64,9 @@ class Audit:
 
     def seal(self, row: dict[str, Any]) -> str:
         """What a link's seal must be."""
-        return seal_of(self._key, row)
+        return hmac.new(self._key, msgspec.json.encode(row, order="sorted"), hashlib.sha256).hexdigest()
 
     def mark(self, thing: object) -> str:
         """What stands for something in the chain: equal things have equal marks, and without the key nobody can try them out."""
         data = b"mark " + msgspec.json.encode(thing, order="sorted")
         return hmac.new(self._key, data, hashlib.sha256).hexdigest()[:_MARK_LETTERS]
-
-
-def seal_of(key: bytes, row: dict[str, Any]) -> str:
-    """The seal of a link under a key."""
-    return hmac.new(key, msgspec.json.encode(row, order="sorted"), hashlib.sha256).hexdigest()
-
-
-def key_id(key: bytes) -> str:
-    """How links name the key that sealed them, without giving it away."""
-    return hmac.new(key, b"audit key", hashlib.sha256).hexdigest()[:16]

@@ -1,0 +1,127 @@
+"""`relevo audit`: who changed what, whether the record of it is whole, and its end to keep elsewhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from relevo.cli.asking import AsJson, Home, existing_home
+from relevo.cli.showing import say, show_json, show_table
+from relevo.errors import ConfigRefused
+
+if TYPE_CHECKING:
+    from relevo.compose.stores import Store
+    from relevo.config import Settings
+    from relevo.store.heads import Head
+    from relevo.store.trail import Link
+    from relevo.store.verifying import Verdict
+
+group = typer.Typer(help="Read and verify the record of every change.", rich_markup_mode=None, no_args_is_help=True)
+
+_SHORT = 12
+_HEADS = ("entry", "when", "who", "did", "to", "before", "after", "why")
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add this file's commands."""
+    app.add_typer(group, name="audit")
+
+
+@group.command("list")
+def list_(
+    *,
+    object_: Annotated[
+        str | None, typer.Option("--object", help="Only this thing and what lies within it: model:NAME, user:ID.", metavar="THING")
+    ] = None,
+    actor: Annotated[str | None, typer.Option("--actor", help="Only what they did: cli, user:ID, key:ID.", metavar="WHO")] = None,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=1000, help="Most entries shown.")] = 20,
+    cursor: Annotated[str | None, typer.Option("--cursor", help="Where an earlier page ended.", metavar="CURSOR")] = None,
+    home: Home = None,
+    as_json: AsJson = False,
+) -> None:
+    """Who changed what, newest first."""
+    page = _store(existing_home(home)).trail.page(object=object_, actor=actor, limit=limit, cursor=cursor)
+    if as_json:
+        from relevo.web.trail_shapes import TrailView
+
+        show_json(TrailView.of(page).model_dump(mode="json"))
+        return
+    show_table(_HEADS, map(_row, page.items), empty="Nothing was changed yet.")
+    if page.next_cursor is not None:
+        say(f"Older ones: --cursor {page.next_cursor}")
+
+
+@group.command("head")
+def head(*, home: Home = None, as_json: AsJson = False) -> None:
+    """The end of the record, to be kept elsewhere: `relevo audit verify --head` holds the record against it."""
+    found = _store(existing_home(home)).trail.head()
+    if as_json:
+        show_json({"sequence": found.sequence, "seal": found.seal} if found else {"sequence": 0, "seal": ""})
+        return
+    say(f"{found.sequence}:{found.seal}" if found else "0:")
+
+
+@group.command("verify")
+def verify(
+    *,
+    kept: Annotated[
+        list[str] | None, typer.Option("--head", help="What `relevo audit head` once said; may be repeated.", metavar="HEAD")
+    ] = None,
+    heads: Annotated[
+        Path | None, typer.Option("--heads", help="A copy of the file of heads that was kept elsewhere.", metavar="FILE")
+    ] = None,
+    home: Home = None,
+    as_json: AsJson = False,
+) -> None:
+    """Check that nothing in the record was changed, removed, exchanged or cut off.
+
+    Exit code 1 when something was.
+    """
+    verdict = _verdict(existing_home(home), kept or [], heads)
+    if as_json:
+        show_json(verdict)
+    else:
+        _tell(verdict)
+    if not verdict.whole:
+        raise typer.Exit(1)
+
+
+def _row(one: Link) -> tuple[object, ...]:
+    when = f"{one.at:%Y-%m-%d %H:%M:%S}"
+    return one.sequence, when, one.actor, one.action, one.object, one.before[:_SHORT], one.after[:_SHORT], one.reason
+
+
+def _verdict(settings: Settings, kept: list[str], copy: Path | None) -> Verdict:
+    from relevo.store import heads, verifying
+
+    store = _store(settings)
+    known = [*heads.read_heads(settings.audit_folder / heads.FILE), *map(_head_of, kept)]
+    if copy is not None:
+        known += heads.read_heads(copy)
+    return verifying.verify(store.trail.links(), store.audit, known)
+
+
+def _tell(verdict: Verdict) -> None:
+    if verdict.whole:
+        say(f"The audit is whole: {verdict.links} entries, held against {verdict.heads} heads.")
+        return
+    for fault in verdict.faults:
+        say(f"{fault.kind}: {fault.told}")
+    say(f"The audit is not whole. Faults found: {len(verdict.faults)}.")
+
+
+def _head_of(text: str) -> Head:
+    from relevo.store.heads import Head
+
+    sequence, colon, seal = text.partition(":")
+    if not (colon and sequence.isascii() and sequence.isdigit()):
+        raise ConfigRefused(reason="--head takes what `relevo audit head` said: a number, a colon, a seal")
+    return Head(sequence=int(sequence), seal=seal)
+
+
+def _store(settings: Settings) -> Store:
+    from relevo import compose
+
+    return compose.open_store(settings)

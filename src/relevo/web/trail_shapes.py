@@ -1,0 +1,68 @@
+"""What the audit's addresses take and give."""
+
+from __future__ import annotations
+
+from datetime import datetime  # noqa: TC003 - pydantic reads it when it makes the class
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+if TYPE_CHECKING:
+    from relevo.store.trail import Link, TrailPage
+
+_Thing = Annotated[str, StringConstraints(min_length=1, max_length=300)]
+
+
+class LinkView(BaseModel):
+    """One change, as the audit has it."""
+
+    sequence: int
+    at: datetime
+    actor: str
+    action: str
+    object: str
+    before: str
+    after: str
+    reason: str
+    address: str
+    seal: str
+
+    @classmethod
+    def of(cls, link: Link) -> LinkView:
+        """A stored link."""
+        return cls(
+            sequence=link.sequence,
+            at=link.at,
+            actor=link.actor,
+            action=link.action,
+            object=link.object,
+            before=link.before,
+            after=link.after,
+            reason=link.reason,
+            address=link.address,
+            seal=link.seal,
+        )
+
+
+class TrailView(BaseModel):
+    """Some changes, newest first; `next_cursor` asks for the older ones and is null on the last page."""
+
+    items: list[LinkView]
+    next_cursor: str | None
+
+    @classmethod
+    def of(cls, page: TrailPage) -> TrailView:
+        """A page of the store."""
+        return cls(items=[LinkView.of(link) for link in page.items], next_cursor=page.next_cursor)
+
+
+class TrailWindow(BaseModel):
+    """What narrows the audit."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    object: _Thing | None = None
+    actor: _Thing | None = None
+    cursor: Annotated[str, StringConstraints(pattern=r"^[0-9]{1,18}$")] | None = None
+    limit: Annotated[int, Field(ge=1, le=200)] = 50
+    lang: Annotated[str, StringConstraints(max_length=20)] | None = None

@@ -1,0 +1,44 @@
+"""What the loop does beside shipping: heads of the audit go where they are told, and what fails there stops nothing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from relevo.compose.chores import chores_of
+from relevo.compose.stores import Store, open_store, utc_now
+from relevo.config import Settings
+from relevo.store.heads import FILE, read_heads
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    """A home with one change."""
+    store = open_store(Settings(home=tmp_path / "home"))
+    store.registry.add(model="digits", digest="ab" * 32, summary={}, who="ana", at=utc_now())
+    yield store
+    store.engine.dispose()
+
+
+@pytest.mark.parametrize("elsewhere", ["", "other/disk"])
+def test_heads_go_where_they_are_told(tmp_path: Path, store: Store, elsewhere: str) -> None:
+    """The setting audit_heads names their folder; without it they lie in the home. The last tick writes a head, too."""
+    settings = Settings(home=tmp_path / "home", audit_heads=str(tmp_path / elsewhere) if elsewhere else "")
+    ending = [chore for chore in chores_of(settings, store) if chore.at_the_end]
+    for chore in ending:
+        chore.run()
+    folder = tmp_path / elsewhere if elsewhere else tmp_path / "home" / "audit"
+    assert [head.sequence for head in read_heads(folder / FILE)] == [1]
+
+
+def test_a_folder_that_cannot_be_written_stops_nothing(tmp_path: Path, store: Store, caplog: pytest.LogCaptureFixture) -> None:
+    """It is logged, and the loop goes on."""
+    (tmp_path / "file").write_text("")
+    for chore in chores_of(Settings(home=tmp_path / "home", audit_heads=str(tmp_path / "file" / "x")), store):
+        chore.run()
+    assert "audit.heads" in caplog.text

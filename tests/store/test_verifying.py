@@ -1,0 +1,197 @@
+"""Whatever somebody with the database in their hands does to the audit is seen: edit, delete, reorder, truncate, fork, replay."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import IntegrityError
+
+from relevo.domain.audit import Act, By
+from relevo.errors import ConfigRefused, StoreUnavailable
+from relevo.store.audit import Audit
+from relevo.store.engine import writing
+from relevo.store.heads import FILE, Head, Heads, read_heads
+from relevo.store.trail import Trail
+from relevo.store.verifying import Verdict, verify
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from sqlalchemy import Connection, Engine
+
+AT = datetime(2026, 3, 1, tzinfo=UTC)
+
+
+def grow(engine: Engine, audit: Audit, count: int) -> None:
+    """Append so many links, each by somebody else."""
+    for number in range(count):
+        with writing(engine) as connection:
+            act = Act(by=By(actor=f"user:{number}"), action="user.add", object=f"user:{number}", reason="why not")
+            audit.append(connection, act, at=AT)
+
+
+def tamper(engine: Engine, *statements: str) -> None:
+    """What an attacker does who may do anything to the database."""
+    with writing(engine) as connection:
+        _without_refusals(connection)
+        for statement in statements:
+            connection.execute(text(statement))
+
+
+def _without_refusals(connection: Connection) -> None:
+    for act in ("update", "delete"):
+        table = "" if connection.dialect.name == "sqlite" else " ON audit"
+        connection.execute(text(f"DROP TRIGGER IF EXISTS audit_refuse_{act}{table}"))
+
+
+@pytest.fixture
+def check(engine: Engine, trail: Audit) -> Callable[..., Verdict]:
+    return lambda heads=(): verify(Trail(engine).links(), trail, heads)
+
+
+def kinds(verdict: Verdict) -> list[tuple[int, str]]:
+    return [(fault.sequence, fault.kind) for fault in verdict.faults]
+
+
+def test_an_untouched_chain_is_whole(engine: Engine, trail: Audit, check: Callable[..., Verdict]) -> None:
+    """Nothing is found where nothing was done, and the verdict tells the end."""
+    assert check().whole
+    grow(engine, trail, 5)
+    verdict = check()
+    assert (verdict.whole, verdict.links, verdict.head) == (True, 5, 5)
+
+
+def test_an_edited_entry_is_seen(engine: Engine, trail: Audit, check: Callable[..., Verdict]) -> None:
+    """A changed word, moment or seal breaks the entry, whichever it is."""
+    edits = {"actor": "user:9", "reason": "", "after": "x", "at_us": 0, "address": "10.0.0.1", "object": "user:77", "seal": "00"}
+    grow(engine, trail, len(edits))
+    tamper(
+        engine,
+        *(
+            f"UPDATE audit SET \"{column}\" = '{value}' WHERE sequence = {number}"  # noqa: S608 - words of this test
+            for number, (column, value) in enumerate(edits.items(), 1)
+        ),
+    )
+    assert kinds(check()) == [(number, "altered") for number in range(1, len(edits) + 1)]
+
+
+def test_a_removed_entry_is_seen(engine: Engine, trail: Audit, check: Callable[..., Verdict]) -> None:
+    """A number that is missing, and where the rest was renumbered, every entry after it."""
+    grow(engine, trail, 4)
+    tamper(engine, "DELETE FROM audit WHERE sequence = 2")
+    assert kinds(check()) == [(2, "removed")]
+    tamper(engine, "UPDATE audit SET sequence = sequence - 1 WHERE sequence = 3")
+    assert (2, "unlinked") in kinds(check())
+    assert (2, "altered") in kinds(check())
+
+
+def test_exchanged_entries_are_seen(engine: Engine, trail: Audit, check: Callable[..., Verdict]) -> None:
+    """Two entries that changed places do not follow each other."""
+    grow(engine, trail, 4)
+    tamper(
+        engine,
+        "UPDATE audit SET sequence = -3 WHERE sequence = 2",
+        "UPDATE audit SET sequence = -2 WHERE sequence = 3",
+        "UPDATE audit SET sequence = -sequence WHERE sequence < 0",
+    )
+    assert {(2, "altered"), (2, "unlinked"), (3, "altered")} <= set(kinds(check()))
+
+
+def test_a_cut_end_is_seen_by_the_heads(engine: Engine, trail: Audit, check: Callable[..., Verdict], tmp_path: Path) -> None:
+    """The chain itself is whole without its end; what was written down outside knows more."""
+    grow(engine, trail, 5)
+    Heads(tmp_path, Trail(engine), trail).keep(AT, at_once=True)
+    heads = read_heads(tmp_path / FILE)
+    tamper(engine, "DELETE FROM audit WHERE sequence > 3")
+    assert check().whole
+    assert kinds(check(heads)) == [(4, "cut")]
+    tamper(engine, "DELETE FROM audit")
+    assert kinds(check(heads)) == [(1, "cut")]
+
+
+def test_a_replayed_past_is_seen_by_the_heads(engine: Engine, trail: Audit, check: Callable[..., Verdict], tmp_path: Path) -> None:
+    """An older state put back, and grown anew by the program itself, has other seals than were written down."""
+    grow(engine, trail, 5)
+    Heads(tmp_path, Trail(engine), trail).keep(AT, at_once=True)
+    tamper(engine, "DELETE FROM audit WHERE sequence > 3")
+    with writing(engine) as connection:
+        trail.append(connection, Act(by=By(actor="cli"), action="user.role", object="user:1"), at=AT)
+        trail.append(connection, Act(by=By(actor="cli"), action="user.role", object="user:2"), at=AT)
+    assert check().whole
+    assert kinds(check(read_heads(tmp_path / FILE))) == [(5, "other_past")]
+
+
+def test_a_copied_entry_is_seen(engine: Engine, trail: Audit, check: Callable[..., Verdict]) -> None:
+    """An entry played again under a new number has the seal of its old one."""
+    grow(engine, trail, 3)
+    columns = 'at_us, actor, action, object, "before", "after", reason, address, "key"'
+    tamper(
+        engine,
+        f"INSERT INTO audit (sequence, {columns}, previous, seal) SELECT 4, {columns}, "  # noqa: S608 - words of this test
+        "(SELECT seal FROM audit WHERE sequence = 3), seal FROM audit WHERE sequence = 2",
+    )
+    assert kinds(check()) == [(4, "altered")]
+
+
+def test_a_fork_is_refused_and_seen(engine: Engine, trail: Audit) -> None:
+    """The database takes no second entry after the same one; where it was made to, the walk sees it."""
+    grow(engine, trail, 2)
+    links = list(Trail(engine).links())
+    assert kinds(verify([*links, links[-1]], trail)) == [(2, "forked")]
+    columns = 'at_us, actor, action, object, "before", "after", reason, address, "key", previous, seal'
+    again = f"INSERT INTO audit (sequence, {columns}) SELECT 3, {columns} FROM audit WHERE sequence = 2"  # noqa: S608 - words of this test
+    with pytest.raises(IntegrityError), writing(engine) as connection:
+        connection.execute(text(again))
+
+
+def test_another_key_forges_nothing(engine: Engine, trail: Audit, check: Callable[..., Verdict]) -> None:
+    """Who may write to the database and has no key cannot write an entry that counts."""
+    grow(engine, trail, 2)
+    grow(engine, Audit(b"another"), 1)
+    assert kinds(check()) == [(3, "foreign_key")]
+    tamper(engine, f"UPDATE audit SET \"key\" = '{trail.key_id}' WHERE sequence = 3")  # noqa: S608 - words of this test
+    assert kinds(check()) == [(3, "altered")]
+
+
+def test_a_forged_head_is_seen(engine: Engine, trail: Audit, check: Callable[..., Verdict]) -> None:
+    """A head that was put into the file by somebody without the key is told apart from a cut end."""
+    grow(engine, trail, 2)
+    assert kinds(check([Head(sequence=2, seal=check().seal, at_us=1, mark="00")])) == [(2, "head_forged")]
+    assert check([Head(sequence=2, seal=check().seal)]).whole
+
+
+def test_heads_are_written_every_hundred_entries_and_every_hour(engine: Engine, trail: Audit, tmp_path: Path) -> None:
+    """Nothing is written where nothing is new; a hundred entries or an hour with one new entry make a head."""
+    heads = Heads(tmp_path, Trail(engine), trail)
+    assert heads.keep(AT) is None
+    grow(engine, trail, 1)
+    first = heads.keep(AT)
+    assert first is not None
+    assert first.sequence == 1
+    grow(engine, trail, 1)
+    assert heads.keep(AT + timedelta(minutes=59)) is None
+    assert heads.keep(AT + timedelta(minutes=61)) is not None
+    assert Heads(tmp_path, Trail(engine), trail).keep(AT + timedelta(hours=9)) is None
+    grow(engine, trail, 100)
+    assert heads.keep(AT + timedelta(minutes=62)) is not None
+    assert [head.sequence for head in read_heads(tmp_path / FILE)] == [1, 2, 102]
+
+
+def test_a_file_of_something_else_is_refused(tmp_path: Path) -> None:
+    """A file that holds no heads is told, rather than taken for none."""
+    (tmp_path / FILE).write_text("hello\n")
+    with pytest.raises(ConfigRefused):
+        read_heads(tmp_path / FILE)
+    assert read_heads(tmp_path / "absent") == []
+
+
+def test_the_database_refuses_changes(engine: Engine, trail: Audit) -> None:
+    """Without taking its triggers away nobody edits or deletes, not even by mistake."""
+    grow(engine, trail, 1)
+    for statement in ("UPDATE audit SET reason = ''", "DELETE FROM audit"):
+        with pytest.raises((IntegrityError, StoreUnavailable)), writing(engine) as connection:
+            connection.execute(text(statement))
