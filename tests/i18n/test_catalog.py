@@ -8,10 +8,10 @@ import string
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.i18n import english
 
 from relevo import errors
 from relevo.i18n import catalog
-from tests.i18n import english
 
 KINDS = [kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, errors.RelevoError)]
 TRANSLATED = [language for language in catalog.LANGUAGES if language != "en"]
@@ -67,8 +67,10 @@ def test_every_translation_fills_the_holes_of_its_english(language: str) -> None
 
 @pytest.mark.parametrize("language", TRANSLATED)
 def test_no_translation_outlives_its_english(language: str) -> None:
-    """A text that the source no longer says has no translation left."""
-    left = sorted(_said_in(language).keys() - english.everything() - english.helps())
+    """A text that the source no longer says has no translation left; what libraries say is theirs."""
+    ours = [chapter for chapter in catalog.BY_ENGLISH if chapter != "libraries"]
+    said = {english.anonymous(text) for chapter in ours for text in catalog.texts(chapter, language)}
+    left = sorted(said - english.everything() - english.helps())
     assert not left, "no longer said:\n" + "\n".join(left)
 
 

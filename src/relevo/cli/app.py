@@ -22,12 +22,14 @@ from relevo.cli.doctor import add_to as add_doctor
 from relevo.cli.health import add_to as add_health
 from relevo.cli.helping import WRONG_USAGE, translated, usage
 from relevo.cli.importing import add_to as add_importing
+from relevo.cli.keys import add_to as add_keys
 from relevo.cli.models import add_to as add_models
 from relevo.cli.packages import add_to as add_packages
 from relevo.cli.predictions import add_to as add_predictions
 from relevo.cli.projects import add_to as add_projects
 from relevo.cli.serving import add_to as add_serving
 from relevo.cli.speaking import language, language_here, phrase, sentence, speak
+from relevo.cli.users import add_to as add_users
 from relevo.errors import RelevoError
 from relevo.i18n.catalog import LANGUAGES
 from relevo.visible import visible
@@ -56,6 +58,8 @@ for add_to in (
     add_packages,
     add_models,
     add_predictions,
+    add_users,
+    add_keys,
     add_doctor,
     add_health,
     add_audit,

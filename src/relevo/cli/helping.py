@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 #: What wrong usage of any kind is raised as; the class itself stands in a private file of Typer.
-WRONG_USAGE = typer.BadParameter.__bases__[0]
+WRONG_USAGE: type[Exception] = typer.BadParameter.__bases__[0]
 #: What the library adds to the help of an option: [env var: NAME; default: 20; required].
 _ADDED = re.compile(r"\[[^\[\]]*\]$")
 
 
-class _Formatter(typer.Context.formatter_class):  # type: ignore[misc]  # the class stands in a private file of Typer
+class _Formatter(typer.Context.formatter_class):  # type: ignore[valid-type,misc]  # the class stands in a private file of Typer
     """Writes one help page; lives as long as that."""
 
     def write_usage(self, prog: str, args: str = "", prefix: str | None = None) -> None:

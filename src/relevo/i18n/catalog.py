@@ -28,7 +28,7 @@ LANGUAGES = ("en", "es")
 #: Each language's own name for itself.
 NATIVE = {"en": "English", "es": "Español"}
 #: Chapters whose keys are the English texts themselves.
-BY_ENGLISH = ("words", "reasons", "cli", "settings", "api", "doctor")
+BY_ENGLISH = ("words", "reasons", "cli", "settings", "api", "libraries")
 
 #: Facts that may be words of ours; the others are names, which are never translated.
 _SAID = frozenset({"expected", "got", "reason", "loss", "layer", "options", "source"})

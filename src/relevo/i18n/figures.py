@@ -3,7 +3,7 @@
     0.9846 ─ percent ─► "98.5%" | "98,5 %"          1234.5 ─ number ─► "1,234.5" | "1.234,5"
     2026-01-31 12:00 UTC ─ moment ─► "31 Jan 2026, 12:00:00" | "31 ene 2026, 12:00:00"
 
-The locales' own data are Babel's. A command imports this file when it shows figures, so that `relevo --help` need not wait for them.
+The locales' own data are Babel's. A command imports this file when it shows figures: `relevo --help` need not wait for them.
 """
 
 from __future__ import annotations
