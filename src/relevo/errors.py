@@ -8,12 +8,13 @@
     │   │                            FieldOutOfRange ─ FieldTooSmall · FieldTooLarge
     │   ├── TooLarge                 HeadTooLarge · BodyTooLarge · ImageTooLarge · TooManyRows · TooManyParts
     │   └── UnsupportedInput         UnsupportedMedia · UnsupportedImage · BrokenImage
-    ├── NotFound                     ModelNotFound · VersionNotFound · AliasNotFound · PredictionNotFound · InputNotKept
+    ├── NotFound                     ModelNotFound · VersionNotFound · AliasNotFound · PredictionNotFound · InputNotKept · LabelNotFound
     │                                NotInPackage
     │                                UserNotFound · KeyNotFound
     ├── NotKnown                     SignInRefused
     ├── Refused                      Forbidden · NotAllowed · NotYourPage · PasswordRefused · NameTaken · LastAdmin
-    │                                TooManyFailures · HostNotAllowed · MethodNotAllowed · RateLimited · StaleState
+    │                                TooManyFailures · HostNotAllowed · MethodNotAllowed · RateLimited ─ RateExceeded
+    │                                StaleState
     │                                LabelRefused ─ LabelNotNumber
     ├── Unavailable                  Overloaded ─ OverloadedByBytes · NotReady · Draining · StorageUnavailable
     │                                StoreUnavailable ─ StoreDamaged · StoreForeign · StoreFull
@@ -317,6 +318,13 @@ class InputNotKept(NotFound):
     sentence = "The input of this prediction was not kept (setting keep_inputs)."
 
 
+class LabelNotFound(NotFound):
+    """The prediction has no label of that number."""
+
+    code = "label_not_found"
+    sentence = "The prediction has no label of this number."
+
+
 class NotInPackage(NotFound):
     """The version is registered, its package has no such file, or does not lie on this machine."""
 
@@ -401,7 +409,7 @@ class LastAdmin(Refused):
     """Nobody would be left who may administer."""
 
     code = "last_admin"
-    sentence = "Somebody must be left who administers: make another admin first."
+    sentence = "Somebody must be there who administers, with a password: make another admin first."
 
 
 class TooManyFailures(Refused):
@@ -433,6 +441,13 @@ class RateLimited(Refused):
 
     code = "rate_limited"
     sentence = "You already have {limit} requests under way; wait for one to end (setting max_concurrency_per_client)."
+
+
+class RateExceeded(RateLimited):
+    """The caller has asked for all of its share."""
+
+    code = "rate_exceeded"
+    sentence = "You have asked for more than your share: come back in {retry_after} s (setting rate_per_client)."
 
 
 class LabelRefused(Refused):

@@ -1,0 +1,196 @@
+"""`relevo user`: who may come in, and as what. Said by whoever may write the home; running servers follow in a second."""
+
+from __future__ import annotations
+
+import getpass
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from relevo.cli.asking import AsJson, Home, existing_home, settings_of
+from relevo.cli.showing import say, show_json, show_table
+from relevo.cli.speaking import day, phrase
+from relevo.domain.passwords import check_password
+from relevo.domain.people import Role
+from relevo.errors import ConfigRefused, LastAdmin, PasswordRefused
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from relevo.store.people import Change, People, User
+
+group = typer.Typer(help="Users: make them, give them roles, switch them off.", rich_markup_mode=None, no_args_is_help=True)
+
+_NONE = "none"
+_ROLES = "viewer|labeler|operator|admin"
+Name = Annotated[str, typer.Argument(help="Name of the user.", metavar="NAME")]
+WhichRole = Annotated[str, typer.Argument(help="The role from now on; none takes it away.", metavar=f"{_ROLES}|{_NONE}")]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add this file's commands."""
+    app.add_typer(group, name="user")
+
+
+@group.command("add")
+def add(
+    name: Name,
+    *,
+    role: Annotated[str | None, typer.Option("--role", help="What they may do with every model.", metavar=_ROLES)] = None,
+    grant: Annotated[
+        list[str] | None,
+        typer.Option("--grant", help="What they may do with one model: digits=labeler; again for each.", metavar="MODEL=ROLE"),
+    ] = None,
+    no_password: Annotated[
+        bool, typer.Option("--no-password", help="They sign in elsewhere, or only their keys are used.")
+    ] = False,
+    home: Home = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a user. The password is asked for, or read from standard input.
+
+    With the first user the server asks everybody who they are, so the first is an admin with a password.
+    """
+    from relevo import compose
+    from relevo.store.passwords import hashed
+
+    granted = dict(_granted(one) for one in grant or ())
+    given = _role(role) if role is not None else None
+    people = compose.open_store(settings_of(home)).people
+    if people.roll().open and (given is not Role.ADMIN or no_password):
+        raise LastAdmin
+    kept = None if no_password else hashed(_new_password(name))
+    made = people.add_user(name, given, grants=granted, password_hash=kept, at=compose.utc_now())
+    _told(people.one(made), as_json=as_json, sentence=phrase("{name} is a user now.", name=name))
+
+
+@group.command("list")
+def list_(*, home: Home = None, as_json: AsJson = False) -> None:
+    """Every user with role and grants."""
+    found = _people(home).all()
+    if as_json:
+        show_json([_shown(one) for one in found])
+        return
+    rows = [(one.name, one.role or "", _grants(one), _state(one), day(one.made), one.id) for one in found]
+    empty = phrase("Nobody is a user yet: `relevo user add NAME --role admin`. Until then this machine is asked nothing.")
+    show_table(("name", "role", "grants", "state", "made", "id"), rows, empty=empty)
+
+
+@group.command("role")
+def role(name: Name, which: WhichRole, *, home: Home = None, as_json: AsJson = False) -> None:
+    """Give a user another role for every model. They sign in anew."""
+    from relevo.store.people import Change
+
+    change = Change(no_role=True) if which == _NONE else Change(role=_role(which))
+    _change(name, change, home, as_json=as_json)
+
+
+@group.command("grant")
+def grant(
+    name: Name,
+    model: Annotated[str, typer.Argument(help="The model it counts for.", metavar="MODEL")],
+    which: WhichRole,
+    *,
+    home: Home = None,
+    as_json: AsJson = False,
+) -> None:
+    """Give a user a role for one model. They sign in anew."""
+    from relevo.store.people import Change
+
+    _change(name, Change(grants={model: None if which == _NONE else _role(which)}), home, as_json=as_json)
+
+
+@group.command("disable")
+def disable(name: Name, *, home: Home = None, as_json: AsJson = False) -> None:
+    """Let a user in no longer: sessions end, keys count no more. Their name stays in the histories."""
+    from relevo.store.people import Change
+
+    _change(name, Change(disabled=True), home, as_json=as_json)
+
+
+@group.command("enable")
+def enable(name: Name, *, home: Home = None, as_json: AsJson = False) -> None:
+    """Let a user in again who was switched off."""
+    from relevo.store.people import Change
+
+    _change(name, Change(disabled=False), home, as_json=as_json)
+
+
+@group.command("password")
+def password(name: Name, *, home: Home = None, as_json: AsJson = False) -> None:
+    """Set a user's password: asked for, or read from standard input. Their sessions end."""
+    from relevo import compose
+    from relevo.store.passwords import hashed
+
+    people = _people(home)
+    user = people.named(name)
+    people.set_password(user.id, hashed(_new_password(user.name)), at=compose.utc_now())
+    _told(people.one(user.id), as_json=as_json, sentence=phrase("{name} has a new password.", name=user.name))
+
+
+def _people(home: Path | None) -> People:
+    from relevo import compose
+
+    return compose.open_store(existing_home(home)).people
+
+
+def _change(name: str, change: Change, home: Path | None, *, as_json: bool) -> None:
+    from relevo import compose
+
+    people = _people(home)
+    changed = people.change_user(people.named(name).id, change, at=compose.utc_now())
+    told = phrase("{name}: {role}, {state}.", name=changed.name, role=_all_roles(changed), state=_state(changed))
+    _told(changed, as_json=as_json, sentence=told)
+
+
+def _told(user: User, *, as_json: bool, sentence: str) -> None:
+    if as_json:
+        show_json(_shown(user))
+    else:
+        say(sentence)
+
+
+def _shown(user: User) -> dict[str, object]:
+    from relevo.web.people import UserShape
+
+    return UserShape.of(user).model_dump(mode="json")
+
+
+def _state(user: User) -> str:
+    return phrase("switched off") if user.disabled else phrase("may come in")
+
+
+def _grants(user: User) -> str:
+    return ", ".join(f"{model}: {one}" for model, one in sorted(user.grants.items()))
+
+
+def _all_roles(user: User) -> str:
+    return ", ".join(filter(None, (str(user.role or ""), _grants(user)))) or phrase("no role")
+
+
+def _role(word: str) -> Role:
+    try:
+        return Role(word)
+    except ValueError:
+        raise ConfigRefused(reason=f"a role is one of {', '.join(Role)}") from None
+
+
+def _granted(text: str) -> tuple[str, Role]:
+    model, equals, word = text.partition("=")
+    if not equals:
+        raise ConfigRefused(reason="--grant takes MODEL=ROLE, as digits=labeler")
+    return model, _role(word)
+
+
+def _new_password(name: str) -> str:
+    """From a pipe its first line; from a person twice, unseen. Raises PasswordRefused."""
+    if not sys.stdin.isatty():
+        given = sys.stdin.readline().removesuffix("\n")
+        check_password(given, name)
+        return given
+    given = getpass.getpass(phrase("Password of {name}: ", name=name))
+    check_password(given, name)
+    if getpass.getpass(phrase("Once more: ")) != given:
+        raise PasswordRefused(reason="the two are not the same")
+    return given
