@@ -8,8 +8,8 @@
     │   │                            FieldOutOfRange ─ FieldTooSmall · FieldTooLarge
     │   ├── TooLarge                 HeadTooLarge · BodyTooLarge · ImageTooLarge · TooManyRows · TooManyParts
     │   └── UnsupportedInput         UnsupportedMedia · UnsupportedImage · BrokenImage
-    ├── NotFound                     ModelNotFound · VersionNotFound · AliasNotFound · PredictionNotFound · InputNotKept · LabelNotFound
-    │                                NotInPackage
+    ├── NotFound                     ModelNotFound · VersionNotFound · AliasNotFound · PredictionNotFound · InputNotKept
+    │                                NotInPackage · LabelNotFound
     │                                UserNotFound · KeyNotFound
     ├── NotKnown                     SignInRefused
     ├── Refused                      Forbidden · NotAllowed · NotYourPage · PasswordRefused · NameTaken · LastAdmin

@@ -34,11 +34,12 @@ from relevo.serve.watcher import Loaded, Watcher
 from relevo.spool.journal import Journal, JournalLimits
 from relevo.supervisor import when_orphaned
 from relevo.telemetry import Telemetry, configure_logging, render
+from relevo.web.allowance import allowance_of
 from relevo.web.app import Parts, build_app
 from relevo.web.guard import Door
 from relevo.web.predict import PredictHandlers
-from relevo.web.sessions import SessionBook
 from relevo.web.reach import reaches_out
+from relevo.web.sessions import SessionBook
 
 if TYPE_CHECKING:
     import socket
@@ -101,7 +102,7 @@ async def _worker(
     )
     first_look = asyncio.ensure_future(watcher.look())
     door = Door(sessions=SessionBook(store.people.sessions, utc_now))
-    predict = PredictHandlers(service, settings, telemetry, door, workers=settings.worker_count)
+    predict = PredictHandlers(service, settings, telemetry, door, allowance=allowance_of(settings))
     server = http_server(settings, _app(settings, predict, service, store, telemetry, door), predict, encryption)
     openly = insecure or not reaches_out(settings)
     await asyncio.to_thread(look_at_people, store.people, door, settings.home, openly=openly)
@@ -188,6 +189,7 @@ def _app(settings: Settings, predict: PredictHandlers, service: Service, store: 
         door=door,
         settings=settings,
         metrics=_metrics(settings, telemetry),
+        allowance=predict.allowance,
     )
     return build_app(parts)
 

@@ -90,13 +90,14 @@ def decode(data: bytes, wanted: ImageInput, steps: ImageSteps, limits: ImageLimi
 def looks_large(data: bytes) -> bool:
     """Whether decoding may take long enough to hold others up, judged by the header; what will be refused is not large."""
     try:
-        width, height = _claimed_size(data)
+        width, height = claimed_size(data)
     except (UnsupportedImage, BrokenImage):
         return False
     return width * height > _LARGE_PIXELS
 
 
-def _claimed_size(data: bytes) -> tuple[int, int]:
+def claimed_size(data: bytes) -> tuple[int, int]:
+    """Width and height as the header tells them, true or not. Raises UnsupportedImage, BrokenImage."""
     kind = image_format(data)
     if kind == "PNG":
         # IHDR is always the first chunk (PNG 3rd edition §5.6).

@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 
 import relevo
 from relevo.errors import RelevoError
+from relevo.web.allowance import Turnstile
 from relevo.web.callers import Callers
 from relevo.web.failures import answer_failure
 from relevo.web.guard import Guard
@@ -22,6 +23,7 @@ from relevo.web.payload import BodyLimits
 from relevo.web.routes import (
     audit,
     docs,
+    given,
     health,
     keys,
     labels,
@@ -50,7 +52,9 @@ def build_app(parts: Parts) -> ASGIApp:
     """The whole of HTTP as one ASGI app; nothing runs until it is served."""
     settings = parts.settings
     limits = BodyLimits(max_bytes=SMALL_BODY, max_parts=settings.max_parts, max_fields=settings.max_fields)
-    rest = SmallBodies(build_api(parts), limits, parts.service.room)
+    rest: ASGIApp = SmallBodies(build_api(parts), limits, parts.service.room)
+    if parts.allowance is not None:
+        rest = Turnstile(rest, parts.allowance)
     inside = Wall(Guard(Dispatch(predict=parts.predict, rest=rest), parts.door), Callers(settings))
     return Envelope(Boundary(inside, language=settings.language))
 
@@ -76,7 +80,7 @@ def build_api(parts: Parts) -> FastAPI:
     api.state.sign_ins = SignIns(parts.people, parts.now)
     api.state.rooms = [
         room.router
-        for room in (login, users, keys, audit, models, versions, traffic, predictions, labels, queue, health, metrics, docs, page)
+        for room in (login, users, keys, audit, models, versions, traffic, predictions, labels, given, queue, health, metrics, docs, page)
     ]
     for room in api.state.rooms:
         api.include_router(room)

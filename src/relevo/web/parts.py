@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from relevo.store.shelf import Shelf
     from relevo.store.traffic import Traffic
     from relevo.store.trail import Trail
+    from relevo.web.allowance import Allowance
     from relevo.web.guard import Door
 
 
@@ -51,4 +52,5 @@ class Parts:
     door: Door
     settings: Settings
     metrics: Callable[[], bytes]  # the Prometheus text of all workers
+    allowance: Allowance | None = None  # how much each caller may ask for; shared with `predict`
     now: Callable[[], datetime] = utc_now  # aware, UTC

@@ -18,15 +18,16 @@ import msgspec
 from relevo.domain import ids
 from relevo.domain.people import Action
 from relevo.domain.signature import RecordInput
-from relevo.errors import CallerGone, NoInput, RateLimited, RelevoError, UnsupportedMedia
+from relevo.errors import CallerGone, NoInput, RelevoError, UnsupportedMedia
 from relevo.runtime.image import ImageLimits
 from relevo.serve.service import Question
+from relevo.web.allowance import caller_of, units_of
 from relevo.web.form import record_from
 from relevo.web.guard import check_form, page_csrf, require, signed_in_as
 from relevo.web.negotiation import address_of, language_of
 from relevo.web.page import HTML_HEADERS, Visit, render_refusal, render_result
 from relevo.web.payload import Body, BodyLimits, parse, read_body
-from relevo.web.problems import body_of, retry_after, status_of
+from relevo.web.problems import body_of, status_of, wait_seconds
 from relevo.web.sessions import CSRF_FIELD
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from relevo.serve.lane import Reply
     from relevo.serve.service import ModelState, Service
     from relevo.telemetry import Telemetry
+    from relevo.web.allowance import Allowance
     from relevo.web.guard import Door
 
 _MODELS = "/models/"
@@ -50,8 +52,10 @@ _encode = msgspec.json.Encoder().encode
 class PredictHandlers:
     """Answers the predict paths; lives as long as the worker."""
 
-    def __init__(self, service: Service, settings: Settings, telemetry: Telemetry, door: Door, *, workers: int = 1) -> None:
-        """workers: processes that share the port; a client's share is divided among them."""
+    def __init__(
+        self, service: Service, settings: Settings, telemetry: Telemetry, door: Door, *, allowance: Allowance | None = None
+    ) -> None:
+        """allowance: how much each caller may ask for; None where nobody is bound."""
         self._service = service
         self.language = settings.language
         self._telemetry = telemetry
@@ -60,18 +64,18 @@ class PredictHandlers:
             max_bytes=settings.max_body_mb * 2**20, max_parts=settings.max_parts, max_fields=settings.max_fields
         )
         self._image_limits = ImageLimits(max_pixels=settings.max_pixels, max_side=settings.max_side)
-        self._share = -(-settings.max_concurrency_per_client // workers)
-        self._under_way: dict[str, int] = {}
+        self.allowance = allowance
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request. Raises RelevoError, which the boundary turns into a problem."""
         path: str = scope["path"]
         handler = self._submit if path == "/submit" else self._short if path == "/predict/" else self._canonical
         try:
-            if self._share:
-                await self._within_share(handler, scope, receive, send)
-            else:
+            if self.allowance is None:
                 await handler(scope, receive, send)
+            else:
+                with self.allowance.visit(_caller(scope)):
+                    await handler(scope, receive, send)
         except CallerGone:
             # Nobody is there to be told.
             return
@@ -90,12 +94,12 @@ class PredictHandlers:
 
         Raises RelevoError, and then nothing was recorded.
         """
-        if self._share:
-            return None
         kind = next((value.decode("latin-1") for name, value in headers if name == b"content-type"), "")
         principal = self._door.by_key(headers)
         if principal is None:
             return None
+        if self.allowance is not None:
+            self.allowance.check(caller_of(principal, client))
         asked = parse(body, kind, self._limits)
         named = unquote(url[len(_MODELS) : -len(_PREDICT)].decode("ascii")) if url.startswith(b"/models/") else None
         if named == "":
@@ -104,7 +108,11 @@ class PredictHandlers:
         require(principal, Action.PREDICT, named or self._service.default_model())
         question = Question(model=named, key=client[0].encode() if client else b"")
         payload = asked.image if asked.image is not None else asked.record
-        return None if payload is None else self._service.ask(question, payload)
+        if payload is None:
+            return None
+        if self.allowance is None:
+            return self._service.ask(question, payload)
+        return self._ask_within(self.allowance, caller_of(principal, client), question, payload, len(body))
 
     def body(self, reply: Reply) -> bytes:
         """One answer as JSON, counted."""
@@ -115,27 +123,35 @@ class PredictHandlers:
         """Count a refusal."""
         self._telemetry.refused(error.code)
 
-    async def _within_share(self, handler: Any, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ANN401 - one of ours
-        client = (scope.get("client") or ("",))[0]
-        if self._under_way.get(client, 0) >= self._share:
-            raise RateLimited(limit=self._share)
-        self._under_way[client] = self._under_way.get(client, 0) + 1
-        try:
-            await handler(scope, receive, send)
-        finally:
-            left = self._under_way[client] - 1
-            if left:
-                self._under_way[client] = left
-            else:
-                del self._under_way[client]
+    def _ask_within(
+        self, allowance: Allowance, caller: str, question: Question, payload: bytes | dict[str, Any], weight: int
+    ) -> asyncio.Future[list[Reply]] | None:
+        """Take the caller's units only once it is certain that the long way does not take them too."""
+        ticket = self._service.ask(question, payload)
+        if ticket is not None:
+            allowance.take(caller, units_of(weight, image=payload if isinstance(payload, bytes) else None))
+            allowance.enter(caller)
+            ticket.add_done_callback(lambda _: allowance.leave(caller))
+        return ticket
+
+    async def _asked(self, scope: Scope, receive: Receive) -> Body:
+        """The body, read and parsed; what is no question costs its caller as well. Raises RateExceeded."""
+        body, kind = await read_body(scope, receive, self._limits, self._service.room)
+        if self.allowance is None:
+            return parse(body, kind, self._limits)
+        caller = _caller(scope)
+        self.allowance.pay(caller, units_of(len(body)))
+        asked = parse(body, kind, self._limits)
+        more_rows = 0 if asked.batch is None else len(asked.batch) - 1
+        self.allowance.take(caller, units_of(0, rows=more_rows, image=asked.image))
+        return asked
 
     # --- the canonical answer -------------------------------------------------------------------------------------------
 
     async def _canonical(self, scope: Scope, receive: Receive, send: Send) -> None:
         path: str = scope["path"]
         named = path[len(_MODELS) : -len(_PREDICT)] if path.startswith(_MODELS) else None
-        body, kind = await read_body(scope, receive, self._limits, self._service.room)
-        asked = parse(body, kind, self._limits)
+        asked = await self._asked(scope, receive)
         question = self._question(scope, named)
         gone = _gone(receive)
         if asked.batch is not None:
@@ -185,8 +201,7 @@ class PredictHandlers:
 
     async def _short(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a form with `image` and `model`."""
-        body, kind = await read_body(scope, receive, self._limits, self._service.room)
-        asked = parse(body, kind, self._limits)
+        asked = await self._asked(scope, receive)
         question = self._question(scope, asked.form.get("model") or None)
         form = {name: text for name, text in asked.form.items() if name != "model"}
         payload = self._payload(question, msgspec.structs.replace(asked, form=form))
@@ -204,7 +219,7 @@ class PredictHandlers:
         body = _encode({"status_code": status, "query_id": None, "prediction": None, "execution_time": None, **told})
         headers = [_JSON, (b"content-length", b"%d" % len(body))]
         if status in (429, 503):
-            headers.append((b"retry-after", b"%d" % retry_after(request_id)))
+            headers.append((b"retry-after", b"%d" % wait_seconds(error, request_id)))
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 
@@ -217,8 +232,7 @@ class PredictHandlers:
         record: Mapping[str, Any] | None = None
         try:
             self._question(scope, question.model)
-            body, kind = await read_body(scope, receive, self._limits, self._service.room)
-            asked = parse(body, kind, self._limits)
+            asked = await self._asked(scope, receive)
             check_form(scope, asked.form)
             form = {name: text for name, text in asked.form.items() if name != CSRF_FIELD}
             asked = msgspec.structs.replace(asked, form=form)
@@ -282,6 +296,11 @@ def _classified(answer: Answer) -> dict[str, Any]:
         "probabilities": answer.probabilities,
         "uncertain": answer.uncertain,
     }
+
+
+def _caller(scope: Scope) -> str:
+    """Whose share a request is taken from."""
+    return caller_of(scope["state"].get("principal"), scope.get("client"))
 
 
 def _key(scope: Scope) -> bytes:

@@ -88,13 +88,13 @@ def problem(error: RelevoError, language: str, request_id: str) -> tuple[int, li
     body = msgspec.json.encode(body_of(error, language, request_id))
     headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
     if status in _RETRIABLE:
-        headers.append((b"retry-after", b"%d" % _wait_s(error, request_id)))
+        headers.append((b"retry-after", b"%d" % wait_seconds(error, request_id)))
     if status == STATUS["method_not_allowed"]:
         headers.append((b"allow", str(error.facts["allowed"]).encode("ascii")))
     return status, headers, body
 
 
-def _wait_s(error: RelevoError, request_id: str) -> int:
+def wait_seconds(error: RelevoError, request_id: str) -> int:
     """Whole seconds to wait: what the error itself knows, else a few."""
     told = error.facts.get("retry_after")
     return told if isinstance(told, int) else retry_after(request_id)
