@@ -110,6 +110,15 @@ class People:
                 raise UserNotFound
             return _found(connection, row.id)
 
+    def identified(self, issuer: str, subject: str) -> User:
+        """Whoever an issuer of identities calls so, and is not switched off. Raises UserNotFound."""
+        theirs = (users.c.issuer == _plain(issuer), users.c.subject == _plain(subject), users.c.disabled_us.is_(None))
+        with reading(self._engine) as connection:
+            row = connection.execute(select(users.c.id).where(*theirs)).first()
+            if row is None:
+                raise UserNotFound
+            return _found(connection, row.id)
+
     def sign_in(self, name: str) -> tuple[User | None, str | None]:
         """Whoever goes by this name and is not switched off, and the hash of their password; None for nobody, or no password."""
         with reading(self._engine) as connection:
@@ -127,15 +136,18 @@ class People:
         *,
         at: datetime,
         password_hash: str | None = None,
+        identity: tuple[str, str] | None = None,
         grants: Mapping[str, Role] | None = None,
         by: By = HERE,
     ) -> str:
-        """A new user. Returns the id. Raises NameTaken, FieldWrongType."""
+        """A new user. identity: issuer and subject, if they sign in elsewhere. Returns the id. Raises NameTaken, FieldWrongType."""
         user = uuid4().hex
-        row = {"id": user, "name": checked_name(name), "role": role, "password_hash": password_hash, "made_us": microseconds(at)}
+        plain = checked_name(name)
+        row = {"id": user, "name": plain, "role": role, "password_hash": password_hash, "made_us": microseconds(at)}
+        row["issuer"], row["subject"] = identity or (None, None)
         with writing(self._engine) as connection:
             self._next_epoch(connection)
-            _refuse_taken(connection, row["name"])
+            _refuse_taken(connection, plain)
             connection.execute(users.insert().values(row))
             _grant(connection, user, grants or {})
             after = _said(role, grants or {})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime  # noqa: TC003 - the types are read at run time
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, StringConstraints
 from pydantic import Field as Limit
@@ -181,7 +181,7 @@ class RotateKey(BaseModel):
     days: Annotated[int, Limit(ge=1, le=_MOST_DAYS)] | None = None
 
 
-def _facts(key: ApiKey) -> dict[str, object]:
+def _facts(key: ApiKey) -> dict[str, Any]:
     return {
         "id": key.id,
         "name": key.name,

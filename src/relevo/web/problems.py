@@ -89,6 +89,8 @@ def problem(error: RelevoError, language: str, request_id: str) -> tuple[int, li
     headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
     if status in _RETRIABLE:
         headers.append((b"retry-after", b"%d" % wait_seconds(error, request_id)))
+    if status == STATUS["not_known"]:
+        headers.append((b"www-authenticate", b'Bearer realm="relevo"'))
     if status == STATUS["method_not_allowed"]:
         headers.append((b"allow", str(error.facts["allowed"]).encode("ascii")))
     return status, headers, body

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Request, Response
 from fastapi import Path as InPath
 
 from relevo.web.guard import by_of, principal_of
@@ -27,10 +27,11 @@ def all_keys(request: Request) -> Keys:
 
 
 @router.post("", summary="Make a key", status_code=201, responses=refusals(400, 403, 404, 422, 503))
-def add(request: Request, wanted: AddKey) -> MadeKey:
+def add(request: Request, response: Response, wanted: AddKey) -> MadeKey:
     """The answer alone holds the key. Raises UserNotFound."""
     parts = request.app.state.parts
     now = parts.now()
+    response.headers["cache-control"] = "no-store"
     owner = wanted.user if wanted.user is not None else principal_of(request).id
     facts = {"model": wanted.model, "ends": _after(now, wanted.days), "at": now, "by": by_of(request)}
     return MadeKey.of_new(parts.people.keys.add(owner, wanted.name, wanted.scopes, **facts))
@@ -44,10 +45,11 @@ def revoke(request: Request, key_id: KeyId) -> KeyShape:
 
 
 @router.post("/{key_id}/rotate", summary="Change a key for a new one", status_code=201, responses=refusals(400, 403, 404, 422, 503))
-def rotate(request: Request, key_id: KeyId, wanted: RotateKey) -> MadeKey:
+def rotate(request: Request, response: Response, key_id: KeyId, wanted: RotateKey) -> MadeKey:
     """The old one goes on for as long as asked, so that programs can change over. Raises KeyNotFound."""
     parts = request.app.state.parts
     now = parts.now()
+    response.headers["cache-control"] = "no-store"
     old_ends = now + timedelta(hours=wanted.overlap_hours)
     new = parts.people.keys.rotate(key_id, at=now, old_ends=old_ends, ends=_after(now, wanted.days), by=by_of(request))
     return MadeKey.of_new(new)

@@ -58,9 +58,9 @@ async def sign_in(request: Request) -> Response:
     if _is_json(request):
         given = await _json_of(request)
         user = await _checked(request, given.name, given.password)
-        token = await _open(request, user)
+        token = await open_session(request, user)
         answer = SignedIn(user=Me.of(_as_principal(user)), csrf=csrf_of(token))
-        return _with_session(request, Response(answer.model_dump_json(), media_type="application/json"), token)
+        return with_session(request, Response(answer.model_dump_json(), media_type="application/json"), token)
     return await _by_form(request)
 
 
@@ -117,7 +117,7 @@ async def _by_form(request: Request) -> Response:
         return await _page(request, error=error, name=form.get("name", ""), to=form.get("next"))
     response = Response(status_code=303, headers={"location": local_path(form.get("next"))})
     response.headers.append("set-cookie", set_cookie(request.scope, login_cookie_name(request.scope), ""))
-    return _with_session(request, response, await _open(request, user))
+    return with_session(request, response, await open_session(request, user))
 
 
 async def _checked(request: Request, name: str, password: str) -> User:
@@ -125,8 +125,11 @@ async def _checked(request: Request, name: str, password: str) -> User:
     return user
 
 
-async def _open(request: Request, user: User) -> str:
-    """Always a new session: what came in as a cookie ends, so nobody can choose the id of another's."""
+async def open_session(request: Request, user: User) -> str:
+    """The token of a session of whoever has just shown who they are.
+
+    Always a new session: what came in as a cookie ends, so nobody can choose the id of another's.
+    """
     parts = request.app.state.parts
     old = token_of(request.scope, cookie_name(request.scope))
     by = By(actor=f"user:{user.id}", address=_address(request))
@@ -136,7 +139,8 @@ async def _open(request: Request, user: User) -> str:
     return token
 
 
-def _with_session(request: Request, response: Response, token: str) -> Response:
+def with_session(request: Request, response: Response, token: str) -> Response:
+    """The answer with the session's cookie."""
     response.headers.append("set-cookie", set_cookie(request.scope, cookie_name(request.scope), token))
     response.headers["cache-control"] = "no-store"
     return response

@@ -32,6 +32,8 @@
     const control = field ? ask.elements.namedItem(field) : null;
     if (control && control.setAttribute) { control.setAttribute("aria-invalid", "true"); control.focus(); }
   };
+  // The session has ended; what was typed or drawn is asked for again, the way back leads here.
+  const signIn = () => location.assign(`/login?next=${encodeURIComponent(location.pathname + location.search)}`);
   const complain = (sentence) => { waiting.textContent = sentence; };
   let running = null;
   const send = async () => {
@@ -44,6 +46,7 @@
     waiting.textContent = ask.dataset.busy;
     try {
       const answer = await fetch(ask.action, { method: "POST", body: new FormData(ask), signal: mine.signal });
+      if (answer.status === 401) return signIn();
       show(await answer.text(), true);
       waiting.textContent = "";
     } catch (trouble) {
@@ -76,6 +79,7 @@
         headers: { "Content-Type": "application/json", ...(sent.has("csrf") ? { "X-CSRF-Token": sent.get("csrf") } : {}) },
         body: JSON.stringify({ value: sent.get("value") }),
       });
+      if (answer.status === 401) return signIn();
       const body = await answer.json();
       said.classList.toggle("failed", !answer.ok);
       said.textContent = answer.ok ? `${feedback.dataset.thanks}. ${feedback.dataset.kept} ${body.value}` : body.error;
