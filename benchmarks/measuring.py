@@ -36,7 +36,7 @@ init = function()
   local list = io.open("%(folder)s/list")
   for name in list:lines() do
     local file = io.open("%(folder)s/" .. name, "rb")
-    finished[#finished + 1] = wrk.format("POST", "%(path)s", {["Content-Type"] = "%(kind)s", ["Host"] = wrk.host}, file:read("*a"))
+    finished[#finished + 1] = wrk.format("POST", "%(path)s", {%(headers)s, ["Host"] = wrk.host}, file:read("*a"))
     file:close()
   end
   list:close()
@@ -72,6 +72,12 @@ class Contender:
     environment: Mapping[str, str] = field(default_factory=dict)
     records: bool = False  # whether predictions are kept durably before the answer
     items: int = 1  # rows in one request
+    key: str = ""  # sent with every request, where the server asks who calls
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What every request says of itself."""
+        return {"Content-Type": self.bodies.kind} | ({"Authorization": f"Bearer {self.key}"} if self.key else {})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,7 +163,7 @@ def _answers(contender: Contender, address: str, process: subprocess.Popen[bytes
 
 def ask(contender: Contender, address: str, body: bytes) -> httpx.Response:
     """One request as wrk sends it."""
-    return httpx.post(address + contender.path, content=body, headers={"Content-Type": contender.bodies.kind}, timeout=10.0)
+    return httpx.post(address + contender.path, content=body, headers=contender.headers, timeout=10.0)
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:
@@ -214,7 +220,8 @@ def _write_script(folder: Path, contender: Contender) -> Path:
         (folder / name).write_bytes(body)
     (folder / "list").write_text("\n".join(names) + "\n")
     script = folder / "walk.lua"
-    script.write_text(_SCRIPT % {"folder": folder, "path": contender.path, "kind": contender.bodies.kind})
+    headers = ", ".join(f'["{name}"] = "{value}"' for name, value in contender.headers.items())
+    script.write_text(_SCRIPT % {"folder": folder, "path": contender.path, "headers": headers})
     return script
 
 
