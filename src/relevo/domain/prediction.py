@@ -5,7 +5,7 @@ Prediction ──► journal (spool/) ──► store.history          Label ─
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -76,6 +76,17 @@ class Prediction(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=
     subject: str | None = None  # whom the input is about, where the caller said so
 
 
+class Verdict(StrEnum):
+    """What somebody who may judge labels thought of one."""
+
+    #: Nobody has judged it; it counts.
+    PENDING = "pending"
+    #: It counts, and those that nobody accepted no longer do.
+    ACCEPTED = "accepted"
+    #: It never counts.
+    REJECTED = "rejected"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Label:
     """The truth for a prediction, as one author saw it; a correction is a further Label."""
@@ -86,6 +97,8 @@ class Label:
     source: str  # "page", "api", "cli", "csv", …
     at: datetime  # aware, UTC
     note: str = ""
+    serial: int = field(default=0, compare=False)  # its number in the store; 0 before it is there
+    verdict: Verdict = field(default=Verdict.PENDING, compare=False)
 
 
 def keeps_input(policy: KeepInputs, share: float, *, uncertain: bool, prediction_id: bytes) -> bool:

@@ -62,6 +62,12 @@ class Asking:
             if not connection.execute(asks.update().where(mine).values(skipped_us=microseconds(now))).rowcount:
                 raise PredictionNotFound
 
+    def answered(self, prediction: bytes, user: str, *, now: datetime) -> None:
+        """This person has said what they think of it, whether they were asked or not."""
+        mine = and_(asks.c.prediction == prediction, asks.c.user_id == user, asks.c.answered_us.is_(None))
+        with writing(self._engine) as connection:
+            connection.execute(asks.update().where(mine).values(answered_us=microseconds(now)))
+
     def asked(self, prediction: bytes, user: str) -> bool:
         """Whether this person was asked about it."""
         query = select(asks.c.serial).where(asks.c.prediction == prediction, asks.c.user_id == user).limit(1)
@@ -75,6 +81,7 @@ class Asking:
         drawn = _LOT.__lt__(first_lot_beyond(self._share))
         for why, condition, propensity in (
             (Why.UNCERTAIN, and_(predictions.c.uncertain.is_(True), ~_labelled()), 1.0),
+            (Why.DISAGREEMENT, predictions.c.disputed.is_(True), 1.0),
             (Why.RANDOM, and_(predictions.c.uncertain.is_(False), drawn, ~_labelled()), self._share),
         ):
             query = select(predictions.c.id).where(free, condition).order_by(_LOT).limit(count - len(found))
@@ -87,9 +94,10 @@ def _ids(model: str) -> Select[Any]:
 
 
 def _open(connection: Connection, model: str, user: str, limit: int) -> list[Ask]:
-    mine = (asks.c.model == model, asks.c.user_id == user, asks.c.skipped_us.is_(None))
+    mine = (asks.c.model == model, asks.c.user_id == user, asks.c.skipped_us.is_(None), asks.c.answered_us.is_(None))
     labelled = exists().where(labels.c.prediction == asks.c.prediction)
-    query = select(asks.c.prediction, asks.c.why, asks.c.propensity).where(*mine, ~labelled).order_by(_TURN, asks.c.serial)
+    needed = or_(asks.c.why == Why.DISAGREEMENT.value, ~labelled)
+    query = select(asks.c.prediction, asks.c.why, asks.c.propensity).where(*mine, needed).order_by(_TURN, asks.c.serial)
     return [
         Ask(prediction=bytes(row.prediction), why=Why(row.why), propensity=row.propensity)
         for row in connection.execute(query.limit(limit))
@@ -107,5 +115,5 @@ def _labelled() -> ColumnElement[bool]:
 
 
 def _not_asked(user: str, now: datetime) -> ColumnElement[bool]:
-    alone = and_(asks.c.skipped_us.is_(None), asks.c.at_us > microseconds(now - ALONE))
+    alone = and_(asks.c.skipped_us.is_(None), asks.c.answered_us.is_(None), asks.c.at_us > microseconds(now - ALONE))
     return ~exists().where(asks.c.prediction == predictions.c.id, or_(asks.c.user_id == user, alone))

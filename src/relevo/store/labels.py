@@ -1,27 +1,38 @@
-"""The truth about predictions, as their authors gave it. Append-only: a correction is a further label, the last one counts."""
+"""The truth about predictions, as their authors gave it. Append-only: corrections and judgements are further rows.
+
+    put, judge ─► one transaction: the row, a link of the audit, and the prediction's truth found anew by the rule in force
+    settle(rule) ─► another rule: every truth is found anew, some at a time; the loop calls it at its start
+
+The rule stands in the store, so that every process finds the same truth.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Unpack
 
-from sqlalchemy import func, select
+from sqlalchemy import and_, select
 
 from relevo.domain import ids
 from relevo.domain.audit import HERE, Act, By
-from relevo.domain.prediction import Label
+from relevo.errors import LabelNotFound
+from relevo.store import truths
 from relevo.store._words import storable
 from relevo.store.engine import reading, writing
-from relevo.store.moments import microseconds, moment
-from relevo.store.tables import labels
+from relevo.store.given import GivenBy, LabelsGiven, given
+from relevo.store.moments import microseconds
+from relevo.store.tables import asks, judgements, labels
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
+    from datetime import datetime
 
-    from sqlalchemy import Engine, Row
+    from sqlalchemy import Connection, Engine
 
+    from relevo.domain.prediction import Label, Verdict
+    from relevo.domain.truth import Resolution
     from relevo.store.audit import Audit
 
-#: Ids asked for in one statement; SQLite's oldest limit is 999 parameters.
+#: Ids asked for in one statement, and labels kept in one transaction.
 _AT_ONCE = 500
 
 
@@ -32,8 +43,28 @@ class Labels:
         self._engine = engine
         self._audit = audit
 
-    def put(self, label: Label, *, by: By = HERE) -> None:
-        """Keep a label. Its prediction may not have been shipped yet; whoever must know looks there first."""
+    def put(self, label: Label, *, by: By = HERE, user: str | None = None) -> None:
+        """Keep a label. user: id of whoever gives it, whose queue no longer asks for it.
+
+        Its prediction may not have been shipped yet; whoever must know looks there first.
+        """
+        with writing(self._engine) as connection:
+            self._add(connection, label, by)
+            if user is not None:
+                mine = and_(asks.c.prediction == label.prediction, asks.c.user_id == user)
+                connection.execute(asks.update().where(mine).values(answered_us=microseconds(label.at)))
+            truths.find_anew(connection, [label.prediction])
+
+    def put_many(self, some: Sequence[Label], *, by: By = HERE) -> None:
+        """Keep many labels, in transactions of some hundred: what was kept when it fails stays kept."""
+        for start in range(0, len(some), _AT_ONCE):
+            batch = some[start : start + _AT_ONCE]
+            with writing(self._engine) as connection:
+                for label in batch:
+                    self._add(connection, label, by)
+                truths.find_anew(connection, list({label.prediction for label in batch}))
+
+    def _add(self, connection: Connection, label: Label, by: By) -> None:
         row = {
             "prediction": label.prediction,
             "value": storable(label.value),
@@ -42,17 +73,31 @@ class Labels:
             "at_us": microseconds(label.at),
             "note": storable(label.note),
         }
+        connection.execute(labels.insert().values(row))
+        given = self._audit.mark([label.value, label.author, label.source, label.note])
+        self._audit.append(connection, Act(by=by, action="label.give", object=_thing(label.prediction), after=given), at=label.at)
+
+    def judge(
+        self, prediction: bytes, serial: int, verdict: Verdict, *, judge: str, at: datetime, reason: str = "", by: By = HERE
+    ) -> None:
+        """Accept or reject one label of a prediction. Raises LabelNotFound."""
         with writing(self._engine) as connection:
-            connection.execute(labels.insert().values(row))
-            given = self._audit.mark([label.value, label.author, label.source, label.note])
-            thing = f"prediction:{ids.text(label.prediction)}"
-            self._audit.append(connection, Act(by=by, action="label.give", object=thing, after=given), at=label.at)
+            before = next(
+                (label for label in truths.of(connection, [prediction]).get(prediction, []) if label.serial == serial), None
+            )
+            if before is None:
+                raise LabelNotFound
+            row = {"label": serial, "verdict": verdict.value, "judge": storable(judge), "reason": storable(reason)}
+            connection.execute(judgements.insert().values(row, at_us=microseconds(at)))
+            thing = f"{_thing(prediction)}/label:{serial}"
+            act = Act(by=by, action="label.judge", object=thing, before=before.verdict.value, after=verdict.value, reason=reason)
+            self._audit.append(connection, act, at=at)
+            truths.find_anew(connection, [prediction])
 
     def of(self, prediction: bytes) -> list[Label]:
         """Every label of a prediction, in the order they were given."""
-        query = select(labels).where(labels.c.prediction == prediction).order_by(labels.c.serial)
         with reading(self._engine) as connection:
-            return [_label(row) for row in connection.execute(query)]
+            return truths.of(connection, [prediction]).get(prediction, [])
 
     def current(self, prediction: bytes) -> Label | None:
         """The label that counts, or None."""
@@ -63,21 +108,48 @@ class Labels:
         asked = list(predictions)
         found: dict[bytes, Label] = {}
         with reading(self._engine) as connection:
+            rule = truths.rule_of(connection)
             for start in range(0, len(asked), _AT_ONCE):
-                some = asked[start : start + _AT_ONCE]
-                newest = select(func.max(labels.c.serial)).where(labels.c.prediction.in_(some)).group_by(labels.c.prediction)
-                for row in connection.execute(select(labels).where(labels.c.serial.in_(newest))):
-                    label = _label(row)
-                    found[label.prediction] = label
+                given = truths.of(connection, asked[start : start + _AT_ONCE])
+                found |= {prediction: label for prediction, several in given.items() if (label := rule.of(several))}
         return found
 
+    def given(self, *, cursor: int | None = None, limit: int = 50, **filters: Unpack[GivenBy]) -> LabelsGiven:
+        """A page of all labels, newest first, also of those that no longer count."""
+        return given(self._engine, cursor=cursor, limit=limit, **filters)
 
-def _label(row: Row[Any]) -> Label:
-    return Label(
-        prediction=bytes(row.prediction),
-        value=row.value,
-        author=row.author,
-        source=row.source,
-        at=moment(row.at_us),
-        note=row.note,
-    )
+    def rule(self) -> Resolution:
+        """The rule in force."""
+        with reading(self._engine) as connection:
+            return truths.rule_of(connection)
+
+    def settle(self, rule: Resolution, *, at: datetime, by: By = HERE) -> int:
+        """Find every truth by this rule from now on. Returns how many predictions were looked at: 0 when it is in force already.
+
+        A crash on the way is made good by the next call.
+        """
+        with writing(self._engine) as connection:
+            before, whole = truths.rule_of(connection), truths.is_whole(connection)
+            if whole and before == rule:
+                return 0
+            if before != rule:
+                act = Act(by=by, action="label.rule", object="labels", before=truths.words(before), after=truths.words(rule))
+                self._audit.append(connection, act, at=at)
+            truths.begin(connection, rule)
+        done, last = 0, b""
+        while some := self._find_some(last):
+            done, last = done + len(some), some[-1]
+        with writing(self._engine) as connection:
+            truths.end(connection)
+        return done
+
+    def _find_some(self, after: bytes) -> list[bytes]:
+        query = select(labels.c.prediction).where(labels.c.prediction > after).distinct().order_by(labels.c.prediction)
+        with writing(self._engine) as connection:
+            some = [bytes(row.prediction) for row in connection.execute(query.limit(_AT_ONCE))]
+            truths.find_anew(connection, some)
+        return some
+
+
+def _thing(prediction: bytes) -> str:
+    return f"prediction:{ids.text(prediction)}"

@@ -83,6 +83,8 @@ RULES = (
     _rule("GET", "/predictions/{query_id}/input", Action.SEE_INPUTS, by_object=True, own=Action.LABEL),
     _rule("GET", "/predictions/{query_id}/label", Action.SEE_ANSWERS, by_object=True),
     _rule("PUT", "/predictions/{query_id}/label", Action.LABEL, by_object=True),
+    _rule("POST", "/predictions/{query_id}/label/{number}/judgement", Action.JUDGE_LABELS, by_object=True),
+    _rule("GET", "/labels", Action.SEE_ANSWERS, by_object=True),
     _rule("GET", "/queue", Action.LABEL, by_object=True),
     _rule("POST", "/queue/{query_id}/skip", Action.LABEL, by_object=True),
 )

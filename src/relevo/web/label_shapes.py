@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, StringConstraints
 from pydantic import Field as Limit
 
 from relevo.domain import ids
-from relevo.web.shapes import ModelName  # noqa: TC001 - pydantic reads it at run time
+from relevo.web.shapes import LabelText, ModelName, Remark, Truth
 
 if TYPE_CHECKING:
     from relevo.domain.asking import Ask
+    from relevo.store.given import GivenLabel
     from relevo.store.history import Stored
 
 
@@ -49,6 +50,47 @@ class Queue(BaseModel):
     """What somebody is asked about next; empty when nothing is worth asking."""
 
     items: list[Asked]
+
+
+class Judge(BaseModel):
+    """Accept or reject a label."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    verdict: Literal["accepted", "rejected"]
+    reason: Remark = ""
+
+
+class LabelView(Truth):
+    """A label, with the model that its prediction asked and what that answered."""
+
+    model: str
+    prediction: str | float | None
+
+    @classmethod
+    def about(cls, given: GivenLabel) -> LabelView:
+        """A label and what it is about."""
+        return cls(**Truth.of(given.label).model_dump(), model=given.model, prediction=given.answer)
+
+
+class LabelPage(BaseModel):
+    """Some labels, newest first; `next_cursor` asks for the older ones and is null on the last page."""
+
+    items: list[LabelView]
+    next_cursor: int | None
+
+
+class LabelWindow(BaseModel):
+    """What narrows the labels; a filter that is not known is refused, never ignored."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    model: ModelName | None = None
+    author: LabelText | None = None
+    source: LabelText | None = None
+    cursor: Annotated[int, Limit(ge=1, le=2**63 - 1)] | None = None
+    limit: Annotated[int, Limit(ge=1, le=200)] = 50
+    lang: Annotated[str, StringConstraints(max_length=20)] | None = None
 
 
 class QueueWindow(BaseModel):

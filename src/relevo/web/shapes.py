@@ -210,6 +210,8 @@ class Truth(BaseModel):
     source: str
     at: datetime
     note: str
+    number: int
+    verdict: str
 
     @classmethod
     def of(cls, label: Label) -> Truth:
@@ -221,6 +223,8 @@ class Truth(BaseModel):
             source=label.source,
             at=label.at,
             note=label.note,
+            number=label.serial,
+            verdict=label.verdict.value,
         )
 
 

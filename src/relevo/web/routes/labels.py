@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter, Request
+from fastapi import Path as InPath
 from starlette.concurrency import run_in_threadpool
 
+from relevo.domain import ids
 from relevo.domain.people import Action
-from relevo.domain.prediction import Label, Prediction
+from relevo.domain.prediction import Label, Prediction, Verdict
 from relevo.domain.signature import Task
 from relevo.errors import LabelNotNumber, LabelRefused
 from relevo.web.guard import by_of, principal_of
+from relevo.web.label_shapes import Judge  # noqa: TC001 - FastAPI reads it at run time
 from relevo.web.routes.predictions import QueryId, found
 from relevo.web.routes.refusals import refusals
 from relevo.web.shapes import GiveLabel, Truth, Truths
@@ -24,45 +28,80 @@ if TYPE_CHECKING:
 router = APIRouter(prefix="/predictions/{query_id}/label", tags=["labels"])
 
 _CHOICES_SHOWN = 20
+_MOST_DIGITS = 200
+
+Number = Annotated[int, InPath(description="The number of a label of this prediction", ge=1, le=2**63 - 1)]
 
 
 @router.put("", summary="Tell the truth of a prediction", responses=refusals(400, 404, 422, 503))
 async def give(request: Request, query_id: QueryId, given: GiveLabel) -> Truth:
-    """The same label again changes nothing; another one corrects it. Raises PredictionNotFound, LabelRefused."""
-    parts = request.app.state.parts
-    prediction = await keep_label(request, query_id, _text(given.value), source="api", note=given.note)
-    label = await run_in_threadpool(parts.labels.current, prediction.id)
-    return Truth.of(label)
+    """The same label by the same person again changes nothing; another one corrects it. Raises PredictionNotFound, LabelRefused."""
+    kept = await keep_label(request, query_id, _text(given.value), source="api", note=given.note)
+    return Truth.of(kept.label)
 
 
 @router.get("", summary="The labels of a prediction", responses=refusals(404, 422, 503))
 async def given_so_far(request: Request, query_id: QueryId) -> Truths:
     """Raises PredictionNotFound."""
-    parts = request.app.state.parts
-    stored = await found(parts, query_id, principal_of(request), Action.SEE_ANSWERS)
-    labels = await run_in_threadpool(parts.labels.of, stored.prediction.id)
-    current = labels[-1].value if labels else None
-    return Truths(query_id=query_id, label=current, history=[Truth.of(label) for label in labels])
+    stored = await found(request.app.state.parts, query_id, principal_of(request), Action.SEE_ANSWERS)
+    return await run_in_threadpool(_truths, request.app.state.parts, stored.prediction.id)
 
 
-async def keep_label(request: Request, query_id: str, value: str, *, source: str, note: str = "") -> Prediction:
-    """Check and keep one label; gives back its prediction. Raises PredictionNotFound, NotAllowed, LabelRefused, LabelNotNumber."""
+@router.post("/{number}/judgement", summary="Accept or reject a label", responses=refusals(400, 403, 404, 422, 503))
+async def judge(request: Request, query_id: QueryId, number: Number, judged: Judge) -> Truths:
+    """A rejected label never counts; once one is accepted, those that nobody accepted no longer do.
+
+    Raises PredictionNotFound, LabelNotFound, NotAllowed.
+    """
+    parts, principal = request.app.state.parts, principal_of(request)
+    stored = await found(parts, query_id, principal, Action.JUDGE_LABELS)
+    await run_in_threadpool(
+        parts.labels.judge,
+        stored.prediction.id,
+        number,
+        Verdict(judged.verdict),
+        judge=principal.name or "anonymous",
+        at=parts.now(),
+        reason=judged.reason,
+        by=by_of(request),
+    )
+    return await run_in_threadpool(_truths, parts, stored.prediction.id)
+
+
+def _truths(parts: Parts, prediction: bytes) -> Truths:
+    current = parts.labels.current(prediction)
+    history = [Truth.of(label) for label in parts.labels.of(prediction)]
+    return Truths(query_id=ids.text(prediction), label=None if current is None else current.value, history=history)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """A label that was kept, and what it is about."""
+
+    label: Label
+    prediction: Prediction
+
+
+async def keep_label(request: Request, query_id: str, value: str, *, source: str, note: str = "") -> Kept:
+    """Check and keep one label. Raises PredictionNotFound, NotAllowed, LabelRefused, LabelNotNumber."""
     parts = request.app.state.parts
     given_by = principal_of(request)
     prediction = (await found(parts, query_id, given_by, Action.LABEL)).prediction
     author = given_by.name or "anonymous"
     label = Label(prediction=prediction.id, value=value, author=author, source=source, at=parts.now(), note=note)
-    await run_in_threadpool(_check_and_put, parts, prediction, label, by_of(request))
-    return prediction
+    kept = await run_in_threadpool(_check_and_put, parts, prediction, label, by_of(request), given_by.id)
+    return Kept(label=kept, prediction=prediction)
 
 
-def _check_and_put(parts: Parts, prediction: Prediction, label: Label, by: By) -> None:
+def _check_and_put(parts: Parts, prediction: Prediction, label: Label, by: By, user: str) -> Label:
     task, labels = _expected(parts, prediction)
     check_label(label.value, task, labels)
-    current = parts.labels.current(prediction.id)
-    if current is not None and (current.value, current.note, current.source) == (label.value, label.note, label.source):
-        return
-    parts.labels.put(label, by=by)
+    before = [it for it in parts.labels.of(prediction.id) if it.author == label.author]
+    if before and (before[-1].value, before[-1].note, before[-1].source) == (label.value, label.note, label.source):
+        parts.asking.answered(prediction.id, user, now=label.at)
+        return before[-1]
+    parts.labels.put(label, by=by, user=user)
+    return parts.labels.of(prediction.id)[-1]
 
 
 def check_label(value: str, task: Task, labels: tuple[str, ...]) -> None:
@@ -85,7 +124,7 @@ def _expected(parts: Parts, prediction: Prediction) -> tuple[Task, tuple[str, ..
 
 def _finite(text: str) -> bool:
     try:
-        return math.isfinite(float(text))
+        return len(text) <= _MOST_DIGITS and math.isfinite(float(text))
     except ValueError:
         return False
 

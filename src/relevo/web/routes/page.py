@@ -65,11 +65,11 @@ async def feedback(request: Request) -> Response:
     visit = visit_of(request)
     try:
         query_id, value = await _feedback_of(request)
-        prediction = await keep_label(request, query_id, value, source="page")
+        kept = await keep_label(request, query_id, value, source="page")
     except RelevoError as error:
         status, _, body = page.render_refusal(error, None, visit)
         return html(request, body, status)
-    return html(request, page.thanks_page(visit, model=prediction.model, value=value))
+    return html(request, page.thanks_page(visit, model=kept.prediction.model, value=value))
 
 
 async def _feedback_of(request: Request) -> tuple[str, str]:

@@ -37,7 +37,7 @@ QueryId = Annotated[str, InPath(description="The query_id of an answer", json_sc
 def window(request: Request, narrow: Annotated[Window, Query()]) -> PredictionPage:
     """A page of the history, with the label that counts for each prediction."""
     parts = request.app.state.parts
-    page = parts.history.window(**narrow.model_dump(exclude={"lang"}), models=_seen(request, narrow.model))
+    page = parts.history.window(**narrow.model_dump(exclude={"lang"}), models=seen(request, narrow.model))
     labels = parts.labels.current_many([stored.prediction.id for stored in page.items])
     items = [PredictionView.of(stored, labels.get(stored.prediction.id)) for stored in page.items]
     return PredictionPage(items=items, next_cursor=page.next_cursor)
@@ -61,22 +61,26 @@ async def one(request: Request, query_id: QueryId) -> PredictionView:
         **refusals(404, 422, 503),
     },
 )
-async def kept_input(request: Request, query_id: QueryId) -> Response:
+async def kept_input(
+    request: Request,
+    query_id: QueryId,
+    side: Annotated[int | None, Query(description="Shrink an image to so many pixels a side", ge=16, le=4096)] = None,
+) -> Response:
     """A download, never shown by the browser; an image's pixels only. Raises PredictionNotFound, InputNotKept."""
     parts, principal = request.app.state.parts, principal_of(request)
     stored = await found(parts, query_id, principal)
     own = principal.may(Action.LABEL, stored.prediction.model)
     if not (own and await run_in_threadpool(parts.asking.asked, stored.prediction.id, principal.id)):
         require(principal, Action.SEE_INPUTS, stored.prediction.model)
-    return await run_in_threadpool(_download, parts, stored)
+    return await run_in_threadpool(_download, parts, stored, side)
 
 
-def _download(parts: Parts, stored: Stored) -> Response:
+def _download(parts: Parts, stored: Stored, side: int | None) -> Response:
     kind, data = parts.history.input(stored.prediction.id)
     ending = "json"
     if kind is InputKind.IMAGE:
         settings = parts.settings
-        data = reencoded(data, ImageLimits(max_pixels=settings.max_pixels, max_side=settings.max_side))
+        data = reencoded(data, ImageLimits(max_pixels=settings.max_pixels, max_side=settings.max_side), side=side)
         ending = "png"
     name = f"{ids.text(stored.prediction.id)}.{ending}"
     return Response(
@@ -88,7 +92,7 @@ def _download(parts: Parts, stored: Stored) -> Response:
     )
 
 
-def _seen(request: Request, asked: str | None) -> list[str] | None:
+def seen(request: Request, asked: str | None) -> list[str] | None:
     """The models whose answers may be shown; None for all of them. Raises ModelNotFound, NotAllowed."""
     principal = principal_of(request)
     if asked is not None:
