@@ -260,10 +260,16 @@ class Client:
                     ) from cause
             else:
                 if left == 0 or response.status_code not in _TRY_AGAIN:
+                    self._follow(response)
                     return _good(response)
                 pause = _told_pause(response, pause)
             time.sleep(min(pause, _LONGEST_PAUSE_S))
         raise Unavailable
+
+    def _follow(self, response: httpx.Response) -> None:
+        """A session that was given a new id has another token for its forms."""
+        if "x-csrf-token" in response.headers:
+            self._http.headers["X-CSRF-Token"] = response.headers["x-csrf-token"]
 
 
 def _trusted(verify: str | Path | ssl.SSLContext | None) -> ssl.SSLContext:

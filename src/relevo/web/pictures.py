@@ -64,9 +64,12 @@ def seen_picture(data: bytes, manifest: Manifest, limits: ImageLimits) -> Pictur
         return None
 
 
-def reencoded(data: bytes, limits: ImageLimits) -> bytes:
-    """The image's pixels as a fresh PNG without metadata, upright. Raises UnsupportedImage, ImageTooLarge, BrokenImage."""
-    return _png(_plain(data, limits))
+def reencoded(data: bytes, limits: ImageLimits, *, side: int | None = None) -> bytes:
+    """The image's pixels as a fresh PNG without metadata, upright. side: at most so many pixels a side.
+
+    Raises UnsupportedImage, ImageTooLarge, BrokenImage.
+    """
+    return _png(_plain(data, limits, side=side))
 
 
 def _plain(data: bytes, limits: ImageLimits, *, side: int | None = None) -> Image.Image:
