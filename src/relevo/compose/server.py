@@ -17,6 +17,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from relevo.compose.certificates import certificate_of
+from relevo.compose.sole import sole_server
 from relevo.compose.stores import make_home, open_store, utc_now
 from relevo.errors import ConfigRefused, StoreUnavailable
 from relevo.spool.reading import writer_is_gone
@@ -58,6 +59,11 @@ def serve(
     # Whatever this server and its children write is the owner's alone: it tells what people sent.
     os.umask(0o077)
     make_home(settings)
+    with sole_server(settings.home):
+        return _serve_alone(settings, insecure=insecure, ready=ready, alone=alone)
+
+
+def _serve_alone(settings: Settings, *, insecure: bool, ready: Callable[[str], None] | None, alone: Callable[[], bool]) -> int:
     certificate = certificate_of(settings, utc_now())
     check_address(settings)
     _look_around(settings, has_users=_migrate_if_reachable(settings), insecure=insecure)
