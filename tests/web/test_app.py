@@ -194,6 +194,10 @@ def test_an_alias_moves_once_under_its_etag(world: World, client: httpx.Client) 
     told = client.get("/models/digits/aliases").json()
     assert told["aliases"] == {"champion": 2}
     assert [move["reason"] for move in told["moves"]] == ["better", "first"]
+    newest = client.get("/models/digits/aliases?limit=1").json()
+    assert [move["reason"] for move in newest["moves"]] == ["better"]
+    older = client.get(f"/models/digits/aliases?limit=1&before={newest['next_before']}").json()
+    assert ([move["reason"] for move in older["moves"]], older["next_before"]) == (["first"], None)
 
 
 @pytest.mark.parametrize(

@@ -83,6 +83,7 @@ class AliasMove:
     who: str
     why: str
     at: datetime  # aware, UTC
+    move: int  # grows with every move of any alias
 
     @classmethod
     def from_row(cls, row: Row[Any]) -> AliasMove:
@@ -96,6 +97,7 @@ class AliasMove:
             who=row.who,
             why=row.why,
             at=moment(row.at_us),
+            move=row.move,
         )
 
 
@@ -183,10 +185,12 @@ class Registry:
             row = _version_row(connection, model, last.version)
         return Version.from_row(row)
 
-    def alias_history(self, model: str) -> list[AliasMove]:
-        """Every move of every alias of the model, newest first. Raises ModelNotFound."""
+    def alias_history(self, model: str, *, before: int | None = None, limit: int | None = None) -> list[AliasMove]:
+        """Moves of every alias of the model, newest first: those before that number, at most so many. Raises ModelNotFound."""
         model = storable(model)
-        query = select(alias_moves).where(alias_moves.c.model == model).order_by(alias_moves.c.move.desc())
+        query = select(alias_moves).where(alias_moves.c.model == model).order_by(alias_moves.c.move.desc()).limit(limit)
+        if before is not None:
+            query = query.where(alias_moves.c.move < before)
         with reading(self._engine) as connection:
             _must_exist(connection, model)
             rows = connection.execute(query).all()

@@ -173,10 +173,11 @@ class Move(BaseModel):
 
 
 class Aliases(BaseModel):
-    """Where each alias stands, and every step that led there, newest first."""
+    """Where each alias stands, and the steps that led there, newest first."""
 
     aliases: dict[str, int]
     moves: list[Move]
+    next_before: int | None  # asked for as `before`, the steps before these; None at the first one
 
 
 class Alias(BaseModel):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated
 
-from fastapi import APIRouter, Header, Request, Response
+from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi import Path as InPath
 
 from relevo.errors import AliasNotFound
@@ -60,10 +60,21 @@ def one_version(request: Request, name: Name, version: Version) -> VersionSummar
 
 
 @router.get("/{name}/aliases", summary="Where the aliases stand, and who moved them", responses=refusals(404, 422, 503))
-def all_aliases(request: Request, name: Name) -> Aliases:
+def all_aliases(
+    request: Request,
+    name: Name,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+    before: Annotated[int | None, Query(ge=1, le=2**63 - 1, description="The next_before of the page before")] = None,
+) -> Aliases:
     """Raises ModelNotFound."""
     registry = request.app.state.parts.registry
-    return Aliases(aliases=registry.aliases(name), moves=[Move.of(move) for move in registry.alias_history(name)])
+    moves = registry.alias_history(name, before=before, limit=limit + 1)
+    shown = moves[:limit]
+    return Aliases(
+        aliases=registry.aliases(name),
+        moves=[Move.of(move) for move in shown],
+        next_before=shown[-1].move if len(moves) > limit else None,
+    )
 
 
 @router.get("/{name}/aliases/{alias}", summary="Where one alias stands", responses=refusals(404, 422, 503))
