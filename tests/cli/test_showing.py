@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from relevo.cli.app import run
-from relevo.cli.showing import percent, say, show_json, show_table
+from relevo.cli.showing import say, show_json, show_table
+from relevo.cli.speaking import percent
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -21,6 +21,7 @@ SOURCE = Path(relevo.__file__).parent
 #: Facts of errors that tell something in words of ours.
 FACTS = frozenset({"reason", "expected", "got", "loss", "layer", "options"})
 _HOLE = re.compile(r"\{[^{}]*\}")
+_LETTERS = re.compile(r"[a-z]{2}")
 
 
 def anonymous(template: str) -> str:
@@ -101,4 +102,38 @@ def metavars() -> set[str]:
     for command in waiting:
         found |= {parameter.metavar for parameter in command.params if parameter.metavar}
         waiting.extend(getattr(command, "commands", {}).values())
+    return found
+
+
+#: What commands show people by, each with the arguments that are sentences of ours.
+_SPOKEN = {
+    "say": (0,), "warn": (0,), "said": (0,), "show_table": (), "BadParameter": (0,), "step": (2,), "progress": (2,),
+    "tell": (0,), "phrase": (0,), "confirm": (0,), "prompt": (0,),
+}  # fmt: skip
+
+
+def spoken() -> set[str]:
+    """Every text that a command shows a person: sentences, heads of tables, what stands where there are no rows, steps."""
+    found: set[str] = set()
+    for call in calls("cli", "project", "package", "compose"):
+        name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
+        if name in _SPOKEN:
+            values = [call.args[at] for at in _SPOKEN[name] if at < len(call.args)]
+            values += [word.value for word in call.keywords if word.arg == "empty"]
+            found |= {line.strip() for value in values for text in told(value) for line in text.split("\n")}
+    for call in calls("cli"):
+        found |= {text for word in call.keywords if word.arg in ("told", "mend", "what") for text in told(word.value)}
+    return {text for text in found | _heads() if _LETTERS.search(_HOLE.sub("", text))}
+
+
+def _heads() -> set[str]:
+    """The words of the tuples that commands show as the heads of a table, or as names before facts."""
+    found: set[str] = set()
+    for file in sorted((SOURCE / "cli").glob("*.py")):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            named = isinstance(node, ast.Assign) and any("HEADS" in getattr(target, "id", "") for target in node.targets)
+            shown = isinstance(node, ast.Call) and getattr(node.func, "id", "") == "show_table"
+            heads = node.value if named else node.args[0] if shown else None  # type: ignore[attr-defined]  # as just looked
+            if isinstance(heads, ast.Tuple):
+                found |= {text for one in heads.elts for text in told(one)}
     return found

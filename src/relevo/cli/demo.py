@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 from relevo import compose
 from relevo.cli.people import who_asks
-from relevo.cli.showing import progress, say, show_json
+from relevo.cli.showing import progress, say, show_json, show_text
+from relevo.cli.speaking import fixed, percent, said
 from relevo.client import Client
 from relevo.errors import ExtraMissing
 from relevo.package.samples import png
@@ -87,7 +88,7 @@ def run_demo(settings: Settings, *, headless: bool, as_json: bool) -> int:
         finally:
             server.stop()
     for problem in outcome.problems:
-        sys.stderr.write(f"error: {problem} (demo_failed)\n")
+        sys.stderr.write(f"error: {said(problem)} (demo_failed)\n")
     return 1 if outcome.problems else 0
 
 
@@ -155,12 +156,15 @@ def _show(outcome: Outcome, *, as_json: bool, stays: bool) -> None:
         facts: dict[str, Any] = {name: getattr(outcome, name) for name in Outcome.__slots__}
         show_json(facts | {"problems": outcome.problems})
         return
-    say(f"accuracy  {outcome.accuracy:.2%} on {outcome.asked} held-out digits, asked over HTTP as PNG")
-    say(f"latency   p50 {outcome.p50_ms:.1f} ms, p99 {outcome.p99_ms:.1f} ms a request, recording included")
-    say(f"history   {outcome.recorded} of {outcome.asked} predictions recorded" + (f": {outcome.url}/predictions" if stays else ""))
-    if stays:
-        say(f"page      {outcome.url}")
-    say(f"package   {outcome.package}")
+    told = [
+        ("accuracy", said(f"{percent(outcome.accuracy)} on {outcome.asked} held-out digits, asked over HTTP as PNG")),
+        ("latency", said(f"p50 {fixed(outcome.p50_ms, 1)} ms, p99 {fixed(outcome.p99_ms, 1)} ms a request, recording included")),
+        ("history", said(f"{outcome.recorded} of {outcome.asked} predictions recorded")),
+        *([("predictions", f"{outcome.url}/predictions"), ("page", outcome.url)] if stays else []),
+        ("package", outcome.package),
+    ]
+    for name, fact in told:
+        show_text(f"{said(name):<12}  {fact}")
     say(f"card      {outcome.package}/card.md")
 
 

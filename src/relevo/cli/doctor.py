@@ -7,9 +7,10 @@ from typing import Annotated
 import typer
 
 from relevo.cli.asking import AsJson, Home, settings_of
-from relevo.cli.showing import say, show_json
+from relevo.cli.showing import show_json, show_text
+from relevo.cli.speaking import said
 
-_SIGNS = {"ok": "ok  ", "warn": "warn", "fail": "FAIL"}
+_SIGNS = {"ok": "ok", "warn": "warn", "fail": "FAIL"}
 
 
 def add_to(app: typer.Typer) -> None:
@@ -34,6 +35,8 @@ def doctor(
         show_json(findings)
     else:
         for one in findings:
-            say(f"{_SIGNS[one.verdict]}  {one.what:<12}  {one.told}" + (f"\n{'':20}{one.mend}" if one.mend else ""))
+            show_text(f"{said(_SIGNS[one.verdict]):<4}  {said(one.what):<13}  {said(one.told)}")
+            if one.mend:
+                show_text(f"{'':21}{said(one.mend)}")
     if any(one.verdict == "fail" for one in findings):
         raise typer.Exit(1)

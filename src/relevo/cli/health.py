@@ -18,6 +18,12 @@ if TYPE_CHECKING:
     from relevo.config import Settings
 
 _PATIENCE_S = 5.0
+_TOLD = {
+    ("live", True): "The server at {url} is live",
+    ("live", False): "The server at {url} is not live",
+    ("ready", True): "The server at {url} is ready",
+    ("ready", False): "The server at {url} is not ready",
+}
 
 
 def add_to(app: typer.Typer) -> None:
@@ -47,7 +53,7 @@ def health(
         if as_json:
             show_json({"url": client.url, asked: well})
         else:
-            say(f"{client.url} is {asked if well else 'not ' + asked}")
+            say(_TOLD[asked, well].format(url=client.url))
     if not well:
         raise typer.Exit(1)
 

@@ -9,6 +9,7 @@ import typer
 from relevo.cli.asking import AsJson, Home, existing_home
 from relevo.cli.people import who_asks
 from relevo.cli.showing import say, show_json, show_table
+from relevo.cli.speaking import moment
 
 group = typer.Typer(help="List models, versions and aliases; move an alias.", rich_markup_mode=None)
 
@@ -47,7 +48,7 @@ def show(name: Name, *, home: Home = None, as_json: AsJson = False) -> None:
         show_json({"name": name, "versions": versions, "aliases": aliases})
         return
     names = {number: ", ".join(sorted(alias for alias, at in aliases.items() if at == number)) for number in aliases.values()}
-    rows = [(one.number, names.get(one.number), f"{one.at:%Y-%m-%d %H:%M}", one.who, one.digest[:12]) for one in versions]
+    rows = [(one.number, names.get(one.number), moment(one.at), one.who, one.digest[:12]) for one in versions]
     show_table(("version", "aliases", "registered", "by", "package"), rows, empty="")
 
 
@@ -83,7 +84,7 @@ def history(name: Name, *, home: Home = None, as_json: AsJson = False) -> None:
     if as_json:
         show_json(moves)
         return
-    rows = [(f"{one.at:%Y-%m-%d %H:%M}", one.alias, one.previous, one.version, one.who, one.why) for one in moves]
+    rows = [(moment(one.at), one.alias, one.previous, one.version, one.who, one.why) for one in moves]
     show_table(("when", "alias", "from", "to", "who", "why"), rows, empty="No alias of this model has moved yet.")
 
 

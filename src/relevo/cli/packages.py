@@ -12,7 +12,8 @@ import typer
 
 from relevo.cli.asking import AsJson
 from relevo.cli.registering import headline, proof
-from relevo.cli.showing import say, show_json, show_table
+from relevo.cli.showing import say, show_json, show_table, show_text
+from relevo.cli.speaking import number, said
 from relevo.domain.signature import ImageInput
 
 if TYPE_CHECKING:
@@ -36,7 +37,8 @@ def verify(package: Where, *, as_json: AsJson = False) -> None:
         show_json(report)
     else:
         say(f"{report.name} {report.digest[:12]} is whole: {report.files} files as they were packed.")
-        say(f"{report.golden} golden examples answer as the original did; largest difference {report.largest_difference:.3g}.")
+        difference = number(report.largest_difference, digits=3)
+        say(f"{report.golden} golden examples answer as the original did; largest difference {difference}.")
 
 
 def inspect(
@@ -50,11 +52,11 @@ def inspect(
 
     opened = open_package(package)
     if card:
-        say(opened.read("card.md").decode())
+        show_text(opened.read("card.md").decode())
     elif as_json:
         show_json({"digest": opened.digest, "manifest": opened.manifest, "metrics": opened.metrics})
     else:
-        show_table(("", ""), [(name, told) for name, told in _facts(opened) if told], empty="")
+        show_table(("", ""), [(said(name), told) for name, told in _facts(opened) if told], empty="")
 
 
 def _facts(package: Package) -> list[tuple[str, str]]:
@@ -64,15 +66,15 @@ def _facts(package: Package) -> list[tuple[str, str]]:
         ("name", manifest.name),
         ("description", manifest.description),
         ("digest", package.digest),
-        ("input", _input(package)),
+        ("input", said(_input(package))),
         ("task", manifest.output.task),
         ("labels", ", ".join(manifest.output.labels)),
         ("unit", manifest.output.unit),
-        ("decision", _decision(package) if manifest.output.labels else ""),
+        ("decision", said(_decision(package)) if manifest.output.labels else ""),
         ("framework", lineage.framework),
         ("converted by", ", ".join(f"{library} {version}" for library, version in lineage.converter.items())),
-        ("proof", proof(lineage)),
-        *((name.replace("_", " "), f"{figure:.4g}") for name, figure in headline(package.metrics).items()),
+        ("proof", said(proof(lineage))),
+        *((name.replace("_", " "), number(figure)) for name, figure in headline(package.metrics).items()),
         ("files", str(len(package.paths()))),
     ]
 
@@ -82,8 +84,8 @@ def _decision(package: Package) -> str:
 
     rule, labels = package.manifest.decision, package.manifest.output.labels
     if isinstance(rule, Bands):
-        return f"{labels[1]} from {rule.accept:g} on, {labels[0]} up to {rule.reject:g}, uncertain between"
-    return f"the most probable label, uncertain below {rule.least:g}" if rule.least else "the most probable label"
+        return f"{labels[1]} from {number(rule.accept)} on, {labels[0]} up to {number(rule.reject)}, uncertain between"
+    return f"the most probable label, uncertain below {number(rule.least)}" if rule.least else "the most probable label"
 
 
 def _input(package: Package) -> str:

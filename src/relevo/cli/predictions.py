@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from relevo.cli.asking import AsJson, Ca, Home, Key, Url
-from relevo.cli.showing import percent, progress, say, show_json, show_table
+from relevo.cli.showing import progress, say, show_json, show_table
+from relevo.cli.speaking import language, percent, said
 from relevo.errors import BadJson, NoInput
 from relevo.plain_files import MOST, read_plain_text, refuse_unless_plain
 
@@ -54,12 +55,19 @@ def predict(
 
     waiting = [one for given in inputs for one in _read(given)]
     with Client(url or _HERE, key, verify=ca) as client, progress(quiet=as_json) as step:
+        client.speak(language())
         results = client.predict_many(model, waiting, progress=lambda done: step(done, len(waiting), "asking"))
     if as_json:
         show_json([_told(one) for one in results])
         return
     rows = [
-        (one.prediction, _percent(one.confidence), "uncertain" if one.uncertain else "", f"{one.model} {one.version}", one.query_id)
+        (
+            one.prediction,
+            _percent(one.confidence),
+            said("uncertain") if one.uncertain else "",
+            f"{one.model} {one.version}",
+            one.query_id,
+        )
         for one in results
     ]
     show_table(("prediction", "confidence", "", "model", "query_id"), rows, empty="Nothing was asked.")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from relevo.cli.asking import existing_home
 from relevo.cli.people import who_asks
-from relevo.cli.showing import percent
+from relevo.cli.speaking import language, moment, percent, said
 from relevo.domain import ids
 from relevo.domain.prediction import Label
 from relevo.domain.signature import Task
@@ -32,7 +32,9 @@ def source(home: Path | None, url: str | None, key: str | None, ca: Path | None)
     if url is not None:
         from relevo.client import Client
 
-        return Remote(Client(url, key, verify=ca))
+        client = Client(url, key, verify=ca)
+        client.speak(language())
+        return Remote(client)
     from relevo.compose import open_store
 
     return Local(open_store(existing_home(home)))
@@ -40,9 +42,9 @@ def source(home: Path | None, url: str | None, key: str | None, ca: Path | None)
 
 def cells(item: dict[str, Any]) -> tuple[object, ...]:
     """One prediction as a row under HEADS."""
-    when = datetime.fromisoformat(item["at"]).strftime("%Y-%m-%d %H:%M:%S")
+    when = moment(item["at"], seconds=True)
     sure = "" if item.get("confidence") is None else percent(item["confidence"])
-    note = item.get("error") or ("uncertain" if item.get("uncertain") else "")
+    note = item.get("error") or (said("uncertain") if item.get("uncertain") else "")
     return when, f"{item['model']} {item['version']}", item.get("prediction"), sure, note, item.get("label"), item["query_id"]
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from relevo.cli.speaking import number, said
+
 if TYPE_CHECKING:
     from datetime import datetime
 
@@ -14,13 +16,13 @@ if TYPE_CHECKING:
 
 def told(package: Package, version: Version | None, alias: str, *, began: datetime) -> str:
     """The package, how it did on held-out rows, and where it stands now. began: before it was registered."""
-    lines = [f"{'package':<18} {package.manifest.name} {package.digest[:12]}"]
-    lines += [f"{name.replace('_', ' '):<18} {figure:.4g}" for name, figure in headline(package.metrics).items()]
-    lines.append(f"{'proof':<18} {proof(package.manifest.lineage)}")
+    facts = [("package", f"{package.manifest.name} {package.digest[:12]}")]
+    facts += [(name.replace("_", " "), number(figure)) for name, figure in headline(package.metrics).items()]
+    facts.append(("proof", said(proof(package.manifest.lineage))))
     if version is not None:
-        new = "" if version.at >= began else "unchanged: already "
-        lines.append(f"{'version':<18} {new}{version.model} {version.number}, named {alias}")
-    return "\n".join(lines)
+        stands = f"{version.model} {version.number}, named {alias}"
+        facts.append(("version", said(stands if version.at >= began else f"unchanged: already {stands}")))
+    return "\n".join(f"{said(name):<18} {fact}" for name, fact in facts)
 
 
 def proof(lineage: Lineage) -> str:
@@ -33,7 +35,8 @@ def proof(lineage: Lineage) -> str:
     itself = "the original" if reads == wrote else f"the original, read by {library} {reads},"
     whose = {"original": itself, "supplied": "the outputs you gave"}.get(parity.against, "the " + parity.against)
     made = "" if parity.samples == "user" else "made-up "
-    return f"answers as {whose} on {parity.rows} {made}samples, largest difference {parity.largest_difference:.3g}"
+    difference = number(parity.largest_difference, digits=3)
+    return f"answers as {whose} on {parity.rows} {made}samples, largest difference {difference}"
 
 
 def headline(metrics: dict[str, Any]) -> dict[str, float]:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from relevo.cli.speaking import fixed, said
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -21,11 +23,12 @@ def left_out(files: Sequence[Unreadable]) -> Iterator[str]:
     """The pictures that could not be read, each with its reason."""
     if not files:
         return
-    yield f"left out: {len(files)} file{'s' if len(files) > 1 else ''} that cannot be read as a picture"
+    many = f"left out: {len(files)} files that cannot be read as a picture"
+    yield said(many if len(files) > 1 else "left out: 1 file that cannot be read as a picture")
     for one in files[:_MOST_FILES]:
-        yield f"  {one.path}: {one.reason}"
+        yield f"  {one.path}: {said(one.reason)}"
     if len(files) > _MOST_FILES:
-        yield f"  … and {len(files) - _MOST_FILES} more (--json lists all)"
+        yield "  " + said(f"… and {len(files) - _MOST_FILES} more (--json lists all)")
     yield ""
 
 
@@ -35,17 +38,19 @@ def report(metrics: dict[str, Any]) -> Iterator[str]:
     if not 0 < len(classes) <= _MOST_CLASSES:
         return
     names = [one["label"] for one in classes]
-    width = max(10, *(len(name) for name in names))
-    yield f"{'on held-out data':<{width}} {'precision':>10} {'recall':>10} {'F1':>10} {'rows':>8}"
+    head, answer, *columns = map(said, ("on held-out data", "answer, truth:", "precision", "recall", "F1", "rows"))
+    width = max(map(len, (head, answer, *names)))
+    yield " ".join((f"{head:<{width}}", *(f"{one:>10}" for one in columns)))
     for one in classes:
-        yield f"{one['label']:<{width}} {one['precision']:>10.3f} {one['recall']:>10.3f} {one['f1']:>10.3f} {one['rows']:>8}"
+        shares = (fixed(one[name], 3) for name in ("precision", "recall", "f1"))
+        yield " ".join((f"{one['label']:<{width}}", *(f"{share:>10}" for share in shares), f"{one['rows']:>10}"))
     yield ""
     yield from _confusion(names, metrics["confusion"], width)
     yield ""
 
 
 def _confusion(names: list[str], counts: list[list[int]], width: int) -> Iterator[str]:
-    columns = [max(8, len(name)) for name in names]
-    yield " ".join((f"{'answer, truth:':<{width}}", *(f"{name:>{column}}" for name, column in zip(names, columns, strict=True))))
+    columns, corner = [max(8, len(name)) for name in names], said("answer, truth:")
+    yield " ".join((f"{corner:<{width}}", *(f"{name:>{column}}" for name, column in zip(names, columns, strict=True))))
     for name, row in zip(names, counts, strict=True):
         yield " ".join((f"{name:<{width}}", *(f"{count:>{column}}" for count, column in zip(row, columns, strict=True))))

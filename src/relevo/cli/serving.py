@@ -9,6 +9,7 @@ import typer
 
 from relevo.cli.asking import AsJson, settings_of, takes_settings
 from relevo.cli.showing import say, show_json
+from relevo.cli.speaking import day
 from relevo.config import Settings
 
 if TYPE_CHECKING:
@@ -62,8 +63,9 @@ def _shown(certificate: Certificate | None) -> list[str]:
     """What a person compares with what the browser shows, or tells those who call."""
     if certificate is None:
         return []
-    whose = "its own certificate" if certificate.own else "certificate"
-    return [f"  {whose} {certificate.cert}, until {certificate.until:%Y-%m-%d}", f"  SHA-256 {certificate.fingerprint}"]
+    until = day(certificate.until)
+    told = f"certificate {certificate.cert}, until {until}"
+    return [f"  its own {told}" if certificate.own else f"  {told}", f"  SHA-256 {certificate.fingerprint}"]
 
 
 def _served(url: str, certificate: Certificate | None) -> list[str]:
@@ -80,7 +82,10 @@ def _served(url: str, certificate: Certificate | None) -> list[str]:
         return []
     if not models:
         return ["No model is registered yet: `relevo train` or `relevo import` in another terminal; it is served at once."]
-    return [f"  {one['name']} {one['serving'] or 'is not served: ' + one['reason']}" for one in models]
+    return [
+        f"  {one['name']} {one['serving']}" if one["serving"] else f"  {one['name']} is not served: {one['reason']}"
+        for one in models
+    ]
 
 
 def demo(

@@ -1,6 +1,7 @@
 """What commands show: tables and sentences for people, JSON for programs, progress on standard error.
 
 value ─► JSON            rows ─► table            step by step ─► bar on standard error
+sentences, heads of tables, steps ─ said ─► the language spoken; cells, JSON and the texts of others as they are
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from relevo.cli.speaking import said
 from relevo.visible import visible
 
 if TYPE_CHECKING:
@@ -19,8 +21,23 @@ _LIST_WIDTH = 1000
 
 
 def say(text: str) -> None:
-    """Lines on standard output; what would steer the terminal is spelt out."""
+    """Our own lines on standard output, in the language spoken; what would steer the terminal is spelt out."""
+    show_text("\n".join(map(_said, text.split("\n"))))
+
+
+def warn(text: str) -> None:
+    """Our own line on standard error, in the language spoken."""
+    sys.stderr.write(visible(said(text)) + "\n")
+
+
+def show_text(text: str) -> None:
+    """Somebody's text on standard output, as it is but for what would steer the terminal."""
     _write(visible(text, keep="\n"))
+
+
+def _said(line: str) -> str:
+    bare = line.strip()
+    return line.replace(bare, said(bare), 1) if bare else line
 
 
 def _write(text: str) -> None:
@@ -33,12 +50,7 @@ def show_json(value: Any) -> None:  # noqa: ANN401 - any of our values
     """One JSON document on standard output: values as objects, times in ISO 8601, paths as text."""
     import msgspec
 
-    say(msgspec.json.format(msgspec.json.encode(value, enc_hook=str), indent=2).decode())
-
-
-def percent(share: float) -> str:
-    """A share of one to a tenth of a percent; what is not certain is never rounded up to 100."""
-    return f"{min(share, 0.999) if share < 1 else share:.1%}"
+    show_text(msgspec.json.format(msgspec.json.encode(value, enc_hook=str), indent=2).decode())
 
 
 def show_table(heads: Sequence[str], rows: Iterable[Sequence[object]], *, empty: str) -> None:
@@ -52,7 +64,7 @@ def show_table(heads: Sequence[str], rows: Iterable[Sequence[object]], *, empty:
         return
     table = Table(box=None, pad_edge=False, header_style="bold", show_header=any(heads))
     for head in heads:
-        table.add_column(head, overflow="fold")
+        table.add_column(said(head), overflow="fold")
     for row in shown:
         table.add_row(*row)
     # Rows of a list stay lines, in a pipe and on a narrow screen: an id that is cut in two cannot be copied.
@@ -88,8 +100,8 @@ def progress(*, quiet: bool = False) -> Iterator[Callable[[int, int, str], None]
             name = what.partition(" ")[0]
             task = known.get(name)
             if task is None:
-                task = known[name] = bars.add_task(visible(what), total=total or None)
-            bars.update(task, completed=done, total=total or None, description=visible(what))
+                task = known[name] = bars.add_task(visible(said(what)), total=total or None)
+            bars.update(task, completed=done, total=total or None, description=visible(said(what)))
 
         yield step
 
@@ -101,7 +113,7 @@ def _lines() -> Callable[[int, int, str], None]:
         name = what.partition(" ")[0]
         if name not in told:
             told.add(name)
-            sys.stderr.write(f"{visible(what)} …\n")
+            sys.stderr.write(f"{visible(said(what))} …\n")
             sys.stderr.flush()
 
     return step
