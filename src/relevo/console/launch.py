@@ -31,7 +31,7 @@ _MOST_UPLOAD_MB = 20
 #: What a stranger's configuration file must not change.
 _FIXED = {
     "browser.gatherUsageStats": False,
-    "client.toolbarMode": "viewer",
+    "client.toolbarMode": "minimal",
     "client.showErrorDetails": "none",
     "client.showSidebarNavigation": True,
     "server.fileWatcherType": "none",
@@ -83,6 +83,7 @@ class _Server(uvicorn.Server):
 def _app(told: Told, host: str, port: int, names: tuple[str, ...]) -> App:
     try:
         from streamlit import config  # noqa: PLC0415 - an extra, and it takes a second
+        from streamlit.runtime.pages_manager import PagesManager  # noqa: PLC0415 - the same
         from streamlit.starlette import App  # noqa: PLC0415 - the same
     except ModuleNotFoundError as cause:
         raise ExtraMissing(extra="console") from cause
@@ -91,6 +92,8 @@ def _app(told: Told, host: str, port: int, names: tuple[str, ...]) -> App:
         force_reparse=True,
         options_from_flags={**_FIXED, **_theme(), "server.address": host, "server.port": port, "server.allowedHosts": allowed},
     )
+    # Our pages are functions; a visit that begins at /models would otherwise run that file by itself.
+    PagesManager.uses_pages_directory = False
     known = visitors.open_for(told)
     return App(Path(__file__).with_name("app.py"), routes=door.routes(known), middleware=[Middleware(door.Door, visitors=known)])
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from relevo.console.pages import classify
+from relevo.console.pages import classify, traffic
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,4 +28,7 @@ FIRST = Page(name="classify", icon=":material/center_focus_strong:", show=classi
 #: Section of the navigation (a key of the words) → its pages.
 SECTIONS = {
     "frame.ask": [FIRST],
+    "frame.watch": [
+        Page(name="traffic", icon=":material/monitoring:", show=traffic.show),
+    ],
 }
