@@ -1,73 +1,133 @@
-"""Writes the reference pages that are made from the code: settings, commands, error codes, metrics.
+"""Writes the reference pages that are made from the code, in English (name.md) and Spanish (name.es.md).
 
-    config.ROWS ─► settings.md    Typer app ─► commands.md    error tree, HTTP map ─► errors.md    an exposition ─► metrics.md
+    config.ROWS ─► settings    Typer app ─► commands    error tree, HTTP map ─► errors    an exposition ─► metrics
+    structures of the manifest ─► package-format (package_reference.py)
+
+The code is in English; Words puts a sentence into Spanish by the program's own catalogues, or by words.es.json what only these
+pages say. A sentence that neither knows stays English and is told on standard error.
 
 With --check nothing is written; exit code 1 tells that a page is out of date. A test runs that.
 """
 
 from __future__ import annotations
 
+import json
 import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import package_reference
 import typer.main
 
 from relevo.cli.app import app
+from relevo.cli.helping import paragraphs_of
 from relevo.config import OTHER_VARIABLES, ROWS
 from relevo.errors import RelevoError
+from relevo.i18n import catalog
 from relevo.telemetry import Telemetry, render
 from relevo.web.problems import status_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-REFERENCE = Path(__file__).parent / "reference"
+HERE = Path(__file__).parent
+REFERENCE = HERE / "reference"
 _NOTE = "<!-- Written by docs/make_reference.py from the code; change it there. -->\n\n"
 
 
-def pages() -> dict[str, str]:
-    """File name → content."""
-    made = {"settings.md": settings(), "commands.md": commands(), "errors.md": errors(), "metrics.md": metrics()}
-    return {name: _NOTE + "\n".join(lines) + "\n" for name, lines in made.items()}
+class Words:
+    """Sentences in one language; lives as long as its pages are made."""
+
+    def __init__(self, language: str) -> None:
+        self.language = language
+        self.ending = ".md" if language == "en" else f".{language}.md"
+        file = HERE / f"words.{language}.json"
+        self._own: dict[str, str] = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+        self.asked: set[str] = set()
+        self.unknown: set[str] = set()
+
+    def say(self, text: str) -> str:
+        """The sentence in this language."""
+        self.asked.add(text)
+        if self.language == "en" or not text:
+            return text
+        told = self._own.get(text) or catalog.said(text, self.language)
+        if told == text and text not in self._own:
+            self.unknown.add(text)
+        return told
+
+    @property
+    def unused(self) -> set[str]:
+        """What words.json holds for no page."""
+        return self._own.keys() - self.asked
 
 
-def settings() -> list[str]:
+def pages() -> tuple[dict[str, str], list[str]]:
+    """File name → content, and what is wrong with the Spanish."""
+    made: dict[str, str] = {}
+    wrong: list[str] = []
+    for language in catalog.LANGUAGES:
+        words = Words(language)
+        for name, write in (
+            ("settings", settings),
+            ("commands", commands),
+            ("errors", errors),
+            ("metrics", metrics),
+            ("package-format", lambda words: package_reference.lines(words.say)),
+        ):
+            made[name + words.ending] = _NOTE + "\n".join(write(words)) + "\n"
+        wrong += [f"no {language}: {text}" for text in sorted(words.unknown)]
+        wrong += [f"unused in words.{language}.json: {text}" for text in sorted(words.unused)]
+    return made, wrong
+
+
+def settings(words: Words) -> list[str]:
     """Every setting with its flag, variable, default and range."""
+    say = words.say
     lines = [
-        "# Settings",
+        f"# {say('Settings')}",
         "",
-        "Each can be given as a flag of `relevo serve`, as a variable of the environment, or as a key of `[server]` in",
-        "`relevo.toml`; the first of these that says something wins. An unknown key stops the start and names the nearest one.",
+        say("Each can be given as a flag of `relevo serve`, as a variable of the environment, or as a key of `[server]` in"),
+        say(
+            "`relevo.toml`; the first of these that says something wins. An unknown key stops the start and names the nearest one."
+        ),
         "",
-        "| key | flag | variable | default | expects | what it does |",
+        f"| {say('key')} | {say('flag')} | {say('variable')} | {say('default')} | {say('expects')} | {say('what it does')} |",
         "|---|---|---|---|---|---|",
     ]
     for row in ROWS:
-        default = f"`{row.default}`" if row.default != "" else "empty"
-        lines.append(f"| `{row.name}` | `{row.flag}` | `{row.variable}` | {default} | {row.expected} | {row.help} |")
+        default = f"`{row.default}`" if row.default != "" else say("empty")
+        expected = say(row.expected)
+        lines.append(f"| `{row.name}` | `{row.flag}` | `{row.variable}` | {default} | {expected} | {say(row.help)} |")
     others = ", ".join(f"`{name}`" for name in sorted(OTHER_VARIABLES))
-    return [*lines, "", f"Other variables of ours, which are no settings: {others}."]
+    return [*lines, "", f"{say('Other variables of ours, which are no settings:')} {others}."]
 
 
-def commands() -> list[str]:
+def commands(words: Words) -> list[str]:
     """Every command with its arguments and options."""
     root = typer.main.get_command(app)
+    say = words.say
     lines = [
-        "# Commands",
+        f"# {say('Commands')}",
         "",
-        "Exit codes: 0 done, 1 refused or failed (one sentence on standard error), 2 wrong usage, 130 interrupted.",
+        say("Exit codes: 0 done, 1 refused or failed (one sentence on standard error), 2 wrong usage, 130 interrupted."),
     ]
     for name, command in _walk(root, "relevo"):
-        lines += ["", f"## `{name}`", "", str(command.help or "").strip()]
+        lines += ["", f"## `{name}`", ""]
+        lines += ["\n\n".join(say(one) for one in paragraphs_of(command.help))]
         shown = [one for one in command.params if one.name != "help"]
         settings_too = any(one.name == "watch_every_ms" for one in shown)
         rows = [one for one in shown if not (settings_too and one.name in {row.name for row in ROWS})]
         if rows:
-            lines += ["", "| argument or option | what it does |", "|---|---|", *(_row(one) for one in rows)]
+            lines += [
+                "",
+                f"| {say('argument or option')} | {say('what it does')} |",
+                "|---|---|",
+                *(_row(one, words) for one in rows),
+            ]
         if settings_too:
-            lines += ["", "And one flag for every [setting](settings.md)."]
+            lines += ["", say("And one flag for every [setting](settings.md).").replace("settings.md", "settings" + words.ending)]
     return lines
 
 
@@ -79,35 +139,34 @@ def _walk(command: Any, name: str) -> Iterator[tuple[str, Any]]:  # noqa: ANN401
         yield from _walk(under, f"{name} {child}")
 
 
-def _row(one: Any) -> str:  # noqa: ANN401 - the parameter types are Typer's own
+def _row(one: Any, words: Words) -> str:  # noqa: ANN401 - the parameter types are Typer's own
     if one.param_type_name == "argument":
         shown = one.make_metavar() if one.metavar is None else one.metavar
     else:
         shown = ", ".join([*one.opts, *one.secondary_opts]) + (f" {one.metavar}" if one.metavar else "")
-    told = str(one.help or "")
+    told = words.say(str(one.help or ""))
     default = one.default
     if isinstance(default, str | int | float) and not isinstance(default, bool) and default != "":
-        told += f" Default: {default}."
+        told += f" {words.say('Default:')} {default}."
     cell = f"`{shown}`".replace("|", "\\|")
     return f"| {cell} | {told.replace('|', chr(92) + '|')} |"
 
 
-def errors() -> list[str]:
+def errors(words: Words) -> list[str]:
     """Every code with its HTTP status and sentence."""
+    say = words.say
     lines = [
-        "# Error codes",
+        f"# {say('Error codes')}",
         "",
-        'The body of every refusal: `{"error": "<sentence>", "code": "…", "field": "…", "request_id": "…"}`.',
-        "Codes never change their meaning; sentences may, and come in the caller's language.",
-        "Commands print the same sentence and code on standard error.",
+        f'{say("The body of every refusal:")} `{{"error": "<sentence>", "code": "…", "field": "…", "request_id": "…"}}`.',
+        say("Codes never change their meaning; sentences may, and come in the caller's language."),
+        say("Commands print the same sentence and code on standard error."),
         "",
-        "| code | HTTP | sentence |",
+        f"| {say('code')} | HTTP | {say('sentence')} |",
         "|---|---|---|",
     ]
-    return [
-        *lines,
-        *(f"| `{kind.code}` | {status_of(kind)} | {kind.sentence.replace('|', chr(92) + '|')} |" for kind in _kinds(RelevoError)),
-    ]
+    told = ((kind, catalog.template(kind, words.language).replace("|", chr(92) + "|")) for kind in _kinds(RelevoError))
+    return [*lines, *(f"| `{kind.code}` | {status_of(kind)} | {sentence} |" for kind, sentence in told)]
 
 
 def _kinds(kind: type[RelevoError]) -> Iterator[type[RelevoError]]:
@@ -117,22 +176,27 @@ def _kinds(kind: type[RelevoError]) -> Iterator[type[RelevoError]]:
             yield from _kinds(child)
 
 
-def metrics() -> list[str]:
+def metrics(words: Words) -> list[str]:
     """Every metric with its kind and help."""
+    say = words.say
     with tempfile.TemporaryDirectory() as folder:
         Telemetry(Path(folder), "reference").flush()
         page = render(Path(folder)).decode()
     kinds = dict(line.split(maxsplit=3)[2:4] for line in page.splitlines() if line.startswith("# TYPE"))
     helps = dict(line.split(maxsplit=3)[2:4] for line in page.splitlines() if line.startswith("# HELP"))
-    lines = ["# Metrics", "", "`GET /metrics` on any worker gives the sum over all of them, those that died included.", ""]
-    lines += ["| metric | kind | what it tells |", "|---|---|---|"]
-    return [*lines, *(f"| `{name}` | {kinds[name]} | {helps[name]} |" for name in sorted(helps))]
+    lines = [f"# {say('Metrics')}", ""]
+    lines += [say("`GET /metrics` on any worker gives the sum over all of them, those that died included."), ""]
+    lines += [f"| {say('metric')} | {say('kind')} | {say('what it tells')} |", "|---|---|---|"]
+    return [*lines, *(f"| `{name}` | {kinds[name]} | {say(helps[name])} |" for name in sorted(helps))]
 
 
 def main() -> int:
     """Write the pages, or with --check compare them."""
     outdated = []
-    for name, content in pages().items():
+    made, wrong = pages()
+    for line in wrong:
+        sys.stderr.write(line + "\n")
+    for name, content in made.items():
         path = REFERENCE / name
         if path.is_file() and path.read_text(encoding="utf-8") == content:
             continue

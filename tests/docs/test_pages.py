@@ -33,10 +33,10 @@ class Visitor(Tour):
 
     digits: tuple[bytes, ...] = ()
 
-    def serve(self) -> None:
+    def serve(self, *flags: str) -> None:
         """Start the server, and draw."""
-        super().serve()
-        with relevo.Client(self.url) as client:
+        super().serve(*flags)
+        with self.client() as client:
             for digit in self.digits:
                 client.predict("digits", digit)
             while len(client.history(limit=len(self.digits)).items) < len(self.digits):

@@ -1,7 +1,7 @@
 """A walk through a page of the documentation: every example, in order, in a fresh folder, against a real server.
 
 page ─ blocks ─► sh: a line as a person would type it      python: a program
-                 cd · relevo serve (stays up) · QUERY_ID: that of the newest prediction
+                 cd · relevo serve … (stays up, until the next one or "# Ctrl-C …") · QUERY_ID: that of the newest prediction
 """
 
 from __future__ import annotations
@@ -16,8 +16,12 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import relevo
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 ROOT = Path(__file__).parents[2]
 _BLOCK = re.compile(r"^```(sh|python)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -40,11 +44,16 @@ class Tour:
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         self.environ = inherited | {"PATH": path, "PYTHONWARNINGS": "ignore", "RELEVO_PORT": str(self.port), "RELEVO_WORKERS": "1"}
         self.server: subprocess.Popen[bytes] | None = None
+        self.certificate: Path | None = None
 
     @property
     def url(self) -> str:
         """Where the server answers."""
-        return f"http://127.0.0.1:{self.port}"
+        return f"{'https' if self.certificate else 'http'}://127.0.0.1:{self.port}"
+
+    def client(self) -> relevo.Client:
+        """A caller of the server."""
+        return relevo.Client(self.url, verify=self.certificate)
 
     def walk(self, name: str) -> None:
         """Run every example of a page."""
@@ -65,8 +74,11 @@ class Tour:
         """One line as a person would type it."""
         if line.startswith("cd "):
             self.folder /= line.removeprefix("cd ")
-        elif line == "relevo serve":
-            self.serve()
+        elif line.startswith("# Ctrl-C"):
+            self.stop()
+        elif line == "relevo serve" or line.startswith("relevo serve "):
+            self.stop()
+            self.serve(*line.split()[2:])
         elif not line.startswith("curl ") or shutil.which("curl"):
             self.run(["bash", "-c", self.here(self.named(line))])
 
@@ -74,7 +86,7 @@ class Tour:
         """The line with the newest prediction's id."""
         if "QUERY_ID" not in line:
             return line
-        with relevo.Client(self.url) as client:
+        with self.client() as client:
             return line.replace("QUERY_ID", client.history(limit=1).items[0]["query_id"])
 
     def run(self, command: list[str]) -> None:
@@ -91,15 +103,22 @@ class Tour:
         )
         assert done.returncode == 0, f"{command[-1]}\n{done.stdout}\n{done.stderr}"
 
-    def serve(self) -> None:
+    def serve(self, *flags: str) -> None:
         """Start the server and wait until it answers."""
-        self.server = subprocess.Popen(["relevo", "serve"], cwd=self.folder, env=self.environ)
-        with relevo.Client(self.url) as client:
-            deadline = time.monotonic() + 60
-            while not client.ready():
-                assert self.server.poll() is None, "the server ended by itself"
-                assert time.monotonic() < deadline, "the server did not become ready"
-                time.sleep(0.1)
+        self.server = subprocess.Popen(["relevo", "serve", *flags], cwd=self.folder, env=self.environ)
+        deadline = time.monotonic() + 60
+        if "--tls" in flags:
+            self.certificate = self.folder / ".relevo" / "tls" / "cert.pem"
+            self._until(self.certificate.is_file, deadline)
+        with self.client() as client:
+            self._until(client.ready, deadline)
+
+    def _until(self, holds: Callable[[], bool], deadline: float) -> None:
+        while not holds():
+            assert self.server is not None
+            assert self.server.poll() is None, "the server ended by itself"
+            assert time.monotonic() < deadline, "the server did not become ready"
+            time.sleep(0.1)
 
     def stop(self) -> None:
         """End the server as Ctrl-C would."""
@@ -108,3 +127,5 @@ class Tour:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self.server.wait(30)
             self.server.kill()
+            self.server.wait()
+            self.server = None

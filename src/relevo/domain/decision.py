@@ -22,13 +22,16 @@ if TYPE_CHECKING:
 class Argmax(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, tag="argmax"):
     """The most probable label; *uncertain* when its probability is below `least`."""
 
+    #: Probability below which the answer is uncertain, 0..1.
     least: float = 0.0
 
 
 class Bands(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, tag="bands"):
     """Two labels: at or above `accept` the second, at or below `reject` the first, between them *uncertain*."""
 
+    #: Probability of the second label from which on it is the answer, 0..1.
     accept: float
+    #: Probability up to which the first label is the answer, 0..1.
     reject: float
 
 

@@ -39,8 +39,10 @@ UPGRADES: Mapping[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
 class Calibration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """How honest the probabilities were on held-out data. The temperature is reported, not applied."""
 
+    #: By what the scores would have to be divided to be honest; reported, not applied.
     temperature: float
     expected_error: float  # ECE over 15 equal-width bins, 0..1
+    #: Held-out rows it was measured on.
     rows: int
 
 
@@ -53,9 +55,10 @@ class Parity(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     against: str
     #: `user`: real inputs given by the user; `generated`: made from the signature.
     samples: str
+    #: Samples both were asked.
     rows: int = 0
     largest_difference: float = 0.0  # absolute, in units of the scores
-    tolerance: float = 0.0
+    tolerance: float = 0.0  # largest difference that was let through, in the same unit
     labels_agreeing: float = 1.0  # share 0..1
 
 
@@ -68,11 +71,15 @@ class Precision(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     labels_agreeing: float  # share 0..1; of a regression, of values that moved by less than a hundredth of their range
     largest_difference: float  # absolute, in units of the scores
     max_loss: float  # what was allowed, 0..1
+    #: Bytes of the model in single precision.
     bytes_before: int
+    #: Bytes of the model as packed.
     bytes_after: int
     #: `accuracy` or `r2` on the held-out samples, where their truth is known.
     metric: str = ""
+    #: That metric in single precision.
     before: float = 0.0
+    #: That metric as packed.
     after: float = 0.0
 
 
@@ -87,6 +94,7 @@ class Lineage(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     source_sha256: str = ""
     #: `strong`, `partial` or `none` for files opened in quarantine, empty for a model handed over in memory.
     quarantine: str = ""
+    #: The proof that the package answers as the original did.
     parity: Parity
     #: Set when the model was packed in smaller numbers; `parity` then tells of it before that.
     precision: Precision | None = None
@@ -97,16 +105,25 @@ class Lineage(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """Everything about a package but the bytes of its files."""
 
+    #: Number of this format; a Relevo that does not know it refuses the package and says so.
     format: int
+    #: Name of the model: 1 to 64 of a-z, 0-9, `-`, `_`, beginning with a letter or digit.
     name: str
+    #: What the model is for.
     description: str = ""
+    #: What goes in.
     input: Input
+    #: How an input becomes the model's numbers.
     steps: Steps
+    #: What comes out.
     output: Output
+    #: How scores become an answer.
     decision: Decision
     #: Fields an answer carries beside its own, for clients that read other names: name → fact (`domain/answer_fields.py`).
     answer: dict[str, str] = msgspec.field(default_factory=dict)
+    #: How honest the probabilities were on held-out data, where that was measured.
     calibration: Calibration | None = None
+    #: Where the model came from, and the proof.
     lineage: Lineage
     #: Largest absolute difference the scores of a golden example may show when it is replayed.
     golden_tolerance: float = 1e-5

@@ -19,8 +19,11 @@ class ImageSteps(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     input: str
     #: Pillow's resampling filter; `nearest` is what Keras' `load_img` does unless told otherwise.
     resample: Literal["nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"] = "nearest"
+    #: Factor of every pixel, which comes as 0 to 255.
     scale: float = 1.0
+    #: What is taken off after scaling, one a channel.
     mean: tuple[float, ...] = ()
+    #: What it is then divided by, one a channel.
     std: tuple[float, ...] = ()
     #: Order of the colour channels the model was trained with.
     channels: Literal["RGB", "BGR"] = "RGB"
@@ -28,21 +31,27 @@ class ImageSteps(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     layout: Literal["NHWC", "NCHW", "NHW", "flat"] = "NHWC"
     #: Whether a camera's EXIF orientation is followed, or the pixels are taken as stored.
     orientation: Literal["apply", "ignore"] = "apply"
+    #: Type of the tensor's numbers.
     dtype: Literal["float32", "float64", "uint8"] = "float32"
 
 
 class Column(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """One number of the matrix: the field's own value, or 1.0 when it equals a category."""
 
+    #: Name of the field.
     field: str
+    #: The category that makes it 1; left out where the field's own number is taken.
     equals: str | bool | None = None
 
 
 class MatrixSteps(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, tag="matrix"):
     """A record as one row of numbers; a missing optional field counts as `missing`."""
 
+    #: Name of the ONNX input, of shape (n, columns).
     input: str
+    #: The numbers of a row, in order.
     columns: tuple[Column, ...]
+    #: Type of the matrix's numbers.
     dtype: Literal["float32", "float64"] = "float32"
     #: What stands for an absent number: 0 as DictVectorizer does, or NaN for models that know missing values.
     missing: Literal["zero", "nan"] = "zero"
@@ -51,14 +60,18 @@ class MatrixSteps(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 class ColumnInput(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """One field fed to one ONNX input of shape (n, 1)."""
 
+    #: Name of the field.
     field: str
+    #: Name of the ONNX input it goes to.
     input: str
+    #: Type of that input.
     dtype: Literal["float32", "float64", "int64", "string"]
 
 
 class ColumnSteps(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, tag="columns"):
     """A record as one tensor a field, as a ColumnTransformer wants it."""
 
+    #: Which field goes to which input.
     columns: tuple[ColumnInput, ...]
 
 

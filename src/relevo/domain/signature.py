@@ -40,25 +40,34 @@ class FieldKind(StrEnum):
 class Field(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """One named value of a record."""
 
+    #: Name of the field, as a record gives it.
     name: str
+    #: `number`, `integer`, `category` or `boolean`.
     kind: FieldKind
+    #: Whether a record without it is refused.
     required: bool = True
     #: Known categories, in the order a form shows them.
     categories: tuple[str, ...] = ()
     #: Whether a category outside the list is refused, or let through as "none of these" (as DictVectorizer does).
     closed: bool = False
+    #: Least value that is let through.
     minimum: float | None = None
+    #: Largest value that is let through.
     maximum: float | None = None
     #: Unit as a person would write it, for the form: "months", "€".
     unit: str = ""
-    example: str | int | float | bool | None = None  # a whole number stays one when it is read back
+    #: A value that shows what is meant; a whole number stays one when it is read back.
+    example: str | int | float | bool | None = None
 
 
 class ImageInput(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, tag="image"):
     """A picture, brought to width × height pixels of one mode before the model sees it."""
 
+    #: Pixels from left to right that the model sees, 1 to 4096.
     width: int
+    #: Pixels from top to bottom, 1 to 4096.
     height: int
+    #: `L` for grey, `RGB` for colours.
     mode: Literal["L", "RGB"] = "RGB"
     #: What the picture shows, for the page: "a handwritten digit, white on black".
     description: str = ""
@@ -67,6 +76,7 @@ class ImageInput(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 class RecordInput(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, tag="record"):
     """One row of named fields."""
 
+    #: The fields, in the order a form shows them.
     fields: tuple[Field, ...]
     #: A field nobody named: refused with the nearest name, or ignored.
     extra: Literal["refuse", "ignore"] = "refuse"
@@ -78,13 +88,16 @@ Input = ImageInput | RecordInput
 class Output(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """The scores the model gives, and what they stand for.
 
+    #: What turns raw scores into probabilities; `none` when they are probabilities, or a value, already.
     activation: what turns the raw scores into probabilities; `none` when they are probabilities (or a value) already.
     A single column with two labels is the probability of the second label.
     """
 
     #: Name of the ONNX output that holds the scores, shape (n, columns) or (n,).
     name: str
+    #: `classification` or `regression`.
     task: Task = Task.CLASSIFICATION
+    #: The classes, in the order of the scores; none for a regression.
     labels: tuple[str, ...] = ()
     activation: Literal["none", "sigmoid", "softmax"] = "none"
     #: Unit of a regression's value.

@@ -1,0 +1,71 @@
+"""The pages for those who run it for real do what they say: a copy of a busy home is restored whole, what is encrypted is."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from tests.docs.tour import Tour
+from tests.serving_world import put, settings_of
+
+import relevo
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from relevo.package.opening import Package
+
+
+@contextlib.contextmanager
+def touring(folder: Path, package: Package) -> Iterator[Tour]:
+    """A visitor of a folder whose home has one model, as a server of it is started."""
+    put(settings_of(folder, home=folder / ".relevo"), package)
+    tour = Tour(folder)
+    try:
+        yield tour
+    finally:
+        tour.stop()
+
+
+@contextlib.contextmanager
+def asking(tour: Tour, pictures: Sequence[bytes]) -> Iterator[None]:
+    """Somebody asks without pause meanwhile; what becomes of these answers is not looked at."""
+    ended = threading.Event()
+
+    def ask() -> None:
+        with tour.client() as client, contextlib.suppress(relevo.RelevoError):
+            while not ended.is_set():
+                client.predict("digits", pictures[0])
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+def test_a_copy_of_a_busy_home_is_restored_whole(tmp_path: Path, digits_package: Package, digit_pngs: list[bytes]) -> None:
+    """Every answer given before the copy is in the history of the restored home, though none of them had reached the database."""
+    with touring(tmp_path, digits_package) as tour:
+        # Nothing leaves the journals by itself, so the copy must take them.
+        tour.environ["RELEVO_SHIP_EVERY_MS"] = "60000"
+        tour.serve()
+        del tour.environ["RELEVO_SHIP_EVERY_MS"]
+        with tour.client() as client:
+            answers = [client.predict("digits", picture) for picture in digit_pngs[:20]]
+            assert client.history().items == []
+        with asking(tour, digit_pngs):
+            tour.walk("docs/how-to/back-up-and-restore.md")
+        with tour.client() as client:
+            assert [client.prediction(one.query_id)["prediction"] for one in answers] == [one.prediction for one in answers]
+        (copied,) = tmp_path.glob("backup/spool/*/*.journal")
+        deadline = time.monotonic() + 10
+        while (tmp_path / ".relevo" / copied.relative_to(tmp_path / "backup")).exists():
+            assert time.monotonic() < deadline, "a journal that has arrived is removed"
+            time.sleep(0.05)
+    assert tmp_path.joinpath(".relevo.broken").is_dir()
