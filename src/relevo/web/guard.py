@@ -1,10 +1,13 @@
 """The one door: who asks, and whether they may. Everything that no rule lets in stays out.
 
-scope ─ rule_of ─┬ public ──────────────────────────────► on
-└ who(scope) ─┬ nobody ────────────────► 401 not_known
-├ may not see the model ─► 404 model_not_found, as if it were not there
-├ may not do it ─────────► 403 not_allowed
-└ principal in the scope ► on; what the path names is held against it by the route
+    scope ─ rule_of ─┬ public ──────────────────────────────► on
+                     └ who(scope) ─┬ nobody ────────────────► 401 not_known; people with a browser are led to /login
+                                   ├ a form not ours ───────► 403 not_your_page
+                                   ├ may not see the model ─► 404 model_not_found, as if it were not there
+                                   ├ may not do it ─────────► 403 not_allowed
+                                   └ principal in the scope ► on
+
+What a path names without naming its model, a prediction for one, is held against the principal by its route.
 """
 
 from __future__ import annotations
