@@ -80,8 +80,9 @@ def everything() -> set[str]:
         for file in sorted(place.rglob("*.py")) if place.is_dir() else [place.with_suffix(".py")]:
             for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
                 if isinstance(node, ast.Constant | ast.JoinedStr):
-                    found |= {anonymous(text) for text in told(node)}
-    return found
+                    found |= {anonymous(text).strip() for text in told(node)}
+    # Names of metrics are shown with blanks.
+    return found | {text.replace("_", " ") for text in found}
 
 
 def helps() -> set[str]:
@@ -95,12 +96,12 @@ def helps() -> set[str]:
     return {anonymous(text) for text in found}
 
 
-def metavars() -> set[str]:
-    """What stands for a value in the help, where it is a word: NAME, but not NHWC|NCHW."""
+def words_for_values() -> set[str]:
+    """What stands for a value in the help, where it is a word: FOLDER, but neither NHWC|NCHW nor QUERY_ID."""
     found: set[str] = set()
     waiting: list[Any] = [typer.main.get_command(app)]
     for command in waiting:
-        found |= {parameter.metavar for parameter in command.params if parameter.metavar}
+        found |= {one.metavar for one in command.params if re.fullmatch("[A-Z]+", one.metavar or "")}
         waiting.extend(getattr(command, "commands", {}).values())
     return found
 

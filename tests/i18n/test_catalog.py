@@ -14,6 +14,7 @@ from relevo import errors
 from relevo.i18n import catalog
 
 KINDS = [kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, errors.RelevoError)]
+_LEAST_LETTERS = 5
 TRANSLATED = [language for language in catalog.LANGUAGES if language != "en"]
 
 
@@ -57,6 +58,22 @@ def test_no_sentence_is_in_two_languages(language: str) -> None:
 
 
 @pytest.mark.parametrize("language", TRANSLATED)
+def test_no_command_speaks_another_language(language: str) -> None:
+    """Every sentence, head of a table and step that a command shows, and every line of its help, exists in each language."""
+    lacking = {english.anonymous(text) for text in english.spoken()} | english.helps() | english.words_for_values()
+    lacking -= {text.strip() for text in _said_in(language)}
+    assert not lacking, "es/cli.json, or settings.json for a setting, lacks:\n" + "\n".join(sorted(lacking))
+
+
+@pytest.mark.parametrize("language", TRANSLATED)
+def test_no_template_fits_what_is_not_ours(language: str) -> None:
+    """What is matched has enough words of its own: a template of holes alone would translate a stranger's sentence."""
+    matched = [english for english, _ in catalog._templates(language)]
+    assert matched
+    assert not [text for text in matched if sum(map(str.isalpha, "".join(catalog._pieces(text)[0]))) < _LEAST_LETTERS]
+
+
+@pytest.mark.parametrize("language", TRANSLATED)
 def test_every_translation_fills_the_holes_of_its_english(language: str) -> None:
     """A translation names each hole of the English text, and no other; none is empty."""
     for chapter in catalog.BY_ENGLISH:
@@ -69,7 +86,7 @@ def test_every_translation_fills_the_holes_of_its_english(language: str) -> None
 def test_no_translation_outlives_its_english(language: str) -> None:
     """A text that the source no longer says has no translation left; what libraries say is theirs."""
     ours = [chapter for chapter in catalog.BY_ENGLISH if chapter != "libraries"]
-    said = {english.anonymous(text) for chapter in ours for text in catalog.texts(chapter, language)}
+    said = {english.anonymous(text).strip() for chapter in ours for text in catalog.texts(chapter, language)}
     left = sorted(said - english.everything() - english.helps())
     assert not left, "no longer said:\n" + "\n".join(left)
 

@@ -82,7 +82,7 @@ def _libraries() -> Iterator[Finding]:
         if not _reaches(name, floor):
             low.append(f"{name}>={floor}")
     if low:
-        yield Finding(what="libraries", verdict="fail", told="missing or too old: " + ", ".join(low), mend="pip install -U relevo")
+        yield Finding(what="libraries", verdict="fail", told=f"missing or too old: {', '.join(low)}", mend="pip install -U relevo")
     else:
         yield Finding(what="libraries", verdict="ok", told="every version floor is met")
 
@@ -247,7 +247,7 @@ def _extra(name: str, modules: tuple[str, ...]) -> Finding:
     missing = [module for module in modules if importlib.util.find_spec(module) is None]
     if not missing:
         return Finding(what=name, verdict="ok", told="extra is installed")
-    told = "extra is not installed" if len(missing) == len(modules) else "extra lacks " + ", ".join(missing)
+    told = "extra is not installed" if len(missing) == len(modules) else f"extra lacks {', '.join(missing)}"
     return Finding(what=name, verdict="warn", told=told, mend=f"If you need it: pip install 'relevo[{name}]'")
 
 

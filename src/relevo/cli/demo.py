@@ -162,10 +162,10 @@ def _show(outcome: Outcome, *, as_json: bool, stays: bool) -> None:
         ("history", said(f"{outcome.recorded} of {outcome.asked} predictions recorded")),
         *([("predictions", f"{outcome.url}/predictions"), ("page", outcome.url)] if stays else []),
         ("package", outcome.package),
+        ("card", f"{outcome.package}/card.md"),
     ]
     for name, fact in told:
         show_text(f"{said(name):<12}  {fact}")
-    say(f"card      {outcome.package}/card.md")
 
 
 def _wait_for_interrupt() -> None:

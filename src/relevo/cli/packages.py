@@ -92,4 +92,5 @@ def _input(package: Package) -> str:
     wanted = package.manifest.input
     if isinstance(wanted, ImageInput):
         return f"image {wanted.width} × {wanted.height} {wanted.mode}"
-    return "record: " + ", ".join(f"{field.name} ({field.kind})" for field in wanted.fields)
+    fields = ", ".join(f"{field.name} ({field.kind})" for field in wanted.fields)
+    return f"record: {fields}"

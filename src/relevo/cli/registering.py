@@ -34,9 +34,9 @@ def proof(lineage: Lineage) -> str:
     reads = lineage.converter.get(library, wrote)
     itself = "the original" if reads == wrote else f"the original, read by {library} {reads},"
     whose = {"original": itself, "supplied": "the outputs you gave"}.get(parity.against, "the " + parity.against)
-    made = "" if parity.samples == "user" else "made-up "
+    rows = f"{parity.rows} samples" if parity.samples == "user" else f"{parity.rows} made-up samples"
     difference = number(parity.largest_difference, digits=3)
-    return f"answers as {whose} on {parity.rows} {made}samples, largest difference {difference}"
+    return f"answers as {whose} on {rows}, largest difference {difference}"
 
 
 def headline(metrics: dict[str, Any]) -> dict[str, float]:

@@ -59,7 +59,7 @@ def _by_english(language: str) -> Mapping[str, str]:
 @cache
 def _templates(language: str) -> tuple[tuple[str, str], ...]:
     """What has holes to be matched: the English template and its translation, those with the most words first."""
-    open_ones = [(english, translated) for english, translated in _by_english(language).items() if "{" in english]
+    open_ones = [pair for pair in _by_english(language).items() if "{" in pair[0] and pair[0] != pair[1]]
     return tuple(sorted(open_ones, key=lambda pair: -sum(map(len, _pieces(pair[0])[0]))))
 
 
