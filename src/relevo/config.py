@@ -174,6 +174,20 @@ class Settings:
         minimum=1,
         maximum=1_000_000,
     )
+    label_resolution: str = _row(
+        "last",
+        "Which of several labels counts: the last one, what most people say, or the last of trusted_sources alone.",
+        choices=("last", "majority", "trusted"),
+    )
+    trusted_sources: str = _row(
+        "", "Sources of labels that are trusted, with commas between: page, api, cli, csv, or a person as author:NAME."
+    )
+    label_random_share: float = _row(
+        0.1, "Share of the answers neither uncertain nor disputed that people are asked about.", minimum=0, maximum=1
+    )
+    label_author_share: float = _row(
+        0.3, "Largest share of the labels to learn from that one person not trusted may have given.", minimum=0.01, maximum=1
+    )
     audit_heads: str = _row("", "Folder for the heads of the audit, best on another disk; empty means audit in home.")
     log_level: str = _row("warning", "Least severe log line shown.", choices=("debug", "info", "warning", "error"))
     log_format: str = _row("text", "Form of a log line.", choices=("text", "json"))
@@ -189,6 +203,11 @@ class Settings:
     def store_url(self) -> str:
         """URL of the database: `database_url`, or the SQLite file in home."""
         return self.database_url or f"sqlite:///{self.home.resolve() / 'relevo.db'}"
+
+    @property
+    def trusted_names(self) -> tuple[str, ...]:
+        """The names in `trusted_sources`."""
+        return tuple(sorted({name.strip() for name in self.trusted_sources.split(",")} - {""}))
 
     @property
     def stays_here(self) -> bool:

@@ -11,7 +11,8 @@ import time
 from typing import TYPE_CHECKING
 
 from relevo.compose.chores import chores_of
-from relevo.compose.stores import open_store
+from relevo.compose.labelling import resolution_of
+from relevo.compose.stores import open_store, utc_now
 from relevo.loop.courtesy import Courtesy
 from relevo.loop.ship import Shipper
 from relevo.loop.tick import Loop, Pace
@@ -22,6 +23,7 @@ from relevo.supervisor import when_orphaned
 from relevo.telemetry import configure_logging
 
 if TYPE_CHECKING:
+    from relevo.compose.stores import Store
     from relevo.config import Settings
 
 
@@ -38,8 +40,14 @@ def run_loop(settings: Settings, life: int) -> None:
         checkpoint=lambda: checkpoint(store.engine),
         pace=Pace(ship_every_s=settings.ship_every_ms / 1000),
         monotonic=time.monotonic,
-        migrate=lambda: migrate(store.engine),
+        migrate=lambda: _make_ready(settings, store),
         chores=chores_of(settings, store),
     )
     loop.run(stop)
     store.engine.dispose()
+
+
+def _make_ready(settings: Settings, store: Store) -> None:
+    """Before anything is shipped: the schema of this release, and the labels that count found by the rule that is set."""
+    migrate(store.engine)
+    store.labels.settle(resolution_of(settings), at=utc_now())

@@ -95,7 +95,7 @@ def open_store(settings: Settings, *, migrated: bool = False) -> Store:
         history=History(engine, blobs),
         labels=Labels(engine, audit),
         traffic=Traffic(engine),
-        asking=Asking(engine),
+        asking=Asking(engine, share=settings.label_random_share),
         people=People(engine, audit),
         audit=audit,
         trail=Trail(engine),

@@ -7,7 +7,6 @@ labels of one prediction ─ rejected? out ─ any accepted? only those ─► r
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence  # noqa: TC003 - a rule is read back from its row by its types
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -15,6 +14,8 @@ from typing import TYPE_CHECKING
 from relevo.domain.prediction import Verdict
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from relevo.domain.prediction import Label
 
 #: What stands before a person's name among the trusted sources.
@@ -37,7 +38,7 @@ class Resolution:
     """A rule, and who is trusted; lives as long as the setting stays."""
 
     rule: Rule = Rule.LAST
-    trusted: Sequence[str] = ()  # sources ("csv", "page", …), and people as "author:ana"
+    trusted: tuple[str, ...] = ()  # sources ("csv", "page", …), and people as "author:ana"
 
     def of(self, labels: Sequence[Label]) -> Label | None:
         """The label that counts among those of one prediction, given in their order."""

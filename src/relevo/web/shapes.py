@@ -311,6 +311,8 @@ class Window(BaseModel):
     until: Moment | None = None
     label: LabelText | None = None
     uncertain: YesNo | None = None
+    truth: LabelText | None = None
+    labelled: YesNo | None = None
     cursor: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{22}$")] | None = None
     limit: Annotated[int, Limit(ge=1, le=200)] = 50
     lang: Annotated[str, StringConstraints(max_length=20)] | None = None
