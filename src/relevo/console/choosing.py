@@ -29,7 +29,7 @@ def model_chosen(here: Session) -> str | None:
     if len(names) == 1:
         return first
     if len(names) <= _FEW:
-        chosen = st.segmented_control(words["models.model"], names, default=first, required=True, key="model-chosen")
+        chosen: str = st.segmented_control(words["models.model"], names, default=first, required=True, key="model-chosen")
     else:
         chosen = st.selectbox(words["models.model"], names, index=names.index(first), key="model-chosen")
     if chosen != asked:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from relevo.console.words import Words
 
 Rows = list[dict[str, Any]]
+Drawn = alt.Chart | alt.LayerChart
 
 #: Labels beyond which a confusion matrix has no room for numbers in its cells.
 _CELLS_WITH_NUMBERS = 15
@@ -41,23 +42,24 @@ _DARK = {"ink": "#eceae4", "on_mark": "#220c03", "soft": "#a8adb8", "bad": "#ff9
 _LIGHT = {"ink": "#1d2129", "on_mark": "#ffffff", "soft": "#595f6c", "bad": "#98182c", "mark": "#b23c1b"}
 
 
-def show(chart: alt.Chart | alt.LayerChart, words: Words, *, title: str, height: int = 240) -> None:
+def show(chart: Drawn, words: Words, *, title: str, height: int = 240) -> None:
     """Draw a chart as wide as its column, its title above it. height: pixels."""
     st.html(f'<h3 class="relevo-plot">{title}</h3>')
     st.altair_chart(spoken(chart.properties(height=height), words), theme="streamlit")
 
 
-def spoken(chart: alt.Chart | alt.LayerChart, words: Words) -> alt.Chart | alt.LayerChart:
+def spoken(chart: Drawn, words: Words) -> Drawn:
     """The chart with its numbers and dates in the language of these words."""
-    return chart.properties(usermeta={"embedOptions": _LOCALES[words.language]})
+    told: Drawn = chart.properties(usermeta={"embedOptions": _LOCALES[words.language]})
+    return told
 
 
 # --- versions, side by side -----------------------------------------------------------------------------------------------
 
 
-def intervals(rows: Rows, words: Words, *, axis: str) -> alt.LayerChart:
+def intervals(rows: Rows, words: Words, *, axis: str) -> Drawn:
     """A figure of each version with its interval. rows: version, order, value, low, high, marked."""
-    base = alt.Chart(alt.Data(values=rows)).encode(
+    base = _chart(rows).encode(
         y=alt.Y("version:N", sort=alt.SortField("order", order="descending"), title=None, axis=alt.Axis(grid=False)),
         color=alt.condition("datum.marked", alt.value(_colour("mark")), alt.value(_colour("soft"))),
         tooltip=[
@@ -71,10 +73,11 @@ def intervals(rows: Rows, words: Words, *, axis: str) -> alt.LayerChart:
         x=alt.X("low:Q", title=None, scale=alt.Scale(zero=False, nice=True, padding=12), axis=alt.Axis(format="%", tickCount=5)),
         x2="high:Q",
     )
-    return span + base.mark_point(filled=True, size=110, opacity=1).encode(x="value:Q")
+    drawn: Drawn = span + base.mark_point(filled=True, size=110, opacity=1).encode(x="value:Q")
+    return drawn
 
 
-def confusion(matrix: Sequence[Sequence[int]], labels: Sequence[str], words: Words) -> alt.LayerChart:
+def confusion(matrix: Sequence[Sequence[int]], labels: Sequence[str], words: Words) -> Drawn:
     """What was said against what was true; the shade is the share of the truth. matrix: (prediction, truth)."""
     sums = [max(1, sum(row[truth] for row in matrix)) for truth in range(len(labels))]
     rows = [
@@ -85,7 +88,7 @@ def confusion(matrix: Sequence[Sequence[int]], labels: Sequence[str], words: Wor
     order = list(labels)
     numbered = len(labels) <= _CELLS_WITH_NUMBERS
     slant = 0 if max(map(len, order)) <= 3 else -40
-    base = alt.Chart(alt.Data(values=rows)).encode(
+    base = _chart(rows).encode(
         x=alt.X("truth:N", sort=order, title=words["models.truth"], axis=alt.Axis(labelAngle=slant, grid=False, labelLimit=90)),
         y=alt.Y("said:N", sort=order, title=words["models.said"], axis=alt.Axis(grid=False, labelLimit=90)),
         tooltip=[
@@ -102,13 +105,14 @@ def confusion(matrix: Sequence[Sequence[int]], labels: Sequence[str], words: Wor
         text=alt.condition("datum.times > 0", alt.Text("times:Q", format=","), alt.value("")),
         color=alt.condition("datum.share > 0.5", alt.value(_colour("on_mark")), alt.value(_colour("ink"))),
     )
-    return shade + numbers if numbered else alt.layer(shade)
+    drawn: Drawn = alt.layer(shade, numbers) if numbered else alt.layer(shade)
+    return drawn
 
 
-def calibration(rows: Rows, versions: Sequence[str], words: Words) -> alt.LayerChart:
+def calibration(rows: Rows, versions: Sequence[str], words: Words) -> Drawn:
     """How often a confidence was right; the dashed line is honesty. rows: version, confidence, accuracy, times."""
-    honest = alt.Chart(alt.Data(values=[{"at": 0.0}, {"at": 1.0}])).mark_line(strokeDash=[4, 4], color=_colour("soft"), opacity=0.7)
-    base = alt.Chart(alt.Data(values=rows)).encode(
+    honest = _chart([{"at": 0.0}, {"at": 1.0}]).mark_line(strokeDash=[4, 4], color=_colour("soft"), opacity=0.7)
+    base = _chart(rows).encode(
         x=alt.X("confidence:Q", title=words["models.confidence"], scale=alt.Scale(domain=[0, 1]), axis=_share_axis()),
         y=alt.Y("accuracy:Q", title=words["models.right"], scale=alt.Scale(domain=[0, 1]), axis=_share_axis()),
         color=_by_version(versions),
@@ -122,14 +126,15 @@ def calibration(rows: Rows, versions: Sequence[str], words: Words) -> alt.LayerC
             alt.Tooltip("times:Q", title=words["models.rows"], format=","),
         ],
     )
-    return honest.encode(x="at:Q", y="at:Q") + base.mark_line(opacity=0.5) + dots
+    drawn: Drawn = honest.encode(x="at:Q", y="at:Q") + base.mark_line(opacity=0.5) + dots
+    return drawn
 
 
-def per_label(rows: Rows, versions: Sequence[str], words: Words) -> alt.Chart:
+def per_label(rows: Rows, versions: Sequence[str], words: Words) -> Drawn:
     """F1 of each label, by version. rows: version, label, f1, precision, recall, times."""
     order = list(dict.fromkeys(row["label"] for row in rows))
-    return (
-        alt.Chart(alt.Data(values=rows))
+    drawn: Drawn = (
+        _chart(rows)
         .mark_point(filled=True, size=90, opacity=0.85)
         .encode(
             x=alt.X("f1:Q", title="F1", scale=alt.Scale(zero=False, nice=True, padding=8), axis=alt.Axis(format="%", tickCount=5)),
@@ -145,15 +150,16 @@ def per_label(rows: Rows, versions: Sequence[str], words: Words) -> alt.Chart:
             ],
         )
     )
+    return drawn
 
 
 # --- traffic over time ----------------------------------------------------------------------------------------------------
 
 
-def requests(rows: Rows, versions: Sequence[str], words: Words, *, span: Sequence[str]) -> alt.Chart:
+def requests(rows: Rows, versions: Sequence[str], words: Words, *, span: Sequence[str]) -> Drawn:
     """Requests in each stretch, a colour a version, one upon the other. rows: at, end, version, requests, errors."""
-    return (
-        alt.Chart(alt.Data(values=_piled(rows, "requests")))
+    drawn: Drawn = (
+        _chart(_piled(rows, "requests"))
         .mark_rect()
         .encode(
             x=_time(span),
@@ -169,12 +175,13 @@ def requests(rows: Rows, versions: Sequence[str], words: Words, *, span: Sequenc
             ],
         )
     )
+    return drawn
 
 
-def errors(rows: Rows, words: Words, *, span: Sequence[str]) -> alt.Chart:
+def errors(rows: Rows, words: Words, *, span: Sequence[str]) -> Drawn:
     """Failures in each stretch. rows: at, end, version, errors."""
-    return (
-        alt.Chart(alt.Data(values=_piled(rows, "errors")))
+    drawn: Drawn = (
+        _chart(_piled(rows, "errors"))
         .mark_rect(color=_colour("bad"))
         .encode(
             x=_time(span),
@@ -188,11 +195,12 @@ def errors(rows: Rows, words: Words, *, span: Sequence[str]) -> alt.Chart:
             ],
         )
     )
+    return drawn
 
 
-def latency(rows: Rows, versions: Sequence[str], words: Words, *, span: Sequence[str]) -> alt.LayerChart:
-    """Latency of each version: the line is the median, the band reaches to the 95th percentile. rows: middle, version, p50, …"""
-    base = alt.Chart(alt.Data(values=rows)).encode(
+def latency(rows: Rows, versions: Sequence[str], words: Words, *, span: Sequence[str]) -> Drawn:
+    """Latency of each version: the line is the median, the band ends at the 95th percentile. rows: middle, version, p50, p95, p99."""
+    base = _chart(rows).encode(
         x=_time(span, field="middle"),
         color=_by_version(versions),
         tooltip=[
@@ -203,13 +211,14 @@ def latency(rows: Rows, versions: Sequence[str], words: Words, *, span: Sequence
     )
     scale = alt.Y("p50:Q", title="ms", axis=alt.Axis(format=",~f", tickCount=4))
     band = base.mark_area(opacity=0.18, interpolate="monotone").encode(y=scale, y2="p95:Q")
-    return band + base.mark_line(interpolate="monotone", point=_dots(rows)).encode(y=scale)
+    drawn: Drawn = band + base.mark_line(interpolate="monotone", point=_dots(rows)).encode(y=scale)
+    return drawn
 
 
-def confidence(rows: Rows, versions: Sequence[str], words: Words, *, span: Sequence[str]) -> alt.Chart:
+def confidence(rows: Rows, versions: Sequence[str], words: Words, *, span: Sequence[str]) -> Drawn:
     """Mean confidence of each version over time. rows: middle, version, confidence_mean, uncertain_share."""
-    return (
-        alt.Chart(alt.Data(values=rows))
+    drawn: Drawn = (
+        _chart(rows)
         .mark_line(interpolate="monotone", point=_dots(rows))
         .encode(
             x=_time(span, field="middle"),
@@ -225,12 +234,13 @@ def confidence(rows: Rows, versions: Sequence[str], words: Words, *, span: Seque
             ],
         )
     )
+    return drawn
 
 
-def spread(rows: Rows, versions: Sequence[str], words: Words) -> alt.Chart:
+def spread(rows: Rows, versions: Sequence[str], words: Words) -> Drawn:
     """How confidences spread, a version beside the other. rows: version, low, high, share."""
-    return (
-        alt.Chart(alt.Data(values=rows))
+    drawn: Drawn = (
+        _chart(rows)
         .mark_area(interpolate="step-after", opacity=0.22, line=True)
         .encode(
             x=alt.X("low:Q", title=words["models.confidence"], scale=alt.Scale(domain=[0, 1]), axis=_share_axis()),
@@ -244,9 +254,15 @@ def spread(rows: Rows, versions: Sequence[str], words: Words) -> alt.Chart:
             ],
         )
     )
+    return drawn
 
 
 # --- what they share ------------------------------------------------------------------------------------------------------
+
+
+def _chart(rows: Rows) -> alt.Chart:
+    # As a plain dict Altair would count the rows and refuse many.
+    return alt.Chart(alt.InlineData(values=rows))
 
 
 def _by_version(versions: Sequence[str]) -> alt.Color:
