@@ -22,7 +22,7 @@ from relevo.store.tables.audit import audit
 from relevo.store.tables.base import metadata
 from relevo.store.tables.core import alias_moves, labels, models, predictions, spool_positions, versions
 from relevo.store.tables.judging import judgements, label_rule
-from relevo.store.tables.people import api_keys, grants, people_epoch, sessions, sign_in_failures, users
+from relevo.store.tables.people import api_keys, grants, people_epoch, sessions, sign_in_failures, sign_in_journeys, users
 from relevo.store.tables.sealing import subject_keys
 from relevo.store.tables.traffic import traffic
 
@@ -46,6 +46,7 @@ __all__ = [
     "refusals",
     "sessions",
     "sign_in_failures",
+    "sign_in_journeys",
     "spool_positions",
     "subject_keys",
     "traffic",

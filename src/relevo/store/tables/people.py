@@ -75,3 +75,16 @@ sign_in_failures = Table(
 )
 Index(None, sign_in_failures.c.name_hash, sign_in_failures.c.at_us)
 Index(None, sign_in_failures.c.address, sign_in_failures.c.at_us)
+
+#: Who went to sign in at an identity provider and has not come back; both hashes are SHA-256.
+sign_in_journeys = Table(
+    "sign_in_journeys",
+    metadata,
+    Column("state_hash", Text, primary_key=True),  # of what the provider hands back
+    Column("tie_hash", Text, nullable=False),  # of the cookie in the browser that went
+    Column("address", Text, nullable=False),
+    Column("back", Text, nullable=False),  # where it was going here
+    Column("begun_us", BigInteger, nullable=False),
+)
+Index(None, sign_in_journeys.c.address)
+Index(None, sign_in_journeys.c.begun_us)
