@@ -2,6 +2,7 @@
 
     config.ROWS ─► settings    Typer app ─► commands    error tree, HTTP map ─► errors    an exposition ─► metrics
     structures of the manifest ─► package-format (package_reference.py)
+    routes, and who may ask there ─► the table in http (http_reference.py)
 
 The code is in English; Words puts a sentence into Spanish by the program's own catalogues, or by words.es.json what only these
 pages say. A sentence that neither knows stays English and is told on standard error.
@@ -17,6 +18,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import http_reference
 import package_reference
 import typer.main
 
@@ -33,6 +35,10 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).parent
 REFERENCE = HERE / "reference"
+_TABLE = "<!-- From here to the end of the table: written by docs/make_reference.py from the code. -->"
+_TABLE_ENDS = "<!-- Here the table ends. -->"
+#: Words that a cell with the name of a file format begins with.
+_FORMATS = {"Keras", "LightGBM", "ONNX", "PMML", "XGBoost", "pickle"}
 _NOTE = "<!-- Written by docs/make_reference.py from the code; change it there. -->\n\n"
 
 
@@ -52,10 +58,20 @@ class Words:
         self.asked.add(text)
         if self.language == "en" or not text:
             return text
-        told = self._own.get(text) or catalog.said(text, self.language)
-        if told == text and text not in self._own:
+        own = self._own.get(text) or self._filled(text)
+        told = own or catalog.said(text, self.language)
+        if told == text and not own:
             self.unknown.add(text)
         return told
+
+    def _filled(self, text: str) -> str | None:
+        """By a sentence with holes: "{0} rows" for "30 rows"."""
+        for template in (one for one in self._own if "{0}" in one):
+            facts = catalog.facts_in(template, text)
+            if facts is not None:
+                self.asked.add(template)
+                return self._own[template].format(*facts.values())
+        return None
 
     @property
     def unused(self) -> set[str]:
@@ -77,6 +93,9 @@ def pages() -> tuple[dict[str, str], list[str]]:
             ("package-format", lambda words: package_reference.lines(words.say)),
         ):
             made[name + words.ending] = _NOTE + "\n".join(write(words)) + "\n"
+        made["http" + words.ending] = http(words)
+        if language != "en":
+            made["imported-files" + words.ending] = _NOTE + "\n".join(imported_files(words)) + "\n"
         wrong += [f"no {language}: {text}" for text in sorted(words.unknown)]
         wrong += [f"unused in words.{language}.json: {text}" for text in sorted(words.unused)]
     return made, wrong
@@ -188,6 +207,51 @@ def metrics(words: Words) -> list[str]:
     lines += [say("`GET /metrics` on any worker gives the sum over all of them, those that died included."), ""]
     lines += [f"| {say('metric')} | {say('kind')} | {say('what it tells')} |", "|---|---|---|"]
     return [*lines, *(f"| `{name}` | {kinds[name]} | {say(helps[name])} |" for name in sorted(helps))]
+
+
+def http(words: Words) -> str:
+    """The page as people wrote it, with a fresh table of addresses in it."""
+    page = REFERENCE / f"http{words.ending}"
+    before, _, rest = page.read_text(encoding="utf-8").partition(_TABLE)
+    _, _, after = rest.partition(_TABLE_ENDS)
+    return "\n".join([before + _TABLE, "", *http_reference.table(words.say), "", _TABLE_ENDS]) + after
+
+
+def imported_files(words: Words) -> list[str]:
+    """The page that make_imports_table.py wrote in English, in another language."""
+    english = (REFERENCE / "imported-files.md").read_text(encoding="utf-8").splitlines()[2:]
+    return [_cells(line, words) if line.startswith("| ") else _prose(line, words) for line in english]
+
+
+def _prose(line: str, words: Words) -> str:
+    heading, mark, text = line.rpartition("# ")
+    return heading + mark + words.say(text) if not line.startswith("|") else line
+
+
+def _cells(line: str, words: Words) -> str:
+    cells = [_cell(cell.strip(), words) for cell in line.strip("|").split(" |")]
+    return "| " + " | ".join(cells) + " |"
+
+
+def _cell(cell: str, words: Words) -> str:
+    path, opening, note = cell.partition(" (")
+    if path.startswith("`"):
+        return f"{path} ({words.say(note.removesuffix(')'))})" if opening else path
+    refused, mark, reason = cell.partition(": ")
+    if refused == "refused":
+        return f"{words.say(refused)}{mark}{_reason(reason, words.language)}"
+    names_itself = not cell or not cell[0].isalpha() or cell.split(maxsplit=1)[0] in _FORMATS
+    return cell if names_itself else words.say(cell)
+
+
+def _reason(sentence: str, language: str) -> str:
+    """An error's sentence of which nothing but the words is left."""
+    for kind in _kinds(RelevoError):
+        facts = catalog.facts_in(kind.sentence, sentence)
+        if facts:
+            told = {name: catalog.said(fact, language) for name, fact in facts.items()}
+            return catalog.template(kind, language).format(**told)
+    return sentence
 
 
 def main() -> int:
