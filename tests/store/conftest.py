@@ -11,15 +11,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from sqlalchemy import create_engine, text
+from sqlalchemy import create_engine, delete, text
 
 from relevo.domain.ids import new_id
 from relevo.domain.prediction import Arm, InputKind, Prediction
 from relevo.store.audit import Audit
-from relevo.store.engine import connect, migrate
+from relevo.store.engine import connect, migrate, writing
 from relevo.store.history import History
 from relevo.store.labels import Labels
 from relevo.store.registry import Registry
+from relevo.store.tables import api_keys, grants, sessions, sign_in_failures, users
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -110,6 +111,34 @@ def url(backend: str, request: pytest.FixtureRequest, tmp_path: Path) -> str:
 def empty_url(backend: str, request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """A database without any table."""
     return f"sqlite:///{tmp_path / 'empty.db'}" if backend == "sqlite" else str(request.getfixturevalue("postgres").fresh())
+
+
+@pytest.fixture(scope="session")
+def shared_engines() -> Iterator[dict[str, Engine]]:
+    """One database a backend, made when it is first asked for; for tests that only need it emptied."""
+    engines: dict[str, Engine] = {}
+    yield engines
+    for engine in engines.values():
+        engine.dispose()
+
+
+@pytest.fixture
+def emptied(
+    backend: str, shared_engines: dict[str, Engine], request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Engine:
+    """A database without people; what the audit told of earlier tests stands in it."""
+    if backend not in shared_engines:
+        if backend == "sqlite":
+            path = tmp_path_factory.mktemp("shared") / "relevo.db"
+            shutil.copy(request.getfixturevalue("migrated_file"), path)
+            url = f"sqlite:///{path}"
+        else:
+            url = str(request.getfixturevalue("postgres").fresh(request.getfixturevalue("migrated_database")))
+        shared_engines[backend] = connect(url)
+    with writing(shared_engines[backend]) as connection:
+        for table in (sessions, api_keys, grants, sign_in_failures, users):
+            connection.execute(delete(table))
+    return shared_engines[backend]
 
 
 @pytest.fixture

@@ -23,6 +23,7 @@ from relevo.domain.people import Role, Roll
 from relevo.errors import FieldWrongType, LastAdmin, NameTaken, UserNotFound
 from relevo.store._words import named
 from relevo.store.api_keys import ApiKeys, known_keys
+from relevo.store.elsewhere import Elsewhere
 from relevo.store.engine import reading, writing
 from relevo.store.moments import microseconds, moment
 from relevo.store.sessions import Sessions
@@ -76,6 +77,7 @@ class People:
         self._audit = audit
         self.sessions = Sessions(engine, audit)
         self.keys = ApiKeys(engine, audit, next_epoch=self._next_epoch)
+        self.elsewhere = Elsewhere(engine, audit, next_epoch=self._next_epoch)
 
     # --- looking ------------------------------------------------------------------------------------------------------
 
@@ -198,7 +200,7 @@ class People:
 
 def checked_name(name: str) -> str:
     """The name as it is kept. Raises FieldWrongType."""
-    plain = _plain(name)
+    plain = unicodedata.normalize("NFKC", name)
     if _NAME.fullmatch(plain) is None or not plain.isprintable():
         raise FieldWrongType(
             field="name", expected="1 to 64 characters that can be seen, no blank first or last", got="another name"

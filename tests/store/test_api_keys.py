@@ -1,0 +1,141 @@
+"""Keys on both databases: shown once, kept as a hash, ended for good, changed for new ones without a gap."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+from sqlalchemy import select
+
+from relevo.domain.people import Action, Role, Scope
+from relevo.errors import FieldMissing, FieldWrongType, KeyNotFound, UserNotFound
+from relevo.store.audit import Audit
+from relevo.store.engine import reading
+from relevo.store.people import People
+from relevo.store.tables import metadata
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+#: Stands where the hash of a password does.
+KEPT = "$argon2id$"
+
+
+def us(at: datetime) -> int:
+    """Microseconds since 1970."""
+    return int(at.timestamp() * 1_000_000)
+
+
+@pytest.fixture
+def people(emptied: Engine) -> People:
+    """A store with one admin, ana."""
+    people = People(emptied, Audit(b"key"))
+    people.add_user("ana", Role.ADMIN, password_hash=KEPT, at=NOW)
+    return people
+
+
+@pytest.fixture
+def ana(people: People) -> str:
+    """Her id."""
+    return people.named("ana").id
+
+
+def test_a_key_is_in_no_table(people: People, ana: str, emptied: Engine) -> None:
+    """After it was made it is nowhere to be read: not in any row of any table, the audit among them."""
+    secret = people.keys.add(ana, "shop", [Scope.PREDICT], at=NOW).secret.rpartition("_")[2]
+    with reading(emptied) as connection:
+        for table in metadata.sorted_tables:
+            assert secret not in repr(connection.execute(select(table)).all()), table.name
+
+
+def test_two_keys_are_never_alike(people: People, ana: str) -> None:
+    """Each is 256 random bits behind a beginning that can be read."""
+    keys = [people.keys.add(ana, "shop", [Scope.PREDICT], at=NOW) for _ in range(3)]
+    assert len({one.secret for one in keys}) == len({one.key.id for one in keys}) == 3
+    assert all(one.secret.startswith(one.key.id + "_") and len(one.secret) - len(one.key.id) == 44 for one in keys)
+
+
+def test_a_key_counts_until_its_end(people: People, ana: str) -> None:
+    """In the microsecond of its end it is over."""
+    key = people.keys.add(ana, "shop", [Scope.PREDICT], at=NOW, ends=NOW + timedelta(days=1)).secret.encode()
+    roll = people.roll()
+    assert roll.by_key(key, us(NOW + timedelta(days=1)) - 1) is not None
+    assert roll.by_key(key, us(NOW + timedelta(days=1))) is None
+
+
+def test_a_revoked_key_is_dead_for_good(people: People, ana: str) -> None:
+    """Revoking twice changes nothing more, and rotating does not bring it back."""
+    made = people.keys.add(ana, "shop", [Scope.PREDICT], at=NOW)
+    assert people.keys.revoke(made.key.id, at=NOW).revoked == NOW
+    assert people.keys.revoke(made.key.id, at=NOW + timedelta(days=1)).revoked == NOW
+    assert people.roll().by_key(made.secret.encode(), us(NOW)) is None
+    with pytest.raises(KeyNotFound):
+        people.keys.rotate(made.key.id, at=NOW, old_ends=NOW + timedelta(days=1))
+
+
+def test_while_a_key_is_changed_for_a_new_one_both_count(people: People, ana: str) -> None:
+    """The new one is like the old one; the old one ends when it was said to, and never later than it would have."""
+    old = people.keys.add(ana, "shop", [Scope.PREDICT, Scope.READ], model="digits", at=NOW)
+    new = people.keys.rotate(old.key.id, at=NOW, old_ends=NOW + timedelta(hours=24))
+    assert (new.key.scopes, new.key.model, new.key.name) == (old.key.scopes, "digits", "shop")
+    roll = people.roll()
+    for hours, counts in ((23, True), (24, False)):
+        then = us(NOW + timedelta(hours=hours))
+        assert (roll.by_key(old.secret.encode(), then) is not None) is counts
+        assert roll.by_key(new.secret.encode(), then) is not None
+    again = people.keys.rotate(old.key.id, at=NOW, old_ends=NOW + timedelta(days=30))
+    assert people.keys.one(old.key.id).ends == NOW + timedelta(hours=24)
+    assert again.secret != new.secret
+
+
+def test_a_key_that_is_over_is_not_changed_for_a_new_one(people: People, ana: str) -> None:
+    """Otherwise whoever finds an old id could have it live again."""
+    made = people.keys.add(ana, "shop", [Scope.PREDICT], at=NOW, ends=NOW + timedelta(days=1))
+    with pytest.raises(KeyNotFound):
+        people.keys.rotate(made.key.id, at=NOW + timedelta(days=1), old_ends=NOW + timedelta(days=9))
+
+
+def test_a_key_for_one_model_knows_no_other(people: People, ana: str) -> None:
+    """However much its owner may."""
+    key = people.keys.add(ana, "shop", [Scope.PREDICT], model="digits", at=NOW).secret.encode()
+    known = people.roll().by_key(key, us(NOW))
+    assert known is not None
+    assert known.may(Action.PREDICT, "digits")
+    assert not known.may(Action.PREDICT, "churn")
+    assert not known.sees("churn")
+
+
+@pytest.mark.parametrize("scopes", [[], list(Scope)])
+def test_no_key_administers(people: People, ana: str, scopes: list[Scope]) -> None:
+    """A key of an admin with every scope makes no users; one with no scope is not made at all."""
+    if not scopes:
+        with pytest.raises(FieldMissing):
+            people.keys.add(ana, "shop", scopes, at=NOW)
+        return
+    secret = people.keys.add(ana, "shop", scopes, at=NOW).secret
+    known = people.roll().by_key(secret.encode(), us(NOW))
+    assert known is not None
+    assert not known.may(Action.ADMINISTER)
+    assert not known.may(Action.TRUST)
+
+
+def test_what_is_not_there_is_told(people: People, ana: str) -> None:
+    """No owner, no such key, no model of that name."""
+    with pytest.raises(UserNotFound):
+        people.keys.add("nobody", "shop", [Scope.PREDICT], at=NOW)
+    with pytest.raises(KeyNotFound):
+        people.keys.revoke("rlv_00000000\x00", at=NOW)
+    with pytest.raises(FieldWrongType):
+        people.keys.add(ana, "shop", [Scope.PREDICT], model="../digits", at=NOW)
+
+
+def test_keys_are_listed_the_newest_first(people: People, ana: str) -> None:
+    """All of them, or one user's."""
+    bob = people.add_user("bob", Role.VIEWER, at=NOW)
+    first = people.keys.add(ana, "first", [Scope.PREDICT], at=NOW).key
+    second = people.keys.add(bob, "second", [Scope.READ], at=NOW + timedelta(seconds=1)).key
+    assert people.keys.all() == [second, first]
+    assert people.keys.all(ana) == [first]
+    assert (second.owner, second.scopes) == ("bob", (Scope.READ,))
