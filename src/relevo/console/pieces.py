@@ -86,6 +86,16 @@ def joined(*parts: str | Markup) -> Markup:
     return Markup(text=" ".join(map(_inside, parts)))
 
 
+def strong(text: str) -> Markup:
+    """A text that names what stands below it."""
+    return Markup(text=f'<strong class="relevo-name">{_e(text)}</strong>')
+
+
+def plot_title(text: str) -> None:
+    """What stands above a plot or picture."""
+    st.html(f'<h3 class="relevo-plot">{_e(text)}</h3>')
+
+
 def soft(text: str) -> Markup:
     """A lesser text."""
     return Markup(text=f'<span class="relevo-soft">{_e(text)}</span>')

@@ -13,13 +13,15 @@ from typing import TYPE_CHECKING, Any
 import altair as alt
 import streamlit as st
 
+from relevo.console import pieces
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from relevo.console.words import Words
 
 Rows = list[dict[str, Any]]
-Drawn = alt.Chart | alt.LayerChart
+Drawn = alt.Chart | alt.LayerChart | alt.FacetChart
 
 #: Labels beyond which a confusion matrix has no room for numbers in its cells.
 _CELLS_WITH_NUMBERS = 15
@@ -44,7 +46,7 @@ _LIGHT = {"ink": "#1d2129", "on_mark": "#ffffff", "soft": "#595f6c", "bad": "#98
 
 def show(chart: Drawn, words: Words, *, title: str, height: int = 240) -> None:
     """Draw a chart as wide as its column, its title above it. height: pixels."""
-    st.html(f'<h3 class="relevo-plot">{title}</h3>')
+    pieces.plot_title(title)
     st.altair_chart(spoken(chart.properties(height=height), words), theme="streamlit")
 
 
@@ -199,7 +201,7 @@ def errors(rows: Rows, words: Words, *, span: Sequence[str]) -> Drawn:
 
 
 def latency(rows: Rows, versions: Sequence[str], words: Words, *, span: Sequence[str]) -> Drawn:
-    """Latency of each version: the line is the median, the band ends at the 95th percentile. rows: middle, version, p50, p95, p99."""
+    """Latency by version: the line is the median, the band ends at the 95th percentile. rows: middle, version, p50, p95, p99."""
     base = _chart(rows).encode(
         x=_time(span, field="middle"),
         color=_by_version(versions),

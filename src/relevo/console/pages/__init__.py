@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from relevo.console.pages import classify, traffic
+from relevo.console.pages import classify, history, models, people, traffic
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,8 +27,13 @@ FIRST = Page(name="classify", icon=":material/center_focus_strong:", show=classi
 
 #: Section of the navigation (a key of the words) → its pages.
 SECTIONS = {
-    "frame.ask": [FIRST],
+    "frame.ask": [
+        FIRST,
+        Page(name="history", icon=":material/history:", show=history.show),
+    ],
     "frame.watch": [
+        Page(name="models", icon=":material/layers:", show=models.show),
         Page(name="traffic", icon=":material/monitoring:", show=traffic.show),
+        Page(name="people", icon=":material/group:", show=people.show, role="operator"),
     ],
 }

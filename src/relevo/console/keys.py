@@ -1,0 +1,125 @@
+"""Keys for programs: who holds which, a new one shown once, changing one for another, and revoking.
+
+GET /keys ─► table        POST /keys ─► shown once        POST /keys/{id}/rotate · DELETE /keys/{id}
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import streamlit as st
+
+from relevo.console import frame, pieces
+from relevo.console.asking import attempt
+from relevo.errors import NotKnown, RelevoError
+
+if TYPE_CHECKING:
+    from relevo.console.session import Session
+    from relevo.console.words import Words
+
+_SCOPES = ("predict", "label", "read", "operate")
+#: Days until a key ends; None: never.
+_DAYS = (30, 90, 365, None)
+_OVERLAP_HOURS = 24
+_MADE = "key-made"
+#: Beginning of a key that is enough to tell it from others.
+_SHOWN = 200
+
+
+def show(here: Session, names: dict[str, str], models: list[str]) -> None:
+    """The keys, and what can be done with them."""
+    words = here.words
+    _once(words)
+    known = here.client.ask("GET", "/keys")["keys"]
+    if known:
+        _table(known, words)
+    else:
+        frame.say(words["keys.none"], words["keys.none.next"])
+    left, right = st.columns(2, gap="large")
+    with left:
+        _new(here, names, models)
+    with right:
+        _end(here, [key for key in known if _counts(key)])
+
+
+def _once(words: Words) -> None:
+    """A key that was made a moment ago: this is the only time it is told."""
+    made = st.session_state.pop(_MADE, None)
+    if made:
+        st.warning(words["keys.once"], icon=":material/key:")
+        st.code(made, language=None)
+
+
+def _table(known: list[dict[str, Any]], words: Words) -> None:
+    pieces.table(
+        [words[key] for key in ("keys.name", "keys.key", "people.user", "keys.for", "models.model", "keys.ends", "people.state")],
+        [
+            [
+                key["name"],
+                pieces.code(f"{key['id']}…"),
+                key["owner"],
+                pieces.chips(words[f"keys.scope.{scope}"] for scope in key["scopes"]),
+                key["model"] or words["keys.every"],
+                pieces.soft(words.day(key["ends"], st.context.timezone) if key["ends"] else words["keys.never"]),
+                words["keys.counts"] if _counts(key) else words["keys.over"],
+            ]
+            for key in known[:_SHOWN]
+        ],
+    )
+
+
+def _counts(key: dict[str, Any]) -> bool:
+    return not key["revoked"] and (not key["ends"] or datetime.fromisoformat(key["ends"]) > datetime.now(UTC))
+
+
+def _new(here: Session, names: dict[str, str], models: list[str]) -> None:
+    words = here.words
+    pieces.section(words["keys.new"])
+    with st.form("new-key", border=False):
+        name = st.text_input(words["keys.name"], max_chars=64, placeholder=words["keys.name.example"])
+        owner = st.selectbox(words["people.user"], list(names), format_func=lambda one: names[one])
+        scopes = st.pills(
+            words["keys.for"],
+            _SCOPES,
+            selection_mode="multi",
+            default=["predict"],
+            format_func=lambda one: words[f"keys.scope.{one}"],
+        )
+        left, right = st.columns(2)
+        model = left.selectbox(words["models.model"], models, index=None, placeholder=words["keys.every"])
+        days = right.selectbox(words["keys.ends"], _DAYS, index=1, format_func=lambda one: _lasting(one, words))
+        asked = st.form_submit_button(words["keys.new.act"], type="primary", icon=":material/key:")
+    if asked:
+        body = {"name": name, "user": owner, "scopes": scopes, "model": model, "days": days}
+        _made(here, lambda: here.client.ask("POST", "/keys", json=body))
+
+
+def _lasting(days: int | None, words: Words) -> str:
+    return words["keys.never"] if days is None else words("keys.days", days=days)
+
+
+def _made(here: Session, ask: Any) -> None:  # noqa: ANN401 - a call without arguments
+    try:
+        st.session_state[_MADE] = ask()["key"]
+    except NotKnown:
+        raise
+    except RelevoError as error:
+        frame.say_refused(here.words, error)
+        return
+    st.rerun()
+
+
+def _end(here: Session, known: list[dict[str, Any]]) -> None:
+    words = here.words
+    if not known:
+        return
+    pieces.section(words["keys.change"])
+    key = st.selectbox(words["keys.key"], known, format_func=lambda one: f"{one['name']} · {one['id']}…", key="changed-key")
+    pieces.note(words("keys.change.lead", hours=_OVERLAP_HOURS))
+    with st.container(horizontal=True):
+        if st.button(words["keys.rotate"], icon=":material/autorenew:"):
+            body = {"overlap_hours": _OVERLAP_HOURS}
+            _made(here, lambda: here.client.ask("POST", f"/keys/{key['id']}/rotate", json=body))
+        if st.button(words["keys.revoke"], icon=":material/block:", type="primary"):
+            attempt(here, words("keys.revoked", name=key["name"]), lambda: here.client.ask("DELETE", f"/keys/{key['id']}"))

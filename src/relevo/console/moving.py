@@ -1,0 +1,85 @@
+"""Moving an alias, with a reason, and who moved which one when. A move is tied to where the alias stood when the page was drawn.
+
+alias, version, reason ─ PUT /models/{name}/aliases/{alias} with If-Match ─► moved        stood elsewhere meanwhile ─► refused
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import streamlit as st
+
+from relevo.console import frame, pieces
+from relevo.console.compared import called
+from relevo.errors import RelevoError
+
+if TYPE_CHECKING:
+    from relevo.console.session import Session
+
+_USUAL = ("champion", "challenger")
+_LONGEST_REASON = 500
+_NEWEST = 15
+
+
+def show(here: Session, model: dict[str, Any]) -> None:
+    """The form for who may move an alias, and the moves so far."""
+    words = here.words
+    pieces.section(words["moving.title"], words["moving.lead"])
+    told = st.session_state.pop("moving-told", None)
+    if told:
+        st.success(told, icon=":material/check:")
+    left, right = st.columns([2, 3], gap="large")
+    with left:
+        if here.is_at_least("operator", model["name"]):
+            _form(here, model)
+        else:
+            pieces.note(words["moving.not_you"])
+    with right:
+        _history(here, model["name"])
+
+
+def _form(here: Session, model: dict[str, Any]) -> None:
+    words, aliases = here.words, model["aliases"]
+    known = list(dict.fromkeys([*_USUAL, *sorted(aliases)]))
+    numbers = [one["version"] for one in model["history"]]
+    with st.form(f"move-{model['name']}", border=False):
+        alias = st.selectbox(words["moving.alias"], known, accept_new_options=True, help=words["moving.alias.help"])
+        version = st.selectbox(words["moving.version"], numbers, format_func=called)
+        reason = st.text_input(words["moving.reason"], max_chars=_LONGEST_REASON, placeholder=words["moving.reason.example"])
+        asked = st.form_submit_button(words["moving.act"], type="primary", icon=":material/sprint:")
+    if not asked:
+        return
+    if not reason.strip():
+        st.warning(words["moving.why"], icon=":material/edit:")
+        return
+    _move(here, model, str(alias), int(version), reason.strip())
+
+
+def _move(here: Session, model: dict[str, Any], alias: str, version: int, reason: str) -> None:
+    stands = model["aliases"].get(alias, 0)
+    path = f"/models/{model['name']}/aliases/{alias}"
+    try:
+        here.client.ask("PUT", path, json={"version": version, "reason": reason}, headers={"If-Match": f'"{stands}"'})
+    except RelevoError as error:
+        frame.say_refused(here.words, error)
+        return
+    st.session_state["moving-told"] = here.words("moving.done", alias=alias, version=called(version))
+    st.rerun()
+
+
+def _history(here: Session, name: str) -> None:
+    words = here.words
+    moves = here.client.ask("GET", f"/models/{name}/aliases")["moves"]
+    pieces.table(
+        [words[key] for key in ("moving.when", "moving.alias", "moving.version", "moving.who", "moving.reason")],
+        [
+            [
+                pieces.soft(words.moment(move["at"], st.context.timezone)),
+                move["alias"],
+                f"{called(move['previous'])} → {called(move['version'])}" if move["previous"] else called(move["version"]),
+                move["author"],
+                move["reason"],
+            ]
+            for move in moves[:_NEWEST]
+        ],
+    )

@@ -1,0 +1,38 @@
+"""Who may come in, with what keys, and who changed what: for those who answer for it.
+
+admin ─► users · keys · audit          operator ─► audit
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from relevo.console import frame, keys, pieces, trail, users
+
+if TYPE_CHECKING:
+    from relevo.console.session import Session
+
+
+def show(here: Session) -> None:
+    """The page."""
+    words = here.words
+    pieces.begin()
+    frame.heading(words["page.people"], words["people.lead"])
+    if here.me.get("role") != "admin":
+        trail.show(here, {})
+        return
+    everybody = here.client.ask("GET", "/users")["users"]
+    if not everybody:
+        users.first(here)
+        return
+    names = {user["id"]: user["name"] for user in everybody}
+    models = [model["name"] for model in here.client.models()]
+    tabs = st.tabs([here.words[f"people.tab.{name}"] for name in ("users", "keys", "audit")], key="people-tab")
+    with tabs[0]:
+        users.show(here, everybody, models)
+    with tabs[1]:
+        keys.show(here, names, models)
+    with tabs[2]:
+        trail.show(here, names)

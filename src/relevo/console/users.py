@@ -1,0 +1,132 @@
+"""Users: who there are, a new one, and what each may do. The server decides; this only asks.
+
+GET /users ─► table        POST /users · PATCH /users/{id} · POST /users/{id}/password
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import streamlit as st
+
+from relevo.console import pieces
+from relevo.console.asking import attempt, tell_done
+
+if TYPE_CHECKING:
+    from relevo.console.session import Session
+    from relevo.console.words import Words
+
+_ROLES = ("viewer", "labeler", "operator", "admin")
+_NONE = "none"
+
+
+def first(here: Session) -> None:
+    """A server without users: what that means, and the form for the first one."""
+    words = here.words
+    left, right = st.columns([3, 2], gap="large")
+    with left:
+        pieces.section(words["people.first"], words["people.first.lead"])
+        with st.form("first-user", border=False):
+            name = st.text_input(words["people.name"], max_chars=64, autocomplete="username")
+            password = st.text_input(words["people.password"], type="password", autocomplete="new-password")
+            asked = st.form_submit_button(words["people.first.act"], type="primary", icon=":material/shield_person:")
+        if asked:
+            body = {"name": name, "role": "admin", "password": password}
+            attempt(here, words("people.added", name=name), lambda: here.client.ask("POST", "/users", json=body))
+    with right:
+        pieces.section(words["people.roles"])
+        _roles(words)
+
+
+def show(here: Session, everybody: list[dict[str, Any]], models: list[str]) -> None:
+    """The users, and the two forms."""
+    words = here.words
+    tell_done()
+    pieces.table(
+        [words[key] for key in ("people.name", "people.role", "people.grants", "people.since", "people.state")],
+        [
+            [
+                user["name"],
+                words[f"role.{user['role'] or _NONE}"],
+                pieces.chips(f"{model}: {words[f'role.{role}']}" for model, role in sorted(user["grants"].items())),
+                pieces.soft(words.day(user["made"], st.context.timezone)),
+                _state(user, words),
+            ]
+            for user in everybody
+        ],
+    )
+    left, right = st.columns(2, gap="large")
+    with left:
+        _new(here)
+    with right:
+        _change(here, everybody, models)
+    with st.expander(words["people.roles"], icon=":material/help:"):
+        _roles(words)
+
+
+def _state(user: dict[str, Any], words: Words) -> str:
+    if user["disabled"]:
+        return words["people.disabled"]
+    if user["issuer"]:
+        return words["people.elsewhere"]
+    return words["people.active"] if user["has_password"] else words["people.no_password"]
+
+
+def _new(here: Session) -> None:
+    words = here.words
+    pieces.section(words["people.new"])
+    with st.form("new-user", border=False, clear_on_submit=False):
+        name = st.text_input(words["people.name"], max_chars=64, autocomplete="off")
+        role = st.selectbox(words["people.role"], [*_ROLES, _NONE], format_func=lambda one: words[f"role.{one}"])
+        password = st.text_input(
+            words["people.password"], type="password", autocomplete="new-password", help=words["people.password.help"]
+        )
+        asked = st.form_submit_button(words["people.new.act"], type="primary", icon=":material/person_add:")
+    if asked:
+        body = {"name": name, "role": _role(role), "password": password or None}
+        attempt(here, words("people.added", name=name), lambda: here.client.ask("POST", "/users", json=body))
+
+
+def _change(here: Session, everybody: list[dict[str, Any]], models: list[str]) -> None:
+    words = here.words
+    pieces.section(words["people.change"])
+    user = st.selectbox(words["people.user"], everybody, format_func=lambda one: str(one["name"]), key="changed-user")
+    path = f"/users/{user['id']}"
+    # What the fields begin with is this user's, so each user has fields of their own.
+    with st.form(f"change-{user['id']}", border=False):
+        roles = [*_ROLES, _NONE]
+        role = st.selectbox(
+            words["people.role"], roles, index=roles.index(user["role"] or _NONE), format_func=lambda one: words[f"role.{one}"]
+        )
+        left, right = st.columns(2)
+        model = left.selectbox(words["people.grant.model"], models, index=None, placeholder=words["people.grant.none"])
+        grant = right.selectbox(words["people.grant.role"], [*_ROLES[:-1], _NONE], format_func=lambda one: words[f"role.{one}"])
+        disabled = st.toggle(words["people.disable"], value=bool(user["disabled"]))
+        asked = st.form_submit_button(words["people.change.act"], icon=":material/save:")
+    if asked:
+        body: dict[str, Any] = {"role": _role(role), "disabled": disabled}
+        if model:
+            body["grants"] = {model: _role(grant)}
+        attempt(here, words("people.changed", name=user["name"]), lambda: here.client.ask("PATCH", path, json=body))
+    with st.popover(words["people.password.set"], icon=":material/password:"):
+        _password(here, user, path)
+
+
+def _password(here: Session, user: dict[str, Any], path: str) -> None:
+    words, own = here.words, user["id"] == here.me.get("id")
+    with st.form(f"password-{user['id']}", border=False):
+        current = st.text_input(words["people.password.current"], type="password") if own else ""
+        password = st.text_input(words["people.password.new"], type="password", autocomplete="new-password")
+        asked = st.form_submit_button(words["people.password.act"], type="primary")
+    if asked:
+        body = {"password": password, **({"current": current} if own else {})}
+        done = words("people.password.done", name=user["name"])
+        attempt(here, done, lambda: here.client.ask("POST", f"{path}/password", json=body))
+
+
+def _role(chosen: str) -> str | None:
+    return None if chosen == _NONE else chosen
+
+
+def _roles(words: Words) -> None:
+    pieces.facts((words[f"role.{role}"], words[f"people.may.{role}"]) for role in _ROLES)
