@@ -182,6 +182,10 @@ class Client:
         """
         return self._call(method, path, **what)
 
+    def send(self, method: str, path: str, **what: Any) -> None:  # noqa: ANN401 - the same
+        """The same for a route that answers nothing."""
+        self._answer(method, path, **what)
+
     def file(self, path: str, **params: str) -> tuple[str, bytes]:
         """What a route sends as a file: media type and content. Raises what the server raised."""
         response = self._answer("GET", path, params=params)

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 def main() -> None:
     """One run."""
-    frame.begin()
     words = words_of(session.language_here())
+    frame.begin(words)
     try:
         here = session.here()
     except NotKnown:

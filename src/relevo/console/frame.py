@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from relevo.errors import RelevoError
 
 
-def begin() -> None:
-    """First of every run: the tab's title, the width, our style."""
+def begin(words: Words) -> None:
+    """First of every run: the tab's title, the width, our style; what Streamlit says itself is said in our words."""
     st.set_page_config(page_title="Relevo", page_icon=_mark(), layout="wide", initial_sidebar_state="auto")
-    st.html(f"<style>{_text('console.css')}</style>")
+    st.html(f"<style>{_text('console.css')}\n:root {{ --choose-file: '{words['classify.choose']}'; }}</style>")
 
 
 def sidebar(here: Session, address: str) -> None:
@@ -34,18 +34,32 @@ def sidebar(here: Session, address: str) -> None:
 def heading(title: str, lead: str = "") -> None:
     """The title of a page, and one sentence under it."""
     under = f"<p>{html.escape(lead)}</p>" if lead else ""
-    st.html(f'<header class="relevo-head"><h1>{html.escape(title)}</h1>{under}</header>')
+    st.html(f'<header class="rv-head"><h1>{html.escape(title)}</h1>{under}</header>')
+
+
+def small(text: str) -> None:
+    """A remark in small print."""
+    st.html(f'<p class="rv-small">{safe(text)}</p>')
+
+
+def safe(text: str) -> str:
+    """Any text, to stand in our HTML."""
+    return html.escape(text)
 
 
 def say(title: str, what_next: str, *, act: str = "") -> None:
     """An empty page: what is the matter, and what to do next. act: HTML of ours below it."""
-    told = _marked(what_next)
-    st.html(f'<div class="relevo-empty">{_LANES}<h2>{html.escape(title)}</h2><p>{told}</p>{act}</div>')
+    st.html(empty(title, what_next, act=act))
+
+
+def empty(title: str, what_next: str, *, act: str = "") -> str:
+    """The same as HTML."""
+    return f'<div class="rv-empty"><div class="rv-lanes"></div><h2>{safe(title)}</h2><p>{_marked(what_next)}</p>{act}</div>'
 
 
 def say_over(words: Words) -> None:
     """The server does not know this session any more."""
-    link = f'<a class="relevo-act" href="/sign-in" target="_self">{html.escape(words["frame.sign_in"])}</a>'
+    link = f'<a class="rv-act" href="/sign-in" target="_self">{html.escape(words["frame.sign_in"])}</a>'
     say(words["frame.over"], words["frame.over.next"], act=link)
 
 
@@ -57,17 +71,17 @@ def say_away(words: Words) -> None:
 def say_refused(words: Words, error: RelevoError) -> None:
     """What the server said no to, in its own words."""
     st.html(
-        f'<div class="relevo-refusal" role="alert"><strong>{html.escape(words["frame.refused"])}</strong>'
+        f'<div class="rv-refusal" role="alert"><strong>{html.escape(words["frame.refused"])}</strong>'
         f"<p>{html.escape(str(error))}</p><small>{html.escape(error.code)}</small></div>"
     )
 
 
 def _who(here: Session) -> str:
     if not here.signed_in:
-        return f'<p class="relevo-open">{html.escape(here.words["frame.open"])}</p>'
+        return f'<p class="rv-open">{html.escape(here.words["frame.open"])}</p>'
     role = here.words[f"role.{here.me.get('role') or 'none'}"]
     return (
-        f'<form class="relevo-who" method="post" action="/sign-out" target="_self"><span><b>{html.escape(str(here.me["name"]))}</b>'
+        f'<form class="rv-who" method="post" action="/sign-out" target="_self"><span><b>{html.escape(str(here.me["name"]))}</b>'
         f"<small>{html.escape(role)}</small></span><button>{html.escape(here.words['frame.sign_out'])}</button></form>"
     )
 
@@ -78,7 +92,7 @@ def _languages(words: Words, address: str) -> str:
         f"{_CURRENT if code == words.language else ''}>{title}</a>"
         for code, title in NATIVE.items()
     )
-    return f'<nav class="relevo-languages" aria-label="{html.escape(words["frame.language"])}">{links}</nav>'
+    return f'<nav class="rv-languages" aria-label="{html.escape(words["frame.language"])}">{links}</nav>'
 
 
 def _marked(text: str) -> str:
@@ -88,11 +102,6 @@ def _marked(text: str) -> str:
 
 
 _CURRENT = ' aria-current="true"'
-
-_LANES = (
-    '<svg viewBox="0 0 240 96" aria-hidden="true"><path class="lane" d="M0 22H240M0 48H240M0 74H240"/>'
-    '<path class="from" d="M58 62 112 34"/><path class="to" d="M128 62 182 34"/></svg>'
-)
 
 
 @cache

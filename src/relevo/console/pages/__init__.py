@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from relevo.console.pages import classify, history, models, people, traffic
+from relevo.console.pages import classify, history, label, models, people, traffic
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,6 +30,7 @@ SECTIONS = {
     "frame.ask": [
         FIRST,
         Page(name="history", icon=":material/history:", show=history.show),
+        Page(name="label", icon=":material/sell:", show=label.show, role="labeler"),
     ],
     "frame.watch": [
         Page(name="models", icon=":material/layers:", show=models.show),

@@ -14,6 +14,7 @@ import streamlit as st
 from relevo.console import compared, frame, moving, pieces, plots
 from relevo.console.choosing import model_chosen
 from relevo.console.compared import called
+from relevo.i18n import figures
 
 if TYPE_CHECKING:
     from relevo.console.session import Session
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 _NEWEST = 12
 _BESIDE = 2
 _MOST_BESIDE = 3
+#: Decimal places of a column of figures.
+_PLACES = 3
 
 
 def show(here: Session) -> None:
@@ -81,18 +84,18 @@ def _intervals(versions: list[dict[str, Any]], aliases: dict[str, int]) -> list[
 
 def _table(versions: list[dict[str, Any]], aliases: dict[str, int], words: Words) -> None:
     regression = versions[0]["summary"].get("task") == "regression"
-    figures = ("mae", "rmse", "r2") if regression else ("accuracy", "macro_f1", "log_loss", "expected_error")
+    told = ("mae", "rmse", "r2") if regression else ("accuracy", "macro_f1", "log_loss", "expected_error")
     pieces.table(
-        [words["models.version"], *(words[f"models.{figure}"] for figure in figures), words["models.made"]],
+        [words["models.version"], *(words[f"models.{figure}"] for figure in told), words["models.made"]],
         [
             [
                 _version_cell(one["version"], aliases),
-                *(_figure(one["summary"].get("metrics") or {}, figure, words) for figure in figures),
+                *(_figure(one["summary"].get("metrics") or {}, figure, words) for figure in told),
                 pieces.joined(words.day(one["created"], st.context.timezone), pieces.soft(one["author"])),
             ]
             for one in versions
         ],
-        figures=range(1, len(figures) + 1),
+        figures=range(1, len(told) + 1),
     )
 
 
@@ -109,8 +112,12 @@ def _figure(metrics: dict[str, Any], name: str, words: Words) -> str | pieces.Ma
         interval = f"{words.percent(found['low'])} – {words.percent(found['high'])}"
         return pieces.joined(words.percent(found["value"]), pieces.soft(interval))
     if name == "expected_error":
-        return words.number((metrics.get("calibration") or {}).get(name), digits=2)
-    return words.number(metrics.get(name), digits=3)
+        return _fixed((metrics.get("calibration") or {}).get(name), words)
+    return _fixed(metrics.get(name), words)
+
+
+def _fixed(value: float | None, words: Words) -> str:
+    return "–" if value is None else figures.fixed(value, words.language, places=_PLACES)
 
 
 def _chosen(versions: list[dict[str, Any]], aliases: dict[str, int], words: Words) -> list[int]:

@@ -1,0 +1,82 @@
+"""One prediction in full, over the page: what was asked, what was said, what it really was, and how it was asked."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import streamlit as st
+
+from relevo.console import answers, frame, inputs, models, truth
+from relevo.errors import RelevoError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from relevo.console.session import Session
+
+_SIDE = 720
+
+
+def show(here: Session, query_id: str) -> None:
+    """Open it. A prediction that is not there is said to be so, in the same place."""
+    # The title of a dialog belongs to its decorator, and speaks the visitor's language: so it is made when it opens.
+    st.dialog(here.words["detail.title"], width="large")(_told)(here, query_id)
+
+
+def _told(here: Session, query_id: str) -> None:
+    try:
+        row = here.client.prediction(query_id)
+        manifest = models.manifest(here, row["model"], row["version"])
+        _draw(here, row, manifest)
+    except RelevoError as error:
+        frame.say_refused(here.words, error)
+
+
+def _draw(here: Session, row: Mapping[str, Any], manifest: Mapping[str, Any]) -> None:
+    words = here.words
+    given, told = st.columns(2, gap="medium")
+    with given:
+        seen = inputs.one(here, row, _SIDE)
+        st.html(f'<h2 class="rv-h2">{frame.safe(words["detail.asked"])}</h2>')
+        st.html(inputs.shown(seen, words, row["query_id"]))
+        st.html(inputs.facts(_facts(here, row)))
+    with told:
+        if row["error"]:
+            st.html(f'<div class="rv-refusal"><p>{frame.safe(words("detail.error", code=row["error"]))}</p></div>')
+        else:
+            st.html(answers.card(answers.Told.of_row(row, manifest), words))
+        _truth(here, row, manifest)
+
+
+def _facts(here: Session, row: Mapping[str, Any]) -> list[tuple[str, str]]:
+    words = here.words
+    return [
+        (words["detail.when"], words.moment(row["at"], st.context.timezone, seconds=True)),
+        (words["detail.model"], f"{row['model']} {row['version']}"),
+        (words["detail.latency"], f"{words.number(row['latency_ms'], digits=3)} ms"),
+        (words["detail.arm"], str(row["arm"])),
+        (words["detail.id"], str(row["query_id"])),
+    ]
+
+
+def _truth(here: Session, row: Mapping[str, Any], manifest: Mapping[str, Any]) -> None:
+    words = here.words
+    st.html(f'<h2 class="rv-h2">{frame.safe(words["detail.truth"])}</h2>')
+    place = st.empty()
+    truth.ask(here, row, manifest)
+    given = here.client.labels(row["query_id"])
+    if not given:
+        place.html(f'<p class="rv-small">{frame.safe(words["detail.no_truth"])}</p>')
+        return
+    entries = "".join(_entry(here, one, past=at > 0) for at, one in enumerate(reversed(given)))
+    place.html(f'<ul class="rv-said">{entries}</ul>')
+
+
+def _entry(here: Session, label: Mapping[str, Any], *, past: bool) -> str:
+    who = frame.safe(_by(here, label))
+    return f'<li class="{"past" if past else ""}"><b>{frame.safe(str(label["value"]))}</b><small>{who}</small></li>'
+
+
+def _by(here: Session, label: Mapping[str, Any]) -> str:
+    at = here.words.moment(label["at"], st.context.timezone)
+    return here.words("detail.given", author=label["author"], source=label["source"], at=at)

@@ -1,0 +1,243 @@
+"""Say what was true, one after another, by keyboard: a picture a second.
+
+GET /queue ─► items ─┬ the input alone, large; the model's answer stays hidden, so that it sways nobody
+                     ├ 1–9, letters ─► PUT /predictions/{id}/label ─► next          the next ones are fetched meanwhile
+                     ├ s ─► POST /queue/{id}/skip ─► next
+                     └ u ─► back to the one before; another answer corrects it
+"""
+
+from __future__ import annotations
+
+import string
+import threading
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import streamlit as st
+
+from relevo.console import frame, inputs, models
+from relevo.console.choosing import model_chosen
+from relevo.errors import NotKnown, RelevoError, Unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from relevo.console.session import Session
+
+_SIDE = 512
+_ASKED = 30
+#: So many inputs are fetched before they are looked at.
+_AHEAD = 6
+_SKIP, _UNDO = "s", "u"
+#: Streamlit keeps C and R for itself.
+_LETTERS = "".join(one for one in string.ascii_lowercase if one not in "cr" + _SKIP + _UNDO)
+_KEYS = "123456789" + _LETTERS
+
+
+def show(here: Session) -> None:
+    """The page."""
+    words = here.words
+    frame.heading(words["page.label"], words["label.lead"])
+    name = model_chosen(here)
+    if name is None:
+        return
+    if not here.is_at_least("labeler", name):
+        frame.say(words["label.not_yours"], words["label.not_yours.next"])
+        return
+    st.fragment(_turn)(here, _Round.of(here, name))
+
+
+class _Round:
+    """The queue as it is being worked through; lives as long as the visit."""
+
+    def __init__(self, model: str) -> None:
+        self.model = model
+        self.items: list[dict[str, Any]] = []
+        self.at = 0
+        self.given: dict[str, str] = {}
+        self.refusal: RelevoError | None = None
+
+    @classmethod
+    def of(cls, here: Session, model: str) -> _Round:
+        """The round of this model, with something to ask where there is anything."""
+        rounds: dict[str, _Round] = st.session_state.setdefault("rounds", {})
+        found = rounds.setdefault(model, cls(model))
+        found.refill(here)
+        return found
+
+    @property
+    def item(self) -> dict[str, Any] | None:
+        """What is asked now."""
+        return self.items[self.at] if self.at < len(self.items) else None
+
+    def refill(self, here: Session) -> None:
+        """Ask the server for more once all that is known was seen."""
+        if self.item is not None:
+            return
+        found = here.client.ask("GET", "/queue", params={"model": self.model, "limit": _ASKED})["items"]
+        known = {one["query_id"] for one in self.items}
+        self.items.extend(one for one in found if one["query_id"] not in known)
+
+    def answer(self, here: Session, value: str | float) -> None:
+        """Keep the truth of what is asked now, and go on."""
+        item = self.item
+        if item is not None and self._done(lambda: here.client.label(item["query_id"], value)):
+            self.given[item["query_id"]] = str(value)
+            self.at += 1
+
+    def skip(self, here: Session) -> None:
+        """Leave it to others, and go on."""
+        item = self.item
+        if item is not None and self._done(lambda: here.client.send("POST", f"/queue/{item['query_id']}/skip")):
+            self.at += 1
+
+    def back(self) -> None:
+        """To the one before."""
+        self.at = max(0, self.at - 1)
+
+    def _done(self, act: Any) -> bool:  # noqa: ANN401 - anything that may be refused
+        try:
+            act()
+        except RelevoError as error:
+            self.refusal = error
+            return False
+        self.refusal = None
+        return True
+
+
+def _turn(here: Session, turn: _Round) -> None:
+    """One question. Runs alone at each key, without the rest of the page."""
+    try:
+        turn.refill(here)
+        if isinstance(turn.refusal, NotKnown):
+            raise turn.refusal
+        _draw(here, turn)
+    except NotKnown:
+        frame.say_over(here.words)
+    except Unavailable:
+        frame.say_away(here.words)
+
+
+def _draw(here: Session, turn: _Round) -> None:
+    words, item = here.words, turn.item
+    if item is None:
+        frame.say(words["label.none"], words["label.none.next" if not turn.given else "label.done.next"])
+        if turn.at:
+            _undo(here, turn)
+        return
+    seen = inputs.one(here, item, _SIDE)
+    _fetch_ahead(here, turn.items[turn.at + 1 : turn.at + 1 + _AHEAD])
+    st.html(_progress(here, turn))
+    asked, answer = st.columns([3, 2], gap="medium")
+    with asked:
+        st.html(_question(here, seen))
+    with answer:
+        _answers(here, turn, item)
+        if turn.refusal is not None:
+            frame.say_refused(words, turn.refusal)
+
+
+def _progress(here: Session, turn: _Round) -> str:
+    words, total = here.words, len(turn.items)
+    told = words("label.progress", done=words.whole(len(turn.given)), left=words.whole(total - turn.at))
+    share = 100 * turn.at / max(1, total)
+    return f'<p class="rv-small">{frame.safe(told)}</p><div class="rv-progress"><div style="width:{share:.1f}%"></div></div>'
+
+
+def _question(here: Session, seen: inputs.Seen) -> str:
+    words = here.words
+    if seen.picture:
+        inside = inputs.picture(seen, words["label.picture"])
+    elif seen.values:
+        inside = inputs.facts(inputs.values(seen.values, words))
+    else:
+        inside = f'<p class="rv-small">{frame.safe(words[seen.lack or "input.unreadable"])}</p>'
+    return f'<div class="rv-ask">{inside}</div>'
+
+
+def _answers(here: Session, turn: _Round, item: Mapping[str, Any]) -> None:
+    words = here.words
+    why = frame.safe(words[f"why.{item['why']}"])
+    st.html(f'<h2 class="rv-h2">{frame.safe(words["label.question"])}</h2><p class="rv-small">{why}</p>')
+    labels = models.labels_of(models.manifest(here, item["model"], item["version"]))
+    given = turn.given.get(item["query_id"])
+    if not labels:
+        _number(here, turn, item)
+    elif len(labels) <= len(_KEYS):
+        _buttons(here, turn, labels, given)
+    else:
+        _list(here, turn, labels, item)
+    with st.container(horizontal=True):
+        st.button(words["label.skip"], shortcut=_SKIP, on_click=partial(turn.skip, here), type="tertiary", key="skip")
+        _undo(here, turn)
+    if turn.at:
+        frame.small(_before(here, turn.items[turn.at - 1], turn))
+
+
+def _undo(here: Session, turn: _Round) -> None:
+    st.button(here.words["label.undo"], shortcut=_UNDO, on_click=turn.back, disabled=turn.at == 0, type="tertiary", key="undo")
+
+
+def _buttons(here: Session, turn: _Round, labels: Sequence[str], given: str | None) -> None:
+    with st.container(horizontal=True, gap="small", key="choices"):
+        for label, key in zip(labels, keys_of(labels), strict=True):
+            st.button(
+                _plain(label), key=f"choice-{label}", shortcut=key, on_click=partial(turn.answer, here, label), width=150,
+                type="primary" if label == given else "secondary",
+            )  # fmt: skip
+
+
+def _list(here: Session, turn: _Round, labels: Sequence[str], item: Mapping[str, Any]) -> None:
+    words = here.words
+    chosen = st.selectbox(
+        words["label.question"], labels, index=None, placeholder=words["form.choose"], key=f"of-{item['query_id']}"
+    )
+    st.button(
+        words["truth.save"],
+        type="primary",
+        shortcut="Enter",
+        disabled=chosen is None,
+        on_click=partial(turn.answer, here, chosen or ""),
+    )
+
+
+def _number(here: Session, turn: _Round, item: Mapping[str, Any]) -> None:
+    words = here.words
+    value = st.number_input(words["label.question"], value=None, label_visibility="collapsed", key=f"of-{item['query_id']}")
+    st.button(
+        words["truth.save"],
+        type="primary",
+        shortcut="Enter",
+        disabled=value is None,
+        on_click=partial(turn.answer, here, value or 0.0),
+    )
+
+
+def keys_of(labels: Sequence[str]) -> list[str]:
+    """A key for each label: the label itself where all are single digits or free letters, else 1–9 and then letters."""
+    own = [label.lower() for label in labels]
+    if len(set(own)) == len(own) and all(one in string.digits + _LETTERS and len(one) == 1 for one in own):
+        return own
+    return list(_KEYS[: len(labels)])
+
+
+def _plain(label: str) -> str:
+    """A label as Streamlit's Markdown shows it unchanged."""
+    return "".join("\\" + one if one in r"\`*_{}[]()#+-.!$:|<>~" else one for one in label)
+
+
+def _before(here: Session, item: Mapping[str, Any], turn: _Round) -> str:
+    """What became of the last one; only now is the model's answer told."""
+    said = item["prediction"]
+    told = here.words.number(said) if isinstance(said, float | int) else str(said)
+    given = turn.given.get(item["query_id"])
+    return here.words("label.before", given=given, said=told) if given else here.words("label.skipped", said=told)
+
+
+def _fetch_ahead(here: Session, items: Sequence[Mapping[str, Any]]) -> None:
+    """Have the next inputs at hand when their turn comes; on a thread, since nobody waits for them now."""
+    lacking = inputs.lacking(items, _SIDE)
+    if lacking:
+        threading.Thread(
+            target=inputs.fetch_into, args=(st.session_state["inputs"], here.client, lacking, _SIDE), daemon=True
+        ).start()
