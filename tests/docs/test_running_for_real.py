@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import json
+import subprocess
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -13,7 +15,7 @@ from tests.serving_world import put, settings_of
 import relevo
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from relevo.package.opening import Package
@@ -69,3 +71,35 @@ def test_a_copy_of_a_busy_home_is_restored_whole(tmp_path: Path, digits_package:
             assert time.monotonic() < deadline, "a journal that has arrived is removed"
             time.sleep(0.05)
     assert tmp_path.joinpath(".relevo.broken").is_dir()
+
+
+def test_users_and_keys_are_added_as_the_page_says(tmp_path: Path, digits_package: Package, digit_pngs: list[bytes]) -> None:
+    """The first user ends that nobody is asked; a revoked key reaches nothing; the audit has all of it."""
+    (tmp_path / "zero.png").write_bytes(digit_pngs[0])
+    for name in ("ana", "luis"):
+        (tmp_path / f"{name}.txt").write_text(f"{name} likes long passphrases\n", encoding="utf-8")
+    with touring(tmp_path, digits_package) as tour:
+        tour.serve()
+        tour.walk("docs/how-to/add-a-user.md")
+        with tour.client() as client:
+            assert refusal(lambda: client.predict("digits", digit_pngs[0])) == "not_known"
+        told = json.loads((tmp_path / "key.json").read_text(encoding="utf-8"))
+        with relevo.Client(tour.url, key=told["key"]) as client:
+            assert refusal(lambda: client.predict("digits", digit_pngs[0])) == "not_known"
+        done = subprocess.run(
+            ["relevo", "audit", "list", "--json"], cwd=tmp_path, env=tour.environ, capture_output=True, check=True
+        )
+    acts = {one["action"] for one in json.loads(done.stdout)["items"]}
+    assert {"user.add", "user.role", "user.disable", "key.add", "key.rotate", "key.revoke"} <= acts
+
+
+def refusal(ask: Callable[[], object]) -> str:
+    """With which code asking is refused, at the latest a moment from now."""
+    deadline = time.monotonic() + 5
+    while time.monotonic() < deadline:
+        try:
+            ask()
+        except relevo.RelevoError as refused:
+            return refused.code
+        time.sleep(0.1)
+    return "none"
