@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 PREFIX = "RELEVO_"
 #: Variables with our prefix that are no settings: the client's address, key and trusted certificates, where the tests find real
 #: data, how long they try.
-OTHER_VARIABLES = frozenset({"RELEVO_URL", "RELEVO_KEY", "RELEVO_CA", "RELEVO_TEST_DATA", "RELEVO_CHAOS_ROUNDS"})
+OTHER_VARIABLES = frozenset(
+    {"RELEVO_URL", "RELEVO_KEY", "RELEVO_CA", "RELEVO_MASTER_KEY", "RELEVO_TEST_DATA", "RELEVO_CHAOS_ROUNDS"}
+)
 _MOST_TOML = 2**20  # bytes
 #: Sections of relevo.toml that this release knows.
 SECTIONS = ("model", "data", "input", "decision", "answer", "server")
@@ -130,6 +132,14 @@ class Settings:
     )
     tls_cert: str = _row("", "File with the certificate (PEM, the chain below it) to encrypt with; needs tls_key.")
     tls_key: str = _row("", "File with the private key (PEM, without a passphrase) of tls_cert.")
+    oidc_issuer: str = _row("", "Where else people may sign in: the address of an OpenID Connect provider, as it calls itself.")
+    oidc_client_id: str = _row("", "What this server is called there.")
+    oidc_client_secret: str = _row("", "What this server shows there, where the provider wants that.", shown=False)
+    oidc_new_role: str = _row(
+        "nobody",
+        "What somebody becomes here who signs in there for the first time; nobody: an admin links accounts to users.",
+        choices=("nobody", "viewer", "labeler", "operator"),
+    )
     workers: int = _row(0, "Worker processes; 0 means one a core.", minimum=0, maximum=256)
     database_url: str = _row("", "Database; empty means SQLite in home, else sqlite:/// or postgresql+psycopg:// …", shown=False)
     durability: str = _row(
@@ -187,6 +197,12 @@ class Settings:
     )
     label_author_share: float = _row(
         0.3, "Largest share of the labels to learn from that one person not trusted may have given.", minimum=0.01, maximum=1
+    )
+    seal_inputs: str = _row(
+        "off", "Whether stored inputs are encrypted, with a key for each subject or day (extra sealing).", choices=("off", "on")
+    )
+    master_key_file: str = _row(
+        "", "File (mode 0600) with the key that wraps the others, 64 hex digits; empty means keys/master.key in home."
     )
     audit_heads: str = _row("", "Folder for the heads of the audit, best on another disk; empty means audit in home.")
     log_level: str = _row("warning", "Least severe log line shown.", choices=("debug", "info", "warning", "error"))

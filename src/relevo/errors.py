@@ -9,14 +9,15 @@
     │   ├── TooLarge                 HeadTooLarge · BodyTooLarge · ImageTooLarge · TooManyRows · TooManyParts
     │   └── UnsupportedInput         UnsupportedMedia · UnsupportedImage · BrokenImage
     ├── NotFound                     ModelNotFound · VersionNotFound · AliasNotFound · PredictionNotFound · InputNotKept
-    │                                NotInPackage · LabelNotFound
+    │                                NotInPackage · InputSealed · LabelNotFound
     │                                UserNotFound · KeyNotFound
-    ├── NotKnown                     SignInRefused
+    ├── NotKnown                     SignInRefused · ProofRefused
     ├── Refused                      Forbidden · NotAllowed · NotYourPage · PasswordRefused · NameTaken · LastAdmin
     │                                TooManyFailures · HostNotAllowed · MethodNotAllowed · RateLimited ─ RateExceeded
     │                                StaleState
     │                                LabelRefused ─ LabelNotNumber
-    ├── Unavailable                  Overloaded ─ OverloadedByBytes · NotReady · Draining · StorageUnavailable
+    ├── Unavailable                  Overloaded ─ OverloadedByBytes · NotReady · Draining · ProviderAway
+    │                                StorageUnavailable
     │                                StoreUnavailable ─ StoreDamaged · StoreForeign · StoreFull
     ├── ModelFailed                  OutputNotFinite
     ├── PackageRefused               ManifestInvalid · FormatUnknown · FileMissing · FileTampered · FileUnexpected
@@ -325,6 +326,13 @@ class LabelNotFound(NotFound):
     sentence = "The prediction has no label of this number."
 
 
+class InputSealed(NotFound):
+    """The input is sealed, and its key was destroyed, is not this server's, or does not fit."""
+
+    code = "input_sealed"
+    sentence = "The input of this prediction is sealed, and this server has no key that opens it (setting master_key_file)."
+
+
 class NotInPackage(NotFound):
     """The version is registered, its package has no such file, or does not lie on this machine."""
 
@@ -344,6 +352,13 @@ class SignInRefused(NotKnown):
 
     code = "sign_in_refused"
     sentence = "Name or password is wrong."
+
+
+class ProofRefused(NotKnown):
+    """What an identity provider sent back with somebody proves nothing."""
+
+    code = "proof_refused"
+    sentence = "Signing in elsewhere did not succeed: {reason}. Begin again at /login."
 
 
 class UserNotFound(NotFound):
@@ -500,6 +515,13 @@ class NotReady(Unavailable):
 
     code = "not_ready"
     sentence = "The model is not loaded: {reason}."
+
+
+class ProviderAway(Unavailable):
+    """Where people sign in elsewhere, nobody answers as they should."""
+
+    code = "provider_away"
+    sentence = "The identity provider cannot be asked now: {reason}."
 
 
 class Draining(Unavailable):

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from relevo.store.asking import Asking
 from relevo.store.audit import Audit
+from relevo.store.blobs import Blobs
 from relevo.store.engine import connect, writing
+from relevo.store.erasing import Erasing
 from relevo.store.history import History
 from relevo.store.labels import Labels
 from relevo.store.people import People
@@ -40,6 +43,7 @@ class MemoryStore:
     people: People
     audit: Audit
     trail: Trail
+    erasing: Erasing
 
 
 @contextmanager
@@ -60,6 +64,7 @@ def memory_store() -> Iterator[MemoryStore]:
             people=People(engine, audit),
             audit=audit,
             trail=Trail(engine),
+            erasing=Erasing(engine, Blobs(Path("no-blobs-here")), audit),
         )
     finally:
         engine.dispose()

@@ -17,7 +17,7 @@ from relevo.config import Settings
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from click.testing import Result
+    from typer.testing import Result
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ import numpy as np
 import uvicorn
 from starlette.requests import Request
 
+from relevo.compose.cleaning import Cleaning
 from relevo.config import Settings
 from relevo.domain import ids
 from relevo.domain.decision import Argmax, Bands, answers
@@ -276,9 +277,11 @@ def build_world(store: MemoryStore, manifests: list[Manifest], shelf: Shelf = _E
         traffic=store.traffic,
         shelf=shelf,
         asking=store.asking,
+        clean=Cleaning(store.history, store.labels, Settings()).look,
         people=store.people,
         audit=store.audit,
         trail=store.trail,
+        erasing=store.erasing,
         door=Door(store.people.roll(), sessions=SessionBook(store.people.sessions, utc_now)),
         settings=Settings(),
         metrics=lambda: b"relevo_up 1\n",

@@ -29,10 +29,12 @@ if TYPE_CHECKING:
     from relevo.store.asking import Asking
     from relevo.store.audit import Audit
     from relevo.store.blobs import Blobs
+    from relevo.store.erasing import Erasing
     from relevo.store.history import History
     from relevo.store.labels import Labels
     from relevo.store.people import People
     from relevo.store.registry import Registry, Version
+    from relevo.store.sealing import Sealing
     from relevo.store.shelf import Shelf
     from relevo.store.traffic import Traffic
     from relevo.store.trail import Trail
@@ -62,6 +64,8 @@ class Store:
     people: People
     audit: Audit
     trail: Trail
+    sealing: Sealing | None
+    erasing: Erasing
     blobs: Blobs
     shelf: Shelf
 
@@ -69,10 +73,12 @@ class Store:
 def open_store(settings: Settings, *, migrated: bool = False) -> Store:
     """The store of this home, its schema brought up to date unless a parent has done so. Raises StoreUnavailable, WrongSetting."""
     # The database's libraries take half a second to load; a supervisor whose store is already migrated never needs them.
-    from relevo.store.asking import Asking  # noqa: PLC0415 - said above
+    from relevo.compose.sealing import sealing_of  # noqa: PLC0415 - said above
+    from relevo.store.asking import Asking  # noqa: PLC0415 - the same
     from relevo.store.audit import Audit  # noqa: PLC0415 - the same
     from relevo.store.blobs import Blobs  # noqa: PLC0415 - the same
     from relevo.store.engine import connect, migrate  # noqa: PLC0415 - the same
+    from relevo.store.erasing import Erasing  # noqa: PLC0415 - the same
     from relevo.store.history import History  # noqa: PLC0415 - the same
     from relevo.store.keys import key_from  # noqa: PLC0415 - the same
     from relevo.store.labels import Labels  # noqa: PLC0415 - the same
@@ -88,17 +94,20 @@ def open_store(settings: Settings, *, migrated: bool = False) -> Store:
     if not migrated:
         migrate(engine)
     blobs = Blobs(settings.blobs_folder)
+    sealing = sealing_of(settings, engine)
     audit = Audit(key_from(settings.keys_folder / AUDIT_KEY))
     return Store(
         engine=engine,
         registry=Registry(engine, audit),
-        history=History(engine, blobs),
+        history=History(engine, blobs, sealing),
         labels=Labels(engine, audit),
         traffic=Traffic(engine),
         asking=Asking(engine, share=settings.label_random_share),
         people=People(engine, audit),
         audit=audit,
         trail=Trail(engine),
+        sealing=sealing,
+        erasing=Erasing(engine, blobs, audit),
         blobs=blobs,
         shelf=Shelf(settings.packages_folder),
     )

@@ -20,8 +20,11 @@ import msgspec
 import uvloop
 
 from relevo.compose.certificates import Encryption
+from relevo.compose.cleaning import Cleaning
 from relevo.compose.following import follow_people, look_at_people
 from relevo.compose.http_server import http_server
+from relevo.compose.sealing import follow_days, prepare_days
+from relevo.compose.sign_in import provider_of
 from relevo.compose.stores import ROUTES_FILE, Store, open_store, utc_now
 from relevo.domain.prediction import KeepInputs
 from relevo.domain.route import Leg, Route
@@ -40,6 +43,7 @@ from relevo.web.guard import Door
 from relevo.web.predict import PredictHandlers
 from relevo.web.reach import reaches_out
 from relevo.web.sessions import SessionBook
+from relevo.web.subjects import Subjects
 
 if TYPE_CHECKING:
     import socket
@@ -50,6 +54,7 @@ if TYPE_CHECKING:
 
     from relevo.compose.certificates import Certificate
     from relevo.config import Settings
+    from relevo.store.sealing import Sealing
 
 _FLUSH_EVERY_S = 0.5
 _RENEWAL_EVERY_S = 5.0
@@ -93,24 +98,29 @@ async def _worker(
         default_model=settings.default_model, max_rows=settings.max_rows, journal_trouble=_trouble_of(settings, journal)
     )
     store = open_store(settings, migrated=True)
+    sealing = store.sealing if settings.seal_inputs == "on" else None
     watcher = Watcher(
         service,
         routes=_remembered_routes(settings, store),
         load=_loader(settings, store),
-        write=_counted(journal, telemetry),
+        write=_counted(journal, telemetry, sealing),
         options=_lane_options(settings),
     )
     first_look = asyncio.ensure_future(watcher.look())
     door = Door(sessions=SessionBook(store.people.sessions, utc_now))
-    predict = PredictHandlers(service, settings, telemetry, door, allowance=allowance_of(settings))
+    subjects = Subjects(store.erasing.pseudonym, sealing, now=utc_now)
+    predict = PredictHandlers(service, settings, telemetry, door, allowance=allowance_of(settings), subjects=subjects)
     server = http_server(settings, _app(settings, predict, service, store, telemetry, door), predict, encryption)
     openly = insecure or not reaches_out(settings)
     await asyncio.to_thread(look_at_people, store.people, door, settings.home, openly=openly)
+    if sealing is not None:
+        await prepare_days(sealing, utc_now)
     await first_look
     tasks = [
         asyncio.ensure_future(watcher.run(settings.watch_every_ms / 1000)),
         asyncio.ensure_future(follow_people(store.people, door, settings.home, openly=openly)),
         asyncio.ensure_future(_housekeeping(service, journal, telemetry)),
+        *([asyncio.ensure_future(follow_days(sealing, utc_now))] if sealing else []),
         *([asyncio.ensure_future(_renewals(encryption))] if encryption else []),
     ]
     when_orphaned(life, lambda: os.kill(os.getpid(), signal.SIGTERM))
@@ -161,15 +171,20 @@ def _lane_options(settings: Settings) -> LaneOptions:
     )
 
 
-def _counted(journal: Journal, telemetry: Telemetry) -> Callable[[Any], None]:
-    """The journal's write, with the size of each batch counted."""
-    write, count = journal.write, telemetry.batch
+def _counted(journal: Journal, telemetry: Telemetry, sealing: Sealing | None) -> Callable[[Any], None]:
+    """The journal's write, with the size of each batch counted and, where that is wanted, its inputs sealed."""
+    count = telemetry.batch
+    write = journal.write if sealing is None else _sealed(journal, sealing)
 
     def counted(predictions: Any) -> None:  # noqa: ANN401 - as the journal takes them
         write(predictions)
         count(len(predictions))
 
     return counted
+
+
+def _sealed(journal: Journal, sealing: Sealing) -> Callable[[Any], None]:
+    return lambda predictions: journal.write(sealing.seal_all(predictions))
 
 
 def _app(settings: Settings, predict: PredictHandlers, service: Service, store: Store, telemetry: Telemetry, door: Door) -> ASGIApp:
@@ -183,13 +198,16 @@ def _app(settings: Settings, predict: PredictHandlers, service: Service, store: 
         traffic=store.traffic,
         shelf=store.shelf,
         asking=store.asking,
+        clean=Cleaning(store.history, store.labels, settings).look,
         people=store.people,
         audit=store.audit,
         trail=store.trail,
+        erasing=store.erasing,
         door=door,
         settings=settings,
         metrics=_metrics(settings, telemetry),
         allowance=predict.allowance,
+        provider=provider_of(settings),
     )
     return build_app(parts)
 

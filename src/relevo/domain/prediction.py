@@ -73,7 +73,8 @@ class Prediction(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=
     scores: bytes = b""  # probabilities as little-endian float32, in the manifest's label order
     latency_us: int = 0  # from the parsed request to the answer, recording included only up to the hand-over
     error: str | None = None  # stable error code when the model failed
-    subject: str | None = None  # whom the input is about, where the caller said so
+    subject: str | None = None  # pseudonym of whom the input is about, where the caller said so
+    key: str | None = None  # id of the key that the input is sealed with; None: it is as it came
 
 
 class Verdict(StrEnum):

@@ -1,6 +1,7 @@
 """What SQLite needs said on every connection, and when it may be checkpointed.
 
 connect   WAL, fsync at every commit, no checkpoint on the way, foreign keys on; a file that went away is not made anew
+          what is deleted is overwritten with zeros
 checkout  a connection whose file was moved away or replaced is dropped: its writes would go to a file nobody opens again
 begin     writers take the lock at once (BEGIN IMMEDIATE), so that two of them wait for each other instead of failing at commit
 
@@ -32,7 +33,7 @@ FILE = "relevo_file"
 BUSY_S = 5.0
 _SAFE = (3, 51, 3)
 _SWITCH_AGAIN_S = 0.02
-_PRAGMAS = ("synchronous=FULL", "wal_autocheckpoint=0", "foreign_keys=ON", "temp_store=MEMORY")
+_PRAGMAS = ("synchronous=FULL", "wal_autocheckpoint=0", "foreign_keys=ON", "temp_store=MEMORY", "secure_delete=ON")
 
 
 def sqlite_warning() -> str | None:

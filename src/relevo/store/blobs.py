@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from relevo.errors import InputNotKept, StoreUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 _log = logging.getLogger(__name__)
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -64,6 +64,19 @@ class Blobs:
             _log.error("a stored input was changed on the disk", extra={"action": "blob.damaged", "sha256": sha256})
             raise InputNotKept
         return data
+
+    def remove(self, names: Iterable[str]) -> None:
+        """Remove the files of these names, those that are there. Raises StoreUnavailable."""
+        folders = set()
+        try:
+            for path in map(self._path, names):
+                path.unlink(missing_ok=True)
+                folders.add(path.parent)
+            for folder in folders:
+                if folder.is_dir():
+                    sync_folder(folder)
+        except OSError as cause:
+            raise StoreUnavailable from cause
 
     def _make(self, folders: set[Path]) -> None:
         new = [folder for folder in folders if not folder.is_dir()]

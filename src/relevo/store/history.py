@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, Any, Unpack
 from sqlalchemy import func, or_, select, text
 
 from relevo.domain.prediction import Arm, InputKind, Prediction
-from relevo.errors import FieldOutOfRange, FieldWrongType, InputNotKept, PredictionNotFound
+from relevo.errors import FieldOutOfRange, FieldWrongType, InputNotKept, InputSealed, PredictionNotFound
 from relevo.store import traffic
 from relevo.store._words import storable
 from relevo.store.engine import reading, writing
+from relevo.store.erasing import remove_blobs, without_erased
 from relevo.store.narrowing import Filters, conditions, newest_ids
 from relevo.store.tables import predictions, spool_positions
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine, Row
 
     from relevo.store.blobs import Blobs
+    from relevo.store.sealing import Sealing
 
 INLINE_BYTES = 16 * 1024
 MOST_ITEMS = 1000
@@ -42,9 +44,10 @@ _ADVANCE = text(
 )
 
 _KEPT = or_(predictions.c.input.is_not(None), predictions.c.input_sha256.is_not(None)).label("input_kept")
-_NARROW = (*(column for column in predictions.c if column.name not in {"input", "truth", "disputed"}), _KEPT)
+_NARROW = (*(column for column in predictions.c if column.name not in {"input", "input_key", "truth", "disputed"}), _KEPT)
 #: What comes from the journals; the rest is found here.
 _SENT = [column.name for column in predictions.c if column.name not in {"truth", "disputed"}]
+_SHA256 = _SENT.index("input_sha256")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,18 +69,19 @@ class Page:
 class History:
     """Predictions; lives as long as the process, safe for several threads. All methods raise StoreUnavailable.
 
-    blobs: where inputs above 16 KiB go; without it they stay in the rows.
+    blobs: where inputs above 16 KiB go; without it they stay in the rows. sealing: opens sealed ones.
     """
 
-    def __init__(self, engine: Engine, blobs: Blobs | None = None) -> None:
+    def __init__(self, engine: Engine, blobs: Blobs | None = None, sealing: Sealing | None = None) -> None:
         self._engine = engine
         self._blobs = blobs
+        self._sealing = sealing
 
     def record(self, some: Sequence[Prediction]) -> int:
         """Keep these predictions, those already there excepted. Returns how many are new."""
         rows = self._rows(some)
         with writing(self._engine) as connection:
-            return _keep(connection, rows, some)
+            return self._keep(connection, rows, some)
 
     def ship(self, file: str, up_to: int, some: Sequence[Prediction]) -> int:
         """Keep these predictions and note, in the same transaction, that the journal file was read up to there.
@@ -86,7 +90,7 @@ class History:
         """
         rows = self._rows(some)
         with writing(self._engine) as connection:
-            fresh = _keep(connection, rows, some)
+            fresh = self._keep(connection, rows, some)
             connection.execute(_ADVANCE, {"file": file, "position": up_to})
         return fresh
 
@@ -130,17 +134,36 @@ class History:
         return _stored(row)
 
     def input(self, prediction: bytes) -> tuple[InputKind, bytes]:
-        """What was sent in, byte for byte. Raises PredictionNotFound, InputNotKept."""
-        query = select(predictions.c.kind, predictions.c.input, predictions.c.input_sha256).where(predictions.c.id == prediction)
+        """What was sent in, byte for byte. Raises PredictionNotFound, InputNotKept, InputSealed."""
+        table = predictions.c
+        query = select(table.kind, table.input, table.input_sha256, table.input_key).where(table.id == prediction)
         with reading(self._engine) as connection:
             row = connection.execute(query).first()
         if row is None:
             raise PredictionNotFound
+        data = self._bytes_of(row)
+        if row.input_key is not None:
+            if self._sealing is None:
+                raise InputSealed
+            data = self._sealing.open(prediction, row.input_key, data)
+        return InputKind(row.kind), data
+
+    def _bytes_of(self, row: Any) -> bytes:  # noqa: ANN401 - a row with the two columns
         if row.input is not None:
-            return InputKind(row.kind), bytes(row.input)
+            return bytes(row.input)
         if row.input_sha256 is None or self._blobs is None:
             raise InputNotKept
-        return InputKind(row.kind), self._blobs.get(row.input_sha256)
+        return self._blobs.get(row.input_sha256)
+
+    def _keep(self, connection: Connection, rows: list[tuple[object, ...]], some: Sequence[Prediction]) -> int:
+        if all(it.subject is None for it in some):
+            return _keep(connection, rows, some)
+        living = {it.id for it in without_erased(connection, some)}
+        if self._blobs is not None:
+            # Written before it was known that their subject was erased.
+            remove_blobs(connection, {str(row[_SHA256]) for row in rows if row[0] not in living and row[_SHA256]}, self._blobs)
+        kept = [row for row in rows if row[0] in living]
+        return _keep(connection, kept, [it for it in some if it.id in living])
 
     def _rows(self, some: Sequence[Prediction]) -> list[tuple[object, ...]]:
         """The rows of these predictions. Large inputs are on the disk before a row may point to them."""
@@ -172,6 +195,7 @@ def _row(it: Prediction, blob: str | None) -> tuple[object, ...]:
         it.input_bytes,
         blob,
         it.input if blob is None else None,
+        it.key,
     )
 
 

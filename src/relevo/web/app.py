@@ -22,6 +22,7 @@ from relevo.web.parts import Parts
 from relevo.web.payload import BodyLimits
 from relevo.web.routes import (
     audit,
+    cleaning,
     docs,
     given,
     health,
@@ -33,6 +34,7 @@ from relevo.web.routes import (
     page,
     predictions,
     queue,
+    subjects,
     traffic,
     users,
     versions,
@@ -80,7 +82,27 @@ def build_api(parts: Parts) -> FastAPI:
     api.state.sign_ins = SignIns(parts.people, parts.now)
     api.state.rooms = [
         room.router
-        for room in (login, users, keys, audit, models, versions, traffic, predictions, labels, given, queue, health, metrics, docs, page)
+        for room in (
+            login,
+            oidc,
+            users,
+            keys,
+            audit,
+            models,
+            versions,
+            traffic,
+            predictions,
+            labels,
+            given,
+            cleaning,
+            queue,
+            subjects,
+            health,
+            metrics,
+            docs,
+            looking,
+            page,
+        )
     ]
     for room in api.state.rooms:
         api.include_router(room)

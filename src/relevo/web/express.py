@@ -35,8 +35,8 @@ _MODELS = b"/models/"
 _MAX_BODY = 1 << 20
 #: How long a caller has to say farewell once its connection was closed for the server's end.
 _FAREWELL_S = 0.5
-#: Headers that change how a body is to be read, or may say that a page elsewhere asks.
-_LONG_WAY = frozenset({b"transfer-encoding", b"expect", b"content-encoding", b"origin", b"sec-fetch-site"})
+#: Headers that change how a body is to be read, name whom it is about, or may say that a page elsewhere asks.
+_LONG_WAY = frozenset({b"transfer-encoding", b"expect", b"content-encoding", b"origin", b"sec-fetch-site", b"relevo-subject"})
 #: The only headers that are looked at before the body is there.
 _TELLING = _LONG_WAY | {b"connection", b"host", b"content-length"}
 #: Where the canonical answer's query_id stands: {"query_id":"…

@@ -15,9 +15,11 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
     from relevo.config import Settings
+    from relevo.domain.cleaning import Cleaned
     from relevo.serve.service import Service
     from relevo.store.asking import Asking
     from relevo.store.audit import Audit
+    from relevo.store.erasing import Erasing
     from relevo.store.history import History
     from relevo.store.labels import Labels
     from relevo.store.people import People
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from relevo.store.trail import Trail
     from relevo.web.allowance import Allowance
     from relevo.web.guard import Door
+    from relevo.web.oidc import Provider
 
 
 def utc_now() -> datetime:
@@ -46,11 +49,14 @@ class Parts:
     traffic: Traffic
     shelf: Shelf
     asking: Asking
+    clean: Callable[[str], Cleaned]  # model → what is fit to be learnt from
     people: People
     audit: Audit
     trail: Trail
+    erasing: Erasing
     door: Door
     settings: Settings
     metrics: Callable[[], bytes]  # the Prometheus text of all workers
+    provider: Provider | None = None  # where else people may sign in
     allowance: Allowance | None = None  # how much each caller may ask for; shared with `predict`
     now: Callable[[], datetime] = utc_now  # aware, UTC

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from relevo.telemetry import Telemetry
     from relevo.web.allowance import Allowance
     from relevo.web.guard import Door
+    from relevo.web.subjects import Subjects
 
 _MODELS = "/models/"
 _PREDICT = "/predict"
@@ -53,9 +54,16 @@ class PredictHandlers:
     """Answers the predict paths; lives as long as the worker."""
 
     def __init__(
-        self, service: Service, settings: Settings, telemetry: Telemetry, door: Door, *, allowance: Allowance | None = None
+        self,
+        service: Service,
+        settings: Settings,
+        telemetry: Telemetry,
+        door: Door,
+        *,
+        allowance: Allowance | None = None,
+        subjects: Subjects | None = None,
     ) -> None:
-        """allowance: how much each caller may ask for; None where nobody is bound."""
+        """allowance: how much each caller may ask for; None where nobody is bound. subjects: names whom inputs are about."""
         self._service = service
         self.language = settings.language
         self._telemetry = telemetry
@@ -65,6 +73,7 @@ class PredictHandlers:
         )
         self._image_limits = ImageLimits(max_pixels=settings.max_pixels, max_side=settings.max_side)
         self.allowance = allowance
+        self._subjects = subjects
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request. Raises RelevoError, which the boundary turns into a problem."""
@@ -152,7 +161,7 @@ class PredictHandlers:
         path: str = scope["path"]
         named = path[len(_MODELS) : -len(_PREDICT)] if path.startswith(_MODELS) else None
         asked = await self._asked(scope, receive)
-        question = self._question(scope, named)
+        question = self._question(scope, named, await self._subject(scope))
         gone = _gone(receive)
         if asked.batch is not None:
             replies = await self._service.predict_many(question, asked.batch, gone=gone)
@@ -173,10 +182,13 @@ class PredictHandlers:
             return record_from(wanted, asked.form)
         raise NoInput
 
-    def _question(self, scope: Scope, named: str | None) -> Question:
+    def _question(self, scope: Scope, named: str | None, subject: str | None = None) -> Question:
         """What is asked of which model. Raises ModelNotFound, NotAllowed."""
         require(scope["state"]["principal"], Action.PREDICT, named or self._service.default_model())
-        return Question(model=named, key=_key(scope))
+        return Question(model=named, key=_key(scope), subject=subject)
+
+    async def _subject(self, scope: Scope) -> str | None:
+        return None if self._subjects is None else await self._subjects.of(scope)
 
     def _name(self, question: Question) -> str:
         return question.model or self._service.default_model() or ""
@@ -202,7 +214,7 @@ class PredictHandlers:
     async def _short(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a form with `image` and `model`."""
         asked = await self._asked(scope, receive)
-        question = self._question(scope, asked.form.get("model") or None)
+        question = self._question(scope, asked.form.get("model") or None, await self._subject(scope))
         form = {name: text for name, text in asked.form.items() if name != "model"}
         payload = self._payload(question, msgspec.structs.replace(asked, form=form))
         reply = await self._service.predict(question, payload, gone=_gone(receive))
@@ -238,6 +250,7 @@ class PredictHandlers:
             asked = msgspec.structs.replace(asked, form=form)
             if asked.batch is not None:
                 raise UnsupportedMedia(expected="one record or one image", got="a batch")
+            question = msgspec.structs.replace(question, subject=await self._subject(scope))
             payload = self._payload(question, asked)
             record = payload if isinstance(payload, dict) else None
             reply = await self._service.predict(question, payload, gone=_gone(receive))

@@ -84,10 +84,13 @@ predictions = Table(
     Column("input_bytes", BigInteger, nullable=False),
     Column("input_sha256", Text),  # where a large input lies among the blobs
     Column("input", LargeBinary),
+    Column("input_key", Text),  # id of the key that the input is sealed with; NULL: it is as it came
     # Found from the labels whenever those change; read off an index, never from here.
     Column("truth", Text),
     Column("disputed", Boolean, nullable=False, server_default=false()),
 )
+_SUBJECT = predictions.c.subject.is_not(None)
+Index("ix_predictions_subject", predictions.c.subject, sqlite_where=_SUBJECT, postgresql_where=_SUBJECT)
 # Every index has all that the history narrows by, so that no filter, however odd, has to look into the rows themselves.
 _UNCERTAIN, _LABELLED = predictions.c.uncertain.is_(True), predictions.c.truth.is_not(None)
 _DISPUTED = predictions.c.disputed.is_(True)

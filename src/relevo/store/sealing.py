@@ -1,0 +1,208 @@
+"""Inputs sealed at rest: AES-256-GCM, a key a subject, and those keys wrapped by one that never lies in the database.
+
+    prepare(subject) ─► a data key: drawn, wrapped by the master key, kept in subject_keys        before a request is answered
+    seal(prediction) ─► nonce and ciphertext in place of the input, the key's id beside it        in memory, nothing is asked
+    open(id, key, bytes) ─► the input, unless the key was destroyed
+
+What nobody is named for is sealed with the key of its day. A ciphertext is tied to its row: moved to another one, it does not open.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import hmac
+import os
+import time
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+import msgspec
+from sqlalchemy import select
+
+from relevo.errors import ExtraMissing, InputSealed, StorageUnavailable
+from relevo.store.engine import reading, writing
+from relevo.store.moments import microseconds
+from relevo.store.tables import subject_keys
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from datetime import datetime
+    from pathlib import Path
+
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+    from sqlalchemy import Engine
+
+    from relevo.domain.prediction import Prediction
+
+_NONCE = 12
+_KEY_BYTES = 32
+#: Seconds after which a worker looks again whether a subject's key still counts: what comes for an erased subject until then is
+#: sealed with the destroyed key, and so erased, too.
+_TRUSTED_S = 60.0
+_MOST_KNOWN = 10_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Key:
+    """A data key in use."""
+
+    id: str
+    cipher: AESGCM
+    until: float  # monotonic; when it is looked up again
+
+
+class _Remembered(msgspec.Struct, frozen=True, kw_only=True):
+    """The key of a day as a file holds it, for a start while the store is away."""
+
+    id: str
+    subject: str
+    wrapped: bytes
+
+
+class Sealing:
+    """Seals and opens inputs; lives as long as the process, safe for several threads."""
+
+    def __init__(
+        self, engine: Engine, master: bytes, *, remembered: Path | None = None, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
+        """master: 32 bytes. remembered: where the wrapped key of the day is kept for a start without the store.
+
+        Raises ExtraMissing without the extra that encrypts.
+        """
+        if find_spec("cryptography") is None:
+            raise ExtraMissing(extra="sealing")
+        self._engine = engine
+        self._master = _cipher(master)
+        self._monotonic = monotonic
+        self._place = remembered
+        self._known: dict[str, _Key] = {}
+        self._today: _Key | None = None
+        self._day = ""
+        #: How wrapped keys name the master key.
+        self.master_id = hmac.new(master, b"master key", hashlib.sha256).hexdigest()[:16]
+
+    # --- before a request is answered ---------------------------------------------------------------------------------------
+
+    def is_ready(self, subject: str) -> bool:
+        """Whether this subject's input can be sealed without a look into the store."""
+        known = self._known.get(subject)
+        return known is not None and known.until > self._monotonic()
+
+    def prepare(self, subject: str, *, at: datetime) -> None:
+        """Have this subject's key at hand. Raises StoreUnavailable."""
+        known = self._key_for(subject, at)
+        while len(self._known) >= _MOST_KNOWN:
+            # Race: another thread may have taken the oldest already.
+            self._known.pop(next(iter(self._known)), None)
+        self._known[subject] = known
+
+    def prepare_day(self, at: datetime) -> None:
+        """Have the key of the day at hand; yesterday's goes on while the store is away."""
+        day = f"day:{at:%Y-%m-%d}"
+        if day == self._day:
+            return
+        self._today = self._key_for(day, at)
+        self._day = day
+
+    def recall_day(self) -> None:
+        """Take the key that was used last in this home, when the store is away at the start; nothing where none is remembered."""
+        if self._place is not None and self._today is None:
+            with contextlib.suppress(OSError, msgspec.MsgspecError, InputSealed):
+                kept = msgspec.json.decode(self._place.read_bytes(), type=_Remembered)
+                cipher = self._unwrapped(kept.id, kept.subject, kept.wrapped)
+                self._today = _Key(id=kept.id, cipher=cipher, until=0)
+
+    # --- in the path of a request -------------------------------------------------------------------------------------------
+
+    def seal(self, prediction: Prediction) -> Prediction:
+        """The prediction with its input sealed. Raises StorageUnavailable where no key is at hand."""
+        data = prediction.input
+        if data is None:
+            return prediction
+        key = self._today if prediction.subject is None else self._known.get(prediction.subject)
+        if key is None:
+            raise StorageUnavailable(reason="the key to seal inputs with is not at hand while the database is away")
+        nonce = os.urandom(_NONCE)
+        sealed = nonce + key.cipher.encrypt(nonce, data, _tied(prediction.id, key.id))
+        return msgspec.structs.replace(prediction, input=sealed, key=key.id)
+
+    def seal_all(self, predictions: Sequence[Prediction]) -> list[Prediction]:
+        """Each with its input sealed. Raises StorageUnavailable."""
+        return [self.seal(one) for one in predictions]
+
+    # --- afterwards ---------------------------------------------------------------------------------------------------------
+
+    def open(self, prediction: bytes, key: str, sealed: bytes) -> bytes:
+        """The input of that prediction. Raises InputSealed when its key is gone or not ours, or it was changed or moved."""
+        from cryptography.exceptions import InvalidTag  # noqa: PLC0415 - an extra; who seals nothing has no need of it
+
+        cipher = self._look_up(key)
+        try:
+            return cipher.decrypt(sealed[:_NONCE], sealed[_NONCE:], _tied(prediction, key))
+        except (InvalidTag, ValueError) as cause:
+            raise InputSealed from cause
+
+    def _look_up(self, key: str) -> AESGCM:
+        with reading(self._engine) as connection:
+            row = connection.execute(select(subject_keys).where(subject_keys.c.id == key)).first()
+        if row is None or row.wrapped is None:
+            raise InputSealed
+        return self._unwrapped(row.id, row.subject, bytes(row.wrapped))
+
+    def _key_for(self, subject: str, at: datetime) -> _Key:
+        """The newest key of a subject that counts, or a new one. Two that are made at once both count."""
+        counts = select(subject_keys).where(subject_keys.c.subject == subject, subject_keys.c.wrapped.is_not(None))
+        with reading(self._engine) as connection:
+            row = connection.execute(counts.order_by(subject_keys.c.made_us.desc()).limit(1)).first()
+        if row is None or row.master != self.master_id:
+            return self._made(subject, at)
+        cipher = self._unwrapped(row.id, subject, bytes(row.wrapped))
+        self._remember(row.id, subject, bytes(row.wrapped))
+        return _Key(id=row.id, cipher=cipher, until=self._monotonic() + _TRUSTED_S)
+
+    def _made(self, subject: str, at: datetime) -> _Key:
+        key, secret = uuid4().hex, os.urandom(_KEY_BYTES)
+        nonce = os.urandom(_NONCE)
+        wrapped = nonce + self._master.encrypt(nonce, secret, _wrapping(key, subject))
+        row = {"id": key, "subject": subject, "wrapped": wrapped, "master": self.master_id, "made_us": microseconds(at)}
+        with writing(self._engine) as connection:
+            connection.execute(subject_keys.insert().values(row))
+        self._remember(key, subject, wrapped)
+        return _Key(id=key, cipher=_cipher(secret), until=self._monotonic() + _TRUSTED_S)
+
+    def _unwrapped(self, key: str, subject: str, wrapped: bytes) -> AESGCM:
+        from cryptography.exceptions import InvalidTag  # noqa: PLC0415 - as above
+
+        try:
+            secret = self._master.decrypt(wrapped[:_NONCE], wrapped[_NONCE:], _wrapping(key, subject))
+        except (InvalidTag, ValueError) as cause:
+            raise InputSealed from cause
+        return _cipher(secret)
+
+    def _remember(self, key: str, subject: str, wrapped: bytes) -> None:
+        if self._place is None or not subject.startswith("day:"):
+            return
+        draft = self._place.with_suffix(f".{os.getpid()}")
+        # A comfort: a full disk must not stop anything.
+        with contextlib.suppress(OSError):
+            draft.write_bytes(msgspec.json.encode(_Remembered(id=key, subject=subject, wrapped=wrapped)))
+            draft.chmod(0o600)
+            draft.replace(self._place)
+
+
+def _cipher(secret: bytes) -> AESGCM:
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # noqa: PLC0415 - an extra; who seals nothing has no need of it
+
+    return AESGCM(secret)
+
+
+def _tied(prediction: bytes, key: str) -> bytes:
+    """What a sealed input belongs to: table, column, row and key."""
+    return b"predictions\0input\0" + prediction + b"\0" + key.encode()
+
+
+def _wrapping(key: str, subject: str) -> bytes:
+    return b"subject_keys\0wrapped\0" + key.encode() + b"\0" + subject.encode()

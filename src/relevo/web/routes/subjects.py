@@ -1,0 +1,26 @@
+"""Erasing whom inputs are about: everything of a subject that Relevo keeps, and what is still on its way to be kept."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request
+from fastapi import Path as InPath
+
+from relevo.web.erasure_shapes import ErasedView
+from relevo.web.guard import by_of
+from relevo.web.routes.refusals import refusals
+from relevo.web.shapes import Remark  # noqa: TC001 - FastAPI reads it when it makes the route
+from relevo.web.subjects import MOST_LETTERS, named_subject
+
+router = APIRouter(prefix="/subjects", tags=["subjects"])
+
+Subject = Annotated[str, InPath(description="As the header Relevo-Subject named it", max_length=MOST_LETTERS)]
+
+
+@router.delete("/{subject}", summary="Erase a subject", responses=refusals(422, 503))
+def erase(request: Request, subject: Subject, reason: Annotated[Remark, Query()] = "") -> ErasedView:
+    """Destroy its keys and remove predictions, labels and stored inputs; the audit keeps a pseudonym. Raises ParameterWrong."""
+    parts = request.app.state.parts
+    pseudonym = parts.erasing.pseudonym(named_subject(subject))
+    return ErasedView.of(parts.erasing.erase(pseudonym, at=parts.now(), by=by_of(request), reason=reason))
