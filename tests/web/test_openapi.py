@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from tests.web.web_world import CHURN
 
+from relevo.i18n.catalog import LANGUAGES, facts_in, said, texts
 from relevo.web.middleware import PREDICT_PATHS
-from relevo.web.openapi import record_schema
+from relevo.web.openapi import chapters, record_schema
 
 if TYPE_CHECKING:
     import httpx
@@ -68,6 +71,36 @@ def test_the_docs_page_shows_every_operation_without_a_script(client: httpx.Clie
     for path in client.get("/openapi.json").json()["paths"]:
         assert f"<code>{path}</code>" in html
     assert "Todo lo que este servidor responde" in client.get("/docs?lang=es").text
+
+
+def _texts(part: Any) -> set[str]:
+    """What the page of the document says to people, schemas of bodies among it."""
+    if isinstance(part, list):
+        return set().union(*map(_texts, part))
+    if not isinstance(part, dict):
+        return set()
+    own = {part[name] for name in ("summary", "description") if isinstance(part.get(name), str)}
+    bodies = set().union(*(_texts(json.loads(one)) for one in part.get("bodies", {}).values()))
+    return own | bodies | set().union(*(_texts(value) for value in part.values()))
+
+
+#: Words of the models' makers.
+_THEIRS = {"", "$", "m²", "months"}
+
+
+@pytest.mark.parametrize("language", [language for language in LANGUAGES if language != "en"])
+def test_the_docs_page_is_whole_in_each_language(client: httpx.Client, language: str) -> None:
+    """Chapters, summaries, descriptions, parameters, bodies and answers are translated, and no translation is left over."""
+    whole = client.get("/openapi.json").json()
+    english = dict(chapters(whole, "en"))
+    says = _texts(list(english.values())) | english.keys()
+    says |= {one["in"] for operations in english.values() for operation in operations for one in operation["parameters"]}
+    assert sorted(text for text in says - _THEIRS if said(text, language) == text) == []
+    assert sorted(text for text in texts("api", language) if not any(_is_of(text, one) for one in says)) == []
+
+
+def _is_of(template: str, text: str) -> bool:
+    return text == template or ("{" in template and facts_in(template, text) is not None)
 
 
 def test_predict_paths_go_to_the_raw_handlers() -> None:

@@ -5,6 +5,7 @@ Field ─ entry ─► Entry (what the template draws) ─ browser ─► {"tenu
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -15,6 +16,10 @@ if TYPE_CHECKING:
 
 #: Up to this many categories are a list to choose from; more, or none, are typed with suggestions.
 _CHOICES_LISTED = 15
+
+#: Letters that a column of the form holds in bold, at its narrowest.
+_COLUMN = 20
+_WORDS = re.compile(r"[A-Z]*[^_\-. A-Z]*[_\-. ]*|[A-Z]+")
 
 Widget = Literal["number", "choice", "typed", "yesno"]
 
@@ -33,6 +38,16 @@ class Entry:
     choices: tuple[str, ...]
     example: str
     value: str
+
+    @property
+    def words(self) -> list[str]:
+        """The name in pieces between which a line may break: after "_", "-" and ".", and before a capital."""
+        return [word for word in _WORDS.findall(self.name) if word] or [self.name]
+
+    @property
+    def broad(self) -> bool:
+        """Whether a word of the name is too long for one column."""
+        return max(map(len, self.words)) > _COLUMN
 
 
 def entries(record: RecordInput, values: Mapping[str, Any] | None = None, *, fill: bool = False) -> list[Entry]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from relevo.domain.signature import Field, FieldKind, ImageInput, RecordInput, Task
-from relevo.i18n.catalog import LANGUAGES
+from relevo.i18n.catalog import LANGUAGES, said
 from relevo.web.routes.refusals import refusals
 
 if TYPE_CHECKING:
@@ -35,6 +35,8 @@ _BINARY: Json = {"type": "string", "format": "binary"}
 _IMAGE_TYPES = ("image/png", "image/jpeg", "image/webp")
 #: Above this a float64 no longer holds every integer, and the record encoder refuses it.
 _EXACT = 2**53
+#: Where the document speaks to people.
+_TEXTS = frozenset({"summary", "description"})
 _RAISES = re.compile(r"\s*Raises [^.]*\.")
 _TYPES = {
     FieldKind.NUMBER: "number",
@@ -61,7 +63,7 @@ def _predict_paths(served: dict[str, Manifest], default: str | None) -> Json:
     if default in served:
         paths["/predict"] = {"post": _operation(served[default], "predict", f"Ask the default model, {default}")}
     for name, manifest in served.items():
-        paths[f"/models/{name}/predict"] = {"post": _operation(manifest, f"predict_{name}", f"Ask {name}")}
+        paths[f"/models/{name}/predict"] = {"post": _operation(manifest, f"predict_{name}", f"Ask the model {name}")}
     paths["/predict/"] = {"post": _plain_form(list(served))}
     paths["/submit"] = {"post": _page_form(list(served))}
     return paths
@@ -199,26 +201,49 @@ def _also(fact: str, properties: Json) -> Json:
     return {**properties[fact], "description": f"The same as {fact}"}
 
 
-def chapters(whole: Json) -> list[tuple[str, list[Json]]]:
-    """The document by tag, for reading: method, path, summary, parameters, bodies and answers of each operation."""
+def chapters(whole: Json, language: str) -> list[tuple[str, list[Json]]]:
+    """The document by tag, for reading in a language: method, path, summary, parameters, bodies and answers of each operation.
+
+    What the document itself says stays English: programs are made from it.
+    """
     found: dict[str, list[Json]] = {}
     for path, item in whole["paths"].items():
         for method, operation in item.items():
-            found.setdefault(operation["tags"][0], []).append(_entry(path, method, operation))
+            shown = _read(_shown(operation), whole, language)
+            entry = {**shown, "method": method.upper(), "path": path}
+            entry["bodies"] = {kind: _indented(schema) for kind, schema in shown["bodies"].items()}
+            found.setdefault(said(operation["tags"][0], language), []).append(entry)
     return list(found.items())
 
 
-def _entry(path: str, method: str, operation: Json) -> Json:
+def _shown(operation: Json) -> Json:
     content = operation.get("requestBody", {}).get("content", {})
     return {
-        "method": method.upper(),
-        "path": path,
         "summary": operation.get("summary", ""),
         "description": operation.get("description", ""),
         "parameters": operation.get("parameters", []),
-        "bodies": {kind: _indented(body["schema"]) for kind, body in content.items()},
-        "answers": [(status, answer["description"]) for status, answer in operation["responses"].items()],
+        "bodies": {kind: body["schema"] for kind, body in content.items()},
+        "answers": [{"status": status, "description": one["description"]} for status, one in operation["responses"].items()],
     }
+
+
+def _read(part: Any, whole: Json, language: str) -> Any:  # noqa: ANN401 - any part of the document
+    """The part with its texts in the language, and each named schema in place of its name."""
+    if isinstance(part, list):
+        return [_read(one, whole, language) for one in part]
+    if not isinstance(part, dict):
+        return part
+    if "$ref" in part:
+        return _read(whole["components"]["schemas"][part["$ref"].rpartition("/")[2]], whole, language)
+    return {
+        name: said(flat(value), language) if name in _TEXTS and isinstance(value, str) else _read(value, whole, language)
+        for name, value in part.items()
+    }
+
+
+def flat(text: str) -> str:
+    """A docstring's words on one line, as the catalogues have them."""
+    return " ".join(text.split())
 
 
 def _indented(schema: Json) -> str:

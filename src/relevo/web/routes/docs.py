@@ -27,7 +27,7 @@ def docs(request: Request) -> Response:
     """Make a page of the document; it is complete without JavaScript."""
     whole = _document(request)
     visit = visit_of(request)
-    body = render("docs.html", visit.language, **frame(None, visit), chapters=chapters(whole))
+    body = render("docs.html", visit.language, **frame(None, visit), chapters=chapters(whole, visit.language))
     return html(request, body)
 
 

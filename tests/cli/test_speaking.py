@@ -1,0 +1,112 @@
+"""Commands speak the language asked for; what programs read they say in none."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from relevo.cli.app import run
+from relevo.cli.speaking import language_here
+from relevo.i18n.catalog import LANGUAGES
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+
+@pytest.fixture(autouse=True)
+def _english_after(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    monkeypatch.chdir(tmp_path)
+    yield
+    monkeypatch.setenv("RELEVO_LANGUAGE", "en")
+    run(["--version"])
+
+
+@pytest.mark.parametrize(
+    ("environ", "toml", "spoken"),
+    [
+        ({}, None, "en"),
+        ({"LANG": "es_MX.UTF-8"}, None, "es"),
+        ({"LANG": "es_ES", "LC_ALL": "C"}, None, "en"),
+        ({"LANG": "de_DE.UTF-8"}, None, "en"),
+        ({"LANG": "en_GB.UTF-8"}, "es", "es"),
+        ({"LANG": "es_ES", "RELEVO_LANGUAGE": "en"}, "es", "en"),
+        ({"RELEVO_LANGUAGE": "klingon"}, None, "en"),
+    ],
+)
+def test_the_nearest_wish_wins(environ: dict[str, str], toml: str | None, spoken: str, tmp_path: Path) -> None:
+    """The variable of ours comes before the project's setting, and that before the system's locale."""
+    file = tmp_path / "relevo.toml"
+    if toml:
+        file.write_text(f'[server]\nlanguage = "{toml}"\n')
+    assert language_here(environ, file) == spoken
+
+
+def test_a_broken_setting_does_not_keep_the_help_away(tmp_path: Path) -> None:
+    """A relevo.toml that cannot be read is for the command to refuse; the help is shown all the same."""
+    (tmp_path / "relevo.toml").write_text("[server\n")
+    assert language_here({"LANG": "es_ES"}, tmp_path / "relevo.toml") == "es"
+    assert run(["--help"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--help"], ["Uso: relevo [OPCIONES]", "Órdenes:", "Sirve los modelos registrados"]),
+        (["serve", "--help"], ["--home CARPETA", "[por defecto: 127.0.0.1]", "Mostrar esta ayuda y terminar."]),
+        (["history", "--help"], ["[variable: RELEVO_URL]", "[por defecto: 20; 1<=x<=1000]"]),
+    ],
+)
+def test_help_is_in_the_language(
+    arguments: list[str], told: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Headings, commands, options, defaults and names of values are Spanish for whoever speaks it, and English again after."""
+    monkeypatch.setenv("RELEVO_LANGUAGE", "es")
+    assert run(arguments) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert [text for text in told if text not in shown] == []
+    monkeypatch.setenv("RELEVO_LANGUAGE", "en")
+    assert run(arguments) == 0
+    assert "Usage: relevo" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["serve", "--nope"], "No existe la opción: --nope"),
+        (["predic"], "¿Quiso decir 'predict'?"),
+        (["label"], "Falta el argumento 'QUERY_ID'."),
+        (["history", "--limit", "many"], "debe ser un número entero"),
+        (["predict", "{}", "--port", "0"], "No existe la opción: --port"),
+        (["import", "model.onnx", "--size", "big", "--name", "m"], "debe tener la forma 28x28"),
+    ],
+)
+def test_wrong_usage_is_told_in_the_language(
+    arguments: list[str], told: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What was wrong, and where the help is, in Spanish; the exit code is that of wrong usage in any language."""
+    monkeypatch.setenv("RELEVO_LANGUAGE", "es")
+    assert run(arguments) == 2
+    shown = capsys.readouterr().err
+    assert told in shown
+    assert "--help' para ver la ayuda" in shown
+
+
+def test_an_error_is_said_with_its_code(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """The sentence is Spanish, reason and all; the code is what programs read, and stays."""
+    monkeypatch.setenv("RELEVO_LANGUAGE", "es")
+    assert run(["serve", "--port", "x"]) == 1
+    told = "error: La línea de órdenes: el ajuste 'port' espera un número entero de 0 a 65 535. (wrong_setting)\n"
+    assert capsys.readouterr().err == told
+
+
+def test_json_has_no_language(relevo_run: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path) -> None:
+    """A program that reads --json finds the same in every language; a person reads findings in their own."""
+    found = [json.loads(relevo_run("doctor", "--json", cwd=tmp_path, RELEVO_LANGUAGE=one).stdout) for one in LANGUAGES]
+    assert [one["what"] for one in found[0]] == [one["what"] for one in found[1]]
+    assert [one["told"] for one in found[0] if one["what"] == "telemetry"] == ["off: nothing leaves this machine"]
+    assert found[0][0] == found[1][0]
+    assert "apagado: nada sale de esta máquina" in relevo_run("doctor", cwd=tmp_path, LANG="es_ES.UTF-8", LC_ALL="").stdout

@@ -1,0 +1,53 @@
+"""Figures: each language writes them its own way, and none rounds what is uncertain up to certainty."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+
+import pytest
+
+from relevo.i18n import figures
+
+_AT = datetime(2026, 1, 31, 12, 5, 9, tzinfo=UTC)
+_NBSP = "\N{NO-BREAK SPACE}"
+
+
+@pytest.mark.parametrize(
+    ("share", "english", "spanish"),
+    [(0.9846, "98.5%", f"98,5{_NBSP}%"), (0.99987, "99.9%", f"99,9{_NBSP}%"), (1.0, "100.0%", f"100,0{_NBSP}%")],
+)
+def test_percentages(share: float, english: str, spanish: str) -> None:
+    """A share is a percentage with one place; only certainty is 100 %."""
+    assert figures.percent(share, "en") == english
+    assert figures.percent(share, "es") == spanish
+
+
+@pytest.mark.parametrize(
+    ("value", "english", "spanish"),
+    [
+        (1234567.891, "1,234,570", "1.234.570"),
+        (1000.0, "1,000", "1.000"),
+        (0.000123456789, "0.000123457", "0,000123457"),
+        (1.5e-9, "1.5e-9", "1,5e-9"),
+        (-0.0, "0", "0"),
+        (float("inf"), "inf", "inf"),
+    ],
+)
+def test_numbers(value: float, english: str, spanish: str) -> None:
+    """A number has six significant digits, and the separators of its language."""
+    assert figures.number(value, "en") == english
+    assert figures.number(value, "es") == spanish
+
+
+def test_whole_and_fixed_numbers() -> None:
+    """Counts have their thousands apart; columns have as many places as asked."""
+    assert (figures.whole(1234567, "en"), figures.whole(1234567, "es")) == ("1,234,567", "1.234.567")
+    assert (figures.fixed(0.5, "en", places=3), figures.fixed(0.5, "es", places=3)) == ("0.500", "0,500")
+    assert figures.fixed(12.6, "es", places=0) == "13"
+
+
+def test_moments_and_days() -> None:
+    """Months are letters, so that nobody takes a day for one; hours go to 24."""
+    assert figures.moment(_AT, "en") == "31 Jan 2026, 12:05:09"
+    assert figures.moment(_AT, "es", seconds=False) == "31 ene 2026, 12:05"
+    assert figures.day(date(2026, 8, 3), "es") == "3 ago 2026"
