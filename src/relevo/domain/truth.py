@@ -57,7 +57,12 @@ class Resolution:
 def disputed(labels: Sequence[Label]) -> bool:
     """Whether people said different things, each by their last word, and nobody has decided."""
     counting = _counting(labels)
-    return not _accepted(counting) and len({label.value for label in _last_words(counting)}) > 1
+    return not _accepted(counting) and len({label.value for label in last_words(counting)}) > 1
+
+
+def last_words(labels: Sequence[Label]) -> list[Label]:
+    """What each person last said, among the labels that count."""
+    return list({label.author: label for label in _counting(labels)}.values())
 
 
 def _counting(labels: Sequence[Label]) -> list[Label]:
@@ -69,12 +74,8 @@ def _accepted(labels: Sequence[Label]) -> list[Label]:
     return [label for label in labels if label.verdict is Verdict.ACCEPTED]
 
 
-def _last_words(labels: Sequence[Label]) -> list[Label]:
-    return list({label.author: label for label in labels}.values())
-
-
 def _of_most(labels: Sequence[Label]) -> Label | None:
-    votes = Counter(label.value for label in _last_words(labels)).most_common(2)
+    votes = Counter(label.value for label in last_words(labels)).most_common(2)
     if not votes or (len(votes) > 1 and votes[0][1] == votes[1][1]):
         return None
     return [label for label in labels if label.value == votes[0][0]][-1]

@@ -23,7 +23,7 @@ from relevo.store.moments import microseconds
 from relevo.store.tables import asks, judgements, labels
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from datetime import datetime
 
     from sqlalchemy import Connection, Engine
@@ -88,7 +88,7 @@ class Labels:
             if before is None:
                 raise LabelNotFound
             row = {"label": serial, "verdict": verdict.value, "judge": storable(judge), "reason": storable(reason)}
-            connection.execute(judgements.insert().values(row, at_us=microseconds(at)))
+            connection.execute(judgements.insert().values(**row, at_us=microseconds(at)))
             thing = f"{_thing(prediction)}/label:{serial}"
             act = Act(by=by, action="label.judge", object=thing, before=before.verdict.value, after=verdict.value, reason=reason)
             self._audit.append(connection, act, at=at)
@@ -117,6 +117,24 @@ class Labels:
     def given(self, *, cursor: int | None = None, limit: int = 50, **filters: Unpack[GivenBy]) -> LabelsGiven:
         """A page of all labels, newest first, also of those that no longer count."""
         return given(self._engine, cursor=cursor, limit=limit, **filters)
+
+    def labelled(self, model: str) -> Iterator[dict[bytes, list[Label]]]:
+        """Every prediction of a model that somebody labelled, by id, some hundred at a time, each with all its labels."""
+        last = b""
+        while True:
+            with reading(self._engine) as connection:
+                some = truths.labelled(connection, model, last, _AT_ONCE)
+                given = truths.of(connection, some)
+            if not some:
+                return
+            # Those without a label were erased meanwhile.
+            yield {prediction: given[prediction] for prediction in some if prediction in given}
+            last = some[-1]
+
+    def state(self) -> str:
+        """Changes with every label, judgement, erasure and rule."""
+        with reading(self._engine) as connection:
+            return truths.state(connection)
 
     def rule(self) -> Resolution:
         """The rule in force."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from sqlalchemy import Row, func, select, text
+from sqlalchemy import Row, func, select, text, union
 
 from relevo.domain.prediction import Label, Verdict
 from relevo.domain.truth import Resolution, disputed
@@ -62,6 +62,22 @@ def find_anew(connection: Connection, some: Sequence[bytes]) -> None:
         label = rule.of(several)
         values = {"truth": None if label is None else label.value, "disputed": disputed(several)}
         connection.execute(predictions.update().where(predictions.c.id == prediction).values(values))
+
+
+def labelled(connection: Connection, model: str, after: bytes, limit: int) -> list[bytes]:
+    """Ids of predictions of a model that have a truth or a dispute about it, ascending, beyond `after`."""
+    mine = (predictions.c.model == model, predictions.c.id > after)
+    kinds = (predictions.c.truth.is_not(None), predictions.c.disputed.is_(True))
+    parts = [select(predictions.c.id).where(*mine, kind).order_by(predictions.c.id).limit(limit).subquery() for kind in kinds]
+    every = union(*(select(part) for part in parts)).subquery()
+    return [bytes(row.id) for row in connection.execute(select(every.c.id).order_by(every.c.id).limit(limit))]
+
+
+def state(connection: Connection) -> str:
+    """A word that changes with every label, judgement, erasure and rule."""
+    given = connection.execute(select(func.count(), func.max(labels.c.serial))).one()
+    judged = connection.scalar(select(func.max(judgements.c.serial)))
+    return f"{given[0]} {given[1]} {judged} {words(rule_of(connection))}"
 
 
 def rule_of(connection: Connection) -> Resolution:

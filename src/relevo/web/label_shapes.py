@@ -12,8 +12,11 @@ from relevo.web.shapes import LabelText, ModelName, Remark, Truth
 
 if TYPE_CHECKING:
     from relevo.domain.asking import Ask
+    from relevo.domain.cleaning import Cleaned, Exclusion
     from relevo.store.given import GivenLabel
     from relevo.store.history import Stored
+
+_UUID = r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$"
 
 
 class Asked(BaseModel):
@@ -90,6 +93,57 @@ class LabelWindow(BaseModel):
     source: LabelText | None = None
     cursor: Annotated[int, Limit(ge=1, le=2**63 - 1)] | None = None
     limit: Annotated[int, Limit(ge=1, le=200)] = 50
+    lang: Annotated[str, StringConstraints(max_length=20)] | None = None
+
+
+class ExclusionView(BaseModel):
+    """One prediction that is not learnt from, and why."""
+
+    query_id: str
+    reason: str
+    label: str | None
+    author: str
+    other: str | None
+
+    @classmethod
+    def of(cls, one: Exclusion) -> ExclusionView:
+        """An exclusion; `other` is the prediction that it repeats or contradicts."""
+        return cls(
+            query_id=ids.text(one.prediction),
+            reason=one.reason.value,
+            label=one.value,
+            author=one.author,
+            other=None if one.other is None else ids.text(one.other),
+        )
+
+
+class CleaningPage(BaseModel):
+    """How many labelled predictions are learnt from, how many are not by reason, and some of these, oldest first."""
+
+    kept: int
+    counts: dict[str, int]
+    excluded: list[ExclusionView]
+    next_cursor: str | None
+
+    @classmethod
+    def of(cls, found: Cleaned, after: bytes, limit: int) -> CleaningPage:
+        """A page of what was left out."""
+        rest = [one for one in found.excluded if one.prediction > after]
+        return cls(
+            kept=len(found.kept),
+            counts=found.counts,
+            excluded=[ExclusionView.of(one) for one in rest[:limit]],
+            next_cursor=ids.text(rest[limit - 1].prediction) if len(rest) > limit else None,
+        )
+
+
+class CleaningWindow(BaseModel):
+    """Which page of what was left out."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    cursor: Annotated[str, StringConstraints(pattern=_UUID)] | None = None
+    limit: Annotated[int, Limit(ge=1, le=1000)] = 100
     lang: Annotated[str, StringConstraints(max_length=20)] | None = None
 
 
