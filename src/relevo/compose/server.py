@@ -17,6 +17,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from relevo.compose.certificates import certificate_of
+from relevo.compose.sign_in import provider_of
 from relevo.compose.sole import sole_server
 from relevo.compose.stores import make_home, open_store, utc_now
 from relevo.errors import ConfigRefused, StoreUnavailable
@@ -187,6 +188,7 @@ def _migrate_if_reachable(settings: Settings) -> bool:
 def check_exposure(settings: Settings, *, insecure: bool) -> None:
     """Refuse what is refused in any case, before anything is made. Raises ConfigRefused."""
     proxies_of(settings)
+    provider_of(settings)
     may_have_users = bool(settings.database_url) or (settings.home / "relevo.db").exists()
     check_reach(settings, users=may_have_users, insecure=insecure)
 

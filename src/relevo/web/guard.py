@@ -18,7 +18,7 @@ from urllib.parse import urlencode
 
 from relevo.domain.audit import By
 from relevo.domain.people import EVERYBODY, LEAST, Action, Principal, Roll, Way
-from relevo.errors import ModelNotFound, NotAllowed, NotKnown, NotYourPage
+from relevo.errors import ModelNotFound, NotAllowed, NotKnown, NotYourPage, StoreUnavailable
 from relevo.web.classified import rule_of
 from relevo.web.sessions import CSRF_FIELD, CSRF_HEADER, SessionBook, check_csrf, cookie_name, csrf_of, token_of
 
@@ -69,6 +69,13 @@ class Door:
         if token is None or self.sessions is None:
             raise NotKnown
         return await self.sessions.who(token)
+
+    async def maybe(self, scope: Scope) -> Principal | None:
+        """Whoever asks, on an address that is open to all; None for nobody, or nobody that can be found now."""
+        try:
+            return await self.who(scope)
+        except (NotKnown, StoreUnavailable):
+            return None
 
 
 class Guard:

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Request, Response
 
+from relevo.domain.people import Action
 from relevo.web.shapes import Live, ModelHealth, Ready
+
+#: A reason may name a model.
+_NOT_FOR_ALL = "the reason is told to whoever says who they are"
 
 router = APIRouter(prefix="/health", tags=["health"])
 
@@ -17,9 +21,13 @@ async def live() -> Live:
 
 @router.get("/ready", summary="Whether a prediction would be answered now", responses={503: {"model": Ready}})
 async def ready(request: Request, response: Response) -> Ready:
-    """Answer 200 or 503, with the reason and the state of each model."""
-    service = request.app.state.parts.service
+    """Answer 200 or 503; with the reason and the state of each model to whoever may see them."""
+    service, door = request.app.state.parts.service, request.app.state.parts.door
     is_ready, reason = service.ready()
     response.status_code = 200 if is_ready else 503
-    models = [ModelHealth(name=one.name, version=one.version, ready=one.ready, reason=one.reason) for one in service.models()]
+    whoever = await door.maybe(request.scope)
+    if whoever is None or not whoever.may(Action.LOOK):
+        return Ready(ready=is_ready, reason=reason and _NOT_FOR_ALL, models=[])
+    seen = [one for one in service.models() if whoever.sees(one.name)]
+    models = [ModelHealth(name=one.name, version=one.version, ready=one.ready, reason=one.reason) for one in seen]
     return Ready(ready=is_ready, reason=reason, models=models)

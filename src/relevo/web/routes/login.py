@@ -10,7 +10,6 @@ by a page elsewhere; JSON cannot be sent by such a page without asking us first,
 from __future__ import annotations
 
 import secrets
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -19,7 +18,7 @@ from starlette.concurrency import run_in_threadpool
 
 from relevo.domain.audit import By
 from relevo.domain.people import Principal, Way
-from relevo.errors import BadJson, NotKnown, NotYourPage, ParameterWrong, RelevoError
+from relevo.errors import BadJson, NotYourPage, ParameterWrong, RelevoError
 from relevo.web import page
 from relevo.web.guard import by_of, check_form, page_csrf, principal_of
 from relevo.web.negotiation import header
@@ -47,7 +46,7 @@ class _Given(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 @router.get("/login", include_in_schema=False)
 async def login_page(request: Request) -> Response:
     """The form; to whoever is signed in, who that is, and how to leave."""
-    return await _page(request)
+    return await sign_in_page(request)
 
 
 @router.post(
@@ -114,7 +113,7 @@ async def _by_form(request: Request) -> Response:
         check_csrf(tie, form.get(CSRF_FIELD))
         user = await _checked(request, form.get("name", ""), form.get("password", ""))
     except RelevoError as error:
-        return await _page(request, error=error, name=form.get("name", ""), to=form.get("next"))
+        return await sign_in_page(request, error=error, name=form.get("name", ""), to=form.get("next"))
     response = Response(status_code=303, headers={"location": local_path(form.get("next"))})
     response.headers.append("set-cookie", set_cookie(request.scope, login_cookie_name(request.scope), ""))
     return with_session(request, response, await open_session(request, user))
@@ -150,7 +149,8 @@ def _as_principal(user: User) -> Principal:
     return Principal(id=user.id, name=user.name, way=Way.SESSION, role=user.role, grants=user.grants)
 
 
-async def _page(request: Request, *, error: RelevoError | None = None, name: str = "", to: str | None = None) -> Response:
+async def sign_in_page(request: Request, *, error: RelevoError | None = None, name: str = "", to: str | None = None) -> Response:
+    """The form, or what went wrong above it."""
     tie = secrets.token_urlsafe(32)
     await _look_who(request)
     facts: dict[str, Any] = {
@@ -158,6 +158,7 @@ async def _page(request: Request, *, error: RelevoError | None = None, name: str
         "nobody": request.app.state.parts.door.roll.open,
         "next": local_path(to if to is not None else request.query_params.get("next")),
         "typed": name[:200],
+        "elsewhere": provider.name if (provider := request.app.state.parts.provider) else "",
     }
     body = page.login_page(visit_of(request, models=[]), error, facts)
     response = html(request, body, 200 if error is None else status_of(type(error)))
@@ -169,11 +170,7 @@ async def _page(request: Request, *, error: RelevoError | None = None, name: str
 
 async def _look_who(request: Request) -> None:
     """Who is signed in already, on a page that asks nobody."""
-    token = token_of(request.scope, cookie_name(request.scope))
-    sessions = request.app.state.parts.door.sessions
-    if token is not None and sessions is not None:
-        with suppress(NotKnown):
-            request.scope["state"]["principal"] = await sessions.who(token)
+    request.scope["state"]["principal"] = await request.app.state.parts.door.maybe(request.scope)
 
 
 async def _json_of(request: Request) -> _Given:
