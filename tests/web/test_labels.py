@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -12,6 +14,7 @@ from relevo.domain import ids
 from relevo.domain.people import Role, Scope
 from relevo.domain.truth import Resolution, Rule
 from relevo.store.people import Change
+from relevo.web.exporting import safe, unsafe
 
 if TYPE_CHECKING:
     import httpx
@@ -135,3 +138,28 @@ def test_cleaning_tells_every_exclusion(world: World, client: httpx.Client) -> N
     }
     assert listed[same[1]]["other"] == same[0]
     assert client.get("/models/nobody/cleaning").status_code == 404
+
+
+def test_the_history_is_exported(world: World, client: httpx.Client, keys: dict[str, dict[str, str]]) -> None:
+    """All that the filters leave comes as CSV, however many pages; no cell can act as a formula; who may not is refused."""
+    some = recorded(world, 1001)
+    recorded(world, model="churn", label="stays")
+    note = {"value": "3", "note": "=1+1"}
+    client.put(f"/predictions/{some[0]}/label", json=note, headers=keys["ana"])
+    answer = client.get("/predictions.csv?model=digits", headers=keys["olga"])
+    assert answer.headers["content-type"] == "text/csv; charset=utf-8"
+    rows = list(csv.DictReader(io.StringIO(answer.text)))
+    assert {row["query_id"] for row in rows} == set(some)
+    labelled = [row for row in rows if row["label"]]
+    assert [(row["label"], row["author"], row["note"]) for row in labelled] == [("3", "ana", "'=1+1")]
+    assert client.get("/predictions.csv", headers=keys["ana"]).json()["code"] == "not_allowed"
+    assert len(client.get("/predictions.csv?labelled=true", headers=keys["olga"]).text.splitlines()) == 2
+
+
+@pytest.mark.parametrize("text", ["=1", "+x", "-x", "@x", "\tx", "'=1", "plain", "", "-1.5", "+3e8", "''"])
+def test_cells_come_back(text: str) -> None:
+    """What begins as a formula is written as text and read back as it was; numbers and other texts stay as they are."""
+    cell = safe(text)
+    assert unsafe(cell) == text
+    assert not cell.startswith(("=", "@", "\t"))
+    assert (cell == text) is (text in {"plain", "", "-1.5", "+3e8", "''"})

@@ -90,6 +90,7 @@ RULES = (
     _rule("PUT", "/predictions/{query_id}/label", Action.LABEL, by_object=True),
     _rule("POST", "/predictions/{query_id}/label/{number}/judgement", Action.JUDGE_LABELS, by_object=True),
     _rule("GET", "/models/{name}/cleaning", Action.EXPORT),
+    _rule("GET", "/predictions.csv", Action.EXPORT, by_object=True),
     _rule("GET", "/labels", Action.SEE_ANSWERS, by_object=True),
     _rule("GET", "/queue", Action.LABEL, by_object=True),
     _rule("POST", "/queue/{query_id}/skip", Action.LABEL, by_object=True),

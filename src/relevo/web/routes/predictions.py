@@ -10,7 +10,7 @@ from fastapi import Path as InPath
 from starlette.concurrency import run_in_threadpool
 
 from relevo.domain import ids
-from relevo.domain.people import Action, Principal
+from relevo.domain.people import LEAST, Action, Principal
 from relevo.domain.prediction import InputKind
 from relevo.errors import PredictionNotFound
 from relevo.runtime.image import ImageLimits
@@ -92,15 +92,17 @@ def _download(parts: Parts, stored: Stored, side: int | None) -> Response:
     )
 
 
-def seen(request: Request, asked: str | None) -> list[str] | None:
-    """The models whose answers may be shown; None for all of them. Raises ModelNotFound, NotAllowed."""
+def seen(request: Request, asked: str | None, action: Action = Action.SEE_ANSWERS) -> list[str] | None:
+    """The models that somebody may do this with; None for all of them. Raises ModelNotFound, NotAllowed for the one asked."""
     principal = principal_of(request)
     if asked is not None:
-        require(principal, Action.SEE_ANSWERS, asked)
+        require(principal, action, asked)
         return None
-    if principal.role is not None and principal.only_model is None:
+    if principal.only_model is not None:
+        return [principal.only_model] if principal.may(action, principal.only_model) else []
+    if principal.role is not None and principal.role.includes(LEAST[action]):
         return None
-    return [principal.only_model] if principal.only_model else sorted(principal.grants)
+    return sorted(model for model in principal.grants if principal.may(action, model))
 
 
 async def found(parts: Parts, query_id: str, principal: Principal, action: Action | None = None) -> Stored:

@@ -1,0 +1,103 @@
+"""The history as CSV, a page of the database at a time; the same columns that `relevo label import` reads back.
+
+window ─► predictions, labels that count ─► rows ─► lines in UTF-8
+
+A spreadsheet takes a cell that begins with = + - or @ for a formula. Such texts get an apostrophe before them, numbers stay.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from relevo.domain import ids
+from relevo.store.moments import moment
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from relevo.domain.prediction import Label
+    from relevo.store.history import History, Stored
+    from relevo.store.labels import Labels
+
+HEADS = (
+    "query_id",
+    "at",
+    "model",
+    "version",
+    "arm",
+    "kind",
+    "prediction",
+    "confidence",
+    "uncertain",
+    "latency_ms",
+    "error",
+    "label",
+    "author",
+    "source",
+    "labelled_at",
+    "note",
+)
+_A_PAGE = 1000
+#: What steers, and what would be taken for the apostrophe of ours.
+_STEERING = re.compile(r"'*[=+\-@\t\r]")
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+_ESCAPE = "'"
+
+
+def lines(history: History, labels: Labels, **filters: Any) -> Iterator[bytes]:  # noqa: ANN401 - what narrows a window
+    """The whole window, newest first: a line with the names of the columns, then one for each prediction."""
+    yield _written([HEADS])
+    cursor = None
+    while True:
+        page = history.window(cursor=cursor, limit=_A_PAGE, **filters)
+        given = labels.current_many([stored.prediction.id for stored in page.items])
+        yield _written([_cells(stored, given.get(stored.prediction.id)) for stored in page.items])
+        cursor = page.next_cursor
+        if cursor is None:
+            return
+
+
+def safe(text: str) -> str:
+    """A text as a cell that no spreadsheet takes for a formula."""
+    return _ESCAPE + text if _STEERING.match(text) and not _NUMBER.fullmatch(text) else text
+
+
+def unsafe(cell: str) -> str:
+    """The text that `safe` made the cell of."""
+    return cell[1:] if cell.startswith(_ESCAPE) and _STEERING.match(cell) else cell
+
+
+def _cells(stored: Stored, label: Label | None) -> tuple[object, ...]:
+    it = stored.prediction
+    told: tuple[object, ...] = ("", "", "", "", "")
+    if label is not None:
+        told = (safe(label.value), safe(label.author), safe(label.source), label.at.isoformat(), safe(label.note))
+    return (
+        ids.text(it.id),
+        moment(it.at_us).isoformat(),
+        it.model,
+        it.version,
+        it.arm.value,
+        it.kind.value,
+        it.value if it.label is None else safe(it.label),
+        it.confidence,
+        str(it.uncertain).lower(),
+        it.latency_us / 1000,
+        it.error,
+        *told,
+    )
+
+
+def _written(rows: list[tuple[object, ...]] | list[tuple[str, ...]]) -> bytes:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\r\n").writerows(rows)
+    return text.getvalue().encode()
+
+
+def name_of(model: str | None, now: datetime) -> str:
+    """What a browser saves it as."""
+    return f"{model or 'predictions'}-{now.astimezone(UTC):%Y-%m-%d}.csv"

@@ -1,0 +1,37 @@
+"""The history as a file, streamed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+from fastapi import APIRouter, Query, Request
+from starlette.responses import StreamingResponse
+
+from relevo.domain.people import Action
+from relevo.web.exporting import lines, name_of
+from relevo.web.label_shapes import ExportWindow  # noqa: TC001 - FastAPI reads it at run time
+from relevo.web.routes.predictions import seen
+from relevo.web.routes.refusals import refusals
+
+if TYPE_CHECKING:
+    from relevo.web.parts import Parts
+
+router = APIRouter(tags=["history"])
+
+
+@router.get(
+    "/predictions.csv",
+    summary="The history as CSV, newest first",
+    response_class=StreamingResponse,
+    responses={200: {"content": {"text/csv": {"schema": {"type": "string"}}}}, **refusals(403, 404, 422, 503)},
+)
+def export(request: Request, narrow: Annotated[ExportWindow, Query()]) -> StreamingResponse:
+    """All of it, with the label that counts for each; narrowed as the history is. Raises ModelNotFound, NotAllowed."""
+    parts: Parts = request.app.state.parts
+    wanted = narrow.model_dump(exclude={"lang"})
+    rows = lines(parts.history, parts.labels, **wanted, models=seen(request, narrow.model, Action.EXPORT))
+    return StreamingResponse(
+        rows,
+        media_type="text/csv; charset=utf-8",
+        headers={"content-disposition": f'attachment; filename="{name_of(narrow.model, parts.now())}"'},
+    )
