@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import csv
 import pickle
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from tests.docs.tour import Tour
+from tests.docs.tour import ROOT, Tour, blocks
 
 import relevo
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 pytest.importorskip("skl2onnx")
 
@@ -58,6 +59,28 @@ def test_the_tutorial_and_labelling_run(tmp_path: Path, digit_pngs: list[bytes])
             assert [one["note"] for one in client.labels(newest["query_id"])][-2:] == ["seen on the envelope", "checked by hand"]
     finally:
         visitor.stop()
+
+
+def test_the_churn_story_runs(tmp_path: Path) -> None:
+    """From the notebook's model to a service that is asked, labelled, improved and put back; on made-up customers."""
+    tour = Tour(Path(shutil.copytree(ROOT / "examples" / "churn", tmp_path / "churn")))
+    tour.environ["RELEVO_TEST_DATA"] = str(tmp_path / "nowhere")
+    try:
+        tour.walk("docs/tutorial/churn.md")
+        with tour.client() as client:
+            (churn,) = client.models()
+            assert (churn["versions"], churn["aliases"]) == (2, {"champion": 1})
+            assert [one["label"] for one in client.history(limit=2).items] == ["leaves", None]
+    finally:
+        tour.stop()
+
+
+def test_the_mnist_story_shows_what_the_example_runs() -> None:
+    """Every line to type in the story of MNIST, and every answer, is one that the example's README has, which is run."""
+    run = {line for _, text in blocks("examples/mnist/README.md", "sh", "json") for line in text.splitlines()}
+    told = [line for _, text in blocks("docs/tutorial/mnist.md", "sh", "json") for line in text.splitlines()]
+    assert told
+    assert not [line for line in told if line not in run]
 
 
 def test_importing_runs(tour: Tour) -> None:

@@ -27,12 +27,13 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 #: Stands on a page for the id of a key that was made on it.
 _KEY = "rlv_12345678"
-_BLOCK = re.compile(r"^```(sh|python)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
-def blocks(name: str) -> list[tuple[str, str]]:
-    """The examples of a page: `sh` or `python`, and their text."""
-    return [(kind, text) for kind, text in _BLOCK.findall((ROOT / name).read_text(encoding="utf-8"))]
+def blocks(name: str, *kinds: str) -> list[tuple[str, str]]:
+    """The examples of a page: their kind, `sh` or `python` unless others are asked for, and their text."""
+    found = _BLOCK.findall((ROOT / name).read_text(encoding="utf-8"))
+    return [(kind, text) for kind, text in found if kind in (kinds or ("sh", "python"))]
 
 
 class Tour:
