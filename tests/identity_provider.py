@@ -52,7 +52,9 @@ class IdentityProvider:
         now = int(time.time())
         told = {"iss": self.issuer, "aud": CLIENT, "iat": now, "exp": now + 300, "nonce": asked["nonce"], **self.person}
         claims = {name: value for name, value in {**told, **self.claims}.items() if value is not None}
-        header = {"alg": "ES256" if isinstance(self.key, ECKey) else "RS256", "kid": self.key.kid, **self.header}
+        header = {"alg": "ES256" if isinstance(self.key, ECKey) else "RS256", **self.header}
+        if self.key.kid is not None:
+            header.setdefault("kid", self.key.kid)
         if self.sign is not None:
             return self.sign(self, header, claims)
         return jws.serialize_compact(header, json.dumps(claims).encode(), self.key)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 #: Signatures by a key that the provider alone holds; with one of ours, or none, anybody who knows ours could sign.
-ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "Ed25519")
+ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "Ed25519")
 _PUBLIC = frozenset({"RSA", "EC", "OKP"})
 #: Seconds by which two clocks may differ.
 _LEEWAY_S = 60
