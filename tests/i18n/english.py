@@ -40,7 +40,7 @@ def calls(*rooms: str) -> Iterator[ast.Call]:
 
 
 def told(value: ast.expr) -> Iterator[str]:
-    """The texts an expression may be, each with its holes; none for what is computed."""
+    """The texts an expression may be, each with its holes; none for what is computed. A sum is one text."""
     if isinstance(value, ast.Constant) and isinstance(value.value, str):
         yield value.value
     elif isinstance(value, ast.JoinedStr):
@@ -49,6 +49,10 @@ def told(value: ast.expr) -> Iterator[str]:
     elif isinstance(value, ast.IfExp):
         yield from told(value.body)
         yield from told(value.orelse)
+    elif isinstance(value, ast.BinOp) and isinstance(value.op, ast.Add):
+        halves = [list(told(half)) for half in (value.left, value.right)]
+        if any(halves):
+            yield from (left + right for left in halves[0] or ["{}"] for right in halves[1] or ["{}"])
 
 
 def _doubled(text: str) -> str:
@@ -79,7 +83,7 @@ def everything() -> set[str]:
         place = SOURCE / room
         for file in sorted(place.rglob("*.py")) if place.is_dir() else [place.with_suffix(".py")]:
             for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-                if isinstance(node, ast.Constant | ast.JoinedStr):
+                if isinstance(node, ast.Constant | ast.JoinedStr | ast.BinOp):
                     found |= {anonymous(text).strip() for text in told(node)}
     # Names of metrics are shown with blanks.
     return found | {text.replace("_", " ") for text in found}

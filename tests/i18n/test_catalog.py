@@ -97,6 +97,29 @@ def _said_in(language: str) -> dict[str, str]:
     }
 
 
+@pytest.mark.parametrize("chapter", ["page", "console"])
+def test_keyed_texts_are_the_same_in_every_language(chapter: str) -> None:
+    """Every language has the same keys, each with the same holes, and none empty."""
+    first = catalog.texts(chapter, catalog.LANGUAGES[0])
+    assert first
+    for language in TRANSLATED:
+        said = catalog.texts(chapter, language)
+        assert said.keys() == first.keys()
+        assert [key for key in first if fields_of(said[key]) != fields_of(first[key]) or not said[key].strip()] == []
+
+
+def test_an_error_within_a_reason_is_said_too() -> None:
+    """A model that is not ready because its package was changed says both in the reader's language."""
+    error = errors.NotReady(reason=str(errors.FileTampered(path="model.onnx")))
+    assert "'model.onnx' se ha cambiado después de empaquetar" in catalog.sentence(error, "es")
+
+
+def test_options_in_a_row_are_said_one_by_one() -> None:
+    """What a person is asked to add comes as one text of several; each part is found by itself."""
+    error = errors.OptionsMissing(options="--mode L or --mode RGB; --layout NHWC or --layout NCHW")
+    assert catalog.sentence(error, "es").endswith("añada: --mode L o --mode RGB; --layout NHWC o --layout NCHW.")
+
+
 def test_a_reason_put_together_elsewhere_is_said_with_its_facts() -> None:
     """A reason made of a template finds it again, and keeps its facts, phrases of ours within them said too."""
     error = errors.ConfigRefused(reason="port 80 of 10.0.0.1 cannot be used (the disk is full); choose another with --port")

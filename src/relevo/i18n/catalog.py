@@ -18,10 +18,10 @@ from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
+from relevo.errors import RelevoError
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    from relevo.errors import RelevoError
 
 #: The languages spoken; the first is the one that every sentence exists in.
 LANGUAGES = ("en", "es")
@@ -37,6 +37,8 @@ _SPEC = re.compile(r"\{(\w*):[^{}]*\}")
 #: Longer than any sentence of ours; what is, comes from a library.
 _LONGEST = 2000
 _DEEPEST = 3
+#: What stands between options that are all asked for, and between sentences.
+_BETWEEN = ("; ", ". ")
 #: More entries than any honest browser sends are not read.
 _RANGES_READ = 20
 
@@ -53,7 +55,13 @@ def texts(chapter: str, language: str) -> Mapping[str, str]:
 
 @cache
 def _by_english(language: str) -> Mapping[str, str]:
-    return {english: said for chapter in BY_ENGLISH for english, said in texts(chapter, language).items()}
+    found = {english: said for chapter in BY_ENGLISH for english, said in texts(chapter, language).items()}
+    # An error may stand in another's reason, or have come from another process as words.
+    kinds = [RelevoError]
+    for kind in kinds:
+        found.setdefault(_SPEC.sub(r"{\1}", kind.sentence), _SPEC.sub(r"{\1}", template(kind, language)))
+        kinds.extend(kind.__subclasses__())
+    return found
 
 
 @cache
@@ -79,14 +87,10 @@ def sentence(error: RelevoError, language: str) -> str:
     english = str(error)
     if language == LANGUAGES[0]:
         return english
-    kind, facts = type(error), error.facts
-    if _filled(kind.sentence, facts) == english:
-        return template(kind, language).format(**_spoken(facts, language))
+    if _filled(error.sentence, error.facts) == english:
+        return template(type(error), language).format(**_spoken(error.facts, language))
     # Words that somebody else chose: another process, whose facts stayed there, or a server.
-    found = facts_in(kind.sentence, english)
-    if found is None:
-        return said(english, language)
-    return _SPEC.sub(r"{\1}", template(kind, language)).format(**_spoken(found, language))
+    return said(english, language)
 
 
 def said(text: str, language: str) -> str:
@@ -154,6 +158,15 @@ def _said(text: str, language: str, depth: int) -> str:
             # A single word in a hole is a name; several may be a phrase of ours again.
             inner = [_said(fact, language, depth + 1) if " " in fact else fact for fact in found.values()]
             return translated.format(*inner, **dict(zip(found, inner, strict=True)))
+    return _said_in_parts(text, language, depth)
+
+
+def _said_in_parts(text: str, language: str, depth: int) -> str:
+    """Several options or sentences in a row, each said by itself."""
+    for between in _BETWEEN:
+        parts = text.split(between)
+        if len(parts) > 1:
+            return between.join(_said(part, language, depth + 1) if " " in part else part for part in parts)
     return text
 
 
