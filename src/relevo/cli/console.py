@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,13 +13,9 @@ from relevo.cli.showing import say, show_json
 from relevo.errors import ConfigRefused
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from relevo.config import Settings
 
 _THIS_MACHINE = frozenset({"127.0.0.1", "::1", "localhost"})
-#: Addresses that stand for all of a machine's own.
-_ANY = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104 - compared with, not bound to
 
 
 def add_to(app: typer.Typer) -> None:
@@ -37,6 +34,13 @@ def console(
         str,
         typer.Option("--allowed-hosts", help="Names, with commas between, that browsers may call it by; * is any.", metavar="TEXT"),
     ] = "",
+    cert: Annotated[
+        Path | None,
+        typer.Option("--tls-cert", help="File with the certificate (PEM) to encrypt with; needs --tls-key.", metavar="FILE"),
+    ] = None,
+    key: Annotated[
+        Path | None, typer.Option("--tls-key", help="File with the private key (PEM, without a passphrase).", metavar="FILE")
+    ] = None,
     insecure: Annotated[
         bool, typer.Option("--insecure", help="Listen beyond this machine although passwords travel to it unencrypted.")
     ] = False,
@@ -48,41 +52,46 @@ def console(
 
     It asks a running server, and signs in there like anyone.
     """
-    if host not in _THIS_MACHINE:
+    if (cert is None) != (key is None):
+        raise ConfigRefused(reason="--tls-cert and --tls-key come together")
+    if host not in _THIS_MACHINE and cert is None:
         _allow_outside(host, insecure=insecure)
-    from relevo.console.launch import run
+    from relevo import compose
+    from relevo.console.launch import check_installed, listening, run
     from relevo.console.visitors import Told
 
+    check_installed()
     settings = settings_of(home)
     told = Told(
-        server=url or _address_of(settings), ca=ca or (None if url else _certificate_of(settings)), language=settings.language
+        server=url or _address_of(settings),
+        verify=ca or (compose.trusting(compose.file_of(settings)) if settings.encrypted and url is None else None),
+        language=settings.language,
+        encrypted=cert is not None,
     )
+    listener = listening(host, port)
+    address = f"http{'s' if cert else ''}://{compose.near(host)}:{listener.getsockname()[1]}"
 
-    def ready(address: str) -> None:
+    def ready() -> None:
         if as_json:
             show_json({"url": address, "server": told.server, "ready": True})
         else:
             say(f"The console is at {address} and asks {told.server} (Ctrl-C stops it)")
 
-    raise typer.Exit(run(told, host=host, port=port, ready=ready, names=tuple(filter(None, names.split(",")))))
+    pair = (cert, key) if cert is not None and key is not None else None
+    run(told, listener, names=tuple(filter(None, names.split(","))), pair=pair, ready=ready)
 
 
 def _allow_outside(host: str, *, insecure: bool) -> None:
     if not insecure:
         raise ConfigRefused(
             reason=f"host {host} can be reached from other machines, and passwords would travel to the console unencrypted; "
-            "put a proxy that encrypts in front, or accept the risk with --insecure"
+            "give --tls-cert and --tls-key, put a proxy that encrypts in front, or accept the risk with --insecure"
         )
     sys.stderr.write(f"warning: {host} can be reached from other machines, without encryption\n")
 
 
 def _address_of(settings: Settings) -> str:
     """Where the server of these settings is reached from here."""
-    host = _ANY.get(settings.host, f"[{settings.host}]" if ":" in settings.host else settings.host)
-    return f"http{'s' if settings.encrypted else ''}://{host}:{settings.port}"
+    from relevo.compose import near
 
-
-def _certificate_of(settings: Settings) -> Path | None:
-    from relevo import compose
-
-    return compose.file_of(settings) if settings.encrypted else None
+    return f"http{'s' if settings.encrypted else ''}://{near(settings.host)}:{settings.port}"

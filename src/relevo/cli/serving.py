@@ -13,6 +13,8 @@ from relevo.cli.speaking import day
 from relevo.config import Settings
 
 if TYPE_CHECKING:
+    import socket
+
     from relevo.compose import Certificate
 
 #: Where the demo keeps its things, beside nobody else's.
@@ -35,6 +37,10 @@ def serve(
             help="Let other machines reach it although nobody is asked who they are, or nothing is encrypted.",
         ),
     ] = False,
+    console: Annotated[bool, typer.Option("--console", help="Show the console too, on another port of the same host.")] = False,
+    console_port: Annotated[
+        int, typer.Option("--console-port", min=0, max=65535, help="Port of the console; 0 takes a free one.", metavar="NUMBER")
+    ] = 8501,
     as_json: AsJson = False,
 ) -> None:
     """Serve the registered models until Ctrl-C.
@@ -47,16 +53,27 @@ def serve(
     compose.check_exposure(settings, insecure=insecure)
     configure_logging(settings.log_level, settings.log_format)
     certificate = compose.certificate_of(settings, compose.utc_now())
+    beside = compose.console_socket(settings, console_port) if console else None
+    shown_at = _console_at(settings, beside) if beside else ""
 
     def ready(url: str) -> None:
         if as_json:
-            show_json({"url": url, "ready": True} | ({"certificate": certificate.told} if certificate else {}))
+            more = {"certificate": certificate.told} if certificate else {}
+            show_json({"url": url, "ready": True} | more | ({"console": shown_at} if shown_at else {}))
             return
         say(f"Relevo answers at {url} (Ctrl-C stops it)")
+        if shown_at:
+            say(f"The console is at {shown_at}")
         for line in [*_shown(certificate), *_served(url, certificate)]:
             say(line)
 
-    raise typer.Exit(compose.serve(settings, insecure=insecure, ready=ready))
+    raise typer.Exit(compose.serve(settings, insecure=insecure, ready=ready, console=beside))
+
+
+def _console_at(settings: Settings, listener: socket.socket) -> str:
+    from relevo.compose import near
+
+    return f"http{'s' if settings.encrypted else ''}://{near(settings.host)}:{listener.getsockname()[1]}"
 
 
 def _shown(certificate: Certificate | None) -> list[str]:

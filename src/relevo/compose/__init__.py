@@ -13,6 +13,7 @@ A file is loaded only by the process it is for: the supervisor stays small, and 
 from __future__ import annotations
 
 from relevo.compose.certificates import Certificate, certificate_of, file_of, trusting
+from relevo.compose.console import console_socket, near
 from relevo.compose.running import RunningServer, start_server
 from relevo.compose.server import check_address, check_exposure, serve
 from relevo.compose.stores import Store, open_store, register, utc_now
@@ -24,7 +25,9 @@ __all__ = [
     "certificate_of",
     "check_address",
     "check_exposure",
+    "console_socket",
     "file_of",
+    "near",
     "open_store",
     "register",
     "serve",

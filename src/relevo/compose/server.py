@@ -1,6 +1,7 @@
 """The server as a whole: listening sockets, a supervisor, its workers and the loop.
 
 serve ─► listen ─► migrate ─► load ─► supervisor ─┬► worker × n     one byte on the roll call's pipe each ─► ready(url)
+                                                  ├► console, where wanted
                                                   └► loop
 """
 
@@ -17,6 +18,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from relevo.compose.certificates import certificate_of
+from relevo.compose.console import run_console
 from relevo.compose.sign_in import provider_of
 from relevo.compose.sole import sole_server
 from relevo.compose.stores import make_home, open_store, utc_now
@@ -49,10 +51,12 @@ def serve(
     insecure: bool = False,
     ready: Callable[[str], None] | None = None,
     alone: Callable[[], bool] = lambda: False,
+    console: socket.socket | None = None,
 ) -> int:
     """Serve until SIGTERM, Ctrl-C or `alone` says that nobody waits for this server any more. Returns the exit code.
 
     insecure: a person wants it served beyond this machine whatever that lacks. ready: told the URL once every worker answers.
+    console: where to show the console too.
     Raises ConfigRefused when it cannot listen, encrypt, has no home, or may not be reached from where it would be.
     """
     check_exposure(settings, insecure=insecure)
@@ -61,10 +65,17 @@ def serve(
     os.umask(0o077)
     make_home(settings)
     with sole_server(settings.home):
-        return _serve_alone(settings, insecure=insecure, ready=ready, alone=alone)
+        return _serve_alone(settings, insecure=insecure, ready=ready, alone=alone, console=console)
 
 
-def _serve_alone(settings: Settings, *, insecure: bool, ready: Callable[[str], None] | None, alone: Callable[[], bool]) -> int:
+def _serve_alone(
+    settings: Settings,
+    *,
+    insecure: bool,
+    ready: Callable[[str], None] | None,
+    alone: Callable[[], bool],
+    console: socket.socket | None,
+) -> int:
     certificate = certificate_of(settings, utc_now())
     check_address(settings)
     _look_around(settings, has_users=_migrate_if_reachable(settings), insecure=insecure)
@@ -78,7 +89,7 @@ def _serve_alone(settings: Settings, *, insecure: bool, ready: Callable[[str], N
         for listener in listeners:
             open_sockets.enter_context(listener)
         tell = partial(ready, address) if ready else _tell_nobody
-        _supervise(settings, listeners, certificate, stop, insecure=insecure, ready=tell, alone=alone)
+        _supervise(settings, listeners, certificate, stop, insecure=insecure, ready=tell, alone=alone, console=console)
     return 0
 
 
@@ -116,6 +127,7 @@ def _supervise(
     insecure: bool,
     ready: Callable[[], None],
     alone: Callable[[], bool],
+    console: socket.socket | None,
 ) -> None:
     # Loaded once, here, and shared with every child: the command line's other commands do without.
     from relevo.compose.loop import run_loop  # noqa: PLC0415 - said above
@@ -128,6 +140,8 @@ def _supervise(
     workers = [Role(name="worker", act=partial(act, listener)) for listener in listeners]
     # Last: what a worker writes until its very end is shipped by the loop's last tick.
     loop = Role(name="loop", act=lambda life: run_loop(settings, life), nice=_LOOP_NICENESS, last=True)
+    port = listeners[0].getsockname()[1]
+    beside = [Role(name="console", act=partial(run_console, settings, console, certificate, port))] if console else []
     folder = settings.telemetry_folder
 
     def look() -> None:
@@ -137,7 +151,7 @@ def _supervise(
 
     with contextlib.closing(roll_call):
         Supervisor(
-            [*workers, loop],
+            [*workers, *beside, loop],
             grace_s=settings.drain_seconds + _GRACE_BEYOND_DRAIN_S,
             died=lambda pid: fold(folder, [path.stem for path in folder.glob(f"{pid}-*.json")]),
             each_look=look,

@@ -1,6 +1,6 @@
 """The console as a process: one socket, Streamlit's app, and our door before it.
 
-run(told, host, port) ─► settings of Streamlit ─► App(app.py, routes, Door) ─► uvicorn until SIGTERM or Ctrl-C ─► exit code
+listening(host, port) ─► run(told, socket) ─► settings of Streamlit ─► App(app.py, routes, Door) ─► uvicorn until SIGTERM or Ctrl-C
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import signal
 import socket
 import tomllib
 from importlib.resources import files
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,19 +44,29 @@ _FIXED = {
 }
 
 
-def run(told: Told, *, host: str, port: int, ready: Callable[[str], None], names: tuple[str, ...] = ()) -> int:
-    """Show the console until told to end; gives the exit code. port 0 takes a free one.
+def run(
+    told: Told,
+    listener: socket.socket,
+    *,
+    names: tuple[str, ...] = (),
+    pair: tuple[Path, Path] | None = None,
+    ready: Callable[[], None] = lambda: None,
+) -> None:
+    """Show the console on this socket until SIGTERM or Ctrl-C.
 
-    names: by which the console may be called beside its own. ready: told the URL once it answers.
-    Raises ConfigRefused for an address that cannot be used, ExtraMissing without Streamlit.
+    names: by which browsers may call it beside its own. pair: files of the certificate and its key, for https. ready: called once
+    it answers. Raises ExtraMissing without Streamlit.
     """
-    listener = _bound(host, port)
-    port = listener.getsockname()[1]
-    app = _app(told, host, port, names)
-    server = _Server(uvicorn.Config(app, log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=2))
-    server.ready = lambda: ready(f"http://{_shown(host)}:{port}")
+    host, port = listener.getsockname()[:2]
+    app = _app(told, str(host), int(port), names)
+    cert, key = pair or (None, None)
+    config = uvicorn.Config(
+        app, log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=2,
+        ssl_certfile=cert, ssl_keyfile=key,
+    )  # fmt: skip
+    server = _Server(config)
+    server.ready = ready
     server.run(sockets=[listener])
-    return 0
 
 
 class _Server(uvicorn.Server):
@@ -81,12 +92,11 @@ class _Server(uvicorn.Server):
 
 
 def _app(told: Told, host: str, port: int, names: tuple[str, ...]) -> App:
-    try:
-        from streamlit import config  # noqa: PLC0415 - an extra, and it takes a second
-        from streamlit.runtime.pages_manager import PagesManager  # noqa: PLC0415 - the same
-        from streamlit.starlette import App  # noqa: PLC0415 - the same
-    except ModuleNotFoundError as cause:
-        raise ExtraMissing(extra="console") from cause
+    check_installed()
+    from streamlit import config  # noqa: PLC0415 - an extra, and it takes a second
+    from streamlit.runtime.pages_manager import PagesManager  # noqa: PLC0415 - the same
+    from streamlit.starlette import App  # noqa: PLC0415 - the same
+
     allowed = [] if "*" in names else [host, "localhost", "127.0.0.1", "[::1]", *names]
     config.get_config_options(
         force_reparse=True,
@@ -113,7 +123,8 @@ def _theme() -> dict[str, Any]:
     return found
 
 
-def _bound(host: str, port: int) -> socket.socket:
+def listening(host: str, port: int) -> socket.socket:
+    """A socket that listens there; port 0 takes a free one. Raises ConfigRefused."""
     bound = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
@@ -127,5 +138,7 @@ def _bound(host: str, port: int) -> socket.socket:
     return bound
 
 
-def _shown(host: str) -> str:
-    return f"[{host}]" if ":" in host else host
+def check_installed() -> None:
+    """Raises ExtraMissing without Streamlit."""
+    if find_spec("streamlit") is None:
+        raise ExtraMissing(extra="console")

@@ -19,6 +19,7 @@ from relevo.client import Client
 from relevo.errors import RelevoError
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable
     from pathlib import Path
 
@@ -34,7 +35,7 @@ class Told:
     """What a console is told when it starts; lives as long as the process."""
 
     server: str  # "http://127.0.0.1:8000"
-    ca: Path | None = None  # certificates to trust over https
+    verify: ssl.SSLContext | Path | None = None  # what to trust over https, as `Client` takes it
     language: str = "en"  # where the browser asks for none of ours
     encrypted: bool = False  # whether browsers reach the console by https
 
@@ -65,7 +66,7 @@ class Visitors:
 
     def client(self) -> Client:
         """A client nobody has signed in with."""
-        return Client(self.told.server, timeout=_PATIENCE_S, retries=1, verify=self.told.ca)
+        return Client(self.told.server, timeout=_PATIENCE_S, retries=1, verify=self.told.verify)
 
     def sign_in(self, name: str, password: str, language: str) -> str:
         """Ask the server; gives the token for the browser's cookie. Raises SignInRefused, RateLimited, Unavailable."""

@@ -179,10 +179,12 @@ def _undo(here: Session, turn: _Round) -> None:
 
 
 def _buttons(here: Session, turn: _Round, labels: Sequence[str], given: str | None) -> None:
-    with st.container(horizontal=True, gap="small", key="choices"):
-        for label, key in zip(labels, keys_of(labels), strict=True):
+    keys = keys_of(labels)
+    own = keys == [label.lower() for label in labels]
+    with st.container(key="choices-own" if own else "choices"):
+        for label, key in zip(labels, keys, strict=True):
             st.button(
-                _plain(label), key=f"choice-{label}", shortcut=key, on_click=partial(turn.answer, here, label), width=150,
+                _plain(label), key=f"choice-{label}", shortcut=key, on_click=partial(turn.answer, here, label), width="stretch",
                 type="primary" if label == given else "secondary",
             )  # fmt: skip
 

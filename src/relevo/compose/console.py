@@ -1,0 +1,52 @@
+"""The console beside the server, on one machine: one more child of the server's supervisor.
+
+relevo serve --console ─► console_socket ─► serve(console=…) ─► Role(console) ─► run_console ─► asks the server like anyone
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import TYPE_CHECKING
+
+from relevo.compose.certificates import trusting
+from relevo.supervisor import when_orphaned
+
+if TYPE_CHECKING:
+    import socket
+
+    from relevo.compose.certificates import Certificate
+    from relevo.config import Settings
+
+#: Addresses that stand for all of a machine's own.
+_ANY = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared with, not bound to
+
+
+def near(host: str) -> str:
+    """How a listening address is reached from its own machine, as it stands in a URL."""
+    found = _ANY.get(host, host)
+    return f"[{found}]" if ":" in found else found
+
+
+def console_socket(settings: Settings, port: int) -> socket.socket:
+    """Where the console will listen: the server's host, another port; 0 takes a free one. Raises ConfigRefused, ExtraMissing."""
+    from relevo.console.launch import check_installed, listening  # noqa: PLC0415 - only with --console
+
+    check_installed()
+    return listening(settings.host, port)
+
+
+def run_console(settings: Settings, listener: socket.socket, certificate: Certificate | None, port: int, life: int) -> None:
+    """In a child: show the console until told to end, or until the parent is gone. port: the server's."""
+    from relevo.console.launch import run  # noqa: PLC0415 - a second of imports that no other child needs
+    from relevo.console.visitors import Told  # noqa: PLC0415 - the same
+
+    when_orphaned(life, lambda: os.kill(os.getpid(), signal.SIGTERM))
+    told = Told(
+        server=f"http{'s' if certificate else ''}://{near(settings.host)}:{port}",
+        verify=trusting(certificate.cert) if certificate else None,
+        language=settings.language,
+        encrypted=certificate is not None,
+    )
+    pair = (certificate.cert, certificate.key) if certificate else None
+    run(told, listener, names=tuple(filter(None, settings.allowed_hosts.split(","))), pair=pair)
