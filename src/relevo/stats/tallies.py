@@ -1,16 +1,22 @@
 """Counts of answered requests that add up: what was asked, what failed, how long it took, how sure the answers were.
 
-    latency_us ─ latency_bin ─┐
-    confidence ─ share_bin  ──┴─► (measure, bin): times, total ─ Tally + Tally ─► percentiles, mean, shares
+    latencies in µs ─ bins of a sixteenth of a decade ─┐
+    confidences     ─ twentieths ──────────────────────┴─► Tally + Tally ─► percentiles, means, shares
 
-Bins are fixed, so tallies of minutes add up to those of a day, wherever they are added: here, or in a database.
+Bins are fixed, so tallies of minutes add up to those of a day.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import StrEnum
-from math import log10
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
 
 #: Bins of latency a decade; each is 15 % wide, and a percentile inside one is interpolated.
 A_DECADE = 16
@@ -19,62 +25,38 @@ LATENCY_BINS = 128
 SHARE_BINS = 20
 
 
-class Measure(StrEnum):
-    """What a count is of."""
-
-    #: Every request that was answered or failed.
-    REQUESTS = "requests"
-    #: Those on which the model failed.
-    ERRORS = "errors"
-    #: Those answered with *uncertain*.
-    UNCERTAIN = "uncertain"
-    #: Answered ones by latency; the total is in microseconds.
-    LATENCY = "latency"
-    #: Answered ones by confidence; the total is of shares 0..1.
-    CONFIDENCE = "confidence"
+def _no_latencies() -> NDArray[np.int64]:
+    return np.zeros(LATENCY_BINS, np.int64)
 
 
-def latency_bin(latency_us: int) -> int:
-    """The bin of a latency in microseconds, 0..127."""
-    return min(int(A_DECADE * log10(latency_us)), LATENCY_BINS - 1) if latency_us > 1 else 0
+def _no_shares() -> NDArray[np.int64]:
+    return np.zeros(SHARE_BINS, np.int64)
 
 
-def latency_edge(number: int) -> float:
-    """Where a bin of latency begins, in microseconds; the first begins at nothing."""
-    return 10.0 ** (number / A_DECADE) if number else 0.0
-
-
-def share_bin(share: float) -> int:
-    """The bin of a share 0..1, 0..19."""
-    return min(max(int(share * SHARE_BINS), 0), SHARE_BINS - 1)
-
-
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False)
 class Tally:
-    """Counts of some requests; grows by `add` and lives as long as an answer is made of it."""
+    """Counts of some requests; grows by `take_in` and lives as long as an answer is made of it."""
 
-    requests: int = 0
-    errors: int = 0
-    uncertain: int = 0
-    latency: dict[int, int] = field(default_factory=dict)  # bin → times
-    latency_us: float = 0.0  # of all answered together
-    confidence: dict[int, int] = field(default_factory=dict)  # bin → times
-    confidence_sum: float = 0.0
+    requests: int = 0  # answered or failed
+    errors: int = 0  # on which the model failed
+    uncertain: int = 0  # answered with *uncertain*
+    latency_us: int = 0  # of all answered, together
+    confidence: float = 0.0  # of all answered that had one, together
+    latencies: NDArray[np.int64] = field(default_factory=_no_latencies)  # (128,) answered by latency
+    confidences: NDArray[np.int64] = field(default_factory=_no_shares)  # (20,) answered by confidence
 
-    def add(self, measure: str, number: int, times: int, total: float) -> None:
-        """Count so many more in one bin."""
-        if measure == Measure.LATENCY:
-            self.latency[number] = self.latency.get(number, 0) + times
-            self.latency_us += total
-        elif measure == Measure.CONFIDENCE:
-            self.confidence[number] = self.confidence.get(number, 0) + times
-            self.confidence_sum += total
-        elif measure == Measure.REQUESTS:
-            self.requests += times
-        elif measure == Measure.ERRORS:
-            self.errors += times
-        elif measure == Measure.UNCERTAIN:
-            self.uncertain += times
+    @classmethod
+    def of(cls, latencies_us: Sequence[int], confidences: Sequence[float], *, errors: int = 0, uncertain: int = 0) -> Tally:
+        """The tally of some requests. latencies_us: of those answered; confidences: of those that had one, 0..1."""
+        return cls(
+            requests=len(latencies_us) + errors,
+            errors=errors,
+            uncertain=uncertain,
+            latency_us=sum(latencies_us),
+            confidence=sum(confidences),
+            latencies=_binned(A_DECADE * np.log10(np.maximum(1, latencies_us)), LATENCY_BINS),
+            confidences=_binned(np.multiply(confidences, SHARE_BINS), SHARE_BINS),
+        )
 
     def take_in(self, other: Tally) -> None:
         """Count what the other counted, too."""
@@ -82,35 +64,41 @@ class Tally:
         self.errors += other.errors
         self.uncertain += other.uncertain
         self.latency_us += other.latency_us
-        self.confidence_sum += other.confidence_sum
-        for mine, theirs in ((self.latency, other.latency), (self.confidence, other.confidence)):
-            for number, times in theirs.items():
-                mine[number] = mine.get(number, 0) + times
+        self.confidence += other.confidence
+        # Never in place: the other may be read-only, or be used again.
+        self.latencies = self.latencies + other.latencies
+        self.confidences = self.confidences + other.confidences
 
     def latency_ms(self, share: float) -> float | None:
         """The latency in ms that this share (0..1) of the answers stayed within; None without answers.
 
         Right to the width of a bin, 15 %; inside one, values are taken to lie evenly.
         """
-        wanted = share * sum(self.latency.values())
-        for number in sorted(self.latency):
-            times = self.latency[number]
-            if times >= wanted:
-                low, high = latency_edge(number), latency_edge(number + 1)
-                return (low + (high - low) * wanted / times) / 1000
-            wanted -= times
-        return None
+        reached = np.cumsum(self.latencies)
+        if not reached[-1]:
+            return None
+        wanted = share * reached[-1]
+        number = int(np.searchsorted(reached, wanted))
+        times = self.latencies[number]
+        inside = 1 - (reached[number] - wanted) / times if times else 0.0
+        low, high = latency_edge(number), latency_edge(number + 1)
+        return float(low + (high - low) * inside) / 1000
 
     def mean_latency_ms(self) -> float | None:
         """The mean latency of the answers in ms, exact; None without answers."""
-        times = sum(self.latency.values())
+        times = int(self.latencies.sum())
         return self.latency_us / times / 1000 if times else None
 
     def mean_confidence(self) -> float | None:
         """The mean confidence of the answers, 0..1, exact; None where no answer had one."""
-        times = sum(self.confidence.values())
-        return self.confidence_sum / times if times else None
+        times = int(self.confidences.sum())
+        return self.confidence / times if times else None
 
-    def confidences(self) -> list[int]:
-        """How many answers fell into each twentieth of confidence, from 0 to 1."""
-        return [self.confidence.get(number, 0) for number in range(SHARE_BINS)]
+
+def latency_edge(number: int) -> float:
+    """Where a bin of latency begins, in microseconds; the first begins at nothing."""
+    return 10.0 ** (number / A_DECADE) if number else 0.0
+
+
+def _binned(places: NDArray[np.float64], bins: int) -> NDArray[np.int64]:
+    return np.bincount(np.clip(places.astype(np.int64), 0, bins - 1), minlength=bins)

@@ -62,7 +62,7 @@ class TrafficCounts(BaseModel):
                 p99=_short(tally.latency_ms(0.99)),
             ),
             confidence_mean=_short(tally.mean_confidence()),
-            confidence_counts=tally.confidences(),
+            confidence_counts=tally.confidences.tolist(),
         )
 
 

@@ -2,22 +2,45 @@
 
 from __future__ import annotations
 
+import struct
 from math import log10
-from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 from alembic import op
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
 revision = "0007"
 down_revision = "0006"
 
-_AT_ONCE = 10_000
+_AT_ONCE = 5000
+_LATENCIES, _SHARES = 128, 20
 _HISTORY = sa.text("SELECT at_us, model, version, latency_us, confidence, uncertain, error FROM predictions WHERE arm <> 'shadow'")
+_KEY = ("model", "step_s", "start_s", "version")
+_COUNTS = ("requests", "errors", "uncertain", "latency_us", "confidence", "latencies", "confidences")
 
-_traffic = sa.table("traffic", *map(sa.column, ("model", "step_s", "start_s", "version", "measure", "bin", "times", "total")))
+_traffic = sa.table("traffic", *map(sa.column, _KEY + _COUNTS))
+
+
+class _Cell:
+    """One minute or hour of one version."""
+
+    def __init__(self) -> None:
+        """Nothing so far."""
+        self.requests = self.errors = self.uncertain = self.latency_us = 0
+        self.confidence = 0.0
+        self.latencies, self.confidences = [0] * _LATENCIES, [0] * _SHARES
+
+    def add(self, row: sa.Row[tuple[object, ...]]) -> None:
+        """Count one prediction."""
+        self.requests += 1
+        if row.error is not None:
+            self.errors += 1
+            return
+        self.uncertain += bool(row.uncertain)
+        self.latency_us += row.latency_us
+        self.latencies[min(int(16 * log10(max(1, row.latency_us))), _LATENCIES - 1)] += 1
+        if row.confidence is not None:
+            self.confidence += row.confidence
+            self.confidences[min(max(int(row.confidence * _SHARES), 0), _SHARES - 1)] += 1
 
 
 def upgrade() -> None:
@@ -28,38 +51,30 @@ def upgrade() -> None:
         sa.Column("step_s", sa.Integer(), autoincrement=False, nullable=False),
         sa.Column("start_s", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("version", sa.Integer(), autoincrement=False, nullable=False),
-        sa.Column("measure", sa.Text(), nullable=False),
-        sa.Column("bin", sa.Integer(), autoincrement=False, nullable=False),
-        sa.Column("times", sa.BigInteger(), nullable=False),
-        sa.Column("total", sa.Float(), nullable=False),
-        sa.PrimaryKeyConstraint("model", "step_s", "start_s", "version", "measure", "bin", name="pk_traffic"),
+        sa.Column("requests", sa.BigInteger(), nullable=False),
+        sa.Column("errors", sa.BigInteger(), nullable=False),
+        sa.Column("uncertain", sa.BigInteger(), nullable=False),
+        sa.Column("latency_us", sa.BigInteger(), nullable=False),
+        sa.Column("confidence", sa.Float(), nullable=False),
+        sa.Column("latencies", sa.LargeBinary(), nullable=False),
+        sa.Column("confidences", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("model", "step_s", "start_s", "version", name="pk_traffic"),
         sqlite_with_rowid=False,
     )
-    counted = _counted()
+    counted = [dict(zip(_KEY, key, strict=True)) | _columns(cell) for key, cell in _counted().items()]
     for start in range(0, len(counted), _AT_ONCE):
         op.bulk_insert(_traffic, counted[start : start + _AT_ONCE])
 
 
-def _counted() -> list[dict[str, object]]:
-    counts: dict[tuple[object, ...], list[float]] = {}
+def _counted() -> dict[tuple[object, ...], _Cell]:
+    cells: dict[tuple[object, ...], _Cell] = {}
     for row in op.get_bind().execute(_HISTORY.execution_options(yield_per=_AT_ONCE)):
-        for measure, number, total in _measures(row):
-            for step in (60, 3600):
-                key = (row.model, step, row.at_us // 1_000_000 // step * step, row.version, measure, number)
-                cell = counts.setdefault(key, [0, 0.0])
-                cell[0] += 1
-                cell[1] += total
-    names = ("model", "step_s", "start_s", "version", "measure", "bin")
-    return [dict(zip(names, key, strict=True)) | {"times": times, "total": total} for key, (times, total) in counts.items()]
+        for step in (60, 3600):
+            cells.setdefault((row.model, step, row.at_us // 1_000_000 // step * step, row.version), _Cell()).add(row)
+    return cells
 
 
-def _measures(row: sa.Row[tuple[object, ...]]) -> Iterator[tuple[str, int, float]]:
-    yield "requests", 0, 0.0
-    if row.error is not None:
-        yield "errors", 0, 0.0
-        return
-    if row.uncertain:
-        yield "uncertain", 0, 0.0
-    yield "latency", min(int(16 * log10(max(1, row.latency_us))), 127), float(row.latency_us)
-    if row.confidence is not None:
-        yield "confidence", min(max(int(row.confidence * 20), 0), 19), row.confidence
+def _columns(cell: _Cell) -> dict[str, object]:
+    packed = {"latencies": struct.pack(f"<{_LATENCIES}I", *cell.latencies)}
+    packed["confidences"] = struct.pack(f"<{_SHARES}I", *cell.confidences)
+    return {name: getattr(cell, name) for name in _COUNTS} | packed
