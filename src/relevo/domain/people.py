@@ -119,8 +119,9 @@ class Principal:
         return role is not None and role.includes(LEAST[action])
 
     def role_on(self, model: str | None) -> Role | None:
-        """The highest role that counts for this model; for None the highest anywhere."""
-        granted = self.grants.values() if model is None else [self.grants[model]] if model in self.grants else []
+        """The highest role that counts for this model; for None the highest anywhere, which for a key of one model is there."""
+        asked = self.only_model if model is None else model
+        granted = self.grants.values() if asked is None else [self.grants[asked]] if asked in self.grants else []
         return max(filter(None, (self.role, *granted)), key=_RANK.__getitem__, default=None)
 
     def sees(self, model: str) -> bool:

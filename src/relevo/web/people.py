@@ -12,6 +12,8 @@ from relevo.domain.people import Role, Scope  # noqa: TC001 - the same
 from relevo.web.shapes import ModelName  # noqa: TC001 - the same
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from relevo.domain.people import Principal
     from relevo.store.api_keys import ApiKey, NewKey
     from relevo.store.people import User
@@ -34,19 +36,22 @@ class Me(BaseModel):
     scopes: list[Scope] | None
     model: str | None = None
     csrf: str | None = None
+    #: What this server is served without although other machines can reach it: users, encryption.
+    insecure: list[str] = []
 
     @classmethod
-    def of(cls, principal: Principal, csrf: str | None = None) -> Me:
+    def of(cls, principal: Principal, csrf: str | None = None, insecure: Iterable[str] = ()) -> Me:
         """Of whoever the guard let in; csrf: of their session, if that is how they came."""
         return cls(
             id=principal.id,
             name=principal.name,
             role=principal.role,
-            grants=dict(principal.grants),
+            grants={model: role for model, role in principal.grants.items() if principal.sees(model)},
             way=principal.way.value,
             scopes=None if principal.scopes is None else sorted(principal.scopes),
             model=principal.only_model,
             csrf=csrf,
+            insecure=sorted(insecure),
         )
 
 

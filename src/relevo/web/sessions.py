@@ -85,7 +85,7 @@ class SessionBook:
 
     async def who(self, token: str) -> Principal:
         """Whoever this session is of. Raises NotKnown, StoreUnavailable."""
-        mark = hashlib.sha256(token.encode("utf-8", "replace")).hexdigest()
+        mark = _mark(token)
         read_at, principal = self._seen.get(mark, (float("-inf"), None))
         age = time.monotonic() - read_at
         if principal is not None and age < _REMEMBERED_S:
@@ -102,11 +102,16 @@ class SessionBook:
         self._remember(mark, found)
         return found
 
-    def forget(self, token: str) -> None:
+    def forget(self, token: str | None) -> None:
         """It has just been closed here."""
-        self._seen.pop(hashlib.sha256(token.encode("utf-8", "replace")).hexdigest(), None)
+        self._seen.pop(_mark(token or ""), None)
 
     def _remember(self, mark: str, principal: Principal) -> None:
         if len(self._seen) >= _MOST_REMEMBERED:
             self._seen.pop(next(iter(self._seen)))
         self._seen[mark] = (time.monotonic(), principal)
+
+
+def _mark(token: str) -> str:
+    # What lies in the memory of a worker lets nobody in either.
+    return hashlib.sha256(token.encode("utf-8", "replace")).hexdigest()

@@ -25,6 +25,7 @@ from relevo.web.negotiation import header
 from relevo.web.payload import BodyLimits, parse
 from relevo.web.people import Me, SignedIn, SignIn
 from relevo.web.problems import status_of
+from relevo.web.reach import lacks
 from relevo.web.routes.page import html, visit_of
 from relevo.web.routes.refusals import refusals
 from relevo.web.sessions import CSRF_FIELD, check_csrf, cookie_name, csrf_of, login_cookie_name, set_cookie, token_of
@@ -82,7 +83,9 @@ async def sign_out(request: Request) -> Response:
 @router.get("/me", summary="Who asks, and what they may", responses=refusals(503))
 async def me(request: Request) -> Me:
     """The same for sessions, keys, and whoever asks while there are no users."""
-    return Me.of(principal_of(request), page_csrf(request.scope) or None)
+    parts = request.app.state.parts
+    insecure = lacks(parts.settings, users=not parts.door.roll.open)
+    return Me.of(principal_of(request), page_csrf(request.scope) or None, insecure)
 
 
 def renew_session(request: Request, response: Response, user: User) -> None:
@@ -92,6 +95,7 @@ def renew_session(request: Request, response: Response, user: User) -> None:
         return
     parts, old = request.app.state.parts, token_of(request.scope, cookie_name(request.scope))
     token = parts.people.sessions.open(user.id, at=parts.now(), by=by_of(request), instead_of=old)
+    parts.door.sessions.forget(old)
     response.headers.append("set-cookie", set_cookie(request.scope, cookie_name(request.scope), token))
     response.headers["x-csrf-token"] = csrf_of(token)
 

@@ -1,0 +1,433 @@
+"""Signing in over real connections: who gets in, by what, for how long; and everything that must not work."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import statistics
+import time
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+from tests.web.signed_in_world import PASSWORD, add, cookie, signed_in
+
+from relevo.domain.audit import HERE
+from relevo.domain.people import Role, Scope
+from relevo.errors import StoreUnavailable
+from relevo.store import passwords
+from relevo.store.people import Change
+from relevo.web.classified import RULES
+from relevo.web.guard import Door
+from relevo.web.routes.login import local_path
+from relevo.web.sessions import SessionBook, cookie_name, set_cookie, token_of
+
+if TYPE_CHECKING:
+    from tests.web.web_world import World
+
+NOW = datetime.now(UTC)
+HTML = {"accept": "text/html,application/xhtml+xml"}
+
+
+@pytest.fixture
+def ana(world: World) -> str:
+    """The first admin; gives her id."""
+    return add(world, "ana")
+
+
+def fields(page: str) -> dict[str, str]:
+    """What a page's form sends along unseen."""
+    return dict(re.findall(r'type="hidden" name="(\w+)" value="([^"]*)"', page))
+
+
+def signs_in(address: str, name: str) -> None:
+    """It works now."""
+    with signed_in(address, name):
+        pass
+
+
+def code(told: httpx.Response) -> tuple[int, str]:
+    """Status and code of a refusal."""
+    return told.status_code, told.json()["code"]
+
+
+# --- getting in, and out --------------------------------------------------------------------------------------------------
+
+
+def test_a_program_signs_in_and_out(client: httpx.Client, address: str, ana: str) -> None:
+    """Name and password give a cookie and a token; after signing out the same cookie is nobody's, however often it is sent."""
+    told = client.post("/login", json={"name": "ana", "password": PASSWORD})
+    assert told.status_code == 200
+    assert told.json()["user"] | {"id": ana, "name": "ana", "role": "admin", "way": "session"} == told.json()["user"]
+    assert "no-store" in told.headers["cache-control"]
+    me = client.get("/me").json()
+    assert (me["name"], me["csrf"]) == ("ana", told.json()["csrf"])
+    stolen = cookie(client)
+    out = client.post("/logout", headers={"origin": address, "x-csrf-token": me["csrf"]})
+    assert out.status_code == 204
+    assert "Max-Age=0" in out.headers["set-cookie"]
+    replayed = httpx.get(f"{address}/me", cookies={"relevo_session": stolen})
+    assert code(replayed) == (401, "not_known")
+
+
+def test_a_browser_signs_in_without_a_script(client: httpx.Client, ana: str) -> None:
+    """From a page that wants to know who asks, to the form, and back to the page; then out by the page's own button."""
+    assert ana
+    led = client.get("/?model=churn", headers=HTML)
+    assert (led.status_code, led.headers["location"]) == (303, "/login?next=%2F%3Fmodel%3Dchurn")
+    form = client.get(led.headers["location"], headers=HTML)
+    came = client.post("/login", data={**fields(form.text), "name": "ana", "password": PASSWORD}, headers=HTML)
+    assert (came.status_code, came.headers["location"]) == (303, "/?model=churn")
+    page = client.get(came.headers["location"], headers=HTML)
+    assert page.status_code == 200
+    assert "Sign out" in page.text
+    assert "Signed in as ana" in client.get("/login").text
+    leave = {"csrf": fields(page.text)["csrf"]}
+    gone = client.post("/logout", data=leave, headers={**HTML, "sec-fetch-site": "same-origin"})
+    assert (gone.status_code, gone.headers["location"]) == (303, "/login")
+    assert client.get("/me").status_code == 401
+
+
+def test_the_form_speaks_both_languages(client: httpx.Client, ana: str) -> None:
+    """And says in them what was wrong, with the name that was typed and never the password."""
+    assert ana
+    form = client.get("/login?lang=es&next=/docs").text
+    assert "Contraseña" in form
+    told = client.post("/login?lang=es", data={**fields(form), "name": '"><b>ana', "password": "not hers at all"})
+    assert told.status_code == 401
+    assert "El nombre o la contraseña" in told.text
+    assert 'value="&#34;&gt;&lt;b&gt;ana"' in told.text
+    assert "not hers at all" not in told.text
+    assert fields(told.text)["next"] == "/docs"
+
+
+def test_without_users_the_form_says_how_to_make_one(client: httpx.Client) -> None:
+    """Nobody can sign in where there is nobody."""
+    assert "relevo user add" in client.get("/login").text
+    assert code(client.post("/login", json={"name": "ana", "password": PASSWORD})) == (401, "sign_in_refused")
+    assert client.get("/me").json()["way"] == "open"
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"[]", b'{"name": 1, "password": "x"}', b'{"name": "ana"}', b'{"name":"a","password":"b","role":"admin"}', b"{"]
+)
+def test_what_is_no_sign_in_is_told_so(client: httpx.Client, ana: str, body: bytes) -> None:
+    """As the caller's mistake."""
+    assert ana
+    told = client.post("/login", content=body, headers={"content-type": "application/json"})
+    assert told.status_code in {400, 422}
+
+
+def test_a_program_without_a_session_is_told_how(client: httpx.Client, ana: str) -> None:
+    """No redirect for programs: 401, with the scheme that counts, and the same for a browser's script."""
+    assert ana
+    told = client.get("/models")
+    assert (code(told), told.headers["www-authenticate"]) == ((401, "not_known"), 'Bearer realm="relevo"')
+    assert client.post("/submit", headers=HTML).headers["location"] == "/login?next=%2F"
+
+
+# --- the session's id -----------------------------------------------------------------------------------------------------
+
+
+def test_nobody_chooses_anothers_session(client: httpx.Client, address: str, ana: str) -> None:
+    """A cookie planted before the sign-in is worth nothing after it: the server gives a new one."""
+    assert ana
+    client.cookies.set("relevo_session", "planted-by-somebody-else")
+    told = client.post("/login", json={"name": "ana", "password": PASSWORD})
+    given = re.match(r"relevo_session=([^;]+)", told.headers["set-cookie"])
+    assert given is not None
+    assert given[1] != "planted-by-somebody-else"
+    planted = httpx.get(f"{address}/me", cookies={"relevo_session": "planted-by-somebody-else"})
+    assert planted.status_code == 401
+
+
+def test_signing_in_again_ends_the_session_before(client: httpx.Client, address: str, ana: str) -> None:
+    """One browser has one session, of whoever signed in last."""
+    assert ana
+    with signed_in(address, "ana") as caller:
+        first = cookie(caller)
+        caller.post("/login", json={"name": "ana", "password": PASSWORD})
+        assert cookie(caller) != first
+    assert client.get("/me", headers={"cookie": f"relevo_session={first}"}).status_code == 401
+
+
+def test_a_session_has_another_id_after_a_change_of_rights(world: World, address: str, ana: str) -> None:
+    """Whoever changes their own role goes on under a new id; the old one is over. Whoever is changed by another signs in anew."""
+    add(world, "boss")
+    with signed_in(address, "ana") as caller, signed_in(address, "boss") as boss:
+        before = cookie(caller)
+        told = caller.patch(f"/users/{ana}", json={"role": "operator"})
+        assert told.status_code == 200
+        assert cookie(caller) != before
+        assert caller.get("/me").json() | {"role": "operator", "csrf": told.headers["x-csrf-token"]} == caller.get("/me").json()
+        assert httpx.get(f"{address}/me", cookies={"relevo_session": before}).status_code == 401
+        assert boss.patch(f"/users/{ana}", json={"role": "viewer"}).status_code == 200
+        time.sleep(0.35)  # a worker may go so long without asking the store
+        assert caller.get("/me").status_code == 401
+
+
+def test_whoever_is_switched_off_is_out(world: World, address: str, ana: str) -> None:
+    """Their session ends, and the right password opens none."""
+    assert ana
+    bob = add(world, "bob", Role.VIEWER)
+    with signed_in(address, "bob") as caller:
+        world.store.people.change_user(bob, Change(disabled=True), at=NOW)
+        time.sleep(0.35)
+        assert caller.get("/me").status_code == 401
+        assert code(caller.post("/login", json={"name": "bob", "password": PASSWORD})) == (401, "sign_in_refused")
+
+
+def test_over_https_only_the_cookie_that_nobody_else_can_set_counts() -> None:
+    """Its name begins with __Host-, it is Secure and for no script; the plain one is not even looked at."""
+    https = {"scheme": "https", "headers": [(b"cookie", b"relevo_session=planted; __Host-relevo=ours")]}
+    http = {"scheme": "http", "headers": https["headers"]}
+    assert token_of(https, cookie_name(https)) == "ours"
+    assert token_of(http, cookie_name(http)) == "planted"
+    assert set_cookie(https, cookie_name(https), "x") == "__Host-relevo=x; Path=/; HttpOnly; SameSite=Lax; Secure"
+    assert set_cookie(http, cookie_name(http), "x") == "relevo_session=x; Path=/; HttpOnly; SameSite=Lax"
+
+
+# --- forged requests ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "lacking",
+    [
+        {"x-csrf-token": ""},
+        {"x-csrf-token": "0" * 64},
+        {"x-csrf-token": "é"},
+        {"origin": ""},
+        {"origin": "https://evil.example"},
+        {"origin": "null"},
+        {"origin": "", "sec-fetch-site": "cross-site"},
+        {"origin": "", "sec-fetch-site": "same-site"},
+        {"origin": "", "sec-fetch-site": "none"},
+    ],
+    ids=str,
+)
+def test_a_page_elsewhere_changes_nothing(address: str, ana: str, lacking: dict[str, str]) -> None:
+    """With the browser's session but without our origin, or without the session's token, nothing is done."""
+    with signed_in(address, "ana") as caller:
+        sent = {**caller.headers, **lacking}
+        headers = [(name.encode(), value.encode()) for name, value in sent.items() if value]
+        with httpx.Client(base_url=address, cookies={"relevo_session": cookie(caller)}) as forger:
+            told = forger.request("PATCH", f"/users/{ana}", json={"name": "mallory"}, headers=headers)
+        assert told.status_code == 403
+        assert told.json()["code"] in {"not_your_page", "forbidden"}
+        assert caller.get(f"/users/{ana}").json()["name"] == "ana"
+
+
+def test_the_token_of_another_session_is_none(world: World, address: str, ana: str) -> None:
+    """Somebody who may sign in, too, cannot use their own token on another's session."""
+    add(world, "mallory", Role.VIEWER)
+    with signed_in(address, "ana") as caller, signed_in(address, "mallory") as mallory:
+        headers = {"x-csrf-token": mallory.headers["x-csrf-token"]}
+        assert code(caller.patch(f"/users/{ana}", json={}, headers=headers)) == (403, "not_your_page")
+        assert caller.patch(f"/users/{ana}", json={}).status_code == 200
+
+
+def test_the_fetch_header_stands_for_the_origin(address: str, ana: str) -> None:
+    """A browser that says the request is from the same origin needs to say no more than the token."""
+    with signed_in(address, "ana") as caller:
+        del caller.headers["origin"]
+        assert caller.patch(f"/users/{ana}", json={}, headers={"sec-fetch-site": "same-origin"}).status_code == 200
+
+
+def test_a_key_needs_no_token(world: World, client: httpx.Client, ana: str) -> None:
+    """No browser sends it by itself, so nobody can make one send it."""
+    key = world.store.people.add_key(ana, "test", list(Scope), at=NOW)
+    world.parts.door.roll = world.store.people.roll()
+    client.headers["authorization"] = f"Bearer {key}"
+    assert client.put("/models/digits/aliases/champion", json={"version": 1, "reason": "test"}).status_code == 200
+    client.cookies.set("relevo_session", "anybodys")
+    assert client.get("/me").json()["way"] == "key", "what is said aloud counts before what comes along"
+
+
+@pytest.mark.parametrize("rule", [one for one in RULES if one.form and one.path != "/submit"], ids=lambda rule: rule.path)
+def test_every_form_carries_the_token(address: str, ana: str, rule: Any) -> None:
+    """A route that reads the token out of its form refuses one without it, with another's, and takes the session's own.
+
+    /submit, which answers past the framework, is asked in test_who_may.
+    """
+    assert ana
+    with signed_in(address, "ana") as caller:
+        token = caller.headers.pop("x-csrf-token")
+        for csrf, refused in ((None, True), ("0" * 64, True), (token, False)):
+            told = caller.request(rule.method, rule.path, data={"query_id": "x", "value": "x", **({"csrf": csrf} if csrf else {})})
+            assert (told.status_code == 403) is refused, (csrf, told.text)
+
+
+def test_a_sign_in_form_is_for_the_browser_that_asked_for_it(client: httpx.Client, address: str, ana: str) -> None:
+    """A page elsewhere cannot sign somebody in to an account of its own: it lacks this browser's cookie, or the cookie's token."""
+    assert ana
+    mine = fields(client.get("/login").text)
+    with httpx.Client(base_url=address) as victim:
+        given = {**mine, "name": "ana", "password": PASSWORD}
+        assert victim.post("/login", data=given).status_code == 403
+        victim.get("/login")
+        assert victim.post("/login", data=given).status_code == 403
+        assert victim.post("/login", data=given, headers={"origin": "https://evil.example"}).status_code == 403
+        assert "relevo_session" not in victim.cookies
+        # What a page elsewhere can send without asking us first is no JSON by its type.
+        body = b'{"name":"ana","password":"correct horse battery"}'
+        plain = victim.post("/login", content=body, headers={"content-type": "text/plain"})
+        assert plain.status_code in {400, 403, 415, 422}
+        assert "relevo_session" not in victim.cookies
+    assert client.post("/login", data=given).status_code == 303
+
+
+@pytest.mark.parametrize(
+    "elsewhere",
+    [
+        "https://evil.example",
+        "//evil.example",
+        "/\\evil.example",
+        "\\\\evil.example",
+        "/a\r\nset-cookie: x=y",
+        "javascript:alert(1)",
+        "evil",
+        "",
+        None,
+        "/login",
+        "/" + "a" * 3000,
+        "/ñ",
+    ],
+)
+def test_the_way_back_leads_nowhere_else(elsewhere: str | None) -> None:
+    """Whatever is asked, after signing in one is on this server."""
+    assert local_path(elsewhere) == "/"
+
+
+def test_the_way_back_is_kept() -> None:
+    """An address of ours, with its query."""
+    assert local_path("/predictions?model=digits&limit=5") == "/predictions?model=digits&limit=5"
+
+
+# --- guessing -------------------------------------------------------------------------------------------------------------
+
+
+def test_guessing_is_slowed_and_nobody_else_waits(world: World, address: str, ana: str) -> None:
+    """After five wrong tries the right one waits as well, from that address; another account does not."""
+    assert ana
+    add(world, "bob", Role.VIEWER)
+    with httpx.Client(base_url=address) as guesser:
+        wrong = [guesser.post("/login", json={"name": "ana", "password": f"wrong guess {one}"}) for one in range(5)]
+        assert {code(told) for told in wrong} == {(401, "sign_in_refused")}
+        told = guesser.post("/login", json={"name": "ana", "password": PASSWORD})
+        assert (code(told), told.headers["retry-after"]) == ((429, "too_many_failures"), "1")
+        page = guesser.get("/login")
+        by_form = guesser.post("/login", data={**fields(page.text), "name": "ana", "password": PASSWORD})
+        assert (by_form.status_code, by_form.headers["retry-after"]) == (429, "1")
+    signs_in(address, "bob")
+    time.sleep(1.05)
+    signs_in(address, "ana")
+
+
+def test_guesses_at_once_are_counted_all(address: str, ana: str) -> None:
+    """Many connections do not get more tries than one."""
+    assert ana
+    with httpx.Client(base_url=address, timeout=30) as guesser, ThreadPoolExecutor(12) as pool:
+        given = [{"name": "ana", "password": f"wrong guess {number}"} for number in range(12)]
+        told = [one.status_code for one in pool.map(lambda body: guesser.post("/login", json=body), given)]
+    assert told.count(401) <= 6
+    assert told.count(401) + told.count(429) == 12
+
+
+def test_who_there_is_cannot_be_told_from_the_time(world: World, address: str, ana: str) -> None:
+    """A name that nobody has takes as long to refuse as one that somebody has, and is refused in the same words."""
+    assert ana
+    for number in range(7):
+        add(world, f"user {number}", Role.VIEWER)
+
+    def refused(name: str) -> tuple[float, str]:
+        begin = time.perf_counter()
+        told = caller.post("/login", json={"name": name, "password": "wrong password"})
+        return time.perf_counter() - begin, told.json()["error"]
+
+    with httpx.Client(base_url=address) as caller:
+        refused("warm up")
+        pairs = [(refused(f"user {number}"), refused(f"nobody {number}")) for number in range(7)]
+    assert len({said for pair in pairs for _, said in pair}) == 1
+    somebody, nobody = (statistics.median(took for took, _ in side) for side in zip(*pairs, strict=True))
+    assert 0.5 < nobody / somebody < 2, (somebody, nobody)
+
+
+def test_an_enormous_password_is_not_hashed(address: str, ana: str) -> None:
+    """It is wrong, and no work."""
+    assert ana
+    told = httpx.post(f"{address}/login", json={"name": "ana", "password": "x" * 500_000})
+    assert code(told) == (401, "sign_in_refused")
+
+
+def test_a_password_of_other_days_is_kept_anew(world: World, address: str, ana: str) -> None:
+    """When its owner signs in, under today's parameters; it stays the same password."""
+    from argon2 import PasswordHasher
+
+    weak = PasswordHasher(time_cost=1, memory_cost=1024, parallelism=1).hash(PASSWORD.encode())
+    world.store.people.set_password(ana, weak, at=NOW)
+    signs_in(address, "ana")
+    now_kept = world.store.people.sign_in("ana")[1]
+    assert now_kept is not None
+    assert now_kept != weak
+    assert not passwords.is_stale(now_kept)
+    signs_in(address, "ana")
+
+
+def test_a_flood_of_sign_ins_holds_nobody_up(address: str, ana: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While wrong passwords are being checked, other requests are answered at once, and who comes too many is told so."""
+    assert ana
+    monkeypatch.setattr("relevo.web.signing_in._MOST_WAITING", 10)
+    with httpx.Client(base_url=address, timeout=30) as guesser, ThreadPoolExecutor(20) as pool:
+        given = [{"name": f"n{number}", "password": "wrong password"} for number in range(40)]
+        flood = [pool.submit(guesser.post, "/login", json=body) for body in given]
+        took = []
+        while not all(one.done() for one in flood):
+            begin = time.perf_counter()
+            assert guesser.get("/health/live").status_code == 200
+            took.append(time.perf_counter() - begin)
+        told = {one.result().status_code for one in flood}
+    assert told == {401, 503}
+    assert statistics.median(took) < 0.25, took
+
+
+@pytest.mark.usefixtures("ana")
+def test_no_password_is_hashed_to_predict(world: World, address: str, ana: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither with a session nor with a key does argon2 run after the sign-in."""
+    key = world.store.people.add_key(ana, "test", [Scope.PREDICT], at=NOW)
+    world.parts.door.roll = world.store.people.roll()
+    with signed_in(address, "ana") as caller:
+        monkeypatch.setattr(passwords, "_hasher", lambda: pytest.fail("a password was hashed"))
+        record = {"tenure": 3, "monthlycharges": 20.0, "contract": "one_year", "paperless": True}
+        assert caller.post("/models/churn/predict", json=record).status_code == 200
+        told = httpx.post(f"{address}/models/churn/predict", json=record, headers={"authorization": f"Bearer {key}"})
+        assert told.status_code == 200
+
+
+# --- while the store is away ----------------------------------------------------------------------------------------------
+
+
+def test_a_session_just_seen_outlives_the_store(world: World, ana: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the database does not answer, whoever a worker has seen goes on; a cookie it never saw does not come in."""
+    people = world.store.people
+    token = people.sessions.open(ana, at=NOW, by=HERE)
+    door = Door(people.roll(), sessions=SessionBook(people.sessions, lambda: NOW))
+
+    def who(cookie: str) -> str:
+        scope = {"scheme": "http", "headers": [(b"cookie", f"relevo_session={cookie}".encode())], "method": "GET"}
+        return asyncio.run(door.who(scope)).name
+
+    assert who(token) == "ana"
+    monkeypatch.setattr(type(people.sessions), "find", _away)
+    monkeypatch.setattr("relevo.web.sessions._REMEMBERED_S", 0.0)
+    assert who(token) == "ana"
+    with pytest.raises(StoreUnavailable):
+        who("another")
+    monkeypatch.setattr("relevo.web.sessions._REMEMBERED_IN_NEED_S", 0.0)
+    with pytest.raises(StoreUnavailable):
+        who(token)
+
+
+def _away(*_: object, **__: object) -> None:
+    raise StoreUnavailable
