@@ -9,12 +9,12 @@
     │   ├── TooLarge                 HeadTooLarge · BodyTooLarge · ImageTooLarge · TooManyRows · TooManyParts
     │   └── UnsupportedInput         UnsupportedMedia · UnsupportedImage · BrokenImage
     ├── NotFound                     ModelNotFound · VersionNotFound · AliasNotFound · PredictionNotFound · InputNotKept
-    │                                NotInPackage · InputSealed · LabelNotFound
+    │                                NotInPackage · InputSealed · LabelNotFound · OwnKeyNotFound · OwnKeyAmbiguous
     │                                UserNotFound · KeyNotFound
     ├── NotKnown                     SignInRefused · ProofRefused
-    ├── Refused                      Forbidden · NotAllowed · NotYourPage · PasswordRefused · NameTaken · LastAdmin
-    │                                TooManyFailures · HostNotAllowed · MethodNotAllowed · RateLimited ─ RateExceeded
-    │                                StaleState
+    ├── Refused                      Forbidden · NotAllowed · NotYourPage · PasswordRefused · NameTaken · AccountTaken
+    │                                LastAdmin · TooManyFailures · HostNotAllowed · MethodNotAllowed
+    │                                RateLimited ─ RateExceeded · StaleState
     │                                LabelRefused ─ LabelNotNumber
     ├── Unavailable                  Overloaded ─ OverloadedByBytes · NotReady · Draining · ProviderAway
     │                                StorageUnavailable
@@ -319,6 +319,20 @@ class InputNotKept(NotFound):
     sentence = "The input of this prediction was not kept (setting keep_inputs)."
 
 
+class OwnKeyNotFound(NotFound):
+    """No record of the model has that key of the caller's own."""
+
+    code = "own_key_not_found"
+    sentence = "No prediction of the model was asked with this key."
+
+
+class OwnKeyAmbiguous(NotFound):
+    """Several records of the model have that key of the caller's own."""
+
+    code = "own_key_ambiguous"
+    sentence = "Several predictions were asked with this key: name the one you mean by its query_id."
+
+
 class LabelNotFound(NotFound):
     """The prediction has no label of that number."""
 
@@ -418,6 +432,13 @@ class NameTaken(Refused):
 
     code = "name_taken"
     sentence = "Another user has this name."
+
+
+class AccountTaken(Refused):
+    """Two users cannot sign in by one account."""
+
+    code = "account_taken"
+    sentence = "Another user signs in with this account."
 
 
 class LastAdmin(Refused):

@@ -260,9 +260,11 @@ def test_where_nobody_is_made_an_account_must_be_linked(world: World, provider: 
         people.elsewhere.link(people.named("boss").id, Account(issuer=provider.issuer, subject="7"), at=utc_now())
         assert signed_in(browser).status_code == 303
         assert browser.get("/me").json()["name"] == "boss"
-        people.elsewhere.link(people.named("boss").id, None, at=utc_now())
+        people.elsewhere.link(people.named("boss").id, Account(issuer=provider.issuer, subject="8"), at=utc_now())
         time.sleep(0.4)
-        assert browser.get("/me", headers={"accept": "application/json"}).status_code == 401, "unlinked, the session is over"
+        assert browser.get("/me", headers={"accept": "application/json"}).status_code == 401, (
+            "linked to another, the session is over"
+        )
 
 
 def test_names_that_are_taken_are_not_taken_over(browser: httpx.Client, provider: IdentityProvider, world: World) -> None:

@@ -117,6 +117,29 @@ def enable(name: Name, *, home: Home = None, as_json: AsJson = False) -> None:
     _change(name, Change(disabled=False), home, as_json=as_json)
 
 
+@group.command("link")
+def link(
+    name: Name,
+    *,
+    issuer: Annotated[str, typer.Option("--issuer", help="The identity provider, as oidc_issuer names it.", metavar="URL")],
+    subject: Annotated[str, typer.Option("--subject", help="What the provider calls that account (sub).", metavar="TEXT")],
+    home: Home = None,
+    as_json: AsJson = False,
+) -> None:
+    """Let a user sign in with an account elsewhere. Their sessions end."""
+    from relevo import compose
+    from relevo.store.elsewhere import Account
+
+    people = _people(home)
+    user = people.named(name)
+    people.elsewhere.link(user.id, Account(issuer=issuer, subject=subject), at=compose.utc_now())
+    _told(
+        people.one(user.id),
+        as_json=as_json,
+        sentence=phrase("{name} signs in at {issuer} from now on.", name=user.name, issuer=issuer),
+    )
+
+
 @group.command("password")
 def password(name: Name, *, home: Home = None, as_json: AsJson = False) -> None:
     """Set a user's password: asked for, or read from standard input. Their sessions end."""

@@ -19,7 +19,7 @@ from uuid import uuid4
 from sqlalchemy import delete, select, update
 
 from relevo.domain.audit import HERE, Act, By
-from relevo.errors import NameTaken, UserNotFound
+from relevo.errors import AccountTaken, NameTaken, UserNotFound
 from relevo.store._words import storable
 from relevo.store.engine import writing
 from relevo.store.moments import microseconds
@@ -105,18 +105,17 @@ class Elsewhere:
             self._audit.append(connection, act, at=at)
         return user
 
-    def link(self, user: str, account: Account | None, *, at: datetime, by: By = HERE) -> None:
-        """That account is this user's from now on; None: no account is. Raises UserNotFound, and NameTaken for another user's."""
-        values = {"issuer": account and account.issuer, "subject": account and account.subject}
+    def link(self, user: str, account: Account, *, at: datetime, by: By = HERE) -> None:
+        """That account is this user's from now on, and none other; their sessions end. Raises UserNotFound, AccountTaken."""
+        values = {"issuer": account.issuer, "subject": account.subject}
         with writing(self._engine) as connection:
             self._next_epoch(connection)
-            if account is not None and connection.scalar(select(users.c.id).where(_of(account), users.c.id != user)):
-                raise NameTaken
+            if connection.scalar(select(users.c.id).where(_of(account), users.c.id != user)):
+                raise AccountTaken
             if not connection.execute(update(users).where(users.c.id == user).values(values)).rowcount:
                 raise UserNotFound
             connection.execute(delete(sessions).where(sessions.c.user_id == user))
-            action = "user.unlink" if account is None else "user.link"
-            self._audit.append(connection, Act(by=by, action=action, object=f"user:{user}"), at=at)
+            self._audit.append(connection, Act(by=by, action="user.link", object=f"user:{user}"), at=at)
 
 
 def _of(account: Account) -> ColumnElement[bool]:

@@ -45,6 +45,7 @@ STATUS: Mapping[str, int] = {
     "stale_state": 412,
     "password_refused": 422,
     "name_taken": 409,
+    "account_taken": 409,
     "last_admin": 409,
     "too_many_failures": 429,
     # not now
