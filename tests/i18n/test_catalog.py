@@ -84,7 +84,7 @@ def test_every_translation_fills_the_holes_of_its_english(language: str) -> None
 
 @pytest.mark.parametrize("language", TRANSLATED)
 def test_no_translation_outlives_its_english(language: str) -> None:
-    """A text that the source no longer says has no translation left; what libraries say is theirs, and /docs has a test of its own."""
+    """A text that the source no longer says has no translation left (/docs has a test of its own)."""
     ours = [chapter for chapter in catalog.BY_ENGLISH if chapter not in {"libraries", "api"}]
     said = {english.anonymous(text).strip() for chapter in ours for text in catalog.texts(chapter, language)}
     left = sorted(said - english.everything() - english.helps())

@@ -36,6 +36,24 @@ def test_numbers_are_read_as_people_write_them(text: str, value: object) -> None
     assert form.record_from(RECORD, {"real": text}) == {"real": value}
 
 
+@pytest.mark.parametrize(
+    ("name", "words", "broad"),
+    [
+        ("tenure", ["tenure"], False),
+        ("monthly_charges", ["monthly_", "charges"], False),
+        ("MonthlyCharges", ["Monthly", "Charges"], False),
+        ("HTTPServer", ["HTTPServer"], False),
+        ("total-sulfur dioxide", ["total-", "sulfur ", "dioxide"], False),
+        ("averagemonthlydownload", ["averagemonthlydownload"], True),
+    ],
+)
+def test_a_long_name_breaks_between_its_words(name: str, words: list[str], broad: bool) -> None:  # noqa: FBT001 - a drawn value
+    """A line of the form breaks where a name's words meet; a word that no column holds gets the width of two."""
+    entry = form.entries(RecordInput(fields=(Field(name=name, kind=FieldKind.NUMBER),)))[0]
+    assert entry.words == words
+    assert entry.broad is broad
+
+
 def test_blanks_are_absent_fields() -> None:
     """A field left blank is not sent as an empty text."""
     assert form.record_from(RECORD, {"whole": "", "kind": "  ", "truth": "on"}) == {"truth": True}

@@ -37,6 +37,8 @@ _IMAGE_TYPES = ("image/png", "image/jpeg", "image/webp")
 _EXACT = 2**53
 #: Where the document speaks to people.
 _TEXTS = frozenset({"summary", "description"})
+#: The framework's own schemas of a refusal.
+_FRAMEWORKS = ("HTTPValidationError", "ValidationError")
 _RAISES = re.compile(r"\s*Raises [^.]*\.")
 _TYPES = {
     FieldKind.NUMBER: "number",
@@ -53,9 +55,18 @@ def document(api: FastAPI, states: Sequence[ModelState], default: str | None) ->
     for item in whole["paths"].values():
         for operation in item.values():
             operation["description"] = _RAISES.sub("", operation.get("description", "")).strip()
+            _answer_with_ours(operation["responses"])
+    for name in _FRAMEWORKS:
+        whole["components"]["schemas"].pop(name, None)
     served = {state.name: state.manifest for state in states if state.manifest is not None}
     whole["paths"] = {**_predict_paths(served, default), **whole["paths"]}
     return whole
+
+
+def _answer_with_ours(responses: Json) -> None:
+    """What the framework would say of a wrong parameter is never sent: `failures` answers all of them."""
+    if str(responses.get("422", "")).find(_FRAMEWORKS[0]) >= 0:
+        responses["422"] = _refusal(refusals(422)[422])
 
 
 def _predict_paths(served: dict[str, Manifest], default: str | None) -> Json:
