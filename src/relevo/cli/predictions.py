@@ -32,7 +32,6 @@ def add_to(app: typer.Typer) -> None:
     """Add this file's commands."""
     app.command("predict")(predict)
     app.command("history")(history)
-    app.command("label")(label)
 
 
 def predict(
@@ -174,28 +173,3 @@ def _moment(flag: str, text: str | None) -> datetime | None:
     except ValueError:
         raise typer.BadParameter("this is no time as 2026-01-31 or 2026-01-31T12:00+01:00", param_hint=flag) from None
     return found if found.tzinfo else found.replace(tzinfo=UTC)
-
-
-def label(
-    query_id: Annotated[str, typer.Argument(help="The query_id the server answered with.", metavar="QUERY_ID")],
-    value: Annotated[str, typer.Argument(help="What it really was: one of the model's labels, or a number.", metavar="LABEL")],
-    *,
-    author: Annotated[str | None, typer.Option(help="Who says so; you when left out. Not with --url.", metavar="NAME")] = None,
-    note: Annotated[str, typer.Option(help="A remark to keep beside it.", metavar="TEXT")] = "",
-    home: Home = None,
-    url: Url = None,
-    key: Key = None,
-    ca: Ca = None,
-    as_json: AsJson = False,
-) -> None:
-    """Say what a prediction should have been.
-
-    Saying it again corrects; both stay in the history.
-    """
-    from relevo.cli.recorded import source
-
-    kept = source(home, url, key, ca).label(query_id, value, author, note)
-    if as_json:
-        show_json(kept)
-    else:
-        say(f"Kept: {query_id} was '{value}'.")

@@ -90,7 +90,7 @@ class Local:
         stored = self._store.history.get(_raw(query_id))
         given = self._store.labels.of(stored.prediction.id)
         labels = [Truth.of(one).model_dump(mode="json") for one in given]
-        return _item(stored, given[-1] if given else None) | {"labels": labels}
+        return _item(stored, self._store.labels.current(stored.prediction.id)) | {"labels": labels}
 
     def label(self, query_id: str, value: str, author: str | None, note: str) -> dict[str, Any]:
         """Say what was true. Raises PredictionNotFound, LabelRefused, LabelNotNumber."""

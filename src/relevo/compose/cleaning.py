@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from relevo.domain.cleaning import Example, Reason, Vote, cleaned
 from relevo.domain.truth import last_words
-from relevo.errors import InputNotKept, InputRefused, PredictionNotFound
+from relevo.errors import InputNotKept, InputRefused, InputSealed, PredictionNotFound
 from relevo.runtime.content import content_digest
 from relevo.runtime.image import ImageLimits
 
@@ -78,7 +78,7 @@ class Cleaning:
         try:
             kind, data = self._history.input(prediction)
             return content_digest(kind, data, self._limits), None
-        except (InputNotKept, PredictionNotFound):
+        except (InputNotKept, InputSealed, PredictionNotFound):
             return None, Reason.INPUT_NOT_KEPT
         except InputRefused:
             return None, Reason.UNREADABLE

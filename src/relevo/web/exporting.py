@@ -17,7 +17,7 @@ from relevo.domain import ids
 from relevo.store.moments import moment
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from relevo.domain.prediction import Label
     from relevo.store.history import History, Stored
@@ -92,7 +92,7 @@ def _cells(stored: Stored, label: Label | None) -> tuple[object, ...]:
     )
 
 
-def _written(rows: list[tuple[object, ...]] | list[tuple[str, ...]]) -> bytes:
+def _written(rows: Sequence[Sequence[object]]) -> bytes:
     text = io.StringIO()
     csv.writer(text, lineterminator="\r\n").writerows(rows)
     return text.getvalue().encode()

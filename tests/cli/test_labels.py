@@ -1,0 +1,168 @@
+"""`relevo label` by a file: what is kept, what is told, and that nothing is lost."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from relevo import compose
+from relevo.cli.app import run
+from relevo.config import Settings
+from relevo.domain import ids
+from relevo.domain.prediction import Arm, InputKind, Label, Prediction
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from relevo.compose import Store
+
+NOW = datetime(2026, 3, 1, tzinfo=UTC)
+NOBODY = "00000000-0000-7000-8000-000000000000"
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
+    """A home with a model of two labels and five predictions of customers 1 to 5, the last two of the same one."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("RELEVO_LANGUAGE", "en")
+    made = compose.open_store(Settings(home=tmp_path / "home"))
+    made.registry.add(
+        model="churn", digest="0" * 64, summary={"task": "classification", "labels": ["stays", "leaves"]}, who="t", at=NOW
+    )
+    made.history.record([prediction(number, min(number, 4)) for number in range(1, 6)])
+    yield made
+    made.engine.dispose()
+
+
+def prediction(number: int, customer: int) -> Prediction:
+    record = json.dumps({"customer": customer, "tenure": 5}).encode()
+    return Prediction(
+        id=id_of(number),
+        at_us=number * 1000,
+        model="churn",
+        version=1,
+        arm=Arm.CHAMPION,
+        propensity=1.0,
+        epoch=1,
+        kind=InputKind.RECORD,
+        input=record,
+        input_bytes=len(record),
+        label="stays",
+        confidence=0.9,
+    )
+
+
+def id_of(number: int) -> bytes:
+    return ids.new_id(number, bytes(10))
+
+
+def query_id(number: int) -> str:
+    return ids.text(id_of(number))
+
+
+def asked(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 0) -> Any:
+    """The JSON a command gives, with the exit code it must have."""
+    assert run([*arguments, "--home", "home", "--json"]) == code
+    return json.loads(capsys.readouterr().out)
+
+
+def test_labels_come_from_a_file(store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each line is kept or told with its reason; the refused ones, mended, can be imported; a second time changes nothing."""
+    rows = [
+        (query_id(1), "leaves", "eva", "seen in person"),
+        (query_id(2), "stays", "", ""),
+        (query_id(3), "", "", ""),
+        (query_id(3), "dog", "", ""),
+        (NOBODY, "stays", "", ""),
+        ("not an id", "stays", "", ""),
+    ]
+    file, rejects = tmp_path / "l.csv", tmp_path / "rejects.csv"
+    file.write_text("query_id;label;author;note\n" + "".join(";".join(row) + "\n" for row in rows), encoding="utf-8-sig")
+    command = ("label", "import", str(file), "--author", "ana", "--rejects", str(rejects))
+    told = asked(capsys, *command, code=1)
+    assert (told["kept"], told["unchanged"], told["without_label"]) == (2, 0, 1)
+    assert [(one["line"], one["about"]) for one in told["refused"]] == [(5, query_id(3)), (6, NOBODY), (7, "not an id")]
+    assert "stays, leaves" in told["refused"][0]["reason"]
+    kept = {number: store.labels.current(id_of(number)) for number in (1, 2, 3)}
+    assert [label and (label.value, label.author, label.source, label.note) for label in kept.values()] == [
+        ("leaves", "eva", "csv", "seen in person"),
+        ("stays", "ana", "csv", ""),
+        None,
+    ]
+    assert asked(capsys, *command, code=1)["unchanged"] == 2
+    mended = rejects.read_text().replace("dog", "leaves")
+    rejects.write_text("\n".join(mended.splitlines()[:2]), encoding="utf-8")
+    assert asked(capsys, "label", "import", str(rejects))["kept"] == 1
+
+
+def test_labels_come_by_ones_own_key(store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A key that one record has finds it; one that none or several have is told, never guessed."""
+    file = tmp_path / "l.csv"
+    file.write_text("client,truth\n1,leaves\n4,leaves\n9,leaves\n", encoding="utf-8")
+    command = ("label", "import", str(file), "--match", "client", "--field", "customer", "--model", "churn")
+    told = asked(capsys, *command, code=1)
+    assert told["kept"] == 1
+    assert store.labels.current(id_of(1)) is not None
+    assert [(one["about"], one["reason"].split()[0]) for one in told["refused"]] == [("4", "Several"), ("9", "No")]
+
+
+def test_what_is_exported_can_be_imported(store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The labels of one home, exported, are the same when they are imported into another, authors and notes too."""
+    note = "=cmd, \"quoted\"\nand 'more'"
+    store.labels.put(Label(prediction=id_of(2), value="leaves", author="eva", source="page", at=NOW, note=note))
+    assert run(["label", "export", "-", "--home", "home"]) == 0
+    (row,) = csv.DictReader(io.StringIO(capsys.readouterr().out, newline=""))
+    assert (row["query_id"], row["prediction"], row["label"]) == (query_id(2), "stays", "leaves")
+    file = tmp_path / "out.csv"
+    assert run(["label", "export", str(file), "--home", "home"]) == 0
+    other = compose.open_store(Settings(home=tmp_path / "other"))
+    other.registry.add(
+        model="churn", digest="0" * 64, summary={"task": "classification", "labels": ["stays", "leaves"]}, who="t", at=NOW
+    )
+    other.history.record([prediction(2, 2)])
+    assert run(["label", "import", str(file), "--home", "other"]) == 0
+    label = other.labels.current(id_of(2))
+    assert label is not None
+    assert (label.value, label.author, label.note) == ("leaves", "eva", note)
+    other.engine.dispose()
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [(b"a,b\n1,2\n", "no column"), (b"", "no column"), (b"\xff\xfe,\n", "UTF-8"), (b'id,label\n"' + b"x" * 20_000, "no CSV")],
+)
+def test_what_is_no_list_of_labels_is_told(
+    store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str], content: bytes, told: str
+) -> None:
+    """A file without the columns, in another encoding, or broken, is refused in a sentence."""
+    file = tmp_path / "l.csv"
+    file.write_bytes(content)
+    assert run(["label", "import", str(file), "--home", "home"]) == 1
+    assert told in capsys.readouterr().err
+    assert store.labels.given().items == []
+
+
+def test_one_label_needs_no_word_more(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
+    """`relevo label QUERY_ID LABEL` is what it always was, options before or after."""
+    assert asked(capsys, "label", "--note", "x", query_id(1), "leaves")["value"] == "leaves"
+    assert asked(capsys, "label", "give", query_id(1), "stays")["value"] == "stays"
+    assert [label.value for label in store.labels.of(id_of(1))] == ["leaves", "stays"]
+
+
+def test_cleaning_is_shown(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
+    """What is left out is listed with its reason."""
+    for number in (1, 4, 5):
+        store.labels.put(Label(prediction=id_of(number), value="leaves", author="eva", source="page", at=NOW))
+    found = asked(capsys, "label", "clean", "churn")
+    assert (found["kept"], [(one["query_id"], one["reason"], one["other"]) for one in found["excluded"]]) == (
+        2,
+        [(query_id(5), "duplicate", query_id(4))],
+    )
+    assert run(["label", "clean", "churn", "--home", "home"]) == 0
+    assert "Fit to be learnt from: 2 of 3." in capsys.readouterr().out
