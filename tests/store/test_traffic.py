@@ -6,10 +6,13 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
+from alembic.operations import Operations
+from alembic.runtime.migration import MigrationContext
 from sqlalchemy import text
 
 from relevo.domain.prediction import Arm, Prediction
 from relevo.store.engine import reading, writing
+from relevo.store.migrations.versions import m0007_pre_traffic
 from relevo.store.traffic import Traffic
 
 if TYPE_CHECKING:
@@ -86,3 +89,31 @@ class TestTraffic:
         with reading(engine) as connection:
             rows = connection.execute(text("SELECT * FROM traffic")).all()
         assert not any("ana" in str(row) or "secret" in str(row) for row in rows)
+
+    def test_an_older_history_is_counted(
+        self, engine: Engine, history: History, traffic: Traffic, prediction: Callable[..., Prediction]
+    ) -> None:
+        """A database from before traffic was counted has its history counted when it is brought up to date."""
+        history.record(
+            [
+                prediction(START, latency_us=0, confidence=1.0),
+                prediction(START, latency_us=1234, confidence=0.42, uncertain=True),
+                prediction(START + 61 * MINUTE_MS, version=2, confidence=None, latency_us=10**9),
+                prediction(START, error="model_failed"),
+                prediction(START, arm=Arm.SHADOW),
+            ]
+        )
+        before = everything(engine)
+        with writing(engine) as connection:
+            connection.execute(text("DROP TABLE traffic"))
+            with Operations.context(MigrationContext.configure(connection)):
+                m0007_pre_traffic.upgrade()
+        assert everything(engine) == before
+        assert len(before) == 4
+        assert told(traffic, 60) == [(0, 1, 3), (61, 2, 1)]
+
+
+def everything(engine: Engine) -> list[tuple[object, ...]]:
+    with reading(engine) as connection:
+        rows = connection.execute(text("SELECT * FROM traffic ORDER BY step_s, start_s, version")).all()
+    return [tuple(bytes(value) if isinstance(value, bytes | memoryview) else value for value in row) for row in rows]
