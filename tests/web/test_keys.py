@@ -1,0 +1,134 @@
+"""Keys over HTTP: shown once, for what they were made, until they end."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+from tests.web.signed_in_world import add, signed_in
+
+from relevo.domain.people import Role
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.web.web_world import World
+
+
+@pytest.fixture
+def ana(world: World) -> str:
+    """The first admin; gives her id."""
+    return add(world, "ana")
+
+
+@pytest.fixture
+def admin(address: str, ana: str) -> Iterator[httpx.Client]:
+    """Ana, signed in."""
+    assert ana
+    with signed_in(address, "ana") as caller:
+        yield caller
+
+
+def code(told: httpx.Response) -> tuple[int, str]:
+    """Status and code of a refusal."""
+    return told.status_code, told.json()["code"]
+
+
+def who(world: World, address: str, key: str) -> httpx.Response:
+    """What the server says of whoever sends this key, once it has looked at the store."""
+    world.parts.door.roll = world.store.people.roll()
+    return httpx.get(f"{address}/me", headers={"authorization": f"Bearer {key}"})
+
+
+def made(admin: httpx.Client, **wanted: Any) -> dict[str, Any]:
+    """A new key for reading."""
+    told = admin.post("/keys", json={"name": "shop", "scopes": ["read"], **wanted})
+    assert told.status_code == 201, told.text
+    assert told.headers["cache-control"] == "no-store"
+    return dict(told.json())
+
+
+def test_a_key_is_shown_once_and_lets_its_owner_in(world: World, address: str, admin: httpx.Client, ana: str) -> None:
+    """The list tells everything of it but the key."""
+    key = made(admin, model="digits", days=30)
+    assert key.pop("key").startswith(key["id"])
+    assert (key["user"], key["owner"], key["scopes"], key["model"], key["revoked"]) == (ana, "ana", ["read"], "digits", None)
+    assert datetime.fromisoformat(key["ends"]) - datetime.fromisoformat(key["made"]) == timedelta(days=30)
+    assert admin.get("/keys").json()["keys"] == [key]
+    me = who(world, address, made(admin, model="digits")["key"]).json()
+    assert (me["name"], me["way"], me["scopes"], me["model"]) == ("ana", "key", ["read"], "digits")
+    assert me["csrf"] is None
+
+
+def test_a_key_may_be_made_for_somebody_else(world: World, address: str, admin: httpx.Client) -> None:
+    """Then it can do what they may, and no more."""
+    bob = add(world, "bob", Role.VIEWER)
+    key = made(admin, user=bob, scopes=["read", "operate"])
+    assert who(world, address, key["key"]).json()["name"] == "bob"
+    by_key = httpx.put(
+        f"{address}/models/digits/aliases/champion",
+        json={"version": 1, "reason": "x"},
+        headers={"authorization": f"Bearer {key['key']}"},
+    )
+    assert code(by_key) == (403, "not_allowed")
+
+
+def test_a_revoked_key_lets_nobody_in(world: World, address: str, admin: httpx.Client) -> None:
+    """It stays in the list, so that one can see when it ended."""
+    key = made(admin)
+    told = admin.delete(f"/keys/{key['id']}")
+    assert told.status_code == 200
+    assert told.json()["revoked"] is not None
+    assert code(who(world, address, key["key"])) == (401, "not_known")
+    assert admin.get("/keys").json()["keys"][0]["id"] == key["id"]
+    assert code(admin.post(f"/keys/{key['id']}/rotate", json={})) == (404, "key_not_found")
+
+
+def test_a_key_is_changed_for_a_new_one(world: World, address: str, admin: httpx.Client) -> None:
+    """Both count for a day unless told otherwise; with no overlap the old one ends at once."""
+    old = made(admin, model="digits")
+    told = admin.post(f"/keys/{old['id']}/rotate", json={})
+    assert told.status_code == 201
+    new = told.json()
+    assert (new["scopes"], new["model"], new["name"]) == (old["scopes"], "digits", "shop")
+    assert who(world, address, old["key"]).status_code == who(world, address, new["key"]).status_code == 200
+    ends = datetime.fromisoformat(next(one["ends"] for one in admin.get("/keys").json()["keys"] if one["id"] == old["id"]))
+    assert ends - datetime.fromisoformat(new["made"]) == timedelta(hours=24)
+    at_once = admin.post(f"/keys/{new['id']}/rotate", json={"overlap_hours": 0, "days": 7}).json()
+    assert who(world, address, new["key"]).status_code == 401
+    assert who(world, address, at_once["key"]).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("wanted", "refused"),
+    [
+        ({"scopes": []}, (422, "parameter_wrong")),
+        ({"scopes": ["administer"]}, (422, "parameter_wrong")),
+        ({"user": "nobody"}, (404, "user_not_found")),
+        ({"model": "../digits"}, (422, "parameter_wrong")),
+        ({"days": 0}, (422, "parameter_wrong")),
+        ({"name": "a\nb"}, (422, "parameter_wrong")),
+        ({"secret": "mine"}, (422, "parameter_wrong")),
+    ],
+    ids=str,
+)
+def test_what_cannot_be_a_key_is_refused(admin: httpx.Client, wanted: dict[str, Any], refused: tuple[int, str]) -> None:
+    """And none is made."""
+    assert code(admin.post("/keys", json={"name": "shop", "scopes": ["read"], **wanted})) == refused
+    assert admin.get("/keys").json()["keys"] == []
+
+
+@pytest.mark.parametrize(
+    "sent", ["Bearer", "Bearer ", "Bearer x y", "Basic YW5hOngK", "Bearer \x00", "Token {key}", "bearer {key} ", "BEARER {key}"]
+)
+def test_how_a_key_is_sent(world: World, address: str, admin: httpx.Client, sent: str) -> None:
+    """As Bearer in any case; anything else is nobody, and never an error of the server."""
+    key = made(admin)["key"]
+    world.parts.door.roll = world.store.people.roll()
+    try:
+        told = httpx.get(f"{address}/me", headers={"authorization": sent.format(key=key)})
+    except httpx.LocalProtocolError:
+        return  # no HTTP client sends it
+    assert told.status_code in ({200} if sent.lower().startswith("bearer {key}") else {400, 401})
