@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.browsing import launched
-from tests.console.console_world import Console, console_over
-from tests.serving_world import running
+from tests.console.console_world import Console, add_users, console_over
+from tests.serving_world import put, running, settings_of, started
+
+from relevo.domain.people import Role
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,3 +42,24 @@ def chromium() -> Iterator[Browser]:
     """One browser."""
     with launched() as browser:
         yield browser
+
+
+@pytest.fixture(scope="session")
+def signed_server(
+    tmp_path_factory: pytest.TempPathFactory, digits_package: Package, digits_package_2: Package
+) -> Iterator[compose.RunningServer]:
+    """A server with users, and two versions of digits: the second is the challenger."""
+    settings = settings_of(tmp_path_factory.mktemp("signed-server"))
+    put(settings, digits_package)
+    put(settings, digits_package_2, alias="challenger")
+    add_users(settings, ana=Role.ADMIN, bob=Role.VIEWER, leo=Role.LABELER)
+    with started(settings) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def signed_console(signed_server: compose.RunningServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Console]:
+    """The console of that server; SIGNED_PASSWORD lets its users in."""
+    pytest.importorskip("streamlit", reason="the extra 'console' is not installed")
+    with console_over(signed_server.url, tmp_path_factory.mktemp("signed-console")) as begun:
+        yield begun

@@ -1,6 +1,6 @@
 """What the console says, in the visitor's language: texts by key, and figures as that language writes them.
 
-    words_of("es")["history.empty"]          words("label.left", count=3)          words.percent(0.984)
+    words_of("es")["history.none"]          words("answer.more", count=3)          words.percent(0.984)
 
 The texts are the chapter `console` of `relevo.i18n`: src/relevo/i18n/en/console.json and es/console.json, the same keys in both.
 """
@@ -66,7 +66,7 @@ def _aware(at: datetime | str) -> datetime:
 def _zone(name: str | None) -> ZoneInfo:
     try:
         return ZoneInfo(name or "UTC")
-    except (OSError, ValueError):
+    except (OSError, ValueError, KeyError):
         return ZoneInfo("UTC")
 
 

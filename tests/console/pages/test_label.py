@@ -1,0 +1,98 @@
+"""Labelling by keyboard in a real browser."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from PIL import Image
+from playwright.sync_api import expect
+from tests.browsing import IN_A_BROWSER
+from tests.console.console_world import SIGNED_PASSWORD, Console, settled, signed_in
+
+from relevo.client import Client
+from relevo.console.pages.label import keys_of
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+    from relevo import compose
+
+_ASKED = 120
+
+
+@pytest.fixture(scope="module")
+def doubtful(signed_server: compose.RunningServer) -> int:
+    """Answers of which some are drawn by lot for the queue; gives how many were asked for."""
+    rng = np.random.default_rng(7)
+    with Client(signed_server.url) as client:
+        client.sign_in("ana", SIGNED_PASSWORD)
+        for _ in range(_ASKED):
+            file = io.BytesIO()
+            Image.fromarray(rng.integers(0, 255, (8, 8), dtype=np.uint8)).save(file, "PNG")
+            last = client.predict("digits", file.getvalue()).query_id
+        client.prediction(last)
+    return _ASKED
+
+
+def _picture(page: Page) -> str:
+    return str(page.evaluate("document.querySelector('.rv-ask img')?.src ?? ''"))
+
+
+def _press(page: Page, key: str) -> str:
+    """Press it and wait for another picture; gives that."""
+    before = _picture(page)
+    page.keyboard.press(key)
+    page.wait_for_function("before => (document.querySelector('.rv-ask img')?.src ?? '') !== before", arg=before)
+    return _picture(page)
+
+
+@pytest.mark.browser
+class TestInABrowser:
+    """What a labeler does."""
+
+    pytestmark = IN_A_BROWSER
+
+    def test_a_key_labels_another_skips_and_a_third_goes_back(
+        self, chromium: Browser, signed_console: Console, signed_server: compose.RunningServer, doubtful: int
+    ) -> None:
+        """7 labels and shows the next, s skips, u goes back, and another key then corrects; the server has the last word said."""
+        assert doubtful
+        with signed_in(chromium, signed_console, "leo", "/label?model=digits") as page:
+            page.wait_for_selector(".rv-ask img")
+            settled(page)
+            first = _picture(page)
+            _press(page, "7")
+            expect(page.get_by_text("you said 7")).to_be_visible()
+            assert _press(page, "u") == first
+            settled(page)
+            _press(page, "5")
+            expect(page.get_by_text("you said 5")).to_be_visible()
+            _press(page, "s")
+            expect(page.get_by_text("skipped")).to_be_visible()
+        with Client(signed_server.url) as client:
+            client.sign_in("ana", SIGNED_PASSWORD)
+            said = client.history(model="digits", truth="5", limit=200).items
+            assert [[one["value"] for one in client.labels(item["query_id"])] for item in said if item["label"] == "5"] == [
+                ["7", "5"]
+            ]
+
+    def test_a_viewer_is_told_whom_to_ask(self, chromium: Browser, signed_console: Console) -> None:
+        """The navigation does not lead there, and the address alone shows no question."""
+        with signed_in(chromium, signed_console, "bob") as page:
+            expect(page.locator('[data-testid="stSidebarNavLink"]', has_text="Label")).to_have_count(0)
+            page.goto(f"{signed_console.url}/label?model=digits")
+            settled(page)
+            expect(page.locator(".rv-ask")).to_have_count(0)
+
+
+def test_each_label_has_a_key_of_its_own() -> None:
+    """Digits are their own keys; words get 1–9 and then letters, none of which does something else."""
+    assert keys_of([str(digit) for digit in range(10)]) == list("0123456789")
+    assert keys_of(["stays", "leaves"]) == ["1", "2"]
+    many = keys_of([f"label {number}" for number in range(31)])
+    assert len(set(many)) == 31
+    assert not {"c", "r", "s", "u"} & set(many)
+    assert keys_of(["A", "S"]) == ["1", "2"]
