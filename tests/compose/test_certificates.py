@@ -216,6 +216,7 @@ def test_renewed_files_need_no_restart(tmp_path: Path, name: str | None, caplog:
     key.write_bytes((tmp_path / "new" / "key.pem").read_bytes())
     encryption.refresh()
     assert shaken(encryption, trusting(cert), name) == ssl.PEM_cert_to_DER_cert(cert.read_text())
+    assert encryption.until == rehearse(cert, key).until
 
 
 def test_old_protocols_are_refused(tmp_path: Path) -> None:

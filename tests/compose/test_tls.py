@@ -213,3 +213,18 @@ def test_an_answer_under_way_is_given_while_the_server_stops(tmp_path: Path) -> 
             ending.join()
     assert answer.startswith(b"HTTP/1.1 503")
     assert answer.endswith(b"}")
+
+
+def test_the_certificates_end_is_a_metric(server: RunningServer, cert: Path) -> None:
+    """Whoever watches the server is told in time, by a number that a rule can be made of."""
+    from cryptography import x509
+
+    ends = x509.load_pem_x509_certificate(cert.read_bytes()).not_valid_after_utc.timestamp()
+
+    def told() -> bool:
+        with trusting(cert) as http:
+            text = http.get(f"{server.url}/metrics").text
+        lines = [line for line in text.splitlines() if line.startswith("relevo_certificate_expires_timestamp_seconds ")]
+        return [float(line.split()[1]) for line in lines] == [ends]
+
+    eventually(told)

@@ -197,6 +197,7 @@ class Encryption:
         # A browser keeps this for every port of the name: said for localhost, or on a certificate that may be thrown away
         # tomorrow, it would lock its owner out of other servers.
         self.headers = [("strict-transport-security", f"max-age={_A_YEAR_S}")] if outward and not certificate.own else []
+        self.until = certificate.until
         self._seen = self._stamps()
         self._current = _context(certificate.cert, certificate.key)
         #: For uvicorn. Every handshake asks which context is the current one.
@@ -215,6 +216,7 @@ class Encryption:
         try:
             renewed = rehearse(self._certificate.cert, self._certificate.key)
             self._current = _context(renewed.cert, renewed.key)
+            self.until = renewed.until
         except ConfigRefused as error:
             log.warning("the certificate stays the old one: %s", error, extra={"action": "certificate_refused"})
         else:

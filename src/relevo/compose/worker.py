@@ -121,7 +121,7 @@ async def _worker(
         asyncio.ensure_future(follow_people(store.people, door, settings.home, openly=openly)),
         asyncio.ensure_future(_housekeeping(service, journal, telemetry)),
         *([asyncio.ensure_future(follow_days(sealing, utc_now))] if sealing else []),
-        *([asyncio.ensure_future(_renewals(encryption))] if encryption else []),
+        *([asyncio.ensure_future(_renewals(encryption, telemetry))] if encryption else []),
     ]
     when_orphaned(life, lambda: os.kill(os.getpid(), signal.SIGTERM))
     serving = asyncio.ensure_future(server.serve(sockets=[listener]))
@@ -264,9 +264,10 @@ def _loader(settings: Settings, store: Store) -> Callable[[Leg], Loaded]:
     return load
 
 
-async def _renewals(encryption: Encryption) -> None:
-    """Look after the certificate's files now and then."""
+async def _renewals(encryption: Encryption, telemetry: Telemetry) -> None:
+    """Look after the certificate's files now and then, and tell when the one in use ends."""
     while True:
+        telemetry.certificate_until = int(encryption.until.timestamp())
         await asyncio.sleep(_RENEWAL_EVERY_S)
         await asyncio.to_thread(encryption.refresh)
 

@@ -36,6 +36,7 @@ class Telemetry:
         self.queue_rows = 0  # rows waiting in this process now
         self.spool_bytes = 0  # bytes of this process's journals that are not shipped yet
         self.ready = False  # whether every lane of this process can answer
+        self.certificate_until = 0  # seconds since 1970; 0 where nothing is encrypted
         self._folder = folder
         self._path = folder / f"{boot}.json"
         self._boot = boot
@@ -80,7 +81,12 @@ class Telemetry:
     def _numbers(self) -> dict[str, Any]:
         return {
             "boot": self._boot,
-            "gauges": {"queue_rows": self.queue_rows, "spool_bytes": self.spool_bytes, "ready": int(self.ready)},
+            "gauges": {
+                "queue_rows": self.queue_rows,
+                "spool_bytes": self.spool_bytes,
+                "ready": int(self.ready),
+                "certificate_until": self.certificate_until,
+            },
             "swaps": self._swaps,
             "refusals": self._refusals,
             "batches": [self._batches.total, *self._batches.counts],

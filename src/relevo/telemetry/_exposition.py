@@ -91,6 +91,11 @@ def _gauges(live: list[dict[str, int]]) -> Iterator[Metric]:
     yield GaugeMetricFamily(
         "relevo_spool_bytes", "Bytes of journals not shipped yet.", value=sum(one["spool_bytes"] for one in live)
     )
+    ends = [one["certificate_until"] for one in live if one.get("certificate_until")]
+    if ends:
+        yield GaugeMetricFamily(
+            "relevo_certificate_expires_timestamp_seconds", "When the certificate in use ends, since 1970.", value=min(ends)
+        )
 
 
 def _build() -> Metric:
