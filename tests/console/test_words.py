@@ -10,7 +10,7 @@ from relevo.console.words import LANGUAGES, liked, words_of
 SOURCE = Path(__file__).parents[2] / "src" / "relevo" / "console"
 TEXT = "\n".join(path.read_text(encoding="utf-8") for path in sorted(SOURCE.rglob("*.py")))
 #: A literal that looks like a key, and the beginning of one that is put together.
-WHOLE = set(re.findall(r'"([a-z_]+\.[a-z_.]+)"', TEXT))
+WHOLE = set(re.findall(r"[\"']([a-z_]+\.[a-z_.]+)[\"']", TEXT))
 BEGUN = set(re.findall(r'f["\']([a-z_]+\.(?:[a-z_.]+\.)?)\{', TEXT))
 
 
@@ -22,7 +22,7 @@ def test_every_text_is_said_somewhere() -> None:
 
 def test_every_key_that_is_asked_for_exists() -> None:
     """What a page asks for by `words["…"]` stands in the catalogue."""
-    asked = set(re.findall(r'words(?:_of\([^)]*\))?[\[(]"([a-z_]+\.[a-z_.]+)"', TEXT))
+    asked = set(re.findall(r"words(?:_of\([^)]*\))?[\[(][\"']([a-z_]+\.[a-z_.]+)[\"']", TEXT))
     assert len(asked) > 50
     assert asked - words_of("en").texts.keys() == set()
 

@@ -1,6 +1,6 @@
 """What one run of a page has in hand: a client that somebody signed in with, who that is, and their language.
 
-here() ─► Session(client, me, words) ─► session.client.ask("GET", "/models")        session.words["history.empty"]
+here() ─► Session(client, me, words) ─► session.client.ask("GET", "/models")        session.words["history.none"]
 """
 
 from __future__ import annotations
