@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.spool.spool_world import prediction
 
 from relevo.compose.chores import chores_of
 from relevo.compose.stores import Store, open_store, utc_now
 from relevo.config import Settings
+from relevo.domain.ids import new_id
 from relevo.store.heads import FILE, read_heads
 
 if TYPE_CHECKING:
@@ -42,3 +46,17 @@ def test_a_folder_that_cannot_be_written_stops_nothing(tmp_path: Path, store: St
     for chore in chores_of(Settings(home=tmp_path / "home", audit_heads=str(tmp_path / "file" / "x")), store):
         chore.run()
     assert "audit.heads" in caplog.text
+
+
+def test_what_is_kept_is_as_told(tmp_path: Path, store: Store) -> None:
+    """keep_days removes what is older, keep_inputs_mb the oldest inputs; without them nothing is ever looked at."""
+    plain = Settings(home=tmp_path / "home")
+    for days, megabytes, left in ((0, 0, 3), (0, 1, 3), (1, 1, 2)):
+        fresh = time.time_ns() // 1_000_000
+        for ms in (fresh - 3 * 86_400_000, fresh - 1000, fresh) if not (days or megabytes) else ():
+            store.history.record([prediction(700_000, id=new_id(ms), at_us=ms * 1000)])
+        for chore in chores_of(replace(plain, keep_days=days, keep_inputs_mb=megabytes), store):
+            chore.run()
+        assert store.history.count() == left
+        kept = sum(one.input_kept for one in store.history.window().items)
+        assert kept == (3 if not megabytes else 1)

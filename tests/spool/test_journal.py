@@ -18,7 +18,7 @@ import pytest
 from tests.spool.spool_world import ids_in, prediction, small_disk
 
 from relevo.errors import StorageUnavailable
-from relevo.spool.journal import LOCK, Journal, JournalLimits
+from relevo.spool.journal import LOCK, Journal, JournalLimits, begin_anew
 from relevo.spool.reading import SpoolReader
 
 if TYPE_CHECKING:
@@ -132,6 +132,22 @@ def test_a_young_file_stays(make: Any, clock: Clock) -> None:
         journal.write([prediction()])
         journal.rotate_if_old()
     assert files(journal) == ["00000001.journal"]
+
+
+def test_a_file_that_must_go_is_replaced_at_once(make: Any) -> None:
+    """Asked to begin anew, a journal closes its file and begins the next, so that the old one is shipped and removed; once."""
+    journal = make()
+    begin_anew(journal.folder.parent)
+    journal.rotate_if_old()
+    assert SpoolReader(journal.folder.parent).files() == []
+    journal.write([prediction()])
+    journal.rotate_if_old()
+    assert [file.finished for file in SpoolReader(journal.folder.parent).files()] == [False]
+    begin_anew(journal.folder.parent)
+    for _ in range(2):
+        journal.rotate_if_old()
+    assert [file.finished for file in SpoolReader(journal.folder.parent).files()] == [True, False]
+    journal.write([prediction()])
 
 
 def test_nobody_checkpoints_on_the_path(make: Any, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import select
 
 from relevo.domain.audit import HERE
+from relevo.domain.prediction import Prediction
 from relevo.errors import InputNotKept, InputSealed, StorageUnavailable, StoreUnavailable
 from relevo.store.blobs import Blobs
 from relevo.store.engine import connect, reading
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Engine
 
-    from relevo.domain.prediction import Prediction
     from relevo.store.audit import Audit
 
 pytest.importorskip("cryptography", reason="sealing is an extra")
@@ -151,7 +151,7 @@ def test_the_history_opens_what_the_journal_sealed(
     one = prediction(input=SECRET * (size // len(SECRET)), subject="ana")
     journal = msgspec.msgpack.encode([sealing.seal(one)])
     assert SECRET not in journal
-    History(engine, blobs).record(msgspec.msgpack.decode(journal, type=list[type(one)]))
+    History(engine, blobs).record(msgspec.msgpack.decode(journal, type=list[Prediction]))
     assert History(engine, blobs, sealing).input(one.id)[1] == one.input
     with pytest.raises(InputSealed):
         History(engine, blobs).input(one.id)

@@ -1,6 +1,6 @@
 """What the loop does now and then beside shipping.
 
-settings, store ─► heads of the audit written down
+settings, store ─► heads of the audit written down · the log emptied after an erasure · what is too old or too much removed
 """
 
 from __future__ import annotations
@@ -11,28 +11,63 @@ from typing import TYPE_CHECKING
 from relevo.compose.stores import utc_now
 from relevo.errors import ConfigRefused
 from relevo.loop.tick import Chore
+from relevo.spool.journal import asked_anew, begin_anew
+from relevo.store.engine import truncate
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from datetime import datetime
+    from pathlib import Path
 
     from relevo.compose.stores import Store
     from relevo.config import Settings
+    from relevo.store.retention import Removed
 
 log = logging.getLogger(__name__)
 
 _LOOK_AT_AUDIT_S = 5.0
+_LOOK_FOR_ERASED_S = 1.0
+_NEVER = float("inf")
+_AGE_EVERY_S = 60.0
+_SIZE_EVERY_S = 600.0
 
 
 def chores_of(settings: Settings, store: Store) -> list[Chore]:
     """Every chore of this home."""
     from relevo.store.heads import Heads  # noqa: PLC0415 - the loop alone writes them
+    from relevo.store.retention import Retention  # noqa: PLC0415 - the loop alone applies it
 
     heads = Heads(settings.audit_folder, store.trail, store.audit)
-    # A head more when the server stops costs a line, and covers what was changed since the last one.
+    emptied = _Emptied(settings.spool_folder, lambda: truncate(store.engine))
+    retention = Retention(store.engine, store.blobs, store.audit, days=settings.keep_days, megabytes=settings.keep_inputs_mb)
+
+    def keep(apply: Callable[[datetime], Removed]) -> None:
+        if apply(utc_now()).anything:
+            begin_anew(settings.spool_folder)
+
     return [
         Chore(every_s=_LOOK_AT_AUDIT_S, run=_careful("audit.heads", lambda: heads.keep(utc_now()))),
-        Chore(every_s=float("inf"), run=_careful("audit.heads", lambda: heads.keep(utc_now(), at_once=True)), at_the_end=True),
+        # A head more when the server stops costs a line, and covers what was changed since the last one.
+        Chore(every_s=_NEVER, run=_careful("audit.heads", lambda: heads.keep(utc_now(), at_once=True)), at_the_end=True),
+        Chore(every_s=_LOOK_FOR_ERASED_S, run=emptied.look, at_the_end=True),
+        *([Chore(every_s=_AGE_EVERY_S, run=lambda: keep(retention.apply_age))] if settings.keep_days else []),
+        *([Chore(every_s=_SIZE_EVERY_S, run=lambda: keep(retention.apply_size))] if settings.keep_inputs_mb else []),
     ]
+
+
+class _Emptied:
+    """Empties the database's log once after each erasure; lives as long as the loop."""
+
+    def __init__(self, spool: Path, empty: Callable[[], bool]) -> None:
+        self._spool = spool
+        self._empty = empty
+        self._done = 0
+
+    def look(self) -> None:
+        """Empty it where something was erased since; a reader in the way puts it off. Raises StoreUnavailable."""
+        asked = asked_anew(self._spool)
+        if asked != self._done and self._empty():
+            self._done = asked
 
 
 def _careful(action: str, work: Callable[[], object]) -> Callable[[], None]:

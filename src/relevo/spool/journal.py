@@ -9,6 +9,7 @@ milliseconds of disk: it happens on a thread of its own, never on the path of a 
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import logging
 import os
@@ -33,6 +34,8 @@ log = logging.getLogger(__name__)
 
 SUFFIX = ".journal"
 LOCK = "alive"
+#: In the spool: touched when every worker shall begin a new file, since something in the old ones must go.
+ANEW = "anew"
 SCHEMA = "CREATE TABLE batches (number INTEGER PRIMARY KEY, predictions BLOB NOT NULL)"
 #: SQLite's `synchronous` for each durability: whether the log reaches the disk before COMMIT returns.
 _SYNCHRONOUS = {"process": "OFF", "relaxed": "OFF", "full": "FULL"}
@@ -76,6 +79,7 @@ class Journal:
         self._broken_until = 0.0
         self._reason = ""
         self._closers: list[threading.Thread] = []
+        self._anew = asked_anew(folder.parent)
         self._lock_fd = _claim(folder)
 
     @property
@@ -108,12 +112,18 @@ class Journal:
             return True
 
     def rotate_if_old(self) -> None:
-        """Replace a file that nobody wrote to for long, so that it can be shipped and removed."""
+        """Replace a file that nobody wrote to for long, or that must go, so that it can be shipped and removed."""
         with self._guard:
+            before, self._anew = self._anew, asked_anew(self.folder.parent)
+            must_go = before != self._anew
             file = self._open
-            if file is not None and file.rows and self._is_due(file):
+            if file is not None and file.rows and (must_go or self._is_due(file)):
                 self._open = None
                 self._close_aside(file)
+            if must_go and self._open is None and self._number:
+                # A live worker's last file counts as unfinished; with a newer one beside it, it is shipped and removed.
+                with contextlib.suppress(StorageUnavailable):
+                    self._file()
 
     def close(self) -> None:
         """Finish: close the file, wait for files being closed, free the folder."""
@@ -209,6 +219,20 @@ def _claim(folder: Path) -> int:
     # Race: the loop tries the lock for an instant when it looks around; so this waits instead of giving up.
     fcntl.flock(descriptor, fcntl.LOCK_EX)
     return descriptor
+
+
+def begin_anew(spool: Path) -> None:
+    """Ask every worker of a spool to begin a new file, so that what the old ones hold is soon gone."""
+    if spool.is_dir():
+        (spool / ANEW).touch(mode=0o600)
+
+
+def asked_anew(spool: Path) -> int:
+    """When that was asked last, in nanoseconds since 1970; 0 for never."""
+    try:
+        return (spool / ANEW).stat().st_mtime_ns
+    except OSError:
+        return 0
 
 
 def folder_bytes(folder: Path) -> int:

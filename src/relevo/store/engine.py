@@ -3,7 +3,7 @@
     connect(url) ─► Engine ─► migrate(engine)                once, before the first query
                           ├─► with reading(engine) as c:     a snapshot
                           ├─► with writing(engine) as c:     one transaction: all of it or nothing
-                          └─► checkpoint(engine)             the loop alone
+                          └─► checkpoint, truncate(engine)   the loop alone
 
 A connection that broke is dropped and a new one made at the next use, so an outage ends by itself.
 """
@@ -152,6 +152,18 @@ def checkpoint(engine: Engine) -> None:
     with answering(engine), engine.connect() as connection:
         # No transaction: inside one SQLite refuses to checkpoint.
         connection.execution_options(**{_sqlite.BEGIN: ""}).exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)").close()
+
+
+def truncate(engine: Engine) -> bool:
+    """Bring SQLite's log into the file and empty it, so that nothing erased stays there. Tells whether that was possible now.
+
+    Waits a moment for readers. Only the loop may call this, or whoever is alone. Raises StoreUnavailable.
+    """
+    if engine.dialect.name != "sqlite":
+        return True
+    with answering(engine), engine.connect() as connection:
+        done = connection.execution_options(**{_sqlite.BEGIN: ""}).exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").one()
+    return done[0] == 0
 
 
 @cache

@@ -7,6 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request
 from fastapi import Path as InPath
 
+from relevo.spool.journal import begin_anew
 from relevo.web.erasure_shapes import ErasedView
 from relevo.web.guard import by_of
 from relevo.web.routes.refusals import refusals
@@ -23,4 +24,6 @@ def erase(request: Request, subject: Subject, reason: Annotated[Remark, Query()]
     """Destroy its keys and remove predictions, labels and stored inputs; the audit keeps a pseudonym. Raises ParameterWrong."""
     parts = request.app.state.parts
     pseudonym = parts.erasing.pseudonym(named_subject(subject))
-    return ErasedView.of(parts.erasing.erase(pseudonym, at=parts.now(), by=by_of(request), reason=reason))
+    erased = parts.erasing.erase(pseudonym, at=parts.now(), by=by_of(request), reason=reason)
+    begin_anew(parts.settings.spool_folder)
+    return ErasedView.of(erased)

@@ -1,0 +1,59 @@
+"""`relevo erase`: everything about a subject, from the folder or through a running server."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import quote
+
+import typer
+
+from relevo.cli.asking import AsJson, Ca, Home, Key, Url, existing_home
+from relevo.cli.showing import say, show_json
+from relevo.errors import Forbidden
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add this file's command."""
+    app.command("erase")(erase)
+
+
+def erase(
+    *,
+    subject: Annotated[str, typer.Option("--subject", help="As the header Relevo-Subject named it.", metavar="SUBJECT")],
+    why: Annotated[str, typer.Option("--why", help="Kept in the audit; name no person.", metavar="TEXT")] = "",
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask; what is erased cannot be brought back.")] = False,
+    home: Home = None,
+    url: Url = None,
+    key: Key = None,
+    ca: Ca = None,
+    as_json: AsJson = False,
+) -> None:
+    """Erase everything about a subject: predictions, labels and inputs; its keys are destroyed."""
+    if not yes and not typer.confirm("Erase everything about this subject? It cannot be brought back."):
+        raise Forbidden(reason="nothing was erased; --yes erases without asking")
+    told = _local(subject, why, home) if url is None else _remote(subject, why, url, key, ca)
+    if as_json:
+        show_json(told)
+        return
+    say(f"Erased: {told['predictions']} predictions, {told['labels']} labels, {told['keys']} keys. In the audit: {told['subject']}")
+    for one in told["versions"]:
+        say(f"Made since, so it may have learnt from what was erased: {one['model']} {one['version']}")
+
+
+def _local(subject: str, why: str, home: Path | None) -> dict[str, Any]:
+    from relevo.compose.erasing import erase_here
+    from relevo.web.erasure_shapes import ErasedView
+    from relevo.web.subjects import named_subject
+
+    return ErasedView.of(erase_here(existing_home(home), named_subject(subject), why=why)).model_dump(mode="json")
+
+
+def _remote(subject: str, why: str, url: str, key: str | None, ca: Path | None) -> dict[str, Any]:
+    from relevo.client import Client
+
+    with Client(url, key, verify=ca) as client:
+        told: dict[str, Any] = client.ask("DELETE", f"/subjects/{quote(subject, safe='')}", params={"reason": why})
+    return told

@@ -1,0 +1,35 @@
+"""Erasing from this machine, whether a server runs in the home or not.
+
+erased in the store ─┬ nobody serves this home ─► journals shipped without it, the log emptied
+                     └ a server runs ───────────► marker: it begins new journals, ships the old ones, and empties the log
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from relevo.compose.stores import open_store, utc_now
+from relevo.domain.audit import HERE
+from relevo.loop.ship import Shipper
+from relevo.spool.journal import begin_anew
+from relevo.spool.reading import SpoolReader, writer_is_gone
+from relevo.store.engine import truncate
+
+if TYPE_CHECKING:
+    from relevo.config import Settings
+    from relevo.store.erasing import Erased
+
+
+def erase_here(settings: Settings, subject: str, *, why: str) -> Erased:
+    """Erase a subject by its name. Raises StoreUnavailable."""
+    store = open_store(settings)
+    reader = SpoolReader(settings.spool_folder)
+    workers = [path for path in settings.spool_folder.glob("*") if path.is_dir()]
+    erased = store.erasing.erase(store.erasing.pseudonym(subject), at=utc_now(), by=HERE, reason=why)
+    if all(map(writer_is_gone, workers)):
+        # Nobody serves this home, so nobody would ship what lies there, nor empty the log.
+        Shipper(reader, store.history).ship()
+        truncate(store.engine)
+    begin_anew(settings.spool_folder)
+    store.engine.dispose()
+    return erased
