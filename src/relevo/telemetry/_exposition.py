@@ -92,10 +92,11 @@ def _gauges(live: list[dict[str, int]]) -> Iterator[Metric]:
         "relevo_spool_bytes", "Bytes of journals not shipped yet.", value=sum(one["spool_bytes"] for one in live)
     )
     ends = [one["certificate_until"] for one in live if one.get("certificate_until")]
-    if ends:
-        yield GaugeMetricFamily(
-            "relevo_certificate_expires_timestamp_seconds", "When the certificate in use ends, since 1970.", value=min(ends)
-        )
+    yield GaugeMetricFamily(
+        "relevo_certificate_expires_timestamp_seconds",
+        "When the certificate in use ends, since 1970; nothing without one.",
+        value=min(ends, default=None),
+    )
 
 
 def _build() -> Metric:
