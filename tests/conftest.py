@@ -22,6 +22,9 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # Started in the background of a shell, Ctrl-C is ignored by us and by every process we start; some tests are about it.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# Commands speak as the machine does; what is tested of their words is tested in English, or in the language a test asks for.
+os.environ["LC_ALL"] = "C.UTF-8"
+
 settings.register_profile("relevo", deadline=None)
 settings.load_profile("relevo")
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from relevo.cli.asking import AsJson, Home, existing_home
-from relevo.cli.showing import say, show_json, show_table
+from relevo.cli.showing import say, show_json, show_table, show_text
+from relevo.cli.speaking import moment, said
 from relevo.errors import ConfigRefused
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ def verify(
 
 
 def _row(one: Link) -> tuple[object, ...]:
-    when = f"{one.at:%Y-%m-%d %H:%M:%S}"
+    when = moment(one.at, seconds=True)
     return one.sequence, when, one.actor, one.action, one.object, one.before[:_SHORT], one.after[:_SHORT], one.reason
 
 
@@ -108,7 +109,7 @@ def _tell(verdict: Verdict) -> None:
         say(f"The audit is whole: {verdict.links} entries, held against {verdict.heads} heads.")
         return
     for fault in verdict.faults:
-        say(f"{fault.kind}: {fault.told}")
+        show_text(f"{said(fault.kind)}: {said(fault.told)}")
     say(f"The audit is not whole. Faults found: {len(verdict.faults)}.")
 
 

@@ -14,6 +14,7 @@ import typer.core
 
 from relevo.cli.asking import AsJson, Ca, Home, Key, Url, existing_home
 from relevo.cli.showing import progress, say, show_json, show_table
+from relevo.cli.speaking import said
 from relevo.errors import Forbidden, NoInput
 
 if TYPE_CHECKING:
@@ -239,7 +240,7 @@ def clean(
         show_json(found)
         return
     say(f"Fit to be learnt from: {found['kept']} of {found['kept'] + len(found['excluded'])}.")
-    rows = [(one["query_id"], one["reason"], one["label"], one["author"], one["other"]) for one in found["excluded"][:_SHOWN]]
+    rows = [(one["query_id"], said(one["reason"]), one["label"], one["author"], one["other"]) for one in found["excluded"][:_SHOWN]]
     if rows:
         show_table(("query_id", "reason", "label", "author", "because of"), rows, empty="")
     if len(found["excluded"]) > _SHOWN:
