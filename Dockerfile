@@ -7,6 +7,7 @@
 #   docker run --rm -p 127.0.0.1:5000:8000 -v relevo-home:/data relevo serve --insecure
 #
 # BASE needs Python 3.11 or newer with venv and pip. Name it with its digest where builds must repeat.
+# REQUIREMENTS=console is the image of `relevo console` (service `ui` of compose.yaml).
 # REQUIREMENTS=base leaves out the drivers of PostgreSQL and what makes certificates for --tls auto.
 ARG BASE=python:3.11-slim-bookworm
 
@@ -44,7 +45,7 @@ ENV PATH=/opt/relevo/bin:$PATH \
 USER 10001:10001
 WORKDIR /data
 VOLUME /data
-EXPOSE 8000
+EXPOSE 8000 8501
 STOPSIGNAL SIGTERM
 # Asks the server of the variables above, by https where they say so.
 HEALTHCHECK --interval=30s --timeout=10s --start-period=30s --retries=3 CMD ["relevo", "health"]

@@ -10,6 +10,8 @@ from playwright.sync_api import expect
 from tests.browsing import IN_A_BROWSER
 from tests.console.console_world import SIGNED_PASSWORD, Console, opened, signed_in
 
+from relevo.client import Client
+
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
@@ -79,6 +81,12 @@ def test_every_answer_is_sealed(console: Console) -> None:
         assert "default-src 'self'" in headers["content-security-policy"]
         assert "frame-ancestors 'none'" in headers["content-security-policy"]
         assert (headers["x-frame-options"], headers["x-content-type-options"]) == ("DENY", "nosniff")
+
+
+def test_whoever_restarts_it_can_ask_whether_it_lives(console: Console) -> None:
+    """The console answers as the server does, so `relevo health --url` asks either."""
+    with Client(console.url) as client:
+        assert client.live()
 
 
 def test_a_language_is_chosen_and_nothing_else(console: Console) -> None:

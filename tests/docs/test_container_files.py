@@ -56,9 +56,9 @@ def test_what_the_image_calls_are_commands() -> None:
 
 
 def test_compose_publishes_to_this_machine_only() -> None:
-    """No port is open to others as long as nobody is asked who they are; the API is at 5000, its page at 8501, too."""
+    """No port is open to others as long as nobody is asked who they are; the API is at 5000, the console at 8501."""
     ports = [port for service in composed()["services"].values() for port in service.get("ports", [])]
-    assert ports == ["127.0.0.1:5000:8000", "127.0.0.1:8501:8000"]
+    assert ports == ["127.0.0.1:5000:8000", "127.0.0.1:8501:8501"]
 
 
 def test_compose_gives_the_server_nothing_it_does_not_need() -> None:
@@ -72,3 +72,15 @@ def test_compose_gives_the_server_nothing_it_does_not_need() -> None:
     settings = load_settings({}, given)
     assert int(api["stop_grace_period"].removesuffix("s")) > settings.drain_seconds
     assert composed()["services"]["postgres"]["profiles"] == ["postgres"]
+
+
+def test_compose_gives_the_console_less_still() -> None:
+    """It is a container of its own without a volume; what it is started with is a command, and it is asked whether it lives."""
+    ui = composed()["services"]["ui"]
+    assert "volumes" not in ui
+    assert (ui["read_only"], ui["cap_drop"], ui["security_opt"]) == (True, ["ALL"], ["no-new-privileges:true"])
+    assert ui["build"]["args"]["REQUIREMENTS"] == "console"
+    program: Any = typer.main.get_command(app)
+    flags = {flag for one in program.commands[ui["command"][0]].params for flag in one.opts}
+    assert {one for one in ui["command"] if one.startswith("--")} <= flags
+    assert ui["healthcheck"]["test"][:3] == ["CMD", "relevo", "health"]

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from relevo.console.visitors import COOKIE
@@ -110,7 +110,11 @@ def routes(visitors: Visitors) -> list[Route]:
         answer = RedirectResponse(f"/{back}" if back.replace("-", "").isalnum() else "/", 303)
         return _with_cookie(answer, _LANGUAGE, code, visitors, age=_YEAR_S) if code in LANGUAGES else answer
 
+    async def live(_request: Request) -> Response:
+        return JSONResponse({"live": True})
+
     return [
+        Route("/health/live", live, methods=["GET"]),
         Route("/sign-in", sign_in_page, methods=["GET"]),
         Route("/sign-in", sign_in, methods=["POST"]),
         Route("/sign-out", sign_out, methods=["POST"]),
@@ -176,7 +180,7 @@ def _text(name: str) -> str:
 
 def _is_a_page(scope: Scope) -> bool:
     """Whether a browser goes to a page of Streamlit's, rather than fetching what belongs to one."""
-    ours = scope["path"].startswith(("/sign-", "/language/", "/_stcore/", "/static/", "/media/", "/component/"))
+    ours = scope["path"].startswith(("/sign-", "/language/", "/health/", "/_stcore/", "/static/", "/media/", "/component/"))
     accept = next((value for name, value in scope["headers"] if name == b"accept"), b"")
     return not ours and scope["method"] == "GET" and b"text/html" in accept
 
