@@ -1,0 +1,151 @@
+"""`relevo user` and `relevo key`: the first admin by one command, and everything after, at the machine itself."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from relevo import compose
+from relevo.cli.app import run
+from relevo.config import Settings
+from relevo.store.passwords import fits
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from relevo.store.people import People
+
+PASSWORD = "correct horse battery"  # noqa: S105 - of users who live as long as a test
+
+
+@pytest.fixture
+def relevo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str]]:
+    """Run a command on a home of its own; gives exit code and what was said. typed: what stands on standard input."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LANG", "C")
+
+    def say(*words: str, typed: str = "") -> tuple[int, str]:
+        monkeypatch.setattr(sys, "stdin", io.StringIO(typed))
+        ended = run([*words, "--home", str(tmp_path / "home")])
+        said = capsys.readouterr()
+        return ended, said.out + said.err
+
+    return say
+
+
+@pytest.fixture
+def people(tmp_path: Path) -> Callable[[], People]:
+    """Those of the home, as the store has them."""
+    return lambda: compose.open_store(Settings(home=tmp_path / "home")).people
+
+
+def shown(said: tuple[int, str]) -> Any:
+    """The JSON that a command told."""
+    assert said[0] == 0, said[1]
+    return json.loads(said[1])
+
+
+def test_the_first_admin_takes_one_command(relevo: Callable[..., tuple[int, str]], people: Callable[[], People]) -> None:
+    """In a folder where nothing is yet; the password is read unseen, kept as a hash, and never said."""
+    told = relevo("user", "add", "ana", "--role", "admin", typed=f"{PASSWORD}\n")
+    assert told == (0, "ana is a user now.\n")
+    assert fits(people().sign_in("ana")[1], PASSWORD)
+    assert shown(relevo("user", "list", "--json"))[0]["role"] == "admin"
+
+
+def test_the_first_user_is_an_admin(relevo: Callable[..., tuple[int, str]]) -> None:
+    """Nobody locks everybody out by the first command."""
+    for words in (["--role", "viewer"], ["--role", "admin", "--no-password"], []):
+        ended, said = relevo("user", "add", "ana", *words, typed=f"{PASSWORD}\n")
+        assert (ended, "last_admin" in said) == (1, True)
+
+
+@pytest.mark.parametrize("typed", ["", "short\n", "aaaaaaaaaaaaaaa\n"])
+def test_a_password_too_easy_is_refused(relevo: Callable[..., tuple[int, str]], typed: str) -> None:
+    """And not repeated."""
+    ended, said = relevo("user", "add", "ana", "--role", "admin", typed=typed)
+    assert ended == 1
+    assert "password_refused" in said
+    assert not typed or typed.strip() not in said
+
+
+def test_a_user_from_beginning_to_end(relevo: Callable[..., tuple[int, str]], people: Callable[[], People]) -> None:
+    """Made with grants, given other ones, another password, switched off and on; each step told and kept."""
+    relevo("user", "add", "ana", "--role", "admin", typed=f"{PASSWORD}\n")
+    made = shown(relevo("user", "add", "bob", "--grant", "digits=labeler", "--grant", "churn=viewer", "--no-password", "--json"))
+    assert made["grants"] == {"digits": "labeler", "churn": "viewer"}
+    assert shown(relevo("user", "role", "bob", "operator", "--json"))["role"] == "operator"
+    assert shown(relevo("user", "grant", "bob", "churn", "none", "--json"))["grants"] == {"digits": "labeler"}
+    assert relevo("user", "role", "bob", "none") == (0, "bob: digits: labeler, may come in.\n")
+    assert relevo("user", "password", "bob", typed=f"{PASSWORD}\n") == (0, "bob has a new password.\n")
+    assert relevo("user", "disable", "bob") == (0, "bob: digits: labeler, switched off.\n")
+    assert people().sign_in("bob") == (None, None)
+    assert relevo("user", "enable", "bob")[0] == 0
+    assert fits(people().sign_in("bob")[1], PASSWORD)
+    table = relevo("user", "list")[1]
+    assert "digits: labeler" in table
+    assert "argon2" not in table
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (["user", "role", "nobody", "viewer"], "user_not_found"),
+        (["user", "role", "ana", "king"], "config_refused"),
+        (["user", "role", "ana", "viewer"], "last_admin"),
+        (["user", "disable", "ana"], "last_admin"),
+        (["user", "add", "bob", "--grant", "digits", "--no-password"], "config_refused"),
+        (["user", "add", "ana", "--no-password"], "name_taken"),
+        (["key", "add", "shop", "--user", "nobody"], "user_not_found"),
+        (["key", "add", "shop", "--user", "ana", "--scope", "all"], "config_refused"),
+        (["key", "revoke", "rlv_nobodys"], "key_not_found"),
+        (["key", "rotate", "rlv_nobodys"], "key_not_found"),
+    ],
+    ids=lambda one: " ".join(one) if isinstance(one, list) else one,
+)
+def test_what_cannot_be_done_is_told(relevo: Callable[..., tuple[int, str]], words: list[str], code: str) -> None:
+    """With a code, and nothing is changed."""
+    relevo("user", "add", "ana", "--role", "admin", typed=f"{PASSWORD}\n")
+    before = relevo("user", "list", "--json")
+    ended, said = relevo(*words)
+    assert (ended, code in said) == (1, True), said
+    assert relevo("user", "list", "--json") == before
+
+
+def test_a_key_from_beginning_to_end(relevo: Callable[..., tuple[int, str]], people: Callable[[], People]) -> None:
+    """Shown once, listed without itself, changed for a new one, revoked."""
+    relevo("user", "add", "ana", "--role", "admin", typed=f"{PASSWORD}\n")
+    ended, said = relevo("key", "add", "shop", "--user", "ana", "--scope", "predict", "--scope", "read", "--model", "digits")
+    assert ended == 0
+    secret = said.splitlines()[0]
+    key = people().keys.all()[0]
+    assert secret.startswith(key.id)
+    assert (key.scopes, key.model, key.ends) == (("predict", "read"), "digits", None)
+    listed = relevo("key", "list")[1]
+    assert key.id in listed
+    assert secret not in listed
+    new = shown(relevo("key", "rotate", key.id, "--overlap-hours", "1", "--days", "30", "--json"))
+    assert new["key"].startswith(new["id"])
+    assert people().keys.one(key.id).ends is not None
+    assert shown(relevo("key", "revoke", new["id"], "--json"))["revoked"] is not None
+    assert [one["id"] for one in shown(relevo("key", "list", "--user", "ana", "--json"))] == [new["id"], key.id]
+    assert "revoked" in relevo("key", "list")[1]
+
+
+def test_where_nothing_is_nothing_is_made(relevo: Callable[..., tuple[int, str]], tmp_path: Path) -> None:
+    """Looking makes no home."""
+    for words in (["user", "list"], ["key", "list"], ["user", "disable", "ana"]):
+        assert relevo(*words)[0] == 1
+    assert not (tmp_path / "home").exists()
+
+
+def test_a_name_cannot_steer_the_terminal(relevo: Callable[..., tuple[int, str]]) -> None:
+    """A name with control characters is refused, and what is said of it spells them out."""
+    ended, said = relevo("user", "add", "a\x1b[2Jb", "--role", "admin", typed=f"{PASSWORD}\n")
+    assert ended == 1
+    assert "\x1b" not in said
