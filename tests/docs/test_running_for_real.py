@@ -9,6 +9,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+import pytest
 from tests.docs.tour import Tour
 from tests.serving_world import put, settings_of
 
@@ -103,3 +104,24 @@ def refusal(ask: Callable[[], object]) -> str:
             return refused.code
         time.sleep(0.1)
     return "none"
+
+
+def test_what_is_encrypted_is(tmp_path: Path, digits_package: Package, digit_pngs: list[bytes]) -> None:
+    """Callers trust the server's own certificate; sealed inputs lie nowhere in the clear, and an erased person's are gone."""
+    pytest.importorskip("cryptography", reason="certificates need the extra 'tls'")
+    first, last = digit_pngs[-2:]
+    (tmp_path / "zero.png").write_bytes(first)
+    with touring(tmp_path, digits_package) as tour:
+        tour.walk("docs/how-to/encrypt.md")
+        with tour.client() as client:
+            sealed = client.prediction(client.predict("digits", last).query_id)
+            # In the clear: by curl, by the command, in Python. Sealed: the erased one, and this.
+            assert len(list(client.all_history())) == 4
+    assert sealed["prediction"] is not None
+    assert files_with(first[8:], tmp_path / ".relevo"), "what was asked before anything was sealed is found"
+    assert files_with(last[8:], tmp_path / ".relevo") == []
+
+
+def files_with(content: bytes, folder: Path) -> list[Path]:
+    """The files that hold these bytes."""
+    return [path for path in folder.rglob("*") if path.is_file() and content in path.read_bytes()]
