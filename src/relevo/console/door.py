@@ -74,52 +74,63 @@ class Door:
 _CURRENT = ' aria-current="true"'
 
 
-def routes(visitors: Visitors) -> list[Route]:
-    """The addresses that Streamlit does not answer."""
+class Desk:
+    """The addresses that Streamlit does not answer; lives as long as the process."""
 
-    async def sign_in_page(request: Request) -> Response:
-        return _page(visitors, request)
+    def __init__(self, visitors: Visitors) -> None:
+        self._visitors = visitors
 
-    async def sign_in(request: Request) -> Response:
+    def routes(self) -> list[Route]:
+        """What it answers."""
+        return [
+            Route("/health/live", self.live, methods=["GET"]),
+            Route("/sign-in", self.page, methods=["GET"]),
+            Route("/sign-in", self.sign_in, methods=["POST"]),
+            Route("/sign-out", self.sign_out, methods=["POST"]),
+            Route("/language/{code}", self.speak, methods=["GET"]),
+        ]
+
+    async def live(self, _request: Request) -> Response:
+        """That the process lives, as the server says it."""
+        return JSONResponse({"live": True})
+
+    async def page(self, request: Request) -> Response:
+        """The form."""
+        return _page(self._visitors, request)
+
+    async def sign_in(self, request: Request) -> Response:
+        """Let somebody in whom the server lets in; whoever was in before with this browser is out."""
         if not _own_origin(request):
-            return _page(visitors, request, said="sign_in.elsewhere", status=403)
+            return _page(self._visitors, request, said="sign_in.elsewhere", status=403)
         form = await request.form(max_files=0, max_fields=5, max_part_size=_MOST_FORM)
         name, password = str(form.get("name", "")), str(form.get("password", ""))
         try:
-            token = await run_in_threadpool(visitors.sign_in, name, password, _language(visitors, request))
+            token = await run_in_threadpool(self._visitors.sign_in, name, password, _language(self._visitors, request))
         except RelevoError as error:
-            return _page(visitors, request, sentence=str(error), name=name, status=401 if isinstance(error, NotKnown) else 503)
-        leaving = await run_in_threadpool(visitors.sign_out, request.cookies.get(COOKIE))
-        if leaving is not None:
-            await run_in_threadpool(leaving.leave)
-        return _with_cookie(RedirectResponse("/", 303), COOKIE, token, visitors, age=None)
+            return _page(
+                self._visitors, request, sentence=str(error), name=name, status=401 if isinstance(error, NotKnown) else 503
+            )
+        await self._forget(request)
+        return _with_cookie(RedirectResponse("/", 303), COOKIE, token, self._visitors, age=None)
 
-    async def sign_out(request: Request) -> Response:
+    async def sign_out(self, request: Request) -> Response:
+        """End the session, here and on the server."""
         answer = RedirectResponse("/sign-in", 303)
-        if not _own_origin(request):
-            return answer
-        leaving = visitors.sign_out(request.cookies.get(COOKIE))
-        if leaving is not None:
-            await run_in_threadpool(leaving.leave)
-        answer.delete_cookie(COOKIE)
+        if _own_origin(request):
+            await self._forget(request)
+            answer.delete_cookie(COOKIE)
         return answer
 
-    async def speak(request: Request) -> Response:
-        code = request.path_params["code"]
-        back = request.query_params.get("back", "")
+    async def speak(self, request: Request) -> Response:
+        """Remember a language, and go back to the page it was chosen on."""
+        code, back = request.path_params["code"], request.query_params.get("back", "")
         answer = RedirectResponse(f"/{back}" if back.replace("-", "").isalnum() else "/", 303)
-        return _with_cookie(answer, _LANGUAGE, code, visitors, age=_YEAR_S) if code in LANGUAGES else answer
+        return _with_cookie(answer, _LANGUAGE, code, self._visitors, age=_YEAR_S) if code in LANGUAGES else answer
 
-    async def live(_request: Request) -> Response:
-        return JSONResponse({"live": True})
-
-    return [
-        Route("/health/live", live, methods=["GET"]),
-        Route("/sign-in", sign_in_page, methods=["GET"]),
-        Route("/sign-in", sign_in, methods=["POST"]),
-        Route("/sign-out", sign_out, methods=["POST"]),
-        Route("/language/{code}", speak, methods=["GET"]),
-    ]
+    async def _forget(self, request: Request) -> None:
+        leaving = self._visitors.sign_out(request.cookies.get(COOKIE))
+        if leaving is not None:
+            await run_in_threadpool(leaving.leave)
 
 
 def _own_origin(request: Request) -> bool:

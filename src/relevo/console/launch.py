@@ -9,6 +9,7 @@ import contextlib
 import signal
 import socket
 import tomllib
+from importlib import import_module
 from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 _BACKLOG = 128
 _MOST_UPLOAD_MB = 20
+_WARM = ("pandas", "pyarrow", "relevo.console.frame", "relevo.console.pages")
 #: What a stranger's configuration file must not change.
 _FIXED = {
     "browser.gatherUsageStats": False,
@@ -105,7 +107,12 @@ def _app(told: Told, host: str, port: int, names: tuple[str, ...]) -> App:
     # Our pages are functions; a visit that begins at /models would otherwise run that file by itself.
     PagesManager.uses_pages_directory = False
     known = visitors.open_for(told)
-    return App(Path(__file__).with_name("app.py"), routes=door.routes(known), middleware=[Middleware(door.Door, visitors=known)])
+    # What the pages load takes a second or two: now, rather than while the first visitor waits.
+    for name in _WARM:
+        import_module(name)
+    return App(
+        Path(__file__).with_name("app.py"), routes=door.Desk(known).routes(), middleware=[Middleware(door.Door, visitors=known)]
+    )
 
 
 def _theme() -> dict[str, Any]:
