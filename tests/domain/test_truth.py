@@ -55,10 +55,17 @@ def test_each_rule_finds_its_label(words: str, last: str | None, majority: str |
 
 @pytest.mark.parametrize(
     ("words", "wanted"),
-    [("ana:7", False), ("ana:7 eva:9", True), ("ana:7 ana:9", False), ("ana:7 eva:9-", False), ("ana:7 eva:9 bob:9+", False)],
+    [
+        ("ana:7", False),
+        ("ana:7 eva:9", True),
+        ("ana:7 eva:9 bob:9", False),
+        ("ana:7 ana:9", False),
+        ("ana:7 eva:9-", False),
+        ("ana:7 eva:9 bob:9+", False),
+    ],
 )
 def test_a_dispute_is_between_people(words: str, *, wanted: bool) -> None:
-    """Two people who differ dispute; one who corrects does not, nor is there a dispute once somebody decided."""
+    """Two people who differ dispute until a third decides or somebody judges; one person who corrects does not."""
     assert disputed(said(words)) is wanted
 
 

@@ -55,9 +55,10 @@ class Resolution:
 
 
 def disputed(labels: Sequence[Label]) -> bool:
-    """Whether people said different things, each by their last word, and nobody has decided."""
+    """Whether people said different things, each by their last word, none of it more often than another, and nobody has decided."""
     counting = _counting(labels)
-    return not _accepted(counting) and len({label.value for label in last_words(counting)}) > 1
+    votes = Counter(label.value for label in last_words(counting)).most_common(2)
+    return not _accepted(counting) and len(votes) > 1 and votes[0][1] == votes[1][1]
 
 
 def last_words(labels: Sequence[Label]) -> list[Label]:

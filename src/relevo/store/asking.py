@@ -3,7 +3,8 @@
     GET /queue ─► slate(model, user) ─► still open asks of this person ─ enough? ─► as they are
                                         └ too few ─► newest predictions ─ uncertain, then disputed, then by lot ─► new asks, kept
 
-An ask is open until somebody labels its prediction (of a disputed one: until the asked person does) or the person skips it.
+An ask is open until somebody labels its prediction (of a disputed one: until the asked person does, or it is no longer disputed)
+or the person skips it.
 What one person is asked about, nobody else is for a while.
 """
 
@@ -12,7 +13,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, Select, and_, case, exists, func, or_, select
+from sqlalchemy import ColumnElement, and_, case, exists, func, or_, select
 
 from relevo.domain.asking import LOT_BYTES, LOT_FROM, Ask, Why, first_lot_beyond
 from relevo.domain.prediction import Arm
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 #: How many of a model's newest predictions the queue looks through; who labels wants to hear of today.
 NEWEST = 20_000
+#: Among so many of them inputs are compared.
+COMPARED = 2000
 #: As long as one person is asked, nobody else is.
 ALONE = timedelta(hours=1)
 _SHARE = 0.1
@@ -75,28 +78,54 @@ class Asking:
             return connection.scalar(query) is not None
 
     def _new(self, connection: Connection, model: str, user: str, count: int, now: datetime) -> list[Ask]:
-        lowest = connection.scalar(_ids(model).offset(NEWEST - 1)) or b""
+        lowest = _lowest(connection, model, NEWEST)
         free = and_(predictions.c.model == model, predictions.c.id >= lowest, _answered(), _not_asked(user, now))
         found: list[Ask] = []
-        drawn = _LOT.__lt__(first_lot_beyond(self._share))
         for why, condition, propensity in (
             (Why.UNCERTAIN, and_(predictions.c.uncertain.is_(True), ~_labelled()), 1.0),
             (Why.DISAGREEMENT, predictions.c.disputed.is_(True), 1.0),
-            (Why.RANDOM, and_(predictions.c.uncertain.is_(False), drawn, ~_labelled()), self._share),
+            (Why.DISAGREEMENT, and_(predictions.c.id.in_(_versions_differ(connection, model)), ~_labelled()), 1.0),
+            (Why.RANDOM, and_(predictions.c.uncertain.is_(False), _drawn(self._share), ~_labelled()), self._share),
         ):
-            query = select(predictions.c.id).where(free, condition).order_by(_LOT).limit(count - len(found))
+            others = predictions.c.id.not_in([ask.prediction for ask in found])
+            query = select(predictions.c.id).where(free, condition, others).order_by(_LOT).limit(count - len(found))
             found += [Ask(prediction=bytes(row.id), why=why, propensity=propensity) for row in connection.execute(query)]
         return found
 
 
-def _ids(model: str) -> Select[Any]:
-    return select(predictions.c.id).where(predictions.c.model == model).order_by(predictions.c.id.desc()).limit(1)
+def _drawn(share: float) -> ColumnElement[bool]:
+    return _LOT.__lt__(first_lot_beyond(share))
+
+
+def _lowest(connection: Connection, model: str, count: int) -> bytes:
+    """The smallest id among so many of the newest of a model; no bytes when there are fewer."""
+    query = select(predictions.c.id).where(predictions.c.model == model).order_by(predictions.c.id.desc())
+    return bytes(connection.scalar(query.offset(count - 1).limit(1)) or b"")
+
+
+def _versions_differ(connection: Connection, model: str) -> list[bytes]:
+    """The newest of those that were asked the same and answered otherwise by another version. Sealed inputs look never the same."""
+    recent = and_(predictions.c.model == model, predictions.c.id >= _lowest(connection, model, COMPARED))
+    versions = connection.execute(select(predictions.c.version).where(recent).distinct().limit(2)).all()
+    if len(versions) < 2:
+        return []
+    same: dict[str, Any] = {"partition_by": (predictions.c.input_sha256, predictions.c.input)}
+    columns = [
+        over.label(f"{name}_{column.name}")
+        for column in (predictions.c.version, predictions.c.label)
+        for name, over in (("least", func.min(column).over(**same)), ("most", func.max(column).over(**same)))
+    ]
+    turn = func.row_number().over(**same, order_by=predictions.c.id.desc()).label("turn")
+    every = select(predictions.c.id, turn, *columns).where(recent, _answered()).subquery().c
+    differ = and_(every.turn == 1, every.least_version != every.most_version, every.least_label != every.most_label)
+    return [bytes(row.id) for row in connection.execute(select(every.id).where(differ))]
 
 
 def _open(connection: Connection, model: str, user: str, limit: int) -> list[Ask]:
     mine = (asks.c.model == model, asks.c.user_id == user, asks.c.skipped_us.is_(None), asks.c.answered_us.is_(None))
     labelled = exists().where(labels.c.prediction == asks.c.prediction)
-    needed = or_(asks.c.why == Why.DISAGREEMENT.value, ~labelled)
+    disputed = exists().where(predictions.c.id == asks.c.prediction, predictions.c.disputed.is_(True))
+    needed = or_(~labelled, and_(asks.c.why == Why.DISAGREEMENT.value, disputed))
     query = select(asks.c.prediction, asks.c.why, asks.c.propensity).where(*mine, needed).order_by(_TURN, asks.c.serial)
     return [
         Ask(prediction=bytes(row.prediction), why=Why(row.why), propensity=row.propensity)
