@@ -83,6 +83,7 @@ def test_callers_that_are_gone_are_forgotten() -> None:
     clock = Clock()
     allowance = allowed(clock)
     allowance.pay("ana", 1000)
+    allowance.check("ben")
     allowance.enter("ben")
     for number in range(3 * _MOST_CALLERS):
         allowance.pay(f"caller {number}", 1)

@@ -72,17 +72,19 @@ class Allowance:
         if self._rate and account.units <= 0:
             raise RateExceeded(retry_after=max(1, math.ceil(-account.units / self._rate)))
 
-    def enter(self, caller: str) -> None:
-        """One more request of this caller is under way."""
-        self._account(caller).under_way += 1
+    def enter(self, caller: str, units: float = 0.0) -> None:
+        """One more request of this caller, just checked, is under way; take its units, whether they are there or not."""
+        account = self._accounts[caller]
+        account.under_way += 1
+        account.units -= units
 
     def leave(self, caller: str) -> None:
         """It ended."""
-        self._account(caller).under_way -= 1
+        self._accounts[caller].under_way -= 1
 
     def take(self, caller: str, units: float) -> None:
-        """Take units, whether they are there or not."""
-        self._account(caller).units -= units
+        """Take units of a request under way, whether they are there or not."""
+        self._accounts[caller].units -= units
 
     def pay(self, caller: str, units: float) -> None:
         """Take units unless others of this caller's requests left it in debt meanwhile. Raises RateExceeded."""
@@ -162,12 +164,14 @@ def _network(address: str) -> str:
 def units_of(body_bytes: int, *, rows: int = 1, image: bytes | None = None) -> float:
     """What a request weighs: its rows, bytes and pixels together."""
     units = rows + body_bytes / BYTES_A_UNIT
-    if image is not None:
+    if image is None:
+        return units
+    try:
+        width, height = claimed_size(image)
+    except (UnsupportedImage, BrokenImage):
         # What is no picture is refused by who decodes it.
-        with contextlib.suppress(UnsupportedImage, BrokenImage):
-            width, height = claimed_size(image)
-            units += width * height / PIXELS_A_UNIT
-    return units
+        return units
+    return units + width * height / PIXELS_A_UNIT
 
 
 class Turnstile:

@@ -138,8 +138,7 @@ class PredictHandlers:
         """Take the caller's units only once it is certain that the long way does not take them too."""
         ticket = self._service.ask(question, payload)
         if ticket is not None:
-            allowance.take(caller, units_of(weight, image=payload if isinstance(payload, bytes) else None))
-            allowance.enter(caller)
+            allowance.enter(caller, units_of(weight, image=payload if isinstance(payload, bytes) else None))
             ticket.add_done_callback(lambda _: allowance.leave(caller))
         return ticket
 
