@@ -109,12 +109,28 @@ def untouched(page: Page) -> None:
     settled(page)
 
 
+def last_hour(page: Page) -> None:
+    """What came in the last hour."""
+    settled(page)
+    page.locator('[data-testid="stButtonGroup"] button').first.click()
+    settled(page)
+
+
+def beside(page: Page) -> None:
+    """Two versions, figure by figure."""
+    settled(page)
+    page.locator("h2").nth(1).scroll_into_view_if_needed()
+    page.mouse.move(700, 500)
+    page.mouse.wheel(0, 620)
+
+
 SCENES: dict[str, tuple[str, Callable[[Page], None]]] = {
     "classify": ("/", classify),
     "history": ("/history", untouched),
     "label": ("/label", untouched),
     "models": ("/models", untouched),
-    "traffic": ("/traffic", untouched),
+    "beside": ("/models", beside),
+    "traffic": ("/traffic", last_hour),
     "people": ("/people", untouched),
 }
 

@@ -11,10 +11,10 @@ from tests.docs.tour import ROOT
 if TYPE_CHECKING:
     from pathlib import Path
 
+#: What a user reads; how the project itself is worked on, measured and changed is told in English.
 PAGES = sorted(
     page
-    for folder in ("docs", "examples")
-    for page in (ROOT / folder).rglob("*.md")
+    for page in (*(ROOT / "docs").rglob("*.md"), *(ROOT / "examples").rglob("*.md"), ROOT / "README.md", ROOT / "SECURITY.md")
     if ".es." not in page.name and "samples" not in page.parts
 )
 _BLOCK = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
