@@ -32,6 +32,16 @@ def test_a_batch_of_records_equals_single_calls(churn_package: Package, churn_re
     same_as_alone(churn_package, churn_records, size)
 
 
+@pytest.mark.parametrize("at_once", [1, 3])
+def test_rows_in_parts_equal_rows_together(digits_package: Package, digit_pngs: list[bytes], at_once: int) -> None:
+    """A session that sees a batch in parts gives the answers of the whole, in order, down to the last odd row."""
+    model = load_runnable(digits_package)
+    rows = [model.prepare(picture) for picture in digit_pngs[:7]]
+    whole = model.run(rows)
+    model.rows_at_once = at_once
+    np.testing.assert_allclose(model.run(rows), whole, rtol=0, atol=digits_package.manifest.golden_tolerance)
+
+
 def same_as_alone(package: Package, payloads: list[Any], size: int) -> None:
     model = load_runnable(package)
     alone = [model.predict(payload) for payload in payloads]

@@ -31,6 +31,7 @@ from relevo.domain.route import Leg, Route
 from relevo.errors import StoreUnavailable
 from relevo.package.opening import load_runnable, open_package, replay_golden
 from relevo.runtime.image import ImageLimits
+from relevo.runtime.pacing import rows_at_once
 from relevo.serve.lane import LaneOptions
 from relevo.serve.service import Service
 from relevo.serve.watcher import Loaded, Watcher
@@ -257,6 +258,7 @@ def _loader(settings: Settings, store: Store) -> Callable[[Leg], Loaded]:
         model = load_runnable(package, threads=settings.threads_per_model, limits=limits)
         replay_golden(model, package.golden)
         rows = [model.prepare(payload) for payload in package.golden.payloads]
+        model.rows_at_once = rows_at_once(model.run, rows[0])
         begin = time.perf_counter()
         model.finish(model.run(rows))
         return Loaded(model=model, row_cost_s=(time.perf_counter() - begin) / len(rows))

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from relevo.domain.decision import Answer, answers
 from relevo.domain.preprocessing import ImageSteps
 from relevo.domain.signature import ImageInput
@@ -23,7 +25,6 @@ from relevo.runtime.session import Session
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from relevo.domain.manifest import Manifest
@@ -41,6 +42,8 @@ class RunnableModel:
         self._session = Session(onnx, output=manifest.output.name, threads=threads)
         self._encoder: RecordEncoder | None = None
         self._plain: PlainPng | None = None
+        #: Rows the session sees in one call; None: all that came together.
+        self.rows_at_once: int | None = None
         if isinstance(manifest.input, ImageInput):
             if manifest.input.width * manifest.input.height <= self._limits.max_pixels:
                 self._plain = PlainPng(manifest.input)
@@ -64,7 +67,11 @@ class RunnableModel:
 
     def run(self, rows: Sequence[Any]) -> NDArray[np.floating]:
         """Scores of n prepared rows, in order. Raises ModelFailed."""
-        return self._session.run(self.feeds(rows))
+        most = self.rows_at_once
+        if most is None or len(rows) <= most:
+            return self._session.run(self.feeds(rows))
+        parts = [self._session.run(self.feeds(rows[start : start + most])) for start in range(0, len(rows), most)]
+        return np.concatenate(parts)
 
     def feeds(self, rows: Sequence[Any]) -> dict[str, NDArray[Any]]:
         """The tensors that `run` gives the session for these rows."""
