@@ -1,6 +1,7 @@
 """The checks of `relevo doctor`: each looks at one thing and gives one finding.
 
-settings ─► python · libraries · sqlite · home · disk · spool · database · port · tls · onnxruntime · telemetry · extras ─► findings
+settings ─► python · libraries · sqlite · home · disk · spool · database · audit · sealing · port · tls
+            · onnxruntime · telemetry · extras ─► findings
 """
 
 from __future__ import annotations
@@ -13,11 +14,12 @@ import socket
 import sqlite3
 import sys
 import tempfile
-from dataclasses import dataclass
 from datetime import timedelta
 from importlib.metadata import PackageNotFoundError, requires, version
 from typing import TYPE_CHECKING
 
+from relevo.cli.findings import Finding
+from relevo.cli.safeguards import safeguards
 from relevo.errors import RelevoError, StoreUnavailable
 
 if TYPE_CHECKING:
@@ -37,16 +39,6 @@ _EXTRAS = {"sklearn": ("sklearn", "skl2onnx", "onnx", "scipy", "matplotlib"), "p
 _FLOOR = re.compile(r"^([A-Za-z0-9._-]+)>=([0-9.]+)")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """What one check saw."""
-
-    what: str
-    verdict: str  # ok | warn | fail
-    told: str
-    mend: str = ""  # how, where something is to be mended
-
-
 def examine(settings: Settings) -> list[Finding]:
     """Every check, in the order of a person's questions."""
     return [
@@ -57,6 +49,7 @@ def examine(settings: Settings) -> list[Finding]:
         _disk(settings),
         _spool(settings),
         _database(settings),
+        *safeguards(settings),
         _port(settings),
         _encryption(settings),
         _onnxruntime(),

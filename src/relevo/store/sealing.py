@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import msgspec
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from relevo.errors import ExtraMissing, InputSealed, StorageUnavailable
 from relevo.store.engine import reading, writing
@@ -144,6 +144,12 @@ class Sealing:
             return cipher.decrypt(sealed[:_NONCE], sealed[_NONCE:], _tied(prediction, key))
         except (InvalidTag, ValueError) as cause:
             raise InputSealed from cause
+
+    def closed_keys(self) -> int:
+        """How many keys that count were wrapped by another master key. Raises StoreUnavailable."""
+        others = subject_keys.c.wrapped.is_not(None) & (subject_keys.c.master != self.master_id)
+        with reading(self._engine) as connection:
+            return connection.scalar(select(func.count()).select_from(subject_keys).where(others)) or 0
 
     def _look_up(self, key: str) -> AESGCM:
         with reading(self._engine) as connection:

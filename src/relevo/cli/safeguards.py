@@ -1,0 +1,73 @@
+"""The doctor's look at what guards the records: whether the audit is whole, and whether what is sealed can be opened.
+
+settings ─► audit · sealing ─► findings          a home that is not there yet has neither
+"""
+
+from __future__ import annotations
+
+import os
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+from relevo.cli.findings import Finding
+from relevo.errors import RelevoError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from relevo.compose.stores import Store
+    from relevo.config import Settings
+
+#: Links that are walked at once; a longer chain is left to `relevo audit verify`, which takes its time.
+_MOST_LINKS = 50_000
+
+
+def safeguards(settings: Settings) -> Iterator[Finding]:
+    """Both findings."""
+    from relevo import compose
+
+    if not settings.database_url and not settings.home.is_dir():
+        return
+    try:
+        store = compose.open_store(settings)
+    except RelevoError:
+        # The finding about the database says why.
+        return
+    try:
+        yield _audit(settings, store)
+        yield _sealing(settings, store)
+    except RelevoError as error:
+        yield Finding(what="records", verdict="fail", told=str(error))
+    finally:
+        store.engine.dispose()
+
+
+def _audit(settings: Settings, store: Store) -> Finding:
+    from relevo.store import heads, verifying
+
+    last = store.trail.head()
+    if last is not None and last.sequence > _MOST_LINKS:
+        return Finding(what="audit", verdict="ok", told=f"{last.sequence} entries; `relevo audit verify` checks them all")
+    verdict = verifying.verify(store.trail.links(), store.audit, heads.read_heads(settings.audit_folder / heads.FILE))
+    if verdict.whole:
+        told = f"whole: {verdict.links} entries, {verdict.heads} heads outside the database"
+        return Finding(what="audit", verdict="ok", told=told)
+    mend = "Somebody changed it, or this home lacks the key it was sealed with (keys/audit.key). `relevo audit verify` tells all."
+    return Finding(what="audit", verdict="fail", told=verdict.faults[0].told, mend=mend)
+
+
+def _sealing(settings: Settings, store: Store) -> Finding:
+    from relevo.compose.sealing import VARIABLE
+
+    if settings.seal_inputs == "off":
+        return Finding(what="sealing", verdict="ok", told="off: inputs lie as they came (setting seal_inputs)")
+    if find_spec("cryptography") is None or store.sealing is None:
+        return Finding(what="sealing", verdict="fail", told="nothing here encrypts", mend="pip install 'relevo[sealing]'")
+    closed = store.sealing.closed_keys()
+    if closed:
+        mend = "Give the master key of that time: master_key_file, or the variable RELEVO_MASTER_KEY."
+        return Finding(what="sealing", verdict="fail", told=f"keys wrapped by another master key: {closed}", mend=mend)
+    if not settings.master_key_file and not os.environ.get(VARIABLE):
+        mend = "Let master_key_file name a file on another disk: whoever takes this one has both."
+        return Finding(what="sealing", verdict="warn", told="on, with its master key in the home itself", mend=mend)
+    return Finding(what="sealing", verdict="ok", told="on, and every key opens")
