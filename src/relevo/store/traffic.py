@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from sqlalchemy import select, text
+from sqlalchemy import select, text, tuple_
 
 from relevo.domain.prediction import Arm
 from relevo.stats.tallies import Tally
@@ -22,11 +22,11 @@ from relevo.store.moments import microseconds, moment
 from relevo.store.tables import traffic
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from datetime import datetime
 
     from numpy.typing import NDArray
-    from sqlalchemy import ColumnElement, Connection, Engine, Row
+    from sqlalchemy import Connection, Engine, Row
 
     from relevo.domain.prediction import Prediction
 
@@ -35,11 +35,17 @@ MINUTE_S, HOUR_S = 60, 3600
 
 _KEY = ("model", "step_s", "start_s", "version")
 _COUNTS = ("requests", "errors", "uncertain", "latency_us", "confidence", "latencies", "confidences")
-#: Both databases read it alike, while SQLAlchemy has a construct for each.
+#: Both databases read them alike, while SQLAlchemy has a construct for each.
 _BEGIN = text(
     f"INSERT INTO traffic ({', '.join(_KEY + _COUNTS)}) "  # noqa: S608 - our own column names
     f"VALUES ({', '.join(f':{name}' for name in _KEY + _COUNTS)}) ON CONFLICT DO NOTHING"
 )
+_SET = text(
+    f"UPDATE traffic SET {', '.join(f'{name} = :{name}' for name in _COUNTS)} "  # noqa: S608 - our own column names
+    f"WHERE {' AND '.join(f'{name} = :{name}' for name in _KEY)}"
+)
+#: Rows asked for at once; each is named by four values, and databases bound how many a statement may have.
+_ROWS_A_QUESTION = 500
 _NUMBER = np.dtype("<u4")
 _Key = tuple[str, int, int, int]  # as _KEY has it
 
@@ -71,11 +77,14 @@ class Traffic:
             .where(table.model == storable(model), table.step_s == (MINUTE_S if bucket_s % HOUR_S else HOUR_S))
             .where(table.start_s >= first - first % bucket_s, table.start_s < -(-last // bucket_s) * bucket_s)
         )
-        found: dict[tuple[int, int], Tally] = {}
         with reading(self._engine) as connection:
-            for row in connection.execute(query):
-                found.setdefault((row.start_s - row.start_s % bucket_s, row.version), Tally()).take_in(_tally(row))
-        return [Slot(at=moment(at * 1_000_000), version=version, tally=tally) for (at, version), tally in sorted(found.items())]
+            rows = connection.execute(query).all()
+        slots: dict[tuple[int, int], list[Row[Any]]] = {}
+        for row in rows:
+            slots.setdefault((row.start_s - row.start_s % bucket_s, row.version), []).append(row)
+        return [
+            Slot(at=moment(at * 1_000_000), version=version, tally=_tally(some)) for (at, version), some in sorted(slots.items())
+        ]
 
 
 @dataclass(slots=True)
@@ -96,8 +105,9 @@ def count(connection: Connection, some: Iterable[Prediction]) -> None:
         for step in (MINUTE_S, HOUR_S):
             counts.setdefault((model, step, start // step * step, version), Tally()).take_in(tally)
     # In one order, so that two processes never wait for each other's rows crosswise.
-    for key in sorted(counts):
-        _add(connection, key, counts[key])
+    keys = sorted(counts)
+    for start in range(0, len(keys), _ROWS_A_QUESTION):
+        _add(connection, {key: counts[key] for key in keys[start : start + _ROWS_A_QUESTION]})
 
 
 def _heaps(some: Iterable[Prediction]) -> dict[tuple[str, int, int], _Heap]:
@@ -105,7 +115,7 @@ def _heaps(some: Iterable[Prediction]) -> dict[tuple[str, int, int], _Heap]:
     for it in some:
         if it.arm is Arm.SHADOW:
             continue  # nobody asked for it, and nobody was answered by it
-        key = (it.model, it.at_us // 1_000_000 // MINUTE_S * MINUTE_S, it.version)
+        key = (storable(it.model), it.at_us // 1_000_000 // MINUTE_S * MINUTE_S, it.version)
         heap = heaps.get(key)
         if heap is None:
             heap = heaps[key] = _Heap()
@@ -119,18 +129,18 @@ def _heaps(some: Iterable[Prediction]) -> dict[tuple[str, int, int], _Heap]:
     return heaps
 
 
-def _add(connection: Connection, key: _Key, tally: Tally) -> None:
-    """Add to one row. Another process may begin it at the same moment: then its row is waited for and added to."""
-    named = dict(zip(_KEY, (storable(key[0]), *key[1:]), strict=True))
-    here: list[ColumnElement[bool]] = [traffic.c[name] == value for name, value in named.items()]
-    query = select(*(traffic.c[name] for name in _COUNTS)).where(*here).with_for_update()
-    row = connection.execute(query).first()
-    if row is None:
-        if connection.execute(_BEGIN, named | _columns(tally)).rowcount:
-            return
-        row = connection.execute(query).one()
-    tally.take_in(_tally(row))
-    connection.execute(traffic.update().where(*here).values(_columns(tally)))
+def _add(connection: Connection, counts: dict[_Key, Tally]) -> None:
+    """Add to these rows. Another process may begin one at the same moment: then that is waited for, and added to."""
+    connection.execute(_BEGIN, [_named(key) | _NOTHING for key in counts])
+    here = tuple_(*(traffic.c[name] for name in _KEY))
+    query = select(traffic).where(here.in_(list(counts))).order_by(*(traffic.c[name] for name in _KEY)).with_for_update()
+    for row in connection.execute(query).all():
+        counts[row.model, row.step_s, row.start_s, row.version].take_in(_tally([row]))
+    connection.execute(_SET, [_named(key) | _columns(tally) for key, tally in counts.items()])
+
+
+def _named(key: _Key) -> dict[str, Any]:
+    return dict(zip(_KEY, key, strict=True))
 
 
 def _columns(tally: Tally) -> dict[str, Any]:
@@ -145,17 +155,22 @@ def _columns(tally: Tally) -> dict[str, Any]:
     }
 
 
-def _tally(row: Row[Any]) -> Tally:
+def _tally(rows: Sequence[Row[Any]]) -> Tally:
+    """The tally of all these rows together."""
     return Tally(
-        requests=row.requests,
-        errors=row.errors,
-        uncertain=row.uncertain,
-        latency_us=row.latency_us,
-        confidence=row.confidence,
-        latencies=_counted(row.latencies),
-        confidences=_counted(row.confidences),
+        requests=sum(row.requests for row in rows),
+        errors=sum(row.errors for row in rows),
+        uncertain=sum(row.uncertain for row in rows),
+        latency_us=sum(row.latency_us for row in rows),
+        confidence=sum(row.confidence for row in rows),
+        latencies=_summed([row.latencies for row in rows]),
+        confidences=_summed([row.confidences for row in rows]),
     )
 
 
-def _counted(packed: bytes) -> NDArray[np.int64]:
-    return np.frombuffer(packed, _NUMBER).astype(np.int64)
+def _summed(packed: list[bytes]) -> NDArray[np.int64]:
+    total: NDArray[np.int64] = np.frombuffer(b"".join(packed), _NUMBER).reshape(len(packed), -1).sum(axis=0, dtype=np.int64)
+    return total
+
+
+_NOTHING = _columns(Tally())
