@@ -34,11 +34,11 @@ from relevo.store.shelf import Shelf
 from relevo.web import page
 from relevo.web.app import Parts, build_app
 from relevo.web.form import record_from
-from relevo.web.guard import Door
+from relevo.web.guard import Door, page_csrf, signed_in_as
 from relevo.web.negotiation import address_of, language_of
 from relevo.web.parts import utc_now
 from relevo.web.problems import problem
-from relevo.web.sessions import SessionBook
+from relevo.web.sessions import CSRF_FIELD, SessionBook
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -144,6 +144,8 @@ class StandInPredict:
             address=address_of(scope),
             request_id=scope["state"]["request_id"],
             models=self.service.models(),
+            signed_in=signed_in_as(scope),
+            csrf=page_csrf(scope),
         )
         html = scope["path"] == "/submit"
         name = parse_qs(scope["query_string"].decode()).get("model", [self.service.default_model() or ""])[0]
@@ -176,7 +178,7 @@ class StandInPredict:
             return dict(await request.json())
         async with request.form() as form:
             if isinstance(manifest.input, RecordInput):
-                return record_from(manifest.input, {key: str(value) for key, value in form.items()})
+                return record_from(manifest.input, {key: str(value) for key, value in form.items() if key != CSRF_FIELD})
             sent = form.get("file")
             if sent is None or isinstance(sent, str):
                 raise BadForm(reason="no file")
