@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.web.web_world import prediction
@@ -13,8 +15,14 @@ from relevo.domain.people import Principal, Role, Scope, Way
 from relevo.web.routes.audit import read_by
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import httpx
     from tests.web.web_world import World
+
+SOURCE = Path(__file__).parents[2] / "src" / "relevo"
+#: The rooms of the store as routes reach them.
+ROOMS = ("people", "keys", "sessions", "elsewhere", "registry", "labels", "erasing")
 
 
 def test_changes_over_http_are_on_record(world: World, client: httpx.Client) -> None:
@@ -59,3 +67,32 @@ def test_who_operates_one_model_reads_of_that_one() -> None:
     assert read_by(replace(someone, role=Role.LABELER)) == ["digits"]
     assert read_by(replace(someone, role=Role.OPERATOR)) is None
     assert read_by(replace(someone, role=Role.ADMIN, only_model="rent")) == ["rent"]
+
+
+def test_every_change_by_a_route_names_its_caller() -> None:
+    """Whatever the store lets somebody change takes `by`, and no route leaves it to the default, which is this machine."""
+    changing = {
+        node.name
+        for path in (SOURCE / "store").glob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.FunctionDef) and any(one.arg == "by" for one in node.args.kwonlyargs)
+    }
+    assert {"move_alias", "put", "erase", "change_user"} <= changing
+    calls = [(path.name, call) for path in (SOURCE / "web").rglob("*.py") for call in _changes(path, changing)]
+    assert len(calls) > 5
+    for name, call in calls:
+        # Where they are spread, the dictionary is told beside it.
+        told = any(keyword.arg in {"by", None} for keyword in call.keywords)
+        assert told, f"{name}:{call.lineno} does not say who changes it"
+
+
+def _changes(path: Path, changing: set[str]) -> Iterator[ast.Call]:
+    """Calls of such methods, also those handed to a thread."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if not isinstance(node, ast.Call):
+            continue
+        for called in (node.func, *node.args[:1]):
+            if isinstance(called, ast.Attribute) and called.attr in changing:
+                room = ast.unparse(called.value).rpartition(".")[2]
+                if room in ROOMS:
+                    yield node

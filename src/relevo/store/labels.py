@@ -90,7 +90,8 @@ class Labels:
             row = {"label": serial, "verdict": verdict.value, "judge": storable(judge), "reason": storable(reason)}
             connection.execute(judgements.insert().values(**row, at_us=microseconds(at)))
             thing = f"{_thing(prediction)}/label:{serial}"
-            act = Act(by=by, action="label.judge", object=thing, before=before.verdict.value, after=verdict.value, reason=reason)
+            # The reason may speak of a person; it stays with the judgement, which can be erased.
+            act = Act(by=by, action="label.judge", object=thing, before=before.verdict.value, after=verdict.value)
             self._audit.append(connection, act, at=at)
             truths.find_anew(connection, [prediction])
 
