@@ -78,7 +78,7 @@ def test_help_is_in_the_language(
     [
         (["serve", "--nope"], "No existe la opción: --nope"),
         (["predic"], "¿Quiso decir 'predict'?"),
-        (["label"], "Falta el argumento 'QUERY_ID'."),
+        (["predict"], "Falta el argumento 'ENTRADA...'."),
         (["history", "--limit", "many"], "debe ser un número entero"),
         (["predict", "{}", "--port", "0"], "No existe la opción: --port"),
         (["import", "model.onnx", "--size", "big", "--name", "m"], "debe tener la forma 28x28"),
