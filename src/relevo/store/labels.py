@@ -49,33 +49,27 @@ class Labels:
         Its prediction may not have been shipped yet; whoever must know looks there first.
         """
         with writing(self._engine) as connection:
-            self._add(connection, label, by)
+            _add(connection, [label])
             if user is not None:
                 mine = and_(asks.c.prediction == label.prediction, asks.c.user_id == user)
                 connection.execute(asks.update().where(mine).values(answered_us=microseconds(label.at)))
             truths.find_anew(connection, [label.prediction])
+            self._tell(connection, [label], by)
 
     def put_many(self, some: Sequence[Label], *, by: By = HERE) -> None:
         """Keep many labels, in transactions of some hundred: what was kept when it fails stays kept."""
         for start in range(0, len(some), _AT_ONCE):
             batch = some[start : start + _AT_ONCE]
             with writing(self._engine) as connection:
-                for label in batch:
-                    self._add(connection, label, by)
+                _add(connection, batch)
                 truths.find_anew(connection, list({label.prediction for label in batch}))
+                self._tell(connection, batch, by)
 
-    def _add(self, connection: Connection, label: Label, by: By) -> None:
-        row = {
-            "prediction": label.prediction,
-            "value": storable(label.value),
-            "author": storable(label.author),
-            "source": storable(label.source),
-            "at_us": microseconds(label.at),
-            "note": storable(label.note),
-        }
-        connection.execute(labels.insert().values(row))
-        given = self._audit.mark([label.value, label.author, label.source, label.note])
-        self._audit.append(connection, Act(by=by, action="label.give", object=_thing(label.prediction), after=given), at=label.at)
+    def _tell(self, connection: Connection, some: Sequence[Label], by: By) -> None:
+        for label in some:
+            given = self._audit.mark([label.value, label.author, label.source, label.note])
+            act = Act(by=by, action="label.give", object=_thing(label.prediction), after=given)
+            self._audit.append(connection, act, at=label.at)
 
     def judge(
         self, prediction: bytes, serial: int, verdict: Verdict, *, judge: str, at: datetime, reason: str = "", by: By = HERE
@@ -92,8 +86,8 @@ class Labels:
             thing = f"{_thing(prediction)}/label:{serial}"
             # The reason may speak of a person; it stays with the judgement, which can be erased.
             act = Act(by=by, action="label.judge", object=thing, before=before.verdict.value, after=verdict.value)
-            self._audit.append(connection, act, at=at)
             truths.find_anew(connection, [prediction])
+            self._audit.append(connection, act, at=at)
 
     def of(self, prediction: bytes) -> list[Label]:
         """Every label of a prediction, in the order they were given."""
@@ -151,10 +145,10 @@ class Labels:
             before, whole = truths.rule_of(connection), truths.is_whole(connection)
             if whole and before == rule:
                 return 0
+            truths.begin(connection, rule)
             if before != rule:
                 act = Act(by=by, action="label.rule", object="labels", before=truths.words(before), after=truths.words(rule))
                 self._audit.append(connection, act, at=at)
-            truths.begin(connection, rule)
         done, last = 0, b""
         while some := self._find_some(last):
             done, last = done + len(some), some[-1]
@@ -168,6 +162,21 @@ class Labels:
             some = [bytes(row.prediction) for row in connection.execute(query.limit(_AT_ONCE))]
             truths.find_anew(connection, some)
         return some
+
+
+def _add(connection: Connection, some: Sequence[Label]) -> None:
+    rows = [
+        {
+            "prediction": label.prediction,
+            "value": storable(label.value),
+            "author": storable(label.author),
+            "source": storable(label.source),
+            "at_us": microseconds(label.at),
+            "note": storable(label.note),
+        }
+        for label in some
+    ]
+    connection.execute(labels.insert(), rows)
 
 
 def _thing(prediction: bytes) -> str:
