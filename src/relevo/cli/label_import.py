@@ -18,8 +18,6 @@ from relevo.domain import ids
 from relevo.domain.prediction import InputKind, Label, Prediction
 from relevo.domain.signature import Task
 from relevo.errors import (
-    InputNotKept,
-    InputSealed,
     LabelRefused,
     OwnKeyAmbiguous,
     OwnKeyNotFound,
@@ -34,6 +32,7 @@ if TYPE_CHECKING:
     from relevo.cli.label_files import Line
     from relevo.client import Client
     from relevo.compose import Store
+    from relevo.store.history import Sent
 
 SOURCE = "csv"
 _AT_ONCE = 500
@@ -133,20 +132,21 @@ def by_own_key(store: Store, model: str, field: str, wanted: Sequence[str]) -> d
     cursor = None
     while True:
         page = store.history.window(model=model, cursor=cursor, limit=_A_PAGE)
-        for stored in page.items:
-            value = _field_of(store, stored.prediction.id, field) if stored.input_kept else None
-            if value in found:
-                found[value].append(stored.prediction.id)
+        for start in range(0, len(page.items), _AT_ONCE):
+            for sent in store.history.inputs([stored.prediction.id for stored in page.items[start : start + _AT_ONCE]]):
+                value = _field_of(sent, field)
+                if value in found:
+                    found[value].append(sent.prediction)
         cursor = page.next_cursor
         if cursor is None:
             return found
 
 
-def _field_of(store: Store, prediction: bytes, field: str) -> str | None:
-    try:
-        kind, data = store.history.input(prediction)
-        record = msgspec.json.decode(data) if kind is InputKind.RECORD else {}
-    except (InputNotKept, InputSealed, msgspec.DecodeError):
+def _field_of(sent: Sent, field: str) -> str | None:
+    if sent.data is None or sent.kind is not InputKind.RECORD:
         return None
-    value = record.get(field)
+    try:
+        value = msgspec.json.decode(sent.data).get(field)
+    except (msgspec.DecodeError, AttributeError):
+        return None
     return None if value is None else str(value)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from relevo.domain.cleaning import Example, Reason, Vote, cleaned
 from relevo.domain.truth import last_words
-from relevo.errors import InputNotKept, InputRefused, InputSealed, PredictionNotFound
+from relevo.errors import InputRefused
 from relevo.runtime.content import content_digest
 from relevo.runtime.image import ImageLimits
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from relevo.domain.cleaning import Cleaned
     from relevo.domain.prediction import Label
     from relevo.domain.truth import Resolution
-    from relevo.store.history import History
+    from relevo.store.history import History, Sent
     from relevo.store.labels import Labels
 
 #: As long as an answer is remembered at most: an erased input changes no label.
@@ -57,28 +57,29 @@ class Cleaning:
     def _examples(self, model: str) -> Iterator[Example]:
         rule = self._labels.rule()
         for some in self._labels.labelled(model):
-            for prediction, labels in some.items():
-                yield self._example(prediction, labels, rule)
+            for sent in self._history.inputs(list(some)):
+                yield _example(sent.prediction, *self._content(sent), some[sent.prediction], rule)
 
-    def _example(self, prediction: bytes, labels: Sequence[Label], rule: Resolution) -> Example:
-        content, trouble = self._content(prediction)
-        label = rule.of(labels)
-        votes = tuple(Vote(value=one.value, trusted=rule.trusts(one)) for one in last_words(labels))
-        return Example(
-            prediction=prediction,
-            content=content,
-            trouble=trouble,
-            value=None if label is None else label.value,
-            author="" if label is None else label.author,
-            trusted=label is not None and rule.trusts(label),
-            votes=votes,
-        )
-
-    def _content(self, prediction: bytes) -> tuple[bytes | None, Reason | None]:
-        try:
-            kind, data = self._history.input(prediction)
-            return content_digest(kind, data, self._limits), None
-        except (InputNotKept, InputSealed, PredictionNotFound):
+    def _content(self, sent: Sent) -> tuple[bytes | None, Reason | None]:
+        if sent.data is None:
             return None, Reason.INPUT_NOT_KEPT
+        try:
+            return content_digest(sent.kind, sent.data, self._limits), None
         except InputRefused:
             return None, Reason.UNREADABLE
+
+
+def _example(
+    prediction: bytes, content: bytes | None, trouble: Reason | None, labels: Sequence[Label], rule: Resolution
+) -> Example:
+    label = rule.of(labels)
+    votes = tuple(Vote(value=one.value, trusted=rule.trusts(one)) for one in last_words(labels))
+    return Example(
+        prediction=prediction,
+        content=content,
+        trouble=trouble,
+        value=None if label is None else label.value,
+        author="" if label is None else label.author,
+        trusted=label is not None and rule.trusts(label),
+        votes=votes,
+    )

@@ -106,8 +106,10 @@ def _lowest(connection: Connection, model: str, count: int) -> bytes:
 def _versions_differ(connection: Connection, model: str) -> list[bytes]:
     """The newest of those that were asked the same and answered otherwise by another version. Sealed inputs look never the same."""
     recent = and_(predictions.c.model == model, predictions.c.id >= _lowest(connection, model, COMPARED))
-    versions = connection.execute(select(predictions.c.version).where(recent).distinct().limit(2)).all()
-    if len(versions) < 2:
+    newest = select(predictions.c.version).where(predictions.c.model == model).order_by(predictions.c.id.desc()).limit(COMPARED)
+    versions = newest.subquery().c.version
+    least, most = connection.execute(select(func.min(versions), func.max(versions))).one()
+    if least == most:
         return []
     same: dict[str, Any] = {"partition_by": (predictions.c.input_sha256, predictions.c.input)}
     columns = [

@@ -26,7 +26,7 @@ from relevo.store.narrowing import Filters, conditions, newest_ids
 from relevo.store.tables import predictions, spool_positions
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from sqlalchemy import Connection, Engine, Row
 
@@ -45,6 +45,7 @@ _ADVANCE = text(
 
 _KEPT = or_(predictions.c.input.is_not(None), predictions.c.input_sha256.is_not(None)).label("input_kept")
 _NARROW = (*(column for column in predictions.c if column.name not in {"input", "input_key", "truth", "disputed"}), _KEPT)
+_SENT_IN = select(predictions.c.id, predictions.c.kind, predictions.c.input, predictions.c.input_sha256, predictions.c.input_key)
 #: What comes from the journals; the rest is found here.
 _SENT = [column.name for column in predictions.c if column.name not in {"truth", "disputed"}]
 _SHA256 = _SENT.index("input_sha256")
@@ -56,6 +57,15 @@ class Stored:
 
     prediction: Prediction
     input_kept: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sent:
+    """What was sent in."""
+
+    prediction: bytes  # id
+    kind: InputKind
+    data: bytes | None  # None when it was not kept, or cannot be opened any more
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,18 +145,30 @@ class History:
 
     def input(self, prediction: bytes) -> tuple[InputKind, bytes]:
         """What was sent in, byte for byte. Raises PredictionNotFound, InputNotKept, InputSealed."""
-        table = predictions.c
-        query = select(table.kind, table.input, table.input_sha256, table.input_key).where(table.id == prediction)
         with reading(self._engine) as connection:
-            row = connection.execute(query).first()
+            row = connection.execute(_SENT_IN.where(predictions.c.id == prediction)).first()
         if row is None:
             raise PredictionNotFound
+        return InputKind(row.kind), self._opened(row)
+
+    def inputs(self, some: Sequence[bytes]) -> Iterator[Sent]:
+        """What was sent in for some hundred predictions that are there, in one question; large ones are read one by one."""
+        with reading(self._engine) as connection:
+            rows = connection.execute(_SENT_IN.where(predictions.c.id.in_(some))).all()
+        for row in rows:
+            try:
+                data = self._opened(row)
+            except (InputNotKept, InputSealed):
+                data = None
+            yield Sent(prediction=bytes(row.id), kind=InputKind(row.kind), data=data)
+
+    def _opened(self, row: Any) -> bytes:  # noqa: ANN401 - a row of _SENT_IN
         data = self._bytes_of(row)
-        if row.input_key is not None:
-            if self._sealing is None:
-                raise InputSealed
-            data = self._sealing.open(prediction, row.input_key, data)
-        return InputKind(row.kind), data
+        if row.input_key is None:
+            return data
+        if self._sealing is None:
+            raise InputSealed
+        return self._sealing.open(bytes(row.id), row.input_key, data)
 
     def _bytes_of(self, row: Any) -> bytes:  # noqa: ANN401 - a row with the two columns
         if row.input is not None:
