@@ -274,3 +274,37 @@ def test_every_code_finds_its_class() -> None:
     assert by_code("bad_json") is BadJson
     assert by_code("model_not_found") is ModelNotFound
     assert by_code("of another century") is RelevoError
+
+
+def test_signing_in_keeps_the_session_and_shows_whose_forms_they_are(server: Server) -> None:
+    """After signing in every call carries the session's cookie and token, and the newest token where a session was renewed."""
+    server.replies = [
+        (200, {"user": {"name": "ana"}, "csrf": "first"}, {"Set-Cookie": "relevo_session=abc; Path=/"}),
+        (204, b"", {"X-CSRF-Token": "second"}),
+        (200, {"id": 1}),
+        (204, b""),
+    ]
+    with Client(server.url) as client:
+        client.speak("es")
+        assert client.sign_in("ana", "secret words here") == {"name": "ana"}
+        client.send("POST", "/users/1/password", json={"password": "other words here"})
+        assert client.ask("GET", "/users/1", params={"full": "yes"}) == {"id": 1}
+        client.sign_out()
+    sent = [(one.method, one.path, one.headers.get("x-csrf-token"), one.headers.get("cookie")) for one in server.asked]
+    assert sent == [
+        ("POST", "/login", None, None),
+        ("POST", "/users/1/password", "first", "relevo_session=abc"),
+        ("GET", "/users/1?full=yes", "second", "relevo_session=abc"),
+        ("POST", "/logout", "second", "relevo_session=abc"),
+    ]
+    assert {one.headers["origin"] for one in server.asked} == {server.url}
+    assert {one.headers["accept-language"] for one in server.asked} == {"es"}
+
+
+def test_a_file_comes_with_its_kind(server: Server, client: Client) -> None:
+    """Bytes as they were sent, and the media type without its parameters; a refusal is raised as ever."""
+    server.replies = [(200, PNG, {"Content-Type": "image/png; x=y"}), (404, {"error": "No.", "code": "prediction_not_found"})]
+    assert client.file("/predictions/1/input", side="64") == ("image/png", PNG)
+    assert server.asked[0].path == "/predictions/1/input?side=64"
+    with pytest.raises(PredictionNotFound):
+        client.file("/predictions/2/input")

@@ -195,6 +195,10 @@ class Client:
         """Ask for sentences in this language from now on, as `Accept-Language` names it."""
         self._http.headers["Accept-Language"] = language
 
+    def on_behalf_of(self, address: str) -> None:
+        """Tell whose machine it is that asks by way of this one; a server believes it that lists this one as a proxy."""
+        self._http.headers["X-Forwarded-For"] = address
+
     def sign_in(self, name: str, password: str) -> dict[str, Any]:
         """Sign in as a person; the client keeps the session from then on. Gives what the server tells of the user.
 

@@ -20,7 +20,7 @@ from starlette.routing import Route
 
 from relevo.console.visitors import COOKIE
 from relevo.console.words import LANGUAGES, NATIVE, liked, words_of
-from relevo.errors import NotFound, NotKnown, RelevoError
+from relevo.errors import NotFound, NotKnown, Refused, RelevoError
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -105,7 +105,13 @@ class Desk:
         form = await request.form(max_files=0, max_fields=5, max_part_size=_MOST_FORM)
         name, password = str(form.get("name", "")), str(form.get("password", ""))
         try:
-            token = await run_in_threadpool(self._visitors.sign_in, name, password, _language(self._visitors, request))
+            token = await run_in_threadpool(
+                self._visitors.sign_in,
+                name,
+                password,
+                language=_language(self._visitors, request),
+                address=request.client.host if request.client else "",
+            )
         except RelevoError as error:
             return _page(
                 self._visitors, request, sentence=str(error), name=name, status=401 if isinstance(error, NotKnown) else 503
@@ -131,6 +137,11 @@ class Desk:
         leaving = self._visitors.sign_out(request.cookies.get(COOKIE))
         if leaving is not None:
             await run_in_threadpool(leaving.leave)
+
+
+def _status(error: RelevoError) -> int:
+    """Not let in, told to wait, or nobody there."""
+    return 401 if isinstance(error, NotKnown) else 429 if isinstance(error, Refused) else 503
 
 
 def _own_origin(request: Request) -> bool:

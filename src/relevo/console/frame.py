@@ -28,7 +28,7 @@ def sidebar(here: Session, address: str) -> None:
     """Brand, who is signed in and the way out, the languages. address: of the page shown, to come back to."""
     st.logo(_brand(), size="large", icon_image=_brand())
     with st.sidebar:
-        st.html(_who(here) + _languages(here.words, address))
+        st.html(_warning(here) + _who(here) + _languages(here.words, address))
 
 
 def heading(title: str, lead: str = "") -> None:
@@ -74,6 +74,12 @@ def say_refused(words: Words, error: RelevoError) -> None:
         f'<div class="rv-refusal" role="alert"><strong>{html.escape(words["frame.refused"])}</strong>'
         f"<p>{html.escape(str(error))}</p><small>{html.escape(error.code)}</small></div>"
     )
+
+
+def _warning(here: Session) -> str:
+    """What the server is served without although other machines can reach it."""
+    lacks = ", ".join(here.words[f"frame.without.{one}"] for one in here.me.get("insecure") or ())
+    return f'<p class="rv-insecure">{html.escape(here.words("frame.insecure", lacks=lacks))}</p>' if lacks else ""
 
 
 def _who(here: Session) -> str:

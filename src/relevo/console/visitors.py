@@ -68,10 +68,14 @@ class Visitors:
         """A client nobody has signed in with."""
         return Client(self.told.server, timeout=_PATIENCE_S, retries=1, verify=self.told.verify)
 
-    def sign_in(self, name: str, password: str, language: str) -> str:
-        """Ask the server; gives the token for the browser's cookie. Raises SignInRefused, RateLimited, Unavailable."""
+    def sign_in(self, name: str, password: str, *, language: str, address: str) -> str:
+        """Ask the server, on behalf of that address; gives the token for the browser's cookie.
+
+        Raises SignInRefused, RateLimited, Unavailable.
+        """
         client = self.client()
         client.speak(language)
+        client.on_behalf_of(address)
         try:
             user = client.sign_in(name, password)
         except BaseException:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pyarrow.parquet as pq  # type: ignore[import-untyped]  # ships no types
 import pytest
 from playwright.sync_api import expect
 from tests.browsing import IN_A_BROWSER, sideways
@@ -37,7 +38,7 @@ def _choose(page: Page, what: str, option: str) -> None:
 
 
 def test_pictures_are_paged_by_the_database_and_narrowed(chromium: Browser, signed_console: Console, answered: list[str]) -> None:
-    """A page shows 24 pictures; older ones come by a click, and only labelled ones by a filter."""
+    """A page shows 24 pictures; older ones come by a click, labelled ones alone by a filter, here and in a download."""
     assert len(answered) == 30
     phone = {"width": 390, "height": 844}
     with signed_in(chromium, signed_console, "ana", "/history?model=digits", viewport=phone) as page:
@@ -53,6 +54,12 @@ def test_pictures_are_paged_by_the_database_and_narrowed(chromium: Browser, sign
         expect(page.get_by_text("Answers 1 to 1")).to_be_visible()
         expect(cards).to_have_count(1)
         expect(cards.locator(".rv-right, .rv-wrong")).to_contain_text("3")
+        with page.expect_download() as as_text:
+            page.get_by_role("button", name="CSV").click()
+        assert as_text.value.path().read_text(encoding="utf-8").count("\n") == 2
+        with page.expect_download() as as_table:
+            page.get_by_role("button", name="Parquet").click()
+        assert pq.read_table(as_table.value.path())["query_id"].to_pylist() == [answered[-1]]
 
 
 def test_one_answer_in_full_and_its_truth_corrected(chromium: Browser, signed_console: Console, answered: list[str]) -> None:

@@ -1,0 +1,96 @@
+"""Who is signed in to a console, against a server that answers what the test says."""
+
+from __future__ import annotations
+
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING, ClassVar
+
+import pytest
+
+from relevo.console.visitors import Told, Visitors
+from relevo.errors import SignInRefused
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_TWELVE_HOURS = 12 * 3600
+
+
+class _Server(BaseHTTPRequestHandler):
+    """Lets in whoever says "right", and remembers the headers of what was asked."""
+
+    asked: ClassVar[list[tuple[str, dict[str, str]]]]
+
+    def do_POST(self) -> None:
+        """Both addresses."""
+        body = json.loads(self.rfile.read(int(self.headers.get("content-length", 0))) or b"{}")
+        self.asked.append((self.path, dict(self.headers)))
+        refused = self.path == "/login" and body["password"] != "right"  # noqa: S105 - of a test
+        self.send_response(401 if refused else 200)
+        self.send_header("Set-Cookie", "relevo_session=theirs; Path=/; HttpOnly")
+        answer = {"error": "No.", "code": "sign_in_refused"} if refused else {"user": {"name": body.get("name")}, "csrf": "token"}
+        content = json.dumps(answer).encode()
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *_: object) -> None:
+        """Nobody reads it."""
+
+
+@pytest.fixture
+def server() -> Iterator[type[_Server]]:
+    class Answers(_Server):
+        asked: ClassVar = []
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Answers) as http:
+        threading.Thread(target=http.serve_forever, daemon=True).start()
+        Answers.url = f"http://127.0.0.1:{http.server_port}"  # type: ignore[attr-defined]  # carried to the test
+        yield Answers
+        http.shutdown()
+
+
+def _visitors(server: type[_Server], clock: list[float]) -> Visitors:
+    return Visitors(Told(server=server.url), monotonic=lambda: clock[0])  # type: ignore[attr-defined]  # put there above
+
+
+def test_a_token_leads_to_a_client_with_the_servers_session(server: type[_Server]) -> None:
+    """Whoever signed in is found by their token alone; leaving ends the session on the server, with its cookie and its token."""
+    here = _visitors(server, [0.0])
+    token = here.sign_in("ana", "right", language="es", address="10.0.0.9")
+    assert len(token) >= 43
+    visitor = here.of(token)
+    assert visitor is not None
+    assert visitor.name == "ana"
+    assert here.of(token + "x") is here.of("") is here.of(None) is None
+    leaving = here.sign_out(token)
+    assert leaving is visitor
+    leaving.leave()
+    assert here.of(token) is None
+    (_, first), (path, last) = server.asked
+    assert (first["Accept-Language"], first["X-Forwarded-For"]) == ("es", "10.0.0.9")
+    assert path == "/logout"
+    assert (last["Cookie"], last["X-CSRF-Token"]) == ("relevo_session=theirs", "token")
+
+
+def test_a_refusal_leaves_nobody_behind(server: type[_Server]) -> None:
+    """A wrong password is the server's refusal, and no token."""
+    here = _visitors(server, [0.0])
+    with pytest.raises(SignInRefused):
+        here.sign_in("ana", "wrong", language="en", address="")
+    assert here._known == {}
+
+
+def test_nobody_stays_longer_than_the_server_lets_them(server: type[_Server]) -> None:
+    """After twelve hours a token counts no more, and the next sign-in forgets it."""
+    clock = [0.0]
+    here = _visitors(server, clock)
+    token = here.sign_in("ana", "right", language="en", address="")
+    clock[0] = _TWELVE_HOURS - 1.0
+    assert here.of(token) is not None
+    clock[0] = float(_TWELVE_HOURS)
+    assert here.of(token) is None
+    here.sign_in("bob", "right", language="en", address="")
+    assert [one.name for one in here._known.values()] == ["bob"]
