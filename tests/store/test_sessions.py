@@ -155,6 +155,23 @@ def test_nobody_is_kept_out_by_anothers_tries(book: Sessions) -> None:
     book.try_password("bob", "10.0.0.1", at=NOW)
 
 
+def test_a_browser_is_recognised_for_its_user_alone(book: Sessions, ana: str) -> None:
+    """By what only the server can make; anything else sits where its address is, and each browser is a desk of its own."""
+    mine, other = book.recognised(ana), book.recognised(ana)
+    assert book.desk(ana, mine, "10.0.0.1") != "10.0.0.1"
+    assert book.desk(ana, mine, "10.0.0.1") == book.desk(ana, mine, "10.0.0.2") != book.desk(ana, other, "10.0.0.1")
+    for user, kept in (
+        ("another", mine),
+        (None, mine),
+        (ana, None),
+        (ana, ""),
+        (ana, "."),
+        (ana, mine + "0"),
+        (ana, "\u00e9.\u00e9"),
+    ):
+        assert book.desk(user, kept, "10.0.0.1") == "10.0.0.1"
+
+
 def test_the_right_password_clears_the_slate(book: Sessions, emptied: Engine) -> None:
     """And old tries are forgotten by themselves."""
     for _ in range(FREE_TRIES):

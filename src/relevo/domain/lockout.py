@@ -1,8 +1,9 @@
 """How long somebody who mistyped a password waits before the next try is looked at.
 
-    wrong tries of one name from one address ─ the first few are free ─ 1, 2, 4 … 60 s after the last one
+    wrong tries of one name from one desk ─ the first few are free ─ 1, 2, 4 … 60 s after the last one
 
-Only that pair waits: whoever else knows the password signs in from elsewhere at once, so nobody can lock another out by trying.
+A desk is an address, or a browser in which that user has signed in before. Only the pair waits: whoever knows the password signs in
+from elsewhere at once, and at their own browser even while somebody of their own network tries, so nobody can lock another out.
 A minute's wait leaves a guesser 1440 tries a day of a password of twelve letters and more; nothing is ever closed for good.
 """
 

@@ -1,7 +1,7 @@
 """Who is signed in, and who mistypes: sessions and wrong passwords, shared by every worker.
 
     open(user) ─► token, to the browser alone ─ SHA-256 ─► sessions ─ find(token) ─► Principal, as the user is at this moment
-    try_password(name, address) ─ too many wrong ones? ─► TooManyFailures   else noted, until it turns out right
+    try_password(name, desk) ─ too many wrong ones? ─► TooManyFailures   else noted, until it turns out right
 
 A try is noted before the password is looked at, so that a hundred at once are a hundred.
 """
@@ -9,6 +9,7 @@ A try is noted before the password is looked at, so that a hundred at once are a
 from __future__ import annotations
 
 import hashlib
+import hmac
 import secrets
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -35,7 +36,7 @@ IDLE = timedelta(minutes=30)
 LONGEST = timedelta(hours=12)
 #: A session's last use is written at most this often: looking is no writing.
 _NOTED_EVERY = timedelta(minutes=1)
-_MOST_ADDRESS = 64
+_MOST_DESK = 64
 
 
 class Sessions:
@@ -80,10 +81,22 @@ class Sessions:
                 connection.execute(delete(sessions).where(sessions.c.token_hash == _kept(token)))
                 self._audit.append(connection, Act(by=by, action="session.close", object=f"user:{found}"), at=at)
 
-    def try_password(self, name: str, address: str, *, at: datetime) -> None:
+    def recognised(self, user: str) -> str:
+        """What a browser keeps in which this user has signed in: it opens nothing, and only says that it was here before."""
+        nonce = secrets.token_urlsafe(12)
+        return f"{nonce}.{self._audit.mark(['browser', user, nonce])}"
+
+    def desk(self, user: str | None, kept: str | None, address: str) -> str:
+        """Where somebody sits who would sign in as this user: the address, or the browser that kept what `recognised` gave it."""
+        nonce, _, mark = (kept or "").partition(".")
+        if user is None or not hmac.compare_digest(self._audit.mark(["browser", user, nonce]).encode(), mark.encode()):
+            return address
+        return f"browser {nonce}"
+
+    def try_password(self, name: str, desk: str, *, at: datetime) -> None:
         """Note a try as a wrong one, for the time being. Raises TooManyFailures, and then it was not noted."""
         now = microseconds(at)
-        pair = _pair(name, address)
+        pair = _pair(name, desk)
         with writing(self._engine) as connection:
             connection.execute(delete(sign_in_failures).where(sign_in_failures.c.at_us <= now - WINDOW_S * 1_000_000))
             tries = connection.scalars(select(sign_in_failures.c.at_us).where(_of(pair))).all()
@@ -92,10 +105,10 @@ class Sessions:
                 raise TooManyFailures(retry_after=wait)
             connection.execute(sign_in_failures.insert().values(name_hash=pair[0], address=pair[1], at_us=now))
 
-    def forget_tries(self, name: str, address: str) -> None:
+    def forget_tries(self, name: str, desk: str) -> None:
         """It was the right password after all."""
         with writing(self._engine) as connection:
-            connection.execute(delete(sign_in_failures).where(_of(_pair(name, address))))
+            connection.execute(delete(sign_in_failures).where(_of(_pair(name, desk))))
 
     def count(self, user: str, *, at: datetime) -> int:
         """How many sessions a user has now."""
@@ -118,9 +131,9 @@ def _over(at: datetime) -> ColumnElement[bool]:
     return or_(sessions.c.ends_us <= microseconds(at), sessions.c.seen_us <= microseconds(at - IDLE))
 
 
-def _pair(name: str, address: str) -> tuple[str, str]:
+def _pair(name: str, desk: str) -> tuple[str, str]:
     # The name is kept as its hash: people type passwords there by mistake.
-    return hashlib.sha256(name.encode("utf-8", "replace")).hexdigest(), storable(address)[:_MOST_ADDRESS]
+    return hashlib.sha256(name.encode("utf-8", "replace")).hexdigest(), storable(desk)[:_MOST_DESK]
 
 
 def _of(pair: tuple[str, str]) -> ColumnElement[bool]:

@@ -48,6 +48,11 @@ def login_cookie_name(scope: Scope) -> str:
     return "__Host-relevo-form" if scope.get("scheme") == "https" else "relevo_form"
 
 
+def known_cookie_name(scope: Scope) -> str:
+    """What the cookie is called by which a browser is recognised that somebody has signed in at before."""
+    return "__Host-relevo-known" if scope.get("scheme") == "https" else "relevo_known"
+
+
 def token_of(scope: Scope, name: str) -> str | None:
     """The value of a cookie, the first of that name; None without."""
     for pair in (header(scope, b"cookie") or "").split(";"):

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 R = TypeVar("R")
 _MOST_WAITING = 64
+_MOST_OF_ONE = 16
 #: What the thread gives way by; Linux takes it for a single thread.
 _NICENESS = 10
 
@@ -42,10 +44,23 @@ class SignIns:
         self._now = now
         self._thread = ThreadPoolExecutor(1, "passwords", initializer=_give_way)
         self._waiting = 0
+        self._from: Counter[str] = Counter()
 
-    async def check(self, name: str, password: str, address: str) -> User:
-        """Whoever has this name and password. Raises SignInRefused, TooManyFailures, Unavailable."""
-        return await self._in_turn(self._check, name, password, address)
+    async def check(self, name: str, password: str, address: str, *, recognised: str | None = None) -> User:
+        """Whoever has this name and password. recognised: what their browser kept of an earlier time.
+
+        Raises SignInRefused, TooManyFailures, Unavailable.
+        """
+        # One address must not fill the line for all others.
+        if self._from[address] >= _MOST_OF_ONE:
+            raise Unavailable
+        self._from[address] += 1
+        try:
+            return await self._in_turn(self._check, name, password, address, recognised)
+        finally:
+            self._from[address] -= 1
+            if not self._from[address]:
+                del self._from[address]
 
     async def hashed(self, password: str, name: str) -> str:
         """What is kept of a new password of the user of this name. Raises PasswordRefused, Unavailable."""
@@ -61,14 +76,15 @@ class SignIns:
         finally:
             self._waiting -= 1
 
-    def _check(self, name: str, password: str, address: str) -> User:
-        self._sessions.try_password(name, address, at=self._now())
+    def _check(self, name: str, password: str, address: str, recognised: str | None) -> User:
         user, kept = self._people.sign_in(name)
+        desk = self._sessions.desk(user.id if user else None, recognised, address)
+        self._sessions.try_password(name, desk, at=self._now())
         too_long = len(password.encode("utf-8", "surrogatepass")) > MOST_BYTES
         fits = passwords.fits(kept, "" if too_long else password)
         if user is None or kept is None or not fits:
             raise SignInRefused
-        self._sessions.forget_tries(name, address)
+        self._sessions.forget_tries(name, desk)
         if passwords.is_stale(kept):
             self._people.rehash(user.id, kept, passwords.hashed(password))
         return user

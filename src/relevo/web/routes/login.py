@@ -28,7 +28,16 @@ from relevo.web.problems import status_of
 from relevo.web.reach import lacks
 from relevo.web.routes.page import html, visit_of
 from relevo.web.routes.refusals import refusals
-from relevo.web.sessions import CSRF_FIELD, check_csrf, cookie_name, csrf_of, login_cookie_name, set_cookie, token_of
+from relevo.web.sessions import (
+    CSRF_FIELD,
+    check_csrf,
+    cookie_name,
+    csrf_of,
+    known_cookie_name,
+    login_cookie_name,
+    set_cookie,
+    token_of,
+)
 
 if TYPE_CHECKING:
     from relevo.store.people import User
@@ -36,6 +45,7 @@ if TYPE_CHECKING:
 router = APIRouter(tags=["people"])
 
 _MOST_NEXT = 2000
+_YEAR_S = 365 * 24 * 3600
 _BODY = {"requestBody": {"required": True, "content": {"application/json": {"schema": SignIn.model_json_schema()}}}}
 
 
@@ -60,7 +70,9 @@ async def sign_in(request: Request) -> Response:
         user = await _checked(request, given.name, given.password)
         token = await open_session(request, user)
         answer = SignedIn(user=Me.of(_as_principal(user)), csrf=csrf_of(token))
-        return with_session(request, Response(answer.model_dump_json(), media_type="application/json"), token)
+        return _recognised(
+            request, with_session(request, Response(answer.model_dump_json(), media_type="application/json"), token), user
+        )
     return await _by_form(request)
 
 
@@ -120,11 +132,12 @@ async def _by_form(request: Request) -> Response:
         return await sign_in_page(request, error=error, name=form.get("name", ""), to=form.get("next"))
     response = Response(status_code=303, headers={"location": local_path(form.get("next"))})
     response.headers.append("set-cookie", set_cookie(request.scope, login_cookie_name(request.scope), ""))
-    return with_session(request, response, await open_session(request, user))
+    return _recognised(request, with_session(request, response, await open_session(request, user)), user)
 
 
 async def _checked(request: Request, name: str, password: str) -> User:
-    user: User = await request.app.state.sign_ins.check(name, password, _address(request))
+    recognised = token_of(request.scope, known_cookie_name(request.scope))
+    user: User = await request.app.state.sign_ins.check(name, password, _address(request), recognised=recognised)
     return user
 
 
@@ -146,6 +159,13 @@ def with_session(request: Request, response: Response, token: str) -> Response:
     """The answer with the session's cookie."""
     response.headers.append("set-cookie", set_cookie(request.scope, cookie_name(request.scope), token))
     response.headers["cache-control"] = "no-store"
+    return response
+
+
+def _recognised(request: Request, response: Response, user: User) -> Response:
+    """The answer with what lets this browser try again while others of its network guess."""
+    name, mark = known_cookie_name(request.scope), request.app.state.parts.people.sessions.recognised(user.id)
+    response.headers.append("set-cookie", set_cookie(request.scope, name, mark, lives_s=_YEAR_S))
     return response
 
 
