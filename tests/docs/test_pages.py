@@ -56,7 +56,12 @@ def test_the_tutorial_and_labelling_run(tmp_path: Path, digit_pngs: list[bytes])
             assert (digits["versions"], digits["aliases"]) == (1, {"champion": 1}), "the same training is the same version"
             newest, before = client.history(limit=2).items
             assert (newest["label"], before["label"]) == ("7", None), "only what was looked at is labelled"
-            assert [one["note"] for one in client.labels(newest["query_id"])][-2:] == ["seen on the envelope", "checked by hand"]
+            assert [one["note"] for one in client.labels(newest["query_id"])][-3:] == [
+                "seen on the envelope",
+                "checked by hand",
+                "read again",
+            ]
+        assert newest["query_id"] in (visitor.folder / "labelled.csv").read_text(encoding="utf-8")
     finally:
         visitor.stop()
 
