@@ -149,3 +149,14 @@ def test_a_name_cannot_steer_the_terminal(relevo: Callable[..., tuple[int, str]]
     ended, said = relevo("user", "add", "a\x1b[2Jb", "--role", "admin", typed=f"{PASSWORD}\n")
     assert ended == 1
     assert "\x1b" not in said
+
+
+def test_an_account_elsewhere_is_linked(relevo: Callable[..., tuple[int, str]], people: Callable[[], People]) -> None:
+    """A user without a password signs in elsewhere; one account is one user's."""
+    assert relevo("user", "add", "boss", "--role", "admin", typed=PASSWORD + "\n")[0] == 0
+    assert relevo("user", "add", "ana", "--role", "viewer", "--no-password")[0] == 0
+    account = ("--issuer", "https://id.example", "--subject", "7")
+    assert relevo("user", "link", "ana", *account) == (0, "ana signs in at https://id.example from now on.\n")
+    assert people().identified("https://id.example", "7").name == "ana"
+    code, said = relevo("user", "link", "boss", *account)
+    assert (code, said.rstrip().endswith("(account_taken)")) == (1, True)

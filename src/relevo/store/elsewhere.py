@@ -16,10 +16,10 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, func, select, update
 
 from relevo.domain.audit import HERE, Act, By
-from relevo.errors import AccountTaken, NameTaken, UserNotFound
+from relevo.errors import AccountTaken, LastAdmin, NameTaken, UserNotFound
 from relevo.store._words import storable
 from relevo.store.engine import writing
 from relevo.store.moments import microseconds
@@ -91,7 +91,10 @@ class Elsewhere:
         return back
 
     def add(self, account: Account, names: Iterable[str], role: Role, *, at: datetime, by: By) -> str:
-        """A new user of this account, by the first name that nobody has; gives the id, of an earlier one too. Raises NameTaken."""
+        """A new user of this account, by the first name that nobody has; gives the id, of an earlier one too.
+
+        Raises NameTaken, and LastAdmin where nobody is a user yet: the first must be one who can make others.
+        """
         user = uuid4().hex
         with writing(self._engine) as connection:
             self._next_epoch(connection)
@@ -99,6 +102,8 @@ class Elsewhere:
             found: str | None = connection.scalar(select(users.c.id).where(_of(account)))
             if found is not None:
                 return found
+            if not connection.scalar(select(func.count()).select_from(users)):
+                raise LastAdmin
             row = {"id": user, "name": _free(connection, names), "role": role, "issuer": account.issuer, "subject": account.subject}
             connection.execute(users.insert().values(**row, made_us=microseconds(at)))
             act = Act(by=by, action="user.add", object=f"user:{user}", after=role.value, reason="signed in elsewhere")
