@@ -101,9 +101,9 @@ def test_a_key_is_changed_for_a_new_one(world: World, address: str, admin: httpx
     assert who(world, address, at_once["key"]).status_code == 200
 
 
-@pytest.mark.parametrize(
-    ("wanted", "refused"),
-    [
+def test_what_cannot_be_a_key_is_refused(admin: httpx.Client) -> None:
+    """And none is made."""
+    for wanted, refused in (
         ({"scopes": []}, (422, "parameter_wrong")),
         ({"scopes": ["administer"]}, (422, "parameter_wrong")),
         ({"user": "nobody"}, (404, "user_not_found")),
@@ -111,24 +111,17 @@ def test_a_key_is_changed_for_a_new_one(world: World, address: str, admin: httpx
         ({"days": 0}, (422, "parameter_wrong")),
         ({"name": "a\nb"}, (422, "parameter_wrong")),
         ({"secret": "mine"}, (422, "parameter_wrong")),
-    ],
-    ids=str,
-)
-def test_what_cannot_be_a_key_is_refused(admin: httpx.Client, wanted: dict[str, Any], refused: tuple[int, str]) -> None:
-    """And none is made."""
-    assert code(admin.post("/keys", json={"name": "shop", "scopes": ["read"], **wanted})) == refused
+    ):
+        assert code(admin.post("/keys", json={"name": "shop", "scopes": ["read"], **wanted})) == refused, wanted
     assert admin.get("/keys").json()["keys"] == []
 
 
-@pytest.mark.parametrize(
-    "sent", ["Bearer", "Bearer ", "Bearer x y", "Basic YW5hOngK", "Bearer \x00", "Token {key}", "bearer {key} ", "BEARER {key}"]
-)
-def test_how_a_key_is_sent(world: World, address: str, admin: httpx.Client, sent: str) -> None:
+def test_how_a_key_is_sent(world: World, address: str, admin: httpx.Client) -> None:
     """As Bearer in any case; anything else is nobody, and never an error of the server."""
     key = made(admin)["key"]
     world.parts.door.roll = world.store.people.roll()
-    try:
-        told = httpx.get(f"{address}/me", headers={"authorization": sent.format(key=key)})
-    except httpx.LocalProtocolError:
-        return  # no HTTP client sends it
-    assert told.status_code in ({200} if sent.lower().startswith("bearer {key}") else {400, 401})
+    with httpx.Client(base_url=address) as caller:
+        for sent in (f"Bearer {key}", f"bearer {key}", f"BEARER  {key}"):
+            assert caller.get("/me", headers={"authorization": sent}).status_code == 200, sent
+        for sent in ("Bearer", "Bearer x y", "Basic YW5hOngK", f"Token {key}", key, f"Bearer {key}x", f"Bearer {key[:-1]}"):
+            assert caller.get("/me", headers={"authorization": sent}).status_code == 401, sent
