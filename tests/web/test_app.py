@@ -290,6 +290,16 @@ def test_a_record_comes_back_as_it_was(world: World, client: httpx.Client) -> No
     assert answer.headers["content-disposition"].startswith("attachment")
 
 
+def test_an_image_can_be_asked_for_small(world: World, client: httpx.Client) -> None:
+    """At most so many pixels a side; a side beyond the documented range is refused."""
+    made = prediction(kind=InputKind.IMAGE, input=png())
+    world.store.history.record([made])
+    where = f"/predictions/{ids.text(made.id)}/input"
+    small = Image.open(io.BytesIO(client.get(where, params={"side": 16}).content))
+    assert small.size == (16, 16)
+    assert client.get(where, params={"side": 1}).status_code == 422
+
+
 def test_an_input_that_was_not_kept_says_so(world: World, client: httpx.Client) -> None:
     """The refusal names the setting."""
     made = prediction(input=None)
