@@ -7,12 +7,14 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, text
+from sqlalchemy.exc import IntegrityError
 
 from relevo.domain.audit import Act, By
 from relevo.domain.ids import new_id
 from relevo.domain.people import Role, Scope
 from relevo.domain.prediction import Label
+from relevo.errors import StoreUnavailable
 from relevo.store.audit import Audit
 from relevo.store.engine import connect, reading, writing
 from relevo.store.labels import Labels
@@ -91,3 +93,28 @@ def test_what_people_change_is_on_record(engine: Engine, trail: Audit) -> None:
     assert {(link.actor, link.address) for link in links} == {("user:1", "10.0.0.1")}
     assert (links[1].object, links[1].before, links[1].after, links[1].reason) == ("model:digits/alias:champion", "", "1", "first")
     assert not any("ana" in str(link) for link in links)
+
+
+def grow(engine: Engine, count: int) -> None:
+    """Append so many links."""
+    for number in range(count):
+        with writing(engine) as connection:
+            act = Act(by=By(actor="cli"), action="user.add", object=f"user:{number}")
+            Audit(b"key").append(connection, act, at=datetime.now(UTC))
+
+
+def test_the_database_refuses_a_fork(engine: Engine) -> None:
+    """No second entry follows the same one, whoever writes it."""
+    grow(engine, 2)
+    columns = 'at_us, actor, action, object, "before", "after", reason, address, "key", previous, seal'
+    again = f"INSERT INTO audit (sequence, {columns}) SELECT 3, {columns} FROM audit WHERE sequence = 2"  # noqa: S608 - words of this test
+    with pytest.raises(IntegrityError), writing(engine) as connection:
+        connection.execute(text(again))
+
+
+def test_the_database_refuses_changes(engine: Engine) -> None:
+    """Without taking its triggers away nobody edits or deletes, not even by mistake."""
+    grow(engine, 1)
+    for statement in ("UPDATE audit SET reason = ''", "DELETE FROM audit"):
+        with pytest.raises((IntegrityError, StoreUnavailable)), writing(engine) as connection:
+            connection.execute(text(statement))

@@ -35,6 +35,12 @@ SECRET = b'{"name": "Nobody Whosoever", "marker": "a plaintext that must not lie
 
 
 @pytest.fixture
+def backend() -> str:
+    """What is sealed is the same on both; `test_erasing` and `test_retention` look at the keys of both."""
+    return "sqlite"
+
+
+@pytest.fixture
 def sealing(engine: Engine) -> Sealing:
     one = Sealing(engine, MASTER)
     one.prepare_day(AT)

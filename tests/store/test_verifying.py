@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 from sqlalchemy import text
-from sqlalchemy.exc import IntegrityError
 
 from relevo.domain.audit import Act, By
-from relevo.errors import ConfigRefused, StoreUnavailable
+from relevo.errors import ConfigRefused
 from relevo.store.audit import Audit
 from relevo.store.engine import writing
 from relevo.store.heads import FILE, Head, Heads, read_heads
@@ -24,6 +23,12 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
 
 AT = datetime(2026, 3, 1, tzinfo=UTC)
+
+
+@pytest.fixture
+def backend() -> str:
+    """What is walked is the same on both; that both refuse changes is shown beside `Audit`."""
+    return "sqlite"
 
 
 def grow(engine: Engine, audit: Audit, count: int) -> None:
@@ -137,15 +142,11 @@ def test_a_copied_entry_is_seen(engine: Engine, trail: Audit, check: Callable[..
     assert kinds(check()) == [(4, "altered")]
 
 
-def test_a_fork_is_refused_and_seen(engine: Engine, trail: Audit) -> None:
-    """The database takes no second entry after the same one; where it was made to, the walk sees it."""
+def test_a_fork_is_seen(engine: Engine, trail: Audit) -> None:
+    """Where the database was made to take a second entry after the same one, the walk sees it."""
     grow(engine, trail, 2)
     links = list(Trail(engine).links())
     assert kinds(verify([*links, links[-1]], trail)) == [(2, "forked")]
-    columns = 'at_us, actor, action, object, "before", "after", reason, address, "key", previous, seal'
-    again = f"INSERT INTO audit (sequence, {columns}) SELECT 3, {columns} FROM audit WHERE sequence = 2"  # noqa: S608 - words of this test
-    with pytest.raises(IntegrityError), writing(engine) as connection:
-        connection.execute(text(again))
 
 
 def test_another_key_forges_nothing(engine: Engine, trail: Audit, check: Callable[..., Verdict]) -> None:
@@ -187,11 +188,3 @@ def test_a_file_of_something_else_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigRefused):
         read_heads(tmp_path / FILE)
     assert read_heads(tmp_path / "absent") == []
-
-
-def test_the_database_refuses_changes(engine: Engine, trail: Audit) -> None:
-    """Without taking its triggers away nobody edits or deletes, not even by mistake."""
-    grow(engine, trail, 1)
-    for statement in ("UPDATE audit SET reason = ''", "DELETE FROM audit"):
-        with pytest.raises((IntegrityError, StoreUnavailable)), writing(engine) as connection:
-            connection.execute(text(statement))
