@@ -15,13 +15,14 @@ import json
 import re
 import string
 from functools import cache
+from heapq import merge
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
 from relevo.errors import RelevoError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 #: The languages spoken; the first is the one that every sentence exists in.
 LANGUAGES = ("en", "es")
@@ -37,6 +38,8 @@ _SPEC = re.compile(r"\{(\w*):[^{}]*\}")
 #: Longer than any sentence of ours; what is, comes from a library.
 _LONGEST = 2000
 _DEEPEST = 3
+#: So many letters of its beginning tell which templates a text can be made from.
+_HEAD = 4
 #: What stands between options that are all asked for, and between sentences.
 _BETWEEN = ("; ", ". ")
 #: More entries than any honest browser sends are not read.
@@ -65,10 +68,18 @@ def _by_english(language: str) -> Mapping[str, str]:
 
 
 @cache
-def _templates(language: str) -> tuple[tuple[str, str], ...]:
-    """What has holes to be matched: the English template and its translation, those with the most words first."""
-    open_ones = [pair for pair in _by_english(language).items() if "{" in pair[0] and pair[0] != pair[1]]
-    return tuple(sorted(open_ones, key=lambda pair: -sum(map(len, _pieces(pair[0])[0]))))
+def _templates(language: str) -> Mapping[str, Sequence[tuple[int, str, str]]]:
+    """What has holes to be matched, by how it begins: (rank, English, translation), those with the most letters first.
+
+    Under "" stands what begins with a hole, or nearly so.
+    """
+    found: dict[str, list[tuple[int, str, str]]] = {"": []}
+    for english, translated in _by_english(language).items():
+        if "{" in english and english != translated:
+            pieces = _pieces(english)[0]
+            head = pieces[0][:_HEAD] if len(pieces[0]) >= _HEAD else ""
+            found.setdefault(head, []).append((-sum(map(len, pieces)), english, translated))
+    return {head: sorted(some) for head, some in found.items()}
 
 
 def known(language: str | None) -> str | None:
@@ -152,7 +163,8 @@ def _said(text: str, language: str, depth: int) -> str:
         return whole
     if len(text) > _LONGEST or depth == _DEEPEST:
         return text
-    for english, translated in _templates(language):
+    templates = _templates(language)
+    for _, english, translated in merge(templates.get(text[:_HEAD], ()), templates[""]):
         found = facts_in(english, text)
         if found is not None:
             # A single word in a hole is a name; several may be a phrase of ours again.
