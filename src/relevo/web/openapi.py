@@ -29,6 +29,14 @@ Json = dict[str, Any]
 
 _RECORDED = "Every answer is recorded before it is given; its query_id finds it in the history and takes its label."
 
+#: Whom the input is about, on every predict path.
+_SUBJECT: Json = {
+    "name": "Relevo-Subject",
+    "in": "header",
+    "required": False,
+    "description": "Whom the input is about, so that it can be erased; kept as a pseudonym alone",
+    "schema": {"type": "string", "minLength": 1, "maxLength": 200},
+}
 #: What a predict path may answer beside its answer.
 _REFUSED = (400, 404, 413, 415, 422, 429, 500, 503)
 _BINARY: Json = {"type": "string", "format": "binary"}
@@ -86,6 +94,7 @@ def _operation(manifest: Manifest, identity: str, summary: str) -> Json:
         "operationId": identity,
         "summary": summary,
         "description": f"{manifest.description} {_RECORDED}".strip(),
+        "parameters": [_SUBJECT],
         "requestBody": {"required": True, "content": _bodies(manifest)},
         "responses": {
             "200": {"description": "The answer", "content": {"application/json": {"schema": _answers(manifest)}}},
@@ -104,6 +113,7 @@ def _plain_form(names: list[str]) -> Json:
         "operationId": "predict_form",
         "summary": "Ask by a form with an image and a model's name",
         "description": _RECORDED,
+        "parameters": [_SUBJECT],
         "requestBody": {"required": True, "content": {"multipart/form-data": {"schema": form}}},
         "responses": {
             "200": {"description": "The answer in short", "content": {"application/json": {"schema": answer}}},
