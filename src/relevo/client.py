@@ -158,7 +158,7 @@ class Client:
         return found
 
     def history(self, *, limit: int = 50, cursor: str | None = None, **wanted: Any) -> Page:  # noqa: ANN401 - texts and numbers
-        """A page of predictions, newest first. wanted: model, version, since, until, label, uncertain."""
+        """A page of predictions, newest first. wanted: model, version, since, until, label, uncertain, truth, labelled."""
         asked = {"limit": limit, "cursor": cursor, **wanted}
         found = self._call("GET", "/predictions", params={key: _word(value) for key, value in asked.items() if value is not None})
         return Page(items=found["items"], next_cursor=found.get("next_cursor"))

@@ -100,7 +100,10 @@ class TestAsking:
         assert {ask.prediction for ask in asking.slate("digits", "eva", 9, now=NOW)} == {some[0].id, some[2].id}
         later = NOW + ALONE + timedelta(seconds=1)
         assert len(asking.slate("digits", "eva", 9, now=later)) == 3
-        assert (asking.asked(some[1].id, "eva"), asking.asked(some[2].id, "ana")) == (True, False)
+        assert asking.asked(some[1].id, "eva", now=later)
+        assert not asking.asked(some[2].id, "ana", now=later)
+        assert asking.asked(some[0].id, "ana", now=NOW)
+        assert not asking.asked(some[0].id, "ana", now=later)
 
     def test_a_disputed_one_waits_for_the_person_asked(
         self, asking: Asking, history: History, labels: Labels, with_lot: Callable[..., Prediction]
@@ -111,6 +114,7 @@ class TestAsking:
         for author, value in (("ana", "7"), ("eva", "9")):
             labels.put(Label(prediction=one.id, value=value, author=author, source="page", at=NOW))
         assert [ask.why for ask in asking.slate("digits", "bob", 5, now=NOW)] == [Why.DISAGREEMENT]
+        assert asking.of([one.id, new_id(1)]) == {one.id: Ask(prediction=one.id, why=Why.DISAGREEMENT, propensity=1.0)}
         asking.answered(one.id, "bob", now=NOW)
         assert asking.slate("digits", "bob", 5, now=NOW) == []
 

@@ -145,13 +145,15 @@ def test_the_history_is_exported(world: World, client: httpx.Client, keys: dict[
     some = recorded(world, 1001)
     recorded(world, model="churn", label="stays")
     note = {"value": "3", "note": "=1+1"}
-    client.put(f"/predictions/{some[0]}/label", json=note, headers=keys["ana"])
+    asked = client.get("/queue?model=digits&limit=1", headers=keys["ana"]).json()["items"][0]
+    client.put(f"/predictions/{asked['query_id']}/label", json=note, headers=keys["ana"])
     answer = client.get("/predictions.csv?model=digits", headers=keys["olga"])
     assert answer.headers["content-type"] == "text/csv; charset=utf-8"
     rows = list(csv.DictReader(io.StringIO(answer.text)))
     assert {row["query_id"] for row in rows} == set(some)
-    labelled = [row for row in rows if row["label"]]
-    assert [(row["label"], row["author"], row["note"]) for row in labelled] == [("3", "ana", "'=1+1")]
+    (row,) = [row for row in rows if row["label"]]
+    assert (row["query_id"], row["label"], row["author"], row["note"]) == (asked["query_id"], "3", "ana", "'=1+1")
+    assert (row["asked_why"], float(row["asked_propensity"])) == ("random", 0.1)
     assert client.get("/predictions.csv", headers=keys["ana"]).json()["code"] == "not_allowed"
     assert len(client.get("/predictions.csv?labelled=true", headers=keys["olga"]).text.splitlines()) == 2
 

@@ -208,7 +208,7 @@ def export(
     from relevo.web.exporting import lines
 
     store = open_store(existing_home(home))
-    _write(file, b"".join(lines(store.history, store.labels, model=model, labelled=True)))
+    _write(file, b"".join(lines(store.history, store.labels, store.asking, model=model, labelled=True)))
 
 
 def _write(file: Path, data: bytes) -> None:

@@ -119,6 +119,10 @@ def history(
     uncertain: Annotated[
         bool | None, typer.Option("--uncertain/--certain", help="Only uncertain ones, or only the others.")
     ] = None,
+    truth: Annotated[str | None, typer.Option(help="Only those that people labelled so.", metavar="LABEL")] = None,
+    labelled: Annotated[
+        bool | None, typer.Option("--labelled/--unlabelled", help="Only those with a label that counts, or only the others.")
+    ] = None,
     since: Annotated[
         str | None,
         typer.Option(
@@ -146,6 +150,8 @@ def history(
         "version": version,
         "label": prediction,
         "uncertain": uncertain,
+        "truth": truth,
+        "labelled": labelled,
         "since": _moment("--since", since),
         "until": _moment("--until", until),
     }

@@ -23,6 +23,7 @@ from relevo.store.moments import microseconds
 from relevo.store.tables import asks, labels, predictions
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
 
     from sqlalchemy import Connection, Engine
@@ -71,11 +72,21 @@ class Asking:
         with writing(self._engine) as connection:
             connection.execute(asks.update().where(mine).values(answered_us=microseconds(now)))
 
-    def asked(self, prediction: bytes, user: str) -> bool:
-        """Whether this person was asked about it."""
-        query = select(asks.c.serial).where(asks.c.prediction == prediction, asks.c.user_id == user).limit(1)
+    def asked(self, prediction: bytes, user: str, *, now: datetime) -> bool:
+        """Whether this person is asked about it, or was within the last hour and may take back what they said."""
+        recent = microseconds(now - ALONE)
+        open_still = [or_(done.is_(None), done > recent) for done in (asks.c.skipped_us, asks.c.answered_us)]
+        query = select(asks.c.serial).where(asks.c.prediction == prediction, asks.c.user_id == user, *open_still).limit(1)
         with reading(self._engine) as connection:
             return connection.scalar(query) is not None
+
+    def of(self, some: Sequence[bytes]) -> dict[bytes, Ask]:
+        """Why these predictions were first asked about, and how likely that was; those that were asked about at all."""
+        query = select(asks.c.prediction, asks.c.why, asks.c.propensity).where(asks.c.prediction.in_(some))
+        with reading(self._engine) as connection:
+            rows = connection.execute(query.order_by(asks.c.serial.desc())).all()
+        # Read from the last to the first, so that the first stays.
+        return {bytes(row.prediction): _ask(row) for row in rows}
 
     def _new(self, connection: Connection, model: str, user: str, count: int, now: datetime) -> list[Ask]:
         lowest = _lowest(connection, model, NEWEST)
@@ -129,10 +140,11 @@ def _open(connection: Connection, model: str, user: str, limit: int) -> list[Ask
     disputed = exists().where(predictions.c.id == asks.c.prediction, predictions.c.disputed.is_(True))
     needed = or_(~labelled, and_(asks.c.why == Why.DISAGREEMENT.value, disputed))
     query = select(asks.c.prediction, asks.c.why, asks.c.propensity).where(*mine, needed).order_by(_TURN, asks.c.serial)
-    return [
-        Ask(prediction=bytes(row.prediction), why=Why(row.why), propensity=row.propensity)
-        for row in connection.execute(query.limit(limit))
-    ]
+    return [_ask(row) for row in connection.execute(query.limit(limit))]
+
+
+def _ask(row: Any) -> Ask:  # noqa: ANN401 - a row with the three columns
+    return Ask(prediction=bytes(row.prediction), why=Why(row.why), propensity=row.propensity)
 
 
 def _answered() -> ColumnElement[bool]:

@@ -2,6 +2,7 @@
 
 window ─► predictions, labels that count ─► rows ─► lines in UTF-8
 
+Whoever estimates from the labels weighs each by 1 / asked_propensity: uncertain answers were asked about more often than others.
 A spreadsheet takes a cell that begins with = + - or @ for a formula. Such texts get an apostrophe before them, numbers stay.
 """
 
@@ -19,7 +20,9 @@ from relevo.store.moments import moment
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from relevo.domain.asking import Ask
     from relevo.domain.prediction import Label
+    from relevo.store.asking import Asking
     from relevo.store.history import History, Stored
     from relevo.store.labels import Labels
 
@@ -40,6 +43,8 @@ HEADS = (
     "source",
     "labelled_at",
     "note",
+    "asked_why",
+    "asked_propensity",
 )
 _A_PAGE = 1000
 #: What steers, and what would be taken for the apostrophe of ours.
@@ -48,14 +53,15 @@ _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 _ESCAPE = "'"
 
 
-def lines(history: History, labels: Labels, **filters: Any) -> Iterator[bytes]:  # noqa: ANN401 - what narrows a window
+def lines(history: History, labels: Labels, asking: Asking, **filters: Any) -> Iterator[bytes]:  # noqa: ANN401 - what narrows a window
     """The whole window, newest first: a line with the names of the columns, then one for each prediction."""
     yield _written([HEADS])
     cursor = None
     while True:
         page = history.window(cursor=cursor, limit=_A_PAGE, **filters)
-        given = labels.current_many([stored.prediction.id for stored in page.items])
-        yield _written([_cells(stored, given.get(stored.prediction.id)) for stored in page.items])
+        some = [stored.prediction.id for stored in page.items]
+        given, asked = labels.current_many(some), asking.of(some)
+        yield _written([_cells(it, given.get(it.prediction.id), asked.get(it.prediction.id)) for it in page.items])
         cursor = page.next_cursor
         if cursor is None:
             return
@@ -71,7 +77,7 @@ def unsafe(cell: str) -> str:
     return cell[1:] if cell.startswith(_ESCAPE) and _STEERING.match(cell) else cell
 
 
-def _cells(stored: Stored, label: Label | None) -> tuple[object, ...]:
+def _cells(stored: Stored, label: Label | None, ask: Ask | None) -> tuple[object, ...]:
     it = stored.prediction
     told: tuple[object, ...] = ("", "", "", "", "")
     if label is not None:
@@ -89,6 +95,7 @@ def _cells(stored: Stored, label: Label | None) -> tuple[object, ...]:
         it.latency_us / 1000,
         it.error,
         *told,
+        *(("", "") if ask is None else (ask.why.value, ask.propensity)),
     )
 
 

@@ -29,7 +29,7 @@ def export(request: Request, narrow: Annotated[ExportWindow, Query()]) -> Stream
     """All of it, with the label that counts for each; narrowed as the history is. Raises ModelNotFound, NotAllowed."""
     parts: Parts = request.app.state.parts
     wanted = narrow.model_dump(exclude={"lang"})
-    rows = lines(parts.history, parts.labels, **wanted, models=seen(request, narrow.model, Action.EXPORT))
+    rows = lines(parts.history, parts.labels, parts.asking, **wanted, models=seen(request, narrow.model, Action.EXPORT))
     return StreamingResponse(
         rows,
         media_type="text/csv; charset=utf-8",

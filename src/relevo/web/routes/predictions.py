@@ -70,7 +70,7 @@ async def kept_input(
     parts, principal = request.app.state.parts, principal_of(request)
     stored = await found(parts, query_id, principal)
     own = principal.may(Action.LABEL, stored.prediction.model)
-    if not (own and await run_in_threadpool(parts.asking.asked, stored.prediction.id, principal.id)):
+    if not (own and await run_in_threadpool(parts.asking.asked, stored.prediction.id, principal.id, now=parts.now())):
         require(principal, Action.SEE_INPUTS, stored.prediction.model)
     return await run_in_threadpool(_download, parts, stored, side)
 
