@@ -9,12 +9,15 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from tests.web.web_world import CHURN, DIGITS, World, build_world, served
+from tests.web.web_world import prediction as asked_of_web
 
 from relevo import compose
 from relevo.cli.app import run
 from relevo.config import Settings
 from relevo.domain import ids
 from relevo.domain.prediction import Arm, InputKind, Label, Prediction
+from relevo.testing import memory_store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -166,3 +169,36 @@ def test_cleaning_is_shown(store: Store, capsys: pytest.CaptureFixture[str]) -> 
     )
     assert run(["label", "clean", "churn", "--home", "home"]) == 0
     assert "Fit to be learnt from: 2 of 3." in capsys.readouterr().out
+
+
+@pytest.fixture
+def server() -> Iterator[tuple[str, World]]:
+    """A server with models, nobody a user yet, and where it answers."""
+    with memory_store() as memory:
+        world = build_world(memory, [DIGITS, CHURN])
+        with served(world.app) as address:
+            yield address, world
+
+
+def test_a_server_takes_and_gives_files(
+    server: tuple[str, World], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With --url the lines go to a server one by one, those it refuses are told; export and cleaning come from it, too."""
+    monkeypatch.setenv("RELEVO_LANGUAGE", "en")
+    url, world = server
+    made = [asked_of_web(model="digits", label="7", input=b"no picture", kind=InputKind.IMAGE) for _ in range(2)]
+    world.store.history.record(made)
+    one, two = (ids.text(it.id) for it in made)
+    file, out = tmp_path / "l.csv", tmp_path / "out.csv"
+    file.write_text(f"id,label,note\n{one},7,=x\n{two},dog,\n{NOBODY},7,\n{two},7,{'x' * 501}\n", encoding="utf-8")
+    assert run(["label", "import", str(file), "--url", url, "--json"]) == 1
+    told = json.loads(capsys.readouterr().out)
+    assert (told["kept"], [refused["line"] for refused in told["refused"]]) == (1, [3, 4, 5])
+    assert run(["label", "export", str(out), "--url", url, "--model", "digits"]) == 0
+    (row,) = csv.DictReader(io.StringIO(out.read_text(encoding="utf-8")))
+    assert (row["query_id"], row["label"], row["note"]) == (one, "7", "'=x")
+    assert run(["label", "clean", "digits", "--url", url, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["kept"], [it["reason"] for it in found["excluded"]]) == (0, ["unreadable"])
+    assert run(["label", "import", str(file), "--url", url, "--match", "id", "--model", "digits"]) == 1
+    assert "leave --url out" in capsys.readouterr().err

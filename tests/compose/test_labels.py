@@ -24,7 +24,7 @@ NOW = datetime(2026, 3, 1, tzinfo=UTC)
 
 def prediction(number: int, **facts: Any) -> Prediction:
     record = b'{"n": %d}' % number
-    sent = {
+    sent: dict[str, Any] = {
         "id": new_id(number),
         "at_us": number,
         "model": "churn",

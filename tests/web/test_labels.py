@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.web.web_world import prediction
@@ -34,7 +34,7 @@ def keys(world: World) -> dict[str, dict[str, str]]:
     return found
 
 
-def recorded(world: World, count: int = 1, **facts: object) -> list[str]:
+def recorded(world: World, count: int = 1, **facts: Any) -> list[str]:
     """Query ids of so many new predictions."""
     some = [prediction(**facts) for _ in range(count)]
     world.store.history.record(some)
@@ -121,7 +121,7 @@ def test_cleaning_tells_every_exclusion(world: World, client: httpx.Client) -> N
     """What is left out is listed with its reason, page by page; what remains is counted."""
     record = b'{"tenure": 5, "contract": "one_year"}'
     turned = b'{"contract":"one_year","tenure":5}'
-    facts = {"model": "churn", "label": "stays"}
+    facts: dict[str, Any] = {"model": "churn", "label": "stays"}
     same = [recorded(world, **facts, input=data)[0] for data in (record, turned)]
     broken = recorded(world, **facts, input=b"{")[0]
     gone = recorded(world, **facts, input=None)[0]

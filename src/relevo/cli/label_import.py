@@ -18,7 +18,10 @@ from relevo.domain import ids
 from relevo.domain.prediction import InputKind, Label, Prediction
 from relevo.domain.signature import Task
 from relevo.errors import (
+    InputRefused,
     LabelRefused,
+    NotAllowed,
+    NotFound,
     OwnKeyAmbiguous,
     OwnKeyNotFound,
     PredictionNotFound,
@@ -37,7 +40,6 @@ if TYPE_CHECKING:
 SOURCE = "csv"
 _AT_ONCE = 500
 _A_PAGE = 1000
-_MOST_NOTE = 500
 
 
 def import_remotely(client: Client, lines: Iterable[Line], progress: Callable[[int], None]) -> Outcome:
@@ -50,7 +52,7 @@ def import_remotely(client: Client, lines: Iterable[Line], progress: Callable[[i
         try:
             client.label(line.about, line.label, note=line.note, wait=0)
             outcome.kept += 1
-        except (PredictionNotFound, LabelRefused) as refusal:
+        except (InputRefused, LabelRefused, NotAllowed, NotFound) as refusal:
             outcome.refuse(line, sentence(refusal))
         progress(done)
     return outcome
@@ -99,7 +101,7 @@ class Importing:
         it = self._store.history.get(prediction).prediction
         check_label(line.label, *self._expected(it))
         author = line.author or self._author
-        said = (line.label, line.note[:_MOST_NOTE])
+        said = (line.label, line.note)
         if self._last_word(prediction, author) == said:
             self.outcome.unchanged += 1
             return

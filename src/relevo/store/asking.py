@@ -13,7 +13,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, and_, case, exists, func, or_, select
+from sqlalchemy import ColumnElement, and_, case, exists, func, or_, select, text
 
 from relevo.domain.asking import LOT_BYTES, LOT_FROM, Ask, Why, first_lot_beyond
 from relevo.domain.prediction import Arm
@@ -39,6 +39,13 @@ _LOT = func.substr(predictions.c.id, LOT_FROM + 1, LOT_BYTES)
 _TURN = case({Why.UNCERTAIN.value: 0, Why.DISAGREEMENT.value: 1}, value=asks.c.why, else_=2)
 
 
+#: The same person may look twice at once.
+_ASK = text(
+    "INSERT INTO asks (prediction, model, user_id, why, propensity, at_us) "
+    "VALUES (:prediction, :model, :user_id, :why, :propensity, :at_us) ON CONFLICT DO NOTHING"
+)
+
+
 class Asking:
     """The label queue; lives as long as the process, safe for several threads. All methods raise StoreUnavailable."""
 
@@ -56,7 +63,7 @@ class Asking:
         with writing(self._engine) as connection:
             for ask in self._new(connection, model, user, limit - len(found), now):
                 row = {"prediction": ask.prediction, "model": model, "user_id": user, "why": ask.why.value}
-                connection.execute(asks.insert().values(**row, propensity=ask.propensity, at_us=microseconds(now)))
+                connection.execute(_ASK, row | {"propensity": ask.propensity, "at_us": microseconds(now)})
             return _open(connection, model, user, limit)
 
     def skip(self, prediction: bytes, user: str, *, now: datetime) -> None:
@@ -137,9 +144,14 @@ def _versions_differ(connection: Connection, model: str) -> list[bytes]:
 def _open(connection: Connection, model: str, user: str, limit: int) -> list[Ask]:
     mine = (asks.c.model == model, asks.c.user_id == user, asks.c.skipped_us.is_(None), asks.c.answered_us.is_(None))
     labelled = exists().where(labels.c.prediction == asks.c.prediction)
-    disputed = exists().where(predictions.c.id == asks.c.prediction, predictions.c.disputed.is_(True))
+    there = predictions.c.id == asks.c.prediction
+    disputed = exists().where(there, predictions.c.disputed.is_(True))
     needed = or_(~labelled, and_(asks.c.why == Why.DISAGREEMENT.value, disputed))
-    query = select(asks.c.prediction, asks.c.why, asks.c.propensity).where(*mine, needed).order_by(_TURN, asks.c.serial)
+    query = (
+        select(asks.c.prediction, asks.c.why, asks.c.propensity)
+        .where(*mine, needed, exists().where(there, _answered()))
+        .order_by(_TURN, asks.c.serial)
+    )
     return [_ask(row) for row in connection.execute(query.limit(limit))]
 
 

@@ -19,5 +19,6 @@ asks = Table(
     Column("skipped_us", BigInteger),
     Column("answered_us", BigInteger),  # the asked person gave a label
 )
-Index(None, asks.c.prediction)
+# Who asks twice at once is asked once.
+Index("uq_asks_prediction_user_id", asks.c.prediction, asks.c.user_id, unique=True)
 Index(None, asks.c.user_id, asks.c.serial)

@@ -26,5 +26,5 @@ def upgrade() -> None:
         sa.Column("answered_us", sa.BigInteger(), nullable=True),
         sa.PrimaryKeyConstraint("serial", name="pk_asks"),
     )
-    op.create_index("ix_asks_prediction", "asks", ["prediction"])
+    op.create_index("uq_asks_prediction_user_id", "asks", ["prediction", "user_id"], unique=True)
     op.create_index("ix_asks_user_id_serial", "asks", ["user_id", "serial"])
