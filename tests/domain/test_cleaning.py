@@ -44,7 +44,7 @@ def test_of_copies_the_oldest_stays() -> None:
 def test_contradictions_are_left_out() -> None:
     """One input under two names is learnt under neither; where a trusted majority speaks, what it says is learnt."""
     assert told(example(1, "a", "7"), example(2, "a", "9")) == ([], {1: "contradicting", 2: "contradicting"})
-    lab = {"author": "lab", "trusted": True}
+    lab: dict[str, Any] = {"author": "lab", "trusted": True}
     assert told(example(1, "a", "7"), example(2, "a", "9", **lab), example(3, "b", "7")) == ([2, 3], {1: "contradicting"})
     two = (example(1, "a", "7", **lab), example(2, "a", "9", **lab))
     assert told(*two) == ([], {1: "contradicting", 2: "contradicting"})
