@@ -272,6 +272,18 @@ def test_everybody_at_every_door(house: House, caller: Caller | None) -> None:
     assert not wrong, "\n".join(wrong)
 
 
+@pytest.mark.parametrize("method", ["GET", "POST", "DELETE", "OPTIONS"])
+def test_a_path_spelled_otherwise_is_no_way_round(house: House, method: str) -> None:
+    """What the rows do not know is nowhere, however generous a router is about line ends, blanks, slashes and signs."""
+    for path in {rule.path for rule in RULES if not rule.public}:
+        plain = path.format_map(defaultdict(lambda: "x", {"name": "digits", "version": "1", "alias": "champion"}))
+        for other in ("%0A", "%0D%0A", "%20", "%00", ";x", "/"):
+            told = house.ask(method, plain + other, CALLERS[0], **({"json": {}} if method == "POST" else {}))
+            # Of "//" clients make "/"; the other one is a path of its own.
+            known = plain + other in {"//", "/predict/"}
+            assert told.status_code in {400, 403, 404, 405, 422} or known, f"{method} {plain}{other}: {told.status_code}"
+
+
 def test_a_row_by_object_says_what_to_send() -> None:
     """A route that looks for itself whose the thing is gets to look: its body is told above, or it needs none."""
     for rule in RULES:

@@ -113,3 +113,8 @@ def rule_of(method: str, path: str) -> tuple[Rule | None, str | None]:
         if rule.method == asked and (found := pattern.fullmatch(path)):
             return rule, found.groupdict().get("name")
     return None, None
+
+
+def methods_of(path: str) -> list[str]:
+    """Every method that some row has for this path."""
+    return sorted({rule.method for rule, pattern in _PATTERNS if pattern.fullmatch(path)})

@@ -3,6 +3,7 @@
     scope ─ rule_of ─┬ public ──────────────────────────────► on
                      └ who(scope) ─┬ nobody ────────────────► 401 not_known; people with a browser are led to /login
                                    ├ a form not ours ───────► 403 not_your_page
+                                   ├ in no row ─────────────► 404 not_found, 405 method_not_allowed
                                    ├ may not see the model ─► 404 model_not_found, as if it were not there
                                    ├ may not do it ─────────► 403 not_allowed
                                    └ principal in the scope ► on
@@ -18,8 +19,17 @@ from urllib.parse import urlencode
 
 from relevo.domain.audit import By
 from relevo.domain.people import EVERYBODY, LEAST, Action, Principal, Roll, Way
-from relevo.errors import ModelNotFound, NotAllowed, NotKnown, NotYourPage, StoreUnavailable
-from relevo.web.classified import rule_of
+from relevo.errors import (
+    MethodNotAllowed,
+    ModelNotFound,
+    NotAllowed,
+    NotFound,
+    NotKnown,
+    NotYourPage,
+    RelevoError,
+    StoreUnavailable,
+)
+from relevo.web.classified import Rule, methods_of, rule_of
 from relevo.web.sessions import CSRF_FIELD, CSRF_HEADER, SessionBook, check_csrf, cookie_name, csrf_of, token_of
 
 if TYPE_CHECKING:
@@ -86,7 +96,7 @@ class Guard:
         self._door = door
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Raises NotKnown, NotYourPage, NotAllowed, ModelNotFound."""
+        """Raises NotKnown, NotYourPage, NotAllowed, ModelNotFound, NotFound, MethodNotAllowed."""
         if scope["type"] == "http":
             rule, model = rule_of(scope["method"], scope["path"])
             if rule is None or not rule.public:
@@ -97,11 +107,23 @@ class Guard:
                         raise
                     await lead_to_login(scope, send)
                     return
-                scope["state"]["principal"] = principal
-                check_forged(scope, principal, may_be_form=rule is not None and rule.form)
-                if rule is not None and rule.action is not None and not (rule.own and principal.may(rule.own)):
-                    require(principal, rule.action, model)
+                _hold(scope, principal, rule, model)
         await self._app(scope, receive, send)
+
+
+def _hold(scope: Scope, principal: Principal, rule: Rule | None, model: str | None) -> None:
+    scope["state"]["principal"] = principal
+    check_forged(scope, principal, may_be_form=rule is not None and rule.form)
+    if rule is None:
+        # What stands in no row is not passed on: a router may be more generous about a path than the rows are.
+        raise _nowhere(scope["path"])
+    if rule.action is not None and not (rule.own and principal.may(rule.own)):
+        require(principal, rule.action, model)
+
+
+def _nowhere(path: str) -> RelevoError:
+    methods = methods_of(path)
+    return MethodNotAllowed(allowed=", ".join(methods)) if methods else NotFound()
 
 
 def check_forged(scope: Scope, principal: Principal, *, may_be_form: bool) -> None:
