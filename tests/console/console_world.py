@@ -15,7 +15,11 @@ import sys
 import threading
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
+
+from relevo.compose.stores import open_store
+from relevo.store.passwords import hashed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,7 +27,12 @@ if TYPE_CHECKING:
 
     from playwright.sync_api import Browser, Page
 
+    from relevo.config import Settings
+    from relevo.domain.people import Role
+
 _START_S = 60.0
+#: Of every user that `add_users` makes.
+SIGNED_PASSWORD = "correct horse battery"  # noqa: S105 - of a test
 #: A run of a page on a shared machine.
 _WAIT_MS = 20_000
 
@@ -69,6 +78,29 @@ def _told(process: subprocess.Popen[str]) -> Any:
             return json.loads(text)
     late.cancel()
     raise AssertionError(f"the console said nothing but {text!r}")
+
+
+def add_users(settings: Settings, **roles: Role) -> None:
+    """Users of these names and roles, all with one password."""
+    store = open_store(settings)
+    kept = hashed(SIGNED_PASSWORD)
+    for name, role in roles.items():
+        store.people.add_user(name, role, password_hash=kept, at=datetime.now(UTC))
+    store.engine.dispose()
+
+
+@contextmanager
+def signed_in(browser: Browser, console: Console, name: str, path: str = "/", **options: Any) -> Iterator[Page]:
+    """A page of the console, opened by one of its users. Nothing may come from another host."""
+    with opened(browser, console, "/sign-in", **options) as page:
+        page.fill("input[name=name]", name)
+        page.fill("input[name=password]", SIGNED_PASSWORD)
+        page.press("input[name=password]", "Enter")
+        page.wait_for_selector(f"text={name}")
+        page.goto(console.url + path)
+        page.wait_for_selector("h1")
+        settled(page)
+        yield page
 
 
 @contextmanager

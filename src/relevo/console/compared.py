@@ -39,12 +39,12 @@ def show(here: Session, versions: list[dict[str, Any]], aliases: dict[str, int])
     with tabs[0]:
         _figures(here, some, papers, aliases)
     with tabs[1]:
-        for column, one, told in zip(st.columns(len(some), gap="large"), some, papers, strict=True):
+        for column, one, told in zip(st.columns(len(some), gap="medium"), some, papers, strict=True):
             with column:
                 _name(one, aliases)
                 _card(told["card"], here.words)
     with tabs[2]:
-        for column, one, told in zip(st.columns(len(some), gap="large"), some, papers, strict=True):
+        for column, one, told in zip(st.columns(len(some), gap="medium"), some, papers, strict=True):
             with column:
                 _name(one, aliases)
                 pieces.facts(_lineage(one, told["manifest"], here.words))
@@ -82,13 +82,13 @@ def _figures(here: Session, some: list[dict[str, Any]], papers: list[dict[str, A
     if not any(measured):
         pieces.note(words["models.unmeasured"])
         return
-    for column, one, told in zip(st.columns(len(some), gap="large"), some, papers, strict=True):
+    for column, one, told in zip(st.columns(len(some), gap="medium"), some, papers, strict=True):
         with column:
             _name(one, aliases)
             _confusion(told, words)
             _pictures(here, one, told)
     versions = [called(one["version"]) for one in some]
-    left, right = st.columns(2, gap="large")
+    left, right = st.columns(2, gap="medium")
     with left:
         rows = [row for name, metrics in zip(versions, measured, strict=True) for row in _calibration(name, metrics)]
         if rows:

@@ -36,7 +36,7 @@ def show(here: Session, names: dict[str, str], models: list[str]) -> None:
         _table(known, words)
     else:
         frame.say(words["keys.none"], words["keys.none.next"])
-    left, right = st.columns(2, gap="large")
+    left, right = st.columns(2, gap="medium")
     with left:
         _new(here, names, models)
     with right:

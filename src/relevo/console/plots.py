@@ -52,7 +52,7 @@ def show(chart: Drawn, words: Words, *, title: str, height: int = 240) -> None:
 
 def spoken(chart: Drawn, words: Words) -> Drawn:
     """The chart with its numbers and dates in the language of these words."""
-    told: Drawn = chart.properties(usermeta={"embedOptions": _LOCALES[words.language]})
+    told: Drawn = chart.configure(locale=_LOCALES[words.language]) if words.language in _LOCALES else chart
     return told
 
 
@@ -311,10 +311,9 @@ _MONTHS_ES += ["septiembre", "octubre", "noviembre", "diciembre"]
 _DAYS_ES = ["domingo", "lunes", "martes", "miércoles", "jueves", "viernes", "sábado"]
 #: As d3 wants them: https://github.com/d3/d3-format and d3-time-format.
 _LOCALES: dict[str, dict[str, Any]] = {
-    "en": {},
     "es": {
-        "formatLocale": {"decimal": ",", "thousands": ".", "grouping": [3], "currency": ["", "\u00a0€"], "percent": "\u00a0%"},
-        "timeFormatLocale": {
+        "number": {"decimal": ",", "thousands": ".", "grouping": [3], "currency": ["", "\u00a0€"], "percent": "\u00a0%"},
+        "time": {
             "dateTime": "%A, %e de %B de %Y, %X",
             "date": "%d/%m/%Y",
             "time": "%H:%M:%S",

@@ -67,7 +67,7 @@ def _table(items: list[dict[str, Any]], names: dict[str, str], words: Words) -> 
             [
                 pieces.soft(words.whole(one["sequence"])),
                 words.moment(one["at"], st.context.timezone, seconds=True),
-                pieces.joined(_named(one["actor"], names), pieces.soft(one["address"])),
+                pieces.joined(_who(one["actor"], names, words), pieces.soft(one["address"])),
                 pieces.chips([one["action"]]),
                 pieces.code(_named(one["object"], names)),
                 one["reason"],
@@ -75,6 +75,11 @@ def _table(items: list[dict[str, Any]], names: dict[str, str], words: Words) -> 
             for one in items
         ],
     )
+
+
+def _who(actor: str, names: dict[str, str], words: Words) -> str:
+    """Whoever did it; who sat at the machine itself is told in words."""
+    return words[f"trail.{actor}"] if actor in {"cli", "open"} else _named(actor, names)
 
 
 def _named(thing: str, names: dict[str, str]) -> str:

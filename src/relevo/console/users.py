@@ -55,7 +55,7 @@ def show(here: Session, everybody: list[dict[str, Any]], models: list[str]) -> N
             for user in everybody
         ],
     )
-    left, right = st.columns(2, gap="large")
+    left, right = st.columns(2, gap="medium")
     with left:
         _new(here)
     with right:

@@ -32,7 +32,7 @@ def show(here: Session) -> None:
     words = here.words
     pieces.begin()
     frame.heading(words["page.traffic"], words["traffic.lead"])
-    with st.container(horizontal=True, vertical_alignment="bottom", gap="large"):
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
         name = model_chosen(here)
         if name is None:
             return
@@ -107,7 +107,7 @@ def _plots(found: dict[str, Any], words: Words) -> None:
     failed = [row for row in rows if row["errors"]]
     if failed:
         plots.show(plots.errors(failed, words, span=span), words, title=words["traffic.errors.plot"], height=110)
-    left, right = st.columns(2, gap="large")
+    left, right = st.columns(2, gap="medium")
     answered = [row for row in rows if row["p50"] is not None]
     sure = [row for row in rows if row["confidence_mean"] is not None]
     with left:
