@@ -20,6 +20,7 @@ from relevo.store.moments import microseconds
 from relevo.store.tables import audit
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
 
     from sqlalchemy import Connection
@@ -44,23 +45,22 @@ class Audit:
 
     def append(self, connection: Connection, act: Act, *, at: datetime) -> None:
         """Add a link, in the transaction of the change that it tells of."""
+        self.append_all(connection, [(act, at)])
+
+    def append_all(self, connection: Connection, acts: Sequence[tuple[Act, datetime]]) -> None:
+        """Add a link for each act with its moment, in the transaction of the changes that they tell of."""
         if connection.dialect.name == "postgresql":
             connection.execute(_ONE_AT_A_TIME, {"lock": _CHAIN_LOCK})
         last = connection.execute(select(audit.c.sequence, audit.c.seal).order_by(audit.c.sequence.desc()).limit(1)).first()
-        row = {
-            "sequence": last.sequence + 1 if last else 1,
-            "at_us": microseconds(at),
-            "actor": storable(act.by.actor),
-            "action": act.action,
-            "object": storable(act.object),
-            "before": storable(act.before),
-            "after": storable(act.after),
-            "reason": storable(act.reason),
-            "address": storable(act.by.address),
-            "key": self.key_id,
-            "previous": last.seal if last else "",
-        }
-        connection.execute(audit.insert().values(**row, seal=self.seal(row)))
+        sequence, previous = (last.sequence, last.seal) if last else (0, "")
+        rows = []
+        for act, at in acts:
+            sequence += 1
+            row = _row(act, at) | {"sequence": sequence, "key": self.key_id, "previous": previous}
+            previous = self.seal(row)
+            rows.append(row | {"seal": previous})
+        if rows:
+            connection.execute(audit.insert(), rows)
 
     def seal(self, row: dict[str, Any]) -> str:
         """What a link's seal must be."""
@@ -70,3 +70,16 @@ class Audit:
         """What stands for something in the chain: equal things have equal marks, and without the key nobody can try them out."""
         data = b"mark " + msgspec.json.encode(thing, order="sorted")
         return hmac.new(self._key, data, hashlib.sha256).hexdigest()[:_MARK_LETTERS]
+
+
+def _row(act: Act, at: datetime) -> dict[str, Any]:
+    return {
+        "at_us": microseconds(at),
+        "actor": storable(act.by.actor),
+        "action": act.action,
+        "object": storable(act.object),
+        "before": storable(act.before),
+        "after": storable(act.after),
+        "reason": storable(act.reason),
+        "address": storable(act.by.address),
+    }

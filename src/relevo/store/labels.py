@@ -66,10 +66,11 @@ class Labels:
                 self._tell(connection, batch, by)
 
     def _tell(self, connection: Connection, some: Sequence[Label], by: By) -> None:
-        for label in some:
-            given = self._audit.mark([label.value, label.author, label.source, label.note])
-            act = Act(by=by, action="label.give", object=_thing(label.prediction), after=given)
-            self._audit.append(connection, act, at=label.at)
+        self._audit.append_all(connection, [(self._given(label, by), label.at) for label in some])
+
+    def _given(self, label: Label, by: By) -> Act:
+        given = self._audit.mark([label.value, label.author, label.source, label.note])
+        return Act(by=by, action="label.give", object=_thing(label.prediction), after=given)
 
     def judge(
         self, prediction: bytes, serial: int, verdict: Verdict, *, judge: str, at: datetime, reason: str = "", by: By = HERE
