@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
 from typing import TYPE_CHECKING
 
 import pytest
 
 from relevo.cli.app import run
+from relevo.cli.asking import agreed
 from relevo.cli.speaking import language_here
 from relevo.i18n.catalog import LANGUAGES
 
@@ -110,3 +112,30 @@ def test_json_has_no_language(relevo_run: Callable[..., subprocess.CompletedProc
     assert [one["told"] for one in found[0] if one["what"] == "telemetry"] == ["off: nothing leaves this machine"]
     assert found[0][0] == found[1][0]
     assert "apagado: nada sale de esta máquina" in relevo_run("doctor", cwd=tmp_path, LANG="es_ES.UTF-8", LC_ALL="").stdout
+
+
+@pytest.mark.parametrize(
+    ("language", "answer", "meant"),
+    [
+        ("es", "sí", True),
+        ("es", "S", True),
+        ("es", "yes", True),
+        ("es", "no", False),
+        ("en", "y", True),
+        ("en", "sí", False),
+        ("en", "", False),
+    ],
+)
+def test_yes_is_understood_in_the_language(
+    language: str,
+    answer: str,
+    meant: bool,  # noqa: FBT001 - a drawn value
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A question takes the yes of the language it was asked in, and English's; anything else is a no."""
+    monkeypatch.setenv("RELEVO_LANGUAGE", language)
+    run(["--version"])
+    monkeypatch.setattr("sys.stdin", io.StringIO(answer + "\n"))
+    assert agreed("Erase everything about this subject? It cannot be brought back.") is meant
+    assert ("¿Borrar todo" if language == "es" else "Erase everything") in capsys.readouterr().out

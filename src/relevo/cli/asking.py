@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from relevo.cli.speaking import phrase, said
 from relevo.config import ROWS, Settings, load_settings
 from relevo.errors import NotFound
 
@@ -55,6 +56,12 @@ def existing_home(home: Path | None) -> Settings:
             "--home names another."
         )
     return settings
+
+
+def agreed(question: str) -> bool:
+    """Whether a person says yes, in the language spoken or in English; anything else is a no. Nobody there ends the command."""
+    answer = typer.prompt(f"{said(question)} {phrase('[y/N]')}", default="", show_default=False)
+    return answer.strip().casefold() in {"y", "yes", *phrase("y, yes").split(", ")}
 
 
 def takes_settings(command: Callable[..., None]) -> Callable[..., None]:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 from relevo.cli.findings import Finding
 from relevo.cli.safeguards import safeguards
+from relevo.cli.speaking import day
 from relevo.errors import RelevoError, StoreUnavailable
 
 if TYPE_CHECKING:
@@ -211,7 +212,7 @@ def _encryption(settings: Settings) -> Finding:
     except RelevoError as error:
         return Finding(what="tls", verdict="fail", told=str(error), mend="Give another pair, or --tls auto.")
     assert found is not None  # noqa: S101 - narrows: it is asked for
-    told = f"{found.cert} until {found.until:%Y-%m-%d}"
+    told = f"{found.cert} until {day(found.until)}"
     if found.until - now < _RENEW_WITHIN:
         return Finding(what="tls", verdict="warn", told=told, mend="Renew it; running servers take the new files by themselves.")
     return Finding(what="tls", verdict="ok", told=told)

@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 import typer
 
-from relevo.cli.asking import AsJson, Ca, Home, Key, Url, existing_home
+from relevo.cli.asking import AsJson, Ca, Home, Key, Url, agreed, existing_home
 from relevo.cli.showing import say, show_json
 from relevo.errors import Forbidden
 
@@ -32,7 +32,7 @@ def erase(
     as_json: AsJson = False,
 ) -> None:
     """Erase everything about a subject: predictions, labels and inputs; its keys are destroyed."""
-    if not yes and not typer.confirm("Erase everything about this subject? It cannot be brought back."):
+    if not yes and not agreed("Erase everything about this subject? It cannot be brought back."):
         raise Forbidden(reason="nothing was erased; --yes erases without asking")
     told = _local(subject, why, home) if url is None else _remote(subject, why, url, key, ca)
     if as_json:
