@@ -46,12 +46,13 @@ def chromium() -> Iterator[Browser]:
 
 @pytest.fixture(scope="session")
 def signed_server(
-    tmp_path_factory: pytest.TempPathFactory, digits_package: Package, digits_package_2: Package
+    tmp_path_factory: pytest.TempPathFactory, digits_package: Package, digits_package_2: Package, churn_package: Package
 ) -> Iterator[compose.RunningServer]:
-    """A server with users, and two versions of digits: the second is the challenger."""
+    """A server with users, two versions of digits, the second of them the challenger, and churn, which only the traffic test asks."""
     settings = settings_of(tmp_path_factory.mktemp("signed-server"))
     put(settings, digits_package)
     put(settings, digits_package_2, alias="challenger")
+    put(settings, churn_package)
     add_users(settings, ana=Role.ADMIN, bob=Role.VIEWER, leo=Role.LABELER)
     with started(settings) as server:
         yield server

@@ -20,7 +20,7 @@ _SIDE = 720
 def show(here: Session, query_id: str) -> None:
     """Open it. A prediction that is not there is said to be so, in the same place."""
     # The title of a dialog belongs to its decorator, and speaks the visitor's language: so it is made when it opens.
-    st.dialog(here.words["detail.title"], width="large")(_told)(here, query_id)
+    st.dialog(here.words["detail.title"], width="medium")(_told)(here, query_id)
 
 
 def _told(here: Session, query_id: str) -> None:

@@ -6,7 +6,10 @@ POST /sign-in ─ own Origin ─► server's POST /login ─► cookie (HttpOnly
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import html
+import re
 from functools import cache
 from importlib.resources import files
 from string import Template
@@ -33,17 +36,25 @@ _LANGUAGE = "lang"
 _MOST_FORM = 8192
 #: Streamlit draws with styles of its own and Vega evaluates what it draws; nothing comes from, or goes to, another host.
 _POLICY = (
-    "default-src 'self'; script-src 'self' 'unsafe-eval' 'wasm-unsafe-eval' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; "
+    "default-src 'self'; script-src 'self' 'unsafe-eval' 'wasm-unsafe-eval' {scripts}; style-src 'self' 'unsafe-inline'; "
     "img-src 'self' data: blob:; font-src 'self' data:; connect-src 'self'; worker-src 'self' blob:; object-src 'none'; "
     "base-uri 'self'; form-action 'self'; frame-ancestors 'none'"
 )
 _HEADERS = (
-    (b"content-security-policy", _POLICY.encode()),
     (b"x-frame-options", b"DENY"),
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"same-origin"),
     (b"cross-origin-opener-policy", b"same-origin"),
 )
+_INLINE = re.compile(r"<script>(.*?)</script>", re.DOTALL)
+
+
+@cache
+def policy() -> str:
+    """What a page of the console may load and run; of scripts within a page only those of Streamlit's own, by their hashes."""
+    page = files("streamlit").joinpath("static", "index.html").read_text(encoding="utf-8")
+    hashes = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii") for script in _INLINE.findall(page)]
+    return _POLICY.format(scripts=" ".join(f"'sha256-{one}'" for one in hashes))
 
 
 class Door:
@@ -52,6 +63,8 @@ class Door:
     def __init__(self, app: ASGIApp, visitors: Visitors) -> None:
         self._app = app
         self._visitors = visitors
+        self._seal = [*_HEADERS, (b"content-security-policy", policy().encode("ascii"))]
+        self._ours = {name for name, _ in self._seal}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request; a WebSocket passes, since the page it is for was let in, and its runs ask once more."""
@@ -61,8 +74,8 @@ class Door:
 
         async def sealed(message: Message) -> None:
             if message["type"] == "http.response.start":
-                ours = {name for name, _ in _HEADERS}
-                message["headers"] = [*(pair for pair in message.get("headers", ()) if pair[0].lower() not in ours), *_HEADERS]
+                others = [pair for pair in message.get("headers", ()) if pair[0].lower() not in self._ours]
+                message["headers"] = [*others, *self._seal]
             await send(message)
 
         if _is_a_page(scope) and await must_sign_in(self._visitors, Request(scope)):

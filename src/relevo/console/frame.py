@@ -85,11 +85,19 @@ def _warning(here: Session) -> str:
 def _who(here: Session) -> str:
     if not here.signed_in:
         return f'<p class="rv-open">{html.escape(here.words["frame.open"])}</p>'
-    role = here.words[f"role.{here.me.get('role') or 'none'}"]
+    role = _role(here)
     return (
         f'<form class="rv-who" method="post" action="/sign-out" target="_self"><span><b>{html.escape(str(here.me["name"]))}</b>'
         f"<small>{html.escape(role)}</small></span><button>{html.escape(here.words['frame.sign_out'])}</button></form>"
     )
+
+
+def _role(here: Session) -> str:
+    """What they are everywhere, else model by model."""
+    words, grants = here.words, here.me.get("grants") or {}
+    if here.me.get("role") or not grants:
+        return words[f"role.{here.me.get('role') or 'none'}"]
+    return ", ".join(f"{words[f'role.{role}']} ({model})" for model, role in sorted(grants.items()))
 
 
 def _languages(words: Words, address: str) -> str:

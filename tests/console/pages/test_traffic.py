@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from playwright.sync_api import expect
 from tests.browsing import IN_A_BROWSER
@@ -19,16 +19,16 @@ pytestmark = IN_A_BROWSER
 
 
 def test_traffic_appears_by_itself(
-    chromium: Browser, signed_console: Console, signed_server: compose.RunningServer, digit_pngs: list[bytes]
+    chromium: Browser, signed_console: Console, signed_server: compose.RunningServer, churn_records: list[dict[str, Any]]
 ) -> None:
     """A page without requests says what to do; requests made meanwhile appear on it without a touch."""
-    with signed_in(chromium, signed_console, "bob", "/traffic?model=digits") as page:
+    with signed_in(chromium, signed_console, "bob", "/traffic?model=churn") as page:
         expect(page.get_by_text("Nobody asked in this time")).to_be_visible()
         page.get_by_text("1 hour", exact=True).click()
         with Client(signed_server.url) as client:
             client.sign_in("bob", SIGNED_PASSWORD)
-            for png in digit_pngs[:3]:
-                client.predict("digits", png)
+            for record in churn_records[:3]:
+                client.predict("churn", record)
         expect(page.locator(".relevo-tile dd").first).to_contain_text("3", timeout=15_000)
         expect(page.locator(".relevo-table tbody")).to_contain_text("v1")
         expect(page.locator('[data-testid="stVegaLiteChart"]')).to_have_count(4)
