@@ -112,6 +112,18 @@ def test_a_picture_goes_as_it_is(server: Server, client: Client, tmp_path: Path)
         assert asked.headers["authorization"] == "Bearer k"
 
 
+def test_whom_it_is_about_goes_in_a_header(server: Server, client: Client) -> None:
+    """In any letters, with one input and with many; where nobody is named, there is no header."""
+    server.replies = [(200, ANSWER), (200, ANSWER), (200, [ANSWER]), (200, ANSWER)]
+    client.predict("digits", PNG, subject="Íñigo 7")
+    client.predict_many("digits", [PNG], subject="Íñigo 7")
+    client.predict_many("digits", [{"a": 1}], subject="Íñigo 7")
+    client.predict("digits", PNG)
+    told = [asked.headers.get("relevo-subject") for asked in server.asked]
+    # The library of this test reads headers as Latin-1.
+    assert [one and one.encode("latin-1").decode() for one in told] == ["Íñigo 7", "Íñigo 7", "Íñigo 7", None]
+
+
 def test_a_picture_can_go_as_a_form(server: Server, client: Client) -> None:
     """The same as a browser's form sends it."""
     server.replies = [(200, ANSWER)]

@@ -102,12 +102,13 @@ class Client:
         """Close the connections."""
         self._http.close()
 
-    def predict(self, model: str | None, input: Input) -> Result:  # noqa: A002 - the word for it
+    def predict(self, model: str | None, input: Input, *, subject: str | None = None) -> Result:  # noqa: A002 - the word for it
         """The answer for one image (path or bytes) or record (dict). model None asks the default one.
 
+        subject: whom the input is about, so that it can be erased; kept as a pseudonym alone.
         Raises InputRefused, ModelNotFound, Unavailable, ModelFailed.
         """
-        return msgspec.convert(self._post(model, input), Result)
+        return msgspec.convert(self._post(model, input, subject), Result)
 
     def predict_form(self, model: str | None, image: bytes, *, part: str = "file", file_name: str = "image") -> Result:
         """The answer for one image sent as a browser's form sends it."""
@@ -115,28 +116,33 @@ class Client:
         return msgspec.convert(self._call("POST", _predict_path(model), files={part: (file_name, image, kind)}), Result)
 
     def predict_many(
-        self, model: str | None, inputs: Iterable[Input], *, progress: Callable[[int], object] | None = None
+        self,
+        model: str | None,
+        inputs: Iterable[Input],
+        *,
+        progress: Callable[[int], object] | None = None,
+        subject: str | None = None,
     ) -> list[Result]:
         """The answers for many inputs, in order. Records travel in batches, images one by one on a few connections.
 
-        progress: told how many are answered so far.
+        progress: told how many are answered so far. subject: whom all of them are about.
         Raises like `predict`; what was answered before the failure is in the server's history all the same.
         """
         waiting = list(inputs)
         answered: list[Result] = []
-        for some in self._answers(model, waiting):
+        for some in self._answers(model, waiting, subject):
             answered.extend(some)
             if progress is not None:
                 progress(len(answered))
         return answered
 
-    def _answers(self, model: str | None, waiting: list[Input]) -> Iterator[list[Result]]:
+    def _answers(self, model: str | None, waiting: list[Input], subject: str | None) -> Iterator[list[Result]]:
         if all(isinstance(one, dict) for one in waiting):
             for start in range(0, len(waiting), _RECORDS_A_REQUEST):
-                yield self._batch(model, waiting[start : start + _RECORDS_A_REQUEST])
+                yield self._batch(model, waiting[start : start + _RECORDS_A_REQUEST], subject)
             return
         with ThreadPoolExecutor(_IMAGES_AT_ONCE) as pool:
-            for result in pool.map(lambda one: self.predict(model, one), waiting):
+            for result in pool.map(lambda one: self.predict(model, one, subject=subject), waiting):
                 yield [result]
 
     def label(self, query_id: str, value: str | float, *, note: str = "", wait: float = 5.0) -> dict[str, Any]:
@@ -227,16 +233,20 @@ class Client:
         except httpx.TransportError:
             return False
 
-    def _post(self, model: str | None, payload: Input | list[Any]) -> Any:  # noqa: ANN401 - whatever JSON the server sends
+    def _post(self, model: str | None, payload: Input | list[Any], subject: str | None = None) -> Any:  # noqa: ANN401 - JSON
         if isinstance(payload, dict | list):
             content, kind = msgspec.json.encode(payload), "application/json"
         else:
             content = payload.read_bytes() if isinstance(payload, Path) else payload
             kind = next((kind for magic, kind in _MAGIC if content.startswith(magic)), "application/octet-stream")
-        return self._call("POST", _predict_path(model), content=content, headers={"Content-Type": kind})
+        headers: dict[str, str | bytes] = {"Content-Type": kind}
+        if subject is not None:
+            # As UTF-8, whatever the letters; httpx would refuse other ones than ASCII in a text.
+            headers["Relevo-Subject"] = subject.encode()
+        return self._call("POST", _predict_path(model), content=content, headers=headers)
 
-    def _batch(self, model: str | None, records: list[Any]) -> list[Result]:
-        found = self._post(model, records)
+    def _batch(self, model: str | None, records: list[Any], subject: str | None) -> list[Result]:
+        found = self._post(model, records, subject)
         return msgspec.convert(found["predictions"] if isinstance(found, dict) else found, list[Result])
 
     def _once_shipped(self, method: str, path: str, wait: float, **what: Any) -> dict[str, Any]:  # noqa: ANN401 - what httpx takes

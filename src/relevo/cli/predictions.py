@@ -44,6 +44,10 @@ def predict(
     ],
     *,
     model: Model = None,
+    subject: Annotated[
+        str | None,
+        typer.Option("--subject", help="Whom they are about, for `relevo erase`; kept as a pseudonym.", metavar="SUBJECT"),
+    ] = None,
     url: Url = None,
     key: Key = None,
     ca: Ca = None,
@@ -55,7 +59,7 @@ def predict(
     waiting = [one for given in inputs for one in _read(given)]
     with Client(url or _HERE, key, verify=ca) as client, progress(quiet=as_json) as step:
         client.speak(language())
-        results = client.predict_many(model, waiting, progress=lambda done: step(done, len(waiting), "asking"))
+        results = client.predict_many(model, waiting, progress=lambda done: step(done, len(waiting), "asking"), subject=subject)
     if as_json:
         show_json([_told(one) for one in results])
         return
