@@ -275,7 +275,8 @@ def test_everybody_at_every_door(house: House, caller: Caller | None) -> None:
 @pytest.mark.parametrize("method", ["GET", "POST", "DELETE", "OPTIONS"])
 def test_a_path_spelled_otherwise_is_no_way_round(house: House, method: str) -> None:
     """What the rows do not know is nowhere, however generous a router is about line ends, blanks, slashes and signs."""
-    for path in {rule.path for rule in RULES if not rule.public}:
+    # Where the last part is a name or a number, another spelling is another name, of which the same row tells who may.
+    for path in {rule.path for rule in RULES if not rule.public and not rule.path.endswith("}")}:
         plain = path.format_map(defaultdict(lambda: "x", {"name": "digits", "version": "1", "alias": "champion"}))
         for other in ("%0A", "%0D%0A", "%20", "%00", ";x", "/"):
             told = house.ask(method, plain + other, CALLERS[0], **({"json": {}} if method == "POST" else {}))
