@@ -32,7 +32,7 @@ NATIVE = {"en": "English", "es": "Español"}
 BY_ENGLISH = ("words", "reasons", "cli", "settings", "api", "libraries")
 
 #: Facts that may be words of ours; the others are names, which are never translated.
-_SAID = frozenset({"expected", "got", "reason", "loss", "layer", "options", "source"})
+_SAID = frozenset({"expected", "got", "reason", "loss", "layer", "options", "source", "imports"})
 
 _SPEC = re.compile(r"\{(\w*):[^{}]*\}")
 #: Longer than any sentence of ours; what is, comes from a library.
