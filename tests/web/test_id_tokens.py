@@ -119,6 +119,17 @@ def test_a_shared_secret_is_no_public_key(provider: IdentityProvider) -> None:
         believed(provider, shared)
 
 
+def test_keys_of_kinds_to_come_are_passed_over(provider: IdentityProvider) -> None:
+    """A provider may list what this release knows nothing of, and what is for encryption, beside the key that counts."""
+    own = provider.key.as_dict(private=False)
+    keys = public_keys(
+        {"keys": [{"kty": "AKP", "alg": "ML-DSA-44", "pub": "x", "kid": "later"}, own, {**own, "use": "enc", "kid": "e"}]}
+    )
+    token = provider.token({"nonce": ASKED.nonce})
+    assert check_id_token(token, keys, ASKED, access_token=None, now=int(time.time()))["sub"] == "7"
+    assert [key.kid for key in keys] == ["first"]
+
+
 def test_a_token_is_good_for_ten_minutes(provider: IdentityProvider) -> None:
     """However long the provider would have it."""
     provider.claims = {"exp": int(time.time()) + 86_400}

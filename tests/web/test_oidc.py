@@ -163,7 +163,7 @@ def test_nobody_is_signed_in_by_a_strangers_link(browser: httpx.Client, address:
         _refused(victim, victim.get(link), world)
 
 
-def test_a_broken_way_back_is_refused(browser: httpx.Client, world: World) -> None:
+def test_a_broken_way_back_is_refused(browser: httpx.Client, provider: IdentityProvider, world: World) -> None:
     """Nothing, half of it, something twice, a refusal, another provider's name: each is told on the sign-in page."""
     for query in (
         "",
@@ -175,10 +175,12 @@ def test_a_broken_way_back_is_refused(browser: httpx.Client, world: World) -> No
         "state={state}&code=x&code=y",
         "state=%00&code=x",
         "state=%C0%AF&code=%00",
+        "state={state}&code=x&error=access_denied",
         "state={state}&code=" + "x" * 5000,
     ):
         state = dict(parse_qsl(urlsplit(callback_of(browser)).query))["state"]
         _refused(browser, browser.get("/login/oidc/callback?" + query.replace("{state}", state)), world)
+    assert not provider.taken, "the provider is asked about none of them"
 
 
 def test_a_provider_that_promises_its_name_must_give_it(browser: httpx.Client, provider: IdentityProvider, world: World) -> None:

@@ -8,7 +8,6 @@ Pure: the token, the provider's keys and what was asked for. OpenID Connect Core
 
 from __future__ import annotations
 
-import hmac
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -74,7 +73,7 @@ def check_id_token(token: str, keys: KeySet, asked: Asked, *, access_token: str 
     except (JoseError, ValueError, TypeError) as cause:
         raise ProofRefused(reason="its token is not signed as it must be") from cause
     claims = found.claims
-    _check_values(claims, asked, now)
+    _check_values(claims, now)
     params = {"client_id": asked.client_id, "nonce": asked.nonce, "access_token": access_token}
     checked = CodeIDToken(claims, found.header, {"iss": {"value": asked.issuer}, "aud": {"value": asked.client_id}}, params)
     try:
@@ -84,21 +83,9 @@ def check_id_token(token: str, keys: KeySet, asked: Asked, *, access_token: str 
     return claims
 
 
-def _check_values(claims: Mapping[str, Any], asked: Asked, now: int) -> None:
-    """Exactly, whatever a library makes of a list, a missing claim or a number in quotes."""
-    audience = claims.get("aud")
-    named = [audience] if isinstance(audience, str) else audience
-    others = isinstance(named, list) and len(named) > 1
-    fits = (
-        claims.get("iss") == asked.issuer
-        and isinstance(named, list)
-        and asked.client_id in named
-        and (not others or claims.get("azp") == asked.client_id)
-        and claims.get("azp", asked.client_id) == asked.client_id
-        and hmac.compare_digest(str(claims.get("nonce", "")).encode(), asked.nonce.encode())
-        and _is_subject(claims.get("sub"))
-    )
-    if not fits:
+def _check_values(claims: Mapping[str, Any], now: int) -> None:
+    """What the library leaves open: who somebody may be, how old a token, and that a moment is a number."""
+    if not _is_subject(claims.get("sub")):
         raise ProofRefused(reason="its token is not for this sign-in")
     begins, ends = _moment(claims.get("iat")), _moment(claims.get("exp"))
     if not now - _OLDEST_S <= begins <= now + _LEEWAY_S or ends <= now - _LEEWAY_S:
