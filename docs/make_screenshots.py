@@ -122,6 +122,7 @@ def beside(page: Page) -> None:
     page.locator("h2").nth(1).scroll_into_view_if_needed()
     page.mouse.move(700, 500)
     page.mouse.wheel(0, 620)
+    page.mouse.move(150, 600)
 
 
 SCENES: dict[str, tuple[str, Callable[[Page], None]]] = {

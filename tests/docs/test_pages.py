@@ -120,6 +120,20 @@ pets.export("saved_model", verbose=False)
 """
 
 
+def test_importing_a_booster_runs(tour: Tour) -> None:
+    """A model of XGBoost comes in as the page says, proved and measured on held-out rows."""
+    xgboost = pytest.importorskip("xgboost", reason="XGBoost's files need the extra 'xgboost'")
+    x = np.random.default_rng(0).normal(size=(120, 3)).astype(np.float32)
+    names, truth = ["tenure", "charge", "calls"], x.sum(axis=1) > 0
+    rows = xgboost.DMatrix(x, truth, feature_names=names)
+    xgboost.train({"objective": "binary:logistic", "max_depth": 2}, rows, num_boost_round=3).save_model(tour.folder / "model.ubj")
+    with (tour.folder / "held_out.csv").open("w", newline="", encoding="utf-8") as file:
+        table = csv.writer(file)
+        table.writerow([*names, "churned"])
+        table.writerows([*map(float, row), "leaves" if left else "stays"] for row, left in zip(x, truth, strict=True))
+    tour.walk("docs/how-to/import-a-booster.md")
+
+
 def test_importing_a_file_of_another_time_runs(tour: Tour) -> None:
     """The original's own scores judge a pickle, and the package says whose word it is."""
     _write_a_table_model(tour.folder)

@@ -9,7 +9,9 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+import httpx
 import pytest
+from tests.docs.forking import Forking
 from tests.docs.tour import Tour
 from tests.serving_world import put, settings_of
 
@@ -26,11 +28,14 @@ if TYPE_CHECKING:
 def touring(folder: Path, package: Package) -> Iterator[Tour]:
     """A visitor of a folder whose home has one model, as a server of it is started."""
     put(settings_of(folder, home=folder / ".relevo"), package)
-    tour = Tour(folder)
-    try:
-        yield tour
-    finally:
-        tour.stop()
+    scratch = folder.parent / f"{folder.name}-scratch"
+    scratch.mkdir()
+    with Forking(scratch) as program:
+        tour = Tour(folder, program)
+        try:
+            yield tour
+        finally:
+            tour.stop()
 
 
 @contextlib.contextmanager
@@ -75,7 +80,7 @@ def test_a_copy_of_a_busy_home_is_restored_whole(tmp_path: Path, digits_package:
 
 
 def test_users_and_keys_are_added_as_the_page_says(tmp_path: Path, digits_package: Package, digit_pngs: list[bytes]) -> None:
-    """The first user ends that nobody is asked; a revoked key reaches nothing; the audit has all of it."""
+    """The first user ends that nobody is asked; a revoked key reaches nothing; the audit has it all; a proxy may stand in front."""
     (tmp_path / "zero.png").write_bytes(digit_pngs[0])
     for name in ("ana", "luis"):
         (tmp_path / f"{name}.txt").write_text(f"{name} likes long passphrases\n", encoding="utf-8")
@@ -92,6 +97,12 @@ def test_users_and_keys_are_added_as_the_page_says(tmp_path: Path, digits_packag
         )
     acts = {one["action"] for one in json.loads(done.stdout)["items"]}
     assert {"user.add", "user.role", "user.disable", "key.add", "key.rotate", "key.revoke"} <= acts
+
+
+def asked_as(tour: Tour, name: str) -> int:
+    """The status for somebody unknown who asks by this name, as a proxy on this machine passes it on."""
+    headers = {"Host": name, "X-Forwarded-For": "203.0.113.7", "X-Forwarded-Proto": "https"}
+    return httpx.get(f"{tour.url}/models", headers=headers).status_code
 
 
 def refusal(ask: Callable[[], object]) -> str:

@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.docs.tour import ROOT
+from tests.docs.tour import ROOT, blocks
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -17,6 +17,12 @@ PAGES = sorted(
     for page in (*(ROOT / "docs").rglob("*.md"), *(ROOT / "examples").rglob("*.md"), ROOT / "README.md", ROOT / "SECURITY.md")
     if ".es." not in page.name and "samples" not in page.parts
 )
+#: Pages whose examples cannot be run beside the tests, and who tries them instead.
+ELSEWHERE = {
+    "docs/how-to/run-it-in-a-container.md": "benchmarks/container.py",
+    "docs/console/manual.md": "docs/make_screenshots.py",
+}
+_MOST_BYTES = 80 * 1024
 _BLOCK = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\]\(([^)#:]+\.md)(?:#[^)]*)?\)")
 
@@ -52,3 +58,26 @@ def test_spanish_pages_lead_to_spanish_pages(page: Path) -> None:
         there = (page.parent / target).resolve()
         if ".es." not in there.name and spanish(there).is_file():
             assert there == page.with_name(page.name.replace(".es.", ".")), f"{named(page)} leads to the English {target}"
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if (ROOT / "docs") in page.parents or page.parent == ROOT], ids=named)
+def test_every_page_with_examples_is_walked(page: Path) -> None:
+    """Whatever a page tells a reader to type is typed by a test, or by the script that is named here."""
+    if blocks(named(page)) and named(page) not in ELSEWHERE:
+        tests = "".join(file.read_text(encoding="utf-8") for file in (ROOT / "tests" / "docs").glob("test_*.py"))
+        assert f'"{named(page)}"' in tests, f"no test walks {named(page)}"
+
+
+@pytest.mark.parametrize(("page", "script"), ELSEWHERE.items())
+def test_who_tries_other_pages_is_there(page: str, script: str) -> None:
+    """A page is excused only as long as it exists and something else tries it."""
+    assert (ROOT / page).is_file()
+    assert (ROOT / script).is_file()
+
+
+def test_pictures_are_small_and_in_both_languages() -> None:
+    """Each picture of the manual exists in English and Spanish, and weighs little."""
+    folder = ROOT / "docs" / "console" / "pictures"
+    english, other = ({file.name for file in (folder / language).glob("*.png")} for language in ("en", "es"))
+    assert english == other != set()
+    assert not [file for file in folder.rglob("*.png") if file.stat().st_size > _MOST_BYTES]

@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import socket
@@ -23,6 +24,8 @@ import relevo
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from tests.docs.forking import Forking
 
 ROOT = Path(__file__).parents[2]
 #: Stands on a page for the id of a key that was made on it.
@@ -39,8 +42,10 @@ def blocks(name: str, *kinds: str) -> list[tuple[str, str]]:
 class Tour:
     """One walk; lives as long as the test."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, program: Forking | None = None) -> None:
+        """program: runs the lines that call `relevo` and need no shell; without it each of them starts it anew."""
         self.folder = folder
+        self.program = program
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
@@ -83,6 +88,8 @@ class Tour:
         elif line == "relevo serve" or line.startswith("relevo serve "):
             self.stop()
             self.serve(*line.split()[2:])
+        elif self.program is not None and line.startswith("relevo ") and "|" not in line:
+            self.call(self.program, shlex.split(self.here(self.named(line))))
         elif not line.startswith("curl ") or shutil.which("curl"):
             self.run(["bash", "-c", self.here(self.named(line))])
 
@@ -94,6 +101,15 @@ class Tour:
             return line
         with self.client() as client:
             return line.replace("QUERY_ID", client.history(limit=1).items[0]["query_id"])
+
+    def call(self, program: Forking, words: list[str]) -> None:
+        """A line of `relevo`, its files for input and output at the end of it."""
+        given: dict[str, Path | None] = {"<": None, ">": None}
+        while len(words) > 2 and words[-2] in given:
+            given[words[-2]] = self.folder / words[-1]
+            words = words[:-2]
+        code, said = program.run(words[1:], cwd=self.folder, environ=self.environ, stdin=given["<"], stdout=given[">"])
+        assert code == 0, f"{words}\n{said}"
 
     def run(self, command: list[str]) -> None:
         """A command that must end well."""
