@@ -145,8 +145,8 @@ def _card(card: str, words: Words) -> None:
     if not card:
         pieces.note(words["models.no_card"])
         return
-    # Its own figures are drawn beside it; what is left of a picture's sign is shown as text.
-    plain = _PICTURE.sub("", card).replace("![", "!\\[")
+    # Its own figures are drawn beside it; what is left of a picture's sign is shown as text, and a dollar would begin a formula.
+    plain = _PICTURE.sub("", card).replace("![", "!\\[").replace("$", "\\$")
     st.markdown(_HEADING.sub(lambda found: f"{found[1]}## ", plain))
 
 
