@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Connection, Engine
 
 
+#: No index has it: so the labels are walked through from the newest, instead of all predictions of a model.
+_MODEL = predictions.c.model.concat("")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GivenLabel:
     """A label and what it is about."""
@@ -73,9 +77,9 @@ def given(engine: Engine, *, cursor: int | None = None, limit: int = 50, **filte
 def _conditions(filters: GivenBy) -> list[ColumnElement[bool]]:
     found: list[ColumnElement[bool]] = []
     if (model := filters.get("model")) is not None:
-        found.append(predictions.c.model == storable(model))
+        found.append(_MODEL.in_([storable(model)]))
     if (models := filters.get("models")) is not None:
-        found.append(predictions.c.model.in_([storable(one) for one in models]))
+        found.append(_MODEL.in_([storable(one) for one in models]))
     if (author := filters.get("author")) is not None:
         found.append(labels.c.author == storable(author))
     if (source := filters.get("source")) is not None:
