@@ -14,6 +14,7 @@ import hashlib
 from collections.abc import Mapping  # noqa: TC003 - a roll is read back from a file by its types
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cache
 
 
 class Role(StrEnum):
@@ -91,6 +92,11 @@ OF_SCOPE = {
 }
 
 
+@cache
+def _is_scoped(scopes: frozenset[Scope], action: Action) -> bool:
+    return any(action in OF_SCOPE[scope] for scope in scopes)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Principal:
     """Whoever asks; lives as long as a request."""
@@ -111,7 +117,7 @@ class Principal:
 
     def may(self, action: Action, model: str | None = None) -> bool:
         """Whether this is allowed. model None: for no model in particular, as a list of them is."""
-        if self.scopes is not None and not any(action in OF_SCOPE[scope] for scope in self.scopes):
+        if self.scopes is not None and not _is_scoped(self.scopes, action):
             return False
         if model is not None and self.only_model not in (None, model):
             return False
@@ -121,8 +127,13 @@ class Principal:
     def role_on(self, model: str | None) -> Role | None:
         """The highest role that counts for this model; for None the highest anywhere, which for a key of one model is there."""
         asked = self.only_model if model is None else model
-        granted = self.grants.values() if asked is None else [self.grants[asked]] if asked in self.grants else []
-        return max(filter(None, (self.role, *granted)), key=_RANK.__getitem__, default=None)
+        if asked is None:
+            return max(filter(None, (self.role, *self.grants.values())), key=_RANK.__getitem__, default=None)
+        granted = self.grants.get(asked)
+        # The usual cases are told apart without sorting: this is asked of every prediction.
+        if granted is None or self.role is None:
+            return granted or self.role
+        return max(granted, self.role, key=_RANK.__getitem__)
 
     def sees(self, model: str) -> bool:
         """Whether this model exists for whoever asks; what does not is not found, rather than forbidden."""
