@@ -92,6 +92,8 @@ def test_users_and_keys_are_added_as_the_page_says(tmp_path: Path, digits_packag
         told = json.loads((tmp_path / "key.json").read_text(encoding="utf-8"))
         with relevo.Client(tour.url, key=told["key"]) as client:
             assert refusal(lambda: client.predict("digits", digit_pngs[0])) == "not_known"
+        tour.walk("docs/how-to/behind-nginx.md")
+        assert [asked_as(tour, name) for name in ("models.example", "other.example")] == [401, 403]
         done = subprocess.run(
             ["relevo", "audit", "list", "--json"], cwd=tmp_path, env=tour.environ, capture_output=True, check=True
         )
