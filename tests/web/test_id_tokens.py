@@ -73,6 +73,7 @@ def _by_okp(provider: IdentityProvider) -> str:
         {"nonce": None},
         {"aud": "another"},
         {"aud": ["another"]},
+        {"aud": "another", "azp": CLIENT},
         {"aud": [CLIENT, "another"]},
         {"aud": [CLIENT, "another"], "azp": "another"},
         {"aud": None},
