@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from sqlalchemy import event, text
 
-from relevo.domain.prediction import Arm, InputKind, Prediction
+from relevo.domain.prediction import Arm, InputKind, Label, Prediction
 from relevo.errors import FieldOutOfRange, FieldWrongType, InputNotKept, PredictionNotFound
 from relevo.store.blobs import Blobs
 from relevo.store.history import INLINE_BYTES, History
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from sqlalchemy import Engine
+
+    from relevo.store.labels import Labels
 
 START = 1_700_000_000_000
 
@@ -120,6 +122,28 @@ class TestHistory:
         for filters in GRID:
             wanted = [it.id for it in newest_first if matches(it, filters)]
             assert pages(history, 97, **filters) == wanted, filters
+            assert history.count(**filters) == len(wanted), filters
+
+    def test_truths_narrow_like_any_filter(self, history: History, labels: Labels, prediction: Callable[..., Prediction]) -> None:
+        """What people said narrows together with all else, for one model, for some, and for all of them."""
+        some = mixed(prediction, 200)
+        history.record(some)
+        truth = {it.id: "7" if number % 2 else "3" for number, it in enumerate(some) if number % 3}
+        at_all = datetime(2026, 3, 1, tzinfo=UTC)
+        labels.put_many([Label(prediction=one, value=said, author="ana", source="csv", at=at_all) for one, said in truth.items()])
+        newest_first = sorted(some, key=lambda it: it.id, reverse=True)
+        grid = itertools.product((None, "digits"), (None, ["churn", "digits"]), (None, "7"), (None, "7"), (None, True, False))
+        for model, models, label, said, labelled in grid:
+            filters = Filters(model=model, models=models, label=label, truth=said, labelled=labelled)
+            wanted = [
+                it.id
+                for it in newest_first
+                if model in {None, it.model}
+                and label in {None, it.label}
+                and said in {None, truth.get(it.id)}
+                and labelled in {None, it.id in truth}
+            ]
+            assert pages(history, 71, **filters) == wanted, filters
             assert history.count(**filters) == len(wanted), filters
 
     @pytest.mark.parametrize("limit", [1, 2, 5, 6, 1000])
