@@ -48,7 +48,7 @@ def chromium() -> Iterator[Browser]:
 def signed_server(
     tmp_path_factory: pytest.TempPathFactory, digits_package: Package, digits_package_2: Package, churn_package: Package
 ) -> Iterator[compose.RunningServer]:
-    """A server with users, two versions of digits, the second of them the challenger, and churn, which only the traffic test asks."""
+    """A server with users, two versions of digits, the second of them the challenger, and churn, which one test asks."""
     settings = settings_of(tmp_path_factory.mktemp("signed-server"))
     put(settings, digits_package)
     put(settings, digits_package_2, alias="challenger")

@@ -8,7 +8,7 @@ import httpx
 import pytest
 from playwright.sync_api import expect
 from tests.browsing import IN_A_BROWSER
-from tests.console.console_world import SIGNED_PASSWORD, Console, opened, signed_in
+from tests.console.console_world import SIGNED_PASSWORD, Console, opened
 
 from relevo.client import Client
 
@@ -39,7 +39,10 @@ class TestInABrowser:
 
     def test_signing_in_and_out(self, chromium: Browser, signed_console: Console) -> None:
         """The frame names who is in and as what; the cookie is out of scripts' reach; signing out closes the way back."""
-        with signed_in(chromium, signed_console, "ana") as page:
+        with opened(chromium, signed_console) as page:
+            page.fill("input[name=name]", "ana")
+            page.fill("input[name=password]", SIGNED_PASSWORD)
+            page.press("input[name=password]", "Enter")
             expect(page.locator(".rv-who")).to_contain_text("admin")
             cookies = {one["name"]: one for one in page.context.cookies()}
             assert cookies["relevo_console"]["httpOnly"]
