@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 _MOST_LABELS = 60
 _LABELS_TOLD = 40
 _PIXELS_A_LABEL = 24
+#: Pixels; as wide as its column where that is narrower.
+_PICTURE_WIDE = 480
 #: What draws a picture in Markdown; a stranger's card must not make the browser fetch one.
 _PICTURE = re.compile(r"!\[[^\]]*\]\([^)]*\)")
 _HEADING = re.compile(r"^(#{1,4}) ", re.MULTILINE)
@@ -117,7 +119,7 @@ def _pictures(here: Session, version: dict[str, Any], told: dict[str, Any]) -> N
         if name not in {"confusion.png", "calibration.png"}:
             _, content = here.client.file(f"{_path(version)}/figures/{name}")
             pieces.plot_title(here.words.texts.get(f"models.picture.{name.removesuffix('.png')}", name))
-            st.image(content, width="stretch")
+            st.image(content, width=_PICTURE_WIDE)
 
 
 def _calibration(version: str, metrics: dict[str, Any]) -> list[dict[str, Any]]:

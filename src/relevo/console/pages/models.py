@@ -122,8 +122,9 @@ def _fixed(value: float | None, words: Words) -> str:
 
 def _chosen(versions: list[dict[str, Any]], aliases: dict[str, int], words: Words) -> list[int]:
     """The versions to look at side by side: those with an alias first, then the newest."""
-    pieces.section(words["models.beside"], words("models.beside.lead", most=_MOST_BESIDE))
     numbers = [one["version"] for one in versions]
+    lead = words("models.beside.lead", most=_MOST_BESIDE) if len(numbers) > 1 else ""
+    pieces.section(words["models.beside"], lead)
     aliased = [version for _, version in sorted(aliases.items(), key=_champion_first)]
     first = list(dict.fromkeys([*(one for one in aliased if one in numbers), *numbers]))[:_BESIDE]
     if len(numbers) == 1:
