@@ -80,3 +80,21 @@ def test_a_roll_knows_keys_until_they_end() -> None:
 def test_everybody_may_all_while_nobody_is_a_user() -> None:
     """On a machine without users nothing is refused."""
     assert all(EVERYBODY.may(action, "any") for action in Action)
+
+
+def test_a_key_of_one_model_is_nowhere_else() -> None:
+    """What its owner may elsewhere does not count for it, not even where no model is named, as in a list of all."""
+    grants = {"churn": Role.ADMIN}
+    assert somebody(Role.VIEWER, grants=grants).may(Action.READ_AUDIT)
+    assert not somebody(Role.VIEWER, grants=grants, only_model="digits").may(Action.READ_AUDIT)
+    assert somebody(Role.VIEWER, grants=grants, only_model="churn").may(Action.READ_AUDIT)
+    assert not somebody(grants={"churn": Role.ADMIN}, only_model="digits").may(Action.LOOK)
+
+
+@pytest.mark.parametrize("role", [None, *ROLES])
+@pytest.mark.parametrize("granted", [None, *ROLES])
+def test_the_higher_of_role_and_grant_counts(role: Role | None, granted: Role | None) -> None:
+    """For the model of the grant; for others the role alone."""
+    one = somebody(role, grants={"churn": granted} if granted else {})
+    higher = max((r for r in (role, granted) if r), key=ROLES.index, default=None)
+    assert (one.role_on("churn"), one.role_on("digits"), one.role_on(None)) == (higher, role, higher)
