@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+import pytest
 from tests.spool.spool_world import prediction
 from typer.testing import CliRunner
 
 from relevo import compose
 from relevo.cli.app import app
 from relevo.config import Settings
+from relevo.errors import InputSealed
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,3 +34,26 @@ def test_a_subject_is_erased_once_somebody_is_sure(tmp_path: Path) -> None:
     assert head is not None
     assert (head.object, head.actor, head.reason) == (f"subject:{told['subject']}", "cli", "by letter")
     assert "Erased: 0 predictions" in CliRunner().invoke(app, [*asked, "--yes"]).output
+
+
+def test_another_master_key_takes_over(tmp_path: Path) -> None:
+    """The old one opens nothing any more, the new one everything; it is in the audit, and the new file must be there."""
+    pytest.importorskip("cryptography", reason="sealing is an extra")
+    home, to = tmp_path / "home", tmp_path / "new.key"
+    settings = Settings(home=home, seal_inputs="on")
+    store = compose.open_store(settings)
+    assert store.sealing is not None
+    store.sealing.prepare_day(datetime.now(UTC))
+    one = prediction(100)
+    store.history.record([store.sealing.seal(one)])
+    asked = ["rewrap", "--to", str(to), "--home", str(home), "--json"]
+    assert CliRunner().invoke(app, asked).exit_code == 1
+    to.write_text("cd" * 32)
+    to.chmod(0o600)
+    assert json.loads(CliRunner().invoke(app, asked).output) == {"keys": 1}
+    with pytest.raises(InputSealed):
+        store.history.input(one.id)
+    assert compose.open_store(replace(settings, master_key_file=str(to))).history.input(one.id)[1] == one.input
+    head = store.trail.head()
+    assert head is not None
+    assert (head.action, len(head.before), len(head.after)) == ("sealing.rewrap", 16, 16)

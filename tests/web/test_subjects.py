@@ -6,8 +6,12 @@ import asyncio
 from datetime import UTC, datetime
 
 import pytest
+from sqlalchemy import text
 
-from relevo.errors import ParameterWrong
+from relevo.errors import ParameterWrong, StoreUnavailable
+from relevo.store.engine import writing
+from relevo.store.sealing import Sealing
+from relevo.testing import memory_store
 from relevo.web.subjects import Subjects, named_subject
 
 
@@ -30,3 +34,19 @@ def test_a_subject_is_known_by_its_pseudonym() -> None:
     assert of((b"host", b"x")) is None
     with pytest.raises(ParameterWrong):
         of((b"relevo-subject", b"\xff\xfe"))
+
+
+def test_a_subjects_key_is_at_hand_before_its_request_goes_on() -> None:
+    """With sealing the store is asked once; while it is away, a subject not asked about yet is refused, not kept unsealed."""
+    pytest.importorskip("cryptography", reason="sealing is an extra")
+    with memory_store() as store:
+        sealing = Sealing(store.engine, bytes(32))
+        subjects = Subjects(store.erasing.pseudonym, sealing, now=lambda: datetime.now(UTC))
+        known = asyncio.run(subjects.of({"headers": [(b"relevo-subject", b"ana")]}))
+        assert known is not None
+        assert sealing.is_ready(known)
+        with writing(store.engine) as connection:
+            connection.execute(text("DROP TABLE subject_keys"))
+        assert asyncio.run(subjects.of({"headers": [(b"relevo-subject", b"ana")]})) == known
+        with pytest.raises(StoreUnavailable):
+            asyncio.run(subjects.of({"headers": [(b"relevo-subject", b"eva")]}))

@@ -1,8 +1,9 @@
-"""`relevo erase`: everything about a subject, from the folder or through a running server."""
+"""`relevo erase`: everything about a subject, from the folder or through a running server. `relevo rewrap`: another master key."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from pathlib import Path
+from typing import Annotated, Any
 from urllib.parse import quote
 
 import typer
@@ -11,13 +12,11 @@ from relevo.cli.asking import AsJson, Ca, Home, Key, Url, agreed, existing_home
 from relevo.cli.showing import say, show_json
 from relevo.errors import Forbidden
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
 
 def add_to(app: typer.Typer) -> None:
-    """Add this file's command."""
+    """Add this file's commands."""
     app.command("erase")(erase)
+    app.command("rewrap")(rewrap)
 
 
 def erase(
@@ -41,6 +40,25 @@ def erase(
     say(f"Erased: {told['predictions']} predictions, {told['labels']} labels, {told['keys']} keys. In the audit: {told['subject']}")
     for one in told["versions"]:
         say(f"Made since, so it may have learnt from what was erased: {one['model']} {one['version']}")
+
+
+def rewrap(
+    *,
+    to: Annotated[Path, typer.Option("--to", help="File (mode 0600) with the new master key, 64 hex digits.", metavar="FILE")],
+    home: Home = None,
+    as_json: AsJson = False,
+) -> None:
+    """Wrap the keys of sealed inputs by another master key, while no server runs.
+
+    Once the old one is destroyed, erased subjects stay erased in older backups, too.
+    """
+    from relevo.compose.erasing import rewrap_here
+
+    keys = rewrap_here(existing_home(home), to)
+    if as_json:
+        show_json({"keys": keys})
+        return
+    say(f"Keys wrapped anew: {keys}. Name the new file from now on (master_key_file), and destroy the old key.")
 
 
 def _local(subject: str, why: str, home: Path | None) -> dict[str, Any]:

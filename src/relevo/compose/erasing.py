@@ -10,12 +10,16 @@ from typing import TYPE_CHECKING
 
 from relevo.compose.stores import open_store, utc_now
 from relevo.domain.audit import HERE
+from relevo.errors import ConfigRefused
 from relevo.loop.ship import Shipper
 from relevo.spool.journal import begin_anew
 from relevo.spool.reading import SpoolReader, writer_is_gone
 from relevo.store.engine import truncate
+from relevo.store.keys import key_from
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from relevo.config import Settings
     from relevo.store.erasing import Erased
 
@@ -33,3 +37,16 @@ def erase_here(settings: Settings, subject: str, *, why: str) -> Erased:
     begin_anew(settings.spool_folder)
     store.engine.dispose()
     return erased
+
+
+def rewrap_here(settings: Settings, to: Path) -> int:
+    """Wrap every data key by the master key in another file. Raises ConfigRefused while a server runs here, InputSealed."""
+    if any(path.is_dir() and not writer_is_gone(path) for path in settings.spool_folder.glob("*")):
+        raise ConfigRefused(reason="a server runs in this home; stop it before its master key is changed")
+    store = open_store(settings)
+    if store.sealing is None:
+        raise ConfigRefused(reason="nothing was ever sealed in this home")
+    keys = store.sealing.rewrap(key_from(to, make=False), store.audit, at=utc_now(), by=HERE)
+    truncate(store.engine)
+    store.engine.dispose()
+    return keys

@@ -163,7 +163,7 @@ def truncate(engine: Engine) -> bool:
         return True
     with answering(engine), engine.connect() as connection:
         done = connection.execution_options(**{_sqlite.BEGIN: ""}).exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").one()
-    return done[0] == 0
+    return int(done[0]) == 0
 
 
 @cache

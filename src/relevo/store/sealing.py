@@ -22,6 +22,7 @@ from uuid import uuid4
 import msgspec
 from sqlalchemy import func, select
 
+from relevo.domain.audit import Act
 from relevo.errors import ExtraMissing, InputSealed, StorageUnavailable
 from relevo.store.engine import reading, writing
 from relevo.store.moments import microseconds
@@ -35,7 +36,9 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
     from sqlalchemy import Engine
 
+    from relevo.domain.audit import By
     from relevo.domain.prediction import Prediction
+    from relevo.store.audit import Audit
 
 _NONCE = 12
 _KEY_BYTES = 32
@@ -145,6 +148,29 @@ class Sealing:
         except (InvalidTag, ValueError) as cause:
             raise InputSealed from cause
 
+    def rewrap(self, master: bytes, audit: Audit, *, at: datetime, by: By) -> int:
+        """Wrap every key anew by another master key, so that older copies of them are worth nothing once its own is gone.
+
+        Nobody may seal meanwhile. Returns how many keys. Raises InputSealed when one does not open, and then nothing was changed.
+        """
+        new = Sealing(self._engine, master)
+        with writing(self._engine) as connection:
+            rows = connection.execute(select(subject_keys).where(subject_keys.c.wrapped.is_not(None))).all()
+            for row in rows:
+                secret = self._secret(row.id, row.subject, bytes(row.wrapped))
+                values = {"wrapped": new.wrap(row.id, row.subject, secret), "master": new.master_id}
+                connection.execute(subject_keys.update().where(subject_keys.c.id == row.id).values(**values))
+            act = Act(by=by, action="sealing.rewrap", object="master_key", before=self.master_id, after=new.master_id)
+            audit.append(connection, act, at=at)
+        if self._place is not None:
+            self._place.unlink(missing_ok=True)
+        return len(rows)
+
+    def wrap(self, key: str, subject: str, secret: bytes) -> bytes:
+        """A data key as the table holds it."""
+        nonce = os.urandom(_NONCE)
+        return nonce + self._master.encrypt(nonce, secret, _wrapping(key, subject))
+
     def closed_keys(self) -> int:
         """How many keys that count were wrapped by another master key. Raises StoreUnavailable."""
         others = subject_keys.c.wrapped.is_not(None) & (subject_keys.c.master != self.master_id)
@@ -171,8 +197,7 @@ class Sealing:
 
     def _made(self, subject: str, at: datetime) -> _Key:
         key, secret = uuid4().hex, os.urandom(_KEY_BYTES)
-        nonce = os.urandom(_NONCE)
-        wrapped = nonce + self._master.encrypt(nonce, secret, _wrapping(key, subject))
+        wrapped = self.wrap(key, subject, secret)
         row = {"id": key, "subject": subject, "wrapped": wrapped, "master": self.master_id, "made_us": microseconds(at)}
         with writing(self._engine) as connection:
             connection.execute(subject_keys.insert().values(row))
@@ -180,13 +205,15 @@ class Sealing:
         return _Key(id=key, cipher=_cipher(secret), until=self._monotonic() + _TRUSTED_S)
 
     def _unwrapped(self, key: str, subject: str, wrapped: bytes) -> AESGCM:
+        return _cipher(self._secret(key, subject, wrapped))
+
+    def _secret(self, key: str, subject: str, wrapped: bytes) -> bytes:
         from cryptography.exceptions import InvalidTag  # noqa: PLC0415 - as above
 
         try:
-            secret = self._master.decrypt(wrapped[:_NONCE], wrapped[_NONCE:], _wrapping(key, subject))
+            return self._master.decrypt(wrapped[:_NONCE], wrapped[_NONCE:], _wrapping(key, subject))
         except (InvalidTag, ValueError) as cause:
             raise InputSealed from cause
-        return _cipher(secret)
 
     def _remember(self, key: str, subject: str, wrapped: bytes) -> None:
         if self._place is None or not subject.startswith("day:"):
