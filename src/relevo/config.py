@@ -173,7 +173,9 @@ class Settings:
         0.0, "Units that may be asked for at once after a pause; 0 means ten seconds' worth.", minimum=0, maximum=1_000_000_000
     )
     batch_rows: int = _row(64, "Most rows the model sees at once.", minimum=1, maximum=4096)
-    language: str = _row("en", "Language of commands, and of the server's sentences when the caller asks for none.", choices=("en", "es"))
+    language: str = _row(
+        "en", "Language of commands, and of the server's sentences when the caller asks for none.", choices=("en", "es")
+    )
     watch_every_ms: int = _row(500, "How often workers look for a new version, in ms.", minimum=20, maximum=60_000)
     ship_every_ms: int = _row(250, "How often journals are shipped to the database, in ms.", minimum=20, maximum=60_000)
     spool_rotate_mb: int = _row(32, "Size at which a journal file is closed and a new one begun, in MiB.", minimum=1, maximum=4096)

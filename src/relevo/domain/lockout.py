@@ -29,6 +29,6 @@ def wait_s(tries_us: Sequence[int], now_us: int) -> int:
     counting = [at for at in tries_us if now_us - WINDOW_S * _SECOND_US < at <= now_us]
     if len(counting) < FREE_TRIES:
         return 0
-    pause = min(2 ** min(len(counting) - FREE_TRIES, 10), LONGEST_WAIT_S)
+    pause: int = min(2 ** min(len(counting) - FREE_TRIES, 10), LONGEST_WAIT_S)
     left = max(counting) + pause * _SECOND_US - now_us
     return max(-(-left // _SECOND_US), 0)
