@@ -136,6 +136,9 @@ def _table(here: Session, rows: Sequence[Mapping[str, Any]], manifest: Mapping[s
     )
     chosen = kept["selection"]["rows"]
     picked = str(rows[chosen[0]]["query_id"]) if chosen else None
+    if picked is None and "id" not in st.query_params:
+        # Let go of, a row may be opened once more.
+        st.session_state.pop(_SHOWN, None)
     return None if picked is None or st.session_state.get(_SHOWN) == picked else picked
 
 
