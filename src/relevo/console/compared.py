@@ -147,9 +147,14 @@ def _card(card: str, words: Words) -> None:
     if not card:
         pieces.note(words["models.no_card"])
         return
-    # Its own figures are drawn beside it; what is left of a picture's sign is shown as text, and a dollar would begin a formula.
+    st.markdown(harmless(card))
+
+
+def harmless(card: str) -> str:
+    """A card as the page shows it: two headings lower, and nothing in it makes a browser fetch a picture or begins a formula."""
+    # Its own figures are drawn beside it; what is left of a picture's sign is shown as text.
     plain = _PICTURE.sub("", card).replace("![", "!\\[").replace("$", "\\$")
-    st.markdown(_HEADING.sub(lambda found: f"{found[1]}## ", plain))
+    return _HEADING.sub(lambda found: f"{found[1]}## ", plain)
 
 
 def _lineage(version: dict[str, Any], manifest: dict[str, Any], words: Words) -> list[tuple[str, str]]:
