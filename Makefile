@@ -60,6 +60,7 @@ lock: $(VENV)/lock.stamp
 	$(LOCK) requirements/build.in --extra demo -c requirements/dev.txt -o requirements/demo.txt
 	$(LOCK) -c requirements/dev.txt -o requirements/base.txt
 	$(LOCK) --extra postgres --extra tls --extra sealing --extra oidc -c requirements/dev.txt -o requirements/container.txt
+	$(LOCK) --extra console --extra tls -c requirements/dev.txt -o requirements/console.txt
 	$(RESOLVE) requirements/build.in -c requirements/dev.txt -o requirements/build.txt
 
 RESOLVE = $(BIN)/uv pip compile --quiet --upgrade --generate-hashes --no-emit-index-url --no-header --no-annotate --universal \

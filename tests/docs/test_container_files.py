@@ -31,7 +31,7 @@ def test_every_wheel_is_held_to_its_hash() -> None:
     assert len(installs) == 3
     for one in installs:
         assert "--no-index" in one or "--require-hashes --only-binary :all:" in one
-    for name in ("container", "base", "build"):
+    for name in ("container", "console", "base", "build"):
         assert (ROOT / "requirements" / f"{name}.txt").is_file()
 
 
