@@ -47,7 +47,7 @@ _SPANS = {
     "day": (timedelta(days=1), "900"),
     "week": (timedelta(days=7), "10800"),
     "month": (timedelta(days=30), "21600"),
-    "eight hours by the minute": (timedelta(hours=8), "60"),
+    "four hours by the minute": (timedelta(hours=4), "60"),
 }
 
 

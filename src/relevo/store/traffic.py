@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from sqlalchemy import select, text, tuple_
+from sqlalchemy import select, text
 
 from relevo.domain.prediction import Arm
 from relevo.stats.tallies import Tally
@@ -22,7 +22,7 @@ from relevo.store.moments import microseconds, moment
 from relevo.store.tables import traffic
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from datetime import datetime
 
     from numpy.typing import NDArray
@@ -132,11 +132,23 @@ def _heaps(some: Iterable[Prediction]) -> dict[tuple[str, int, int], _Heap]:
 def _add(connection: Connection, counts: dict[_Key, Tally]) -> None:
     """Add to these rows. Another process may begin one at the same moment: then that is waited for, and added to."""
     connection.execute(_BEGIN, [_named(key) | _NOTHING for key in counts])
-    here = tuple_(*(traffic.c[name] for name in _KEY))
-    query = select(traffic).where(here.in_(list(counts))).order_by(*(traffic.c[name] for name in _KEY)).with_for_update()
-    for row in connection.execute(query).all():
-        counts[row.model, row.step_s, row.start_s, row.version].take_in(_tally([row]))
+    for row in _there(connection, counts):
+        key = (row.model, row.step_s, row.start_s, row.version)
+        if key in counts:
+            counts[key].take_in(_tally([row]))
     connection.execute(_SET, [_named(key) | _columns(tally) for key, tally in counts.items()])
+
+
+def _there(connection: Connection, keys: Iterable[_Key]) -> Iterator[Row[Any]]:
+    """The rows of these keys, and perhaps some beside them: SQLite finds rows by several columns at once only so."""
+    groups: dict[tuple[str, int], list[_Key]] = {}
+    for key in keys:
+        groups.setdefault(key[:2], []).append(key)
+    for (model, step), some in groups.items():
+        starts, versions = {key[2] for key in some}, {key[3] for key in some}
+        here = (traffic.c.model == model, traffic.c.step_s == step)
+        query = select(traffic).where(*here, traffic.c.start_s.in_(starts), traffic.c.version.in_(versions))
+        yield from connection.execute(query.order_by(traffic.c.start_s, traffic.c.version).with_for_update())
 
 
 def _named(key: _Key) -> dict[str, Any]:

@@ -24,7 +24,7 @@ router = APIRouter(prefix="/models/{name}/traffic", tags=["history"])
 _DAY = timedelta(days=1)
 #: So many columns tell a plot; more are a table.
 _WANTED = 120
-_MOST = 500
+_MOST = 300
 
 
 @router.get("", summary="Requests over time: how many, how long, how sure, by version", responses=refusals(404, 422, 503))
