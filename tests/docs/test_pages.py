@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from tests.docs.forking import Forking
 from tests.docs.tour import ROOT, Tour, blocks
 
 import relevo
@@ -68,16 +69,17 @@ def test_the_tutorial_and_labelling_run(tmp_path: Path, digit_pngs: list[bytes])
 
 def test_the_churn_story_runs(tmp_path: Path) -> None:
     """From the notebook's model to a service that is asked, labelled, improved and put back; on made-up customers."""
-    tour = Tour(Path(shutil.copytree(ROOT / "examples" / "churn", tmp_path / "churn")))
-    tour.environ["RELEVO_TEST_DATA"] = str(tmp_path / "nowhere")
-    try:
-        tour.walk("docs/tutorial/churn.md")
-        with tour.client() as client:
-            (churn,) = client.models()
-            assert (churn["versions"], churn["aliases"]) == (2, {"champion": 1})
-            assert [one["label"] for one in client.history(limit=2).items] == ["leaves", None]
-    finally:
-        tour.stop()
+    with Forking(tmp_path) as program:
+        tour = Tour(Path(shutil.copytree(ROOT / "examples" / "churn", tmp_path / "churn")), program)
+        tour.environ["RELEVO_TEST_DATA"] = str(tmp_path / "nowhere")
+        try:
+            tour.walk("docs/tutorial/churn.md")
+            with tour.client() as client:
+                (churn,) = client.models()
+                assert (churn["versions"], churn["aliases"]) == (2, {"champion": 1})
+                assert [one["label"] for one in client.history(limit=2).items] == ["leaves", None]
+        finally:
+            tour.stop()
 
 
 def test_the_mnist_story_shows_what_the_example_runs() -> None:
