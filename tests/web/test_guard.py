@@ -11,6 +11,7 @@ from fastapi.routing import APIRoute
 from relevo.domain.people import Role, Scope
 from relevo.web.app import build_api
 from relevo.web.classified import RULES, rule_of
+from relevo.web.guard import NOBODY_YET
 
 if TYPE_CHECKING:
     import httpx
@@ -83,3 +84,11 @@ def test_whether_it_is_ready_is_told_to_all_and_of_what_to_those_who_may_see_it(
     world.service.reason = "the model 'churn' is not loaded"
     told = client.get("/health/ready")
     assert (told.status_code, "churn" in told.text) == (503, False)
+
+
+def test_until_the_store_has_told_nobody_is_let_in(world: World, client: httpx.Client) -> None:
+    """A server that has never seen its store says so, rather than that it does not know who asks."""
+    world.parts.door.roll = NOBODY_YET
+    answer = client.get("/models")
+    assert (answer.status_code, answer.json()["code"]) == (503, "store_unavailable")
+    assert client.get("/health/live").status_code == 200

@@ -53,10 +53,15 @@ class Door:
         self.sessions = sessions
 
     def by_key(self, headers: Iterable[tuple[bytes, bytes]]) -> Principal | None:
-        """Whoever these headers name without a look into the store. Raises NotKnown for a key that does not count."""
+        """Whoever these headers name without a look into the store.
+
+        Raises NotKnown for a key that does not count, StoreUnavailable while the store has never told who there is.
+        """
         roll = self.roll
         if roll.open:
             return EVERYBODY
+        if roll.epoch < 0:
+            raise StoreUnavailable
         for name, value in headers:
             if name == b"authorization":
                 return self._by_key(roll, value)
