@@ -21,6 +21,9 @@ PINNED := $(PIP) --require-hashes --only-binary :all:
 # The library reports usage unless this is set before it loads.
 export ORT_DISABLE_TELEMETRY := 1
 
+# Many tests wait for servers and browsers; a file's tests stay together, since they share what is dear to start.
+IN_TWOS := -n 2 --dist loadfile
+
 .DEFAULT_GOAL := help
 .PHONY: help demo example test lint bench container lock docs clean
 
@@ -36,7 +39,7 @@ example: $(VENV)/dev.stamp
 	$(BIN)/python -m examples.run $(NAME) $(ARGS)
 
 test: $(VENV)/dev.stamp
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest $(IN_TWOS) $(ARGS)
 
 lint: $(VENV)/dev.stamp
 	$(BIN)/ruff format --check .
