@@ -1,4 +1,4 @@
-"""One server, one console and one browser for all tests of the console: each takes seconds to start."""
+"""One server and one console for all tests of the console, since each takes seconds to start; a browser for each file."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ def console(console_server: compose.RunningServer, tmp_path_factory: pytest.Temp
         yield started
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
-    """One browser."""
+    """One browser; gone with the file's last test, for while it is there no other event loop may run in this process."""
     with launched() as browser:
         yield browser
 

@@ -31,7 +31,6 @@ _ADDRESSES = [
     ("PUT", "/models/churn/aliases/canary"),
     ("POST", "/feedback"),
     ("GET", "/models"),
-    ("POST", "/nowhere"),
 ]
 _LIMITS = BodyLimits(max_bytes=10, max_parts=1, max_fields=1, max_seconds=0.05)
 
