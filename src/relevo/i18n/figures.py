@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 class _Locale:
     """How one language writes figures."""
 
-    swap: dict[int, str]  # from Python's separators to its own
+    swap: dict[int, int]  # from Python's separators to its own
     percent: str
     months: tuple[str, ...]
 
