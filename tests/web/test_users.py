@@ -96,7 +96,7 @@ def test_nobody_is_not_found(admin: httpx.Client) -> None:
 
 
 def test_ones_own_password_takes_the_one_before(world: World, address: str, ana: str) -> None:
-    """A session left open is not enough; after the change this session goes on under a new id, and every other one is over."""
+    """A session left open is not enough; after the change it goes on under a new id, and every other one is over."""
     assert ana
     bob = add(world, "bob", Role.VIEWER)
     with signed_in(address, "bob") as caller, signed_in(address, "bob") as elsewhere:

@@ -58,7 +58,7 @@ def empty(title: str, what_next: str, *, act: str = "") -> str:
 
 
 def say_over(words: Words) -> None:
-    """The server does not know this session any more."""
+    """The server has forgotten that this visitor signed in."""
     link = f'<a class="rv-act" href="/sign-in" target="_self">{html.escape(words["frame.sign_in"])}</a>'
     say(words["frame.over"], words["frame.over.next"], act=link)
 

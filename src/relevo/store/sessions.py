@@ -59,7 +59,7 @@ class Sessions:
         return token
 
     def find(self, token: str, *, at: datetime) -> Principal:
-        """Whoever this session is of, with the role of now; seeing it keeps it from idling. Raises NotKnown."""
+        """Whoever signed in with this token, with the role of now; being seen keeps it from idling. Raises NotKnown."""
         with reading(self._engine) as connection:
             row = connection.execute(
                 select(sessions.c.seen_us, users.c.id, users.c.name, users.c.role)

@@ -75,7 +75,7 @@ def csrf_of(token: str) -> str:
 
 
 def check_csrf(token: str, sent: str | None) -> None:
-    """Hold what came against what this session's pages send, in constant time. Raises NotYourPage."""
+    """Hold what came against what the pages of a signed-in visitor send, in constant time. Raises NotYourPage."""
     if sent is None or not hmac.compare_digest(csrf_of(token).encode(), sent.encode("utf-8", "replace")):
         raise NotYourPage
 
@@ -89,7 +89,7 @@ class SessionBook:
         self._seen: dict[str, tuple[float, Principal]] = {}
 
     async def who(self, token: str) -> Principal:
-        """Whoever this session is of. Raises NotKnown, StoreUnavailable."""
+        """Whoever signed in with this token. Raises NotKnown, StoreUnavailable."""
         mark = _mark(token)
         read_at, principal = self._seen.get(mark, (float("-inf"), None))
         age = time.monotonic() - read_at

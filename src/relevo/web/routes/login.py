@@ -78,7 +78,7 @@ async def sign_in(request: Request) -> Response:
 
 @router.post("/logout", summary="Sign out", response_model=None, responses=refusals(403, 503))
 async def sign_out(request: Request) -> Response:
-    """End this session, here and in every worker."""
+    """Sign out, here and in every worker."""
     parts = request.app.state.parts
     if _is_form(request):
         check_form(request.scope, await _form_of(request))
