@@ -40,7 +40,7 @@ from relevo.domain.prediction import Arm, InputKind, Label, Prediction
 from relevo.store.tables import predictions
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from relevo.compose.stores import Store
 
@@ -56,7 +56,12 @@ _LABELS = "0123456789"
 
 def main() -> int:
     """Print every figure; 1 when the promised one was missed."""
-    options = argparse.ArgumentParser(description="The history at a million.")
+    return on_each_database("The history at a million.", measure)
+
+
+def on_each_database(description: str, measure: Callable[[Settings, int], dict[str, Any]]) -> int:
+    """Read the options, measure on each database with so many rows; 0 when every one says `reached`."""
+    options = argparse.ArgumentParser(description=description)
     options.add_argument("--rows", type=int, default=1_000_000)
     options.add_argument("--database", nargs="+", default=["sqlite", "postgresql"])
     options.add_argument("--keep", type=Path, help="folder to keep the databases in, and to find them again")

@@ -9,20 +9,16 @@ Usage: traffic.py [--rows 1000000] [--database sqlite postgresql] [--keep FOLDER
 
 from __future__ import annotations
 
-import argparse
-import json
 import math
 import random
 import statistics
 import sys
-import tempfile
 import time
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from history import database_of, served, settle
-from measuring import conditions, verdict
+from history import on_each_database, served, settle
+from measuring import verdict
 
 from relevo.compose.stores import open_store
 from relevo.domain.ids import new_id
@@ -53,21 +49,7 @@ _SPANS = {
 
 def main() -> int:
     """Print every figure; 1 when the promised one was missed."""
-    options = argparse.ArgumentParser(description="Traffic at a million.")
-    options.add_argument("--rows", type=int, default=1_000_000)
-    options.add_argument("--database", nargs="+", default=["sqlite", "postgresql"])
-    options.add_argument("--keep", type=Path, help="folder to keep the databases in, and to find them again")
-    options.add_argument("--json", type=Path)
-    chosen = options.parse_args()
-    print(conditions())
-    found: dict[str, Any] = {}
-    with tempfile.TemporaryDirectory(prefix="relevo-bench-") as place:
-        for name in chosen.database:
-            with database_of(name, (chosen.keep or Path(place)) / name) as settings:
-                found[name] = measure(settings, chosen.rows)
-    if chosen.json:
-        chosen.json.write_text(json.dumps(found, indent=1))
-    return 0 if all(one["reached"] for one in found.values()) else 1
+    return on_each_database("Traffic at a million.", measure)
 
 
 def measure(settings: Settings, rows: int) -> dict[str, Any]:

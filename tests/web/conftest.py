@@ -6,12 +6,15 @@ from typing import TYPE_CHECKING
 
 import httpx
 import pytest
+from tests.browsing import Seen, launched, visiting
 from tests.web.web_world import CHURN, DIGITS, RENT, World, build_world, served
 
 from relevo.testing import memory_store
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+
+    from playwright.sync_api import Browser, Page
 
 
 @pytest.fixture
@@ -33,3 +36,23 @@ def client(address: str) -> Iterator[httpx.Client]:
     """A caller of the whole app over a real connection."""
     with httpx.Client(base_url=address, timeout=10) as caller:
         yield caller
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """One browser for all tests of a file; gone with the last, for beside it no other event loop may run."""
+    with launched() as browser:
+        yield browser
+
+
+@pytest.fixture
+def seen() -> Seen:
+    """Filled while pages are used."""
+    return Seen()
+
+
+@pytest.fixture
+def visit(browser: Browser, address: str, seen: Seen) -> Iterator[Callable[..., Page]]:
+    """Opens a path in a fresh context; afterwards there must be no complaint and no outside host."""
+    with visiting(browser, address, seen) as visit:
+        yield visit

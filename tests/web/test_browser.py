@@ -8,38 +8,18 @@ from typing import TYPE_CHECKING
 
 import pytest
 from PIL import Image
-from tests.browsing import IN_A_BROWSER, Seen, draw_a_seven, launched, sideways, verdict, visiting
+from tests.browsing import IN_A_BROWSER, Seen, draw_a_seven, sideways, verdict
 
 from relevo.domain import ids
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Page
     from tests.web.web_world import World
 
 pytestmark = IN_A_BROWSER
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """One browser for all tests of this file."""
-    with launched() as browser:
-        yield browser
-
-
-@pytest.fixture
-def seen() -> Seen:
-    """Filled while pages are used."""
-    return Seen()
-
-
-@pytest.fixture
-def visit(browser: Browser, address: str, seen: Seen) -> Iterator[Callable[..., Page]]:
-    """Opens a path in a fresh context; afterwards there must be no complaint and no outside host."""
-    with visiting(browser, address, seen) as visit:
-        yield visit
 
 
 def file_of(folder: Path, shade: int, name: str = "picture.png", side: int = 40) -> Path:

@@ -6,41 +6,21 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.browsing import IN_A_BROWSER, Seen, launched, sideways, verdict, visiting
+from tests.browsing import IN_A_BROWSER, Seen, sideways, verdict
 from tests.web.signed_in_world import PASSWORD, add
 
 from relevo.domain.people import Role
 from relevo.store.people import Change
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Page
     from tests.web.web_world import World
 
 pytestmark = IN_A_BROWSER
 
 PHONE = {"width": 390, "height": 800}
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """One browser for all tests of this file."""
-    with launched() as browser:
-        yield browser
-
-
-@pytest.fixture
-def seen() -> Seen:
-    """Filled while pages are used."""
-    return Seen()
-
-
-@pytest.fixture
-def visit(browser: Browser, address: str, seen: Seen) -> Iterator[Callable[..., Page]]:
-    """Opens a path in a fresh context; afterwards there must be no complaint and no outside host."""
-    with visiting(browser, address, seen) as visit:
-        yield visit
 
 
 def sign_in(page: Page, name: str, password: str = PASSWORD) -> None:

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, StringConstraints
 from pydantic import Field as Limit
 
 from relevo.domain import ids
-from relevo.web.shapes import LabelText, ModelName, Moment, Remark, Truth, VersionNumber, YesNo
+from relevo.web.shapes import LabelText, ModelName, Remark, Truth
 
 if TYPE_CHECKING:
     from relevo.domain.asking import Ask
@@ -81,22 +81,6 @@ class LabelPage(BaseModel):
 
     items: list[LabelView]
     next_cursor: int | None
-
-
-class ExportWindow(BaseModel):
-    """What narrows an export; a filter that is not known is refused, never ignored."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    model: ModelName | None = None
-    version: VersionNumber | None = None
-    since: Moment | None = None
-    until: Moment | None = None
-    label: LabelText | None = None
-    uncertain: YesNo | None = None
-    truth: LabelText | None = None
-    labelled: YesNo | None = None
-    lang: Annotated[str, StringConstraints(max_length=20)] | None = None
 
 
 class LabelWindow(BaseModel):

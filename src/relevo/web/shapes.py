@@ -300,8 +300,8 @@ class PredictionPage(BaseModel):
     next_cursor: str | None
 
 
-class Window(BaseModel):
-    """What narrows the history; a filter that is not known is refused, never ignored."""
+class ExportWindow(BaseModel):
+    """What narrows an export; a filter that is not known is refused, never ignored."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -313,6 +313,11 @@ class Window(BaseModel):
     uncertain: YesNo | None = None
     truth: LabelText | None = None
     labelled: YesNo | None = None
+    lang: Annotated[str, StringConstraints(max_length=20)] | None = None
+
+
+class Window(ExportWindow):
+    """What narrows the history, and which page of it is asked for."""
+
     cursor: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{22}$")] | None = None
     limit: Annotated[int, Limit(ge=1, le=200)] = 50
-    lang: Annotated[str, StringConstraints(max_length=20)] | None = None

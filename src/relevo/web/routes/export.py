@@ -9,9 +9,9 @@ from starlette.responses import StreamingResponse
 
 from relevo.domain.people import Action
 from relevo.web.exporting import lines, name_of
-from relevo.web.label_shapes import ExportWindow  # noqa: TC001 - FastAPI reads it at run time
 from relevo.web.routes.predictions import seen
 from relevo.web.routes.refusals import refusals
+from relevo.web.shapes import ExportWindow  # noqa: TC001 - FastAPI reads it at run time
 
 if TYPE_CHECKING:
     from relevo.web.parts import Parts
