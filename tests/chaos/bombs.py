@@ -132,6 +132,8 @@ def _in_structure() -> Iterator[tuple[str, bytes]]:
     yield "jpeg-scans-small", _many_scans(700, 100_000)
     hidden = _with_segment(_many_scans(_LARGEST_SIDE, 3000), 0xE1, b"Exif\0\0" + picture("JPEG"))
     yield "jpeg-scans-behind-a-thumbnail", hidden
+    yield "jpeg-scans-one-component-each", _sequential_scans(components=1, scans=30_000)
+    yield "jpeg-scans-all-components-each", _sequential_scans(components=3, scans=30_000)
     yield "webp-chunks", _riff(b"VP8X", b"\0\0\0\0" + b"\7\0\0" * 2, _chunk_of(b"teSt", b"") * 1_000_000 + _webp_body())
 
 
@@ -209,3 +211,15 @@ def _many_scans(side: int, scans: int) -> bytes:
     last = whole.rindex(b"\xff\xda")
     scan = whole[last:-2]
     return whole[:-2] + scan * min(scans, (_MOST_BYTES - len(whole)) // len(scan)) + whole[-2:]
+
+
+def _sequential_scans(*, components: int, scans: int) -> bytes:
+    """A baseline JPEG whose scans, of one component or of all three, come again and again: the decoder takes the former only."""
+    whole = _resized_jpeg(picture("JPEG"), _LARGEST_SIDE, _LARGEST_SIDE)
+    tables = {1: b"\0", 2: b"\x11", 3: b"\x11"}
+    groups = [(1, 2, 3)] if components == 3 else [(1,), (2,), (3,)]
+    described = [b"".join(bytes([one]) + tables[one] for one in group) for group in groups]
+    scan = b"".join(
+        b"\xff\xda" + struct.pack(">HB", 6 + len(text), len(text) // 2) + text + b"\0\x3f\0" + b"\x55" * 4 for text in described
+    )
+    return whole[: whole.index(b"\xff\xda")] + scan * scans + b"\xff\xd9"

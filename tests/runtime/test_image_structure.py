@@ -26,12 +26,16 @@ _BOMBS = (
     "jpeg-scans",
     "jpeg-scans-small",
     "jpeg-scans-behind-a-thumbnail",
+    "jpeg-scans-one-component-each",
 )
+
+
+_LEFT_TO_THE_DECODER = "jpeg-scans-all-components-each"
 
 
 @pytest.fixture(scope="module")
 def made() -> dict[str, bytes]:
-    return {name: data for name, data in bombs() if name in _BOMBS}
+    return {name: data for name, data in bombs() if name in {*_BOMBS, _LEFT_TO_THE_DECODER}}
 
 
 @pytest.mark.parametrize("name", _BOMBS)
@@ -41,6 +45,14 @@ def test_a_file_of_very_many_pieces_is_refused_at_once(made: dict[str, bytes], n
     with pytest.raises(UnsupportedImage, match="pieces"):
         open_checked(made[name], ImageLimits())
     assert time.perf_counter() - begin < 1
+
+
+def test_scans_that_a_decoder_refuses_are_left_to_it(made: dict[str, bytes]) -> None:
+    """Behind a scan of all components there is no second pass, so counting would only cost time; decoding ends soon by itself."""
+    begin = time.perf_counter()
+    with pytest.raises(OSError, match="broken"):
+        open_checked(made[_LEFT_TO_THE_DECODER], ImageLimits()).load()
+    assert time.perf_counter() - begin < 3
 
 
 @pytest.mark.parametrize("side", [8, 300, 2000])

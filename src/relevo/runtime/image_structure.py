@@ -7,7 +7,7 @@ busy for seconds, and each scan of a progressive JPEG makes the decoder walk ove
     JPEG   scans           at most 64                                        usual are 1 and 10
            header pieces   at most 4000: segments, and bytes between them
 
-Small files are not looked through: they have no room for many pieces.
+A small PNG is not looked through: it has no room for many chunks.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ _BARE = frozenset({0x01, 0xC8, 0xCC, *range(0xD0, 0xDA), *range(0xF0, 0xFE)})
 _MARKER = re.compile(rb"\xff([^\x00\xd0-\xd7\xff])")
 _END_OF_IMAGE = 0xD9
 _SCAN = 0xDA
+#: Frames that are told in one pass, unless their components come one by one: baseline and extended sequential.
+_SEQUENTIAL = frozenset({0xC0, 0xC1})
 #: Start of frame: 0xC0 to 0xCF without tables of Huffman codes, JPEG's extensions and arithmetic coding conditions.
 _FRAMES = frozenset({*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC})
 
@@ -37,9 +39,7 @@ def check_structure(data: bytes, kind: str) -> None:
     if kind == "PNG":
         too_many = len(data) > _SMALL_BYTES and _has_many_chunks(data)
     elif kind == "JPEG":
-        # Counting bytes is cheap and never too low; too high it may be, since an appended film or a thumbnail counts, too.
-        suspicious = data.count(_START_OF_SCAN) > _SCANS
-        too_many = (suspicious or len(data) > _SMALL_BYTES) and _has_many_pieces(data, scans_too=suspicious)
+        too_many = _has_many_pieces(data)
     else:
         # libwebp walks through its chunks in C.
         too_many = False
@@ -71,17 +71,30 @@ def _has_many_chunks(data: bytes) -> bool:
     return False
 
 
-def _has_many_pieces(data: bytes, *, scans_too: bool) -> bool:
-    """Walk to the first scan as Pillow does, and count what it would loop over."""
+def _has_many_pieces(data: bytes) -> bool:
+    """Walk to the first scan as Pillow does, and count what it would loop over; then the scans, where there may be several."""
     left = _HEADER_PIECES
-    at = 2
+    at, frame = 2, -1
     while at + 1 < len(data) and data[at : at + 2] != _START_OF_SCAN:
+        if data[at] == 0xFF and data[at + 1] in _FRAMES:
+            frame = at
         step = _step(data, at)
         left -= 1 if data[at] == 0xFF and step > 1 else step
         at += step
         if left < 0:
             return True
-    return scans_too and _has_many_scans(data, at)
+    if _is_one_scan(data, frame, at):
+        return False
+    # Counting bytes is cheap and never too low; too high it may be, since an appended film or a thumbnail counts, too.
+    return data.count(_START_OF_SCAN) > _SCANS and _has_many_scans(data, at)
+
+
+def _is_one_scan(data: bytes, frame: int, scan: int) -> bool:
+    """Whether the first scan is all there is: one of a sequential frame, with every component in it (ITU-T T.81 §B.2.2, §B.2.3)."""
+    if frame < 0 or scan + 4 >= len(data) or data[frame + 1] not in _SEQUENTIAL:
+        return False
+    # What a decoder finds behind a scan of all components is an error to it and never a second pass.
+    return data[scan + 4] == data[frame + 9]
 
 
 def _step(data: bytes, at: int) -> int:

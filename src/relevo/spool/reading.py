@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 
 _SETTLED_S = 60.0
+#: What is shipped in one transaction: some hundredths of a second of it, and a few MiB in memory.
+_ROWS, _BYTES = 2500, 8 * 2**20
 #: SQLite's words for a file whose writer has not made its table yet.
 _NO_TABLE = "no such table"
 
@@ -70,10 +72,11 @@ class SpoolReader:
             found += [SpoolFile(path=path, finished=dead or path != paths[-1]) for path in paths]
         return found
 
-    def read(self, file: SpoolFile, *, after: int, limit_bytes: int = 2**20) -> list[Batch]:
-        """Committed batches with a number above `after`, in order, up to about `limit_bytes` of them.
+    def read(self, file: SpoolFile, *, after: int, limit_rows: int = _ROWS, limit_bytes: int = _BYTES) -> list[Batch]:
+        """Committed batches with a number above `after`, in order, up to about so many predictions or bytes of them.
 
-        One transaction of the store ships what this gives, and others wait for it; so it is small.
+        One transaction of the store ships what this gives, and others wait for its rows; so they are few. Large inputs are no
+        part of it: they lie in files before it begins.
 
         A file that was just created and holds no table yet has none. Raises sqlite3.OperationalError when the file cannot be read
         now (its writer is just opening it, a full disk, no descriptors left) and sqlite3.DatabaseError when it is damaged.
@@ -85,7 +88,7 @@ class SpoolReader:
                 # Nobody else has it open: its index stays in memory, so it is read, shipped and removed even where the journals
                 # themselves have filled the disk to the last byte.
                 connection.execute("PRAGMA locking_mode = EXCLUSIVE")
-            return self._batches(connection, after, limit_bytes)
+            return self._batches(connection, after, limit_rows, limit_bytes)
         except sqlite3.OperationalError as cause:
             if _NO_TABLE in str(cause):
                 return []
@@ -95,14 +98,15 @@ class SpoolReader:
             # this only ever happens to files whose writer is gone.
             connection.close()
 
-    def _batches(self, connection: sqlite3.Connection, after: int, limit_bytes: int) -> list[Batch]:
+    def _batches(self, connection: sqlite3.Connection, after: int, limit_rows: int, limit_bytes: int) -> list[Batch]:
         batches: list[Batch] = []
-        taken = 0
+        taken_rows = taken_bytes = 0
         rows = connection.execute("SELECT number, predictions FROM batches WHERE number > ? ORDER BY number", (after,))
         for number, data in rows:
             batches.append(Batch(number=number, predictions=self._decode(data)))
-            taken += len(data)
-            if taken >= limit_bytes:
+            taken_rows += len(batches[-1].predictions)
+            taken_bytes += len(data)
+            if taken_rows >= limit_rows or taken_bytes >= limit_bytes:
                 break
         rows.close()
         return batches
