@@ -9,9 +9,9 @@ import pytest
 
 SOURCE = Path(__file__).parent.parent / "src" / "relevo"
 FLOORS = [
-    {"visible", "plain_files"},
+    {"visible", "plain_files", "remembered"},
     {"errors", "telemetry", "supervisor"},
-    {"domain", "config", "client", "i18n"},
+    {"domain", "config", "client", "i18n", "forwarded", "vouching"},
     {"runtime", "spool", "stats"},
     {"package", "store", "console"},
     {"serve", "loop", "project"},

@@ -22,7 +22,7 @@ EFFECTS = {
     "host": f"{_SERVER}::test_places_and_numbers",
     "port": f"{_SERVER}::test_places_and_numbers",
     "allowed_hosts": "web/test_callers.py::test_a_listed_name_is_let_in",
-    "behind_proxy": "web/test_forwarded.py::test_a_connection_of_the_proxy_tells_the_caller",
+    "behind_proxy": "test_forwarded.py::test_a_connection_of_the_proxy_tells_the_caller",
     "rate_per_client": "web/test_allowance.py::test_a_flood_of_one_leaves_the_others_alone",
     "burst_per_client": "web/test_allowance.py::test_the_settings_are_shared_out_among_workers",
     "tls": "compose/test_tls.py::test_tls_auto_serves_https",

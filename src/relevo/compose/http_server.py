@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 import uvicorn
 
+from relevo.forwarded import proxies_of
 from relevo.web.callers import Callers
 from relevo.web.connection import crowd_for
 from relevo.web.express import express
-from relevo.web.forwarded import proxies_of
 
 if TYPE_CHECKING:
     import asyncio
@@ -58,7 +58,9 @@ def http_server(settings: Settings, app: ASGIApp, predict: PredictHandlers, encr
     """The server for this app, not yet listening."""
     config = uvicorn.Config(
         app,
-        http=express(predict, Callers(settings), crowd_for(resource.getrlimit(resource.RLIMIT_NOFILE)[0]), proxies_of(settings)),
+        http=express(
+            predict, Callers(settings), crowd_for(resource.getrlimit(resource.RLIMIT_NOFILE)[0]), proxies_of(settings.behind_proxy)
+        ),
         # Our own reading of forwarded addresses, for both ways of asking: `web.forwarded`.
         proxy_headers=False,
         loop="none",

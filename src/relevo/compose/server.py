@@ -23,10 +23,10 @@ from relevo.compose.sign_in import provider_of
 from relevo.compose.sole import sole_server
 from relevo.compose.stores import make_home, open_store, utc_now
 from relevo.errors import ConfigRefused, StoreUnavailable
+from relevo.forwarded import proxies_of
 from relevo.spool.reading import writer_is_gone
 from relevo.supervisor import Role, Supervisor
 from relevo.telemetry import fold
-from relevo.web.forwarded import proxies_of
 from relevo.web.reach import check_reach
 
 if TYPE_CHECKING:
@@ -201,7 +201,7 @@ def _migrate_if_reachable(settings: Settings) -> bool:
 
 def check_exposure(settings: Settings, *, insecure: bool) -> None:
     """Refuse what is refused in any case, before anything is made. Raises ConfigRefused."""
-    proxies_of(settings)
+    proxies_of(settings.behind_proxy)
     provider_of(settings)
     may_have_users = bool(settings.database_url) or (settings.home / "relevo.db").exists()
     check_reach(settings, users=may_have_users, insecure=insecure)

@@ -21,6 +21,7 @@ from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from relevo.errors import Forbidden, HeadTooLarge, HttpMalformed, RelevoError
+from relevo.vouching import CALLER_HEADER
 from relevo.web.middleware import SECURITY_HEADERS
 from relevo.web.negotiation import language_of, request_id_of
 from relevo.web.problems import problem
@@ -30,7 +31,8 @@ if TYPE_CHECKING:
 
     from starlette.types import Scope
 
-    from relevo.web.forwarded import Proxies
+    from relevo.forwarded import Proxies
+    from relevo.vouching import Vouched
     from relevo.web.predict import PredictHandlers
 
 LOG = logging.getLogger("relevo.web")
@@ -82,6 +84,7 @@ class Connection(HttpToolsProtocol):
     handlers: PredictHandlers
     crowd = Crowd(2**16)
     proxies: Proxies | None = None  # in front of this server
+    vouched: Vouched | None = None  # whom a console asks for
     head_seconds = HEAD_SECONDS
     #: Bytes that were neither body nor a head that is complete.
     _loose = 0
@@ -142,6 +145,8 @@ class Connection(HttpToolsProtocol):
             raise self._because
         if self.proxies is not None:
             self._look_behind(self.proxies)
+        if self.vouched is not None:
+            self._look_for_whom(self.vouched)
         if self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT":
             self._switching = True
             return
@@ -158,6 +163,15 @@ class Connection(HttpToolsProtocol):
             self._in_head = True
             self._because = Forbidden(reason="it did not come by way of the proxy")
             raise self._because
+
+    def _look_for_whom(self, vouched: Vouched) -> None:
+        """Take for the caller whom a console vouches for."""
+        for name, value in self.headers:
+            if name == CALLER_HEADER:
+                address = vouched.caller(value)
+                if address is not None:
+                    self.scope["client"] = (address, 0)
+                return
 
     def on_body(self, body: bytes) -> None:
         """Keep a piece of a body for who reads it, or throw it away when nobody does."""

@@ -2,7 +2,7 @@
 
     parser ─ head complete ─ eligible? ─ no ─────────────────────────────────► uvicorn ─► ASGI app
                                │ yes: held until the body is there
-    parser ─ body complete ─ parse, service.ask ─ refused, large or dear? ────► uvicorn ─► ASGI app, which does it again and answers
+    parser ─ body complete ─ parse, service.ask ─ refused, or large? ─────────► uvicorn ─► ASGI app, which does it again and answers
                                │ a ticket
     ticket settled ─► one write: head and answer
 
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
     from starlette.types import Scope
 
+    from relevo.forwarded import Proxies
     from relevo.serve.lane import Reply
     from relevo.web.callers import Callers
-    from relevo.web.forwarded import Proxies
     from relevo.web.predict import PredictHandlers
 
 _PREDICT = b"/predict"

@@ -12,10 +12,9 @@ import httpx
 import pytest
 import uvicorn
 
-from relevo.config import Settings
 from relevo.errors import ConfigRefused
 from relevo.web.connection import Connection
-from relevo.web.forwarded import Proxies, proxies_of
+from relevo.forwarded import Proxies, proxies_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def listed(names: str) -> Proxies:
-    found = proxies_of(Settings(behind_proxy=names))
+    found = proxies_of(names)
     assert found is not None
     return found
 
@@ -74,8 +73,8 @@ def test_only_a_scheme_is_a_scheme() -> None:
 def test_what_is_no_address_stops_the_start(names: str) -> None:
     """A name may lead anywhere tomorrow, and a mistyped network would let the wrong ones in."""
     with pytest.raises(ConfigRefused, match="behind_proxy"):
-        proxies_of(Settings(behind_proxy=names))
-    assert proxies_of(Settings(behind_proxy=" , ")) is None
+        proxies_of(names)
+    assert proxies_of(" , ") is None
 
 
 def test_who_is_let_in_in_the_clear() -> None:

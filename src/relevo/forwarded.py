@@ -1,10 +1,10 @@
-"""Who calls when a proxy stands in front: a listed proxy's word is taken for that, and nobody else's.
+"""Who calls when a proxy stands in front, of the server or of the console: a listed proxy's word is taken, and nobody else's.
 
     peer is a listed proxy ─ X-Forwarded-For from the right: the first address that is no listed proxy ─► the caller
                            └ X-Forwarded-Proto ──────────────────────────────────────────────────────► how the caller came
     peer is anybody else ─── the peer is the caller; what it says of others is not read
 
-Where the server itself does not encrypt, the proxies are the only way in: anybody else is refused, but for this machine.
+Where the process itself does not encrypt, the proxies are the only way in: anybody else is refused, but for this machine.
 """
 
 from __future__ import annotations
@@ -18,8 +18,6 @@ from relevo.errors import ConfigRefused
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from relevo.config import Settings
-
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -28,7 +26,7 @@ _MOST_HOPS = 20
 
 
 class Proxies:
-    """The proxies in front of this server; lives as long as the worker."""
+    """The proxies in front of this process; lives as long as it."""
 
     def __init__(self, networks: Iterable[Network]) -> None:
         self._networks = tuple(networks)
@@ -70,9 +68,9 @@ class Proxies:
         return address is not None and any(address in network for network in self._networks)
 
 
-def proxies_of(settings: Settings) -> Proxies | None:
-    """The proxies that the settings name; None when they name none. Raises ConfigRefused for what is no address."""
-    names = [name.strip() for name in settings.behind_proxy.split(",") if name.strip()]
+def proxies_of(behind_proxy: str) -> Proxies | None:
+    """The proxies that this setting names; None when it names none. Raises ConfigRefused for what is no address."""
+    names = [name.strip() for name in behind_proxy.split(",") if name.strip()]
     return Proxies([_network(name) for name in names]) if names else None
 
 
