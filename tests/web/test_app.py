@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 from PIL import Image
-from tests.web.web_world import prediction
+from tests.web.web_world import METRICS, prediction
 
 from relevo.domain import ids
 from relevo.domain.prediction import InputKind
@@ -105,6 +105,14 @@ def test_every_answer_is_sealed(client: httpx.Client, path: str) -> None:
     assert headers["referrer-policy"] == "same-origin"
 
 
+@pytest.mark.parametrize("path", ["/", "/predictions", "/models", "/users", "/metrics", "/labels", "/audit", "/nothing"])
+def test_no_answer_is_left_in_a_cache(client: httpx.Client, path: str) -> None:
+    """What somebody read stays neither in their browser nor in a proxy, unless a route says for how long; a page's files may."""
+    assert client.get(path).headers.get_list("cache-control") == ["no-store"]
+    assert client.head(path).headers.get_list("cache-control") == ["no-store"]
+    assert client.get("/favicon.ico").headers.get_list("cache-control") == ["public, max-age=86400"]
+
+
 @pytest.mark.parametrize("name", ["a b", "x" * 65, "<script>", ""])
 def test_a_strange_request_id_is_replaced(client: httpx.Client, name: str) -> None:
     """What is no plain word is not echoed."""
@@ -168,7 +176,7 @@ def test_metrics_are_prometheus_text(client: httpx.Client) -> None:
     """The text of all workers, in the type that Prometheus asks for."""
     answer = client.get("/metrics")
     assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
-    assert answer.text == "relevo_up 1\n"
+    assert answer.content == METRICS
 
 
 # --- models ---------------------------------------------------------------------------------------------------------

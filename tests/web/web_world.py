@@ -258,6 +258,11 @@ class World:
     app: ASGIApp
 
 
+#: What the workers counted: of all, and of each model.
+METRICS = b"""relevo_up 1
+relevo_predictions_total{model="digits",outcome="ok",version="1"} 3.0
+relevo_request_seconds_bucket{le="0.5",model="churn",version="1"} 2.0
+"""
 #: Where no package was ever put.
 _EMPTY = Shelf(Path("no-packages-here"))
 
@@ -286,7 +291,7 @@ def build_world(store: MemoryStore, manifests: list[Manifest], shelf: Shelf = _E
         erasing=store.erasing,
         door=Door(store.people.roll(), sessions=SessionBook(store.people.sessions, utc_now)),
         settings=Settings(),
-        metrics=lambda: b"relevo_up 1\n",
+        metrics=lambda: METRICS,
     )
     return World(store=store, service=service, predict=predict, parts=parts, app=build_app(parts))
 

@@ -45,6 +45,9 @@ SECURITY_HEADERS = (
     (b"cross-origin-opener-policy", b"same-origin"),
     (b"cross-origin-resource-policy", b"same-origin"),
 )
+#: What a browser or a proxy might keep of its own accord, and what keeps it from that: nearly every answer is for who asked alone.
+_KEPT = frozenset({"GET", "HEAD"})
+_UNKEPT = ((b"cache-control", b"no-store"),)
 
 
 class Envelope:
@@ -54,7 +57,10 @@ class Envelope:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Keep the id in scope["state"]["request_id"]; add id and security headers to the answer."""
+        """Keep the id in scope["state"]["request_id"]; add id and security headers to the answer.
+
+        What is read is not to be kept unless its route says for how long.
+        """
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -64,7 +70,9 @@ class Envelope:
 
         async def sealed(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = [*message.get("headers", ()), *seal]
+                told = message.get("headers", ())
+                kept = () if scope["method"] not in _KEPT or any(name == b"cache-control" for name, _ in told) else _UNKEPT
+                message["headers"] = [*told, *kept, *seal]
             await send(message)
 
         await self._app(scope, receive, sealed)

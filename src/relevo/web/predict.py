@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
     from relevo.config import Settings
     from relevo.domain.decision import Answer
+    from relevo.domain.people import Principal
     from relevo.serve.lane import Reply
     from relevo.serve.service import ModelState, Service
     from relevo.telemetry import Telemetry
@@ -257,7 +258,9 @@ class PredictHandlers:
             raise
         except RelevoError as error:
             self._telemetry.refused(error.code)
-            status, headers, page = await asyncio.to_thread(render_refusal, error, self._state(question), visit, record=record)
+            status, headers, page = await asyncio.to_thread(
+                render_refusal, error, self._state(question, visit), visit, record=record
+            )
             await send({"type": "http.response.start", "status": status, "headers": headers})
             await send({"type": "http.response.body", "body": page})
             return
@@ -270,18 +273,21 @@ class PredictHandlers:
         await send({"type": "http.response.body", "body": page})
 
     def _visit(self, scope: Scope) -> Visit:
+        principal: Principal = scope["state"]["principal"]
         return Visit(
             language=language_of(scope, self.language),
             address=address_of(scope),
             request_id=scope["state"]["request_id"],
-            models=self._service.models(),
+            models=[one for one in self._service.models() if principal.sees(one.name)],
             limits=self._image_limits,
             signed_in=signed_in_as(scope),
             csrf=page_csrf(scope),
         )
 
-    def _state(self, question: Question) -> ModelState | None:
-        return self._service.state(self._name(question))
+    def _state(self, question: Question, visit: Visit) -> ModelState | None:
+        """What a refusal shows of the model that was asked: nothing where whoever asks does not see it."""
+        name = self._name(question)
+        return next((one for one in visit.models if one.name == name), None)
 
 
 def answer_body(reply: Reply) -> dict[str, Any]:

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 router = APIRouter(include_in_schema=False)
 
 _check_label = TypeAdapter(LabelText).validate_python
-_YEAR = 365 * 24 * 3600
+_DAY = 24 * 3600
+_YEAR = 365 * _DAY
 
 
 def visit_of(request: Request, models: Sequence[ModelState] | None = None) -> page.Visit:
@@ -104,7 +105,8 @@ async def static(address: str) -> Response:
 @router.get("/favicon.ico")
 async def favicon() -> Response:
     """The mark, for browsers that ask without reading the page."""
-    return Response(assets.assets()["relevo.svg"].content, media_type="image/svg+xml")
+    mark = assets.assets()["relevo.svg"].content
+    return Response(mark, media_type="image/svg+xml", headers={"cache-control": f"public, max-age={_DAY}"})
 
 
 def html(request: Request, body: bytes, status: int = 200) -> Response:
