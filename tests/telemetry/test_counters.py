@@ -72,7 +72,7 @@ def test_every_metric_is_on_the_page(tmp_path: Path) -> None:
     telemetry.refused("bad_json")
     telemetry.refused("bad_json")
     telemetry.batch(3)
-    telemetry.swapped()
+    telemetry.swaps = 1
     found = samples(page_of(telemetry))
     assert found[("relevo_refusals_total", "bad_json")] == 2
     assert found[("relevo_batch_rows_sum",)] == 3
@@ -125,6 +125,32 @@ def test_counters_survive_a_restart(tmp_path: Path) -> None:
     assert samples(render(tmp_path))[PREDICTIONS] == 2
 
 
+def test_several_may_flush_while_requests_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A first answer of another version, counted while two threads write the numbers down, fails neither and is in the next."""
+    telemetry, over = Telemetry(tmp_path, "one"), threading.Event()
+    failures: list[object] = []
+    monkeypatch.setattr(threading, "excepthook", failures.append)
+    for version in range(1500):
+        telemetry.predicted(model="churn", version=version, outcome="ok", seconds=0.001)
+
+    def flush() -> None:
+        while not over.is_set():
+            telemetry.flush()
+
+    writers = [threading.Thread(target=flush) for _ in range(2)]
+    for one in writers:
+        one.start()
+    for version in range(60):
+        telemetry.predicted(model="mnist", version=version, outcome="ok", seconds=0.001)
+        time.sleep(0.001)
+    over.set()
+    for one in writers:
+        one.join()
+    assert not failures
+    telemetry.flush()
+    assert sum(count for (name, *_), count in samples(render(tmp_path)).items() if name == "relevo_predictions_total") == 1560
+
+
 def test_a_scrape_during_folding_never_loses_or_doubles(tmp_path: Path) -> None:
     """However reads and folds interleave, a scrape sees every count once."""
     answer(alive := Telemetry(tmp_path, "alive"))
@@ -142,7 +168,7 @@ def test_a_scrape_during_folding_never_loses_or_doubles(tmp_path: Path) -> None:
     for number in range(60):
         worker = Telemetry(tmp_path, f"boot-{number}")
         answer(worker)
-        worker.swapped()
+        worker.swaps = 1
         worker.flush()
         fold(tmp_path, [f"boot-{number}"])
     over.set()

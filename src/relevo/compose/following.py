@@ -8,15 +8,12 @@ What is kept in the file are hashes of keys, no key; it is as closed to others a
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import os
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from relevo.domain.people import Roll
 from relevo.errors import StoreUnavailable
+from relevo.remembered import recall, remember
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -49,21 +46,13 @@ def look_at_people(people: People, door: Door, home: Path, *, openly: bool = Tru
             return
         roll = people.roll()
     except StoreUnavailable:
-        if door.roll.epoch < 0 and place.exists():
-            door.roll = _as_served(msgspec.json.decode(place.read_bytes(), type=Roll), openly=openly)
+        known = recall(place, Roll) if door.roll.epoch < 0 else None
+        if known is not None:
+            door.roll = _as_served(known, openly=openly)
         return
     door.roll = _as_served(roll, openly=openly)
-    _remember(roll, place)
+    remember(place, roll)
 
 
 def _as_served(roll: Roll, *, openly: bool) -> Roll:
     return roll if openly or not roll.open else replace(roll, open=False)
-
-
-def _remember(roll: Roll, place: Path) -> None:
-    draft = place.with_suffix(f".{os.getpid()}")
-    # Remembering is a comfort: a full disk must not keep anybody out.
-    with contextlib.suppress(OSError):
-        draft.touch(mode=0o600)
-        draft.write_bytes(msgspec.json.encode(roll))
-        draft.replace(place)

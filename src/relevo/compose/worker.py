@@ -7,16 +7,15 @@ SIGTERM, or the supervisor gone ─► uvicorn ends its requests ─► service 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import gc
 import os
 import signal
 import time
 import warnings
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-import msgspec
 import uvloop
 
 from relevo.compose.certificates import Encryption
@@ -24,12 +23,14 @@ from relevo.compose.cleaning import Cleaning
 from relevo.compose.following import follow_people, look_at_people
 from relevo.compose.http_server import http_server
 from relevo.compose.sealing import follow_days, prepare_days
+from relevo.compose.side_tasks import begin_side_task
 from relevo.compose.sign_in import provider_of
 from relevo.compose.stores import ROUTES_FILE, Store, open_store, utc_now
 from relevo.domain.prediction import KeepInputs
 from relevo.domain.route import Leg, Route
 from relevo.errors import StoreUnavailable
 from relevo.package.opening import load_runnable, open_package, replay_golden
+from relevo.remembered import recall, remember
 from relevo.runtime.image import ImageLimits
 from relevo.runtime.pacing import rows_at_once
 from relevo.serve.lane import LaneOptions
@@ -91,7 +92,6 @@ async def _worker(
     *,
     insecure: bool,
 ) -> None:
-
     boot = f"{os.getpid()}-{uuid4().hex[:8]}"
     journal = _journal(settings, boot)
     telemetry = Telemetry(settings.telemetry_folder, boot)
@@ -118,11 +118,11 @@ async def _worker(
         await prepare_days(sealing, utc_now)
     await first_look
     tasks = [
-        asyncio.ensure_future(watcher.run(settings.watch_every_ms / 1000)),
-        asyncio.ensure_future(follow_people(store.people, door, settings.home, openly=openly)),
-        asyncio.ensure_future(_housekeeping(service, journal, telemetry)),
-        *([asyncio.ensure_future(follow_days(sealing, utc_now))] if sealing else []),
-        *([asyncio.ensure_future(_renewals(encryption, telemetry))] if encryption else []),
+        begin_side_task("following routes", partial(watcher.run, settings.watch_every_ms / 1000)),
+        begin_side_task("following people", partial(follow_people, store.people, door, settings.home, openly=openly)),
+        begin_side_task("housekeeping", partial(_housekeeping, service, journal, telemetry)),
+        *([begin_side_task("following days", partial(follow_days, sealing, utc_now))] if sealing else []),
+        *([begin_side_task("following the certificate", partial(_renewals, encryption, telemetry))] if encryption else []),
     ]
     when_orphaned(life, lambda: os.kill(os.getpid(), signal.SIGTERM))
     serving = asyncio.ensure_future(server.serve(sockets=[listener]))
@@ -146,7 +146,6 @@ async def _tell_ready(server: uvicorn.Server, present: Callable[[], None]) -> No
 
 
 def _journal(settings: Settings, boot: str) -> Journal:
-
     limits = JournalLimits(
         rotate_bytes=settings.spool_rotate_mb * 2**20,
         rotate_s=float(settings.spool_rotate_s),
@@ -162,7 +161,6 @@ def _trouble_of(settings: Settings, journal: Journal) -> Callable[[], str]:
 
 
 def _lane_options(settings: Settings) -> LaneOptions:
-
     return LaneOptions(
         max_batch_rows=settings.batch_rows,
         max_queue_rows=settings.max_queue_rows,
@@ -189,7 +187,6 @@ def _sealed(journal: Journal, sealing: Sealing) -> Callable[[Any], None]:
 
 
 def _app(settings: Settings, predict: PredictHandlers, service: Service, store: Store, telemetry: Telemetry, door: Door) -> ASGIApp:
-
     parts = Parts(
         service=service,
         predict=predict,
@@ -233,24 +230,20 @@ def _remembered_routes(settings: Settings, store: Store) -> Callable[[], list[Ro
         try:
             now = store.registry.routes()
         except StoreUnavailable:
-            if seen is None and place.exists():
-                seen = msgspec.json.decode(place.read_bytes(), type=list[Route])
-                return seen
-            raise
+            known = recall(place, list[Route]) if seen is None else None
+            if known is None:
+                raise
+            seen = known
+            return known
         if now != seen:
             seen = now
-            draft = place.with_suffix(f".{os.getpid()}")
-            # Remembering is a comfort: a full disk must not stop a swap.
-            with contextlib.suppress(OSError):
-                draft.write_bytes(msgspec.json.encode(now))
-                draft.replace(place)
+            remember(place, now)
         return now
 
     return routes
 
 
 def _loader(settings: Settings, store: Store) -> Callable[[Leg], Loaded]:
-
     limits = ImageLimits(max_pixels=settings.max_pixels, max_side=settings.max_side)
 
     def load(leg: Leg) -> Loaded:
@@ -276,14 +269,12 @@ async def _renewals(encryption: Encryption, telemetry: Telemetry) -> None:
 
 async def _housekeeping(service: Service, journal: Journal, telemetry: Telemetry) -> None:
     """Twice a second: let an old journal file go, and tell the numbers."""
-    swaps = 0
     while True:
         await asyncio.sleep(_FLUSH_EVERY_S)
-        journal.rotate_if_old()
+        # Aside: at durability=full a write under way holds the journal for as long as the disk takes.
+        await asyncio.to_thread(journal.rotate_if_old)
         telemetry.queue_rows = service.rows_waiting()
         telemetry.ready = service.ready()[0]
         telemetry.spool_bytes = await asyncio.to_thread(journal.size)
-        while swaps < service.swaps:
-            telemetry.swapped()
-            swaps += 1
+        telemetry.swaps = service.swaps
         await asyncio.to_thread(telemetry.flush)

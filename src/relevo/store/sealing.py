@@ -24,6 +24,7 @@ from sqlalchemy import func, select
 
 from relevo.domain.audit import Act
 from relevo.errors import ExtraMissing, InputSealed, StorageUnavailable
+from relevo.remembered import recall, remember
 from relevo.store.engine import reading, writing
 from relevo.store.moments import microseconds
 from relevo.store.tables import subject_keys
@@ -113,10 +114,11 @@ class Sealing:
     def recall_day(self) -> None:
         """Take the key that was used last in this home, when the store is away at the start; nothing where none is remembered."""
         if self._place is not None and self._today is None:
-            with contextlib.suppress(OSError, msgspec.MsgspecError, InputSealed):
-                kept = msgspec.json.decode(self._place.read_bytes(), type=_Remembered)
-                cipher = self._unwrapped(kept.id, kept.subject, kept.wrapped)
-                self._today = _Key(id=kept.id, cipher=cipher, until=0)
+            kept = recall(self._place, _Remembered)
+            # Wrapped by another master key, it is of no use here.
+            with contextlib.suppress(InputSealed):
+                if kept is not None:
+                    self._today = _Key(id=kept.id, cipher=self._unwrapped(kept.id, kept.subject, kept.wrapped), until=0)
 
     # --- in the path of a request -------------------------------------------------------------------------------------------
 
@@ -216,14 +218,8 @@ class Sealing:
             raise InputSealed from cause
 
     def _remember(self, key: str, subject: str, wrapped: bytes) -> None:
-        if self._place is None or not subject.startswith("day:"):
-            return
-        draft = self._place.with_suffix(f".{os.getpid()}")
-        # A comfort: a full disk must not stop anything.
-        with contextlib.suppress(OSError):
-            draft.write_bytes(msgspec.json.encode(_Remembered(id=key, subject=subject, wrapped=wrapped)))
-            draft.chmod(0o600)
-            draft.replace(self._place)
+        if self._place is not None and subject.startswith("day:"):
+            remember(self._place, _Remembered(id=key, subject=subject, wrapped=wrapped))
 
 
 def _cipher(secret: bytes) -> AESGCM:

@@ -1,7 +1,7 @@
 """One process's numbers in plain ints, written to a small file now and then.
 
-    predicted · refused · batch · swapped ─► ints in memory ─ flush (atomic rename) ─► <boot>.json
-                                                                                        fold ─► total.json
+    predicted · refused · batch · gauges ─► ints in memory ─ flush (atomic rename) ─► <boot>.json
+                                                                                       fold ─► total.json
 
 An event costs well under a microsecond, since nothing but ints is touched. The price is that a worker killed with -9 takes
 the counts since its last flush with it (half a second's); predictions themselves are in the journal and are never lost so.
@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import threading
 from bisect import bisect_left
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +30,7 @@ _REMEMBERED = 256
 
 
 class Telemetry:
-    """The numbers of one process; lives as long as it. Not for several threads without the interpreter's lock."""
+    """The numbers of one process; lives as long as it. Counts on one thread; any may flush."""
 
     def __init__(self, folder: Path, boot: str) -> None:
         """Count from zero for this boot, a name no other process has had. Nothing is written before the first flush."""
@@ -37,14 +38,15 @@ class Telemetry:
         self.spool_bytes = 0  # bytes of this process's journals that are not shipped yet
         self.ready = False  # whether every lane of this process can answer
         self.certificate_until = 0  # seconds since 1970; 0 where nothing is encrypted
+        self.swaps = 0  # times another version took over in this process
         self._folder = folder
         self._path = folder / f"{boot}.json"
         self._boot = boot
-        self._swaps = 0
         self._refusals: dict[str, int] = {}
         self._latencies: dict[tuple[str, int, str], _Latency] = {}
         self._batches = _Counts(ROWS)
         self._written = ""
+        self._flushing = threading.Lock()
 
     def predicted(self, *, model: str, version: int, outcome: str, seconds: float, rows: int = 1) -> None:
         """A request was answered. outcome: "ok", "uncertain" or an error's code; rows: predictions it held."""
@@ -65,18 +67,16 @@ class Telemetry:
         """A request was refused with this error code before it reached a model."""
         self._refusals[code] = self._refusals.get(code, 0) + 1
 
-    def swapped(self) -> None:
-        """Another version took over in this process."""
-        self._swaps += 1
-
     def flush(self) -> None:
         """Write the numbers where `render` finds them. A disk that is full or away fails nothing: the next flush tells all."""
-        text = json.dumps(self._numbers(), separators=(",", ":"))
-        if text == self._written:
-            return
-        with contextlib.suppress(OSError):
-            _replace(self._path, text)
-            self._written = text
+        # Race: who asks for the page flushes too; of two at once one would rename the other's half-written draft.
+        with self._flushing:
+            text = json.dumps(self._numbers(), separators=(",", ":"))
+            if text == self._written:
+                return
+            with contextlib.suppress(OSError):
+                _replace(self._path, text)
+                self._written = text
 
     def _numbers(self) -> dict[str, Any]:
         return {
@@ -87,10 +87,11 @@ class Telemetry:
                 "ready": int(self.ready),
                 "certificate_until": self.certificate_until,
             },
-            "swaps": self._swaps,
-            "refusals": self._refusals,
+            "swaps": self.swaps,
+            "refusals": dict(self._refusals),
             "batches": [self._batches.total, *self._batches.counts],
-            "latencies": [[*key, one.rows, one.total, *one.counts] for key, one in self._latencies.items()],
+            # Copied first: requests go on being counted while this is written, and may begin a row.
+            "latencies": [[*key, one.rows, one.total, *one.counts] for key, one in list(self._latencies.items())],
         }
 
 
