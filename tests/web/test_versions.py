@@ -66,6 +66,20 @@ def test_card_metrics_and_manifest(reader: httpx.Client, digits_package: Package
     assert hashlib.sha256(manifest.content).hexdigest() == digest_of(reader)
 
 
+def test_a_card_comes_in_the_callers_language(tmp_path: Path, shelf: Shelf, digits_package: Package) -> None:
+    """Who reads Spanish reads a Spanish card of the very package that others read in English, and caches keep the two apart."""
+    digits_package.write(tmp_path / "package")
+    shelf.put(tmp_path / "package", digits_package.digest)
+    with memory_store() as store:
+        world = build_world(store, [DIGITS], shelf)
+        store.registry.add(model="digits", digest=digits_package.digest, summary={}, who="test", at=datetime.now(UTC))
+        with served(world.app) as address, httpx.Client(base_url=f"{address}/models/digits/versions/2", timeout=10) as client:
+            english, spanish = (client.get("/card", headers={"accept-language": language}) for language in ("en", "es"))
+    assert english.content == digits_package.read("card.md")
+    assert "Recibe una imagen y responde una de 10 etiquetas." in spanish.text
+    assert "accept-language" in spanish.headers["vary"]
+
+
 def test_pictures(reader: httpx.Client) -> None:
     """A picture is a download of the type it is; what only calls itself a picture is not there."""
     assert reader.get("/figures").json() == {"figures": ["confusion.png", "page.png"]}

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from relevo import compose
 from relevo.cli.people import who_asks
 from relevo.cli.showing import progress, say, show_json, show_text
-from relevo.cli.speaking import fixed, percent, said
+from relevo.cli.speaking import fixed, language, percent, said
 from relevo.client import Client
 from relevo.errors import ExtraMissing
 from relevo.package.samples import png
@@ -96,9 +96,9 @@ def _prepare(settings: Settings, step: Callable[[int, int, str], object]) -> tup
     """Train, pack and register; the held-out digits and where the package lies."""
     folder = settings.home / _MODEL
     shutil.rmtree(folder, ignore_errors=True)
-    start_project(folder)
+    start_project(folder, language=language())
     project = read_project(folder)
-    package = train_project(project, folder / "package", step)
+    package = train_project(project, folder / "package", step, language=language())
     compose.register(settings, folder / "package", alias="champion", who=who_asks(), why="the demo trained it")
     held = split_examples(load_examples(project), project.data.held_out)[1]
     return held, settings.packages_folder / package.digest

@@ -13,7 +13,7 @@ import typer
 from relevo.cli.asking import AsJson
 from relevo.cli.registering import headline, proof
 from relevo.cli.showing import say, show_json, show_table, show_text
-from relevo.cli.speaking import number, said
+from relevo.cli.speaking import language, number, said
 from relevo.domain.signature import ImageInput
 
 if TYPE_CHECKING:
@@ -52,11 +52,27 @@ def inspect(
 
     opened = open_package(package)
     if card:
-        show_text(opened.read("card.md").decode())
+        show_text(_card(opened))
     elif as_json:
         show_json({"digest": opened.digest, "manifest": opened.manifest, "metrics": opened.metrics})
     else:
         show_table(("", ""), [(said(name), told) for name, told in _facts(opened) if told], empty="")
+
+
+def _card(package: Package) -> str:
+    """The card in the language spoken, where it is ours."""
+    from relevo.package.caps import CARD, PROFILE
+    from relevo.package.card import card_for
+
+    paths = package.paths()
+    return card_for(
+        package.read(CARD).decode(),
+        package.manifest,
+        package.metrics,
+        [path for path in paths if path.startswith("figures/")],
+        profiled=PROFILE in paths,
+        language=language(),
+    )
 
 
 def _facts(package: Package) -> list[tuple[str, str]]:

@@ -13,6 +13,7 @@ from relevo.cli.people import who_asks
 from relevo.cli.registering import told
 from relevo.cli.reporting import left_out, report
 from relevo.cli.showing import progress, say, show_json
+from relevo.cli.speaking import language
 
 if TYPE_CHECKING:
     from relevo.project.pictures import Unreadable
@@ -35,7 +36,7 @@ def new(
     """
     from relevo.project.starting import start_project
 
-    files = start_project(Path(name))
+    files = start_project(Path(name), language=language())
     if as_json:
         show_json({"project": name, "files": [str(file) for file in files]})
         return
@@ -72,7 +73,7 @@ def train(
     with TemporaryDirectory(prefix="relevo-train-") as folder, progress(quiet=as_json) as step:
         place = out or Path(folder) / "package"
         left: list[Unreadable] = []
-        package = train_project(read_project(project), place, step, most=most, tell=left.append)
+        package = train_project(read_project(project), place, step, most=most, language=language(), tell=left.append)
         version = compose.register(settings, place, alias=alias, who=who_asks(), why=why) if register else None
     if as_json:
         unreadable = [{"path": one.path, "reason": one.reason} for one in left]

@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING
 from relevo.config import read_toml
 from relevo.errors import RelevoError
 from relevo.i18n import catalog
+from relevo.i18n.asked import language_asked
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-_LOCALE = ("LC_ALL", "LC_MESSAGES", "LANG")
 #: Spoken by the command that runs; English until one does.
 _spoken: ContextVar[str] = ContextVar("spoken", default=catalog.LANGUAGES[0])
 
@@ -38,10 +38,7 @@ def language() -> str:
 
 def language_here(environ: Mapping[str, str], toml: Path) -> str:
     """The language that the environment, or the settings of this folder, ask for. A broken file is for the command to refuse."""
-    asked = catalog.known(environ.get("RELEVO_LANGUAGE")) or catalog.known(_written(toml))
-    # Of the locale's variables the first that is set counts, whether it is spoken here or not.
-    own = next((environ[name] for name in _LOCALE if environ.get(name)), None)
-    return asked or catalog.known(own) or catalog.LANGUAGES[0]
+    return language_asked(environ, _written(toml))
 
 
 def _written(toml: Path) -> str | None:

@@ -3,7 +3,7 @@
     Parts ─ parity ─ golden ─ findings (metrics, profile, figures) ─ card ─► files ─ digests ─► manifest
                                                                           └─ verified in memory, replayed ─► folder | .zip
 
-No time and no path enters, everything is sorted: the same model packed twice is the same package.
+No time and no path enters, everything is sorted: the same model packed twice, in one language, is the same package.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from relevo.domain.manifest import FORMAT, Calibration, Lineage, Manifest, check
 from relevo.errors import ConversionFailed, OptionsMissing
 from relevo.package.caps import CARD, MANIFEST, METRICS, MODEL, PROFILE, SEAL
 from relevo.package.card import write_card
+from relevo.package.card_words import CardWords
 from relevo.package.figures import draw_figures
 from relevo.package.golden import choose, golden_files, take_golden
 from relevo.package.learning import draw_learning, drawn_by_hand
@@ -73,6 +74,8 @@ class Parts:
     learning: Sequence[Mapping[str, float]] = ()
     #: Figures the user drew: PNG by file name.
     drawings: Mapping[str, bytes] = field(default_factory=dict)
+    #: What the card and its pictures are written in.
+    words: CardWords = field(default_factory=CardWords)
     progress: Callable[[int, int, str], object] | None = None
 
     def tell(self, step: str) -> None:
@@ -132,9 +135,9 @@ def _manifest_and_files(parts: Parts, manifest: Manifest, served: NDArray[np.flo
         if len(served) >= LEAST_ROWS:
             files[PROFILE] = profile_bytes(take_profile(manifest, converted.onnx, parts.samples, served, truth))
         parts.tell("draw")
-        files |= draw_figures(manifest, metrics, served, truth) if parts.figures else {}
-    files |= drawn_by_hand(parts.drawings) | (draw_learning(parts.learning) if parts.figures else {})
-    files[CARD] = _card(manifest, metrics, files)
+        files |= draw_figures(manifest, metrics, served, truth, parts.words) if parts.figures else {}
+    files |= drawn_by_hand(parts.drawings) | (draw_learning(parts.learning, parts.words) if parts.figures else {})
+    files[CARD] = _card(parts, manifest, metrics, files)
     return manifest, files
 
 
@@ -150,9 +153,9 @@ def _calibrated(manifest: Manifest, metrics: dict[str, Any]) -> Manifest:
     return msgspec.structs.replace(manifest, calibration=calibration)
 
 
-def _card(manifest: Manifest, metrics: dict[str, Any], files: dict[str, bytes]) -> bytes:
+def _card(parts: Parts, manifest: Manifest, metrics: dict[str, Any], files: dict[str, bytes]) -> bytes:
     figures = [path for path in files if path.startswith("figures/")]
-    return write_card(manifest, metrics, figures, profiled=PROFILE in files).encode()
+    return write_card(manifest, metrics, figures, profiled=PROFILE in files, language=parts.words.language).encode()
 
 
 def _first_manifest(parts: Parts, served: NDArray[np.float64]) -> Manifest:

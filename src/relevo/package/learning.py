@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from relevo.errors import ConversionFailed
 from relevo.package.caps import path_is_plain
+from relevo.package.card_words import CardWords
 from relevo.package.figures import png_bytes, sheet
 
 if TYPE_CHECKING:
@@ -24,7 +25,10 @@ _PANEL_INCHES = (4.4, 3.6)
 _MOST_PANELS = 6
 
 
-def draw_learning(learning: Sequence[Mapping[str, float]]) -> dict[str, bytes]:
+def draw_learning(
+    learning: Sequence[Mapping[str, float]],
+    words: CardWords = CardWords(),  # noqa: B008 - a frozen value
+) -> dict[str, bytes]:
     """The learning curves by their path in the package; nothing for fewer than two epochs. Raises ExtraMissing."""
     if len(learning) < 2:
         return {}
@@ -33,16 +37,23 @@ def draw_learning(learning: Sequence[Mapping[str, float]]) -> dict[str, bytes]:
         return {}
     figure = sheet((_PANEL_INCHES[0] * len(quantities), _PANEL_INCHES[1]))
     for place, quantity in enumerate(quantities, start=1):
-        draw_panel(figure.add_subplot(1, len(quantities), place), learning, quantity)
+        draw_panel(figure.add_subplot(1, len(quantities), place), learning, quantity, words)
     return {CURVES: png_bytes(figure)}
 
 
-def draw_panel(axes: Any, learning: Sequence[Mapping[str, float]], quantity: str) -> None:  # noqa: ANN401 - matplotlib's axes
+def draw_panel(
+    axes: Any,  # noqa: ANN401 - matplotlib's axes
+    learning: Sequence[Mapping[str, float]],
+    quantity: str,
+    words: CardWords = CardWords(),  # noqa: B008 - a frozen value
+) -> None:
     """One quantity over the epochs, a line for each side of the split that told it."""
     for name in dict.fromkeys(name for epoch in learning for name in epoch if name != "epoch" and _quantity(name) == quantity):
         points = [(epoch["epoch"], epoch[name]) for epoch in learning if name in epoch and math.isfinite(epoch[name])]
-        axes.plot([at for at, _ in points], [value for _, value in points], label=_side(name), linewidth=1.4)
-    axes.set(xlabel="epoch", ylabel=quantity.replace("_", " "))
+        axes.plot([at for at, _ in points], [value for _, value in points], label=_side(name, words), linewidth=1.4)
+    axes.set(xlabel=words("epoch"), ylabel=_called(quantity, words))
+    axes.xaxis.set_major_formatter(words.tick())
+    axes.yaxis.set_major_formatter(words.tick())
     axes.grid(alpha=0.3)
     axes.legend(fontsize=8)
 
@@ -51,8 +62,14 @@ def _quantity(name: str) -> str:
     return next((name.removeprefix(start) for start in _HELD_OUT if name.startswith(start)), name)
 
 
-def _side(name: str) -> str:
-    return "held out" if name.startswith(_HELD_OUT) else "training"
+def _called(quantity: str, words: CardWords) -> str:
+    """The usual quantities in the language; what else a training tells, as it is called there."""
+    usual = {"loss": words("loss"), "accuracy": words("accuracy")}
+    return usual.get(quantity, quantity.replace("_", " "))
+
+
+def _side(name: str, words: CardWords) -> str:
+    return words("held out") if name.startswith(_HELD_OUT) else words("training")
 
 
 def drawn_by_hand(drawings: Mapping[str, bytes]) -> dict[str, bytes]:

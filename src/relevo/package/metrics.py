@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 _DIGITS = 6
 #: Below this many rows a figure says little, and metrics.json says so.
 ENOUGH = 1000
+#: English, as all of metrics.json, which is for programs; a card says it in its own language.
+FEW_ROWS = "measured on {rows} rows; from {enough} on the figures are steady"
 
 
 def measure(manifest: Manifest, scores: NDArray[np.float64], truth: NDArray[Any]) -> dict[str, Any]:
@@ -33,7 +35,7 @@ def measure(manifest: Manifest, scores: NDArray[np.float64], truth: NDArray[Any]
         found = _regression(scores[:, 0], truth)
     else:
         found = _classification(manifest, scores, truth)
-    found["warnings"] = [f"measured on {len(truth)} rows; from {ENOUGH} on the figures are steady"] if len(truth) < ENOUGH else []
+    found["warnings"] = [FEW_ROWS.format(rows=len(truth), enough=ENOUGH)] if len(truth) < ENOUGH else []
     return {"task": manifest.output.task.value, "rows": len(truth), **found}
 
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from relevo.domain.decision import Argmax
 from relevo.errors import OptionsMissing
 from relevo.package.assembling import STEPS, Parts, assemble
+from relevo.package.card_words import card_words
 from relevo.package.convert.converted import Converted, Hints
 from relevo.package.convert.networks.keras_quiet import is_keras
 from relevo.package.convert.networks.torch_quiet import is_torch
@@ -65,6 +66,7 @@ def pack(  # noqa: PLR0913 - the one call of a notebook: all by name, nearly all
     figures: bool = True,
     learning: Sequence[Mapping[str, float]] = (),
     drawings: Mapping[str, bytes] | None = None,
+    language: str | None = None,
     progress: Callable[[int, int, str], object] | None = None,
 ) -> Package:
     """Convert a fitted model, prove that it answers as before, measure it on held-out rows, and write the package.
@@ -89,6 +91,7 @@ def pack(  # noqa: PLR0913 - the one call of a notebook: all by name, nearly all
     figures: draw the confusion matrix, calibration and ROC; needs matplotlib.
     learning: one an epoch, its number as `epoch` and its figures by name (`loss`, `validation_loss`), for the learning curves.
     drawings: further figures for the card, PNG by file name.
+    language: of the card and its figures, "en" or "es"; None for what RELEVO_LANGUAGE or the locale asks for.
     progress: called with (done, total, what).
     Raises OptionsMissing, ConversionFailed, ParityFailed, PrecisionTooCostly, ExtraMissing, ManifestInvalid.
     """
@@ -124,6 +127,7 @@ def pack(  # noqa: PLR0913 - the one call of a notebook: all by name, nearly all
         learning=tuple(learning),
         drawings=drawings or {},
         training_data=training_data,
+        words=card_words(language),
         progress=progress,
     )
     return assemble(parts, None if out is None else Path(out))

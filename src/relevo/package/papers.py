@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from relevo.domain.manifest import parse
 from relevo.errors import FileTampered, NotInPackage
-from relevo.package.caps import CARD, MANIFEST, MAX_MANIFEST_BYTES, METRICS
+from relevo.package.caps import CARD, MANIFEST, MAX_MANIFEST_BYTES, METRICS, PROFILE
+from relevo.package.card import card_for
 from relevo.plain_files import read_plain
 
 if TYPE_CHECKING:
@@ -36,9 +38,19 @@ class Papers:
         manifest: dict[str, Any] = msgspec.json.decode(self.manifest_bytes)
         self._files: dict[str, str] = manifest["files"]
 
-    def card(self) -> str:
-        """The model card, Markdown. It may be a stranger's words. Raises NotInPackage, FileTampered."""
-        return self._paper(CARD).decode("utf-8", "replace")
+    def card(self, language: str) -> str:
+        """The model card, Markdown, in a language of catalog.LANGUAGES where it is ours; it may be a stranger's words.
+
+        Raises NotInPackage, FileTampered, ManifestInvalid.
+        """
+        return card_for(
+            self._paper(CARD).decode("utf-8", "replace"),
+            parse(self.manifest_bytes),
+            self.metrics(),
+            [path for path in self._files if path.startswith("figures/")],
+            profiled=PROFILE in self._files,
+            language=language,
+        )
 
     def metrics(self) -> dict[str, Any]:
         """What was measured on held-out rows; empty when nothing was. Raises FileTampered."""

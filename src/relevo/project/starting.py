@@ -1,4 +1,7 @@
-"""`relevo new`: a project that trains right away, to be changed piece by piece."""
+"""`relevo new`: a project that trains right away, to be changed piece by piece; commented in the language of who makes it.
+
+template/{en,es}/ ─ the folder's name for NAME ─► relevo.toml, train.py, data.py, README.md
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING
 
 from relevo.errors import ConfigRefused
+from relevo.i18n.catalog import LANGUAGES
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -15,8 +19,10 @@ _FILES = ("relevo.toml", "train.py", "data.py", "README.md")
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 
 
-def start_project(folder: Path) -> list[Path]:
+def start_project(folder: Path, *, language: str = LANGUAGES[0]) -> list[Path]:
     """Write the files of a new project; its model is called like the folder. Gives the files' paths.
+
+    language: one of catalog.LANGUAGES.
 
     Raises ConfigRefused when the name cannot be a model's, or a file is there already: nothing is ever overwritten.
     """
@@ -28,7 +34,7 @@ def start_project(folder: Path) -> list[Path]:
         if path.exists():
             raise ConfigRefused(reason=f"{path} is there already; choose another name")
     folder.mkdir(parents=True, exist_ok=True)
-    template = files("relevo.project") / "template"
+    template = files("relevo.project") / "template" / language
     for path in wanted:
         path.write_text((template / path.name).read_text(encoding="utf-8").replace("NAME", name), encoding="utf-8")
     return wanted

@@ -92,11 +92,13 @@ def train_project(
     step: Callable[[int, int, str], object],
     *,
     most: int | None = None,
+    language: str | None = None,
     tell: Callable[[Unreadable], object] = lambda _: None,
 ) -> Package:
     """Train and pack to `out`. Raises ConfigRefused, TrainingFailed, and what packing raises.
 
     most: learn from at most so many examples; those of a smaller number are among those of a larger, and all held out stay so.
+    language: of the card and its figures, as in `relevo.pack`.
     tell: is given each picture that cannot be read and was left out.
     """
     step(0, 1, "loading data")
@@ -124,6 +126,7 @@ def train_project(
         learning=run.learning,
         drawings=run.drawings,
         out=out,
+        language=language,
         progress=step,
         **told,
     )

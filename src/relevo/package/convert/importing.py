@@ -18,6 +18,7 @@ import msgspec
 from relevo.domain.decision import Argmax
 from relevo.errors import CodeNotTrusted, OptionsMissing, PickleNotTrusted
 from relevo.package.assembling import Parts, assemble
+from relevo.package.card_words import card_words
 from relevo.package.convert.folders import fold
 from relevo.package.convert.formats import DOORS, Format, Sniffed
 from relevo.package.convert.judging import Case, by_its_time, by_itself, by_outputs
@@ -89,6 +90,7 @@ def import_model(  # noqa: PLR0913 - the one call of an import: all by name, nea
     max_loss: float = 0.01,
     figures: bool = True,
     bounds: Bounds | None = None,
+    language: str | None = None,
     progress: Callable[[int, int, str], object] | None = None,
 ) -> Package:
     """Take in a model file: ONNX, Keras, a SavedModel's folder, or a pickle (joblib's too) of a scikit-learn model.
@@ -110,6 +112,7 @@ def import_model(  # noqa: PLR0913 - the one call of an import: all by name, nea
     outputs: the original's scores (n, columns) for the samples, an array or a file; they then judge the conversion.
     precision, max_loss: smaller numbers for a heavy network and what they may cost, as in `relevo.pack`.
     answer: fields an answer carries beside its own, for clients that read other names: {"churn": "is:leaves"}.
+    language: of the card and its figures, as in `relevo.pack`.
     out: a folder, or a path ending in .zip; without it the package stays in memory.
     Raises FileFormatUnknown, ImportRefused, PickleNotTrusted, QuarantineTooWeak, QuarantineFailed, OptionsMissing, ExtraMissing,
     ConversionFailed, OnnxRefused, ParityFailed, ManifestInvalid, EnvironmentFailed.
@@ -156,6 +159,7 @@ def import_model(  # noqa: PLR0913 - the one call of an import: all by name, nea
         figures=figures,
         source_sha256=hashlib.sha256(source.data).hexdigest(),
         quarantine=back.level,
+        words=card_words(language),
         progress=progress,
     )
     return assemble(parts, None if out is None else Path(out))

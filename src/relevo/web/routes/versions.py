@@ -9,6 +9,7 @@ from fastapi import Path as InPath
 
 from relevo.errors import NotInPackage, PackageRefused
 from relevo.package.papers import Papers
+from relevo.web.negotiation import language_of
 from relevo.web.routes.models import Name, Version  # noqa: TC001 - FastAPI reads the annotations when it runs
 from relevo.web.routes.refusals import refusals
 from relevo.web.shapes import Figures
@@ -36,8 +37,13 @@ def _answer_of(kind: str, schema: dict[str, Any]) -> dict[int | str, dict[str, A
     responses=_answer_of("text/markdown", {"type": "string"}),
 )
 def card(request: Request, name: Name, version: Version) -> Response:
-    """Who packed the model wrote it. Raises ModelNotFound, VersionNotFound, NotInPackage."""
-    return Response(_papers(request, name, version).card(), media_type="text/markdown; charset=utf-8", headers=_KEEP)
+    """Relevo wrote it, and it comes in the caller's language; or who packed the model did, in their own words.
+
+    Raises ModelNotFound, VersionNotFound, NotInPackage.
+    """
+    told = _papers(request, name, version).card(language_of(request.scope, request.app.state.parts.settings.language))
+    headers = _KEEP | {"vary": "accept-language, cookie"}
+    return Response(told, media_type="text/markdown; charset=utf-8", headers=headers)
 
 
 @router.get("/metrics", summary="What was measured on held-out rows", responses=_REFUSED)
