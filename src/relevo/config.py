@@ -132,6 +132,19 @@ class Settings:
     )
     tls_cert: str = _row("", "File with the certificate (PEM, the chain below it) to encrypt with; needs tls_key.")
     tls_key: str = _row("", "File with the private key (PEM, without a passphrase) of tls_cert.")
+    server_address: str = _row(
+        "",
+        "Address at which browsers reach the server, where the console sends whoever signs in elsewhere; empty means where the "
+        "console asks it.",
+    )
+    console_address: str = _row(
+        "", "Address at which browsers reach the console, as behind a proxy that encrypts; empty means where it listens."
+    )
+    console_key_file: str = _row(
+        "",
+        "File (mode 0600) with the key by which the server believes its console for whom it asks; made by the server; empty means "
+        "keys/console.key in home.",
+    )
     oidc_issuer: str = _row("", "Where else people may sign in: the address of an OpenID Connect provider, as it calls itself.")
     oidc_client_id: str = _row("", "What this server is called there.")
     oidc_client_secret: str = _row("", "What this server shows there, where the provider wants that.", shown=False)
@@ -273,6 +286,11 @@ class Settings:
     def keys_folder(self) -> Path:
         """Keys of this home: the audit's, and what inputs are sealed with."""
         return self.home / "keys"
+
+    @property
+    def console_key(self) -> Path:
+        """File of the key that a server and its console share."""
+        return Path(self.console_key_file) if self.console_key_file else self.keys_folder / "console.key"
 
     @property
     def tls_folder(self) -> Path:

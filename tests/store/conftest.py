@@ -20,7 +20,7 @@ from relevo.store.engine import connect, migrate, writing
 from relevo.store.history import History
 from relevo.store.labels import Labels
 from relevo.store.registry import Registry
-from relevo.store.tables import api_keys, grants, sessions, sign_in_failures, sign_in_journeys, users
+from relevo.store.tables import api_keys, grants, hand_overs, sessions, sign_in_failures, sign_in_journeys, users
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -136,7 +136,7 @@ def emptied(
             url = str(request.getfixturevalue("postgres").fresh(request.getfixturevalue("migrated_database")))
         shared_engines[backend] = connect(url)
     with writing(shared_engines[backend]) as connection:
-        for table in (sessions, api_keys, grants, sign_in_failures, sign_in_journeys, users):
+        for table in (sessions, api_keys, grants, sign_in_failures, sign_in_journeys, hand_overs, users):
             connection.execute(delete(table))
     return shared_engines[backend]
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 #: What only browsers ask for; and the path that is documented once for each model.
 _PAGES = {"/", "/docs", "/openapi.json", "/favicon.ico", "/static/{address}", "/feedback", "/history", "/health"}
-_PAGES |= {"/models/{name}/predict", "/login/oidc", "/login/oidc/callback"}
+_PAGES |= {"/models/{name}/predict", "/login/oidc", "/login/oidc/callback", "/login/console"}
 
 
 def test_every_route_is_documented(client: httpx.Client) -> None:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 import uvicorn
 
 from relevo.forwarded import proxies_of
+from relevo.store.keys import key_from
+from relevo.vouching import Vouched
 from relevo.web.callers import Callers
 from relevo.web.connection import crowd_for
 from relevo.web.express import express
@@ -56,11 +58,12 @@ class HttpServer(uvicorn.Server):
 
 def http_server(settings: Settings, app: ASGIApp, predict: PredictHandlers, encryption: Encryption | None) -> HttpServer:
     """The server for this app, not yet listening."""
+    crowd = crowd_for(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+    protocol = express(predict, Callers(settings), crowd, proxies_of(settings.behind_proxy))
+    protocol.vouched = Vouched(key_from(settings.console_key))
     config = uvicorn.Config(
         app,
-        http=express(
-            predict, Callers(settings), crowd_for(resource.getrlimit(resource.RLIMIT_NOFILE)[0]), proxies_of(settings.behind_proxy)
-        ),
+        http=protocol,
         # Our own reading of forwarded addresses, for both ways of asking: `web.forwarded`.
         proxy_headers=False,
         loop="none",

@@ -25,6 +25,7 @@ from relevo.compose.stores import make_home, open_store, utc_now
 from relevo.errors import ConfigRefused, StoreUnavailable
 from relevo.forwarded import proxies_of
 from relevo.spool.reading import writer_is_gone
+from relevo.store.keys import key_from
 from relevo.supervisor import Role, Supervisor
 from relevo.telemetry import fold
 from relevo.web.reach import check_reach
@@ -79,6 +80,8 @@ def _serve_alone(
     certificate = certificate_of(settings, utc_now())
     check_address(settings)
     _look_around(settings, has_users=_migrate_if_reachable(settings), insecure=insecure)
+    # Made before the first worker or console reads it.
+    key_from(settings.console_key)
     listeners = _listen(settings)
     _fold_what_others_left(settings)
     address = f"http{'s' if certificate else ''}://{_shown_host(settings.host)}:{listeners[0].getsockname()[1]}"

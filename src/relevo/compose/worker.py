@@ -37,6 +37,7 @@ from relevo.serve.lane import LaneOptions
 from relevo.serve.service import Service
 from relevo.serve.watcher import Loaded, Watcher
 from relevo.spool.journal import Journal, JournalLimits
+from relevo.store.keys import key_from
 from relevo.supervisor import when_orphaned
 from relevo.telemetry import Telemetry, configure_logging, render
 from relevo.web.allowance import allowance_of
@@ -206,6 +207,7 @@ def _app(settings: Settings, predict: PredictHandlers, service: Service, store: 
         metrics=_metrics(settings, telemetry),
         allowance=predict.allowance,
         provider=provider_of(settings),
+        console_key=key_from(settings.console_key),
     )
     return build_app(parts)
 

@@ -25,6 +25,7 @@ from relevo.store._words import named
 from relevo.store.api_keys import ApiKeys, known_keys
 from relevo.store.elsewhere import Elsewhere
 from relevo.store.engine import reading, writing
+from relevo.store.hand_overs import HandOvers
 from relevo.store.moments import microseconds, moment
 from relevo.store.sessions import Sessions
 from relevo.store.tables import grants, people_epoch, sessions, users
@@ -78,6 +79,7 @@ class People:
         self.sessions = Sessions(engine, audit)
         self.keys = ApiKeys(engine, audit, next_epoch=self._next_epoch)
         self.elsewhere = Elsewhere(engine, audit, next_epoch=self._next_epoch)
+        self.hand_overs = HandOvers(engine)
 
     # --- looking ------------------------------------------------------------------------------------------------------
 

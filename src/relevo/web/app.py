@@ -26,6 +26,7 @@ from relevo.web.routes import (
     docs,
     export,
     given,
+    handing_over,
     health,
     keys,
     labels,
@@ -88,6 +89,7 @@ def build_api(parts: Parts) -> FastAPI:
         for room in (
             login,
             oidc,
+            handing_over,
             users,
             keys,
             audit,

@@ -57,6 +57,10 @@ RULES = (
     _rule("POST", "/keys/{key_id}/rotate", Action.ADMINISTER),
     _rule("GET", "/login/oidc", None),
     _rule("GET", "/login/oidc/callback", None),
+    _rule("GET", "/login/elsewhere", None),
+    # A console is known by its mark, and by a code that was sent to it.
+    _rule("GET", "/login/console", None),
+    _rule("POST", "/login/console", None),
     # Asking a model. Which one may stand in the body, so the handlers hold it against the principal.
     _rule("POST", "/predict", Action.PREDICT, by_object=True),
     _rule("POST", "/predict/", Action.PREDICT, by_object=True),

@@ -58,5 +58,6 @@ class Parts:
     settings: Settings
     metrics: Callable[[], bytes]  # the Prometheus text of all workers
     provider: Provider | None = None  # where else people may sign in
+    console_key: bytes = b""  # by which consoles are believed; without one none is
     allowance: Allowance | None = None  # how much each caller may ask for; shared with `predict`
     now: Callable[[], datetime] = utc_now  # aware, UTC

@@ -22,7 +22,16 @@ from relevo.store.tables.audit import audit
 from relevo.store.tables.base import metadata
 from relevo.store.tables.core import alias_moves, labels, models, predictions, spool_positions, versions
 from relevo.store.tables.judging import judgements, label_rule
-from relevo.store.tables.people import api_keys, grants, people_epoch, sessions, sign_in_failures, sign_in_journeys, users
+from relevo.store.tables.people import (
+    api_keys,
+    grants,
+    hand_overs,
+    people_epoch,
+    sessions,
+    sign_in_failures,
+    sign_in_journeys,
+    users,
+)
 from relevo.store.tables.sealing import subject_keys
 from relevo.store.tables.traffic import traffic
 
@@ -36,6 +45,7 @@ __all__ = [
     "audit",
     "create",
     "grants",
+    "hand_overs",
     "judgements",
     "label_rule",
     "labels",

@@ -88,3 +88,16 @@ sign_in_journeys = Table(
 )
 Index(None, sign_in_journeys.c.address)
 Index(None, sign_in_journeys.c.begun_us)
+
+#: Who has signed in elsewhere and is being handed over to a console.
+hand_overs = Table(
+    "hand_overs",
+    metadata,
+    Column("code_hash", Text, primary_key=True),  # SHA-256 of what the browser carries there
+    Column("user_id", Text, nullable=False),
+    Column("console", Text, nullable=False),  # its address
+    Column("challenge", Text, nullable=False),
+    Column("issued_us", BigInteger, nullable=False),
+    ForeignKeyConstraint(["user_id"], ["users.id"]),
+)
+Index(None, hand_overs.c.issued_us)

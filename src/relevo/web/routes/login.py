@@ -69,7 +69,7 @@ async def sign_in(request: Request) -> Response:
         given = await _json_of(request)
         user = await _checked(request, given.name, given.password)
         token = await open_session(request, user)
-        answer = SignedIn(user=Me.of(_as_principal(user)), csrf=csrf_of(token))
+        answer = SignedIn(user=Me.of(as_principal(user)), csrf=csrf_of(token))
         return _recognised(
             request, with_session(request, Response(answer.model_dump_json(), media_type="application/json"), token), user
         )
@@ -169,7 +169,8 @@ def _recognised(request: Request, response: Response, user: User) -> Response:
     return response
 
 
-def _as_principal(user: User) -> Principal:
+def as_principal(user: User) -> Principal:
+    """Whoever a session of this user's is."""
     return Principal(id=user.id, name=user.name, way=Way.SESSION, role=user.role, grants=user.grants)
 
 

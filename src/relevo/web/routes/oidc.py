@@ -1,7 +1,9 @@
 """Signing in at an identity provider (OpenID Connect): there, and back.
 
     GET /login/oidc ─ a tie in this browser's cookie, the hash of a state in the store ─► 303 to the provider
+    GET /login/console, by way of a console ─ its mark counts ─► the same, and the way back leads there
     GET /login/oidc/callback ─ state and tie known, once ─ code for token ─ token believed ─ whose account? ─► session, 303
+                                                                                    └ who came from a console ─► handing_over
 
 Who has no user here gets one only where the setting oidc_new_role says so; else an admin links the account: `relevo user link`.
 """
@@ -23,6 +25,8 @@ from relevo.store.elsewhere import LONGEST, Account, Journey
 from relevo.store.people import checked_name
 from relevo.web.guard import reads_pages
 from relevo.web.negotiation import address_of
+from relevo.web.routes import handing_over
+from relevo.web.routes.handing_over import Leaving
 from relevo.web.routes.login import local_path, open_session, sign_in_page, with_session
 from relevo.web.sessions import set_cookie, token_of
 
@@ -45,7 +49,18 @@ _MOST_WORD = 4096
 async def go(request: Request) -> Response:
     """Send the browser to the provider. Raises NotFound where none is set."""
     try:
-        return await _sent(request)
+        return await _sent(request, local_path(request.query_params.get("next")))
+    except RelevoError as error:
+        return await _told(request, error)
+
+
+@router.get(handing_over.PATH)
+async def go_from_console(request: Request) -> Response:
+    """The same for a browser that a console sends. Raises NotFound where no provider is set."""
+    try:
+        _provider(request)
+        asked = Leaving.of(request.query_params, request.app.state.parts.console_key)
+        return await _sent(request, asked.path)
     except RelevoError as error:
         return await _told(request, error)
 
@@ -55,19 +70,21 @@ async def come_back(request: Request) -> Response:
     """Open a session for whoever the provider says has come back. Raises NotFound, ProofRefused, ProviderAway."""
     try:
         user, back = await _who_came(request)
+        leaving = handing_over.asked_before(back, request.app.state.parts.console_key)
+        if leaving is not None:
+            return _forgotten(request, await handing_over.handed_over(request.app.state.parts, leaving, user))
         response = Response(status_code=303, headers={"location": local_path(back)})
         return _forgotten(request, with_session(request, response, await open_session(request, user)))
     except RelevoError as error:
         return _forgotten(request, await _told(request, error))
 
 
-async def _sent(request: Request) -> Response:
+async def _sent(request: Request, back: str) -> Response:
     from relevo.web.oidc import Secrets  # noqa: PLC0415 - its library is an extra
 
     parts, provider = request.app.state.parts, _provider(request)
     tie, state = secrets.token_urlsafe(32), secrets.token_urlsafe(32)
     there = await provider.address(state=state, secrets=Secrets(tie=tie), redirect=_redirect(request))
-    back = local_path(request.query_params.get("next"))
     journey = Journey(state=state, tie=tie, back=back, address=_address(request))
     await run_in_threadpool(parts.people.elsewhere.begin, journey, at=parts.now())
     response = Response(status_code=303, headers={"location": there, "cache-control": "no-store"})
