@@ -104,6 +104,20 @@ def test_labels_come_from_a_file(store: Store, tmp_path: Path, capsys: pytest.Ca
     assert asked(capsys, "label", "import", str(rejects))["kept"] == 1
 
 
+def test_what_was_refused_opens_in_a_spreadsheet(store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """No cell of the refused lines is taken for a formula, whoever wrote it; mended and imported, each is what it was."""
+    file, rejects = tmp_path / "l.csv", tmp_path / "rejects.csv"
+    file.write_text(f'id,label,author,note,=A1\n{ids.text(id_of(1))},=cmd,@ana,"\t=1+1",-x\n', encoding="utf-8")
+    asked(capsys, "label", "import", str(file), "--rejects", str(rejects), code=1)
+    written = rejects.read_text(encoding="utf-8")
+    cells = [cell for row in csv.reader(io.StringIO(written)) for cell in row]
+    assert not [cell for cell in cells if cell.startswith(("=", "+", "-", "@", "\t"))]
+    rejects.write_text(written.replace("'=cmd", "leaves"), encoding="utf-8")
+    assert asked(capsys, "label", "import", str(rejects))["kept"] == 1
+    given = store.labels.of(id_of(1))[0]
+    assert (given.author, given.note) == ("@ana", "=1+1")
+
+
 def test_labels_come_by_ones_own_key(store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A key that one record has finds it; one that none or several have is told, never guessed."""
     file = tmp_path / "l.csv"

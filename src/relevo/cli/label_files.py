@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from relevo.errors import BadForm, NoInput
 from relevo.plain_files import open_plain
 from relevo.visible import visible
-from relevo.web.exporting import unsafe
+from relevo.web.exporting import safe, unsafe
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -87,7 +87,7 @@ def _lines(text: io.TextIOWrapper, columns: Columns) -> Iterator[Line]:
     csv.field_size_limit(_MOST_CELL)
     first = text.readline()
     delimiter = max(_DELIMITERS, key=first.count)
-    heads = [name.strip() for name in next(csv.reader([first], delimiter=delimiter), [])]
+    heads = [unsafe(name.strip()) for name in next(csv.reader([first], delimiter=delimiter), [])]
     about = _chosen(heads, (columns.key or columns.query_id,) if columns.key or columns.query_id else _IDS)
     label = _chosen(heads, (columns.label,) if columns.label else _LABELS)
     reader = csv.reader(text, delimiter=delimiter)
@@ -114,10 +114,10 @@ def _chosen(heads: list[str], names: tuple[str | None, ...]) -> str:
 
 
 def refused_as_csv(refused: list[Refused]) -> str:
-    """The refused lines as they were, each with its reason: mended, the file can be imported."""
+    """The refused lines as they were, each with its reason: a spreadsheet may open the file, and mended it can be imported."""
     heads = list(dict.fromkeys(name for one in refused for name in one.line.cells if name != REASON))
     text = io.StringIO()
     writer = csv.DictWriter(text, [*heads, REASON], restval="")
-    writer.writeheader()
-    writer.writerows({**one.line.cells, REASON: one.reason} for one in refused)
+    writer.writerow({name: safe(name) for name in (*heads, REASON)})
+    writer.writerows({name: safe(cell) for name, cell in {**one.line.cells, REASON: one.reason}.items()} for one in refused)
     return text.getvalue()
