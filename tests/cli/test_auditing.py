@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from relevo import compose
 from relevo.cli.app import app
+from relevo.cli.speaking import speak
 from relevo.config import Settings
 
 if TYPE_CHECKING:
@@ -46,20 +47,22 @@ def test_the_record_is_listed(home: Path) -> None:
 
 
 def test_an_untouched_record_is_whole(home: Path) -> None:
-    """A kept head is held against the record."""
+    """A kept head is held against the record, and the one that the changes left beside the database."""
     head = run(home, "head").output.strip()
     assert head.startswith("2:")
     done = run(home, "verify", "--head", head, "--json")
-    assert (done.exit_code, json.loads(done.output)["heads"]) == (0, 1)
+    assert (done.exit_code, json.loads(done.output)["heads"]) == (0, 2)
 
 
 def test_what_was_done_to_it_is_told(home: Path) -> None:
-    """A cut end is seen by the kept head, an edited entry without one; both end with code 1."""
+    """A cut end is seen by the head that the change left, or by a kept one; an edited entry without any; all end with code 1."""
     head = run(home, "head").output.strip()
     with sqlite3.connect(home / "relevo.db") as database:
         database.execute("DROP TRIGGER audit_refuse_delete")
         database.execute("DROP TRIGGER audit_refuse_update")
         database.execute("DELETE FROM audit WHERE sequence = 2")
+    assert run(home, "verify").exit_code == 1
+    (home / "audit" / "last.json").unlink()
     assert run(home, "verify").exit_code == 0
     cut = run(home, "verify", "--head", head)
     assert cut.exit_code == 1
@@ -74,3 +77,31 @@ def test_no_head_at_all_is_refused(home: Path) -> None:
     """What is no head is told, rather than taken for one."""
     for text in ("abc", "x:1", ""):
         assert run(home, "verify", "--head", text).exit_code == 1
+
+
+def test_a_new_key_seals_from_now_on(home: Path) -> None:
+    """Rotated, the record is whole with both keys, says who did it, and people are still called as before."""
+    before = compose.open_store(Settings(home=home))
+    pseudonym = before.erasing.pseudonym("patient 17")
+    before.engine.dispose()
+    done = json.loads(run(home, "rotate-key", "--why", "a year has gone", "--json").output)
+    assert (done["entry"], done["before"] != done["after"]) == (4, True)
+    assert json.loads(run(home, "verify", "--json").output)["faults"] == []
+    items = json.loads(run(home, "list", "--json").output)["items"]
+    assert [one["action"] for one in items][:2] == ["audit.begin_key", "audit.retire_key"]
+    after = compose.open_store(Settings(home=home))
+    assert after.audit.key_id == done["after"]
+    assert after.erasing.pseudonym("patient 17") == pseudonym
+    after.engine.dispose()
+
+
+def test_faults_are_told_in_the_readers_language(home: Path) -> None:
+    """In Spanish every fault is a Spanish sentence."""
+    with sqlite3.connect(home / "relevo.db") as database:
+        database.execute("DROP TRIGGER audit_refuse_update")
+        database.execute("UPDATE audit SET actor = 'user:1' WHERE sequence = 1")
+    speak("es")
+    try:
+        assert "alterada: la entrada 1 no es lo que se selló" in run(home, "verify").output
+    finally:
+        speak("en")

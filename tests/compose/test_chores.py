@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.spool.spool_world import prediction
 
-from relevo.compose.chores import chores_of
-from relevo.compose.stores import Store, open_store, utc_now
+from relevo.compose.chores import chores_of, witnessed
+from relevo.compose.stores import Store, open_store, utc_now, witness_of
 from relevo.config import Settings
 from relevo.domain.ids import new_id
-from relevo.store.heads import FILE, read_heads
+from relevo.store.heads import FILE, known_heads, read_heads
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -60,3 +60,31 @@ def test_what_is_kept_is_as_told(tmp_path: Path, store: Store) -> None:
         assert store.history.count() == left
         kept = sum(one.input_kept for one in store.history.window().items)
         assert kept == (3 if not megabytes else 1)
+
+
+def test_somebody_looks_however_long_shipping_takes() -> None:
+    """The look goes on beside whatever the block does, begins with it, and ends after it with a last one."""
+    looks: list[float] = []
+    with witnessed(lambda: looks.append(time.monotonic()), every_s=0.01):
+        until = time.monotonic() + 5
+        while len(looks) < 4 and time.monotonic() < until:
+            time.sleep(0.01)
+        before = len(looks)
+    assert before >= 4
+    assert len(looks) > before
+    ended = len(looks)
+    time.sleep(0.05)
+    assert len(looks) == ended
+
+
+def test_a_head_that_cannot_be_written_is_told_once(tmp_path: Path, store: Store, caplog: pytest.LogCaptureFixture) -> None:
+    """The change is made all the same, the log says it once however often it is tried, and the next good look catches up."""
+    (tmp_path / "file").write_text("")
+    settings = Settings(home=tmp_path / "home", audit_heads=str(tmp_path / "file" / "x"))
+    look = witness_of(settings, store.trail, store.audit)
+    for _ in range(3):
+        look()
+    assert caplog.text.count("was not written down") == 1
+    (tmp_path / "file").unlink()
+    look()
+    assert [head.sequence for head in known_heads(tmp_path / "file" / "x")] == [1]

@@ -126,7 +126,7 @@ def spoken() -> set[str]:
             values = [call.args[at] for at in _SPOKEN[name] if at < len(call.args)]
             values += [word.value for word in call.keywords if word.arg == "empty"]
             found |= {line.strip() for value in values for text in told(value) for line in text.split("\n")}
-    for call in calls("cli"):
+    for call in calls("cli", "store/verifying"):
         found |= {text for word in call.keywords if word.arg in ("told", "mend", "what") for text in told(word.value)}
     return {text for text in found | _heads() if _LETTERS.search(_HOLE.sub("", text))}
 

@@ -37,7 +37,7 @@ def test_each_link_holds_the_seal_of_the_one_before(engine: Engine) -> None:
     with reading(engine) as connection:
         rows = [dict(row._mapping) for row in connection.execute(select(audit).order_by(audit.c.sequence))]
     assert [row["previous"] for row in rows] == ["", rows[0]["seal"], rows[1]["seal"]]
-    assert all(row.pop("seal") == trail.seal(row) for row in rows)
+    assert all(row.pop("seal") == trail.key.seal(row) for row in rows)
 
 
 def test_two_writers_never_fork(url: str) -> None:

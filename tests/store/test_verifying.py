@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -11,8 +12,8 @@ from sqlalchemy import text
 from relevo.domain.audit import Act, By
 from relevo.errors import ConfigRefused
 from relevo.store.audit import Audit
-from relevo.store.engine import writing
-from relevo.store.heads import FILE, Head, Heads, read_heads
+from relevo.store.engine import connect, writing
+from relevo.store.heads import FILE, LAST, Head, Heads, known_heads, read_heads
 from relevo.store.trail import Trail
 from relevo.store.verifying import Verdict, verify
 
@@ -188,3 +189,66 @@ def test_a_file_of_something_else_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigRefused):
         read_heads(tmp_path / FILE)
     assert read_heads(tmp_path / "absent") == []
+
+
+def test_the_last_head_is_always_the_end(engine: Engine, trail: Audit, check: Callable[..., Verdict], tmp_path: Path) -> None:
+    """Each look puts the head in the place of the one before; what is appended after it, by whoever then dies, is no fault."""
+    heads = Heads(tmp_path, Trail(engine), trail)
+    assert heads.look(AT) is None
+    for count in (1, 2):
+        grow(engine, trail, 1)
+        heads.look(AT)
+        assert [head.sequence for head in known_heads(tmp_path)] == [count]
+    assert heads.look(AT) is None
+    grow(engine, trail, 1)
+    assert check(known_heads(tmp_path)).whole
+    assert [path.name for path in tmp_path.glob("*.json*")] == [LAST]
+
+
+@pytest.mark.parametrize("regrown", [0, 1, 7])
+def test_a_cut_is_never_looked_over(
+    engine: Engine, trail: Audit, check: Callable[..., Verdict], tmp_path: Path, caplog: pytest.LogCaptureFixture, regrown: int
+) -> None:
+    """A head that the chain no longer holds stays as a witness, however far the chain grows again, and the log tells."""
+    grow(engine, trail, 5)
+    Heads(tmp_path, Trail(engine), trail).look(AT)
+    tamper(engine, "DELETE FROM audit WHERE sequence > 3")
+    grow(engine, trail, regrown)
+    for _ in range(2):
+        Heads(tmp_path, Trail(engine), trail).look(AT)
+        assert not check(known_heads(tmp_path)).whole
+        grow(engine, trail, 3)
+    assert [head.sequence for head in read_heads(tmp_path / FILE)] == [5]
+    assert caplog.text.count("cut off or exchanged at entry 5") == 1
+
+
+def test_two_that_look_at_once_never_go_back(url: str, engine: Engine, trail: Audit, tmp_path: Path) -> None:
+    """Several processes that append and look leave the head of the very last entry, and no fault."""
+    engines = [connect(url) for _ in range(3)]
+
+    def work(one: Engine) -> None:
+        heads = Heads(tmp_path, Trail(one), trail)
+        for _ in range(8):
+            grow(one, trail, 1)
+            heads.look(AT)
+
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(work, engines))
+    assert [head.sequence for head in known_heads(tmp_path)] == [24]
+    assert verify(Trail(engine).links(), trail, known_heads(tmp_path)).whole
+    for one in engines:
+        one.dispose()
+
+
+def test_what_a_power_cut_left_of_a_line_is_no_head(engine: Engine, trail: Audit, tmp_path: Path) -> None:
+    """A line that broke off at the end is passed over, and dropped when the next one is written; one in the middle is refused."""
+    heads = Heads(tmp_path, Trail(engine), trail)
+    grow(engine, trail, 1)
+    heads.keep(AT)
+    whole = (tmp_path / FILE).read_text()
+    for left in ('{"sequence":2,"se', '{"'):
+        (tmp_path / FILE).write_text(whole + left)
+        assert [head.sequence for head in read_heads(tmp_path / FILE)] == [1]
+    grow(engine, trail, 1)
+    Heads(tmp_path, Trail(engine), trail).keep(AT, at_once=True)
+    assert [head.sequence for head in read_heads(tmp_path / FILE)] == [1, 2]

@@ -1,4 +1,4 @@
-"""`relevo audit`: who changed what, whether the record of it is whole, and its end to keep elsewhere."""
+"""`relevo audit`: who changed what, whether the record of it is whole, its end to keep elsewhere, and another key for its seals."""
 
 from __future__ import annotations
 
@@ -89,6 +89,27 @@ def verify(
         raise typer.Exit(1)
 
 
+@group.command("rotate-key")
+def rotate_key(
+    *,
+    why: Annotated[str, typer.Option("--why", help="Kept in the audit; name no person.", metavar="TEXT")] = "",
+    home: Home = None,
+    as_json: AsJson = False,
+) -> None:
+    """Seal the record with a new key from now on; servers that run take it with their next entry.
+
+    Keep the old one: earlier entries are checked with it.
+    """
+    from relevo.compose.rotating import rotate_audit_key
+
+    settings = existing_home(home)
+    rotated = rotate_audit_key(settings, why=why)
+    if as_json:
+        show_json(rotated)
+        return
+    say(f"Sealed with a new key since entry {rotated.entry}. Copy the folder {settings.keys_folder} to where its copy is kept.")
+
+
 def _row(one: Link) -> tuple[object, ...]:
     when = moment(one.at, seconds=True)
     return one.sequence, when, one.actor, one.action, one.object, one.before[:_SHORT], one.after[:_SHORT], one.reason
@@ -98,7 +119,7 @@ def _verdict(settings: Settings, kept: list[str], copy: Path | None) -> Verdict:
     from relevo.store import heads, verifying
 
     store = _store(settings)
-    known = [*heads.read_heads(settings.audit_folder / heads.FILE), *map(_head_of, kept)]
+    known = [*heads.known_heads(settings.audit_folder), *map(_head_of, kept)]
     if copy is not None:
         known += heads.read_heads(copy)
     return verifying.verify(store.trail.links(), store.audit, known)

@@ -48,7 +48,7 @@ def _audit(settings: Settings, store: Store) -> Finding:
     last = store.trail.head()
     if last is not None and last.sequence > _MOST_LINKS:
         return Finding(what="audit", verdict="ok", told=f"{last.sequence} entries; `relevo audit verify` checks them all")
-    verdict = verifying.verify(store.trail.links(), store.audit, heads.read_heads(settings.audit_folder / heads.FILE))
+    verdict = verifying.verify(store.trail.links(), store.audit, heads.known_heads(settings.audit_folder))
     if verdict.whole:
         told = f"whole: {verdict.links} entries, {verdict.heads} heads outside the database"
         return Finding(what="audit", verdict="ok", told=told)

@@ -1,11 +1,14 @@
 """What the loop does now and then beside shipping.
 
-settings, store ─► heads of the audit written down · the log emptied after an erasure · what is too old or too much removed
+settings, store ─► heads of the audit kept · the log emptied after an erasure · what is too old or too much removed
+look ─ witnessed ─► the end of the audit written down each second, however long shipping takes
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import threading
 from typing import TYPE_CHECKING
 
 from relevo.compose.stores import utc_now
@@ -15,7 +18,7 @@ from relevo.spool.journal import asked_anew, begin_anew
 from relevo.store.engine import truncate
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from datetime import datetime
     from pathlib import Path
 
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_WITNESS_EVERY_S = 1.0
 _LOOK_AT_AUDIT_S = 5.0
 _LOOK_FOR_ERASED_S = 1.0
 _NEVER = float("inf")
@@ -53,6 +57,26 @@ def chores_of(settings: Settings, store: Store) -> list[Chore]:
         *([Chore(every_s=_AGE_EVERY_S, run=lambda: keep(retention.apply_age))] if settings.keep_days else []),
         *([Chore(every_s=_SIZE_EVERY_S, run=lambda: keep(retention.apply_size))] if settings.keep_inputs_mb else []),
     ]
+
+
+@contextlib.contextmanager
+def witnessed(look: Callable[[], None], *, every_s: float = _WITNESS_EVERY_S) -> Iterator[None]:
+    """Look now, again and again, and once more at the end. A thread of its own: what keeps shipping busy must not hide a change."""
+    ended = threading.Event()
+
+    def watch() -> None:
+        look()
+        while not ended.wait(every_s):
+            look()
+        look()
+
+    thread = threading.Thread(target=watch, name="witness", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
 
 
 class _Emptied:

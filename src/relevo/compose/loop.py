@@ -10,9 +10,9 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from relevo.compose.chores import chores_of
+from relevo.compose.chores import chores_of, witnessed
 from relevo.compose.labelling import resolution_of
-from relevo.compose.stores import open_store, utc_now
+from relevo.compose.stores import open_store, utc_now, witness_of
 from relevo.loop.courtesy import Courtesy
 from relevo.loop.ship import Shipper
 from relevo.loop.tick import Loop, Pace
@@ -43,7 +43,8 @@ def run_loop(settings: Settings, life: int) -> None:
         migrate=lambda: _make_ready(settings, store),
         chores=chores_of(settings, store),
     )
-    loop.run(stop)
+    with witnessed(witness_of(settings, store.trail, store.audit)):
+        loop.run(stop)
     store.engine.dispose()
 
 

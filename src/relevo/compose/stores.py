@@ -7,6 +7,7 @@ package ─ open, verify, replay ─► shelf ─► registry: version ─► al
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import stat
 import tempfile
@@ -17,10 +18,10 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from relevo.errors import ConfigRefused
+from relevo.errors import ConfigRefused, RelevoError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from sqlalchemy import Engine
 
@@ -39,10 +40,10 @@ if TYPE_CHECKING:
     from relevo.store.traffic import Traffic
     from relevo.store.trail import Trail
 
+log = logging.getLogger(__name__)
+
 #: What the workers remember of the routes, in the home.
 ROUTES_FILE = "routes.json"
-#: Seals the audit; outside the database, so that who may write there cannot forge a chain.
-AUDIT_KEY = "audit.key"
 _OWN_FOLDER, _OF_OTHERS = 0o700, 0o077
 
 
@@ -76,11 +77,11 @@ def open_store(settings: Settings, *, migrated: bool = False) -> Store:
     from relevo.compose.sealing import sealing_of  # noqa: PLC0415 - said above
     from relevo.store.asking import Asking  # noqa: PLC0415 - the same
     from relevo.store.audit import Audit  # noqa: PLC0415 - the same
+    from relevo.store.audit_keys import KeyRing  # noqa: PLC0415 - the same
     from relevo.store.blobs import Blobs  # noqa: PLC0415 - the same
     from relevo.store.engine import connect, migrate  # noqa: PLC0415 - the same
     from relevo.store.erasing import Erasing  # noqa: PLC0415 - the same
     from relevo.store.history import History  # noqa: PLC0415 - the same
-    from relevo.store.keys import key_from  # noqa: PLC0415 - the same
     from relevo.store.labels import Labels  # noqa: PLC0415 - the same
     from relevo.store.people import People  # noqa: PLC0415 - the same
     from relevo.store.registry import Registry  # noqa: PLC0415 - the same
@@ -95,7 +96,11 @@ def open_store(settings: Settings, *, migrated: bool = False) -> Store:
         migrate(engine)
     blobs = Blobs(settings.blobs_folder)
     sealing = sealing_of(settings, engine)
-    audit = Audit(key_from(settings.keys_folder / AUDIT_KEY))
+    ring = KeyRing(settings.keys_folder)
+    audit, trail = Audit(ring.current(), ring=ring), Trail(engine)
+    if not migrated:
+        # No loop may be running; beside the server's workers there is one, which looks each second.
+        audit.witnessed_by(witness_of(settings, trail, audit))
     return Store(
         engine=engine,
         registry=Registry(engine, audit),
@@ -105,12 +110,32 @@ def open_store(settings: Settings, *, migrated: bool = False) -> Store:
         asking=Asking(engine, share=settings.label_random_share),
         people=People(engine, audit),
         audit=audit,
-        trail=Trail(engine),
+        trail=trail,
         sealing=sealing,
         erasing=Erasing(engine, blobs, audit),
         blobs=blobs,
         shelf=Shelf(settings.packages_folder),
     )
+
+
+def witness_of(settings: Settings, trail: Trail, audit: Audit) -> Callable[[], None]:
+    """Writes the head of the audit down when there is a new one; never raises, for the change itself is made by then."""
+    from relevo.store.heads import Heads  # noqa: PLC0415 - loaded with the database's libraries
+
+    heads = Heads(settings.audit_folder, trail, audit)
+    told = ""
+
+    def look() -> None:
+        nonlocal told
+        try:
+            heads.look(utc_now())
+            told = ""
+        except (OSError, RelevoError) as cause:
+            if str(cause) != told:
+                told = str(cause)
+                log.warning("the head of the audit was not written down: %s", told, extra={"action": "audit.heads"})
+
+    return look
 
 
 def make_home(settings: Settings) -> None:

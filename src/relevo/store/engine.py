@@ -28,7 +28,7 @@ from relevo.store._sqlite import sqlite_warning as sqlite_warning  # noqa: PLC04
 from relevo.store.migrations import HEAD
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from sqlalchemy import URL, Connection, Engine
 
@@ -43,6 +43,8 @@ _POSTGRES_DISK_FULL = "53100"
 _LEAST_ROOM = 64 * 1024
 #: How our migrations are numbered.
 _OUR_NUMBERS = re.compile(r"\d{4}")
+#: Execution option of a transaction that `writing` began: what to do once it is committed.
+_AFTERWARDS = "relevo_afterwards"
 _OUR_FAULT = (exc.IntegrityError, exc.DataError)
 
 
@@ -98,10 +100,20 @@ def reading(engine: Engine) -> Iterator[Connection]:
 @contextmanager
 def writing(engine: Engine) -> Iterator[Connection]:
     """A transaction, committed when the block ends well. Raises StoreUnavailable; then nothing was written."""
+    afterwards: dict[Callable[[], object], None] = {}
     with answering(engine), engine.connect() as plain:
-        connection = plain.execution_options(**{_sqlite.BEGIN: "BEGIN IMMEDIATE"})
+        connection = plain.execution_options(**{_sqlite.BEGIN: "BEGIN IMMEDIATE", _AFTERWARDS: afterwards})
         with connection.begin():
             yield connection
+    for act in afterwards:
+        act()
+
+
+def after_commit(connection: Connection, act: Callable[[], object]) -> None:
+    """Have something done, once, when the transaction of this connection is committed; never when it fails."""
+    afterwards: dict[Callable[[], object], None] | None = connection.get_execution_options().get(_AFTERWARDS)
+    if afterwards is not None:
+        afterwards[act] = None
 
 
 @contextmanager

@@ -1,14 +1,24 @@
 """Heads of the audit, written down outside the database: a chain alone cannot show that its end was cut off.
 
-loop ─ keep(now) ─ every so many links, and every hour ─► heads.jsonl: sequence, seal, moment, and a mark that only the key makes
-read_heads(file) ─► what `relevo audit verify` holds the chain against
+loop, each second ──────┐
+command, at each commit ┴─ look ─► last.json: the head, in the place of the one before, where the chain still holds that one
+                                   else ─► heads.jsonl keeps the one before for ever, and the log tells of it
+loop ─ keep ─ every so many links, and every hour ─► heads.jsonl: sequence, seal, moment, and a mark that only the key makes
+known_heads(folder) ─► what `relevo audit verify` holds the chain against
 
-A copy of the file, or of `relevo audit head`, on another machine shows what somebody did who could write to this one.
+A head is written down after the commit of its link, which is on the disk by then: whoever dies in between leaves a chain that is
+longer than the heads know, and no power cut leaves a shorter one.
+A copy of the files, or of `relevo audit head`, on another machine shows what somebody did who could write to this one.
 """
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
+import logging
 import os
+from pathlib import Path
+from tempfile import mkstemp
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -19,16 +29,21 @@ from relevo.store.blobs import sync_folder
 from relevo.store.moments import microseconds
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
     from datetime import datetime
-    from pathlib import Path
 
     from relevo.store.audit import Audit
+    from relevo.store.audit_keys import SealKey
     from relevo.store.trail import Link, Trail
 
+log = logging.getLogger(__name__)
+
 FILE = "heads.jsonl"
+LAST = "last.json"
 _EVERY_LINKS = 100
 _EVERY_US = 3_600_000_000
 _MOST_BYTES = 2**28
+_MOST_LINE = 4096
 
 
 class Head(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,23 +56,48 @@ class Head(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Heads:
-    """Writes heads down; lives as long as the loop."""
+    """Writes heads down; lives as long as the process, safe for several processes. All methods raise StoreUnavailable, OSError."""
 
     def __init__(self, folder: Path, trail: Trail, audit: Audit) -> None:
+        self._folder = folder
         self._file = folder / FILE
         self._trail = trail
         self._audit = audit
         self._last: Head | None = None
+        self._seen = ""
+
+    def look(self, now: datetime) -> Head | None:
+        """Write the head down in the place of the one before, when there is a new one. Raises ConfigRefused."""
+        link = self._trail.head()
+        if link is None or link.seal == self._seen:
+            return None
+        with self._alone():
+            before = read_last(self._folder)
+            # Race: another process wrote a later one down meanwhile; what the chain holds from here on is later still.
+            link = self._trail.head() or link
+            if before is not None and self._trail.seal_of(before.sequence) != before.seal:
+                log.error(
+                    "the end of the audit was cut off or exchanged at entry %d", before.sequence, extra={"action": "audit.cut"}
+                )
+                self._append(before)
+            head = self._head(link, now)
+            if before is None or before.seal != head.seal:
+                _replace(self._folder / LAST, msgspec.json.encode(head))
+        self._seen = link.seal
+        return head
 
     def keep(self, now: datetime, *, at_once: bool = False) -> Head | None:
-        """Write the head down when it is time, and there is a new one. Raises StoreUnavailable, ConfigRefused, OSError."""
+        """Add the head to those that stay when it is time, and there is a new one. Raises ConfigRefused."""
         link = self._trail.head()
         if self._last is None:
             self._last = max(read_heads(self._file), key=lambda head: head.at_us, default=Head(sequence=0, seal=""))
         if link is None or not (self._is_due(link, microseconds(now)) or (at_once and link.seal != self._last.seal)):
             return None
-        self._last = self._written(link, microseconds(now))
-        return self._last
+        head = self._head(link, now)
+        with self._alone():
+            self._append(head)
+        self._last = head
+        return head
 
     def _is_due(self, link: Link, now_us: int) -> bool:
         last = self._last
@@ -65,32 +105,90 @@ class Heads:
             return False
         return abs(link.sequence - last.sequence) >= _EVERY_LINKS or abs(now_us - last.at_us) >= _EVERY_US
 
-    def _written(self, link: Link, now_us: int) -> Head:
-        head = Head(
-            sequence=link.sequence, seal=link.seal, at_us=now_us, mark=mark_of(self._audit, link.sequence, link.seal, now_us)
-        )
-        self._file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        handle = os.open(self._file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    def _head(self, link: Link, now: datetime) -> Head:
+        at_us = microseconds(now)
+        mark = mark_of(self._audit.key, link.sequence, link.seal, at_us)
+        return Head(sequence=link.sequence, seal=link.seal, at_us=at_us, mark=mark)
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Let one process write at a time; a lock on the folder ends with whoever holds it."""
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        handle = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY)
         try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(handle)
+
+    def _append(self, head: Head) -> None:
+        handle = os.open(self._file, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+        try:
+            _drop_broken_line(handle)
             os.write(handle, msgspec.json.encode(head) + b"\n")
             os.fsync(handle)
         finally:
             os.close(handle)
-        sync_folder(self._file.parent)
-        return head
+        sync_folder(self._folder)
 
 
-def mark_of(audit: Audit, sequence: int, seal: str, at_us: int) -> str:
+def mark_of(key: SealKey, sequence: int, seal: str, at_us: int) -> str:
     """The mark of a head."""
-    return audit.mark(["head", sequence, seal, at_us])
+    return key.mark(["head", sequence, seal, at_us])
+
+
+def known_heads(folder: Path) -> list[Head]:
+    """Every head that was written down in this folder. Raises ConfigRefused."""
+    last = read_last(folder)
+    return [*read_heads(folder / FILE), *([last] if last else [])]
+
+
+def read_last(folder: Path) -> Head | None:
+    """The head that was written down last. Raises ConfigRefused."""
+    return next(iter(read_heads(folder / LAST)), None)
 
 
 def read_heads(file: Path) -> list[Head]:
-    """Every head in a file; none where there is no file. Raises ConfigRefused for a file that holds something else."""
+    """Every head in a file; none where there is no file. Raises ConfigRefused for a file that holds something else.
+
+    What a power cut left of a line at the end is none.
+    """
     try:
-        lines = read_plain_text(file, most=_MOST_BYTES).splitlines()
-        return [msgspec.json.decode(line, type=Head) for line in lines if line.strip()]
+        lines = read_plain_text(file, most=_MOST_BYTES).splitlines(keepends=True)
+        return list(_decoded(lines))
     except FileNotFoundError:
         return []
     except (OSError, UnicodeDecodeError, msgspec.MsgspecError) as cause:
         raise ConfigRefused(reason=f"{file} holds something else than heads of the audit") from cause
+
+
+def _decoded(lines: Iterable[str]) -> Iterator[Head]:
+    for line in lines:
+        try:
+            if line.strip():
+                yield msgspec.json.decode(line, type=Head)
+        except msgspec.MsgspecError:
+            if line.endswith("\n"):
+                raise
+
+
+def _drop_broken_line(handle: int) -> None:
+    size = os.fstat(handle).st_size
+    tail = os.pread(handle, _MOST_LINE, max(0, size - _MOST_LINE))
+    if not tail.endswith(b"\n"):
+        os.ftruncate(handle, size - len(tail) + tail.rfind(b"\n") + 1)
+
+
+def _replace(place: Path, data: bytes) -> None:
+    """Put a file in the place of another, whole and safe from a power cut."""
+    handle, draft = mkstemp(prefix=".new-", dir=place.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+        Path(draft).replace(place)
+    except BaseException:
+        Path(draft).unlink(missing_ok=True)
+        raise
+    sync_folder(place.parent)

@@ -1,5 +1,6 @@
 """Keys of this home, each a file of its own beside the database and never in it.
 
+put_key(path, secret) ─► there whole, or not at all; one that is there already stays, unless another shall take its place
 key_from(path) ─┬ there: 64 hex digits, nobody else's to read ─► 32 bytes
                 └ not there: drawn, written whole, linked under its name: of several who make it at once one wins, all read that one
 """
@@ -15,6 +16,7 @@ from pathlib import Path
 
 from relevo.errors import ConfigRefused
 from relevo.plain_files import read_plain_text
+from relevo.store.blobs import sync_folder
 
 KEY_BYTES = 32
 _OF_OTHERS = 0o077
@@ -29,9 +31,14 @@ def key_from(path: Path, *, make: bool = True) -> bytes:
     except FileNotFoundError:
         if not make:
             raise ConfigRefused(reason=f"the key file {path} is not there") from None
+    put_key(path, secrets.token_bytes(KEY_BYTES))
+    return _read(path)
+
+
+def put_key(path: Path, secret: bytes, *, instead: bool = False) -> None:
+    """Write a key file, safe from a power cut. instead: in the place of one that is there. Raises ConfigRefused."""
     try:
-        _make(path)
-        return _read(path)
+        _put(path, secret, instead=instead)
     except OSError as cause:
         raise ConfigRefused(reason=f"the key file {path} cannot be made ({cause.strerror or _NEVER_WRITTEN})") from cause
 
@@ -58,16 +65,20 @@ def _read(path: Path) -> bytes:
     return key_of(text, f"the key file {path}")
 
 
-def _make(path: Path) -> None:
+def _put(path: Path, secret: bytes, *, instead: bool) -> None:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     handle, draft = tempfile.mkstemp(prefix=".new-", dir=path.parent)
     try:
         with os.fdopen(handle, "w", encoding="ascii") as file:
-            file.write(secrets.token_hex(KEY_BYTES) + "\n")
+            file.write(secret.hex() + "\n")
             file.flush()
             os.fsync(file.fileno())
-        # Race: another process makes it, too; then its key counts, and this one was never used.
-        with contextlib.suppress(FileExistsError):
-            os.link(draft, path)
+        if instead:
+            os.replace(draft, path)  # noqa: PTH105 - of one name by another, as the line above and below
+        else:
+            # Race: another process makes it, too; then its key counts, and this one was never used.
+            with contextlib.suppress(FileExistsError):
+                os.link(draft, path)
+        sync_folder(path.parent)
     finally:
-        Path(draft).unlink()
+        Path(draft).unlink(missing_ok=True)

@@ -112,6 +112,11 @@ class Trail:
             row = connection.execute(select(audit).order_by(audit.c.sequence.desc()).limit(1)).first()
         return None if row is None else Link.from_row(row)
 
+    def seal_of(self, sequence: int) -> str | None:
+        """The seal of one link; None where it is not there."""
+        with reading(self._engine) as connection:
+            return connection.scalar(select(audit.c.seal).where(audit.c.sequence == sequence))
+
     def links(self) -> Iterator[Link]:
         """Every link, the first one first, read in one state of the database."""
         query = select(audit).order_by(audit.c.sequence)

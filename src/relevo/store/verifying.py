@@ -4,6 +4,9 @@ links, keys, heads ─ verify ─► Verdict: how many, the last one, and a faul
 
     a changed, copied or exchanged link    its seal does not match          a removed one   a number is missing
     two that follow the same one           a fork                           a cut end       a head knows more, or another seal
+    one sealed with a key that was replaced by then, or that is not this home's             its id is not the one due
+
+A link that ends a key names the next one; from there on no other counts. Faults are told in English, each a template of its own.
 """
 
 from __future__ import annotations
@@ -12,12 +15,14 @@ import hmac
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from relevo.store.audit import RETIRE
 from relevo.store.heads import mark_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator, Mapping
 
     from relevo.store.audit import Audit
+    from relevo.store.audit_keys import SealKey
     from relevo.store.heads import Head
     from relevo.store.trail import Link
 
@@ -29,7 +34,7 @@ class Fault:
     """One thing that is not as it was written."""
 
     sequence: int
-    kind: str  # altered, removed, forked, unlinked, foreign_key, cut, other_past, head_forged
+    kind: str  # altered, removed, forked, unlinked, foreign_key, replaced_key, cut, other_past, head_forged
     told: str
 
 
@@ -50,15 +55,19 @@ class Verdict:
 
 
 def verify(links: Iterable[Link], audit: Audit, heads: Iterable[Head] = ()) -> Verdict:
-    """Walk the chain from its first link. audit: holds the key that the seals are checked with."""
+    """Walk the chain from its first link. audit: holds the keys that the seals are checked with. Raises ConfigRefused."""
     written = sorted(heads, key=lambda head: head.sequence)
-    expected = {head.sequence: head for head in written}
-    walk = _Walk(audit=audit)
-    faults = [fault for head in written for fault in _head_faults(head, audit)]
+    # Of heads of the same entry each counts: one of them may be of another past.
+    expected: dict[int, set[str]] = {}
+    for head in written:
+        expected.setdefault(head.sequence, set()).add(head.seal)
+    keys = audit.keys()
+    walk = _Walk(keys)
+    faults = [fault for head in written for fault in _head_faults(head, keys)]
     for link in links:
-        found = [*walk.step(link), *_past(expected.get(link.sequence), link)]
+        found = [*walk.step(link), *_past(expected.get(link.sequence, set()), link)]
         faults += found[: max(0, _MOST_FAULTS - len(faults))]
-    faults += _cut(written, walk.last)
+    faults += [*_cut(written, walk.last)] or [*walk.lacks(audit.key)]
     last = walk.last
     return Verdict(
         links=walk.count, head=last.sequence if last else 0, seal=last.seal if last else "", heads=len(written), faults=faults
@@ -68,8 +77,10 @@ def verify(links: Iterable[Link], audit: Audit, heads: Iterable[Head] = ()) -> V
 class _Walk:
     """Where a walk stands; lives as long as it."""
 
-    def __init__(self, *, audit: Audit) -> None:
-        self._audit = audit
+    def __init__(self, keys: Mapping[str, SealKey]) -> None:
+        self._keys = keys
+        self._due = ""  # id of the key that seals here; "" before the first link
+        self._met: set[str] = set()
         self.last: Link | None = None
         self.count = 0
 
@@ -77,12 +88,31 @@ class _Walk:
         """The faults of one link beside the one before it."""
         last, self.last = self.last, link
         self.count += 1
-        number = link.sequence
-        if link.key != self._audit.key_id:
-            yield Fault(sequence=number, kind="foreign_key", told=f"entry {number} was sealed with another key than this home's")
-        elif not hmac.compare_digest(self._audit.seal(link.sealed), link.seal):
-            yield Fault(sequence=number, kind="altered", told=f"entry {number} is not what was sealed")
+        yield from self._seal(link)
         yield from _order(last, link)
+
+    def lacks(self, current: SealKey) -> Iterator[Fault]:
+        """The fault of a chain that does not reach to the key which is in use, though keys were replaced before."""
+        if len(self._keys) > 1 and current.id not in self._met:
+            missing = (self.last.sequence if self.last else 0) + 1
+            yield Fault(sequence=missing, kind="cut", told="the end is missing: no entry is sealed with the key that is in use")
+
+    def _seal(self, link: Link) -> Iterator[Fault]:
+        number = link.sequence
+        key = self._keys.get(link.key)
+        if key is None:
+            yield Fault(sequence=number, kind="foreign_key", told=f"entry {number} was sealed with another key than this home's")
+            return
+        self._due = self._due or link.key
+        if not hmac.compare_digest(key.seal(link.sealed), link.seal):
+            yield Fault(sequence=number, kind="altered", told=f"entry {number} is not what was sealed")
+            return
+        if link.key != self._due:
+            yield Fault(sequence=number, kind="replaced_key", told=f"entry {number} was sealed with a key that was not in use then")
+            return
+        self._met.add(link.key)
+        if link.action == RETIRE and link.after in self._keys:
+            self._due = link.after
 
 
 def _order(last: Link | None, link: Link) -> Iterator[Fault]:
@@ -91,16 +121,21 @@ def _order(last: Link | None, link: Link) -> Iterator[Fault]:
     if number <= before or (last is not None and link.previous == last.previous):
         yield Fault(sequence=number, kind="forked", told=f"two entries follow the one before {number}")
     elif number != before + 1:
-        missing = f"entry {before + 1} is" if number == before + 2 else f"entries {before + 1} to {number - 1} are"
-        yield Fault(sequence=before + 1, kind="removed", told=f"{missing} missing")
+        yield Fault(
+            sequence=before + 1,
+            kind="removed",
+            told=f"entry {before + 1} is missing" if number == before + 2 else f"entries {before + 1} to {number - 1} are missing",
+        )
     elif link.previous != (last.seal if last else ""):
         yield Fault(sequence=number, kind="unlinked", told=f"entry {number} does not follow the one before it")
 
 
-def _past(head: Head | None, link: Link) -> Iterator[Fault]:
-    if head is not None and head.seal != link.seal:
-        told = f"entry {link.sequence} is another one than was written down outside the database"
-        yield Fault(sequence=link.sequence, kind="other_past", told=told)
+def _past(seals: Collection[str], link: Link) -> Iterator[Fault]:
+    if any(seal != link.seal for seal in seals):
+        number = link.sequence
+        yield Fault(
+            sequence=number, kind="other_past", told=f"entry {number} is another one than was written down outside the database"
+        )
 
 
 def _cut(written: list[Head], last: Link | None) -> Iterator[Fault]:
@@ -112,8 +147,9 @@ def _cut(written: list[Head], last: Link | None) -> Iterator[Fault]:
         )
 
 
-def _head_faults(head: Head, audit: Audit) -> Iterator[Fault]:
-    if head.mark and not hmac.compare_digest(mark_of(audit, head.sequence, head.seal, head.at_us), head.mark):
+def _head_faults(head: Head, keys: Mapping[str, SealKey]) -> Iterator[Fault]:
+    marks = (mark_of(key, head.sequence, head.seal, head.at_us) for key in keys.values())
+    if head.mark and not any(hmac.compare_digest(mark, head.mark) for mark in marks):
         yield Fault(
             sequence=head.sequence, kind="head_forged", told=f"the head of entry {head.sequence} was not written by this home"
         )
