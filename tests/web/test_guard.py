@@ -42,7 +42,7 @@ def test_every_route_is_classified(world: World) -> None:
 def test_no_row_is_for_a_route_that_is_gone(world: World) -> None:
     """The table names nothing that is not there."""
     api = build_api(world.parts)
-    there = {(method, route.path) for room in api.state.rooms for route in room.routes for method in route.methods or ()}
+    there = {(method, route.path_format) for room in api.state.rooms for route in room.routes for method in route.methods or ()}
     there |= {("POST", path) for path in ("/predict", "/predict/", "/submit", "/models/{name}/predict")}
     assert {(rule.method, rule.path) for rule in RULES} == there
 

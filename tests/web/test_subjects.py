@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 import pytest
 from sqlalchemy import text
+from tests.web.web_world import prediction
 
 from relevo.errors import ParameterWrong, StoreUnavailable
 from relevo.store.engine import writing
 from relevo.store.sealing import Sealing
 from relevo.testing import memory_store
 from relevo.web.subjects import Subjects, named_subject
+
+if TYPE_CHECKING:
+    import httpx
+    from tests.web.web_world import World
 
 
 @pytest.mark.parametrize("text", ["", " ", "x" * 201, "a\x7fb", "a\x00", "\ud800"])
@@ -50,3 +57,12 @@ def test_a_subjects_key_is_at_hand_before_its_request_goes_on() -> None:
         assert asyncio.run(subjects.of({"headers": [(b"relevo-subject", b"ana")]})) == known
         with pytest.raises(StoreUnavailable):
             asyncio.run(subjects.of({"headers": [(b"relevo-subject", b"eva")]}))
+
+
+@pytest.mark.parametrize("name", ["patient 4711", "ward/3", "https://example.org/people/7?a=1#b", "50% / Íñigo", "a//b/", "./.."])
+def test_whoever_may_be_named_can_be_erased(world: World, client: httpx.Client, name: str) -> None:
+    """A subject's name is the caller's own: with slashes, signs or blanks in it, what is theirs goes all the same."""
+    assert named_subject(name) == name
+    world.store.history.record([prediction(subject=world.store.erasing.pseudonym(name))])
+    told = client.delete(f"/subjects/{quote(name, safe='')}")
+    assert (told.status_code, told.json()["predictions"], world.store.history.count()) == (200, 1, 0)

@@ -18,11 +18,12 @@ class Rule:
     """What it takes to ask at one address."""
 
     method: str
-    path: str  # {name} is a model; other {words} are anything without a slash
+    path: str  # {name} is a model; other {words} are anything without a slash, unless `deep`
     action: Action | None  # None: nothing
     by_object: bool = False  # the model is told by what the path names; the route holds it against the principal
     known: bool = False  # whoever is known may ask, whatever their role
     form: bool = False  # a page of ours posts here without a script: the session's token may stand in the form, and the route looks
+    deep: bool = False  # what stands last may hold slashes, as somebody else's names may
     own: Action | None = None  # enough for what is one's own; the route looks whose it is
 
     @property
@@ -85,7 +86,7 @@ RULES = (
     _rule("GET", "/models/{name}/aliases", Action.LOOK),
     _rule("GET", "/models/{name}/aliases/{alias}", Action.LOOK),
     _rule("PUT", "/models/{name}/aliases/{alias}", Action.OPERATE),
-    _rule("DELETE", "/subjects/{subject}", Action.ADMINISTER),
+    _rule("DELETE", "/subjects/{subject}", Action.ADMINISTER, deep=True),
     _rule("GET", "/audit", Action.READ_AUDIT, by_object=True),
     _rule("GET", "/predictions", Action.SEE_ANSWERS, by_object=True),
     _rule("GET", "/predictions/{query_id}", Action.SEE_ANSWERS, by_object=True),
@@ -101,12 +102,13 @@ RULES = (
 )
 
 
-def _pattern(path: str) -> re.Pattern[str]:
-    parts = re.split(r"\{(\w+)\}", path)
-    return re.compile("".join(re.escape(part) if at % 2 == 0 else f"(?P<{part}>[^/]+)" for at, part in enumerate(parts)))
+def _pattern(rule: Rule) -> re.Pattern[str]:
+    parts = re.split(r"\{(\w+)\}", rule.path)
+    some = ".+" if rule.deep else "[^/]+"
+    return re.compile("".join(re.escape(part) if at % 2 == 0 else f"(?P<{part}>{some})" for at, part in enumerate(parts)))
 
 
-_PATTERNS = tuple((rule, _pattern(rule.path)) for rule in RULES)
+_PATTERNS = tuple((rule, _pattern(rule)) for rule in RULES)
 
 
 @lru_cache(maxsize=4096)

@@ -19,7 +19,7 @@ router = APIRouter(prefix="/subjects", tags=["subjects"])
 Subject = Annotated[str, InPath(description="As the header Relevo-Subject named it", max_length=MOST_LETTERS)]
 
 
-@router.delete("/{subject}", summary="Erase a subject", responses=refusals(422, 503))
+@router.delete("/{subject:path}", summary="Erase a subject", responses=refusals(422, 503))
 def erase(request: Request, subject: Subject, reason: Annotated[Remark, Query()] = "") -> ErasedView:
     """Destroy its keys and remove predictions, labels and stored inputs; the audit keeps a pseudonym. Raises ParameterWrong."""
     parts = request.app.state.parts
