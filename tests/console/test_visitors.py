@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
+import httpx
 import pytest
+from starlette.applications import Starlette
 
+from relevo.console.door import Desk
 from relevo.console.visitors import Told, Visitors
 from relevo.errors import SignInRefused
 
@@ -18,8 +22,15 @@ if TYPE_CHECKING:
 _TWELVE_HOURS = 12 * 3600
 
 
+#: Status and body by password; every other one is right.
+_ANSWERS: dict[str | None, tuple[int, dict[str, Any]]] = {
+    "wrong": (401, {"error": "No.", "code": "sign_in_refused"}),
+    "again": (429, {"error": "Wait.", "code": "too_many_failures"}),
+}
+
+
 class _Server(BaseHTTPRequestHandler):
-    """Lets in whoever says "right", and remembers the headers of what was asked."""
+    """Lets in whoever says "right", tells whoever says "again" to wait, and remembers the headers of what was asked."""
 
     asked: ClassVar[list[tuple[str, dict[str, str]]]]
 
@@ -27,10 +38,10 @@ class _Server(BaseHTTPRequestHandler):
         """Both addresses."""
         body = json.loads(self.rfile.read(int(self.headers.get("content-length", 0))) or b"{}")
         self.asked.append((self.path, dict(self.headers)))
-        refused = self.path == "/login" and body["password"] != "right"  # noqa: S105 - of a test
-        self.send_response(401 if refused else 200)
+        status, answer = _ANSWERS.get(body.get("password"), (200, {"user": {"name": body.get("name")}, "csrf": "token"}))
+        self.send_response(status)
         self.send_header("Set-Cookie", "relevo_session=theirs; Path=/; HttpOnly")
-        answer = {"error": "No.", "code": "sign_in_refused"} if refused else {"user": {"name": body.get("name")}, "csrf": "token"}
+        self.send_header("Retry-After", "0")
         content = json.dumps(answer).encode()
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
@@ -83,14 +94,30 @@ def test_a_refusal_leaves_nobody_behind(server: type[_Server]) -> None:
     assert here._known == {}
 
 
+@pytest.mark.parametrize(("password", "status"), [("wrong", 401), ("again", 429), ("right", 303)])
+def test_the_door_answers_as_the_server_did(server: type[_Server], password: str, status: int) -> None:
+    """A wrong password, and one too many, are told with their own status: that nobody is there would be untrue."""
+    desk = Starlette(routes=Desk(_visitors(server, [0.0])).routes())
+    form, own = {"name": "ana", "password": password}, {"Origin": "http://console"}
+
+    async def answered() -> int:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(desk), base_url="http://console") as browser:
+            return (await browser.post("/sign-in", data=form, headers=own)).status_code
+
+    assert asyncio.run(answered()) == status
+
+
 def test_nobody_stays_longer_than_the_server_lets_them(server: type[_Server]) -> None:
-    """After twelve hours a token counts no more, and the next sign-in forgets it."""
+    """After twelve hours a token counts no more, and the next sign-in forgets it and closes its connections."""
     clock = [0.0]
     here = _visitors(server, clock)
     token = here.sign_in("ana", "right", language="en", address="")
     clock[0] = _TWELVE_HOURS - 1.0
-    assert here.of(token) is not None
+    ana = here.of(token)
+    assert ana is not None
     clock[0] = float(_TWELVE_HOURS)
     assert here.of(token) is None
     here.sign_in("bob", "right", language="en", address="")
     assert [one.name for one in here._known.values()] == ["bob"]
+    with pytest.raises(RuntimeError, match="closed"):
+        ana.client.ask("GET", "/me")

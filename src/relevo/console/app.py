@@ -1,8 +1,8 @@
 """The frame around every page: run by Streamlit once a visit and once a click.
 
 session.here() ─┬ NotKnown ────► "your session is over", the way to sign in
-├ Unavailable ─► "the server is not answering", what to do
-└ Session ─► sidebar (pages, who, language) ─► the chosen page's show(session)
+                ├ Unavailable ─► "the server is not answering", what to do
+                └ Session ─────► sidebar (pages, who, language) ─► the chosen page's show(session)
 """
 
 from __future__ import annotations
@@ -44,18 +44,22 @@ def _show(here: Session) -> None:
                     icon=page.icon,
                     url_path=page.name,
                     default=page is pages.FIRST,
+                    # Not left out: Streamlit would say of its address, in English, that there is no such page.
+                    visibility="visible" if here.is_at_least(page.role) else "hidden",
                 )
                 for page in listed
-                if here.is_at_least(page.role)
             ]
             for section, listed in pages.SECTIONS.items()
         },
     )
-    frame.sidebar(here, chosen.url_path)
+    frame.sidebar(here)
     chosen.run()
 
 
 def _page(page: pages.Page, here: Session) -> None:
+    if not here.is_at_least(page.role):
+        frame.say(here.words["frame.not_yours"], here.words("frame.not_yours.next", role=here.words[f"role.{page.role}"]))
+        return
     try:
         page.show(here)
     except NotKnown:

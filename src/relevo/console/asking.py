@@ -1,6 +1,6 @@
 """A change asked of the server from a form: done and told after the page is drawn anew, or refused in the server's words.
 
-attempt(here, "done", lambda: client.ask("POST", …)) ─► rerun, and tell_done(here) says so        RelevoError ─► said in its place
+attempt(here, "done", lambda: client.ask("POST", …)) ─► rerun, and tell_done() says so        RelevoError ─► said in its place
 """
 
 from __future__ import annotations

@@ -22,8 +22,8 @@ from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Re
 from starlette.routing import Route
 
 from relevo.console.visitors import COOKIE
-from relevo.console.words import LANGUAGES, NATIVE, liked, words_of
-from relevo.errors import NotFound, NotKnown, Refused, RelevoError
+from relevo.console.words import LANGUAGE_COOKIE, LANGUAGES, NATIVE, liked, words_of
+from relevo.errors import NotKnown, Refused, RelevoError
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from relevo.console.words import Words
 
 _YEAR_S = 365 * 24 * 3600
-_LANGUAGE = "lang"
 _MOST_FORM = 8192
 #: Streamlit draws with styles of its own and Vega evaluates what it draws; nothing comes from, or goes to, another host.
 _POLICY = (
@@ -126,9 +125,7 @@ class Desk:
                 address=request.client.host if request.client else "",
             )
         except RelevoError as error:
-            return _page(
-                self._visitors, request, sentence=str(error), name=name, status=401 if isinstance(error, NotKnown) else 503
-            )
+            return _page(self._visitors, request, sentence=str(error), name=name, status=_status(error))
         await self._forget(request)
         return _with_cookie(RedirectResponse("/", 303), COOKIE, token, self._visitors, age=None)
 
@@ -144,7 +141,7 @@ class Desk:
         """Remember a language, and go back to the page it was chosen on."""
         code, back = request.path_params["code"], request.query_params.get("back", "")
         answer = RedirectResponse(f"/{back}" if back.replace("-", "").isalnum() else "/", 303)
-        return _with_cookie(answer, _LANGUAGE, code, self._visitors, age=_YEAR_S) if code in LANGUAGES else answer
+        return _with_cookie(answer, LANGUAGE_COOKIE, code, self._visitors, age=_YEAR_S) if code in LANGUAGES else answer
 
     async def _forget(self, request: Request) -> None:
         leaving = self._visitors.sign_out(request.cookies.get(COOKIE))
@@ -172,7 +169,7 @@ def _with_cookie(answer: Response, name: str, value: str, visitors: Visitors, *,
 
 
 def _language(visitors: Visitors, request: Request) -> str:
-    return liked(request.cookies.get(_LANGUAGE), request.headers.get("accept-language"), visitors.told.language)
+    return liked(request.cookies.get(LANGUAGE_COOKIE), request.headers.get("accept-language"), visitors.told.language)
 
 
 def _page(
@@ -233,8 +230,7 @@ def _asks_who(visitors: Visitors) -> bool:
             client.ask("GET", "/me")
     except NotKnown:
         return True
-    except NotFound:
-        return False
     except RelevoError:
+        # A server from before there were users, or one that is away: the page itself says so.
         return False
     return False

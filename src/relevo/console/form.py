@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from relevo.console.words import Words
 
 _COLUMNS = 2
-#: Up to this many categories are a list to choose from; an open list may also be typed.
 _YES_NO = (True, False)
 
 

@@ -15,6 +15,8 @@ from relevo.console.asking import attempt
 from relevo.errors import NotKnown, RelevoError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from relevo.console.session import Session
     from relevo.console.words import Words
 
@@ -23,7 +25,7 @@ _SCOPES = ("predict", "label", "read", "operate")
 _DAYS = (30, 90, 365, None)
 _OVERLAP_HOURS = 24
 _MADE = "key-made"
-#: Beginning of a key that is enough to tell it from others.
+#: Keys shown, the newest first; nobody reads through more.
 _SHOWN = 200
 
 
@@ -99,7 +101,7 @@ def _lasting(days: int | None, words: Words) -> str:
     return words["keys.never"] if days is None else words("keys.days", days=days)
 
 
-def _made(here: Session, ask: Any) -> None:  # noqa: ANN401 - a call without arguments
+def _made(here: Session, ask: Callable[[], Any]) -> None:
     try:
         st.session_state[_MADE] = ask()["key"]
     except NotKnown:

@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from relevo.console import visitors
-from relevo.console.words import Words, liked, words_of
+from relevo.console.words import LANGUAGE_COOKIE, Words, liked, words_of
 from relevo.errors import NotFound
 
 if TYPE_CHECKING:
     from relevo.client import Client
 
-LANGUAGE_COOKIE = "lang"
 _RANK = {"viewer": 0, "labeler": 1, "operator": 2, "admin": 3}
 
 

@@ -40,7 +40,7 @@ class Told:
     encrypted: bool = False  # whether browsers reach the console by https
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Visitor:
     """Somebody signed in; lives as long as their session."""
 
@@ -83,8 +83,10 @@ class Visitors:
             raise
         token = secrets.token_urlsafe(32)
         with self._lock:
-            self._forget_old()
+            old = self._take_old()
             self._known[_hashed(token)] = Visitor(client=client, name=str(user.get("name", name)), since=self._monotonic())
+        for one in old:
+            one.client.close()
         return token
 
     def of(self, token: str | None) -> Visitor | None:
@@ -102,11 +104,11 @@ class Visitors:
         with self._lock:
             return self._known.pop(_hashed(token), None)
 
-    def _forget_old(self) -> None:
+    def _take_old(self) -> list[Visitor]:
+        """Those whose session is over, and the oldest beyond what anybody could have opened; they are known no more."""
         now = self._monotonic()
-        young = {key: one for key, one in self._known.items() if now - one.since < _LONGEST_S}
-        # More than anybody could have opened: the oldest go.
-        self._known = dict(list(young.items())[-_MOST + 1 :])
+        young = [key for key, one in self._known.items() if now - one.since < _LONGEST_S][-_MOST + 1 :]
+        return [self._known.pop(key) for key in self._known.keys() - set(young)]
 
 
 def _hashed(token: str) -> str:

@@ -19,7 +19,10 @@ from relevo.i18n.catalog import LANGUAGES, NATIVE, known, pick_language, texts
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["LANGUAGES", "NATIVE", "Words", "liked", "words_of"]
+__all__ = ["LANGUAGES", "LANGUAGE_COOKIE", "NATIVE", "Words", "liked", "words_of"]
+
+#: Where a browser keeps the language that was chosen on the console.
+LANGUAGE_COOKIE = "lang"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,7 +1,7 @@
 """Ask a model and see what it says: a picture or a form, the answer, a bar for every label, and whether it was right.
 
 model ─► manifest ─┬ image ──► upload or camera ─┐
-                             └ record ─► form              ┴► client.predict ─► answer beside what was sent ─► truth
+                   └ record ─► form ─────────────┴► client.predict ─► answer beside what was sent ─► truth
 """
 
 from __future__ import annotations

@@ -161,7 +161,7 @@ class _Turn:
         what = (tuple(sorted(wanted.items())), pictures)
         kept: dict[str, Any] = st.session_state.setdefault("history-turn", {"what": None, "cursors": []})
         if kept["what"] != what:
-            kept.update(what=what, cursors=[], first=1)
+            kept.update(what=what, cursors=[])
         return cls(kept)
 
     @property

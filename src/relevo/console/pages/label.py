@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import string
 import threading
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -20,8 +21,9 @@ from relevo.console.choosing import model_chosen
 from relevo.errors import NotKnown, RelevoError, Unavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
+    from relevo.client import Client
     from relevo.console.session import Session
 
 _SIDE = 512
@@ -95,7 +97,7 @@ class _Round:
         """To the one before."""
         self.at = max(0, self.at - 1)
 
-    def _done(self, act: Any) -> bool:  # noqa: ANN401 - anything that may be refused
+    def _done(self, act: Callable[[], object]) -> bool:
         try:
             act()
         except RelevoError as error:
@@ -240,6 +242,10 @@ def _fetch_ahead(here: Session, items: Sequence[Mapping[str, Any]]) -> None:
     """Have the next inputs at hand when their turn comes; on a thread, since nobody waits for them now."""
     lacking = inputs.lacking(items, _SIDE)
     if lacking:
-        threading.Thread(
-            target=inputs.fetch_into, args=(st.session_state["inputs"], here.client, lacking, _SIDE), daemon=True
-        ).start()
+        threading.Thread(target=_fetch, args=(st.session_state["inputs"], here.client, lacking), daemon=True).start()
+
+
+def _fetch(kept: dict[tuple[str, int], inputs.Seen], client: Client, lacking: Sequence[Mapping[str, Any]]) -> None:
+    # Whoever is not known any more is told by the page, when it asks for itself.
+    with suppress(NotKnown):
+        inputs.fetch_into(kept, client, lacking, _SIDE)

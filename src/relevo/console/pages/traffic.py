@@ -12,6 +12,7 @@ import streamlit as st
 
 from relevo.console import frame, pieces, plots
 from relevo.console.choosing import model_chosen
+from relevo.console.compared import called
 from relevo.errors import NotKnown, Unavailable
 
 if TYPE_CHECKING:
@@ -101,7 +102,7 @@ def _tiles(found: dict[str, Any], length: timedelta, words: Words) -> None:
 
 def _plots(found: dict[str, Any], words: Words) -> None:
     rows = [_row(slot, found["bucket_s"]) for slot in found["series"]]
-    versions = [_called(int(number)) for number in sorted(found["versions"], key=int)]
+    versions = [called(int(number)) for number in sorted(found["versions"], key=int)]
     span = [found["since"], found["until"]]
     plots.show(plots.requests(rows, versions, words, span=span), words, title=words["traffic.requests.plot"], height=260)
     failed = [row for row in rows if row["errors"]]
@@ -125,7 +126,7 @@ def _row(slot: dict[str, Any], bucket_s: int) -> dict[str, Any]:
         "at": slot["at"],
         "middle": _iso(begin + timedelta(seconds=bucket_s / 2)),
         "end": _iso(begin + timedelta(seconds=bucket_s)),
-        "version": _called(slot["version"]),
+        "version": called(slot["version"]),
         "requests": slot["requests"],
         "errors": slot["errors"],
         "confidence_mean": slot["confidence_mean"],
@@ -142,7 +143,7 @@ def _spread(versions: dict[str, Any]) -> list[dict[str, Any]]:
         whole, step = sum(times), 1 / len(times)
         for at, some in enumerate([*times, times[-1]]):
             share = some / whole if whole else 0.0
-            rows.append({"version": _called(int(number)), "low": at * step, "high": min(1.0, (at + 1) * step), "share": share})
+            rows.append({"version": called(int(number)), "low": at * step, "high": min(1.0, (at + 1) * step), "share": share})
     return rows
 
 
@@ -153,7 +154,7 @@ def _by_version(found: dict[str, Any], words: Words) -> None:
         + [words[key] for key in ("traffic.p95", "traffic.confidence", "traffic.uncertain")],
         [
             [
-                _called(int(number)),
+                called(int(number)),
                 words.whole(one["requests"]),
                 words.whole(one["errors"]),
                 _ms(one["latency_ms"]["p50"], words),
@@ -169,10 +170,6 @@ def _by_version(found: dict[str, Any], words: Words) -> None:
 
 def _ms(value: float | None, words: Words) -> str:
     return "–" if value is None else f"{words.number(value, digits=3)} ms"
-
-
-def _called(version: int) -> str:
-    return f"v{version}"
 
 
 def _iso(at: datetime) -> str:
