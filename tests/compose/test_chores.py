@@ -7,13 +7,16 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
+from sqlalchemy import select
 from tests.spool.spool_world import prediction
 
 from relevo.compose.chores import chores_of, witnessed
 from relevo.compose.stores import Store, open_store, utc_now, witness_of
 from relevo.config import Settings
 from relevo.domain.ids import new_id
+from relevo.store.engine import reading
 from relevo.store.heads import FILE, known_heads, read_heads
+from relevo.store.tables import traffic
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -60,6 +63,16 @@ def test_what_is_kept_is_as_told(tmp_path: Path, store: Store) -> None:
         assert store.history.count() == left
         kept = sum(one.input_kept for one in store.history.window().items)
         assert kept == (3 if not megabytes else 1)
+
+
+def test_minutes_of_traffic_are_forgotten(tmp_path: Path, store: Store) -> None:
+    """What is older than a month is left by the hour alone."""
+    at_us = time.time_ns() // 1000 - 40 * 86_400_000_000
+    store.history.record([prediction(700_000, at_us=at_us)])
+    for chore in chores_of(Settings(home=tmp_path / "home"), store):
+        chore.run()
+    with reading(store.engine) as connection:
+        assert [row.step_s for row in connection.execute(select(traffic.c.step_s))] == [3600]
 
 
 def test_somebody_looks_however_long_shipping_takes() -> None:

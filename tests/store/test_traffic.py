@@ -13,7 +13,7 @@ from sqlalchemy import text
 from relevo.domain.prediction import Arm, Prediction
 from relevo.store.engine import reading, writing
 from relevo.store.migrations.versions import m0007_pre_traffic
-from relevo.store.traffic import Traffic
+from relevo.store.traffic import MINUTES_KEPT, Traffic
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -111,6 +111,39 @@ class TestTraffic:
         assert everything(engine) == before
         assert len(before) == 4
         assert told(traffic, 60) == [(0, 1, 3), (61, 2, 1)]
+
+    def test_old_minutes_are_forgotten_and_hours_stay(
+        self,
+        history: History,
+        traffic: Traffic,
+        prediction: Callable[..., Prediction],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        """Of what was asked a month ago and before only the hours are left, whatever the model; nothing later is touched."""
+        monkeypatch.setattr("relevo.store.traffic._FORGOTTEN_AT_ONCE", 3)
+        minutes = range(0, 180, 7)
+        history.record([prediction(START + at * MINUTE_MS, model=model) for at in minutes for model in ("churn", "digits")])
+        hours = told(traffic, 3600)
+        now = SINCE + MINUTES_KEPT + timedelta(hours=2)
+        assert traffic.forget_minutes(now) == 2 * len([at for at in minutes if at < 60])
+        assert told(traffic, 60) == [(at, 1, 1) for at in minutes if at >= 60]
+        assert told(traffic, 3600) == hours
+        assert traffic.forget_minutes(now) == 0
+        assert traffic.forget_minutes(now + timedelta(days=1)) == 2 * len([at for at in minutes if at >= 60])
+        assert told(traffic, 3600) == hours
+
+    def test_what_is_told_by_the_minute_was_never_half_forgotten(
+        self, history: History, traffic: Traffic, prediction: Callable[..., Prediction]
+    ) -> None:
+        """The oldest stretch that is still told by minutes is whole, also where it begins before what was asked for."""
+        history.record([prediction(START + at * MINUTE_MS) for at in range(120)])
+        now = SINCE + MINUTES_KEPT + timedelta(minutes=74)
+        traffic.forget_minutes(now)
+        since = now - MINUTES_KEPT
+        assert traffic.shortest(since, now) == 60
+        assert traffic.shortest(since - timedelta(seconds=1), now) == 3600
+        slots = traffic.window("digits", since=since, until=since + timedelta(minutes=1), bucket_s=900)
+        assert slots[0].tally.requests == 15
 
 
 def everything(engine: Engine) -> list[tuple[object, ...]]:

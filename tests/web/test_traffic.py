@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     import httpx
     from tests.web.web_world import World
 
-_NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+_DAY = datetime.now(UTC).date() - timedelta(days=2)
+_NOON = datetime(_DAY.year, _DAY.month, _DAY.day, 12, tzinfo=UTC)
 
 
 def at_us(minutes: float) -> int:
@@ -28,11 +29,11 @@ def test_traffic_by_version_and_time(client: httpx.Client, world: World) -> None
             prediction(at_us=at_us(20), model="churn"),
         ]
     )
-    asked = {"since": "2026-03-01T12:00:00Z", "until": "2026-03-01T13:00:00Z", "bucket": "900"}
+    asked = {"since": f"{_DAY}T12:00:00Z", "until": f"{_DAY}T13:00:00Z", "bucket": "900"}
     found = client.get("/models/digits/traffic", params=asked).json()
     assert [(one["at"], one["version"], one["requests"]) for one in found["series"]] == [
-        ("2026-03-01T12:00:00Z", 1, 2),
-        ("2026-03-01T12:15:00Z", 2, 1),
+        (f"{_DAY}T12:00:00Z", 1, 2),
+        (f"{_DAY}T12:15:00Z", 2, 1),
     ]
     total = found["total"]
     assert (total["requests"], total["errors"], total["uncertain"]) == (3, 1, 1)
@@ -47,6 +48,16 @@ def test_the_last_day_unless_said(client: httpx.Client, world: World) -> None:
     world.store.history.record([prediction()])
     found = client.get("/models/digits/traffic").json()
     assert (found["bucket_s"], found["total"]["requests"]) == (900, 1)
+
+
+def test_minutes_of_long_ago_are_told_as_hours(client: httpx.Client, world: World) -> None:
+    """Where minutes are forgotten, the answer tells hours in their place, and says so."""
+    long_ago = datetime.now(UTC) - timedelta(days=40)
+    world.store.history.record([prediction(at_us=int(long_ago.timestamp() * 1e6))])
+    hour = {"since": (long_ago - timedelta(minutes=1)).isoformat(), "until": (long_ago + timedelta(minutes=1)).isoformat()}
+    for bucket, told in (("60", 3600), ("900", 3600), ("10800", 10_800)):
+        found = client.get("/models/digits/traffic", params=hour | {"bucket": bucket}).json()
+        assert (found["bucket_s"], found["total"]["requests"]) == (told, 1)
 
 
 def test_what_cannot_be_asked(client: httpx.Client) -> None:

@@ -34,6 +34,7 @@ _LOOK_FOR_ERASED_S = 1.0
 _NEVER = float("inf")
 _AGE_EVERY_S = 60.0
 _SIZE_EVERY_S = 600.0
+_MINUTES_EVERY_S = 600.0
 
 
 def chores_of(settings: Settings, store: Store) -> list[Chore]:
@@ -54,9 +55,14 @@ def chores_of(settings: Settings, store: Store) -> list[Chore]:
         # A head more when the server stops costs a line, and covers what was changed since the last one.
         Chore(every_s=_NEVER, run=_careful("audit.heads", lambda: heads.keep(utc_now(), at_once=True)), at_the_end=True),
         Chore(every_s=_LOOK_FOR_ERASED_S, run=emptied.look, at_the_end=True),
+        Chore(every_s=_MINUTES_EVERY_S, run=lambda: _forget_minutes(store)),
         *([Chore(every_s=_AGE_EVERY_S, run=lambda: keep(retention.apply_age))] if settings.keep_days else []),
         *([Chore(every_s=_SIZE_EVERY_S, run=lambda: keep(retention.apply_size))] if settings.keep_inputs_mb else []),
     ]
+
+
+def _forget_minutes(store: Store) -> None:
+    store.traffic.forget_minutes(utc_now())
 
 
 @contextlib.contextmanager

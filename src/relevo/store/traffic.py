@@ -2,6 +2,7 @@
 
     predictions, in the transaction that keeps them ─ count ─► a row a minute and one an hour      each prediction once
     window(model, since, until, bucket_s) ─► [Slot(at, version, tally)]      at most some thousand rows, whatever was asked
+    forget_minutes(now) ─► minutes of more than a month ago are gone, their hours stay
 
 What is erased or grows too old stays counted: the rows say how many, never what or whom.
 """
@@ -9,6 +10,7 @@ What is erased or grows too old stays counted: the rows say how many, never what
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,7 +19,7 @@ from sqlalchemy import select, text
 from relevo.domain.prediction import Arm
 from relevo.stats.tallies import Tally
 from relevo.store._words import storable
-from relevo.store.engine import reading
+from relevo.store.engine import reading, writing
 from relevo.store.moments import microseconds, moment
 from relevo.store.tables import traffic
 
@@ -32,6 +34,10 @@ if TYPE_CHECKING:
 
 #: Lengths of the times that are counted apart, in seconds.
 MINUTE_S, HOUR_S = 60, 3600
+#: How far back minutes are told; hours are for ever.
+MINUTES_KEPT = timedelta(days=30)
+#: Rows forgotten in one transaction; the loop ships in between.
+_FORGOTTEN_AT_ONCE = 2000
 
 _KEY = ("model", "step_s", "start_s", "version")
 _COUNTS = ("requests", "errors", "uncertain", "latency_us", "confidence", "latencies", "confidences")
@@ -85,6 +91,38 @@ class Traffic:
         return [
             Slot(at=moment(at * 1_000_000), version=version, tally=_tally(some)) for (at, version), some in sorted(slots.items())
         ]
+
+    def shortest(self, since: datetime, now: datetime) -> int:
+        """The shortest time, in seconds, that requests since then are told by: a minute, or an hour where minutes are forgotten."""
+        return MINUTE_S if since >= now - MINUTES_KEPT else HOUR_S
+
+    def forget_minutes(self, now: datetime) -> int:
+        """Remove the minutes that nobody is told any more; every request stays counted in its hour. Returns how many rows."""
+        # An hour later than nobody is told, so that no stretch that is told was half forgotten.
+        end = microseconds(now - MINUTES_KEPT) // 1_000_000 - HOUR_S
+        gone = 0
+        for model in self._models():
+            while some := self._forget_some(model, end):
+                gone += some
+        return gone
+
+    def _models(self) -> list[str]:
+        """Every model that was counted, each found by one step through the key."""
+        models: list[str] = []
+        with reading(self._engine) as connection:
+            following = select(traffic.c.model).order_by(traffic.c.model).limit(1)
+            while (name := connection.scalar(following.where(traffic.c.model > models[-1]) if models else following)) is not None:
+                models.append(name)
+        return models
+
+    def _forget_some(self, model: str, end: int) -> int:
+        minutes = (traffic.c.model == model, traffic.c.step_s == MINUTE_S)
+        past_some = select(traffic.c.start_s).where(*minutes).order_by(traffic.c.start_s).offset(_FORGOTTEN_AT_ONCE).limit(1)
+        with reading(self._engine) as connection:
+            bound = connection.scalar(past_some)
+        until = end if bound is None else min(end, bound)
+        with writing(self._engine) as connection:
+            return connection.execute(traffic.delete().where(*minutes, traffic.c.start_s < until)).rowcount
 
 
 @dataclass(slots=True)

@@ -29,13 +29,18 @@ _MOST = 300
 
 @router.get("", summary="Requests over time: how many, how long, how sure, by version", responses=refusals(404, 422, 503))
 def traffic(request: Request, name: Name, narrow: Annotated[Since, Query()]) -> TrafficView:
-    """The last day unless said. Stretches without requests are left out. Raises ModelNotFound, ParameterWrong."""
+    """The last day unless said. Stretches without requests are left out; beyond 30 days back they are of an hour at least.
+
+    Raises ModelNotFound, ParameterWrong.
+    """
     parts: Parts = request.app.state.parts
     # The registry says whether there is such a model; one without traffic is another thing.
     parts.registry.aliases(name)
     until = narrow.until or parts.now()
     since = narrow.since or until - _DAY
-    bucket_s = _bucket(since, until, None if narrow.bucket is None else int(narrow.bucket))
+    asked = _bucket(since, until, None if narrow.bucket is None else int(narrow.bucket))
+    # The answer says how long its stretches are: where minutes are forgotten, hours are told in their place.
+    bucket_s = max(asked, parts.traffic.shortest(since, parts.now()))
     slots = parts.traffic.window(name, since=since, until=until, bucket_s=bucket_s)
     return TrafficView(
         model=name,
