@@ -209,6 +209,7 @@ def test_a_server_takes_and_gives_files(
     told = json.loads(capsys.readouterr().out)
     assert (told["kept"], [refused["line"] for refused in told["refused"]]) == (1, [3, 4, 5])
     assert run(["label", "export", str(out), "--url", url, "--model", "digits"]) == 0
+    assert capsys.readouterr().out == f"Written: {out}\n"
     (row,) = csv.DictReader(io.StringIO(out.read_text(encoding="utf-8")))
     assert (row["query_id"], row["label"], row["note"]) == (one, "7", "'=x")
     assert run(["label", "clean", "digits", "--url", url, "--json"]) == 0

@@ -199,9 +199,10 @@ def test_doctor_names_what_is_wrong_with_the_database(tmp_path: Path) -> None:
 
 
 def test_a_pipe_is_told_where_each_step_begins(capsys: pytest.CaptureFixture[str]) -> None:
-    """Off a terminal long work is not silent: one line a step, however often it moves on."""
+    """Off a terminal long work is not silent: one line a step, however often it moves on; none for what is over."""
     with progress() as step:
         for done in range(3):
             step(done, 3, f"training loss {done}")
-        step(0, 1, "prove")
-    assert capsys.readouterr().err == "training loss 0 …\nprove …\n"
+        step(0, 1, "proving")
+        step(5, 5, "done")
+    assert capsys.readouterr().err == "training loss 0 …\nproving …\n"

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
 import msgspec
 import pytest
 
-from relevo.cli.registering import proof
+from relevo.cli.registering import proof, reason, told
+from relevo.cli.speaking import said, speak
 from relevo.domain.decision import Argmax
 from relevo.domain.manifest import FORMAT, Lineage, Manifest, Parity
 from relevo.domain.preprocessing import Column, MatrixSteps
 from relevo.domain.signature import Field, FieldKind, Output, RecordInput, Task
 from relevo.package.card import write_card
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from relevo.package.opening import Package
 
 CASES = {
     "original": "answers as the original, read by scikit-learn 1.9.1, on 64 samples",
@@ -56,3 +65,22 @@ def test_whose_word_it_is_is_said(word: str, said: str) -> None:
 def test_the_card_says_it_too(word: str, said: str) -> None:
     """The model card names the same witness, and is as loud without one."""
     assert said in write_card(against(word), {}, [], profiled=False)
+
+
+@pytest.fixture
+def _in_spanish() -> Iterator[None]:
+    speak("es")
+    yield
+    speak("en")
+
+
+@pytest.mark.usefixtures("_in_spanish")
+def test_a_training_is_told_in_spanish_throughout(digits_package: Package) -> None:
+    """Every figure has its name in the reader's language, all stand in one column; a reason of the command's own is said, too."""
+    lines = told(digits_package, None, "champion", began=datetime.now(UTC)).splitlines()
+    names = [line.partition("  ")[0] for line in lines]
+    assert names == ["paquete", "exactitud", "pérdida logarítmica", "F1 medio", "filas", "prueba"]
+    assert len({len(line) - len(line[len(name) :].lstrip()) for name, line in zip(names, lines, strict=True)}) == 1
+    assert said("accuracy when sure") == "exactitud sin dudosas"
+    assert reason("trained", "trained") == "entrenado"
+    assert reason("no file", "trained") == "no file"

@@ -111,7 +111,7 @@ def test_json_has_no_language(relevo_run: Callable[..., subprocess.CompletedProc
     assert [one["what"] for one in found[0]] == [one["what"] for one in found[1]]
     assert [one["told"] for one in found[0] if one["what"] == "telemetry"] == ["off: nothing leaves this machine"]
     assert found[0][0] == found[1][0]
-    assert "apagado: nada sale de esta máquina" in relevo_run("doctor", cwd=tmp_path, LANG="es_ES.UTF-8", LC_ALL="").stdout
+    assert "apagada: nada sale de esta máquina" in relevo_run("doctor", cwd=tmp_path, LANG="es_ES.UTF-8", LC_ALL="").stdout
 
 
 @pytest.mark.parametrize(

@@ -163,7 +163,7 @@ def test_progress_is_told_from_beginning_to_end(digits: Any) -> None:
         progress=lambda *step: told.append(step),
     )
     assert [step[0] for step in told] == sorted(step[0] for step in told)
-    assert told[0][2] == "convert"
+    assert told[0][2] == "converting"
     assert told[-1][0] == told[-1][1]
 
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from relevo.cli.findings import Finding
 from relevo.cli.safeguards import safeguards
-from relevo.cli.speaking import day
+from relevo.cli.speaking import day, fixed
 from relevo.errors import RelevoError, StoreUnavailable
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ def _home(settings: Settings) -> Finding:
 
 def _disk(settings: Settings) -> Finding:
     free = shutil.disk_usage(_existing(settings.home)).free
-    told = f"{free / (1 << 30):.1f} GiB free"
+    told = f"{fixed(free / (1 << 30), 1)} GiB free"
     needed = max(_LEAST_FREE, settings.spool_max_mb << 20)
     if free >= needed:
         return Finding(what="disk", verdict="ok", told=told)
@@ -143,7 +143,7 @@ def _spool(settings: Settings) -> Finding:
     folder = settings.spool_folder
     files = [path for path in folder.rglob("*") if path.is_file()] if folder.is_dir() else []
     size = sum(path.stat().st_size for path in files)
-    told = f"{len(files)} files, {size / (1 << 20):.1f} MiB"
+    told = f"{len(files)} files, {fixed(size / (1 << 20), 1)} MiB"
     if size <= (settings.spool_max_mb << 20) // 2:
         return Finding(what="spool", verdict="ok", told=told)
     return Finding(

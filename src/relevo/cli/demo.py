@@ -99,7 +99,7 @@ def _prepare(settings: Settings, step: Callable[[int, int, str], object]) -> tup
     start_project(folder, language=language())
     project = read_project(folder)
     package = train_project(project, folder / "package", step, language=language())
-    compose.register(settings, folder / "package", alias="champion", who=who_asks(), why="the demo trained it")
+    compose.register(settings, folder / "package", alias="champion", who=who_asks(), why=said("the demo trained it"))
     held = split_examples(load_examples(project), project.data.held_out)[1]
     return held, settings.packages_folder / package.digest
 

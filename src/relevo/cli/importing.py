@@ -11,7 +11,7 @@ import typer
 
 from relevo.cli.asking import AsJson, Home, settings_of
 from relevo.cli.people import who_asks
-from relevo.cli.registering import told
+from relevo.cli.registering import reason, told
 from relevo.cli.showing import progress, say, show_json
 from relevo.cli.speaking import language
 
@@ -185,7 +185,7 @@ def import_file(
             if name is None:
                 raise typer.BadParameter("is needed: the model's name here", param_hint="--name")
             package = import_model(file, name=name, out=place, language=language(), progress=step, **said)
-        version = compose.register(settings, place, alias=alias, who=who_asks(), why=why) if register else None
+        version = compose.register(settings, place, alias=alias, who=who_asks(), why=reason(why, "imported")) if register else None
     if as_json:
         show_json({"digest": package.digest, "metrics": package.metrics, "lineage": package.manifest.lineage, "version": version})
     else:

@@ -196,19 +196,25 @@ def export(
     ca: Ca = None,
 ) -> None:
     """Write every labelled prediction with the label that counts as CSV, which `relevo label import` reads back."""
-    if url is not None:
-        from relevo.client import Client
+    _write(file, _labelled(home, model) if url is None else _labelled_there(url, key, ca, model))
+    if str(file) != "-":
+        say(f"Written: {file}")
 
-        with Client(url, key, verify=ca) as client:
-            wanted = {"labelled": "true"} | ({"model": model} if model else {})
-            _, data = client.file("/predictions.csv", **wanted)
-        _write(file, data)
-        return
+
+def _labelled(home: Path | None, model: str | None) -> bytes:
     from relevo.compose import open_store
     from relevo.web.exporting import lines
 
     store = open_store(existing_home(home))
-    _write(file, b"".join(lines(store.history, store.labels, store.asking, model=model, labelled=True)))
+    return b"".join(lines(store.history, store.labels, store.asking, model=model, labelled=True))
+
+
+def _labelled_there(url: str, key: str | None, ca: Path | None, model: str | None) -> bytes:
+    from relevo.client import Client
+
+    with Client(url, key, verify=ca) as client:
+        wanted = {"labelled": "true"} | ({"model": model} if model else {})
+        return client.file("/predictions.csv", **wanted)[1]
 
 
 def _write(file: Path, data: bytes) -> None:

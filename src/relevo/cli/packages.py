@@ -83,7 +83,7 @@ def _facts(package: Package) -> list[tuple[str, str]]:
         ("description", manifest.description),
         ("digest", package.digest),
         ("input", said(_input(package))),
-        ("task", manifest.output.task),
+        ("task", said(manifest.output.task)),
         ("labels", ", ".join(manifest.output.labels)),
         ("unit", manifest.output.unit),
         ("decision", said(_decision(package)) if manifest.output.labels else ""),

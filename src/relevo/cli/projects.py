@@ -10,7 +10,7 @@ import typer
 
 from relevo.cli.asking import AsJson, Home, settings_of
 from relevo.cli.people import who_asks
-from relevo.cli.registering import told
+from relevo.cli.registering import reason, told
 from relevo.cli.reporting import left_out, report
 from relevo.cli.showing import progress, say, show_json
 from relevo.cli.speaking import language
@@ -74,7 +74,7 @@ def train(
         place = out or Path(folder) / "package"
         left: list[Unreadable] = []
         package = train_project(read_project(project), place, step, most=most, language=language(), tell=left.append)
-        version = compose.register(settings, place, alias=alias, who=who_asks(), why=why) if register else None
+        version = compose.register(settings, place, alias=alias, who=who_asks(), why=reason(why, "trained")) if register else None
     if as_json:
         unreadable = [{"path": one.path, "reason": one.reason} for one in left]
         show_json({"digest": package.digest, "metrics": package.metrics, "version": version, "unreadable": unreadable})

@@ -22,7 +22,14 @@ def told(package: Package, version: Version | None, alias: str, *, began: dateti
     if version is not None:
         stands = f"{version.model} {version.number}, named {alias}"
         facts.append(("version", said(stands if version.at >= began else f"unchanged: already {stands}")))
-    return "\n".join(f"{said(name):<18} {fact}" for name, fact in facts)
+    named = [(said(name), fact) for name, fact in facts]
+    width = max(len(name) for name, _ in named)
+    return "\n".join(f"{name:<{width}}  {fact}" for name, fact in named)
+
+
+def reason(given: str, usual: str) -> str:
+    """Why an alias moves, kept for good: what a person gave, as it is; what a command says of itself, in their language."""
+    return said(given) if given == usual else given
 
 
 def proof(lineage: Lineage) -> str:

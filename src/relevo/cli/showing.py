@@ -109,9 +109,10 @@ def progress(*, quiet: bool = False) -> Iterator[Callable[[int, int, str], None]
 def _lines() -> Callable[[int, int, str], None]:
     told: set[str] = set()
 
-    def step(_done: int, _total: int, what: str) -> None:
+    def step(done: int, total: int, what: str) -> None:
         name = what.partition(" ")[0]
-        if name not in told:
+        # What is over when it is first told of has nothing to wait for.
+        if name not in told and (done < total or not total):
             told.add(name)
             sys.stderr.write(f"{visible(said(what))} …\n")
             sys.stderr.flush()

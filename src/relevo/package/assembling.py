@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from relevo.package.samples import Samples
 
 #: What `progress` is told, in order; the first belongs to whoever converts.
-STEPS = ("convert", "prove", "measure", "draw", "write")
+STEPS = ("converting", "proving", "measuring", "drawing", "writing")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -89,14 +89,14 @@ def assemble(parts: Parts, out: Path | None = None) -> Package:
 
     out: a folder, or a path ending in .zip. Raises ParityFailed, ManifestInvalid, PackageRefused when something is in the way.
     """
-    parts.tell("prove")
+    parts.tell("proving")
     served = served_scores(parts.converted, parts.samples)
     manifest = _first_manifest(parts, served)
     if parts.precision != "float32":
         light = _lightened(parts, manifest, served)
         parts, served, manifest = replace(parts, converted=light.converted), light.served, _told(manifest, light)
     manifest, files = _manifest_and_files(parts, manifest, served)
-    parts.tell("write")
+    parts.tell("writing")
     package = verified(_sealed(manifest, files))
     replay_golden(package)
     if parts.progress is not None:
@@ -128,13 +128,13 @@ def _manifest_and_files(parts: Parts, manifest: Manifest, served: NDArray[np.flo
     metrics: dict[str, Any] = {}
     if parts.truth is not None:
         truth = read_truth(parts.truth, converted.output, converted.classes, len(served))
-        parts.tell("measure")
+        parts.tell("measuring")
         metrics = measure(manifest, served, truth) | _learned(parts)
         manifest = _calibrated(manifest, metrics)
         files[METRICS] = msgspec.json.format(msgspec.json.encode(metrics, order="sorted"), indent=2) + b"\n"
         if len(served) >= LEAST_ROWS:
             files[PROFILE] = profile_bytes(take_profile(manifest, converted.onnx, parts.samples, served, truth))
-        parts.tell("draw")
+        parts.tell("drawing")
         files |= draw_figures(manifest, metrics, served, truth, parts.words) if parts.figures else {}
     files |= drawn_by_hand(parts.drawings) | (draw_learning(parts.learning, parts.words) if parts.figures else {})
     files[CARD] = _card(parts, manifest, metrics, files)

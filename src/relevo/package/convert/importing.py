@@ -134,7 +134,7 @@ def import_model(  # noqa: PLR0913 - the one call of an import: all by name, nea
         "unit": unit,
     }
     if progress is not None:
-        progress(0, 1, "convert")
+        progress(0, 1, "converting")
     case = _case(source, second, given, options, accept_weak=accept_weak, bounds=bounds)
     judged = by_its_time(case, releases, python) if releases else by_itself(case)
     rows = asked(judged.back, given)
