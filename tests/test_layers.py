@@ -10,8 +10,8 @@ import pytest
 SOURCE = Path(__file__).parent.parent / "src" / "relevo"
 FLOORS = [
     {"visible", "plain_files", "remembered"},
-    {"errors", "telemetry", "supervisor"},
-    {"domain", "config", "client", "i18n", "forwarded", "vouching"},
+    {"errors", "telemetry", "supervisor", "vouching"},
+    {"domain", "config", "client", "i18n", "forwarded"},
     {"runtime", "spool", "stats"},
     {"package", "store", "console"},
     {"serve", "loop", "project"},

@@ -21,6 +21,7 @@ import httpx
 import msgspec
 
 from relevo.errors import ConfigRefused, PredictionNotFound, RelevoError, Unavailable, by_code
+from relevo.vouching import Purpose, mark, vouched
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -201,16 +202,29 @@ class Client:
         """Ask for sentences in this language from now on, as `Accept-Language` names it."""
         self._http.headers["Accept-Language"] = language
 
-    def on_behalf_of(self, address: str) -> None:
-        """Tell whose machine it is that asks by way of this one; a server believes it that lists this one as a proxy."""
+    def on_behalf_of(self, address: str, *, key: bytes = b"") -> None:
+        """Tell whose machine it is that asks by way of this one.
+
+        A server believes it by the key that it shares with its console, or where it lists this machine as a proxy.
+        """
         self._http.headers["X-Forwarded-For"] = address
+        if key:
+            self._http.headers["Relevo-Caller"] = vouched(key, address)
 
     def sign_in(self, name: str, password: str) -> dict[str, Any]:
         """Sign in as a person; the client keeps the session from then on. Gives what the server tells of the user.
 
         Raises SignInRefused, RateLimited.
         """
-        told = self._call("POST", "/login", json={"name": name, "password": password}, headers={"Origin": self.url})
+        return self._signed_in("/login", {"name": name, "password": password})
+
+    def take_over(self, code: str, verifier: str, *, console: str, key: bytes) -> dict[str, Any]:
+        """Sign in as whoever the server sent to this console with a code; otherwise as `sign_in`. Raises ProofRefused."""
+        marked = mark(key, Purpose.REDEEM, code, console)
+        return self._signed_in("/login/console", {"code": code, "verifier": verifier, "console": console, "mark": marked})
+
+    def _signed_in(self, path: str, body: dict[str, str]) -> dict[str, Any]:
+        told = self._call("POST", path, json=body, headers={"Origin": self.url})
         self._http.headers.update({"X-CSRF-Token": str(told.get("csrf", "")), "Origin": self.url})
         return dict(told["user"])
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
 from playwright.sync_api import expect
 from tests.browsing import IN_A_BROWSER
-from tests.console.console_world import SIGNED_PASSWORD, Console, opened
+from tests.console.console_world import SIGNED_PASSWORD, Console, opened, settled, signed_in
 
 from relevo.client import Client
 
@@ -29,7 +30,7 @@ class TestInABrowser:
     ) -> None:
         """Whatever page was asked for, it is the sign-in page; a wrong password is told in the visitor's language."""
         with opened(chromium, signed_console, "/history", locale="es-ES") as page:
-            assert page.url.endswith("/sign-in")
+            assert urlsplit(page.url).path == "/sign-in"
             page.fill("input[name=name]", "ana")
             page.fill("input[name=password]", "wrong")
             page.press("input[name=password]", "Enter")
@@ -54,6 +55,38 @@ class TestInABrowser:
             page.context.add_cookies([{"name": "relevo_console", "value": cookies["relevo_console"]["value"], "url": page.url}])
             page.goto(signed_console.url)
             assert page.url.endswith("/sign-in")
+
+    def test_a_page_is_reached_by_its_own_address(self, chromium: Browser, signed_console: Console) -> None:
+        """Every page, the first one too, before signing in and after, and again when it is reloaded; what it was asked stays."""
+        with opened(chromium, signed_console, "/history?label=3") as page:
+            page.fill("input[name=name]", "ana")
+            page.fill("input[name=password]", "wrong")
+            page.press("input[name=password]", "Enter")
+            expect(page.locator(".refusal")).to_be_visible()
+            page.click("a[lang=es]")
+            page.fill("input[name=name]", "ana")
+            page.fill("input[name=password]", SIGNED_PASSWORD)
+            page.press("input[name=password]", "Enter")
+            page.wait_for_selector("h1:has-text('Historial')")
+            assert "label=3" in page.url
+            page.click("a[lang=en]")
+            for name in ("classify", "label", "models", "traffic", "people", "history"):
+                page.goto(f"{signed_console.url}/{name}")
+                for _ in range(2):
+                    page.wait_for_selector(f"h1:has-text('{name.capitalize()}')")
+                    settled(page)
+                    assert page.get_by_role("dialog").count() == 0
+                    page.reload()
+
+    def test_a_page_that_is_not_there_or_not_theirs_is_the_first_one(self, chromium: Browser, signed_console: Console) -> None:
+        """Streamlit's own dialog, in English alone, shows to nobody."""
+        with signed_in(chromium, signed_console, "bob", "/people", locale="es-ES") as page:
+            for name in ("people", "nothing-like-it", "label"):
+                page.goto(f"{signed_console.url}/{name}")
+                page.wait_for_selector("h1")
+                settled(page)
+                assert page.get_by_role("dialog").count() == 0, name
+                assert "not found" not in page.inner_text("body")
 
 
 def test_a_form_from_elsewhere_signs_nobody_in(signed_console: Console) -> None:

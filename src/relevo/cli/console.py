@@ -10,11 +10,14 @@ import typer
 
 from relevo.cli.asking import AsJson, Ca, Home, Url, settings_of
 from relevo.cli.showing import say, show_json
+from relevo.config import ROWS
 from relevo.errors import ConfigRefused
+from relevo.forwarded import proxies_of
 
 if TYPE_CHECKING:
     from relevo.config import Settings
 
+_HELP = {row.name: row.help for row in ROWS}
 _THIS_MACHINE = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
@@ -41,6 +44,18 @@ def console(
     key: Annotated[
         Path | None, typer.Option("--tls-key", help="File with the private key (PEM, without a passphrase).", metavar="FILE")
     ] = None,
+    behind_proxy: Annotated[
+        str | None, typer.Option("--behind-proxy", help=_HELP["behind_proxy"], metavar="TEXT", show_default=False)
+    ] = None,
+    address: Annotated[
+        str | None, typer.Option("--console-address", help=_HELP["console_address"], metavar="TEXT", show_default=False)
+    ] = None,
+    server_address: Annotated[
+        str | None, typer.Option("--server-address", help=_HELP["server_address"], metavar="TEXT", show_default=False)
+    ] = None,
+    key_file: Annotated[
+        str | None, typer.Option("--console-key-file", help=_HELP["console_key_file"], metavar="TEXT", show_default=False)
+    ] = None,
     insecure: Annotated[
         bool, typer.Option("--insecure", help="Listen beyond this machine although passwords travel to it unencrypted.")
     ] = False,
@@ -54,28 +69,34 @@ def console(
     """
     if (cert is None) != (key is None):
         raise ConfigRefused(reason="--tls-cert and --tls-key come together")
-    if host not in _THIS_MACHINE and cert is None:
+    asked = {"behind_proxy": behind_proxy, "console_address": address, "server_address": server_address}
+    settings = settings_of(home, **asked, console_key_file=key_file)
+    if host not in _THIS_MACHINE and cert is None and not settings.behind_proxy:
         _allow_outside(host, insecure=insecure)
     from relevo import compose
     from relevo.console.launch import check_installed, listening, run
     from relevo.console.visitors import Told
 
     check_installed()
-    settings = settings_of(home)
+    listener = listening(host, port)
+    own = compose.address_at(host, listener, encrypted=cert is not None)
+    # The home's own key is shown to the home's own server alone.
+    key_path = settings.console_key if url is None or settings.console_key_file else None
     told = Told(
         server=url or _address_of(settings),
         verify=ca or (compose.trusting(compose.file_of(settings)) if settings.encrypted and url is None else None),
         language=settings.language,
-        encrypted=cert is not None,
+        address=settings.console_address.rstrip("/") or own,
+        server_address=settings.server_address.rstrip("/"),
+        key=compose.key_reader(key_path),
+        proxies=proxies_of(settings.behind_proxy),
     )
-    listener = listening(host, port)
-    address = f"http{'s' if cert else ''}://{compose.near(host)}:{listener.getsockname()[1]}"
 
     def ready() -> None:
         if as_json:
-            show_json({"url": address, "server": told.server, "ready": True})
+            show_json({"url": own, "server": told.server, "ready": True})
         else:
-            say(f"The console is at {address} and asks {told.server} (Ctrl-C stops it)")
+            say(f"The console is at {told.address} and asks {told.server} (Ctrl-C stops it)")
 
     pair = (cert, key) if cert is not None and key is not None else None
     run(told, listener, names=tuple(filter(None, names.split(","))), pair=pair, ready=ready)
@@ -85,7 +106,7 @@ def _allow_outside(host: str, *, insecure: bool) -> None:
     if not insecure:
         raise ConfigRefused(
             reason=f"host {host} can be reached from other machines, and passwords would travel to the console unencrypted; "
-            "give --tls-cert and --tls-key, put a proxy that encrypts in front, or accept the risk with --insecure"
+            "give --tls-cert and --tls-key, name a proxy that encrypts with --behind-proxy, or accept the risk with --insecure"
         )
     sys.stderr.write(f"warning: {host} can be reached from other machines, without encryption\n")
 

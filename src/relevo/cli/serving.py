@@ -71,9 +71,9 @@ def serve(
 
 
 def _console_at(settings: Settings, listener: socket.socket) -> str:
-    from relevo.compose import near
+    from relevo.compose import address_at
 
-    return f"http{'s' if settings.encrypted else ''}://{near(settings.host)}:{listener.getsockname()[1]}"
+    return settings.console_address or address_at(settings.host, listener, encrypted=settings.encrypted)
 
 
 def _shown(certificate: Certificate | None) -> list[str]:

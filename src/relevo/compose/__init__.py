@@ -13,7 +13,7 @@ A file is loaded only by the process it is for: the supervisor stays small, and 
 from __future__ import annotations
 
 from relevo.compose.certificates import Certificate, certificate_of, file_of, trusting
-from relevo.compose.console import console_socket, near
+from relevo.compose.console import address_at, console_socket, key_reader, near
 from relevo.compose.running import RunningServer, start_server
 from relevo.compose.server import check_address, check_exposure, serve
 from relevo.compose.stores import Store, open_store, register, utc_now
@@ -22,11 +22,13 @@ __all__ = [
     "Certificate",
     "RunningServer",
     "Store",
+    "address_at",
     "certificate_of",
     "check_address",
     "check_exposure",
     "console_socket",
     "file_of",
+    "key_reader",
     "near",
     "open_store",
     "register",

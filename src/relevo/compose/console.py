@@ -10,10 +10,14 @@ import signal
 from typing import TYPE_CHECKING
 
 from relevo.compose.certificates import trusting
+from relevo.forwarded import proxies_of
+from relevo.store.keys import key_from
 from relevo.supervisor import when_orphaned
 
 if TYPE_CHECKING:
     import socket
+    from collections.abc import Callable
+    from pathlib import Path
 
     from relevo.compose.certificates import Certificate
     from relevo.config import Settings
@@ -28,12 +32,29 @@ def near(host: str) -> str:
     return f"[{found}]" if ":" in found else found
 
 
+def address_at(host: str, listener: socket.socket, *, encrypted: bool) -> str:
+    """Where a browser of this machine finds what listens there."""
+    return f"http{'s' if encrypted else ''}://{near(host)}:{listener.getsockname()[1]}"
+
+
 def console_socket(settings: Settings, port: int) -> socket.socket:
     """Where the console will listen: the server's host, another port; 0 takes a free one. Raises ConfigRefused, ExtraMissing."""
     from relevo.console.launch import check_installed, listening  # noqa: PLC0415 - only with --console
 
     check_installed()
     return listening(settings.host, port)
+
+
+def key_reader(path: Path | None) -> Callable[[], bytes]:
+    """What reads the key that a server and its console share; none while the server has not made it. Raises ConfigRefused."""
+    if path is None:
+        return bytes
+
+    def key() -> bytes:
+        return key_from(path, make=False) if path.exists() else b""
+
+    key()
+    return key
 
 
 def run_console(settings: Settings, listener: socket.socket, certificate: Certificate | None, port: int, life: int) -> None:
@@ -46,7 +67,10 @@ def run_console(settings: Settings, listener: socket.socket, certificate: Certif
         server=f"http{'s' if certificate else ''}://{near(settings.host)}:{port}",
         verify=trusting(certificate.cert) if certificate else None,
         language=settings.language,
-        encrypted=certificate is not None,
+        address=settings.console_address.rstrip("/") or address_at(settings.host, listener, encrypted=certificate is not None),
+        server_address=settings.server_address.rstrip("/"),
+        key=key_reader(settings.console_key),
+        proxies=proxies_of(settings.behind_proxy),
     )
     pair = (certificate.cert, certificate.key) if certificate else None
     run(told, listener, names=tuple(filter(None, settings.allowed_hosts.split(","))), pair=pair)

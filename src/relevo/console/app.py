@@ -58,6 +58,7 @@ def _show(here: Session) -> None:
 
 def _page(page: pages.Page, here: Session) -> None:
     if not here.is_at_least(page.role):
+        frame.heading(here.words[f"page.{page.name}"])
         frame.say(here.words["frame.not_yours"], here.words("frame.not_yours.next", role=here.words[f"role.{page.role}"]))
         return
     try:

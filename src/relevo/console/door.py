@@ -1,7 +1,8 @@
 """Where people come into the console: the sign-in page, signing out, choosing a language. Plain pages, no script needed.
 
-GET /  ─ signed in, or a server that asks nobody ─► Streamlit          else ─► 303 /sign-in
-POST /sign-in ─ own Origin ─► server's POST /login ─► cookie (HttpOnly, SameSite=Lax) ─► 303 /
+GET /history  ─ signed in, or a server that asks nobody ─► Streamlit          else ─► 303 /sign-in?next=history
+POST /sign-in ─ own Origin ─► server's POST /login ─► cookie (HttpOnly, SameSite=Lax) ─► 303 /history
+GET /sign-in/elsewhere ─► `elsewhere`
 """
 
 from __future__ import annotations
@@ -10,22 +11,26 @@ import base64
 import hashlib
 import html
 import re
-from functools import cache
+from functools import cache, partial
 from importlib.resources import files
 from string import Template
-from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode, urlsplit
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from relevo.console.visitors import COOKIE
+from relevo.console.elsewhere import Elsewhere
+from relevo.console.landing import landing
+from relevo.console.outside import COOKIE, set_cookie
 from relevo.console.words import LANGUAGE_COOKIE, LANGUAGES, NATIVE, liked, words_of
 from relevo.errors import NotKnown, Refused, RelevoError
 
 if TYPE_CHECKING:
+    from collections.abc import Container
+
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
     from relevo.console.visitors import Visitors
@@ -33,6 +38,8 @@ if TYPE_CHECKING:
 
 _YEAR_S = 365 * 24 * 3600
 _MOST_FORM = 8192
+#: What a sign-in page may be asked to say.
+_SAID = frozenset({"back", "away"})
 #: Streamlit draws with styles of its own and Vega evaluates what it draws; nothing comes from, or goes to, another host.
 _POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-eval' 'wasm-unsafe-eval' {scripts}; style-src 'self' 'unsafe-inline'; "
@@ -59,9 +66,11 @@ def policy() -> str:
 class Door:
     """Seals every answer, and leads a browser that must sign in to where it can; lives as long as the process."""
 
-    def __init__(self, app: ASGIApp, visitors: Visitors) -> None:
+    def __init__(self, app: ASGIApp, visitors: Visitors, pages: Container[str]) -> None:
+        """pages: their names."""
         self._app = app
         self._visitors = visitors
+        self._pages = pages
         self._seal = [*_HEADERS, (b"content-security-policy", policy().encode("ascii"))]
         self._ours = {name for name, _ in self._seal}
 
@@ -77,10 +86,18 @@ class Door:
                 message["headers"] = [*others, *self._seal]
             await send(message)
 
-        if _is_a_page(scope) and await must_sign_in(self._visitors, Request(scope)):
-            await RedirectResponse("/sign-in", 303)(scope, receive, sealed)
-            return
-        await self._app(scope, receive, sealed)
+        answer = await self._leads_elsewhere(scope) if _is_a_page(scope) else None
+        await (answer or self._app)(scope, receive, sealed)
+
+    async def _leads_elsewhere(self, scope: Scope) -> Response | None:
+        """To the sign-in page and back, or to a page's one address; Streamlit has none but / for its first page."""
+        query = scope.get("query_string", b"").decode("latin-1")
+        asked = f"{scope['path']}?{query}" if query else scope["path"]
+        there = landing(asked)
+        if await must_sign_in(self._visitors, Request(scope)):
+            return RedirectResponse("/sign-in" if there == "/" else f"/sign-in?{urlencode({'next': there})}", 303)
+        known = scope["path"].strip("/") in self._pages or scope["path"] == "/"
+        return None if there == asked and known else RedirectResponse(there if known else "/", 303)
 
 
 _CURRENT = ' aria-current="true"'
@@ -91,6 +108,7 @@ class Desk:
 
     def __init__(self, visitors: Visitors) -> None:
         self._visitors = visitors
+        self._elsewhere = Elsewhere(visitors, language=partial(_language, visitors), forget=self._forget)
 
     def routes(self) -> list[Route]:
         """What it answers."""
@@ -98,6 +116,7 @@ class Desk:
             Route("/health/live", self.live, methods=["GET"]),
             Route("/sign-in", self.page, methods=["GET"]),
             Route("/sign-in", self.sign_in, methods=["POST"]),
+            *self._elsewhere.routes(),
             Route("/sign-out", self.sign_out, methods=["POST"]),
             Route("/language/{code}", self.speak, methods=["GET"]),
         ]
@@ -107,15 +126,16 @@ class Desk:
         return JSONResponse({"live": True})
 
     async def page(self, request: Request) -> Response:
-        """The form."""
-        return _page(self._visitors, request)
+        """The form, and what became of signing in elsewhere."""
+        said = request.query_params.get("said", "")
+        return await self._page(request, said=f"sign_in.{said}" if said in _SAID else "", to=request.query_params.get("next", ""))
 
     async def sign_in(self, request: Request) -> Response:
         """Let somebody in whom the server lets in; whoever was in before with this browser is out."""
         if not _own_origin(request):
-            return _page(self._visitors, request, said="sign_in.elsewhere", status=403)
+            return await self._page(request, said="sign_in.strange", status=403)
         form = await request.form(max_files=0, max_fields=5, max_part_size=_MOST_FORM)
-        name, password = str(form.get("name", "")), str(form.get("password", ""))
+        name, password, to = (str(form.get(field, "")) for field in ("name", "password", "next"))
         try:
             token = await run_in_threadpool(
                 self._visitors.sign_in,
@@ -125,23 +145,33 @@ class Desk:
                 address=request.client.host if request.client else "",
             )
         except RelevoError as error:
-            return _page(self._visitors, request, sentence=str(error), name=name, status=_status(error))
+            return await self._page(request, sentence=str(error), name=name, status=_status(error), to=to)
         await self._forget(request)
-        return _with_cookie(RedirectResponse("/", 303), COOKIE, token, self._visitors, age=None)
+        answer = RedirectResponse(landing(to), 303)
+        set_cookie(answer, request.scope, COOKIE, token)
+        return answer
 
     async def sign_out(self, request: Request) -> Response:
         """End the session, here and on the server."""
         answer = RedirectResponse("/sign-in", 303)
         if _own_origin(request):
             await self._forget(request)
-            answer.delete_cookie(COOKIE)
+            set_cookie(answer, request.scope, COOKIE, "")
         return answer
 
     async def speak(self, request: Request) -> Response:
         """Remember a language, and go back to the page it was chosen on."""
         code, back = request.path_params["code"], request.query_params.get("back", "")
-        answer = RedirectResponse(f"/{back}" if back.replace("-", "").isalnum() else "/", 303)
-        return _with_cookie(answer, LANGUAGE_COOKIE, code, self._visitors, age=_YEAR_S) if code in LANGUAGES else answer
+        # The sign-in page is none of Streamlit's, and keeps where one was going.
+        to = landing(request.query_params.get("next"))
+        answer = RedirectResponse(f"/sign-in?{urlencode({'next': to})}" if back == "sign-in" else landing(back), 303)
+        if code in LANGUAGES:
+            set_cookie(answer, request.scope, LANGUAGE_COOKIE, code, lives_s=_YEAR_S)
+        return answer
+
+    async def _page(self, request: Request, **shown: Any) -> HTMLResponse:  # noqa: ANN401 - what `_page` below shows
+        provider = await run_in_threadpool(self._visitors.provider)
+        return _page(self._visitors, request, provider=provider, **shown)
 
     async def _forget(self, request: Request) -> None:
         leaving = self._visitors.sign_out(request.cookies.get(COOKIE))
@@ -163,19 +193,22 @@ def _own_origin(request: Request) -> bool:
     return origin is not None and urlsplit(origin).netloc == request.headers.get("host")
 
 
-def _with_cookie(answer: Response, name: str, value: str, visitors: Visitors, *, age: int | None) -> Response:
-    answer.set_cookie(name, value, max_age=age, httponly=True, samesite="lax", secure=visitors.told.encrypted)
-    return answer
-
-
 def _language(visitors: Visitors, request: Request) -> str:
     return liked(request.cookies.get(LANGUAGE_COOKIE), request.headers.get("accept-language"), visitors.told.language)
 
 
 def _page(
-    visitors: Visitors, request: Request, *, said: str = "", sentence: str = "", name: str = "", status: int = 200
+    visitors: Visitors,
+    request: Request,
+    *,
+    said: str = "",
+    sentence: str = "",
+    name: str = "",
+    status: int = 200,
+    to: str = "",
+    provider: str = "",
 ) -> HTMLResponse:
-    words = words_of(_language(visitors, request))
+    words, there = words_of(_language(visitors, request)), landing(to)
     why = sentence or (words[said] if said else "")
     body = _template("sign_in.html").substitute(
         language=words.language,
@@ -187,15 +220,22 @@ def _page(
         act=words["frame.sign_in"],
         refusal=f'<p class="refusal" role="alert">{html.escape(why)}</p>' if why else "",
         name=html.escape(name, quote=True),
-        languages=_switch(words),
+        next=html.escape(there, quote=True),
+        elsewhere=_elsewhere(words, provider, there) if provider else "",
+        languages=_switch(words, there),
     )
     return HTMLResponse(body, status, {"cache-control": "no-store"})
 
 
-def _switch(words: Words) -> str:
+def _elsewhere(words: Words, provider: str, there: str) -> str:
+    address = html.escape(f"/sign-in/elsewhere?{urlencode({'next': there})}", quote=True)
+    return f'<p class="elsewhere"><a href="{address}">{html.escape(words("sign_in.at", provider=provider))}</a></p>'
+
+
+def _switch(words: Words, there: str) -> str:
+    kept = html.escape(urlencode({"back": "sign-in", "next": there}), quote=True)
     return "".join(
-        f'<a href="/language/{code}?back=sign-in" hreflang="{code}" lang="{code}"'
-        f"{_CURRENT if code == words.language else ''}>{title}</a>"
+        f'<a href="/language/{code}?{kept}" hreflang="{code}" lang="{code}"{_CURRENT if code == words.language else ""}>{title}</a>'
         for code, title in NATIVE.items()
     )
 

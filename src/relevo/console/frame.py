@@ -6,6 +6,7 @@ import html
 from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING
+from urllib.parse import urlencode, urlsplit
 
 import streamlit as st
 
@@ -24,11 +25,11 @@ def begin(words: Words) -> None:
     st.html(f"<style>{_text('console.css')}\n:root {{ --choose-file: '{words['classify.choose']}'; }}</style>")
 
 
-def sidebar(here: Session, address: str) -> None:
-    """Brand, who is signed in and the way out, the languages. address: of the page shown, to come back to."""
+def sidebar(here: Session) -> None:
+    """Brand, who is signed in and the way out, the languages."""
     st.logo(_brand(), size="large", icon_image=_brand())
     with st.sidebar:
-        st.html(_warning(here) + _who(here) + _languages(here.words, address))
+        st.html(_warning(here) + _who(here) + _languages(here.words))
 
 
 def heading(title: str, lead: str = "") -> None:
@@ -59,7 +60,8 @@ def empty(title: str, what_next: str, *, act: str = "") -> str:
 
 def say_over(words: Words) -> None:
     """The server has forgotten that this visitor signed in."""
-    link = f'<a class="rv-act" href="/sign-in" target="_self">{html.escape(words["frame.sign_in"])}</a>'
+    back = urlencode({"next": _address_here()})
+    link = f'<a class="rv-act" href="/sign-in?{back}" target="_self">{html.escape(words["frame.sign_in"])}</a>'
     say(words["frame.over"], words["frame.over.next"], act=link)
 
 
@@ -100,10 +102,17 @@ def _role(here: Session) -> str:
     return ", ".join(f"{words[f'role.{role}']} ({model})" for model, role in sorted(grants.items()))
 
 
-def _languages(words: Words, address: str) -> str:
+def _address_here() -> str:
+    """The page shown and what it was asked, to come back to."""
+    parts = urlsplit(st.context.url or "")
+    query = urlencode(st.query_params.to_dict())
+    return f"{parts.path}?{query}" if query else parts.path
+
+
+def _languages(words: Words) -> str:
+    back = html.escape(urlencode({"back": _address_here()}), quote=True)
     links = "".join(
-        f'<a href="/language/{code}?back={address}" target="_self" lang="{code}"'
-        f"{_CURRENT if code == words.language else ''}>{title}</a>"
+        f'<a href="/language/{code}?{back}" target="_self" lang="{code}"{_CURRENT if code == words.language else ""}>{title}</a>'
         for code, title in NATIVE.items()
     )
     return f'<nav class="rv-languages" aria-label="{html.escape(words["frame.language"])}">{links}</nav>'

@@ -1,6 +1,6 @@
 """The console as a process: one socket, Streamlit's app, and our door before it.
 
-listening(host, port) ─► run(told, socket) ─► settings of Streamlit ─► App(app.py, routes, Door) ─► uvicorn until SIGTERM or Ctrl-C
+listening(host, port) ─► run(told, socket) ─► Outside(Door(App(app.py, routes))) ─► uvicorn until it is told to end
 """
 
 from __future__ import annotations
@@ -14,11 +14,13 @@ from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import uvicorn
 from starlette.middleware import Middleware
 
 from relevo.console import door, visitors
+from relevo.console.outside import Outside
 from relevo.errors import ConfigRefused, ExtraMissing
 
 if TYPE_CHECKING:
@@ -60,8 +62,8 @@ def run(
     it answers. Raises ExtraMissing without Streamlit.
     """
     host, port = listener.getsockname()[:2]
-    app = _app(told, str(host), int(port), names)
     cert, key = pair or (None, None)
+    app = _app(told, str(host), int(port), names)
     config = uvicorn.Config(
         app, log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=2,
         ssl_certfile=cert, ssl_keyfile=key,
@@ -99,7 +101,8 @@ def _app(told: Told, host: str, port: int, names: tuple[str, ...]) -> App:
     from streamlit.runtime.pages_manager import PagesManager  # noqa: PLC0415 - the same
     from streamlit.starlette import App  # noqa: PLC0415 - the same
 
-    allowed = [] if "*" in names else [host, "localhost", "127.0.0.1", "[::1]", *names]
+    own = urlsplit(told.address).hostname or host
+    allowed = [] if "*" in names else [host, own, "localhost", "127.0.0.1", "[::1]", *names]
     config.get_config_options(
         force_reparse=True,
         options_from_flags={**_FIXED, **_theme(), "server.address": host, "server.port": port, "server.allowedHosts": allowed},
@@ -107,12 +110,12 @@ def _app(told: Told, host: str, port: int, names: tuple[str, ...]) -> App:
     # Our pages are functions; a visit that begins at /models would otherwise run that file by itself.
     PagesManager.uses_pages_directory = False
     known = visitors.open_for(told)
+    pages = import_module("relevo.console.pages")
     # What the pages load takes a second or two: now, rather than while the first visitor waits.
     for name in _WARM:
         import_module(name)
-    return App(
-        Path(__file__).with_name("app.py"), routes=door.Desk(known).routes(), middleware=[Middleware(door.Door, visitors=known)]
-    )
+    coats = [Middleware(Outside, told=told), Middleware(door.Door, visitors=known, pages=frozenset(pages.names()))]
+    return App(Path(__file__).with_name("app.py"), routes=door.Desk(known).routes(), middleware=coats)
 
 
 def _theme() -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from relevo.console import visitors
+from relevo.console.outside import COOKIE
 from relevo.console.words import LANGUAGE_COOKIE, Words, liked, words_of
 from relevo.errors import NotFound
 
@@ -52,7 +53,7 @@ class Session:
 def here() -> Session:
     """The session of the browser that is being answered now. Raises NotKnown when it must sign in, Unavailable."""
     language = language_here()
-    visitor = visitors.here().of(st.context.cookies.get(visitors.COOKIE))
+    visitor = visitors.here().of(st.context.cookies.get(COOKIE))
     client = visitor.client if visitor else _unsigned()
     client.speak(language)
     return Session(client=client, me=_me(client), words=words_of(language))
@@ -67,7 +68,7 @@ def _unsigned() -> Client:
     """One client a browser tab, for servers that ask nobody who they are."""
     client: Client | None = st.session_state.get("client")
     if client is None:
-        client = st.session_state["client"] = visitors.here().client()
+        client = st.session_state["client"] = visitors.here().client(st.context.ip_address or "")
     return client
 
 

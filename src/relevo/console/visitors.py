@@ -13,7 +13,7 @@ import secrets
 import threading
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from relevo.client import Client
 from relevo.errors import RelevoError
@@ -23,11 +23,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from relevo.forwarded import Proxies
+
 #: As long as the server's own longest session, in s.
 _LONGEST_S = 12 * 3600
 _MOST = 10_000
 _PATIENCE_S = 15.0
-COOKIE = "relevo_console"
+_PROVIDER_KNOWN_S = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +39,10 @@ class Told:
     server: str  # "http://127.0.0.1:8000"
     verify: ssl.SSLContext | Path | None = None  # what to trust over https, as `Client` takes it
     language: str = "en"  # where the browser asks for none of ours
-    encrypted: bool = False  # whether browsers reach the console by https
+    address: str = "http://127.0.0.1:8501"  # at which browsers reach the console
+    server_address: str = ""  # at which browsers reach the server; empty: as the console does
+    key: Callable[[], bytes] = bytes  # shared with the server; none, and it believes the console nothing
+    proxies: Proxies | None = None  # in front of the console
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,28 +68,51 @@ class Visitors:
         self._monotonic = monotonic
         self._known: dict[str, Visitor] = {}
         self._lock = threading.Lock()
+        self._provider = (float("-inf"), "")
 
-    def client(self) -> Client:
-        """A client nobody has signed in with."""
-        return Client(self.told.server, timeout=_PATIENCE_S, retries=1, verify=self.told.verify)
+    def client(self, address: str = "") -> Client:
+        """A client nobody has signed in with. address: of the machine that it asks for."""
+        client = Client(self.told.server, timeout=_PATIENCE_S, retries=1, verify=self.told.verify)
+        if address:
+            client.on_behalf_of(address, key=self.told.key())
+        return client
 
     def sign_in(self, name: str, password: str, *, language: str, address: str) -> str:
         """Ask the server, on behalf of that address; gives the token for the browser's cookie.
 
         Raises SignInRefused, RateLimited, Unavailable.
         """
+        return self._enter(lambda client: client.sign_in(name, password), language, address)
+
+    def hand_over(self, code: str, verifier: str, *, language: str, address: str) -> str:
+        """The same for whoever the server sent here with a code. Raises ProofRefused, Unavailable."""
+        key, console = self.told.key(), self.told.address
+        return self._enter(lambda client: client.take_over(code, verifier, console=console, key=key), language, address)
+
+    def provider(self) -> str:
+        """Where else people may sign in, as asked in the last minute; "" for nowhere, or while the server does not say."""
+        if not self.told.key():
+            return ""
+        at, name = self._provider
+        if self._monotonic() - at > _PROVIDER_KNOWN_S:
+            with contextlib.suppress(RelevoError), self.client() as client:
+                name = str(client.ask("GET", "/login/elsewhere")["provider"] or "")
+                self._provider = (self._monotonic(), name)
+        return name
+
+    def _enter(self, sign_in: Callable[[Client], dict[str, Any]], language: str, address: str) -> str:
         client = self.client()
         client.speak(language)
-        client.on_behalf_of(address)
+        client.on_behalf_of(address, key=self.told.key())
         try:
-            user = client.sign_in(name, password)
+            user = sign_in(client)
         except BaseException:
             client.close()
             raise
         token = secrets.token_urlsafe(32)
         with self._lock:
             old = self._take_old()
-            self._known[_hashed(token)] = Visitor(client=client, name=str(user.get("name", name)), since=self._monotonic())
+            self._known[_hashed(token)] = Visitor(client=client, name=str(user.get("name", "")), since=self._monotonic())
         for one in old:
             one.client.close()
         return token

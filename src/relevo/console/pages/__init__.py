@@ -38,3 +38,8 @@ SECTIONS = {
         Page(name="people", icon=":material/group:", show=people.show, role="operator"),
     ],
 }
+
+
+def names() -> list[str]:
+    """Of every page."""
+    return [page.name for listed in SECTIONS.values() for page in listed]
