@@ -115,7 +115,7 @@ class TestAsking:
             labels.put(Label(prediction=one.id, value=value, author=author, source="page", at=NOW))
         assert [ask.why for ask in asking.slate("digits", "bob", 5, now=NOW)] == [Why.DISAGREEMENT]
         assert asking.of([one.id, new_id(1)]) == {one.id: Ask(prediction=one.id, why=Why.DISAGREEMENT, propensity=1.0)}
-        asking.answered(one.id, "bob", now=NOW)
+        labels.put(Label(prediction=one.id, value="7", author="bob", source="page", at=NOW), user="bob")
         assert asking.slate("digits", "bob", 5, now=NOW) == []
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -48,6 +49,18 @@ class TestLabels:
         labels.put(second)
         assert labels.of(one) == [first, second]
         assert labels.current(one) == second
+
+    def test_the_same_said_again_is_kept_once(self, labels: Labels) -> None:
+        """Whoever says what they said last changes nothing, and is given the label that is there; others may say it, too."""
+        one = new_id(1)
+        first = labels.put(label(one, "7"))
+        assert first.serial > 0
+        assert labels.put(label(one, "7", minutes=5)) == first
+        other = labels.put(replace(label(one, "7"), author="bob"))
+        assert (other.author, other.serial) == ("bob", first.serial + 1)
+        corrected = labels.put(label(one, "9"))
+        again = labels.put(label(one, "7"))
+        assert [it.serial for it in labels.of(one)] == [it.serial for it in (first, other, corrected, again)]
 
     def test_no_label_is_none(self, labels: Labels) -> None:
         """A prediction that nobody labelled has none."""

@@ -100,9 +100,8 @@ class Local:
         it = self._store.history.get(_raw(query_id)).prediction
         summary = self._store.registry.version(it.model, it.version).summary
         check_label(value, Task(summary["task"]), tuple(summary["labels"]))
-        kept = Label(prediction=it.id, value=value, author=author or who_asks(), source="cli", at=datetime.now(UTC), note=note)
-        self._store.labels.put(kept)
-        return Truth.of(kept).model_dump(mode="json")
+        said = Label(prediction=it.id, value=value, author=author or who_asks(), source="cli", at=datetime.now(UTC), note=note)
+        return Truth.of(self._store.labels.put(said)).model_dump(mode="json")
 
 
 def _raw(query_id: str) -> bytes:

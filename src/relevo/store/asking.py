@@ -73,12 +73,6 @@ class Asking:
             if not connection.execute(asks.update().where(mine).values(skipped_us=microseconds(now))).rowcount:
                 raise PredictionNotFound
 
-    def answered(self, prediction: bytes, user: str, *, now: datetime) -> None:
-        """This person has said what they think of it, whether they were asked or not."""
-        mine = and_(asks.c.prediction == prediction, asks.c.user_id == user, asks.c.answered_us.is_(None))
-        with writing(self._engine) as connection:
-            connection.execute(asks.update().where(mine).values(answered_us=microseconds(now)))
-
     def asked(self, prediction: bytes, user: str, *, now: datetime) -> bool:
         """Whether this person is asked about it, or was within the last hour and may take back what they said."""
         recent = microseconds(now - ALONE)

@@ -20,7 +20,7 @@ from relevo.store._words import storable
 from relevo.store.engine import reading, writing
 from relevo.store.given import GivenBy, LabelsGiven, given
 from relevo.store.moments import microseconds
-from relevo.store.tables import asks, judgements, labels
+from relevo.store.tables import asks, judgements, labels, predictions
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -43,18 +43,27 @@ class Labels:
         self._engine = engine
         self._audit = audit
 
-    def put(self, label: Label, *, by: By = HERE, user: str | None = None) -> None:
-        """Keep a label. user: id of whoever gives it, whose queue no longer asks for it.
+    def put(self, label: Label, *, by: By = HERE, user: str | None = None) -> Label:
+        """Keep a label; what its author said last is not kept twice. Gives the label as it is kept, with its number.
 
-        Its prediction may not have been shipped yet; whoever must know looks there first.
+        user: id of whoever gives it, whose queue no longer asks for it. Its prediction may not have been shipped yet; whoever must
+        know looks there first.
         """
         with writing(self._engine) as connection:
-            _add(connection, [label])
             if user is not None:
                 mine = and_(asks.c.prediction == label.prediction, asks.c.user_id == user)
                 connection.execute(asks.update().where(mine).values(answered_us=microseconds(label.at)))
+            # Race: the same person twice at once. SQLite has one writer, PostgreSQL lets the second wait for the prediction's row.
+            connection.execute(select(predictions.c.id).where(predictions.c.id == label.prediction).with_for_update())
+            before = _last_word(connection, label)
+            if before is not None and _says_the_same(before, label):
+                return before
+            _add(connection, [label])
             truths.find_anew(connection, [label.prediction])
             self._tell(connection, [label], by)
+            kept = _last_word(connection, label)
+        assert kept is not None  # noqa: S101 - narrows: it was added above, in the same transaction
+        return kept
 
     def put_many(self, some: Sequence[Label], *, by: By = HERE) -> None:
         """Keep many labels, in transactions of some hundred: what was kept when it fails stays kept."""
@@ -163,6 +172,16 @@ class Labels:
             some = [bytes(row.prediction) for row in connection.execute(query.limit(_AT_ONCE))]
             truths.find_anew(connection, some)
         return some
+
+
+def _last_word(connection: Connection, label: Label) -> Label | None:
+    """What this label's author said last of its prediction."""
+    given = truths.of(connection, [label.prediction]).get(label.prediction, [])
+    return next((it for it in reversed(given) if it.author == storable(label.author)), None)
+
+
+def _says_the_same(before: Label, label: Label) -> bool:
+    return (before.value, before.note, before.source) == (storable(label.value), storable(label.note), storable(label.source))
 
 
 def _add(connection: Connection, some: Sequence[Label]) -> None:

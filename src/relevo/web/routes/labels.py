@@ -96,12 +96,7 @@ async def keep_label(request: Request, query_id: str, value: str, *, source: str
 def _check_and_put(parts: Parts, prediction: Prediction, label: Label, by: By, user: str) -> Label:
     task, labels = _expected(parts, prediction)
     check_label(label.value, task, labels)
-    before = [it for it in parts.labels.of(prediction.id) if it.author == label.author]
-    if before and (before[-1].value, before[-1].note, before[-1].source) == (label.value, label.note, label.source):
-        parts.asking.answered(prediction.id, user, now=label.at)
-        return before[-1]
-    parts.labels.put(label, by=by, user=user)
-    return parts.labels.of(prediction.id)[-1]
+    return parts.labels.put(label, by=by, user=user)
 
 
 def check_label(value: str, task: Task, labels: tuple[str, ...]) -> None:
