@@ -10,15 +10,18 @@ from __future__ import annotations
 
 import logging
 import sqlite3
+import time
 from typing import TYPE_CHECKING, Protocol
 
 import msgspec
+
+from relevo.loop.portion import Portion
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from relevo.domain.prediction import Prediction
-    from relevo.spool.reading import SpoolFile, SpoolReader
+    from relevo.spool.reading import Batch, SpoolFile, SpoolReader
 
 log = logging.getLogger(__name__)
 
@@ -39,11 +42,20 @@ class Ledger(Protocol):
 class Shipper:
     """Ships all journals of one spool; lives as long as the loop."""
 
-    def __init__(self, reader: SpoolReader, ledger: Ledger, *, before_each: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        reader: SpoolReader,
+        ledger: Ledger,
+        *,
+        before_each: Callable[[], None] = lambda: None,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
         """before_each: called before each transaction."""
         self._reader = reader
         self._ledger = ledger
         self._before_each = before_each
+        self._monotonic = monotonic
+        self._portion = Portion()
         self._positions: dict[str, int] | None = None
 
     def ship(self) -> int:
@@ -55,6 +67,13 @@ class Shipper:
         self._reader.sweep()
         return shipped
 
+    def _ship_batches(self, file: SpoolFile, batches: Sequence[Batch]) -> int:
+        rows = [prediction for batch in batches for prediction in batch.predictions]
+        begin = self._monotonic()
+        self._ledger.ship(file.name, batches[-1].number, rows)
+        self._portion.took(self._monotonic() - begin)
+        return len(rows)
+
     def _forget_removed(self, positions: dict[str, int]) -> None:
         present = {file.name for file in self._reader.files()}
         # Race: killed after a file was removed and before its position was forgotten.
@@ -65,12 +84,10 @@ class Shipper:
     def _ship_file(self, file: SpoolFile, positions: dict[str, int]) -> int:
         shipped = 0
         try:
-            while batches := self._reader.read(file, after=positions.get(file.name, 0)):
+            while batches := self._reader.read(file, after=positions.get(file.name, 0), limit_rows=self._portion.rows):
                 self._before_each()
-                rows = [prediction for batch in batches for prediction in batch.predictions]
-                self._ledger.ship(file.name, batches[-1].number, rows)
+                shipped += self._ship_batches(file, batches)
                 positions[file.name] = batches[-1].number
-                shipped += len(rows)
         except sqlite3.OperationalError as cause:
             # Not now is not never: a file that cannot be opened or read at the moment stays, and is tried again.
             log.warning("journal %s cannot be read yet: %s", file.name, cause, extra={"action": "journal_waits"})

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 _SETTLED_S = 60.0
-#: What is shipped in one transaction: some hundredths of a second of it, and a few MiB in memory.
+#: Where the loop names no bound: some hundredths of a second of the store, and a few MiB in memory.
 _ROWS, _BYTES = 2500, 8 * 2**20
 #: SQLite's words for a file whose writer has not made its table yet.
 _NO_TABLE = "no such table"

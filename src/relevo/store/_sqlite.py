@@ -3,7 +3,8 @@
 connect   WAL, fsync at every commit, no checkpoint on the way, foreign keys on; a file that went away is not made anew
           what is deleted is overwritten with zeros
 checkout  a connection whose file was moved away or replaced is dropped: its writes would go to a file nobody opens again
-begin     writers take the lock at once (BEGIN IMMEDIATE), so that two of them wait for each other instead of failing at commit
+begin     writers take the lock at once (BEGIN IMMEDIATE), so that two of them wait for each other instead of failing at commit,
+          and take turns at it
 
 Only the loop checkpoints. The last connection to close does so too, with the file locked for itself.
 """
@@ -22,6 +23,7 @@ from sqlalchemy import create_engine, event, exc
 from sqlalchemy.pool import QueuePool
 
 from relevo.errors import StoreForeign, StoreFull, StoreUnavailable
+from relevo.store._turns import turn
 
 if TYPE_CHECKING:
     from sqlalchemy import URL, Connection, Engine
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
 BEGIN = "relevo_begin"
 #: Execution option of an engine: where its file is.
 FILE = "relevo_file"
+#: How a transaction begins that will write.
+IMMEDIATE = "BEGIN IMMEDIATE"
 BUSY_S = 5.0
 _SAFE = (3, 51, 3)
 _SWITCH_AGAIN_S = 0.02
@@ -114,8 +118,12 @@ def _switch_to_wal(connection: sqlite3.Connection) -> None:
 
 
 def _begin(connection: Connection) -> None:
-    statement = connection.get_execution_options().get(BEGIN, "BEGIN")
-    if statement:
+    options = connection.get_execution_options()
+    statement = options.get(BEGIN, "BEGIN")
+    if statement == IMMEDIATE and FILE in options:
+        with turn(options[FILE], patience_s=BUSY_S / 2):
+            connection.exec_driver_sql(statement)
+    elif statement:
         connection.exec_driver_sql(statement)
 
 

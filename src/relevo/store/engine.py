@@ -102,7 +102,7 @@ def writing(engine: Engine) -> Iterator[Connection]:
     """A transaction, committed when the block ends well. Raises StoreUnavailable; then nothing was written."""
     afterwards: dict[Callable[[], object], None] = {}
     with answering(engine), engine.connect() as plain:
-        connection = plain.execution_options(**{_sqlite.BEGIN: "BEGIN IMMEDIATE", _AFTERWARDS: afterwards})
+        connection = plain.execution_options(**{_sqlite.BEGIN: _sqlite.IMMEDIATE, _AFTERWARDS: afterwards})
         with connection.begin():
             yield connection
     for act in afterwards:
