@@ -137,14 +137,12 @@ class Service:
         return (await _answered(chosen.lane, (asked,), gone))[0]
 
     def ask(self, question: Question, payload: bytes | Mapping[str, Any]) -> asyncio.Future[list[Reply]] | None:
-        """The same without a task of its own, for inputs and models that are cheap; None for those that are not.
+        """The same without a task of its own; None for a large picture, which is decoded aside.
 
         Cancel the future when the caller has hung up. Raises like `predict`.
         """
         chosen = self.choose(question)
         lane = chosen.lane
-        if lane.batcher.is_dear(1):
-            return None
         if isinstance(payload, bytes):
             if looks_large(payload):
                 return None
