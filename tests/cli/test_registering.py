@@ -79,7 +79,7 @@ def test_a_training_is_told_in_spanish_throughout(digits_package: Package) -> No
     """Every figure has its name in the reader's language, all stand in one column; a reason of the command's own is said, too."""
     lines = told(digits_package, None, "champion", began=datetime.now(UTC)).splitlines()
     names = [line.partition("  ")[0] for line in lines]
-    assert names == ["paquete", "exactitud", "pérdida logarítmica", "F1 medio", "filas", "prueba"]
+    assert names == ["paquete", "exactitud", "pérdida logarítmica", "F1 macro", "filas", "prueba"]
     assert len({len(line) - len(line[len(name) :].lstrip()) for name, line in zip(names, lines, strict=True)}) == 1
     assert said("accuracy when sure") == "exactitud sin dudosas"
     assert reason("trained", "trained") == "entrenado"
