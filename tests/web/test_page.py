@@ -14,7 +14,7 @@ from tests.web.web_world import CHURN, DIGITS, RENT, prediction
 
 from relevo.domain import ids
 from relevo.domain.signature import ImageInput
-from relevo.errors import FieldMissing, Overloaded
+from relevo.errors import FieldMissing, Overloaded, RateExceeded
 from relevo.i18n import catalog
 from relevo.runtime.image import ImageLimits
 from relevo.serve.service import ModelState
@@ -162,6 +162,8 @@ def test_a_full_server_says_when_to_come_back_in_html_too() -> None:
     status, headers, _ = page.render_refusal(Overloaded(limit=1), None, visit())
     assert status == 503
     assert b"retry-after" in dict(headers)
+    told = RateExceeded(retry_after=37)
+    assert dict(page.render_refusal(told, None, visit())[1])[b"retry-after"] == b"37"
 
 
 def test_language_is_remembered(client: httpx.Client) -> None:

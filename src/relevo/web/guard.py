@@ -197,7 +197,12 @@ def require(principal: Principal, action: Action, model: str | None = None) -> N
 
 def by_of(request: Request) -> By:
     """How the audit calls whoever asks on this route."""
-    return By(actor=principal_of(request).actor, address=request.client.host if request.client else "")
+    return By(actor=principal_of(request).actor, address=address_of_caller(request))
+
+
+def address_of_caller(request: Request) -> str:
+    """From where a request comes, as the proxies in front tell it; "" where the server does not know."""
+    return request.client.host if request.client else ""
 
 
 def principal_of(request: Request) -> Principal:

@@ -21,7 +21,7 @@ from relevo.domain.signature import ImageInput, RecordInput, Task
 from relevo.i18n.catalog import LANGUAGES, sentence
 from relevo.runtime.image import ImageLimits
 from relevo.web import form, pictures
-from relevo.web.problems import retry_after, status_of
+from relevo.web.problems import retry_header, status_of
 from relevo.web.templating import render
 
 if TYPE_CHECKING:
@@ -106,9 +106,7 @@ def render_refusal(
         body = render("empty.html", visit.language, **frame(state, visit, said))
     else:
         body = render("model.html", visit.language, **{**_page(state, visit, record=record), "problem": said}, outcome="refusal")
-    headers = [*HTML_HEADERS, (b"content-length", b"%d" % len(body))]
-    if status in {429, 503}:
-        headers.append((b"retry-after", b"%d" % retry_after(visit.request_id)))
+    headers = [*HTML_HEADERS, (b"content-length", b"%d" % len(body)), *retry_header(error, visit.request_id)]
     return status, headers, body
 
 

@@ -27,7 +27,7 @@ from relevo.web.guard import check_form, page_csrf, require, signed_in_as
 from relevo.web.negotiation import address_of, language_of
 from relevo.web.page import HTML_HEADERS, Visit, render_refusal, render_result
 from relevo.web.payload import Body, BodyLimits, parse, read_body
-from relevo.web.problems import body_of, status_of, wait_seconds
+from relevo.web.problems import body_of, retry_header, status_of
 from relevo.web.sessions import CSRF_FIELD
 
 if TYPE_CHECKING:
@@ -229,9 +229,7 @@ class PredictHandlers:
         request_id = scope["state"]["request_id"]
         told = body_of(error, language_of(scope, self.language), request_id)
         body = _encode({"status_code": status, "query_id": None, "prediction": None, "execution_time": None, **told})
-        headers = [_JSON, (b"content-length", b"%d" % len(body))]
-        if status in (429, 503):
-            headers.append((b"retry-after", b"%d" % wait_seconds(error, request_id)))
+        headers = [_JSON, (b"content-length", b"%d" % len(body)), *retry_header(error, request_id)]
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 

@@ -88,8 +88,7 @@ def problem(error: RelevoError, language: str, request_id: str) -> tuple[int, li
     status = status_of(type(error))
     body = msgspec.json.encode(body_of(error, language, request_id))
     headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
-    if status in _RETRIABLE:
-        headers.append((b"retry-after", b"%d" % wait_seconds(error, request_id)))
+    headers += retry_header(error, request_id)
     if status == STATUS["not_known"]:
         headers.append((b"www-authenticate", b'Bearer realm="relevo"'))
     if status == STATUS["method_not_allowed"]:
@@ -97,12 +96,10 @@ def problem(error: RelevoError, language: str, request_id: str) -> tuple[int, li
     return status, headers, body
 
 
-def wait_seconds(error: RelevoError, request_id: str) -> int:
-    """Whole seconds to wait: what the error itself knows, else a few."""
+def retry_header(error: RelevoError, request_id: str) -> list[Header]:
+    """When the same request is worth repeating, as the header says it; nothing where it never is."""
+    if status_of(type(error)) not in _RETRIABLE:
+        return []
     told = error.facts.get("retry_after")
-    return told if isinstance(told, int) else retry_after(request_id)
-
-
-def retry_after(request_id: str) -> int:
-    """Whole seconds to wait before the same request is worth repeating."""
-    return _RETRY_AFTER[crc32(request_id.encode()) % len(_RETRY_AFTER)]
+    seconds = told if isinstance(told, int) else _RETRY_AFTER[crc32(request_id.encode()) % len(_RETRY_AFTER)]
+    return [(b"retry-after", b"%d" % seconds)]

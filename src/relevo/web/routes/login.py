@@ -20,13 +20,12 @@ from relevo.domain.audit import By
 from relevo.domain.people import Principal, Way
 from relevo.errors import BadJson, NotYourPage, ParameterWrong, RelevoError
 from relevo.web import page
-from relevo.web.guard import by_of, check_form, page_csrf, principal_of
+from relevo.web.guard import address_of_caller, by_of, check_form, page_csrf, principal_of
 from relevo.web.negotiation import header
-from relevo.web.payload import BodyLimits, parse
 from relevo.web.people import Me, SignedIn, SignIn
-from relevo.web.problems import status_of
+from relevo.web.problems import retry_header, status_of
 from relevo.web.reach import lacks
-from relevo.web.routes.page import html, visit_of
+from relevo.web.routes.page import form_of, html, visit_of
 from relevo.web.routes.refusals import refusals
 from relevo.web.sessions import (
     CSRF_FIELD,
@@ -81,7 +80,7 @@ async def sign_out(request: Request) -> Response:
     """Sign out, here and in every worker."""
     parts = request.app.state.parts
     if _is_form(request):
-        check_form(request.scope, await _form_of(request))
+        check_form(request.scope, await form_of(request))
     token = token_of(request.scope, cookie_name(request.scope))
     if token is not None and principal_of(request).way is Way.SESSION:
         await run_in_threadpool(parts.people.sessions.close, token, at=parts.now(), by=by_of(request))
@@ -121,7 +120,7 @@ def local_path(asked: str | None) -> str:
 
 
 async def _by_form(request: Request) -> Response:
-    form = await _form_of(request)
+    form = await form_of(request)
     try:
         tie = token_of(request.scope, login_cookie_name(request.scope))
         if tie is None:
@@ -137,7 +136,7 @@ async def _by_form(request: Request) -> Response:
 
 async def _checked(request: Request, name: str, password: str) -> User:
     recognised = token_of(request.scope, known_cookie_name(request.scope))
-    user: User = await request.app.state.sign_ins.check(name, password, _address(request), recognised=recognised)
+    user: User = await request.app.state.sign_ins.check(name, password, address_of_caller(request), recognised=recognised)
     return user
 
 
@@ -148,7 +147,7 @@ async def open_session(request: Request, user: User) -> str:
     """
     parts = request.app.state.parts
     old = token_of(request.scope, cookie_name(request.scope))
-    by = By(actor=f"user:{user.id}", address=_address(request))
+    by = By(actor=f"user:{user.id}", address=address_of_caller(request))
     token: str = await run_in_threadpool(parts.people.sessions.open, user.id, at=parts.now(), by=by, instead_of=old)
     if old is not None:
         parts.door.sessions.forget(old)
@@ -187,8 +186,8 @@ async def sign_in_page(request: Request, *, error: RelevoError | None = None, na
     }
     body = page.login_page(visit_of(request, models=[]), error, facts)
     response = html(request, body, 200 if error is None else status_of(type(error)))
-    if error is not None and "retry_after" in error.facts:
-        response.headers["retry-after"] = str(error.facts["retry_after"])
+    if error is not None:
+        response.raw_headers += retry_header(error, request.state.request_id)
     response.headers.append("set-cookie", set_cookie(request.scope, login_cookie_name(request.scope), tie))
     return response
 
@@ -207,13 +206,6 @@ async def _json_of(request: Request) -> _Given:
         raise BadJson(reason="it cannot be parsed") from cause
 
 
-async def _form_of(request: Request) -> dict[str, str]:
-    settings = request.app.state.parts.settings
-    body = await request.body()
-    limits = BodyLimits(max_bytes=len(body), max_parts=settings.max_parts, max_fields=settings.max_fields)
-    return parse(body, header(request.scope, b"content-type") or "", limits).form
-
-
 def _kind(request: Request) -> str:
     return (header(request.scope, b"content-type") or "").partition(";")[0].strip().lower()
 
@@ -224,7 +216,3 @@ def _is_json(request: Request) -> bool:
 
 def _is_form(request: Request) -> bool:
     return _kind(request) in {"application/x-www-form-urlencoded", "multipart/form-data"}
-
-
-def _address(request: Request) -> str:
-    return request.client.host if request.client else ""

@@ -14,7 +14,7 @@ from fastapi import APIRouter, Query, Request, Response
 
 from relevo.errors import RelevoError
 from relevo.web import page
-from relevo.web.routes.page import html, visit_of
+from relevo.web.routes.page import html, refused, visit_of
 from relevo.web.routes.predictions import seen
 from relevo.web.shapes import PredictionView
 from relevo.web.templating import render
@@ -38,8 +38,7 @@ def history(
         found = parts.history.window(cursor=cursor, limit=_ROWS, models=seen(request, model), **only)
         labels = parts.labels.current_many([one.prediction.id for one in found.items])
     except RelevoError as error:
-        status, _, body = page.render_refusal(error, None, visit)
-        return html(request, body, status)
+        return refused(request, error, visit)
     rows = [PredictionView.of(one, labels.get(one.prediction.id)) for one in found.items]
     older = "/history?" + urlencode({**only, "cursor": found.next_cursor}) if found.next_cursor else None
     return html(request, render("history.html", visit.language, **page.frame(None, visit), rows=rows, older=older))

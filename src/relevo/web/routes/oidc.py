@@ -23,7 +23,7 @@ from relevo.domain.people import Role
 from relevo.errors import FieldWrongType, NameTaken, NotFound, ProofRefused, RelevoError, UserNotFound
 from relevo.store.elsewhere import LONGEST, Account, Journey
 from relevo.store.people import checked_name
-from relevo.web.guard import reads_pages
+from relevo.web.guard import address_of_caller, reads_pages
 from relevo.web.negotiation import address_of
 from relevo.web.routes import handing_over
 from relevo.web.routes.handing_over import Leaving
@@ -85,7 +85,7 @@ async def _sent(request: Request, back: str) -> Response:
     parts, provider = request.app.state.parts, _provider(request)
     tie, state = secrets.token_urlsafe(32), secrets.token_urlsafe(32)
     there = await provider.address(state=state, secrets=Secrets(tie=tie), redirect=_redirect(request))
-    journey = Journey(state=state, tie=tie, back=back, address=_address(request))
+    journey = Journey(state=state, tie=tie, back=back, address=address_of_caller(request))
     await run_in_threadpool(parts.people.elsewhere.begin, journey, at=parts.now())
     response = Response(status_code=303, headers={"location": there, "cache-control": "no-store"})
     name = tie_cookie_name(request.scope)
@@ -111,7 +111,7 @@ async def _who_came(request: Request) -> tuple[User, str]:
     if "error" in told or not told.get("code"):
         raise ProofRefused(reason="the provider let nobody in")
     claims = await provider.claims(told["code"], secrets=Secrets(tie=tie), redirect=_redirect(request))
-    return await run_in_threadpool(_user_of, parts, claims, _address(request)), back
+    return await run_in_threadpool(_user_of, parts, claims, address_of_caller(request)), back
 
 
 def _only_once(request: Request) -> dict[str, str]:
@@ -177,7 +177,3 @@ def tie_cookie_name(scope: Scope) -> str:
 
 def _redirect(request: Request) -> str:
     return address_of(request.scope) + CALLBACK
-
-
-def _address(request: Request) -> str:
-    return request.client.host if request.client else ""

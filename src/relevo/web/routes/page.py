@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from relevo.serve.service import ModelState
+    from relevo.web.problems import Header
 
 router = APIRouter(include_in_schema=False)
 
@@ -55,8 +56,7 @@ def model_page(
     name = model or request.app.state.parts.service.default_model()
     state = next((one for one in visit.models if one.name == name), None)
     if model and state is None:
-        status, _, body = page.render_refusal(ModelNotFound(model=model), None, visit)
-        return html(request, body, status)
+        return refused(request, ModelNotFound(model=model), visit)
     return html(request, page.model_page(state, visit, fill=bool(example)))
 
 
@@ -68,17 +68,13 @@ async def feedback(request: Request) -> Response:
         query_id, value = await _feedback_of(request)
         kept = await keep_label(request, query_id, value, source="page")
     except RelevoError as error:
-        status, _, body = page.render_refusal(error, None, visit)
-        return html(request, body, status)
+        return refused(request, error, visit)
     return html(request, page.thanks_page(visit, model=kept.prediction.model, value=value))
 
 
 async def _feedback_of(request: Request) -> tuple[str, str]:
     """What the form says: the prediction's id, and the label. Raises ParameterWrong, BadForm, TooManyParts."""
-    settings = request.app.state.parts.settings
-    body = await request.body()
-    limits = BodyLimits(max_bytes=len(body), max_parts=settings.max_parts, max_fields=settings.max_fields)
-    form = parse(body, header(request.scope, b"content-type") or "", limits).form
+    form = await form_of(request)
     check_form(request.scope, form)
     for name in ("query_id", "value"):
         if not form.get(name):
@@ -88,6 +84,14 @@ async def _feedback_of(request: Request) -> tuple[str, str]:
     except ValidationError as cause:
         raise ParameterWrong(field="value", expected="text of the documented form (see /docs)") from cause
     return form["query_id"], form["value"]
+
+
+async def form_of(request: Request) -> dict[str, str]:
+    """The fields of a form that a page sent. Raises BadForm, TooManyParts."""
+    settings = request.app.state.parts.settings
+    body = await request.body()
+    limits = BodyLimits(max_bytes=len(body), max_parts=settings.max_parts, max_fields=settings.max_fields)
+    return parse(body, header(request.scope, b"content-type") or "", limits).form
 
 
 @router.get("/static/{address}")
@@ -109,10 +113,16 @@ async def favicon() -> Response:
     return Response(mark, media_type="image/svg+xml", headers={"cache-control": f"public, max-age={_DAY}"})
 
 
-def html(request: Request, body: bytes, status: int = 200) -> Response:
-    """A page as an answer; a language chosen in the address is remembered."""
+def refused(request: Request, error: RelevoError, visit: page.Visit) -> Response:
+    """A page that says why there is no other, with the status and headers of its error."""
+    status, headers, body = page.render_refusal(error, None, visit)
+    return html(request, body, status, headers)
+
+
+def html(request: Request, body: bytes, status: int = 200, headers: Sequence[Header] = ()) -> Response:
+    """A page as an answer; a language chosen in the address is remembered. headers: in place of the usual ones."""
     response = Response(body, status_code=status)
-    response.raw_headers = [*page.HTML_HEADERS, (b"content-length", b"%d" % len(body))]
+    response.raw_headers = list(headers) or [*page.HTML_HEADERS, (b"content-length", b"%d" % len(body))]
     chosen = known(request.query_params.get("lang"))
     if chosen:
         response.set_cookie(COOKIE, chosen, max_age=_YEAR, httponly=True, samesite="lax")
