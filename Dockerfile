@@ -2,6 +2,7 @@
 #
 #   BASE ─┬─► build   wheels by their hashes ─► /opt/relevo, where Relevo's own wheel joins them
 #         └─► image   /opt/relevo, a user without a name in your system, one folder it may write to: /data
+#                     (and /shared, empty, for what the services of compose.yaml tell each other)
 #
 #   docker build -t relevo .
 #   docker run --rm -p 127.0.0.1:5000:8000 -v relevo-home:/data relevo serve --insecure
@@ -33,7 +34,7 @@ LABEL org.opencontainers.image.title="Relevo" \
       org.opencontainers.image.licenses="MIT"
 RUN groupadd --gid 10001 relevo \
  && useradd --uid 10001 --gid relevo --home-dir /data --no-create-home --shell /usr/sbin/nologin relevo \
- && mkdir /data && chown relevo:relevo /data
+ && mkdir /data /shared && chown relevo:relevo /data /shared
 COPY --from=build /opt/relevo /opt/relevo
 # What another machine can reach is decided by the ports that are published. `serve` still wants to hear --insecure for it.
 ENV PATH=/opt/relevo/bin:$PATH \

@@ -75,9 +75,13 @@ def test_compose_gives_the_server_nothing_it_does_not_need() -> None:
 
 
 def test_compose_gives_the_console_less_still() -> None:
-    """It is a container of its own without a volume; what it is started with is a command, and it is asked whether it lives."""
-    ui = composed()["services"]["ui"]
-    assert "volumes" not in ui
+    """It is a container of its own that writes nowhere; what it is started with is a command, and it is asked whether it lives."""
+    api, ui = (composed()["services"][name] for name in ("api", "ui"))
+    # All it reads of the server's is the key by which that believes it, which lies in no home and which the image's user may write.
+    assert ui["volumes"] == ["shared:/shared:ro"]
+    assert "shared:/shared" in api["volumes"]
+    assert api["environment"]["RELEVO_CONSOLE_KEY_FILE"] == ui["environment"]["RELEVO_CONSOLE_KEY_FILE"] == "/shared/console.key"
+    assert "chown relevo:relevo /data /shared" in LAST_STAGE
     assert (ui["read_only"], ui["cap_drop"], ui["security_opt"]) == (True, ["ALL"], ["no-new-privileges:true"])
     assert ui["build"]["args"]["REQUIREMENTS"] == "console"
     program: Any = typer.main.get_command(app)

@@ -67,6 +67,8 @@ def run(
     config = uvicorn.Config(
         app, log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=2,
         ssl_certfile=cert, ssl_keyfile=key,
+        # `outside` reads what a proxy forwards; uvicorn by itself would believe every process of this machine.
+        proxy_headers=False,
     )  # fmt: skip
     server = _Server(config)
     server.ready = ready

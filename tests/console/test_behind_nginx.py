@@ -1,0 +1,109 @@
+"""The console behind nginx, by the very file that the how-to shows: it is signed in to by https, and its cookie is sealed."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import socket
+import subprocess
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from tests.browsing import IN_A_BROWSER
+from tests.console.console_world import SIGNED_PASSWORD, Console, console_over, settled
+
+pytest.importorskip("streamlit", reason="the extra 'console' is not installed")
+pytest.importorskip("cryptography", reason="the library that makes certificates is not installed")
+
+from tests.certificate_world import pair
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from playwright.sync_api import Browser
+
+    from relevo import compose
+
+NGINX = shutil.which("nginx", path="/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin")
+HOW_TO = Path(__file__).parent.parent.parent / "docs" / "how-to" / "behind-nginx.md"
+
+pytestmark = [*IN_A_BROWSER, pytest.mark.skipif(NGINX is None, reason="nginx is not installed (Debian: apt install nginx-light)")]
+
+
+def free_port() -> int:
+    with socket.socket() as it:
+        it.bind(("127.0.0.1", 0))
+        return int(it.getsockname()[1])
+
+
+def shown(port: int, console: str, folder: Path) -> str:
+    """What the how-to shows for the console, with our port, names and files in place of the example's."""
+    found = next(
+        block for block in re.findall(r"```nginx\n(.*?)```", HOW_TO.read_text(encoding="utf-8"), re.DOTALL) if ":8501" in block
+    )
+    cert, key = pair(folder, "127.0.0.1")
+    for theirs, ours in (
+        ("listen 443 ssl", f"listen 127.0.0.1:{port} ssl"),
+        ("http://127.0.0.1:8501", console),
+        ("/etc/ssl/console.example.pem", str(cert)),
+        ("/etc/ssl/console.example.key", str(key)),
+        ("server_name console.example", "server_name 127.0.0.1"),
+    ):
+        assert theirs in found
+        found = found.replace(theirs, ours)
+    return found
+
+
+@contextmanager
+def in_front_of(console: Console, port: int, folder: Path) -> Iterator[None]:
+    """nginx, as whoever runs the test, until the block ends."""
+    temporary = "\n".join(f"{kind}_temp_path {folder}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
+    written = folder / "nginx.conf"
+    written.write_text(
+        f"daemon off; pid {folder}/pid; error_log stderr; events {{}}\n"
+        f"http {{ access_log off; {temporary}\n{shown(port, console.url, folder)} }}\n",
+        encoding="utf-8",
+    )
+    assert NGINX is not None
+    process = subprocess.Popen([NGINX, "-p", str(folder), "-e", "stderr", "-c", str(written)], stderr=subprocess.DEVNULL)
+    try:
+        for _ in range(200):
+            with socket.socket() as it:
+                if it.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+            assert process.poll() is None, "nginx did not start"
+            time.sleep(0.05)
+        yield
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+def test_the_cookie_is_secure_behind_a_proxy_that_encrypts(
+    chromium: Browser, signed_server: compose.RunningServer, tmp_path: Path
+) -> None:
+    """console_address tells what browsers call it: Secure, __Host-, pages live by WebSocket; the plain cookie opens nothing."""
+    port = free_port()
+    flags = ("--console-address", f"https://127.0.0.1:{port}", "--behind-proxy", "127.0.0.1")
+    with console_over(signed_server.url, tmp_path, *flags) as console, in_front_of(console, port, tmp_path):
+        context = chromium.new_context(locale="en-GB", ignore_https_errors=True)
+        page = context.new_page()
+        page.set_default_timeout(40_000)
+        page.goto(f"https://127.0.0.1:{port}/models")
+        page.fill("input[name=name]", "ana")
+        page.fill("input[name=password]", SIGNED_PASSWORD)
+        page.press("input[name=password]", "Enter")
+        page.wait_for_selector("h1:has-text('Models')")
+        settled(page)
+        kept = {one["name"]: one for one in context.cookies()}
+        assert "relevo_console" not in kept
+        sealed = kept["__Host-relevo_console"]
+        assert (sealed["secure"], sealed["httpOnly"], sealed["sameSite"], sealed["path"]) == (True, True, "Lax", "/")
+        context.clear_cookies()
+        context.add_cookies([{"name": "relevo_console", "value": sealed["value"], "url": f"https://127.0.0.1:{port}"}])
+        page.goto(f"https://127.0.0.1:{port}/models")
+        page.wait_for_selector("input[name=password]")
+        context.close()
