@@ -16,7 +16,7 @@ import warnings
 from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
@@ -55,10 +55,11 @@ _CODES: tuple[tuple[type[RelevoError], Any], ...] = (
 )
 
 
-def carry_out(raw: bytes) -> bytes:
+def carry_out(given: IO[bytes]) -> bytes:
     """One Task as bytes to one frame as bytes; whatever goes wrong becomes a Stopped."""
     try:
-        frame = next(iter(wire.frames(raw, wire.Task)))
+        # Nothing else holds what is read here: a heavy file would be in memory twice.
+        frame = next(iter(wire.frames(given.read(), wire.Task)))
         with warnings.catch_warnings():
             # Old models grumble about their age; parity judges them.
             warnings.simplefilter("ignore")

@@ -1,7 +1,8 @@
 """A live Keras model as ONNX, in memory: TensorFlow traces it, tf2onnx writes it, and its names are made the same every time.
 
-    model, tensors ─ tf.function(training=False) ─ tf2onnx ─ plain names ─► Graph(onnx, libraries)
+    model, tensors ─ tf.function(training=False) ─ tf2onnx ─ plain names ─ heavy weights ─► Graph(onnx, libraries)
 
+Heavy weights go past tf2onnx (`keras_weights`).
 The batch axis stays free. Names come in the order of the graph, since Keras numbers its layers by what was made before them:
 the same model packed twice must be the same bytes.
 """
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from relevo.errors import ConversionFailed
 from relevo.package.convert.estimators import one_line
 from relevo.package.convert.networks.keras_quiet import library, no_words
+from relevo.package.convert.networks.keras_weights import HEAVY, Lightened, fill, lightened, make_places
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -44,10 +46,11 @@ class Graph:
     libraries: dict[str, str]
 
 
-def write_graph(call: Callable[[list[Any]], Any], axes: Sequence[Axes]) -> Graph:
+def write_graph(call: Callable[[list[Any]], Any], axes: Sequence[Axes], *, heavy: int = HEAVY) -> Graph:
     """Trace `call`, which takes a list of tensors and gives one of shape (n, …), and write it.
 
-    Raises ConversionFailed, ExtraMissing.
+    heavy: bytes from which a weight is put in after tf2onnx.
+    Raises ConversionFailed, ExtraMissing, MemoryError.
     """
     tensorflow, tf2onnx = library("tensorflow"), library("tf2onnx")
     signature = [tensorflow.TensorSpec((None, *one.shape), one.dtype, name=one.name) for one in axes]
@@ -62,15 +65,40 @@ def write_graph(call: Callable[[list[Any]], Any], axes: Sequence[Axes]) -> Graph
             # Its own complaints about NumPy and protobuf are none of the user's.
             warnings.simplefilter("ignore")
             traced = tensorflow.function(scores, input_signature=signature, autograph=False)
-            proto, _ = tf2onnx.convert.from_function(traced, input_signature=signature, opset=_OPSET)
+            light = lightened(traced.get_concrete_function(), heavy=heavy)
+            proto = _written(tf2onnx, traced, signature) if light is None else _written_light(tf2onnx, light)
+    except MemoryError:
+        raise
     except Exception as cause:
+        if isinstance(cause, tensorflow.errors.ResourceExhaustedError):
+            raise MemoryError from cause  # noqa: TRY004 - it is no question of a type
         raise ConversionFailed(reason=f"tf2onnx cannot write this Keras model as ONNX ({one_line(cause)})") from cause
     _refuse_unknown(proto)
-    _plain_names(proto)
+    places = {} if light is None else make_places(proto.graph, light.aside)
+    names = _plain_names(proto)
+    fill(proto.graph, {names[name]: place for name, place in places.items()})
     return Graph(
         onnx=proto.SerializeToString(deterministic=True),
         libraries={"tf2onnx": str(tf2onnx.__version__), "tensorflow": str(tensorflow.__version__), "onnx": version("onnx")},
     )
+
+
+def _written(tf2onnx: Any, traced: Any, signature: list[Any]) -> Any:  # noqa: ANN401 - a module, a function, an ONNX ModelProto
+    proto, _ = tf2onnx.convert.from_function(traced, input_signature=signature, opset=_OPSET)
+    return proto
+
+
+def _written_light(tf2onnx: Any, light: Lightened) -> Any:  # noqa: ANN401 - a module, an ONNX ModelProto
+    """The same without the heavy weights, which are inputs for the time being."""
+    inputs = [*light.inputs, *light.aside]
+    proto, _ = tf2onnx.convert.from_graph_def(
+        light.graph_def,
+        input_names=[f"{name}:0" for name in inputs],
+        output_names=[light.output],
+        opset=_OPSET,
+        tensors_to_rename={**{f"{name}:0": name for name in inputs}, light.output: SCORES},
+    )
+    return proto
 
 
 def _refuse_unknown(proto: Any) -> None:  # noqa: ANN401 - an ONNX ModelProto
@@ -82,14 +110,16 @@ def _refuse_unknown(proto: Any) -> None:  # noqa: ANN401 - an ONNX ModelProto
         raise ConversionFailed(reason=f"the model uses operations that ONNX has not: {', '.join(sorted(unknown))[:200]}")
 
 
-def _plain_names(proto: Any) -> None:  # noqa: ANN401 - an ONNX ModelProto
-    """Rename every tensor and node by its place, inner graphs included; inputs and the output keep theirs."""
+def _plain_names(proto: Any) -> dict[str, str]:  # noqa: ANN401 - an ONNX ModelProto
+    """Rename every tensor and node by its place, inner graphs included; inputs and the output keep theirs. Old names to new."""
     kept = {value.name for value in (*proto.graph.input, *proto.graph.output)}
-    _rename(proto.graph, {"": "", **{name: name for name in kept}})
+    names = {"": "", **{name: name for name in kept}}
+    _rename(proto.graph, names)
     proto.graph.name, proto.graph.doc_string, proto.doc_string = "model", "", ""
     for value in (*proto.graph.input, *proto.graph.output):
         value.type.tensor_type.shape.dim[0].dim_param = _BATCH
     del proto.graph.value_info[:]
+    return names
 
 
 def _rename(graph: Any, names: dict[str, str]) -> None:  # noqa: ANN401 - an ONNX GraphProto

@@ -34,7 +34,7 @@ def main() -> None:
     out.flush()
     if need == "strong" and level != "strong":
         return
-    out.write(carry_out(task.read()))
+    out.write(carry_out(task))
     out.flush()
 
 

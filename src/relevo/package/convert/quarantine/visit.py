@@ -50,6 +50,10 @@ _CHILD_OF_OTHER_TIMES = Path(__file__).parent.parent / "other_times" / "child.py
 _SOURCE = Path(__file__).parents[4]
 _CHUNK = 2**20
 _SHOWN = 400
+#: How often a file's weights are in memory at once: as read, as the library's own, in the ONNX graph, and as what is sent back.
+_TIMES_HELD = 4
+#: How many MiB of a file ask for a second more, on a machine that is busy with other things.
+_MIB_A_SECOND = 2
 #: Doors whose library starts threads however it is asked not to, and how many; processes stay forbidden.
 _THREADS = {"keras": 256, "saved_model": 256}
 _SIGNALS: dict[int, str] = {
@@ -64,7 +68,7 @@ _SIGNALS: dict[int, str] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bounds:
-    """How much a file may use up while it is opened; generous for honest models."""
+    """How much a file may use up while it is opened, beside what its own size asks for; generous for honest models."""
 
     #: Address space, which libraries reserve far beyond what they touch; never more than can be spared where it runs.
     memory_mb: int = 6144
@@ -74,6 +78,17 @@ class Bounds:
     output_mb: int = 2048
     #: Walls to build; leaving one out is for trying what a weaker system would say.
     walls: tuple[str, ...] = ("landlock", "seccomp")
+
+    def for_bytes(self, size: int) -> Bounds:
+        """The same for a file of that size: its weights are held several times over, and take time to be read and written."""
+        mib = size // 2**20
+        seconds = mib // _MIB_A_SECOND
+        return replace(
+            self,
+            memory_mb=self.memory_mb + _TIMES_HELD * mib,
+            cpu_seconds=self.cpu_seconds + seconds,
+            wall_seconds=self.wall_seconds + seconds,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -103,7 +118,12 @@ def ask(
     python: the interpreter of the environment that can load the file.
     Raises QuarantineTooWeak, QuarantineFailed, and what the child reports: ConversionFailed.
     """
-    running = _Running(python=str(python), script=_CHILD_OF_OTHER_TIMES, need_strong=need_strong, bounds=bounds or Bounds())
+    running = _Running(
+        python=str(python),
+        script=_CHILD_OF_OTHER_TIMES,
+        need_strong=need_strong,
+        bounds=(bounds or Bounds()).for_bytes(sum(len(body) for body in bodies)),
+    )
     level, frame = _heard(wire.pack(question, bodies), running)
     header = frame.header
     if isinstance(header, wire.Stopped):
@@ -128,7 +148,7 @@ def visit(task: wire.Task, bodies: Sequence[bytes], *, need_strong: bool, bounds
         python=sys.executable,
         script=_CHILD,
         need_strong=need_strong,
-        bounds=bounds or Bounds(),
+        bounds=(bounds or Bounds()).for_bytes(sum(len(body) for body in bodies)),
         threads=_THREADS.get(task.format, 0),
         folder=bodies[0] if task.format in FOLDERS else b"",
     )
