@@ -31,8 +31,9 @@ from relevo.cli.predictions import add_to as add_predictions
 from relevo.cli.projects import add_to as add_projects
 from relevo.cli.serving import add_to as add_serving
 from relevo.cli.speaking import language, language_here, phrase, sentence, speak
+from relevo.cli.streams import NotShown, make_whole, show_no_more
 from relevo.cli.users import add_to as add_users
-from relevo.errors import RelevoError
+from relevo.errors import NoInput, RelevoError
 from relevo.i18n.catalog import LANGUAGES
 from relevo.visible import visible
 
@@ -89,6 +90,7 @@ def _relevo(
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command. Returns its exit code: 0 done, 1 refused or failed, 2 wrong usage, 130 interrupted, 143 told to end."""
+    make_whole()
     speak(language_here(os.environ, PROJECT_FILE))
     with _signals() as interrupted:
         return _run(arguments, interrupted)
@@ -120,9 +122,10 @@ def _signals() -> Iterator[threading.Event]:
 def _run(arguments: Sequence[str], interrupted: threading.Event) -> int:
     try:
         ended = _program().main(list(arguments), prog_name="relevo", standalone_mode=False)
-    except BrokenPipeError:
-        # The reader (head, less) has seen enough; Python would complain once more when it closes the stream.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.stdout.flush()
+    except (BrokenPipeError, NotShown) as cause:
+        show_no_more()
+        ended = _unheard(cause)
     except KeyboardInterrupt:
         return _INTERRUPTED
     except SystemExit as end:
@@ -143,6 +146,11 @@ def _run(arguments: Sequence[str], interrupted: threading.Event) -> int:
 def _program() -> Any:  # noqa: ANN401 - a command of Typer, whose class is private
     program = typer.main.get_command(app)
     return program if language() == LANGUAGES[0] else translated(program)
+
+
+def _unheard(cause: OSError) -> int:
+    # A reader (head, less) that has gone has seen enough.
+    return 0 if isinstance(cause, BrokenPipeError) else _say(NoInput.told(f"'/dev/stdout' cannot be written: {cause.strerror}."))
 
 
 def _say(error: Exception) -> int:

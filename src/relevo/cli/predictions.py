@@ -78,7 +78,7 @@ def predict(
 
 def _read(given: str) -> list[Any]:
     if given == "-":
-        return _records(sys.stdin.read(MOST))
+        return _records(_typed())
     if given.lstrip().startswith(("{", "[")):
         return _records(given)
     path = Path(given)
@@ -91,11 +91,20 @@ def _read(given: str) -> list[Any]:
         raise NoInput.told(f"'{given}' cannot be read: {getattr(cause, 'strerror', None) or cause}.") from cause
 
 
+def _typed() -> str:
+    try:
+        return sys.stdin.read(MOST)
+    except UnicodeDecodeError as cause:
+        raise BadJson(reason="it is not UTF-8") from cause
+
+
 def _records(text: str) -> list[Any]:
     try:
         found = json.loads(text)
     except ValueError as cause:
         raise BadJson(reason=str(cause)) from cause
+    except RecursionError as cause:
+        raise BadJson(reason="it is nested too deeply") from cause
     records = found if isinstance(found, list) else [found]
     if not all(isinstance(one, dict) for one in records):
         raise BadJson(reason="a record must be an object of named fields")

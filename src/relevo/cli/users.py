@@ -68,7 +68,7 @@ def add(
 @group.command("list")
 def list_(*, home: Home = None, as_json: AsJson = False) -> None:
     """Every user with role and grants."""
-    found = _people(home).all()
+    found = list(_people(home).each())
     if as_json:
         show_json([_shown(one) for one in found])
         return
@@ -209,7 +209,10 @@ def _granted(text: str) -> tuple[str, Role]:
 def _new_password(name: str) -> str:
     """From a pipe its first line; from a person twice, unseen. Raises PasswordRefused."""
     if not sys.stdin.isatty():
-        given = sys.stdin.readline().removesuffix("\n")
+        try:
+            given = sys.stdin.readline().removesuffix("\n")
+        except UnicodeDecodeError as cause:
+            raise PasswordRefused(reason="it is not UTF-8") from cause
         check_password(given, name)
         return given
     given = getpass.getpass(phrase("Password of {name}: ", name=name))

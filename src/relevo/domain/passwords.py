@@ -5,19 +5,25 @@ Source: NIST SP 800-63B §3.1.1.2: a least length, no rules of composition, no y
 
 from __future__ import annotations
 
+import re
+
 from relevo.errors import PasswordRefused
 
 LEAST_LETTERS = 12
 #: Longer ones are no safer, and somebody must hash them.
 MOST_BYTES = 1024
 _LEAST_DIFFERENT = 5
+#: What a pipe's bytes become that are no letters; nobody could type them when they sign in.
+_HALF = re.compile("[\ud800-\udfff]")
 
 
 def check_password(password: str, name: str) -> None:
     """Hold a new password against the rules; name: of its user. Raises PasswordRefused, which does not repeat it."""
+    if _HALF.search(password):
+        raise PasswordRefused(reason="it is not UTF-8")
     if len(password) < LEAST_LETTERS:
         raise PasswordRefused(reason=f"it needs at least {LEAST_LETTERS} characters")
-    if len(password.encode("utf-8", "surrogatepass")) > MOST_BYTES:
+    if len(password.encode()) > MOST_BYTES:
         raise PasswordRefused(reason=f"it may have at most {MOST_BYTES} bytes")
     if len(set(password)) < _LEAST_DIFFERENT:
         raise PasswordRefused(reason="it repeats too few characters")
