@@ -14,6 +14,7 @@ from relevo import compose
 from relevo.cli.app import app
 from relevo.cli.speaking import speak
 from relevo.config import Settings
+from relevo.domain.people import Role
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,6 +45,17 @@ def test_the_record_is_listed(home: Path) -> None:
     items = json.loads(run(home, "list", "--json", "--limit", "1").output)["items"]
     assert [(one["sequence"], one["actor"]) for one in items] == [(2, "cli")]
     assert "--cursor 2" in run(home, "list", "--limit", "1").output
+
+
+def test_people_are_told_by_name(tmp_path: Path) -> None:
+    """Who did it and about whom is a name, not an id, and no user can pass for the command line; no words are cut."""
+    store, at = compose.open_store(Settings(home=tmp_path)), datetime(2026, 3, 1, tzinfo=UTC)
+    made = store.people.add_user("cli", None, grants={"digits": Role.LABELER}, password_hash="", at=at)
+    store.engine.dispose()
+    shown = run(tmp_path, "list").output
+    assert "user:cli" in shown
+    assert made not in shown
+    assert "digits: labeler" in shown
 
 
 def test_an_untouched_record_is_whole(home: Path) -> None:

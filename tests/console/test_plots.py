@@ -32,6 +32,13 @@ def test_a_spanish_plot_has_spanish_figures() -> None:
     assert (locale["number"]["decimal"], locale["time"]["shortMonths"][0]) == (",", "ene")
 
 
+def test_a_narrow_axis_of_confidence_stays_short() -> None:
+    """Where all answers are as good as certain, the axis says 99.99 %, not 99.990000 %."""
+    row = {**_SLOT, "version": "v1", "confidence_mean": 0.9999, "uncertain_share": 0.0}
+    told = plots.confidence([row], ["v1"], words_of("en"), span=_SPAN).to_dict()
+    assert told["encoding"]["y"]["axis"]["format"] == ".2~%"
+
+
 def test_nothing_is_fetched() -> None:
     """A plot names no address that its data would come from."""
     chart = plots.calibration([{"version": "v1", "confidence": 0.9, "accuracy": 0.8, "times": 4}], ["v1"], words_of("en"))

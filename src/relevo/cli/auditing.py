@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +14,8 @@ from relevo.cli.speaking import moment, said
 from relevo.errors import ConfigRefused
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from relevo.compose.stores import Store
     from relevo.config import Settings
     from relevo.store.heads import Head
@@ -21,7 +24,9 @@ if TYPE_CHECKING:
 
 group = typer.Typer(help="Read and verify the record of every change.", rich_markup_mode=None, no_args_is_help=True)
 
-_SHORT = 12
+_SHORT, _LONG = 12, 48
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+_USER = re.compile(r"\buser:([0-9a-f]{32})\b")
 _HEADS = ("entry", "when", "who", "did", "to", "before", "after", "why")
 
 
@@ -43,13 +48,15 @@ def list_(
     as_json: AsJson = False,
 ) -> None:
     """Who changed what, newest first."""
-    page = _store(existing_home(home)).trail.page(object=object_, actor=actor, limit=limit, cursor=cursor)
+    store = _store(existing_home(home))
+    page = store.trail.page(object=object_, actor=actor, limit=limit, cursor=cursor)
     if as_json:
         from relevo.web.trail_shapes import TrailView
 
         show_json(TrailView.of(page).model_dump(mode="json"))
         return
-    show_table(_HEADS, map(_row, page.items), empty="Nothing was changed yet.")
+    names = {user.id: user.name for user in store.people.each()}
+    show_table(_HEADS, (_row(one, names) for one in page.items), empty="Nothing was changed yet.")
     if page.next_cursor is not None:
         say(f"Older ones: --cursor {page.next_cursor}")
 
@@ -110,9 +117,22 @@ def rotate_key(
     say(f"Sealed with a new key since entry {rotated.entry}. Copy the folder {settings.keys_folder} to where its copy is kept.")
 
 
-def _row(one: Link) -> tuple[object, ...]:
-    when = moment(one.at, seconds=True)
-    return one.sequence, when, one.actor, one.action, one.object, one.before[:_SHORT], one.after[:_SHORT], one.reason
+def _row(one: Link, names: Mapping[str, str]) -> tuple[object, ...]:
+    """One entry as a person reads it. names: of users, by id."""
+    who, what, before, after = (_named(text, names) for text in (one.actor, one.object, one.before, one.after))
+    return one.sequence, moment(one.at, seconds=True), who, one.action, what, _short(before), _short(after), one.reason
+
+
+def _named(text: str, names: Mapping[str, str]) -> str:
+    """`user:ana` for `user:5e60…`: what is a person's stays told apart from what only looks like a name."""
+    return _USER.sub(lambda found: f"user:{names.get(found[1], found[1])}", text)
+
+
+def _short(text: str) -> str:
+    """A digest by its beginning, as elsewhere; of a longer text so much that the table stays one."""
+    if _DIGEST.fullmatch(text):
+        return text[:_SHORT]
+    return text if len(text) <= _LONG else f"{text[: _LONG - 1]}…"
 
 
 def _verdict(settings: Settings, kept: list[str], copy: Path | None) -> Verdict:

@@ -224,8 +224,9 @@ def confidence(rows: Rows, versions: Sequence[str], words: Words, *, span: Seque
         .mark_line(interpolate="monotone", point=_dots(rows))
         .encode(
             x=_time(span, field="middle"),
+            # Versions that are all but certain lie close together: two places, where a bare "%" would write six.
             y=alt.Y(
-                "confidence_mean:Q", title=None, scale=alt.Scale(zero=False, nice=True), axis=alt.Axis(format="%", tickCount=4)
+                "confidence_mean:Q", title=None, scale=alt.Scale(zero=False, nice=True), axis=alt.Axis(format=".2~%", tickCount=4)
             ),
             color=_by_version(versions),
             tooltip=[
