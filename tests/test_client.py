@@ -275,6 +275,13 @@ def test_the_history_is_read_page_by_page(server: Server, client: Client) -> Non
     assert server.asked[1].path.endswith("cursor=x&model=digits&uncertain=true")
 
 
+def test_a_list_is_read_page_by_page(server: Server, client: Client) -> None:
+    """Whatever the list and its cursor are, pages follow one another to the end, narrowed as the first one was."""
+    server.replies = [(200, {"users": [1], "next_cursor": 7}), (200, {"users": [2], "next_cursor": None})]
+    assert [page["users"] for page in client.pages("/users", name="ana", limit=1, role=None)] == [[1], [2]]
+    assert [one.path for one in server.asked] == ["/users?name=ana&limit=1", "/users?name=ana&limit=1&cursor=7"]
+
+
 def test_ready_follows_the_server(server: Server, client: Client) -> None:
     """Ready is what the server says, at once."""
     server.replies = [(503, {"ready": False}), (200, {"ready": True})]

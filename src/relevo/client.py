@@ -178,6 +178,16 @@ class Client:
             page = self.history(limit=200, cursor=page.next_cursor, **wanted)
             yield from page.items
 
+    def pages(self, path: str, **wanted: Any) -> Iterator[dict[str, Any]]:  # noqa: ANN401 - texts and numbers
+        """Every page of a list: `pages("/users")`, "/keys", "/labels", "/audit". wanted: what narrows it, and its limit."""
+        asked = {key: _word(value) for key, value in wanted.items() if value is not None}
+        while True:
+            page: dict[str, Any] = self._call("GET", path, params=asked)
+            yield page
+            if page.get("next_cursor") is None:
+                return
+            asked["cursor"] = str(page["next_cursor"])
+
     def models(self) -> list[dict[str, Any]]:
         """The registered models with their versions and aliases."""
         return list(self._call("GET", "/models")["models"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import sys
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from relevo import compose
 from relevo.cli.app import run
 from relevo.config import Settings
+from relevo.domain.people import Role, Scope
 from relevo.store.passwords import fits
 
 if TYPE_CHECKING:
@@ -123,7 +125,7 @@ def test_a_key_from_beginning_to_end(relevo: Callable[..., tuple[int, str]], peo
     ended, said = relevo("key", "add", "shop", "--user", "ana", "--scope", "predict", "--scope", "read", "--model", "digits")
     assert ended == 0
     secret = said.splitlines()[0]
-    key = people().keys.all()[0]
+    key = next(people().keys.each())
     assert secret.startswith(key.id)
     assert (key.scopes, key.model, key.ends) == (("predict", "read"), "digits", None)
     listed = relevo("key", "list")[1]
@@ -160,3 +162,18 @@ def test_an_account_elsewhere_is_linked(relevo: Callable[..., tuple[int, str]], 
     assert people().identified("https://id.example", "7").name == "ana"
     code, said = relevo("user", "link", "boss", *account)
     assert (code, said.rstrip().endswith("(account_taken)")) == (1, True)
+
+
+def test_lists_are_walked_to_their_end(
+    relevo: Callable[..., tuple[int, str]], people: Callable[[], People], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More users and keys than one look into the database gives are all shown."""
+    monkeypatch.setattr("relevo.store.people.MOST_ITEMS", 2)
+    monkeypatch.setattr("relevo.store.api_keys.MOST_ITEMS", 2)
+    store, at = people(), datetime.now(UTC)
+    for number in range(5):
+        user = store.add_user(f"u{number}", Role.VIEWER, at=at)
+        store.keys.add(user, f"k{number}", [Scope.READ], at=at)
+    assert [one["name"] for one in shown(relevo("user", "list", "--json"))] == [f"u{number}" for number in range(5)]
+    assert len(shown(relevo("key", "list", "--json"))) == 5
+    assert len(shown(relevo("key", "list", "--user", "u1", "--json"))) == 1

@@ -9,7 +9,8 @@ import pytest
 from sqlalchemy import select
 
 from relevo.domain.people import Action, Role, Scope
-from relevo.errors import FieldMissing, FieldWrongType, KeyNotFound, UserNotFound
+from relevo.errors import FieldMissing, FieldOutOfRange, FieldWrongType, KeyNotFound, UserNotFound
+from relevo.store._cursors import cursor as cursor_of
 from relevo.store.audit import Audit
 from relevo.store.engine import reading
 from relevo.store.people import People
@@ -136,6 +137,27 @@ def test_keys_are_listed_the_newest_first(people: People, ana: str) -> None:
     bob = people.add_user("bob", Role.VIEWER, at=NOW)
     first = people.keys.add(ana, "first", [Scope.PREDICT], at=NOW).key
     second = people.keys.add(bob, "second", [Scope.READ], at=NOW + timedelta(seconds=1)).key
-    assert people.keys.all() == [second, first]
-    assert people.keys.all(ana) == [first]
+    assert list(people.keys.each()) == [second, first]
+    assert list(people.keys.each(ana)) == [first]
     assert (second.owner, second.scopes) == ("bob", (Scope.READ,))
+
+
+def test_keys_come_in_pages(people: People, ana: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every key once, in one order, also where several were made in the same moment; a foreign cursor is refused."""
+    made = [people.keys.add(ana, str(number), [Scope.READ], at=NOW + timedelta(seconds=number // 3)).key.id for number in range(8)]
+    seen, cursor = [], None
+    while True:
+        page = people.keys.page(cursor=cursor, limit=3)
+        seen += [key.id for key in page.items]
+        if (cursor := page.next_cursor) is None:
+            break
+    assert sorted(seen) == sorted(made)
+    assert set(seen[:2]) == set(made[6:])
+    monkeypatch.setattr("relevo.store.api_keys.MOST_ITEMS", 2)
+    assert [key.id for key in people.keys.each()] == seen
+    for foreign in ("", "x", cursor_of("ana"), cursor_of([1, 2]), cursor_of([1]), "\x00" * 9):
+        with pytest.raises(FieldWrongType):
+            people.keys.page(cursor=foreign)
+    assert people.keys.page(cursor=cursor_of([-(2**63) + 1, "x\x00"])).items == []
+    with pytest.raises(FieldOutOfRange):
+        people.keys.page(limit=1001)

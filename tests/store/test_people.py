@@ -52,7 +52,7 @@ def test_a_user_is_found_by_name_and_by_id(people: People) -> None:
     assert (user.name, user.role, user.grants, user.made) == ("Ana López", Role.OPERATOR, {"digits": Role.ADMIN}, NOW)
     assert user.has_password
     assert people.named("Ana López") == user
-    assert people.all() == [user]
+    assert list(people.each()) == [user]
     with pytest.raises(UserNotFound):
         people.named("ana lópez")
     with pytest.raises(UserNotFound):
@@ -173,7 +173,7 @@ def test_of_two_admins_who_dismiss_each_other_one_stays(people: People) -> None:
     for thread in threads:
         thread.join()
     assert len(refused) == 1
-    assert [one.role for one in people.all()].count(Role.ADMIN) == 1
+    assert [one.role for one in people.each()].count(Role.ADMIN) == 1
 
 
 def test_two_cannot_have_one_name(people: People) -> None:
@@ -227,3 +227,24 @@ def test_the_roll_holds_what_a_user_may_do_now(people: People) -> None:
     people.change_user(user, Change(disabled=True), at=NOW)
     assert people.roll().by_key(key, now_us) is None
     assert not people.roll().open
+
+
+def test_users_come_in_pages(people: People, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every user once, by name, each with what they may do; a part of a name finds who is called so."""
+    for number in range(7):
+        people.add_user(f"user {number}%", Role.VIEWER, grants={f"m{number}": Role.LABELER}, at=NOW)
+    seen, cursor = [], None
+    while True:
+        page = people.page(cursor=cursor, limit=3)
+        seen += [(user.name, list(user.grants)) for user in page.items]
+        if (cursor := page.next_cursor) is None:
+            break
+    assert seen == [(f"user {number}%", [f"m{number}"]) for number in range(7)]
+    monkeypatch.setattr("relevo.store.people.MOST_ITEMS", 2)
+    assert [user.name for user in people.each()] == [name for name, _ in seen]
+    assert [user.name for user in people.page(name="SER 3").items] == ["user 3%"]
+    assert [len(people.page(name=part).items) for part in ("%", "r%", "_", "3%")] == [7, 0, 0, 1]
+    assert people.page(name="user", limit=2).next_cursor is not None
+    for foreign in ("", "x", "bnVsbA"):
+        with pytest.raises(FieldWrongType):
+            people.page(cursor=foreign)

@@ -125,3 +125,14 @@ def test_how_a_key_is_sent(world: World, address: str, admin: httpx.Client) -> N
             assert caller.get("/me", headers={"authorization": sent}).status_code == 200, sent
         for sent in ("Bearer", "Bearer x y", "Basic YW5hOngK", f"Token {key}", key, f"Bearer {key}x", f"Bearer {key[:-1]}"):
             assert caller.get("/me", headers={"authorization": sent}).status_code == 401, sent
+
+
+def test_keys_come_in_pages(admin: httpx.Client, ana: str) -> None:
+    """The newest first, so many at a time, of one user where that is asked for."""
+    ids = [made(admin, name=f"k{number}")["id"] for number in range(5)]
+    first = admin.get("/keys", params={"limit": 3}).json()
+    rest = admin.get("/keys", params={"limit": 3, "cursor": first["next_cursor"], "user": ana}).json()
+    assert [one["id"] for one in first["keys"] + rest["keys"]] == ids[::-1]
+    assert rest["next_cursor"] is None
+    assert admin.get("/keys", params={"user": "nobody"}).json() == {"keys": [], "next_cursor": None}
+    assert admin.get("/keys", params={"cursor": "x"}).status_code in {400, 422}

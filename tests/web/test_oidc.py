@@ -94,7 +94,7 @@ def test_who_signs_in_there_is_signed_in_here(browser: httpx.Client, provider: I
     provider.person["preferred_username"] = "renamed"
     assert signed_in(browser).status_code == 303
     assert browser.get("/me").json()["id"] == told["id"]
-    assert [user.name for user in world.store.people.all()] == ["ana", "boss"]
+    assert [user.name for user in world.store.people.each()] == ["ana", "boss"]
 
 
 def test_what_the_provider_is_asked(browser: httpx.Client, provider: IdentityProvider) -> None:
@@ -124,7 +124,7 @@ def _refused(browser: httpx.Client, done: httpx.Response, world: World, code: in
     assert done.status_code == code
     assert 'role="alert"' in done.text
     assert browser.get("/me", headers={"accept": "application/json"}).status_code == 401
-    assert [user.name for user in world.store.people.all()] == ["boss"]
+    assert [user.name for user in world.store.people.each()] == ["boss"]
 
 
 def test_a_way_back_is_gone_once(browser: httpx.Client, provider: IdentityProvider) -> None:
@@ -249,7 +249,7 @@ def test_who_is_switched_off_stays_out(browser: httpx.Client, world: World) -> N
     people.change_user(people.named("ana").id, Change(disabled=True), at=utc_now())
     browser.cookies.clear()
     assert signed_in(browser).status_code == 401
-    assert len(people.all()) == 2
+    assert len(list(people.each())) == 2
 
 
 def test_where_nobody_is_made_an_account_must_be_linked(world: World, provider: IdentityProvider) -> None:

@@ -140,3 +140,16 @@ def test_every_change_says_who_made_it_and_from_where(world: World, admin: httpx
         (f"user:{ana}", "user.role", "127.0.0.1"),
         (f"user:{ana}", "user.add", "127.0.0.1"),
     ]
+
+
+def test_users_come_in_pages(admin: httpx.Client, world: World) -> None:
+    """By name, so many at a time; a part of a name narrows, and what is no cursor is refused."""
+    for number in range(5):
+        world.store.people.add_user(f"u{number}", Role.VIEWER, at=datetime.now(UTC))
+    first = admin.get("/users", params={"limit": 4}).json()
+    assert [one["name"] for one in first["users"]] == ["ana", "u0", "u1", "u2"]
+    rest = admin.get("/users", params={"limit": 4, "cursor": first["next_cursor"]}).json()
+    assert ([one["name"] for one in rest["users"]], rest["next_cursor"]) == (["u3", "u4"], None)
+    assert [one["name"] for one in admin.get("/users", params={"name": "U3"}).json()["users"]] == ["u3"]
+    for wrong in ({"cursor": "x"}, {"limit": 201}, {"limit": 0}, {"role": "admin"}):
+        assert admin.get("/users", params=wrong).status_code in {400, 422}, wrong

@@ -65,7 +65,7 @@ def list_(
     from relevo import compose
 
     people = _people(home)
-    found = people.keys.all(None if user is None else people.named(user).id)
+    found = list(people.keys.each(None if user is None else people.named(user).id))
     if as_json:
         show_json([_shown(one) for one in found])
         return

@@ -1,6 +1,6 @@
 """Keys for programs: who holds which, a new one shown once, changing one for another, and revoking.
 
-GET /keys ─► table        POST /keys ─► shown once        POST /keys/{id}/rotate · DELETE /keys/{id}
+GET /keys ─► a page of them ─► table        POST /keys ─► shown once        POST /keys/{id}/rotate · DELETE /keys/{id}
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import streamlit as st
 
 from relevo.console import frame, pieces
 from relevo.console.asking import attempt
+from relevo.console.turning import Turns
 from relevo.errors import NotKnown, RelevoError
 
 if TYPE_CHECKING:
@@ -25,17 +26,19 @@ _SCOPES = ("predict", "label", "read", "operate")
 _DAYS = (30, 90, 365, None)
 _OVERLAP_HOURS = 24
 _MADE = "key-made"
-#: Keys shown, the newest first; nobody reads through more.
-_SHOWN = 200
+_A_PAGE = 50
 
 
 def show(here: Session, names: dict[str, str], models: list[str]) -> None:
     """The keys, and what can be done with them."""
     words = here.words
     _once(words)
-    known = here.client.ask("GET", "/keys")["keys"]
+    turns = Turns("keys", {}, a_page=_A_PAGE)
+    found = here.client.ask("GET", "/keys", params=turns.asked)
+    known = found["keys"]
     if known:
         _table(known, words)
+        turns.buttons(found["next_cursor"], words)
     else:
         frame.say(words["keys.none"], words["keys.none.next"])
     left, right = st.columns(2, gap="medium")
@@ -66,7 +69,7 @@ def _table(known: list[dict[str, Any]], words: Words) -> None:
                 pieces.soft(words.day(key["ends"], st.context.timezone) if key["ends"] else words["keys.never"]),
                 words["keys.counts"] if _counts(key) else words["keys.over"],
             ]
-            for key in known[:_SHOWN]
+            for key in known
         ],
     )
 

@@ -1,16 +1,18 @@
 """Users: who there are, a new one, and what each may do. The server decides; this only asks.
 
-GET /users ─► table        POST /users · PATCH /users/{id} · POST /users/{id}/password
+GET /users ─► a page of them ─► table        POST /users · PATCH /users/{id} · POST /users/{id}/password
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
 from relevo.console import pieces
 from relevo.console.asking import attempt, tell_done
+from relevo.console.turning import Turns
 
 if TYPE_CHECKING:
     from relevo.console.session import Session
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
 
 _ROLES = ("viewer", "labeler", "operator", "admin")
 _NONE = "none"
+_A_PAGE = 50
+_SOUGHT = "users-sought"
 
 
 def first(here: Session) -> None:
@@ -38,10 +42,50 @@ def first(here: Session) -> None:
         _roles(words)
 
 
-def show(here: Session, everybody: list[dict[str, Any]], models: list[str]) -> None:
-    """The users, and the two forms."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UserPage:
+    """Some of the users, by name; lives as long as one drawing."""
+
+    users: list[dict[str, Any]]
+    following: str | None  # where the next ones begin
+    turns: Turns
+    alone: bool  # whether these are all there are
+
+
+def page(here: Session) -> UserPage | None:
+    """The users of the page that is turned to, of those that are sought; None where there are none at all."""
+    sought = str(st.session_state.get(_SOUGHT) or "").strip()
+    turns = Turns("users", {"name": sought} if sought else {}, a_page=_A_PAGE)
+    found = here.client.ask("GET", "/users", params=turns.asked)
+    following = found["next_cursor"]
+    alone = not sought and following is None and "cursor" not in turns.asked
+    if alone and not found["users"]:
+        return None
+    return UserPage(users=found["users"], following=following, turns=turns, alone=alone)
+
+
+def show(here: Session, page: UserPage, models: list[str]) -> None:
+    """The users of a page, and the two forms."""
     words = here.words
     tell_done()
+    if not page.alone:
+        st.text_input(words["people.find"], key=_SOUGHT, max_chars=64, icon=":material/search:", width=320)
+    if page.users:
+        _table(page.users, words)
+    else:
+        pieces.note(words["people.find.none"])
+    page.turns.buttons(page.following, words, back="people.previous", on="people.next")
+    left, right = st.columns(2, gap="medium")
+    with left:
+        _new(here)
+    with right:
+        if page.users:
+            _change(here, page.users, models)
+    with st.expander(words["people.roles"], icon=":material/help:"):
+        _roles(words)
+
+
+def _table(some: list[dict[str, Any]], words: Words) -> None:
     pieces.table(
         [words[key] for key in ("people.name", "people.role", "people.grants", "people.since", "people.state")],
         [
@@ -52,16 +96,9 @@ def show(here: Session, everybody: list[dict[str, Any]], models: list[str]) -> N
                 pieces.soft(words.day(user["made"], st.context.timezone)),
                 _state(user, words),
             ]
-            for user in everybody
+            for user in some
         ],
     )
-    left, right = st.columns(2, gap="medium")
-    with left:
-        _new(here)
-    with right:
-        _change(here, everybody, models)
-    with st.expander(words["people.roles"], icon=":material/help:"):
-        _roles(words)
 
 
 def _state(user: dict[str, Any], words: Words) -> str:
@@ -87,10 +124,10 @@ def _new(here: Session) -> None:
         attempt(here, words("people.added", name=name), lambda: here.client.ask("POST", "/users", json=body))
 
 
-def _change(here: Session, everybody: list[dict[str, Any]], models: list[str]) -> None:
+def _change(here: Session, some: list[dict[str, Any]], models: list[str]) -> None:
     words = here.words
     pieces.section(words["people.change"])
-    user = st.selectbox(words["people.user"], everybody, format_func=lambda one: str(one["name"]), key="changed-user")
+    user = st.selectbox(words["people.user"], some, format_func=lambda one: str(one["name"]), key="changed-user")
     path = f"/users/{user['id']}"
     # What the fields begin with is this user's, so each user has fields of their own.
     with st.form(f"change-{user['id']}", border=False):

@@ -12,18 +12,20 @@ import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Row, select, update
+from sqlalchemy import Row, or_, select, update
 
 from relevo.domain.audit import HERE, Act, By
 from relevo.domain.people import KnownKey, Principal, Role, Scope, Way
 from relevo.errors import FieldMissing, KeyNotFound, UserNotFound
+from relevo.store._cursors import MOST_ITEMS, checked_limit, where
+from relevo.store._cursors import cursor as cursor_after
 from relevo.store._words import named, storable
 from relevo.store.engine import reading, writing
 from relevo.store.moments import microseconds, moment
 from relevo.store.tables import api_keys, grants, users
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
     from datetime import datetime
 
     from sqlalchemy import Connection, Engine
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from relevo.store.audit import Audit
 
 _MOST_LETTERS = 64
+_LARGEST = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +59,14 @@ class NewKey:
     secret: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyPage:
+    """Some keys, the newest first."""
+
+    items: list[ApiKey]
+    next_cursor: str | None  # opaque; None on the last page
+
+
 class ApiKeys:
     """Everybody's keys; lives as long as the process, safe for several threads. All methods raise StoreUnavailable."""
 
@@ -65,11 +76,33 @@ class ApiKeys:
         self._audit = audit
         self._next_epoch = next_epoch
 
-    def all(self, user: str | None = None) -> list[ApiKey]:
-        """Every key, or those of one user, the newest first."""
-        query = _with_owner().order_by(api_keys.c.made_us.desc(), api_keys.c.id)
+    def page(self, *, cursor: str | None = None, limit: int = 50, user: str | None = None) -> KeyPage:
+        """Some keys, the newest first, those that ended among them. user: only theirs, by id. limit: 1 to 1000.
+
+        Raises FieldWrongType, FieldOutOfRange for cursor and limit.
+        """
+        made, key = api_keys.c.made_us, api_keys.c.id
+        query = _with_owner().order_by(made.desc(), key).limit(checked_limit(limit) + 1)
+        if cursor is not None:
+            made_us, last = where(cursor, tuple[int, str])
+            # What is beyond a database's numbers lies after or before every key.
+            made_us = max(-_LARGEST, min(made_us, _LARGEST))
+            query = query.where(or_(made < made_us, (made == made_us) & (key > storable(last))))
+        if user is not None:
+            query = query.where(api_keys.c.user_id == storable(user))
         with reading(self._engine) as connection:
-            return [_key(row) for row in connection.execute(query if user is None else query.where(api_keys.c.user_id == user))]
+            rows = connection.execute(query).all()
+        items = [_key(row) for row in rows[:limit]]
+        more = len(rows) > limit
+        return KeyPage(items=items, next_cursor=cursor_after([rows[limit - 1].made_us, items[-1].id]) if more else None)
+
+    def each(self, user: str | None = None) -> Iterator[ApiKey]:
+        """Every key, or those of one user, the newest first, read some hundred at a time."""
+        page = self.page(limit=MOST_ITEMS, user=user)
+        yield from page.items
+        while page.next_cursor is not None:
+            page = self.page(cursor=page.next_cursor, limit=MOST_ITEMS, user=user)
+            yield from page.items
 
     def one(self, key: str) -> ApiKey:
         """The key with this id. Raises KeyNotFound."""

@@ -21,6 +21,8 @@ from sqlalchemy import Row, delete, func, or_, select, text, update
 from relevo.domain.audit import HERE, Act, By
 from relevo.domain.people import Role, Roll
 from relevo.errors import FieldWrongType, LastAdmin, NameTaken, UserNotFound
+from relevo.store._cursors import MOST_ITEMS, checked_limit, where
+from relevo.store._cursors import cursor as cursor_after
 from relevo.store._words import named
 from relevo.store.api_keys import ApiKeys, known_keys
 from relevo.store.elsewhere import Elsewhere
@@ -31,7 +33,7 @@ from relevo.store.sessions import Sessions
 from relevo.store.tables import grants, people_epoch, sessions, users
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from sqlalchemy import Connection, Engine
@@ -57,6 +59,14 @@ class User:
     disabled: datetime | None = None
     has_password: bool = False
     issuer: str | None = None  # who vouches for them where they sign in elsewhere
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UserPage:
+    """Some users, by name."""
+
+    items: list[User]
+    next_cursor: str | None  # opaque; None on the last page
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,11 +105,29 @@ class People:
             count = connection.scalar(select(func.count()).select_from(users)) or 0
             return Roll(epoch=epoch, open=count == 0, keys=known_keys(connection))
 
-    def all(self) -> list[User]:
-        """Every user, by name."""
+    def page(self, *, cursor: str | None = None, limit: int = 50, name: str = "") -> UserPage:
+        """Some users, by name. name: only those whose name has this in it, written large or small. limit: 1 to 1000.
+
+        Raises FieldWrongType, FieldOutOfRange for cursor and limit.
+        """
+        query = select(users).order_by(users.c.name).limit(checked_limit(limit) + 1)
+        if cursor is not None:
+            query = query.where(users.c.name > _plain(where(cursor, str)))
+        if name:
+            query = query.where(users.c.name.icontains(_plain(name), autoescape=True))
         with reading(self._engine) as connection:
-            granted = _granted(connection)
-            return [_user(row, granted.get(row.id, {})) for row in connection.execute(select(users).order_by(users.c.name))]
+            rows = connection.execute(query).all()
+            granted = _granted(connection, [row.id for row in rows])
+        items = [_user(row, granted.get(row.id, {})) for row in rows[:limit]]
+        return UserPage(items=items, next_cursor=cursor_after(items[-1].name) if len(rows) > limit else None)
+
+    def each(self) -> Iterator[User]:
+        """Every user, by name, read some hundred at a time."""
+        page = self.page(limit=MOST_ITEMS)
+        yield from page.items
+        while page.next_cursor is not None:
+            page = self.page(cursor=page.next_cursor, limit=MOST_ITEMS)
+            yield from page.items
 
     def one(self, user: str) -> User:
         """The user with this id. Raises UserNotFound."""
@@ -129,7 +157,7 @@ class People:
             row = connection.execute(select(users).where(users.c.name == _plain(name), users.c.disabled_us.is_(None))).first()
             if row is None:
                 return None, None
-            return _user(row, _granted(connection, row.id).get(row.id, {})), row.password_hash
+            return _user(row, _granted(connection, [row.id]).get(row.id, {})), row.password_hash
 
     # --- changing -----------------------------------------------------------------------------------------------------
 
@@ -271,11 +299,12 @@ def _found(connection: Connection, user: str) -> User:
     row = connection.execute(select(users).where(users.c.id == _plain(user))).first()
     if row is None:
         raise UserNotFound
-    return _user(row, _granted(connection, row.id).get(row.id, {}))
+    return _user(row, _granted(connection, [row.id]).get(row.id, {}))
 
 
-def _granted(connection: Connection, user: str | None = None) -> dict[str, dict[str, Role]]:
-    query = select(grants) if user is None else select(grants).where(grants.c.user_id == user)
+def _granted(connection: Connection, some: Sequence[str]) -> dict[str, dict[str, Role]]:
+    """What these users, a page of them at most, may do where."""
+    query = select(grants).where(grants.c.user_id.in_(some))
     found: dict[str, dict[str, Role]] = {}
     for row in connection.execute(query):
         found.setdefault(row.user_id, {})[row.model] = Role(row.role)

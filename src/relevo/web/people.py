@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _PLAIN = r"^[^\x00-\x1f\x7f]*$"
 PersonName = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=_PLAIN)]
 Password = Annotated[str, StringConstraints(max_length=4096)]
+Cursor = Annotated[str, StringConstraints(min_length=1, max_length=500)]
 #: Longer than a century is never, and databases need an end to count with.
 _MOST_DAYS = 36_500
 
@@ -98,9 +99,20 @@ class UserShape(BaseModel):
 
 
 class Users(BaseModel):
-    """Everybody, by name."""
+    """Some users, by name; `next_cursor` asks for those that follow and is null on the last page."""
 
     users: list[UserShape]
+    next_cursor: str | None
+
+
+class UserWindow(BaseModel):
+    """Which users: those whose name has this in it, and where to begin."""
+
+    model_config = ConfigDict(extra="forbid")
+    name: Annotated[str, StringConstraints(max_length=64)] = ""
+    cursor: Cursor | None = None
+    limit: Annotated[int, Limit(ge=1, le=200)] = 50
+    lang: Annotated[str, StringConstraints(max_length=20)] | None = None
 
 
 class AddUser(BaseModel):
@@ -151,9 +163,20 @@ class KeyShape(BaseModel):
 
 
 class Keys(BaseModel):
-    """Every key, the newest first."""
+    """Some keys, the newest first; `next_cursor` asks for the older ones and is null on the last page."""
 
     keys: list[KeyShape]
+    next_cursor: str | None
+
+
+class KeyWindow(BaseModel):
+    """Which keys: those of one user, by id, and where to begin."""
+
+    model_config = ConfigDict(extra="forbid")
+    user: Annotated[str, StringConstraints(min_length=1, max_length=64)] | None = None
+    cursor: Cursor | None = None
+    limit: Annotated[int, Limit(ge=1, le=200)] = 50
+    lang: Annotated[str, StringConstraints(max_length=20)] | None = None
 
 
 class MadeKey(KeyShape):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from playwright.sync_api import expect
 from tests.browsing import IN_A_BROWSER, sideways
-from tests.console.console_world import Console, opened, settled, signed_in
+from tests.console.console_world import SIGNED_PASSWORD, Console, opened, settled, signed_in
 
 from relevo.client import Client
 from relevo.errors import NotKnown
@@ -62,3 +62,25 @@ def test_an_admin_looks_after_users_and_keys(
 def _ask_for_ever(program: Client) -> None:
     while True:
         program.models()
+
+
+def test_more_users_than_a_page_are_found(chromium: Browser, signed_console: Console, signed_server: compose.RunningServer) -> None:
+    """The next page shows those that follow, a part of a name finds who is called so, and a name of nobody is said to be."""
+    with Client(signed_server.url) as caller:
+        caller.sign_in("ana", SIGNED_PASSWORD)
+        for number in range(60):
+            caller.ask("POST", "/users", json={"name": f"many {number:02}", "role": "viewer"})
+    with signed_in(chromium, signed_console, "ana", "/people") as page:
+        settled(page)
+        table = page.locator(".relevo-table tbody").first
+        expect(table.locator("tr")).to_have_count(50)
+        page.get_by_role("button", name="Next").first.click()
+        expect(table).to_contain_text("many 59")
+        expect(table).not_to_contain_text("ana")
+        find = page.get_by_label("Find a user")
+        find.fill("MANY 07")
+        find.press("Enter")
+        expect(table.locator("tr")).to_have_count(1)
+        find.fill("nobody at all")
+        find.press("Enter")
+        expect(page.get_by_text("Nobody is called so.")).to_be_visible()

@@ -23,15 +23,15 @@ def show(here: Session) -> None:
     if here.me.get("role") != "admin":
         trail.show(here, {})
         return
-    everybody = here.client.ask("GET", "/users")["users"]
-    if not everybody:
+    page = users.page(here)
+    if page is None:
         users.first(here)
         return
-    names = {user["id"]: user["name"] for user in everybody}
+    names = {user["id"]: user["name"] for user in page.users}
     models = [model["name"] for model in here.client.models()]
     tabs = st.tabs([here.words[f"people.tab.{name}"] for name in ("users", "keys", "audit")], key="people-tab")
     with tabs[0]:
-        users.show(here, everybody, models)
+        users.show(here, page, models)
     with tabs[1]:
         keys.show(here, names, models)
     with tabs[2]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from fastapi import Path as InPath
 
 from relevo.web.guard import by_of, principal_of
-from relevo.web.people import AddKey, Keys, KeyShape, MadeKey, RotateKey
+from relevo.web.people import AddKey, Keys, KeyShape, KeyWindow, MadeKey, RotateKey
 from relevo.web.routes.refusals import refusals
 
 if TYPE_CHECKING:
@@ -20,10 +20,11 @@ router = APIRouter(prefix="/keys", tags=["people"])
 KeyId = Annotated[str, InPath(description="Id of a key, the part of it that can be read", max_length=64)]
 
 
-@router.get("", summary="Every key", responses=refusals(403, 503))
-def all_keys(request: Request) -> Keys:
-    """The newest first, those that ended among them."""
-    return Keys(keys=[KeyShape.of(one) for one in request.app.state.parts.people.keys.all()])
+@router.get("", summary="Keys, the newest first", responses=refusals(403, 422, 503))
+def some(request: Request, narrow: Annotated[KeyWindow, Query()]) -> Keys:
+    """A page of them, those that ended among them. Raises FieldWrongType for a foreign cursor."""
+    page = request.app.state.parts.people.keys.page(**narrow.model_dump(exclude={"lang"}))
+    return Keys(keys=[KeyShape.of(one) for one in page.items], next_cursor=page.next_cursor)
 
 
 @router.post("", summary="Make a key", status_code=201, responses=refusals(400, 403, 404, 422, 503))

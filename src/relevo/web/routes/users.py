@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from fastapi import Path as InPath
 from starlette.concurrency import run_in_threadpool
 
@@ -12,7 +12,7 @@ from relevo.domain.people import Action, Role, Way
 from relevo.errors import LastAdmin
 from relevo.store.people import Change
 from relevo.web.guard import by_of, principal_of, require
-from relevo.web.people import AddUser, ChangeUser, SetPassword, Users, UserShape
+from relevo.web.people import AddUser, ChangeUser, SetPassword, Users, UserShape, UserWindow
 from relevo.web.routes.login import renew_session
 from relevo.web.routes.refusals import refusals
 
@@ -21,10 +21,11 @@ router = APIRouter(prefix="/users", tags=["people"])
 UserId = Annotated[str, InPath(description="Id of a user, 32 hex digits", max_length=64)]
 
 
-@router.get("", summary="Every user", responses=refusals(403, 503))
-def everybody(request: Request) -> Users:
-    """By name."""
-    return Users(users=[UserShape.of(one) for one in request.app.state.parts.people.all()])
+@router.get("", summary="Users, by name", responses=refusals(403, 422, 503))
+def some(request: Request, narrow: Annotated[UserWindow, Query()]) -> Users:
+    """A page of them. Raises FieldWrongType for a foreign cursor."""
+    page = request.app.state.parts.people.page(**narrow.model_dump(exclude={"lang"}))
+    return Users(users=[UserShape.of(one) for one in page.items], next_cursor=page.next_cursor)
 
 
 @router.post("", summary="Make a user", status_code=201, responses=refusals(400, 403, 409, 422, 503))
