@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from relevo import compose
 from relevo.cli.app import app
 from relevo.config import Settings
-from relevo.errors import InputSealed
+from relevo.errors import ConfigRefused, InputSealed
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,7 +33,18 @@ def test_a_subject_is_erased_once_somebody_is_sure(tmp_path: Path) -> None:
     head = store.trail.head()
     assert head is not None
     assert (head.object, head.actor, head.reason) == (f"subject:{told['subject']}", "cli", "by letter")
+    assert told["left_in_files"] is False
     assert "Erased: 0 predictions" in CliRunner().invoke(app, [*asked, "--yes"]).output
+
+
+def test_vacuum_is_for_a_postgresql_at_hand(tmp_path: Path) -> None:
+    """SQLite needs none, and a server does it for nobody: both are said before anything is erased."""
+    store = compose.open_store(Settings(home=tmp_path))
+    store.history.record([prediction(subject=store.erasing.pseudonym("patient 4711"))])
+    asked = ["erase", "--subject", "patient 4711", "--yes", "--vacuum"]
+    for where in (["--home", str(tmp_path)], ["--url", "http://127.0.0.1:9"]):
+        assert isinstance(CliRunner().invoke(app, [*asked, *where]).exception, ConfigRefused)
+    assert store.history.count() == 1
 
 
 def test_another_master_key_takes_over(tmp_path: Path) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import random
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -19,9 +21,9 @@ from relevo.store.trail import Trail
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from sqlalchemy import Engine
+    from tests.store.conftest import Postgres
 
     from relevo.domain.prediction import Prediction
     from relevo.store.audit import Audit
@@ -122,3 +124,36 @@ def test_many_predictions_are_erased_at_once(history: History, erasing: Erasing,
     history.record([prediction(MS, subject="ana") for _ in range(1201)])
     assert erasing.erase("ana", at=AT, by=BY).predictions == 1201
     assert history.count() == 0
+
+
+class TestFilesOfTheDatabase:
+    """What PostgreSQL's own files hold; SQLite's are searched where a whole home is."""
+
+    @pytest.fixture
+    def backend(self) -> str:
+        """The one that keeps them."""
+        return "postgresql"
+
+    def test_tables_written_anew_hold_nothing_erased(
+        self, engine: Engine, history: History, erasing: Erasing, postgres: Postgres, prediction: Callable[..., Prediction]
+    ) -> None:
+        """The bytes of an erased input stay in PostgreSQL's files until its tables are written anew; others' stay, and are read."""
+        marker, other = (random.Random(seed).randbytes(64) for seed in (1, 2))  # noqa: S311 - bytes that no compression shortens
+        kept = prediction(MS, subject="eva", input=other)
+        history.record([prediction(MS, subject="ana", input=marker), kept])
+        history.record([prediction(MS, subject="ana", label=f"a label of {marker.hex()}")])
+        needles = [marker, marker.hex().encode()]
+
+        def holding(some: list[bytes]) -> bool:
+            with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+                connection.exec_driver_sql("CHECKPOINT")
+            files = [path for path in Path(postgres.server.pgdata, "base").rglob("*") if path.is_file()]
+            return any(needle in path.read_bytes() for path in files for needle in some)
+
+        erasing.erase("ana", at=AT, by=BY)
+        assert erasing.leaves_bytes
+        assert holding(needles)
+        erasing.write_anew()
+        assert not holding(needles)
+        assert holding([other])
+        assert history.input(kept.id)[1] == other

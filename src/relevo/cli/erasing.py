@@ -9,8 +9,8 @@ from urllib.parse import quote
 import typer
 
 from relevo.cli.asking import AsJson, Ca, Home, Key, Url, agreed, existing_home
-from relevo.cli.showing import say, show_json
-from relevo.errors import Forbidden
+from relevo.cli.showing import say, show_json, warn
+from relevo.errors import ConfigRefused, Forbidden
 
 
 def add_to(app: typer.Typer) -> None:
@@ -24,22 +24,36 @@ def erase(
     subject: Annotated[str, typer.Option("--subject", help="As the header Relevo-Subject named it.", metavar="SUBJECT")],
     why: Annotated[str, typer.Option("--why", help="Kept in the audit; name no person.", metavar="TEXT")] = "",
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask; what is erased cannot be brought back.")] = False,
+    vacuum: Annotated[
+        bool,
+        typer.Option("--vacuum", help="Have PostgreSQL write its tables anew, so that their files hold nothing of it."),
+    ] = False,
     home: Home = None,
     url: Url = None,
     key: Key = None,
     ca: Ca = None,
     as_json: AsJson = False,
 ) -> None:
-    """Erase everything about a subject: predictions, labels and inputs; its keys are destroyed."""
+    """Erase everything about a subject: predictions, labels and inputs; its keys are destroyed.
+
+    With --vacuum the history waits for as long as PostgreSQL writes; that takes as much free room as its tables have.
+    """
+    if vacuum and url is not None:
+        raise ConfigRefused(reason="--vacuum works on the database itself; leave --url out")
     if not yes and not agreed("Erase everything about this subject? It cannot be brought back."):
         raise Forbidden(reason="nothing was erased; --yes erases without asking")
-    told = _local(subject, why, home) if url is None else _remote(subject, why, url, key, ca)
+    told = _local(subject, why, home, vacuum=vacuum) if url is None else _remote(subject, why, url, key, ca)
     if as_json:
         show_json(told)
         return
     say(f"Erased: {told['predictions']} predictions, {told['labels']} labels, {told['keys']} keys. In the audit: {told['subject']}")
     for one in told["versions"]:
         say(f"Made since, so it may have learnt from what was erased: {one['model']} {one['version']}")
+    # A server of an earlier release does not say.
+    if told.get("left_in_files"):
+        warn("PostgreSQL's files still hold what was not sealed. Run it again with --vacuum, or VACUUM FULL when it suits you.")
+    elif vacuum:
+        say("Written anew. What PostgreSQL's log (pg_wal) and its backups hold goes when they are overwritten.")
 
 
 def rewrap(
@@ -61,12 +75,17 @@ def rewrap(
     say(f"Keys wrapped anew: {keys}. Name the new file from now on (master_key_file), and destroy the old key.")
 
 
-def _local(subject: str, why: str, home: Path | None) -> dict[str, Any]:
+def _local(subject: str, why: str, home: Path | None, *, vacuum: bool) -> dict[str, Any]:
     from relevo.compose.erasing import erase_here
     from relevo.web.erasure_shapes import ErasedView
     from relevo.web.subjects import named_subject
 
-    return ErasedView.of(erase_here(existing_home(home), named_subject(subject), why=why)).model_dump(mode="json")
+    settings = existing_home(home)
+    postgres = settings.store_url.startswith("postgres")
+    if vacuum and not postgres:
+        raise ConfigRefused(reason="--vacuum is for PostgreSQL; SQLite overwrites what is erased by itself")
+    erased = erase_here(settings, named_subject(subject), why=why, write_anew=vacuum)
+    return ErasedView.of(erased, left_in_files=postgres and not vacuum).model_dump(mode="json")
 
 
 def _remote(subject: str, why: str, url: str, key: str | None, ca: Path | None) -> dict[str, Any]:

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from relevo.store.erasing import Erased
 
 
-def erase_here(settings: Settings, subject: str, *, why: str) -> Erased:
-    """Erase a subject by its name. Raises StoreUnavailable."""
+def erase_here(settings: Settings, subject: str, *, why: str, write_anew: bool = False) -> Erased:
+    """Erase a subject by its name. write_anew: have nothing of it in PostgreSQL's tables either. Raises StoreUnavailable."""
     store = open_store(settings)
     reader = SpoolReader(settings.spool_folder)
     workers = [path for path in settings.spool_folder.glob("*") if path.is_dir()]
@@ -35,6 +35,8 @@ def erase_here(settings: Settings, subject: str, *, why: str) -> Erased:
         Shipper(reader, store.history).ship()
         truncate(store.engine)
     begin_anew(settings.spool_folder)
+    if write_anew:
+        store.erasing.write_anew()
     store.engine.dispose()
     return erased
 

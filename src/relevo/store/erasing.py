@@ -18,7 +18,7 @@ from sqlalchemy import and_, func, select
 
 from relevo.domain.audit import Act
 from relevo.store._words import storable
-from relevo.store.engine import writing
+from relevo.store.engine import keeps_removed_bytes, write_anew, writing
 from relevo.store.moments import microseconds, moment
 from relevo.store.tables import asks, judgements, labels, predictions, subject_keys, versions
 
@@ -88,6 +88,15 @@ class Erasing:
             act = Act(by=by, action="subject.erase", object=f"subject:{subject}", after=told, reason=reason)
             self._audit.append(connection, act, at=at)
         return erased
+
+    @property
+    def leaves_bytes(self) -> bool:
+        """Whether files of the database hold what was erased, and was not sealed, until `write_anew`."""
+        return keeps_removed_bytes(self._engine)
+
+    def write_anew(self) -> None:
+        """Have nothing that was erased in the database's files; its log apart. The history waits meanwhile."""
+        write_anew(self._engine, [table.name for table in (predictions, labels, judgements, asks, subject_keys)])
 
 
 def remove(connection: Connection, ids: Sequence[bytes], blobs: Blobs) -> int:

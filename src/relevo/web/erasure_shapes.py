@@ -27,11 +27,18 @@ class ErasedView(BaseModel):
     labels: int
     keys: int
     versions: list[MadeSinceView]
+    #: Whether the database's files hold what was not sealed until its tables are written anew (PostgreSQL).
+    left_in_files: bool
 
     @classmethod
-    def of(cls, erased: Erased) -> ErasedView:
+    def of(cls, erased: Erased, *, left_in_files: bool) -> ErasedView:
         """What the store tells."""
         versions = [MadeSinceView(model=one.model, version=one.version, at=one.at) for one in erased.versions]
         return cls(
-            subject=erased.subject, predictions=erased.predictions, labels=erased.labels, keys=erased.keys, versions=versions
+            subject=erased.subject,
+            predictions=erased.predictions,
+            labels=erased.labels,
+            keys=erased.keys,
+            versions=versions,
+            left_in_files=left_in_files,
         )

@@ -26,4 +26,4 @@ def erase(request: Request, subject: Subject, reason: Annotated[Remark, Query()]
     pseudonym = parts.erasing.pseudonym(named_subject(subject))
     erased = parts.erasing.erase(pseudonym, at=parts.now(), by=by_of(request), reason=reason)
     begin_anew(parts.settings.spool_folder)
-    return ErasedView.of(erased)
+    return ErasedView.of(erased, left_in_files=parts.erasing.leaves_bytes)
