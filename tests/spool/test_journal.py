@@ -317,3 +317,23 @@ def test_durability_decides_whether_a_commit_reaches_the_disk(tmp_path: Path, du
     assert journal._open is not None
     assert journal._open._connection.execute("PRAGMA synchronous").fetchone() == (synchronous,)
     journal.close()
+
+
+def test_whoever_asks_how_it_stands_does_not_wait_for_the_disk(tmp_path: Path) -> None:
+    """While a batch is being written, a health check is answered at once, with what was known before."""
+    journal = Journal(tmp_path / "spool" / "worker")
+    journal.write([prediction()])
+    (path,) = (tmp_path / "spool" / "worker").glob("*.journal")
+    slow = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    slow.execute("BEGIN IMMEDIATE")
+    with ThreadPoolExecutor(1) as aside:
+        written = aside.submit(journal.write, [prediction()])
+        time.sleep(0.1)
+        began = time.monotonic()
+        assert journal.probe()
+        assert time.monotonic() - began < 0.1
+        assert not written.done()
+        slow.execute("COMMIT")
+        slow.close()
+        written.result(5)
+    journal.close()

@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,8 +23,9 @@ from relevo.domain.ids import new_id
 from relevo.domain.prediction import Label
 from relevo.errors import StoreUnavailable, WrongSetting
 from relevo.store import engine as door
+from relevo.store._sqlite import sqlite_warning
 from relevo.store.audit import Audit
-from relevo.store.engine import checkpoint, connect, later_schema, migrate, reading, sqlite_warning, writing
+from relevo.store.engine import checkpoint, connect, later_schema, migrate, reading, writing
 from relevo.store.history import History
 from relevo.store.labels import Labels
 from relevo.store.registry import Registry
@@ -202,8 +204,8 @@ class TestSqliteOutage:
                 labels.of(given.prediction)
         assert not path.exists()
         away.rename(path)
-        labels.put(given)
-        assert labels.of(given.prediction) == [given, given]
+        corrected = labels.put(replace(given, value="9"))
+        assert labels.of(given.prediction) == [given, corrected]
 
     def test_a_replaced_file_is_followed(self, engine: Engine, path: Path, tmp_path: Path) -> None:
         """After a backup was put in the file's place, writes go to it and not to the file that has no name any more."""

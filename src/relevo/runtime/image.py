@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from relevo.domain.signature import ImageInput
 
 _MODES = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr"})
-#: What they take at most, however badly they are packed.
 #: Half a million pixels of a JPEG take Pillow about 3 ms on one core of the 2020s.
 _LARGE_PIXELS = 500_000
 _ORIENTATION = 0x0112  # EXIF tag

@@ -1,8 +1,8 @@
 """A manifest and its session as one thing with three verbs: prepare, run, finish.
 
     payload (image bytes | record dict) ─ prepare ─► row ─┐
-                                                       ├─ run ─► scores ─ finish ─► Answer
-    other rows ──────────────────────────────────────┘
+                                                          ├─ run ─► scores ─ finish ─► Answer
+    other rows ───────────────────────────────────────────┘
 
 `prepare` and `finish` are pure and cheap; `run` is the model's own time.
 """
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from relevo.domain.manifest import Manifest
-
-Payload = "bytes | Mapping[str, Any]"
 
 
 class RunnableModel:

@@ -104,12 +104,17 @@ class Journal:
 
     def probe(self) -> bool:
         """Whether a write would be tried and succeed; opens a fresh file when the last one broke."""
-        with self._guard:
-            try:
-                self._file()
-            except StorageUnavailable:
-                return False
+        # Race: a batch is being written, and will tell. At durability=full the disk may take long; who asks must not wait for it.
+        if not self._guard.acquire(blocking=False):
+            return not self._reason
+        try:
+            self._file()
+        except StorageUnavailable:
+            return False
+        else:
             return True
+        finally:
+            self._guard.release()
 
     def rotate_if_old(self) -> None:
         """Replace a file that nobody wrote to for long, or that must go, so that it can be shipped and removed."""

@@ -1,6 +1,7 @@
 """The application: what it is given, and its layers as one expression.
 
-compose ─ Parts ─► build_app ─► Envelope(Boundary(Wall(Guard(Dispatch(predict, SmallBodies(FastAPI(routes)))))))
+compose ─ Parts ─► build_app ─► Envelope(Boundary(Wall(Guard(Dispatch(predict, Turnstile(SmallBodies(FastAPI(routes))))))))
+                                                                           where rates are bound
 """
 
 from __future__ import annotations

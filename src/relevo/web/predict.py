@@ -320,7 +320,7 @@ def _caller(scope: Scope) -> str:
 
 
 def _key(scope: Scope) -> bytes:
-    """What keeps a caller on one arm: its address, until callers have names."""
+    """What keeps a caller on one arm: its address, whoever it is that asks from there."""
     client = scope.get("client")
     return client[0].encode() if client else b""
 

@@ -6,7 +6,7 @@ Each answer's type says how it is made from a stored value (`of`); each request'
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
+from datetime import datetime  # noqa: TC003 - pydantic reads it when it makes the classes
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
@@ -14,6 +14,7 @@ from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Stri
 from pydantic import Field as Limit
 
 from relevo.domain import ids
+from relevo.store.moments import moment
 
 if TYPE_CHECKING:
     from relevo.domain.prediction import Label
@@ -273,7 +274,7 @@ class PredictionView(BaseModel):
         it = stored.prediction
         return cls(
             query_id=ids.text(it.id),
-            at=datetime.fromtimestamp(it.at_us / 1e6, UTC),
+            at=moment(it.at_us),
             model=it.model,
             version=it.version,
             arm=it.arm.value,

@@ -4,7 +4,7 @@
     versions/mNNNN_post_….py   after the last old process has gone: takes away what nobody reads any more
 
 So a database is upgraded without a stop. A step is never changed once released; it says everything itself and imports
-nothing of Relevo, whose tables will have moved on. To add one: write the file, raise HEAD, change `tables.py`; the tests
+nothing of Relevo, whose tables will have moved on. To add one: write the file, raise HEAD, change `tables/`; the tests
 hold all three against each other.
 """
 
