@@ -28,7 +28,7 @@ from relevo.store._sqlite import sqlite_warning
 from relevo.store.migrations import HEAD
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from sqlalchemy import URL, Connection, Engine
 
@@ -176,6 +176,28 @@ def truncate(engine: Engine) -> bool:
     with answering(engine), engine.connect() as connection:
         done = connection.execution_options(**{_sqlite.BEGIN: ""}).exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").one()
     return int(done[0]) == 0
+
+
+def keeps_removed_bytes(engine: Engine) -> bool:
+    """Whether the database's files hold what was removed until its tables are written anew."""
+    return engine.dialect.name == "postgresql"
+
+
+def write_anew(engine: Engine, tables: Sequence[str]) -> None:
+    """Have PostgreSQL write these tables into new files and drop the old ones; SQLite has overwritten what was removed.
+
+    Takes as long, and as much free room, as the tables are large; whoever reads or writes them waits. Raises StoreUnavailable.
+    """
+    if not keeps_removed_bytes(engine):
+        return
+    with answering(engine), engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        for name in ("statement_timeout", "lock_timeout"):
+            connection.exec_driver_sql(f"SET {name} = 0")
+        try:
+            connection.exec_driver_sql(f"VACUUM (FULL, ANALYZE) {', '.join(tables)}")
+        finally:
+            # Its limits are this session's; the next user of a pooled connection must have the usual ones.
+            connection.invalidate()
 
 
 @cache
