@@ -173,12 +173,16 @@ class Settings:
     max_parts: int = _row(20, "Most parts of one form.", minimum=1, maximum=1000)
     max_queue_rows: int = _row(2000, "Most rows waiting in a worker before it answers 503.", minimum=1, maximum=1_000_000)
     max_concurrency_per_client: int = _row(
-        0, "Most requests of one key, user or address under way; 0 means no bound.", minimum=0, maximum=100_000
+        0,
+        "Most requests of one key, user or address under way, shared out among the workers, at least one for each; "
+        "0 means no bound.",
+        minimum=0,
+        maximum=100_000,
     )
     rate_per_client: float = _row(
         0.0,
         "Units a second that one key, user or address may ask for; a row is one, and so are 256 KiB of body or a million pixels; "
-        "0 means no bound.",
+        "each worker has its share, so one kept connection gets no more than that; 0 means no bound.",
         minimum=0,
         maximum=1_000_000_000,
     )

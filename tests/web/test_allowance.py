@@ -141,6 +141,40 @@ def test_the_settings_are_shared_out_among_workers() -> None:
     assert (named._rate, named._burst) == (5.0, 6.0)
 
 
+@pytest.mark.parametrize("workers", [1, 2, 3, 4, 7, 16])
+def test_all_workers_together_allow_what_was_said(workers: int) -> None:
+    """Units a second, units at once and requests under way: the shares add up to no more, unless each worker must have its one."""
+    for bound in (1, 2, 5, 10, 16, 33, 100):
+        settings = Settings(rate_per_client=bound / 3, burst_per_client=bound, max_concurrency_per_client=bound, workers=workers)
+        share = allowance_of(settings)
+        assert share is not None
+        assert share._rate * workers == pytest.approx(bound / 3)
+        assert share._burst * workers == pytest.approx(max(bound, workers))
+        assert share._at_once * workers <= max(bound, workers)
+        assert share._at_once >= 1
+
+
+def test_unevenly_spread_connections_get_no_more_than_was_said(
+    tmp_path: Any, digits_package: Package, digit_pngs: list[bytes]
+) -> None:
+    """Over one kept connection the share of one worker; over many connections what the settings say, and no more."""
+    with running(tmp_path, digits_package, workers=2, rate_per_client=0.2, burst_per_client=24) as server:
+
+        def answered(client: httpx.Client, times: int, headers: dict[str, str]) -> int:
+            told = [client.post("/predict", content=digit_pngs[0], headers=headers).status_code for _ in range(times)]
+            return told.count(200)
+
+        begun = time.monotonic()
+        with httpx.Client(base_url=server.url, transport=httpx.HTTPTransport(local_address="127.0.0.2")) as one:
+            kept = answered(one, 40, PNG)
+        with httpx.Client(base_url=server.url, transport=httpx.HTTPTransport(local_address="127.0.0.3")) as many:
+            spread = answered(many, 100, PNG | {"connection": "close"})
+        back = (time.monotonic() - begun) * 0.2 + 2
+        # A digit weighs little more than one unit.
+        assert 9 <= kept <= 12 + back
+        assert 19 <= spread <= 24 + back
+
+
 def test_a_flood_of_one_leaves_the_others_alone(tmp_path: Any, digits_package: Package, digit_pngs: list[bytes]) -> None:
     """rate_per_client, by both ways and beside predictions: 429 and when to come back for who floods, answers for who does not."""
     with running(tmp_path, digits_package, rate_per_client=2, burst_per_client=6) as server:

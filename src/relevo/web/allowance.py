@@ -8,7 +8,8 @@
     leave ─ one fewer under way
 
 Units come back with time, up to the burst. What is dearer than all of them is answered once and waited for afterwards, so no batch
-is too large to be ever answered. Each worker has its share of the units, since connections are spread among them evenly.
+is too large to be ever answered. Each worker has its share of the units: all together allow what the settings say, and who keeps
+one connection, which is one worker's, gets its share alone. Counting together would put a question between every two requests.
 """
 
 from __future__ import annotations
@@ -138,7 +139,8 @@ def allowance_of(settings: Settings) -> Allowance | None:
     return Allowance(
         rate=settings.rate_per_client / workers,
         burst=max(burst / workers, 1.0),
-        at_once=-(-settings.max_concurrency_per_client // workers),
+        # Rounded down, so that all workers together never let more in than was said, unless each lets in the one that it must.
+        at_once=max(settings.max_concurrency_per_client // workers, min(settings.max_concurrency_per_client, 1)),
     )
 
 
