@@ -18,6 +18,7 @@ from relevo.errors import ConfigRefused, LastAdmin, PasswordRefused
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from relevo.compose.stores import Store
     from relevo.store.people import Change, People, User
 
 group = typer.Typer(help="Users: make them, give them roles, switch them off.", rich_markup_mode=None, no_args_is_help=True)
@@ -57,10 +58,11 @@ def add(
 
     granted = dict(_granted(one) for one in grant or ())
     given = _role(role) if role is not None else None
-    people = compose.open_store(settings_of(home)).people
+    store = compose.open_store(settings_of(home))
+    people = store.people
     if people.roll().open and (given is not Role.ADMIN or no_password):
         raise LastAdmin
-    kept = None if no_password else hashed(_new_password(name))
+    kept = None if no_password else hashed(_new_password(name, _models(store)))
     made = people.add_user(name, given, grants=granted, password_hash=kept, at=compose.utc_now())
     _told(people.one(made), as_json=as_json, sentence=phrase("{name} is a user now.", name=name))
 
@@ -146,10 +148,15 @@ def password(name: Name, *, home: Home = None, as_json: AsJson = False) -> None:
     from relevo import compose
     from relevo.store.passwords import hashed
 
-    people = _people(home)
+    store = compose.open_store(existing_home(home))
+    people = store.people
     user = people.named(name)
-    people.set_password(user.id, hashed(_new_password(user.name)), at=compose.utc_now())
+    people.set_password(user.id, hashed(_new_password(user.name, _models(store))), at=compose.utc_now())
     _told(people.one(user.id), as_json=as_json, sentence=phrase("{name} has a new password.", name=user.name))
+
+
+def _models(store: Store) -> list[str]:
+    return [model.name for model in store.registry.models()]
 
 
 def _people(home: Path | None) -> People:
@@ -206,17 +213,17 @@ def _granted(text: str) -> tuple[str, Role]:
     return model, _role(word)
 
 
-def _new_password(name: str) -> str:
-    """From a pipe its first line; from a person twice, unseen. Raises PasswordRefused."""
+def _new_password(name: str, models: list[str]) -> str:
+    """From a pipe its first line; from a person twice, unseen. models: their names. Raises PasswordRefused."""
     if not sys.stdin.isatty():
         try:
             given = sys.stdin.readline().removesuffix("\n")
         except UnicodeDecodeError as cause:
             raise PasswordRefused(reason="it is not UTF-8") from cause
-        check_password(given, name)
+        check_password(given, name, models)
         return given
     given = getpass.getpass(phrase("Password of {name}: ", name=name))
-    check_password(given, name)
+    check_password(given, name, models)
     if getpass.getpass(phrase("Once more: ")) != given:
         raise PasswordRefused(reason="the two are not the same")
     return given

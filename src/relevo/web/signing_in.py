@@ -22,7 +22,7 @@ from relevo.errors import SignInRefused, Unavailable
 from relevo.store import passwords
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from datetime import datetime
 
     from relevo.store.people import People, User
@@ -62,10 +62,12 @@ class SignIns:
             if not self._from[address]:
                 del self._from[address]
 
-    async def hashed(self, password: str, name: str) -> str:
-        """What is kept of a new password of the user of this name. Raises PasswordRefused, Unavailable."""
-        check_password(password, name)
-        return await self._in_turn(passwords.hashed, password)
+    async def hashed(self, password: str, name: str, others: Iterable[str]) -> str:
+        """What is kept of a new password of the user of this name; others: as `check_password` takes them.
+
+        Raises PasswordRefused, Unavailable.
+        """
+        return await self._in_turn(_checked_and_hashed, password, name, others)
 
     async def _in_turn(self, work: Callable[P, R], *given: P.args, **named: P.kwargs) -> R:
         if self._waiting >= _MOST_WAITING:
@@ -88,6 +90,11 @@ class SignIns:
         if passwords.is_stale(kept):
             self._people.rehash(user.id, kept, passwords.hashed(password))
         return user
+
+
+def _checked_and_hashed(password: str, name: str, others: Iterable[str]) -> str:
+    check_password(password, name, others)
+    return passwords.hashed(password)
 
 
 def _give_way() -> None:

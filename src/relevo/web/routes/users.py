@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi import Path as InPath
@@ -15,6 +15,9 @@ from relevo.web.guard import by_of, principal_of, require
 from relevo.web.people import AddUser, ChangeUser, SetPassword, Users, UserShape, UserWindow
 from relevo.web.routes.login import renew_session
 from relevo.web.routes.refusals import refusals
+
+if TYPE_CHECKING:
+    from relevo.web.parts import Parts
 
 router = APIRouter(prefix="/users", tags=["people"])
 
@@ -37,7 +40,7 @@ async def add(request: Request, wanted: AddUser) -> UserShape:
         raise LastAdmin
     kept = None
     if wanted.password is not None:
-        kept = await request.app.state.sign_ins.hashed(wanted.password, wanted.name)
+        kept = await request.app.state.sign_ins.hashed(wanted.password, wanted.name, await _names_of_models(parts))
     facts = {"password_hash": kept, "grants": wanted.grants, "at": parts.now(), "by": by_of(request)}
     made = await run_in_threadpool(parts.people.add_user, wanted.name, wanted.role, **facts)
     return UserShape.of(await run_in_threadpool(parts.people.one, made))
@@ -78,8 +81,13 @@ async def set_password(request: Request, response: Response, user_id: UserId, wa
     if own and user.has_password:
         # A session that was left open on somebody's desk is not enough to take the account over.
         await sign_ins.check(user.name, wanted.current or "", by_of(request).address)
-    kept = await sign_ins.hashed(wanted.password, user.name)
+    kept = await sign_ins.hashed(wanted.password, user.name, await _names_of_models(parts))
     await run_in_threadpool(parts.people.set_password, user.id, kept, at=parts.now(), by=by_of(request))
     changed = await run_in_threadpool(parts.people.one, user.id)
     await run_in_threadpool(renew_session, request, response, changed)
     return UserShape.of(changed)
+
+
+async def _names_of_models(parts: Parts) -> list[str]:
+    """What whoever guesses a password of this server would try, too."""
+    return [model.name for model in await run_in_threadpool(parts.registry.models)]
