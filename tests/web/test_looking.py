@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 def test_the_foot_leads_to_pages(client: httpx.Client) -> None:
     """What a person is led to from the foot of a page is a page each time, never a program's JSON."""
     foot = client.get("/").text.partition("<footer")[2]
-    for address in re.findall(r'href="([^"]+)"', foot):
+    addresses = re.findall(r'href="([^"]+)"', foot)
+    assert addresses
+    for address in addresses:
         assert client.get(address).headers["content-type"].startswith("text/html"), address
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -13,9 +13,6 @@ from relevo.cli.showing import say, show_json
 from relevo.config import ROWS
 from relevo.errors import ConfigRefused
 from relevo.forwarded import proxies_of
-
-if TYPE_CHECKING:
-    from relevo.config import Settings
 
 _HELP = {row.name: row.help for row in ROWS}
 _THIS_MACHINE = frozenset({"127.0.0.1", "::1", "localhost"})
@@ -69,7 +66,7 @@ def console(
     """
     if (cert is None) != (key is None):
         raise ConfigRefused(reason="--tls-cert and --tls-key come together")
-    asked = {"behind_proxy": behind_proxy, "console_address": address, "server_address": server_address}
+    asked: dict[str, object] = {"behind_proxy": behind_proxy, "console_address": address, "server_address": server_address}
     settings = settings_of(home, **asked, console_key_file=key_file)
     if host not in _THIS_MACHINE and cert is None and not settings.behind_proxy:
         _allow_outside(host, insecure=insecure)
@@ -79,11 +76,11 @@ def console(
 
     check_installed()
     listener = listening(host, port)
-    own = compose.address_at(host, listener, encrypted=cert is not None)
+    own = compose.address_at(host, listener.getsockname()[1], encrypted=cert is not None)
     # The home's own key is shown to the home's own server alone.
     key_path = settings.console_key if url is None or settings.console_key_file else None
     told = Told(
-        server=url or _address_of(settings),
+        server=url or compose.address_at(settings.host, settings.port, encrypted=settings.encrypted),
         verify=ca or (compose.trusting(compose.file_of(settings)) if settings.encrypted and url is None else None),
         language=settings.language,
         address=settings.console_address.rstrip("/") or own,
@@ -109,10 +106,3 @@ def _allow_outside(host: str, *, insecure: bool) -> None:
             "give --tls-cert and --tls-key, name a proxy that encrypts with --behind-proxy, or accept the risk with --insecure"
         )
     sys.stderr.write(f"warning: {host} can be reached from other machines, without encryption\n")
-
-
-def _address_of(settings: Settings) -> str:
-    """Where the server of these settings is reached from here."""
-    from relevo.compose import near
-
-    return f"http{'s' if settings.encrypted else ''}://{near(settings.host)}:{settings.port}"

@@ -5,7 +5,6 @@ settings ─► https or http, host, port ─► GET /health/live | /health/read
 
 from __future__ import annotations
 
-import ipaddress
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -64,15 +63,5 @@ def _own_server(settings: Settings) -> Client:
     from relevo.client import Client
 
     verify = compose.trusting(compose.file_of(settings)) if settings.encrypted else None
-    return Client(f"http{'s' if verify else ''}://{_near(settings.host)}:{settings.port}", verify=verify, timeout=_PATIENCE_S)
-
-
-def _near(host: str) -> str:
-    """The host as it is reached from here."""
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return host
-    if address.is_unspecified:
-        return "127.0.0.1" if address.version == 4 else "[::1]"
-    return f"[{host}]" if address.version == 6 else host
+    url = compose.address_at(settings.host, settings.port, encrypted=settings.encrypted)
+    return Client(url, verify=verify, timeout=_PATIENCE_S)

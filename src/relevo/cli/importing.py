@@ -11,11 +11,13 @@ import typer
 
 from relevo.cli.asking import AsJson, Home, settings_of
 from relevo.cli.people import who_asks
-from relevo.cli.registering import reason, told
+from relevo.cli.registering import Alias, Out, Register, Why, reason, told
 from relevo.cli.showing import progress, say, show_json
 from relevo.cli.speaking import language
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from relevo.domain.decision import Decision
     from relevo.package.opening import Package
 
@@ -128,12 +130,10 @@ def import_file(
     ] = None,
     description: Annotated[str, typer.Option("--description", help="What the model is for.", metavar="TEXT")] = "",
     figures: Annotated[bool, typer.Option("--figures/--no-figures", help="Draw the figures of the model card.")] = True,
-    out: Annotated[
-        Path | None, typer.Option("--out", help="Keep the package here too: a folder, or a .zip.", metavar="PATH")
-    ] = None,
-    register: Annotated[bool, typer.Option("--register/--no-register", help="Make it the model's next version.")] = True,
-    alias: Annotated[str, typer.Option("--alias", help="The alias that names the new version.", metavar="NAME")] = "champion",
-    why: Annotated[str, typer.Option("--why", help="The reason, kept in the alias's history.", metavar="TEXT")] = "imported",
+    out: Out = None,
+    register: Register = True,
+    alias: Alias = "champion",
+    why: Why = "imported",
     home: Home = None,
     as_json: AsJson = False,
 ) -> None:
@@ -172,24 +172,28 @@ def import_file(
         "figures": figures,
     }
     from relevo import compose
-    from relevo.package.convert.importing import import_model
     from relevo.package.reading import is_package
 
     settings, began = settings_of(home), compose.utc_now()
     with TemporaryDirectory(prefix="relevo-import-") as folder, progress(quiet=as_json) as step:
-        place = out or Path(folder) / "package"
         if is_package(file):
-            package = _ready_made(file, name, said, out)
-            place = file
+            place, package = file, _ready_made(file, name, said, out)
         else:
-            if name is None:
-                raise typer.BadParameter("is needed: the model's name here", param_hint="--name")
-            package = import_model(file, name=name, out=place, language=language(), progress=step, **said)
+            place = out or Path(folder) / "package"
+            package = _converted(file, name, said, place, step)
         version = compose.register(settings, place, alias=alias, who=who_asks(), why=reason(why, "imported")) if register else None
     if as_json:
         show_json({"digest": package.digest, "metrics": package.metrics, "lineage": package.manifest.lineage, "version": version})
     else:
         say(told(package, version, alias, began=began))
+
+
+def _converted(file: Path, name: str | None, said: dict[str, Any], place: Path, step: Callable[[int, int, str], None]) -> Package:
+    from relevo.package.convert.importing import import_model
+
+    if name is None:
+        raise typer.BadParameter("is needed: the model's name here", param_hint="--name")
+    return import_model(file, name=name, out=place, language=language(), progress=step, **said)
 
 
 def _ready_made(file: Path, name: str | None, said: dict[str, Any], out: Path | None) -> Package:

@@ -18,7 +18,7 @@ from relevo.cli.speaking import said
 from relevo.errors import Forbidden, NoInput
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from relevo.cli.label_files import Line, Outcome
 
@@ -170,7 +170,7 @@ def _tell(outcome: Outcome, rejects: Path | None, *, as_json: bool) -> None:
     from relevo.cli.label_files import refused_as_csv
 
     if rejects is not None:
-        _write(rejects, refused_as_csv(outcome.refused).encode())
+        _write(rejects, [refused_as_csv(outcome.refused).encode()])
     refused = [{"line": one.line.number, "about": one.line.about, "reason": one.reason} for one in outcome.refused]
     if as_json:
         show_json({"kept": outcome.kept, "unchanged": outcome.unchanged, "without_label": outcome.empty, "refused": refused})
@@ -201,29 +201,31 @@ def export(
         say(f"Written: {file}")
 
 
-def _labelled(home: Path | None, model: str | None) -> bytes:
+def _labelled(home: Path | None, model: str | None) -> Iterable[bytes]:
     from relevo.compose import open_store
     from relevo.web.exporting import lines
 
     store = open_store(existing_home(home))
-    return b"".join(lines(store.history, store.labels, store.asking, model=model, labelled=True))
+    return lines(store.history, store.labels, store.asking, model=model, labelled=True)
 
 
-def _labelled_there(url: str, key: str | None, ca: Path | None, model: str | None) -> bytes:
+def _labelled_there(url: str, key: str | None, ca: Path | None, model: str | None) -> Iterable[bytes]:
     from relevo.client import Client
 
     with Client(url, key, verify=ca) as client:
         wanted = {"labelled": "true"} | ({"model": model} if model else {})
-        return client.file("/predictions.csv", **wanted)[1]
+        return [client.file("/predictions.csv", **wanted)[1]]
 
 
-def _write(file: Path, data: bytes) -> None:
+def _write(file: Path, pieces: Iterable[bytes]) -> None:
+    """Piece by piece: a history may be larger than memory."""
     try:
         if str(file) == "-":
-            sys.stdout.buffer.write(data)
+            sys.stdout.buffer.writelines(pieces)
             sys.stdout.buffer.flush()
         else:
-            file.write_bytes(data)
+            with file.open("wb") as target:
+                target.writelines(pieces)
     except OSError as cause:
         raise NoInput.told(f"'{file}' cannot be written: {cause.strerror or cause}.") from cause
 

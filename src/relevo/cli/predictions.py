@@ -1,6 +1,6 @@
-"""`relevo predict`, `history` and `label`: ask a server, look back, say what was true.
+"""`relevo predict` and `relevo history`: ask a server, look back.
 
-predict ─► client ─► server            history, label ─► client (--url) | the store in --home
+predict ─► client ─► server            history ─► client (--url) | the store in --home
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ import typer
 
 from relevo.cli.asking import AsJson, Home, settings_of
 from relevo.cli.people import who_asks
-from relevo.cli.registering import reason, told
+from relevo.cli.registering import Alias, Out, Register, Why, reason, told
 from relevo.cli.reporting import left_out, report
 from relevo.cli.showing import progress, say, show_json
 from relevo.cli.speaking import language
@@ -48,12 +48,10 @@ def new(
 def train(
     *,
     project: Annotated[Path, typer.Option("--project", help="Folder with relevo.toml and train.py.", metavar="FOLDER")] = Path(),
-    out: Annotated[
-        Path | None, typer.Option("--out", help="Keep the package here too: a folder, or a .zip.", metavar="PATH")
-    ] = None,
-    register: Annotated[bool, typer.Option("--register/--no-register", help="Make it the model's next version.")] = True,
-    alias: Annotated[str, typer.Option("--alias", help="The alias that names the new version.", metavar="NAME")] = "champion",
-    why: Annotated[str, typer.Option("--why", help="The reason, kept in the alias's history.", metavar="TEXT")] = "trained",
+    out: Out = None,
+    register: Register = True,
+    alias: Alias = "champion",
+    why: Why = "trained",
     most: Annotated[
         int | None,
         typer.Option("--most", min=2, help="Learn from at most so many examples; the held-out ones stay all.", metavar="NUMBER"),

@@ -1,8 +1,11 @@
-"""What is told after a package was made and registered."""
+"""What `relevo train` and `relevo import` ask about the package they make, and what they tell once it is registered."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from relevo.cli.speaking import number, said
 
@@ -12,6 +15,11 @@ if TYPE_CHECKING:
     from relevo.domain.manifest import Lineage
     from relevo.package.opening import Package
     from relevo.store.registry import Version
+
+Out = Annotated[Path | None, typer.Option("--out", help="Keep the package here too: a folder, or a .zip.", metavar="PATH")]
+Register = Annotated[bool, typer.Option("--register/--no-register", help="Make it the model's next version.")]
+Alias = Annotated[str, typer.Option("--alias", help="The alias that names the new version.", metavar="NAME")]
+Why = Annotated[str, typer.Option("--why", help="The reason, kept in the alias's history.", metavar="TEXT")]
 
 
 def told(package: Package, version: Version | None, alias: str, *, began: datetime) -> str:

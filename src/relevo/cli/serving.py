@@ -73,7 +73,7 @@ def serve(
 def _console_at(settings: Settings, listener: socket.socket) -> str:
     from relevo.compose import address_at
 
-    return settings.console_address or address_at(settings.host, listener, encrypted=settings.encrypted)
+    return settings.console_address or address_at(settings.host, listener.getsockname()[1], encrypted=settings.encrypted)
 
 
 def _shown(certificate: Certificate | None) -> list[str]:

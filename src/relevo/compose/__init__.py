@@ -1,11 +1,15 @@
 """The one room that knows everyone: settings in, running processes out. It builds and connects, and decides nothing.
 
-    stores    Settings ─► Store            register: a package on the shelf, a version, an alias
-    server    serve ─► socket, supervisor ─┬► worker × n
-    running   start_server: the same as a child process
-    worker      watcher ─► service ◄─ predict ◄─ app ◄─ uvicorn;  journal, telemetry
-    certificates   Settings ─► Certificate    own_certificate: made where none is given
-    loop        spool reader ─► shipper ─► history
+    stores         Settings ─► Store            register: a package on the shelf, a version, an alias
+    server         serve ─► sole in its home, socket, supervisor ─┬► worker × n
+    running        start_server: the same as a child process      ├► console, where wanted
+                                                                  └► loop
+    worker         watcher ─► service ◄─ predict ◄─ app ◄─ http_server;  journal, telemetry
+                   following, sealing: side_tasks that keep it as the store is
+    loop           spool reader ─► shipper ─► history;  chores: heads of the audit, what is too old to keep
+    certificates   Settings ─► Certificate      own_certificate: made where none is given
+    erasing        what a person at this machine erases, whether a server runs or not
+    cleaning, labelling, sign_in    what the settings say of labels and of signing in elsewhere
 
 A file is loaded only by the process it is for: the supervisor stays small, and a worker never sees what the command line needs.
 """
@@ -13,7 +17,7 @@ A file is loaded only by the process it is for: the supervisor stays small, and 
 from __future__ import annotations
 
 from relevo.compose.certificates import Certificate, certificate_of, file_of, trusting
-from relevo.compose.console import address_at, console_socket, key_reader, near
+from relevo.compose.console import address_at, console_socket, key_reader
 from relevo.compose.running import RunningServer, start_server
 from relevo.compose.server import check_address, check_exposure, serve
 from relevo.compose.stores import Store, open_store, register, utc_now
@@ -29,7 +33,6 @@ __all__ = [
     "console_socket",
     "file_of",
     "key_reader",
-    "near",
     "open_store",
     "register",
     "serve",

@@ -32,9 +32,9 @@ def near(host: str) -> str:
     return f"[{found}]" if ":" in found else found
 
 
-def address_at(host: str, listener: socket.socket, *, encrypted: bool) -> str:
-    """Where a browser of this machine finds what listens there."""
-    return f"http{'s' if encrypted else ''}://{near(host)}:{listener.getsockname()[1]}"
+def address_at(host: str, port: int, *, encrypted: bool) -> str:
+    """Where this machine's own browsers and programs find what listens there."""
+    return f"http{'s' if encrypted else ''}://{near(host)}:{port}"
 
 
 def console_socket(settings: Settings, port: int) -> socket.socket:
@@ -63,11 +63,12 @@ def run_console(settings: Settings, listener: socket.socket, certificate: Certif
     from relevo.console.visitors import Told  # noqa: PLC0415 - the same
 
     when_orphaned(life, lambda: os.kill(os.getpid(), signal.SIGTERM))
+    own = address_at(settings.host, listener.getsockname()[1], encrypted=certificate is not None)
     told = Told(
-        server=f"http{'s' if certificate else ''}://{near(settings.host)}:{port}",
+        server=address_at(settings.host, port, encrypted=certificate is not None),
         verify=trusting(certificate.cert) if certificate else None,
         language=settings.language,
-        address=settings.console_address.rstrip("/") or address_at(settings.host, listener, encrypted=certificate is not None),
+        address=settings.console_address.rstrip("/") or own,
         server_address=settings.server_address.rstrip("/"),
         key=key_reader(settings.console_key),
         proxies=proxies_of(settings.behind_proxy),
