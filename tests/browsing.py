@@ -40,11 +40,11 @@ class Seen:
 
 
 @contextmanager
-def launched() -> Iterator[Browser]:
-    """One browser."""
+def launched(*flags: str) -> Iterator[Browser]:
+    """One browser. flags: of Chromium, beside those that keep it quiet."""
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=_QUIET)
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=[*_QUIET, *flags])
         yield browser
         browser.close()
 

@@ -67,6 +67,28 @@ def console_over(server: str, folder: Path, *flags: str) -> Iterator[Console]:
     assert code == 0, f"the console ended with {code}"
 
 
+@contextmanager
+def served_beside(folder: Path, *flags: str) -> Iterator[Console]:
+    """The console that `relevo serve --console` shows, with its server in `folder`. Both must end in order."""
+    free = ["--port", "0", "--console-port", "0", "--workers", "1"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "relevo", "serve", "--console", "--json", *free, *flags],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        cwd=folder,
+        text=True,
+    )
+    try:
+        yield Console(url=_told(process)["console"], pid=process.pid)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            process.send_signal(signal.SIGTERM)
+        code = process.wait(30)
+        assert process.stdout is not None
+        process.stdout.close()
+    assert code == 0, f"the server ended with {code}"
+
+
 def _told(process: subprocess.Popen[str]) -> Any:
     """The document that it writes once it answers."""
     assert process.stdout is not None

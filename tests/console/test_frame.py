@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tests.browsing import IN_A_BROWSER
-from tests.console.console_world import Console, opened
+from tests.compose.test_reach import OUTWARD
+from tests.console.console_world import Console, opened, served_beside
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from playwright.sync_api import Browser
 
 pytestmark = IN_A_BROWSER
@@ -32,3 +36,17 @@ def test_the_language_is_the_browsers_until_another_is_chosen(chromium: Browser,
         page.wait_for_selector("h1:has-text('Classify')")
         page.goto(console.url)
         page.wait_for_selector("h1:has-text('Classify')")
+
+
+def test_a_dare_stands_above_every_page(chromium: Browser, tmp_path: Path) -> None:
+    """A server that others can reach, open and in the clear, says so on a telephone, too, on whatever page one is."""
+    with served_beside(tmp_path, "--host", OUTWARD, "--insecure") as beside:
+        here = replace(beside, url=beside.url.replace(OUTWARD, "127.0.0.1"))
+        with opened(chromium, here, "/models", viewport={"width": 390, "height": 800}, locale="es-ES") as page:
+            page.wait_for_selector("h1:has-text('Modelos')")
+            warning = page.locator(".rv-insecure")
+            assert warning.is_visible()
+            assert "Otras máquinas" in warning.inner_text()
+            box = warning.bounding_box()
+            assert box is not None
+            assert box["y"] < 800

@@ -53,6 +53,7 @@ def _show(here: Session) -> None:
         },
     )
     frame.sidebar(here)
+    frame.warn(here)
     chosen.run()
 
 

@@ -40,10 +40,11 @@ _YEAR_S = 365 * 24 * 3600
 _MOST_FORM = 8192
 #: What a sign-in page may be asked to say.
 _SAID = frozenset({"back", "away"})
-#: Streamlit draws with styles of its own and Vega evaluates what it draws; nothing comes from, or goes to, another host.
+#: Streamlit draws with styles of its own, and fetches what its camera took from a data: address; Vega evaluates what it draws.
+#: Nothing comes from, or goes to, another host.
 _POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-eval' 'wasm-unsafe-eval' {scripts}; style-src 'self' 'unsafe-inline'; "
-    "img-src 'self' data: blob:; font-src 'self' data:; connect-src 'self'; worker-src 'self' blob:; object-src 'none'; "
+    "img-src 'self' data: blob:; font-src 'self' data:; connect-src 'self' data:; worker-src 'self' blob:; object-src 'none'; "
     "base-uri 'self'; form-action 'self'; frame-ancestors 'none'"
 )
 _HEADERS = (

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from relevo.console.words import Words
 
 _SPANS = {"hour": timedelta(hours=1), "day": timedelta(days=1), "week": timedelta(days=7), "month": timedelta(days=30)}
-_WIDTH = 168
+#: Five stand in a row beside the sidebar of a small desktop, two on a telephone.
+_WIDTH = 146
 #: Begin of the choice "labelled as this one".
 _TRUTH = "="
 

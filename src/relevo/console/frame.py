@@ -19,17 +19,27 @@ if TYPE_CHECKING:
     from relevo.errors import RelevoError
 
 
+#: What Streamlit would say in English: the style puts our words in its place.
+_SAID_BY_STYLE = {
+    "choose-file": "classify.choose",
+    "take-photo": "classify.take",
+    "clear-photo": "classify.again",
+    "allow-camera": "classify.allow",
+}
+
+
 def begin(words: Words) -> None:
     """First of every run: the tab's title, the width, our style; what Streamlit says itself is said in our words."""
     st.set_page_config(page_title="Relevo", page_icon=_mark(), layout="wide", initial_sidebar_state="auto")
-    st.html(f"<style>{_text('console.css')}\n:root {{ --choose-file: '{words['classify.choose']}'; }}</style>")
+    said = "".join(f"--{name}: '{words[key]}'; " for name, key in _SAID_BY_STYLE.items())
+    st.html(f"<style>{_text('console.css')}\n:root {{ {said}}}</style>")
 
 
 def sidebar(here: Session) -> None:
     """Brand, who is signed in and the way out, the languages."""
     st.logo(_brand(), size="large", icon_image=_brand())
     with st.sidebar:
-        st.html(_warning(here) + _who(here) + _languages(here.words))
+        st.html(_who(here) + _languages(here.words))
 
 
 def heading(title: str, lead: str = "") -> None:
@@ -78,10 +88,11 @@ def say_refused(words: Words, error: RelevoError) -> None:
     )
 
 
-def _warning(here: Session) -> str:
-    """What the server is served without although other machines can reach it."""
+def warn(here: Session) -> None:
+    """Above every page, where a telephone shows it, too: what the server is served without although others can reach it."""
     lacks = ", ".join(here.words[f"frame.without.{one}"] for one in here.me.get("insecure") or ())
-    return f'<p class="rv-insecure">{html.escape(here.words("frame.insecure", lacks=lacks))}</p>' if lacks else ""
+    if lacks:
+        st.html(f'<p class="rv-insecure" role="status">{html.escape(here.words("frame.insecure", lacks=lacks))}</p>')
 
 
 def _who(here: Session) -> str:

@@ -28,7 +28,7 @@ def show(here: Session, model: dict[str, Any]) -> None:
     told = st.session_state.pop("moving-told", None)
     if told:
         st.success(told, icon=":material/check:")
-    left, right = st.columns([2, 3], gap="medium")
+    left, right = st.columns([1, 2], gap="medium")
     with left:
         if here.is_at_least("operator", model["name"]):
             _form(here, model)

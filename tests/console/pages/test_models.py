@@ -61,3 +61,14 @@ def _choose(page: Page, field: str, option: str) -> None:
     box.press_sequentially(option)
     expect(page.get_by_role("option", name=option, exact=True)).to_be_visible()
     box.press("Enter")
+
+
+def test_cards_stay_in_their_columns(chromium: Browser, signed_console: Console) -> None:
+    """A wide table of a card scrolls by itself: it moves neither the page on a telephone nor into the card beside it."""
+    for width in (390, 1200):
+        with signed_in(chromium, signed_console, "ana", "/models?model=digits", viewport={"width": width, "height": 844}) as page:
+            page.get_by_role("tab").nth(1).click()
+            page.wait_for_selector('[data-testid="stMarkdownContainer"] table')
+            settled(page)
+            wider = "() => { const it = document.querySelector('[data-testid=stMain]'); return it.scrollWidth - it.clientWidth }"
+            assert page.evaluate(wider) == 0

@@ -174,14 +174,12 @@ class _Turn:
         words, cursors = here.words, self._kept["cursors"]
         first = cursors[-1][1] if cursors else 1
         with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="center", key="turn"):
-            st.button(
-                words["history.newer"], disabled=not cursors, icon=":material/chevron_left:", on_click=self._back, shortcut="Left"
-            )
+            # The keys are shown by Streamlit, and are arrows already.
+            st.button(words["history.newer"], disabled=not cursors, on_click=self._back, shortcut="Left", key="newer")
             frame.small(words("history.page", first=words.whole(first), last=words.whole(first + shown - 1)))
             st.button(
-                words["history.older"], disabled=after is None, icon=":material/chevron_right:", icon_position="right",
-                on_click=self._on, args=(after, first + shown), shortcut="Right",
-            )  # fmt: skip
+                words["history.older"], disabled=after is None, on_click=self._on, args=(after, first + shown), shortcut="Right"
+            )
 
     def _back(self) -> None:
         self._kept["cursors"].pop()

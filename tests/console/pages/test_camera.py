@@ -1,0 +1,62 @@
+"""A picture from the camera, on a telephone: Chromium's own make-believe camera, which shows a pattern that moves."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from playwright.sync_api import expect
+from tests.browsing import IN_A_BROWSER, launched, sideways
+from tests.console.console_world import Console, opened, settled
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from playwright.sync_api import Browser
+
+    from relevo import compose
+
+pytestmark = IN_A_BROWSER
+
+_PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    """A browser with a camera, which it lets every page see."""
+    with launched("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream") as browser:
+        yield browser
+
+
+def test_the_console_takes_a_picture(chromium: Browser, console: Console) -> None:
+    """The console's policy lets the camera show; what it took is answered like a file."""
+    with opened(chromium, console, "/?model=digits", locale="es-ES", **_PHONE) as page:
+        page.context.grant_permissions(["camera"], origin=console.url)
+        page.get_by_text("Cámara").click()
+        settled(page)
+        shutter = page.get_by_test_id("stCameraInputButton")
+        expect(shutter).to_be_enabled(timeout=30_000)
+        page.wait_for_function("() => { const v = document.querySelector('video'); return v && v.videoWidth > 0 }")
+        shutter.click()
+        expect(page.get_by_test_id("verdict")).to_be_visible(timeout=30_000)
+        expect(page.locator(".rv-bars li")).to_have_count(10)
+        assert sideways(page) == 0
+
+
+def test_the_model_page_asks_the_telephone_for_its_camera(
+    chromium: Browser, console_server: compose.RunningServer, digit_pngs: list[bytes]
+) -> None:
+    """Its button opens the telephone's own camera, the one at the back, with a file chooser; what comes out of it is answered."""
+    context = chromium.new_context(locale="es-ES", **_PHONE)
+    page = context.new_page()
+    page.goto(f"{console_server.url}/?model=digits")
+    page.get_by_role("button", name="Subir").tap()
+    photo = page.locator("#photo")
+    assert (photo.get_attribute("capture"), photo.get_attribute("accept")) == ("environment", "image/*")
+    expect(page.locator("#camera")).to_be_visible()
+    with page.expect_file_chooser() as chosen:
+        page.locator("label[for=photo]").tap()
+    chosen.value.set_files({"name": "photo.png", "mimeType": "image/png", "buffer": digit_pngs[0]})
+    expect(page.locator(".verdict")).to_be_visible()
+    assert sideways(page) == 0
+    context.close()
