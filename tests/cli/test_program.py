@@ -182,6 +182,18 @@ def test_doctor_fails_when_something_must_be_mended(relevo_run: Run, tmp_path: P
     assert {one["verdict"] for one in json.loads(away.stdout) if one["what"] == "database"} == {"fail"}
 
 
+def test_doctor_warns_of_a_home_that_others_may_write_in(tmp_path: Path) -> None:
+    """Whoever may put files there may put their own in the place of the database, whatever rights that has."""
+    settings = Settings(home=tmp_path / "home")
+    verdicts = []
+    for mode in (0o700, 0o755, 0o770, 0o777):
+        settings.home.mkdir(exist_ok=True)
+        settings.home.chmod(mode)
+        (found,) = (one for one in examine(settings) if one.what == "home")
+        verdicts.append((found.verdict, "chmod go-w" in found.mend))
+    assert verdicts == [("ok", False), ("ok", False), ("warn", True), ("warn", True)]
+
+
 def test_doctor_names_what_is_wrong_with_the_database(tmp_path: Path) -> None:
     """A schema of a later release is warned of; a file that is another's is told as that, with a way out."""
     settings = Settings(home=tmp_path)

@@ -49,6 +49,22 @@ def test_a_held_home_is_refused_until_its_holder_is_gone(tmp_path: Path, holder:
         assert json.loads((tmp_path / LOCK_FILE).read_text())["pid"] == os.getpid()
 
 
+@pytest.mark.parametrize("kind", ["folder", "link", "pipe"])
+def test_what_is_no_lock_is_refused(tmp_path: Path, kind: str) -> None:
+    """A link in its place is not followed, so nothing is emptied elsewhere; the refusal names the file."""
+    place, elsewhere = tmp_path / LOCK_FILE, tmp_path / "elsewhere"
+    elsewhere.write_text("of somebody else")
+    if kind == "folder":
+        place.mkdir()
+    elif kind == "link":
+        place.symlink_to(elsewhere)
+    else:
+        os.mkfifo(place)
+    with pytest.raises(ConfigRefused, match=LOCK_FILE), sole_server(tmp_path):
+        pass
+    assert elsewhere.read_text() == "of somebody else"
+
+
 def test_another_machines_server_is_told_of(
     tmp_path: Path, holder: subprocess.Popen[str], caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -47,6 +47,15 @@ def test_something_else_is_no_key(tmp_path: Path, content: str) -> None:
     assert path.read_text(encoding="latin-1") == content
 
 
+def test_a_link_to_nothing_is_no_key(tmp_path: Path) -> None:
+    """A key is not made where a link leads, and the refusal names the file."""
+    path = tmp_path / "master.key"
+    path.symlink_to("nowhere")
+    with pytest.raises(ConfigRefused, match="cannot be read"):
+        key_from(path)
+    assert not (tmp_path / "nowhere").exists()
+
+
 def test_a_key_that_must_be_there_is_not_made(tmp_path: Path) -> None:
     """Where a new key would be of no use, its absence is told."""
     with pytest.raises(ConfigRefused, match="not there"):

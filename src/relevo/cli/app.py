@@ -72,6 +72,10 @@ for add_to in (
     add_to(app)
 
 
+#: What a person knows standard output as.
+_SHOWN_AT = "/dev/stdout"
+
+
 def _show_version(asked: bool) -> None:  # noqa: FBT001 - Typer calls it by position
     if asked:
         typer.echo(f"relevo {relevo.__version__}")
@@ -150,7 +154,7 @@ def _program() -> Any:  # noqa: ANN401 - a command of Typer, whose class is priv
 
 def _unheard(cause: OSError) -> int:
     # A reader (head, less) that has gone has seen enough.
-    return 0 if isinstance(cause, BrokenPipeError) else _say(NoInput.told(f"'/dev/stdout' cannot be written: {cause.strerror}."))
+    return 0 if isinstance(cause, BrokenPipeError) else _say(NoInput.told(f"'{_SHOWN_AT}' cannot be written: {cause.strerror}."))
 
 
 def _say(error: Exception) -> int:

@@ -114,8 +114,15 @@ def _sqlite() -> Finding:
     return Finding(what="sqlite", verdict="ok", told=told)
 
 
+#: Write permission of the group and of everybody.
+_OF_OTHERS = 0o022
+
+
 def _home(settings: Settings) -> Finding:
     told = str(settings.home.resolve())
+    if settings.home.is_dir() and settings.home.stat().st_mode & _OF_OTHERS:
+        mend = f"Whoever may write in it may put another database or key in the place of yours: chmod go-w {told}"
+        return Finding(what="home", verdict="warn", told=f"others than its owner may write in {told}", mend=mend)
     try:
         with tempfile.TemporaryFile(dir=_existing(settings.home)):
             return Finding(what="home", verdict="ok", told=f"{told} can be written")

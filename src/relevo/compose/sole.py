@@ -15,6 +15,7 @@ import json
 import logging
 import os
 import socket
+import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,13 +30,13 @@ LOCK_FILE = "server.lock"
 #: Linux's name for this machine from its start to its end, the same in every container on it.
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _MOST_SAID = 4096
+_NO_FILE = "it is a device or a pipe, not a file"
 
 
 @contextlib.contextmanager
 def sole_server(home: Path) -> Iterator[None]:
     """Be the home's only server of this machine inside the block. Raises ConfigRefused."""
-    place = home / LOCK_FILE
-    descriptor = os.open(place, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    descriptor = _opened(home / LOCK_FILE)
     try:
         if _is_locked(descriptor):
             os.ftruncate(descriptor, 0)
@@ -45,6 +46,18 @@ def sole_server(home: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+def _opened(place: Path) -> int:
+    try:
+        # Never by a link: what it leads to would be emptied.
+        descriptor = os.open(place, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)
+    except OSError as cause:
+        raise ConfigRefused(reason=f"{place} cannot be read ({cause.strerror})") from cause
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise ConfigRefused(reason=f"{place} cannot be read ({_NO_FILE})")
+    return descriptor
 
 
 def _is_locked(descriptor: int) -> bool:

@@ -32,7 +32,11 @@ def key_from(path: Path, *, make: bool = True) -> bytes:
         if not make:
             raise ConfigRefused(reason=f"the key file {path} is not there") from None
     put_key(path, secrets.token_bytes(KEY_BYTES))
-    return _read(path)
+    try:
+        return _read(path)
+    except FileNotFoundError:
+        # Its name is taken by a link to nothing.
+        raise ConfigRefused(reason=f"the key file {path} cannot be read") from None
 
 
 def put_key(path: Path, secret: bytes, *, instead: bool = False) -> None:
