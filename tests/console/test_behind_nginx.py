@@ -41,7 +41,7 @@ def free_port() -> int:
 
 def shown(port: int, console: str, folder: Path) -> str:
     """What the how-to shows for the console, with our port, names and files in place of the example's."""
-    found = next(
+    found: str = next(
         block for block in re.findall(r"```nginx\n(.*?)```", HOW_TO.read_text(encoding="utf-8"), re.DOTALL) if ":8501" in block
     )
     cert, key = pair(folder, "127.0.0.1")

@@ -13,11 +13,12 @@ import pytest
 from sqlalchemy import select
 from starlette.applications import Starlette
 from tests.browsing import IN_A_BROWSER
-from tests.console.console_world import SIGNED_PASSWORD, Console, add_users, console_over
+from tests.console.console_world import SIGNED_PASSWORD, Console, add_users, console_over, served_beside
 from tests.serving_world import settings_of, started
 from tests.web.web_world import served
 
 from relevo.compose import key_reader, open_store
+from relevo.config import Settings
 from relevo.console.door import Desk
 from relevo.console.visitors import Told, Visitors
 from relevo.domain.people import Role
@@ -32,11 +33,11 @@ from tests.identity_provider import CLIENT, SECRET, IdentityProvider, identity_p
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from playwright.sync_api import Browser
 
     from relevo import compose
-    from relevo.config import Settings
 
 _PAGE = {"Accept": "text/html"}
 
@@ -129,6 +130,24 @@ class TestInABrowser:
         page.get_by_role("button", name="Sign out").click()
         page.wait_for_url("**/sign-in")
         context.close()
+
+
+def test_serve_with_its_console_needs_to_be_told_nothing(tmp_path: Path, provider: IdentityProvider) -> None:
+    """`relevo serve --console`: key and addresses are known to both, so the way there and back is open by default."""
+    home = Settings(home=tmp_path / ".relevo")
+    add_users(home, boss=Role.ADMIN)
+    flags = ("--oidc-issuer", provider.issuer, "--oidc-client-id", CLIENT, "--oidc-client-secret", SECRET)
+    with served_beside(tmp_path, "--oidc-new-role", "viewer", *flags) as beside, browser_of(beside) as browser:
+        done = browser.get(gone_and_back(browser))
+        assert (done.status_code, done.headers["location"]) == (303, "/models")
+        assert browser.get("/models").status_code == 200
+        forged = {"Origin": beside.url, "X-Forwarded-For": "203.0.113.66", "Relevo-Caller": "203.0.113.66"}
+        form = {"name": "boss", "password": SIGNED_PASSWORD}
+        assert browser.post("/sign-in", data=form, headers=forged).status_code == 303
+    store = open_store(home, migrated=True)
+    opened = [act.address for act in store.trail.page(limit=20).items if act.action == "session.open"]
+    store.engine.dispose()
+    assert opened == ["127.0.0.1", "127.0.0.1"], "nobody chooses the address they come from"
 
 
 def test_the_sign_in_page_shows_the_way_where_there_is_one(ours: Console, console: Console) -> None:

@@ -66,8 +66,9 @@ def console(
     """
     if (cert is None) != (key is None):
         raise ConfigRefused(reason="--tls-cert and --tls-key come together")
-    asked: dict[str, object] = {"behind_proxy": behind_proxy, "console_address": address, "server_address": server_address}
-    settings = settings_of(home, **asked, console_key_file=key_file)
+    settings = settings_of(
+        home, behind_proxy=behind_proxy, console_address=address, server_address=server_address, console_key_file=key_file
+    )
     if host not in _THIS_MACHINE and cert is None and not settings.behind_proxy:
         _allow_outside(host, insecure=insecure)
     from relevo import compose
