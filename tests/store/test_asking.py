@@ -150,3 +150,16 @@ def test_wherever_people_stop_it_is_a_fair_sample(asking: Asking, history: Histo
     asked = asking.slate("digits", "ana", 100, now=NOW)
     moments = [int.from_bytes(ask.prediction[:6], "big") - START for ask in asked]
     assert abs(sum(moments) / 100 - 500) < 5 * 289 / 10
+
+
+def test_only_the_newest_are_asked_about(
+    asking: Asking, history: History, with_lot: Callable[..., Prediction], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is not among so many of the newest when somebody takes up work is never asked about; what was asked stays asked."""
+    monkeypatch.setattr("relevo.store.asking.NEWEST", 3)
+    first = [with_lot(0.1, number, uncertain=number == 0) for number in range(3)]
+    history.record(first)
+    assert {ask.prediction for ask in asking.slate("digits", "ana", 9, now=NOW)} == {one.id for one in first}
+    later = [with_lot(0.1, 10 + number) for number in range(5)]
+    history.record(later)
+    assert {ask.prediction for ask in asking.slate("digits", "ana", 9, now=NOW)} == {one.id for one in [*first, *later[2:]]}

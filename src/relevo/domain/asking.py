@@ -5,7 +5,8 @@
                                  the rest  ─► a share, drawn by the id    propensity = the share
 
 Within each kind the turn of a prediction is drawn by the random bits of its id, too. So wherever people stop, those asked so far
-are a fair sample of their kind: neither the newest nor the easiest.
+are a fair sample of their kind: neither the newest nor the easiest. The kinds among each other are no sample until the queue is
+empty, since the uncertain come first; so whoever estimates before takes each kind's own rate, by how many of it there are.
 """
 
 from __future__ import annotations

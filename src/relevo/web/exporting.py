@@ -2,7 +2,8 @@
 
 window ─► predictions, labels that count ─► rows ─► lines in UTF-8
 
-Whoever estimates from the labels weighs each by 1 / asked_propensity: uncertain answers were asked about more often than others.
+Whoever estimates from the labels counts by asked_why, as docs/how-to/label-predictions.md tells; once the queue is empty, weighing
+each by 1 / asked_propensity comes to the same. Uncertain answers were asked about more often than others.
 A spreadsheet takes a cell that begins with = + - or @ for a formula. Such texts get an apostrophe before them, numbers stay.
 """
 
