@@ -22,6 +22,7 @@ _ENTRY = "from relevo.cli import main; main()"
 #: Fits for ever and takes an interrupt for "stop here", as scikit-learn's networks do.
 _STUBBORN = """
 import time
+import warnings
 from pathlib import Path
 from sklearn.linear_model import LogisticRegression
 
@@ -31,7 +32,7 @@ def train(run):
     try:
         time.sleep(60)
     except KeyboardInterrupt:
-        pass
+        warnings.warn("Training interrupted by user.")
     return model
 """
 
@@ -50,6 +51,7 @@ def test_an_interrupted_training_leaves_nothing(tmp_path: Path, number: signal.S
     _, told = training.communicate(timeout=30)
     assert training.returncode == code
     assert "Traceback" not in told
+    assert "interrupted by user" not in told
     assert not (tmp_path / "digits" / ".relevo").exists()
     assert not [path for path in temporary.iterdir() if path.name.startswith("relevo")]
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from relevo.cli.app import run
-from relevo.cli.showing import say, show_json, show_table
-from relevo.cli.speaking import percent
+from relevo.cli.showing import say, show_json, show_table, step_said
+from relevo.cli.speaking import percent, speak
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -75,3 +75,17 @@ def test_a_table_on_a_terminal_keeps_its_own_style(capsys: pytest.CaptureFixture
 def test_what_is_not_certain_is_not_100(share: float, told: str) -> None:
     """A share below one is never shown as 100 %."""
     assert percent(share) == told
+
+
+def test_the_figures_of_an_epoch_are_in_the_language() -> None:
+    """An epoch's quantities have their names, and its figures their comma; a step that tells none is said as it is."""
+    speak("es")
+    try:
+        assert step_said("training loss 0.3125 val_loss 0.5 accuracy 0.9788") == (
+            "entrenando pérdida 0,3125 pérdida (reservados) 0,5 exactitud 0,9788"
+        )
+        assert step_said("loading data") == "cargando datos"
+    finally:
+        speak("en")
+    assert step_said("training loss nan") == "training loss nan"
+    assert step_said("training validation_loss 0.5") == "training loss (held out) 0.5"

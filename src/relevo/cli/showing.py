@@ -6,11 +6,12 @@ sentences, heads of tables, steps ─ said ─► the language spoken; cells, JS
 
 from __future__ import annotations
 
+import re
 import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from relevo.cli.speaking import said
+from relevo.cli.speaking import number, said
 from relevo.visible import visible
 
 if TYPE_CHECKING:
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 
 _LIST_WIDTH = 1000
+_HELD_OUT = re.compile("^val(idation)?_")
+_FIGURE = re.compile(r"-?\d[\d.]*(e[-+]?\d+)?")
 
 
 def say(text: str) -> None:
@@ -76,6 +79,21 @@ def show_table(heads: Sequence[str], rows: Iterable[Sequence[object]], *, empty:
         _write(line.rstrip())
 
 
+def step_said(what: str) -> str:
+    """A step in the language spoken; of `training loss 0.31`, with figures after its first word, each with its name."""
+    name, *figures = what.split(" ")
+    if len(figures) < 2 or len(figures) % 2 or not all(_FIGURE.fullmatch(one) for one in figures[1::2]):
+        return said(what)
+    told = (word for one, value in zip(figures[::2], figures[1::2], strict=True) for word in (_called(one), number(float(value))))
+    return " ".join((said(name), *told))
+
+
+def _called(quantity: str) -> str:
+    """A quantity as its training tells it; `validation_loss`, or Keras' `val_loss`, is that of what is held out."""
+    held_out, usual = _HELD_OUT.match(quantity), said(_HELD_OUT.sub("", quantity).replace("_", " "))
+    return f"{usual} ({said('held out')})" if held_out else usual
+
+
 @contextmanager
 def progress(*, quiet: bool = False) -> Iterator[Callable[[int, int, str], None]]:
     """A bar for each step of long work on standard error; in a pipe a line where each begins. Gives `step(done, total, what)`.
@@ -100,8 +118,8 @@ def progress(*, quiet: bool = False) -> Iterator[Callable[[int, int, str], None]
             name = what.partition(" ")[0]
             task = known.get(name)
             if task is None:
-                task = known[name] = bars.add_task(visible(said(what)), total=total or None)
-            bars.update(task, completed=done, total=total or None, description=visible(said(what)))
+                task = known[name] = bars.add_task(visible(step_said(what)), total=total or None)
+            bars.update(task, completed=done, total=total or None, description=visible(step_said(what)))
 
         yield step
 
@@ -114,7 +132,7 @@ def _lines() -> Callable[[int, int, str], None]:
         # What is over when it is first told of has nothing to wait for.
         if name not in told and (done < total or not total):
             told.add(name)
-            sys.stderr.write(f"{visible(said(what))} …\n")
+            sys.stderr.write(f"{visible(step_said(what))} …\n")
             sys.stderr.flush()
 
     return step

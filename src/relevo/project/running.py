@@ -11,6 +11,7 @@ import signal
 import sys
 import threading
 import traceback
+import warnings
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -68,6 +69,8 @@ def _interrupt_is_final() -> Iterator[None]:
 
     def handler(number: int, frame: Any) -> None:  # noqa: ANN401 - as the system hands it over
         seen.set()
+        # Whoever stopped it knows; scikit-learn would remark on it in the middle of the bars.
+        warnings.filterwarnings("ignore", message="Training interrupted by user")
         before(number, frame)
 
     signal.signal(signal.SIGINT, handler)
