@@ -1,36 +1,32 @@
-"""The image, built and started for real without a container engine, and asked for everything compose.yaml relies on.
+"""Both images, built and started for real without a container engine, and asked for everything compose.yaml relies on.
 
-    debootstrap | --base ─► buildah bud ─► image ─┬─► sizes
-                                                  └─► boxed(): files read-only, one folder, no capabilities, its own process tree
-                                                        relevo import ─ relevo serve ◄─ pictures over HTTP and HTTPS, from outside
-                                                        relevo health · SIGTERM ─► how long, and is every answer in the history?
+    debootstrap | --base ─► buildah bud ─► API, console ─┬─► sizes
+                                                         └─► boxes: files read-only, volumes, no capabilities, own process trees
+    relevo import ─ relevo serve ◄─ pictures over HTTP and HTTPS, from outside · relevo health · SIGTERM ─► how long?
+    SIGKILL with answers just given ─ another start ─► is every answer in the history?
+    relevo user add ─ relevo serve ◄─ relevo console ◄─ a person signs in
 
 Needs Linux, root and `buildah`, and `debootstrap` unless a base image is named; says so and ends with 2 where they are absent.
 Image, user, command and health check are run as the image's own configuration names them.
 
-Usage: container.py [--base IMAGE] [--image IMAGE] [--build-option=OPTION …]
+Usage: container.py [--base IMAGE] [--image IMAGE --console-image IMAGE] [--build-option=OPTION …]
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import shlex
 import shutil
-import signal
-import socket
 import ssl
 import subprocess
 import sys
 import tempfile
 import time
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import httpx
+from boxes import Image, buildah, console, free_port, mounted, run, serving
 from measuring import conditions, verdict
 from places import ROOT
 
@@ -44,42 +40,20 @@ from relevo.project.starting import start_project
 from relevo.project.training import split_examples, train_project
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Sequence
+
+    from boxes import Served
 
     from relevo.package.opening import Package
 
 _OWN_BASE = "localhost/relevo-base:bookworm"
 _STOP_S = 10.0
-_START_S = 60.0
-#: What the image must not hold: what trains, what compiles, what installs.
-_NOT_INSIDE = ("sklearn", "scipy", "skl2onnx", "onnx", "pandas", "matplotlib", "tensorflow", "torch", "xgboost", "lightgbm", "pip")
+#: What the images must not hold: what trains, what compiles, what installs. The console's own library stands on the second row.
+_NOT_INSIDE = ("sklearn", "scipy", "skl2onnx", "onnx", "matplotlib", "tensorflow", "torch", "xgboost", "lightgbm", "pip")
+_NOT_IN_THE_API = ("pandas", "streamlit", "pyarrow")
 _PROGRAMS_NOT_INSIDE = ("gcc", "cc", "make", "curl", "wget")
-#: Becomes the image's user without privileges inside its read-only files; what follows is process 1 of its own tree.
-_BOX = """
-set -e
-mount --bind {root} {root}
-mount --bind {data} {root}/data
-mount -o remount,bind,ro {root}
-mount -t tmpfs tmpfs {root}/tmp
-mount -t proc proc {root}/proc
-mount --rbind /dev {root}/dev
-mount --bind /etc/resolv.conf {root}/etc/resolv.conf 2>/dev/null || true
-{mounts}
-exec chroot {root} setpriv --reuid={user} --regid={group} --clear-groups --bounding-set=-all --no-new-privs {command}
-"""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Image:
-    """What was built; lives as long as the run."""
-
-    name: str
-    root: Path  # its files, mounted
-    settings: dict[str, Any]  # Env, User, Entrypoint, Cmd, Healthcheck, StopSignal as it names them
-    packed_mb: float  # MB above its base, as pulled
-    above_mb: float  # MB above its base, unpacked
-    total_mb: float  # MB, unpacked
-
+_PASSWORD = "three birds on a wire"  # noqa: S105 - of a user who lives as long as the run
+_PNG = {"content-type": "image/png"}
 
 _HELD: list[bool] = []
 
@@ -87,11 +61,6 @@ _HELD: list[bool] = []
 def check(told: str, *, holds: bool) -> None:
     """Print one outcome and remember it."""
     _HELD.append(verdict(told, holds=holds))
-
-
-def buildah(*arguments: str) -> str:
-    """What a command of buildah says."""
-    return subprocess.run(["buildah", *arguments], check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
 
 
 def make_base() -> str:
@@ -109,120 +78,13 @@ def make_base() -> str:
     return _OWN_BASE
 
 
-def build(base: str, options: Sequence[str]) -> str:
+def build(name: str, requirements: str, base: str, options: Sequence[str]) -> str:
     """Build the Dockerfile of this checkout on the base; its name."""
-    name = "localhost/relevo:checked"
     begin = time.monotonic()
-    buildah("bud", "--isolation=chroot", "--format=docker", "--build-arg", f"BASE={base}", *options, "-t", name, str(ROOT))
-    print(f"built on {base} in {time.monotonic() - begin:.0f} s")
+    told = ("--build-arg", f"BASE={base}", "--build-arg", f"REQUIREMENTS={requirements}")
+    buildah("bud", "--isolation=chroot", "--format=docker", *told, *options, "-t", name, str(ROOT))
+    print(f"{name} built on {base} in {time.monotonic() - begin:.0f} s")
     return name
-
-
-@contextmanager
-def mounted(name: str, base: str) -> Iterator[Image]:
-    """The image with its files in reach."""
-    container = buildah("from", "--pull-never", name)
-    try:
-        root = Path(buildah("mount", container))
-        settings = json.loads(buildah("inspect", "--type", "image", name))["Docker"]["config"]
-        packed, above, total = _sizes(name, base)
-        yield Image(name=name, root=root, settings=settings, packed_mb=packed, above_mb=above, total_mb=total)
-    finally:
-        buildah("rm", container)
-
-
-def _sizes(name: str, base: str) -> tuple[float, float, float]:
-    """MB above the base packed, above it unpacked, and in all."""
-    layers = [_layers(base), _layers(name)]
-    above = layers[1][len(layers[0]) :]
-    total = json.loads(buildah("images", "--json", name))[0]
-    below = json.loads(buildah("images", "--json", base))[0]
-    unpacked = [_bytes(str(one["size"])) / 1e6 for one in (below, total)]
-    return sum(above) / 1e6, unpacked[1] - unpacked[0], unpacked[1]
-
-
-def _layers(name: str) -> list[int]:
-    """Bytes of each layer as it is pulled, the lowest first."""
-    with tempfile.TemporaryDirectory(prefix="relevo-layers-") as place:
-        buildah("push", "--quiet", name, f"oci:{place}")
-        blobs = Path(place) / "blobs"
-        index = json.loads((Path(place) / "index.json").read_text())
-        manifest = json.loads((blobs / index["manifests"][0]["digest"].replace(":", "/")).read_text())
-        return [int(layer["size"]) for layer in manifest["layers"]]
-
-
-def _bytes(told: str) -> float:
-    number, unit = told.split()
-    return float(number) * {"B": 1, "KB": 1e3, "MB": 1e6, "GB": 1e9}[unit]
-
-
-def boxed(
-    image: Image, data: Path, command: Sequence[str], environ: Mapping[str, str], *, shown: Path | None = None
-) -> subprocess.Popen[str]:
-    """A process of the image as compose.yaml runs it, but on the network of this machine. shown: a folder to see at /mnt."""
-    user, _, group = image.settings["User"].partition(":")
-    mounts = f"mount --bind -o ro {shlex.quote(str(shown))} {image.root}/mnt" if shown else ""
-    script = _BOX.format(
-        root=image.root, data=shlex.quote(str(data)), user=user, group=group, command=shlex.join(command), mounts=mounts
-    )
-    named = dict(one.split("=", 1) for one in image.settings["Env"])
-    return subprocess.Popen(
-        ["unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-c", script],
-        env={**named, **environ},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-
-
-def run(image: Image, data: Path, command: Sequence[str], *, shown: Path | None = None, **environ: str) -> tuple[int, str]:
-    """Exit code and words of such a process."""
-    process = boxed(image, data, command, environ, shown=shown)
-    words, _ = process.communicate(timeout=120)
-    return process.returncode, words
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Served:
-    """A server in its box; lives until SIGTERM."""
-
-    first: int  # pid of its process 1, as seen from here
-    url: str
-    port: str
-    started_s: float
-
-
-@contextmanager
-def serving(image: Image, data: Path, **environ: str) -> Iterator[Served]:
-    """A server that is ready, started by the image's own command; ended by its stop signal."""
-    port = _free_port()
-    begin = time.monotonic()
-    command = [*image.settings["Entrypoint"], *image.settings["Cmd"], "--insecure"]
-    process = boxed(image, data, command, {"RELEVO_PORT": port, **environ})
-    assert process.stdout is not None
-    heard = []
-    while "answers at" not in (line := process.stdout.readline()):
-        heard.append(line)
-        assert line, "".join(heard)
-        assert time.monotonic() - begin < _START_S, "".join(heard)
-    first = int(Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()[0])
-    scheme = line.split("answers at ")[1].split(":")[0]
-    try:
-        yield Served(first=first, url=f"{scheme}://127.0.0.1:{port}", port=port, started_s=time.monotonic() - begin)
-        begin = time.monotonic()
-        os.kill(first, signal.Signals[image.settings["StopSignal"]])
-        process.communicate(timeout=60)
-        took = time.monotonic() - begin
-        told = f"{image.settings['StopSignal']}: ended with {process.returncode} after {took:.1f} s (promised: 0, < {_STOP_S:g})"
-        check(told, holds=process.returncode == 0 and took < _STOP_S)
-    finally:
-        process.kill()
-        process.wait()
-
-
-def _free_port() -> str:
-    with socket.create_server(("127.0.0.1", 0)) as one:
-        return str(one.getsockname()[1])
 
 
 def packed_digits(place: Path) -> tuple[Path, Package, list[bytes]]:
@@ -234,40 +96,49 @@ def packed_digits(place: Path) -> tuple[Path, Package, list[bytes]]:
     return place / "shown", package, [png(one.x) for one in held[:100]]
 
 
-def examine(image: Image, place: Path) -> None:
+def examine(api: Image, pages: Image, place: Path) -> None:
     """Everything, in the order of a first use."""
-    user, _, group = image.settings["User"].partition(":")
+    user, _, group = api.settings["User"].partition(":")
     data = place / "data"
-    data.mkdir()
-    os.chown(data, int(user), int(group))
+    for volume in (data, place / "shared"):
+        volume.mkdir()
+        os.chown(volume, int(user), int(group))
     place.chmod(0o755)
     shown, package, pictures = packed_digits(place)
-    _look_inside(image, data)
-    code, words = run(image, data, ["relevo", "import", "/mnt/package", "--json"], shown=shown)
+    _look_inside(api, data)
+    _look_into(pages, _NOT_INSIDE)
+    code, words = run(api, data, ["relevo", "import", "/mnt/package", "--json"], shown=shown)
     check(f"a package comes in: {words.strip().splitlines()[-1] if code else 'version 1'}", holds=code == 0)
-    asked = _ask_plain(image, data, package, pictures) | _ask_encrypted(image, data, pictures)
+    asked = _ask_plain(api, data, package, pictures) | _ask_encrypted(api, data, pictures) | _kill(api, data, pictures)
     _look_back(data, asked)
+    _sign_in(api, pages, data, pictures[0])
 
 
-def _look_inside(image: Image, data: Path) -> None:
+def _look_into(image: Image, unwanted: Sequence[str]) -> None:
     site = next(image.root.glob("opt/relevo/lib/python3*/site-packages"))
-    inside = [name for name in _NOT_INSIDE if (site / name).exists()]
+    inside = [name for name in unwanted if (site / name).exists()]
     inside += [
         name for name in _PROGRAMS_NOT_INSIDE if any((image.root / at / name).exists() for at in ("usr/bin", "usr/local/bin"))
     ]
-    check(f"neither trains nor compiles nor installs: {', '.join(inside) or 'nothing of the kind in it'}", holds=not inside)
+    told = ", ".join(inside) or "nothing of the kind in it"
+    check(f"{image.name} neither trains nor compiles nor installs: {told}", holds=not inside)
+
+
+def _look_inside(image: Image, data: Path) -> None:
+    _look_into(image, (*_NOT_INSIDE, *_NOT_IN_THE_API))
     code, words = run(image, data, ["sh", "-c", "touch /opt/relevo/x || touch /etc/x"])
     check("its own files cannot be written", holds=code != 0 and "Read-only" in words)
-    code, words = run(image, data, [*image.settings["Entrypoint"], *image.settings["Cmd"]])
+    command = [*image.settings["Entrypoint"], *image.settings["Cmd"]]
+    code, words = run(image, data, command, RELEVO_HOST="0.0.0.0")  # noqa: S104 - as the image itself says; it must refuse
     check("without a person's --insecure it listens for nobody", holds=code == 1 and "--insecure" in words)
-    code, _ = run(image, data, image.settings["Healthcheck"]["Test"][1:], RELEVO_PORT=_free_port())
+    code, _ = run(image, data, image.settings["Healthcheck"]["Test"][1:], RELEVO_PORT=free_port())
     check("nobody there is not healthy", holds=code == 1)
 
 
 def _ask_plain(image: Image, data: Path, package: Package, pictures: list[bytes]) -> set[str]:
     with serving(image, data) as server, httpx.Client(base_url=server.url, trust_env=False) as http:
         print(f"ready after {server.started_s:.1f} s")
-        answers = [http.post("/predict", content=one, headers={"content-type": "image/png"}).json() for one in pictures]
+        answers = [http.post("/predict", content=one, headers=_PNG).json() for one in pictures]
         same = sum(told["prediction"] == package.predict(one).label for told, one in zip(answers, pictures, strict=True))
         check(f"answers from outside as the package answers here: {same} of {len(pictures)}", holds=same == len(pictures))
         facts = Path(f"/proc/{server.first}/status").read_text()
@@ -280,6 +151,7 @@ def _ask_plain(image: Image, data: Path, package: Package, pictures: list[bytes]
         )
         code, words = run(image, data, image.settings["Healthcheck"]["Test"][1:], RELEVO_PORT=server.port)
         check(f"its health check: {words.strip()}", holds=code == 0)
+        _stop(server)
     return {told["query_id"] for told in answers}
 
 
@@ -287,10 +159,64 @@ def _ask_encrypted(image: Image, data: Path, pictures: list[bytes]) -> set[str]:
     with serving(image, data, RELEVO_TLS="auto") as server:
         context = ssl.create_default_context(cafile=data / "tls" / "cert.pem")
         with httpx.Client(base_url=server.url, verify=context, trust_env=False) as http:
-            answers = [http.post("/predict", content=one, headers={"content-type": "image/png"}).json() for one in pictures[:10]]
+            answers = [http.post("/predict", content=one, headers=_PNG).json() for one in pictures[:10]]
         code, words = run(image, data, image.settings["Healthcheck"]["Test"][1:], RELEVO_PORT=server.port, RELEVO_TLS="auto")
         check(f"the same encrypted, by its own certificate: {words.strip()}", holds=code == 0 and server.url.startswith("https"))
+        _stop(server)
     return {told["query_id"] for told in answers}
+
+
+def _stop(server: Served) -> None:
+    code, took = server.stop()
+    told = f"{server.stop_signal}: ended with {code} after {took:.1f} s (promised: 0, < {_STOP_S:g})"
+    check(told, holds=code == 0 and took < _STOP_S)
+
+
+def _kill(image: Image, data: Path, pictures: list[bytes]) -> set[str]:
+    """Answers given just before the whole tree is killed."""
+    with serving(image, data) as server, httpx.Client(base_url=server.url, trust_env=False) as http:
+        asked = {http.post("/predict", content=one, headers=_PNG).json()["query_id"] for one in pictures[:20]}
+        server.kill()
+    with serving(image, data) as server, httpx.Client(base_url=server.url, trust_env=False) as http:
+        _wait_for_history(http, asked)
+        _stop(server)
+    return asked
+
+
+def _wait_for_history(http: httpx.Client, asked: set[str]) -> None:
+    found: set[str] = set()
+    deadline = time.monotonic() + _STOP_S
+    while not asked <= found and time.monotonic() < deadline:
+        found = {one["query_id"] for one in http.get("/predictions", params={"limit": len(asked)}).json()["items"]}
+    check(
+        f"killed with SIGKILL and started again, in the history over HTTP: {len(asked & found)} of {len(asked)}",
+        holds=asked <= found,
+    )
+
+
+def _sign_in(api: Image, pages: Image, data: Path, picture: bytes) -> None:
+    """Both services as compose.yaml starts them, the first user, and a person at the console's door."""
+    code, words = run(api, data, ["relevo", "user", "add", "ana", "--role", "admin"], given=f"{_PASSWORD}\n")
+    check(f"the first user: {words.strip().splitlines()[-1]}", holds=code == 0)
+    with (
+        serving(api, data, RELEVO_CONSOLE_KEY_FILE="/shared/console.key") as server,
+        console(pages, data, server.url) as door,
+        httpx.Client(base_url=door.url, trust_env=False, headers={"Origin": door.url}) as http,
+    ):
+        print(f"console ready after {door.started_s:.1f} s")
+        refused = httpx.post(f"{server.url}/predict", content=picture, headers=_PNG, trust_env=False).status_code
+        check(f"with a user the API answers nobody unknown: {refused}", holds=refused == 401)
+        wrong = http.post("/sign-in", data={"name": "ana", "password": "no"})
+        check(f"a wrong password opens nothing: {wrong.status_code}", holds="relevo_console" not in http.cookies)
+        http.post("/sign-in", data={"name": "ana", "password": _PASSWORD})
+        inside = http.get("/")
+        check(
+            f"the right one opens the console: {inside.status_code}", holds=inside.is_success and "relevo_console" in http.cookies
+        )
+        code, words = run(pages, data, ["relevo", "health", "--url", door.url])
+        check(f"the console's health check: {words.strip()}", holds=code == 0)
+        _stop(door)
+        _stop(server)
 
 
 def _look_back(data: Path, asked: set[str]) -> None:
@@ -315,6 +241,7 @@ def main() -> int:
     options = argparse.ArgumentParser(description="The container.")
     options.add_argument("--base", default="", help="base image; made from Debian's packages when left out")
     options.add_argument("--image", default="", help="an image that is built already")
+    options.add_argument("--console-image", default="", help="the console's image, built already; goes with --image")
     options.add_argument("--build-option", action="append", default=[], help="passed to buildah, as --build-option=--volume=…")
     chosen = options.parse_args()
     missing = _missing(chosen)
@@ -323,12 +250,20 @@ def main() -> int:
         return 2
     print(conditions())
     base = chosen.base or make_base()
-    name = chosen.image or build(base, chosen.build_option)
-    with mounted(name, base) as image, tempfile.TemporaryDirectory(prefix="relevo-container-") as place:
-        print(
-            f"above its base: {image.packed_mb:.0f} MB as pulled, {image.above_mb:.0f} MB unpacked; in all {image.total_mb:.0f} MB"
-        )
-        examine(image, Path(place))
+    built = chosen.build_option
+    names = (
+        chosen.image or build("localhost/relevo:checked", "container", base, built),
+        chosen.console_image or build("localhost/relevo-console:checked", "console", base, built),
+    )
+    with (
+        mounted(names[0], base) as api,
+        mounted(names[1], base) as pages,
+        tempfile.TemporaryDirectory(prefix="relevo-container-") as place,
+    ):
+        for image in (api, pages):
+            above = f"{image.packed_mb:.0f} MB as pulled, {image.above_mb:.0f} MB unpacked"
+            print(f"{image.name} above its base: {above}; in all {image.total_mb:.0f} MB")
+        examine(api, pages, Path(place))
     return 0 if all(_HELD) else 1
 
 
