@@ -21,8 +21,9 @@ from relevo.store._cursors import MOST_ITEMS, checked_limit, where
 from relevo.store._cursors import cursor as cursor_after
 from relevo.store._words import named, storable
 from relevo.store.engine import reading, writing
+from relevo.store.granting import granted
 from relevo.store.moments import microseconds, moment
-from relevo.store.tables import api_keys, grants, users
+from relevo.store.tables import api_keys, users
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -190,11 +191,9 @@ def _insert(
 
 def known_keys(connection: Connection) -> dict[str, KnownKey]:
     """Every key that may count, by its SHA-256; whether one is over is asked when it comes."""
-    granted: dict[str, dict[str, Role]] = {}
-    for row in connection.execute(select(grants)):
-        granted.setdefault(row.user_id, {})[row.model] = Role(row.role)
+    theirs = granted(connection)
     counting = _with_owner().where(api_keys.c.revoked_us.is_(None), users.c.disabled_us.is_(None))
-    return {row.secret_hash: _known(row, granted.get(row.user_id, {})) for row in connection.execute(counting)}
+    return {row.secret_hash: _known(row, theirs.get(row.user_id, {})) for row in connection.execute(counting)}
 
 
 def _with_owner() -> Any:  # noqa: ANN401 - SQLAlchemy's select has a type too long to say
@@ -202,13 +201,13 @@ def _with_owner() -> Any:  # noqa: ANN401 - SQLAlchemy's select has a type too l
     return select(api_keys, users.c.name.label("owner"), users.c.role).join(users, owner)
 
 
-def _known(row: Row[Any], granted: dict[str, Role]) -> KnownKey:
+def _known(row: Row[Any], grants: dict[str, Role]) -> KnownKey:
     principal = Principal(
         id=row.user_id,
         name=row.owner,
         way=Way.KEY,
         role=Role(row.role) if row.role else None,
-        grants=granted,
+        grants=grants,
         key=row.id,
         scopes=frozenset(Scope(one) for one in row.scopes.split()),
         only_model=row.model,

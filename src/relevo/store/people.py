@@ -27,13 +27,14 @@ from relevo.store._words import named
 from relevo.store.api_keys import ApiKeys, known_keys
 from relevo.store.elsewhere import Elsewhere
 from relevo.store.engine import reading, writing
+from relevo.store.granting import granted
 from relevo.store.hand_overs import HandOvers
 from relevo.store.moments import microseconds, moment
 from relevo.store.sessions import Sessions
 from relevo.store.tables import grants, people_epoch, sessions, users
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping
     from datetime import datetime
 
     from sqlalchemy import Connection, Engine
@@ -117,8 +118,8 @@ class People:
             query = query.where(users.c.name.icontains(_plain(name), autoescape=True))
         with reading(self._engine) as connection:
             rows = connection.execute(query).all()
-            granted = _granted(connection, [row.id for row in rows])
-        items = [_user(row, granted.get(row.id, {})) for row in rows[:limit]]
+            theirs = granted(connection, [row.id for row in rows])
+        items = [_user(row, theirs.get(row.id, {})) for row in rows[:limit]]
         return UserPage(items=items, next_cursor=cursor_after(items[-1].name) if len(rows) > limit else None)
 
     def each(self) -> Iterator[User]:
@@ -157,7 +158,7 @@ class People:
             row = connection.execute(select(users).where(users.c.name == _plain(name), users.c.disabled_us.is_(None))).first()
             if row is None:
                 return None, None
-            return _user(row, _granted(connection, [row.id]).get(row.id, {})), row.password_hash
+            return _user(row, granted(connection, [row.id]).get(row.id, {})), row.password_hash
 
     # --- changing -----------------------------------------------------------------------------------------------------
 
@@ -299,16 +300,7 @@ def _found(connection: Connection, user: str) -> User:
     row = connection.execute(select(users).where(users.c.id == _plain(user))).first()
     if row is None:
         raise UserNotFound
-    return _user(row, _granted(connection, [row.id]).get(row.id, {}))
-
-
-def _granted(connection: Connection, some: Sequence[str]) -> dict[str, dict[str, Role]]:
-    """What these users, a page of them at most, may do where."""
-    query = select(grants).where(grants.c.user_id.in_(some))
-    found: dict[str, dict[str, Role]] = {}
-    for row in connection.execute(query):
-        found.setdefault(row.user_id, {})[row.model] = Role(row.role)
-    return found
+    return _user(row, granted(connection, [row.id]).get(row.id, {}))
 
 
 def _user(row: Row[Any], granted: Mapping[str, Role]) -> User:

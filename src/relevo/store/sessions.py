@@ -22,8 +22,9 @@ from relevo.domain.people import Principal, Role, Way
 from relevo.errors import NotKnown, TooManyFailures
 from relevo.store._words import storable
 from relevo.store.engine import reading, writing
+from relevo.store.granting import granted
 from relevo.store.moments import microseconds
-from relevo.store.tables import grants, sessions, sign_in_failures, users
+from relevo.store.tables import sessions, sign_in_failures, users
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -68,10 +69,10 @@ class Sessions:
             ).first()
             if row is None:
                 raise NotKnown
-            granted = {one.model: Role(one.role) for one in connection.execute(select(grants).where(grants.c.user_id == row.id))}
+            theirs = granted(connection, [row.id]).get(row.id, {})
         if microseconds(at - _NOTED_EVERY) > row.seen_us:
             self._note(token, at)
-        return Principal(id=row.id, name=row.name, way=Way.SESSION, role=Role(row.role) if row.role else None, grants=granted)
+        return Principal(id=row.id, name=row.name, way=Way.SESSION, role=Role(row.role) if row.role else None, grants=theirs)
 
     def close(self, token: str, *, at: datetime, by: By) -> None:
         """End a session; one that is over already is no trouble."""

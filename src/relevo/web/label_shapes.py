@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, StringConstraints
 from pydantic import Field as Limit
 
 from relevo.domain import ids
-from relevo.web.shapes import LabelText, ModelName, Remark, Truth
+from relevo.web.shapes import LabelText, Lang, ModelName, Remark, Truth
 
 if TYPE_CHECKING:
     from relevo.domain.asking import Ask
@@ -93,7 +93,7 @@ class LabelWindow(BaseModel):
     source: LabelText | None = None
     cursor: Annotated[int, Limit(ge=1, le=2**63 - 1)] | None = None
     limit: Annotated[int, Limit(ge=1, le=200)] = 50
-    lang: Annotated[str, StringConstraints(max_length=20)] | None = None
+    lang: Lang = None
 
 
 class ExclusionView(BaseModel):
@@ -144,7 +144,7 @@ class CleaningWindow(BaseModel):
 
     cursor: Annotated[str, StringConstraints(pattern=_UUID)] | None = None
     limit: Annotated[int, Limit(ge=1, le=1000)] = 100
-    lang: Annotated[str, StringConstraints(max_length=20)] | None = None
+    lang: Lang = None
 
 
 class QueueWindow(BaseModel):
@@ -154,4 +154,4 @@ class QueueWindow(BaseModel):
 
     model: ModelName | None = None
     limit: Annotated[int, Limit(ge=1, le=100)] = 20
-    lang: Annotated[str, StringConstraints(max_length=20)] | None = None
+    lang: Lang = None

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, StringConstraints
 from pydantic import Field as Limit
 
 from relevo.domain.people import Role, Scope  # noqa: TC001 - the same
-from relevo.web.shapes import ModelName  # noqa: TC001 - the same
+from relevo.web.shapes import PLAIN, Lang, ModelName
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -18,8 +18,7 @@ if TYPE_CHECKING:
     from relevo.store.api_keys import ApiKey, NewKey
     from relevo.store.people import User
 
-_PLAIN = r"^[^\x00-\x1f\x7f]*$"
-PersonName = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=_PLAIN)]
+PersonName = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=PLAIN)]
 Password = Annotated[str, StringConstraints(max_length=4096)]
 Cursor = Annotated[str, StringConstraints(min_length=1, max_length=500)]
 #: Longer than a century is never, and databases need an end to count with.
@@ -112,7 +111,7 @@ class UserWindow(BaseModel):
     name: Annotated[str, StringConstraints(max_length=64)] = ""
     cursor: Cursor | None = None
     limit: Annotated[int, Limit(ge=1, le=200)] = 50
-    lang: Annotated[str, StringConstraints(max_length=20)] | None = None
+    lang: Lang = None
 
 
 class AddUser(BaseModel):
@@ -176,7 +175,7 @@ class KeyWindow(BaseModel):
     user: Annotated[str, StringConstraints(min_length=1, max_length=64)] | None = None
     cursor: Cursor | None = None
     limit: Annotated[int, Limit(ge=1, le=200)] = 50
-    lang: Annotated[str, StringConstraints(max_length=20)] | None = None
+    lang: Lang = None
 
 
 class MadeKey(KeyShape):

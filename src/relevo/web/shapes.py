@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from relevo.store.registry import AliasMove, Model, Version
 
 #: No control characters: databases refuse the zero byte, and nobody needs the others in a label.
-_PLAIN = r"^[^\x00-\x1f\x7f]*$"
+PLAIN = r"^[^\x00-\x1f\x7f]*$"
 _ISO = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:\d\d)")
 #: What both databases hold as a plain integer.
 MOST_VERSION = 2**31 - 1
@@ -50,9 +50,11 @@ def _whole(number: object) -> object:
 ModelName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
 AliasName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
 VersionNumber = Annotated[int, Limit(ge=1, le=MOST_VERSION)]
-LabelText = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=_PLAIN)]
-Remark = Annotated[str, StringConstraints(max_length=500, pattern=_PLAIN)]
+LabelText = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=PLAIN)]
+Remark = Annotated[str, StringConstraints(max_length=500, pattern=PLAIN)]
 Moment = Annotated[AwareDatetime, BeforeValidator(_iso, json_schema_input_type=AwareDatetime)]
+#: As the address asks for a language; `negotiation` reads it, no list is narrowed by it.
+Lang = Annotated[str, StringConstraints(max_length=20)] | None
 YesNo = Annotated[bool, BeforeValidator(_truth, json_schema_input_type=Literal["true", "false"])]
 
 
@@ -314,7 +316,7 @@ class ExportWindow(BaseModel):
     uncertain: YesNo | None = None
     truth: LabelText | None = None
     labelled: YesNo | None = None
-    lang: Annotated[str, StringConstraints(max_length=20)] | None = None
+    lang: Lang = None
 
 
 class Window(ExportWindow):

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from datetime import datetime  # noqa: TC003 - pydantic reads the annotations when it runs
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Literal
 
-from pydantic import BaseModel, ConfigDict, StringConstraints
+from pydantic import BaseModel, ConfigDict
 
-from relevo.web.shapes import Moment  # noqa: TC001 - the same
+from relevo.web.shapes import Lang, Moment  # noqa: TC001 - the same
 
 if TYPE_CHECKING:
     from relevo.stats.tallies import Tally
@@ -25,7 +25,7 @@ class Since(BaseModel):
     since: Moment | None = None
     until: Moment | None = None
     bucket: Literal["60", "300", "900", "3600", "10800", "21600", "86400"] | None = None
-    lang: Annotated[str, StringConstraints(max_length=20)] | None = None
+    lang: Lang = None
 
 
 class Latency(BaseModel):

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
+from relevo.web.shapes import Lang  # noqa: TC001 - the same
+
 if TYPE_CHECKING:
     from relevo.store.trail import Link, TrailPage
 
@@ -65,4 +67,4 @@ class TrailWindow(BaseModel):
     actor: _Thing | None = None
     cursor: Annotated[str, StringConstraints(pattern=r"^[0-9]{1,18}$")] | None = None
     limit: Annotated[int, Field(ge=1, le=200)] = 50
-    lang: Annotated[str, StringConstraints(max_length=20)] | None = None
+    lang: Lang = None
