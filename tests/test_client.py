@@ -14,7 +14,17 @@ import pytest
 
 import relevo
 from relevo.client import Client
-from relevo.errors import BadJson, FieldMissing, ModelNotFound, Overloaded, PredictionNotFound, RelevoError, Unavailable, by_code
+from relevo.errors import (
+    BadJson,
+    FieldMissing,
+    ModelNotFound,
+    NotKnown,
+    Overloaded,
+    PredictionNotFound,
+    RelevoError,
+    Unavailable,
+    by_code,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -110,6 +120,18 @@ def test_a_picture_goes_as_it_is(server: Server, client: Client, tmp_path: Path)
         assert (asked.method, asked.path, asked.body) == ("POST", "/models/digits/predict", PNG)
         assert asked.headers["content-type"] == "image/png"
         assert asked.headers["authorization"] == "Bearer k"
+
+
+def test_a_key_is_sent_as_it_was_made_or_not_at_all(server: Server) -> None:
+    """One read from a file ends its line; what no header carries is no key, and nobody is asked."""
+    server.replies = [(200, {"models": []})]
+    with relevo.Client(server.url, key="rlv_1_secret\n") as client:
+        client.models()
+    assert server.asked[0].headers["authorization"] == "Bearer rlv_1_secret"
+    for odd in ("clave-ñ", "rlv_1\r\nX-Other: 1", "\ud800", "\x00"):
+        with pytest.raises(NotKnown) as refused:
+            relevo.Client(server.url, key=odd)
+        assert odd not in str(refused.value)
 
 
 def test_whom_it_is_about_goes_in_a_header(server: Server, client: Client) -> None:

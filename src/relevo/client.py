@@ -20,7 +20,7 @@ from urllib.parse import quote
 import httpx
 import msgspec
 
-from relevo.errors import ConfigRefused, PredictionNotFound, RelevoError, Unavailable, by_code
+from relevo.errors import ConfigRefused, NotKnown, PredictionNotFound, RelevoError, Unavailable, by_code
 from relevo.vouching import Purpose, mark, vouched
 
 if TYPE_CHECKING:
@@ -81,11 +81,12 @@ class Client:
         """Connect lazily to url ("http://127.0.0.1:8000"); timeout in seconds a try; retries: tries after the first one.
 
         verify: file with the certificates to trust over https, the server's own for one; None trusts SSL_CERT_FILE or
-        SSL_CERT_DIR of the environment, else the usual authorities. Raises ConfigRefused when it cannot be read.
+        SSL_CERT_DIR of the environment, else the usual authorities. Raises ConfigRefused when it cannot be read, NotKnown for a
+        key that no server can have made.
         """
         headers = {"Accept": "application/json", "Accept-Language": "en"}
         if key is not None:
-            headers["Authorization"] = f"Bearer {key}"
+            headers["Authorization"] = f"Bearer {_sendable(key)}"
         self.url = url.rstrip("/")
         self._retries = retries
         # Proxies of the environment are not asked: a local server must not be reached by way of a stranger.
@@ -312,6 +313,14 @@ class Client:
         """A session that was given a new id has another token for its forms."""
         if "x-csrf-token" in response.headers:
             self._http.headers["X-CSRF-Token"] = response.headers["x-csrf-token"]
+
+
+def _sendable(key: str) -> str:
+    """The key as a header carries it: one read from a file may end its line. Raises NotKnown, which does not repeat it."""
+    plain = key.strip()
+    if not (plain.isascii() and plain.isprintable()):
+        raise NotKnown
+    return plain
 
 
 def _trusted(verify: str | Path | ssl.SSLContext | None) -> ssl.SSLContext:

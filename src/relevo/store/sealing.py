@@ -153,11 +153,13 @@ class Sealing:
     def rewrap(self, master: bytes, audit: Audit, *, at: datetime, by: By) -> int:
         """Wrap every key anew by another master key, so that older copies of them are worth nothing once its own is gone.
 
-        Nobody may seal meanwhile. Returns how many keys. Raises InputSealed when one does not open, and then nothing was changed.
+        Nobody may seal meanwhile. Those that the new one has wrapped already stay, so it may be done again after a kill.
+        Returns how many keys. Raises InputSealed when one does not open, and then nothing was changed.
         """
         new = Sealing(self._engine, master)
         with writing(self._engine) as connection:
-            rows = connection.execute(select(subject_keys).where(subject_keys.c.wrapped.is_not(None))).all()
+            old = subject_keys.c.wrapped.is_not(None) & (subject_keys.c.master != new.master_id)
+            rows = connection.execute(select(subject_keys).where(old)).all()
             for row in rows:
                 secret = self._secret(row.id, row.subject, bytes(row.wrapped))
                 values = {"wrapped": new.wrap(row.id, row.subject, secret), "master": new.master_id}
