@@ -97,7 +97,8 @@ class Visitors:
         if self._monotonic() - at > _PROVIDER_KNOWN_S:
             with contextlib.suppress(RelevoError), self.client() as client:
                 name = str(client.ask("GET", "/login/elsewhere")["provider"] or "")
-                self._provider = (self._monotonic(), name)
+            # A server that is away is not asked for every page either.
+            self._provider = (self._monotonic(), name)
         return name
 
     def _enter(self, sign_in: Callable[[Client], dict[str, Any]], language: str, address: str) -> str:

@@ -30,7 +30,7 @@ def test_a_viewer_compares_and_moves_nothing(chromium: Browser, signed_console: 
         expect(page.locator(".relevo-plot", has_text="Qué confunde, 60 filas")).to_have_count(2)
         page.wait_for_selector('[data-testid="stVegaLiteChart"] canvas, [data-testid="stVegaLiteChart"] svg')
         page.get_by_role("tab", name="Ficha").click()
-        expect(page.get_by_text("Of 60 samples given by the user").first).to_be_visible()
+        expect(page.get_by_text("Con 60 muestras dadas por el usuario").first).to_be_visible()
         page.get_by_role("tab", name="Procedencia").click()
         expect(page.locator(".relevo-facts").first).to_contain_text("scikit-learn")
         expect(page.get_by_text("Para mover un alias hace falta el papel operador")).to_be_visible()
