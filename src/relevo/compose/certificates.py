@@ -1,8 +1,8 @@
 """The server's certificate: a given one, or one of its own; tried on itself before anybody calls.
 
     tls_cert, tls_key ────────────────────────────────┐
-    tls = auto ─ in home, for this host, not near      ├─► rehearse: a handshake with itself ─► Certificate
-                 its end? ─ no ─► own_certificate ─────┘                                            └─► Encryption, one a worker
+    tls = auto ─ in home, for this host, not near     ├─► rehearse: a handshake with itself ─┬─► Certificate
+                 its end? ─ no ─► own_certificate ────┘                                      └─► Encryption, one a worker
 
 Nothing here decides whether to encrypt; that is said by the settings. What a caller trusts is the caller's affair: `relevo.client`.
 """

@@ -1,7 +1,7 @@
 """One server a home: two would ship each other's journals and count each other's numbers.
 
     server.lock in the home ─ held? ─ no ─► held until this process ends, however it ends; what stands in it says who
-                                      └ yes, by a server of this machine ─► ConfigRefused
+                                      ├ yes, by a server of this machine ─► ConfigRefused
                                       └ yes, by another machine's, on a shared folder ─► told, and served: their journals are apart
 
 The lock is the process's own (POSIX): its children do not inherit it, so after a kill -9 the next server starts at once.

@@ -1,7 +1,7 @@
 """A heavy network in smaller numbers, if it answers nearly as before: INT8 calibrated on the samples, or half precision.
 
     Converted, samples ─ float16 | static INT8 ─► smaller ONNX ─ serve the samples ─► agreement, figure ─┬─► Light
-                                                                              loss above max_loss ─────┴─► PrecisionTooCostly
+                                                                               loss above max_loss ──────┴─► PrecisionTooCostly
 
 What is lost is counted twice: in samples that get another label, and in the figure that the model is measured by.
 """

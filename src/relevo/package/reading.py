@@ -1,6 +1,6 @@
 """A package's bytes, from a folder or a zip, through caps; nothing is ever extracted by name.
 
-    folder ─ walk without following links ─┐
+    folder ─ walk without following links ───────┐
     .zip   ─ headers judged, inflated in memory ─┴─► {path: bytes}
 
 Refused before a byte of content counts: outside paths, links, devices, names that differ only in case, bombs, encryption.

@@ -1,6 +1,6 @@
 """A user's folder: `relevo.toml`, `train.py` and data become a package, the same way every time.
 
-    relevo.toml ─ reading ─► Project ─┐
+    relevo.toml ─ reading ─► Project ──┐
     data/ ─ data ─► Examples ─ split (by a hash of each example) ─► training, held out
                                        └─ training: train(run) ─► fitted model ─► relevo.package.packing ─► package
 

@@ -1,9 +1,9 @@
 """The door to the database: one engine a process, one way to read, one to write, one error when it does not answer.
 
-    connect(url) ─► Engine ─► migrate(engine)                once, before the first query
-                          ├─► with reading(engine) as c:     a snapshot
-                          ├─► with writing(engine) as c:     one transaction: all of it or nothing
-                          └─► checkpoint, truncate(engine)   the loop alone
+    connect(url) ─► Engine ─┬─► migrate(engine)              once, before the first query
+                            ├─► with reading(engine) as c:   a snapshot
+                            ├─► with writing(engine) as c:   one transaction: all of it or nothing
+                            └─► checkpoint, truncate(engine) the loop alone
 
 A connection that broke is dropped and a new one made at the next use, so an outage ends by itself.
 """

@@ -1,7 +1,7 @@
 """What the running program tells about itself: counters for Prometheus and lines for the log.
 
     a worker's events ─► Telemetry (plain ints) ─ flush ─► home/telemetry/<boot>.json ─┐
-    another worker's ─────────────────────────────────────────────────────────────────┴─ render ─► GET /metrics, on any worker
+    another worker's ──────────────────────────────────────────────────────────────────┴─ render ─► GET /metrics, on any worker
     a dead worker's file ─ fold ─► total.json
 
     logging.getLogger("relevo…").info("…", extra={"action": …}) ─► one line of text or JSON

@@ -1,6 +1,6 @@
 """Graphs that answer bit for bit, or nearly: the steps before by skl2onnx in double precision, the last step by ourselves.
 
-Pipeline[:-1] ─ skl2onnx ─┐
+Pipeline[:-1] ─ skl2onnx ───┐
 last step ─ linear | trees ─┴─ joined ─► Written
 """
 

@@ -1,6 +1,6 @@
 """Landlock: from here on this process reaches only the paths it was given.
 
-    readable: libraries ─┐
+    readable: libraries ──┐
     writable: one folder ─┴─► ruleset ─► restrict_self        everything else: EACCES, for good, threads to come included
 
 Needs Linux 5.13; newer kernels also shut TCP (6.7), and signals and abstract sockets outward (6.12).
