@@ -121,3 +121,38 @@ def test_nobody_stays_longer_than_the_server_lets_them(server: type[_Server]) ->
     assert [one.name for one in here._known.values()] == ["bob"]
     with pytest.raises(RuntimeError, match="closed"):
         ana.client.ask("GET", "/me")
+
+
+def test_a_server_that_is_away_is_asked_again_soon_and_not_at_every_page() -> None:
+    """The name of the provider is remembered for a minute; that nobody answered, for some seconds."""
+    asked: list[str] = []
+
+    class Told200(BaseHTTPRequestHandler):
+        """Names a provider, and counts how often."""
+
+        def do_GET(self) -> None:
+            """The one address."""
+            asked.append(self.path)
+            body = b'{"provider": "login.example"}'
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            """Nobody reads it."""
+
+    clock = [0.0]
+    with ThreadingHTTPServer(("127.0.0.1", 0), Told200) as http:
+        here = Visitors(Told(server="http://127.0.0.1:9", key=lambda: b"key"), monotonic=lambda: clock[0])
+        assert here.provider() == ""
+        here.told = Told(server=f"http://127.0.0.1:{http.server_port}", key=lambda: b"key")
+        threading.Thread(target=http.serve_forever, daemon=True).start()
+        assert (here.provider(), asked) == ("", [])
+        clock[0] = 5.0
+        assert [here.provider() for _ in range(3)] == ["login.example"] * 3
+        assert asked == ["/login/elsewhere"]
+        clock[0] = 66.0
+        assert here.provider() == "login.example"
+        assert len(asked) == 2
+        http.shutdown()

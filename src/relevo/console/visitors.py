@@ -30,6 +30,7 @@ _LONGEST_S = 12 * 3600
 _MOST = 10_000
 _PATIENCE_S = 15.0
 _PROVIDER_KNOWN_S = 60.0
+_PROVIDER_AWAY_S = 3.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,12 +94,13 @@ class Visitors:
         """Where else people may sign in, as asked in the last minute; "" for nowhere, or while the server does not say."""
         if not self.told.key():
             return ""
-        at, name = self._provider
-        if self._monotonic() - at > _PROVIDER_KNOWN_S:
-            with contextlib.suppress(RelevoError), self.client() as client:
-                name = str(client.ask("GET", "/login/elsewhere")["provider"] or "")
+        until, name = self._provider
+        if self._monotonic() >= until:
             # A server that is away is not asked for every page either.
-            self._provider = (self._monotonic(), name)
+            lasts = _PROVIDER_AWAY_S
+            with contextlib.suppress(RelevoError), self.client() as client:
+                name, lasts = str(client.ask("GET", "/login/elsewhere")["provider"] or ""), _PROVIDER_KNOWN_S
+            self._provider = (self._monotonic() + lasts, name)
         return name
 
     def _enter(self, sign_in: Callable[[Client], dict[str, Any]], language: str, address: str) -> str:
