@@ -60,6 +60,12 @@ def test_spanish_pages_lead_to_spanish_pages(page: Path) -> None:
             assert there == page.with_name(page.name.replace(".es.", ".")), f"{named(page)} leads to the English {target}"
 
 
+def test_spanish_has_one_word_for_a_file() -> None:
+    """A file is an «archivo» in every Spanish page and sentence, never a «fichero»: two words would be taken for two things."""
+    said = [*map(spanish, PAGES), *(ROOT / "src" / "relevo" / "i18n" / "es").glob("*.json"), ROOT / "docs" / "words.es.json"]
+    assert not [named(file) for file in said if "fichero" in file.read_text(encoding="utf-8").lower()]
+
+
 @pytest.mark.parametrize("page", [page for page in PAGES if (ROOT / "docs") in page.parents or page.parent == ROOT], ids=named)
 def test_every_page_with_examples_is_walked(page: Path) -> None:
     """Whatever a page tells a reader to type is typed by a test, or by the script that is named here."""

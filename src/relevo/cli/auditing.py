@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 group = typer.Typer(help="Read and verify the record of every change.", rich_markup_mode=None, no_args_is_help=True)
 
 _SHORT, _LONG = 12, 48
-_DIGEST = re.compile(r"[0-9a-f]{64}")
+_DIGEST = re.compile(r"[0-9a-f]{32,64}")
 _USER = re.compile(r"\buser:([0-9a-f]{32})\b")
 _HEADS = ("entry", "when", "who", "did", "to", "before", "after", "why")
 
