@@ -93,10 +93,11 @@ def import_model(  # noqa: PLR0913 - the one call of an import: all by name, nea
     language: str | None = None,
     progress: Callable[[int, int, str], object] | None = None,
 ) -> Package:
-    """Take in a model file: ONNX, Keras, a SavedModel's folder, or a pickle (joblib's too) of a scikit-learn model.
+    """Take in a file: ONNX, Keras, a SavedModel's folder, XGBoost, LightGBM, PyTorch, or scikit-learn's pickle (joblib's too).
 
-    trust_pickle: a person says that the author of a pickle is trusted; without it nothing is loaded.
-    accept_weak: open a pickle although this system's quarantine is not strong.
+    trust_pickle: a person says that the author is trusted of a pickle, or of a file whose library can be made to run code by it;
+        without that nothing of either is loaded.
+    accept_weak: open what may run code although this system's quarantine is not strong.
     vectorizer: a second pickle with the DictVectorizer, where it was saved apart; the same trust covers both.
     weights: the HDF5 file with the weights of a Keras architecture in JSON.
     samples: held-out inputs: a file (JSON list, JSON lines, CSV, .npy, .npz), a folder of pictures, or what `relevo.pack` takes.
