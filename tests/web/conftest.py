@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 from tests.browsing import Seen, launched, visiting
+from tests.web.signed_in_world import add, signed_in
 from tests.web.web_world import CHURN, DIGITS, RENT, World, build_world, served
 
 from relevo.testing import memory_store
@@ -35,6 +36,20 @@ def address(world: World) -> Iterator[str]:
 def client(address: str) -> Iterator[httpx.Client]:
     """A caller of the whole app over a real connection."""
     with httpx.Client(base_url=address, timeout=10) as caller:
+        yield caller
+
+
+@pytest.fixture
+def ana(world: World) -> str:
+    """The first admin; gives her id."""
+    return add(world, "ana")
+
+
+@pytest.fixture
+def admin(address: str, ana: str) -> Iterator[httpx.Client]:
+    """Ana, signed in."""
+    assert ana
+    with signed_in(address, "ana") as caller:
         yield caller
 
 

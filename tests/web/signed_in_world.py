@@ -46,3 +46,8 @@ def signed_in(address: str, name: str, *, password: str = PASSWORD) -> Iterator[
 def cookie(caller: httpx.Client) -> str:
     """The session that a caller holds."""
     return str(caller.cookies["relevo_session"])
+
+
+def code(told: httpx.Response) -> tuple[int, str]:
+    """Status and code of a refusal."""
+    return told.status_code, told.json()["code"]

@@ -6,34 +6,12 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import httpx
-import pytest
-from tests.web.signed_in_world import add, signed_in
+from tests.web.signed_in_world import add, code
 
 from relevo.domain.people import Role
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from tests.web.web_world import World
-
-
-@pytest.fixture
-def ana(world: World) -> str:
-    """The first admin; gives her id."""
-    return add(world, "ana")
-
-
-@pytest.fixture
-def admin(address: str, ana: str) -> Iterator[httpx.Client]:
-    """Ana, signed in."""
-    assert ana
-    with signed_in(address, "ana") as caller:
-        yield caller
-
-
-def code(told: httpx.Response) -> tuple[int, str]:
-    """Status and code of a refusal."""
-    return told.status_code, told.json()["code"]
 
 
 def who(world: World, address: str, key: str) -> httpx.Response:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
-from tests.web.signed_in_world import PASSWORD, add, cookie, signed_in
+from tests.web.signed_in_world import PASSWORD, add, code, cookie, signed_in
 
 from relevo.domain.audit import HERE
 from relevo.domain.people import Role, Scope
@@ -31,12 +31,6 @@ NOW = datetime.now(UTC)
 HTML = {"accept": "text/html,application/xhtml+xml"}
 
 
-@pytest.fixture
-def ana(world: World) -> str:
-    """The first admin; gives her id."""
-    return add(world, "ana")
-
-
 def fields(page: str) -> dict[str, str]:
     """What a page's form sends along unseen."""
     return dict(re.findall(r'type="hidden" name="(\w+)" value="([^"]*)"', page))
@@ -46,11 +40,6 @@ def signs_in(address: str, name: str) -> None:
     """It works now."""
     with signed_in(address, name):
         pass
-
-
-def code(told: httpx.Response) -> tuple[int, str]:
-    """Status and code of a refusal."""
-    return told.status_code, told.json()["code"]
 
 
 # --- getting in, and out --------------------------------------------------------------------------------------------------

@@ -7,36 +7,14 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import httpx
-import pytest
-from tests.web.signed_in_world import PASSWORD, add, cookie, signed_in
+from tests.web.signed_in_world import PASSWORD, add, code, cookie, signed_in
 
 from relevo.domain.people import Role, Scope
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from tests.web.web_world import World
 
 OTHER = "another good password"
-
-
-@pytest.fixture
-def ana(world: World) -> str:
-    """The first admin; gives her id."""
-    return add(world, "ana")
-
-
-@pytest.fixture
-def admin(address: str, ana: str) -> Iterator[httpx.Client]:
-    """Ana, signed in."""
-    assert ana
-    with signed_in(address, "ana") as caller:
-        yield caller
-
-
-def code(told: httpx.Response) -> tuple[int, str]:
-    """Status and code of a refusal."""
-    return told.status_code, told.json()["code"]
 
 
 def test_the_first_user_is_an_admin_with_a_password(client: httpx.Client, world: World) -> None:
