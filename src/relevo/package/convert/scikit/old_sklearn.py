@@ -46,6 +46,8 @@ _RENAMED: Mapping[str, Mapping[str, str]] = {
     "NuSVC": {"_n_support": "n_support_", "_probA": "probA_", "_probB": "probB_"},
     "SVR": {"_n_support": "n_support_", "_probA": "probA_", "_probB": "probB_"},
     "GaussianNB": {"var_": "sigma_"},
+    # Both are the dtype of what it was fitted on; the second came after 1.3.0.
+    "SimpleImputer": {"_fill_dtype": "_fit_dtype"},
 }
 #: Package → former module → today's.
 _MOVED: Mapping[str, Mapping[str, str]] = {
