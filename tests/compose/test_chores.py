@@ -90,6 +90,23 @@ def test_somebody_looks_however_long_shipping_takes() -> None:
     assert len(looks) == ended
 
 
+def test_a_look_that_fails_is_not_the_last(caplog: pytest.LogCaptureFixture) -> None:
+    """Something nobody foresaw is told in the log, and the next look is made all the same."""
+    looks: list[float] = []
+
+    def look() -> None:
+        looks.append(time.monotonic())
+        if len(looks) == 1:
+            raise KeyError("unforeseen")
+
+    with witnessed(look, every_s=0.01):
+        until = time.monotonic() + 5
+        while len(looks) < 3 and time.monotonic() < until:
+            time.sleep(0.01)
+    assert len(looks) >= 3
+    assert caplog.text.count("a look failed") == 1
+
+
 def test_a_head_that_cannot_be_written_is_told_once(tmp_path: Path, store: Store, caplog: pytest.LogCaptureFixture) -> None:
     """The change is made all the same, the log says it once however often it is tried, and the next good look catches up."""
     (tmp_path / "file").write_text("")

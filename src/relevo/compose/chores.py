@@ -71,10 +71,10 @@ def witnessed(look: Callable[[], None], *, every_s: float = _WITNESS_EVERY_S) ->
     ended = threading.Event()
 
     def watch() -> None:
-        look()
+        _survived(look)
         while not ended.wait(every_s):
-            look()
-        look()
+            _survived(look)
+        _survived(look)
 
     thread = threading.Thread(target=watch, name="witness", daemon=True)
     thread.start()
@@ -83,6 +83,14 @@ def witnessed(look: Callable[[], None], *, every_s: float = _WITNESS_EVERY_S) ->
     finally:
         ended.set()
         thread.join()
+
+
+def _survived(look: Callable[[], None]) -> None:
+    # What nobody foresaw must not end the thread: from then on nobody would look, and nobody would know.
+    try:
+        look()
+    except Exception:
+        log.exception("a look failed and is tried again", extra={"action": "witness_failed"})
 
 
 class _Emptied:
