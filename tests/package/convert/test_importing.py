@@ -20,8 +20,17 @@ from hostile import DATA, Calls, pairs, strangers
 
 from relevo.domain.preprocessing import ImageSteps, MatrixSteps
 from relevo.domain.signature import ImageInput, Task
-from relevo.errors import ConversionFailed, FileFormatUnknown, ImportRefused, OnnxRefused, OptionsMissing, PickleNotTrusted
+from relevo.errors import (
+    ConversionFailed,
+    FileFormatUnknown,
+    ImportRefused,
+    OnnxRefused,
+    OptionsMissing,
+    PickleNotTrusted,
+    QuarantineFailed,
+)
 from relevo.package.convert.importing import import_model
+from relevo.package.convert.quarantine.visit import Bounds
 from relevo.package.opening import open_package
 
 if TYPE_CHECKING:
@@ -90,6 +99,17 @@ def test_a_model_and_its_vectorizer_may_lie_apart(year: str) -> None:
     )
     assert isinstance(package.manifest.steps, MatrixSteps)
     assert any(column.equals for column in package.manifest.steps.columns)
+
+
+def test_half_a_model_is_refused_before_it_is_loaded(tmp_path: Path) -> None:
+    """That a pickle holds a vectorizer and nothing to answer with is seen without a library, so at once; a whole pair is opened."""
+    no_time = Bounds(wall_seconds=0.01)
+    vectorizer, model = pairs()
+    for thing, refusal in ((vectorizer, ConversionFailed), ((vectorizer, model), QuarantineFailed)):
+        path = tmp_path / "thing.pickle"
+        path.write_bytes(pickle.dumps(thing))
+        with pytest.raises(refusal):
+            import_model(path, name="half", trust_pickle=True, bounds=no_time)
 
 
 def test_a_vectorizer_alone_is_no_model() -> None:

@@ -37,6 +37,7 @@ from relevo.package.convert.formats import FRAMEWORKS
 from relevo.package.convert.other_times.environment import advice
 from relevo.package.convert.quarantine import wire
 from relevo.package.convert.questions import hints_for_onnx
+from relevo.package.convert.scikit.pickle_look import HALF
 from relevo.package.generating import generate_samples, guess_record
 from relevo.package.samples import ImageSamples, RecordSamples, from_records
 
@@ -230,9 +231,7 @@ def arrange(loaded: list[Any]) -> Any:  # noqa: ANN401 - whatever was pickled
     if len(models) == 1 and len(things) == 1:
         return models[0]
     if vectorizers and not models:
-        raise ConversionFailed(
-            reason="it holds a DictVectorizer and no model; give the model's file, and this one with --vectorizer"
-        )
+        raise ConversionFailed(reason=HALF)
     kinds = ", ".join(type(thing).__name__ for thing in things[:8])
     raise ConversionFailed(reason=f"it holds {kinds or 'nothing'}; one model was expected, or a DictVectorizer and a model")
 

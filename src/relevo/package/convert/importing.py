@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 
 from relevo.domain.decision import Argmax
-from relevo.errors import CodeNotTrusted, OptionsMissing, PickleNotTrusted
+from relevo.errors import CodeNotTrusted, ConversionFailed, OptionsMissing, PickleNotTrusted
 from relevo.package.assembling import Parts, assemble
 from relevo.package.card_words import card_words
 from relevo.package.convert.folders import fold
@@ -27,6 +27,7 @@ from relevo.package.convert.quarantine import wire
 from relevo.package.convert.quarantine.sending import asked, packed
 from relevo.package.convert.quarantine.visit import Visit, visit
 from relevo.package.convert.sample_files import read_samples
+from relevo.package.convert.scikit.pickle_look import HALF
 from relevo.package.convert.sniff import read_model_file, refuse_unless_importable, sniff_path
 from relevo.package.convert.supplied import read_outputs
 from relevo.package.onnx_audit import audit
@@ -121,6 +122,7 @@ def import_model(  # noqa: PLR0913 - the one call of an import: all by name, nea
     source = _read(Path(path), trusted=trust_pickle)
     _refuse_loose_ends(source, releases, python, outputs=outputs is not None, samples=samples is not None)
     second = _second(source, vectorizer, weights, trusted=trust_pickle)
+    _refuse_half(source, second)
     given, values = (None, None) if samples is None else read_samples(samples, truth, features or ())
     options = {
         "labels": tuple(labels or ()),
@@ -194,6 +196,13 @@ def _second(source: Source, vectorizer: str | Path | None, weights: str | Path |
     if weights is not None and pair != (Format.KERAS_JSON, Format.KERAS_H5):
         raise OptionsMissing(options="no --weights: an HDF5 file of weights goes with a Keras architecture in JSON")
     return second
+
+
+def _refuse_half(source: Source, second: Source | None) -> None:
+    """A vectorizer without its model. Raises ConversionFailed."""
+    seen = source.sniffed.look
+    if second is None and seen is not None and seen.is_half:
+        raise ConversionFailed(reason=HALF)
 
 
 def _numbers(scale: float | None, preprocess: str | None, mode: str | None) -> dict[str, Any]:

@@ -2,8 +2,8 @@
 
     bytes ─ opcodes ─► a paper machine (stack, memo of names and plain values) ─► Look(imports, unusual, versions, …)
 
-The look informs a person; it never admits a file. Pickle's machine can hide what it imports (names computed by called
-functions), so a pickle that looks harmless is opened in quarantine like any other.
+The look informs a person, and may refuse; it never admits a file. Pickle's machine can hide what it imports (names computed by
+called functions), so a pickle that looks harmless is opened in quarantine like any other.
 
 joblib writes the raw numbers of an array between two opcodes; their length is reckoned from the shape and type that stand before
 them. Where that fails the look says `complete=False`, and the versions are sought by their key alone.
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 MAX_OPCODES = 3_000_000  # bounds the time; a forest of thousands of trees stays far below
 _MAX_NESTED = 10_000
 _VERSION_KEY = b"_sklearn_version"
+
+#: Why half a model is refused, whether it is seen before it is loaded or after.
+HALF = "it holds a DictVectorizer and no model; give the model's file, and this one with --vectorizer"
 
 #: Modules of the libraries whose models people pickle; what lies outside is worth a person's look.
 _USUAL = frozenset(
@@ -65,6 +68,12 @@ class Look:
     complete: bool = True  # False: the opcodes could not be followed to the end
     ended_at: int = 0  # offset behind the last STOP
     problem: str = ""  # why it is not complete
+
+    @property
+    def is_half(self) -> bool:
+        """Whether it can hold a DictVectorizer and no model: that can be said without loading a library, which takes seconds."""
+        own = {name.rpartition(".")[2] for name in self.imports if name.partition(".")[0] not in ("numpy", "builtins")}
+        return self.complete and not self.unusual and own == {"DictVectorizer"}
 
 
 class _Mark:
