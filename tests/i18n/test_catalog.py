@@ -108,6 +108,17 @@ def test_keyed_texts_are_the_same_in_every_language(chapter: str) -> None:
         assert [key for key in first if fields_of(said[key]) != fields_of(first[key]) or not said[key].strip()] == []
 
 
+def test_why_a_certificate_is_not_trusted_is_said() -> None:
+    """The reasons that a TLS library gives come in the reader's language."""
+    english = (
+        "The certificate of https://a is not trusted here: self-signed certificate. "
+        "If it is the server's own, name its file: --ca or RELEVO_CA, in Python verify=."
+    )
+    assert "Aquí no se confía en el certificado de https://a: es un certificado autofirmado." in catalog.said(english, "es")
+    mismatch = "Hostname mismatch, certificate is not valid for 'models.example'."
+    assert catalog.said(mismatch, "es") == "el certificado no vale para el nombre 'models.example'"
+
+
 def test_an_error_within_a_reason_is_said_too() -> None:
     """A model that is not ready because its package was changed says both in the reader's language."""
     error = errors.NotReady(reason=str(errors.FileTampered(path="model.onnx")))
