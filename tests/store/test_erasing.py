@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import random
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from typer.testing import CliRunner
 
+from relevo.cli.app import app
+from relevo.compose.stores import open_store
+from relevo.config import Settings
 from relevo.domain.audit import By
 from relevo.domain.prediction import Label
 from relevo.errors import PredictionNotFound
@@ -157,3 +162,20 @@ class TestFilesOfTheDatabase:
         assert not holding(needles)
         assert holding([other])
         assert history.input(kept.id)[1] == other
+
+    def test_the_command_says_what_is_left_and_mends_it(
+        self, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, prediction: Callable[..., Prediction]
+    ) -> None:
+        """Erased on PostgreSQL without --vacuum the command warns, with it nothing is left in its tables' files."""
+        monkeypatch.setenv("RELEVO_DATABASE_URL", url)
+        settings = Settings(home=tmp_path / "home", database_url=url)
+        store = open_store(settings)
+        store.history.record([prediction(MS, subject=store.erasing.pseudonym("patient 4711"))])
+        store.engine.dispose()
+        asked = ["erase", "--subject", "patient 4711", "--yes", "--home", str(settings.home)]
+        left = CliRunner().invoke(app, asked)
+        assert "Erased: 1 predictions" in left.output
+        assert "--vacuum" in left.stderr
+        done = CliRunner().invoke(app, [*asked, "--vacuum"])
+        assert (done.exit_code, "--vacuum" in done.stderr, "Written anew" in done.output) == (0, False, True)
+        assert json.loads(CliRunner().invoke(app, [*asked, "--json"]).output)["left_in_files"] is True
