@@ -67,7 +67,10 @@ def _head(say: Callable[[str], str]) -> Iterator[str]:
     yield ""
     yield say("A package is a folder, or a `.zip` of one. What is in it never changes: the SHA-256 of `manifest.json` is its name.")
     yield say("A file too many, too few or changed by a byte is refused with a sentence that says which.")
-    yield say("Nothing in it tells a time or a path, so packing the same model with the same data twice, in one language, gives the same package.")
+    yield say(
+        "Nothing in it tells a time or a path, so packing the same model with the same data twice, in one language, "
+        "gives the same package."
+    )
     yield ""
     yield f"| {say('file')} | {say('what it holds')} |"
     yield "|---|---|"

@@ -13,8 +13,8 @@ import pytest
 import uvicorn
 
 from relevo.errors import ConfigRefused
-from relevo.web.connection import Connection
 from relevo.forwarded import Proxies, proxies_of
+from relevo.web.connection import Connection
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
