@@ -389,6 +389,13 @@ def test_an_enormous_password_is_not_hashed(address: str, ana: str) -> None:
     assert code(told) == (401, "sign_in_refused")
 
 
+@pytest.mark.parametrize("form", [{"password": "%" * 2**16}, {f"f{number}": "" for number in range(50)}])
+def test_an_enormous_form_is_not_read(address: str, form: dict[str, str]) -> None:
+    """Anybody may send one, and none is taken apart for long."""
+    told = httpx.post(f"{address}/login", data=form, headers={"origin": address})
+    assert told.status_code == 413
+
+
 def test_a_password_of_other_days_is_kept_anew(world: World, address: str, ana: str) -> None:
     """When its owner signs in, under today's parameters; it stays the same password."""
     from argon2 import PasswordHasher

@@ -169,6 +169,26 @@ def test_parts_and_fields_are_counted(body: bytes, kind: str) -> None:
         parse(body, kind, LIMITS)
 
 
+@pytest.mark.parametrize(
+    ("body", "kind", "error"),
+    [
+        (b"a=" + b"%" * 2**21, "application/x-www-form-urlencoded", BodyTooLarge),
+        (form(part('f";' + ";" * 2000, b"x")), FORM, BadForm),
+        (form(part('f"; ' + "a;" * 1000 + 'b="', b"x")), FORM, BadForm),
+        (form(part("f", b"x", "n" * 2000)), FORM, BadForm),
+    ],
+)
+def test_what_is_slow_to_read_is_refused_by_its_size(body: bytes, kind: str, error: type[RelevoError]) -> None:
+    """Letters that are looked at one by one are few: nobody waits while thousands of names are taken apart."""
+    with pytest.raises(error):
+        parse(body, kind, LIMITS)
+
+
+def test_a_long_name_of_a_file_is_taken() -> None:
+    """As long as systems let one be."""
+    assert parse(form(part("file", PNG, "ñ" * 255)), FORM, LIMITS).image == PNG
+
+
 def test_a_refusal_never_repeats_what_was_sent() -> None:
     """The sentence about broken JSON tells the place and not the text."""
     with pytest.raises(BadJson) as caught:

@@ -39,6 +39,9 @@ if TYPE_CHECKING:
 
 #: Form parts that may hold the image, in the order they are looked for.
 FILE_PARTS = ("file", "image", "my_image")
+#: Bytes of a form of text alone, and of what is said of one part: both are read letter by letter, while nobody else is served.
+_MOST_TEXT = 2**20
+_MOST_SAID = 1024
 _IMAGE_STARTS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"RIFF")
 _TAKEN = "application/json, image/png, image/jpeg, image/webp or multipart/form-data"
 _decode_json = msgspec.json.Decoder().decode
@@ -170,6 +173,8 @@ def _plain_reason(cause: Exception) -> str:
 
 
 def _urlencoded(body: bytes, limits: BodyLimits) -> Body:
+    if len(body) > _MOST_TEXT:
+        raise BodyTooLarge(limit=_MOST_TEXT)
     try:
         pairs = parse_qsl(body.decode("utf-8"), keep_blank_values=True, max_num_fields=limits.max_fields)
     except UnicodeDecodeError as cause:
@@ -247,6 +252,8 @@ class _Collector:
 
     def _header_value(self, data: bytes, start: int, end: int) -> None:
         self._header[1] += data[start:end]
+        if len(self._header[1]) > _MOST_SAID:
+            raise BadForm(reason="its parts are not as the boundary says")
 
     def _header_end(self) -> None:
         if self._header[0].lower() == b"content-disposition":

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import TypeAdapter, ValidationError
 
-from relevo.errors import ModelNotFound, NotFound, ParameterWrong, RelevoError
+from relevo.errors import BodyTooLarge, ModelNotFound, NotFound, ParameterWrong, RelevoError
 from relevo.i18n.catalog import known
 from relevo.runtime.image import ImageLimits
 from relevo.web import assets, page
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 router = APIRouter(include_in_schema=False)
 
 _check_label = TypeAdapter(LabelText).validate_python
+#: The form to sign in is anybody's to send, so these cost little to read: the longest password, each letter spelt out, and a rest.
+_MOST_FORM = 2**16
+_MOST_FIELDS = 20
 _DAY = 24 * 3600
 _YEAR = 365 * _DAY
 
@@ -87,10 +90,11 @@ async def _feedback_of(request: Request) -> tuple[str, str]:
 
 
 async def form_of(request: Request) -> dict[str, str]:
-    """The fields of a form that a page sent. Raises BadForm, TooManyParts."""
-    settings = request.app.state.parts.settings
+    """The few fields of a form that a page sent. Raises BadForm, BodyTooLarge, TooManyParts."""
     body = await request.body()
-    limits = BodyLimits(max_bytes=len(body), max_parts=settings.max_parts, max_fields=settings.max_fields)
+    if len(body) > _MOST_FORM:
+        raise BodyTooLarge(limit=_MOST_FORM)
+    limits = BodyLimits(max_bytes=_MOST_FORM, max_parts=1, max_fields=_MOST_FIELDS)
     return parse(body, header(request.scope, b"content-type") or "", limits).form
 
 
