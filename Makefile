@@ -5,7 +5,7 @@
 #   make test [ARGS="-k spool"]    every test
 #   make lint                      format, lint, types, floors, changelog
 #   make bench [ARGS=…]            the figures of benchmarks/RESULTS.md
-#   make container [ARGS=…]        build the image, start it, look whether it keeps what it promises (root, buildah)
+#   make container [ARGS=…]        build both images, start them, look whether they keep what they promise (root, buildah)
 #   make lock                      resolve and pin the requirements anew
 #   make docs                      write the generated reference pages
 #   make clean                     remove what the verbs above made
