@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import random
 import string
-import sys
 import time
-from types import ModuleType
 
 import pytest
 
@@ -79,25 +77,7 @@ def test_the_longest_is_looked_at_in_a_moment() -> None:
     assert time.perf_counter() - before < 1
 
 
-def test_an_estimate_is_asked_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With zxcvbn installed its word counts, too; it is told the names, and never more letters than it takes."""
-    asked: list[tuple[int, list[str]]] = []
-
-    def judge(password: str, user_inputs: list[str]) -> dict[str, int]:
-        asked.append((len(password), user_inputs))
-        return {"score": 2}
-
-    stand_in = ModuleType("zxcvbn")
-    stand_in.zxcvbn = judge  # type: ignore[attr-defined]  # a module of this test
-    monkeypatch.setitem(sys.modules, "zxcvbn", stand_in)
-    monkeypatch.setattr("relevo.domain.guessing.find_spec", lambda _: object())
-    assert is_easy("correct horse battery" * 9, NAMES)
-    assert asked[0][0] == 72
-    assert {"ana lopez", "lopez", "cats", "relevo"} <= set(asked[0][1])
-
-
-def test_the_real_estimate_agrees() -> None:
-    """The library itself finds what the rules do not know, and lets pass what is good."""
-    pytest.importorskip("zxcvbn", reason="zxcvbn is not installed; the rules of this program stand alone")
-    assert is_easy("realmadrid2024", NAMES)
-    assert not is_easy("correct horse battery", NAMES)
+def test_the_library_s_lists_count() -> None:
+    """What no rule of ours names is easy all the same, once it was leaked often enough."""
+    assert left_to_guess("realmadrid1902x", []) >= LEAST_LEFT
+    assert is_easy("iloveyou1234", [])
