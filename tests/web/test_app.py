@@ -366,7 +366,7 @@ def test_what_is_put_is_json_by_any_name(world: World, client: httpx.Client) -> 
         ("multipart/form-data", b"", 400, "cannot be read"),
         ("application/x-www-form-urlencoded", b"query_id=\xff", 400, "cannot be read"),
         ("application/x-www-form-urlencoded", b"&".join(b"f%d=1" % n for n in range(50)), 413, "fields or parts"),
-        ("application/x-www-form-urlencoded", b"value=" + b"9" * 2**17, 413, "body_too_large"),
+        ("application/x-www-form-urlencoded", b"value=" + b"9" * 2**17, 413, "The body is larger than"),
         (
             "multipart/form-data; boundary=b",
             b"".join(b'--b\r\nContent-Disposition: form-data; name="f%d"\r\n\r\n1\r\n' % n for n in range(50)) + b"--b--\r\n",
