@@ -24,6 +24,7 @@ from starlette.routing import Route
 
 from relevo.console.elsewhere import Elsewhere
 from relevo.console.landing import landing
+from relevo.console.looks import look
 from relevo.console.outside import COOKIE, set_cookie
 from relevo.console.words import LANGUAGE_COOKIE, LANGUAGES, NATIVE, liked, words_of
 from relevo.errors import NotKnown, Refused, RelevoError
@@ -213,7 +214,7 @@ def _page(
     why = sentence or (words[said] if said else "")
     body = _template("sign_in.html").substitute(
         language=words.language,
-        style=_text("sign_in.css"),
+        style=look("sign_in.css"),
         title=words["sign_in.title"],
         lead=words["sign_in.lead"],
         name_label=words["sign_in.name"],
@@ -243,12 +244,7 @@ def _switch(words: Words, there: str) -> str:
 
 @cache
 def _template(name: str) -> Template:
-    return Template(_text(name))
-
-
-@cache
-def _text(name: str) -> str:
-    return files("relevo.console").joinpath("look", name).read_text(encoding="utf-8")
+    return Template(look(name))
 
 
 def _is_a_page(scope: Scope) -> bool:

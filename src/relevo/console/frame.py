@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import html
-from functools import cache
-from importlib.resources import files
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode, urlsplit
 
 import streamlit as st
 
 from relevo.console import visitors
+from relevo.console.looks import look
 from relevo.console.words import NATIVE
 
 if TYPE_CHECKING:
@@ -30,14 +29,14 @@ _SAID_BY_STYLE = {
 
 def begin(words: Words) -> None:
     """First of every run: the tab's title, the width, our style; what Streamlit says itself is said in our words."""
-    st.set_page_config(page_title="Relevo", page_icon=_mark(), layout="wide", initial_sidebar_state="auto")
+    st.set_page_config(page_title="Relevo", page_icon=look("mark.svg"), layout="wide", initial_sidebar_state="auto")
     said = "".join(f"--{name}: '{words[key]}'; " for name, key in _SAID_BY_STYLE.items())
-    st.html(f"<style>{_text('console.css')}\n:root {{ {said}}}</style>")
+    st.html(f"<style>{look('console.css')}\n:root {{ {said}}}</style>")
 
 
 def sidebar(here: Session) -> None:
     """Brand, who is signed in and the way out, the languages."""
-    st.logo(_brand(), size="large", icon_image=_brand())
+    st.logo(look("brand.svg"), size="large", icon_image=look("brand.svg"))
     with st.sidebar:
         st.html(_who(here) + _languages(here.words))
 
@@ -136,18 +135,3 @@ def _marked(text: str) -> str:
 
 
 _CURRENT = ' aria-current="true"'
-
-
-@cache
-def _mark() -> str:
-    return _text("mark.svg")
-
-
-@cache
-def _brand() -> str:
-    return _text("brand.svg")
-
-
-@cache
-def _text(name: str) -> str:
-    return files("relevo.console").joinpath("look", name).read_text(encoding="utf-8")

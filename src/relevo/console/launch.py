@@ -10,7 +10,6 @@ import signal
 import socket
 import tomllib
 from importlib import import_module
-from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +19,7 @@ import uvicorn
 from starlette.middleware import Middleware
 
 from relevo.console import door, visitors
+from relevo.console.looks import look
 from relevo.console.outside import Outside
 from relevo.errors import ConfigRefused, ExtraMissing
 
@@ -131,7 +131,7 @@ def _theme() -> dict[str, Any]:
             else:
                 found[f"{prefix}.{name}"] = value
 
-    walk("theme", tomllib.loads(files("relevo.console").joinpath("look", "theme.toml").read_text(encoding="utf-8")))
+    walk("theme", tomllib.loads(look("theme.toml")))
     return found
 
 

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import html
 from dataclasses import dataclass
-from functools import cache
-from importlib.resources import files
 from typing import TYPE_CHECKING
 
 import streamlit as st
+
+from relevo.console.looks import look
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -36,7 +36,7 @@ class Tile:
 
 def begin() -> None:
     """Before the first piece of a run: their style."""
-    st.html(f"<style>{_style()}</style>")
+    st.html(f"<style>{look('pieces.css')}</style>")
 
 
 def tiles(some: Iterable[Tile]) -> None:
@@ -121,8 +121,3 @@ def _right(it_is: bool) -> str:  # noqa: FBT001 - a yes or no
 
 def _e(text: str) -> str:
     return html.escape(text)
-
-
-@cache
-def _style() -> str:
-    return files("relevo.console").joinpath("look", "pieces.css").read_text(encoding="utf-8")
