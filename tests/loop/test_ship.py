@@ -260,3 +260,18 @@ def test_a_loop_killed_at_any_moment_ships_each_prediction_once(tmp_path: Path, 
     assert all(history.get(one).prediction.id == one for one in ids)
     assert (journals(spool), history.positions()) == ([], {})
     engine.dispose()
+
+
+def test_a_peak_that_begins_while_a_file_is_shipped_stops_it(spool: Path, store: MemoryStore) -> None:
+    """What is left of a finished file stays, and comes with a later look, each prediction once."""
+    journal = Journal(spool / "w")
+    for _ in range(3):
+        journal.write([prediction() for _ in range(1000)])
+    journal.close()
+    verdicts = iter([False, True, False, False, False, False])
+    shipper = Shipper(SpoolReader(spool), store.history, rests=lambda: next(verdicts, False))
+    first = shipper.ship()
+    assert 0 < first < 3000
+    assert list(spool.rglob("*.journal"))
+    assert first + shipper.ship() == store.history.count() == 3000
+    assert not list(spool.rglob("*.journal"))

@@ -16,7 +16,7 @@ from relevo.spool.reading import SpoolReader
 from relevo.testing import memory_store
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from relevo.testing import MemoryStore
@@ -57,10 +57,10 @@ class World:
         self.checkpoints = 0
         self.loop = self.loop_with()
 
-    def loop_with(self, *chores: Chore) -> Loop:
-        """A loop that does these chores, too."""
+    def loop_with(self, *chores: Chore, rests: Callable[[], bool] = lambda: False) -> Loop:
+        """A loop that does these chores, too, and rests where it is told so."""
         pace = Pace(ship_every_s=0.01, checkpoint_every_s=5)
-        shipper = Shipper(SpoolReader(self.journal.folder.parent), self.ledger)
+        shipper = Shipper(SpoolReader(self.journal.folder.parent), self.ledger, rests=rests)
         return Loop(shipper, checkpoint=self._checkpoint, pace=pace, monotonic=lambda: self.now, chores=chores)
 
     def _checkpoint(self) -> None:
@@ -79,6 +79,16 @@ def test_a_tick_ships(world: World) -> None:
     """What was written before a tick is in the history after it."""
     world.journal.write([prediction()])
     world.loop.tick()
+    assert world.store.history.count() == 1
+
+
+def test_a_peak_is_let_pass(world: World) -> None:
+    """A tick that rests ships nothing; the last one ships whatever there is."""
+    loop = world.loop_with(rests=lambda: True)
+    world.journal.write([prediction()])
+    loop.tick()
+    assert world.store.history.count() == 0
+    loop.tick(last=True)
     assert world.store.history.count() == 1
 
 

@@ -1,6 +1,6 @@
 """The loop process: journals of this home to its store, until told to stop. Forked by the supervisor, never started by hand.
 
-settings ─► store, spool reader, courtesy ─► shipper ─► loop ─ SIGTERM, or the supervisor gone ─► a last tick
+settings ─► store, spool reader, courtesy ─► shipper, peak ─► loop ─ SIGTERM, or the supervisor gone ─► a last tick
 """
 
 from __future__ import annotations
@@ -8,12 +8,14 @@ from __future__ import annotations
 import signal
 import threading
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 from relevo.compose.chores import chores_of, witnessed
 from relevo.compose.labelling import resolution_of
 from relevo.compose.stores import open_store, utc_now, witness_of
 from relevo.loop.courtesy import Courtesy
+from relevo.loop.peak import Peak
 from relevo.loop.ship import Shipper
 from relevo.loop.tick import Loop, Pace
 from relevo.spool.journal import folder_bytes
@@ -34,9 +36,11 @@ def run_loop(settings: Settings, life: int) -> None:
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     when_orphaned(life, stop.set)
     store = open_store(settings, migrated=True)
-    courtesy = Courtesy(waiting=lambda: folder_bytes(settings.spool_folder), may_wait=settings.spool_max_mb * 2**20)
+    waiting, may_wait = partial(folder_bytes, settings.spool_folder), settings.spool_max_mb * 2**20
+    courtesy = Courtesy(waiting=waiting, may_wait=may_wait)
+    peak = Peak(waiting=waiting, may_wait=may_wait, monotonic=time.monotonic)
     loop = Loop(
-        Shipper(SpoolReader(settings.spool_folder), store.history, before_each=courtesy.look),
+        Shipper(SpoolReader(settings.spool_folder), store.history, before_each=courtesy.look, rests=peak.rests),
         checkpoint=lambda: checkpoint(store.engine),
         pace=Pace(ship_every_s=settings.ship_every_ms / 1000),
         monotonic=time.monotonic,

@@ -48,22 +48,27 @@ class Shipper:
         ledger: Ledger,
         *,
         before_each: Callable[[], None] = lambda: None,
+        rests: Callable[[], bool] = lambda: False,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """before_each: called before each transaction."""
+        """before_each: called before each transaction. rests: whether a peak is let pass before any more is shipped."""
         self._reader = reader
         self._ledger = ledger
         self._before_each = before_each
+        self._rests = rests
         self._monotonic = monotonic
         self._portion = Portion()
         self._positions: dict[str, int] | None = None
 
-    def ship(self) -> int:
-        """Ship what is there now; gives the number of predictions shipped. Raises StoreUnavailable, and then nothing is lost."""
+    def ship(self, *, to_the_end: bool = False) -> int:
+        """Ship what is there now; gives the number of predictions shipped. Raises StoreUnavailable, and then nothing is lost.
+
+        to_the_end: without a rest.
+        """
         if self._positions is None:
             self._positions = self._ledger.positions()
             self._forget_removed(self._positions)
-        shipped = sum(self._ship_file(file, self._positions) for file in self._reader.files())
+        shipped = sum(self._ship_file(file, self._positions, to_the_end=to_the_end) for file in self._reader.files())
         self._reader.sweep()
         return shipped
 
@@ -81,13 +86,18 @@ class Shipper:
             self._ledger.forget(name)
             del positions[name]
 
-    def _ship_file(self, file: SpoolFile, positions: dict[str, int]) -> int:
+    def _ship_file(self, file: SpoolFile, positions: dict[str, int], *, to_the_end: bool) -> int:
         shipped = 0
         try:
-            while batches := self._reader.read(file, after=positions.get(file.name, 0), limit_rows=self._portion.rows):
+            while to_the_end or not self._rests():
+                batches = self._reader.read(file, after=positions.get(file.name, 0), limit_rows=self._portion.rows)
+                if not batches:
+                    break
                 self._before_each()
                 shipped += self._ship_batches(file, batches)
                 positions[file.name] = batches[-1].number
+            else:
+                return shipped
         except sqlite3.OperationalError as cause:
             # Not now is not never: a file that cannot be opened or read at the moment stays, and is tried again.
             log.warning("journal %s cannot be read yet: %s", file.name, cause, extra={"action": "journal_waits"})

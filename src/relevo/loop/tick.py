@@ -77,7 +77,7 @@ class Loop:
             if not self._migrated:
                 self._migrate()
                 self._migrated = True
-            self._shipper.ship()
+            self._shipper.ship(to_the_end=last)
             if self._monotonic() - self._checkpointed >= self._pace.checkpoint_every_s:
                 self._checkpoint()
                 self._checkpointed = self._monotonic()
