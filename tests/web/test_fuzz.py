@@ -17,6 +17,11 @@ positive_data_acceptance.expected-statuses = ["2xx", "404", "409", "412"]
 [[operations]]
 include-path-regex = "/subjects/|/traffic$|/users"
 checks.positive_data_acceptance.expected-statuses = ["2xx", "404", "409", "412", "422"]
+
+[[operations]]
+include-path = "/keys"
+include-method = "GET"
+checks.positive_data_acceptance.expected-statuses = ["2xx", "404", "422"]
 """
 
 
