@@ -98,7 +98,7 @@ def test_rows_of_callers_who_left_never_reach_the_model(server: compose.RunningS
 
 def _wave(url: str) -> int:
     """One long batch occupies the model, many queue behind it and leave, one of them stays; rows that had to be answered."""
-    rows = 4
+    rows = 6
     answers: list[int] = []
 
     def ask(some: object) -> None:
