@@ -2,7 +2,7 @@
 
 Promised: at least 85 % of what decoding and inference alone reach on the same cores (`inprocess.py`), measured in turn.
 
-Usage: photos.py [--seconds 10] [--rounds 5] [--connections 16] [--json FILE]
+Usage: photos.py [--seconds 10] [--rounds 5] [--connections 32] [--json FILE]
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def main() -> int:
     options = argparse.ArgumentParser(description="Photographs.")
     options.add_argument("--seconds", type=float, default=10.0)
     options.add_argument("--rounds", type=int, default=5)
-    options.add_argument("--connections", type=int, default=16)
+    options.add_argument("--connections", type=int, default=32)
     options.add_argument("--json", type=Path)
     chosen = options.parse_args()
     job = jobs.photos()
