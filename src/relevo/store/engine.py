@@ -196,7 +196,7 @@ def write_anew(engine: Engine, tables: Sequence[str]) -> None:
         try:
             connection.exec_driver_sql(f"VACUUM (FULL, ANALYZE) {', '.join(tables)}")
         finally:
-            # Its limits are this session's; the next user of a pooled connection must have the usual ones.
+            # What was set holds for this connection; whoever takes it from the pool next must have the usual limits.
             connection.invalidate()
 
 
