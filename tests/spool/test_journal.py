@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -196,6 +197,24 @@ def test_a_broken_file_is_given_up_and_writing_recovers_by_itself(make: Any, clo
     journal.write([later])
     assert files(journal) == ["00000001.journal", "00000002.journal"]
     assert ids_in(tmp_path / "spool") == [kept.id, later.id]
+
+
+def test_a_disk_that_fails_while_a_file_is_opened_refuses_its_batch(tmp_path: Path) -> None:
+    """SQLite says nothing where it cannot make its write-ahead log; such a file is not used, and the next one has a log."""
+    strace = shutil.which("strace")
+    if strace is None:
+        pytest.skip("strace is not installed: no sync can be made to fail")
+    log = tmp_path / "trace"
+    inject = [strace, "-qq", "-o", str(log), "-e", "trace=fdatasync", "-e", "inject=fdatasync:error=EIO:when=1"]
+    told = subprocess.run(
+        [*inject, sys.executable, Path(__file__).with_name("opener_child.py"), tmp_path / "spool" / "worker"],
+        capture_output=True,
+        check=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": f"{_ROOT / 'src'}:{_ROOT}"},
+    ).stdout.split()
+    assert log.read_text().count("INJECTED") == 1
+    assert told == ["refused", "kept:wal"]
 
 
 @pytest.mark.chaos

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import threading
 import time
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 from sqlalchemy import text
 
+from relevo.store._turns import turn
 from relevo.store.engine import connect, migrate, writing
 
 if TYPE_CHECKING:
@@ -70,3 +72,15 @@ def test_a_turn_that_never_ends_stops_nobody_for_good(file: Path, monkeypatch: p
         fcntl.flock(held, fcntl.LOCK_EX)
         with writing(connect(f"sqlite:///{file}")) as connection:
             connection.execute(_TOUCH, {"file": "mine"})
+
+
+def test_where_files_have_no_locks_nobody_waits_for_a_turn(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some network file systems refuse every lock: a write begins at once, and SQLite's own lock alone decides."""
+
+    def refuse(_handle: int, _how: int) -> None:
+        raise OSError(errno.ENOLCK, "no locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    begin = time.monotonic()
+    with turn(file, patience_s=5):
+        assert time.monotonic() - begin < 1

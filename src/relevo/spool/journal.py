@@ -198,7 +198,10 @@ class _OpenFile:
         # One writer at a time is promised by Journal's guard, whichever thread it is.
         self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         run = self._connection.execute
-        run("PRAGMA journal_mode = WAL")
+        (mode,) = run("PRAGMA journal_mode = WAL").fetchone()
+        if mode != "wal":
+            # A disk that fails at this moment leaves SQLite in its old mode without a word; there readers stop the writer.
+            raise sqlite3.OperationalError("the write-ahead log cannot be made")
         run(f"PRAGMA synchronous = {synchronous}")
         run("PRAGMA wal_autocheckpoint = 0")
         run(SCHEMA)

@@ -37,6 +37,8 @@ IMMEDIATE = "BEGIN IMMEDIATE"
 BUSY_S = 5.0
 _SAFE = (3, 51, 3)
 _SWITCH_AGAIN_S = 0.02
+#: What the switch to WAL answers where it took place, and where the database is in memory.
+_SWITCHED = {"wal", "memory"}
 _PRAGMAS = ("synchronous=FULL", "wal_autocheckpoint=0", "foreign_keys=ON", "temp_store=MEMORY", "secure_delete=ON")
 
 
@@ -108,13 +110,20 @@ def _switch_to_wal(connection: sqlite3.Connection) -> None:
     deadline = time.monotonic() + BUSY_S
     while True:
         try:
-            connection.execute("PRAGMA journal_mode=WAL").close()
+            _ask_for_wal(connection)
         except sqlite3.OperationalError:
             if time.monotonic() > deadline:
                 raise
             time.sleep(_SWITCH_AGAIN_S)
         else:
             return
+
+
+def _ask_for_wal(connection: sqlite3.Connection) -> None:
+    (mode,) = connection.execute("PRAGMA journal_mode=WAL").fetchone()
+    if mode not in _SWITCHED:
+        # A disk that fails at this moment leaves SQLite in the mode it had, without a word.
+        raise sqlite3.OperationalError("the write-ahead log cannot be made")
 
 
 def _begin(connection: Connection) -> None:

@@ -41,9 +41,12 @@ def _wait(handle: int, *, until: float) -> None:
     while True:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except BlockingIOError:
             if time.monotonic() > until:
                 return
             time.sleep(_AGAIN_S)
+        except OSError:
+            # This file system has no such locks: nobody can take turns, and waiting brings none.
+            return
         else:
             return
