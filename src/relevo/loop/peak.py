@@ -1,7 +1,7 @@
 """Whether the loop lets a peak pass before it ships: the processors are short, and they are wanted for answers.
 
     a look ─ much came in since the last one, the processors are short, little waits ─► rests, for ten seconds at most
-           └ otherwise ─► ships
+           └ otherwise, and for ten seconds after the longest rest ─► ships
 
 Journals keep what was answered, so a peak costs the history some seconds of delay and no caller his time. On two busy cores a tick
 of shipping keeps a worker waiting for as long as the system's scheduler lets it run, some milliseconds, which is what one request
@@ -48,7 +48,7 @@ class Peak:
         self._use = use or use_of_processors
         self._bytes = waiting()
         self._used = self._use()
-        self._at = self._rested_from = monotonic()
+        self._at = self._rested_from = self._may_rest_from = monotonic()
         self._rests = False
 
     def rests(self) -> bool:
@@ -63,7 +63,10 @@ class Peak:
         much_came = (waiting - self._bytes) / (now - self._at) >= _MUCH_CAME_A_SECOND
         short = self._processors_are_short()
         self._at, self._bytes = now, waiting
-        if much_came and short and waiting < self._may_wait * _MUCH_WAITS and now - self._rested_from < _LONGEST_S:
+        if self._rests and now - self._rested_from >= _LONGEST_S:
+            # Rested again at once, what has waited would wait for as long once more, and so on without an end.
+            self._may_rest_from = now + _LONGEST_S
+        if much_came and short and waiting < self._may_wait * _MUCH_WAITS and now >= self._may_rest_from:
             return True
         self._rested_from = now
         return False
