@@ -29,24 +29,29 @@ def load_onnxruntime() -> Any:  # noqa: ANN401 - the library ships no usable typ
     return onnxruntime
 
 
+def load_session(onnx: bytes, *, threads: int = 1) -> Any:  # noqa: ANN401 - the same
+    """ONNX Runtime's own session over a file's bytes. Raises OnnxRefused when it cannot build one."""
+    library = load_onnxruntime()
+    options = library.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = _QUIET
+    # Options embedded in a stranger's file stay off: they may name libraries.
+    options.add_session_config_entry("session.load_model_format", "ONNX")
+    # Spinning threads take the core from the neighbour process.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    try:
+        return library.InferenceSession(onnx, options, providers=["CPUExecutionProvider"])
+    except Exception as cause:
+        raise OnnxRefused(reason=f"ONNX Runtime cannot load it ({_first_line(cause)})") from cause
+
+
 class Session:
     """One loaded model; lives as long as its lane or opened package."""
 
     def __init__(self, onnx: bytes, *, output: str, threads: int = 1) -> None:
         """Build from bytes. Raises OnnxRefused when ONNX Runtime cannot build it or it has no output of that name."""
-        library = load_onnxruntime()
-        options = library.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        options.log_severity_level = _QUIET
-        # Options embedded in a stranger's file stay off: they may name libraries.
-        options.add_session_config_entry("session.load_model_format", "ONNX")
-        # Spinning threads take the core from the neighbour process.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        try:
-            self._session = library.InferenceSession(onnx, options, providers=["CPUExecutionProvider"])
-        except Exception as cause:
-            raise OnnxRefused(reason=f"ONNX Runtime cannot load it ({_first_line(cause)})") from cause
+        self._session = load_session(onnx, threads=threads)
         names = [node.name for node in self._session.get_outputs()]
         if output not in names:
             raise OnnxRefused(reason=f"it has no output '{output}', only {', '.join(names)}")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import os
+import tarfile
 from typing import TYPE_CHECKING
 
 import pytest
@@ -52,3 +54,17 @@ def test_nothing_leads_out_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         fold(folder)
     with pytest.raises(QuarantineFailed):
         unfold(b"no tar", tmp_path / "d")
+
+
+@pytest.mark.parametrize("name", ["../out", "a/../../out", "/out"])
+@pytest.mark.parametrize("kind", [tarfile.REGTYPE, tarfile.SYMTYPE])
+def test_what_another_hand_made_is_not_laid_out(tmp_path: Path, name: str, kind: bytes) -> None:
+    """No path leads out of the folder, and nothing in it is a link."""
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w") as tar:
+        entry = tarfile.TarInfo(name)
+        entry.type, entry.linkname, entry.size = kind, "/etc", 0
+        tar.addfile(entry)
+    with pytest.raises(QuarantineFailed):
+        unfold(archive.getvalue(), tmp_path / "folder")
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["folder"]

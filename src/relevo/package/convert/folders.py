@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
 import tarfile
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,8 @@ FOLDERS = frozenset({"saved_model"})
 FOLDER = "model"
 MAX_BYTES = 2**31 - 1  # of all files together
 MAX_FILES = 1_000
+#: The quarantine may run as another user, who reads it.
+_FOLDER_MODE, _FILE_MODE = 0o755, 0o644
 
 
 def fold(folder: Path) -> bytes:
@@ -56,12 +59,24 @@ def _files(folder: Path) -> list[Path]:
 
 def unfold(data: bytes, folder: Path) -> None:
     """The files of a tar that `fold` made, readable by everybody and writable by nobody else. Raises QuarantineFailed."""
-    folder.mkdir(mode=0o755)
     try:
+        folder.mkdir()
         with tarfile.open(fileobj=io.BytesIO(data), mode="r:") as archive:
-            archive.extractall(folder, filter="data")
+            for entry in archive:
+                _lay_out(archive, entry, folder)
+        for place, _, _ in os.walk(folder):
+            os.chmod(place, _FOLDER_MODE)  # noqa: PTH101 - os.walk gives texts
     except (tarfile.TarError, OSError) as cause:
         raise QuarantineFailed(reason="its folder cannot be laid out") from cause
-    for place, _, files in os.walk(folder):
-        for path in (place, *(os.path.join(place, name) for name in files)):  # noqa: PTH118 - os.walk gives texts
-            os.chmod(path, 0o755 if path == place else 0o644)  # noqa: PTH101 - see above
+
+
+def _lay_out(archive: tarfile.TarFile, entry: tarfile.TarInfo, folder: Path) -> None:
+    """One file of it. Not by `extract`, whose filter against paths that lead out is missing from the first Pythons we run on."""
+    content = archive.extractfile(entry) if entry.isreg() else None
+    path = folder / entry.name
+    if content is None or ".." in path.parts or not path.is_relative_to(folder):
+        raise QuarantineFailed(reason="its folder cannot be laid out")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with content, path.open("xb") as file:
+        shutil.copyfileobj(content, file)
+    path.chmod(_FILE_MODE)

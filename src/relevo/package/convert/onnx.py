@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from relevo.domain.signature import Output, Task
-from relevo.errors import ConversionFailed, OnnxRefused, OptionsMissing
+from relevo.errors import ConversionFailed, OptionsMissing
 from relevo.package.convert.converted import Converted, Hints
 from relevo.package.convert.onnx_inputs import Tensor, read_input
 from relevo.package.convert.zipmap import without_zipmap
 from relevo.package.generating import generate_samples
 from relevo.package.onnx_audit import audit
 from relevo.package.parity import served_scores
-from relevo.runtime.session import load_onnxruntime
+from relevo.runtime.session import load_session
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -66,11 +66,8 @@ def convert_onnx(data: bytes, samples: Samples | None, hints: Hints | None = Non
 
 def read_facts(onnx: bytes) -> Facts:
     """Inputs, outputs and producer of an audited file. Raises OnnxRefused."""
-    library = load_onnxruntime()
-    try:
-        session = library.InferenceSession(onnx, providers=["CPUExecutionProvider"])
-    except Exception as cause:
-        raise OnnxRefused(reason=f"ONNX Runtime cannot load it ({str(cause).splitlines()[0][:200]})") from cause
+    # One thread: behind the walls no further one can be started.
+    session = load_session(onnx)
     return Facts(
         inputs=tuple(Tensor(name=node.name, kind=node.type, shape=tuple(node.shape)) for node in session.get_inputs()),
         outputs=tuple(Tensor(name=node.name, kind=node.type, shape=tuple(node.shape or ())) for node in session.get_outputs()),

@@ -69,6 +69,7 @@ ESCAPES = {
     "change a time": "os.utime({secret!r}, (1, 1))",
     "shell": "subprocess.run(['/bin/sh', '-c', 'touch ' + {canary!r}], check=True)",
     "fork": "os.fork()",
+    "start a thread": "threading.Thread(target=int).start()",
     "become a program": "os.execv('/bin/true', ['true'])",
     "connect": "socket.create_connection(('127.0.0.1', {port}), 1)",
     "datagram": "socket.socket(socket.AF_INET, socket.SOCK_DGRAM)",
@@ -104,7 +105,7 @@ def escaped(tmp_path_factory: pytest.TempPathFactory, server: socket.socket) -> 
     facts = {"secret": str(secret), "canary": str(canary), "folder": str(folder), "port": server.getsockname()[1]}
     acts = {name: code.format(**facts) for name, code in ESCAPES.items()}
     code = f"""
-import os, socket, subprocess, ctypes, resource, fcntl
+import os, socket, subprocess, ctypes, resource, fcntl, threading
 libc = ctypes.CDLL(None, use_errno=True)
 def call(*arguments):
     if libc.syscall(*arguments) < 0:
@@ -393,10 +394,11 @@ print(probe.level(probe.probe({str(tmp_path)!r})))
     assert said.stdout.strip() == "none"
 
 
+@pytest.mark.parametrize("threads", [True, False])
 @pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
-def test_the_filter_is_well_formed(machine: str) -> None:
+def test_the_filter_is_well_formed(machine: str, threads: bool) -> None:  # noqa: FBT001 - a table's column
     """Every jump of the filter lands inside it, and it ends in a verdict, for both machines."""
-    lines = seccomp.program(machine, 4242)
+    lines = seccomp.program(machine, 4242, threads=threads)
     assert len(lines) < 4096
     assert lines[-1][0] == 0x06
     for at, (code, yes, no, _) in enumerate(lines):

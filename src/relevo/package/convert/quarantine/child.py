@@ -67,7 +67,7 @@ def build_walls(
         own = [places.own_command()] if threads else []
         landlock.restrict(readable=[*libraries, *places.SYSTEM, *own], writable=[folder], devices=places.DEVICES)
     if "seccomp" in walls:
-        seccomp.install()
+        seccomp.install(threads=threads > 0)
     unheld = probe.probe(folder)
     limits.allow_no_processes(threads=threads)
     return probe.level(unheld), unheld

@@ -3,7 +3,7 @@
     system call ─► machine and number ─┬─ on the list ───────────────► EPERM
                                        ├─ newer than this list ──────► EPERM, unless known to be harmless
                                        ├─ of another machine's table ► killed
-                                       └─ of two faces ─ arguments ──► threads yes, processes no; itself yes, others no
+                                       └─ of two faces ─ arguments ──► threads if asked for, processes no; itself yes, others no
 
 Shut: sockets, new processes and programs, tracing, signals to others, io_uring (which could open sockets past this filter),
 mounts and namespaces, keys, shared memory by name, and what Landlock leaves open on files: modes, owners, times.
@@ -48,8 +48,8 @@ class _Program(ctypes.Structure):
     _fields_ = (("length", ctypes.c_uint16), ("lines", ctypes.POINTER(_Filter)))
 
 
-def program(machine: str, pid: int) -> list[Line]:
-    """The filter for a machine and the one process it will stand around."""
+def program(machine: str, pid: int, *, threads: bool = False) -> list[Line]:
+    """The filter for a machine and the one process it will stand around. threads: whether that may start any."""
     number = {name: pair[0] if machine == "x86_64" else pair[1] for name, pair in NUMBERS.items()}
     lines: list[Line] = [
         (_LOAD, 0, 0, _MACHINE_AT),
@@ -68,7 +68,7 @@ def program(machine: str, pid: int) -> list[Line]:
         lines += [(_EQUAL, 0, 1, new), _give(_ALLOW)]
     lines += [(_AT_LEAST, 0, 1, FIRST_NEW), _give(_EPERM)]
     lines += _old_gap(machine)
-    lines += _when(number["clone"], 0, [(_BITS, 1, 0, _CLONE_THREAD), _give(_EPERM)])
+    lines += _when(number["clone"], 0, [*([(_BITS, 1, 0, _CLONE_THREAD)] if threads else []), _give(_EPERM)])
     for name in ("kill", "tgkill"):
         lines += _when(number[name], 0, [(_EQUAL, 1, 0, pid), _give(_EPERM)])
     for name in ("prlimit64", "sched_setaffinity", "sched_setscheduler", "sched_setparam", "sched_setattr"):
@@ -99,14 +99,15 @@ def _when(number: int | None, argument: int, judge: list[Line]) -> list[Line]:
     return [(_EQUAL, 0, len(body), number), *body]
 
 
-def install() -> bool:
+def install(*, threads: bool = False) -> bool:
     """Put the filter around this process and the threads it starts later. Returns False where there is none for this machine.
 
+    threads: whether it may start any. Root's are not counted, so the limit on them alone would hold for some users only.
     Raises OSError when the kernel refuses.
     """
     if not MACHINE:
         return False
-    lines = program(MACHINE, os.getpid())
+    lines = program(MACHINE, os.getpid(), threads=threads)
     table = (_Filter * len(lines))(*(_Filter(*line) for line in lines))
     prctl(PR_SET_NO_NEW_PRIVS, 1)
     prctl(PR_SET_SECCOMP, _MODE_FILTER, ctypes.byref(_Program(length=len(lines), lines=table)))
