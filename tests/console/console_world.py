@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from relevo.domain.people import Role
 
 _START_S = 60.0
+_END_S = 30.0
 #: Of every user that `add_users` makes.
 SIGNED_PASSWORD = "correct horse battery"  # noqa: S105 - of a test
 #: A run of a page on a shared machine.
@@ -50,43 +51,33 @@ class Console:
 @contextmanager
 def console_over(server: str, folder: Path, *flags: str) -> Iterator[Console]:
     """The console of this server, in a process of its own that works in `folder`. It must end in order."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "relevo", "console", "--json", "--port", "0", "--url", server, *flags],
-        stdout=subprocess.PIPE,
-        cwd=folder,
-        text=True,
-    )
-    try:
-        yield Console(url=_told(process)["url"], pid=process.pid)
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            process.send_signal(signal.SIGTERM)
-        code = process.wait(20)
-        assert process.stdout is not None
-        process.stdout.close()
-    assert code == 0, f"the console ended with {code}"
+    with _command(folder, "console", "--port", "0", "--url", server, *flags) as (told, pid):
+        yield Console(url=told["url"], pid=pid)
 
 
 @contextmanager
 def served_beside(folder: Path, *flags: str) -> Iterator[Console]:
     """The console that `relevo serve --console` shows, with its server in `folder`. Both must end in order."""
     free = ["--port", "0", "--console-port", "0", "--workers", "1"]
+    with _command(folder, "serve", "--console", *free, *flags) as (told, pid):
+        yield Console(url=told["console"], pid=pid)
+
+
+@contextmanager
+def _command(folder: Path, *words: str) -> Iterator[tuple[Any, int]]:
+    """What a command of ours tells once it answers, and its pid; it works in `folder` until the block ends."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "relevo", "serve", "--console", "--json", *free, *flags],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        cwd=folder,
-        text=True,
+        [sys.executable, "-m", "relevo", *words, "--json"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd=folder, text=True
     )
     try:
-        yield Console(url=_told(process)["console"], pid=process.pid)
+        yield _told(process), process.pid
     finally:
         with contextlib.suppress(ProcessLookupError):
             process.send_signal(signal.SIGTERM)
-        code = process.wait(30)
+        code = process.wait(_END_S)
         assert process.stdout is not None
         process.stdout.close()
-    assert code == 0, f"the server ended with {code}"
+    assert code == 0, f"relevo {words[0]} ended with {code}"
 
 
 def _told(process: subprocess.Popen[str]) -> Any:
@@ -101,7 +92,7 @@ def _told(process: subprocess.Popen[str]) -> Any:
             late.cancel()
             return json.loads(text)
     late.cancel()
-    raise AssertionError(f"the console said nothing but {text!r}")
+    raise AssertionError(f"it said nothing but {text!r}")
 
 
 def add_users(settings: Settings, **roles: Role) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from relevo.console import frame
+from relevo.console.verbatim import verbatim
 from relevo.errors import NotKnown, RelevoError
 
 if TYPE_CHECKING:
@@ -37,4 +38,4 @@ def tell_done() -> None:
     """Say what the run before did, once."""
     told = st.session_state.pop(_TOLD, None)
     if told:
-        st.toast(told, icon=":material/check:")
+        st.toast(verbatim(told), icon=":material/check:")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from relevo.console import frame
+from relevo.console.verbatim import verbatim
 
 if TYPE_CHECKING:
     from relevo.console.session import Session
@@ -29,7 +30,9 @@ def model_chosen(here: Session) -> str | None:
     if len(names) == 1:
         return first
     if len(names) <= _FEW:
-        chosen: str = st.segmented_control(words["models.model"], names, default=first, required=True, key="model-chosen")
+        chosen: str = st.segmented_control(
+            words["models.model"], names, default=first, required=True, format_func=verbatim, key="model-chosen"
+        )
     else:
         chosen = st.selectbox(words["models.model"], names, index=names.index(first), key="model-chosen")
     if chosen != asked:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
+from relevo.console.verbatim import verbatim
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -42,11 +44,10 @@ def _widget(field: Mapping[str, Any], words: Words, *, key: str) -> Any:  # noqa
 
 
 def _label(field: Mapping[str, Any], words: Words) -> str:
-    notes = [str(field["unit"])] if field.get("unit") else []
+    notes = [verbatim(str(field["unit"]))] if field.get("unit") else []
     if not field.get("required", True):
         notes.append(words["form.optional"])
-    # A field's name is an address; as Markdown its underscores would be lost.
-    name = str(field["name"]).replace("_", r"\_").replace("*", r"\*").replace("[", r"\[").replace("$", r"\$").replace(":", r"\:")
+    name = verbatim(str(field["name"]))
     return f"{name} :gray[({', '.join(notes)})]" if notes else name
 
 

@@ -11,6 +11,7 @@ import streamlit as st
 
 from relevo.console import frame, pieces
 from relevo.console.compared import called
+from relevo.console.verbatim import verbatim
 from relevo.errors import RelevoError
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ def show(here: Session, model: dict[str, Any]) -> None:
     pieces.section(words["moving.title"], words["moving.lead"])
     told = st.session_state.pop("moving-told", None)
     if told:
-        st.success(told, icon=":material/check:")
+        st.success(verbatim(told), icon=":material/check:")
     left, right = st.columns([1, 2], gap="medium")
     with left:
         if here.is_at_least("operator", model["name"]):

@@ -13,6 +13,7 @@ import streamlit as st
 
 from relevo.console import answers, detail, filters, frame, inputs, models
 from relevo.console.choosing import model_chosen
+from relevo.console.verbatim import verbatim
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -80,8 +81,8 @@ def _gallery(here: Session, rows: Sequence[Mapping[str, Any]], manifest: Mapping
         for row, one in zip(rows, seen, strict=True):
             with st.container(width=150, gap=None, key=f"card-{row['query_id']}"):
                 st.html(_card(here, row, one, manifest))
-                name = here.words("history.open", label=answers.short(answers.Told.of_row(row, manifest), here.words))
-                if st.button(name, key=f"open-{row['query_id']}"):
+                said = answers.short(answers.Told.of_row(row, manifest), here.words)
+                if st.button(here.words("history.open", label=verbatim(said)), key=f"open-{row['query_id']}"):
                     chosen = str(row["query_id"])
     return chosen
 

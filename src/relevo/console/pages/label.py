@@ -18,6 +18,7 @@ import streamlit as st
 
 from relevo.console import frame, inputs, models
 from relevo.console.choosing import model_chosen
+from relevo.console.verbatim import verbatim
 from relevo.errors import NotKnown, RelevoError, Unavailable
 
 if TYPE_CHECKING:
@@ -186,7 +187,7 @@ def _buttons(here: Session, turn: _Round, labels: Sequence[str], given: str | No
     with st.container(key="choices-own" if own else "choices"):
         for label, key in zip(labels, keys, strict=True):
             st.button(
-                _plain(label), key=f"choice-{label}", shortcut=key, on_click=partial(turn.answer, here, label), width="stretch",
+                verbatim(label), key=f"choice-{label}", shortcut=key, on_click=partial(turn.answer, here, label), width="stretch",
                 type="primary" if label == given else "secondary",
             )  # fmt: skip
 
@@ -223,11 +224,6 @@ def keys_of(labels: Sequence[str]) -> list[str]:
     if len(set(own)) == len(own) and all(one in string.digits + _LETTERS and len(one) == 1 for one in own):
         return own
     return list(_KEYS[: len(labels)])
-
-
-def _plain(label: str) -> str:
-    """A label as Streamlit's Markdown shows it unchanged."""
-    return "".join("\\" + one if one in r"\`*_{}[]()#+-.!$:|<>~" else one for one in label)
 
 
 def _before(here: Session, item: Mapping[str, Any], turn: _Round) -> str:
