@@ -13,8 +13,13 @@ import numpy as np
 import pytest
 from hypothesis import settings
 from PIL import Image
+from tests.browsing import Seen, launched, visiting
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from playwright.sync_api import Browser, Page
+
     from relevo.package.opening import Package
 
 # A machine with other work to do is slow now and then; that is no failure of what is tested.
@@ -124,3 +129,23 @@ def _customers(count: int, seed: int = 1) -> list[dict[str, Any]]:
         }
         for _ in range(count)
     ]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """One browser for all tests of a file; gone with the last, for beside it no other event loop may run."""
+    with launched() as browser:
+        yield browser
+
+
+@pytest.fixture
+def seen() -> Seen:
+    """Filled while pages are used."""
+    return Seen()
+
+
+@pytest.fixture
+def visit(browser: Browser, address: str, seen: Seen) -> Iterator[Callable[..., Page]]:
+    """Opens a path in a fresh context; afterwards there must be no complaint and no outside host."""
+    with visiting(browser, address, seen) as visit:
+        yield visit

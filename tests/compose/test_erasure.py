@@ -44,7 +44,15 @@ def picture(marker: bytes, noise: int) -> bytes:
 def holding(home: Path, needles: Iterable[bytes]) -> list[str]:
     """The files of a home, by name, that hold any of these bytes."""
     files = [path for path in home.rglob("*") if path.is_file()]
-    return [str(path.relative_to(home)) for path in files if any(needle in path.read_bytes() for needle in needles)]
+    return [str(path.relative_to(home)) for path in files if any(needle in _bytes_of(path) for needle in needles)]
+
+
+def _bytes_of(path: Path) -> bytes:
+    """What a file holds; nothing where the server has just removed it."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return b""
 
 
 def gone(home: Path, needles: list[bytes], seconds: float = 20) -> None:

@@ -109,6 +109,18 @@ def test_a_home_that_cannot_be_made_is_told(tmp_path: Path) -> None:
         compose.serve(settings_of(tmp_path, home=tmp_path / "file" / "home"))
 
 
+@pytest.mark.parametrize("name", ["spool", "telemetry", "packages", "blobs", "keys"])
+def test_what_stands_in_a_folder_s_place_is_told(tmp_path: Path, name: str) -> None:
+    """A file where the home has a folder refuses the start in a sentence, and is left as it is."""
+    settings = settings_of(tmp_path)
+    settings.home.mkdir()
+    (settings.home / name).write_text("mine")
+    for act in (compose.open_store, compose.serve):
+        with pytest.raises(ConfigRefused, match=rf"{name} is no folder"):
+            act(settings)
+    assert (settings.home / name).read_text() == "mine"
+
+
 def workers_of(server: compose.RunningServer) -> list[int]:
     pids = [int(one) for one in Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text().split()]
     return [pid for pid in pids if "worker" in Path(f"/proc/{pid}/comm").read_text()]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
-from tests.browsing import IN_A_BROWSER, Seen, draw_a_seven, launched, sideways, verdict, visiting
+from tests.browsing import IN_A_BROWSER, Seen, draw_a_seven, sideways, verdict
 from tests.serving_world import running
 
 from relevo.client import Client
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Page
 
     from relevo.package.opening import Package
 
@@ -24,30 +24,10 @@ pytestmark = IN_A_BROWSER
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """One browser for all tests of this file."""
-    with launched() as browser:
-        yield browser
-
-
-@pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory, digits_package: Package, churn_package: Package) -> Iterator[str]:
     """A server with two workers that serves pictures and records, as `relevo serve` does."""
     with running(tmp_path_factory.mktemp("page"), digits_package, churn_package, workers=2) as server:
         yield server.url
-
-
-@pytest.fixture
-def seen() -> Seen:
-    """Filled while pages are used."""
-    return Seen()
-
-
-@pytest.fixture
-def visit(browser: Browser, address: str, seen: Seen) -> Iterator[Callable[..., Page]]:
-    """Opens a path in a fresh context; afterwards there must be no complaint and no outside host."""
-    with visiting(browser, address, seen) as visit:
-        yield visit
 
 
 def newest(address: str, model: str, *, labelled: str | None = None) -> dict[str, Any]:

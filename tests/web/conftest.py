@@ -6,16 +6,14 @@ from typing import TYPE_CHECKING
 
 import httpx
 import pytest
-from tests.browsing import Seen, launched, visiting
+from tests.identity_provider import IdentityProvider, identity_provider
 from tests.web.signed_in_world import add, signed_in
 from tests.web.web_world import CHURN, DIGITS, RENT, World, build_world, served
 
 from relevo.testing import memory_store
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from playwright.sync_api import Browser, Page
+    from collections.abc import Iterator
 
 
 @pytest.fixture
@@ -53,21 +51,8 @@ def admin(address: str, ana: str) -> Iterator[httpx.Client]:
         yield caller
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """One browser for all tests of a file; gone with the last, for beside it no other event loop may run."""
-    with launched() as browser:
-        yield browser
-
-
 @pytest.fixture
-def seen() -> Seen:
-    """Filled while pages are used."""
-    return Seen()
-
-
-@pytest.fixture
-def visit(browser: Browser, address: str, seen: Seen) -> Iterator[Callable[..., Page]]:
-    """Opens a path in a fresh context; afterwards there must be no complaint and no outside host."""
-    with visiting(browser, address, seen) as visit:
-        yield visit
+def provider() -> Iterator[IdentityProvider]:
+    """Where people sign in who have no password here."""
+    with identity_provider() as it:
+        yield it

@@ -14,7 +14,7 @@ import pytest
 
 pytest.importorskip("authlib", reason="the library that speaks with identity providers is not installed")
 
-from tests.identity_provider import CLIENT, SECRET, IdentityProvider, identity_provider
+from tests.identity_provider import CLIENT, SECRET, IdentityProvider
 from tests.web.web_world import build_world, served
 
 from relevo.config import Settings
@@ -37,12 +37,6 @@ STATE = "s" * 43
 VERIFIER = "v" * 43
 CHALLENGE = base64.urlsafe_b64encode(hashlib.sha256(VERIFIER.encode()).digest()).rstrip(b"=").decode()
 PAGE = {"accept": "text/html"}
-
-
-@pytest.fixture
-def provider() -> Iterator[IdentityProvider]:
-    with identity_provider() as it:
-        yield it
 
 
 @pytest.fixture

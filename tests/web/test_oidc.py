@@ -16,7 +16,6 @@ from tests.identity_provider import (
     CLIENT,
     SECRET,
     IdentityProvider,
-    identity_provider,
     signed_by_somebody_else,
     signed_with_the_secret,
     unsigned,
@@ -41,12 +40,6 @@ if TYPE_CHECKING:
     from tests.web.web_world import World
 
 PAGE = {"accept": "text/html"}
-
-
-@pytest.fixture
-def provider() -> Iterator[IdentityProvider]:
-    with identity_provider() as it:
-        yield it
 
 
 @pytest.fixture

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from relevo.cli.asking import AsJson, Ca, Home, Url, settings_of
-from relevo.cli.showing import say, show_json
+from relevo.cli.showing import say, show_json, warn
 from relevo.config import ROWS
 from relevo.errors import ConfigRefused
 from relevo.forwarded import proxies_of
+
+if TYPE_CHECKING:
+    from relevo.config import Settings
+    from relevo.console.visitors import Told
 
 _HELP = {row.name: row.help for row in ROWS}
 _THIS_MACHINE = frozenset({"127.0.0.1", "::1", "localhost"})
@@ -73,22 +76,11 @@ def console(
         _allow_outside(host, insecure=insecure)
     from relevo import compose
     from relevo.console.launch import check_installed, listening, run
-    from relevo.console.visitors import Told
 
     check_installed()
     listener = listening(host, port)
     own = compose.address_at(host, listener.getsockname()[1], encrypted=cert is not None)
-    # The home's own key is shown to the home's own server alone.
-    key_path = settings.console_key if url is None or settings.console_key_file else None
-    told = Told(
-        server=url or compose.address_at(settings.host, settings.port, encrypted=settings.encrypted),
-        verify=ca or (compose.trusting(compose.file_of(settings)) if settings.encrypted and url is None else None),
-        language=settings.language,
-        address=settings.console_address.rstrip("/") or own,
-        server_address=settings.server_address.rstrip("/"),
-        key=compose.key_reader(key_path),
-        proxies=proxies_of(settings.behind_proxy),
-    )
+    told = _told(settings, url=url, ca=ca, own=own)
 
     def ready() -> None:
         if as_json:
@@ -100,10 +92,28 @@ def console(
     run(told, listener, names=tuple(filter(None, names.split(","))), pair=pair, ready=ready)
 
 
+def _told(settings: Settings, *, url: str | None, ca: Path | None, own: str) -> Told:
+    """What the pages are told of the server and of themselves. url: the server, else the home's own. own: where they are."""
+    from relevo import compose
+    from relevo.console.visitors import Told
+
+    # The home's own key is shown to the home's own server alone.
+    key_path = settings.console_key if url is None or settings.console_key_file else None
+    return Told(
+        server=url or compose.address_at(settings.host, settings.port, encrypted=settings.encrypted),
+        verify=ca or (compose.trusting(compose.file_of(settings)) if settings.encrypted and url is None else None),
+        language=settings.language,
+        address=settings.console_address.rstrip("/") or own,
+        server_address=settings.server_address.rstrip("/"),
+        key=compose.key_reader(key_path),
+        proxies=proxies_of(settings.behind_proxy),
+    )
+
+
 def _allow_outside(host: str, *, insecure: bool) -> None:
     if not insecure:
         raise ConfigRefused(
             reason=f"host {host} can be reached from other machines, and passwords would travel to the console unencrypted; "
             "give --tls-cert and --tls-key, name a proxy that encrypts with --behind-proxy, or accept the risk with --insecure"
         )
-    sys.stderr.write(f"warning: {host} can be reached from other machines, without encryption\n")
+    warn(f"warning: {host} can be reached from other machines, without encryption")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from relevo.cli.asking import AsJson, settings_of, takes_settings
-from relevo.cli.showing import say, show_json
+from relevo.cli.showing import say, show_json, warn
 from relevo.cli.speaking import day
 from relevo.config import Settings
 
@@ -67,7 +67,11 @@ def serve(
         for line in [*_shown(certificate), *_served(url, certificate)]:
             say(line)
 
-    raise typer.Exit(compose.serve(settings, insecure=insecure, ready=ready, console=beside))
+    raise typer.Exit(compose.serve(settings, insecure=insecure, ready=ready, warn=_warn, console=beside))
+
+
+def _warn(text: str) -> None:
+    warn(f"warning: {text}")
 
 
 def _console_at(settings: Settings, listener: socket.socket) -> str:

@@ -12,7 +12,6 @@ import logging
 import os
 import signal
 import socket
-import sys
 import threading
 from functools import partial
 from typing import TYPE_CHECKING
@@ -51,13 +50,14 @@ def serve(
     *,
     insecure: bool = False,
     ready: Callable[[str], None] | None = None,
+    warn: Callable[[str], None] = log.warning,
     alone: Callable[[], bool] = lambda: False,
     console: socket.socket | None = None,
 ) -> int:
     """Serve until SIGTERM, Ctrl-C or `alone` says that nobody waits for this server any more. Returns the exit code.
 
     insecure: a person wants it served beyond this machine whatever that lacks. ready: told the URL once every worker answers.
-    console: where to show the console too.
+    warn: told what it lacks where others can reach it. console: where to show the console too.
     Raises ConfigRefused when it cannot listen, encrypt, has no home, or may not be reached from where it would be.
     """
     check_exposure(settings, insecure=insecure)
@@ -66,7 +66,7 @@ def serve(
     os.umask(0o077)
     make_home(settings)
     with sole_server(settings.home):
-        return _serve_alone(settings, insecure=insecure, ready=ready, alone=alone, console=console)
+        return _serve_alone(settings, insecure=insecure, ready=ready, warn=warn, alone=alone, console=console)
 
 
 def _serve_alone(
@@ -74,12 +74,15 @@ def _serve_alone(
     *,
     insecure: bool,
     ready: Callable[[str], None] | None,
+    warn: Callable[[str], None],
     alone: Callable[[], bool],
     console: socket.socket | None,
 ) -> int:
     certificate = certificate_of(settings, utc_now())
     check_address(settings)
-    _look_around(settings, has_users=_migrate_if_reachable(settings), insecure=insecure)
+    warning = check_reach(settings, users=_migrate_if_reachable(settings), insecure=insecure)
+    if warning:
+        warn(warning)
     # Made before the first worker or console reads it.
     key_from(settings.console_key)
     listeners = _listen(settings)
@@ -94,13 +97,6 @@ def _serve_alone(
         tell = partial(ready, address) if ready else _tell_nobody
         _supervise(settings, listeners, certificate, stop, insecure=insecure, ready=tell, alone=alone, console=console)
     return 0
-
-
-def _look_around(settings: Settings, *, has_users: bool, insecure: bool) -> None:
-    """Refuse to be reached from where it is not safe, unless a person wants it so. Raises ConfigRefused."""
-    warning = check_reach(settings, users=has_users, insecure=insecure)
-    if warning:
-        sys.stderr.write(f"warning: {warning}\n")
 
 
 def _tell_nobody() -> None:

@@ -139,7 +139,7 @@ def witness_of(settings: Settings, trail: Trail, audit: Audit) -> Callable[[], N
 
 
 def make_home(settings: Settings) -> None:
-    """Make the folder of this home, or close an older one to everybody else. Raises ConfigRefused when it cannot be written."""
+    """Make the folder of this home, or close an older one to everybody else. Raises ConfigRefused when it cannot be used."""
     home = settings.home
     try:
         if not home.is_dir():
@@ -154,10 +154,17 @@ def make_home(settings: Settings) -> None:
         settings.blobs_folder,
         settings.keys_folder,
     )
-    for folder in (home, *(one for one in folders if one.is_dir())):
-        if not os.access(folder, os.W_OK | os.X_OK):
-            raise ConfigRefused(reason=f"the folder {folder} cannot be written; choose another --home, or mend its rights")
+    for folder in (home, *folders):
+        if os.path.lexists(folder):
+            _check_folder(folder)
     _close_to_others(home, folders)
+
+
+def _check_folder(folder: Path) -> None:
+    if not folder.is_dir():
+        raise ConfigRefused(reason=f"{folder} is no folder; move it away, or choose another --home")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise ConfigRefused(reason=f"the folder {folder} cannot be written; choose another --home, or mend its rights")
 
 
 def _close_to_others(home: Path, folders: Iterable[Path]) -> None:
