@@ -22,7 +22,7 @@ PINNED := $(PIP) --require-hashes --only-binary :all:
 export ORT_DISABLE_TELEMETRY := 1
 
 # Many tests wait for servers and browsers; a file's tests stay together, since they share what is dear to start.
-IN_TWOS := -n 2 --dist loadfile
+IN_TWOS := -n 2 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .PHONY: help demo example test lint bench container lock docs clean

@@ -152,7 +152,14 @@ def test_what_is_exported_can_be_imported(store: Store, tmp_path: Path, capsys: 
 
 @pytest.mark.parametrize(
     ("content", "told"),
-    [(b"a,b\n1,2\n", "no column"), (b"", "no column"), (b"\xff\xfe,\n", "UTF-8"), (b'id,label\n"' + b"x" * 20_000, "no CSV")],
+    [
+        (b"a,b\n1,2\n", "no column"),
+        (b"", "no column"),
+        (b"\xff\xfe,\n", "UTF-8"),
+        (b'id,label\n"' + b"x" * 20_000, "no CSV"),
+        (b"id,label\n" + b"x," * 600_000, "longer than 1000000"),
+        (b"x" * 1_200_000, "longer than 1000000"),
+    ],
 )
 def test_what_is_no_list_of_labels_is_told(
     store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str], content: bytes, told: str

@@ -24,6 +24,7 @@ _DELIMITERS = (",", ";", "\t")
 _IDS = ("query_id", "id")
 _LABELS = ("label", "truth", "value")
 _MOST_CELL = 10_000
+_LONGEST_LINE = 1_000_000
 REASON = "reason"
 
 
@@ -85,12 +86,13 @@ def lines_of(path: Path, columns: Columns) -> Iterator[Line]:
 
 def _lines(text: io.TextIOWrapper, columns: Columns) -> Iterator[Line]:
     csv.field_size_limit(_MOST_CELL)
-    first = text.readline()
+    lines = _bounded(text)
+    first = next(lines, "")
     delimiter = max(_DELIMITERS, key=first.count)
     heads = [unsafe(name.strip()) for name in next(csv.reader([first], delimiter=delimiter), [])]
     about = _chosen(heads, (columns.key or columns.query_id,) if columns.key or columns.query_id else _IDS)
     label = _chosen(heads, (columns.label,) if columns.label else _LABELS)
-    reader = csv.reader(text, delimiter=delimiter)
+    reader = csv.reader(lines, delimiter=delimiter)
     for row in reader:
         if not any(row):
             continue
@@ -103,6 +105,14 @@ def _lines(text: io.TextIOWrapper, columns: Columns) -> Iterator[Line]:
             author=cells.get("author", "").strip(),
             note=cells.get("note", "").strip(),
         )
+
+
+def _bounded(text: io.TextIOWrapper) -> Iterator[str]:
+    """The lines as they stand, none of which fills the memory."""
+    while line := text.readline(_LONGEST_LINE + 1):
+        if len(line) > _LONGEST_LINE:
+            raise BadForm(reason=f"the file is no CSV (a line of it is longer than {_LONGEST_LINE} characters)")
+        yield line
 
 
 def _chosen(heads: list[str], names: tuple[str | None, ...]) -> str:
