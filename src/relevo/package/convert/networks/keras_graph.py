@@ -1,10 +1,10 @@
 """A live Keras model as ONNX, in memory: TensorFlow traces it, tf2onnx writes it, and its names are made the same every time.
 
-    model, tensors ─ tf.function(training=False) ─ tf2onnx ─ plain names ─ heavy weights ─► Graph(onnx, libraries)
+    model, tensors ─ tf.function(training=False) ─ tf2onnx ─ order ─ plain names ─ heavy weights ─► Graph(onnx, libraries)
 
 Heavy weights go past tf2onnx (`keras_weights`).
-The batch axis stays free. Names come in the order of the graph, since Keras numbers its layers by what was made before them:
-the same model packed twice must be the same bytes.
+The batch axis stays free. The same model packed twice must be the same bytes: so its nodes get an order of what they compute
+(`keras_order`), and names in that order, since Keras numbers its layers by what was made before them.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from relevo.errors import ConversionFailed
 from relevo.package.convert.estimators import one_line
+from relevo.package.convert.networks.keras_order import put_in_order
 from relevo.package.convert.networks.keras_quiet import library, no_words
 from relevo.package.convert.networks.keras_weights import HEAVY, Lightened, fill, lightened, make_places
 
@@ -75,6 +76,7 @@ def write_graph(call: Callable[[list[Any]], Any], axes: Sequence[Axes], *, heavy
         raise ConversionFailed(reason=f"tf2onnx cannot write this Keras model as ONNX ({one_line(cause)})") from cause
     _refuse_unknown(proto)
     places = {} if light is None else make_places(proto.graph, light.aside)
+    put_in_order(proto.graph, list(places))
     names = _plain_names(proto)
     fill(proto.graph, {names[name]: place for name, place in places.items()})
     return Graph(
