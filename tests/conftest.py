@@ -34,8 +34,28 @@ settings.register_profile("relevo", deadline=None)
 settings.load_profile("relevo")
 
 _DATA = Path(os.environ.get("RELEVO_TEST_DATA") or Path(__file__).parents[2] / "shared" / "data")
+_TESTS = Path(__file__).parent
+#: Rooms whose tests train, serve or start browsers, by how long that takes.
+_LONG = ("chaos", "examples", "docs", "cli", "console", "compose", "flow", "package")
 #: Rows of the bundled digits that train; the others are held out.
 _TRAINED = 1200
+
+
+@pytest.hookimpl(tryfirst=True)  # before the groups become names
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Where two processes test: a file's tests stay together, for they share what is dear to start.
+
+    Tests under load are timed, so they run one after the other. What takes long comes first, that neither process ends alone.
+    """
+    if not config.pluginmanager.hasplugin("xdist"):
+        return
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group("chaos" if _room(item) == "chaos" else item.nodeid.split("::")[0]))
+    items.sort(key=lambda item: _LONG.index(_room(item)) if _room(item) in _LONG else len(_LONG))
+
+
+def _room(item: pytest.Item) -> str:
+    return item.path.relative_to(_TESTS).parts[0]
 
 
 @pytest.fixture(scope="session")

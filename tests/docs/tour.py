@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 #: Stands on a page for the id of a key that was made on it.
 _KEY = "rlv_12345678"
+_SHIPPED_S = 20.0
 _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -37,6 +38,15 @@ def blocks(name: str, *kinds: str) -> list[tuple[str, str]]:
     """The examples of a page: their kind, `sh` or `python` unless others are asked for, and their text."""
     found = _BLOCK.findall((ROOT / name).read_text(encoding="utf-8"))
     return [(kind, text) for kind, text in found if kind in (kinds or ("sh", "python"))]
+
+
+def _newest(client: relevo.Client) -> str:
+    """The newest prediction, once its journal was shipped: a reader copies it after some seconds."""
+    deadline = time.monotonic() + _SHIPPED_S
+    while not (items := client.history(limit=1).items):
+        assert time.monotonic() < deadline, "no prediction reached the history"
+        time.sleep(0.1)
+    return str(items[0]["query_id"])
 
 
 class Tour:
@@ -100,7 +110,7 @@ class Tour:
         if "QUERY_ID" not in line:
             return line
         with self.client() as client:
-            return line.replace("QUERY_ID", client.history(limit=1).items[0]["query_id"])
+            return line.replace("QUERY_ID", _newest(client))
 
     def call(self, program: Forking, words: list[str]) -> None:
         """A line of `relevo`, its files for input and output at the end of it."""

@@ -9,7 +9,6 @@ A peak is answered first and shipped after; a peak that does not end is shipped 
 
 from __future__ import annotations
 
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,8 +27,11 @@ _AUTOGROUP = Path("/proc/self/autogroup")
 class Courtesy:
     """The loop's manners; lives as long as its process."""
 
-    def __init__(self, *, waiting: Callable[[], int], may_wait: int, set_niceness: Callable[[int], None] | None = None) -> None:
-        """waiting: bytes of journals not shipped yet. may_wait: bytes at which predictions are refused."""
+    def __init__(self, *, waiting: Callable[[], int], may_wait: int, set_niceness: Callable[[int], bool] | None = None) -> None:
+        """waiting: bytes of journals not shipped yet. may_wait: bytes at which predictions are refused.
+
+        set_niceness: as `set_session_niceness`.
+        """
         self._waiting = waiting
         self._may_wait = may_wait
         self._set = set_niceness or set_session_niceness
@@ -40,12 +42,19 @@ class Courtesy:
         share = self._waiting() / self._may_wait
         gives_way = share < (_LITTLE if self._niceness == _EQUALS else _MUCH)
         wanted = _GIVES_WAY if gives_way else _EQUALS
-        if wanted != self._niceness:
+        if wanted != self._niceness and self._set(wanted):
             self._niceness = wanted
-            self._set(wanted)
 
 
-def set_session_niceness(niceness: int) -> None:
-    """Set the niceness, 0 to 19, of this process's session; where the system knows none, nothing happens."""
-    with suppress(OSError):
+def set_session_niceness(niceness: int) -> bool:
+    """Set the niceness, 0 to 19, of this process's session; where the system knows none, nothing happens.
+
+    False when it must be asked again: of ordinary users, all together, the system takes one such wish in a tenth of a second.
+    """
+    try:
         _AUTOGROUP.write_text(str(niceness))
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+    return True
