@@ -21,8 +21,8 @@ PINNED := $(PIP) --require-hashes --only-binary :all:
 # The library reports usage unless this is set before it loads.
 export ORT_DISABLE_TELEMETRY := 1
 
-# Many tests wait for servers and browsers; which of them stay together is said in tests/conftest.py.
-IN_TWOS := -n 2 --dist loadgroup --no-loadscope-reorder
+# Many tests wait for servers and browsers; which of them stay together is said in tests/in_twos.py.
+IN_TWOS := -n 2 --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .PHONY: help demo example test lint bench container lock docs clean

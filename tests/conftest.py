@@ -41,16 +41,16 @@ _LONG = ("chaos", "examples", "docs", "cli", "console", "compose", "flow", "pack
 _TRAINED = 1200
 
 
-@pytest.hookimpl(tryfirst=True)  # before the groups become names
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Where two processes test: a file's tests stay together, for they share what is dear to start.
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Two processes share the files as `tests.in_twos` says."""
+    from tests.in_twos import ByFile
 
-    Tests under load are timed, so they run one after the other. What takes long comes first, that neither process ends alone.
-    """
-    if not config.pluginmanager.hasplugin("xdist"):
-        return
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group("chaos" if _room(item) == "chaos" else item.nodeid.split("::")[0]))
+    return ByFile(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes long comes first, so that at the end no process is left alone with it."""
     items.sort(key=lambda item: _LONG.index(_room(item)) if _room(item) in _LONG else len(_LONG))
 
 

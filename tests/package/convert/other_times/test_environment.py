@@ -72,21 +72,25 @@ def test_what_is_no_python_is_refused_by_name(python: str, words: str) -> None:
         pytest.fail("an environment without a Python")
 
 
-def test_an_index_out_of_reach_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_index_out_of_reach_is_told(monkeypatch: pytest.MonkeyPatch, own_place: Path) -> None:
     """Without an index the error says so, and nothing is left behind."""
     for name in [name for name in os.environ if name.startswith("PIP_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
     monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
     monkeypatch.setenv("PIP_RETRIES", "1")
-    before = set(_environments())
     with pytest.raises(EnvironmentFailed, match="cannot be reached"), environment(read_releases(["scikit-learn==1.1.3"])):
         pytest.fail("an environment without an index")
-    assert set(_environments()) == before
+    assert list(own_place.iterdir()) == []
 
 
-def _environments() -> list[Path]:
-    return list(Path(tempfile.gettempdir()).glob("relevo-environment-*"))
+@pytest.fixture
+def own_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where this test's environments are made, and nobody else's."""
+    place = tmp_path / "place"
+    place.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(place))
+    return place
 
 
 @pytest.mark.skipif(not landlock.version(), reason="this kernel has no Landlock")
@@ -129,10 +133,9 @@ def digits_onnx(tmp_path: Path) -> Path:
 
 
 @pytest.mark.skipif(sys.version_info[:2] != (3, 11), reason="1.1.3 has wheels for Python 3.11")
-def test_the_library_of_its_time_is_the_judge() -> None:
+def test_the_library_of_its_time_is_the_judge(own_place: Path) -> None:
     """The book's model of 2021 is proved against scikit-learn 1.1.3, really installed, and the environment is gone afterwards."""
     path = strangers(*CHURN)
-    before = set(_environments())
     try:
         package = import_model(path, name="churn", trust_pickle=True, figures=False, releases=["scikit-learn==1.1.3"])
     except EnvironmentFailed as refusal:
@@ -143,7 +146,7 @@ def test_the_library_of_its_time_is_the_judge() -> None:
     assert lineage.framework == "scikit-learn 0.24.2"
     assert lineage.parity.against == "original in scikit-learn 1.1.3"
     assert lineage.parity.largest_difference < 1e-9
-    assert set(_environments()) == before
+    assert list(own_place.glob("relevo-environment-*")) == []
     assert "read by scikit-learn 1.1.3 in an environment of its own time" in package.read("card.md").decode()
 
 
