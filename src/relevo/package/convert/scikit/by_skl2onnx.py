@@ -60,7 +60,7 @@ def ask(model: Any, layout: Layout, options: dict[int, dict[str, Any]]) -> Any: 
     except NameError:
         raise
     except Exception as cause:
-        raise ConversionFailed(reason=one_line(cause)) from cause
+        raise ConversionFailed(reason=f"skl2onnx cannot write a part of it as ONNX ({one_line(cause)})") from cause
     mend_imputers(proto, [part.statistics_ for part in parts_of(model) if hasattr(part, "statistics_")])
     return proto
 
