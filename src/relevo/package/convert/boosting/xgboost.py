@@ -22,7 +22,7 @@ from relevo.errors import ConversionFailed, ExtraMissing
 from relevo.package.convert.boosting.booster_files import open_booster
 from relevo.package.convert.boosting.boosters import Read
 from relevo.package.convert.boosting.xgboost_binary import read_binary
-from relevo.package.convert.boosting.xgboost_json import link_of, read_learner, thresholds
+from relevo.package.convert.boosting.xgboost_json import link_of, read_learner, thresholds, tree_weights
 from relevo.package.convert.boosting.xgboost_ubjson import require_whole_ubjson
 from relevo.package.convert.estimators import one_line
 from relevo.package.convert.linear import Linear
@@ -184,8 +184,8 @@ def told_again(plain: dict[str, Any]) -> dict[str, Any]:
             "iteration_indptr": list(range(0, count + 1, groups)),
         }
     inside = {"name": booster["name"], "model": model}
-    if "gbtree" in booster:
-        inside = {"name": "dart", "gbtree": {"name": "gbtree", "model": model}, "weight_drop": booster["weight_drop"]}
+    if weights := tree_weights(booster):
+        inside = {"name": "dart", "gbtree": {"name": "gbtree", "model": model}, "weight_drop": weights}
     objective = {"name": _STAND_INS.get(link_of(name), "reg:squarederror"), "reg_loss_param": {"scale_pos_weight": "1"}}
     if name.startswith("multi:"):
         objective = {"name": name, "softmax_multiclass_param": {"num_class": told["num_class"]}}

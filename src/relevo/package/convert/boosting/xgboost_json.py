@@ -131,7 +131,7 @@ def _linear(weights: list[float], base: NDArray[np.float64], width: int, link: s
 
 def _ensemble(booster: dict[str, Any], base: NDArray[np.float64], width: int, link: str, rounds: int) -> Ensemble:
     model = booster["gbtree"]["model"] if "gbtree" in booster else booster["model"]
-    weights = [float(np.float32(weight)) for weight in booster.get("weight_drop", ())] or [1.0] * len(model["trees"])
+    weights = [float(np.float32(weight)) for weight in tree_weights(booster)] or [1.0] * len(model["trees"])
     count = _taken(model, len(base), rounds)
     wanted = Wanted(width=width)
     trees = [
@@ -142,6 +142,12 @@ def _ensemble(booster: dict[str, Any], base: NDArray[np.float64], width: int, li
         raise ConversionFailed(reason="the XGBoost model holds no trees")
     columns, made = wanted.finish()
     return Ensemble(trees=renumbered(trees, columns), base=base, divisor=1.0, link=link, single=True, strict=True, made=made)
+
+
+def tree_weights(booster: dict[str, Any]) -> list[float]:
+    """Each tree's weight after others were dropped: kept by DART, from 3.4 on by the tree booster itself; empty where none has any."""
+    weights: list[float] = booster.get("weight_drop") or booster.get("model", {}).get("weight_drop") or []
+    return weights
 
 
 def _taken(model: dict[str, Any], groups: int, rounds: int) -> int:
