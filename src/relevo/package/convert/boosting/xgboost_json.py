@@ -145,7 +145,7 @@ def _ensemble(booster: dict[str, Any], base: NDArray[np.float64], width: int, li
 
 
 def tree_weights(booster: dict[str, Any]) -> list[float]:
-    """Each tree's weight after others were dropped: kept by DART, from 3.4 on by the tree booster itself; empty where none has any."""
+    """Each tree's weight after others were dropped, as DART keeps it, from 3.4 on the tree booster itself; else empty."""
     weights: list[float] = booster.get("weight_drop") or booster.get("model", {}).get("weight_drop") or []
     return weights
 
