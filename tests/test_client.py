@@ -110,10 +110,10 @@ def client(server: Server) -> Iterator[Client]:
 
 
 def test_a_picture_goes_as_it_is(server: Server, client: Client, tmp_path: Path) -> None:
-    """Bytes and paths are sent raw with the type their first bytes tell, and the answer comes back typed."""
+    """Bytes and paths, as text too, are sent raw with the type their first bytes tell, and the answer comes back typed."""
     server.replies = [(200, ANSWER)]
     (tmp_path / "seven.png").write_bytes(PNG)
-    for given in (PNG, tmp_path / "seven.png"):
+    for given in (PNG, tmp_path / "seven.png", str(tmp_path / "seven.png")):
         result = client.predict("digits", given)
         assert (result.prediction, result.index, result.version, result.probabilities) == ("7", 7, 3, (0.02, 0.98))
     for asked in server.asked:

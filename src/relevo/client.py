@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from types import TracebackType
 
-#: One input: an image's path or bytes, or a record of named fields.
-Input = Path | bytes | dict[str, Any]
+#: One input: an image's path (text or Path) or bytes, or a record of named fields.
+Input = str | Path | bytes | dict[str, Any]
 
 _RECORDS_A_REQUEST = 500
 _IMAGES_AT_ONCE = 4
@@ -262,7 +262,7 @@ class Client:
         if isinstance(payload, dict | list):
             content, kind = msgspec.json.encode(payload), "application/json"
         else:
-            content = payload.read_bytes() if isinstance(payload, Path) else payload
+            content = payload if isinstance(payload, bytes) else Path(payload).read_bytes()
             kind = next((kind for magic, kind in _MAGIC if content.startswith(magic)), "application/octet-stream")
         headers: dict[str, str | bytes] = {"Content-Type": kind}
         if subject is not None:
