@@ -134,8 +134,12 @@ def test_a_key_from_beginning_to_end(relevo: Callable[..., tuple[int, str]], peo
     new = shown(relevo("key", "rotate", key.id, "--overlap-hours", "1", "--days", "30", "--json"))
     assert new["key"].startswith(new["id"])
     assert people().keys.one(key.id).ends is not None
+    relevo("key", "rotate", new["id"])
+    newest = next(people().keys.each())
+    assert newest.ends is not None
+    assert (newest.ends - newest.made).days == 30
     assert shown(relevo("key", "revoke", new["id"], "--json"))["revoked"] is not None
-    assert [one["id"] for one in shown(relevo("key", "list", "--user", "ana", "--json"))] == [new["id"], key.id]
+    assert [one["id"] for one in shown(relevo("key", "list", "--user", "ana", "--json"))] == [newest.id, new["id"], key.id]
     assert "revoked" in relevo("key", "list")[1]
 
 

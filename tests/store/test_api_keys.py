@@ -91,6 +91,17 @@ def test_while_a_key_is_changed_for_a_new_one_both_count(people: People, ana: st
     assert again.secret != new.secret
 
 
+@pytest.mark.parametrize("days", [90, None])
+def test_a_new_key_lasts_as_long_as_the_one_it_follows(people: People, ana: str, days: int | None) -> None:
+    """From made to its end, counted from now; without an end there is none; what is said counts more."""
+    ends, then = None if days is None else NOW + timedelta(days=days), NOW + timedelta(days=80)
+    old = people.keys.add(ana, "shop", [Scope.PREDICT], at=NOW, ends=ends).key
+    new = people.keys.rotate(old.id, at=then, old_ends=then + timedelta(days=1)).key
+    assert new.ends == (None if days is None else then + timedelta(days=days))
+    week = people.keys.rotate(new.id, at=then, old_ends=then, ends=then + timedelta(days=7)).key
+    assert week.ends == then + timedelta(days=7)
+
+
 def test_a_key_that_is_over_is_not_changed_for_a_new_one(people: People, ana: str) -> None:
     """Otherwise whoever finds an old id could have it live again."""
     made = people.keys.add(ana, "shop", [Scope.PREDICT], at=NOW, ends=NOW + timedelta(days=1))

@@ -74,9 +74,12 @@ def test_a_key_is_changed_for_a_new_one(world: World, address: str, admin: httpx
     assert who(world, address, old["key"]).status_code == who(world, address, new["key"]).status_code == 200
     ends = datetime.fromisoformat(next(one["ends"] for one in admin.get("/keys").json()["keys"] if one["id"] == old["id"]))
     assert ends - datetime.fromisoformat(new["made"]) == timedelta(hours=24)
+    assert new["ends"] is None
     at_once = admin.post(f"/keys/{new['id']}/rotate", json={"overlap_hours": 0, "days": 7}).json()
     assert who(world, address, new["key"]).status_code == 401
     assert who(world, address, at_once["key"]).status_code == 200
+    again = admin.post(f"/keys/{at_once['id']}/rotate", json={}).json()
+    assert datetime.fromisoformat(again["ends"]) - datetime.fromisoformat(again["made"]) == timedelta(days=7)
 
 
 def test_what_cannot_be_a_key_is_refused(admin: httpx.Client) -> None:

@@ -94,7 +94,16 @@ def rotate(
     overlap_hours: Annotated[
         float, typer.Option("--overlap-hours", min=0, max=8760, help="How long the old one goes on beside it.", metavar="NUMBER")
     ] = 24,
-    days: Days = None,
+    days: Annotated[
+        int | None,
+        typer.Option(
+            "--days",
+            min=1,
+            max=36_500,
+            help="Days until the new one ends; without, it lasts as long as the old one, from made to its end, counted from now.",
+            metavar="NUMBER",
+        ),
+    ] = None,
     home: Home = None,
     as_json: AsJson = False,
 ) -> None:

@@ -143,7 +143,8 @@ class ApiKeys:
     def rotate(self, key: str, *, at: datetime, old_ends: datetime, ends: datetime | None = None, by: By = HERE) -> NewKey:
         """A new key like this one, and an end for this one, so that programs can change over in between.
 
-        ends: of the new key. Raises KeyNotFound, also for a key that no longer counts.
+        ends: of the new key; without, it lasts as long as this one, from made to its end, counted from now.
+        Raises KeyNotFound, also for a key that no longer counts.
         """
         with writing(self._engine) as connection:
             self._next_epoch(connection)
@@ -152,6 +153,7 @@ class ApiKeys:
                 raise KeyNotFound
             last = min(old_ends, old.ends) if old.ends else old_ends
             connection.execute(update(api_keys).where(api_keys.c.id == old.id).values(ends_us=microseconds(last)))
+            ends = ends or (at + (old.ends - old.made) if old.ends else None)
             new = _insert(connection, old.user, old.name, old.scopes, old.model, at, ends)
             self._say(connection, "key.rotate", old, by, at, after=f"key:{new.key.id}")
         return new

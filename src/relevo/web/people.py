@@ -201,7 +201,7 @@ class AddKey(BaseModel):
 
 
 class RotateKey(BaseModel):
-    """How long the old key goes on counting beside the new one, in hours; days: until the new one ends, else never."""
+    """How long the old key goes on counting beside the new one, in hours; days: of the new one, else as long as the old one."""
 
     model_config = ConfigDict(extra="forbid")
     overlap_hours: Annotated[float, Limit(ge=0, le=24 * 365)] = 24
