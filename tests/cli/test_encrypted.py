@@ -66,6 +66,23 @@ def test_health_asks_the_server_of_these_settings(
     assert relevo_run("health", cwd=home, RELEVO_PORT="9", **known).returncode == 1
 
 
+def test_predict_asks_the_server_of_these_settings(
+    server: RunningServer, home: Path, tmp_path: Path, digit_pngs: list[bytes], relevo_run: Callable[..., Any]
+) -> None:
+    """Without --url it goes by port and encryption of relevo.toml, trusting the certificate of that home."""
+    (tmp_path / "digit.png").write_bytes(digit_pngs[0])
+    port = server.url.rpartition(":")[2]
+    settings = f'[server]\nhome = "{home / "home"}"\nport = {port}\ntls = "auto"\n'
+    (tmp_path / "relevo.toml").write_text(settings, encoding="utf-8")
+    asked = relevo_run("predict", "digit.png", "--json", cwd=tmp_path)
+    assert asked.returncode == 0, asked.stderr
+    assert json.loads(asked.stdout)[0]["model"] == "digits"
+    (tmp_path / "relevo.toml").write_text("[server]\nport = 9\n", encoding="utf-8")
+    nobody = relevo_run("predict", "digit.png", cwd=tmp_path)
+    assert nobody.returncode == 1
+    assert "http://127.0.0.1:9 " in nobody.stderr
+
+
 def test_serve_tells_the_fingerprint(tmp_path: Path) -> None:
     """What a person compares is printed: the file, its end and SHA-256; beyond this machine only on a person's word."""
     cert, key = pair(tmp_path)

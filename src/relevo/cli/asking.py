@@ -1,6 +1,7 @@
 """What commands ask for: the options that many share, and one flag for every setting.
 
 rows of config ─► takes_settings ─► --port, --workers, … ─► load_settings ─► Settings
+--url ─► asked_server ─► Client        without it: https or http, host and port of the settings, and the certificate they name
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from relevo.errors import NotFound
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from relevo.client import Client
     from relevo.config import Row
 
 PROJECT_FILE = Path("relevo.toml")
@@ -56,6 +58,22 @@ def existing_home(home: Path | None) -> Settings:
             "--home names another."
         )
     return settings
+
+
+def asked_server(url: str | None, key: str | None, ca: Path | None, *, home: Path | None = None, timeout: float = 30.0) -> Client:
+    """The server named, else that of this folder's settings, of which it trusts exactly the certificate it has the file of.
+
+    timeout: seconds a try. Raises ConfigRefused.
+    """
+    from relevo.client import Client
+
+    if url:
+        return Client(url, key, timeout, verify=ca)
+    from relevo import compose
+
+    settings = settings_of(home)
+    verify = ca or (compose.trusting(compose.file_of(settings)) if settings.encrypted else None)
+    return Client(compose.address_at(settings.host, settings.port, encrypted=settings.encrypted), key, timeout, verify=verify)
 
 
 def agreed(question: str) -> bool:

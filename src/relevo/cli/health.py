@@ -5,16 +5,12 @@ settings ─► https or http, host, port ─► GET /health/live | /health/read
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from relevo.cli.asking import AsJson, Ca, Home, Url, settings_of
+from relevo.cli.asking import AsJson, Ca, Home, Url, asked_server
 from relevo.cli.showing import say, show_json
-
-if TYPE_CHECKING:
-    from relevo.client import Client
-    from relevo.config import Settings
 
 _PATIENCE_S = 5.0
 _TOLD = {
@@ -44,9 +40,7 @@ def health(
 
     Exit code 1 when it does not. Needs no other program, so a container can ask itself.
     """
-    from relevo.client import Client
-
-    with Client(url, verify=ca, timeout=_PATIENCE_S) if url else _own_server(settings_of(home)) as client:
+    with asked_server(url, None, ca, home=home, timeout=_PATIENCE_S) as client:
         well = client.ready() if ready else client.live()
         asked = "ready" if ready else "live"
         if as_json:
@@ -55,13 +49,3 @@ def health(
             say(_TOLD[asked, well].format(url=client.url))
     if not well:
         raise typer.Exit(1)
-
-
-def _own_server(settings: Settings) -> Client:
-    """A client that trusts exactly the certificate the server shows, since it has the file."""
-    from relevo import compose
-    from relevo.client import Client
-
-    verify = compose.trusting(compose.file_of(settings)) if settings.encrypted else None
-    url = compose.address_at(settings.host, settings.port, encrypted=settings.encrypted)
-    return Client(url, verify=verify, timeout=_PATIENCE_S)

@@ -1,6 +1,6 @@
 """`relevo predict` and `relevo history`: ask a server, look back.
 
-predict ─► client ─► server            history ─► client (--url) | the store in --home
+predict ─► asked_server ─► server            history ─► client (--url) | the store in --home
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from relevo.cli.asking import AsJson, Ca, Home, Key, Url
+from relevo.cli.asking import AsJson, Ca, Home, Key, Url, asked_server
 from relevo.cli.showing import progress, say, show_json, show_table
 from relevo.cli.speaking import language, percent, said
 from relevo.errors import BadJson, NoInput
@@ -22,7 +22,6 @@ from relevo.plain_files import MOST, read_plain_text, refuse_unless_plain
 if TYPE_CHECKING:
     from relevo.client import Result
 
-_HERE = "http://127.0.0.1:8000"
 Model = Annotated[
     str | None, typer.Option("--model", "-m", help="Name of the model; the server's default when left out.", metavar="NAME")
 ]
@@ -53,11 +52,12 @@ def predict(
     ca: Ca = None,
     as_json: AsJson = False,
 ) -> None:
-    """Ask a running server about images or records."""
-    from relevo.client import Client
+    """Ask a running server about images or records.
 
+    Without --url it is the server of this folder's settings.
+    """
     waiting = [one for given in inputs for one in _read(given)]
-    with Client(url or _HERE, key, verify=ca) as client, progress(quiet=as_json) as step:
+    with asked_server(url, key, ca) as client, progress(quiet=as_json) as step:
         client.speak(language())
         results = client.predict_many(model, waiting, progress=lambda done: step(done, len(waiting), "asking"), subject=subject)
     if as_json:
