@@ -51,9 +51,9 @@ class Workspace:
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
 
-    def refused(self, *arguments: str) -> str:
+    def refused(self, *arguments: str, **environ: str) -> str:
         """The sentence a command refuses with."""
-        done = self.run(*arguments)
+        done = self.run(*arguments, **environ)
         assert done.returncode == 1
         return done.stderr
 
@@ -94,6 +94,13 @@ def test_training_again_is_a_version_and_the_alias_goes_back(workspace: Workspac
     assert all(one["who"] for one in history)
     assert "churn" in workspace.run("models").stdout
     assert "no version 9" in workspace.refused("models", "alias", "churn", "champion", "9", "--why", "x")
+
+
+def test_a_home_that_cannot_be_is_told_before_the_training(workspace: Workspace) -> None:
+    """A home that is a file, or lies in one, is refused before train(run) is called, and nothing is made."""
+    for home, said in (("t.csv", "t.csv is no folder; move it away"), ("t.csv/home", "t.csv/home cannot be made")):
+        assert said in workspace.refused("train", "--home", home, STRENGTH="no number: the training itself would fail")
+        assert said in workspace.refused("import", "relevo.toml", "--name", "m", "--home", home)
 
 
 def remember(workspace: Workspace, label: str, *, uncertain: bool = False, minute: int = 0) -> str:

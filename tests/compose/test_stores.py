@@ -234,7 +234,7 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path, which: str) ->
     folder.mkdir(exist_ok=True)
     folder.chmod(0o500)
     try:
-        for act in (compose.open_store, compose.serve):
+        for act in (compose.check_home, compose.open_store, compose.serve):
             with pytest.raises(ConfigRefused, match=f"{folder} cannot be written"):
                 act(settings)
     finally:

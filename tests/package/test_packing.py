@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import time
+import zipfile
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +18,7 @@ import relevo
 from relevo.domain.decision import Argmax, Bands
 from relevo.domain.signature import FieldKind, ImageInput, RecordInput, Task
 from relevo.errors import ConversionFailed, LabelRefused, ManifestInvalid, OptionsMissing, PackageRefused, ParityFailed
+from relevo.package.convert.importing import import_model
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -223,3 +226,37 @@ def test_nothing_of_others_is_overwritten(digits_package: Package, tmp_path: Pat
     digits_package.write(tmp_path / "p")
     assert relevo.open(tmp_path / "p").digest == digits_package.digest
     assert sorted(path.name for path in tmp_path.iterdir()) == ["mine", "p"]
+
+
+def test_a_file_that_is_no_package_is_not_overwritten(digits_package: Package, tmp_path: Path) -> None:
+    """Another archive in the place of a zip stays; an older package in it is replaced."""
+    with zipfile.ZipFile(tmp_path / "data.zip", "w") as archive:
+        archive.writestr("thesis.txt", "years")
+    with pytest.raises(PackageRefused, match="no package"):
+        digits_package.write(tmp_path / "data.zip")
+    for _ in range(2):
+        digits_package.write(tmp_path / "p.zip")
+    assert relevo.open(tmp_path / "p.zip").digest == digits_package.digest
+
+
+@pytest.mark.parametrize("goal", ["file/p", "file/deeper/p.zip", "file", "full", "full.zip"])
+def test_a_bad_goal_is_told_before_anything_is_converted(tmp_path: Path, goal: str) -> None:
+    """Where no package can be written, packing and importing end at once, whatever the model is, and nothing is left there."""
+    (tmp_path / "file").write_text("mine", encoding="utf-8")
+    (tmp_path / "full.zip").mkdir()
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "thesis.txt").write_text("years", encoding="utf-8")
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(PackageRefused, match=r"(another place|take its place)\.$"):
+        relevo.pack(object(), name="m", samples=[{"a": 1}], out=tmp_path / goal)
+    with pytest.raises(PackageRefused, match=r"(another place|take its place)\.$"):
+        import_model(tmp_path / "nothere.onnx", name="m", out=tmp_path / goal)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root writes everywhere")
+def test_a_closed_folder_is_told_before_anything_is_converted(tmp_path: Path) -> None:
+    """A folder without the right to write is named in the sentence."""
+    (tmp_path / "closed").mkdir(mode=0o500)
+    with pytest.raises(PackageRefused, match="closed is not writable"):
+        relevo.pack(object(), name="m", samples=[{"a": 1}], out=tmp_path / "closed" / "p.zip")

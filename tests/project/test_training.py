@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from relevo.errors import ConfigRefused
+from relevo.errors import ConfigRefused, PackageRefused
 from relevo.package.opening import open_package
 from relevo.package.samples import png
 from relevo.project.data import load_examples
@@ -68,6 +68,18 @@ def test_nothing_is_overwritten(tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "mine").iterdir()] == ["train.py"]
     with pytest.raises(ConfigRefused, match="name must be"):
         start_project(tmp_path / "My Project")
+    with pytest.raises(ConfigRefused, match=r"train\.py is no folder; choose another place"):
+        start_project(tmp_path / "mine" / "train.py" / "pp")
+
+
+def test_a_bad_goal_is_told_before_the_training(tmp_path: Path) -> None:
+    """A path that cannot become a package ends the command before any data is read or train(run) called."""
+    start_project(tmp_path / "p")
+    (tmp_path / "p" / "train.py").write_text("raise SystemExit('trained')", encoding="utf-8")
+    steps: list[str] = []
+    with pytest.raises(PackageRefused, match="choose another place"):
+        train_project(read_project(tmp_path / "p"), tmp_path / "p" / "relevo.toml", lambda _, __, what: steps.append(what))
+    assert steps == []
 
 
 @pytest.mark.parametrize(("program", "told"), [(None, "no train.py"), ("x = 1\n", r"no function train\(run\)")])

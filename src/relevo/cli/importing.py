@@ -175,6 +175,8 @@ def import_file(
     from relevo.package.reading import is_package
 
     settings, began = settings_of(home), compose.utc_now()
+    if register:
+        compose.check_home(settings)
     with TemporaryDirectory(prefix="relevo-import-") as folder, progress(quiet=as_json) as step:
         if is_package(file):
             place, package = file, _ready_made(file, name, said, out)

@@ -68,6 +68,8 @@ def train(
     from relevo.project.training import train_project
 
     settings, began = settings_of(home, toml=project / "relevo.toml"), compose.utc_now()
+    if register:
+        compose.check_home(settings)
     with TemporaryDirectory(prefix="relevo-train-") as folder, progress(quiet=as_json) as step:
         place = out or Path(folder) / "package"
         left: list[Unreadable] = []

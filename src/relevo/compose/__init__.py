@@ -20,7 +20,7 @@ from relevo.compose.certificates import Certificate, certificate_of, file_of, tr
 from relevo.compose.console import address_at, console_socket, key_reader
 from relevo.compose.running import RunningServer, start_server
 from relevo.compose.server import check_address, check_exposure, serve
-from relevo.compose.stores import Store, open_store, register, utc_now
+from relevo.compose.stores import Store, check_home, open_store, register, utc_now
 
 __all__ = [
     "Certificate",
@@ -30,6 +30,7 @@ __all__ = [
     "certificate_of",
     "check_address",
     "check_exposure",
+    "check_home",
     "console_socket",
     "file_of",
     "key_reader",

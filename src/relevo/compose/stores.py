@@ -147,17 +147,35 @@ def make_home(settings: Settings) -> None:
             home.mkdir(mode=_OWN_FOLDER, exist_ok=True)
     except OSError as cause:
         raise ConfigRefused(reason=f"the folder {home} cannot be made ({cause.strerror})") from cause
-    folders = (
+    _check_folders(settings)
+    _close_to_others(home, _folders(settings))
+
+
+def check_home(settings: Settings) -> None:
+    """See before long work whether this home can be used; makes nothing. Raises ConfigRefused as `make_home` does."""
+    from relevo.package.writing import why_unwritable  # noqa: PLC0415 - not needed by a worker's start
+
+    home = settings.home
+    problem = None if os.path.lexists(home) else why_unwritable(home.parent)
+    if problem is not None:
+        raise ConfigRefused(reason=f"the folder {home} cannot be made ({problem})")
+    _check_folders(settings)
+
+
+def _folders(settings: Settings) -> tuple[Path, ...]:
+    return (
         settings.spool_folder,
         settings.telemetry_folder,
         settings.packages_folder,
         settings.blobs_folder,
         settings.keys_folder,
     )
-    for folder in (home, *folders):
+
+
+def _check_folders(settings: Settings) -> None:
+    for folder in (settings.home, *_folders(settings)):
         if os.path.lexists(folder):
             _check_folder(folder)
-    _close_to_others(home, folders)
 
 
 def _check_folder(folder: Path) -> None:

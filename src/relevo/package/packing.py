@@ -25,6 +25,7 @@ from relevo.package.convert.networks.torch_quiet import is_torch
 from relevo.package.convert.preprocessing_names import steps_named
 from relevo.package.samples import Samples, take_samples
 from relevo.package.truth import class_text, one_a_row
+from relevo.package.writing import refuse_bad_goal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -93,8 +94,11 @@ def pack(  # noqa: PLR0913 - the one call of a notebook: all by name, nearly all
     drawings: further figures for the card, PNG by file name.
     language: of the card and its figures, "en" or "es"; None for what RELEVO_LANGUAGE or the locale asks for.
     progress: called with (done, total, what).
-    Raises OptionsMissing, ConversionFailed, ParityFailed, PrecisionTooCostly, ExtraMissing, ManifestInvalid.
+    Raises OptionsMissing, ConversionFailed, ParityFailed, PrecisionTooCostly, ExtraMissing, ManifestInvalid, and PackageRefused,
+    before anything is converted, when `out` cannot be written.
     """
+    if out is not None:
+        refuse_bad_goal(Path(out))
     names = tuple(str(name) for name in features) if features is not None else ()
     given = take_samples(samples, names)
     hints = Hints(

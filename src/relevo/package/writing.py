@@ -1,6 +1,8 @@
 """Files to disk, whole or not at all: a folder by rename, or a zip without times.
 
 {path: bytes} ─► temp beside the goal ─ fsync ─ rename ─ fsync of the parent ─► folder | .zip
+
+Whether a goal can be written is asked before the work, too: a training is not thrown away over a path.
 """
 
 from __future__ import annotations
@@ -10,9 +12,15 @@ import os
 import shutil
 import tempfile
 import zipfile
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from relevo.errors import PackageRefused
+from relevo.package.reading import is_package
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 #: The first moment a zip can name; every entry has it, so that the same files are the same zip.
 _NO_TIME = (1980, 1, 1, 0, 0, 0)
@@ -22,13 +30,47 @@ _MODE = 0o100644
 def write_package(files: dict[str, bytes], out: Path) -> None:
     """Write a folder, or a zip when `out` ends in .zip; what was there is replaced only when it is a package or an empty folder.
 
-    Raises PackageRefused when something else is in the way.
+    Raises PackageRefused when something else is in the way, or nothing can be written there.
     """
-    out.parent.mkdir(parents=True, exist_ok=True)
-    if out.suffix == ".zip":
-        _replace_file(out, zip_bytes(files))
-    else:
-        _replace_folder(out, files)
+    refuse_bad_goal(out)
+    with _told(out):
+        out.parent.mkdir(parents=True, exist_ok=True)
+        if out.suffix == ".zip":
+            _replace_file(out, zip_bytes(files))
+        else:
+            _replace_folder(out, files)
+
+
+def refuse_bad_goal(out: Path) -> None:
+    """See before the work whether a package can be written there; makes nothing. Raises PackageRefused as `write_package` does."""
+    problem = why_unwritable(out.parent)
+    if problem is not None:
+        raise PackageRefused(reason=f"'{out}' cannot be written: {problem}; choose another place")
+    with _told(out):
+        if out.suffix == ".zip":
+            _refuse_no_package(out)
+        else:
+            _refuse_foreign(out)
+
+
+def why_unwritable(folder: Path) -> str | None:
+    """Why nothing can be made in this folder, which need not be there yet; None when something can. Makes nothing."""
+    near = folder
+    # Not `exists`, which raises where a folder above may not be entered.
+    while not os.path.lexists(near) and near != near.parent:
+        near = near.parent
+    if not near.is_dir():
+        return f"{near} is no folder"
+    return None if os.access(near, os.W_OK | os.X_OK) else f"the folder {near} is not writable for this user"
+
+
+@contextmanager
+def _told(out: Path) -> Iterator[None]:
+    """What the disk refuses, as a sentence."""
+    try:
+        yield
+    except OSError as cause:
+        raise PackageRefused(reason=f"'{out}' cannot be written: {cause.strerror or cause}; choose another place") from cause
 
 
 def zip_bytes(files: dict[str, bytes]) -> bytes:
@@ -44,9 +86,14 @@ def zip_bytes(files: dict[str, bytes]) -> bytes:
     return out.getvalue()
 
 
-def _replace_file(out: Path, content: bytes) -> None:
+def _refuse_no_package(out: Path) -> None:
     if out.is_dir():
         raise PackageRefused(reason=f"'{out}' is a folder; a zip cannot take its place")
+    if out.exists() and out.stat().st_size and not is_package(out):
+        raise PackageRefused(reason=f"'{out}' is a file that is no package; choose another place")
+
+
+def _replace_file(out: Path, content: bytes) -> None:
     descriptor, name = tempfile.mkstemp(dir=out.parent, prefix=".packing-")
     temporary = Path(name)
     try:
@@ -60,7 +107,6 @@ def _replace_file(out: Path, content: bytes) -> None:
 
 
 def _replace_folder(out: Path, files: dict[str, bytes]) -> None:
-    _refuse_foreign(out)
     temporary = Path(tempfile.mkdtemp(dir=out.parent, prefix=".packing-"))
     try:
         temporary.chmod(0o755)

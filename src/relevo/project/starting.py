@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from relevo.errors import ConfigRefused
 from relevo.i18n.catalog import LANGUAGES
+from relevo.package.writing import why_unwritable
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,11 +25,15 @@ def start_project(folder: Path, *, language: str = LANGUAGES[0]) -> list[Path]:
 
     language: one of catalog.LANGUAGES.
 
-    Raises ConfigRefused when the name cannot be a model's, or a file is there already: nothing is ever overwritten.
+    Raises ConfigRefused when the name cannot be a model's, nothing can be written there, or a file is there already: nothing is
+    ever overwritten.
     """
     name = folder.name
     if _NAME.fullmatch(name) is None:
         raise ConfigRefused(reason="a project's name must be 1 to 64 of a-z, 0-9, '-' and '_', beginning with a letter or digit")
+    problem = why_unwritable(folder)
+    if problem is not None:
+        raise ConfigRefused(reason=f"the project {folder} cannot be made: {problem}; choose another place")
     wanted = [folder / file for file in _FILES]
     for path in wanted:
         if path.exists():

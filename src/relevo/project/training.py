@@ -20,6 +20,7 @@ from relevo.errors import ConfigRefused
 from relevo.package.convert.networks.keras_quiet import library, library_if_there
 from relevo.package.packing import pack
 from relevo.package.samples import png
+from relevo.package.writing import refuse_bad_goal
 from relevo.project.data import Example, load_examples
 from relevo.project.running import users_code
 from relevo.project.split import held_out, place_of
@@ -95,12 +96,13 @@ def train_project(
     language: str | None = None,
     tell: Callable[[Unreadable], object] = lambda _: None,
 ) -> Package:
-    """Train and pack to `out`. Raises ConfigRefused, TrainingFailed, and what packing raises.
+    """Train and pack to `out`. Raises ConfigRefused, TrainingFailed, and what packing raises; PackageRefused for `out` at once.
 
     most: learn from at most so many examples; those of a smaller number are among those of a larger, and all held out stay so.
     language: of the card and its figures, as in `relevo.pack`.
     tell: is given each picture that cannot be read and was left out.
     """
+    refuse_bad_goal(out)
     step(0, 1, "loading data")
     learn, held = split_examples(load_examples(project, tell), project.data.held_out)
     learn = first_of(learn, most)

@@ -31,6 +31,7 @@ from relevo.package.convert.scikit.pickle_look import HALF
 from relevo.package.convert.sniff import read_model_file, refuse_unless_importable, sniff_path
 from relevo.package.convert.supplied import read_outputs
 from relevo.package.onnx_audit import audit
+from relevo.package.writing import refuse_bad_goal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -117,8 +118,10 @@ def import_model(  # noqa: PLR0913 - the one call of an import: all by name, nea
     language: of the card and its figures, as in `relevo.pack`.
     out: a folder, or a path ending in .zip; without it the package stays in memory.
     Raises FileFormatUnknown, ImportRefused, PickleNotTrusted, QuarantineTooWeak, QuarantineFailed, OptionsMissing, ExtraMissing,
-    ConversionFailed, OnnxRefused, ParityFailed, ManifestInvalid, EnvironmentFailed.
+    ConversionFailed, OnnxRefused, ParityFailed, ManifestInvalid, EnvironmentFailed; PackageRefused when `out` cannot be written.
     """
+    if out is not None:
+        refuse_bad_goal(Path(out))
     source = _read(Path(path), trusted=trust_pickle)
     _refuse_loose_ends(source, releases, python, outputs=outputs is not None, samples=samples is not None)
     second = _second(source, vectorizer, weights, trusted=trust_pickle)
