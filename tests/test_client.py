@@ -16,6 +16,7 @@ import relevo
 from relevo.client import Client
 from relevo.errors import (
     BadJson,
+    ConfigRefused,
     FieldMissing,
     ModelNotFound,
     NotKnown,
@@ -258,6 +259,13 @@ def test_nobody_there_is_said_so() -> None:
         with pytest.raises(Unavailable, match=r"No answer from http://127.0.0.1:9 .*relevo serve"):
             client.predict(None, PNG)
         assert client.ready() is False
+
+
+@pytest.mark.parametrize("address", ["localhost:8000", "127.0.0.1:8000", "", "http://localhost:many"])
+def test_what_is_no_address_is_said_so(address: str) -> None:
+    """Not that nobody answers there: how an address begins is told at once."""
+    with pytest.raises(ConfigRefused, match="http://"):
+        Client(address)
 
 
 def test_a_prediction_that_was_sent_is_never_sent_again(server: Server, client: Client) -> None:

@@ -39,6 +39,10 @@ _NOT_TRUSTED = (
     "The certificate of {url} is not trusted here: {reason}. If it is the server's own, name its file: --ca or RELEVO_CA, "
     "in Python verify=."
 )
+_BROKE_OFF = (
+    "The server at {url} broke the connection off without an answer ({reason}). It may speak https: let its address begin with "
+    "https://, and where its certificate is its own, name its file: --ca or RELEVO_CA, in Python verify=."
+)
 _MAGIC = ((b"\x89PNG", "image/png"), (b"\xff\xd8", "image/jpeg"), (b"RIFF", "image/webp"))
 
 
@@ -81,13 +85,13 @@ class Client:
         """Connect lazily to url ("http://127.0.0.1:8000"); timeout in seconds a try; retries: tries after the first one.
 
         verify: file with the certificates to trust over https, the server's own for one; None trusts SSL_CERT_FILE or
-        SSL_CERT_DIR of the environment, else the usual authorities. Raises ConfigRefused when it cannot be read, NotKnown for a
-        key that no server can have made.
+        SSL_CERT_DIR of the environment, else the usual authorities. Raises ConfigRefused when it cannot be read or url is no
+        address, NotKnown for a key that no server can have made.
         """
         headers = {"Accept": "application/json", "Accept-Language": "en"}
         if key is not None:
             headers["Authorization"] = f"Bearer {_sendable(key)}"
-        self.url = url.rstrip("/")
+        self.url = _address(url)
         self._retries = retries
         # Proxies of the environment are not asked: a local server must not be reached by way of a stranger.
         self._http = httpx.Client(base_url=self.url, headers=headers, timeout=timeout, trust_env=False, verify=_trusted(verify))
@@ -298,9 +302,7 @@ class Client:
                 if distrust is not None:
                     raise Unavailable.told(_NOT_TRUSTED.format(url=self.url, reason=distrust.verify_message)) from cause
                 if left == 0 or not _may_repeat(method, cause):
-                    raise Unavailable.told(
-                        f"No answer from {self.url} ({type(cause).__name__}). Is `relevo serve` running?"
-                    ) from cause
+                    raise Unavailable.told(_silence(self.url, cause)) from cause
             else:
                 if left == 0 or response.status_code not in _TRY_AGAIN:
                     self._follow(response)
@@ -313,6 +315,17 @@ class Client:
         """A session that was given a new id has another token for its forms."""
         if "x-csrf-token" in response.headers:
             self._http.headers["X-CSRF-Token"] = response.headers["x-csrf-token"]
+
+
+def _address(url: str) -> str:
+    """The address as requests build on it. Raises ConfigRefused."""
+    if not url.lower().startswith(("http://", "https://")):
+        raise ConfigRefused(reason=f"the server's address must begin with http:// or https://, but it is '{url}'")
+    try:
+        httpx.URL(url)
+    except httpx.InvalidURL as cause:
+        raise ConfigRefused(reason=f"the server's address '{url}' cannot be read") from cause
+    return url.rstrip("/")
 
 
 def _sendable(key: str) -> str:
@@ -343,6 +356,14 @@ def _distrust(cause: BaseException) -> ssl.SSLCertVerificationError | None:
     while found is not None and not isinstance(found, ssl.SSLCertVerificationError):
         found = found.__cause__ or found.__context__
     return found
+
+
+def _silence(url: str, cause: httpx.TransportError) -> str:
+    """Why nothing came. One that was there and broke off is, without encryption, most likely one that encrypts."""
+    reason = type(cause).__name__
+    if url.lower().startswith("http://") and isinstance(cause, httpx.RemoteProtocolError | httpx.ReadError):
+        return _BROKE_OFF.format(url=url, reason=reason)
+    return f"No answer from {url} ({reason}). Is `relevo serve` running?"
 
 
 def _predict_path(model: str | None) -> str:

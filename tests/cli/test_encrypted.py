@@ -66,6 +66,17 @@ def test_health_asks_the_server_of_these_settings(
     assert relevo_run("health", cwd=home, RELEVO_PORT="9", **known).returncode == 1
 
 
+def test_an_address_without_encryption_is_told_to_be_wrong(
+    server: RunningServer, tmp_path: Path, relevo_run: Callable[..., Any]
+) -> None:
+    """Who asks by http what speaks https learns that, and what to give, in both languages."""
+    wrong = server.url.replace("https://", "http://")
+    told = relevo_run("predict", '{"a": 1}', "--url", wrong, cwd=tmp_path).stderr
+    assert "may speak https" in told
+    assert "--ca" in told
+    assert "hable https" in relevo_run("predict", '{"a": 1}', "--url", wrong, cwd=tmp_path, RELEVO_LANGUAGE="es").stderr
+
+
 def test_predict_asks_the_server_of_these_settings(
     server: RunningServer, home: Path, tmp_path: Path, digit_pngs: list[bytes], relevo_run: Callable[..., Any]
 ) -> None:
