@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from relevo.errors import ConfigRefused, UnknownSetting, WrongSetting
-from relevo.plain_files import read_plain_text
+from relevo.plain_files import read_plain_text, why_unread
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -339,7 +339,7 @@ def read_toml(path: Path) -> dict[str, dict[str, Any]]:
     try:
         plain = tomllib.loads(read_plain_text(path, most=_MOST_TOML))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as cause:
-        raise ConfigRefused(reason=f"{path} cannot be read ({getattr(cause, 'strerror', None) or cause})") from cause
+        raise ConfigRefused(reason=f"{path} cannot be read: {why_unread(cause)}") from cause
     except RecursionError as cause:
         raise ConfigRefused(reason=f"{path} cannot be read (it is nested too deeply)") from cause
     for name, section in plain.items():

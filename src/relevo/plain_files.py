@@ -46,6 +46,15 @@ def read_plain_text(path: Path | str, *, most: int = MOST) -> str:
     return read_plain(path, most=most).decode("utf-8-sig")
 
 
+def why_unread(cause: Exception) -> str:
+    """Why a file could not be read, in words that have a translation, without its path."""
+    if isinstance(cause, UnicodeDecodeError):
+        return "it is not UTF-8"
+    if isinstance(cause, OSError):
+        return cause.strerror or str(cause)
+    return str(cause) if isinstance(cause, ValueError) else f"{type(cause).__name__}: {cause}"
+
+
 def refuse_unless_plain(path: Path | str, *, most: int = MOST) -> None:
     """For what a library opens by its path. Raises as `open_plain` does."""
     _refuse(Path(path).stat(), most)

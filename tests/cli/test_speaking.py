@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import socket
 from typing import TYPE_CHECKING
 
 import pytest
@@ -103,6 +104,43 @@ def test_an_error_is_said_with_its_code(monkeypatch: pytest.MonkeyPatch, capsys:
     assert run(["serve", "--port", "x"]) == 1
     told = "error: La línea de órdenes: el ajuste 'port' espera un número entero de 0 a 65 535. (wrong_setting)\n"
     assert capsys.readouterr().err == told
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["predict", '{"a" 1}'], "JSON válido: faltan los dos puntos ':': línea 1, columna 6 (carácter 5). (bad_json)"),
+        (
+            ["models", "--home", "broken"],
+            "relevo.toml no se puede leer: falta un valor, o no es válido (línea 2, columna 8). (config_",
+        ),
+    ],
+)
+def test_what_a_library_says_of_a_text_is_said(
+    arguments: list[str], told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What is wrong with JSON or TOML, and where, comes in the reader's language although a library of Python found it."""
+    monkeypatch.setenv("RELEVO_LANGUAGE", "es")
+    if "broken" in arguments:
+        (tmp_path / "relevo.toml").write_text("[server]\nport = \n")
+    assert run(arguments) == 1
+    assert told in capsys.readouterr().err
+
+
+def test_doctor_says_what_the_system_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A port in use and a home that cannot be come with their reason in the reader's language."""
+    monkeypatch.setenv("RELEVO_LANGUAGE", "es")
+    (tmp_path / "file").write_text("no folder", encoding="utf-8")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        assert run(["doctor", "--home", str(tmp_path / "file" / "home"), "--port", str(port)]) == 1
+    shown = capsys.readouterr().out
+    assert f"en {tmp_path / 'file' / 'home'} no se puede escribir: no es una carpeta" in shown
+    assert f"127.0.0.1:{port} no se puede usar: la dirección ya está en uso" in shown
 
 
 def test_json_has_no_language(relevo_run: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import inspect
+import os
 import string
 
 import pytest
@@ -117,6 +119,21 @@ def test_why_a_certificate_is_not_trusted_is_said() -> None:
     assert "Aquí no se confía en el certificado de https://a: es un certificado autofirmado." in catalog.said(english, "es")
     mismatch = "Hostname mismatch, certificate is not valid for 'models.example'."
     assert catalog.said(mismatch, "es") == "el certificado no vale para el nombre 'models.example'"
+
+
+@pytest.mark.parametrize(
+    "number",
+    [
+        *(errno.EEXIST, errno.ENOENT, errno.EACCES, errno.EPERM, errno.EISDIR, errno.ENOTDIR, errno.ENOTEMPTY, errno.ENOSPC),
+        *(errno.EROFS, errno.EIO, errno.EMFILE, errno.ENAMETOOLONG, errno.ELOOP, errno.EADDRINUSE, errno.EADDRNOTAVAIL),
+        *(errno.ECONNREFUSED, errno.ECONNRESET, errno.ETIMEDOUT, errno.ENETUNREACH, errno.EHOSTUNREACH),
+    ],
+    ids=errno.errorcode.get,
+)
+def test_what_the_system_says_is_said(number: int) -> None:
+    """The usual reasons that an operating system gives come in the reader's language."""
+    error = errors.ConfigRefused(reason=f"the folder x cannot be made ({os.strerror(number)})")
+    assert os.strerror(number) not in catalog.sentence(error, "es")
 
 
 def test_an_error_within_a_reason_is_said_too() -> None:

@@ -128,7 +128,10 @@ def _home(settings: Settings) -> Finding:
             return Finding(what="home", verdict="ok", told=f"{told} can be written")
     except OSError as cause:
         return Finding(
-            what="home", verdict="fail", told=f"{told}: {cause.strerror}", mend="Choose another --home, or mend its rights."
+            what="home",
+            verdict="fail",
+            told=f"{told} cannot be written: {cause.strerror}",
+            mend="Choose another --home, or mend its rights.",
         )
 
 
@@ -189,7 +192,8 @@ def _port(settings: Settings) -> Finding:
         if _is_ours(settings):
             return Finding(what="port", verdict="ok", told=f"{told}: a Relevo server answers there")
         mend = "Stop what listens there, or choose another --port."
-        return Finding(what="port", verdict="warn", told=f"{told}: {cause.strerror or 'not an address here'}", mend=mend)
+        why = cause.strerror or "not an address here"
+        return Finding(what="port", verdict="warn", told=f"{told} cannot be used: {why}", mend=mend)
     return Finding(what="port", verdict="ok", told=f"{told} is free")
 
 

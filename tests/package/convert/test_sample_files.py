@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from relevo.errors import ImportRefused
+from relevo.i18n import catalog
 from relevo.package.convert.sample_files import read_samples
 from relevo.package.samples import ImageSamples, RecordSamples
 
@@ -89,6 +90,32 @@ def test_unreadable_samples_are_refused(name: str, text: str, tmp_path: Path) ->
     (tmp_path / name).write_text(text)
     with pytest.raises(ImportRefused, match="a\\."):
         read_samples(tmp_path / name)
+
+
+@pytest.mark.parametrize(("text", "told"), [("a,b\n", "'a.csv' has a head line and no rows"), ("", "'a.csv' is empty")])
+def test_a_csv_without_rows_is_told_as_that(text: str, told: str, tmp_path: Path) -> None:
+    """A head line alone is no missing head line, and an empty file neither."""
+    (tmp_path / "a.csv").write_text(text)
+    with pytest.raises(ImportRefused, match=told):
+        read_samples(tmp_path / "a.csv")
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (None, "no existe el archivo o la carpeta"),
+        (b"[1,", "falta un valor: línea 1, columna 4 (carácter 3)"),
+        (b"\xff", "no es UTF-8"),
+    ],
+)
+def test_why_samples_are_unreadable_is_said(content: bytes | None, told: str, tmp_path: Path) -> None:
+    """A path with nothing there, broken JSON and another encoding are told in the reader's language, without Python's names."""
+    file = tmp_path / "held_out.json"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(ImportRefused) as refused:
+        read_samples(file)
+    assert f"las muestras 'held_out.json' no se pueden leer ({told})" in catalog.sentence(refused.value, "es")
 
 
 def test_missing_files_are_refused(tmp_path: Path) -> None:

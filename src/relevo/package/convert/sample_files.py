@@ -18,7 +18,7 @@ import numpy as np
 
 from relevo.errors import ImportRefused
 from relevo.package.samples import ImageSamples, RecordSamples, Samples, from_records, take_samples
-from relevo.plain_files import MOST, open_plain, read_plain, read_plain_text
+from relevo.plain_files import MOST, open_plain, read_plain, read_plain_text, why_unread
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -50,7 +50,7 @@ def read_samples(
             return _arrays(path, truth, features)
         return _rows(path, truth)
     except (OSError, ValueError, KeyError, EOFError, csv.Error, RecursionError, zipfile.BadZipFile) as cause:
-        raise ImportRefused(reason=f"the samples '{path.name}' cannot be read ({type(cause).__name__}: {cause})") from cause
+        raise ImportRefused(reason=f"the samples '{path.name}' cannot be read ({why_unread(cause)})") from cause
 
 
 def _rows(path: Path, truth: str | Path | Sequence[Any] | None) -> tuple[Samples, list[Any] | None]:
@@ -81,6 +81,8 @@ def _csv(path: Path) -> list[dict[str, Any]]:
     head, lines = table[0], [line for line in table[1:] if line]
     if any(len(line) != len(head) for line in lines):
         raise ImportRefused(reason=f"'{path.name}' has lines of another length than its head")
+    if not lines:
+        raise ImportRefused(reason=f"'{path.name}' has a head line and no rows")
     columns = [_column([line[position] for line in lines]) for position in range(len(head))]
     return [dict(zip(head, row, strict=True)) for row in zip(*columns, strict=True)]
 

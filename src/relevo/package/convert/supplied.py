@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from relevo.errors import ImportRefused
-from relevo.plain_files import open_plain, read_plain_text
+from relevo.plain_files import open_plain, read_plain_text, why_unread
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -32,7 +32,7 @@ def read_outputs(source: Any) -> NDArray[np.float64]:  # noqa: ANN401 - a path, 
         table = np.asarray(numbers, dtype=np.float64)
         table = table.reshape(len(table), -1)
     except (OSError, ValueError, TypeError, RecursionError) as cause:
-        raise ImportRefused(reason=f"the outputs '{name}' cannot be read ({type(cause).__name__}: {cause})") from cause
+        raise ImportRefused(reason=f"the outputs '{name}' cannot be read ({why_unread(cause)})") from cause
     if not table.size or not np.isfinite(table).all():
         raise ImportRefused(reason=f"the outputs '{name}' must be finite numbers, one row a sample")
     return table
