@@ -88,7 +88,9 @@ def test_a_program_that_gives_paths(tmp_path: Path) -> None:
     ("files", "data", "told"),
     [
         ({}, 'path = "nowhere"', "there is no 'nowhere'"),
-        ({"t.csv": "a,b\n"}, 'path = "t.csv"\ntarget = "a"', "which t.csv has not|no examples"),
+        ({"t.csv": "a,b\n"}, 'path = "t.csv"\ntarget = "a"', "'t.csv' has a head line and no rows"),
+        ({"t.csv": "a,b\n"}, 'path = "t.csv"\ntarget = "c"', "column 'c', which t.csv has not"),
+        ({"t.csv": ""}, 'path = "t.csv"\ntarget = "a"', "'t.csv' is empty"),
         ({"t.csv": "a,b\n1,2\n"}, 'path = "t.csv"', "needs target"),
         ({"t.csv": "a,b\n1,2\n"}, 'path = "t.csv"\ntarget = "c"', "column 'c'"),
         ({"d.py": "x = 1\n"}, 'path = "d.py"', r"no function load\(\)"),

@@ -107,13 +107,17 @@ def _grouping(pattern: str) -> Callable[[str], bytes]:
 
 def _table(path: Path, told: DataSection) -> list[Example]:
     with path.open(newline="", encoding="utf-8-sig") as file:
-        rows = list(csv.DictReader(file))
-    names = list(rows[0]) if rows else []
+        reader = csv.DictReader(file)
+        rows, names = list(reader), list(reader.fieldnames or ())
+    if not names:
+        raise ConfigRefused(reason=f"[data] path: '{path.name}' is empty")
     for column in (told.target, told.identity, *told.ignore):
         if column and column not in names:
             raise ConfigRefused(reason=f"[data] names the column '{column}', which {path.name} has not")
     if not told.target:
         raise ConfigRefused(reason="[data] needs target = the column that holds the truth")
+    if not rows:
+        raise ConfigRefused(reason=f"[data] path: '{path.name}' has a head line and no rows")
     hidden = {told.target, told.identity, *told.ignore}
     readers = {name: _reader(row[name] for row in rows) for name in names}
     examples = []
