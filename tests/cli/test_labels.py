@@ -154,7 +154,9 @@ def test_what_is_exported_can_be_imported(store: Store, tmp_path: Path, capsys: 
     ("content", "told"),
     [
         (b"a,b\n1,2\n", "no column"),
-        (b"", "no column"),
+        (b"id,b\n1,2\n", "no column that is called one of 'label', 'truth', 'value'; it has id, b"),
+        (b"", "The file cannot be imported: the file is empty."),
+        (b"\nid,label\n", "its first line is empty"),
         (b"\xff\xfe,\n", "UTF-8"),
         (b'id,label\n"' + b"x" * 20_000, "no CSV"),
         (b"id,label\n" + b"x," * 600_000, "longer than 1000000"),

@@ -11,7 +11,7 @@ import io
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from relevo.errors import BadForm, NoInput
+from relevo.errors import ImportRefused, NoInput
 from relevo.plain_files import open_plain
 from relevo.visible import visible
 from relevo.web.exporting import safe, unsafe
@@ -72,14 +72,14 @@ class Outcome:
 
 
 def lines_of(path: Path, columns: Columns) -> Iterator[Line]:
-    """The lines of a file, UTF-8. Raises NoInput when it cannot be read, BadForm for what is no CSV or has not the columns."""
+    """The lines of a file, UTF-8. Raises NoInput when it cannot be read, ImportRefused for no CSV or one without the columns."""
     try:
         with open_plain(path) as raw, io.TextIOWrapper(raw, encoding="utf-8-sig", newline="") as text:
             yield from _lines(text, columns)
     except UnicodeDecodeError as cause:
-        raise BadForm(reason="the file is not UTF-8; save it as CSV UTF-8") from cause
+        raise ImportRefused(reason="the file is not UTF-8; save it as CSV UTF-8") from cause
     except csv.Error as cause:
-        raise BadForm(reason=f"the file is no CSV ({cause})") from cause
+        raise ImportRefused(reason=f"the file is no CSV ({cause})") from cause
     except OSError as cause:
         raise NoInput.told(f"'{path}' cannot be read: {cause.strerror or cause}.") from cause
 
@@ -90,6 +90,8 @@ def _lines(text: io.TextIOWrapper, columns: Columns) -> Iterator[Line]:
     first = next(lines, "")
     delimiter = max(_DELIMITERS, key=first.count)
     heads = [unsafe(name.strip()) for name in next(csv.reader([first], delimiter=delimiter), [])]
+    if not heads:
+        raise ImportRefused(reason="its first line is empty, where the columns are named" if first else "the file is empty")
     about = _chosen(heads, (columns.key or columns.query_id,) if columns.key or columns.query_id else _IDS)
     label = _chosen(heads, (columns.label,) if columns.label else _LABELS)
     reader = csv.reader(lines, delimiter=delimiter)
@@ -111,7 +113,7 @@ def _bounded(text: io.TextIOWrapper) -> Iterator[str]:
     """The lines as they stand, none of which fills the memory."""
     while line := text.readline(_LONGEST_LINE + 1):
         if len(line) > _LONGEST_LINE:
-            raise BadForm(reason=f"the file is no CSV (a line of it is longer than {_LONGEST_LINE} characters)")
+            raise ImportRefused(reason=f"the file is no CSV (a line of it is longer than {_LONGEST_LINE} characters)")
         yield line
 
 
@@ -119,8 +121,10 @@ def _chosen(heads: list[str], names: tuple[str | None, ...]) -> str:
     for name in names:
         if name is not None and name in heads:
             return name
-    wanted = " or ".join(f"'{name}'" for name in names)
-    raise BadForm(reason=f"the file has no column {wanted}; it has {visible(', '.join(heads)[:200])}")
+    wanted, shown = ", ".join(f"'{name}'" for name in names), visible(", ".join(heads)[:200])
+    if len(names) == 1:
+        raise ImportRefused(reason=f"the file has no column {wanted}; it has {shown}")
+    raise ImportRefused(reason=f"the file has no column that is called one of {wanted}; it has {shown}")
 
 
 def refused_as_csv(refused: list[Refused]) -> str:
