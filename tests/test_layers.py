@@ -9,7 +9,7 @@ import pytest
 
 SOURCE = Path(__file__).parent.parent / "src" / "relevo"
 FLOORS = [
-    {"visible", "plain_files", "remembered"},
+    {"visible", "plain_files", "remembered", "tables"},
     {"errors", "telemetry", "supervisor", "vouching"},
     {"domain", "config", "client", "i18n", "forwarded"},
     {"runtime", "spool", "stats"},

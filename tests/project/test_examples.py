@@ -50,6 +50,16 @@ def test_a_table(tmp_path: Path) -> None:
     assert examples(tmp_path, 'path = "t.csv"\ntarget = "gone"\nignore = ["id", "city"]')[0].x == {"age": 41, "pay": 1.5}
 
 
+@pytest.mark.parametrize("separator", [";", "\t"])
+def test_a_table_may_be_of_any_country(tmp_path: Path, separator: str) -> None:
+    """Semicolons and tabs separate, as the head line tells; texts may hold commas."""
+    text = 'a|b|"c, or d"|y\n1|x, y|2.5|no\n2||3|yes\n'
+    (tmp_path / "t.csv").write_text(text.replace("|", separator), encoding="utf-8-sig")
+    found = examples(tmp_path, 'path = "t.csv"\ntarget = "y"')
+    assert [one.x for one in found] == [{"a": 1, "b": "x, y", "c, or d": 2.5}, {"a": 2, "b": None, "c, or d": 3.0}]
+    assert [one.y for one in found] == ["no", "yes"]
+
+
 def test_arrays(tmp_path: Path) -> None:
     """X and y of a .npz become one example a row; pickled objects inside are never loaded."""
     np.savez(tmp_path / "a.npz", x=np.arange(6.0).reshape(3, 2), y=np.array([1, 0, 1]))
@@ -90,6 +100,8 @@ def test_a_program_that_gives_paths(tmp_path: Path) -> None:
         ({}, 'path = "nowhere"', "there is no 'nowhere'"),
         ({"t.csv": "a,b\n"}, 'path = "t.csv"\ntarget = "a"', "'t.csv' has a head line and no rows"),
         ({"t.csv": "a,b\n"}, 'path = "t.csv"\ntarget = "c"', "column 'c', which t.csv has not"),
+        ({"t.csv": "a;b\n1;2,5\n3;4\n"}, 'path = "t.csv"\ntarget = "b"', "decimal comma in the column 'b'"),
+        ({"t.csv": "a,b\n1,2,5\n"}, 'path = "t.csv"\ntarget = "b"', "'t.csv' has lines of another length"),
         ({"t.csv": ""}, 'path = "t.csv"\ntarget = "a"', "'t.csv' is empty"),
         ({"t.csv": "a,b\n1,2\n"}, 'path = "t.csv"', "needs target"),
         ({"t.csv": "a,b\n1,2\n"}, 'path = "t.csv"\ntarget = "c"', "column 'c'"),
@@ -104,6 +116,13 @@ def test_what_cannot_be_used_is_named(tmp_path: Path, files: dict[str, str], dat
         (tmp_path / name).write_text(text, encoding="utf-8")
     with pytest.raises(ConfigRefused, match=told):
         examples(tmp_path, data)
+
+
+def test_a_table_of_another_encoding_is_told(tmp_path: Path) -> None:
+    """What an older spreadsheet writes is no internal failure; the sentence says how to save it."""
+    (tmp_path / "t.csv").write_bytes("año;y\n1;sí\n".encode("cp1252"))
+    with pytest.raises(ConfigRefused, match="not UTF-8; save it as CSV UTF-8"):
+        examples(tmp_path, 'path = "t.csv"\ntarget = "y"')
 
 
 def made(numbers: range) -> list[Example]:

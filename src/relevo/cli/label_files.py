@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from relevo.errors import ImportRefused, NoInput
 from relevo.plain_files import open_plain
+from relevo.tables import separator_of
 from relevo.visible import visible
 from relevo.web.exporting import safe, unsafe
 
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-_DELIMITERS = (",", ";", "\t")
 _IDS = ("query_id", "id")
 _LABELS = ("label", "truth", "value")
 _MOST_CELL = 10_000
@@ -88,7 +88,7 @@ def _lines(text: io.TextIOWrapper, columns: Columns) -> Iterator[Line]:
     csv.field_size_limit(_MOST_CELL)
     lines = _bounded(text)
     first = next(lines, "")
-    delimiter = max(_DELIMITERS, key=first.count)
+    delimiter = separator_of(first)
     heads = [unsafe(name.strip()) for name in next(csv.reader([first], delimiter=delimiter), [])]
     if not heads:
         raise ImportRefused(reason="its first line is empty, where the columns are named" if first else "the file is empty")

@@ -26,6 +26,7 @@ from relevo.errors import ConfigRefused
 from relevo.plain_files import refuse_unless_plain
 from relevo.project.pictures import read_pictures, readable
 from relevo.project.running import users_code
+from relevo.tables import has_decimal_commas, separator_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -106,11 +107,7 @@ def _grouping(pattern: str) -> Callable[[str], bytes]:
 
 
 def _table(path: Path, told: DataSection) -> list[Example]:
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file)
-        rows, names = list(reader), list(reader.fieldnames or ())
-    if not names:
-        raise ConfigRefused(reason=f"[data] path: '{path.name}' is empty")
+    names, rows, separator = _rows(path)
     for column in (told.target, told.identity, *told.ignore):
         if column and column not in names:
             raise ConfigRefused(reason=f"[data] names the column '{column}', which {path.name} has not")
@@ -119,13 +116,38 @@ def _table(path: Path, told: DataSection) -> list[Example]:
     if not rows:
         raise ConfigRefused(reason=f"[data] path: '{path.name}' has a head line and no rows")
     hidden = {told.target, told.identity, *told.ignore}
-    readers = {name: _reader(row[name] for row in rows) for name in names}
+    seen = [name for name in names if name not in hidden or name == told.target]
+    for name in seen:
+        if has_decimal_commas([row[name] for row in rows if not _unknown(row[name])], separator):
+            raise ConfigRefused(
+                reason=f"{path.name} has numbers with a decimal comma in the column '{name}'; save it with decimal points"
+            )
+    readers = {name: _reader(row[name] for row in rows) for name in seen}
     examples = []
     for row in rows:
         x = {name: readers[name](row[name]) for name in names if name not in hidden}
         identity = row[told.identity] if told.identity else json.dumps(x, sort_keys=True)
         examples.append(Example(x=x, y=readers[told.target](row[told.target]), identity=identity.encode()))
     return examples
+
+
+def _rows(path: Path) -> tuple[list[str], list[dict[str, str]], str]:
+    """The columns' names, the rows by them, and what separates them. Raises ConfigRefused for what is no table."""
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            separator = separator_of(file.readline())
+            file.seek(0)
+            reader = csv.DictReader(file, delimiter=separator)
+            rows, names = list(reader), list(reader.fieldnames or ())
+    except (UnicodeDecodeError, csv.Error) as cause:
+        why = cause if isinstance(cause, csv.Error) else "the file is not UTF-8; save it as CSV UTF-8"
+        raise ConfigRefused(reason=f"[data] path: '{path.name}' cannot be read: {why}") from cause
+    if not names:
+        raise ConfigRefused(reason=f"[data] path: '{path.name}' is empty")
+    # What is beyond the head's columns is under None.
+    if any(any(row.get(None, ())) for row in rows):
+        raise ConfigRefused(reason=f"'{path.name}' has lines of another length than its head")
+    return names, rows, separator
 
 
 def _reader(cells: Iterable[str | None]) -> Any:  # noqa: ANN401 - a function from a cell to its value

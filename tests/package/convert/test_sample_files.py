@@ -36,6 +36,20 @@ def test_records_come_from_json_lines_and_csv(ending: str, tmp_path: Path) -> No
     assert truth == ["no", "yes"]
 
 
+@pytest.mark.parametrize("separator", [";", "\t"])
+def test_a_csv_may_be_of_any_country(separator: str, tmp_path: Path) -> None:
+    """Semicolons and tabs separate, as the head line tells; a number with a decimal comma is refused and not read as a text."""
+    path = tmp_path / "rows.csv"
+    path.write_text("age,plan,paid,y\n41,a,1.5,no\n7,b,,yes\n".replace(",", separator), encoding="utf-8-sig")
+    samples, truth = read_samples(path, "y")
+    assert isinstance(samples, RecordSamples)
+    assert samples.records == ({"age": 41, "plan": "a", "paid": 1.5}, {"age": 7, "plan": "b", "paid": None})
+    assert truth == ["no", "yes"]
+    path.write_text(path.read_text(encoding="utf-8").replace(".", ","), encoding="utf-8")
+    with pytest.raises(ImportRefused, match="decimal comma in the column 'paid'"):
+        read_samples(path, "y")
+
+
 def test_a_csv_column_is_of_one_kind(tmp_path: Path) -> None:
     """One text among numbers makes the column a text; true and false are truth values."""
     path = tmp_path / "rows.csv"

@@ -19,6 +19,7 @@ import numpy as np
 from relevo.errors import ImportRefused
 from relevo.package.samples import ImageSamples, RecordSamples, Samples, from_records, take_samples
 from relevo.plain_files import MOST, open_plain, read_plain, read_plain_text, why_unread
+from relevo.tables import has_decimal_commas, separator_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -75,7 +76,10 @@ def _json(path: Path) -> list[Any]:
 
 
 def _csv(path: Path) -> list[dict[str, Any]]:
-    table = list(csv.reader(io.StringIO(read_plain_text(path), newline="")))
+    text = io.StringIO(read_plain_text(path), newline="")
+    separator = separator_of(text.readline())
+    text.seek(0)
+    table = list(csv.reader(text, delimiter=separator))
     if not table:
         raise ImportRefused(reason=f"'{path.name}' is empty")
     head, lines = table[0], [line for line in table[1:] if line]
@@ -83,6 +87,11 @@ def _csv(path: Path) -> list[dict[str, Any]]:
         raise ImportRefused(reason=f"'{path.name}' has lines of another length than its head")
     if not lines:
         raise ImportRefused(reason=f"'{path.name}' has a head line and no rows")
+    for position, name in enumerate(head):
+        if has_decimal_commas([line[position] for line in lines if line[position].strip()], separator):
+            raise ImportRefused(
+                reason=f"{path.name} has numbers with a decimal comma in the column '{name}'; save it with decimal points"
+            )
     columns = [_column([line[position] for line in lines]) for position in range(len(head))]
     return [dict(zip(head, row, strict=True)) for row in zip(*columns, strict=True)]
 
