@@ -64,7 +64,7 @@ def serve(
         say(f"Relevo answers at {url} (Ctrl-C stops it)")
         if shown_at:
             say(f"The console is at {shown_at}")
-        for line in [*_shown(certificate), *_served(url, certificate)]:
+        for line in [*_shown(certificate), *_served(settings)]:
             say(line)
 
     raise typer.Exit(compose.serve(settings, insecure=insecure, ready=ready, warn=_warn, console=beside))
@@ -89,24 +89,19 @@ def _shown(certificate: Certificate | None) -> list[str]:
     return [f"  its own {told}" if certificate.own else f"  {told}", f"  SHA-256 {certificate.fingerprint}"]
 
 
-def _served(url: str, certificate: Certificate | None) -> list[str]:
-    """Which models answer, or what a newcomer does next."""
-    from relevo.client import Client
-    from relevo.compose import trusting
+def _served(settings: Settings) -> list[str]:
+    """Which models answer, or what a newcomer does next. The server is not asked: where it has users, it asks back."""
+    from relevo.compose import standing
     from relevo.errors import RelevoError
 
     try:
-        with Client(url, verify=trusting(certificate.cert) if certificate else None) as client:
-            models = client.models()
+        models = standing(settings)
     except RelevoError:
         # The database is away, which the log tells.
         return []
     if not models:
         return ["No model is registered yet: `relevo train` or `relevo import` in another terminal; it is served at once."]
-    return [
-        f"  {one['name']} {one['serving']}" if one["serving"] else f"  {one['name']} is not served: {one['reason']}"
-        for one in models
-    ]
+    return [f"  {one.name} is not served: {one.reason}" if one.version is None else f"  {one.name} {one.version}" for one in models]
 
 
 def demo(

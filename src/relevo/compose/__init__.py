@@ -8,6 +8,7 @@
                    following, sealing: side_tasks that keep it as the store is
     loop           spool reader ─► shipper ─► history;  chores: heads of the audit, what is too old to keep
     certificates   Settings ─► Certificate      own_certificate: made where none is given
+    standing       which model answers, and why one does not
     erasing        what a person at this machine erases, whether a server runs or not
     cleaning, labelling, sign_in    what the settings say of labels and of signing in elsewhere
 
@@ -20,6 +21,7 @@ from relevo.compose.certificates import Certificate, certificate_of, file_of, tr
 from relevo.compose.console import address_at, console_socket, key_reader
 from relevo.compose.running import RunningServer, start_server
 from relevo.compose.server import check_address, check_exposure, serve
+from relevo.compose.standing import standing
 from relevo.compose.stores import Store, check_home, open_store, register, utc_now
 
 __all__ = [
@@ -37,6 +39,7 @@ __all__ = [
     "open_store",
     "register",
     "serve",
+    "standing",
     "start_server",
     "trusting",
     "utc_now",

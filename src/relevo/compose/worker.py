@@ -25,6 +25,7 @@ from relevo.compose.http_server import http_server
 from relevo.compose.sealing import follow_days, prepare_days
 from relevo.compose.side_tasks import begin_side_task
 from relevo.compose.sign_in import provider_of
+from relevo.compose.standing import tell_unserved
 from relevo.compose.stores import ROUTES_FILE, Store, open_store, utc_now
 from relevo.domain.prediction import KeepInputs
 from relevo.domain.route import Leg, Route
@@ -127,6 +128,7 @@ async def _worker(
     ]
     when_orphaned(life, lambda: os.kill(os.getpid(), signal.SIGTERM))
     serving = asyncio.ensure_future(server.serve(sockets=[listener]))
+    await asyncio.to_thread(tell_unserved, settings.home, service.models())
     await _tell_ready(server, present)
     await serving
     await service.drain()

@@ -1,0 +1,65 @@
+"""What `relevo serve` says at its start, to people."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from datetime import UTC, datetime
+from threading import Timer
+from typing import TYPE_CHECKING
+
+import pytest
+from tests.serving_world import put, settings_of
+
+from relevo import compose
+from relevo.config import Settings
+from relevo.domain.people import Role
+from relevo.store.passwords import hashed
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from relevo.package.opening import Package
+
+AT = datetime(2026, 3, 1, tzinfo=UTC)
+
+
+@pytest.fixture
+def home(tmp_path: Path, digits_package: Package) -> Path:
+    """Three models: one that answers, one whose package is gone, one that nobody put in charge."""
+    settings = settings_of(tmp_path)
+    put(settings, digits_package)
+    store = compose.open_store(settings)
+    for name in ("bent", "idle"):
+        store.registry.add(model=name, digest="ab" * 32, summary={}, who="test", at=AT)
+    store.registry.move_alias("bent", "champion", 1, who="test", why="a test wants it", at=AT)
+    store.engine.dispose()
+    return settings.home
+
+
+def said_at_the_start(home: Path, count: int) -> list[str]:
+    """The first lines of a server, which is ended then."""
+    command = [sys.executable, "-m", "relevo", "serve", "--port", "0", "--workers", "1", "--home", str(home)]
+    server = subprocess.Popen(command, cwd=home.parent, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    assert server.stdout is not None
+    # One that says less ends after this, and with it the reading.
+    patience = Timer(30, server.terminate)
+    patience.start()
+    try:
+        return [server.stdout.readline().rstrip() for _ in range(count)]
+    finally:
+        patience.cancel()
+        server.send_signal(signal.SIGINT)
+        server.communicate(timeout=30)
+
+
+def test_its_models_are_told_with_users_too(home: Path) -> None:
+    """Which version answers, and why another model does not; nobody has to say who they are for it."""
+    expected = ["  bent is not served: ", "  digits 1", "  idle is not served: no version of it is in charge"]
+    openly = said_at_the_start(home, 4)[1:]
+    assert all(line.startswith(start) for line, start in zip(openly, expected, strict=True)), openly
+    assert len(openly[0]) > len(expected[0])
+    people = compose.open_store(Settings(home=home)).people
+    people.add_user("ana", Role.ADMIN, password_hash=hashed("correct horse battery"), at=AT)
+    assert said_at_the_start(home, 4)[1:] == openly
