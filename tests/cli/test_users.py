@@ -143,6 +143,23 @@ def test_a_key_from_beginning_to_end(relevo: Callable[..., tuple[int, str]], peo
     assert "revoked" in relevo("key", "list")[1]
 
 
+@pytest.mark.parametrize(("language", "state"), [("en", "its user is switched off"), ("es", "su usuario está desactivado")])
+def test_a_key_of_a_user_who_is_switched_off_is_not_shown_as_one_that_counts(
+    relevo: Callable[..., tuple[int, str]], monkeypatch: pytest.MonkeyPatch, language: str, state: str
+) -> None:
+    """The list says why it lets nobody in, whether it has an end or not; what is over stays over; no new one is made of it."""
+    relevo("user", "add", "ana", "--role", "admin", typed=f"{PASSWORD}\n")
+    relevo("user", "add", "bob", "--role", "viewer", "--no-password")
+    keys = [shown(relevo("key", "add", "shop", "--user", "bob", *more, "--json"))["id"] for more in ((), ("--days", "9"), ())]
+    relevo("key", "revoke", keys[2])
+    relevo("user", "disable", "bob")
+    monkeypatch.setenv("RELEVO_LANGUAGE", language)
+    assert relevo("key", "list")[1].count(state) == 2
+    ended, said = relevo("key", "rotate", keys[0])
+    assert (ended, "(forbidden)" in said) == (1, True), said
+    assert len(shown(relevo("key", "list", "--json"))) == 3
+
+
 def test_where_nothing_is_nothing_is_made(relevo: Callable[..., tuple[int, str]], tmp_path: Path) -> None:
     """Looking makes no home."""
     for words in (["user", "list"], ["key", "list"], ["user", "disable", "ana"]):

@@ -9,11 +9,11 @@ import pytest
 from sqlalchemy import select
 
 from relevo.domain.people import Action, Role, Scope
-from relevo.errors import FieldMissing, FieldOutOfRange, FieldWrongType, KeyNotFound, UserNotFound
+from relevo.errors import FieldMissing, FieldOutOfRange, FieldWrongType, Forbidden, KeyNotFound, UserNotFound
 from relevo.store._cursors import cursor as cursor_of
 from relevo.store.audit import Audit
 from relevo.store.engine import reading
-from relevo.store.people import People
+from relevo.store.people import Change, People
 from relevo.store.tables import metadata
 
 if TYPE_CHECKING:
@@ -107,6 +107,20 @@ def test_a_key_that_is_over_is_not_changed_for_a_new_one(people: People, ana: st
     made = people.keys.add(ana, "shop", [Scope.PREDICT], at=NOW, ends=NOW + timedelta(days=1))
     with pytest.raises(KeyNotFound):
         people.keys.rotate(made.key.id, at=NOW + timedelta(days=1), old_ends=NOW + timedelta(days=9))
+
+
+def test_keys_of_a_user_who_is_switched_off_are_told_apart(people: People) -> None:
+    """They let nobody in, say why, and are changed for no new ones; once the user is back they count as before."""
+    bob = people.add_user("bob", Role.VIEWER, at=NOW)
+    made = people.keys.add(bob, "shop", [Scope.PREDICT], at=NOW)
+    people.change_user(bob, Change(disabled=True), at=NOW + timedelta(hours=1))
+    assert people.keys.one(made.key.id).owner_disabled == NOW + timedelta(hours=1)
+    with pytest.raises(Forbidden, match="owner of the key"):
+        people.keys.rotate(made.key.id, at=NOW, old_ends=NOW)
+    assert [one.ends for one in people.keys.each()] == [None]
+    people.change_user(bob, Change(disabled=False), at=NOW)
+    assert people.keys.one(made.key.id) == made.key
+    assert people.keys.rotate(made.key.id, at=NOW, old_ends=NOW).key.owner_disabled is None
 
 
 def test_a_key_for_one_model_knows_no_other(people: People, ana: str) -> None:

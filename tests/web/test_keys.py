@@ -82,6 +82,18 @@ def test_a_key_is_changed_for_a_new_one(world: World, address: str, admin: httpx
     assert datetime.fromisoformat(again["ends"]) - datetime.fromisoformat(again["made"]) == timedelta(days=7)
 
 
+def test_a_key_of_a_user_who_is_switched_off_says_so(world: World, address: str, admin: httpx.Client) -> None:
+    """The list tells since when, the server refuses it, nobody changes it for a new one, and it can be revoked."""
+    bob = add(world, "bob", Role.VIEWER)
+    key = made(admin, user=bob)
+    assert key["owner_disabled"] is None
+    since = admin.patch(f"/users/{bob}", json={"disabled": True}).json()["disabled"]
+    assert admin.get("/keys", params={"user": bob}).json()["keys"][0]["owner_disabled"] == since
+    assert code(who(world, address, key["key"])) == (401, "not_known")
+    assert code(admin.post(f"/keys/{key['id']}/rotate", json={})) == (403, "forbidden")
+    assert admin.delete(f"/keys/{key['id']}").json()["revoked"] is not None
+
+
 def test_what_cannot_be_a_key_is_refused(admin: httpx.Client) -> None:
     """And none is made."""
     for wanted, refused in (

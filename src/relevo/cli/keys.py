@@ -138,9 +138,11 @@ def _shown(key: ApiKey) -> dict[str, object]:
 def _state(key: ApiKey, now: datetime) -> str:
     if key.revoked is not None:
         return phrase("revoked")
-    if key.ends is None:
-        return phrase("counts")
-    return phrase("over") if key.ends <= now else phrase("until {when}", when=moment(key.ends))
+    if key.ends is not None and key.ends <= now:
+        return phrase("over")
+    if key.owner_disabled is not None:
+        return phrase("its user is switched off")
+    return phrase("counts") if key.ends is None else phrase("until {when}", when=moment(key.ends))
 
 
 def _scope(word: str) -> Scope:

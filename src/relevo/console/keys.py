@@ -45,7 +45,7 @@ def show(here: Session, names: dict[str, str], models: list[str]) -> None:
     with left:
         _new(here, names, models)
     with right:
-        _end(here, [key for key in known if _counts(key)])
+        _end(here, [key for key in known if not _over(key)])
 
 
 def _once(words: Words) -> None:
@@ -67,15 +67,21 @@ def _table(known: list[dict[str, Any]], words: Words) -> None:
                 pieces.chips(words[f"keys.scope.{scope}"] for scope in key["scopes"]),
                 key["model"] or words["keys.every"],
                 pieces.soft(words.day(key["ends"], st.context.timezone) if key["ends"] else words["keys.never"]),
-                words["keys.counts"] if _counts(key) else words["keys.over"],
+                words[_state(key)],
             ]
             for key in known
         ],
     )
 
 
-def _counts(key: dict[str, Any]) -> bool:
-    return not key["revoked"] and (not key["ends"] or datetime.fromisoformat(key["ends"]) > datetime.now(UTC))
+def _state(key: dict[str, Any]) -> str:
+    if _over(key):
+        return "keys.over"
+    return "keys.owner.disabled" if key["owner_disabled"] else "keys.counts"
+
+
+def _over(key: dict[str, Any]) -> bool:
+    return bool(key["revoked"]) or bool(key["ends"] and datetime.fromisoformat(key["ends"]) <= datetime.now(UTC))
 
 
 def _new(here: Session, names: dict[str, str], models: list[str]) -> None:

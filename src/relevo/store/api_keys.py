@@ -16,7 +16,7 @@ from sqlalchemy import Row, or_, select, update
 
 from relevo.domain.audit import HERE, Act, By
 from relevo.domain.people import KnownKey, Principal, Role, Scope, Way
-from relevo.errors import FieldMissing, KeyNotFound, UserNotFound
+from relevo.errors import FieldMissing, Forbidden, KeyNotFound, UserNotFound
 from relevo.store._cursors import MOST_ITEMS, checked_limit, where
 from relevo.store._cursors import cursor as cursor_after
 from relevo.store._words import named, storable
@@ -44,6 +44,7 @@ class ApiKey:
     id: str
     user: str  # id of its owner
     owner: str  # their name
+    owner_disabled: datetime | None  # since when they are switched off: their keys let nobody in
     name: str
     scopes: tuple[Scope, ...]
     model: str | None  # None: every model of its owner
@@ -144,13 +145,15 @@ class ApiKeys:
         """A new key like this one, and an end for this one, so that programs can change over in between.
 
         ends: of the new key; without, it lasts as long as this one, from made to its end, counted from now.
-        Raises KeyNotFound, also for a key that no longer counts.
+        Raises KeyNotFound, also for a key that is over, and Forbidden while its owner is switched off.
         """
         with writing(self._engine) as connection:
             self._next_epoch(connection)
             old = _found(connection, key)
             if old.revoked is not None or (old.ends is not None and old.ends <= at):
                 raise KeyNotFound
+            if old.owner_disabled is not None:
+                raise Forbidden(reason="the owner of the key is switched off, so none of theirs lets anybody in")
             last = min(old_ends, old.ends) if old.ends else old_ends
             connection.execute(update(api_keys).where(api_keys.c.id == old.id).values(ends_us=microseconds(last)))
             ends = ends or (at + (old.ends - old.made) if old.ends else None)
@@ -200,7 +203,7 @@ def known_keys(connection: Connection) -> dict[str, KnownKey]:
 
 def _with_owner() -> Any:  # noqa: ANN401 - SQLAlchemy's select has a type too long to say
     owner = users.c.id == api_keys.c.user_id
-    return select(api_keys, users.c.name.label("owner"), users.c.role).join(users, owner)
+    return select(api_keys, users.c.name.label("owner"), users.c.role, users.c.disabled_us).join(users, owner)
 
 
 def _known(row: Row[Any], grants: dict[str, Role]) -> KnownKey:
@@ -229,6 +232,7 @@ def _key(row: Row[Any]) -> ApiKey:
         id=row.id,
         user=row.user_id,
         owner=row.owner,
+        owner_disabled=moment(row.disabled_us) if row.disabled_us is not None else None,
         name=row.name,
         scopes=tuple(Scope(one) for one in row.scopes.split()),
         model=row.model,

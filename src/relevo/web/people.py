@@ -149,6 +149,7 @@ class KeyShape(BaseModel):
     name: str
     user: str
     owner: str
+    owner_disabled: datetime | None
     scopes: list[Scope]
     model: str | None
     made: datetime
@@ -214,6 +215,7 @@ def _facts(key: ApiKey) -> dict[str, Any]:
         "name": key.name,
         "user": key.user,
         "owner": key.owner,
+        "owner_disabled": key.owner_disabled,
         "scopes": list(key.scopes),
         "model": key.model,
         "made": key.made,

@@ -59,6 +59,22 @@ def test_an_admin_looks_after_users_and_keys(
         expect(page.locator("tr", has_text="key.revoke").first).to_contain_text("ana")
 
 
+def test_a_key_of_a_user_who_is_disabled_says_so(
+    chromium: Browser, signed_console: Console, signed_server: compose.RunningServer
+) -> None:
+    """It does not pass as one that counts, and changing it for a new one is refused in words."""
+    with Client(signed_server.url) as caller:
+        caller.sign_in("ana", SIGNED_PASSWORD)
+        gone = caller.ask("POST", "/users", json={"name": "gone", "role": "viewer"})["id"]
+        caller.ask("POST", "/keys", json={"name": "orphaned", "user": gone, "scopes": ["read"]})
+        caller.ask("PATCH", f"/users/{gone}", json={"disabled": True})
+    with signed_in(chromium, signed_console, "ana", "/people") as page:
+        page.get_by_role("tab", name="Keys").click()
+        expect(page.locator("tr", has_text="orphaned")).to_contain_text("its user is disabled")
+        page.get_by_role("button", name="Change for a new one").click()
+        expect(page.get_by_role("alert")).to_contain_text("the owner of the key is switched off")
+
+
 def _ask_for_ever(program: Client) -> None:
     while True:
         program.models()

@@ -47,7 +47,7 @@ def revoke(request: Request, key_id: KeyId) -> KeyShape:
 
 @router.post("/{key_id}/rotate", summary="Change a key for a new one", status_code=201, responses=refusals(400, 403, 404, 422, 503))
 def rotate(request: Request, response: Response, key_id: KeyId, wanted: RotateKey) -> MadeKey:
-    """The old one goes on for as long as asked, so that programs can change over. Raises KeyNotFound."""
+    """The old one goes on for as long as asked, so that programs can change over. Raises KeyNotFound, Forbidden."""
     parts = request.app.state.parts
     now = parts.now()
     response.headers["cache-control"] = "no-store"
