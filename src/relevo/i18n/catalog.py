@@ -62,7 +62,9 @@ def _by_english(language: str) -> Mapping[str, str]:
     # An error may stand in another's reason, or have come from another process as words.
     kinds = [RelevoError]
     for kind in kinds:
-        found.setdefault(_SPEC.sub(r"{\1}", kind.sentence), _SPEC.sub(r"{\1}", template(kind, language)))
+        plain, translated = (_SPEC.sub(r"{\1}", text) for text in (kind.sentence, template(kind, language)))
+        found.setdefault(plain, translated)
+        found.setdefault(plain.removesuffix("."), translated.removesuffix("."))
         kinds.extend(kind.__subclasses__())
     return found
 

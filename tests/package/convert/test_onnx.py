@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -14,10 +14,15 @@ from sklearn.linear_model import LogisticRegression
 import relevo
 from relevo.domain.preprocessing import ColumnSteps, ImageSteps, MatrixSteps
 from relevo.domain.signature import ImageInput, Output, Task
-from relevo.errors import ConversionFailed, OnnxRefused, OptionsMissing, ParityFailed
+from relevo.errors import ConversionFailed, ImportRefused, OnnxRefused, OptionsMissing, ParityFailed
+from relevo.i18n import catalog
 from relevo.package.convert.converted import Hints
+from relevo.package.convert.importing import import_model
 from relevo.package.convert.onnx import convert_onnx
 from relevo.package.samples import take_samples
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def _model(
@@ -68,6 +73,40 @@ def test_a_picture_model_is_known_by_its_shape(shape: list[Any], axes: tuple[int
     assert isinstance(converted.steps, ImageSteps)
     assert (converted.steps.layout, converted.steps.scale) == (layout, 1 / 255)
     assert converted.output.activation == "none"
+
+
+@pytest.mark.parametrize(
+    ("shape", "size", "layout", "told"),
+    [
+        (["n", 3, 6, 5], (6, 6), "NCHW", r"takes N×3×6×5, and .* becomes N×3×6×6;"),
+        (["n", 3, 6, 5], (3, 6), "NHWC", r"takes N×3×6×5, and .* becomes N×6×3×3;"),
+        (["n", "h", 5, 3], (4, 6), "NHWC", r"takes N×\?×5×3, and .* becomes N×6×4×3;"),
+    ],
+)
+def test_a_picture_told_otherwise_than_the_file_is_refused(shape: list[Any], size: tuple[int, int], layout: Any, told: str) -> None:
+    """A size or layout that is not the file's is named beside the file's own, before the model is asked anything."""
+    hints = Hints(
+        labels=LABELS,
+        scale=1.0,
+        input=ImageInput(width=size[0], height=size[1], mode="RGB"),
+        steps=ImageSteps(input="x", layout=layout),
+    )
+    with pytest.raises(ImportRefused, match=told):
+        convert_onnx(_pooled(shape, (1, 2, 3)), None, hints)
+
+
+def test_what_is_wrong_with_an_onnx_file_is_no_failed_conversion(tmp_path: Path) -> None:
+    """Imported with another layout, or failing by itself, it is told in one sentence with one full stop, in Spanish too."""
+    file = tmp_path / "net.onnx"
+    file.write_bytes(_pooled(["n", 3, 6, 5], (1, 2, 3)))
+    with pytest.raises(ImportRefused, match=r"imported: its input takes N×3×6×5, and .* becomes N×3×6×1;"):
+        import_model(file, name="net", labels=LABELS, scale=1.0, layout="NHWC")
+    nodes = [helper.make_node("Reshape", ["x", "shape"], ["y"])]
+    file.write_bytes(_model(["n", 6, 5, 1], nodes, {"shape": np.array([-1, 7], dtype=np.int64)}, 7))
+    with pytest.raises(ImportRefused) as refused:
+        import_model(file, name="net", labels=tuple("abcdefg"), scale=1.0)
+    assert str(refused.value) == "The file cannot be imported: The model failed on this input."
+    assert catalog.sentence(refused.value, "es") == "El archivo no se puede importar: El modelo ha fallado con esta entrada."
 
 
 def test_raw_scores_are_known_by_their_sums() -> None:

@@ -27,6 +27,7 @@ from relevo.errors import (
     ConversionFailed,
     ExtraMissing,
     ImportRefused,
+    ModelFailed,
     OnnxRefused,
     OptionsMissing,
     RelevoError,
@@ -79,7 +80,9 @@ def _stopped(refusal: RelevoError) -> wire.Stopped:
         if isinstance(refusal, kind):
             words = next(iter(refusal.facts.values()), refusal)
             return wire.Stopped(code=code, reason=str(words)[:_WORDS])
-    return wire.Stopped(code="conversion_failed", reason=str(refusal)[:_WORDS])
+    # A sentence within a sentence, which has a stop of its own.
+    words = str(refusal)[:_WORDS].removesuffix(".")
+    return wire.Stopped(code="import_refused" if isinstance(refusal, ModelFailed) else "conversion_failed", reason=words)
 
 
 def _sent(done: Done) -> bytes:

@@ -14,7 +14,7 @@ import msgspec
 
 from relevo.domain.preprocessing import Column, ColumnInput, ColumnSteps, ImageSteps, MatrixSteps, Steps
 from relevo.domain.signature import Field, FieldKind, ImageInput, Input, RecordInput
-from relevo.errors import ConversionFailed, OptionsMissing
+from relevo.errors import ConversionFailed, ImportRefused, OptionsMissing
 from relevo.package.fields import infer_field
 from relevo.package.samples import ImageSamples, RecordSamples
 
@@ -49,7 +49,7 @@ class Tensor:
 
 
 def read_input(inputs: tuple[Tensor, ...], samples: Samples | None, hints: Hints) -> tuple[Input, Steps]:
-    """The signature's input and the steps to its tensors. Raises OptionsMissing, ConversionFailed."""
+    """The signature's input and the steps to its tensors. Raises OptionsMissing, ConversionFailed, ImportRefused for a misfit."""
     for tensor in inputs:
         if tensor.shape and isinstance(tensor.shape[0], int):
             raise ConversionFailed(
@@ -77,7 +77,35 @@ def _picture(tensor: Tensor, samples: Samples | None, hints: Hints) -> tuple[Inp
         if not (isinstance(height, int) and isinstance(width, int)):
             raise OptionsMissing(options="input (the width and height of its pictures)")
         wanted = ImageInput(width=width, height=height, mode="RGB" if channels == 3 else "L")
+    _refuse_misfit(tensor, wanted, layout, hints)
     return wanted, _picture_steps(tensor, layout, hints)
+
+
+def _refuse_misfit(tensor: Tensor, wanted: ImageInput, layout: str, hints: Hints) -> None:
+    """A size, mode or layout that was told and is not the file's. Raises ImportRefused."""
+    takes = tensor.shape[1:]
+    if any(isinstance(one, int) and one != made for one, made in zip(takes, _axes(wanted, layout), strict=True)):
+        told = hints.steps.layout if isinstance(hints.steps, ImageSteps) and len(takes) == 3 else layout
+        raise ImportRefused(
+            reason=f"its input takes {_shown(takes)}, and by the size, mode and layout told a picture becomes "
+            f"{_shown(_axes(wanted, told))}; tell what fits the file, or leave it out"
+        )
+
+
+def _axes(wanted: ImageInput, layout: str) -> tuple[int, ...]:
+    """One picture's numbers along each axis."""
+    height, width, channels = wanted.height, wanted.width, 1 if wanted.mode == "L" else 3
+    return {
+        "flat": (height * width * channels,),
+        "NHW": (height, width),
+        "NHWC": (height, width, channels),
+        "NCHW": (channels, height, width),
+    }[layout]
+
+
+def _shown(axes: tuple[int | str | None, ...]) -> str:
+    """N×3×100×100; an axis that is free is a question mark, whatever the file calls it."""
+    return "×".join(["N", *(str(axis) if isinstance(axis, int) else "?" for axis in axes)])
 
 
 def _picture_shape(tensor: Tensor, hints: Hints) -> tuple[Any, Any, Any, int | None]:
