@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from tests.serving_world import put
 
 from relevo import compose
 from relevo.cli.app import run
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from relevo.package.opening import Package
     from relevo.store.people import People
 
 PASSWORD = "correct horse battery"  # noqa: S105 - of users who live as long as a test
@@ -35,7 +37,8 @@ def relevo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
         monkeypatch.setattr(sys, "stdin", io.StringIO(typed))
         ended = run([*words, "--home", str(tmp_path / "home")])
         said = capsys.readouterr()
-        return ended, said.out + said.err
+        # What a command warns of stands beside its JSON, not in it.
+        return ended, said.out if "--json" in words and not ended else said.out + said.err
 
     return say
 
@@ -65,6 +68,42 @@ def test_the_first_user_is_an_admin(relevo: Callable[..., tuple[int, str]]) -> N
     for words in (["--role", "viewer"], ["--role", "admin", "--no-password"], []):
         ended, said = relevo("user", "add", "ana", *words, typed=f"{PASSWORD}\n")
         assert (ended, "last_admin" in said) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("language", "absent", "powerless"),
+    [
+        ("en", "No model called gatos is registered yet", "eva is a user now, and may do nothing yet"),
+        ("es", "Aún no hay registrado ningún modelo llamado gatos", "eva ya es usuario, y aún no puede hacer nada"),
+    ],
+)
+def test_what_a_new_user_may_not_do_is_said(
+    relevo: Callable[..., tuple[int, str]],
+    people: Callable[[], People],
+    monkeypatch: pytest.MonkeyPatch,
+    language: str,
+    absent: str,
+    powerless: str,
+) -> None:
+    """A grant on a model that is not there is kept, with a warning, once for each; taking it away warns of nothing."""
+    monkeypatch.setenv("RELEVO_LANGUAGE", language)
+    relevo("user", "add", "ana", "--role", "admin", typed=f"{PASSWORD}\n")
+    ended, said = relevo("user", "add", "pepe", "--grant", "gatos=labeler", "--no-password")
+    assert (ended, said.count(absent), powerless in said) == (0, 1, False)
+    assert relevo("user", "grant", "pepe", "gatos", "operator")[1].count(absent) == 1
+    assert people().named("pepe").grants == {"gatos": Role.OPERATOR}
+    assert absent not in relevo("user", "grant", "pepe", "gatos", "none")[1]
+    assert powerless in relevo("user", "add", "eva", "--no-password")[1]
+
+
+def test_a_grant_on_a_model_that_is_there_warns_of_nothing(
+    relevo: Callable[..., tuple[int, str]], tmp_path: Path, digits_package: Package
+) -> None:
+    """Nor does it, where several are given, for the others."""
+    relevo("user", "add", "ana", "--role", "admin", typed=f"{PASSWORD}\n")
+    put(Settings(home=tmp_path / "home"), digits_package)
+    ended, said = relevo("user", "add", "pepe", "--grant", "digits=labeler", "--grant", "gatos=viewer", "--no-password")
+    assert (ended, said.count("registered yet"), "gatos" in said) == (0, 1, True)
 
 
 @pytest.mark.parametrize("typed", ["", "short\n", "aaaaaaaaaaaaaaa\n"])

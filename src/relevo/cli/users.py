@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from relevo.cli.asking import AsJson, Home, existing_home, settings_of
-from relevo.cli.showing import say, show_json, show_table
+from relevo.cli.showing import say, show_json, show_table, warn
 from relevo.cli.speaking import day, phrase
 from relevo.domain.passwords import check_password
 from relevo.domain.people import Role
 from relevo.errors import ConfigRefused, LastAdmin, PasswordRefused
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from pathlib import Path
 
     from relevo.compose.stores import Store
@@ -64,7 +65,8 @@ def add(
         raise LastAdmin
     kept = None if no_password else hashed(_new_password(name, _models(store)))
     made = people.add_user(name, given, grants=granted, password_hash=kept, at=compose.utc_now())
-    _told(people.one(made), as_json=as_json, sentence=phrase("{name} is a user now.", name=name))
+    _told(people.one(made), as_json=as_json, sentence=_welcome(name, may_something=bool(given or granted)))
+    _warn_of_absent(store, granted)
 
 
 @group.command("list")
@@ -168,10 +170,28 @@ def _people(home: Path | None) -> People:
 def _change(name: str, change: Change, home: Path | None, *, as_json: bool) -> None:
     from relevo import compose
 
-    people = _people(home)
+    store = compose.open_store(existing_home(home))
+    people = store.people
     changed = people.change_user(people.named(name).id, change, at=compose.utc_now())
     told = phrase("{name}: {role}, {state}.", name=changed.name, role=_all_roles(changed), state=_state(changed))
     _told(changed, as_json=as_json, sentence=told)
+    _warn_of_absent(store, [model for model, given in change.grants.items() if given])
+
+
+def _welcome(name: str, *, may_something: bool) -> str:
+    if may_something:
+        return phrase("{name} is a user now.", name=name)
+    return phrase(
+        "{name} is a user now, and may do nothing yet: `relevo user role` or `relevo user grant` gives a role.", name=name
+    )
+
+
+def _warn_of_absent(store: Store, granted: Collection[str]) -> None:
+    """A model may be registered after those who will work on it; a name that is mistyped looks the same."""
+    there = _models(store) if granted else []
+    for model in granted:
+        if model not in there:
+            warn(phrase("No model called {model} is registered yet; the grant counts once there is one.", model=model))
 
 
 def _told(user: User, *, as_json: bool, sentence: str) -> None:

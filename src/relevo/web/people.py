@@ -125,7 +125,10 @@ class AddUser(BaseModel):
 
 
 class ChangeUser(BaseModel):
-    """What is to become of a user; what is left out stays. role null: only by grants; a grant of null is taken away."""
+    """What is to become of a user; what is left out stays. role null: only by grants; a grant of null is taken away.
+
+    A grant may name a model that is registered later.
+    """
 
     model_config = ConfigDict(extra="forbid")
     name: PersonName | None = None
