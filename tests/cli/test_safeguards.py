@@ -38,7 +38,10 @@ def test_a_changed_audit_is_told(tmp_path: Path) -> None:
 
 
 def test_keys_that_do_not_open_are_told(tmp_path: Path) -> None:
-    """Off is fine; a master key beside what it seals is a warning, one elsewhere is not; another one is a fault."""
+    """Off is fine; a master key beside what it seals is a warning, one elsewhere is not; another one is a fault.
+
+    Settings that say off do not make what is sealed already lie open, or open by itself.
+    """
     pytest.importorskip("cryptography", reason="sealing is an extra")
     settings = Settings(home=tmp_path)
     compose.open_store(settings).engine.dispose()
@@ -49,7 +52,11 @@ def test_keys_that_do_not_open_are_told(tmp_path: Path) -> None:
     store.sealing.prepare_day(AT)
     store.engine.dispose()
     assert verdicts(sealed)["sealing"][0] == "warn"
+    verdict, told = verdicts(settings)["sealing"]
+    assert (verdict, told.partition(";")[0]) == ("warn", "off in these settings, but inputs of this home were sealed")
     elsewhere = (tmp_path / "keys" / "master.key").rename(tmp_path / "elsewhere.key")
     assert verdicts(replace(sealed, master_key_file=str(elsewhere)))["sealing"][0] == "ok"
     verdict, told = verdicts(sealed)["sealing"]
     assert (verdict, told) == ("fail", "keys wrapped by another master key: 1")
+    (tmp_path / "keys" / "master.key").unlink()
+    assert verdicts(settings)["sealing"] == (verdict, told)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import sys
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from threading import Timer
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
 import pytest
 from tests.serving_world import put, settings_of
@@ -18,6 +20,7 @@ from relevo.domain.people import Role
 from relevo.store.passwords import hashed
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from relevo.package.opening import Package
@@ -38,20 +41,46 @@ def home(tmp_path: Path, digits_package: Package) -> Path:
     return settings.home
 
 
-def said_at_the_start(home: Path, count: int) -> list[str]:
-    """The first lines of a server, which is ended then."""
-    command = [sys.executable, "-m", "relevo", "serve", "--port", "0", "--workers", "1", "--home", str(home)]
+@contextmanager
+def serving(home: Path, *flags: str) -> Iterator[IO[str]]:
+    """A server as a shell starts it, and what it says; it is ended then."""
+    command = [sys.executable, "-m", "relevo", "serve", "--port", "0", "--workers", "1", "--home", str(home), *flags]
     server = subprocess.Popen(command, cwd=home.parent, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     assert server.stdout is not None
-    # One that says less ends after this, and with it the reading.
-    patience = Timer(30, server.terminate)
+    # One that says less than is read ends after this, and with it the reading.
+    patience = Timer(60, server.terminate)
     patience.start()
     try:
-        return [server.stdout.readline().rstrip() for _ in range(count)]
+        yield server.stdout
     finally:
         patience.cancel()
         server.send_signal(signal.SIGINT)
         server.communicate(timeout=30)
+
+
+def said_at_the_start(home: Path, count: int) -> list[str]:
+    """The first lines of a server."""
+    with serving(home) as said:
+        return [said.readline().rstrip() for _ in range(count)]
+
+
+def test_other_commands_are_told_of_flags_they_do_not_see(home: Path, relevo_run: Callable[..., Any]) -> None:
+    """Doctor and health say where this home's server answers, and that inputs are sealed, whatever the settings say."""
+    pytest.importorskip("cryptography", reason="encryption is an extra")
+    folder = home.parent
+    (folder / "relevo.toml").write_text(f'[server]\nhome = "{home}"\nport = 9\n', encoding="utf-8")
+    with serving(home, "--tls", "auto", "--seal-inputs", "on") as said:
+        address = said.readline().split()[3]
+        assert address.startswith("https://")
+        found = {one["what"]: one for one in json.loads(relevo_run("doctor", "--json", cwd=folder).stdout)}
+        health = relevo_run("health", cwd=folder)
+        told = json.loads(relevo_run("health", "--ready", "--json", cwd=folder).stdout)
+    assert (found["port"]["verdict"], found["sealing"]["verdict"]) == ("warn", "warn")
+    assert found["port"]["told"].endswith(f"this home's server answers at {address}")
+    assert "were sealed" in found["sealing"]["told"]
+    assert health.returncode == 1
+    assert f"answers at {address}" in health.stdout
+    assert told == {"url": "http://127.0.0.1:9", "ready": False, "elsewhere": address}
 
 
 def test_its_models_are_told_with_users_too(home: Path) -> None:

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import httpx
@@ -14,7 +15,7 @@ import pytest
 from tests.serving_world import settings_of, started
 
 from relevo import compose
-from relevo.compose.sole import LOCK_FILE, sole_server
+from relevo.compose.sole import LOCK_FILE, served_elsewhere, sole_server
 from relevo.errors import ConfigRefused
 
 if TYPE_CHECKING:
@@ -27,6 +28,14 @@ from relevo.compose.sole import sole_server
 with sole_server(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(60)
+"""
+
+_LOOK = """
+import fcntl, sys, time
+with open(sys.argv[1], "w+") as file:
+    fcntl.lockf(file, fcntl.LOCK_SH)
+    print("looks", flush=True)
+    time.sleep(0.02)
 """
 
 
@@ -76,6 +85,28 @@ def test_another_machines_server_is_told_of(
     finally:
         holder.kill()
         holder.communicate()
+
+
+def test_the_address_of_the_homes_server_is_known_while_it_runs(tmp_path: Path) -> None:
+    """To settings that say another one; to those that say the same, and after its end, there is nothing to tell."""
+    settings = settings_of(tmp_path)
+    assert served_elsewhere(settings) == ""
+    with started(settings) as server:
+        assert served_elsewhere(replace(settings, port=9)) == server.url
+        same = replace(settings, port=int(server.url.rpartition(":")[2]))
+        assert served_elsewhere(same) == ""
+        assert served_elsewhere(replace(same, tls="auto")) == server.url
+    assert served_elsewhere(settings) == ""
+
+
+def test_who_looks_keeps_no_server_out(tmp_path: Path) -> None:
+    """A look holds the home for a moment, which a server that begins just then waits for."""
+    look = subprocess.Popen([sys.executable, "-c", _LOOK, str(tmp_path / LOCK_FILE)], stdout=subprocess.PIPE, text=True)
+    assert look.stdout is not None
+    assert look.stdout.readline() == "looks\n"
+    with sole_server(tmp_path):
+        pass
+    look.communicate()
 
 
 def test_a_second_server_is_refused_and_the_first_goes_on(tmp_path: Path) -> None:

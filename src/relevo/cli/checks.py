@@ -182,7 +182,13 @@ def _database(settings: Settings) -> Finding:
 
 
 def _port(settings: Settings) -> Finding:
+    from relevo import compose
+
     told = f"{settings.host}:{settings.port}"
+    elsewhere = compose.served_elsewhere(settings) if settings.port else ""
+    if elsewhere:
+        mend = "Other commands do not see the flags of `relevo serve`; write them into relevo.toml."
+        return Finding(what="port", verdict="warn", told=f"{told}, but this home's server answers at {elsewhere}", mend=mend)
     try:
         kind = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)[0]
         with socket.socket(kind[0], kind[1]) as probe:

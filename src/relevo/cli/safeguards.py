@@ -58,15 +58,22 @@ def _audit(settings: Settings, store: Store) -> Finding:
 
 def _sealing(settings: Settings, store: Store) -> Finding:
     from relevo.compose.sealing import VARIABLE
+    from relevo.store.sealing import keys_in_use
 
-    if settings.seal_inputs == "off":
+    is_off, keys = settings.seal_inputs == "off", keys_in_use(store.engine)
+    if is_off and not keys:
         return Finding(what="sealing", verdict="ok", told="off: inputs lie as they came (setting seal_inputs)")
-    if find_spec("cryptography") is None or store.sealing is None:
+    if find_spec("cryptography") is None:
         return Finding(what="sealing", verdict="fail", told="nothing here encrypts", mend="pip install 'relevo[sealing]'")
-    closed = store.sealing.closed_keys()
+    # Without a master key none of them opens.
+    closed = keys if store.sealing is None else store.sealing.closed_keys()
     if closed:
         mend = "Give the master key of that time: master_key_file, or the variable RELEVO_MASTER_KEY."
         return Finding(what="sealing", verdict="fail", told=f"keys wrapped by another master key: {closed}", mend=mend)
+    if is_off:
+        told = f"off in these settings, but inputs of this home were sealed; keys that open them: {keys}"
+        mend = "If it was a flag of `relevo serve`, write seal_inputs into relevo.toml: other commands do not see flags."
+        return Finding(what="sealing", verdict="warn", told=told, mend=mend)
     if not settings.master_key_file and not os.environ.get(VARIABLE):
         mend = "Let master_key_file name a file on another disk: whoever takes this one has both."
         return Finding(what="sealing", verdict="warn", told="on, with its master key in the home itself", mend=mend)

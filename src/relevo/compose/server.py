@@ -17,7 +17,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from relevo.compose.certificates import certificate_of
-from relevo.compose.console import run_console
+from relevo.compose.console import address_at, run_console
 from relevo.compose.sign_in import provider_of
 from relevo.compose.sole import sole_server
 from relevo.compose.stores import make_home, open_store, utc_now
@@ -65,14 +65,15 @@ def serve(
     # Whatever this server and its children write is the owner's alone: it tells what people sent.
     os.umask(0o077)
     make_home(settings)
-    with sole_server(settings.home):
-        return _serve_alone(settings, insecure=insecure, ready=ready, warn=warn, alone=alone, console=console)
+    with sole_server(settings.home) as note:
+        return _serve_alone(settings, insecure=insecure, note=note, ready=ready, warn=warn, alone=alone, console=console)
 
 
 def _serve_alone(
     settings: Settings,
     *,
     insecure: bool,
+    note: Callable[[str], None],
     ready: Callable[[str], None] | None,
     warn: Callable[[str], None],
     alone: Callable[[], bool],
@@ -87,7 +88,9 @@ def _serve_alone(
     key_from(settings.console_key)
     listeners = _listen(settings)
     _fold_what_others_left(settings)
-    address = f"http{'s' if certificate else ''}://{_shown_host(settings.host)}:{listeners[0].getsockname()[1]}"
+    port = listeners[0].getsockname()[1]
+    note(address_at(settings.host, port, encrypted=certificate is not None))
+    address = f"http{'s' if certificate else ''}://{_shown_host(settings.host)}:{port}"
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())

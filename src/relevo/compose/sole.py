@@ -3,6 +3,7 @@
     server.lock in the home ─ held? ─ no ─► held until this process ends, however it ends; what stands in it says who
                                       ├ yes, by a server of this machine ─► ConfigRefused
                                       └ yes, by another machine's, on a shared folder ─► told, and served: their journals are apart
+    served_elsewhere ─ held? ─► the address that stands in it, where it is another than that of the settings
 
 The lock is the process's own (POSIX): its children do not inherit it, so after a kill -9 the next server starts at once.
 """
@@ -16,13 +17,17 @@ import logging
 import os
 import socket
 import stat
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from relevo.compose.console import address_at
 from relevo.errors import ConfigRefused
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+
+    from relevo.config import Settings
 
 log = logging.getLogger(__name__)
 
@@ -31,21 +36,59 @@ LOCK_FILE = "server.lock"
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _MOST_SAID = 4096
 _NO_FILE = "it is a device or a pipe, not a file"
+#: Who only looks whether the home is held, holds it for less than this.
+_A_LOOK_S = 0.05
 
 
 @contextlib.contextmanager
-def sole_server(home: Path) -> Iterator[None]:
-    """Be the home's only server of this machine inside the block. Raises ConfigRefused."""
+def sole_server(home: Path) -> Iterator[Callable[[str], None]]:
+    """Be the home's only server of this machine inside the block, which is given what notes its address. Raises ConfigRefused."""
     descriptor = _opened(home / LOCK_FILE)
     try:
-        if _is_locked(descriptor):
-            os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, json.dumps({"machine": _machine(), "host": socket.gethostname(), "pid": os.getpid()}).encode(), 0)
+        is_ours = _is_locked(descriptor)
+        if is_ours:
+            _note(descriptor, "")
         else:
             _refuse_or_tell(home, _said(descriptor))
-        yield
+        yield lambda url: _note(descriptor, url) if is_ours else None
     finally:
         os.close(descriptor)
+
+
+def served_elsewhere(settings: Settings) -> str:
+    """Where a server of this machine serves the home, if at another address than these settings say; else empty.
+
+    Never in that server's own process: a look would end its lock.
+    """
+    told = _holder(settings.home / LOCK_FILE)
+    found = str(told.get("url", "")) if told.get("machine") == _machine() else ""
+    return "" if found == address_at(settings.host, settings.port, encrypted=settings.encrypted) else found
+
+
+def _holder(place: Path) -> dict[str, Any]:
+    """What the server that holds the home says of itself; nothing where none does."""
+    try:
+        descriptor = os.open(place, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        return {}
+    try:
+        fcntl.lockf(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):
+        return _said(descriptor)
+    except OSError:
+        # A pipe or a folder, or a network folder that knows no locks.
+        return {}
+    else:
+        return {}
+    finally:
+        os.close(descriptor)
+
+
+def _note(descriptor: int, url: str) -> None:
+    """Say who holds it. url: where it answers; empty while it starts."""
+    told = {"machine": _machine(), "host": socket.gethostname(), "pid": os.getpid(), "url": url}
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, json.dumps(told).encode(), 0)
 
 
 def _opened(place: Path) -> int:
@@ -61,14 +104,17 @@ def _opened(place: Path) -> int:
 
 
 def _is_locked(descriptor: int) -> bool:
-    try:
-        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except (BlockingIOError, PermissionError):
-        return False
-    except OSError as cause:
-        # A network folder may know no locks; nobody can be kept out there.
-        log.warning("the home cannot be locked: %s", cause.strerror, extra={"action": "home_not_locked"})
-    return True
+    for pause in (_A_LOOK_S, 0.0):
+        try:
+            fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError):
+            time.sleep(pause)
+            continue
+        except OSError as cause:
+            # A network folder may know no locks; nobody can be kept out there.
+            log.warning("the home cannot be locked: %s", cause.strerror, extra={"action": "home_not_locked"})
+        return True
+    return False
 
 
 def _said(descriptor: int) -> dict[str, Any]:

@@ -66,6 +66,12 @@ class _Remembered(msgspec.Struct, frozen=True, kw_only=True):
     wrapped: bytes
 
 
+def keys_in_use(engine: Engine) -> int:
+    """How many keys count, whatever wrapped them: without one nothing was sealed. Raises StoreUnavailable."""
+    with reading(engine) as connection:
+        return connection.scalar(select(func.count()).where(subject_keys.c.wrapped.is_not(None))) or 0
+
+
 class Sealing:
     """Seals and opens inputs; lives as long as the process, safe for several threads."""
 
