@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import socket
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     import subprocess
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from relevo.package.opening import Package
 
 
 @pytest.fixture(autouse=True)
@@ -60,7 +63,9 @@ def test_a_broken_setting_does_not_keep_the_help_away(tmp_path: Path) -> None:
     [
         (["--help"], ["Uso: relevo [OPCIONES]", "Órdenes:", "Sirve los modelos registrados"]),
         (["serve", "--help"], ["--home CARPETA", "[por defecto: 127.0.0.1]", "Mostrar esta ayuda y terminar."]),
-        (["history", "--help"], ["[variable: RELEVO_URL]", "[por defecto: 20; 1<=x<=1000]"]),
+        (["history", "--help"], ["[variable: RELEVO_URL]", "[por defecto: 20; 1<=x<=1000]", "--limit NÚMERO"]),
+        (["label", "import", "--help"], ["ARCHIVO.csv Un CSV", "--rejects ARCHIVO.csv"]),
+        (["import", "--help"], ["ARCHIVO Un archivo de modelo", "--accept NÚMERO", "[por defecto: --register]"]),
     ],
 )
 def test_help_is_in_the_language(
@@ -74,6 +79,17 @@ def test_help_is_in_the_language(
     monkeypatch.setenv("RELEVO_LANGUAGE", "en")
     assert run(arguments) == 0
     assert "Usage: relevo" in capsys.readouterr().out
+
+
+def test_help_shows_a_value_or_none(capsys: pytest.CaptureFixture[str]) -> None:
+    """A default is shown as it is written, also 0; where there is none, none is told, and no value is called as Python calls it."""
+    assert run(["serve", "--help"]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "default: none" not in shown
+    assert "[default: 0.0]" in shown
+    for command in ("import", "predict", "verify", "models alias", "user role"):
+        run([*command.split(), "--help"])
+        assert not re.findall(r"<[a-z]", capsys.readouterr().out)
 
 
 @pytest.mark.parametrize(
@@ -141,6 +157,18 @@ def test_doctor_says_what_the_system_says(
     shown = capsys.readouterr().out
     assert f"en {tmp_path / 'file' / 'home'} no se puede escribir: no es una carpeta" in shown
     assert f"127.0.0.1:{port} no se puede usar: la dirección ya está en uso" in shown
+
+
+def test_a_package_is_shown_in_the_language(
+    churn_package: Package, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What kind each field of a record is, is said as the model card says it."""
+    churn_package.write(tmp_path / "churn")
+    monkeypatch.setenv("RELEVO_LANGUAGE", "es")
+    assert run(["inspect", "churn"]) == 0
+    shown = capsys.readouterr().out
+    assert "(número)" in shown
+    assert not re.search(r"\((number|integer|category|boolean)\)", shown)
 
 
 def test_json_has_no_language(relevo_run: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path) -> None:

@@ -30,11 +30,10 @@ from relevo.cli.packages import add_to as add_packages
 from relevo.cli.predictions import add_to as add_predictions
 from relevo.cli.projects import add_to as add_projects
 from relevo.cli.serving import add_to as add_serving
-from relevo.cli.speaking import language, language_here, phrase, sentence, speak
+from relevo.cli.speaking import language_here, phrase, sentence, speak
 from relevo.cli.streams import NotShown, make_whole, show_no_more
 from relevo.cli.users import add_to as add_users
 from relevo.errors import NoInput, RelevoError
-from relevo.i18n.catalog import LANGUAGES
 from relevo.visible import visible
 
 if TYPE_CHECKING:
@@ -148,8 +147,7 @@ def _run(arguments: Sequence[str], interrupted: threading.Event) -> int:
 
 
 def _program() -> Any:  # noqa: ANN401 - a command of Typer, whose class is private
-    program = typer.main.get_command(app)
-    return program if language() == LANGUAGES[0] else translated(program)
+    return translated(typer.main.get_command(app))
 
 
 def _unheard(cause: OSError) -> int:

@@ -99,7 +99,7 @@ def takes_settings(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def _flag(row: Row) -> inspect.Parameter:
-    told = f"{row.help} [default: {row.default or 'none'}]" if row.kind is not int else f"{row.help} [default: {row.default}]"
+    told = row.help if row.default in ("", None) else f"{row.help} [default: {row.default}]"
     metavar = "|".join(row.choices) or {int: "NUMBER", float: "NUMBER", Path: "FOLDER"}.get(row.kind, "TEXT")
     option = typer.Option(row.flag, help=told, metavar=metavar, rich_help_panel="Settings")
     return inspect.Parameter(row.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[str | None, option])

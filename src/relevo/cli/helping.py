@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 WRONG_USAGE: type[Exception] = typer.BadParameter.__bases__[0]
 #: What the library adds to the help of an option: [env var: NAME; default: 20; required].
 _ADDED = re.compile(r"\[[^\[\]]*\]$")
+#: What the library shows of a value that has no name of ours: its kind, as Python calls it.
+_KIND = re.compile(r" <([^<>]+)>$")
+_DEFAULT = re.compile(r"\[default: ([a-z-]+)\]$")
+_NUMBERS = frozenset({"int", "int range", "float", "float range"})
 
 
 class _Formatter(typer.Context.formatter_class):  # type: ignore[valid-type,misc]  # the class stands in a private file of Typer
@@ -38,7 +42,7 @@ class _Formatter(typer.Context.formatter_class):  # type: ignore[valid-type,misc
 
     def write_dl(self, rows: Sequence[tuple[str, str]], *args: Any, **options: Any) -> None:  # noqa: ANN401 - the library's own
         """A list of options or commands."""
-        super().write_dl([(name, _ADDED.sub(_added, said(told))) for name, told in rows], *args, **options)
+        super().write_dl([(_KIND.sub(_named, name), _told(name, told)) for name, told in rows], *args, **options)
 
 
 def translated(command: Any) -> Any:  # noqa: ANN401 - a command of Typer, whose class is private
@@ -74,6 +78,21 @@ def usage(error: Any) -> str:  # noqa: ANN401 - a UsageError of Typer, whose cla
         return str(told)
     hint = phrase("Try '{command} {option}' for help.", command=error.ctx.command_path, option="--help")
     return f"{known}\n{hint}\n\n" + phrase("Error: {told}", told=said(told))
+
+
+def _named(found: re.Match[str]) -> str:
+    """An argument's own name says enough; the value of an option is called as others are."""
+    if not found.string.startswith("-"):
+        return ""
+    return f" {said('NUMBER' if found[1] in _NUMBERS else 'TEXT')}"
+
+
+def _told(name: str, told: str) -> str:
+    """The help of an option or command, what is added to it said too; the default of a pair of flags is the flag itself."""
+    default = _DEFAULT.search(told)
+    if default and f"--{default[1]} / " in name:
+        told = f"{told[: default.start(1)]}--{told[default.start(1) :]}"
+    return _ADDED.sub(_added, said(told))
 
 
 def _added(found: re.Match[str]) -> str:

@@ -15,6 +15,7 @@ from relevo.cli.registering import headline, proof
 from relevo.cli.showing import say, show_json, show_table, show_text
 from relevo.cli.speaking import language, number, said
 from relevo.domain.signature import ImageInput
+from relevo.i18n.catalog import texts
 
 if TYPE_CHECKING:
     from relevo.package.opening import Package
@@ -108,5 +109,6 @@ def _input(package: Package) -> str:
     wanted = package.manifest.input
     if isinstance(wanted, ImageInput):
         return f"image {wanted.width} × {wanted.height} {wanted.mode}"
-    fields = ", ".join(f"{field.name} ({field.kind})" for field in wanted.fields)
+    kinds = texts("card", language())
+    fields = ", ".join(f"{field.name} ({kinds.get(field.kind, field.kind)})" for field in wanted.fields)
     return f"record: {fields}"
