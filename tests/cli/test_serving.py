@@ -92,3 +92,12 @@ def test_its_models_are_told_with_users_too(home: Path) -> None:
     people = compose.open_store(Settings(home=home)).people
     people.add_user("ana", Role.ADMIN, password_hash=hashed("correct horse battery"), at=AT)
     assert said_at_the_start(home, 4)[1:] == openly
+
+
+def test_the_own_certificate_is_told_in_the_language(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the certificate stands and how long it counts is one sentence in Spanish."""
+    pytest.importorskip("cryptography", reason="encryption is an extra")
+    monkeypatch.setenv("RELEVO_LANGUAGE", "es")
+    with serving(tmp_path / "home", "--tls", "auto") as said:
+        lines = [said.readline() for _ in range(2)]
+    assert lines[1].startswith(f"  certificado propio {tmp_path / 'home' / 'tls' / 'cert.pem'}, hasta el "), lines

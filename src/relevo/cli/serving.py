@@ -85,8 +85,10 @@ def _shown(certificate: Certificate | None) -> list[str]:
     if certificate is None:
         return []
     until = day(certificate.until)
-    told = f"certificate {certificate.cert}, until {until}"
-    return [f"  its own {told}" if certificate.own else f"  {told}", f"  SHA-256 {certificate.fingerprint}"]
+    told = f"  certificate {certificate.cert}, until {until}"
+    if certificate.own:
+        told = f"  its own certificate {certificate.cert}, until {until}"
+    return [told, f"  SHA-256 {certificate.fingerprint}"]
 
 
 def _served(settings: Settings) -> list[str]:
