@@ -103,6 +103,11 @@ def test_a_home_that_cannot_be_is_told_before_the_training(workspace: Workspace)
         assert said in workspace.refused("import", "relevo.toml", "--name", "m", "--home", home)
 
 
+def test_a_missing_file_is_told_before_a_missing_name(workspace: Workspace) -> None:
+    """Nobody is asked for the options of a file that is not there."""
+    assert "there is no such file" in workspace.refused("import", "nothere.onnx")
+
+
 def remember(workspace: Workspace, label: str, *, uncertain: bool = False, minute: int = 0) -> str:
     """Put one prediction into the workspace's history, as a server would have."""
     at = datetime(2026, 3, 1, 12, minute, tzinfo=UTC)

@@ -228,6 +228,30 @@ def test_nothing_of_others_is_overwritten(digits_package: Package, tmp_path: Pat
     assert sorted(path.name for path in tmp_path.iterdir()) == ["mine", "p"]
 
 
+@pytest.mark.parametrize(
+    ("told", "option"),
+    [
+        ({"name": "Not A Name"}, "name"),
+        ({"answer": {"churn": "maybe:yes"}}, "answer"),
+        ({"decision": Bands(accept=0.2, reject=0.8)}, "accept/reject/least"),
+        ({"decision": Argmax(least=2.0)}, "accept/reject/least"),
+    ],
+)
+def test_a_bad_option_is_told_by_its_name(tmp_path: Path, told: dict[str, Any], option: str) -> None:
+    """Before anything is converted, and not as a fault of a manifest.json that nobody wrote."""
+    with pytest.raises(ManifestInvalid, match=f"^The option {option} cannot be used: "):
+        relevo.pack(object(), **({"name": "m", "samples": [{"a": 1}]} | told))
+    with pytest.raises(ManifestInvalid, match=f"^The option {option} cannot be used: "):
+        import_model(tmp_path / "nothere.onnx", **({"name": "m"} | told))
+
+
+def test_an_option_that_does_not_fit_the_model_is_told_by_its_name(digits: Any) -> None:
+    """What only the model's labels tell is told when they are known, in the same words."""
+    for told in ({"answer": {"churn": "is:leaves"}}, {"decision": Bands(accept=0.8, reject=0.2)}):
+        with pytest.raises(ManifestInvalid, match=r"^The option .* cannot be used: "):
+            relevo.pack(digits.model, name="d", samples=digits.pictures[:20], **told)
+
+
 def test_a_file_that_is_no_package_is_not_overwritten(digits_package: Package, tmp_path: Path) -> None:
     """Another archive in the place of a zip stays; an older package in it is replaced."""
     with zipfile.ZipFile(tmp_path / "data.zip", "w") as archive:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from relevo.errors import ConfigRefused, PackageRefused
+from relevo.errors import ConfigRefused, ManifestInvalid, PackageRefused
 from relevo.package.opening import open_package
 from relevo.package.samples import png
 from relevo.project.data import load_examples
@@ -73,12 +73,17 @@ def test_nothing_is_overwritten(tmp_path: Path) -> None:
 
 
 def test_a_bad_goal_is_told_before_the_training(tmp_path: Path) -> None:
-    """A path that cannot become a package ends the command before any data is read or train(run) called."""
+    """A path that cannot become a package, or a rule that cannot be, ends the command before data is read or train(run) called."""
     start_project(tmp_path / "p")
     (tmp_path / "p" / "train.py").write_text("raise SystemExit('trained')", encoding="utf-8")
     steps: list[str] = []
     with pytest.raises(PackageRefused, match="choose another place"):
         train_project(read_project(tmp_path / "p"), tmp_path / "p" / "relevo.toml", lambda _, __, what: steps.append(what))
+    (tmp_path / "p" / "relevo.toml").write_text(
+        '[model]\nname = "p"\n[data]\npath = "data.py"\n[decision]\naccept = 0.2\nreject = 0.8\n', encoding="utf-8"
+    )
+    with pytest.raises(ManifestInvalid, match="accept/reject/least cannot be used: bands need"):
+        train_project(read_project(tmp_path / "p"), tmp_path / "out", lambda _, __, what: steps.append(what))
     assert steps == []
 
 

@@ -172,8 +172,10 @@ def import_file(
         "figures": figures,
     }
     from relevo import compose
+    from relevo.package.convert.sniff import refuse_missing
     from relevo.package.reading import is_package
 
+    refuse_missing(file)
     settings, began = settings_of(home), compose.utc_now()
     if register:
         compose.check_home(settings)

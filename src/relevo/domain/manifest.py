@@ -168,6 +168,22 @@ def check(manifest: Manifest) -> None:
         raise ManifestInvalid(reason=problem)
 
 
+def refuse_bad_options(*, name: str, decision: Decision, answer: Mapping[str, str], output: Output | None = None) -> None:
+    """Hold what a person tells of a package to be made against the rules and its output, where that is known already.
+
+    Raises ManifestInvalid, in words that name the option: there is no manifest yet.
+    """
+    labels = None if output is None else output.labels
+    task = Task.CLASSIFICATION if output is None else output.task
+    for option, problem in (
+        ("name", _name_problem(name)),
+        ("accept/reject/least", _decision_problem(decision, labels)),
+        ("answer", answer_fields.problem_of(answer, task, labels)),
+    ):
+        if problem:
+            raise ManifestInvalid.told(f"The option {option} cannot be used: {problem}.")
+
+
 def _contradiction(manifest: Manifest) -> str | None:
     labels = manifest.output.labels
     if manifest.output.task is Task.CLASSIFICATION and len(labels) < 2:
@@ -178,7 +194,7 @@ def _contradiction(manifest: Manifest) -> str | None:
     return (
         _name_problem(manifest.name)
         or _words_problem(manifest)
-        or _decision_problem(manifest)
+        or _decision_problem(manifest.decision, labels)
         or wrong_field
         or _input_problem(manifest)
     )
@@ -212,11 +228,11 @@ def _name_problem(name: str) -> str | None:
     return None
 
 
-def _decision_problem(manifest: Manifest) -> str | None:
-    rule = manifest.decision
+def _decision_problem(rule: Decision, labels: tuple[str, ...] | None) -> str | None:
+    """labels: None where they are not known yet."""
     if isinstance(rule, Argmax):
         return None if 0.0 <= rule.least <= 1.0 else "decision.least must lie in 0..1"
-    if len(manifest.output.labels) != 2:
+    if labels is not None and len(labels) != 2:
         return "bands need exactly two labels"
     if isinstance(rule, Bands) and not 0.0 <= rule.reject <= rule.accept <= 1.0:
         return "bands need 0 <= reject <= accept <= 1"

@@ -181,7 +181,8 @@ def _said_in_parts(text: str, language: str, depth: int) -> str:
         parts = text.split(between)
         if len(parts) > 1:
             return between.join(_said(part, language, depth + 1) if " " in part else part for part in parts)
-    return text
+    # An option that a program calls by its name, as a flag.
+    return "--" + _said(text[2:], language, depth + 1) if text.startswith("--") else text
 
 
 def pick_language(accept_language: str | None, default: str) -> str:

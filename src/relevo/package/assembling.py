@@ -16,7 +16,7 @@ import msgspec
 import numpy as np
 
 from relevo.domain.decision import Argmax, Decision
-from relevo.domain.manifest import FORMAT, Calibration, Lineage, Manifest, check, parse
+from relevo.domain.manifest import FORMAT, Calibration, Lineage, Manifest, check, parse, refuse_bad_options
 from relevo.errors import ConversionFailed, OptionsMissing
 from relevo.package.caps import CARD, MANIFEST, METRICS, MODEL, PROFILE, SEAL
 from relevo.package.card import write_card
@@ -186,6 +186,7 @@ def _first_manifest(parts: Parts, served: NDArray[np.float64]) -> Manifest:
         ),
         golden_tolerance=allowed * max(1.0, float(np.abs(served).max())),
     )
+    refuse_bad_options(name=parts.name, decision=parts.decision, answer=parts.answer, output=converted.output)
     check(manifest)
     return manifest
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from relevo.domain.decision import Argmax
+from relevo.domain.manifest import refuse_bad_options
 from relevo.errors import OptionsMissing
 from relevo.package.assembling import STEPS, Parts, assemble
 from relevo.package.card_words import card_words
@@ -99,6 +100,7 @@ def pack(  # noqa: PLR0913 - the one call of a notebook: all by name, nearly all
     """
     if out is not None:
         refuse_bad_goal(Path(out))
+    refuse_bad_options(name=name, decision=decision or Argmax(), answer=answer or {})
     names = tuple(str(name) for name in features) if features is not None else ()
     given = take_samples(samples, names)
     hints = Hints(

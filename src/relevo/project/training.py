@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import numpy as np
 
+from relevo.domain.manifest import refuse_bad_options
 from relevo.errors import ConfigRefused
 from relevo.package.convert.networks.keras_quiet import library, library_if_there
 from relevo.package.packing import pack
@@ -103,6 +104,7 @@ def train_project(
     tell: is given each picture that cannot be read and was left out.
     """
     refuse_bad_goal(out)
+    refuse_bad_options(name=project.model.name, decision=project.rule(), answer=project.answer)
     step(0, 1, "loading data")
     learn, held = split_examples(load_examples(project, tell), project.data.held_out)
     learn = first_of(learn, most)

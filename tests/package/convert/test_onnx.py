@@ -109,6 +109,16 @@ def test_what_is_wrong_with_an_onnx_file_is_no_failed_conversion(tmp_path: Path)
     assert catalog.sentence(refused.value, "es") == "El archivo no se puede importar: El modelo ha fallado con esta entrada."
 
 
+def test_an_import_asks_for_flags(tmp_path: Path) -> None:
+    """What a converter misses is asked for as the command line writes it, in Spanish too."""
+    (tmp_path / "net.onnx").write_bytes(_pooled(["n", 6, 5, 1], (1, 2, 3)))
+    with pytest.raises(OptionsMissing, match="add: --labels \\(3 of them") as refused:
+        import_model(tmp_path / "net.onnx", name="net", labels=("a",), scale=1.0)
+    assert "--labels (3, en el orden de" in catalog.sentence(refused.value, "es")
+    refusal = OptionsMissing(options="--labels (2 of them, for no, yes)")
+    assert "--labels (2, para no, yes)" in catalog.sentence(refusal, "es")
+
+
 def test_raw_scores_are_known_by_their_sums() -> None:
     """Scores that are no probabilities become such by softmax."""
     logits = _pooled(["n", 6, 5, 1], (1, 2, 3), softmax=False)

@@ -78,8 +78,10 @@ def carry_out(given: IO[bytes]) -> bytes:
 def _stopped(refusal: RelevoError) -> wire.Stopped:
     for kind, code in _CODES:
         if isinstance(refusal, kind):
-            words = next(iter(refusal.facts.values()), refusal)
-            return wire.Stopped(code=code, reason=str(words)[:_WORDS])
+            words = str(next(iter(refusal.facts.values()), refusal))
+            # Converters speak to Python; who imports a file gives flags.
+            flag = "--" if kind is OptionsMissing and words.startswith(("labels (", "features (")) else ""
+            return wire.Stopped(code=code, reason=(flag + words)[:_WORDS])
     # A sentence within a sentence, which has a stop of its own.
     words = str(refusal)[:_WORDS].removesuffix(".")
     return wire.Stopped(code="import_refused" if isinstance(refusal, ModelFailed) else "conversion_failed", reason=words)

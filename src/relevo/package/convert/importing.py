@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 
 from relevo.domain.decision import Argmax
+from relevo.domain.manifest import refuse_bad_options
 from relevo.errors import CodeNotTrusted, ConversionFailed, OptionsMissing, PickleNotTrusted
 from relevo.package.assembling import Parts, assemble
 from relevo.package.card_words import card_words
@@ -122,6 +123,7 @@ def import_model(  # noqa: PLR0913 - the one call of an import: all by name, nea
     """
     if out is not None:
         refuse_bad_goal(Path(out))
+    refuse_bad_options(name=name, decision=decision or Argmax(), answer=answer or {})
     source = _read(Path(path), trusted=trust_pickle)
     _refuse_loose_ends(source, releases, python, outputs=outputs is not None, samples=samples is not None)
     second = _second(source, vectorizer, weights, trusted=trust_pickle)

@@ -47,6 +47,16 @@ def sniff_path(path: Path) -> Sniffed:
     return sniff(read_model_file(path))
 
 
+def refuse_missing(path: Path) -> None:
+    """See before all else whether there is something to import. Raises FileFormatUnknown."""
+    try:
+        path.stat()
+    except FileNotFoundError as cause:
+        raise FileFormatUnknown(reason="there is no such file") from cause
+    except OSError as cause:
+        raise FileFormatUnknown(reason=f"it cannot be read ({cause.strerror})") from cause
+
+
 def read_model_file(path: Path) -> bytes:
     """The bytes of a model file. Raises FileFormatUnknown for what is no plain file, or too large."""
     try:
