@@ -24,6 +24,8 @@ _SAID_BY_STYLE = {
     "take-photo": "classify.take",
     "clear-photo": "classify.again",
     "allow-camera": "classify.allow",
+    "not-taken": "classify.not_taken",
+    "skip": "frame.skip",
 }
 
 

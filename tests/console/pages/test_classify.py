@@ -62,6 +62,18 @@ def test_a_file_that_is_no_picture_is_refused_in_words(chromium: Browser, consol
         expect(page.locator(".rv-refusal")).to_contain_text("image")
 
 
+def test_a_file_of_another_kind_is_refused_in_our_words(chromium: Browser, console: Console) -> None:
+    """Beside the mark that the library shows stands why, in the visitor's language; so does the link past the navigation."""
+    after = "one => getComputedStyle(one, '::after').content"
+    with opened(chromium, console, "/?model=digits", locale="es-ES") as page:
+        uploader = page.get_by_test_id("stFileUploader")
+        assert uploader.evaluate(after) == "none"
+        page.set_input_files("input[type=file]", {"name": "notes.txt", "mimeType": "text/plain", "buffer": b"no picture"})
+        expect(page.get_by_test_id("stFileChipIconError")).to_be_visible()
+        assert "no se ha admitido" in uploader.evaluate(after)
+        assert "Ir al contenido" in page.get_by_test_id("stSkipToContent").evaluate(after)
+
+
 def test_a_viewer_asks_but_says_no_truth(chromium: Browser, signed_console: Console, digit_pngs: list[bytes]) -> None:
     """Who may not label is not asked to."""
     with signed_in(chromium, signed_console, "bob", "/?model=digits") as page:
