@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from relevo import compose
 from relevo.cli.app import app
+from relevo.cli.speaking import speak
 from relevo.config import Settings
 from relevo.errors import ConfigRefused, InputSealed
 
@@ -34,7 +35,25 @@ def test_a_subject_is_erased_once_somebody_is_sure(tmp_path: Path) -> None:
     assert head is not None
     assert (head.object, head.actor, head.reason) == (f"subject:{told['subject']}", "cli", "by letter")
     assert told["left_in_files"] is False
-    assert "Erased: 0 predictions" in CliRunner().invoke(app, [*asked, "--yes"]).output
+
+
+@pytest.mark.parametrize(
+    ("language", "nothing"),
+    [("es", "No se ha encontrado nada de nadie con ese nombre:"), ("en", "Nothing of anybody by this name was found:")],
+)
+def test_a_name_of_nobody_does_not_pass_for_somebody_erased(tmp_path: Path, language: str, nothing: str) -> None:
+    """That nothing was found is said in words; it succeeds, is in the audit, and leaves the others be."""
+    store = compose.open_store(Settings(home=tmp_path))
+    store.history.record([prediction(subject=store.erasing.pseudonym("patient 17"))])
+    speak(language)
+    try:
+        done = CliRunner().invoke(app, ["erase", "--subject", "patient 18", "--yes", "--home", str(tmp_path)])
+    finally:
+        speak("en")
+    assert (done.exit_code, nothing in done.output, store.history.count()) == (0, True, 1)
+    pseudonym, head = store.erasing.pseudonym("patient 18"), store.trail.head()
+    assert head is not None
+    assert (head.action, head.object, pseudonym in done.output) == ("subject.erase", f"subject:{pseudonym}", True)
 
 
 def test_vacuum_is_for_a_postgresql_at_hand(tmp_path: Path) -> None:

@@ -13,12 +13,13 @@ from tests.serving_world import put
 
 from relevo import compose
 from relevo.cli.app import run
+from relevo.cli.speaking import speak
 from relevo.config import Settings
 from relevo.domain.people import Role, Scope
 from relevo.store.passwords import fits
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from relevo.package.opening import Package
@@ -28,7 +29,9 @@ PASSWORD = "correct horse battery"  # noqa: S105 - of users who live as long as 
 
 
 @pytest.fixture
-def relevo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str]]:
+def relevo(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Iterator[Callable[..., tuple[int, str]]]:
     """Run a command on a home of its own; gives exit code and what was said. typed: what stands on standard input."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("LANG", "C")
@@ -40,7 +43,8 @@ def relevo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
         # What a command warns of stands beside its JSON, not in it.
         return ended, said.out if "--json" in words and not ended else said.out + said.err
 
-    return say
+    yield say
+    speak("en")
 
 
 @pytest.fixture

@@ -46,7 +46,7 @@ def erase(
     if as_json:
         show_json(told)
         return
-    say(f"Erased: {told['predictions']} predictions, {told['labels']} labels, {told['keys']} keys. In the audit: {told['subject']}")
+    _say_how_much(told)
     for one in told["versions"]:
         say(f"Made since, so it may have learnt from what was erased: {one['model']} {one['version']}")
     # A server of an earlier release does not say.
@@ -54,6 +54,15 @@ def erase(
         warn("PostgreSQL's files still hold what was not sealed. Run it again with --vacuum, or VACUUM FULL when it suits you.")
     elif vacuum:
         say("Written anew. What PostgreSQL's log (pg_wal) and its backups hold goes when they are overwritten.")
+
+
+def _say_how_much(told: dict[str, Any]) -> None:
+    if not any(told[what] for what in ("predictions", "labels", "keys")):
+        # A name that is mistyped must not pass for somebody who was erased.
+        say("Nothing of anybody by this name was found: it was erased before, or Relevo-Subject told another name.")
+        say(f"What is still on its way to the history under this name will not be kept. In the audit: {told['subject']}")
+        return
+    say(f"Erased: {told['predictions']} predictions, {told['labels']} labels, {told['keys']} keys. In the audit: {told['subject']}")
 
 
 def rewrap(
