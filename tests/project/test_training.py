@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
@@ -13,9 +13,6 @@ from relevo.project.data import load_examples
 from relevo.project.reading import read_project
 from relevo.project.starting import start_project
 from relevo.project.training import first_of, split_examples, train_project
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 pytest.importorskip("skl2onnx")
 
@@ -70,6 +67,9 @@ def test_nothing_is_overwritten(tmp_path: Path) -> None:
         start_project(tmp_path / "My Project")
     with pytest.raises(ConfigRefused, match=r"train\.py is no folder; choose another place"):
         start_project(tmp_path / "mine" / "train.py" / "pp")
+    # A file system that nobody can write to, though it grants the right.
+    with pytest.raises(ConfigRefused, match="/proc/pp cannot be made"):
+        start_project(Path("/proc/pp"))
 
 
 def test_a_bad_goal_is_told_before_the_training(tmp_path: Path) -> None:

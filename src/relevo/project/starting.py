@@ -38,8 +38,14 @@ def start_project(folder: Path, *, language: str = LANGUAGES[0]) -> list[Path]:
     for path in wanted:
         if path.exists():
             raise ConfigRefused(reason=f"{path} is there already; choose another name")
-    folder.mkdir(parents=True, exist_ok=True)
     template = files("relevo.project") / "template" / language
-    for path in wanted:
-        path.write_text((template / path.name).read_text(encoding="utf-8").replace("NAME", name), encoding="utf-8")
+    texts = {path: (template / path.name).read_text(encoding="utf-8").replace("NAME", name) for path in wanted}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for path, text in texts.items():
+            path.write_text(text, encoding="utf-8")
+    except OSError as cause:
+        raise ConfigRefused(
+            reason=f"the project {folder} cannot be made: {cause.strerror or cause}; choose another place"
+        ) from cause
     return wanted
