@@ -7,6 +7,7 @@ import random
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
+from uuid import UUID
 
 import pytest
 from typer.testing import CliRunner
@@ -15,7 +16,7 @@ from relevo.cli.app import app
 from relevo.compose.stores import open_store
 from relevo.config import Settings
 from relevo.domain.audit import By
-from relevo.domain.prediction import Label
+from relevo.domain.prediction import Label, Verdict
 from relevo.errors import PredictionNotFound
 from relevo.store.blobs import Blobs
 from relevo.store.erasing import Erasing
@@ -87,6 +88,22 @@ def test_the_audit_tells_it_by_a_pseudonym(engine: Engine, erasing: Erasing) -> 
         "asked by letter",
     )
     assert "4711" not in str(head)
+
+
+def test_of_an_erased_prediction_the_audit_keeps_its_id_alone(
+    engine: Engine, history: History, erasing: Erasing, trail: Audit, prediction: Callable[..., Prediction]
+) -> None:
+    """That of a labelled one; no input, name, value, source, note or reason of a judgement is in any link."""
+    labelled, other = (prediction(MS, subject=erasing.pseudonym("patient 17"), input=b"lung") for _ in range(2))
+    history.record([labelled, other])
+    labels = Labels(engine, trail)
+    value, author, source, note = told = ("malignant", "dr. eva", "letterbox", "seen on Monday")
+    label = labels.put(Label(prediction=labelled.id, value=value, author=author, source=source, at=AT, note=note))
+    labels.judge(labelled.id, label.serial, Verdict.ACCEPTED, judge="dr. leo", at=AT, reason="biopsy")
+    erasing.erase(erasing.pseudonym("patient 17"), at=AT, by=BY)
+    kept = repr(Trail(engine).page().items)
+    assert (str(UUID(bytes=labelled.id)) in kept, str(UUID(bytes=other.id)) in kept) == (True, False)
+    assert not [word for word in (*told, "dr. leo", "biopsy", "patient 17", "lung") if word in kept]
 
 
 def test_what_was_still_in_a_journal_is_dropped(
