@@ -78,7 +78,7 @@ def test_the_first_user_is_an_admin(relevo: Callable[..., tuple[int, str]]) -> N
     ("language", "absent", "powerless"),
     [
         ("en", "No model called gatos is registered yet", "eva is a user now, and may do nothing yet"),
-        ("es", "Aún no hay registrado ningún modelo llamado gatos", "eva ya es usuario, y aún no puede hacer nada"),
+        ("es", "Aún no hay registrado ningún modelo llamado gatos", "Usuario creado: eva. Aún no puede hacer nada"),
     ],
 )
 def test_what_a_new_user_may_not_do_is_said(

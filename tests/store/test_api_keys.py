@@ -89,6 +89,8 @@ def test_while_a_key_is_changed_for_a_new_one_both_count(people: People, ana: st
     again = people.keys.rotate(old.key.id, at=NOW, old_ends=NOW + timedelta(days=30))
     assert people.keys.one(old.key.id).ends == NOW + timedelta(hours=24)
     assert again.secret != new.secret
+    # The rule is one: what is left of the old one is its length by now.
+    assert (new.key.ends, again.key.ends) == (None, NOW + timedelta(hours=24))
 
 
 @pytest.mark.parametrize("days", [90, None])

@@ -153,7 +153,7 @@ class ApiKeys:
             if old.revoked is not None or (old.ends is not None and old.ends <= at):
                 raise KeyNotFound
             if old.owner_disabled is not None:
-                raise Forbidden(reason="the owner of the key is switched off, so none of theirs lets anybody in")
+                raise Forbidden(reason="the owner of the key is switched off (`relevo user enable` lets them in again)")
             last = min(old_ends, old.ends) if old.ends else old_ends
             connection.execute(update(api_keys).where(api_keys.c.id == old.id).values(ends_us=microseconds(last)))
             ends = ends or (at + (old.ends - old.made) if old.ends else None)
