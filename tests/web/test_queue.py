@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 #: Its lot is the smallest there is, so it is always drawn.
 DRAWN = bytes(16)
+#: And this the largest.
+NEVER_DRAWN = b"\xff" * 16
 
 
 @pytest.fixture
@@ -66,7 +68,7 @@ def test_what_is_skipped_does_not_come_back(client: httpx.Client, doubtful: str)
 
 def test_a_labeler_sees_the_inputs_of_their_own_queue(world: World, client: httpx.Client, doubtful: str) -> None:
     """An input is shown to the labeler who was asked about it and to no other; operators see it anyway, viewers never."""
-    other = prediction()
+    other = prediction(id=NEVER_DRAWN)
     world.store.history.record([other])
     ana, eva, vic = (
         key_of(world, name, role) for name, role in (("ana", Role.LABELER), ("eva", Role.LABELER), ("vic", Role.VIEWER))
