@@ -7,7 +7,7 @@
 
 A fork, not a new interpreter: what the parent has loaded is there at once and shared, so a killed child is replaced in a
 fraction of a second. Therefore the parent forks from its only thread and holds no database, session or journal open.
-A child whose parent is gone ends too: it holds the reading end of a pipe that only the parent can write to.
+A child whose parent is gone ends too, within a second: it holds the reading end of a pipe that only the parent can write to.
 The supervisor knows nothing of what its children do.
 """
 
@@ -35,6 +35,8 @@ log = logging.getLogger(__name__)
 _YOUNG_S = 5.0
 _LONGEST_PAUSE_S = 2.0
 _LOOK_EVERY_S = 0.05
+#: What a child may still do once its parent is gone; then the system ends it. Whoever starts anew waits no longer than this.
+ORPHAN_S = 0.8
 #: prctl(2): the name that ps and top show, at most 15 bytes.
 _PR_SET_NAME = 15
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -72,16 +74,18 @@ class Supervisor:
         grace_s: float,
         died: Callable[[int], None] = lambda _pid: None,
         each_look: Callable[[], None] = lambda: None,
+        ending: Callable[[], None] = lambda: None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """grace_s: seconds between SIGTERM and SIGKILL. died: told the pid of a child that ended by itself.
 
-        each_look: called some twenty times a second.
+        each_look: called some twenty times a second. ending: called once, before the first child is told to end.
         """
         self._children = [_Child(role=role) for role in roles]
         self._grace_s = grace_s
         self._died = died
         self._each_look = each_look
+        self._ending = ending
         self._monotonic = monotonic
         self._life = os.pipe()
 
@@ -152,6 +156,7 @@ class Supervisor:
             os._exit(code)
 
     def _end(self) -> None:
+        self._ending()
         living = [child for child in self._children if child.pid is not None]
         self._end_these([child for child in living if not child.role.last])
         self._end_these([child for child in living if child.role.last])
@@ -184,12 +189,17 @@ def _show_name(name: str) -> None:
 
 
 def when_orphaned(life: int, act: Callable[[], None]) -> None:
-    """In a child: call `act` on a thread once the parent is gone. life: the descriptor its role was given."""
+    """In a child: call `act` on a thread once the parent is gone, and be ended soon after. life: the descriptor its role was given.
+
+    What a killed child leaves undone, the next one does; so an orphan need not finish, and must not be in its way.
+    """
 
     def wait() -> None:
         with contextlib.suppress(OSError):
             while os.read(life, 1):
                 pass
+        # The system's own timer: it ends a process that is deep in a model or a database as well.
+        signal.setitimer(signal.ITIMER_REAL, ORPHAN_S)
         act()
 
     threading.Thread(target=wait, name="orphan-watch", daemon=True).start()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -53,7 +54,7 @@ def serve(
     compose.check_exposure(settings, insecure=insecure)
     configure_logging(settings.log_level, settings.log_format)
     certificate = compose.certificate_of(settings, compose.utc_now())
-    beside = compose.console_socket(settings, console_port) if console else None
+    beside = compose.once_orphans_ended(partial(compose.console_socket, settings, console_port)) if console else None
     shown_at = _console_at(settings, beside) if beside else ""
 
     def ready(url: str) -> None:

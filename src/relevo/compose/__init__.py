@@ -21,7 +21,7 @@ from relevo.compose.certificates import Certificate, certificate_of, file_of, tr
 from relevo.compose.console import address_at, console_socket, key_reader
 from relevo.compose.running import RunningServer, start_server
 from relevo.compose.server import check_address, check_exposure, serve
-from relevo.compose.sole import served_elsewhere
+from relevo.compose.sole import once_orphans_ended, served_elsewhere
 from relevo.compose.standing import standing
 from relevo.compose.stores import Store, check_home, open_store, register, utc_now
 
@@ -37,6 +37,7 @@ __all__ = [
     "console_socket",
     "file_of",
     "key_reader",
+    "once_orphans_ended",
     "open_store",
     "register",
     "serve",

@@ -1,10 +1,12 @@
 """The loop process: journals of this home to its store, until told to stop. Forked by the supervisor, never started by hand.
 
-settings ─► store, spool reader, courtesy ─► shipper, peak ─► loop ─ SIGTERM, or the supervisor gone ─► a last tick
+settings ─► store, spool reader, courtesy ─► shipper, peak ─► loop ─ SIGTERM ─► a last tick
+supervisor gone ─► ended at once, as by kill -9: journals stay, and the next start's loop ships them
 """
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 import time
@@ -34,7 +36,7 @@ def run_loop(settings: Settings, life: int) -> None:
     configure_logging(settings.log_level, settings.log_format)
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    when_orphaned(life, stop.set)
+    when_orphaned(life, lambda: os._exit(1))
     store = open_store(settings, migrated=True)
     waiting, may_wait = partial(folder_bytes, settings.spool_folder), settings.spool_max_mb * 2**20
     courtesy = Courtesy(waiting=waiting, may_wait=may_wait)

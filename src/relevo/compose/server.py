@@ -3,6 +3,8 @@
 serve ─► listen ─► migrate ─► load ─► supervisor ─┬► worker × n     one byte on the roll call's pipe each ─► ready(url)
                                                   ├► console, where wanted
                                                   └► loop
+
+A child keeps no listening socket but its own: one that outlived the others would go on taking callers whom nobody answers.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from typing import TYPE_CHECKING
 from relevo.compose.certificates import certificate_of
 from relevo.compose.console import address_at, run_console
 from relevo.compose.sign_in import provider_of
-from relevo.compose.sole import sole_server
+from relevo.compose.sole import once_orphans_ended, sole_server
 from relevo.compose.stores import make_home, open_store, utc_now
 from relevo.errors import ConfigRefused, StoreUnavailable
 from relevo.forwarded import proxies_of
@@ -80,7 +82,7 @@ def _serve_alone(
     console: socket.socket | None,
 ) -> int:
     certificate = certificate_of(settings, utc_now())
-    check_address(settings)
+    once_orphans_ended(partial(check_address, settings))
     warning = check_reach(settings, users=_migrate_if_reachable(settings), insecure=insecure)
     if warning:
         warn(warning)
@@ -139,11 +141,15 @@ def _supervise(
     load_onnxruntime()
     roll_call = _RollCall(settings.worker_count, ready)
     act = partial(run_worker, settings, certificate=certificate, insecure=insecure, present=roll_call.present)
-    workers = [Role(name="worker", act=partial(act, listener)) for listener in listeners]
-    # Last: what a worker writes until its very end is shipped by the loop's last tick.
-    loop = Role(name="loop", act=lambda life: run_loop(settings, life), nice=_LOOP_NICENESS, last=True)
     port = listeners[0].getsockname()[1]
-    beside = [Role(name="console", act=partial(run_console, settings, console, certificate, port))] if console else []
+    everywhere = [*listeners, *([console] if console else [])]
+    workers = [Role(name="worker", act=_keeping(listener, everywhere, partial(act, listener))) for listener in listeners]
+    # Last: what a worker writes until its very end is shipped by the loop's last tick.
+    loop = Role(name="loop", act=_keeping(None, everywhere, partial(run_loop, settings)), nice=_LOOP_NICENESS, last=True)
+    beside = []
+    if console:
+        show = partial(run_console, settings, console, certificate, port)
+        beside.append(Role(name="console", act=_keeping(console, everywhere, show)))
     folder = settings.telemetry_folder
 
     def look() -> None:
@@ -157,7 +163,24 @@ def _supervise(
             grace_s=settings.drain_seconds + _GRACE_BEYOND_DRAIN_S,
             died=lambda pid: fold(folder, [path.stem for path in folder.glob(f"{pid}-*.json")]),
             each_look=look,
+            # The workers' copies are then the only ones, so nobody is kept waiting at a socket that no one will accept from.
+            ending=lambda: _close(listeners),
         ).run(stop)
+
+
+def _keeping(own: socket.socket | None, everywhere: list[socket.socket], act: Callable[[int], None]) -> Callable[[int], None]:
+    """`act` for a child that keeps no listening socket but its own."""
+
+    def begin(life: int) -> None:
+        _close([one for one in everywhere if one is not own])
+        act(life)
+
+    return begin
+
+
+def _close(listeners: list[socket.socket]) -> None:
+    for one in listeners:
+        one.close()
 
 
 class _RollCall:
@@ -221,7 +244,7 @@ def _listen(settings: Settings) -> list[socket.socket]:
     that just died waits for the next one and is not refused.
     """
     # A shared port could be taken a second time by another server of the same user; this one cannot.
-    check_address(settings)
+    once_orphans_ended(partial(check_address, settings))
     listeners: list[socket.socket] = []
     for _ in range(settings.worker_count):
         port = listeners[0].getsockname()[1] if listeners else settings.port

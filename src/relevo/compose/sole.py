@@ -5,7 +5,8 @@
                                       └ yes, by another machine's, on a shared folder ─► told, and served: their journals are apart
     served_elsewhere ─ held? ─► the address that stands in it, where it is another than that of the settings
 
-The lock is the process's own (POSIX): its children do not inherit it, so after a kill -9 the next server starts at once.
+The lock is the process's own (POSIX): its children do not inherit it, so after a kill -9 the next server starts at once. The ports
+are free a moment later, when the children that were left alone have ended: `once_orphans_ended`.
 """
 
 from __future__ import annotations
@@ -19,10 +20,11 @@ import socket
 import stat
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from relevo.compose.console import address_at
 from relevo.errors import ConfigRefused
+from relevo.supervisor import ORPHAN_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
     from relevo.config import Settings
 
 log = logging.getLogger(__name__)
+
+Held = TypeVar("Held")
 
 LOCK_FILE = "server.lock"
 #: Linux's name for this machine from its start to its end, the same in every container on it.
@@ -53,6 +57,18 @@ def sole_server(home: Path) -> Iterator[Callable[[str], None]]:
         yield lambda url: _note(descriptor, url) if is_ours else None
     finally:
         os.close(descriptor)
+
+
+def once_orphans_ended(act: Callable[[], Held]) -> Held:
+    """What `act` gives, tried again while it may be refused for a killed server's children alone. Raises ConfigRefused."""
+    deadline = time.monotonic() + ORPHAN_S + 2 * _A_LOOK_S
+    while True:
+        try:
+            return act()
+        except ConfigRefused:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(_A_LOOK_S)
 
 
 def served_elsewhere(settings: Settings) -> str:
