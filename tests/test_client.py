@@ -89,7 +89,7 @@ def server() -> Iterator[Server]:
             self.end_headers()
             self.wfile.write(payload)
 
-        do_GET = do_POST = do_PUT = answer  # noqa: N815 - the library's names
+        do_GET = do_POST = do_PUT = do_DELETE = answer  # noqa: N815 - the library's names
 
         def log_message(self, *_: object) -> None:
             """Say nothing."""
@@ -348,6 +348,16 @@ def test_signing_in_keeps_the_session_and_shows_whose_forms_they_are(server: Ser
     ]
     assert {one.headers["origin"] for one in server.asked} == {server.url}
     assert {one.headers["accept-language"] for one in server.asked} == {"es"}
+
+
+def test_a_server_below_a_path_is_signed_in_to(server: Server) -> None:
+    """The origin is scheme, host and port alone, as browsers say it; the path stays in front of every route."""
+    server.replies = [(200, {"user": {"name": "ana"}, "csrf": "t"}), (204, b"")]
+    with Client(server.url + "/relevo/") as client:
+        client.sign_in("ana", "secret words here")
+        client.send("DELETE", "/keys/1")
+    assert [one.path for one in server.asked] == ["/relevo/login", "/relevo/keys/1"]
+    assert {one.headers["origin"] for one in server.asked} == {server.url}
 
 
 def test_a_file_comes_with_its_kind(server: Server, client: Client) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 SOURCE = Path(__file__).parent.parent / "src" / "relevo"
 FLOORS = [
-    {"visible", "plain_files", "remembered", "tables"},
+    {"visible", "plain_files", "remembered", "tables", "records", "times"},
     {"errors", "telemetry", "supervisor", "vouching"},
     {"domain", "config", "client", "i18n", "forwarded"},
     {"runtime", "spool", "stats"},

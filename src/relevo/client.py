@@ -12,22 +12,39 @@ from __future__ import annotations
 import ssl
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from threading import Event
+from typing import TYPE_CHECKING, Any, Self, overload
 from urllib.parse import quote
 
 import httpx
 import msgspec
 
-from relevo.errors import ConfigRefused, NotKnown, PredictionNotFound, RelevoError, Unavailable, by_code
+from relevo.errors import (
+    BodyTooLarge,
+    ConfigRefused,
+    InputRefused,
+    ModelFailed,
+    NoInput,
+    NotKnown,
+    PredictionNotFound,
+    RelevoError,
+    TooManyRows,
+    Unavailable,
+    by_code,
+)
+from relevo.records import is_record, is_table, plain, record_of, rows_of
+from relevo.times import aware
 from relevo.vouching import Purpose, mark, vouched
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from types import TracebackType
 
-#: One input: an image's path (text or Path) or bytes, or a record of named fields.
+#: One input: an image's path (text or Path) or bytes, or a record of named fields. A Series is taken for a record, too.
 Input = str | Path | bytes | dict[str, Any]
 
 _RECORDS_A_REQUEST = 500
@@ -43,6 +60,13 @@ _BROKE_OFF = (
     "The server at {url} broke the connection off without an answer ({reason}). It may speak https: let its address begin with "
     "https://, and where its certificate is its own, name its file: --ca or RELEVO_CA, in Python verify=."
 )
+_NO_INPUT = (
+    "An input is an image's path or bytes, or a record as a dict or a Series; this is a {kind}. An array has no names of fields: "
+    "make a DataFrame of it, or give a picture as the bytes of its file."
+)
+_ONE_INPUT = "predict_many takes several inputs, as a list or a DataFrame; for a single one use predict."
+#: What concerns one input; after any other error the next input would fail as well.
+_OF_THE_INPUT = (InputRefused, ModelFailed)
 _MAGIC = ((b"\x89PNG", "image/png"), (b"\xff\xd8", "image/jpeg"), (b"RIFF", "image/webp"))
 
 
@@ -60,6 +84,10 @@ class Result(msgspec.Struct, frozen=True, kw_only=True, rename={"index": "class"
     probabilities: tuple[float, ...] = ()  # one a label
     uncertain: bool = False
     execution_time: str = ""
+
+
+#: An input's index in the caller's list, and its answer or what failed.
+_Outcome = tuple[int, Result | RelevoError]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +120,7 @@ class Client:
         if key is not None:
             headers["Authorization"] = f"Bearer {_sendable(key)}"
         self.url = _address(url)
+        self._origin = _origin(self.url)
         self._retries = retries
         # Proxies of the environment are not asked: a local server must not be reached by way of a stranger.
         self._http = httpx.Client(base_url=self.url, headers=headers, timeout=timeout, trust_env=False, verify=_trusted(verify))
@@ -108,13 +137,22 @@ class Client:
         """Close the connections."""
         self._http.close()
 
-    def predict(self, model: str | None, input: Input, *, subject: str | None = None) -> Result:  # noqa: A002 - the word for it
-        """The answer for one image (path or bytes) or record (dict). model None asks the default one.
+    @overload
+    def predict(self, model: str | None, input: Input, *, subject: str | None = None) -> Result: ...
 
+    @overload
+    def predict(self, model: str | None, input: list[Any], *, subject: str | None = None) -> list[Result]: ...
+
+    def predict(self, model: str | None, input: Any, *, subject: str | None = None) -> Result | list[Result]:  # noqa: A002 - the word for it
+        """The answer for one image (path or bytes) or record (dict or Series). model None asks the default one.
+
+        A list or a DataFrame is several inputs and gets a list, as `predict_many` gives it.
         subject: whom the input is about, so that it can be erased; kept as a pseudonym alone.
         Raises InputRefused, ModelNotFound, Unavailable, ModelFailed.
         """
-        return msgspec.convert(self._post(model, input, subject), Result)
+        if isinstance(input, list | tuple) or is_table(input):
+            return self.predict_many(model, input, subject=subject)
+        return msgspec.convert(self._post(model, _sent(input), subject), Result)
 
     def predict_form(self, model: str | None, image: bytes, *, part: str = "file", file_name: str = "image") -> Result:
         """The answer for one image sent as a browser's form sends it."""
@@ -131,25 +169,72 @@ class Client:
     ) -> list[Result]:
         """The answers for many inputs, in order. Records travel in batches, images one by one on a few connections.
 
-        progress: told how many are answered so far. subject: whom all of them are about.
-        Raises like `predict`; what was answered before the failure is in the server's history all the same.
+        inputs: a list, or a DataFrame with one record a row. progress: told how many are done so far. subject: whom all of them
+        are about. A batch that is larger than the server takes is sent in parts.
+        Raises like `predict`, once all others were asked: the error names the first input that failed by its index, `error.results`
+        has one entry an input (None where there is no answer) and `error.failures` the error of each index that was refused.
         """
-        waiting = list(inputs)
-        answered: list[Result] = []
-        for some in self._answers(model, waiting, subject):
-            answered.extend(some)
+        waiting = _listed(inputs)
+        results: list[Result | None] = [None] * len(waiting)
+        failures: dict[int, RelevoError] = {}
+        done = 0
+        for some in self._outcomes(model, waiting, subject):
+            for place, outcome in some:
+                if isinstance(outcome, RelevoError):
+                    failures[place] = outcome
+                else:
+                    results[place] = outcome
+            done += len(some)
             if progress is not None:
-                progress(len(answered))
-        return answered
+                progress(done)
+        if failures:
+            raise _partial(waiting, results, failures)
+        return [one for one in results if one is not None]
 
-    def _answers(self, model: str | None, waiting: list[Input], subject: str | None) -> Iterator[list[Result]]:
-        if all(isinstance(one, dict) for one in waiting):
-            for start in range(0, len(waiting), _RECORDS_A_REQUEST):
-                yield self._batch(model, waiting[start : start + _RECORDS_A_REQUEST], subject)
+    def _outcomes(self, model: str | None, waiting: list[Any], subject: str | None) -> Iterator[list[_Outcome]]:
+        """What becomes of each input, by its index. Ends early at an error that every other input would meet as well."""
+        if all(is_record(one) for one in waiting):
+            yield from self._batches(model, waiting, subject)
             return
+        stopped = Event()
+
+        def ask(place: int) -> list[_Outcome]:
+            if stopped.is_set():
+                return []
+            try:
+                return [(place, self.predict(model, _single(waiting[place]), subject=subject))]
+            except RelevoError as error:
+                if not isinstance(error, _OF_THE_INPUT):
+                    stopped.set()
+                return [(place, error)]
+
         with ThreadPoolExecutor(_IMAGES_AT_ONCE) as pool:
-            for result in pool.map(lambda one: self.predict(model, one, subject=subject), waiting):
-                yield [result]
+            yield from pool.map(ask, range(len(waiting)))
+
+    def _batches(self, model: str | None, records: list[Any], subject: str | None) -> Iterator[list[_Outcome]]:
+        """Batches as large as the server takes. One that is refused was not recorded: it is sent again without its bad record."""
+        start = 0
+        size = most = _RECORDS_A_REQUEST
+        while start < len(records):
+            size = min(size, len(records) - start)
+            try:
+                results = self._batch(model, [_sent(one) for one in records[start : start + size]], subject)
+            except (TooManyRows, BodyTooLarge, InputRefused, ModelFailed) as error:
+                bad = _place_at_fault(error, size)
+                if bad == 0:
+                    yield [(start, error)]
+                    start += 1
+                if isinstance(error, TooManyRows | BodyTooLarge) and size > 1:
+                    most = size // 2
+                # Halved where nobody knows which record it is, and where one bad record may be followed by many.
+                size = bad or max(1, size // 2)
+            except RelevoError as error:
+                yield [(start, error)]
+                return
+            else:
+                yield list(enumerate(results, start))
+                start += size
+                size = min(2 * size, most)
 
     def label(self, query_id: str, value: str | float, *, note: str = "", wait: float = 5.0) -> dict[str, Any]:
         """Say what a prediction should have been; a later call corrects, and the history keeps both.
@@ -170,9 +255,13 @@ class Client:
         return found
 
     def history(self, *, limit: int = 50, cursor: str | None = None, **wanted: Any) -> Page:  # noqa: ANN401 - texts and numbers
-        """A page of predictions, newest first. wanted: model, version, since, until, label, uncertain, truth, labelled."""
+        """A page of predictions, newest first. wanted: model, version, since, until, label, uncertain, truth, labelled.
+
+        since, until: a date, a datetime, or a text like 2026-01-31T12:00+01:00; without an offset it is local.
+        """
         asked = {"limit": limit, "cursor": cursor, **wanted}
-        found = self._call("GET", "/predictions", params={key: _word(value) for key, value in asked.items() if value is not None})
+        asked = _moments({key: value for key, value in asked.items() if value is not None})
+        found = self._call("GET", "/predictions", params={key: _word(value) for key, value in asked.items()})
         return Page(items=found["items"], next_cursor=found.get("next_cursor"))
 
     def all_history(self, **wanted: Any) -> Iterator[dict[str, Any]]:  # noqa: ANN401 - texts and numbers
@@ -185,7 +274,7 @@ class Client:
 
     def pages(self, path: str, **wanted: Any) -> Iterator[dict[str, Any]]:  # noqa: ANN401 - texts and numbers
         """Every page of a list: `pages("/users")`, "/keys", "/labels", "/audit". wanted: what narrows it, and its limit."""
-        asked = {key: _word(value) for key, value in wanted.items() if value is not None}
+        asked = {key: _word(value) for key, value in _moments(dict(wanted)).items() if value is not None}
         while True:
             page: dict[str, Any] = self._call("GET", path, params=asked)
             yield page
@@ -239,8 +328,8 @@ class Client:
         return self._signed_in("/login/console", {"code": code, "verifier": verifier, "console": console, "mark": marked})
 
     def _signed_in(self, path: str, body: dict[str, str]) -> dict[str, Any]:
-        told = self._call("POST", path, json=body, headers={"Origin": self.url})
-        self._http.headers.update({"X-CSRF-Token": str(told.get("csrf", "")), "Origin": self.url})
+        told = self._call("POST", path, json=body, headers={"Origin": self._origin})
+        self._http.headers.update({"X-CSRF-Token": str(told.get("csrf", "")), "Origin": self._origin})
         return dict(told["user"])
 
     def sign_out(self) -> None:
@@ -262,12 +351,12 @@ class Client:
         except httpx.TransportError:
             return False
 
-    def _post(self, model: str | None, payload: Input | list[Any], subject: str | None = None) -> Any:  # noqa: ANN401 - JSON
-        if isinstance(payload, dict | list):
-            content, kind = msgspec.json.encode(payload), "application/json"
-        else:
-            content = payload if isinstance(payload, bytes) else Path(payload).read_bytes()
+    def _post(self, model: str | None, payload: bytes | dict[str, Any] | list[Any], subject: str | None = None) -> Any:  # noqa: ANN401 - JSON
+        if isinstance(payload, bytes):
+            content = payload
             kind = next((kind for magic, kind in _MAGIC if content.startswith(magic)), "application/octet-stream")
+        else:
+            content, kind = _json(payload), "application/json"
         headers: dict[str, str | bytes] = {"Content-Type": kind}
         if subject is not None:
             # As UTF-8, whatever the letters; httpx would refuse other ones than ASCII in a text.
@@ -326,6 +415,87 @@ def _address(url: str) -> str:
     except httpx.InvalidURL as cause:
         raise ConfigRefused(reason=f"the server's address '{url}' cannot be read") from cause
     return url.rstrip("/")
+
+
+def _origin(url: str) -> str:
+    """What a browser would call the origin of this address: scheme, host and port, without the path below which a proxy serves."""
+    parts = httpx.URL(url)
+    return f"{parts.scheme}://{parts.netloc.decode('ascii')}"
+
+
+def _listed(inputs: Any) -> list[Any]:  # noqa: ANN401 - whatever a notebook holds
+    """The inputs one by one. Raises InputRefused for what is one input, or none."""
+    if is_table(inputs):
+        try:
+            return rows_of(inputs)
+        except ValueError as cause:
+            raise InputRefused.told(f"Two columns of the DataFrame are called '{cause}'; each field needs its own name.") from cause
+    if is_record(inputs) and not hasattr(inputs, "dtype"):
+        raise InputRefused.told(_ONE_INPUT)
+    if isinstance(inputs, str | bytes | bytearray | Path) or not hasattr(inputs, "__iter__"):
+        raise InputRefused.told(_ONE_INPUT)
+    return list(inputs)
+
+
+def _single(given: Any) -> Any:  # noqa: ANN401 - whatever a notebook holds
+    """One input of several. Raises InputRefused for a list within the list."""
+    if isinstance(given, list | tuple) or is_table(given):
+        raise InputRefused.told(_NO_INPUT.format(kind=type(given).__name__))
+    return given
+
+
+def _sent(given: Any) -> bytes | dict[str, Any]:  # noqa: ANN401 - whatever a notebook holds
+    """One input as it is sent: an image's bytes, or a record of JSON's values. Raises InputRefused."""
+    if is_record(given):
+        return record_of(given)
+    if isinstance(given, bytes | bytearray | memoryview):
+        return bytes(given)
+    if not isinstance(given, str | Path):
+        raise InputRefused.told(_NO_INPUT.format(kind=type(given).__name__))
+    try:
+        return Path(given).read_bytes()
+    except (OSError, ValueError) as cause:
+        raise NoInput.told(f"'{given}' cannot be read: {getattr(cause, 'strerror', None) or cause}.") from cause
+
+
+def _json(payload: dict[str, Any] | list[Any]) -> bytes:
+    """Records as JSON. Raises InputRefused for a value that JSON does not have."""
+    try:
+        return msgspec.json.encode(payload)
+    except (TypeError, ValueError, OverflowError, RecursionError) as cause:
+        record = payload[0] if isinstance(payload, list) and payload else payload
+        field = next((name for name, value in dict(record).items() if not _is_json(value)), "")
+        raise InputRefused.told(
+            f"The field '{field}' cannot be sent as JSON; a field is a number, a text, true, false or null.", field=field
+        ) from cause
+
+
+def _is_json(value: object) -> bool:
+    try:
+        msgspec.json.encode(value)
+    except (TypeError, ValueError, OverflowError, RecursionError):
+        return False
+    return True
+
+
+def _place_at_fault(error: RelevoError, size: int) -> int | None:
+    """Index in the batch of the record that the server named; None where it named none."""
+    if size == 1:
+        return 0
+    row = error.facts.get("row")
+    return row if isinstance(row, int) and 0 <= row < size else None
+
+
+def _partial(waiting: list[Any], results: list[Result | None], failures: dict[int, RelevoError]) -> RelevoError:
+    """The first failure, with its input's index and all that was answered."""
+    place = min(failures)
+    first, given = failures[place], waiting[place]
+    name = f"inputs[{place}]" + (f" ('{given}')" if isinstance(given, str | Path) else "")
+    answered = sum(one is not None for one in results)
+    more = f" {len(failures) - 1} more failed." if len(failures) > 1 else ""
+    kept = f" {answered} of {len(results)} were answered: see `results` and `failures` of this error."
+    facts = {**first.facts, "index": place, "results": results, "failures": failures}
+    return type(first).told(f"{name}: {first}{more}{kept}", **facts)
 
 
 def _sendable(key: str) -> str:
@@ -397,10 +567,25 @@ def _content(response: httpx.Response) -> Any:  # noqa: ANN401 - whatever JSON t
 
 def _error(content: object, status: int) -> RelevoError:
     told: Mapping[str, Any] = content if isinstance(content, dict) else {}
-    facts = {key: told[key] for key in ("field", "request_id", "code") if told.get(key) is not None}
+    facts = {key: told[key] for key in ("field", "row", "request_id", "code") if told.get(key) is not None}
     words = told.get("error") or f"The server answered {status}."
     return by_code(str(told.get("code"))).told(str(words), **facts)
 
 
-def _word(value: str | int | bool) -> str:  # noqa: FBT001 - a value of a query
+def _word(value: str | float | bool | date) -> str:  # noqa: FBT001 - a value of a query
+    """A value as addresses carry it. A date or a time without an offset is local, as Python itself takes it."""
+    if hasattr(value, "to_pydatetime"):
+        value = value.to_pydatetime()
+    if isinstance(value, date):
+        return aware(value, None).isoformat()
+    value = plain(value)
     return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _moments(wanted: dict[str, Any]) -> dict[str, Any]:
+    """The same with `since` and `until` as text; what is no time is left for the server to refuse."""
+    for name in {"since", "until"} & wanted.keys():
+        if isinstance(wanted[name], str):
+            with suppress(ValueError):
+                wanted[name] = aware(wanted[name], None)
+    return wanted

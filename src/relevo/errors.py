@@ -34,7 +34,7 @@ and the message catalogues alone know languages. No fact is ever a value the cal
 
 from __future__ import annotations
 
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 
 class RelevoError(Exception):
@@ -66,6 +66,18 @@ class RelevoError(Exception):
         """Name of the field or form part at fault, where one is."""
         field = self.facts.get("field")
         return None if field is None else str(field)
+
+    @property
+    def results(self) -> list[Any]:
+        """What `Client.predict_many` had when it raised this: one entry an input, None where there is no answer."""
+        found: list[Any] = self.facts.get("results") or []  # type: ignore[assignment]  # facts are of every kind
+        return found
+
+    @property
+    def failures(self) -> dict[int, RelevoError]:
+        """What `Client.predict_many` had refused when it raised this, by the input's index in the caller's list."""
+        found: dict[int, RelevoError] = self.facts.get("failures") or {}  # type: ignore[assignment]  # facts are of every kind
+        return found
 
 
 def _rebuild(kind: type[RelevoError], words: str, facts: dict[str, object]) -> RelevoError:

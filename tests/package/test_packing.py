@@ -152,6 +152,13 @@ def test_a_data_frame_needs_no_pandas_of_ours() -> None:
     package = relevo.pack(model, name="iris", samples=frame, truth=data.target)
     assert isinstance(package.manifest.input, RecordInput)
     assert [field.kind for field in package.manifest.input.fields][:2] == [FieldKind.INTEGER, FieldKind.NUMBER]
+    backwards = list(range(149, 12, -1))
+    held, series = frame.take(backwards), pandas.Series(data.target).take(backwards)
+    for truth in (series, series.to_frame("y"), series.astype(str).to_frame("y"), series.astype("category"), list(series)):
+        again = relevo.pack(model, name="iris", samples=held, truth=truth, figures=False)
+        assert again.metrics["accuracy"]["value"] == pytest.approx(model.score(held, series), abs=1e-6)
+    rows = [row for _, row in frame.head(4).iterrows()]
+    assert [one.label for one in package.predict_many(frame.head(4))] == [package.predict(row).label for row in rows]
 
 
 def test_progress_is_told_from_beginning_to_end(digits: Any) -> None:

@@ -30,7 +30,8 @@ from relevo.cli.packages import add_to as add_packages
 from relevo.cli.predictions import add_to as add_predictions
 from relevo.cli.projects import add_to as add_projects
 from relevo.cli.serving import add_to as add_serving
-from relevo.cli.speaking import language_here, phrase, sentence, speak
+from relevo.cli.showing import show_error
+from relevo.cli.speaking import language_here, phrase, speak
 from relevo.cli.streams import NotShown, make_whole, show_no_more
 from relevo.cli.users import add_to as add_users
 from relevo.errors import NoInput, RelevoError
@@ -156,8 +157,7 @@ def _unheard(cause: OSError) -> int:
 
 
 def _say(error: Exception) -> int:
-    told, code = (sentence(error), error.code) if isinstance(error, RelevoError) else (_unforeseen(error), RelevoError.code)
-    sys.stderr.write(f"error: {visible(told)} ({code})\n")
+    show_error(error if isinstance(error, RelevoError) else RelevoError.told(_unforeseen(error)))
     return _FAILED
 
 

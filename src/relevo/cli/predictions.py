@@ -7,19 +7,21 @@ from __future__ import annotations
 
 import json
 import sys
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from relevo.cli.asking import AsJson, Ca, Home, Key, Url, asked_server
-from relevo.cli.showing import progress, say, show_json, show_table
-from relevo.cli.speaking import language, percent, said
-from relevo.errors import BadJson, NoInput
+from relevo.cli.showing import progress, say, show_error, show_json, show_table, warn
+from relevo.cli.speaking import language, percent, said, sentence
+from relevo.errors import BadJson, NoInput, RelevoError
 from relevo.plain_files import MOST, read_plain_text, refuse_unless_plain
+from relevo.times import aware
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from relevo.client import Result
 
 Model = Annotated[
@@ -54,37 +56,65 @@ def predict(
 ) -> None:
     """Ask a running server about images or records.
 
-    Without --url it is the server of this folder's settings.
+    Without --url it is the server of this folder's settings. What was answered is shown even where others fail; the command then
+    ends with code 1.
     """
-    waiting = [one for given in inputs for one in _read(given)]
+    named = [pair for given in inputs for pair in _read(given)]
+    waiting = [one for _, one in named]
+    failures: dict[int, RelevoError] = {}
+    results: list[Result | None]
     with asked_server(url, key, ca) as client, progress(quiet=as_json) as step:
         client.speak(language())
-        results = client.predict_many(model, waiting, progress=lambda done: step(done, len(waiting), "asking"), subject=subject)
+        try:
+            results = [
+                *client.predict_many(model, waiting, progress=lambda done: step(done, len(waiting), "asking"), subject=subject)
+            ]
+        except RelevoError as error:
+            if not error.failures:
+                raise
+            results, failures = error.results, error.failures
+    _show(results, failures, [name for name, _ in named], as_json=as_json)
+    if failures:
+        raise typer.Exit(1)
+
+
+def _show(results: list[Result | None], failures: dict[int, RelevoError], names: list[str], *, as_json: bool) -> None:
+    """What was answered on standard output, and by name what was not on standard error."""
     if as_json:
-        show_json([_told(one) for one in results])
-        return
-    rows = [
-        (
-            one.prediction,
-            _percent(one.confidence),
-            said("uncertain") if one.uncertain else "",
-            f"{one.model} {one.version}",
-            one.query_id,
-        )
-        for one in results
-    ]
-    show_table(("prediction", "confidence", "", "model", "query_id"), rows, empty="Nothing was asked.")
+        show_json([_told(one, failures.get(place), names[place]) for place, one in enumerate(results)])
+    elif len(failures) < len(results) or not results:
+        rows = [
+            (
+                *((names[place],) if failures else ()),
+                one.prediction,
+                _percent(one.confidence),
+                said("uncertain") if one.uncertain else "",
+                f"{one.model} {one.version}",
+                one.query_id,
+            )
+            for place, one in enumerate(results)
+            if one is not None
+        ]
+        heads = ("prediction", "confidence", "", "model", "query_id")
+        show_table(("input", *heads) if failures else heads, rows, empty="Nothing was asked.")
+    for place, error in failures.items():
+        show_error(error, names[place] if len(names) > 1 else "")
+    left = sum(one is None for one in results) - len(failures)
+    if left:
+        warn(f"{left} further inputs were not asked.")
 
 
-def _read(given: str) -> list[Any]:
-    if given == "-":
-        return _records(_typed())
-    if given.lstrip().startswith(("{", "[")):
-        return _records(given)
+def _read(given: str) -> list[tuple[str, Any]]:
+    """The inputs of one argument, each with the name that errors call it by."""
+    if given == "-" or given.lstrip().startswith(("{", "[")):
+        records = _records(_typed() if given == "-" else given)
+        return [(f"[{place}]", one) for place, one in enumerate(records)]
     path = Path(given)
     try:
         refuse_unless_plain(path)
-        return _records(read_plain_text(path)) if path.suffix == ".json" else [path]
+        if path.suffix != ".json":
+            return [(given, path)]
+        return [(f"{given}[{place}]", one) for place, one in enumerate(_records(read_plain_text(path)))]
     except FileNotFoundError:
         raise NoInput.told(f"There is no file '{given}'.") from None
     except (OSError, UnicodeDecodeError) as cause:
@@ -111,10 +141,12 @@ def _records(text: str) -> list[Any]:
     return records
 
 
-def _told(result: Result) -> Any:  # noqa: ANN401 - JSON
+def _told(result: Result | None, error: RelevoError | None, name: str) -> Any:  # noqa: ANN401 - JSON
     import msgspec
 
-    return msgspec.to_builtins(result)
+    if result is not None:
+        return msgspec.to_builtins(result)
+    return {"input": name} if error is None else {"input": name, "error": sentence(error), "code": error.code}
 
 
 def _percent(share: float | None) -> str:
@@ -139,7 +171,7 @@ def history(
     since: Annotated[
         str | None,
         typer.Option(
-            help="Only from this time on, as 2026-01-31 or 2026-01-31T12:00+01:00; UTC without an offset.", metavar="TIME"
+            help="Only from this time on, as 2026-01-31 or 2026-01-31T12:00+01:00; without an offset it is local.", metavar="TIME"
         ),
     ] = None,
     until: Annotated[str | None, typer.Option(help="Only before this time.", metavar="TIME")] = None,
@@ -185,10 +217,7 @@ def history(
 
 
 def _moment(flag: str, text: str | None) -> datetime | None:
-    if text is None:
-        return None
     try:
-        found = datetime.fromisoformat(text)
+        return None if text is None else aware(text, None)
     except ValueError:
-        raise typer.BadParameter("this is no time as 2026-01-31 or 2026-01-31T12:00+01:00", param_hint=flag) from None
-    return found if found.tzinfo else found.replace(tzinfo=UTC)
+        raise typer.BadParameter("this is no time; write it as 2026-01-31 or 2026-01-31T12:00+01:00", param_hint=flag) from None

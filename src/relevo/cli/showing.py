@@ -11,11 +11,13 @@ import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from relevo.cli.speaking import number, said
+from relevo.cli.speaking import number, said, sentence
 from relevo.visible import visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from relevo.errors import RelevoError
 
 
 _LIST_WIDTH = 1000
@@ -31,6 +33,12 @@ def say(text: str) -> None:
 def warn(text: str) -> None:
     """Our own line on standard error, in the language spoken."""
     sys.stderr.write(visible(said(text)) + "\n")
+
+
+def show_error(error: RelevoError, name: str = "") -> None:
+    """A refusal on standard error, in the language spoken. name: of what it is about."""
+    told = f"{name}: {sentence(error)}" if name else sentence(error)
+    sys.stderr.write(f"error: {visible(told)} ({error.code})\n")
 
 
 def show_text(text: str) -> None:

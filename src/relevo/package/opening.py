@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from relevo.domain.manifest import Manifest, parse
-from relevo.errors import FileMissing, FileTampered, FileUnexpected, ManifestInvalid, PackageRefused
+from relevo.errors import FileMissing, FileTampered, FileUnexpected, InputRefused, ManifestInvalid, PackageRefused
 from relevo.package.caps import MANIFEST, MAX_MANIFEST_BYTES, METRICS, MODEL, SEAL
 from relevo.package.golden import Golden, read_golden, replay
 from relevo.package.onnx_audit import audit
 from relevo.package.reading import read_files
-from relevo.package.samples import plain
 from relevo.package.writing import write_package
+from relevo.records import is_record, is_table, record_of, rows_of
 from relevo.runtime.model import RunnableModel
 
 if TYPE_CHECKING:
@@ -93,18 +93,36 @@ class Package:
         return self.predict_many([payload])[0]
 
     def predict_many(self, payloads: Iterable[bytes | Mapping[str, Any]]) -> list[Answer]:
-        """Answer several, in order. Raises InputRefused at the first bad one, ModelFailed."""
+        """Answer several, in order: a list, or a DataFrame with one record a row.
+
+        Raises InputRefused at the first bad one, ModelFailed.
+        """
         if self._runnable is None:
             self._runnable = load_runnable(self)
         model = self._runnable
-        rows = [model.prepare(_as_sent(payload)) for payload in payloads]
+        rows = [model.prepare(_as_sent(payload)) for payload in _listed(payloads)]
         parts = (rows[start : start + _BATCH] for start in range(0, len(rows), _BATCH))
         return [answer for part in parts for answer in model.finish(model.run(part))]
 
 
-def _as_sent(payload: bytes | Mapping[str, Any]) -> bytes | dict[str, Any]:
-    """A record as JSON would have it: a notebook's values are often NumPy's."""
-    return payload if isinstance(payload, bytes) else {name: plain(value) for name, value in payload.items()}
+def _listed(payloads: Any) -> Iterable[Any]:  # noqa: ANN401 - a list, or a DataFrame as notebooks hold it
+    if not is_table(payloads):
+        return payloads  # type: ignore[no-any-return]  # what the caller may give by its type
+    try:
+        return rows_of(payloads)
+    except ValueError as cause:
+        raise InputRefused.told(f"Two columns of the DataFrame are called '{cause}'; each field needs its own name.") from cause
+
+
+def _as_sent(payload: Any) -> bytes | dict[str, Any]:  # noqa: ANN401 - a record as a notebook holds it
+    """A record as JSON would have it: a notebook's values are often NumPy's. Raises InputRefused for what is neither."""
+    if is_record(payload):
+        return record_of(payload)
+    if isinstance(payload, bytes):
+        return payload
+    raise InputRefused.told(
+        f"An input is the bytes of an image's file, or a record as a dict or a Series; this is a {type(payload).__name__}."
+    )
 
 
 def open_package(path: str | Path, *, digest: str | None = None) -> Package:

@@ -10,8 +10,9 @@ original model must be asked with exactly that.
 from __future__ import annotations
 
 import io
-import math
 from dataclasses import dataclass
+from datetime import date, time
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ from PIL import Image
 
 from relevo.domain.signature import ImageInput
 from relevo.errors import ConversionFailed, OptionsMissing
+from relevo.records import plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -165,19 +167,11 @@ def _pixels_of(picture: Any) -> NDArray[np.uint8]:  # noqa: ANN401 - a PIL image
     return np.asarray(picture.convert("L" if picture.mode in ("1", "L", "LA") else "RGB"))
 
 
-def plain(value: Any) -> Any:  # noqa: ANN401 - a cell of a table
-    """A cell as JSON has it: NumPy's numbers as Python's, and every way of saying *missing* as None."""
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, float) and math.isnan(value):
-        return None
-    return None if type(value).__name__ in ("NAType", "NaTType") else value
-
-
 def _cell(value: Any) -> Any:  # noqa: ANN401 - a cell of a table
-    value = plain(value)
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
+    found = plain(value)
+    # The original was trained on dates and decimals as such, which JSON does not have.
+    if found is None or (isinstance(found, bool | int | float | str) and not isinstance(value, date | time | Decimal)):
+        return found
     raise ConversionFailed(
         reason=f"a record holds a {type(value).__name__}; only numbers, texts, true and false can be sent as JSON"
     )

@@ -30,12 +30,15 @@ def class_text(value: Any) -> str:  # noqa: ANN401 - a class as the model or the
 
 
 def one_a_row(truth: Any) -> Any:  # noqa: ANN401 - an array or a list
-    """One truth a sample: columns with a single 1 in each row, as networks are trained with, become the place of the 1."""
+    """One truth a sample: columns with a single 1 in each row, as networks are trained with, become the place of the 1.
+
+    A DataFrame or matrix of one column is that column, and a Series its values, whatever their index.
+    """
     table = np.asarray(truth)
-    if table.ndim != 2 or table.dtype.kind not in "fiub":
-        return truth
-    if table.shape[1] == 1:
+    if table.ndim == 2 and table.shape[1] == 1:
         return table[:, 0]
+    if table.ndim != 2 or table.dtype.kind not in "fiub":
+        return table if hasattr(truth, "to_numpy") else truth
     single = bool(((table == 0) | (table == 1)).all() and (table.sum(axis=1) == 1).all())
     return table.argmax(axis=1) if single else truth
 

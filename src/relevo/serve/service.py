@@ -19,7 +19,7 @@ import msgspec
 
 from relevo.domain.prediction import InputKind
 from relevo.domain.signature import ImageInput
-from relevo.errors import CallerGone, Draining, ModelNotFound, NotReady, TooManyRows
+from relevo.errors import CallerGone, Draining, InputRefused, ModelNotFound, NotReady, TooManyRows
 from relevo.runtime.image import looks_large
 from relevo.serve.lane import Asked, Reply
 from relevo.serve.room import Room
@@ -159,7 +159,15 @@ class Service:
         if not records:
             return []
         prepare, encode = chosen.lane.model.prepare, self._encode
-        asked = [_asked(question, chosen, prepare(record), InputKind.RECORD, encode(record)) for record in records]
+        asked = []
+        for place, record in enumerate(records):
+            try:
+                row = prepare(record)
+            except InputRefused as error:
+                # The caller has to know which of the rows to mend.
+                error.facts["row"] = place
+                raise
+            asked.append(_asked(question, chosen, row, InputKind.RECORD, encode(record)))
         return await _answered(chosen.lane, asked, gone)
 
     async def _picture(self, lane: Lane, payload: bytes) -> Any:  # noqa: ANN401 - pixels; a record model raises

@@ -37,7 +37,8 @@ _EXPECTED: Mapping[str, str] = {
     "less": "a number in the documented range (see /docs)",
     "model": "an object",
     "dict": "an object",
-    "datetime": "a time with its zone, like 2026-01-31T12:00:00Z",
+    "datetime": "a time, like 2026-01-31, 2026-01-31T12:00:00Z or 2026-01-31T12:00:00+01:00",
+    "timezone": "a time, like 2026-01-31, 2026-01-31T12:00:00Z or 2026-01-31T12:00:00+01:00",
     "value": "the documented form (see /docs)",
 }
 

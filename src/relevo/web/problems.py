@@ -1,7 +1,7 @@
 """The one place where an error becomes an HTTP answer.
 
     RelevoError ─ status_of ─► 4xx | 5xx
-                └ problem ───► (status, headers, {"error": "<sentence>", "code": "…", "field"?: "…", "request_id": "…"})
+                └ problem ───► (status, headers, {"error": "<sentence>", "code": "…", "field"?: "…", "row"?: 0, "request_id": "…"})
 
 Pure functions: the raw predict handlers and every other route answer through them alike. The body's type is exactly
 `application/json`, since KServe's client compares the whole string. The core knows codes; nobody else knows status numbers.
@@ -75,11 +75,15 @@ def status_of(kind: type[RelevoError]) -> int:
     return STATUS[RelevoError.code]
 
 
-def body_of(error: RelevoError, language: str, request_id: str) -> dict[str, str]:
+def body_of(error: RelevoError, language: str, request_id: str) -> dict[str, str | int]:
     """The facts of an error as a caller may see them: no input values, no traces."""
-    body = {"error": sentence(error, language), "code": error.code, "request_id": request_id}
+    body: dict[str, str | int] = {"error": sentence(error, language), "code": error.code, "request_id": request_id}
     if error.field is not None:
         body["field"] = error.field
+    row = error.facts.get("row")
+    if isinstance(row, int):
+        # Position in the batch, from 0.
+        body["row"] = row
     return body
 
 

@@ -5,16 +5,17 @@ Each answer's type says how it is made from a stored value (`of`); each request'
 
 from __future__ import annotations
 
-import re
 from datetime import datetime  # noqa: TC003 - pydantic reads it when it makes the classes
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Never
 
 import numpy as np
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, StringConstraints
 from pydantic import Field as Limit
+from pydantic_core import PydanticCustomError
 
 from relevo.domain import ids
 from relevo.store.moments import moment
+from relevo.times import aware
 
 if TYPE_CHECKING:
     from relevo.domain.prediction import Label
@@ -24,16 +25,20 @@ if TYPE_CHECKING:
 
 #: No control characters: databases refuse the zero byte, and nobody needs the others in a label.
 PLAIN = r"^[^\x00-\x1f\x7f]*$"
-_ISO = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:\d\d)")
 #: What both databases hold as a plain integer.
 MOST_VERSION = 2**31 - 1
 
 
 def _iso(text: object) -> object:
     # The validator alone would take bare numbers for seconds since 1970.
-    if isinstance(text, str) and _ISO.fullmatch(text):
-        return text
-    raise ValueError
+    try:
+        return aware(text) if isinstance(text, str) else _no_moment()
+    except ValueError:
+        return _no_moment()
+
+
+def _no_moment() -> Never:
+    raise PydanticCustomError("datetime_parsing", "no time")
 
 
 def _truth(text: object) -> bool:
@@ -64,6 +69,7 @@ class Problem(BaseModel):
     error: str
     code: str
     field: str | None = None
+    row: int | None = None
     request_id: str
 
 
