@@ -24,7 +24,7 @@
     │                                PackageUnsafe · OnnxRefused · GoldenMismatch
     ├── ImportRefused                FileFormatUnknown · PrecisionTooCostly · PickleNotTrusted · ConversionFailed · ParityFailed
     │                                QuarantineFailed · QuarantineTooWeak · ExtraMissing · OptionsMissing
-    │                                EnvironmentFailed · CodeNotTrusted
+    │                                EnvironmentFailed · CodeNotTrusted · LabelsRefused
     ├── TrainingFailed               the project's own code failed
     └── ConfigRefused                UnknownSetting · WrongSetting
 
@@ -782,6 +782,13 @@ class OptionsMissing(ImportRefused):
 
     code = "options_missing"
     sentence = "The file does not tell everything; add: {options}."
+
+
+class LabelsRefused(ImportRefused):
+    """Display names that contradict the names the model has for its classes."""
+
+    code = "labels_refused"
+    sentence = "The labels cannot be used: {reason}."
 
 
 class TrainingFailed(RelevoError):

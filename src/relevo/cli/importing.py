@@ -61,6 +61,12 @@ def import_file(
     labels: Annotated[
         str | None, typer.Option("--labels", help="Names in the order of the model's classes: no,yes", metavar="A,B,…")
     ] = None,
+    renamed: Annotated[
+        str | None,
+        typer.Option(
+            "--rename-labels", help="Other names for classes that have names: old=viejo,young=joven", metavar="CLASS=NAME,…"
+        ),
+    ] = None,
     features: Annotated[str | None, typer.Option("--features", help="Names of a matrix' columns.", metavar="A,B,…")] = None,
     kind: Annotated[str | None, typer.Option("--kind", help="What goes in.", metavar="record|image")] = None,
     size: Annotated[str | None, typer.Option("--size", help="Pixels an image is brought to.", metavar="WIDTHxHEIGHT")] = None,
@@ -148,7 +154,7 @@ def import_file(
         "accept_weak": accept_weak,
         "vectorizer": vectorizer,
         "weights": weights,
-        "labels": _listed(labels),
+        "labels": _labels(labels, renamed),
         "features": _listed(features),
         "kind": _one_of("--kind", kind, "record", "image"),
         "size": _size(size),
@@ -218,6 +224,15 @@ def _ready_made(file: Path, name: str | None, said: dict[str, Any], out: Path | 
 
 def _listed(text: str | None) -> tuple[str, ...] | None:
     return None if text is None else tuple(part.strip() for part in text.split(","))
+
+
+def _labels(labels: str | None, renamed: str | None) -> tuple[str, ...] | dict[str, str] | None:
+    if renamed is None:
+        return _listed(labels)
+    pairs = [part.partition("=") for part in renamed.split(",")]
+    if labels is not None or not all(equals and new.strip() for _, equals, new in pairs):
+        raise typer.BadParameter("must look like old=viejo,young=joven, and goes without --labels", param_hint="--rename-labels")
+    return {old.strip(): new.strip() for old, _, new in pairs}
 
 
 def _one_of(flag: str, given: str | None, *choices: str) -> str | None:

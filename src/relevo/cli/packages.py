@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from relevo.cli.asking import AsJson
-from relevo.cli.registering import headline, proof
+from relevo.cli.registering import classes, headline, proof
 from relevo.cli.showing import say, show_json, show_table, show_text
 from relevo.cli.speaking import language, number, said
 from relevo.domain.signature import ImageInput
@@ -86,6 +86,7 @@ def _facts(package: Package) -> list[tuple[str, str]]:
         ("input", said(_input(package))),
         ("task", said(manifest.output.task)),
         ("labels", ", ".join(manifest.output.labels)),
+        ("classes", classes(manifest.output)),
         ("unit", manifest.output.unit),
         ("decision", said(_decision(package)) if manifest.output.labels else ""),
         ("framework", lineage.framework),

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from relevo.domain.manifest import Lineage
+    from relevo.domain.signature import Output
     from relevo.package.opening import Package
     from relevo.store.registry import Version
 
@@ -26,6 +27,7 @@ def told(package: Package, version: Version | None, alias: str, *, began: dateti
     """The package, how it did on held-out rows, and where it stands now. began: before it was registered."""
     facts = [("package", f"{package.manifest.name} {package.digest[:12]}")]
     facts += [(name.replace("_", " "), number(figure)) for name, figure in headline(package.metrics).items()]
+    facts += [("classes", shown)] if (shown := classes(package.manifest.output)) else []
     facts.append(("proof", said(proof(package.manifest.lineage))))
     if version is not None:
         stands = f"{version.model} {version.number}, named {alias}"
@@ -33,6 +35,11 @@ def told(package: Package, version: Version | None, alias: str, *, began: dateti
     named = [(said(name), fact) for name, fact in facts]
     width = max(len(name) for name, _ in named)
     return "\n".join(f"{name:<{width}}  {fact}" for name, fact in named)
+
+
+def classes(output: Output) -> str:
+    """Which class of the model is shown as which label, where they differ."""
+    return ", ".join(f"{name} → {label}" for name, label in zip(output.classes, output.labels, strict=False))
 
 
 def reason(given: str, usual: str) -> str:

@@ -188,6 +188,8 @@ def _contradiction(manifest: Manifest) -> str | None:
     labels = manifest.output.labels
     if manifest.output.task is Task.CLASSIFICATION and len(labels) < 2:
         return "a classification needs at least two labels"
+    if manifest.output.classes and len(manifest.output.classes) != len(labels):
+        return "there is not one class for each label"
     if len(set(labels)) != len(labels):
         return "a label appears twice"
     wrong_field = answer_fields.problem_of(manifest.answer, manifest.output.task, labels)
@@ -210,7 +212,7 @@ def _words_problem(manifest: Manifest) -> str | None:
 
 def _words(manifest: Manifest) -> Iterator[tuple[str, str]]:
     yield "the description", manifest.description
-    yield from (("a label", label) for label in manifest.output.labels)
+    yield from (("a label", label) for label in (*manifest.output.labels, *manifest.output.classes))
     yield "the output's name", manifest.output.name
     yield "the output's unit", manifest.output.unit
     if isinstance(manifest.input, ImageInput):

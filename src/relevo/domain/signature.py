@@ -99,6 +99,8 @@ class Output(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     task: Task = Task.CLASSIFICATION
     #: The classes, in the order of the scores; none for a regression.
     labels: tuple[str, ...] = ()
+    #: What the model itself calls the classes, in the order of the labels; left out where the labels are those names.
+    classes: tuple[str, ...] = ()
     activation: Literal["none", "sigmoid", "softmax"] = "none"
     #: Unit of a regression's value.
     unit: str = ""

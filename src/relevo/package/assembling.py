@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from relevo.domain.signature import Output
     from relevo.package.convert.converted import Converted
     from relevo.package.precision import Light, Numbers
     from relevo.package.samples import Samples
@@ -173,7 +174,7 @@ def _first_manifest(parts: Parts, served: NDArray[np.float64]) -> Manifest:
         description=parts.description,
         input=converted.input,
         steps=converted.steps,
-        output=converted.output,
+        output=_with_classes(converted),
         decision=parts.decision,
         answer=dict(parts.answer),
         lineage=Lineage(
@@ -189,6 +190,13 @@ def _first_manifest(parts: Parts, served: NDArray[np.float64]) -> Manifest:
     refuse_bad_options(name=parts.name, decision=parts.decision, answer=parts.answer, output=converted.output)
     check(manifest)
     return manifest
+
+
+def _with_classes(converted: Converted) -> Output:
+    """The output with the model's own names of its classes, where the labels are others."""
+    output, classes = converted.output, converted.classes
+    other = len(classes) == len(output.labels) and classes != output.labels
+    return msgspec.structs.replace(output, classes=classes) if other else output
 
 
 def _sealed(manifest: Manifest, files: dict[str, bytes]) -> dict[str, bytes]:

@@ -127,7 +127,11 @@ def _answer(manifest: Manifest, words: CardWords) -> list[str]:
         return [title, "", words("A number in {unit}.", unit=plain(output.unit)) if output.unit else words("A number.")]
     shown = ", ".join(plain(label) for label in output.labels[:_LABELS_SHOWN])
     more = ", …" if len(output.labels) > _LABELS_SHOWN else ""
-    lines = [title, "", words("Labels: {labels}.", labels=shown + more), "", _rule(manifest, words)]
+    lines = [title, "", words("Labels: {labels}.", labels=shown + more), ""]
+    if output.classes:
+        named = [f"{plain(name)} → {plain(label)}" for name, label in zip(output.classes, output.labels, strict=True)]
+        lines += [words("The model's own names of them: {classes}.", classes=", ".join(named[:_LABELS_SHOWN]) + more), ""]
+    lines.append(_rule(manifest, words))
     if output.activation != "none":
         told = "Raw scores become probabilities by a {how}; of a model of margins that is an order and no more."
         lines += ["", words(told, how=output.activation)]

@@ -20,6 +20,7 @@ from relevo.domain.manifest import refuse_bad_options
 from relevo.errors import OptionsMissing
 from relevo.package.assembling import STEPS, Parts, assemble
 from relevo.package.card_words import card_words
+from relevo.package.class_names import named
 from relevo.package.convert.converted import Converted, Hints
 from relevo.package.convert.networks.keras_quiet import is_keras
 from relevo.package.convert.networks.torch_quiet import is_torch
@@ -46,7 +47,7 @@ def pack(  # noqa: PLR0913 - the one call of a notebook: all by name, nearly all
     name: str,
     samples: Any,  # noqa: ANN401 - whatever a notebook holds
     truth: Sequence[Any] | NDArray[Any] | None = None,
-    labels: Sequence[str] | NDArray[Any] | None = None,
+    labels: Sequence[str] | Mapping[Any, str] | NDArray[Any] | None = None,
     out: str | Path | None = None,
     features: Sequence[str] | NDArray[Any] | None = None,
     input: Input | None = None,  # noqa: A002 - the manifest's own word
@@ -77,7 +78,8 @@ def pack(  # noqa: PLR0913 - the one call of a notebook: all by name, nearly all
     samples: held-out inputs the model has not seen: a list of dicts, a DataFrame, a matrix (n, features) with `features=`,
         uint8 images (n, h, w[, 3]), or a list of paths, bytes or PIL images.
     truth: one a sample: its class, its label, or its number. Needed for metrics; from 200 rows on also for the drift profile.
-    labels: display names in the order of the model's classes.
+    labels: display names in the order of the model's classes, which are numbers, true or false; for classes that are texts a
+        mapping, {"old": "viejo"}. Labels in another order than the classes are refused.
     out: a folder, or a path ending in .zip; without it the package stays in memory.
     scale: factor from a pixel's 0..255 to what the model was trained on; Keras and ONNX must be told, elsewhere 1 is taken.
     preprocess: the same by name: "01", "tf", "caffe", "torch", "raw", "vgg19", …; never together with `scale` or `steps`.
@@ -95,8 +97,8 @@ def pack(  # noqa: PLR0913 - the one call of a notebook: all by name, nearly all
     drawings: further figures for the card, PNG by file name.
     language: of the card and its figures, "en" or "es"; None for what RELEVO_LANGUAGE or the locale asks for.
     progress: called with (done, total, what).
-    Raises OptionsMissing, ConversionFailed, ParityFailed, PrecisionTooCostly, ExtraMissing, ManifestInvalid, and PackageRefused,
-    before anything is converted, when `out` cannot be written.
+    Raises OptionsMissing, LabelsRefused, ConversionFailed, ParityFailed, PrecisionTooCostly, ExtraMissing, ManifestInvalid, and
+    PackageRefused, before anything is converted, when `out` cannot be written.
     """
     if out is not None:
         refuse_bad_goal(Path(out))
@@ -104,7 +106,7 @@ def pack(  # noqa: PLR0913 - the one call of a notebook: all by name, nearly all
     names = tuple(str(name) for name in features) if features is not None else ()
     given = take_samples(samples, names)
     hints = Hints(
-        labels=tuple(str(label) for label in labels) if labels is not None else (),
+        **named(labels),
         classes=tuple(class_text(one) for one in classes) if classes is not None else (),
         features=names,
         input=input,

@@ -30,8 +30,8 @@ class ModelSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     name: str
     description: str = ""
-    #: Display names of the classes, in their sorted order; the classes themselves when left out.
-    labels: tuple[str, ...] = ()
+    #: Display names: of classes that are numbers, in their order; of any classes, a table {class = "name"}.
+    labels: tuple[str, ...] | dict[str, str] = ()
 
 
 class DataSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -133,7 +133,12 @@ def read_project(folder: Path) -> Project:
         )
     sections = read_toml(path)
     parts = {name: _section(path.name, name, sections.get(name, {})) for name in _SECTIONS}
-    return Project(folder=folder, **parts, answer=_answer(path.name, sections.get("answer", {}), parts["model"].labels))
+    return Project(folder=folder, **parts, answer=_answer(path.name, sections.get("answer", {}), _known_labels(parts["model"])))
+
+
+def _known_labels(model: ModelSection) -> tuple[str, ...]:
+    """The labels where relevo.toml names them all; a table need not."""
+    return () if isinstance(model.labels, dict) else model.labels
 
 
 def _answer(file: str, told: dict[str, Any], labels: tuple[str, ...]) -> dict[str, str]:

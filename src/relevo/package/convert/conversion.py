@@ -13,6 +13,7 @@ import io
 import math
 import tempfile
 import warnings
+from dataclasses import replace
 from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
@@ -27,6 +28,7 @@ from relevo.errors import (
     ConversionFailed,
     ExtraMissing,
     ImportRefused,
+    LabelsRefused,
     ModelFailed,
     OnnxRefused,
     OptionsMissing,
@@ -53,6 +55,7 @@ _CODES: tuple[tuple[type[RelevoError], Any], ...] = (
     (ExtraMissing, "extra_missing"),
     (ConversionFailed, "conversion_failed"),
     (OnnxRefused, "onnx_refused"),
+    (LabelsRefused, "labels_refused"),
     (ImportRefused, "import_refused"),
 )
 
@@ -118,7 +121,13 @@ def _convert(task: wire.Task, bodies: Sequence[bytes]) -> Done:
         opened: Done = import_module(FRAMEWORKS[task.format]).open_file(task, bodies, samples)
         return opened
     model = arrange([load(body, task.source) for body in bodies[: 2 if task.second else 1]])
-    hints = Hints(labels=task.labels, features=task.features, scale=task.scale if task.told else None, unit=task.unit)
+    hints = Hints(
+        labels=task.labels,
+        renamed=task.renamed,
+        features=task.features,
+        scale=task.scale if task.told else None,
+        unit=task.unit,
+    )
     return _convert_pickle(task, model, samples, hints)
 
 
@@ -169,7 +178,7 @@ def picture_hints(model: Any, task: wire.Task, hints: Hints) -> Hints:  # noqa: 
         channels="BGR" if task.mode == "BGR" else "RGB",
         layout="flat",
     )
-    return Hints(labels=hints.labels, features=hints.features, input=wanted, steps=steps, scale=task.scale, unit=hints.unit)
+    return replace(hints, input=wanted, steps=steps, scale=task.scale)
 
 
 def _convert_onnx(task: wire.Task, data: bytes, samples: Samples | None) -> Done:

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import numpy as np
     from numpy.typing import NDArray
 
@@ -23,6 +25,7 @@ class Hints:
     """What a person said about a model beyond the model itself; everything may be left out."""
 
     labels: tuple[str, ...] = ()  # display names in the order of the model's classes
+    renamed: Mapping[str, str] = field(default_factory=dict)  # class → display name; never together with `labels`
     classes: tuple[str, ...] = ()  # what the truth calls them, for a model that does not know it itself
     features: tuple[str, ...] = ()  # names of a matrix' columns
     input: Input | None = None

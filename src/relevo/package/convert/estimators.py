@@ -15,6 +15,7 @@ import numpy as np
 
 from relevo.domain.signature import Output, Task
 from relevo.errors import ConversionFailed, OptionsMissing
+from relevo.package.class_names import display_names, refuse_other_order
 from relevo.package.truth import class_text
 
 if TYPE_CHECKING:
@@ -57,7 +58,10 @@ class Estimator:
         """The model's output as the manifest tells it. Raises OptionsMissing when the labels do not fit."""
         if not self.classes:
             return Output(name=name, task=Task.REGRESSION, unit=hints.unit)
-        labels = hints.labels or self.classes
+        labels = display_names(self.classes, hints.labels, hints.renamed)
+        if len(hints.classes) == len(labels):
+            # The names that the truth has, where the model only counts its classes.
+            refuse_other_order(hints.classes, labels)
         if len(labels) != len(self.classes):
             raise OptionsMissing(options=f"labels ({len(self.classes)} of them, for {', '.join(self.classes[:20])})")
         if self.method == "predict_proba":

@@ -20,6 +20,7 @@ from relevo.domain.manifest import refuse_bad_options
 from relevo.errors import CodeNotTrusted, ConversionFailed, OptionsMissing, PickleNotTrusted
 from relevo.package.assembling import Parts, assemble
 from relevo.package.card_words import card_words
+from relevo.package.class_names import named
 from relevo.package.convert.folders import fold
 from relevo.package.convert.formats import DOORS, Format, Sniffed
 from relevo.package.convert.judging import Case, by_its_time, by_itself, by_outputs
@@ -70,7 +71,7 @@ def import_model(  # noqa: PLR0913 - the one call of an import: all by name, nea
     weights: str | Path | None = None,
     samples: Any = None,  # noqa: ANN401 - a path, or whatever a notebook holds
     truth: str | Path | Sequence[Any] | None = None,
-    labels: Sequence[str] | None = None,
+    labels: Sequence[str] | Mapping[Any, str] | None = None,
     features: Sequence[str] | None = None,
     kind: Literal["record", "image"] | None = None,
     scale: float | None = None,
@@ -105,7 +106,8 @@ def import_model(  # noqa: PLR0913 - the one call of an import: all by name, nea
     weights: the HDF5 file with the weights of a Keras architecture in JSON.
     samples: held-out inputs: a file (JSON list, JSON lines, CSV, .npy, .npz), a folder of pictures, or what `relevo.pack` takes.
         Without them, samples are made from the signature: enough to prove the conversion, not to measure the model.
-    truth: a column of the samples, a file, or the values. labels: names in the order of the model's classes or scores.
+    truth: a column of the samples, a file, or the values. labels: names in the order of the model's classes or scores,
+        or a mapping from class to name, as in `relevo.pack`.
     features: names of a matrix' columns. kind, scale, mode, layout, size (width, height), output: what a file may leave open.
         Of a booster `output` may be "margin": the raw score in place of the probability.
     rounds: of a booster, only the first so many rounds, as an early-stopped one is asked; 0 for all.
@@ -119,7 +121,8 @@ def import_model(  # noqa: PLR0913 - the one call of an import: all by name, nea
     language: of the card and its figures, as in `relevo.pack`.
     out: a folder, or a path ending in .zip; without it the package stays in memory.
     Raises FileFormatUnknown, ImportRefused, PickleNotTrusted, QuarantineTooWeak, QuarantineFailed, OptionsMissing, ExtraMissing,
-    ConversionFailed, OnnxRefused, ParityFailed, ManifestInvalid, EnvironmentFailed; PackageRefused when `out` cannot be written.
+    LabelsRefused, ConversionFailed, OnnxRefused, ParityFailed, ManifestInvalid, EnvironmentFailed; PackageRefused when `out` cannot
+    be written.
     """
     if out is not None:
         refuse_bad_goal(Path(out))
@@ -130,7 +133,7 @@ def import_model(  # noqa: PLR0913 - the one call of an import: all by name, nea
     _refuse_half(source, second)
     given, values = (None, None) if samples is None else read_samples(samples, truth, features or ())
     options = {
-        "labels": tuple(labels or ()),
+        **named(labels),
         "features": tuple(features or ()),
         "kind": kind or "",
         **_numbers(scale, preprocess, mode),

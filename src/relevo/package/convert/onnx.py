@@ -14,6 +14,7 @@ import numpy as np
 
 from relevo.domain.signature import Output, Task
 from relevo.errors import ConversionFailed, OptionsMissing
+from relevo.package.class_names import display_names
 from relevo.package.convert.converted import Converted, Hints
 from relevo.package.convert.onnx_inputs import Tensor, read_input
 from relevo.package.convert.zipmap import without_zipmap
@@ -93,7 +94,7 @@ def _scores_output(facts: Facts, hints: Hints) -> Tensor:
 def _output(tensor: Tensor, served: NDArray[np.float64], hints: Hints, found: tuple[str, ...]) -> Output:
     if hints.output is not None:
         return hints.output
-    labels = hints.labels or found
+    labels = display_names(found, hints.labels, hints.renamed)
     columns = served.shape[1]
     if not labels and columns == 1:
         return Output(name=tensor.name, task=Task.REGRESSION, unit=hints.unit)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from relevo.domain.preprocessing import ImageSteps
 from relevo.domain.signature import ImageInput, Output
 from relevo.errors import OptionsMissing
+from relevo.package.class_names import display_names
 from relevo.package.convert.converted import Hints
 from relevo.package.convert.onnx import read_facts
 from relevo.package.convert.zipmap import without_zipmap
@@ -41,7 +42,8 @@ def hints_for_onnx(data: bytes, task: Task, samples: Samples | None) -> Hints:
     wanted, steps = _picture(facts, task)
     output = next((tensor for tensor in facts.outputs if tensor.name == task.output), None)
     return Hints(
-        labels=task.labels or labels,
+        labels=task.labels,
+        renamed=task.renamed,
         features=task.features,
         input=wanted,
         steps=steps,
@@ -78,13 +80,13 @@ def _about_output(facts: Facts, task: Task, labels: tuple[str, ...]) -> list[str
     if len(scores) > 1:
         return [f"--output, one of {', '.join(tensor.name for tensor in scores)}"]
     columns = scores[0].shape[-1] if scores and len(scores[0].shape) > 1 else None
-    if isinstance(columns, int) and columns > 1 and not task.labels and not labels:
+    if isinstance(columns, int) and columns > 1 and not task.labels and not task.renamed and not labels:
         return [f"--labels ({columns} of them, in the order of the model's scores)"]
     return []
 
 
 def _named_output(tensor: Tensor, task: Task, labels: tuple[str, ...]) -> Output:
-    return Output(name=tensor.name, labels=task.labels or labels, unit=task.unit)
+    return Output(name=tensor.name, labels=display_names(labels, task.labels, task.renamed), unit=task.unit)
 
 
 def _is_flat(tensor: Tensor) -> bool:

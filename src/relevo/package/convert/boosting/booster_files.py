@@ -37,7 +37,13 @@ def open_booster(task: Task, read: Read, samples: Samples | None) -> Done:
     _ask_for(task, read)
     kind = Margins if task.output == "margin" else Boosting
     model = kind(read, features=task.features)
-    hints = Hints(labels=task.labels, features=task.features, scale=task.scale if task.told else None, unit=task.unit)
+    hints = Hints(
+        labels=task.labels,
+        renamed=task.renamed,
+        features=task.features,
+        scale=task.scale if task.told else None,
+        unit=task.unit,
+    )
     if task.kind == "image":
         hints = picture_hints(model, task, hints)
     given = samples if samples is not None else _made(model) if hints.input is None else generate_samples(hints.input)
@@ -49,7 +55,7 @@ def open_booster(task: Task, read: Read, samples: Samples | None) -> Done:
 
 def _ask_for(task: Task, read: Read) -> None:
     asked = []
-    if read.classes and len(task.labels) != read.classes:
+    if read.classes and len(task.labels or task.renamed) != read.classes:
         guess = ",".join(str(number) for number in range(min(read.classes, 20)))
         asked.append(
             f"--labels ({read.classes} of them, in the order of the model's classes; --labels {guess} where they have no names)"

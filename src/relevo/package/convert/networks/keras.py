@@ -72,7 +72,10 @@ def convert_keras(model: Any, samples: Samples, hints: Hints | None = None, *, t
     told = hints or Hints()
     read = look_at(model, output)
     if not told.classes and truth is not None:
-        told = replace(told, classes=_classes(truth, read))
+        classes = _classes(truth, read)
+        # Keras knows no names: labels that are those of the truth state the order of the scores.
+        stated = set(told.labels) == set(classes) and not all(name.isdecimal() for name in classes)
+        told = replace(told, classes=told.labels if stated else classes)
     asked = missing(read, samples, told, Told())
     if asked:
         raise OptionsMissing(options="; ".join(one.replace("--", "") for one in asked))

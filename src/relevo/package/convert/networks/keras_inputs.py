@@ -73,7 +73,7 @@ def hints_of(task: Task) -> Hints:
     steps = None
     if "scale" in task.told:
         steps = ImageSteps(input=_PICTURE, scale=task.scale, mean=task.mean, std=task.std)
-    return Hints(labels=task.labels, features=task.features, steps=steps, unit=task.unit)
+    return Hints(labels=task.labels, renamed=task.renamed, features=task.features, steps=steps, unit=task.unit)
 
 
 def told_of(task: Task) -> Told:

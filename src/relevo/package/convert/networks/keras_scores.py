@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from relevo.domain.signature import Output, Task
+from relevo.package.class_names import display_names
 from relevo.package.convert.networks.keras_graph import SCORES
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ def _last_layer(layer: Any, output: int) -> Any:  # noqa: ANN401 - a Keras layer
 
 def asked_about_labels(ending: Ending, columns: int | None, hints: Hints) -> list[str]:
     """The option that a person must add for these scores, if any."""
-    labels = hints.labels or hints.classes
+    labels = display_names(hints.classes, hints.labels, hints.renamed)
     if hints.output is not None or columns is None:
         return []
     if columns > 1 and len(labels) != columns:
@@ -79,7 +80,7 @@ def output_of(ending: Ending, scores: NDArray[np.float64], hints: Hints) -> Outp
     """The manifest's output. scores: what the model answered to the samples, (n, columns)."""
     if hints.output is not None:
         return hints.output
-    labels = hints.labels or hints.classes
+    labels = display_names(hints.classes, hints.labels, hints.renamed)
     if scores.shape[1] == 1 and not labels:
         return Output(name=SCORES, task=Task.REGRESSION, unit=hints.unit)
     return Output(name=SCORES, labels=labels, activation=_applied(ending, scores))

@@ -110,7 +110,7 @@ def _script(torch: Any, task: Asked, data: bytes, samples: Samples | None) -> Do
 
 def _hints_for_script(task: Asked, samples: Samples | None) -> Hints:
     """TorchScript does not tell the shape of its input; a person must. Raises OptionsMissing."""
-    hints = Hints(labels=task.labels, features=task.features, unit=task.unit, scores=task.scores)
+    hints = Hints(labels=task.labels, renamed=task.renamed, features=task.features, unit=task.unit, scores=task.scores)
     if isinstance(samples, RecordSamples) or task.kind == "record":
         if samples is None:
             raise OptionsMissing(options="--samples, since TorchScript does not tell the shape of its input")

@@ -26,6 +26,7 @@ from relevo.errors import (
     ConversionFailed,
     ExtraMissing,
     ImportRefused,
+    LabelsRefused,
     OnnxRefused,
     OptionsMissing,
     QuarantineFailed,
@@ -232,6 +233,7 @@ def _reported(header: wire.Stopped) -> RelevoError:
         "extra_missing": ExtraMissing(extra=reason),
         "onnx_refused": OnnxRefused(reason=reason),
         "import_refused": ImportRefused(reason=reason),
+        "labels_refused": LabelsRefused(reason=reason),
         "quarantine_failed": QuarantineFailed(reason=reason),
     }
     return errors[header.code]

@@ -67,7 +67,15 @@ class Opened(_Strict, frozen=True, kw_only=True, tag_field="kind", tag="opened")
 class Stopped(_Strict, frozen=True, kw_only=True, tag_field="kind", tag="stopped"):
     """The child could not do it; `code` is one of a short list, the rest is its own words."""
 
-    code: Literal["conversion_failed", "options_missing", "extra_missing", "onnx_refused", "quarantine_failed", "import_refused"]
+    code: Literal[
+        "conversion_failed",
+        "options_missing",
+        "extra_missing",
+        "onnx_refused",
+        "quarantine_failed",
+        "import_refused",
+        "labels_refused",
+    ]
     reason: str
     bodies: tuple[int, ...] = ()
 
@@ -107,6 +115,7 @@ class Task(_Strict, frozen=True, kw_only=True):
     second: bool = False  # a separate vectorizer comes with it
     source: str = ""  # "scikit-learn 0.24.2": what the bytes say wrote it
     labels: tuple[str, ...] = ()
+    renamed: dict[str, str] = {}  # class → display name
     features: tuple[str, ...] = ()
     kind: Literal["", "record", "image"] = ""
     scale: float = 1.0

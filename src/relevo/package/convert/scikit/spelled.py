@@ -76,7 +76,7 @@ def open_file(task: wire.Task, bodies: Sequence[bytes], samples: Samples | None)
     model = reader.read(told["model"], _ASKED_BY[frame.header.method])
     _finish(model, told["width"], wire.numbers_in(outputs, frame.header.outputs))
     _refuse_unless_exact(model, task.source)
-    hints = Hints(labels=task.labels, features=task.features, unit=task.unit)
+    hints = Hints(labels=task.labels, renamed=task.renamed, features=task.features, unit=task.unit)
     if told["vectorizer"] is None:
         converted = convert_sklearn(model, given, hints)
     else:
