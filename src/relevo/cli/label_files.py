@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING
 
 from relevo.errors import ImportRefused, NoInput
 from relevo.plain_files import open_plain
-from relevo.tables import separator_of
+from relevo.tables import protected, separator_of, unprotected
 from relevo.visible import visible
-from relevo.web.exporting import safe, unsafe
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -89,7 +88,7 @@ def _lines(text: io.TextIOWrapper, columns: Columns) -> Iterator[Line]:
     lines = _bounded(text)
     first = next(lines, "")
     delimiter = separator_of(first)
-    heads = [unsafe(name.strip()) for name in next(csv.reader([first], delimiter=delimiter), [])]
+    heads = [unprotected(name.strip()) for name in next(csv.reader([first], delimiter=delimiter), [])]
     if not heads:
         raise ImportRefused(reason="its first line is empty, where the columns are named" if first else "the file is empty")
     about = _chosen(heads, (columns.key or columns.query_id,) if columns.key or columns.query_id else _IDS)
@@ -98,7 +97,7 @@ def _lines(text: io.TextIOWrapper, columns: Columns) -> Iterator[Line]:
     for row in reader:
         if not any(row):
             continue
-        cells = dict(zip(heads, map(unsafe, row), strict=False))
+        cells = dict(zip(heads, map(unprotected, row), strict=False))
         yield Line(
             number=reader.line_num + 1,
             cells=cells,
@@ -132,6 +131,6 @@ def refused_as_csv(refused: list[Refused]) -> str:
     heads = list(dict.fromkeys(name for one in refused for name in one.line.cells if name != REASON))
     text = io.StringIO()
     writer = csv.DictWriter(text, [*heads, REASON], restval="")
-    writer.writerow({name: safe(name) for name in (*heads, REASON)})
-    writer.writerows({name: safe(cell) for name, cell in {**one.line.cells, REASON: one.reason}.items()} for one in refused)
+    writer.writerow({name: protected(name) for name in (*heads, REASON)})
+    writer.writerows({name: protected(cell) for name, cell in {**one.line.cells, REASON: one.reason}.items()} for one in refused)
     return text.getvalue()

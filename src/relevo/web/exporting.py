@@ -4,19 +4,19 @@ window ─► predictions, labels that count ─► rows ─► lines in UTF-8
 
 Whoever estimates from the labels counts by asked_why, as docs/how-to/label-predictions.md tells; once the queue is empty, weighing
 each by 1 / asked_propensity comes to the same. Uncertain answers were asked about more often than others.
-A spreadsheet takes a cell that begins with = + - or @ for a formula. Such texts get an apostrophe before them, numbers stay.
+Texts are protected from being taken for formulas, as `relevo.tables` does it.
 """
 
 from __future__ import annotations
 
 import csv
 import io
-import re
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from relevo.domain import ids
 from relevo.store.moments import moment
+from relevo.tables import protected
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -48,10 +48,6 @@ HEADS = (
     "asked_propensity",
 )
 _A_PAGE = 1000
-#: What steers, and what would be taken for the apostrophe of ours.
-_STEERING = re.compile(r"'*[=+\-@\t\r]")
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
-_ESCAPE = "'"
 
 
 def lines(history: History, labels: Labels, asking: Asking, **filters: Any) -> Iterator[bytes]:  # noqa: ANN401 - what narrows a window
@@ -68,21 +64,17 @@ def lines(history: History, labels: Labels, asking: Asking, **filters: Any) -> I
             return
 
 
-def safe(text: str) -> str:
-    """A text as a cell that no spreadsheet takes for a formula."""
-    return _ESCAPE + text if _STEERING.match(text) and not _NUMBER.fullmatch(text) else text
-
-
-def unsafe(cell: str) -> str:
-    """The text that `safe` made the cell of."""
-    return cell[1:] if cell.startswith(_ESCAPE) and _STEERING.match(cell) else cell
-
-
 def _cells(stored: Stored, label: Label | None, ask: Ask | None) -> tuple[object, ...]:
     it = stored.prediction
     told: tuple[object, ...] = ("", "", "", "", "")
     if label is not None:
-        told = (safe(label.value), safe(label.author), safe(label.source), label.at.isoformat(), safe(label.note))
+        told = (
+            protected(label.value),
+            protected(label.author),
+            protected(label.source),
+            label.at.isoformat(),
+            protected(label.note),
+        )
     return (
         ids.text(it.id),
         moment(it.at_us).isoformat(),
@@ -90,7 +82,7 @@ def _cells(stored: Stored, label: Label | None, ask: Ask | None) -> tuple[object
         it.version,
         it.arm.value,
         it.kind.value,
-        it.value if it.label is None else safe(it.label),
+        it.value if it.label is None else protected(it.label),
         it.confidence,
         str(it.uncertain).lower(),
         it.latency_us / 1000,

@@ -5,7 +5,6 @@ filters ─► GET /predictions?…&limit=24 ─► a card or a row each ─► 
 
 from __future__ import annotations
 
-import io
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +12,7 @@ import streamlit as st
 
 from relevo.console import answers, detail, filters, frame, inputs, models
 from relevo.console.choosing import model_chosen
+from relevo.console.parquet import as_parquet
 from relevo.console.verbatim import verbatim
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def show(here: Session) -> None:
     wanted = filters.ask(here, model, manifest)
     with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
         pictures = _in_pictures(here, manifest)
-        _downloads(here, wanted)
+        _downloads(here, wanted, manifest)
     turn = _Turn.of(wanted, pictures=pictures)
     page = here.client.history(limit=_PICTURES if pictures else _ROWS, cursor=turn.cursor, **wanted)
     if not page.items:
@@ -189,13 +189,13 @@ class _Turn:
         self._kept["cursors"].append((cursor, first))
 
 
-def _downloads(here: Session, wanted: Mapping[str, str]) -> None:
+def _downloads(here: Session, wanted: Mapping[str, str], manifest: Mapping[str, Any]) -> None:
     """All that the filters let through, not only this page; made when it is asked for."""
     words = here.words
     if not here.is_at_least("operator", wanted["model"]):
         return
     with st.container(horizontal=True, width="content", gap="small"):
-        for kind, make in (("csv", _csv), ("parquet", _parquet)):
+        for kind, make in (("csv", _csv), ("parquet", partial(_parquet, numbers=not models.labels_of(manifest)))):
             st.download_button(
                 words[f"history.{kind}"], partial(make, here, wanted), f"{wanted['model']}.{kind}", on_click="ignore",
                 icon=":material/download:", type="tertiary", key=f"download-{kind}",
@@ -206,9 +206,5 @@ def _csv(here: Session, wanted: Mapping[str, str]) -> bytes:
     return here.client.file("/predictions.csv", **wanted)[1]
 
 
-def _parquet(here: Session, wanted: Mapping[str, str]) -> bytes:
-    from pyarrow import csv, parquet  # type: ignore[import-untyped]  # ships no types  # noqa: PLC0415 - only for who asks
-
-    target = io.BytesIO()
-    parquet.write_table(csv.read_csv(io.BytesIO(_csv(here, wanted))), target)
-    return target.getvalue()
+def _parquet(here: Session, wanted: Mapping[str, str], *, numbers: bool) -> bytes:
+    return as_parquet(_csv(here, wanted), numbers=numbers)
