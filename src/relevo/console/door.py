@@ -116,6 +116,7 @@ class Desk:
         """What it answers."""
         return [
             Route("/health/live", self.live, methods=["GET"]),
+            Route("/label_keys.js", self.label_keys, methods=["GET"]),
             Route("/sign-in", self.page, methods=["GET"]),
             Route("/sign-in", self.sign_in, methods=["POST"]),
             *self._elsewhere.routes(),
@@ -126,6 +127,10 @@ class Desk:
     async def live(self, _request: Request) -> Response:
         """That the process lives, as the server says it."""
         return JSONResponse({"live": True})
+
+    async def label_keys(self, _request: Request) -> Response:
+        """The script of the label page; as a file, since the policy runs none that stands within a page."""
+        return Response(look("label_keys.js"), media_type="text/javascript", headers={"cache-control": "no-cache"})
 
     async def page(self, request: Request) -> Response:
         """The form, and what became of signing in elsewhere."""

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from relevo import compose
 
-_ASKED = 120
+_ASKED = 240
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +46,22 @@ def _press(page: Page, key: str) -> str:
     before = _picture(page)
     page.keyboard.press(key)
     page.wait_for_function("before => (document.querySelector('.rv-ask img')?.src ?? '') !== before", arg=before)
+    _seen(page)
     return _picture(page)
+
+
+def _seen(page: Page) -> None:
+    """Wait as long as a person needs to see a picture that was just drawn."""
+    settled(page)
+    page.wait_for_timeout(300)
+
+
+def _given(server: compose.RunningServer) -> dict[str, list[str]]:
+    """Every label that was given so far, by prediction."""
+    with Client(server.url) as client:
+        client.sign_in("ana", SIGNED_PASSWORD)
+        items = client.all_history(model="digits", labelled=True)
+        return {item["query_id"]: [one["value"] for one in client.labels(item["query_id"])] for item in items}
 
 
 @pytest.mark.browser
@@ -62,7 +77,7 @@ class TestInABrowser:
         assert doubtful
         with signed_in(chromium, signed_console, "leo", "/label?model=digits") as page:
             page.wait_for_selector(".rv-ask img")
-            settled(page)
+            _seen(page)
             first = _picture(page)
             _press(page, "7")
             expect(page.get_by_text("you said 7")).to_be_visible()
@@ -79,6 +94,36 @@ class TestInABrowser:
                 ["7", "5"]
             ]
 
+    def test_a_key_belongs_to_the_picture_that_was_seen(
+        self, chromium: Browser, signed_console: Console, signed_server: compose.RunningServer, doubtful: int
+    ) -> None:
+        """A key held down, pressed twice, followed by another one at once, or clicked twice labels one picture: the one shown."""
+        assert doubtful
+        with signed_in(chromium, signed_console, "leo", "/label?model=digits") as page:
+            page.wait_for_selector(".rv-ask img")
+            _seen(page)
+            for presses in (_hold, _press_twice, _press_another, _click_twice):
+                before, picture = _given(signed_server), _picture(page)
+                presses(page)
+                page.wait_for_timeout(1500)
+                settled(page)
+                after = _given(signed_server)
+                new = {key: value for key, value in after.items() if before.get(key) != value}
+                assert [value[-1:] for value in new.values()] == [["3"]], presses.__name__
+                assert _press(page, "u") == picture, presses.__name__
+                _press(page, "s")
+
+    def test_the_last_ten_can_be_undone(self, chromium: Browser, signed_console: Console, doubtful: int) -> None:
+        """After ten answers u goes back to the first of them."""
+        assert doubtful
+        with signed_in(chromium, signed_console, "leo", "/label?model=digits") as page:
+            page.wait_for_selector(".rv-ask img")
+            _seen(page)
+            pictures = [_picture(page)]
+            pictures += [_press(page, "4") for _ in range(10)]
+            assert len(set(pictures)) == 11
+            assert [_press(page, "u") for _ in range(10)] == pictures[-2::-1]
+
     def test_a_viewer_is_told_whom_to_ask(self, chromium: Browser, signed_console: Console) -> None:
         """The navigation does not lead there, and the address alone shows no question."""
         with signed_in(chromium, signed_console, "bob") as page:
@@ -86,6 +131,27 @@ class TestInABrowser:
             page.goto(f"{signed_console.url}/label?model=digits")
             settled(page)
             expect(page.locator(".rv-ask")).to_have_count(0)
+
+
+def _hold(page: Page) -> None:
+    for _ in range(30):
+        page.keyboard.down("3")  # every further one is marked as a repeat
+        page.wait_for_timeout(30)
+    page.keyboard.up("3")
+
+
+def _press_twice(page: Page) -> None:
+    for _ in range(3):
+        page.keyboard.press("3")
+
+
+def _press_another(page: Page) -> None:
+    for key in "35":
+        page.keyboard.press(key)
+
+
+def _click_twice(page: Page) -> None:
+    page.get_by_role("button", name="3", exact=False).first.dblclick()
 
 
 def test_each_label_has_a_key_of_its_own() -> None:

@@ -4,6 +4,9 @@ GET /queue ─► items ─┬ the input alone, large; the model's answer stays 
                      ├ 1–9, letters ─► PUT /predictions/{id}/label ─► next          the next ones are fetched meanwhile
                      ├ s ─► POST /queue/{id}/skip ─► next
                      └ u ─► back to the one before; another answer corrects it
+
+A key press belongs to the picture that was on the screen: buttons carry the id of what they are about, and `label_keys.js` ignores
+a key that is held, pressed twice before the next picture is there, or pressed before anybody can have seen it.
 """
 
 from __future__ import annotations
@@ -59,6 +62,8 @@ class _Round:
         self.at = 0
         self.given: dict[str, str] = {}
         self.refusal: RelevoError | None = None
+        #: How often a question was drawn; a browser tells by it whether what it shows is new.
+        self.drawings = 0
 
     @classmethod
     def of(cls, here: Session, model: str) -> _Round:
@@ -81,22 +86,25 @@ class _Round:
         known = {one["query_id"] for one in self.items}
         self.items.extend(one for one in found if one["query_id"] not in known)
 
-    def answer(self, here: Session, value: str | float) -> None:
-        """Keep the truth of what is asked now, and go on."""
-        item = self.item
-        if item is not None and self._done(lambda: here.client.label(item["query_id"], value)):
-            self.given[item["query_id"]] = str(value)
+    def answer(self, here: Session, query_id: str, value: str | float) -> None:
+        """Keep the truth of this one if it is still what is asked, and go on."""
+        if self._asks(query_id) and self._done(lambda: here.client.label(query_id, value)):
+            self.given[query_id] = str(value)
             self.at += 1
 
-    def skip(self, here: Session) -> None:
-        """Leave it to others, and go on."""
-        item = self.item
-        if item is not None and self._done(lambda: here.client.send("POST", f"/queue/{item['query_id']}/skip")):
+    def skip(self, here: Session, query_id: str) -> None:
+        """Leave this one to others if it is still what is asked, and go on."""
+        if self._asks(query_id) and self._done(lambda: here.client.send("POST", f"/queue/{query_id}/skip")):
             self.at += 1
 
-    def back(self) -> None:
-        """To the one before."""
-        self.at = max(0, self.at - 1)
+    def back(self, query_id: str) -> None:
+        """To the one before this one, if it is still what is asked; an empty id is the end of the queue."""
+        if self._asks(query_id):
+            self.at = max(0, self.at - 1)
+
+    def _asks(self, query_id: str) -> bool:
+        # Race: a second press may have been sent before the browser was given the next picture.
+        return query_id == ("" if self.item is None else self.item["query_id"])
 
     def _done(self, act: Callable[[], object]) -> bool:
         try:
@@ -126,16 +134,18 @@ def _draw(here: Session, turn: _Round) -> None:
     if item is None:
         frame.say(words["label.none"], words["label.none.next" if not turn.given else "label.done.next"])
         if turn.at:
-            _undo(here, turn)
+            _undo(here, turn, "")
         return
     seen = inputs.one(here, item, _SIDE)
     _fetch_ahead(here, turn.items[turn.at + 1 : turn.at + 1 + _AHEAD])
+    st.html('<script src="/label_keys.js"></script>', unsafe_allow_javascript=True)
     st.html(_progress(here, turn))
     asked, answer = st.columns([3, 2], gap="medium")
     with asked:
-        st.html(_question(here, seen))
+        labels = models.labels_of(models.manifest(here, item["model"], item["version"]))
+        st.html(_question(here, turn, seen, labels))
     with answer:
-        _answers(here, turn, item)
+        _answers(here, turn, item, labels)
         if turn.refusal is not None:
             frame.say_refused(words, turn.refusal)
 
@@ -147,48 +157,53 @@ def _progress(here: Session, turn: _Round) -> str:
     return f'<p class="rv-small">{frame.safe(told)}</p><div class="rv-progress"><div style="width:{share:.1f}%"></div></div>'
 
 
-def _question(here: Session, seen: inputs.Seen) -> str:
+def _question(here: Session, turn: _Round, seen: inputs.Seen, labels: Sequence[str]) -> str:
     words = here.words
+    turn.drawings += 1
+    keys = [*(keys_of(labels) if 0 < len(labels) <= len(_KEYS) else ["enter"]), _SKIP, _UNDO]
     if seen.picture:
         inside = inputs.picture(seen, words["label.picture"])
     elif seen.values:
         inside = inputs.facts(inputs.values(seen.values, words))
     else:
         inside = f'<p class="rv-small">{frame.safe(words[seen.lack or "input.unreadable"])}</p>'
-    return f'<div class="rv-ask">{inside}</div>'
+    return f'<div class="rv-ask" data-drawing="{turn.drawings}" data-keys="{" ".join(keys)}">{inside}</div>'
 
 
-def _answers(here: Session, turn: _Round, item: Mapping[str, Any]) -> None:
+def _answers(here: Session, turn: _Round, item: Mapping[str, Any], labels: Sequence[str]) -> None:
     words = here.words
     why = frame.safe(words[f"why.{item['why']}"])
     st.html(f'<h2 class="rv-h2">{frame.safe(words["label.question"])}</h2><p class="rv-small">{why}</p>')
-    labels = models.labels_of(models.manifest(here, item["model"], item["version"]))
-    given = turn.given.get(item["query_id"])
     if not labels:
         _number(here, turn, item)
     elif len(labels) <= len(_KEYS):
-        _buttons(here, turn, labels, given)
+        _buttons(here, turn, labels, item["query_id"])
     else:
         _list(here, turn, labels, item)
-    with st.container(horizontal=True):
-        st.button(words["label.skip"], shortcut=_SKIP, on_click=partial(turn.skip, here), type="tertiary", key="skip")
-        _undo(here, turn)
+    query_id = item["query_id"]
+    with st.container(horizontal=True, key="ways"):
+        skip = partial(turn.skip, here, query_id)
+        st.button(words["label.skip"], shortcut=_SKIP, on_click=skip, type="tertiary", key=f"skip-{query_id}")
+        _undo(here, turn, query_id)
     if turn.at:
         frame.small(_before(here, turn.items[turn.at - 1], turn))
 
 
-def _undo(here: Session, turn: _Round) -> None:
-    st.button(here.words["label.undo"], shortcut=_UNDO, on_click=turn.back, disabled=turn.at == 0, type="tertiary", key="undo")
+def _undo(here: Session, turn: _Round, query_id: str) -> None:
+    st.button(
+        here.words["label.undo"], shortcut=_UNDO, on_click=partial(turn.back, query_id), disabled=turn.at == 0, type="tertiary",
+        key=f"undo-{query_id}",
+    )  # fmt: skip
 
 
-def _buttons(here: Session, turn: _Round, labels: Sequence[str], given: str | None) -> None:
-    keys = keys_of(labels)
+def _buttons(here: Session, turn: _Round, labels: Sequence[str], query_id: str) -> None:
+    keys, given = keys_of(labels), turn.given.get(query_id)
     own = keys == [label.lower() for label in labels]
     with st.container(key="choices-own" if own else "choices"):
         for label, key in zip(labels, keys, strict=True):
             st.button(
-                verbatim(label), key=f"choice-{label}", shortcut=key, on_click=partial(turn.answer, here, label), width="stretch",
-                type="primary" if label == given else "secondary",
+                verbatim(label), key=f"choice-{label}-{query_id}", shortcut=key, width="stretch",
+                on_click=partial(turn.answer, here, query_id, label), type="primary" if label == given else "secondary",
             )  # fmt: skip
 
 
@@ -202,7 +217,7 @@ def _list(here: Session, turn: _Round, labels: Sequence[str], item: Mapping[str,
         type="primary",
         shortcut="Enter",
         disabled=chosen is None,
-        on_click=partial(turn.answer, here, chosen or ""),
+        on_click=partial(turn.answer, here, item["query_id"], chosen or ""),
     )
 
 
@@ -214,7 +229,7 @@ def _number(here: Session, turn: _Round, item: Mapping[str, Any]) -> None:
         type="primary",
         shortcut="Enter",
         disabled=value is None,
-        on_click=partial(turn.answer, here, value or 0.0),
+        on_click=partial(turn.answer, here, item["query_id"], value or 0.0),
     )
 
 
