@@ -220,7 +220,10 @@ class ImageTooLarge(TooLarge):
     """More pixels than `max_pixels`, or a longer side than `max_side`."""
 
     code = "image_too_large"
-    sentence = "The image has {width} × {height} pixels; this server takes at most {max_pixels} pixels and {max_side} a side."
+    sentence = (
+        "The image has {width} × {height} pixels; at most {max_pixels} pixels (setting max_pixels) and {max_side} a side "
+        "(setting max_side) are taken."
+    )
 
 
 class TooManyRows(TooLarge):
@@ -273,10 +276,12 @@ class UnsupportedMedia(UnsupportedInput):
 
 
 class UnsupportedImage(UnsupportedInput):
-    """A file that is no JPEG, PNG or WebP, or one of an unusual kind."""
+    """A file of no format that is read, or one of an unusual kind."""
 
     code = "unsupported_image"
-    sentence = "The image format is not allowed: {reason}. Send a JPEG, PNG or WebP."
+    sentence = (
+        "The image format is not allowed: {reason}. Send a JPEG, PNG, WebP, GIF, BMP, TIFF, PGM or PPM with 8 bits a channel."
+    )
 
 
 class BrokenImage(UnsupportedInput):

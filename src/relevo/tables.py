@@ -1,6 +1,7 @@
 r"""Tables as spreadsheets write them, wherever one is read: with commas, semicolons or tabs.
 
     head line ─ what stands in quotes left out ─ the separator it has most of ─► "," | ";" | "\t"
+    text ─ names distinct, each row as long as the head, blank lines left out ─► Table, with the line of each row
 
 Where a comma is the sign of decimals, a spreadsheet separates by semicolons: such numbers are seen here, so that they are refused
 and never taken for texts.
@@ -13,11 +14,15 @@ opens the file has. An apostrophe stands before everything that would begin a fo
 
 from __future__ import annotations
 
+import csv
 import re
+from collections import Counter
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import TextIO
 
 _SEPARATORS = (",", ";", "\t")
 _QUOTED = re.compile(r'"[^"]*"')
@@ -30,6 +35,67 @@ _BEGINNING = r"(\A|[,;|\t\r\n\v\f\x1c-\x1e\x85\u2028\u2029])"
 _FORMULA = r"(?=['\"\s\ufeff\u200b]*[=+\-@\uff1d\uff0b\uff0d\uff20\ufe66\ufe62\ufe63\ufe6b\u2212\x00-\x1f\x7f-\x9f])"
 _PROTECT = re.compile(_BEGINNING + _FORMULA)
 _UNPROTECT = re.compile(f"{_BEGINNING}'{_FORMULA}")
+
+
+class BadTable(ValueError):
+    """What is no table that can be read without losing some of it; its text says why."""
+
+    def __init__(self, *, reason: str) -> None:
+        """Keep the sentence."""
+        super().__init__(reason)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """A table as texts; lives as long as it is read."""
+
+    names: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]  # each as long as `names`
+    lines: tuple[int, ...]  # where each row ends in the file, from 1
+    separator: str
+
+    def column(self, name: str) -> tuple[str, ...]:
+        """The cells of one column."""
+        place = self.names.index(name)
+        return tuple(row[place] for row in self.rows)
+
+
+def read_table(file: TextIO, name: str) -> Table:
+    """The table in an open file, which is called `name` where it is refused. Raises BadTable, csv.Error."""
+    separator = separator_of(file.readline())
+    file.seek(0)
+    reader = csv.reader(file, delimiter=separator)
+    numbered = [(reader.line_num, tuple(row)) for row in reader if any(cell.strip() for cell in row)]
+    if not numbered:
+        raise BadTable(reason=f"'{name}' is empty")
+    names, found = numbered[0][1], numbered[1:]
+    width = len(names)
+    odd = [(line, len(row)) for line, row in found if len(row) != width and any(row[width:] or (len(row) < width,))]
+    if odd:
+        raise BadTable(
+            reason=f"'{name}' has lines of another length than its head: {len(odd)}, the first is line {odd[0][0]} "
+            f"({odd[0][1]} cells for {width} columns)"
+        )
+    rows = [row[:width] for _, row in found]
+    # A separator at the end of each line, as spreadsheets leave it, names no column and holds nothing.
+    named = [place for place in range(width) if names[place].strip() or any(row[place].strip() for row in rows)]
+    _refuse_names([names[place] for place in named], name)
+    return Table(
+        names=tuple(names[place] for place in named),
+        rows=tuple(tuple(row[place] for place in named) for row in rows),
+        lines=tuple(line for line, _ in found),
+        separator=separator,
+    )
+
+
+def _refuse_names(names: Sequence[str], file: str) -> None:
+    """Columns that cannot be told apart. Raises BadTable."""
+    nameless = next((place for place, one in enumerate(names, 1) if not one.strip()), None)
+    if nameless is not None:
+        raise BadTable(reason=f"the head line of '{file}' gives column {nameless} no name; name it, or remove the column")
+    twice, times = Counter(names).most_common(1)[0]
+    if times > 1:
+        raise BadTable(reason=f"'{file}' has {times} columns named '{twice}'; rename them, or remove all but one")
 
 
 def separator_of(head: str) -> str:

@@ -80,6 +80,13 @@ def _too_large() -> Iterator[tuple[str, bytes]]:
     canvas = b"\x10\0\0\0" + (2**24 - 1).to_bytes(3, "little") * 2
     yield "webp-canvas-16777216x16777216", _riff(b"VP8X", canvas)
     yield "webp-canvas-says-1x1", _riff(b"VP8X", b"\x10\0\0\0" + bytes(6), _chunk_of(b"VP8L", lossless))
+    yield "gif-65535x65535", b"GIF89a" + b"\xff" * 4 + b"\0\0\0," + bytes(4) + b"\xff" * 4 + b"\0\2\2\x4c\1\0;"
+    yield (
+        "bmp-100000x100000",
+        b"BM" + struct.pack("<IIIIiiHHIIIIII", 100, 0, 54, 40, 100_000, -100_000, 1, 24, 0, 0, 0, 0, 0, 0) + bytes(100),
+    )
+    yield "tiff-100000x100000", _tiff([], side=100_000)
+    yield "ppm-99999x99999", b"P6 99999 99999 255\n" + bytes(1000)
     yield "jpeg-65500x65500", _resized_jpeg(picture("JPEG"), 65_500, 65_500)
     yield "jpeg-65500x600", _resized_jpeg(picture("JPEG"), 65_500, 600)
 
@@ -96,6 +103,8 @@ def _as_large_as_allowed() -> Iterator[tuple[str, bytes]]:
         ("JPEG", {"progressive": True}),
         ("WEBP", {"method": 0}),
         ("WEBP", {"lossless": True, "method": 0}),
+        ("GIF", {}),
+        ("TIFF", {"compression": "tiff_deflate"}),
     ):
         file = io.BytesIO()
         grey.save(file, kind, **options)
@@ -134,11 +143,20 @@ def _in_structure() -> Iterator[tuple[str, bytes]]:
     yield "jpeg-scans-behind-a-thumbnail", hidden
     yield "jpeg-scans-one-component-each", _sequential_scans(components=1, scans=30_000)
     yield "jpeg-scans-all-components-each", _sequential_scans(components=3, scans=30_000)
+    yield "gif-blocks", _gif_blocks()
+    yield "gif-animated", picture_of_frames("GIF")
+    yield "tiff-entries", _tiff([(tag, 7, _MOST_BYTES - 2**20, 8) for tag in range(60_000, 65_000)])
+    yield "tiff-strips", _tiff([(273, 4, 4_000_000, 8), (279, 4, 4_000_000, 8)])
+    yield "tiff-tile-of-gigabytes", _tiff([(322, 4, 1, 2**31 - 16), (323, 4, 1, 2**31 - 16), (324, 4, 1, 8), (325, 4, 1, 100)])
+    yield "tiff-directory-within-itself", _tiff([(34665, 4, 1, 8)])
+    yield "bmp-run-lengths", _bmp_run_lengths()
+    yield "ppm-read-in-python", b"P3 6000 6000 255\n" + b"1 " * (_MOST_BYTES // 2 - 100)
+    yield "ppm-sixteen-bits", b"P5 3000 3000 65535\n" + bytes(18_000_000)
     yield "webp-chunks", _riff(b"VP8X", b"\0\0\0\0" + b"\7\0\0" * 2, _chunk_of(b"teSt", b"") * 1_000_000 + _webp_body())
 
 
 def _cut_off() -> Iterator[tuple[str, bytes]]:
-    for kind in ("PNG", "JPEG", "WEBP"):
+    for kind in ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM"):
         whole = picture(kind)
         for part in (1, 5, 12, 20, 30, 60, len(whole) // 2, len(whole) - 1):
             yield f"{kind.lower()}-cut-at-{part}", whole[:part]
@@ -152,6 +170,29 @@ def picture_of_frames(kind: str, frames: int = 500) -> bytes:
     file = io.BytesIO()
     first.save(file, kind, save_all=True, append_images=others)
     return file.getvalue()
+
+
+def _gif_blocks() -> bytes:
+    """Ten million comments of one byte before the frame."""
+    whole = picture("GIF")
+    head = 13 + (3 << (whole[10] & 7) + 1)
+    return whole[:head] + b"\x21\xfe" + b"\1x" * ((_MOST_BYTES - len(whole)) // 2 - 10) + b"\0" + whole[head:]
+
+
+def _tiff(entries: list[tuple[int, int, int, int]], side: int = 64) -> bytes:
+    """A TIFF of one grey strip with these entries too, in a file as long as may be."""
+    usual = {256: side, 257: side, 258: 8, 259: 1, 262: 1, 273: 8, 277: 1, 278: side, 279: 4096}
+    own = {entry[0] for entry in entries}
+    every = sorted([(tag, 4, 1, value) for tag, value in usual.items() if tag not in own] + entries)
+    body = b"".join(struct.pack("<HHII", *entry) for entry in every)
+    head = b"II*\0" + struct.pack("<I", 8) + struct.pack("<H", len(every)) + body + bytes(4)
+    return head + bytes(_MOST_BYTES - len(head))
+
+
+def _bmp_run_lengths() -> bytes:
+    """Runs of one pixel each, which Pillow would unpack in Python."""
+    head = struct.pack("<IIIIiiHHIIIIII", 0, 0, 1078, 40, _LARGEST_SIDE, _LARGEST_SIDE, 1, 8, 1, 0, 0, 0, 0, 0)
+    return b"BM" + head + bytes(1024) + b"\1\7" * ((_MOST_BYTES - 1100) // 2)
 
 
 def _riff(kind: bytes, data: bytes, rest: bytes = b"") -> bytes:

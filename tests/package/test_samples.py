@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -145,3 +146,76 @@ def test_an_example_can_be_read() -> None:
     """A number of many digits is shown with three of them, a usual one as it is."""
     fields = infer_fields(from_records([{"made_up": 0.03016352331732358, "total": 3320.75, "serial": 9_876_543_210_123}]))
     assert [field.example for field in fields] == [0.0302, 3320.75, 9_876_543_210_123]
+
+
+# --- one picture, every way in ----------------------------------------------------------------------------------------------
+
+
+def _turned(form: str, mode: str, orientation: int) -> bytes:
+    """A picture with something in each corner, some of it transparent where the mode can be, as a camera turned it."""
+    image = Image.fromarray(np.random.default_rng(2).integers(0, 256, (6, 9, 4), dtype=np.uint8), "RGBA").convert(mode)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    out = io.BytesIO()
+    image.save(out, form, exif=exif, **({"lossless": True} if form == "WEBP" else {}))
+    return out.getvalue()
+
+
+@pytest.mark.parametrize("orientation", [1, 3, 6, 7])
+@pytest.mark.parametrize(
+    ("form", "mode"), [("PNG", "RGBA"), ("PNG", "LA"), ("JPEG", "RGB"), ("WEBP", "RGBA"), ("TIFF", "RGBA"), ("JPEG", "L")]
+)
+@pytest.mark.parametrize("rule", ["exif", "ignore"])
+def test_a_picture_is_the_same_by_every_way_in(tmp_path: Path, form: str, mode: str, orientation: int, rule: Any) -> None:
+    """A path, bytes, an open PIL image and one that was loaded give what the server makes of the file, size and pixels alike."""
+    data = _turned(form, mode, orientation)
+    (tmp_path / "a").write_bytes(data)
+    loaded = Image.open(io.BytesIO(data))
+    if form != "TIFF":
+        loaded.load()
+    for stored in ("L", "RGB"):
+        wanted = ImageInput(width=9, height=6, mode=stored)
+        steps = ImageSteps(input="x", orientation=rule, background="#204060")
+        served = decode(data, wanted, steps, ImageLimits())
+        for given_ in (tmp_path / "a", str(tmp_path / "a"), data, Image.open(io.BytesIO(data)), loaded):
+            if form == "TIFF" and rule == "ignore" and isinstance(given_, Image.Image):
+                continue  # Pillow turns it while it loads it: what the user holds is upright
+            samples = take_samples([given_])
+            assert isinstance(samples, ImageSamples)
+            assert np.array_equal(decode(samples.payload(0), wanted, steps, ImageLimits()), served)
+            upright = (9, 6) if orientation in (6, 7) and rule == "exif" else (6, 9)
+            assert samples.shape(rule)[:2] == upright
+
+
+def test_pixels_with_alpha_stand_on_the_background() -> None:
+    """Arrays (h, w, 4), in a list or stacked, are pictures with transparency as a file with it is."""
+    pixels = np.zeros((2, 5, 4, 4), dtype=np.uint8)
+    pixels[:, :, 2:, 3] = 255
+    wanted, steps = ImageInput(width=4, height=5), ImageSteps(input="x", background="white")
+    for given_ in (pixels, list(pixels), [Image.fromarray(one) for one in pixels]):
+        samples = take_samples(given_)
+        assert isinstance(samples, ImageSamples)
+        assert decode(samples.payload(0), wanted, steps, ImageLimits())[0, :, 0].tolist() == [255, 255, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("given_", "told"),
+    [
+        ([Image.fromarray(np.full((4, 4), 40_000, dtype=np.uint16))], "I;16"),
+        ([Image.new("I", (4, 4), 300)], "mode I"),
+        ([Image.new("F", (4, 4), 0.5)], "mode F"),
+        ([np.zeros((4, 4, 3), dtype=np.float32)], "float32"),
+        ([np.zeros((4, 4, 3), dtype=np.uint16)], "uint16"),
+        ([np.zeros((4, 4), dtype=np.uint8), np.zeros((4, 4))], "float64"),
+        (np.zeros((2, 4, 4, 3), dtype=np.float32), "float32"),
+        (np.zeros((2, 4, 4), dtype=np.uint16), "uint16"),
+        (["/nowhere/a.png"], "'/nowhere/a.png' cannot be read"),
+        ([None, None], "NoneType"),
+        ([[1, 2], [3]], "different lengths"),
+        ([1, 2], "list of int"),
+    ],
+)
+def test_samples_that_cannot_be_taken_are_refused_in_our_words(given_: Any, told: str) -> None:
+    """Pixels of more than 8 bits are refused as they are in a file, and so is what is neither record nor picture."""
+    with pytest.raises(ConversionFailed, match=told):
+        take_samples(given_)

@@ -50,6 +50,13 @@ def test_a_table(tmp_path: Path) -> None:
     assert examples(tmp_path, 'path = "t.csv"\ntarget = "gone"\nignore = ["id", "city"]')[0].x == {"age": 41, "pay": 1.5}
 
 
+def test_blank_lines_and_separators_at_the_end_are_nothing(tmp_path: Path) -> None:
+    """What spreadsheets leave behind, blank lines and a separator at the end of each, is no row and no column."""
+    (tmp_path / "t.csv").write_text("a,y,\n1,no,\n\n,,\n2,yes,\n", encoding="utf-8")
+    found = examples(tmp_path, 'path = "t.csv"\ntarget = "y"')
+    assert [(one.x, one.y) for one in found] == [({"a": 1}, "no"), ({"a": 2}, "yes")]
+
+
 @pytest.mark.parametrize("separator", [";", "\t"])
 def test_a_table_may_be_of_any_country(tmp_path: Path, separator: str) -> None:
     """Semicolons and tabs separate, as the head line tells; texts may hold commas."""
@@ -103,6 +110,15 @@ def test_a_program_that_gives_paths(tmp_path: Path) -> None:
         ({"t.csv": "a;b\n1;2,5\n3;4\n"}, 'path = "t.csv"\ntarget = "b"', "decimal comma in the column 'b'"),
         ({"t.csv": "a,b\n1,2,5\n"}, 'path = "t.csv"\ntarget = "b"', "'t.csv' has lines of another length"),
         ({"t.csv": ""}, 'path = "t.csv"\ntarget = "a"', "'t.csv' is empty"),
+        (
+            {"t.csv": "a,b\n1,2\n3\n5,6\n7\n"},
+            'path = "t.csv"\ntarget = "b"',
+            r"length than its head: 2, the first is line 3 \(1 cells",
+        ),
+        ({"t.csv": "a,a,b\n1,2,3\n"}, 'path = "t.csv"\ntarget = "b"', "2 columns named 'a'"),
+        ({"t.csv": "b,a,b\n1,2,3\n"}, 'path = "t.csv"\ntarget = "b"', "2 columns named 'b'"),
+        ({"t.csv": ",a,b\n0,2,3\n"}, 'path = "t.csv"\ntarget = "b"', "gives column 1 no name"),
+        ({"t.csv": "a,b\n1,2\n\n3,\n5,NA\n"}, 'path = "t.csv"\ntarget = "b"', "t.csv: 2 of 3 rows .* 'b', the first in line 4"),
         ({"t.csv": "a,b\n1,2\n"}, 'path = "t.csv"', "needs target"),
         ({"t.csv": "a,b\n1,2\n"}, 'path = "t.csv"\ntarget = "c"', "column 'c'"),
         ({"d.py": "x = 1\n"}, 'path = "d.py"', r"no function load\(\)"),

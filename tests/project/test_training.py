@@ -5,7 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
+from relevo.domain.preprocessing import ImageSteps
+from relevo.domain.signature import RecordInput
 from relevo.errors import ConfigRefused, ManifestInvalid, PackageRefused
 from relevo.package.opening import open_package
 from relevo.package.samples import png
@@ -110,3 +113,82 @@ def test_versions_from_more_and_more_data(tmp_path: Path) -> None:
     package = train_project(read_project(tmp_path), tmp_path / "small", lambda *_: None, most=50)
     assert package.metrics["learning"] == [{"epoch": 1, "rows": 50.0}]
     assert package.metrics["rows"] == len(held)
+
+
+IMAGE_TRAIN = """
+from sklearn.linear_model import LogisticRegression
+
+
+def train(run):
+    return LogisticRegression(max_iter=500).fit(run.train.x, run.train.y)
+"""
+
+
+@pytest.mark.parametrize(
+    ("told", "orientation", "background"),
+    [("", "exif", "white"), ('orientation = "ignore"\nbackground = "#102030"', "ignore", "#102030")],
+)
+def test_pictures_are_prepared_for_training_as_they_are_served(
+    tmp_path: Path, told: str, orientation: str, background: str
+) -> None:
+    """Turned and transparent pictures measure in training what their files are answered with, and the manifest says how."""
+    for number in range(60):
+        image = Image.new("RGBA", (12, 8), (0, 0, 0, 0))
+        image.paste((number, 200 - number, 30, 255), (0, 0, 6, 8) if number % 2 else (6, 0, 12, 8))
+        exif = Image.Exif()
+        exif[0x0112] = 6
+        file = tmp_path / "data" / ("left" if number % 2 else "right") / f"{number}.{'png' if number % 4 else 'tif'}"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        image.save(file, exif=exif)
+    (tmp_path / "relevo.toml").write_text(
+        f'[model]\nname = "m"\n[data]\npath = "data"\nheld_out = 0.4\n[input]\nkind = "image"\nsize = [12, 8]\n{told}\n',
+        encoding="utf-8",
+    )
+    (tmp_path / "train.py").write_text(IMAGE_TRAIN, encoding="utf-8")
+    project = read_project(tmp_path)
+    package = train_project(project, tmp_path / "package", lambda *_: None)
+    steps = package.manifest.steps
+    assert isinstance(steps, ImageSteps)
+    assert (steps.orientation, steps.background) == (orientation, background)
+    card = package.read("card.md").decode()
+    assert ("EXIF orientation is applied" in card) == (orientation == "exif")
+    assert background in card
+    held = split_examples(load_examples(project), project.data.held_out)[1]
+    right = sum(answer.label == one.y for answer, one in zip(package.predict_many([one.x for one in held]), held, strict=True))
+    assert right / len(held) == package.metrics["accuracy"]["value"] == 1.0
+
+
+def test_a_background_that_is_no_colour_is_refused(tmp_path: Path) -> None:
+    """The sentence names the section and what may stand there."""
+    (tmp_path / "relevo.toml").write_text(
+        '[model]\nname = "m"\n[data]\npath = "data"\n[input]\nkind = "image"\nsize = [8, 8]\nbackground = "greenish"\n',
+        encoding="utf-8",
+    )
+    with pytest.raises(ConfigRefused, match=r"\[input\] the background must be white, black, #rrggbb or ignore, not 'greenish'"):
+        read_project(tmp_path).image()
+
+
+def test_a_column_that_the_model_drops_need_not_be_sent(tmp_path: Path) -> None:
+    """What a ColumnTransformer leaves out is optional in the signature: an answer needs only what the model reads."""
+    rows = "".join(f"c{n},{n % 60},{n % 7}.5,{'ab'[n % 2]},{'yes' if n % 60 > 30 else 'no'}\n" for n in range(240))
+    (tmp_path / "t.csv").write_text("id,age,pay,city,gone\n" + rows, encoding="utf-8")
+    (tmp_path / "relevo.toml").write_text('[model]\nname = "t"\n[data]\npath = "t.csv"\ntarget = "gone"\n', encoding="utf-8")
+    (tmp_path / "train.py").write_text(
+        """
+import pandas as pd
+from sklearn.compose import ColumnTransformer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
+
+
+def train(run):
+    chosen = ColumnTransformer([("n", StandardScaler(), ["age"]), ("c", OneHotEncoder(), ["city"])])
+    return make_pipeline(chosen, LogisticRegression()).fit(pd.DataFrame(run.train.x), run.train.y)
+""",
+        encoding="utf-8",
+    )
+    package = train_project(read_project(tmp_path), tmp_path / "package", lambda *_: None)
+    assert isinstance(package.manifest.input, RecordInput)
+    assert {one.name for one in package.manifest.input.fields if one.required} == {"age", "city"}
+    assert package.predict({"age": 50, "city": "a"}) == package.predict({"age": 50, "city": "a", "id": "c1", "pay": 3.5})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import struct
 import warnings
@@ -17,7 +18,7 @@ from PIL import Image, ImageOps
 from relevo.domain.preprocessing import ImageSteps
 from relevo.domain.signature import ImageInput
 from relevo.errors import BrokenImage, ImageTooLarge, InputRefused, UnsupportedImage
-from relevo.runtime.image import ImageLimits, decode, image_format, looks_large, open_checked, tensor
+from relevo.runtime.image import ImageLimits, claimed_size, decode, image_format, looks_large, open_checked, tensor
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -174,7 +175,145 @@ def test_a_claim_of_endless_pixels_costs_nothing() -> None:
         decode(bomb, ImageInput(width=8, height=8), ImageSteps(input="x"), WIDE)
 
 
-@pytest.mark.parametrize("form", ["GIF", "BMP", "TIFF", "ICO", "PPM"])
+@pytest.mark.parametrize(
+    ("form", "stored", "options"),
+    [
+        ("GIF", "P", {}),
+        ("BMP", "RGB", {}),
+        ("BMP", "L", {}),
+        ("BMP", "1", {}),
+        ("TIFF", "RGB", {}),
+        ("TIFF", "L", {"compression": "tiff_lzw"}),
+        ("TIFF", "RGBA", {"compression": "tiff_deflate"}),
+        ("TIFF", "P", {"compression": "packbits"}),
+        ("PPM", "L", {}),
+        ("PPM", "RGB", {}),
+    ],
+)
+def test_what_people_have_is_read(form: str, stored: str, options: dict[str, str]) -> None:
+    """GIF, BMP, TIFF, PGM and PPM give Pillow's pixels, and are held to the same limits by their header."""
+    data = saved(picture(stored), form, **options)
+    for mode in ("L", "RGB"):
+        wanted = ImageInput(width=11, height=9, mode=mode)
+        steps = ImageSteps(input="x", resample="bilinear")
+        assert np.array_equal(decode(data, wanted, steps, WIDE), as_pillow(data, wanted, steps))
+    assert claimed_size(data) == (37, 23)
+    with pytest.raises(ImageTooLarge, match="37 × 23"):
+        decode(data, wanted, steps, ImageLimits(max_pixels=850))
+    for part in range(0, len(data), max(1, len(data) // 40)):
+        with contextlib.suppress(InputRefused):
+            decode(data[:part], wanted, steps, WIDE)
+
+
+def test_of_an_animation_the_first_frame_counts() -> None:
+    """A GIF and a TIFF of several frames are answered by the first."""
+    first, second = (Image.new("RGB", (8, 8), colour) for colour in ("red", "blue"))
+    for form in ("GIF", "TIFF"):
+        data = saved(first, form, save_all=True, append_images=[second])
+        assert decode(data, ImageInput(width=8, height=8), ImageSteps(input="x"), WIDE)[0, 0].tolist() == [255, 0, 0]
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("rule", ["exif", "ignore"])
+def test_a_tiff_is_turned_as_a_jpeg_is(orientation: int, rule: Any) -> None:
+    """Pillow turns a TIFF while it loads it; what is to stay as stored stays so all the same."""
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    wanted, steps = ImageInput(width=37, height=23), ImageSteps(input="x", orientation=rule)
+    tiff, png = (decode(saved(picture("RGB"), form, exif=exif), wanted, steps, WIDE) for form in ("TIFF", "PNG"))
+    assert np.array_equal(tiff, png)
+
+
+@pytest.mark.parametrize(
+    ("damage", "told"),
+    [
+        (lambda data: _tiff_entry(data, 259, 7), "compression"),
+        (lambda data: _tiff_entry(data, 273, 2**31, count=True), "pieces"),
+        (lambda data: data[:4] + struct.pack("<I", 2**32 - 1) + data[8:], "broken|damaged|cannot"),
+    ],
+)
+def test_a_tiff_that_asks_for_much_is_refused(damage: Any, told: str) -> None:
+    """Unusual compressions, endless strips and a directory beyond the file are refused before Pillow reads them."""
+    data = damage(saved(picture("RGB"), "TIFF"))
+    with pytest.raises(InputRefused, match=told):
+        decode(data, ImageInput(width=8, height=8), ImageSteps(input="x"), WIDE)
+
+
+def _tiff_entry(data: bytes, tag: int, value: int, *, count: bool = False) -> bytes:
+    """The same little-endian TIFF with another value, or count, in one entry of its directory."""
+    (place,) = struct.unpack_from("<I", data, 4)
+    (entries,) = struct.unpack_from("<H", data, place)
+    for at in range(place + 2, place + 2 + 12 * entries, 12):
+        if struct.unpack_from("<H", data, at)[0] == tag:
+            where = at + (4 if count else 8)
+            return data[:where] + struct.pack("<I", value) + data[where + 4 :]
+    raise AssertionError(tag)
+
+
+def test_a_bmp_of_run_lengths_and_a_gif_of_endless_blocks_are_refused() -> None:
+    """What Pillow would unpack in Python, byte by byte, is not unpacked."""
+    bmp = saved(picture("L"), "BMP")
+    gif = saved(picture("P"), "GIF")
+    for data in (bmp[:30] + struct.pack("<I", 1) + bmp[34:], gif[:781] + b"\x21\xfe" + b"\1x" * 100_000 + b"\0" + gif[781:]):
+        with pytest.raises(UnsupportedImage):
+            decode(data, ImageInput(width=8, height=8), ImageSteps(input="x"), WIDE)
+
+
+# --- transparency ---------------------------------------------------------------------------------------------------------
+
+
+def clear(form: str, stored: str) -> bytes:
+    """A picture that is red where it can be seen, and black where it cannot."""
+    image = Image.new("RGBA", (8, 8), (0, 0, 0, 0))
+    image.paste((255, 0, 0, 255), (0, 0, 4, 8))
+    if stored == "P":
+        flat = image.convert("RGB").convert("P", palette=Image.Palette.ADAPTIVE, colors=4)
+        hidden = flat.getpixel((6, 6))
+        return saved(flat, form, transparency=hidden)
+    if stored == "RGB":
+        return saved(image.convert("RGB"), form, transparency=(0, 0, 0))
+    return saved(image.convert(stored), form, **({"lossless": True} if form == "WEBP" else {}))
+
+
+@pytest.mark.parametrize(
+    ("form", "stored"), [("PNG", "RGBA"), ("PNG", "P"), ("PNG", "RGB"), ("WEBP", "RGBA"), ("GIF", "P"), ("TIFF", "RGBA")]
+)
+@pytest.mark.parametrize(("background", "seen"), [("white", 255), ("black", 0), ("#0a0a0a", 10), ("ignore", 0), ("", 0)])
+def test_transparent_pixels_stand_on_the_background(form: str, stored: str, background: str, seen: int) -> None:
+    """Whatever way a file is transparent, the background is what shows; where transparency is dropped, the hidden colour."""
+    steps = ImageSteps(input="x", background=background)
+    pixels = decode(clear(form, stored), ImageInput(width=8, height=8), steps, WIDE)
+    assert pixels[4, 6].tolist() == [seen] * 3
+    assert pixels[4, 1].tolist() == [255, 0, 0]
+
+
+def test_grey_with_alpha_is_mixed_with_the_background() -> None:
+    """A half transparent black on white is a middle grey, for grey models and for coloured ones."""
+    data = saved(Image.new("LA", (8, 8), (0, 128)), "PNG")
+    for mode in ("L", "RGB"):
+        pixels = decode(data, ImageInput(width=8, height=8, mode=mode), ImageSteps(input="x", background="white"), WIDE)
+        assert set(pixels.ravel().tolist()) == {127}
+
+
+# --- large JPEGs ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_large_jpeg_is_decoded_small() -> None:
+    """A JPEG of more than 40 million pixels takes a fraction of the memory of its pixels, and looks as a resized one does."""
+    image = Image.linear_gradient("L").resize((7400, 7300), Image.Resampling.BILINEAR)
+    data = saved(image, "JPEG")
+    wanted, steps = ImageInput(width=128, height=128, mode="L"), ImageSteps(input="x", resample="bilinear")
+    with pytest.raises(ImageTooLarge, match="max_pixels"):
+        decode(data, wanted, steps, WIDE)
+    pixels = decode(data, wanted, steps, ImageLimits(max_pixels=60_000_000))
+    exact = np.asarray(image.resize((128, 128), Image.Resampling.BILINEAR)).astype(int)
+    assert np.abs(pixels.astype(int) - exact).max() <= 3
+    small = open_checked(data, ImageLimits(max_pixels=60_000_000))
+    small.draft(None, (256, 256))
+    assert small.width <= 7400 // 8 + 1
+
+
+@pytest.mark.parametrize("form", ["ICO", "AVIF", "JPEG2000"])
 def test_other_formats_are_refused(form: str) -> None:
     """Formats nobody needs are not opened at all."""
     data = saved(picture("RGB"), form)

@@ -84,6 +84,20 @@ def import_file(
         str | None,
         typer.Option("--preprocess", help="The same by name: 01, tf, caffe, torch, raw, vgg19, mobilenet_v2, …", metavar="NAME"),
     ] = None,
+    orientation: Annotated[
+        str | None,
+        typer.Option(
+            "--orientation", help="Turn pictures as their camera says, or take the pixels as stored.", metavar="exif|ignore"
+        ),
+    ] = None,
+    background: Annotated[
+        str | None,
+        typer.Option(
+            "--background",
+            help="Behind transparent pixels: a colour, or ignore to drop transparency; white when left out.",
+            metavar="white|black|#rrggbb|ignore",
+        ),
+    ] = None,
     output: Annotated[
         str | None,
         typer.Option("--output", help="Which output of an ONNX file has the scores; of a booster: margin.", metavar="NAME"),
@@ -162,6 +176,8 @@ def import_file(
         "layout": _one_of("--layout", layout, "NHWC", "NCHW", "NHW", "flat"),
         "scale": scale,
         "preprocess": preprocess,
+        "orientation": _one_of("--orientation", orientation, "exif", "ignore"),
+        "background": background,
         "output": output,
         "rounds": rounds,
         "scores": _one_of("--scores", scores, "logits", "probabilities"),

@@ -20,7 +20,7 @@ import msgspec
 
 from relevo.domain import answer_fields
 from relevo.domain.decision import Argmax, Bands, Decision
-from relevo.domain.preprocessing import ColumnSteps, ImageSteps, MatrixSteps, Steps
+from relevo.domain.preprocessing import ColumnSteps, ImageSteps, MatrixSteps, Steps, background_problem
 from relevo.domain.signature import ImageInput, Input, Output, RecordInput, Task
 from relevo.errors import FormatUnknown, ManifestInvalid
 from relevo.visible import steers, visible
@@ -184,6 +184,13 @@ def refuse_bad_options(*, name: str, decision: Decision, answer: Mapping[str, st
             raise ManifestInvalid.told(f"The option {option} cannot be used: {problem}.")
 
 
+def refuse_bad_background(background: str | None) -> None:
+    """A colour that nobody knows. Raises ManifestInvalid, in words that name the option."""
+    problem = background_problem(background or "")
+    if problem:
+        raise ManifestInvalid.told(f"The option background cannot be used: {problem}.")
+
+
 def _contradiction(manifest: Manifest) -> str | None:
     labels = manifest.output.labels
     if manifest.output.task is Task.CLASSIFICATION and len(labels) < 2:
@@ -245,6 +252,8 @@ def _input_problem(manifest: Manifest) -> str | None:
     if isinstance(manifest.input, ImageInput):
         if not isinstance(manifest.steps, ImageSteps):
             return "an image input needs image steps"
+        if problem := background_problem(manifest.steps.background):
+            return problem
         sane = 1 <= manifest.input.width <= 4096 and 1 <= manifest.input.height <= 4096
         return None if sane else "width and height must lie in 1..4096"
     return _record_problem(manifest.input, manifest.steps)

@@ -7,9 +7,15 @@ record   dict ─ validate ─► matrix  one float column for each encoded valu
 
 from __future__ import annotations
 
+import re
 from typing import Literal
 
 import msgspec
+
+#: What is said of a camera's EXIF orientation; "apply" is what packages before said for "exif".
+Orientation = Literal["apply", "exif", "ignore"]
+_COLOURS = {"white": (255, 255, 255), "black": (0, 0, 0)}
+_HEX = re.compile(r"#[0-9a-f]{6}")
 
 
 class ImageSteps(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, tag="image"):
@@ -29,10 +35,43 @@ class ImageSteps(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     channels: Literal["RGB", "BGR"] = "RGB"
     #: Shape of the tensor: (n, h, w, c), (n, c, h, w), (n, h, w) or (n, h·w·c).
     layout: Literal["NHWC", "NCHW", "NHW", "flat"] = "NHWC"
-    #: Whether a camera's EXIF orientation is followed, or the pixels are taken as stored.
-    orientation: Literal["apply", "ignore"] = "apply"
+    #: `exif`: a camera's EXIF orientation is applied; `ignore`: pixels are taken as stored. `apply`: the former word for `exif`.
+    orientation: Orientation = "apply"
+    #: Colour behind transparent pixels: `white`, `black` or `#rrggbb`; `ignore`: transparency is dropped. Left out: as `ignore`.
+    background: str = ""
     #: Type of the tensor's numbers.
     dtype: Literal["float32", "float64", "uint8"] = "float32"
+
+
+def stated(steps: ImageSteps, *, orientation: Orientation | None = None, background: str | None = None) -> ImageSteps:
+    """The steps with orientation and background written out, so that a manifest says both.
+
+    orientation, background: what a person said; None leaves what the steps have, else `exif` and `white`.
+    """
+    turned = orientation or steps.orientation
+    return msgspec.structs.replace(
+        steps, orientation="exif" if turned == "apply" else turned, background=background or steps.background or "white"
+    )
+
+
+def colour_of(background: str) -> tuple[int, int, int] | None:
+    """Red, green and blue, 0..255; None where transparency is dropped. Raises ValueError for an unknown word."""
+    if background in ("", "ignore"):
+        return None
+    if background in _COLOURS:
+        return _COLOURS[background]
+    if _HEX.fullmatch(background) is None:
+        raise ValueError(background)
+    return int(background[1:3], 16), int(background[3:5], 16), int(background[5:7], 16)
+
+
+def background_problem(background: str) -> str | None:
+    """Why the word cannot be a background, or None."""
+    try:
+        colour_of(background)
+    except ValueError:
+        return f"the background must be white, black, #rrggbb or ignore, not '{background}'"
+    return None
 
 
 class Column(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):

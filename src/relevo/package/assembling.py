@@ -125,7 +125,7 @@ def _told(manifest: Manifest, light: Light) -> Manifest:
 def _manifest_and_files(parts: Parts, manifest: Manifest, served: NDArray[np.float64]) -> tuple[Manifest, dict[str, bytes]]:
     converted = parts.converted
     scores = served if converted.outputs is None else converted.outputs
-    files = {MODEL: converted.onnx, **golden_files(take_golden(parts.samples, scores, choose(scores, converted.output)))}
+    files = {MODEL: converted.onnx, **_golden(parts, scores)}
     metrics: dict[str, Any] = {}
     if parts.truth is not None:
         truth = read_truth(parts.truth, converted.output, converted.classes, len(served))
@@ -140,6 +140,11 @@ def _manifest_and_files(parts: Parts, manifest: Manifest, served: NDArray[np.flo
     files |= drawn_by_hand(parts.drawings) | (draw_learning(parts.learning, parts.words) if parts.figures else {})
     files[CARD] = _card(parts, manifest, metrics, files)
     return manifest, files
+
+
+def _golden(parts: Parts, scores: NDArray[np.float64]) -> dict[str, bytes]:
+    told = parts.converted
+    return golden_files(take_golden(parts.samples, scores, choose(scores, told.output), told.input, told.steps))
 
 
 def _learned(parts: Parts) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from relevo.domain.decision import Bands
-from relevo.domain.preprocessing import ImageSteps
+from relevo.domain.preprocessing import ImageSteps, colour_of
 from relevo.domain.signature import Field, FieldKind, ImageInput, Task
 from relevo.i18n.catalog import LANGUAGES, facts_in
 from relevo.package.card_words import CardWords
@@ -85,14 +85,25 @@ def _input(manifest: Manifest, words: CardWords) -> list[str]:
 def _picture(wanted: ImageInput, manifest: Manifest, words: CardWords) -> list[str]:
     size = f"{wanted.width} × {wanted.height}"
     if wanted.mode == "L":
-        lines = [words("A picture (JPEG, PNG or WebP), brought to {size} pixels in grey.", size=size)]
+        lines = [words("A picture, brought to {size} pixels in grey.", size=size)]
     else:
-        lines = [words("A picture (JPEG, PNG or WebP), brought to {size} pixels in colour.", size=size)]
+        lines = [words("A picture, brought to {size} pixels in colour.", size=size)]
     if isinstance(manifest.steps, ImageSteps):
         how, scale = manifest.steps.resample, words.number(manifest.steps.scale)
         lines.append(words("Resampling: {how}; each pixel is multiplied by {scale}.", how=how, scale=scale))
+        lines.append(_seen(manifest.steps, words))
     lines = [f"## {words('Input')}", "", *lines]
     return [*lines, plain(wanted.description)] if wanted.description else lines
+
+
+def _seen(steps: ImageSteps, words: CardWords) -> str:
+    """What is done about a camera's orientation and about transparency."""
+    turned = (
+        words("The EXIF orientation is ignored.") if steps.orientation == "ignore" else words("The EXIF orientation is applied.")
+    )
+    if colour_of(steps.background) is None:
+        return f"{turned} {words('Transparency is dropped.')}"
+    return f"{turned} {words('Transparent pixels stand on this background: {colour}.', colour=words(steps.background))}"
 
 
 def _field_row(field: Field, words: CardWords) -> str:

@@ -9,28 +9,34 @@ Replayed after conversion, at load, at promotion and by `relevo verify`; serving
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
 
 from relevo.domain.decision import probabilities_of
-from relevo.domain.signature import Output, Task
+from relevo.domain.preprocessing import ImageSteps
+from relevo.domain.signature import ImageInput, Output, Task
 from relevo.errors import FileMissing, GoldenMismatch, PackageRefused, UnsupportedImage
 from relevo.package.arrays import array_bytes, read_array
-from relevo.runtime.image import image_format
+from relevo.package.samples import png
+from relevo.runtime.image import OWN_FILES, ImageLimits, claimed_size, decode, image_format
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
+    from relevo.domain.preprocessing import Steps
+    from relevo.domain.signature import Input
     from relevo.package.samples import Samples
     from relevo.runtime.model import RunnableModel
 
 INDEX, SCORES = "golden/golden.json", "golden/scores.npy"
 MOST = 32
-_ENDINGS = {"JPEG": "jpg", "PNG": "png", "WEBP": "webp"}
+_WHOLE_PIXELS = ImageLimits().max_pixels
+_ENDINGS = {"JPEG": "jpg", "PNG": "png", "WEBP": "webp", "GIF": "gif", "BMP": "bmp", "TIFF": "tif", "PPM": "ppm"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -70,15 +76,18 @@ def _spread(order: NDArray[np.intp], most: int) -> list[int]:
     return sorted(int(order[position]) for position in positions)
 
 
-def take_golden(samples: Samples, scores: NDArray[np.float64], rows: Sequence[int]) -> Golden:
+def take_golden(samples: Samples, scores: NDArray[np.float64], rows: Sequence[int], wanted: Input, steps: Steps) -> Golden:
     """Those rows of the samples with the original's scores, as examples."""
-    payloads = tuple(_sendable(samples.payload(row)) for row in rows)
+    payloads = tuple(_sendable(samples.payload(row), wanted, steps) for row in rows)
     return Golden(payloads=payloads, scores=np.ascontiguousarray(scores[list(rows)]))
 
 
-def _sendable(payload: bytes | dict[str, Any]) -> bytes | dict[str, Any]:
+def _sendable(payload: bytes | dict[str, Any], wanted: Input, steps: Steps) -> bytes | dict[str, Any]:
     if isinstance(payload, bytes):
-        return payload
+        if not isinstance(wanted, ImageInput) or not isinstance(steps, ImageSteps) or prod(claimed_size(payload)) <= _WHOLE_PIXELS:
+            return payload
+        # A server may be told to take no picture as large as that; the example then is what the model sees of it.
+        return png(decode(payload, wanted, steps, OWN_FILES))
     return {name: value for name, value in payload.items() if value is not None}
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from relevo.domain.decision import Argmax
-from relevo.domain.manifest import refuse_bad_options
+from relevo.domain.manifest import refuse_bad_background, refuse_bad_options
 from relevo.errors import OptionsMissing
 from relevo.package.assembling import STEPS, Parts, assemble
 from relevo.package.card_words import card_words
@@ -55,6 +55,8 @@ def pack(  # noqa: PLR0913 - the one call of a notebook: all by name, nearly all
     output: Output | None = None,
     scale: float | None = None,
     preprocess: str | None = None,
+    orientation: Literal["exif", "ignore"] | None = None,
+    background: str | None = None,
     classes: Sequence[Any] | NDArray[Any] | None = None,
     decision: Decision | None = None,
     answer: Mapping[str, str] | None = None,
@@ -83,6 +85,9 @@ def pack(  # noqa: PLR0913 - the one call of a notebook: all by name, nearly all
     out: a folder, or a path ending in .zip; without it the package stays in memory.
     scale: factor from a pixel's 0..255 to what the model was trained on; Keras and ONNX must be told, elsewhere 1 is taken.
     preprocess: the same by name: "01", "tf", "caffe", "torch", "raw", "vgg19", …; never together with `scale` or `steps`.
+    orientation: "exif" (default) turns a picture as its camera says; "ignore" takes the pixels as stored, as Keras' `load_img`.
+    background: what is behind transparent pixels: "white" (default), "black" or "#rrggbb"; "ignore" drops transparency and takes
+        the colours as stored, as Keras' `load_img` and torchvision do.
     classes: what `truth` calls the classes, in the order of the scores, for a model that only counts them; a Keras model's are
         0, 1, … or the texts of `truth` in sorted order where nothing is said.
     decision: Argmax (default) or Bands with *uncertain* between.
@@ -103,6 +108,7 @@ def pack(  # noqa: PLR0913 - the one call of a notebook: all by name, nearly all
     if out is not None:
         refuse_bad_goal(Path(out))
     refuse_bad_options(name=name, decision=decision or Argmax(), answer=answer or {})
+    refuse_bad_background(background)
     names = tuple(str(name) for name in features) if features is not None else ()
     given = take_samples(samples, names)
     hints = Hints(
@@ -113,6 +119,8 @@ def pack(  # noqa: PLR0913 - the one call of a notebook: all by name, nearly all
         steps=_steps(steps, scale, preprocess),
         output=output,
         scale=scale,
+        orientation=orientation,
+        background=background,
         unit=unit,
         scores=scores or "",
     )

@@ -17,6 +17,7 @@ from relevo.domain.manifest import FORMAT, Lineage, Manifest, Parity
 from relevo.domain.preprocessing import ColumnSteps
 from relevo.errors import ParityFailed
 from relevo.package.samples import ready_pixels
+from relevo.runtime.image import OWN_FILES
 from relevo.runtime.model import RunnableModel
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def provisional(converted: Converted) -> RunnableModel:
         decision=Argmax(),
         lineage=Lineage(framework=converted.framework, parity=Parity(against="none", samples="user")),
     )
-    return RunnableModel(manifest, converted.onnx)
+    return RunnableModel(manifest, converted.onnx, limits=OWN_FILES)
 
 
 def prepared(model: RunnableModel, samples: Samples) -> list[Any]:

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from relevo.domain.decision import probabilities_of
+from relevo.domain.preprocessing import ImageSteps
 from relevo.domain.signature import FieldKind, RecordInput, Task
 from relevo.package.metrics import confusion
 from relevo.package.profile import CategoryProfile, NumericProfile, Profile, profile_category, profile_number
 from relevo.package.samples import ImageSamples, RecordSamples
-from relevo.runtime.image import ImageLimits, open_checked
+from relevo.runtime.image import OWN_FILES, open_checked, plain
 from relevo.stats.calibration import isotonic
 from relevo.stats.image_stats import NAMES, image_statistics
 
@@ -38,7 +39,8 @@ def take_profile(manifest: Manifest, onnx: bytes, samples: Samples, scores: NDAr
     numbers: dict[str, NDArray[np.float64]] = {}
     texts: dict[str, list[str | None]] = {}
     if isinstance(samples, ImageSamples):
-        numbers |= _picture_columns(samples)
+        assert isinstance(manifest.steps, ImageSteps)  # noqa: S101 - pictures have image steps
+        numbers |= _picture_columns(samples, manifest.steps)
     else:
         _record_columns(manifest, samples, numbers, texts)
     _output_columns(manifest, scores, numbers, texts)
@@ -62,20 +64,20 @@ def _record_columns(
             texts[f"field:{field.name}"] = column
 
 
-def _picture_columns(samples: ImageSamples) -> dict[str, NDArray[np.float64]]:
+def _picture_columns(samples: ImageSamples, steps: ImageSteps) -> dict[str, NDArray[np.float64]]:
     rows = np.unique(np.linspace(0, len(samples) - 1, min(len(samples), _MOST_PICTURES)).round().astype(int)).tolist()
-    table = np.stack([_look_at(samples, row) for row in rows])
+    table = np.stack([_look_at(samples, row, steps) for row in rows])
     # A statistic nobody could take (no file, no colour) is no reference.
     return {f"image:{name}": table[:, place] for place, name in enumerate(NAMES) if not np.isnan(table[:, place]).all()}
 
 
-def _look_at(samples: ImageSamples, row: int) -> NDArray[np.float64]:
+def _look_at(samples: ImageSamples, row: int, steps: ImageSteps) -> NDArray[np.float64]:
     if samples.pixels:
         return image_statistics(samples.pixels[row])
     data = samples.files[row]
-    picture = open_checked(data, ImageLimits())
+    picture = open_checked(data, OWN_FILES)
     mode = "L" if picture.mode in ("1", "L", "LA") else "RGB"
-    return image_statistics(np.asarray(picture.convert(mode)), len(data))
+    return image_statistics(np.asarray(plain(picture, mode, steps)), len(data) if samples.as_sent else None)
 
 
 def _output_columns(

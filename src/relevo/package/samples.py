@@ -3,6 +3,9 @@
     list of dicts · DataFrame · matrix            ─► RecordSamples   dicts of plain JSON values
     uint8 array · paths · bytes · PIL images      ─► ImageSamples    files, or pixels that become PNG when asked for
 
+A picture keeps what the steps decide upon: a PIL image with a camera's orientation or with transparency becomes a PNG that has
+both. Pixels of more than 8 bits are refused here as they are in a file.
+
 A DataFrame is known by what it can do, so pandas is never needed here. What the user gave is kept beside, since the
 original model must be asked with exactly that.
 """
@@ -22,6 +25,7 @@ from PIL import Image
 from relevo.domain.signature import ImageInput
 from relevo.errors import ConversionFailed, OptionsMissing
 from relevo.records import plain
+from relevo.runtime.image import OWN_FILES, open_checked, size_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -56,6 +60,8 @@ class ImageSamples:
 
     files: tuple[bytes, ...] = ()
     pixels: tuple[NDArray[np.uint8], ...] = ()  # each (h, w) or (h, w, 3)
+    #: Whether the files are those that the user has, so that their size says something.
+    as_sent: bool = True
 
     def __len__(self) -> int:
         """Count the pictures."""
@@ -65,16 +71,23 @@ class ImageSamples:
         """One picture as a caller would send it: its file, or its pixels as a PNG."""
         return self.files[index] if self.files else png(self.pixels[index])
 
-    def shape(self) -> tuple[int, ...]:
-        """Height and width (and 3) of the first picture."""
+    def shape(self, orientation: str | None = None) -> tuple[int, ...]:
+        """Height and width (and 3 for colours) of the first picture. Raises UnsupportedImage, BrokenImage, ImageTooLarge.
+
+        orientation: `ignore` where a camera's is; else the picture is upright.
+        """
         if self.pixels:
-            return self.pixels[0].shape
-        with Image.open(io.BytesIO(self.files[0]), formats=("JPEG", "PNG", "WEBP")) as picture:
-            size = (picture.height, picture.width)
-            return size if picture.mode in ("1", "L", "LA") else (*size, 3)
+            height, width, *colours = self.pixels[0].shape
+            return (height, width, 3) if colours else (height, width)
+        picture = open_checked(self.files[0], OWN_FILES)
+        size = size_of(picture, follow=orientation != "ignore")[::-1]
+        return size if picture.mode in ("1", "L", "LA") else (*size, 3)
 
 
 Samples = RecordSamples | ImageSamples
+_ORIENTATION = 0x0112  # EXIF tag
+#: PIL's modes of 8 bits.
+_PIL_MODES = frozenset({"1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "HSV"})
 
 
 def ready_pixels(samples: Samples, wanted: Input) -> list[NDArray[np.uint8]] | None:
@@ -86,7 +99,7 @@ def ready_pixels(samples: Samples, wanted: Input) -> list[NDArray[np.uint8]] | N
 
 
 def png(pixels: NDArray[np.uint8]) -> bytes:
-    """Pixels (h, w) or (h, w, 3) as a PNG without any metadata."""
+    """Pixels (h, w), (h, w, 3) or (h, w, 4) as a PNG without any metadata."""
     out = io.BytesIO()
     Image.fromarray(np.ascontiguousarray(pixels)).save(out, format="PNG")
     return out.getvalue()
@@ -95,7 +108,8 @@ def png(pixels: NDArray[np.uint8]) -> bytes:
 def take_samples(given: Any, features: Sequence[str] = ()) -> Samples:  # noqa: ANN401 - whatever a notebook holds
     """Bring what the user gave to records or pictures.
 
-    given: list of dicts, DataFrame, matrix (n, features), uint8 images (n, h, w[, 3]), or a list of paths, bytes or PIL images.
+    given: list of dicts, DataFrame, matrix (n, features), uint8 images (n, h, w[, 3 or 4]), or a list of paths, bytes, PIL images
+        or uint8 pixels.
     features: names of a matrix' columns; f0, f1, … where none are given.
     Raises OptionsMissing when it is empty, ConversionFailed when it is of another kind.
     """
@@ -122,9 +136,8 @@ def _from_frame(frame: Any) -> RecordSamples:  # noqa: ANN401 - pandas is never 
 def _from_array(array: NDArray[Any], features: Sequence[str]) -> Samples:
     if array.ndim == 2:
         return _from_matrix(array, features)
-    if array.dtype == np.uint8 and (array.ndim == 3 or (array.ndim == 4 and array.shape[3] in (1, 3))):
-        flat = array[..., 0] if array.ndim == 4 and array.shape[3] == 1 else array
-        return ImageSamples(pixels=tuple(flat))
+    if array.dtype == np.uint8 and (array.ndim == 3 or (array.ndim == 4 and array.shape[3] in (1, 3, 4))):
+        return _from_pictures(list(array))
     raise ConversionFailed(
         reason=f"samples of shape {array.shape} and type {array.dtype} are neither a matrix (n, features) "
         "nor uint8 images (n, height, width[, 3])"
@@ -145,15 +158,62 @@ def _from_list(given: list[Any], features: Sequence[str]) -> Samples:
     first = given[0]
     if isinstance(first, dict):
         return from_records(given)
-    if isinstance(first, bytes):
-        return ImageSamples(files=tuple(given))
-    if isinstance(first, str | Path):
-        return ImageSamples(files=tuple(Path(path).read_bytes() for path in given))
-    if hasattr(first, "convert") and hasattr(first, "getbands"):
-        return ImageSamples(pixels=tuple(_pixels_of(picture) for picture in given))
-    if isinstance(first, np.ndarray) and first.dtype == np.uint8 and first.ndim in (2, 3):
-        return ImageSamples(pixels=tuple(given))
-    return _from_array(np.asarray(given), features)
+    if any(isinstance(one, bytes | str | Path) or _is_pil(one) for one in given) or _is_pixels(first):
+        return _from_pictures(given)
+    try:
+        rows = np.asarray(given)
+    except ValueError as cause:
+        raise ConversionFailed(reason="the samples are rows of different lengths") from cause
+    if rows.ndim == 1:
+        raise ConversionFailed(
+            reason=f"the samples are a list of {type(first).__name__}; a list of dicts, rows of numbers or pictures is expected"
+        )
+    return _from_array(rows, features)
+
+
+def _from_pictures(given: list[Any]) -> ImageSamples:
+    """Files where any is one, or needs to become one; else pixels. Raises ConversionFailed."""
+    taken = [one_picture(one) for one in given]
+    if all(isinstance(one, np.ndarray) for one in taken):
+        return ImageSamples(pixels=tuple(one for one in taken if isinstance(one, np.ndarray)))
+    files = tuple(one if isinstance(one, bytes) else png(one) for one in taken)
+    return ImageSamples(files=files, as_sent=all(isinstance(one, bytes | str | Path) for one in given))
+
+
+def one_picture(given: Any) -> bytes | NDArray[np.uint8]:  # noqa: ANN401 - whatever a notebook holds
+    """One picture as the bytes of a file, or as pixels where these say all of it. Raises ConversionFailed.
+
+    given: a path, bytes, a PIL image, or uint8 pixels (h, w), (h, w, 1), (h, w, 3) or (h, w, 4).
+    """
+    if isinstance(given, bytes):
+        return given
+    if isinstance(given, str | Path):
+        try:
+            return Path(given).read_bytes()
+        except (OSError, ValueError) as cause:
+            why = cause.strerror if isinstance(cause, OSError) else cause
+            raise ConversionFailed(
+                reason=f"the picture '{given}' cannot be read: {why} (a text is given as a field of a record)"
+            ) from cause
+    if _is_pil(given):
+        return _of_pil(given)
+    pixels = np.asarray(given)
+    if pixels.ndim == 3 and pixels.shape[2] == 1:
+        pixels = pixels[..., 0]
+    if pixels.dtype != np.uint8 or not (pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[2] in (3, 4))) or not pixels.size:
+        raise ConversionFailed(
+            reason=f"a picture of shape {pixels.shape} and type {pixels.dtype} cannot be taken: uint8 pixels of 0..255 are "
+            "expected, (height, width), (height, width, 3) or (height, width, 4)"
+        )
+    return png(pixels) if pixels.ndim == 3 and pixels.shape[2] == 4 else pixels
+
+
+def _is_pil(one: Any) -> bool:  # noqa: ANN401 - a PIL image is known by what it can do
+    return hasattr(one, "convert") and hasattr(one, "getbands")
+
+
+def _is_pixels(one: Any) -> bool:  # noqa: ANN401 - anything
+    return isinstance(one, np.ndarray) and (one.ndim == 3 or (one.ndim == 2 and one.dtype == np.uint8))
 
 
 def from_records(given: Iterable[dict[str, Any]]) -> RecordSamples:
@@ -163,8 +223,32 @@ def from_records(given: Iterable[dict[str, Any]]) -> RecordSamples:
     return RecordSamples(records=records, names=names)
 
 
-def _pixels_of(picture: Any) -> NDArray[np.uint8]:  # noqa: ANN401 - a PIL image, known by what it can do
-    return np.asarray(picture.convert("L" if picture.mode in ("1", "L", "LA") else "RGB"))
+def _of_pil(picture: Any) -> bytes | NDArray[np.uint8]:  # noqa: ANN401 - a PIL image
+    """Its pixels, or a PNG where a camera's orientation or transparency belong to it. Raises ConversionFailed."""
+    if picture.mode not in _PIL_MODES:
+        raise ConversionFailed(
+            reason=f"a picture of PIL's mode {picture.mode} cannot be taken, as no file of its kind can: bring its pixels to 8 "
+            "bits (mode L or RGB) in the way the model was trained with"
+        )
+    try:
+        # Pillow turns a TIFF while it loads it, and then knows of no orientation any more.
+        picture.load()
+    except (OSError, SyntaxError, ValueError) as cause:
+        raise ConversionFailed(reason=f"a picture that PIL opened is damaged or cut off: {cause}") from cause
+    clear = picture.has_transparency_data
+    try:
+        turned = int(picture.getexif().get(_ORIENTATION, 1))
+    except Exception:  # noqa: BLE001 - broken metadata must not hide a good picture
+        turned = 1
+    grey = picture.mode in ("1", "L", "LA", "La")
+    bare = picture.convert(("LA" if grey else "RGBA") if clear else "L" if grey else "RGB")
+    if not clear and turned == 1:
+        return np.asarray(bare)
+    exif = Image.Exif()
+    exif[_ORIENTATION] = turned
+    out = io.BytesIO()
+    Image.frombytes(bare.mode, bare.size, bare.tobytes()).save(out, format="PNG", exif=exif)
+    return out.getvalue()
 
 
 def _cell(value: Any) -> Any:  # noqa: ANN401 - a cell of a table

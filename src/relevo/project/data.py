@@ -1,6 +1,6 @@
 """The examples of a project, from wherever they lie.
 
-    folder/<class>/*.png|jpg|webp ─► pictures          x: bytes of each file         identity: the bytes
+    folder/<class>/*              ─► pictures          x: bytes of each file         identity: the bytes
     table.csv + target            ─► records           x: dict of each row           identity: a column, or the whole row
     arrays.npz with x and y       ─► matrix or images  x: row or uint8 picture       identity: the row's bytes
     data.py with load()           ─► x, y of any kind above, or paths of pictures
@@ -26,13 +26,14 @@ from relevo.errors import ConfigRefused
 from relevo.plain_files import refuse_unless_plain
 from relevo.project.pictures import read_pictures, readable
 from relevo.project.running import users_code
-from relevo.tables import has_decimal_commas, separator_of
+from relevo.tables import BadTable, has_decimal_commas, read_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from relevo.project.pictures import Unreadable
     from relevo.project.reading import DataSection, Project
+    from relevo.tables import Table
 
 #: Bytes of a file of examples.
 _MOST = 2**36
@@ -73,7 +74,9 @@ def _loaded(path: Path, told: DataSection, tell: Callable[[Unreadable], object])
     if path.is_dir():
         group = _grouping(told.together)
         found = read_pictures(path, told.ignore, tell)
-        return [Example(x=content, y=name, identity=content, group=group(file.name)) for name, file, content in found]
+        return [
+            Example(x=one.content, y=one.label, identity=one.content, group=group(one.path.name), held=one.held) for one in found
+        ]
     _refuse_unless_plain(path)
     if path.suffix == ".csv":
         return _table(path, told)
@@ -107,47 +110,49 @@ def _grouping(pattern: str) -> Callable[[str], bytes]:
 
 
 def _table(path: Path, told: DataSection) -> list[Example]:
-    names, rows, separator = _rows(path)
+    table = _rows(path)
+    names = table.names
     for column in (told.target, told.identity, *told.ignore):
         if column and column not in names:
             raise ConfigRefused(reason=f"[data] names the column '{column}', which {path.name} has not")
     if not told.target:
         raise ConfigRefused(reason="[data] needs target = the column that holds the truth")
-    if not rows:
+    if not table.rows:
         raise ConfigRefused(reason=f"[data] path: '{path.name}' has a head line and no rows")
     hidden = {told.target, told.identity, *told.ignore}
     seen = [name for name in names if name not in hidden or name == told.target]
+    columns = {name: table.column(name) for name in seen}
     for name in seen:
-        if has_decimal_commas([row[name] for row in rows if not _unknown(row[name])], separator):
+        if has_decimal_commas([cell for cell in columns[name] if not _unknown(cell)], table.separator):
             raise ConfigRefused(
                 reason=f"{path.name} has numbers with a decimal comma in the column '{name}'; save it with decimal points"
             )
-    readers = {name: _reader(row[name] for row in rows) for name in seen}
+    lacking = [line for line, cell in zip(table.lines, columns[told.target], strict=True) if _unknown(cell)]
+    if lacking:
+        raise ConfigRefused(
+            reason=f"{path.name}: {len(lacking)} of {len(table.rows)} rows have no truth in the column '{told.target}', the first "
+            f"in line {lacking[0]}; fill them in, or remove these rows"
+        )
+    readers = {name: _reader(columns[name]) for name in seen}
+    identities = table.column(told.identity) if told.identity else None
     examples = []
-    for row in rows:
-        x = {name: readers[name](row[name]) for name in names if name not in hidden}
-        identity = row[told.identity] if told.identity else json.dumps(x, sort_keys=True)
-        examples.append(Example(x=x, y=readers[told.target](row[told.target]), identity=identity.encode()))
+    for place in range(len(table.rows)):
+        x = {name: readers[name](columns[name][place]) for name in seen if name != told.target}
+        identity = identities[place] if identities else json.dumps(x, sort_keys=True)
+        examples.append(Example(x=x, y=readers[told.target](columns[told.target][place]), identity=identity.encode()))
     return examples
 
 
-def _rows(path: Path) -> tuple[list[str], list[dict[str, str]], str]:
-    """The columns' names, the rows by them, and what separates them. Raises ConfigRefused for what is no table."""
+def _rows(path: Path) -> Table:
+    """Raises ConfigRefused for what is no table, or one that cannot be read without losing some of it."""
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            separator = separator_of(file.readline())
-            file.seek(0)
-            reader = csv.DictReader(file, delimiter=separator)
-            rows, names = list(reader), list(reader.fieldnames or ())
+            return read_table(file, path.name)
+    except BadTable as cause:
+        raise ConfigRefused(reason=f"[data] path: {cause}") from cause
     except (UnicodeDecodeError, csv.Error) as cause:
         why = cause if isinstance(cause, csv.Error) else "the file is not UTF-8; save it as CSV UTF-8"
         raise ConfigRefused(reason=f"[data] path: '{path.name}' cannot be read: {why}") from cause
-    if not names:
-        raise ConfigRefused(reason=f"[data] path: '{path.name}' is empty")
-    # What is beyond the head's columns is under None.
-    if any(any(row.get(None, ())) for row in rows):
-        raise ConfigRefused(reason=f"'{path.name}' has lines of another length than its head")
-    return names, rows, separator
 
 
 def _reader(cells: Iterable[str | None]) -> Any:  # noqa: ANN401 - a function from a cell to its value

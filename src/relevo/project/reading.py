@@ -15,7 +15,7 @@ import msgspec
 from relevo.config import read_toml
 from relevo.domain.answer_fields import problem_of
 from relevo.domain.decision import Argmax, Bands, Decision
-from relevo.domain.preprocessing import ImageSteps
+from relevo.domain.preprocessing import ImageSteps, background_problem, stated
 from relevo.domain.signature import ImageInput, Task
 from relevo.errors import ConfigRefused, OptionsMissing, UnknownSetting
 from relevo.package.convert.preprocessing_names import steps_named
@@ -61,6 +61,10 @@ class InputSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
     resample: Literal["nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"] = "nearest"
+    #: Whether a camera's EXIF orientation is applied, or the pixels are taken as stored.
+    orientation: Literal["exif", "ignore"] = "exif"
+    #: Behind transparent pixels: "white", "black" or "#rrggbb"; "ignore" drops transparency.
+    background: str = "white"
     channels: Literal["RGB", "BGR"] = "RGB"
     #: Scale, mean, std and channels by one name ("01", "tf", "vgg19", …) instead of by numbers.
     preprocess: str = ""
@@ -97,7 +101,11 @@ class Project(msgspec.Struct, frozen=True, kw_only=True):
             raise ConfigRefused(reason="[input] needs size = [height, width] for pictures")
         height, width = told.size
         wanted = ImageInput(width=width, height=height, mode=told.mode, description=told.description)
-        return wanted, msgspec.structs.replace(_numbers(told), resample=told.resample, layout=told.layout)
+        problem = background_problem(told.background)
+        if problem:
+            raise ConfigRefused(reason=f"[input] {problem}")
+        steps = msgspec.structs.replace(_numbers(told), resample=told.resample, layout=told.layout)
+        return wanted, stated(steps, orientation=told.orientation, background=told.background)
 
     def rule(self) -> Decision:
         """When the answer is *uncertain*. Raises ConfigRefused for half a rule or two."""

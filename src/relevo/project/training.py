@@ -25,7 +25,7 @@ from relevo.package.writing import refuse_bad_goal
 from relevo.project.data import Example, load_examples
 from relevo.project.running import users_code
 from relevo.project.split import held_out, place_of
-from relevo.runtime.image import ImageLimits, decode, tensor
+from relevo.runtime.image import OWN_FILES, decode, tensor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -176,7 +176,7 @@ def _side(examples: list[Example], images: tuple[ImageInput, ImageSteps] | None)
 
 def _tensor(examples: list[Example], wanted: ImageInput, steps: ImageSteps) -> NDArray[Any]:
     exact = msgspec.structs.replace(steps, dtype="float64" if steps.layout == "flat" else "float32")
-    return tensor([decode(_file(one.x), wanted, steps, ImageLimits()) for one in examples], exact)
+    return tensor([decode(_file(one.x), wanted, steps, OWN_FILES) for one in examples], exact)
 
 
 def _file(x: Any) -> bytes:  # noqa: ANN401 - a file's bytes, or pixels

@@ -4,6 +4,8 @@ A few bytes can ask for much time and few pixels: a PNG of a million chunks and 
 busy for seconds, and each scan of a progressive JPEG makes the decoder walk over the whole picture. No limit on pixels sees that.
 
     PNG    chunks          at most 1000 and one more for each 2 KiB          programs write 8 KiB and more in a chunk
+    GIF    pieces of data  at most 20,000 before the first frame's
+    BMP    plain pixels    no run lengths, which are unpacked in Python
     JPEG   scans           at most 64                                        usual are 1 and 10
            header pieces   at most 4000: segments, and bytes between them
 
@@ -15,12 +17,19 @@ from __future__ import annotations
 import re
 
 from relevo.errors import UnsupportedImage
+from relevo.runtime.tiff_structure import tiff_size
 
 _SMALL_BYTES = 16 * 1024
 _CHUNKS = 1000
 _BYTES_A_CHUNK = 2048
 _SCANS = 64
 _HEADER_PIECES = 4000
+_GIF_PIECES = 20_000
+_GIF_EXTENSION = 0x21
+#: A frame, or the end.
+_GIF_PICTURE = frozenset({0x2C, 0x3B})
+#: Plain pixels, and pixels whose colours are cut by masks.
+_BMP_PLAIN = frozenset({0, 3, 6})
 _START_OF_SCAN = b"\xff\xda"
 #: Markers after which Pillow expects no length: restarts, start, end, and those it does not know what to do with.
 _BARE = frozenset({0x01, 0xC8, 0xCC, *range(0xD0, 0xDA), *range(0xF0, 0xFE)})
@@ -35,13 +44,22 @@ _FRAMES = frozenset({*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC})
 
 
 def check_structure(data: bytes, kind: str) -> None:
-    """Refuse a file of too many pieces; kind: JPEG, PNG or WEBP. Raises UnsupportedImage."""
+    """Refuse a file of too many pieces; kind: as `image_format` gives it. Raises UnsupportedImage, BrokenImage."""
     if kind == "PNG":
         too_many = len(data) > _SMALL_BYTES and _has_many_chunks(data)
     elif kind == "JPEG":
         too_many = _has_many_pieces(data)
+    elif kind == "GIF":
+        too_many = _has_many_blocks(data)
+    elif kind == "BMP":
+        if bmp_size(data) and data[14:15] != b"\x0c" and int.from_bytes(data[30:34], "little") not in _BMP_PLAIN:
+            raise UnsupportedImage(reason="it is a BMP of an unusual compression")
+        too_many = False
+    elif kind == "TIFF":
+        tiff_size(data)
+        too_many = False
     else:
-        # libwebp walks through its chunks in C.
+        # libwebp walks through its chunks in C, and a PGM or PPM has none.
         too_many = False
     if too_many:
         raise UnsupportedImage(reason="it is made of more pieces than cameras and programs write")
@@ -58,6 +76,36 @@ def jpeg_size(data: bytes) -> tuple[int, int]:
         at += _step(data, at)
         left -= 1
     return 0, 0
+
+
+def gif_size(data: bytes) -> tuple[int, int]:
+    """Width and height of the screen (GIF89a §18)."""
+    return int.from_bytes(data[6:8], "little"), int.from_bytes(data[8:10], "little")
+
+
+def bmp_size(data: bytes) -> tuple[int, int]:
+    """Width and height; rows may be told from the top, as a negative height."""
+    if data[14:15] == b"\x0c":
+        return int.from_bytes(data[18:20], "little"), int.from_bytes(data[20:22], "little")
+    return int.from_bytes(data[18:22], "little", signed=True), abs(int.from_bytes(data[22:26], "little", signed=True))
+
+
+def _has_many_blocks(data: bytes) -> bool:
+    """Walk through the extensions before the first frame, which Pillow reads in Python (GIF89a §23-26)."""
+    left = _GIF_PIECES
+    at = 13 + (3 << (data[10] & 7) + 1 if len(data) > 10 and data[10] & 0x80 else 0)
+    while at < len(data) and data[at] not in _GIF_PICTURE and left > 0:
+        left -= 1
+        if data[at] != _GIF_EXTENSION:
+            # Pillow looks at each byte that is none of these.
+            at += 1
+            continue
+        at += 2
+        while at < len(data) and data[at] and left > 0:
+            at += 1 + data[at]
+            left -= 1
+        at += 1
+    return left <= 0
 
 
 def _has_many_chunks(data: bytes) -> bool:

@@ -55,7 +55,7 @@ class RunnableModel:
                 raise UnsupportedMedia(expected="application/json", got="a file")
             return self._encoder.check(payload)
         if not isinstance(payload, bytes):
-            raise UnsupportedMedia(expected="image/jpeg, image/png, image/webp", got="application/json")
+            raise UnsupportedMedia(expected="a picture, such as image/jpeg or image/png", got="application/json")
         if self._plain is not None and (pixels := self._plain.pixels(payload)) is not None:
             return pixels
         wanted, steps = self.manifest.input, self.manifest.steps

@@ -40,7 +40,16 @@ _SUBJECT: Json = {
 #: What a predict path may answer beside its answer.
 _REFUSED = (400, 404, 413, 415, 422, 429, 500, 503)
 _BINARY: Json = {"type": "string", "format": "binary"}
-_IMAGE_TYPES = ("image/png", "image/jpeg", "image/webp")
+_IMAGE_TYPES = (
+    "image/png",
+    "image/jpeg",
+    "image/webp",
+    "image/gif",
+    "image/bmp",
+    "image/tiff",
+    "image/x-portable-graymap",
+    "image/x-portable-pixmap",
+)
 #: Above this a float64 no longer holds every integer, and the record encoder refuses it.
 _EXACT = 2**53
 #: Where the document speaks to people.

@@ -43,7 +43,7 @@ FILE_PARTS = ("file", "image", "my_image")
 _MOST_TEXT = 2**20
 _MOST_SAID = 1024
 _IMAGE_STARTS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"RIFF")
-_TAKEN = "application/json, image/png, image/jpeg, image/webp or multipart/form-data"
+_TAKEN = "application/json, a picture, such as image/png or image/jpeg, or multipart/form-data"
 _decode_json = msgspec.json.Decoder().decode
 
 

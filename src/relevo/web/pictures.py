@@ -11,12 +11,12 @@ import io
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from PIL import Image, ImageOps
+from PIL import Image
 
 from relevo.domain.preprocessing import ImageSteps
 from relevo.domain.signature import ImageInput
 from relevo.errors import BrokenImage, RelevoError
-from relevo.runtime.image import decode, open_checked
+from relevo.runtime.image import decode, open_checked, plain
 
 if TYPE_CHECKING:
     from relevo.domain.manifest import Manifest
@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 _SIDE_SHOWN = 640
 #: Up to this side a picture is shown enlarged, pixel by pixel.
 _TINY_SIDE = 64
-_PLAIN_MODES = frozenset({"L", "RGB"})
+_GREY_MODES = frozenset({"1", "L", "LA"})
+#: How a person sees a picture: upright, and what is transparent on white.
+_SHOWN = ImageSteps(input="", orientation="exif", background="white")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,21 +80,12 @@ def _plain(data: bytes, limits: ImageLimits, *, side: int | None = None) -> Imag
         if side is not None:
             # A JPEG is then decoded at a half, quarter or eighth of its size, which is enough.
             picture.draft("RGB", (side, side))
-        picture.load()
-        upright = _upright(picture)
-        plain = upright if upright.mode in _PLAIN_MODES else upright.convert("RGB")
+        shown = plain(picture, "L" if picture.mode in _GREY_MODES else "RGB", _SHOWN)
         if side is not None:
-            plain.thumbnail((side, side))
+            shown.thumbnail((side, side))
     except Exception as cause:
         raise BrokenImage from cause
-    return plain
-
-
-def _upright(picture: Image.Image) -> Image.Image:
-    try:
-        return ImageOps.exif_transpose(picture)
-    except Exception:  # noqa: BLE001 - broken metadata must not hide a good picture
-        return picture
+    return shown
 
 
 def _inline(picture: Image.Image) -> Picture:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 #: Larger files are sent to the browser by an address of their own.
 _INLINE = 200_000
-_KINDS = ["png", "jpg", "jpeg", "webp"]
+_KINDS = ["png", "jpg", "jpeg", "jfif", "webp", "gif", "bmp", "tif", "tiff", "pgm", "ppm"]
 _MOST_ANSWERS = 50
 
 

@@ -127,6 +127,8 @@ def _convert(task: wire.Task, bodies: Sequence[bytes]) -> Done:
         features=task.features,
         scale=task.scale if task.told else None,
         unit=task.unit,
+        orientation=task.orientation,
+        background=task.background,
     )
     return _convert_pickle(task, model, samples, hints)
 
@@ -178,7 +180,7 @@ def picture_hints(model: Any, task: wire.Task, hints: Hints) -> Hints:  # noqa: 
         channels="BGR" if task.mode == "BGR" else "RGB",
         layout="flat",
     )
-    return replace(hints, input=wanted, steps=steps, scale=task.scale)
+    return replace(hints, input=wanted, steps=hints.picture(steps), scale=task.scale)
 
 
 def _convert_onnx(task: wire.Task, data: bytes, samples: Samples | None) -> Done:

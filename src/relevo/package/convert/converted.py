@@ -10,13 +10,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from relevo.domain.preprocessing import stated
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     import numpy as np
     from numpy.typing import NDArray
 
-    from relevo.domain.preprocessing import Steps
+    from relevo.domain.preprocessing import ImageSteps, Orientation, Steps
     from relevo.domain.signature import Input, Output
 
 
@@ -32,8 +34,14 @@ class Hints:
     steps: Steps | None = None
     output: Output | None = None
     scale: float | None = None  # factor for an image's pixels, 0..255 → what the model was trained on
+    orientation: Orientation | None = None  # whether a camera's EXIF orientation is applied; it is where nothing is said
+    background: str | None = None  # colour behind transparent pixels; white where nothing is said
     unit: str = ""  # of a regression's value
     scores: str = ""  # "logits" or "probabilities", for a model that does not tell what its numbers are
+
+    def picture(self, steps: ImageSteps) -> ImageSteps:
+        """The steps of a picture with orientation and background as said, or the defaults, written out."""
+        return stated(steps, orientation=self.orientation, background=self.background)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -62,6 +62,15 @@ def names_read(node: Any) -> set[str]:  # noqa: ANN401 - an onnx.NodeProto
     return names
 
 
+def inputs_read(data: bytes) -> set[str]:
+    """The inputs of the graph that one of its nodes, or an output, reads."""
+    import onnx  # noqa: PLC0415 - an extra
+
+    graph = onnx.load_model_from_string(data).graph
+    read = {one.name for one in graph.output}.union(*(names_read(node) for node in graph.node))
+    return {one.name for one in graph.input if one.name in read}
+
+
 def steady_bytes(model: Any) -> bytes:  # noqa: ANN401 - an onnx.ModelProto
     """Serialised with names of our own counting for everything but inputs and outputs, so that one model has one digest."""
     kept = {value.name: value.name for value in (*model.graph.input, *model.graph.output)}

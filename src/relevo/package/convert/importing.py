@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 
 from relevo.domain.decision import Argmax
-from relevo.domain.manifest import refuse_bad_options
+from relevo.domain.manifest import refuse_bad_background, refuse_bad_options
 from relevo.errors import CodeNotTrusted, ConversionFailed, OptionsMissing, PickleNotTrusted
 from relevo.package.assembling import Parts, assemble
 from relevo.package.card_words import card_words
@@ -79,6 +79,8 @@ def import_model(  # noqa: PLR0913 - the one call of an import: all by name, nea
     mode: Literal["L", "RGB", "BGR"] | None = None,
     layout: Literal["NHWC", "NCHW", "NHW", "flat"] | None = None,
     size: tuple[int, int] | None = None,
+    orientation: Literal["exif", "ignore"] | None = None,
+    background: str | None = None,
     output: str | None = None,
     rounds: int = 0,
     scores: Literal["logits", "probabilities"] | None = None,
@@ -110,6 +112,7 @@ def import_model(  # noqa: PLR0913 - the one call of an import: all by name, nea
         or a mapping from class to name, as in `relevo.pack`.
     features: names of a matrix' columns. kind, scale, mode, layout, size (width, height), output: what a file may leave open.
         Of a booster `output` may be "margin": the raw score in place of the probability.
+    orientation, background: of pictures, as in `relevo.pack`.
     rounds: of a booster, only the first so many rounds, as an early-stopped one is asked; 0 for all.
     preprocess: scale, mean, spread and colour order of a picture by one name: "01", "tf", "caffe", "torch", "raw", "vgg19", …
     scores: what a PyTorch model's numbers are, where they are no probabilities that sum to one but may be.
@@ -127,6 +130,7 @@ def import_model(  # noqa: PLR0913 - the one call of an import: all by name, nea
     if out is not None:
         refuse_bad_goal(Path(out))
     refuse_bad_options(name=name, decision=decision or Argmax(), answer=answer or {})
+    refuse_bad_background(background)
     source = _read(Path(path), trusted=trust_pickle)
     _refuse_loose_ends(source, releases, python, outputs=outputs is not None, samples=samples is not None)
     second = _second(source, vectorizer, weights, trusted=trust_pickle)
@@ -139,6 +143,8 @@ def import_model(  # noqa: PLR0913 - the one call of an import: all by name, nea
         **_numbers(scale, preprocess, mode),
         "layout": layout or "",
         "size": size,
+        "orientation": orientation,
+        "background": background,
         "output": output or "",
         "scores": scores or "",
         "rounds": rounds,

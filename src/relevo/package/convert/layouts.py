@@ -22,7 +22,7 @@ from relevo.errors import ConversionFailed, OptionsMissing
 from relevo.package.convert.estimators import parts_of
 from relevo.package.fields import infer_fields
 from relevo.package.samples import ImageSamples, RecordSamples, ready_pixels
-from relevo.runtime.image import ImageLimits, decode, tensor
+from relevo.runtime.image import OWN_FILES, decode, tensor
 from relevo.runtime.record import RecordEncoder
 
 if TYPE_CHECKING:
@@ -70,11 +70,13 @@ def precisions(estimator: Estimator) -> tuple[Precision, Precision]:
 
 
 def _picture(estimator: Estimator, samples: ImageSamples, hints: Hints, precision: Precision) -> Layout:
-    shape = samples.shape()
+    shape = samples.shape(hints.orientation)
     wanted = hints.input or ImageInput(width=shape[1], height=shape[0], mode="RGB" if len(shape) == 3 else "L")
     if not isinstance(wanted, ImageInput):
         raise OptionsMissing(options="an image input, since the samples are pictures")
-    steps = hints.steps if isinstance(hints.steps, ImageSteps) else ImageSteps(input=_PICTURE, scale=hints.scale or 1.0)
+    steps = hints.picture(
+        hints.steps if isinstance(hints.steps, ImageSteps) else ImageSteps(input=_PICTURE, scale=hints.scale or 1.0)
+    )
     width = wanted.width * wanted.height * (3 if wanted.mode == "RGB" else 1)
     expected = getattr(estimator.model, "n_features_in_", width)
     if expected != width:
@@ -138,7 +140,7 @@ def _picture_tensor(layout: Layout, samples: ImageSamples) -> NDArray[Any]:
     assert isinstance(steps, ImageSteps)  # noqa: S101 - pictures have image layouts
     ready = ready_pixels(samples, wanted)
     if ready is None:
-        ready = [decode(samples.payload(index), wanted, steps, ImageLimits()) for index in range(len(samples))]
+        ready = [decode(samples.payload(index), wanted, steps, OWN_FILES) for index in range(len(samples))]
     return tensor(ready, steps)
 
 

@@ -71,7 +71,7 @@ def _picture(tensor: Tensor, samples: Samples | None, hints: Hints) -> tuple[Inp
     layout, height, width, channels = _picture_shape(tensor, hints)
     wanted = hints.input if isinstance(hints.input, ImageInput) else None
     if wanted is None and isinstance(samples, ImageSamples) and not (isinstance(height, int) and isinstance(width, int)):
-        height, width, *colours = samples.shape()
+        height, width, *colours = samples.shape(hints.orientation)
         channels = channels or (3 if colours else 1)
     if wanted is None:
         if not (isinstance(height, int) and isinstance(width, int)):
@@ -126,11 +126,11 @@ def _picture_shape(tensor: Tensor, hints: Hints) -> tuple[Any, Any, Any, int | N
 
 def _picture_steps(tensor: Tensor, layout: Any, hints: Hints) -> ImageSteps:  # noqa: ANN401 - one of the literals
     if isinstance(hints.steps, ImageSteps):
-        return msgspec.structs.replace(hints.steps, input=tensor.name, dtype=tensor.dtype, layout=layout)
+        return hints.picture(msgspec.structs.replace(hints.steps, input=tensor.name, dtype=tensor.dtype, layout=layout))
     if hints.scale is None and tensor.dtype != "uint8":
         raise OptionsMissing(options="scale (1/255 when it was trained on 0..1, 1 when on 0..255) or steps")
     scale = 1.0 if hints.scale is None else hints.scale
-    return ImageSteps(input=tensor.name, layout=layout, scale=scale, dtype=tensor.dtype)
+    return hints.picture(ImageSteps(input=tensor.name, layout=layout, scale=scale, dtype=tensor.dtype))
 
 
 def _matrix(tensor: Tensor, samples: Samples | None, hints: Hints) -> tuple[Input, Steps]:

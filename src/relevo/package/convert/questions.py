@@ -50,6 +50,8 @@ def hints_for_onnx(data: bytes, task: Task, samples: Samples | None) -> Hints:
         output=None if output is None else _named_output(output, task, labels),
         scale=task.scale if "scale" in task.told else None,
         unit=task.unit,
+        orientation=task.orientation,
+        background=task.background,
     )
 
 

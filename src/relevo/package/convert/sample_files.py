@@ -19,14 +19,18 @@ import numpy as np
 from relevo.errors import ImportRefused
 from relevo.package.samples import ImageSamples, RecordSamples, Samples, from_records, take_samples
 from relevo.plain_files import MOST, open_plain, read_plain, read_plain_text, why_unread
-from relevo.tables import has_decimal_commas, separator_of
+from relevo.tables import BadTable, has_decimal_commas, read_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
-_PICTURES = frozenset({".png", ".jpg", ".jpeg", ".webp"})
+#: Of the last four is said why they are not read.
+_PICTURES = frozenset(
+    {".png", ".jpg", ".jpeg", ".jfif", ".jpe", ".webp", ".gif", ".bmp", ".dib", ".tif", ".tiff", ".pgm", ".ppm", ".pnm"}
+    | {".heic", ".heif", ".avif", ".svg"}
+)
 _INPUT_NAMES, _TRUTH_NAMES = ("x", "X", "samples", "inputs"), ("y", "Y", "truth", "labels")
 
 
@@ -77,18 +81,15 @@ def _json(path: Path) -> list[Any]:
 
 def _csv(path: Path) -> list[dict[str, Any]]:
     text = io.StringIO(read_plain_text(path), newline="")
-    separator = separator_of(text.readline())
-    text.seek(0)
-    table = list(csv.reader(text, delimiter=separator))
-    if not table:
-        raise ImportRefused(reason=f"'{path.name}' is empty")
-    head, lines = table[0], [line for line in table[1:] if line]
-    if any(len(line) != len(head) for line in lines):
-        raise ImportRefused(reason=f"'{path.name}' has lines of another length than its head")
+    try:
+        table = read_table(text, path.name)
+    except BadTable as cause:
+        raise ImportRefused(reason=str(cause)) from cause
+    head, lines = table.names, table.rows
     if not lines:
         raise ImportRefused(reason=f"'{path.name}' has a head line and no rows")
     for position, name in enumerate(head):
-        if has_decimal_commas([line[position] for line in lines if line[position].strip()], separator):
+        if has_decimal_commas([line[position] for line in lines if line[position].strip()], table.separator):
             raise ImportRefused(
                 reason=f"{path.name} has numbers with a decimal comma in the column '{name}'; save it with decimal points"
             )
@@ -148,7 +149,7 @@ def _folder(path: Path, truth: str | Path | Sequence[Any] | None) -> tuple[Sampl
     """Pictures; where they lie in folders of their own, the folders' names are the truth."""
     found = sorted(file for file in path.rglob("*") if file.suffix.lower() in _PICTURES and file.is_file())
     if not found:
-        raise ImportRefused(reason=f"the folder '{path.name}' holds no PNG, JPEG or WebP")
+        raise ImportRefused(reason=f"the folder '{path.name}' holds no picture (JPEG, PNG, WebP, GIF, BMP, TIFF, PGM or PPM)")
     samples = ImageSamples(files=tuple(_pictures(found)))
     if truth is not None:
         return samples, _given_truth(truth)

@@ -24,7 +24,7 @@ from relevo.package.convert.converted import Hints
 from relevo.package.convert.networks.keras_graph import Axes
 from relevo.package.fields import infer_fields
 from relevo.package.samples import ImageSamples, RecordSamples, ready_pixels
-from relevo.runtime.image import ImageLimits, decode, tensor
+from relevo.runtime.image import OWN_FILES, decode, tensor
 from relevo.runtime.record import RecordEncoder
 
 if TYPE_CHECKING:
@@ -73,7 +73,15 @@ def hints_of(task: Task) -> Hints:
     steps = None
     if "scale" in task.told:
         steps = ImageSteps(input=_PICTURE, scale=task.scale, mean=task.mean, std=task.std)
-    return Hints(labels=task.labels, renamed=task.renamed, features=task.features, steps=steps, unit=task.unit)
+    return Hints(
+        labels=task.labels,
+        renamed=task.renamed,
+        features=task.features,
+        steps=steps,
+        unit=task.unit,
+        orientation=task.orientation,
+        background=task.background,
+    )
 
 
 def told_of(task: Task) -> Told:
@@ -139,7 +147,9 @@ def picture_feed(entry: Entry, samples: Samples | None, hints: Hints, told: Told
     assert size is not None  # noqa: S101 - asked for before
     mode: Literal["L", "RGB"] = "RGB" if (channels or _channels(samples, hints, told)) == 3 else "L"
     wanted = hints.input if isinstance(hints.input, ImageInput) else ImageInput(width=size[0], height=size[1], mode=mode)
-    steps = hints.steps if isinstance(hints.steps, ImageSteps) else ImageSteps(input=_PICTURE, scale=_one(hints.scale))
+    steps = hints.picture(
+        hints.steps if isinstance(hints.steps, ImageSteps) else ImageSteps(input=_PICTURE, scale=_one(hints.scale))
+    )
     if told.channels == "BGR":
         steps = msgspec.structs.replace(steps, channels="BGR")
     steps = msgspec.structs.replace(steps, input=_PICTURE, layout=layout, dtype="float32")
@@ -185,7 +195,7 @@ def _channels(samples: Samples | None, hints: Hints, told: Told) -> int:
         return 3 if hints.input.mode == "RGB" else 1
     if told.mode:
         return 1 if told.mode == "L" else 3
-    return 3 if not isinstance(samples, ImageSamples) or len(samples.shape()) == 3 else 1
+    return 3 if not isinstance(samples, ImageSamples) or len(samples.shape(hints.orientation)) == 3 else 1
 
 
 def _size(entry: Entry, samples: Samples | None, hints: Hints, told: Told) -> tuple[int, int] | None:
@@ -206,7 +216,7 @@ def _size(entry: Entry, samples: Samples | None, hints: Hints, told: Told) -> tu
     if told.size:
         return told.size
     if isinstance(samples, ImageSamples):
-        rows, columns = samples.shape()[:2]
+        rows, columns = samples.shape(hints.orientation)[:2]
         return columns, rows
     return None
 
@@ -286,7 +296,7 @@ def tensors_of(feed: Feed, samples: Samples) -> list[NDArray[Any]]:
         assert isinstance(feed.steps, ImageSteps)  # noqa: S101 - pictures have image steps
         ready = ready_pixels(samples, feed.input)
         if ready is None:
-            ready = [decode(_file(samples.payload(row)), feed.input, feed.steps, ImageLimits()) for row in range(len(samples))]
+            ready = [decode(_file(samples.payload(row)), feed.input, feed.steps, OWN_FILES) for row in range(len(samples))]
         return [tensor(ready, feed.steps)]
     assert not isinstance(feed.steps, ImageSteps)  # noqa: S101 - records have other steps
     encoder = RecordEncoder(feed.input, feed.steps)

@@ -35,7 +35,7 @@ from relevo.package.fields import infer_fields
 from relevo.package.generating import generate_samples
 from relevo.package.parity import prepared, provisional
 from relevo.package.samples import ImageSamples, RecordSamples, ready_pixels
-from relevo.runtime.image import ImageLimits, decode, tensor
+from relevo.runtime.image import OWN_FILES, decode, tensor
 from relevo.runtime.record import RecordEncoder
 
 if TYPE_CHECKING:
@@ -110,12 +110,20 @@ def _script(torch: Any, task: Asked, data: bytes, samples: Samples | None) -> Do
 
 def _hints_for_script(task: Asked, samples: Samples | None) -> Hints:
     """TorchScript does not tell the shape of its input; a person must. Raises OptionsMissing."""
-    hints = Hints(labels=task.labels, renamed=task.renamed, features=task.features, unit=task.unit, scores=task.scores)
+    hints = Hints(
+        labels=task.labels,
+        renamed=task.renamed,
+        features=task.features,
+        unit=task.unit,
+        scores=task.scores,
+        orientation=task.orientation,
+        background=task.background,
+    )
     if isinstance(samples, RecordSamples) or task.kind == "record":
         if samples is None:
             raise OptionsMissing(options="--samples, since TorchScript does not tell the shape of its input")
         return hints
-    size = task.size or (samples.shape()[1::-1] if isinstance(samples, ImageSamples) else None)
+    size = task.size or (samples.shape(task.orientation)[1::-1] if isinstance(samples, ImageSamples) else None)
     asked = [] if size else ["--kind record and --samples, or --kind image and --size WIDTHxHEIGHT"]
     asked += [] if task.mode or samples else ["--mode L or --mode RGB"]
     asked += [] if "scale" in task.told else ["--scale (0.00392156862745098 when it was trained on pixels of 0..1)"]
@@ -145,12 +153,14 @@ def _known(wanted: Input | None) -> Input:
 def _feed(samples: Samples, hints: Hints) -> Feed:
     """Pictures as (n, c, h, w), records as rows of numbers, unless steps say otherwise. Raises OptionsMissing."""
     if isinstance(samples, ImageSamples):
-        height, width, *colours = samples.shape()
+        height, width, *colours = samples.shape(hints.orientation)
         wanted = hints.input or ImageInput(width=width, height=height, mode="RGB" if colours else "L")
         if not isinstance(hints.steps, ImageSteps) and hints.scale is None:
             raise OptionsMissing(options="scale= (1/255 when it was trained on pixels of 0..1, 1 when on 0..255), or steps=")
         scale = 1.0 if hints.scale is None else hints.scale
-        steps = hints.steps if isinstance(hints.steps, ImageSteps) else ImageSteps(input=_INPUT, scale=scale, layout="NCHW")
+        steps = hints.picture(
+            hints.steps if isinstance(hints.steps, ImageSteps) else ImageSteps(input=_INPUT, scale=scale, layout="NCHW")
+        )
         return Feed(input=wanted, steps=msgspec.structs.replace(steps, input=_INPUT))
     if isinstance(hints.input, RecordInput) and isinstance(hints.steps, MatrixSteps):
         return Feed(input=hints.input, steps=msgspec.structs.replace(hints.steps, input=_INPUT))
@@ -167,9 +177,7 @@ def _tensors(feed: Feed, samples: Samples, dtype: str) -> NDArray[Any]:
     if isinstance(feed.steps, ImageSteps):
         assert isinstance(feed.input, ImageInput)  # noqa: S101 - pictures have image steps
         ready = ready_pixels(samples, feed.input)
-        pixels = [
-            ready[row] if ready else decode(_file(samples.payload(row)), feed.input, feed.steps, ImageLimits()) for row in first
-        ]
+        pixels = [ready[row] if ready else decode(_file(samples.payload(row)), feed.input, feed.steps, OWN_FILES) for row in first]
         rows = tensor(pixels, feed.steps)
     else:
         assert isinstance(feed.input, RecordInput)  # noqa: S101 - records have matrix steps

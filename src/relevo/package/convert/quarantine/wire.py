@@ -113,6 +113,8 @@ class Task(_Strict, frozen=True, kw_only=True):
     format: str  # one of `formats.DOORS`, or "replay"
     compression: str = ""
     second: bool = False  # a separate vectorizer comes with it
+    orientation: Literal["exif", "ignore"] | None = None  # of pictures; None: exif
+    background: str | None = None  # behind transparent pixels; None: white
     source: str = ""  # "scikit-learn 0.24.2": what the bytes say wrote it
     labels: tuple[str, ...] = ()
     renamed: dict[str, str] = {}  # class → display name

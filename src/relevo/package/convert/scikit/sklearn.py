@@ -13,11 +13,16 @@ from functools import partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
+from relevo.domain.preprocessing import ColumnSteps
+from relevo.domain.signature import RecordInput
 from relevo.errors import ConversionFailed, InputRefused, RelevoError
 from relevo.package.convert.boosting.boosters import framework_of
 from relevo.package.convert.converted import Converted, Hints
 from relevo.package.convert.estimators import look_at, one_line
 from relevo.package.convert.exact import can_be_exact, write_exact
+from relevo.package.convert.graph import inputs_read
 from relevo.package.convert.layouts import Layout, layouts, original_input
 from relevo.package.convert.scikit.by_skl2onnx import write_onnx
 from relevo.package.parity import default_tolerance, difference, served_scores
@@ -25,6 +30,7 @@ from relevo.package.parity import default_tolerance, difference, served_scores
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+    from relevo.domain.signature import Input
     from relevo.package.convert.estimators import Estimator
     from relevo.package.convert.graph import Written
     from relevo.package.samples import Samples
@@ -77,7 +83,7 @@ def _candidate(
     written = write(estimator, layout)
     return Converted(
         onnx=written.onnx,
-        input=layout.input,
+        input=_needed(layout, written.onnx),
         steps=layout.steps,
         output=estimator.output(written.output, hints),
         framework=framework_of(estimator.final) or f"scikit-learn {version('scikit-learn')}",
@@ -85,6 +91,18 @@ def _candidate(
         # One column of two labels is the probability of the second: nothing is lost, and half is sent.
         outputs=outputs[:, 1:] if written.one_column else outputs,
         classes=estimator.classes,
+    )
+
+
+def _needed(layout: Layout, data: bytes) -> Input:
+    """The input, in which a column that no node reads is optional: the model drops it, so no caller need send it."""
+    if not isinstance(layout.input, RecordInput) or not isinstance(layout.steps, ColumnSteps):
+        return layout.input
+    read = inputs_read(data)
+    fields = {column.field for column in layout.steps.columns if column.input in read}
+    return msgspec.structs.replace(
+        layout.input,
+        fields=tuple(one if one.name in fields else msgspec.structs.replace(one, required=False) for one in layout.input.fields),
     )
 
 
