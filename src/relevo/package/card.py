@@ -103,7 +103,7 @@ def _seen(steps: ImageSteps, words: CardWords) -> str:
     )
     if colour_of(steps.background) is None:
         return f"{turned} {words('Transparency is dropped.')}"
-    return f"{turned} {words('Transparent pixels stand on this background: {colour}.', colour=words(steps.background))}"
+    return f"{turned} {words('Transparent pixels stand on this background: {colour}.', colour=steps.background)}"
 
 
 def _field_row(field: Field, words: CardWords) -> str:
