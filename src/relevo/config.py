@@ -172,6 +172,13 @@ class Settings:
     max_fields: int = _row(2000, "Most fields of one record.", minimum=1, maximum=100_000)
     max_parts: int = _row(20, "Most parts of one form.", minimum=1, maximum=1000)
     max_queue_rows: int = _row(2000, "Most rows waiting in a worker before it answers 503.", minimum=1, maximum=1_000_000)
+    max_queue_seconds: float = _row(
+        25.0,
+        "Longest time, in s, that an answer may be expected to take when it is asked for; beyond it a worker answers 503, and at "
+        "twice that in any case.",
+        minimum=0.1,
+        maximum=3600,
+    )
     max_concurrency_per_client: int = _row(
         0,
         "Most requests of one key, user or address under way, shared out among the workers, at least one for each; "

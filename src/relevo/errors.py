@@ -6,7 +6,8 @@
     │   ├── HttpMalformed
     │   ├── FieldRefused             FieldMissing · FieldUnknown · FieldWrongType · FieldNotListed
     │   │                            FieldOutOfRange ─ FieldTooSmall · FieldTooLarge
-    │   ├── TooLarge                 HeadTooLarge · BodyTooLarge · ImageTooLarge · TooManyRows · TooManyParts
+    │   ├── TooLarge                 HeadTooLarge · BodyTooLarge · ImageTooLarge · TooManyParts
+    │   │                            TooManyRows ─ BatchTooLong
     │   └── UnsupportedInput         UnsupportedMedia · UnsupportedImage · BrokenImage
     ├── NotFound                     ModelNotFound · VersionNotFound · AliasNotFound · PredictionNotFound · InputNotKept
     │                                NotInPackage · InputSealed · LabelNotFound · OwnKeyNotFound · OwnKeyAmbiguous
@@ -16,7 +17,8 @@
     │                                LastAdmin · TooManyFailures · HostNotAllowed · MethodNotAllowed
     │                                RateLimited ─ RateExceeded · StaleState
     │                                LabelRefused ─ LabelNotNumber
-    ├── Unavailable                  Overloaded ─ OverloadedByBytes · NotReady · Draining · ProviderAway
+    ├── Unavailable                  Overloaded ─ OverloadedByBytes · QueueTooLong
+    │                                NotReady · Draining · ProviderAway
     │                                StorageUnavailable
     │                                StoreUnavailable ─ StoreDamaged · StoreForeign · StoreFull
     ├── ModelFailed                  OutputNotFinite
@@ -231,6 +233,16 @@ class TooManyRows(TooLarge):
 
     code = "too_many_rows"
     sentence = "The batch has {rows} records; this server takes at most {limit} (setting max_rows)."
+
+
+class BatchTooLong(TooManyRows):
+    """More records in one batch than this model answers in the time that `max_queue_seconds` gives it."""
+
+    code = "batch_too_long"
+    sentence = (
+        "The batch has {rows} records, which take this model about {seconds} s; send at most {limit} at once "
+        "(setting max_queue_seconds)."
+    )
 
 
 class BodyTooSlow(InputRefused):
@@ -539,6 +551,16 @@ class Overloaded(Unavailable):
 
     code = "overloaded"
     sentence = "The server is full: {limit} rows wait already (setting max_queue_rows). Try again in a moment."
+
+
+class QueueTooLong(Overloaded):
+    """What waits takes the model longer than a caller waits for an answer."""
+
+    code = "queue_too_long"
+    sentence = (
+        "The server is full: what waits already takes the model about {seconds} s (setting max_queue_seconds). "
+        "Try again in {retry_after} s."
+    )
 
 
 class OverloadedByBytes(Overloaded):

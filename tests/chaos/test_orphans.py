@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import time
 from pathlib import Path
@@ -35,7 +34,7 @@ def listening(pid: int) -> int:
     held = 0
     for one in Path(f"/proc/{pid}/fd").iterdir():
         try:
-            target = os.readlink(one)
+            target = str(one.readlink())
         except FileNotFoundError:
             continue
         held += target.startswith("socket:[") and target[8:-1] in inodes

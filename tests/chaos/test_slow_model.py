@@ -45,7 +45,7 @@ def slow() -> Package:
 @pytest.fixture
 def server(tmp_path: Path, slow: Package) -> Iterator[compose.RunningServer]:
     """One worker with the slow model."""
-    settings = settings_of(tmp_path, workers=1, batch_rows=4)
+    settings = settings_of(tmp_path, workers=1, batch_rows=4, max_queue_seconds=600)
     put(settings, slow)
     with started(settings) as running:
         yield running
@@ -130,6 +130,50 @@ def _sent(url: str, body: bytes) -> socket.socket:
     head = f"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
     connection.sendall(head.encode() + body)
     return connection
+
+
+def test_everybody_is_answered_or_refused_in_time(tmp_path: Path, slow: Package, capfd: pytest.CaptureFixture[str]) -> None:
+    """max_queue_seconds: of more callers than a slow model can serve each is answered or refused within twice that time and a run.
+
+    One caller's batch holds nobody else up, and who comes again when Retry-After says is answered.
+    """
+    bound = 4.0
+    settings = settings_of(tmp_path, workers=1, max_queue_seconds=bound)
+    put(settings, slow)
+    seen: list[tuple[int, float, float]] = []  # status, seconds, Retry-After
+
+    def ask(some: object) -> None:
+        with talking(url) as client:
+            begin = time.monotonic()
+            answer = client.post("/predict", json=some)
+            seen.append((answer.status_code, time.monotonic() - begin, float(answer.headers.get("retry-after", 0))))
+
+    with started(settings) as server:
+        url = server.url
+        ask(_RECORD)
+        row_s = seen.pop()[1]
+        batch = threading.Thread(target=ask, args=([_RECORD] * max(2, int(bound / row_s / 2)),))
+        batch.start()
+        time.sleep(0.05)
+        callers = [threading.Thread(target=ask, args=(_RECORD,)) for _ in range(60)]
+        for one in callers:
+            one.start()
+        for one in [batch, *callers]:
+            one.join()
+        answered = [took for status, took, _ in seen if status == 200]
+        refused = [told for status, _, told in seen if status == 503]
+        with capfd.disabled():
+            say(
+                f"model of {row_s:.2f} s a row, {len(seen)} callers: {len(answered)} answered within {max(answered):.1f} s, "
+                f"{len(refused)} refused, to come again in {min(refused, default=0):.0f} to {max(refused, default=0):.0f} s"
+            )
+        assert len(answered) + len(refused) == len(seen) == 61
+        assert max(took for _, took, _ in seen) < 2 * bound + 5 * row_s + 1
+        assert refused
+        assert all(1 <= told <= 2 * bound + 1 for told in refused)
+        time.sleep(max(refused))
+        ask(_RECORD)
+        assert seen[-1][0] == 200
 
 
 def test_a_thousand_hang_ups_disturb_nobody(

@@ -204,6 +204,7 @@ def test_settings_reach_the_lane_and_the_journal(tmp_path: Path) -> None:
         home=tmp_path,
         batch_rows=7,
         max_queue_rows=11,
+        max_queue_seconds=3.5,
         durability="full",
         keep_inputs="sample",
         keep_inputs_share=0.25,
@@ -212,7 +213,12 @@ def test_settings_reach_the_lane_and_the_journal(tmp_path: Path) -> None:
         spool_max_mb=9,
     )
     assert _lane_options(settings) == LaneOptions(
-        max_batch_rows=7, max_queue_rows=11, durability="full", keep_inputs=KeepInputs.SAMPLE, keep_inputs_share=0.25
+        max_batch_rows=7,
+        max_queue_rows=11,
+        max_queue_seconds=3.5,
+        durability="full",
+        keep_inputs=KeepInputs.SAMPLE,
+        keep_inputs_share=0.25,
     )
     journal = _journal(settings, "w")
     assert (journal.limits.rotate_bytes, journal.limits.rotate_s, journal.limits.max_bytes) == (3 * 2**20, 5.0, 9 * 2**20)

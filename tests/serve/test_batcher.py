@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relevo.errors import Draining, ModelFailed, Overloaded
+from relevo.errors import BatchTooLong, Draining, ModelFailed, Overloaded, QueueTooLong
 from relevo.serve.batcher import Batcher
 
 Work = Callable[[list[int]], list[int]]
@@ -345,3 +345,182 @@ def test_what_waits_while_the_model_is_busy_leaves_together() -> None:
 
     assert asyncio.run(run()) == [[0], [2], [4], [6]]
     assert gate.seen == [[0], [1, 2, 3]]
+
+
+def runs_of(
+    submit: Callable[[Batcher[int, int]], list[asyncio.Future[list[int]]]], **changes: Any
+) -> tuple[list[list[int]], list[Any]]:
+    """What each run of a model of 0.7 s a row was given, and what became of everybody: the first run waits until all are there."""
+    gate = Gate()
+    now = [0.0]
+
+    def work(rows: list[int]) -> list[int]:
+        now[0] += 0.7 * len(rows)
+        return gate(rows)
+
+    async def run() -> list[Any]:
+        one = room(work, monotonic=lambda: now[0], **changes)
+        one.expect(0.7)
+        first = one.submit([0], "first")
+        await gate.entered()
+        answers = submit(one)
+        gate.open.set()
+        return await settled(first, *answers)
+
+    results = asyncio.run(run())
+    return gate.seen, results[1:]
+
+
+def test_a_run_of_a_slow_model_has_as_many_rows_as_there_is_time_for() -> None:
+    """Sixty callers of a slow model are not put into one run: the first has its answer when its own row is done."""
+    seen, results = runs_of(lambda one: [one.submit([row]) for row in range(1, 61)])
+    assert seen[:4] == [[0], [1], [2], [3]]
+    assert results == [[2 * row] for row in range(1, 61)]
+
+
+@pytest.mark.parametrize("caller", ["the same", "another"])
+def test_a_large_batch_makes_nobody_wait_for_all_of_it(caller: str) -> None:
+    """Who comes after somebody's batch of a slow model has the second turn, and the batch is answered whole and in order."""
+    rows = list(range(100, 160))
+    seen, results = runs_of(lambda one: [one.submit(rows, "the same"), one.submit([7], caller)])
+    assert seen[:4] == [[0], [100], [7], [101]]
+    assert results == [doubled(rows), [14]]
+
+
+def test_callers_take_turns() -> None:
+    """One caller with many requests has as many turns as one with a single request."""
+    seen, _ = runs_of(lambda one: [*(one.submit([row], "busy") for row in (1, 2, 3, 4)), one.submit([9], "modest")])
+    assert seen == [[0], [1], [9], [2], [3], [4]]
+
+
+def test_what_is_left_of_a_batch_whose_caller_left_is_not_computed() -> None:
+    """A caller who hangs up in the midst of its batch takes back what the model has not seen."""
+    gate = Gate()
+
+    async def run() -> list[Any]:
+        one = room(gate)
+        one.expect(0.7)
+        batch = one.submit(list(range(60)))
+        await gate.entered()
+        other = one.submit([7])
+        batch.cancel()
+        gate.open.set()
+        await settled(other)
+        await one.close()
+        assert one.rows_waiting == 0
+        return await settled(other)
+
+    assert asyncio.run(run()) == [[14]]
+    assert gate.seen == [[0], [7]]
+
+
+def test_a_wait_beyond_the_bound_is_refused_with_the_time_it_would_take() -> None:
+    """At the expected wait's bound a caller is told how long what waits will take, and a batch that never fits how much does."""
+    gate = Gate()
+
+    async def run() -> None:
+        one = room(gate, max_wait_s=7.0)
+        one.expect(0.7)
+        answers = [one.submit([0])]
+        await gate.entered()
+        answers += [one.submit([row]) for row in range(1, 10)]
+        with pytest.raises(QueueTooLong) as refused:
+            one.submit([10])
+        assert refused.value.facts["retry_after"] == 7
+        with pytest.raises(BatchTooLong) as too_long:
+            one.submit(list(range(11)))
+        assert too_long.value.facts["limit"] == 10
+        gate.open.set()
+        await settled(*answers)
+
+    asyncio.run(run())
+
+
+def test_who_fills_the_queue_makes_room_for_others() -> None:
+    """Where one caller has filled the queue, its newest request gives way to another caller's first."""
+    gate = Gate()
+
+    async def run() -> list[Any]:
+        one = room(gate, max_wait_s=7.0)
+        one.expect(0.7)
+        first = one.submit([0], "busy")
+        await gate.entered()
+        busy = [one.submit([row], "busy") for row in range(1, 10)]
+        modest = one.submit([50], "modest")
+        gate.open.set()
+        return await settled(first, modest, *busy)
+
+    results = asyncio.run(run())
+    assert results[:2] == [[0], [100]]
+    assert [type(one).__name__ for one in results[2:]] == ["list"] * 8 + ["QueueTooLong"]
+    assert gate.seen[:3] == [[0], [1], [50]]
+
+
+def test_who_has_waited_long_comes_first() -> None:
+    """A batch that others' turns keep from its end is brought to it before anybody new, once it has waited half the bound."""
+    now = [0.0]
+    seen: list[list[int]] = []
+
+    def work(rows: list[int]) -> list[int]:
+        seen.append(rows)
+        now[0] += 1.0
+        return doubled(rows)
+
+    async def run() -> list[Any]:
+        one = room(work, max_wait_s=10.0, monotonic=lambda: now[0])
+        one.expect(1.0)
+        batch = one.submit([100, 101, 102, 103, 104, 105], "batch")
+        others = [one.submit([row], str(row)) for row in (1, 2, 3)]
+        await settled(*others)
+        others += [one.submit([row], str(row)) for row in (4, 5, 6)]
+        return await settled(batch, *others)
+
+    results = asyncio.run(run())
+    assert all(isinstance(one, list) for one in results)
+    flat = [row for rows in seen for row in rows]
+    assert flat[:4] == [100, 1, 2, 3]
+    assert flat.index(105) < flat.index(6)
+
+
+def test_a_model_that_becomes_much_slower_leaves_nobody_waiting_for_ever() -> None:
+    """Who was taken while the model was quick is refused at twice the bound when it is quick no more."""
+    now = [0.0]
+
+    def work(rows: list[int]) -> list[int]:
+        now[0] += 5.0 * len(rows)
+        return doubled(rows)
+
+    async def run() -> list[Any]:
+        one = room(work, max_rows=1, max_wait_s=10.0, always_aside=True, monotonic=lambda: now[0])
+        one.expect(0.1)
+        return await settled(*[one.submit([row]) for row in range(20)])
+
+    results = asyncio.run(run())
+    answered = [one for one in results if isinstance(one, list)]
+    assert len(answered) in (4, 5)
+    assert {type(one) for one in results if not isinstance(one, list)} == {QueueTooLong}
+
+
+def test_a_row_is_measured_and_runs_follow() -> None:
+    """A model slower than it was taken for gets fewer rows in a run after three runs; one slow run alone changes nothing."""
+    now, pace = [0.0], [0.1]
+    sizes: list[int] = []
+
+    def work(rows: list[int]) -> list[int]:
+        sizes.append(len(rows))
+        now[0] += pace[0] * len(rows)
+        return doubled(rows)
+
+    async def run() -> None:
+        one = room(work, always_aside=True, monotonic=lambda: now[0])
+        one.expect(0.1)
+        for slow in (False, True, False, False, False):
+            pace[0] = 1.0 if slow else 0.1
+            await settled(one.submit(list(range(5))))
+        pace[0] = 1.0
+        await settled(*[one.submit([row]) for row in range(20)])
+
+    asyncio.run(run())
+    assert sizes[:5] == [5] * 5
+    assert sizes[5:8] == [5] * 3
+    assert sizes[8:] == [1] * 5

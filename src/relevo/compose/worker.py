@@ -167,6 +167,7 @@ def _lane_options(settings: Settings) -> LaneOptions:
     return LaneOptions(
         max_batch_rows=settings.batch_rows,
         max_queue_rows=settings.max_queue_rows,
+        max_queue_seconds=settings.max_queue_seconds,
         durability=settings.durability,
         keep_inputs=KeepInputs(settings.keep_inputs),
         keep_inputs_share=settings.keep_inputs_share,

@@ -1,28 +1,30 @@
-"""Waiting room of one lane: what waits when the model is free leaves together.
+"""Waiting room of one lane: what waits when the model is free leaves together, as much as there is time for.
 
-    submit ─► [Ticket, Ticket, …] ─ cut ─► work(rows) ─► settle each ticket
+    submit ─ too long? ─► refused, with the time until it is worth trying again
+           └► FairQueue ─ cut: rows for half a second ─► work(rows) ─► settle each part
 
 No timer: the batch is what arrived in one turn of the event loop, or while the model was busy. A ticket owns its future, so
 there is no side table of who waits for what. `work` runs on the event loop while it is cheap (a thread hop costs more than a
 small model) and on the lane's own thread when it is dear (a slow model must never hold a health check).
+
+Time is measured by the row, all the time. A run of a slow model has few rows, one if need be, so nobody waits for a neighbour's
+many; whoever is taken is answered or refused within twice the longest expected wait and one run.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic
 
-from relevo.errors import Draining, ModelFailed, Overloaded
+from relevo.errors import BatchTooLong, Draining, ModelFailed, Overloaded, QueueTooLong
+from relevo.serve.fair_queue import FairQueue, Part, Result, Row, Ticket
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-
-Row = TypeVar("Row")
-Result = TypeVar("Result")
 
 #: Seconds a batch may take on the event loop; what is expected to take longer goes to the lane's thread.
 CHEAP_S = 0.004
@@ -30,14 +32,10 @@ CHEAP_S = 0.004
 _FRESH = 0.1
 
 
-@dataclass(slots=True, kw_only=True, eq=False)
-class Ticket(Generic[Row, Result]):
-    """One caller's rows; lives from submit to settle."""
-
-    rows: Sequence[Row]
-    answer: asyncio.Future[list[Result]]
-    #: Its batch failed the model; it is asked once more without neighbours.
-    alone: bool = False
+#: Seconds a run is given rows for. More makes others wait; less would leave unseen what a larger batch saves.
+RUN_S = 0.5
+#: Runs whose middle is taken for what a row costs now: two of them may have been the machine's doing.
+_RECENT = 5
 
 
 class Batcher(Generic[Row, Result]):
@@ -49,6 +47,7 @@ class Batcher(Generic[Row, Result]):
         *,
         max_rows: int,
         max_waiting: int,
+        max_wait_s: float = math.inf,
         always_aside: bool = False,
         failed: Callable[[list[Row], ModelFailed], None] = lambda _rows, _cause: None,
         monotonic: Callable[[], float] = time.perf_counter,
@@ -56,7 +55,8 @@ class Batcher(Generic[Row, Result]):
         """work: rows in, as many results out, in order; may raise, and then fails exactly its batch.
 
         After ModelFailed each caller of the batch is asked once more alone, so that one caller's input fails nobody else.
-        max_rows: rows in one batch (one ticket may be larger). max_waiting: rows that may wait.
+        max_rows: rows in one batch (one ticket may be larger). max_waiting: rows that may wait. max_wait_s: seconds that a new
+        one's answer may be expected to take.
         always_aside: never run `work` on the event loop. failed: told, where `work` runs, of rows that the model failed for good.
         """
         self._work = work
@@ -65,9 +65,12 @@ class Batcher(Generic[Row, Result]):
         self._always_aside = always_aside
         self._failed = failed
         self._monotonic = monotonic
-        self._waiting: deque[Ticket[Row, Result]] = deque()
-        self._rows_waiting = 0
+        self._max_wait_s = max_wait_s
+        self._queue: FairQueue[Row, Result] = FairQueue()
+        self._rows_running = 0
         self._row_cost_s = 0.0
+        self._recent: deque[float] = deque(maxlen=_RECENT)
+        self._row_s = 0.0  # the middle of them
         self._scheduled = False
         self._busy = False
         self._closed = False
@@ -78,26 +81,33 @@ class Batcher(Generic[Row, Result]):
     @property
     def rows_waiting(self) -> int:
         """Rows that have not reached the model yet."""
-        return self._rows_waiting
+        return self._queue.rows
 
     def expect(self, row_cost_s: float) -> None:
         """Set the expected cost of a row, as measured by the warm-up."""
-        self._row_cost_s = row_cost_s
+        self._row_cost_s = self._row_s = row_cost_s
+        self._recent.extend([row_cost_s] * (_RECENT // 2 + 1))
+
+    def expected_wait_s(self, rows: int = 0) -> float:
+        """Seconds until so many more rows would be answered, as far as the last runs tell."""
+        return (self._queue.rows + self._rows_running + rows) * self._row_s
 
     def is_dear(self, rows: int) -> bool:
         """Whether so many rows would run on the lane's thread."""
         return self._always_aside or self._row_cost_s * rows > CHEAP_S
 
-    def submit(self, rows: Sequence[Row]) -> asyncio.Future[list[Result]]:
-        """Queue one caller's rows. Raises Overloaded at the bound and Draining after close."""
+    def submit(self, rows: Sequence[Row], caller: str = "") -> asyncio.Future[list[Result]]:
+        """Queue one caller's rows. caller: whose turn they take.
+
+        Raises BatchTooLong, Overloaded or QueueTooLong at the bounds, and Draining after close.
+        """
         if self._closed:
             raise Draining
-        if self._rows_waiting + len(rows) > self._max_waiting and self._waiting:
-            raise Overloaded(limit=self._max_waiting)
+        if not self._fits(len(rows)):
+            self._make_room(caller, len(rows))
         loop = asyncio.get_running_loop()
-        ticket = Ticket(rows=rows, answer=loop.create_future())
-        self._waiting.append(ticket)
-        self._rows_waiting += len(rows)
+        ticket: Ticket[Row, Result] = Ticket(rows, loop.create_future(), caller, self._monotonic())
+        self._queue.put(ticket)
         self._idle.clear()
         if not self._scheduled and not self._busy:
             self._scheduled = True
@@ -112,15 +122,37 @@ class Batcher(Generic[Row, Result]):
         if self._thread is not None:
             self._thread.shutdown(wait=False)
 
+    def _fits(self, rows: int) -> bool:
+        waiting = self._queue.rows + rows
+        return waiting <= self._max_waiting and (waiting + self._rows_running) * self._row_s <= self._max_wait_s
+
+    def _make_room(self, caller: str, rows: int) -> None:
+        """Let rows in beyond a bound where nobody waits, or in the place of those who have more waiting. Raises as `submit`."""
+        if rows > 1 and rows * self._row_s > self._max_wait_s:
+            raise BatchTooLong(rows=rows, seconds=math.ceil(rows * self._row_s), limit=max(1, int(self._max_wait_s / self._row_s)))
+        self._queue.sweep()
+        while self._queue and not self._fits(rows):
+            displaced = self._queue.displaced_by(caller, rows)
+            if displaced is None:
+                raise self._refusal()
+            displaced.answer.set_exception(self._refusal())
+
+    def _refusal(self) -> Overloaded:
+        wait_s = self.expected_wait_s()
+        if self._max_wait_s < math.inf and wait_s > 1.0:
+            return QueueTooLong(seconds=math.ceil(wait_s), retry_after=math.ceil(wait_s))
+        return Overloaded(limit=self._max_waiting)
+
     def _cut(self) -> None:
         self._scheduled = False
         batch = self._next_batch()
         if not batch:
             self._idle.set()
             return
-        rows = [row for ticket in batch for row in ticket.rows]
+        rows = [row for part in batch for row in part.ticket.rows[part.start : part.stop]]
         if self.is_dear(len(rows)):
             self._busy = True
+            self._rows_running = len(rows)
             future = asyncio.get_running_loop().run_in_executor(self._own_thread(), self._timed, rows, len(batch))
             future.add_done_callback(lambda done: self._came_back(batch, done))
             return
@@ -132,8 +164,9 @@ class Batcher(Generic[Row, Result]):
             _settle(batch, results)
         self._go_on()
 
-    def _came_back(self, batch: list[Ticket[Row, Result]], done: asyncio.Future[list[Result]]) -> None:
+    def _came_back(self, batch: list[Part[Row, Result]], done: asyncio.Future[list[Result]]) -> None:
         self._busy = False
+        self._rows_running = 0
         cause = ModelFailed() if done.cancelled() else done.exception()
         if cause is not None:
             self._fail(batch, cause)
@@ -141,39 +174,32 @@ class Batcher(Generic[Row, Result]):
             _settle(batch, done.result())
         self._go_on()
 
-    def _fail(self, batch: list[Ticket[Row, Result]], cause: BaseException) -> None:
+    def _fail(self, batch: list[Part[Row, Result]], cause: BaseException) -> None:
         if isinstance(cause, ModelFailed) and len(batch) > 1:
-            for ticket in reversed(batch):
-                ticket.alone = True
-                self._waiting.appendleft(ticket)
-                self._rows_waiting += len(ticket.rows)
+            for part in reversed(batch):
+                part.ticket.alone = True
+                self._queue.put_back(part)
             return
-        for ticket in batch:
-            if not ticket.answer.done():
-                ticket.answer.set_exception(cause)
+        for part in batch:
+            if not part.ticket.answer.done():
+                part.ticket.answer.set_exception(cause)
 
     def _go_on(self) -> None:
-        if self._waiting:
+        if self._queue:
             if not self._scheduled:
                 self._scheduled = True
                 asyncio.get_running_loop().call_soon(self._cut)
         else:
             self._idle.set()
 
-    def _next_batch(self) -> list[Ticket[Row, Result]]:
-        batch: list[Ticket[Row, Result]] = []
-        taken = 0
-        while self._waiting and (not batch or self._joins(self._waiting[0], batch, taken)):
-            ticket = self._waiting.popleft()
-            self._rows_waiting -= len(ticket.rows)
-            # A caller who hung up before the cut never reaches the model.
-            if not ticket.answer.done():
-                batch.append(ticket)
-                taken += len(ticket.rows)
-        return batch
-
-    def _joins(self, ticket: Ticket[Row, Result], batch: list[Ticket[Row, Result]], taken: int) -> bool:
-        return taken + len(ticket.rows) <= self._max_rows and not ticket.alone and not batch[-1].alone
+    def _next_batch(self) -> list[Part[Row, Result]]:
+        now = self._monotonic()
+        if self._max_wait_s < math.inf:
+            # The model has become slower than it was when they were taken.
+            for ticket in self._queue.waiting(since=now - 2 * self._max_wait_s):
+                ticket.answer.set_exception(self._refusal())
+        in_time = math.ceil(RUN_S / self._row_s) if self._row_s else self._max_waiting
+        return self._queue.take(in_time, self._max_rows, older_than=now - self._max_wait_s / 2)
 
     def _timed(self, rows: list[Row], callers: int) -> list[Result]:
         begin = self._monotonic()
@@ -187,6 +213,8 @@ class Batcher(Generic[Row, Result]):
         # One slow batch is the machine's doing (another process had the core), many in a row are the model's.
         believed = min(spent, 2 * self._row_cost_s) if self._row_cost_s else spent
         self._row_cost_s += _FRESH * (believed - self._row_cost_s)
+        self._recent.append(spent)
+        self._row_s = sorted(self._recent)[len(self._recent) // 2]
         if len(results) != len(rows):
             raise ModelFailed
         return results
@@ -197,11 +225,9 @@ class Batcher(Generic[Row, Result]):
         return self._thread
 
 
-def _settle(batch: list[Ticket[Row, Result]], results: list[Result]) -> None:
-    start = 0
-    for ticket in batch:
-        stop = start + len(ticket.rows)
-        # Race: hung up while the model ran; set_result would raise and strand the rest.
-        if not ticket.answer.done():
-            ticket.answer.set_result(results[start:stop])
-        start = stop
+def _settle(batch: list[Part[Row, Result]], results: list[Result]) -> None:
+    begin = 0
+    for part in batch:
+        end = begin + part.stop - part.start
+        part.settle(results[begin:end])
+        begin = end

@@ -63,6 +63,7 @@ class LaneOptions:
 
     max_batch_rows: int = 64
     max_queue_rows: int = 2000
+    max_queue_seconds: float = 25.0
     durability: str = "process"
     keep_inputs: KeepInputs = KeepInputs.ALL
     keep_inputs_share: float = 0.1
@@ -97,6 +98,7 @@ class Lane:
             self._work,
             max_rows=options.max_batch_rows,
             max_waiting=options.max_queue_rows,
+            max_wait_s=options.max_queue_seconds,
             # An fsync takes milliseconds whatever the model costs.
             always_aside=options.durability == "full",
             failed=self._record_failure,
@@ -107,9 +109,9 @@ class Lane:
         """What this version is."""
         return self.model.manifest
 
-    def ask(self, rows: Sequence[Asked]) -> asyncio.Future[list[Reply]]:
-        """Queue one caller's rows. Raises Overloaded, Draining."""
-        return self.batcher.submit(rows)
+    def ask(self, rows: Sequence[Asked], caller: str = "") -> asyncio.Future[list[Reply]]:
+        """Queue one caller's rows. caller: whose turn they take. Raises BatchTooLong, Overloaded, QueueTooLong, Draining."""
+        return self.batcher.submit(rows, caller)
 
     async def retire(self) -> None:
         """Answer what was taken, then let go."""

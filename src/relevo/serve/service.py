@@ -53,6 +53,7 @@ class Question(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     model: str | None
     key: bytes = b""  # what keeps a caller on one arm
+    caller: str = ""  # whose turn it takes where many wait: a key, a user, an address
     subject: str | None = None
     begun_ns: int = msgspec.field(default_factory=time.perf_counter_ns)
 
@@ -134,7 +135,7 @@ class Service:
         else:
             row = chosen.lane.model.prepare(payload)
             asked = _asked(question, chosen, row, InputKind.RECORD, self._encode(payload))
-        return (await _answered(chosen.lane, (asked,), gone))[0]
+        return (await _answered(chosen.lane, (asked,), question.caller, gone))[0]
 
     def ask(self, question: Question, payload: bytes | Mapping[str, Any]) -> asyncio.Future[list[Reply]] | None:
         """The same without a task of its own; None for a large picture, which is decoded aside.
@@ -146,8 +147,10 @@ class Service:
         if isinstance(payload, bytes):
             if looks_large(payload):
                 return None
-            return lane.ask((_asked(question, chosen, lane.model.prepare(payload), InputKind.IMAGE, payload),))
-        return lane.ask((_asked(question, chosen, lane.model.prepare(payload), InputKind.RECORD, self._encode(payload)),))
+            asked = _asked(question, chosen, lane.model.prepare(payload), InputKind.IMAGE, payload)
+        else:
+            asked = _asked(question, chosen, lane.model.prepare(payload), InputKind.RECORD, self._encode(payload))
+        return lane.ask((asked,), question.caller)
 
     async def predict_many(
         self, question: Question, records: Sequence[Mapping[str, Any]], *, gone: Gone | None = None
@@ -168,7 +171,7 @@ class Service:
                 error.facts["row"] = place
                 raise
             asked.append(_asked(question, chosen, row, InputKind.RECORD, encode(record)))
-        return await _answered(chosen.lane, asked, gone)
+        return await _answered(chosen.lane, asked, question.caller, gone)
 
     async def _picture(self, lane: Lane, payload: bytes) -> Any:  # noqa: ANN401 - pixels; a record model raises
         if looks_large(payload) and isinstance(lane.manifest.input, ImageInput):
@@ -241,10 +244,10 @@ def _asked(question: Question, chosen: Chosen, row: Any, kind: InputKind, stored
     )
 
 
-async def _answered(lane: Lane, asked: Sequence[Asked], gone: Gone | None) -> list[Reply]:
+async def _answered(lane: Lane, asked: Sequence[Asked], caller: str, gone: Gone | None) -> list[Reply]:
     """Wait for the answers; where the model is slow, a caller who hangs up takes the rows back."""
-    ticket = lane.ask(asked)
-    if gone is None or not lane.batcher.is_dear(1):
+    ticket = lane.ask(asked, caller)
+    if gone is None or not lane.batcher.is_dear(len(asked)):
         return await ticket
     watch: asyncio.Future[object] = asyncio.ensure_future(gone())
     try:

@@ -108,21 +108,22 @@ class PredictHandlers:
         principal = self._door.by_key(headers)
         if principal is None:
             return None
+        caller = caller_of(principal, client)
         if self.allowance is not None:
-            self.allowance.check(caller_of(principal, client))
+            self.allowance.check(caller)
         asked = parse(body, kind, self._limits)
         named = unquote(url[len(_MODELS) : -len(_PREDICT)].decode("ascii")) if url.startswith(b"/models/") else None
         if named == "":
             # "/models//predict" and "/models/predict" name nobody; they do not ask the default model.
             return None
         require(principal, Action.PREDICT, named or self._service.default_model())
-        question = Question(model=named, key=client[0].encode() if client else b"")
+        question = Question(model=named, key=client[0].encode() if client else b"", caller=caller)
         payload = asked.image if asked.image is not None else asked.record
         if payload is None:
             return None
         if self.allowance is None:
             return self._service.ask(question, payload)
-        return self._ask_within(self.allowance, caller_of(principal, client), question, payload, len(body))
+        return self._ask_within(self.allowance, caller, question, payload, len(body))
 
     def body(self, reply: Reply) -> bytes:
         """One answer as JSON, counted."""
@@ -185,7 +186,7 @@ class PredictHandlers:
     def _question(self, scope: Scope, named: str | None, subject: str | None = None) -> Question:
         """What is asked of which model. Raises ModelNotFound, NotAllowed."""
         require(scope["state"]["principal"], Action.PREDICT, named or self._service.default_model())
-        return Question(model=named, key=_key(scope), subject=subject)
+        return Question(model=named, key=_key(scope), caller=_caller(scope), subject=subject)
 
     async def _subject(self, scope: Scope) -> str | None:
         return None if self._subjects is None else await self._subjects.of(scope)
@@ -238,7 +239,7 @@ class PredictHandlers:
     async def _submit(self, scope: Scope, receive: Receive, send: Send) -> None:
         query = parse_qs(scope.get("query_string", b"").decode("latin-1"), max_num_fields=100)
         visit = self._visit(scope)
-        question = Question(model=query.get("model", [None])[0], key=_key(scope))
+        question = Question(model=query.get("model", [None])[0], key=_key(scope), caller=_caller(scope))
         record: Mapping[str, Any] | None = None
         try:
             self._question(scope, question.model)
