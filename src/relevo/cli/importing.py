@@ -106,7 +106,12 @@ def import_file(
         int, typer.Option("--rounds", min=0, help="Of a booster, only the first so many rounds; 0 for all.", metavar="NUMBER")
     ] = 0,
     scores: Annotated[
-        str | None, typer.Option("--scores", help="What a PyTorch model's numbers are.", metavar="logits|probabilities")
+        str | None,
+        typer.Option(
+            "--scores",
+            help="What the model's scores are, where the file leaves a doubt.",
+            metavar="logits|probabilities|percent|numbers",
+        ),
     ] = None,
     releases: Annotated[
         list[str] | None,
@@ -180,7 +185,7 @@ def import_file(
         "background": background,
         "output": output,
         "rounds": rounds,
-        "scores": _one_of("--scores", scores, "logits", "probabilities"),
+        "scores": _one_of("--scores", scores, "logits", "probabilities", "percent", "numbers"),
         "releases": tuple(releases or ()),
         "python": python,
         "outputs": outputs,
@@ -209,7 +214,8 @@ def import_file(
             package = _converted(file, name, said, place, step)
         version = compose.register(settings, place, alias=alias, who=who_asks(), why=reason(why, "imported")) if register else None
     if as_json:
-        show_json({"digest": package.digest, "metrics": package.metrics, "lineage": package.manifest.lineage, "version": version})
+        facts = {"digest": package.digest, "output": package.manifest.output, "metrics": package.metrics}
+        show_json({**facts, "lineage": package.manifest.lineage, "version": version})
     else:
         say(told(package, version, alias, began=began))
 

@@ -28,6 +28,7 @@ def told(package: Package, version: Version | None, alias: str, *, began: dateti
     facts = [("package", f"{package.manifest.name} {package.digest[:12]}")]
     facts += [(name.replace("_", " "), number(figure)) for name, figure in headline(package.metrics).items()]
     facts += [("classes", shown)] if (shown := classes(package.manifest.output)) else []
+    facts.append(("scores", said(scores(package.manifest.output))))
     facts.append(("proof", said(proof(package.manifest.lineage))))
     if version is not None:
         stands = f"{version.model} {version.number}, named {alias}"
@@ -59,6 +60,21 @@ def proof(lineage: Lineage) -> str:
     rows = f"{parity.rows} samples" if parity.samples == "user" else f"{parity.rows} made-up samples"
     difference = number(parity.largest_difference, digits=3)
     return f"answers as {whose} on {rows}, largest difference {difference}"
+
+
+def scores(output: Output) -> str:
+    """What the model's scores were found to be, and what becomes of them."""
+    if not output.labels:
+        return "a number"
+    if output.independent:
+        return "independent probabilities, which need not sum to one"
+    return {
+        "none": "probabilities",
+        "softmax": "logits, made probabilities by a softmax",
+        "sigmoid": "logits, made probabilities by a sigmoid",
+        "percent": "percentages, divided by 100",
+        "clip": "taken for probabilities, cut off at 0 and 1",
+    }[output.activation]
 
 
 def headline(metrics: dict[str, Any]) -> dict[str, float]:

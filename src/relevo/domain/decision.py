@@ -66,6 +66,10 @@ def probabilities_of(scores: NDArray[np.floating], output: Output) -> NDArray[np
     elif output.activation == "softmax":
         powers = np.exp(raw - raw.max(axis=1, keepdims=True))
         raw = powers / powers.sum(axis=1, keepdims=True)
+    elif output.activation == "percent":
+        raw = raw / 100.0
+    elif output.activation == "clip":
+        raw = np.clip(raw, 0.0, 1.0)
     if raw.shape[1] == 1 and len(output.labels) == 2:
         return np.concatenate([1.0 - raw, raw], axis=1)
     return raw

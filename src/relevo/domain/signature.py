@@ -89,7 +89,8 @@ class Output(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """The scores the model gives, and what they stand for.
 
     #: What turns raw scores into probabilities; `none` when they are probabilities, or a value, already.
-    activation: what turns the raw scores into probabilities; `none` when they are probabilities (or a value) already.
+    activation: what turns the raw scores into probabilities; `none` when they are probabilities (or a value) already;
+    `percent` when they are hundredths; `clip` when they may go a little beyond 0 and 1.
     A single column with two labels is the probability of the second label.
     """
 
@@ -101,6 +102,8 @@ class Output(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     labels: tuple[str, ...] = ()
     #: What the model itself calls the classes, in the order of the labels; left out where the labels are those names.
     classes: tuple[str, ...] = ()
-    activation: Literal["none", "sigmoid", "softmax"] = "none"
+    activation: Literal["none", "sigmoid", "softmax", "percent", "clip"] = "none"
+    #: Whether each label's probability stands for itself, so that they need not sum to one.
+    independent: bool = False
     #: Unit of a regression's value.
     unit: str = ""

@@ -21,6 +21,7 @@ from relevo.errors import ConversionFailed, OptionsMissing
 from relevo.package.caps import CARD, MANIFEST, METRICS, MODEL, PROFILE, SEAL
 from relevo.package.card import write_card
 from relevo.package.card_words import CardWords
+from relevo.package.convert.scores import settled
 from relevo.package.figures import draw_figures
 from relevo.package.golden import choose, golden_files, take_golden
 from relevo.package.learning import draw_learning, drawn_by_hand
@@ -179,7 +180,7 @@ def _first_manifest(parts: Parts, served: NDArray[np.float64]) -> Manifest:
         description=parts.description,
         input=converted.input,
         steps=converted.steps,
-        output=_with_classes(converted),
+        output=settled(_with_classes(converted), served),
         decision=parts.decision,
         answer=dict(parts.answer),
         lineage=Lineage(

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from relevo.domain.manifest import Manifest, Precision
+    from relevo.domain.signature import Output
 
 _FIELDS_SHOWN = 60
 _LABELS_SHOWN = 60
@@ -143,13 +144,26 @@ def _answer(manifest: Manifest, words: CardWords) -> list[str]:
         named = [f"{plain(name)} → {plain(label)}" for name, label in zip(output.classes, output.labels, strict=True)]
         lines += [words("The model's own names of them: {classes}.", classes=", ".join(named[:_LABELS_SHOWN]) + more), ""]
     lines.append(_rule(manifest, words))
-    if output.activation != "none":
-        told = "Raw scores become probabilities by a {how}; of a model of margins that is an order and no more."
-        lines += ["", words(told, how=output.activation)]
+    lines += ["", _scores(output, words)]
     if manifest.answer:
         also = ", ".join(f"{plain(name)} ({plain(fact)})" for name, fact in manifest.answer.items())
         lines += ["", words("Beside its own fields an answer carries: {fields}.", fields=also)]
     return lines
+
+
+def _scores(output: Output, words: CardWords) -> str:
+    """What the model's scores are, and what becomes of them."""
+    if output.independent:
+        told = "Each label's probability stands for itself: they need not sum to one, and the answer names only the largest."
+        return words(told)
+    if output.activation == "none":
+        return words("The scores are the model's own probabilities.")
+    if output.activation == "percent":
+        return words("The scores are percentages, and are divided by 100.")
+    if output.activation == "clip":
+        return words("The scores are taken for probabilities, and are cut off at 0 and 1.")
+    told = "Raw scores become probabilities by a {how}; of a model of margins that is an order and no more."
+    return words(told, how=output.activation)
 
 
 def _rule(manifest: Manifest, words: CardWords) -> str:

@@ -62,7 +62,7 @@ def pack(  # noqa: PLR0913 - the one call of a notebook: all by name, nearly all
     answer: Mapping[str, str] | None = None,
     description: str = "",
     unit: str = "",
-    scores: Literal["logits", "probabilities"] | None = None,
+    scores: Literal["logits", "probabilities", "percent", "numbers"] | None = None,
     outputs: Any = None,  # noqa: ANN401 - an array of scores
     training_data: str = "",
     tolerance: float | None = None,
@@ -92,7 +92,7 @@ def pack(  # noqa: PLR0913 - the one call of a notebook: all by name, nearly all
         0, 1, … or the texts of `truth` in sorted order where nothing is said.
     decision: Argmax (default) or Bands with *uncertain* between.
     answer: fields an answer carries beside its own, for clients that read other names: {"churn": "is:leaves"}.
-    scores: what a PyTorch module's numbers are; without it, rows of 0..1 that sum to one are taken for probabilities.
+    scores: what a network's or an ONNX file's numbers are; needed where neither its graph nor what it answers leaves no doubt.
     outputs: the original's scores (n, columns) for an ONNX file, when known: they make it a proof.
     tolerance: largest difference allowed, in units of max(1, |score|); 1e-5 in double precision, 1e-4 in single.
     precision: "float16" or "int8" for a heavy network, calibrated and judged on the samples. max_loss: the share of them that may

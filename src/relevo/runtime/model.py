@@ -71,6 +71,10 @@ class RunnableModel:
         parts = [self._session.run(self.feeds(rows[start : start + most])) for start in range(0, len(rows), most)]
         return np.concatenate(parts)
 
+    def run_feeds(self, feeds: dict[str, NDArray[Any]]) -> NDArray[np.floating]:
+        """Scores of tensors as `feeds` makes them. Raises ModelFailed."""
+        return self._session.run(feeds)
+
     def feeds(self, rows: Sequence[Any]) -> dict[str, NDArray[Any]]:
         """The tensors that `run` gives the session for these rows."""
         if self._encoder is not None:

@@ -83,7 +83,7 @@ def _stopped(refusal: RelevoError) -> wire.Stopped:
         if isinstance(refusal, kind):
             words = str(next(iter(refusal.facts.values()), refusal))
             # Converters speak to Python; who imports a file gives flags.
-            flag = "--" if kind is OptionsMissing and words.startswith(("labels (", "features (")) else ""
+            flag = "--" if kind is OptionsMissing and words.startswith(("labels (", "features (", "scores (")) else ""
             return wire.Stopped(code=code, reason=(flag + words)[:_WORDS])
     # A sentence within a sentence, which has a stop of its own.
     words = str(refusal)[:_WORDS].removesuffix(".")

@@ -37,7 +37,7 @@ class Hints:
     orientation: Orientation | None = None  # whether a camera's EXIF orientation is applied; it is where nothing is said
     background: str | None = None  # colour behind transparent pixels; white where nothing is said
     unit: str = ""  # of a regression's value
-    scores: str = ""  # "logits" or "probabilities", for a model that does not tell what its numbers are
+    scores: str = ""  # one of `scores.CHOICES`, for a model that does not tell what its numbers are
 
     def picture(self, steps: ImageSteps) -> ImageSteps:
         """The steps of a picture with orientation and background as said, or the defaults, written out."""

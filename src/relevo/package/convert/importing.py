@@ -83,7 +83,7 @@ def import_model(  # noqa: PLR0913 - the one call of an import: all by name, nea
     background: str | None = None,
     output: str | None = None,
     rounds: int = 0,
-    scores: Literal["logits", "probabilities"] | None = None,
+    scores: Literal["logits", "probabilities", "percent", "numbers"] | None = None,
     releases: Sequence[str] = (),
     python: str | Path | None = None,
     outputs: Any = None,  # noqa: ANN401 - a path, or an array of scores
@@ -115,7 +115,7 @@ def import_model(  # noqa: PLR0913 - the one call of an import: all by name, nea
     orientation, background: of pictures, as in `relevo.pack`.
     rounds: of a booster, only the first so many rounds, as an early-stopped one is asked; 0 for all.
     preprocess: scale, mean, spread and colour order of a picture by one name: "01", "tf", "caffe", "torch", "raw", "vgg19", …
-    scores: what a PyTorch model's numbers are, where they are no probabilities that sum to one but may be.
+    scores: what the model's numbers are, where neither its graph nor what it answers leaves no doubt.
     releases: what wrote a pickle, "scikit-learn==0.24.2" first: they are installed in a throw-away environment, in which the
         original answers the samples. python: the interpreter for that environment, a path or a name; else the one that runs this.
     outputs: the original's scores (n, columns) for the samples, an array or a file; they then judge the conversion.

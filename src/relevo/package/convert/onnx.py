@@ -14,18 +14,15 @@ import numpy as np
 
 from relevo.domain.signature import Output, Task
 from relevo.errors import ConversionFailed, OptionsMissing
-from relevo.package.class_names import display_names
 from relevo.package.convert.converted import Converted, Hints
 from relevo.package.convert.onnx_inputs import Tensor, read_input
+from relevo.package.convert.scores import output_of
 from relevo.package.convert.zipmap import without_zipmap
 from relevo.package.generating import generate_samples
 from relevo.package.onnx_audit import audit
-from relevo.package.parity import served_scores
 from relevo.runtime.session import load_session
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from relevo.package.samples import Samples
 
 _FLOATS = ("tensor(float)", "tensor(double)", "tensor(float16)")
@@ -40,9 +37,17 @@ class Facts:
     producer: str
 
 
-def convert_onnx(data: bytes, samples: Samples | None, hints: Hints | None = None, *, outputs: Any = None) -> Converted:  # noqa: ANN401 - an array-like
+def convert_onnx(
+    data: bytes,
+    samples: Samples | None,
+    hints: Hints | None = None,
+    *,
+    outputs: Any = None,  # noqa: ANN401 - an array-like
+    generated: bool = False,
+) -> Converted:
     """The file with a signature.
 
+    generated: whether the samples were made here.
     outputs: the original's scores (n, columns), where somebody has them.
     Raises OnnxRefused, OptionsMissing naming every thing only a person can tell, ConversionFailed.
     """
@@ -61,8 +66,9 @@ def convert_onnx(data: bytes, samples: Samples | None, hints: Hints | None = Non
         converter={} if onnx is data else {"relevo": "ZipMap removed"},
         outputs=None if outputs is None else np.asarray(outputs, dtype=np.float64).reshape(len(outputs), -1),
     )
-    served = served_scores(first, samples or generate_samples(wanted, rows=8))
-    return replace(first, output=_output(scores, served, told, labels), classes=labels)
+    given = samples or generate_samples(wanted, rows=8)
+    output = output_of(first, given, told, labels=labels, generated=generated or samples is None)
+    return replace(first, output=output, classes=labels if output.labels else ())
 
 
 def read_facts(onnx: bytes) -> Facts:
@@ -89,23 +95,3 @@ def _scores_output(facts: Facts, hints: Hints) -> Tensor:
     if len(floats) > 1:
         raise OptionsMissing(options=f"the output that holds the scores (one of {', '.join(tensor.name for tensor in floats)})")
     return floats[0]
-
-
-def _output(tensor: Tensor, served: NDArray[np.float64], hints: Hints, found: tuple[str, ...]) -> Output:
-    if hints.output is not None:
-        return hints.output
-    labels = display_names(found, hints.labels, hints.renamed)
-    columns = served.shape[1]
-    if not labels and columns == 1:
-        return Output(name=tensor.name, task=Task.REGRESSION, unit=hints.unit)
-    if len(labels) != columns and (columns, len(labels)) != (1, 2):
-        raise OptionsMissing(options=f"labels ({max(columns, 2)} of them, in the order of the model's scores)")
-    return Output(name=tensor.name, labels=labels, activation=_activation(served))
-
-
-def _activation(served: NDArray[np.float64]) -> Any:  # noqa: ANN401 - one of three literals
-    """None where the scores of the samples are probabilities already."""
-    inside = bool(((served >= 0) & (served <= 1 + 1e-6)).all())
-    if served.shape[1] == 1:
-        return "none" if inside else "sigmoid"
-    return "none" if inside and np.allclose(served.sum(axis=1), 1.0, atol=1e-3) else "softmax"

@@ -16,6 +16,7 @@ from relevo.errors import OptionsMissing
 from relevo.package.class_names import display_names
 from relevo.package.convert.converted import Hints
 from relevo.package.convert.onnx import read_facts
+from relevo.package.convert.scores import ask_labels
 from relevo.package.convert.zipmap import without_zipmap
 from relevo.package.onnx_audit import audit
 from relevo.package.samples import ImageSamples
@@ -52,6 +53,7 @@ def hints_for_onnx(data: bytes, task: Task, samples: Samples | None) -> Hints:
         unit=task.unit,
         orientation=task.orientation,
         background=task.background,
+        scores=task.scores,
     )
 
 
@@ -77,13 +79,14 @@ def _about_input(facts: Facts, task: Task, samples: Samples | None) -> list[str]
 
 def _about_output(facts: Facts, task: Task, labels: tuple[str, ...]) -> list[str]:
     scores = [tensor for tensor in facts.outputs if tensor.kind in _FLOATS]
-    if task.output:
-        scores = [tensor for tensor in scores if tensor.name == task.output]
-    if len(scores) > 1:
+    named = [tensor for tensor in scores if tensor.name == task.output]
+    if (task.output and scores and not named) or (not task.output and len(scores) > 1):
         return [f"--output, one of {', '.join(tensor.name for tensor in scores)}"]
+    scores = named or scores
     columns = scores[0].shape[-1] if scores and len(scores[0].shape) > 1 else None
-    if isinstance(columns, int) and columns > 1 and not task.labels and not task.renamed and not labels:
-        return [f"--labels ({columns} of them, in the order of the model's scores)"]
+    told = task.labels or task.renamed or labels or task.scores == "numbers"
+    if isinstance(columns, int) and columns > 1 and not told:
+        return [ask_labels(columns, "--")]
     return []
 
 

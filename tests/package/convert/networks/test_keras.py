@@ -12,9 +12,11 @@ from relevo.domain.decision import Bands
 from relevo.domain.preprocessing import ImageSteps, MatrixSteps
 from relevo.domain.signature import ImageInput, Output, Task
 from relevo.errors import ConversionFailed, OptionsMissing
+from relevo.package.convert.converted import Hints
 from relevo.package.convert.networks.keras import convert_keras
 from relevo.package.convert.networks.keras_graph import Axes, write_graph
 from relevo.package.convert.networks.keras_quiet import is_keras, library
+from relevo.package.parity import served_scores
 from relevo.package.samples import take_samples
 
 pytest.importorskip("tensorflow", reason="Keras models need the extra 'keras'")
@@ -115,6 +117,96 @@ def test_logits_become_probabilities_when_the_loss_or_the_labels_say_so() -> Non
     logit = predicted(model, ROWS)[0, 0]
     answer = one.predict({f"f{column}": float(value) for column, value in enumerate(ROWS[0])})
     assert answer.probabilities[1] == pytest.approx(1 / (1 + np.exp(-logit)), abs=1e-6)
+
+
+def own_softmax(numbers: Any) -> Any:
+    powers = keras.ops.exp(numbers - keras.ops.max(numbers, axis=-1, keepdims=True))
+    return powers / keras.ops.sum(powers, axis=-1, keepdims=True)
+
+
+@pytest.mark.parametrize(
+    ("ending", "independent"),
+    [
+        ([layers.Dense(3), layers.Softmax(), layers.Activation("linear", dtype="float32")], False),
+        ([layers.Dense(3, activation="softmax"), layers.Reshape((3, 1)), layers.Flatten(), layers.Dropout(0.2)], False),
+        ([layers.Dense(3, activation=library("tensorflow").nn.softmax)], False),
+        ([layers.Dense(3, activation=own_softmax)], False),
+        ([layers.Dense(3, activation="hard_sigmoid")], True),
+        ([layers.Dense(3, activation=lambda numbers: 1 / (1 + keras.ops.exp(-numbers)))], True),
+    ],
+    ids=["mixed precision", "reshaped", "tf.nn", "own softmax", "hard_sigmoid", "own sigmoid"],
+)
+def test_final_scores_are_served_as_they_are(ending: Any, independent: bool) -> None:  # noqa: FBT001 - a case
+    """Whatever made probabilities of the scores, served is what model.predict says, and nothing is squeezed a second time."""
+    model = net((5,), *ending)
+    package = relevo.pack(model, name="m", samples=ROWS, labels=["a", "b", "c"], figures=False)
+    assert (package.manifest.output.activation, package.manifest.output.independent) == ("none", independent)
+    answers = package.predict_many([{f"f{place}": float(value) for place, value in enumerate(row)} for row in ROWS])
+    assert np.abs(np.array([answer.probabilities for answer in answers]) - predicted(model, ROWS)).max() < 1e-6
+
+
+@pytest.mark.parametrize(
+    ("ending", "loss", "labels"),
+    [
+        (layers.Dense(3, activation="relu"), None, ["a", "b", "c"]),
+        (layers.Dense(3, activation="tanh"), "mse", ["a", "b", "c"]),
+        (layers.Dense(3), "mse", ["a", "b", "c"]),
+        (layers.Dense(3), "categorical_crossentropy", ["a", "b", "c"]),
+        (layers.Dense(1), "mse", ["no", "yes"]),
+        (layers.Dense(1), None, ["no", "yes"]),
+    ],
+    ids=["relu", "tanh", "numbers", "no from_logits", "a unit for 0 and 1", "a small logit"],
+)
+def test_what_graph_and_loss_leave_open_is_asked_for(ending: Any, loss: Any, labels: Any) -> None:
+    """No activation is put on a guess: `scores` names the choices, and what is said then rules."""
+    model = net((5,), ending)
+    if loss:
+        model.compile(loss=loss)
+    said: dict[str, Any] = {"name": "m", "samples": ROWS / 10, "labels": labels, "figures": False}
+    with pytest.raises(OptionsMissing, match=r"add: scores \(logits, probabilities or percent; numbers"):
+        relevo.pack(model, **said)
+    assert relevo.pack(model, scores="logits", **said).manifest.output.activation in ("softmax", "sigmoid")
+
+
+def test_several_numbers_are_no_classes() -> None:
+    """Three outputs trained on a loss for numbers are refused in a sentence, and nobody is asked for their labels."""
+    model = net((5,), layers.Dense(3))
+    model.compile(loss="mae")
+    with pytest.raises(ConversionFailed, match="it answers 3 numbers at once; package one model for each"):
+        relevo.pack(model, name="m", samples=ROWS)
+
+
+def heads(kind: Any) -> Any:
+    """A model of two heads, the one that comes first in the layers last in the answer."""
+    keras.utils.set_random_seed(3)
+    given = keras.Input((5,), name="given")
+    alpha = layers.Dense(1, activation="sigmoid", name="second")(given)
+    zeta = layers.Dense(3, activation="softmax", name="first")(given)
+    return keras.Model(given, kind(zeta, alpha))
+
+
+@pytest.mark.parametrize(
+    ("kind", "names"),
+    [
+        (lambda zeta, alpha: {"zeta": zeta, "alpha": alpha}, ("zeta", "alpha")),
+        (lambda zeta, alpha: [alpha, zeta], ("first", "second")),
+    ],
+    ids=["dict", "list"],
+)
+def test_one_of_several_outputs_is_taken_by_its_name(kind: Any, names: Any) -> None:
+    """A dict of heads of different widths answers with the head that was named, whatever order Keras counts them in."""
+    model = heads(kind)
+    with pytest.raises(OptionsMissing, match="--output, one of "):
+        convert_keras(model, take_samples(ROWS))
+    found = model.predict(ROWS.astype(np.float32), verbose=0)
+    for name, labels, width in ((names[0], ("a", "b", "c"), 3), (names[1], ("no", "yes"), 1)):
+        converted = convert_keras(model, take_samples(ROWS), Hints(labels=labels), output=name)
+        wanted = found[name] if isinstance(found, dict) else found[1 if width == 3 else 0]
+        assert converted.outputs is not None
+        assert np.abs(converted.outputs - wanted).max() < 1e-6
+        assert np.abs(served_scores(converted, take_samples(ROWS)) - wanted).max() < 1e-6
+    with pytest.raises(OptionsMissing, match="--output, one of "):
+        convert_keras(model, take_samples(ROWS), Hints(labels=("a", "b", "c")), output="third")
 
 
 def test_a_linear_column_is_a_value() -> None:

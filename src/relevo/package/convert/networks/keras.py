@@ -14,12 +14,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from relevo.errors import ConversionFailed, OptionsMissing
+from relevo.domain.signature import Output, Task
+from relevo.errors import ConversionFailed, OptionsMissing, RelevoError
+from relevo.package.class_names import display_names
 from relevo.package.convert.converted import Converted, Hints
 from relevo.package.convert.done import Done
 from relevo.package.convert.estimators import one_line
 from relevo.package.convert.networks.keras_files import load
-from relevo.package.convert.networks.keras_graph import write_graph
+from relevo.package.convert.networks.keras_graph import SCORES, write_graph
+from relevo.package.convert.networks.keras_heads import Head, head_of, picked
 from relevo.package.convert.networks.keras_inputs import (
     Entry,
     Feed,
@@ -34,7 +37,7 @@ from relevo.package.convert.networks.keras_inputs import (
     told_of,
 )
 from relevo.package.convert.networks.keras_quiet import leave_out, library, no_words
-from relevo.package.convert.networks.keras_scores import Ending, asked_about_labels, ending_of, output_of
+from relevo.package.convert.scores import ask_labels, output_of
 from relevo.package.generating import generate_samples
 from relevo.package.truth import class_text
 
@@ -43,7 +46,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from relevo.package.convert.quarantine.wire import Task
+    from relevo.package.convert.quarantine import wire
     from relevo.package.samples import Samples
 
 #: Rows the original answers at once.
@@ -55,8 +58,7 @@ class Read:
     """A model with what can be read off it; lives as long as one conversion."""
 
     entries: tuple[Entry, ...]
-    columns: int | None  # of the scores, where the model tells
-    ending: Ending
+    head: Head
     rescales: bool  # it begins by bringing pixels to its own numbers
     call: Callable[[list[Any]], Any]  # TensorFlow's tensors in, one out, to be traced
     ask: Callable[[list[NDArray[Any]]], Any]  # arrays in, one out: the original's own word
@@ -88,21 +90,21 @@ def _classes(truth: Any, read: Read) -> tuple[str, ...]:  # noqa: ANN401 - an ar
     values = [value.item() if isinstance(value, np.generic) else value for value in truth]
     if all(isinstance(value, str | bool) for value in values):
         return tuple(sorted({class_text(value) for value in values}))
-    scores = read.columns or 0
-    count = 2 if scores == 1 and (read.ending.activation == "sigmoid" or read.ending.logits) else scores if scores > 1 else 0
+    scores = read.head.columns or 0
+    count = 2 if scores == 1 and read.head.two else scores if scores > 1 else 0
     counted = all(isinstance(value, int | float) and value in range(count) for value in values)
     return tuple(str(place) for place in range(count)) if counted else ()
 
 
-def open_file(task: Task, bodies: Sequence[bytes], samples: Samples | None) -> Done:
+def open_file(task: wire.Task, bodies: Sequence[bytes], samples: Samples | None) -> Done:
     """The door of Keras' files: loaded, asked, converted. Raises ConversionFailed, OptionsMissing, ExtraMissing."""
     leave_out("sklearn", "pandas", "matplotlib")
     loaded = load(bodies)
-    read = look_at(loaded.model, task.output, logits=loaded.logits)
+    read = look_at(loaded.model, task.output, loss=loaded.loss)
     return done(read, task, samples, framework=f"Keras {loaded.release}".removesuffix("-tf"))
 
 
-def done(read: Read, task: Task, samples: Samples | None, *, framework: str) -> Done:
+def done(read: Read, task: wire.Task, samples: Samples | None, *, framework: str) -> Done:
     """What a file of TensorFlow's family hands back, however it was loaded. Raises OptionsMissing, ConversionFailed."""
     hints, told = hints_of(task), told_of(task)
     asked = missing(read, samples, hints, told)
@@ -110,40 +112,27 @@ def done(read: Read, task: Task, samples: Samples | None, *, framework: str) -> 
         raise OptionsMissing(options="; ".join(asked))
     feed = feed_of(read, samples, hints, told)
     given = samples if samples is not None else generate_samples(feed.input)
-    found = converted(read, feed, given, hints, framework=framework)
+    found = converted(read, feed, given, hints, framework=framework, generated=samples is None)
     return Done(converted=found, samples=given, generated=samples is None)
 
 
-def look_at(model: Any, output: str = "", *, logits: bool = False) -> Read:  # noqa: ANN401 - a Keras model
-    """Read a Keras model's inputs and outputs. logits: its loss was made for logits, as the file says.
+def look_at(model: Any, output: str = "", *, loss: Any = None) -> Read:  # noqa: ANN401 - a Keras model; a loss as a file has it
+    """Read a Keras model's inputs and outputs. loss: as the file tells it.
 
     Raises OptionsMissing when several outputs wait for a choice, ConversionFailed.
     """
-    names = [str(name) for name in getattr(model, "output_names", None) or ()]
-    if len(names) > 1 and output not in names:
-        raise OptionsMissing(options=f"--output, one of {', '.join(names)}")
-    place = names.index(output) if len(names) > 1 else 0
-    ending = ending_of(model, place)
+    head = head_of(model, output, loss=loss)
 
     def given(tensors: list[Any]) -> Any:  # noqa: ANN401 - one tensor or a list of them
         return tensors if len(tensors) > 1 else tensors[0]
 
     return Read(
         entries=entries_of(model),
-        columns=_columns(model, place),
-        ending=replace(ending, logits=ending.logits or logits),
+        head=head,
         rescales=_rescales(model),
-        call=lambda tensors: _picked(model(given(tensors), training=False), place),
-        ask=lambda arrays: _picked(model.predict(given(arrays), batch_size=_BATCH, verbose=0), place),
+        call=lambda tensors: picked(model(given(tensors), training=False), head),
+        ask=lambda arrays: picked(model.predict(given(arrays), batch_size=_BATCH, verbose=0), head),
     )
-
-
-def _columns(model: Any, place: int) -> int | None:  # noqa: ANN401 - a Keras model
-    outputs = getattr(model, "outputs", None) or ()
-    if len(outputs) <= place:
-        return None
-    axes = tuple(outputs[place].shape)[1:]
-    return None if any(axis is None for axis in axes) else int(np.prod(axes, dtype=int))
 
 
 def missing(read: Read, samples: Samples | None, hints: Hints, told: Told) -> list[str]:
@@ -151,7 +140,18 @@ def missing(read: Read, samples: Samples | None, hints: Hints, told: Told) -> li
     asked = []
     if is_picture(read.entries, samples, hints, told):
         asked += asked_about_picture(read.entries[0], samples, hints, told, rescales=read.rescales)
-    return [*asked, *asked_about_labels(read.ending, read.columns, hints)]
+    return [*asked, *_asked_about_labels(read.head, hints)]
+
+
+def _asked_about_labels(head: Head, hints: Hints) -> list[str]:
+    """The labels, where it is known before the model is converted that they are missing."""
+    if hints.output is not None or hints.scores == "numbers" or head.columns is None or head.loss == "numbers":
+        return []
+    labels, columns = display_names(hints.classes, hints.labels, hints.renamed), head.columns
+    wanted = columns if columns > 1 else 2 if head.two or labels else 0
+    if wanted in (0, len(labels)):
+        return []
+    return [ask_labels(columns, "--")]
 
 
 def _rescales(model: Any) -> bool:  # noqa: ANN401 - a Keras model
@@ -167,31 +167,23 @@ def feed_of(read: Read, samples: Samples | None, hints: Hints, told: Told) -> Fe
     return record_feed(read.entries, samples, hints)
 
 
-def converted(read: Read, feed: Feed, samples: Samples, hints: Hints, *, framework: str) -> Converted:
+def converted(read: Read, feed: Feed, samples: Samples, hints: Hints, *, framework: str, generated: bool = False) -> Converted:
     """Ask the original, write the graph. Raises ConversionFailed, OptionsMissing, ExtraMissing."""
     outputs = _answers(read, feed, samples)
-    if read.columns is None and (asked := asked_about_labels(read.ending, outputs.shape[1], hints)):
-        raise OptionsMissing(options="; ".join(asked))
     graph = write_graph(read.call, feed.axes)
-    output = output_of(read.ending, outputs, hints)
-    return Converted(
+    found = Converted(
         onnx=graph.onnx,
         input=feed.input,
         steps=feed.steps,
-        output=output,
+        output=Output(name=SCORES, task=Task.REGRESSION),
         framework=framework,
         converter=graph.libraries,
         outputs=outputs,
-        classes=hints.classes
-        if len(hints.classes) == len(output.labels)
-        else tuple(str(place) for place in range(len(output.labels))),
     )
-
-
-def _picked(found: Any, place: int) -> Any:  # noqa: ANN401 - tensors or arrays
-    if isinstance(found, dict):
-        return list(found.values())[place]
-    return found[place] if isinstance(found, list | tuple) else found
+    output = output_of(found, samples, hints, labels=hints.classes, loss=read.head.loss, generated=generated)
+    named = len(hints.classes) == len(output.labels)
+    classes = hints.classes if named else tuple(str(place) for place in range(len(output.labels)))
+    return replace(found, output=output, classes=classes)
 
 
 def _answers(read: Read, feed: Feed, samples: Samples) -> NDArray[np.float64]:
@@ -200,6 +192,8 @@ def _answers(read: Read, feed: Feed, samples: Samples) -> NDArray[np.float64]:
     try:
         with no_words():
             found = read.ask(tensors)
+    except RelevoError:
+        raise
     except Exception as cause:
         raise ConversionFailed(reason=f"the model itself fails on the samples ({one_line(cause)})") from cause
     return np.asarray(found, dtype=np.float64).reshape(len(samples), -1)

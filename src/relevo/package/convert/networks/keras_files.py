@@ -35,7 +35,7 @@ class Loaded:
 
     model: Any
     release: str  # of the Keras that wrote it, as the file says
-    logits: bool  # whether it was trained with a loss for logits
+    loss: Any = None  # it was trained with, as the file tells it
 
 
 def load(bodies: Sequence[bytes]) -> Loaded:
@@ -67,7 +67,7 @@ def _from_hdf5(data: bytes) -> Loaded:
         model = _built(_architecture(_text(told)), release)
         _fill(model, file["model_weights"], release)
         training = _text(file.attrs.get("training_config", ""))
-    return Loaded(model=model, release=release, logits=_for_logits(training))
+    return Loaded(model=model, release=release, loss=_loss(training))
 
 
 def _from_json(architecture: bytes, weights: bytes) -> Loaded:
@@ -78,10 +78,10 @@ def _from_json(architecture: bytes, weights: bytes) -> Loaded:
         group = file.get("model_weights", file)
         release = str(plain.get("keras_version") or _text(group.attrs.get("keras_version", "1")))
         if "layer_names" not in group.attrs and "layer_names0" not in group.attrs:
-            return Loaded(model=_with_state(_built(plain, release), weights), release=release, logits=False)
+            return Loaded(model=_with_state(_built(plain, release), weights), release=release)
         model = _built(plain, release)
         _fill(model, group, release)
-    return Loaded(model=model, release=release, logits=False)
+    return Loaded(model=model, release=release)
 
 
 def _from_zip(data: bytes) -> Loaded:
@@ -97,7 +97,7 @@ def _from_zip(data: bytes) -> Loaded:
     return Loaded(
         model=_with_state(_built(plain, release), weights),
         release=release,
-        logits=_for_logits(json.dumps(plain.get("compile_config"))),
+        loss=_loss(json.dumps(plain.get("compile_config"))),
     )
 
 
@@ -185,5 +185,9 @@ def _with_state(model: Any, weights: bytes) -> Any:  # noqa: ANN401 - a Keras mo
     return model
 
 
-def _for_logits(training: str) -> bool:
-    return '"from_logits":true' in training.replace(" ", "")
+def _loss(training: str) -> Any:  # noqa: ANN401 - whatever the file says
+    try:
+        told = json.loads(training)
+    except (ValueError, RecursionError):
+        return None
+    return told.get("loss") if isinstance(told, dict) else None

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from relevo.errors import ConversionFailed
+from relevo.errors import ConversionFailed, RelevoError
 from relevo.package.convert.estimators import one_line
 from relevo.package.convert.networks.keras_order import put_in_order
 from relevo.package.convert.networks.keras_quiet import library, no_words
@@ -68,7 +68,7 @@ def write_graph(call: Callable[[list[Any]], Any], axes: Sequence[Axes], *, heavy
             traced = tensorflow.function(scores, input_signature=signature, autograph=False)
             light = lightened(traced.get_concrete_function(), heavy=heavy)
             proto = _written(tf2onnx, traced, signature) if light is None else _written_light(tf2onnx, light)
-    except MemoryError:
+    except (MemoryError, RelevoError):
         raise
     except Exception as cause:
         if isinstance(cause, tensorflow.errors.ResourceExhaustedError):

@@ -79,6 +79,7 @@ def hints_of(task: Task) -> Hints:
         features=task.features,
         steps=steps,
         unit=task.unit,
+        scores=task.scores,
         orientation=task.orientation,
         background=task.background,
     )

@@ -2,7 +2,7 @@
 
     folder, laid out by the parent ─ tf.saved_model.load ─ the serving signature ─► Read ─► what Keras' files become
 
-Which layer came last is no more in it: what the scores are is judged by what they are on the samples.
+Which layer came last and which loss it was trained with is no more in it; the graph tells how it ends.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from relevo.errors import ConversionFailed, OptionsMissing
 from relevo.package.convert.estimators import one_line
 from relevo.package.convert.folders import FOLDER
 from relevo.package.convert.networks.keras import Read, done
+from relevo.package.convert.networks.keras_heads import Head
 from relevo.package.convert.networks.keras_inputs import Entry
 from relevo.package.convert.networks.keras_quiet import library, no_words
-from relevo.package.convert.networks.keras_scores import Ending
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,9 +50,9 @@ def _read(tensorflow: Any, model: Any, output: str) -> Read:  # noqa: ANN401 - T
     signature = _signature(model)
     specs = signature.structured_input_signature[1]
     outputs = signature.structured_outputs
-    if len(outputs) > 1 and output not in outputs:
+    if (len(outputs) > 1 or output) and output not in outputs:
         raise OptionsMissing(options=f"--output, one of {', '.join(sorted(outputs))}")
-    chosen = output if len(outputs) > 1 else next(iter(outputs))
+    chosen = output or next(iter(outputs))
     names = sorted(specs)
     axes = tuple(outputs[chosen].shape)[1:] if outputs[chosen].shape.rank else (None,)
 
@@ -61,8 +61,7 @@ def _read(tensorflow: Any, model: Any, output: str) -> Read:  # noqa: ANN401 - T
 
     return Read(
         entries=tuple(_entry(name, specs[name]) for name in names),
-        columns=None if any(axis is None for axis in axes) else int(np.prod(axes, dtype=int)),
-        ending=Ending(activation=""),
+        head=Head(name=chosen, columns=None if any(axis is None for axis in axes) else int(np.prod(axes, dtype=int))),
         rescales=False,
         call=call,
         # In one piece a large picture's activations would not fit.

@@ -16,13 +16,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
 
 from relevo.domain.preprocessing import Column, ImageSteps, MatrixSteps
-from relevo.domain.signature import ImageInput, Input, RecordInput, Task
+from relevo.domain.signature import ImageInput, Input, RecordInput
 from relevo.errors import ConversionFailed, OptionsMissing
 from relevo.package.convert.converted import Converted, Hints
 from relevo.package.convert.done import Done, changed
@@ -91,9 +91,10 @@ def open_file(task: Asked, bodies: Sequence[bytes], samples: Samples | None) -> 
                 "export it again with torch.export.save of a newer release"
             ) from cause
         onnx = _exported(program, None)
-        hints = replace(hints_for_onnx(onnx, task, samples), scores=task.scores)
+        hints = hints_for_onnx(onnx, task, samples)
         given = samples if samples is not None else generate_samples(hints.input or convert_onnx(onnx, None, hints).input)
-        return Done(converted=_asked(program.module(), onnx, given, hints, framework), samples=given, generated=samples is None)
+        converted = _asked(program.module(), onnx, given, hints, framework, generated=samples is None)
+        return Done(converted=converted, samples=given, generated=samples is None)
 
 
 def _script(torch: Any, task: Asked, data: bytes, samples: Samples | None) -> Done:  # noqa: ANN401 - torch itself
@@ -104,7 +105,8 @@ def _script(torch: Any, task: Asked, data: bytes, samples: Samples | None) -> Do
     with _answering(module):
         onnx = _exported(module, _tensors(feed, given, _dtype(module))[:_EXAMPLE_ROWS], script=True)
         told = replace(hints, input=feed.input, steps=feed.steps)
-        converted = _asked(module, onnx, given, told, f"TorchScript, PyTorch {torch.__version__}")
+        framework = f"TorchScript, PyTorch {torch.__version__}"
+        converted = _asked(module, onnx, given, told, framework, generated=samples is None)
     return Done(converted=converted, samples=given, generated=samples is None)
 
 
@@ -205,19 +207,15 @@ def _dtype(module: Any) -> str:  # noqa: ANN401 - a module
     return str(found).rpartition(".")[2] if found is not None else "float32"
 
 
-def _asked(module: Any, onnx: bytes, samples: Samples, hints: Hints, framework: str) -> Converted:  # noqa: ANN401 - a module
+def _asked(module: Any, onnx: bytes, samples: Samples, hints: Hints, framework: str, *, generated: bool = False) -> Converted:  # noqa: ANN401 - a module
     """The graph with its signature and the module's own answers. Raises ConversionFailed, OptionsMissing."""
-    converted = convert_onnx(onnx, samples, hints)
+    converted = convert_onnx(onnx, samples, hints, generated=generated)
     model = provisional(converted)
     (rows,) = model.feeds(prepared(model, samples)).values()
     outputs = _answers(module, rows)
-    output = converted.output
-    if hints.scores and output.task is Task.CLASSIFICATION:
-        squash: Literal["sigmoid", "softmax"] = "sigmoid" if outputs.shape[1] == 1 else "softmax"
-        output = msgspec.structs.replace(output, activation="none" if hints.scores == "probabilities" else squash)
     libraries = {"torch": version("torch"), "onnxscript": version("onnxscript")}
-    classes = hints.classes or tuple(str(place) for place in range(len(output.labels)))
-    return changed(converted, output=output, outputs=outputs, framework=framework, converter=libraries, classes=classes)
+    classes = hints.classes or tuple(str(place) for place in range(len(converted.output.labels)))
+    return changed(converted, outputs=outputs, framework=framework, converter=libraries, classes=classes)
 
 
 def _answers(module: Any, rows: NDArray[Any]) -> NDArray[np.float64]:  # noqa: ANN401 - a module

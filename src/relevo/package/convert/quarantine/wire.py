@@ -129,7 +129,7 @@ class Task(_Strict, frozen=True, kw_only=True):
     output: str = ""
     rounds: int = 0  # of a booster, only the first so many; 0 for all
     unit: str = ""
-    scores: Literal["", "logits", "probabilities"] = ""
+    scores: Literal["", "logits", "probabilities", "percent", "numbers"] = ""
     told: tuple[str, ...] = ()  # which options the user gave
     samples: Literal["none", "records", "matrix", "files", "pixels"] = "none"
     names: tuple[str, ...] = ()  # of the samples' columns
