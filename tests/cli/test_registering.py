@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
-from relevo.cli.registering import proof, reason, told
+from relevo.cli.registering import proof, reason, scores, told
 from relevo.cli.speaking import said, speak
 from relevo.domain.decision import Argmax
 from relevo.domain.manifest import FORMAT, Lineage, Manifest, Parity
@@ -84,3 +84,12 @@ def test_a_training_is_told_in_spanish_throughout(digits_package: Package) -> No
     assert said("accuracy when sure") == "exactitud sin dudosas"
     assert reason("trained", "trained") == "entrenado"
     assert reason("no file", "trained") == "no file"
+
+
+def test_an_import_tells_what_the_scores_are(digits_package: Package) -> None:
+    """What the scores of a file were found to be stands in the output, in a word for each kind."""
+    lines = told(digits_package, None, "champion", began=datetime.now(UTC), imported=True).splitlines()
+    assert next(line for line in lines if line.startswith("scores")).split() == ["scores", "probabilities"]
+    kinds = [Output(name="y", labels=("a", "b"), activation=one) for one in ("none", "softmax", "sigmoid", "percent", "clip")]
+    kinds += [Output(name="y", labels=("a", "b"), independent=True), Output(name="y", task=Task.REGRESSION)]
+    assert len({scores(kind) for kind in kinds}) == len(kinds)

@@ -23,12 +23,15 @@ Alias = Annotated[str, typer.Option("--alias", help="The alias that names the ne
 Why = Annotated[str, typer.Option("--why", help="The reason, kept in the alias's history.", metavar="TEXT")]
 
 
-def told(package: Package, version: Version | None, alias: str, *, began: datetime) -> str:
-    """The package, how it did on held-out rows, and where it stands now. began: before it was registered."""
+def told(package: Package, version: Version | None, alias: str, *, began: datetime, imported: bool = False) -> str:
+    """The package, how it did on held-out rows, and where it stands now. began: before it was registered.
+
+    imported: it was somebody's file, of whose scores it is said what they were found to be.
+    """
     facts = [("package", f"{package.manifest.name} {package.digest[:12]}")]
     facts += [(name.replace("_", " "), number(figure)) for name, figure in headline(package.metrics).items()]
     facts += [("classes", shown)] if (shown := classes(package.manifest.output)) else []
-    facts.append(("scores", said(scores(package.manifest.output))))
+    facts += [("scores", said(scores(package.manifest.output)))] if imported else []
     facts.append(("proof", said(proof(package.manifest.lineage))))
     if version is not None:
         stands = f"{version.model} {version.number}, named {alias}"
