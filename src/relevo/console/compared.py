@@ -6,6 +6,7 @@ versions ─► GET …/{version}/{metrics,manifest,card,figures} ─► a colum
 from __future__ import annotations
 
 import re
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 import streamlit as st
@@ -126,9 +127,11 @@ def _calibration(version: str, metrics: dict[str, Any]) -> list[dict[str, Any]]:
     table = metrics.get("calibration")
     if not table:
         return []
+    # An empty bin ends a run: nobody measured what lies there.
+    empty = list(accumulate(int(not times) for times in table["count"]))
     return [
-        {"version": version, "confidence": confidence, "accuracy": accuracy, "times": times}
-        for confidence, accuracy, times in zip(table["confidence"], table["accuracy"], table["count"], strict=True)
+        {"version": version, "confidence": confidence, "accuracy": accuracy, "times": times, "run": f"{version}/{run}"}
+        for confidence, accuracy, times, run in zip(table["confidence"], table["accuracy"], table["count"], empty, strict=True)
         if times
     ]
 

@@ -3,11 +3,14 @@
 plain rows ─► chart ─ spoken(words): numbers and dates as the language writes them ─► show(chart)
 
 Charts carry their data with them and are drawn by what Streamlit brings: nothing is fetched. Colours that are not named come from
-the theme, so light and dark follow by themselves. A version has the same colour in every plot of a page.
+the theme, so light and dark follow by themselves. A version has the same colour in every plot, whatever others are in it. A line
+joins neighbours alone: where nothing was measured nothing is drawn.
 """
 
 from __future__ import annotations
 
+from collections import Counter
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import altair as alt
@@ -27,7 +30,7 @@ Drawn = alt.Chart | alt.LayerChart | alt.FacetChart
 _CELLS_WITH_NUMBERS = 15
 #: One version needs no legend.
 _TOLD_APART = 2
-#: More rows than this are a line; fewer are dots on it, so that a single one is seen.
+#: Up to so many rows have a dot each on their line.
 _DOTS = 60
 _TICKS = {
     "seconds": "%H:%M:%S",
@@ -112,7 +115,10 @@ def confusion(matrix: Sequence[Sequence[int]], labels: Sequence[str], words: Wor
 
 
 def calibration(rows: Rows, versions: Sequence[str], words: Words) -> Drawn:
-    """How often a confidence was right; the dashed line is honesty. rows: version, confidence, accuracy, times."""
+    """How often a confidence was right; the dashed line is honesty.
+
+    rows: version, confidence, accuracy, times, run; no line joins one run with the next.
+    """
     honest = _chart([{"at": 0.0}, {"at": 1.0}]).mark_line(strokeDash=[4, 4], color=_colour("soft"), opacity=0.7)
     base = _chart(rows).encode(
         x=alt.X("confidence:Q", title=words["models.confidence"], scale=alt.Scale(domain=[0, 1]), axis=_share_axis()),
@@ -128,7 +134,7 @@ def calibration(rows: Rows, versions: Sequence[str], words: Words) -> Drawn:
             alt.Tooltip("times:Q", title=words["models.rows"], format=","),
         ],
     )
-    drawn: Drawn = honest.encode(x="at:Q", y="at:Q") + base.mark_line(opacity=0.5) + dots
+    drawn: Drawn = honest.encode(x="at:Q", y="at:Q") + base.mark_line(opacity=0.5).encode(detail="run:N") + dots
     return drawn
 
 
@@ -201,10 +207,14 @@ def errors(rows: Rows, words: Words, *, span: Sequence[str]) -> Drawn:
 
 
 def latency(rows: Rows, versions: Sequence[str], words: Words, *, span: Sequence[str]) -> Drawn:
-    """Latency by version: the line is the median, the band ends at the 95th percentile. rows: middle, version, p50, p95, p99."""
-    base = _chart(rows).encode(
+    """Latency by version: the line is the median, the band ends at the 95th percentile.
+
+    rows: at, end, middle, version, p50, p95, p99; a stretch without answers has no row.
+    """
+    base = _chart(_in_runs(rows)).encode(
         x=_time(span, field="middle"),
         color=_by_version(versions),
+        detail="run:N",
         tooltip=[
             _moment(words),
             alt.Tooltip("version:N", title=words["models.version"]),
@@ -212,31 +222,29 @@ def latency(rows: Rows, versions: Sequence[str], words: Words, *, span: Sequence
         ],
     )
     scale = alt.Y("p50:Q", title="ms", axis=alt.Axis(format=",~f", tickCount=4))
-    band = base.mark_area(opacity=0.18, interpolate="monotone").encode(y=scale, y2="p95:Q")
-    drawn: Drawn = band + base.mark_line(interpolate="monotone", point=_dots(rows)).encode(y=scale)
+    band = base.mark_area(opacity=0.18).encode(y=scale, y2="p95:Q")
+    # A stretch between two gaps has no width to fill.
+    alone = base.transform_filter("datum.alone").mark_rule(opacity=0.3, strokeWidth=3).encode(y=scale, y2="p95:Q")
+    drawn: Drawn = band + alone + base.mark_line().encode(y=scale) + _dots(base).encode(y=scale)
     return drawn
 
 
 def confidence(rows: Rows, versions: Sequence[str], words: Words, *, span: Sequence[str]) -> Drawn:
-    """Mean confidence of each version over time. rows: middle, version, confidence_mean, uncertain_share."""
-    drawn: Drawn = (
-        _chart(rows)
-        .mark_line(interpolate="monotone", point=_dots(rows))
-        .encode(
-            x=_time(span, field="middle"),
-            # Versions that are all but certain lie close together: two places, where a bare "%" would write six.
-            y=alt.Y(
-                "confidence_mean:Q", title=None, scale=alt.Scale(zero=False, nice=True), axis=alt.Axis(format=".2~%", tickCount=4)
-            ),
-            color=_by_version(versions),
-            tooltip=[
-                _moment(words),
-                alt.Tooltip("version:N", title=words["models.version"]),
-                alt.Tooltip("confidence_mean:Q", title=words["traffic.confidence"], format=".1%"),
-                alt.Tooltip("uncertain_share:Q", title=words["traffic.uncertain"], format=".1%"),
-            ],
-        )
+    """Mean confidence of each version over time. rows: at, end, middle, version, confidence_mean, uncertain_share."""
+    base = _chart(_in_runs(rows)).encode(
+        x=_time(span, field="middle"),
+        # Versions that are all but certain lie close together: two places, where a bare "%" would write six.
+        y=alt.Y("confidence_mean:Q", title=None, scale=alt.Scale(zero=False, nice=True), axis=alt.Axis(format=".2~%", tickCount=4)),
+        color=_by_version(versions),
+        detail="run:N",
+        tooltip=[
+            _moment(words),
+            alt.Tooltip("version:N", title=words["models.version"]),
+            alt.Tooltip("confidence_mean:Q", title=words["traffic.confidence"], format=".1%"),
+            alt.Tooltip("uncertain_share:Q", title=words["traffic.uncertain"], format=".1%"),
+        ],
     )
+    drawn: Drawn = base.mark_line() + _dots(base)
     return drawn
 
 
@@ -269,10 +277,31 @@ def _chart(rows: Rows) -> alt.Chart:
 
 
 def _by_version(versions: Sequence[str]) -> alt.Color:
+    # Every version up to the latest has its place in the scale, so that those of another span change no colour.
+    latest = max((int(version.lstrip("v")) for version in versions), default=0)
+    scale = alt.Scale(domain=[f"v{number}" for number in range(1, latest + 1)])
     if len(versions) < _TOLD_APART:
-        return alt.Color("version:N", scale=alt.Scale(domain=list(versions)), legend=None)
-    legend = alt.Legend(orient="top", title=None, symbolType="circle", symbolOpacity=1, columns=6, offset=6, padding=0)
-    return alt.Color("version:N", scale=alt.Scale(domain=list(versions)), legend=legend)
+        return alt.Color("version:N", scale=scale, legend=None)
+    legend = alt.Legend(
+        orient="top", title=None, symbolType="circle", symbolOpacity=1, columns=6, offset=6, padding=0, values=list(versions)
+    )
+    return alt.Color("version:N", scale=scale, legend=legend)
+
+
+def _in_runs(rows: Rows) -> Rows:
+    """The rows with the `run` each belongs to: stretches of a version that follow one another. `dot`: drawn as one, too."""
+    ends: dict[str, datetime] = {}
+    runs: dict[str, int] = {}
+    told = []
+    for row in sorted(rows, key=lambda row: datetime.fromisoformat(row["at"])):
+        version = row["version"]
+        if ends.get(version) != datetime.fromisoformat(row["at"]):
+            runs[version] = runs.get(version, 0) + 1
+        ends[version] = datetime.fromisoformat(row["end"])
+        told.append({**row, "run": f"{version}/{runs[version]}"})
+    lengths = Counter(row["run"] for row in told)
+    few = len(told) <= _DOTS
+    return [{**row, "alone": lengths[row["run"]] == 1, "dot": few or lengths[row["run"]] == 1} for row in told]
 
 
 def _time(span: Sequence[str], *, field: str = "at") -> alt.X:
@@ -291,8 +320,10 @@ def _piled(rows: Rows, field: str) -> Rows:
     return piled
 
 
-def _dots(rows: Rows) -> alt.OverlayMarkDef | bool:
-    return alt.OverlayMarkDef(size=22, filled=True) if len(rows) <= _DOTS else False
+def _dots(base: alt.Chart) -> alt.Chart:
+    """Points on a line: all where they are few, else those between two gaps, which no line would show."""
+    dots: alt.Chart = base.transform_filter("datum.dot").mark_point(size=22, filled=True, opacity=1)
+    return dots
 
 
 def _moment(words: Words) -> alt.Tooltip:

@@ -100,12 +100,17 @@ def _confusion(counts: NDArray[np.int64], labels: tuple[str, ...], words: CardWo
     return png_bytes(figure)
 
 
+_CALIBRATED = ("confidence", "accuracy", "count")
+
+
 def _calibration(table: dict[str, Any], words: CardWords) -> bytes:
     figure, axes = _axes((4.6, 4.2), words)
-    filled = [(c, a, n) for c, a, n in zip(table["confidence"], table["accuracy"], table["count"], strict=True) if n]
+    filled = [(c, a, n) for c, a, n in zip(*(table[k] for k in _CALIBRATED), strict=True) if n]
     axes.plot([0, 1], [0, 1], color=_GREY, linewidth=1, linestyle="--")
     sizes = [12 + 160 * n / sum(table["count"]) for _, _, n in filled]
-    axes.plot([c for c, _, _ in filled], [a for _, a, _ in filled], color=_BLUE, linewidth=1)
+    # No line through a bin that no answer was in.
+    joined = [(c, a) if n else (np.nan, np.nan) for c, a, n in zip(*(table[k] for k in _CALIBRATED), strict=True)]
+    axes.plot(*zip(*joined, strict=True), color=_BLUE, linewidth=1)
     axes.scatter([c for c, _, _ in filled], [a for _, a, _ in filled], s=sizes, color=_BLUE)
     axes.set(xlim=(0, 1), ylim=(0, 1.02), xlabel=words("confidence"), ylabel=words("share right"))
     axes.set_title(words("Calibration: expected error {error}", error=words.fixed(table["expected_error"], 3)), fontsize=9)
