@@ -104,6 +104,33 @@ def test_labels_come_from_a_file(store: Store, tmp_path: Path, capsys: pytest.Ca
     assert asked(capsys, "label", "import", str(rejects))["kept"] == 1
 
 
+def test_two_truths_in_one_file_are_told(store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of two labels for one prediction the later line counts, and the command says which lines differ and by which rule."""
+    file = tmp_path / "l.csv"
+    rows = [(1, "leaves"), (2, "stays"), (1, "leaves"), (1, "stays")]
+    file.write_text("id,label\n" + "".join(f"{query_id(number)},{label}\n" for number, label in rows), encoding="utf-8")
+    told = asked(capsys, "label", "import", str(file))
+    assert told["contradictions"] == [{"line": 5, "before": 4, "about": query_id(1), "label": "stays", "label_before": "leaves"}]
+    assert told["rule"] == "last"
+    current = store.labels.current(id_of(1))
+    assert current is not None
+    assert current.value == "stays"
+    assert run(["label", "import", str(file), "--home", "home"]) == 0
+    said = capsys.readouterr()
+    assert "the later line counts" in said.err
+    assert "label_resolution = last" in said.err
+    assert query_id(1) in said.out
+
+
+def test_two_truths_by_one_s_own_key_are_told(store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The same where lines name predictions by a field of their records."""
+    assert store
+    file = tmp_path / "l.csv"
+    file.write_text("customer,label\n1,leaves\n2,leaves\n1,stays\n", encoding="utf-8")
+    told = asked(capsys, "label", "import", str(file), "--match", "customer", "--model", "churn")
+    assert [(one["line"], one["before"]) for one in told["contradictions"]] == [(4, 2)]
+
+
 def test_what_was_refused_opens_in_a_spreadsheet(store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """No cell of the refused lines is taken for a formula, whoever wrote it; mended and imported, each is what it was."""
     file, rejects = tmp_path / "l.csv", tmp_path / "rejects.csv"

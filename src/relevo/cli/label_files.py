@@ -56,6 +56,17 @@ class Refused:
     reason: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contradiction:
+    """Two lines of one file that tell different truths of one prediction."""
+
+    line: int
+    before: int  # the line before it
+    about: str
+    label: str
+    label_before: str
+
+
 @dataclass(kw_only=True)
 class Outcome:
     """What became of the lines; grows while they are read."""
@@ -64,6 +75,19 @@ class Outcome:
     unchanged: int = 0  # the same person said the same before
     empty: int = 0  # without a label: nobody has said anything yet
     refused: list[Refused] = field(default_factory=list)
+    contradictions: list[Contradiction] = field(default_factory=list)
+    #: By which rule one of two truths counts; empty where nobody but the server knows.
+    rule: str = ""
+    _last: dict[object, tuple[int, str]] = field(default_factory=dict)
+
+    def compare(self, line: Line, about: object) -> None:
+        """Note when an earlier line told another truth. about: the prediction."""
+        number, label = self._last.get(about, (line.number, line.label))
+        if label != line.label:
+            self.contradictions.append(
+                Contradiction(line=line.number, before=number, about=line.about, label=line.label, label_before=label)
+            )
+        self._last[about] = line.number, line.label
 
     def refuse(self, line: Line, reason: str) -> None:
         """Note why a line was not kept."""

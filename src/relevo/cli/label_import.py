@@ -52,6 +52,7 @@ def import_remotely(client: Client, lines: Iterable[Line], progress: Callable[[i
         try:
             client.label(line.about, line.label, note=line.note, wait=0)
             outcome.kept += 1
+            outcome.compare(line, line.about)
         except (InputRefused, LabelRefused, NotAllowed, NotFound) as refusal:
             outcome.refuse(line, sentence(refusal))
         progress(done)
@@ -68,7 +69,7 @@ class Importing:
         self._waiting: list[Label] = []
         #: What somebody last said of a prediction, labels that wait included.
         self._said: dict[tuple[bytes, str], tuple[str, str]] = {}
-        self.outcome = Outcome()
+        self.outcome = Outcome(rule=store.labels.rule().rule.value)
 
     def run(self, lines: Iterable[Line], progress: Callable[[int], None], *, keys: dict[str, list[bytes]] | None = None) -> Outcome:
         """Keep every line that can be kept. keys: own key → predictions that have it; None when the lines name ids."""
@@ -100,6 +101,7 @@ class Importing:
     def _take(self, line: Line, prediction: bytes) -> None:
         it = self._store.history.get(prediction).prediction
         check_label(line.label, *self._expected(it))
+        self.outcome.compare(line, prediction)
         author = line.author or self._author
         said = (line.label, line.note)
         if self._last_word(prediction, author) == said:

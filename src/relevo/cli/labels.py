@@ -13,7 +13,7 @@ import typer
 import typer.core
 
 from relevo.cli.asking import AsJson, Ca, Home, Key, Url, existing_home
-from relevo.cli.showing import progress, say, show_json, show_table
+from relevo.cli.showing import progress, say, show_json, show_table, warn
 from relevo.cli.speaking import said
 from relevo.errors import Forbidden, NoInput
 
@@ -173,7 +173,8 @@ def _tell(outcome: Outcome, rejects: Path | None, *, as_json: bool) -> None:
         _write(rejects, [refused_as_csv(outcome.refused).encode()])
     refused = [{"line": one.line.number, "about": one.line.about, "reason": one.reason} for one in outcome.refused]
     if as_json:
-        show_json({"kept": outcome.kept, "unchanged": outcome.unchanged, "without_label": outcome.empty, "refused": refused})
+        counts = {"kept": outcome.kept, "unchanged": outcome.unchanged, "without_label": outcome.empty, "refused": refused}
+        show_json({**counts, "contradictions": outcome.contradictions, "rule": outcome.rule or None})
     else:
         say(f"Kept {outcome.kept}, said before {outcome.unchanged}, without a label {outcome.empty}, refused {len(refused)}.")
         rows = [(one["line"], one["about"], one["reason"]) for one in refused[:_SHOWN]]
@@ -181,8 +182,24 @@ def _tell(outcome: Outcome, rejects: Path | None, *, as_json: bool) -> None:
             show_table(("line", "about", "reason"), rows, empty="")
         if len(refused) > _SHOWN:
             say(f"And {len(refused) - _SHOWN} more: --json lists all, --rejects writes them to a file.")
+        _tell_contradictions(outcome)
     if refused:
         raise typer.Exit(1)
+
+
+def _tell_contradictions(outcome: Outcome) -> None:
+    found = outcome.contradictions
+    if not found:
+        return
+    warn(f"{len(found)} lines tell another truth than an earlier line about the same prediction; both stay in its history.")
+    if outcome.rule:
+        warn(f"Of one author the later line counts; of several authors, what label_resolution = {outcome.rule} finds.")
+    else:
+        warn("The later line counts.")
+    rows = [(one.line, one.label, one.before, one.label_before, one.about) for one in found[:_SHOWN]]
+    show_table(("line", "label", "earlier line", "its label", "about"), rows, empty="")
+    if len(found) > _SHOWN:
+        say(f"And {len(found) - _SHOWN} more: --json lists all.")
 
 
 @group.command("export")
