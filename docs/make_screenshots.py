@@ -69,7 +69,7 @@ def trained(folder: Path) -> Path:
     told = script.read_text(encoding="utf-8")
     script.write_text(told.replace("EPOCHS = ", "EPOCHS = 1 + 0 * "), encoding="utf-8")
     run("train", "--why", "a quick try")
-    run("models", "alias", "digits", "champion", "1", "--why", "the quick try was too quick")
+    run("models", "alias", "digits", "champion", "1", "--why", "the quick try was too quick", "--yes")
     run("models", "alias", "digits", "challenger", "2", "--why", "to be looked at")
     return folder / "digits" / ".relevo"
 

@@ -76,7 +76,7 @@ def test_another_master_key_takes_over(tmp_path: Path) -> None:
     store.sealing.prepare_day(datetime.now(UTC))
     one = prediction(100)
     store.history.record([store.sealing.seal(one)])
-    asked = ["rewrap", "--to", str(to), "--home", str(home), "--json"]
+    asked = ["rewrap", "--yes", "--to", str(to), "--home", str(home), "--json"]
     assert CliRunner().invoke(app, asked).exit_code == 1
     to.write_text("cd" * 32)
     to.chmod(0o600)

@@ -12,7 +12,7 @@ import pytest
 
 from relevo.cli.app import run
 from relevo.cli.asking import agreed
-from relevo.cli.speaking import language_here
+from relevo.cli.speaking import language_here, phrase
 from relevo.i18n.catalog import LANGUAGES
 
 if TYPE_CHECKING:
@@ -203,5 +203,5 @@ def test_yes_is_understood_in_the_language(
     monkeypatch.setenv("RELEVO_LANGUAGE", language)
     run(["--version"])
     monkeypatch.setattr("sys.stdin", io.StringIO(answer + "\n"))
-    assert agreed("Erase everything about this subject? It cannot be brought back.") is meant
-    assert ("¿Borrar todo" if language == "es" else "Erase everything") in capsys.readouterr().out
+    assert agreed(phrase("Erase everything about '{subject}'? It cannot be brought back.", subject="x")) is meant
+    assert ("¿Borrar todo" if language == "es" else "Erase everything") in capsys.readouterr().err

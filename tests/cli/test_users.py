@@ -96,7 +96,7 @@ def test_what_a_new_user_may_not_do_is_said(
     assert (ended, said.count(absent), powerless in said) == (0, 1, False)
     assert relevo("user", "grant", "pepe", "gatos", "operator")[1].count(absent) == 1
     assert people().named("pepe").grants == {"gatos": Role.OPERATOR}
-    assert absent not in relevo("user", "grant", "pepe", "gatos", "none")[1]
+    assert absent not in relevo("user", "grant", "pepe", "gatos", "none", "--yes")[1]
     assert powerless in relevo("user", "add", "eva", "--no-password")[1]
 
 
@@ -125,10 +125,10 @@ def test_a_user_from_beginning_to_end(relevo: Callable[..., tuple[int, str]], pe
     made = shown(relevo("user", "add", "bob", "--grant", "digits=labeler", "--grant", "churn=viewer", "--no-password", "--json"))
     assert made["grants"] == {"digits": "labeler", "churn": "viewer"}
     assert shown(relevo("user", "role", "bob", "operator", "--json"))["role"] == "operator"
-    assert shown(relevo("user", "grant", "bob", "churn", "none", "--json"))["grants"] == {"digits": "labeler"}
-    assert relevo("user", "role", "bob", "none") == (0, "bob: digits: labeler, may come in.\n")
+    assert shown(relevo("user", "grant", "bob", "churn", "none", "--yes", "--json"))["grants"] == {"digits": "labeler"}
+    assert relevo("user", "role", "bob", "none", "--yes") == (0, "bob: digits: labeler, may come in.\n")
     assert relevo("user", "password", "bob", typed=f"{PASSWORD}\n") == (0, "bob has a new password.\n")
-    assert relevo("user", "disable", "bob") == (0, "bob: digits: labeler, switched off.\n")
+    assert relevo("user", "disable", "bob", "--yes") == (0, "bob: digits: labeler, switched off.\n")
     assert people().sign_in("bob") == (None, None)
     assert relevo("user", "enable", "bob")[0] == 0
     assert fits(people().sign_in("bob")[1], PASSWORD)
@@ -143,7 +143,7 @@ def test_a_user_from_beginning_to_end(relevo: Callable[..., tuple[int, str]], pe
         (["user", "role", "nobody", "viewer"], "user_not_found"),
         (["user", "role", "ana", "king"], "config_refused"),
         (["user", "role", "ana", "viewer"], "last_admin"),
-        (["user", "disable", "ana"], "last_admin"),
+        (["user", "disable", "ana", "--yes"], "last_admin"),
         (["user", "add", "bob", "--grant", "digits", "--no-password"], "config_refused"),
         (["user", "add", "ana", "--no-password"], "name_taken"),
         (["key", "add", "shop", "--user", "nobody"], "user_not_found"),
@@ -174,14 +174,14 @@ def test_a_key_from_beginning_to_end(relevo: Callable[..., tuple[int, str]], peo
     listed = relevo("key", "list")[1]
     assert key.id in listed
     assert secret not in listed
-    new = shown(relevo("key", "rotate", key.id, "--overlap-hours", "1", "--days", "30", "--json"))
+    new = shown(relevo("key", "rotate", key.id, "--yes", "--overlap-hours", "1", "--days", "30", "--json"))
     assert new["key"].startswith(new["id"])
     assert people().keys.one(key.id).ends is not None
-    relevo("key", "rotate", new["id"])
+    relevo("key", "rotate", new["id"], "--yes")
     newest = next(people().keys.each())
     assert newest.ends is not None
     assert (newest.ends - newest.made).days == 30
-    assert shown(relevo("key", "revoke", new["id"], "--json"))["revoked"] is not None
+    assert shown(relevo("key", "revoke", new["id"], "--yes", "--json"))["revoked"] is not None
     assert [one["id"] for one in shown(relevo("key", "list", "--user", "ana", "--json"))] == [newest.id, new["id"], key.id]
     assert "revoked" in relevo("key", "list")[1]
 
@@ -194,18 +194,18 @@ def test_a_key_of_a_user_who_is_switched_off_is_not_shown_as_one_that_counts(
     relevo("user", "add", "ana", "--role", "admin", typed=f"{PASSWORD}\n")
     relevo("user", "add", "bob", "--role", "viewer", "--no-password")
     keys = [shown(relevo("key", "add", "shop", "--user", "bob", *more, "--json"))["id"] for more in ((), ("--days", "9"), ())]
-    relevo("key", "revoke", keys[2])
-    relevo("user", "disable", "bob")
+    relevo("key", "revoke", keys[2], "--yes")
+    relevo("user", "disable", "bob", "--yes")
     monkeypatch.setenv("RELEVO_LANGUAGE", language)
     assert relevo("key", "list")[1].count(state) == 2
-    ended, said = relevo("key", "rotate", keys[0])
+    ended, said = relevo("key", "rotate", keys[0], "--yes")
     assert (ended, "(forbidden)" in said) == (1, True), said
     assert len(shown(relevo("key", "list", "--json"))) == 3
 
 
 def test_where_nothing_is_nothing_is_made(relevo: Callable[..., tuple[int, str]], tmp_path: Path) -> None:
     """Looking makes no home."""
-    for words in (["user", "list"], ["key", "list"], ["user", "disable", "ana"]):
+    for words in (["user", "list"], ["key", "list"], ["user", "disable", "ana", "--yes"]):
         assert relevo(*words)[0] == 1
     assert not (tmp_path / "home").exists()
 
@@ -241,3 +241,27 @@ def test_lists_are_walked_to_their_end(
     assert [one["name"] for one in shown(relevo("user", "list", "--json"))] == [f"u{number}" for number in range(5)]
     assert len(shown(relevo("key", "list", "--json"))) == 5
     assert len(shown(relevo("key", "list", "--user", "u1", "--json"))) == 1
+
+
+def test_what_cannot_be_undone_is_asked_by_name(relevo: Callable[..., tuple[int, str]], people: Callable[[], People]) -> None:
+    """Each question names the thing; a no, and nobody there to answer, change nothing; a yes and --yes do it."""
+    relevo("user", "add", "ana", "--role", "admin", typed=PASSWORD + "\n")
+    relevo("user", "add", "bob", "--grant", "digits=labeler", "--no-password")
+    key = shown(relevo("key", "add", "nightly job", "--user", "ana", "--json"))["id"]
+    for words, named in (
+        (["key", "revoke", key], f"'nightly job' ({key}) of ana"),
+        (["key", "rotate", key], f"'nightly job' ({key}) of ana"),
+        (["user", "disable", "bob"], "Switch off bob?"),
+        (["user", "role", "ana", "none"], "from ana?"),
+        (["user", "grant", "bob", "digits", "none"], "the role for digits from bob?"),
+        (["erase", "--subject", "Pérez"], "'Pérez'"),
+        (["audit", "rotate-key"], "with a new key"),
+    ):
+        before = len(list(people().keys.each())), people().named("bob").grants, people().named("bob").disabled
+        for typed in ("", "n\n", "\n"):
+            code, said = relevo(*words, typed=typed)
+            assert (code, named in said, "--yes" in said) == (1, True, True), said
+        assert (len(list(people().keys.each())), people().named("bob").grants, people().named("bob").disabled) == before
+        assert people().keys.one(key).revoked is None
+    assert relevo("key", "revoke", key, typed="y\n")[0] == 0
+    assert people().keys.one(key).revoked is not None

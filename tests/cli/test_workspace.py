@@ -87,7 +87,8 @@ def test_training_again_is_a_version_and_the_alias_goes_back(workspace: Workspac
     """Another training is version 2 in charge; moving the alias back is one command, and the history names who and why."""
     assert workspace.ask("train", "--why", "stronger", STRENGTH="0.01")["version"]["number"] == 2
     assert workspace.ask("models", "show", "churn")["aliases"] == {"champion": 2}
-    move = workspace.ask("models", "alias", "churn", "champion", "1", "--why", "worse")
+    assert "in place of version 2" in workspace.refused("models", "alias", "churn", "champion", "1", "--why", "worse")
+    move = workspace.ask("models", "alias", "churn", "champion", "1", "--why", "worse", "--yes")
     assert (move["version"], move["previous"]) == (1, 2)
     history = workspace.ask("models", "history", "churn")
     assert [(one["version"], one["why"]) for one in history[:2]] == [(1, "worse"), (2, "stronger")]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import sys
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,7 +17,7 @@ import typer
 
 from relevo.cli.speaking import phrase, said
 from relevo.config import ROWS, Settings, load_settings
-from relevo.errors import NotFound
+from relevo.errors import Forbidden, NotFound
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,6 +35,8 @@ Url = Annotated[
     str | None, typer.Option("--url", envvar="RELEVO_URL", help="Ask this running server instead of the folder.", metavar="URL")
 ]
 Key = Annotated[str | None, typer.Option("--key", envvar="RELEVO_KEY", help="Key to send to the server.", metavar="KEY")]
+
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask first.")]
 
 Ca = Annotated[
     Path | None,
@@ -78,8 +81,22 @@ def asked_server(url: str | None, key: str | None, ca: Path | None, *, home: Pat
 
 def agreed(question: str) -> bool:
     """Whether a person says yes, in the language spoken or in English; anything else is a no. Nobody there ends the command."""
-    answer = typer.prompt(f"{said(question)} {phrase('[y/N]')}", default="", show_default=False)
+    answer = typer.prompt(f"{said(question)} {phrase('[y/N]')}", default="", show_default=False, err=True)
     return answer.strip().casefold() in {"y", "yes", *phrase("y, yes").split(", ")}
+
+
+def confirmed(question: str, *, yes: bool) -> None:
+    """Go on only when a person agrees, or has said --yes. question: in the language spoken, with the name of the thing.
+
+    Raises Forbidden when they do not, or when nobody is there to be asked.
+    """
+    try:
+        if yes or agreed(question):
+            return
+    except typer.Abort:
+        if sys.stdin.isatty():
+            raise
+    raise Forbidden(reason="nothing was changed; --yes does it without asking")
 
 
 def takes_settings(command: Callable[..., None]) -> Callable[..., None]:

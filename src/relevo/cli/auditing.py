@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from relevo.cli.asking import AsJson, Home, existing_home
+from relevo.cli.asking import AsJson, Home, Yes, confirmed, existing_home
 from relevo.cli.showing import say, show_json, show_table, show_text
-from relevo.cli.speaking import moment, said
+from relevo.cli.speaking import moment, phrase, said
 from relevo.errors import ConfigRefused
 
 if TYPE_CHECKING:
@@ -100,16 +100,18 @@ def verify(
 def rotate_key(
     *,
     why: Annotated[str, typer.Option("--why", help="Kept in the audit; name no person.", metavar="TEXT")] = "",
+    yes: Yes = False,
     home: Home = None,
     as_json: AsJson = False,
 ) -> None:
     """Seal the record with a new key from now on; servers that run take it with their next entry.
 
-    Keep the old one: earlier entries are checked with it.
+    Keep the old one: earlier entries are checked with it. Asks first.
     """
     from relevo.compose.rotating import rotate_audit_key
 
     settings = existing_home(home)
+    confirmed(phrase("Seal the audit in {home} with a new key from now on?", home=settings.home.resolve()), yes=yes)
     rotated = rotate_audit_key(settings, why=why)
     if as_json:
         show_json(rotated)

@@ -8,9 +8,10 @@ from urllib.parse import quote
 
 import typer
 
-from relevo.cli.asking import AsJson, Ca, Home, Key, Url, agreed, existing_home
+from relevo.cli.asking import AsJson, Ca, Home, Key, Url, Yes, confirmed, existing_home
 from relevo.cli.showing import say, show_json, warn
-from relevo.errors import ConfigRefused, Forbidden
+from relevo.cli.speaking import phrase
+from relevo.errors import ConfigRefused
 
 
 def add_to(app: typer.Typer) -> None:
@@ -40,8 +41,7 @@ def erase(
     """
     if vacuum and url is not None:
         raise ConfigRefused(reason="--vacuum works on the database itself; leave --url out")
-    if not yes and not agreed("Erase everything about this subject? It cannot be brought back."):
-        raise Forbidden(reason="nothing was erased; --yes erases without asking")
+    confirmed(phrase("Erase everything about '{subject}'? It cannot be brought back.", subject=subject), yes=yes)
     told = _local(subject, why, home, vacuum=vacuum) if url is None else _remote(subject, why, url, key, ca)
     if as_json:
         show_json(told)
@@ -68,16 +68,19 @@ def _say_how_much(told: dict[str, Any]) -> None:
 def rewrap(
     *,
     to: Annotated[Path, typer.Option("--to", help="File (mode 0600) with the new master key, 64 hex digits.", metavar="FILE")],
+    yes: Yes = False,
     home: Home = None,
     as_json: AsJson = False,
 ) -> None:
-    """Wrap the keys of sealed inputs by another master key, while no server runs.
+    """Wrap the keys of sealed inputs by another master key, while no server runs. Asks first.
 
     Once the old one is destroyed, erased subjects stay erased in older backups, too.
     """
     from relevo.compose.erasing import rewrap_here
 
-    keys = rewrap_here(existing_home(home), to)
+    settings = existing_home(home)
+    confirmed(phrase("Wrap the keys of sealed inputs by the one in {file} from now on?", file=to), yes=yes)
+    keys = rewrap_here(settings, to)
     if as_json:
         show_json({"keys": keys})
         return

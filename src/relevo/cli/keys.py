@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from relevo.cli.asking import AsJson, Home, existing_home
+from relevo.cli.asking import AsJson, Home, Yes, confirmed, existing_home
 from relevo.cli.showing import say, show_json, show_table
 from relevo.cli.speaking import day, moment, phrase
 from relevo.domain.people import Scope
@@ -76,11 +76,17 @@ def list_(
 
 
 @group.command("revoke")
-def revoke(key: KeyId, *, home: Home = None, as_json: AsJson = False) -> None:
-    """End a key for good, in every running server within a second."""
+def revoke(key: KeyId, *, yes: Yes = False, home: Home = None, as_json: AsJson = False) -> None:
+    """End a key for good, in every running server within a second. Asks first."""
     from relevo import compose
 
-    ended = _people(home).keys.revoke(key, at=compose.utc_now())
+    people = _people(home)
+    about = people.keys.one(key)
+    asked = phrase(
+        "Revoke the key '{name}' ({id}) of {user}? It cannot be brought back.", name=about.name, id=key, user=about.owner
+    )
+    confirmed(asked, yes=yes)
+    ended = people.keys.revoke(key, at=compose.utc_now())
     if as_json:
         show_json(_shown(ended))
     else:
@@ -104,14 +110,21 @@ def rotate(
             metavar="NUMBER",
         ),
     ] = None,
+    yes: Yes = False,
     home: Home = None,
     as_json: AsJson = False,
 ) -> None:
-    """Make a new key like this one; the old one ends after a while, so that programs can change over."""
+    """Make a new key like this one; the old one ends after a while, so that programs can change over. Asks first."""
     from relevo import compose
 
-    now = compose.utc_now()
-    made = _people(home).keys.rotate(key, at=now, old_ends=now + timedelta(hours=overlap_hours), ends=_after(now, days))
+    people, now = _people(home), compose.utc_now()
+    about = people.keys.one(key)
+    asked = phrase(
+        "Change the key '{name}' ({id}) of {user} for a new one? The old one ends after {hours} hours.",
+        name=about.name, id=key, user=about.owner, hours=f"{overlap_hours:g}",
+    )  # fmt: skip
+    confirmed(asked, yes=yes)
+    made = people.keys.rotate(key, at=now, old_ends=now + timedelta(hours=overlap_hours), ends=_after(now, days))
     _show_new(made, as_json=as_json)
 
 

@@ -6,13 +6,14 @@ from typing import Annotated
 
 import typer
 
-from relevo.cli.asking import AsJson, Home, existing_home
+from relevo.cli.asking import AsJson, Home, Yes, confirmed, existing_home
 from relevo.cli.people import who_asks
 from relevo.cli.showing import say, show_json, show_table
-from relevo.cli.speaking import moment
+from relevo.cli.speaking import moment, phrase
 
 group = typer.Typer(help="List models, versions and aliases; move an alias.", rich_markup_mode=None)
 
+_CHAMPION = "champion"
 Name = Annotated[str, typer.Argument(help="Name of the model.", metavar="NAME")]
 
 
@@ -59,13 +60,25 @@ def alias(
     version: Annotated[int, typer.Argument(help="The version it names from now on.", metavar="VERSION")],
     *,
     why: Annotated[str, typer.Option("--why", help="The reason, kept in the alias's history.", metavar="TEXT")],
+    yes: Yes = False,
     home: Home = None,
     as_json: AsJson = False,
 ) -> None:
-    """Let an alias name another version. Running servers follow within a second, without a failed request."""
+    """Let an alias name another version. Running servers follow within a second, without a failed request.
+
+    Asks before another version answers requests.
+    """
     from relevo import compose
 
     registry, now = compose.open_store(existing_home(home)).registry, compose.utc_now()
+    registry.version(name, version)
+    stands = registry.aliases(name).get(which)
+    if which == _CHAMPION and stands not in (None, version):
+        told = phrase(
+            "Let version {version} of {model} answer requests in place of version {before}?",
+            version=version, model=name, before=stands,
+        )  # fmt: skip
+        confirmed(told, yes=yes)
     move = registry.move_alias(name, which, version, who=who_asks(), why=why, at=now)
     if as_json:
         show_json(move)

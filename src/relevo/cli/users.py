@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from relevo.cli.asking import AsJson, Home, existing_home, settings_of
+from relevo.cli.asking import AsJson, Home, Yes, confirmed, existing_home, settings_of
 from relevo.cli.showing import say, show_json, show_table, warn
 from relevo.cli.speaking import day, phrase
 from relevo.domain.passwords import check_password
@@ -82,12 +82,13 @@ def list_(*, home: Home = None, as_json: AsJson = False) -> None:
 
 
 @group.command("role")
-def role(name: Name, which: WhichRole, *, home: Home = None, as_json: AsJson = False) -> None:
-    """Give a user another role for every model. They sign in anew."""
+def role(name: Name, which: WhichRole, *, yes: Yes = False, home: Home = None, as_json: AsJson = False) -> None:
+    """Give a user another role for every model. They sign in anew. Asks before a role is taken away."""
     from relevo.store.people import Change
 
     change = Change(no_role=True) if which == _NONE else Change(role=_role(which))
-    _change(name, change, home, as_json=as_json)
+    asked = phrase("Take the role for every model from {name}? Their sessions end.", name=name) if which == _NONE else ""
+    _change(name, change, home, as_json=as_json, asked=asked, yes=yes)
 
 
 @group.command("grant")
@@ -96,21 +97,25 @@ def grant(
     model: Annotated[str, typer.Argument(help="The model it counts for.", metavar="MODEL")],
     which: WhichRole,
     *,
+    yes: Yes = False,
     home: Home = None,
     as_json: AsJson = False,
 ) -> None:
-    """Give a user a role for one model. They sign in anew."""
+    """Give a user a role for one model. They sign in anew. Asks before a role is taken away."""
     from relevo.store.people import Change
 
-    _change(name, Change(grants={model: None if which == _NONE else _role(which)}), home, as_json=as_json)
+    change = Change(grants={model: None if which == _NONE else _role(which)})
+    asked = phrase("Take the role for {model} from {name}? Their sessions end.", model=model, name=name) if which == _NONE else ""
+    _change(name, change, home, as_json=as_json, asked=asked, yes=yes)
 
 
 @group.command("disable")
-def disable(name: Name, *, home: Home = None, as_json: AsJson = False) -> None:
-    """Let a user in no longer: sessions end, keys count no more. Their name stays in the histories."""
+def disable(name: Name, *, yes: Yes = False, home: Home = None, as_json: AsJson = False) -> None:
+    """Let a user in no longer: sessions end, keys count no more. Their name stays in the histories. Asks first."""
     from relevo.store.people import Change
 
-    _change(name, Change(disabled=True), home, as_json=as_json)
+    asked = phrase("Switch off {name}? Their sessions end, and their keys count no more.", name=name)
+    _change(name, Change(disabled=True), home, as_json=as_json, asked=asked, yes=yes)
 
 
 @group.command("enable")
@@ -167,12 +172,16 @@ def _people(home: Path | None) -> People:
     return compose.open_store(existing_home(home)).people
 
 
-def _change(name: str, change: Change, home: Path | None, *, as_json: bool) -> None:
+def _change(name: str, change: Change, home: Path | None, *, as_json: bool, asked: str = "", yes: bool = False) -> None:
+    """Change a user. asked: the question that is put first."""
     from relevo import compose
 
     store = compose.open_store(existing_home(home))
     people = store.people
-    changed = people.change_user(people.named(name).id, change, at=compose.utc_now())
+    user = people.named(name)
+    if asked:
+        confirmed(asked, yes=yes)
+    changed = people.change_user(user.id, change, at=compose.utc_now())
     told = phrase("{name}: {role}, {state}.", name=changed.name, role=_all_roles(changed), state=_state(changed))
     _told(changed, as_json=as_json, sentence=told)
     _warn_of_absent(store, [model for model, given in change.grants.items() if given])

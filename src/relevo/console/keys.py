@@ -6,12 +6,13 @@ GET /keys ─► a page of them ─► table        POST /keys ─► shown once
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
 from relevo.console import frame, pieces
-from relevo.console.asking import attempt
+from relevo.console.asking import Question, ask_first, attempt
 from relevo.console.turning import Turns
 from relevo.errors import NotKnown, RelevoError
 
@@ -126,11 +127,27 @@ def _end(here: Session, known: list[dict[str, Any]]) -> None:
     if not known:
         return
     pieces.section(words["keys.change"])
-    key = st.selectbox(words["keys.key"], known, format_func=lambda one: f"{one['name']} · {one['id']}…", key="changed-key")
+    key = st.selectbox(
+        words["keys.key"], known, index=None, placeholder=words["keys.choose"], key="changed-key",
+        format_func=lambda one: f"{one['name']} · {one['id']}…",
+    )  # fmt: skip
     pieces.note(words("keys.change.lead", hours=_OVERLAP_HOURS))
     with st.container(horizontal=True):
-        if st.button(words["keys.rotate"], icon=":material/autorenew:"):
-            body = {"overlap_hours": _OVERLAP_HOURS}
-            _made(here, lambda: here.client.ask("POST", f"/keys/{key['id']}/rotate", json=body))
-        if st.button(words["keys.revoke"], icon=":material/block:", type="primary"):
-            attempt(here, words("keys.revoked", name=key["name"]), lambda: here.client.ask("DELETE", f"/keys/{key['id']}"))
+        rotated = st.button(words["keys.rotate"], icon=":material/autorenew:", disabled=key is None)
+        revoked = st.button(words["keys.revoke"], icon=":material/block:", disabled=key is None)
+    if key is None:
+        return
+    facts = {"name": key["name"], "id": key["id"], "owner": key["owner"], "hours": _OVERLAP_HOURS}
+    if rotated:
+        body = {"overlap_hours": _OVERLAP_HOURS}
+        act = partial(here.client.ask, "POST", f"/keys/{key['id']}/rotate", json=body)
+        ask_first(here, _question(words, "rotate", facts), lambda: _made(here, act))
+    if revoked:
+        act = partial(here.client.ask, "DELETE", f"/keys/{key['id']}")
+        ask_first(here, _question(words, "revoke", facts), lambda: attempt(here, words("keys.revoked", name=key["name"]), act))
+
+
+def _question(words: Words, what: str, facts: dict[str, Any]) -> Question:
+    return Question(
+        title=words[f"keys.{what}"], text=words(f"keys.{what}.ask", **facts), act=words(f"keys.{what}.act", name=facts["name"])
+    )

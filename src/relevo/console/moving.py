@@ -5,11 +5,13 @@ alias, version, reason ─ PUT /models/{name}/aliases/{alias} with If-Match ─�
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
 from relevo.console import frame, pieces
+from relevo.console.asking import Question, ask_first
 from relevo.console.compared import called
 from relevo.console.verbatim import verbatim
 from relevo.errors import RelevoError
@@ -53,7 +55,16 @@ def _form(here: Session, model: dict[str, Any]) -> None:
     if not reason.strip():
         st.warning(words["moving.why"], icon=":material/edit:")
         return
-    _move(here, model, str(alias), int(version), reason.strip())
+    act = partial(_move, here, model, str(alias), int(version), reason.strip())
+    stands = aliases.get(str(alias))
+    if alias != _USUAL[0] or stands in (None, version):
+        act()
+        return
+    facts = {"model": model["name"], "version": called(version), "before": called(stands)}
+    question = Question(
+        title=words("moving.ask.title", **facts), text=words("moving.ask", **facts), act=words("moving.ask.act", **facts)
+    )
+    ask_first(here, question, act)
 
 
 def _move(here: Session, model: dict[str, Any], alias: str, version: int, reason: str) -> None:

@@ -6,12 +6,13 @@ GET /users ─► a page of them ─► table        POST /users · PATCH /users
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
 from relevo.console import pieces
-from relevo.console.asking import attempt, tell_done
+from relevo.console.asking import Question, ask_first, attempt, tell_done
 from relevo.console.turning import Turns
 
 if TYPE_CHECKING:
@@ -144,9 +145,25 @@ def _change(here: Session, some: list[dict[str, Any]], models: list[str]) -> Non
         body: dict[str, Any] = {"role": _role(role), "disabled": disabled}
         if model:
             body["grants"] = {model: _role(grant)}
-        attempt(here, words("people.changed", name=user["name"]), lambda: here.client.ask("PATCH", path, json=body))
+        act = partial(attempt, here, words("people.changed", name=user["name"]), lambda: here.client.ask("PATCH", path, json=body))
+        loses = _losses(words, user, body)
+        if loses:
+            text = words("people.ask", name=user["name"], loses=", ".join(loses))
+            title = words("people.ask.title", name=user["name"])
+            ask_first(here, Question(title=title, text=text, act=words("people.ask.act", name=user["name"])), act)
+        else:
+            act()
     with st.popover(words["people.password.set"], icon=":material/password:"):
         _password(here, user, path)
+
+
+def _losses(words: Words, user: dict[str, Any], body: dict[str, Any]) -> list[str]:
+    """What a change takes from a user, each as a phrase."""
+    loses = [words["people.ask.disabled"]] if body["disabled"] and not user["disabled"] else []
+    if user["role"] and body["role"] is None:
+        loses.append(words("people.ask.role", role=words[f"role.{user['role']}"]))
+    taken = [model for model, role in body.get("grants", {}).items() if role is None and model in user["grants"]]
+    return loses + [words("people.ask.grant", model=model, role=words[f"role.{user['grants'][model]}"]) for model in taken]
 
 
 def _password(here: Session, user: dict[str, Any], path: str) -> None:

@@ -13,7 +13,7 @@ from relevo.client import Client
 from relevo.errors import NotKnown
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser
+    from playwright.sync_api import Browser, Page
 
     from relevo import compose
 
@@ -46,7 +46,17 @@ def test_an_admin_looks_after_users_and_keys(
         key = page.locator('[data-testid="stCode"] code').inner_text().strip()
         with Client(signed_server.url, key=key, retries=1) as program:
             assert program.models()
+            expect(page.get_by_role("button", name="Revoke")).to_be_disabled()
+            _choose_key(page, "nightly")
             page.get_by_role("button", name="Revoke").click()
+            dialog = page.get_by_role("dialog")
+            expect(dialog).to_contain_text("“nightly”")
+            dialog.get_by_role("button", name="Cancel").click()
+            expect(dialog).to_have_count(0)
+            settled(page)
+            assert program.models()
+            page.get_by_role("button", name="Revoke").click()
+            dialog.get_by_role("button", name="Revoke “nightly”").click()
             expect(page.get_by_text("nightly is revoked")).to_be_visible()
             settled(page)
             expect(page.locator("tr", has_text="nightly")).to_contain_text("over")
@@ -71,8 +81,38 @@ def test_a_key_of_a_user_who_is_disabled_says_so(
     with signed_in(chromium, signed_console, "ana", "/people") as page:
         page.get_by_role("tab", name="Keys").click()
         expect(page.locator("tr", has_text="orphaned")).to_contain_text("its user is disabled")
+        _choose_key(page, "orphaned")
         page.get_by_role("button", name="Change for a new one").click()
+        page.get_by_role("dialog").get_by_role("button", name="Change “orphaned”").click()
         expect(page.get_by_role("alert")).to_contain_text("the owner of the key is switched off")
+
+
+def test_a_user_is_disabled_only_after_a_question(
+    chromium: Browser, signed_console: Console, signed_server: compose.RunningServer
+) -> None:
+    """The question names the user and what they lose; until it is answered nothing is changed."""
+    with Client(signed_server.url) as caller:
+        caller.sign_in("ana", SIGNED_PASSWORD)
+        made = caller.ask("POST", "/users", json={"name": "aaron", "role": "viewer"})["id"]
+        with signed_in(chromium, signed_console, "ana", "/people") as page:
+            page.get_by_role("combobox", name="User").first.click()
+            page.get_by_role("option", name="aaron", exact=True).click()
+            settled(page)
+            page.get_by_text("Disabled: may not come in").click()
+            page.get_by_role("button", name="Save").click()
+            dialog = page.get_by_role("dialog")
+            expect(dialog).to_contain_text("aaron loses: every access")
+            assert not caller.ask("GET", f"/users/{made}")["disabled"]
+            dialog.get_by_role("button", name="Change aaron").click()
+            expect(page.get_by_text("aaron was changed")).to_be_visible()
+        assert caller.ask("GET", f"/users/{made}")["disabled"]
+
+
+def _choose_key(page: Page, name: str) -> None:
+    settled(page)
+    page.get_by_role("combobox", name="Key", exact=True).click()
+    page.get_by_role("option", name=name).click()
+    settled(page)
 
 
 def _ask_for_ever(program: Client) -> None:
