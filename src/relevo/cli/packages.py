@@ -101,8 +101,13 @@ def _decision(package: Package) -> str:
     from relevo.domain.decision import Bands
 
     rule, labels = package.manifest.decision, package.manifest.output.labels
+    if isinstance(rule, Bands) and rule.accept == rule.reject:
+        return f"{labels[1]} from {number(rule.accept)} on, else {labels[0]}"
     if isinstance(rule, Bands):
         return f"{labels[1]} from {number(rule.accept)} on, {labels[0]} up to {number(rule.reject)}, uncertain between"
+    if package.manifest.output.label_column:
+        own = f"the label that the model itself answers, uncertain below {number(rule.least)}"
+        return own if rule.least else "the label that the model itself answers"
     return f"the most probable label, uncertain below {number(rule.least)}" if rule.least else "the most probable label"
 
 

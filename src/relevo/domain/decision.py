@@ -58,6 +58,8 @@ def probabilities_of(scores: NDArray[np.floating], output: Output) -> NDArray[np
     A single column with two labels becomes (1 − p, p). Raises OutputNotFinite on NaN or infinity.
     """
     raw = np.asarray(scores, dtype=np.float64).reshape(len(scores), -1)
+    if output.label_column:
+        raw = raw[:, :-1]
     if not np.isfinite(raw).all():
         raise OutputNotFinite
     if output.activation == "sigmoid":
@@ -76,7 +78,7 @@ def probabilities_of(scores: NDArray[np.floating], output: Output) -> NDArray[np
 
 
 def answers(scores: NDArray[np.floating], output: Output, decision: Decision) -> list[Answer]:
-    """One answer a row of scores, in order. Raises OutputNotFinite."""
+    """One answer a row of scores, in order: by bands, by the model's own label, or the most probable. Raises OutputNotFinite."""
     if output.task is Task.REGRESSION:
         values = np.asarray(scores, dtype=np.float64).reshape(len(scores), -1)
         if not np.isfinite(values).all():
@@ -85,7 +87,7 @@ def answers(scores: NDArray[np.floating], output: Output, decision: Decision) ->
     table = probabilities_of(scores, output)
     if isinstance(decision, Bands):
         return [_banded(row, output.labels, decision) for row in table.tolist()]
-    best = table.argmax(axis=1).tolist()
+    best = (scores[:, -1].astype(int) if output.label_column else table.argmax(axis=1)).tolist()
     return [_argmax(row, index, output.labels, decision) for row, index in zip(table.tolist(), best, strict=True)]
 
 

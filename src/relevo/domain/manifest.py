@@ -195,6 +195,8 @@ def _contradiction(manifest: Manifest) -> str | None:
     labels = manifest.output.labels
     if manifest.output.task is Task.CLASSIFICATION and len(labels) < 2:
         return "a classification needs at least two labels"
+    if manifest.output.label_column and manifest.output.task is not Task.CLASSIFICATION:
+        return "only a classification has a column of labels"
     if manifest.output.classes and len(manifest.output.classes) != len(labels):
         return "there is not one class for each label"
     if len(set(labels)) != len(labels):

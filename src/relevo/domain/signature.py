@@ -105,5 +105,8 @@ class Output(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     activation: Literal["none", "sigmoid", "softmax", "percent", "clip"] = "none"
     #: Whether each label's probability stands for itself, so that they need not sum to one.
     independent: bool = False
+    #: Whether the last column of the scores is the place of the label that the model itself answers, which need not be the most
+    #: probable one.
+    label_column: bool = False
     #: Unit of a regression's value.
     unit: str = ""

@@ -23,7 +23,7 @@ from relevo.package.card import write_card
 from relevo.package.card_words import CardWords
 from relevo.package.convert.scores import settled
 from relevo.package.figures import draw_figures
-from relevo.package.golden import choose, golden_files, take_golden
+from relevo.package.golden import choose, golden_files, take_golden, with_labels
 from relevo.package.learning import draw_learning, drawn_by_hand
 from relevo.package.metrics import measure
 from relevo.package.opening import Package, open_package, replay_golden, seal, verified
@@ -80,6 +80,11 @@ class Parts:
     words: CardWords = field(default_factory=CardWords)
     progress: Callable[[int, int, str], object] | None = None
 
+    @property
+    def rule(self) -> Decision:
+        """How scores become an answer: as a person said, else as the model itself does, else the most probable label."""
+        return self.decision if self.decision != Argmax() else self.converted.decision or Argmax()
+
     def tell(self, step: str) -> None:
         """Say which step begins."""
         if self.progress is not None:
@@ -126,7 +131,7 @@ def _told(manifest: Manifest, light: Light) -> Manifest:
 def _manifest_and_files(parts: Parts, manifest: Manifest, served: NDArray[np.float64]) -> tuple[Manifest, dict[str, bytes]]:
     converted = parts.converted
     scores = served if converted.outputs is None else converted.outputs
-    files = {MODEL: converted.onnx, **_golden(parts, scores)}
+    files = {MODEL: converted.onnx, **_golden(parts, scores, manifest.decision)}
     metrics: dict[str, Any] = {}
     if parts.truth is not None:
         truth = read_truth(parts.truth, converted.output, converted.classes, len(served))
@@ -143,9 +148,10 @@ def _manifest_and_files(parts: Parts, manifest: Manifest, served: NDArray[np.flo
     return manifest, files
 
 
-def _golden(parts: Parts, scores: NDArray[np.float64]) -> dict[str, bytes]:
+def _golden(parts: Parts, scores: NDArray[np.float64], rule: Decision) -> dict[str, bytes]:
     told = parts.converted
-    return golden_files(take_golden(parts.samples, scores, choose(scores, told.output), told.input, told.steps))
+    taken = take_golden(parts.samples, scores, choose(scores, told.output), told.input, told.steps)
+    return golden_files(with_labels(taken, told.output, rule))
 
 
 def _learned(parts: Parts) -> dict[str, Any]:
@@ -170,9 +176,7 @@ def _first_manifest(parts: Parts, served: NDArray[np.float64]) -> Manifest:
     converted = parts.converted
     if not np.isfinite(served).all():
         raise ConversionFailed(reason="the converted model answers NaN or infinity to some samples")
-    parity = prove(
-        converted, served, decision=parts.decision, against=parts.against, samples=parts.origin, tolerance=parts.tolerance
-    )
+    parity = prove(converted, served, decision=parts.rule, against=parts.against, samples=parts.origin, tolerance=parts.tolerance)
     allowed = default_tolerance(converted) if parts.tolerance is None else parts.tolerance
     manifest = Manifest(
         format=FORMAT,
@@ -181,7 +185,7 @@ def _first_manifest(parts: Parts, served: NDArray[np.float64]) -> Manifest:
         input=converted.input,
         steps=converted.steps,
         output=settled(_with_classes(converted), served),
-        decision=parts.decision,
+        decision=parts.rule,
         answer=dict(parts.answer),
         lineage=Lineage(
             framework=converted.framework,
@@ -193,7 +197,7 @@ def _first_manifest(parts: Parts, served: NDArray[np.float64]) -> Manifest:
         ),
         golden_tolerance=allowed * max(1.0, float(np.abs(served).max())),
     )
-    refuse_bad_options(name=parts.name, decision=parts.decision, answer=parts.answer, output=converted.output)
+    refuse_bad_options(name=parts.name, decision=parts.rule, answer=parts.answer, output=converted.output)
     check(manifest)
     return manifest
 

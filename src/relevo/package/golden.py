@@ -8,14 +8,14 @@ Replayed after conversion, at load, at promotion and by `relevo verify`; serving
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
 
-from relevo.domain.decision import probabilities_of
+from relevo.domain.decision import answers, probabilities_of
 from relevo.domain.preprocessing import ImageSteps
 from relevo.domain.signature import ImageInput, Output, Task
 from relevo.errors import FileMissing, GoldenMismatch, PackageRefused, UnsupportedImage
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from relevo.domain.decision import Decision
     from relevo.domain.preprocessing import Steps
     from relevo.domain.signature import Input
     from relevo.package.samples import Samples
@@ -45,6 +46,8 @@ class Golden:
 
     payloads: tuple[bytes | dict[str, Any], ...]
     scores: NDArray[np.float64]  # (n, columns)
+    #: The labels the original answered; none for a regression, and in packages of before.
+    labels: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         """Count the examples."""
@@ -82,6 +85,13 @@ def take_golden(samples: Samples, scores: NDArray[np.float64], rows: Sequence[in
     return Golden(payloads=payloads, scores=np.ascontiguousarray(scores[list(rows)]))
 
 
+def with_labels(golden: Golden, output: Output, rule: Decision) -> Golden:
+    """The same examples with the labels that the original answered; none of a regression."""
+    if output.task is not Task.CLASSIFICATION:
+        return golden
+    return replace(golden, labels=tuple(str(answer.label) for answer in answers(golden.scores, output, rule)))
+
+
 def _sendable(payload: bytes | dict[str, Any], wanted: Input, steps: Steps) -> bytes | dict[str, Any]:
     if isinstance(payload, bytes):
         if not isinstance(wanted, ImageInput) or not isinstance(steps, ImageSteps) or prod(claimed_size(payload)) <= _WHOLE_PIXELS:
@@ -100,6 +110,8 @@ def golden_files(golden: Golden) -> dict[str, bytes]:
         names = [f"{number:03}.{_ENDINGS[image_format(data)]}" for number, data in enumerate(pictures)]
         files |= {f"golden/{name}": data for name, data in zip(names, pictures, strict=True)}
         index = {"kind": "image", "files": names}
+    if golden.labels:
+        index["labels"] = list(golden.labels)
     files[INDEX] = msgspec.json.format(msgspec.json.encode(index, order="deterministic"), indent=1) + b"\n"
     return files
 
@@ -108,6 +120,7 @@ class _Index(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     kind: str
     records: list[dict[str, Any]] = []
     files: list[str] = []
+    labels: list[str] = []
 
 
 def read_golden(files: Mapping[str, bytes]) -> Golden:
@@ -125,7 +138,9 @@ def read_golden(files: Mapping[str, bytes]) -> Golden:
     scores = read_array(files[SCORES], SCORES).astype(np.float64)
     if not payloads or scores.ndim != 2 or len(scores) != len(payloads):
         raise PackageRefused(reason="its golden examples and their scores do not match in number")
-    return Golden(payloads=payloads, scores=scores)
+    if index.labels and len(index.labels) != len(payloads):
+        raise PackageRefused(reason="its golden examples and their labels do not match in number")
+    return Golden(payloads=payloads, scores=scores, labels=tuple(index.labels))
 
 
 def _picture(files: Mapping[str, bytes], path: str) -> bytes:
@@ -153,4 +168,17 @@ def replay(model: RunnableModel, golden: Golden) -> float:
     worst = int(gaps.argmax())
     if gaps[worst] > tolerance:
         raise GoldenMismatch(example=worst, difference=float(gaps[worst]), tolerance=tolerance)
+    _replay_labels(model, golden, scores)
     return float(gaps[worst])
+
+
+def _replay_labels(model: RunnableModel, golden: Golden, scores: NDArray[np.float64]) -> None:
+    """Raises GoldenMismatch where a label is another one and the scores are no tie."""
+    if not golden.labels:
+        return
+    ours = model.finish(scores)
+    theirs = model.finish(golden.scores)
+    for place, (label, now, then) in enumerate(zip(golden.labels, ours, theirs, strict=True)):
+        # On another machine the scores may fall on the other side of a tie; then the kept scores still say the label.
+        if label not in (now.label, then.label):
+            raise GoldenMismatch(example=place, difference=1.0, tolerance=model.manifest.golden_tolerance)

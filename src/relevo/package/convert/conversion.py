@@ -101,6 +101,7 @@ def _sent(done: Done) -> bytes:
         outputs=None if outputs is None else (outputs.shape[0], outputs.shape[1]),
         samples="generated" if done.generated else "user",
         classes=done.converted.classes,
+        decision=done.converted.decision,
         bodies=(0, 0, 0),
     )
     records = done.samples.records if done.generated and isinstance(done.samples, RecordSamples) else None

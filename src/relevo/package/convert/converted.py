@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from relevo.domain.decision import Decision
     from relevo.domain.preprocessing import ImageSteps, Orientation, Steps
     from relevo.domain.signature import Input, Output
 
@@ -58,3 +59,5 @@ class Converted:
     outputs: NDArray[np.float64] | None = None
     #: What the model itself calls its classes, as text in the order of the labels; the truth may use these.
     classes: tuple[str, ...] = ()
+    #: The model's own rule, where it is not the most probable class; what a person says comes first.
+    decision: Decision | None = None

@@ -8,20 +8,23 @@ predict             ─► values (n, 1)
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from relevo.domain.decision import Argmax, Bands, answers
 from relevo.domain.signature import Output, Task
 from relevo.errors import ConversionFailed, OptionsMissing
 from relevo.package.class_names import display_names, refuse_other_order
+from relevo.package.convert.converted import Hints
+from relevo.package.convert.scikit.unwrapped import Threshold, unwrapped
 from relevo.package.truth import class_text
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from relevo.package.convert.converted import Hints
+    from relevo.domain.decision import Decision
 
 Method = Literal["predict_proba", "decision_function", "predict"]
 
@@ -34,6 +37,12 @@ class Estimator:
     final: Any  # the last step of a pipeline, or the model itself
     classes: tuple[str, ...]  # as text, in the model's order; empty for a regression
     method: Method
+    #: What answers: the model as it was handed over.
+    original: Any = None
+    #: The rule that is the model's own, where that is not its most probable class.
+    decision: Decision | None = None
+    #: Whether `predict` says another class than the most probable one, so that its answer is a column beside the scores.
+    labelled: bool = False
 
     def ask(self, features: Any) -> NDArray[np.float64]:  # noqa: ANN401 - whatever the model was trained on
         """The original's own scores, float64 (n, columns). Raises ConversionFailed with the model's complaint."""
@@ -46,7 +55,34 @@ class Estimator:
             raise ConversionFailed(reason=f"the model itself fails on the samples ({one_line(cause)})") from cause
         if not self.classes and scores.size != len(scores):
             raise ConversionFailed(reason="it answers several numbers at once; package one model for each")
-        return self.as_columns(scores)
+        columns = self.as_columns(scores)
+        if self.classes and columns.shape[1] not in (1, len(self.classes)):
+            raise ConversionFailed(reason=f"its {self.method} gives {columns.shape[1]} numbers for {len(self.classes)} classes")
+        return np.column_stack([columns, self.answers(features)]) if self.labelled else columns
+
+    def answers(self, features: Any) -> NDArray[np.intp]:  # noqa: ANN401 - whatever the model was trained on
+        """The places of the classes that the original's own `predict` answers, (n,). Raises ConversionFailed."""
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                said = np.asarray((self.model if self.original is None else self.original).predict(features))
+        except Exception as cause:
+            raise ConversionFailed(reason=f"the model itself fails on the samples ({one_line(cause)})") from cause
+        places = {name: place for place, name in enumerate(self.classes)}
+        try:
+            return np.array([places[class_text(value)] for value in said.reshape(len(said), -1)[:, 0]], dtype=np.intp)
+        except KeyError as cause:
+            raise ConversionFailed(reason="its predict answers what is none of its classes") from cause
+
+    def settled(self, features: Any) -> Estimator:  # noqa: ANN401 - whatever the model was trained on
+        """The same, knowing whether its answers follow from its scores. Raises ConversionFailed."""
+        if not self.classes or not hasattr(self.original, "predict"):
+            return self
+        if _several_labels(self.original, features):
+            raise ConversionFailed(reason="it answers several labels for each row; package one model for each label")
+        own = answers(self.ask(features), self.output("", Hints()), self.decision or Argmax())
+        apart = [answer.index for answer in own] != self.answers(features).tolist()
+        return replace(self, labelled=self.decision is None and (apart or _votes(self.final)))
 
     def as_columns(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
         """Shape (n, columns): one margin of two classes becomes a margin for each."""
@@ -65,14 +101,15 @@ class Estimator:
         if len(labels) != len(self.classes):
             raise OptionsMissing(options=f"labels ({len(self.classes)} of them, for {', '.join(self.classes[:20])})")
         if self.method == "predict_proba":
-            return Output(name=name, labels=labels)
-        return Output(name=name, labels=labels, activation="sigmoid" if len(labels) == 2 else "softmax")
+            return Output(name=name, labels=labels, label_column=self.labelled)
+        activation: Literal["sigmoid", "softmax"] = "sigmoid" if len(labels) == 2 else "softmax"
+        return Output(name=name, labels=labels, activation=activation, label_column=self.labelled)
 
 
 def look_at(model: Any) -> Estimator:  # noqa: ANN401 - any fitted estimator
     """Read the facts off a fitted estimator. Raises ConversionFailed when it is none we can take."""
-    while hasattr(model, "best_estimator_"):
-        model = model.best_estimator_
+    original, bare = model, unwrapped(model)
+    model, threshold = bare.model, bare.threshold
     final = model.steps[-1][1] if hasattr(model, "steps") else model
     if not hasattr(model, "predict"):
         raise ConversionFailed(reason=f"a {type(model).__name__} has no predict: it is no model, or not the whole of one")
@@ -80,9 +117,33 @@ def look_at(model: Any) -> Estimator:  # noqa: ANN401 - any fitted estimator
     if not classes:
         return Estimator(model=model, final=final, classes=(), method="predict")
     method: Method = "predict_proba" if hasattr(model, "predict_proba") else "decision_function"
+    if threshold is not None and threshold.method == "decision_function":
+        method = "decision_function"
     if not hasattr(model, method):
         raise ConversionFailed(reason=f"a {type(final).__name__} tells no score for each class, only the class")
-    return Estimator(model=model, final=final, classes=classes, method=method)
+    decision = None if threshold is None else _rule(threshold)
+    return Estimator(model=model, final=final, classes=classes, method=method, original=original, decision=decision)
+
+
+def _rule(threshold: Threshold) -> Bands:
+    """A threshold as bands without anything between: on the probability of the second class, as it is served."""
+    value = threshold.value if threshold.method == "predict_proba" else 0.5 * (1.0 + float(np.tanh(0.5 * threshold.value)))
+    if threshold.positive:
+        return Bands(accept=value, reject=value)
+    # The first class is answered from its own threshold on, the second only above what is left.
+    return Bands(accept=float(np.nextafter(1.0 - value, 2.0)), reject=1.0 - value)
+
+
+def _votes(final: Any) -> bool:  # noqa: ANN401 - a fitted estimator
+    """A support vector machine's classes are voted for, and its probabilities are fitted beside: they part by nature."""
+    return type(final).__name__ in ("SVC", "NuSVC") and hasattr(final, "predict_proba")
+
+
+def _several_labels(model: Any, features: Any) -> bool:  # noqa: ANN401 - a fitted estimator and what it takes
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        said = np.asarray(model.predict(features[:1]))
+    return said.ndim == 2 and said.shape[1] > 1
 
 
 def _classes(model: Any) -> tuple[str, ...]:  # noqa: ANN401 - any fitted estimator

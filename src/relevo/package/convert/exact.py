@@ -25,7 +25,7 @@ _OUTPUT = "scores"
 
 def can_be_exact(estimator: Estimator, layout: Layout) -> bool:
     """Whether the last step is of a kind we write, and the layout feeds double precision."""
-    if any(dtype == "float32" for _, dtype, _ in layout.tensors):
+    if estimator.labelled or any(dtype == "float32" for _, dtype, _ in layout.tensors):
         return False
     if not hasattr(estimator.model, "steps") and (len(layout.tensors) != 1 or layout.tensors[0][1] != "float64"):
         return False

@@ -39,6 +39,26 @@ def only_output(model: Any, position: int) -> str:  # noqa: ANN401 - an onnx.Mod
     return name
 
 
+def with_label(model: Any, columns: int) -> str:  # noqa: ANN401 - an onnx.ModelProto
+    """Leave one output: the scores (n, columns), then the label (n,), which is a place among them. Returns its name."""
+    from onnx import helper, numpy_helper  # noqa: PLC0415 - an extra, and the caller holds its objects
+
+    graph = model.graph
+    label, scores = graph.output[0].name, graph.output[1]
+    kind = scores.type.tensor_type.elem_type
+    graph.initializer.append(numpy_helper.from_array(np.array([-1, 1], dtype=np.int64), "label/shape"))
+    graph.node.extend(
+        [
+            helper.make_node("Reshape", [label, "label/shape"], ["label/column"]),
+            helper.make_node("Cast", ["label/column"], ["label/place"], to=kind),
+            helper.make_node("Concat", [scores.name, "label/place"], ["scores/label"], axis=1),
+        ]
+    )
+    del graph.output[:]
+    graph.output.append(helper.make_tensor_value_info("scores/label", kind, [None, columns + 1]))
+    return "scores/label"
+
+
 def _drop_unused(graph: Any, needed: set[str]) -> None:  # noqa: ANN401 - an onnx.GraphProto
     for index in reversed(range(len(graph.node))):
         node = graph.node[index]

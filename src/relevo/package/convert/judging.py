@@ -125,6 +125,9 @@ def _question(samples: Samples | None, today: Visit | None) -> tuple[dict[str, A
 def in_columns(outputs: NDArray[np.float64], converted: Converted) -> NDArray[np.float64]:
     """The outputs in the columns that the conversion has: the probability of the second label tells that of the first."""
     columns = outputs.shape[1] if converted.outputs is None else converted.outputs.shape[1]
+    if converted.output.label_column and converted.outputs is not None and outputs.shape[1] == columns - 1:
+        # What people keep are the scores; the answer beside them is the original's as it was read here.
+        return np.column_stack([outputs, converted.outputs[:, -1]])
     if len(converted.output.labels) != 2 or outputs.shape[1] == columns:
         return outputs
     if columns == 1:

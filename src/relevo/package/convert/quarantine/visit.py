@@ -221,6 +221,7 @@ def _believed(level: str, frame: wire.Frame) -> Visit:
         converter={_readable(name)[:64]: _readable(version)[:64] for name, version in list(header.converter.items())[:20]},
         outputs=scores,
         classes=header.classes,
+        decision=header.decision,
     )
     return Visit(level=level, converted=converted, records=records, generated=header.samples == "generated")
 

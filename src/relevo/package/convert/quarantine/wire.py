@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 import numpy as np
 
+from relevo.domain.decision import Decision  # noqa: TC001 - msgspec reads the types at run time
 from relevo.domain.preprocessing import Steps  # noqa: TC001 - msgspec reads the types at run time
 from relevo.domain.signature import Input, Output  # noqa: TC001 - msgspec reads the types at run time
 
@@ -61,6 +62,7 @@ class Opened(_Strict, frozen=True, kw_only=True, tag_field="kind", tag="opened")
     outputs: tuple[int, int] | None  # rows, columns
     samples: Literal["user", "generated"]
     classes: tuple[str, ...] = ()  # what the model itself calls them, where that differs from the labels
+    decision: Decision | None = None  # the model's own rule
     bodies: tuple[int, int, int]
 
 

@@ -5,13 +5,17 @@ estimator, tensors ─ skl2onnx ─ imputers mended ─ scores alone ─► Writ
 
 from __future__ import annotations
 
+import copy
 import warnings
+from dataclasses import replace
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from relevo.errors import ConversionFailed, ExtraMissing
 from relevo.package.convert.estimators import one_line, parts_of
-from relevo.package.convert.graph import Written, mend_imputers, only_output, steady_bytes
+from relevo.package.convert.graph import Written, mend_imputers, only_output, steady_bytes, with_label
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,15 +27,36 @@ if TYPE_CHECKING:
 def write_onnx(estimator: Estimator, layout: Layout) -> Written:
     """The model's graph with its scores alone. Raises ExtraMissing, ConversionFailed."""
     reason = "skl2onnx does not know it"
+    if estimator.labelled:
+        estimator = _counting(estimator)
     for options in _options(estimator):
         try:
             proto = ask(estimator.model, layout, options)
         except NameError as cause:  # this converter has no such option
             reason = one_line(cause)
             continue
+        if estimator.labelled:
+            name = with_label(proto, len(estimator.classes))
+            return Written(onnx=steady_bytes(proto), output=name, libraries=libraries())
         name = only_output(proto, 1 if estimator.classes and len(proto.graph.output) > 1 else 0)
         return Written(onnx=steady_bytes(proto), output=name, libraries=libraries())
     raise ConversionFailed(reason=reason)
+
+
+def _counting(estimator: Estimator) -> Estimator:
+    """The same with its classes called 0, 1, …, so that the label it answers is a place."""
+    final = copy.copy(estimator.final)
+    try:
+        final.classes_ = np.arange(len(estimator.classes))
+    except AttributeError as cause:
+        raise ConversionFailed(
+            reason=f"a {type(final).__name__} answers other classes than its scores say, and how cannot be written as ONNX"
+        ) from cause
+    if estimator.final is estimator.model:
+        return replace(estimator, model=final, final=final)
+    whole = copy.copy(estimator.model)
+    whole.steps = [*whole.steps[:-1], (whole.steps[-1][0], final)]
+    return replace(estimator, model=whole, final=final)
 
 
 def libraries() -> dict[str, str]:

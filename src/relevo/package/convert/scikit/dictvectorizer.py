@@ -8,7 +8,7 @@ What DictVectorizer does to an unknown category or an absent field, nothing, is 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
@@ -23,7 +23,7 @@ from relevo.package.convert.estimators import Estimator, look_at, one_line
 from relevo.package.convert.exact import can_be_exact, write_exact
 from relevo.package.convert.layouts import Layout, Precision, precisions
 from relevo.package.convert.scikit.by_skl2onnx import write_onnx
-from relevo.package.convert.scikit.sklearn import closest
+from relevo.package.convert.scikit.sklearn import closest, refuse_other_labels
 from relevo.package.fields import infer_field
 from relevo.package.samples import RecordSamples
 
@@ -58,10 +58,15 @@ def convert_dictvectorizer(model: Any, samples: Samples, hints: Hints | None = N
     if not isinstance(samples, RecordSamples):
         raise OptionsMissing(options="samples as a list of records, since the model takes records")
     halves = split(model)
-    outputs = halves.estimator.ask(_vectors(halves.vectorizer, samples))
+    vectors = _vectors(halves.vectorizer, samples)
+    halves = replace(halves, estimator=halves.estimator.settled(vectors))
+    outputs = halves.estimator.ask(vectors)
     record = told.input if isinstance(told.input, RecordInput) else record_of(halves.vectorizer, samples)
     columns = columns_of(halves.vectorizer, record)
-    return closest(_attempts(halves.estimator, record, columns, outputs, told), samples)
+    found = closest(_attempts(halves.estimator, record, columns, outputs, told), samples)
+    if halves.estimator.labelled:
+        refuse_other_labels(found, samples)
+    return found
 
 
 def _attempts(
@@ -81,6 +86,7 @@ def _attempts(
             # One column of two labels is the probability of the second: nothing is lost, and half is sent.
             outputs=outputs[:, 1:] if written.one_column else outputs,
             classes=estimator.classes,
+            decision=estimator.decision,
         )
 
     forms = [_layout(record, columns, precision) for precision in precisions(estimator)]

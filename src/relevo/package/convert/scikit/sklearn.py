@@ -43,7 +43,24 @@ def convert_sklearn(model: Any, samples: Samples, hints: Hints | None = None) ->
     """
     told = hints or Hints()
     estimator = look_at(model)
-    return closest(_attempts(estimator, samples, told), samples)
+    if estimator.classes:
+        first = next(iter(layouts(estimator, samples, told)))
+        estimator = estimator.settled(original_input(estimator, first, samples))
+    found = closest(_attempts(estimator, samples, told), samples)
+    if estimator.labelled:
+        refuse_other_labels(found, samples)
+    return found
+
+
+def refuse_other_labels(converted: Converted, samples: Samples) -> None:
+    """The answers beside the scores are the original's, or nothing is converted. Raises ConversionFailed."""
+    assert converted.outputs is not None  # noqa: S101 - every candidate has asked the original
+    apart = int((served_scores(converted, samples)[:, -1] != converted.outputs[:, -1]).sum())
+    if apart:
+        raise ConversionFailed(
+            reason=f"its predict answers other classes than its scores say, and the converted model another one at {apart} of "
+            f"{len(samples)} samples"
+        )
 
 
 def closest(attempts: Iterable[Callable[[], Converted]], samples: Samples) -> Converted:
@@ -91,6 +108,7 @@ def _candidate(
         # One column of two labels is the probability of the second: nothing is lost, and half is sent.
         outputs=outputs[:, 1:] if written.one_column else outputs,
         classes=estimator.classes,
+        decision=estimator.decision,
     )
 
 
