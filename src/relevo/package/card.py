@@ -176,8 +176,9 @@ def _rule(manifest: Manifest, words: CardWords) -> str:
         return words(told, high=high, low=low, accept=words.number(rule.accept), reject=words.number(rule.reject))
     if manifest.output.label_column:
         told = "The label that the model itself answers, which need not be the most probable one."
-        unsure = "*Uncertain* below a probability of {least}."
-        return " ".join([words(told), *([words(unsure, least=words.number(rule.least))] if rule.least else [])])
+        if not rule.least:
+            return words(told)
+        return " ".join([words(told), words("*Uncertain* below a probability of {least}.", least=words.number(rule.least))])
     if not rule.least:
         return words("The most probable label.")
     return words("The most probable label; *uncertain* below a probability of {least}.", least=words.number(rule.least))

@@ -13,7 +13,7 @@ from relevo.errors import ConversionFailed
 from relevo.package.convert.boosting.boosters import body_of, is_booster
 from relevo.package.convert.graph import Written, joined, steady_bytes
 from relevo.package.convert.linear import Linear, read_linear, write_linear
-from relevo.package.convert.scikit.by_skl2onnx import ask, libraries
+from relevo.package.convert.scikit.by_skl2onnx import ask, inputs_of, libraries
 from relevo.package.convert.trees import Ensemble, read_ensemble, write_ensemble
 
 if TYPE_CHECKING:
@@ -43,8 +43,11 @@ def write_exact(estimator: Estimator, layout: Layout) -> Written:
         return Written(onnx=steady_bytes(tail), output=_OUTPUT, libraries={"relevo": __version__}, one_column=one_column)
     before = ask(estimator.model[:-1], layout, {})
     proto = joined(before, tail)
+    inputs = inputs_of(proto)
     tools = {"relevo": __version__, **libraries()}
-    return Written(onnx=steady_bytes(proto), output=proto.graph.output[0].name, libraries=tools, one_column=one_column)
+    return Written(
+        onnx=steady_bytes(proto), output=proto.graph.output[0].name, libraries=tools, inputs=inputs, one_column=one_column
+    )
 
 
 def _tail(final: Any, width: int, input_name: str) -> tuple[Any, bool]:  # noqa: ANN401 - an estimator; an onnx.ModelProto

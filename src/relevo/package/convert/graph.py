@@ -24,6 +24,7 @@ class Written:
     onnx: bytes
     output: str
     libraries: dict[str, str]  # who wrote it → version
+    inputs: tuple[str, ...] = ()  # what the graph calls its inputs, in the order of the layout; () where it calls them the same
     one_column: bool = False  # whether two labels are told by the probability of the second
 
 

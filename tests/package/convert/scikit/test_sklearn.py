@@ -32,6 +32,7 @@ from sklearn.preprocessing import MinMaxScaler, OneHotEncoder, OrdinalEncoder, P
 from sklearn.svm import SVC, SVR, LinearSVC
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
+import relevo
 from relevo.domain.preprocessing import ColumnSteps, MatrixSteps
 from relevo.errors import ConversionFailed
 from relevo.package.convert.converted import Hints
@@ -206,3 +207,20 @@ def test_an_unfitted_model_is_refused_with_its_own_complaint() -> None:
     """The library's own words say what is wrong."""
     with pytest.raises(ConversionFailed, match="not fitted"):
         convert_sklearn(LinearRegression(), take_samples(np.ones((3, 2))))
+
+
+def test_columns_may_be_called_anything() -> None:
+    """Names that are no identifiers, or those of tensors in the graph, stay the fields' names; the answers are the original's."""
+    pandas = pytest.importorskip("pandas")
+    names = ["ingreso mensual", "a-b", "a b", "precio (€)", "1st", "variable", "probabilities", "ñ"]
+    draw = np.random.default_rng(0)
+    frame = pandas.DataFrame({name: draw.normal(size=80) for name in names})
+    frame["1st"] = draw.choice(["x", "y"], 80)
+    steps = ColumnTransformer(
+        [("n", StandardScaler(), [name for name in names if name != "1st"]), ("c", OneHotEncoder(handle_unknown="ignore"), ["1st"])]
+    )
+    model = make_pipeline(steps, LogisticRegression()).fit(frame, frame["a-b"] + frame["a b"] > 0)
+    package = relevo.pack(model, name="named", samples=frame, figures=False)
+    assert [field.name for field in package.manifest.input.fields] == names  # type: ignore[union-attr]  # a record
+    answers = package.predict_many(frame.to_dict(orient="records"))
+    assert np.abs(np.array([answer.probabilities for answer in answers]) - model.predict_proba(frame)).max() < 1e-6

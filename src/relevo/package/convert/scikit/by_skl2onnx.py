@@ -37,9 +37,9 @@ def write_onnx(estimator: Estimator, layout: Layout) -> Written:
             continue
         if estimator.labelled:
             name = with_label(proto, len(estimator.classes))
-            return Written(onnx=steady_bytes(proto), output=name, libraries=libraries())
+            return Written(onnx=steady_bytes(proto), output=name, libraries=libraries(), inputs=inputs_of(proto))
         name = only_output(proto, 1 if estimator.classes and len(proto.graph.output) > 1 else 0)
-        return Written(onnx=steady_bytes(proto), output=name, libraries=libraries())
+        return Written(onnx=steady_bytes(proto), output=name, libraries=libraries(), inputs=inputs_of(proto))
     raise ConversionFailed(reason=reason)
 
 
@@ -57,6 +57,11 @@ def _counting(estimator: Estimator) -> Estimator:
     whole = copy.copy(estimator.model)
     whole.steps = [*whole.steps[:-1], (whole.steps[-1][0], final)]
     return replace(estimator, model=whole, final=final)
+
+
+def inputs_of(proto: Any) -> tuple[str, ...]:  # noqa: ANN401 - an onnx.ModelProto
+    """What the graph calls its inputs: skl2onnx makes identifiers of the columns' names."""
+    return tuple(str(value.name) for value in proto.graph.input)
 
 
 def libraries() -> dict[str, str]:

@@ -30,6 +30,7 @@ from relevo.package.parity import default_tolerance, difference, served_scores
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+    from relevo.domain.preprocessing import Steps
     from relevo.domain.signature import Input
     from relevo.package.convert.estimators import Estimator
     from relevo.package.convert.graph import Written
@@ -98,10 +99,11 @@ def _candidate(
 ) -> Converted:
     outputs = estimator.ask(original_input(estimator, layout, samples))
     written = write(estimator, layout)
+    steps = _fed(layout.steps, written.inputs)
     return Converted(
         onnx=written.onnx,
-        input=_needed(layout, written.onnx),
-        steps=layout.steps,
+        input=_needed(layout.input, steps, written.onnx),
+        steps=steps,
         output=estimator.output(written.output, hints),
         framework=framework_of(estimator.final) or f"scikit-learn {version('scikit-learn')}",
         converter=written.libraries,
@@ -112,16 +114,24 @@ def _candidate(
     )
 
 
-def _needed(layout: Layout, data: bytes) -> Input:
+def _needed(wanted: Input, steps: Steps, data: bytes) -> Input:
     """The input, in which a column that no node reads is optional: the model drops it, so no caller need send it."""
-    if not isinstance(layout.input, RecordInput) or not isinstance(layout.steps, ColumnSteps):
-        return layout.input
+    if not isinstance(wanted, RecordInput) or not isinstance(steps, ColumnSteps):
+        return wanted
     read = inputs_read(data)
-    fields = {column.field for column in layout.steps.columns if column.input in read}
+    fields = {column.field for column in steps.columns if column.input in read}
     return msgspec.structs.replace(
-        layout.input,
-        fields=tuple(one if one.name in fields else msgspec.structs.replace(one, required=False) for one in layout.input.fields),
+        wanted,
+        fields=tuple(one if one.name in fields else msgspec.structs.replace(one, required=False) for one in wanted.fields),
     )
+
+
+def _fed(steps: Steps, inputs: tuple[str, ...]) -> Steps:
+    """The steps with the names that the graph gave its inputs; fields keep the names that people know."""
+    if not isinstance(steps, ColumnSteps) or len(inputs) != len(steps.columns):
+        return steps
+    pairs = zip(steps.columns, inputs, strict=True)
+    return ColumnSteps(columns=tuple(msgspec.structs.replace(column, input=name) for column, name in pairs))
 
 
 def _gap(converted: Converted, samples: Samples) -> float:
