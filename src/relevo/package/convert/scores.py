@@ -248,6 +248,8 @@ def settled(output: Output, scores: NDArray[np.float64]) -> Output:
     """The output, held against the scores it is served with, whoever converted the model. Raises ConversionFailed."""
     if output.task is not Task.CLASSIFICATION or output.activation != "none":
         return output
+    if output.label_column:
+        scores = scores[:, :-1]
     if not _within(scores, 1.0):
         raise ConversionFailed(
             reason=f"its scores would be served as probabilities, and lie between {scores.min():.4g} and {scores.max():.4g}; "
