@@ -27,7 +27,15 @@ def figures(metrics: dict[str, Any]) -> list[Figure]:
 
 def check(served: Served) -> list[str]:
     """Random images are read, errors come in the old shape and the caller's language, and there is an index page."""
-    return [*_random_images(served), *_errors(served), *_index(served)]
+    return [*_old_client(served), *_random_images(served), *_errors(served), *_index(served)]
+
+
+def _old_client(served: Served) -> Iterator[str]:
+    """The old client named the file of the model, and read a number."""
+    for form in ("-F image=@samples/seven.png -F model=clf.pickle", "-F image=@samples/seven.png"):
+        answer = _asked(served, form)
+        if answer.get("status_code") != 200 or not isinstance(answer.get("prediction"), int) or answer.get("error") is not None:
+            yield f"{form}: {answer}"
 
 
 def _random_images(served: Served) -> Iterator[str]:
@@ -37,7 +45,7 @@ def _random_images(served: Served) -> Iterator[str]:
     right = 0
     for name in written:
         answer = _asked(served, f"-F image=@{name} -F model=digits")
-        right += WORDS[int(answer["prediction"])] == Path(name).stem.partition("-")[2]
+        right += WORDS[answer["prediction"]] == Path(name).stem.partition("-")[2]
     if served.real and right < _RIGHT:
         yield f"{right} of {_RANDOM} random held-out images were read right"
 
@@ -47,6 +55,7 @@ def _errors(served: Served) -> Iterator[str]:
         "-F model=digits": (422, "no_input"),
         "-F image=@README.md -F model=digits": (415, None),
         "-F image=@samples/seven.png -F model=nobody": (404, "model_not_found"),
+        "-F image=@samples/seven.png -F model=other.pickle": (404, "model_not_found"),
     }
     for form, (status, code) in wrong.items():
         said = {language: _asked(served, f"-H 'Accept-Language: {language}' {form}") for language in ("en", "es")}

@@ -9,6 +9,7 @@ input that killed a worker must not kill the next. Reading and labelling change 
 
 from __future__ import annotations
 
+import math
 import ssl
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -26,6 +27,7 @@ import msgspec
 from relevo.errors import (
     BodyTooLarge,
     ConfigRefused,
+    FieldWrongType,
     InputRefused,
     ModelFailed,
     NoInput,
@@ -84,6 +86,8 @@ class Result(msgspec.Struct, frozen=True, kw_only=True, rename={"index": "class"
     probabilities: tuple[float, ...] = ()  # one a label
     uncertain: bool = False
     execution_time: str = ""
+    #: What of a record was ignored, or counted as 0, as its model's policies say.
+    warnings: tuple[str, ...] = ()
 
 
 #: An input's index in the caller's list, and its answer or what failed.
@@ -461,6 +465,7 @@ def _sent(given: Any) -> bytes | dict[str, Any]:  # noqa: ANN401 - whatever a no
 def _json(payload: dict[str, Any] | list[Any]) -> bytes:
     """Records as JSON. Raises InputRefused for a value that JSON does not have."""
     try:
+        _refuse_infinity(payload)
         return msgspec.json.encode(payload)
     except (TypeError, ValueError, OverflowError, RecursionError) as cause:
         record = payload[0] if isinstance(payload, list) and payload else payload
@@ -468,6 +473,15 @@ def _json(payload: dict[str, Any] | list[Any]) -> bytes:
         raise InputRefused.told(
             f"The field '{field}' cannot be sent as JSON; a field is a number, a text, true, false or null.", field=field
         ) from cause
+
+
+def _refuse_infinity(payload: dict[str, Any] | list[Any]) -> None:
+    """JSON has no infinity: null would be sent in its place, and the answer be that for a missing value. Raises FieldWrongType."""
+    for row, record in enumerate(payload if isinstance(payload, list) else [payload]):
+        for name, value in record.items():
+            if isinstance(value, float) and math.isinf(value):
+                place = {"row": row} if isinstance(payload, list) else {}
+                raise FieldWrongType(field=name[:64], expected="a finite number", got="infinity", **place)
 
 
 def _is_json(value: object) -> bool:

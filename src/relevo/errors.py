@@ -2,7 +2,8 @@
 
     RelevoError                      internal
     ├── InputRefused                 the caller's input is at fault; nothing was recorded
-    │   ├── BadJson · BadForm · NoInput · EmptyFile · ParameterWrong · BodyTooSlow · CallerGone
+    │   ├── BadJson · BadForm · NoInput · EmptyFile · BodyTooSlow · CallerGone
+    │   ├── ParameterWrong · ParameterUnknown · TooManyParameters
     │   ├── HttpMalformed
     │   ├── FieldRefused             FieldMissing · FieldUnknown · FieldWrongType · FieldNotListed
     │   │                            FieldOutOfRange ─ FieldTooSmall · FieldTooLarge
@@ -139,6 +140,20 @@ class ParameterWrong(InputRefused):
 
     code = "parameter_wrong"
     sentence = "The parameter '{field}' expects {expected}."
+
+
+class ParameterUnknown(InputRefused):
+    """A parameter of the address that its route does not know."""
+
+    code = "parameter_unknown"
+    sentence = "The parameter '{field}' is not known here; the nearest known one is '{nearest}'."
+
+
+class TooManyParameters(InputRefused):
+    """An address with more parameters than any route knows."""
+
+    code = "too_many_parameters"
+    sentence = "The address has more than {limit} parameters."
 
 
 class FieldRefused(InputRefused):

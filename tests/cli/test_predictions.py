@@ -164,6 +164,31 @@ def test_a_value_that_json_has_not_is_named(client: Client, churn_records: list[
     assert caught.value.results[0] is not None
 
 
+def test_infinity_is_refused_by_its_field(
+    client: Client, relevo_run: Run, url: str, tmp_path: Path, churn_records: list[dict[str, Any]]
+) -> None:
+    """No infinity becomes the null of a missing value on its way: the field is named, in Python and on the command line."""
+    endless = {**churn_records[0], "monthlycharges": float("inf")}
+    with pytest.raises(InputRefused, match="'monthlycharges' expects a finite number") as caught:
+        client.predict("churn", endless)
+    assert caught.value.field == "monthlycharges"
+    with pytest.raises(InputRefused, match=r"inputs\[2\]: The field 'monthlycharges' expects a finite number") as caught:
+        client.predict_many("churn", [*churn_records[:2], endless])
+    assert [one is not None for one in caught.value.results] == [True, True, False]
+    for text in (json.dumps(endless), json.dumps(endless).replace("Infinity", "1e999")):
+        ended = relevo_run("predict", text, "--model", "churn", "--url", url, cwd=tmp_path)
+        assert ended.returncode == 1
+        assert "'monthlycharges'" in ended.stderr
+
+
+def test_a_warning_is_shown(relevo_run: Run, url: str, tmp_path: Path, churn_records: list[dict[str, Any]]) -> None:
+    """What the server ignored is said on standard error, beside the answer."""
+    text = json.dumps({**churn_records[0], "customerid": "8879-zkjof"})
+    ended = relevo_run("predict", text, "--model", "churn", "--url", url, cwd=tmp_path)
+    assert ended.returncode == 0
+    assert "Unknown fields were ignored: customerid." in ended.stderr
+
+
 def test_times_are_taken_as_people_have_them(client: Client, churn_records: list[dict[str, Any]]) -> None:
     """Dates, datetimes with and without an offset, and texts narrow the history alike; a wrong one is told what is right."""
     last = client.predict("churn", churn_records[0]).query_id

@@ -58,7 +58,7 @@ def test_what_the_image_calls_are_commands() -> None:
 def test_compose_publishes_to_this_machine_only() -> None:
     """No port is open to others as long as nobody is asked who they are; the API is at 5000, the console at 8501."""
     ports = [port for service in composed()["services"].values() for port in service.get("ports", [])]
-    assert ports == ["127.0.0.1:5000:8000", "127.0.0.1:8501:8501"]
+    assert ports == ["127.0.0.1:5000:5000", "127.0.0.1:8501:8501"]
 
 
 def test_compose_gives_the_server_nothing_it_does_not_need() -> None:

@@ -14,6 +14,8 @@ import relevo
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from relevo.package.opening import Package
+
 pytest.importorskip("skl2onnx")
 
 _OLD = {"churn": "is:leaves", "churn_probability": "probability:leaves"}
@@ -32,8 +34,27 @@ def url(tmp_path_factory: pytest.TempPathFactory, churn_records: list[dict[str, 
     package = relevo.pack(
         (vectorizer, model), name="churn", samples=churn_records, labels=["stays", "leaves"], answer=_OLD, figures=False
     )
-    with running(tmp_path_factory.mktemp("fields"), package) as server:
+    digits = _digits()
+    with running(tmp_path_factory.mktemp("fields"), package, digits, default_model="churn") as server:
         yield server.url
+
+
+def _digits() -> Package:
+    """Pictures, for a client that knows the model by its file and reads whether it was a seven under a name of ours."""
+    from sklearn.datasets import load_digits
+    from sklearn.tree import DecisionTreeClassifier
+
+    pixels = load_digits()
+    model = DecisionTreeClassifier(max_depth=6, random_state=0).fit(pixels.data, pixels.target)
+    return relevo.pack(
+        model,
+        name="digits",
+        samples=(pixels.images[:40] * 15).astype("uint8"),
+        scale=1 / 15,
+        answer={"class": "prediction", "seven": "is:7"},
+        synonyms=["clf.pickle"],
+        figures=False,
+    )
 
 
 def _asked(url: str, record: dict[str, Any], *, chunked: bool) -> dict[str, Any]:
@@ -73,3 +94,75 @@ def test_they_are_documented(url: str) -> None:
     assert schema["properties"]["churn"]["type"] == "boolean"
     assert schema["properties"]["churn_probability"]["type"] == "number"
     assert {*_OLD} <= {*schema["required"]}
+
+
+# --- the old clients' own requests --------------------------------------------------------------------------------------
+
+
+def _ways(url: str, record: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The answer to one record by every way in over HTTP that answers JSON."""
+    texts = {name: str(value) for name, value in record.items() if value is not None}
+    parts = {name: (None, text) for name, text in texts.items()}
+    return {
+        "json": httpx.post(f"{url}/predict", json=record).json(),
+        "long": _asked(url, record, chunked=True),
+        "batch": httpx.post(f"{url}/models/churn/predict", json=[record, record]).json()[1],
+        "form": httpx.post(f"{url}/predict", data=texts).json(),
+        "multipart": httpx.post(f"{url}/predict", files=parts).json(),
+        "short": httpx.post(f"{url}/predict/", data=texts).json(),
+    }
+
+
+def test_an_unknown_field_is_ignored_and_told_on_every_way(url: str, churn_records: list[dict[str, Any]]) -> None:
+    """A client that sends customerid gets the original's answer and a warning that names the field, however it asks."""
+    plain = httpx.post(f"{url}/predict", json=churn_records[0]).json()
+    for way, answer in _ways(url, {**churn_records[0], "customerid": "8879-zkjof"}).items():
+        assert answer.get("prediction") == plain["prediction"], (way, answer)
+        assert ["customerid" in one for one in answer["warnings"]] == [True], (way, answer)
+    spanish = httpx.post(f"{url}/predict", json={**churn_records[0], "customerid": 1}, headers={"accept-language": "es"}).json()
+    assert spanish["warnings"] == ["Se han ignorado campos desconocidos: customerid."]
+    assert "warnings" not in plain
+
+
+def test_the_page_tells_what_was_ignored(url: str, churn_records: list[dict[str, Any]]) -> None:
+    """A form with a field too many is answered on the page, with the warning beside the answer."""
+    page = httpx.post(f"{url}/submit?model=churn", data={**churn_records[0], "customerid": "8879-zkjof"})
+    assert page.status_code == 200
+    assert "Unknown fields were ignored: customerid." in page.text
+
+
+def test_a_missing_field_counts_as_zero_and_is_told(url: str, churn_records: list[dict[str, Any]]) -> None:
+    """What the original counted as 0 is answered with a warning; a slip of the pen in its name is refused."""
+    record = {name: value for name, value in churn_records[0].items() if name != "tenure"}
+    for way, answer in _ways(url, record).items():
+        assert any("tenure" in one for one in answer["warnings"]), (way, answer)
+    with relevo.Client(url) as client:
+        assert any("tenure" in one for one in client.predict("churn", record).warnings)
+    for name in ("Tenure", "tenur", "tenure_months"):
+        refused = httpx.post(f"{url}/predict", json={**record, name: 4})
+        assert (refused.status_code, refused.json()["field"]) == (422, name), refused.text
+
+
+def test_an_old_client_calls_the_model_by_its_file(url: str, digit_pngs: list[bytes]) -> None:
+    """`-F image=@… -F model=clf.pickle` is answered, its digit a number, and its other fields as [answer] says."""
+    sent = {"image": ("a.png", digit_pngs[0])}
+    answer = httpx.post(f"{url}/predict/", files=sent, data={"model": "clf.pickle"}).json()
+    plain = httpx.post(f"{url}/models/digits/predict", files=sent).json()
+    assert answer["prediction"] == int(plain["prediction"]), answer
+    assert isinstance(answer["prediction"], int)
+    assert (answer["class"], answer["seven"]) == (plain["prediction"], plain["prediction"] == "7")
+    assert list(plain) == [*_CANONICAL, "seven"], "what every answer has keeps its meaning in the whole one"
+    for path in ("/predict", "/submit", "/predict?model=clf.pickle", "/models/clf.pickle/predict", "/models/digits/predict"):
+        told = httpx.post(f"{url}{path}", files=sent, data={} if "clf" in path else {"model": "clf.pickle"})
+        assert told.status_code == 200, (path, told.text)
+
+
+@pytest.mark.parametrize("path", ["/predict", "/predict/", "/submit", "/models/digits/predict"])
+def test_a_selector_is_never_ignored(url: str, digit_pngs: list[bytes], path: str) -> None:
+    """Whoever names a model that is not there, or not the one of the address, is refused, whichever way it is named."""
+    sent = {"image": ("a.png", digit_pngs[0])}
+    for query, form in (("", {"model": "nosuch"}), ("?model=nosuch", {}), ("?model=digits", {"model": "churn"})):
+        told = httpx.post(f"{url}{path}{query}", files=sent, data=form)
+        assert told.status_code in (404, 422), (path, query, form, told.text)
+    both = httpx.post(f"{url}{path}?model=digits", files=sent, data={"model": "digits"})
+    assert both.status_code == 200, both.text

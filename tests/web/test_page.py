@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from dataclasses import replace
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
@@ -115,6 +116,14 @@ def test_the_curl_line_cannot_break_out_of_its_quotes() -> None:
     """A record's texts are quoted for the shell, and a strange Host is not repeated."""
     line = page.curl_line(state_of(CHURN), visit(CHURN), record={"city": "L'Hospitalet; rm -rf"})
     assert line.endswith("""-d '{"city": "L'"'"'Hospitalet; rm -rf"}' http://127.0.0.1:8000/models/churn/predict""")
+
+
+def test_the_curl_line_has_a_key_where_there_are_users() -> None:
+    """Whoever is signed in copies a line that a program may send: with a key of the environment's, not their session."""
+    of_nobody = page.curl_line(state_of(DIGITS), visit(DIGITS))
+    line = page.curl_line(state_of(DIGITS), replace(visit(DIGITS), signed_in="ana"))
+    assert "Authorization" not in of_nobody
+    assert """ -H "Authorization: Bearer $RELEVO_KEY" """ in line
 
 
 def test_a_strange_host_is_not_repeated(client: httpx.Client) -> None:

@@ -56,6 +56,8 @@ _UNCHOSEN = (
 )
 _NOTHING_SENT = b'--b\r\nContent-Disposition: form-data; name="model"\r\n\r\ndigits\r\n--b--\r\n'
 _NO_PICTURE = _UNCHOSEN.replace(b'filename=""', b'filename="a.txt"').replace(b"\r\n\r\n\r\n", b"\r\n\r\nno picture\r\n")
+#: In a change of a record: the field is left out.
+_ABSENT = object()
 _BROWSER = {"content-type": "multipart/form-data; boundary=b"}
 
 
@@ -169,7 +171,7 @@ def test_the_short_path_answers_its_five_facts(http: httpx.Client, digits_packag
     told = http.post("/predict/", files={"image": ("a.png", digit_pngs[5])}, data={"model": "digits"}).json()
     assert set(told) == {"status_code", "query_id", "prediction", "execution_time", "error"}
     assert (told["status_code"], told["error"]) == (200, None)
-    assert told["prediction"] == digits_package.predict(digit_pngs[5]).label
+    assert told["prediction"] == int(str(digits_package.predict(digit_pngs[5]).label)), "a label that is a number stays one"
 
 
 def test_the_short_path_refuses_in_the_same_shape(http: httpx.Client, digit_pngs: list[bytes]) -> None:
@@ -216,6 +218,14 @@ def test_the_page_answers_a_form_without_javascript(http: httpx.Client, digits_p
 # --- every refusal, in both languages -----------------------------------------------------------------------------------
 
 _REFUSALS: list[tuple[str, int, str, str, str, dict[str, Any]]] = [
+    (
+        "a file under another name",
+        422,
+        "no_input",
+        "the form's parts are photo, note; the image is read from file, image or my_image",
+        "las partes del formulario son photo, note; la imagen se lee de file, image o my_image",
+        {"files": {"photo": ("a.png", b"x")}, "data": {"note": "a"}},
+    ),
     ("no file", 422, "no_input", "No file was sent", "No se ha enviado ningún archivo", {"files": {"other": ("a.png", b"x")}}),
     (
         "no file chosen",
@@ -298,14 +308,9 @@ def test_refusals_are_told_in_the_callers_language(
     ("change", "code", "english", "spanish"),
     [
         ({"tenure": None}, "field_missing", "missing", "Falta"),
-        (
-            {"tenure": "41"},
-            "field_wrong_type",
-            "expects a whole number, but text came",
-            "espera un número entero, pero ha llegado un texto",
-        ),
-        ({"tenur": 1}, "field_unknown", "'tenure'", "'tenure'"),
-        ({"tenure": 2**60}, "field_out_of_range", "from -9.00719925474e+15", "de -9.00719925474e+15"),
+        ({"tenure": "41"}, "field_wrong_type", "expects a number, but text came", "espera un número, pero ha llegado un texto"),
+        ({"tenur": 1, "tenure": _ABSENT}, "field_unknown", "'tenure'", "'tenure'"),
+        ({"tenure": 10**400}, "field_out_of_range", "from -1.79769313486e+308", "de -1.79769313486e+308"),
         ({"monthlycharges": 10**400}, "field_out_of_range", "expects a number", "espera un número"),
     ],
 )
@@ -319,7 +324,7 @@ def test_a_wrong_record_names_its_field(
     language: str,
 ) -> None:
     """A record that is wrong in one field is refused with that field, alone and within a batch."""
-    record = {**churn_records[0], **change}
+    record = {name: value for name, value in {**churn_records[0], **change}.items() if value is not _ABSENT}
     for body in (record, [churn_records[1], record]):
         told = http.post("/models/churn/predict", content=json.dumps(body), headers={"accept-language": language})
         problem = refused(told, 422, code)

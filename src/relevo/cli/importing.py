@@ -142,6 +142,24 @@ def import_file(
             metavar="NAME=FACT",
         ),
     ] = None,
+    synonyms: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--synonym",
+            help="A name by which old clients ask for it; the file's own when left out. Again for more.",
+            metavar="NAME",
+        ),
+    ] = None,
+    unknown_fields: Annotated[
+        str | None,
+        typer.Option("--unknown-fields", help="What becomes of a field that the model does not know.", metavar="refuse|ignore"),
+    ] = None,
+    missing_fields: Annotated[
+        str | None,
+        typer.Option(
+            "--missing-fields", help="What becomes of a required field that is missing, null or true/false.", metavar="refuse|zero"
+        ),
+    ] = None,
     tolerance: Annotated[
         float | None, typer.Option("--tolerance", help="Largest difference to the original allowed, in units of max(1, |score|).")
     ] = None,
@@ -192,6 +210,9 @@ def import_file(
         "unit": unit,
         "decision": _rule(accept, reject, least),
         "answer": _fields(answer),
+        "synonyms": None if synonyms is None else tuple(synonyms),
+        "unknown_fields": _one_of("--unknown-fields", unknown_fields, "refuse", "ignore"),
+        "missing_fields": _one_of("--missing-fields", missing_fields, "refuse", "zero"),
         "tolerance": tolerance,
         **({} if precision is None else {"precision": _one_of("--precision", precision, "float32", "float16", "int8")}),
         **({} if max_loss is None else {"max_loss": max_loss}),

@@ -102,6 +102,8 @@ def _show(results: list[Result | None], failures: dict[int, RelevoError], names:
     left = sum(one is None for one in results) - len(failures)
     if left:
         warn(f"{left} further inputs were not asked.")
+    for warning in dict.fromkeys(text for one in results if one is not None for text in one.warnings):
+        warn(warning)
 
 
 def _read(given: str) -> list[tuple[str, Any]]:

@@ -50,6 +50,8 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     probabilities: tuple[float, ...] = ()  # one a label, in the manifest's order
     uncertain: bool = False
     value: float | None = None
+    #: What of the input was ignored or counted as 0; of an opened package alone, a server tells it in the caller's language.
+    warnings: tuple[str, ...] = ()
 
 
 def probabilities_of(scores: NDArray[np.floating], output: Output) -> NDArray[np.float64]:

@@ -26,7 +26,7 @@ from relevo.errors import FormatUnknown, ManifestInvalid
 from relevo.visible import steers, visible
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 FORMAT = 1
 #: Marks that words of Arabic and Hebrew carry; they turn nothing but their neighbours.
@@ -121,6 +121,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     decision: Decision
     #: Fields an answer carries beside its own, for clients that read other names: name → fact (`domain/answer_fields.py`).
     answer: dict[str, str] = msgspec.field(default_factory=dict)
+    #: Names by which old clients ask for the model, beside its own: "clf.pickle".
+    synonyms: tuple[str, ...] = ()
     #: How honest the probabilities were on held-out data, where that was measured.
     calibration: Calibration | None = None
     #: Where the model came from, and the proof.
@@ -168,7 +170,9 @@ def check(manifest: Manifest) -> None:
         raise ManifestInvalid(reason=problem)
 
 
-def refuse_bad_options(*, name: str, decision: Decision, answer: Mapping[str, str], output: Output | None = None) -> None:
+def refuse_bad_options(
+    *, name: str, decision: Decision, answer: Mapping[str, str], output: Output | None = None, synonyms: Sequence[str] = ()
+) -> None:
     """Hold what a person tells of a package to be made against the rules and its output, where that is known already.
 
     Raises ManifestInvalid, in words that name the option: there is no manifest yet.
@@ -179,6 +183,7 @@ def refuse_bad_options(*, name: str, decision: Decision, answer: Mapping[str, st
         ("name", _name_problem(name)),
         ("accept/reject/least", _decision_problem(decision, labels)),
         ("answer", answer_fields.problem_of(answer, task, labels)),
+        ("synonyms", _synonyms_problem(synonyms)),
     ):
         if problem:
             raise ManifestInvalid.told(f"The option {option} cannot be used: {problem}.")
@@ -207,6 +212,7 @@ def _contradiction(manifest: Manifest) -> str | None:
         or _words_problem(manifest)
         or _decision_problem(manifest.decision, labels)
         or wrong_field
+        or _synonyms_problem(manifest.synonyms)
         or _input_problem(manifest)
     )
 
@@ -239,6 +245,18 @@ def _name_problem(name: str) -> str | None:
     return None
 
 
+def synonym_of(file: str, name: str) -> tuple[str, ...]:
+    """A file's own name as the synonym of the model in it; none where it is the model's name, or cannot be one."""
+    return () if file == name or _synonyms_problem((file,)) else (file,)
+
+
+def _synonyms_problem(synonyms: Sequence[str]) -> str | None:
+    for synonym in synonyms:
+        if not 1 <= len(synonym) <= 64 or not synonym.isprintable() or "/" in synonym or synonym != synonym.strip():
+            return f"a synonym must be 1 to 64 printable characters without '/', unlike '{visible(synonym[:64])}'"
+    return None
+
+
 def _decision_problem(rule: Decision, labels: tuple[str, ...] | None) -> str | None:
     """labels: None where they are not known yet."""
     if isinstance(rule, Argmax):
@@ -267,5 +285,7 @@ def _record_problem(record: RecordInput, steps: Steps) -> str | None:
     names = [field.name for field in record.fields]
     if not names or len(set(names)) != len(names):
         return "a record needs fields with distinct names"
+    if record.missing == "zero" and not (isinstance(steps, MatrixSteps) and steps.missing == "zero"):
+        return "missing fields can count as 0 only for a model that a DictVectorizer feeds"
     unknown = {column.field for column in steps.columns} - set(names)
     return f"the steps name a field the input has not: {min(unknown)!r}" if unknown else None

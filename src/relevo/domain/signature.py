@@ -73,13 +73,22 @@ class ImageInput(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     description: str = ""
 
 
+#: What becomes of a field that the signature does not name.
+UnknownFields = Literal["refuse", "ignore"]
+#: What becomes of a required field that is missing, null or true/false.
+MissingFields = Literal["refuse", "zero"]
+
+
 class RecordInput(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, tag="record"):
     """One row of named fields."""
 
     #: The fields, in the order a form shows them.
     fields: tuple[Field, ...]
-    #: A field nobody named: refused with the nearest name, or ignored.
-    extra: Literal["refuse", "ignore"] = "refuse"
+    #: A field nobody named: refused with the nearest name, or ignored with a warning; `unknown_fields` where people set it.
+    extra: UnknownFields = "refuse"
+    #: A required field that is missing, null or true/false: refused, or taken as a DictVectorizer does, with a warning: `zero`.
+    #: `missing_fields` where people set it.
+    missing: MissingFields = "refuse"
 
 
 Input = ImageInput | RecordInput

@@ -17,7 +17,8 @@ import numpy as np
 
 from relevo.domain.decision import Argmax, Decision
 from relevo.domain.manifest import FORMAT, Calibration, Lineage, Manifest, check, parse, refuse_bad_options
-from relevo.errors import ConversionFailed, OptionsMissing
+from relevo.domain.signature import RecordInput
+from relevo.errors import ConversionFailed, ManifestInvalid, OptionsMissing
 from relevo.package.caps import CARD, MANIFEST, METRICS, MODEL, PROFILE, SEAL
 from relevo.package.card import write_card
 from relevo.package.card_words import CardWords
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from relevo.domain.signature import Output
+    from relevo.domain.signature import MissingFields, Output, UnknownFields
     from relevo.package.convert.converted import Converted
     from relevo.package.precision import Light, Numbers
     from relevo.package.samples import Samples
@@ -60,6 +61,11 @@ class Parts:
     decision: Decision = field(default_factory=Argmax)
     #: Fields an answer carries beside its own: name → fact.
     answer: Mapping[str, str] = field(default_factory=dict)
+    #: What becomes of a field that nobody named, and of a required one that is missing; None for what the converter found.
+    unknown_fields: UnknownFields | None = None
+    missing_fields: MissingFields | None = None
+    #: Names by which old clients ask for the model.
+    synonyms: Sequence[str] = ()
     #: `original` or `supplied`: whose outputs `converted.outputs` are.
     against: str = "original"
     #: `user` or `generated`: whose the samples are.
@@ -97,6 +103,7 @@ def assemble(parts: Parts, out: Path | None = None) -> Package:
     out: a folder, or a path ending in .zip. Raises ParityFailed, ManifestInvalid, PackageRefused when something is in the way.
     """
     parts.tell("proving")
+    parts = _with_policies(parts)
     served = served_scores(parts.converted, parts.samples)
     manifest = _first_manifest(parts, served)
     if parts.precision != "float32":
@@ -112,6 +119,18 @@ def assemble(parts: Parts, out: Path | None = None) -> Package:
         return package
     package.write(out)
     return open_package(out, digest=package.digest)
+
+
+def _with_policies(parts: Parts) -> Parts:
+    """The parts with the fields' policies where a person set them. Raises ManifestInvalid for a model of pictures."""
+    told = {"extra": parts.unknown_fields, "missing": parts.missing_fields}
+    chosen = {name: policy for name, policy in told.items() if policy is not None}
+    if not chosen:
+        return parts
+    taken = parts.converted.input
+    if not isinstance(taken, RecordInput):
+        raise ManifestInvalid.told("The options unknown_fields and missing_fields are for a model of records.")
+    return replace(parts, converted=replace(parts.converted, input=msgspec.structs.replace(taken, **chosen)))
 
 
 def _lightened(parts: Parts, manifest: Manifest, served: NDArray[np.float64]) -> Light:
@@ -187,6 +206,7 @@ def _first_manifest(parts: Parts, served: NDArray[np.float64]) -> Manifest:
         output=settled(_with_classes(converted), served),
         decision=parts.rule,
         answer=dict(parts.answer),
+        synonyms=tuple(parts.synonyms),
         lineage=Lineage(
             framework=converted.framework,
             converter=dict(converted.converter),
@@ -197,7 +217,9 @@ def _first_manifest(parts: Parts, served: NDArray[np.float64]) -> Manifest:
         ),
         golden_tolerance=allowed * max(1.0, float(np.abs(served).max())),
     )
-    refuse_bad_options(name=parts.name, decision=parts.rule, answer=parts.answer, output=converted.output)
+    refuse_bad_options(
+        name=parts.name, decision=parts.rule, answer=parts.answer, output=converted.output, synonyms=parts.synonyms
+    )
     check(manifest)
     return manifest
 

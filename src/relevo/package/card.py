@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from relevo.domain.decision import Bands
 from relevo.domain.preprocessing import ImageSteps, colour_of
-from relevo.domain.signature import Field, FieldKind, ImageInput, Task
+from relevo.domain.signature import Field, FieldKind, ImageInput, RecordInput, Task
 from relevo.i18n.catalog import LANGUAGES, facts_in
 from relevo.package.card_words import CardWords
 from relevo.package.metrics import ENOUGH, FEW_ROWS
@@ -80,7 +80,20 @@ def _input(manifest: Manifest, words: CardWords) -> list[str]:
     rows = [_field_row(field, words) for field in wanted.fields[:_FIELDS_SHOWN]]
     more = len(wanted.fields) - _FIELDS_SHOWN
     table = [f"## {words('Input')}", "", f"| {' | '.join(heads)} |", "|---|---|---|---|", *rows]
-    return [*table, "", words("… and {more} more fields.", more=more)] if more > 0 else table
+    told = [*table, "", words("… and {more} more fields.", more=more)] if more > 0 else table
+    return [*told, *_policies(wanted, words)]
+
+
+def _policies(wanted: RecordInput, words: CardWords) -> list[str]:
+    """What becomes of a field that nobody named, and of a required one without a value."""
+    ignored, zero = wanted.extra == "ignore", wanted.missing == "zero"
+    return [
+        "",
+        words("Unknown fields are ignored, with a warning.") if ignored else words("Unknown fields are refused."),
+        words("A required field that is missing, null or true/false counts as 0, as in the original, with a warning.")
+        if zero
+        else words("A required field that is missing or null is refused."),
+    ]
 
 
 def _picture(wanted: ImageInput, manifest: Manifest, words: CardWords) -> list[str]:
@@ -145,6 +158,8 @@ def _answer(manifest: Manifest, words: CardWords) -> list[str]:
         lines += [words("The model's own names of them: {classes}.", classes=", ".join(named[:_LABELS_SHOWN]) + more), ""]
     lines.append(_rule(manifest, words))
     lines += ["", _scores(output, words)]
+    if manifest.synonyms:
+        lines += ["", words("Old clients may call it: {names}.", names=", ".join(plain(one) for one in manifest.synonyms))]
     if manifest.answer:
         also = ", ".join(f"{plain(name)} ({plain(fact)})" for name, fact in manifest.answer.items())
         lines += ["", words("Beside its own fields an answer carries: {fields}.", fields=also)]

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from relevo.domain.signature import Field, FieldKind
 from relevo.errors import ConversionFailed
 
@@ -43,6 +45,11 @@ def infer_field(samples: RecordSamples, name: str) -> Field:
         categories=_categories(known) if kind is FieldKind.CATEGORY else (),
         example=_example(known, kind),
     )
+
+
+def fractional(field: Field) -> Field:
+    """The field of a model that computes with its value, which takes 41.5 where the samples held whole numbers alone."""
+    return msgspec.structs.replace(field, kind=FieldKind.NUMBER) if field.kind is FieldKind.INTEGER else field
 
 
 def _kind(name: str, known: list[Any], *, whole: bool) -> FieldKind:

@@ -24,10 +24,11 @@ from relevo.records import is_record, is_table, record_of, rows_of
 from relevo.runtime.model import RunnableModel
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from relevo.domain.decision import Answer
     from relevo.runtime.image import ImageLimits
+    from relevo.runtime.record import Remark
 
 #: Rows that `predict_many` gives the session at once.
 _BATCH = 256
@@ -100,9 +101,15 @@ class Package:
         if self._runnable is None:
             self._runnable = load_runnable(self)
         model = self._runnable
-        rows = [model.prepare(_as_sent(payload)) for payload in _listed(payloads)]
+        sent = [_as_sent(payload) for payload in _listed(payloads)]
+        rows = [model.prepare(payload) for payload in sent]
         parts = (rows[start : start + _BATCH] for start in range(0, len(rows), _BATCH))
-        return [answer for part in parts for answer in model.finish(model.run(part))]
+        answers = (answer for part in parts for answer in model.finish(model.run(part)))
+        return [_with_warnings(answer, model.remarks(payload)) for answer, payload in zip(answers, sent, strict=True)]
+
+
+def _with_warnings(answer: Answer, remarks: Sequence[Remark]) -> Answer:
+    return msgspec.structs.replace(answer, warnings=tuple(str(one) for one in remarks)) if remarks else answer
 
 
 def _listed(payloads: Any) -> Iterable[Any]:  # noqa: ANN401 - a list, or a DataFrame as notebooks hold it

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from relevo.domain.decision import Decision
     from relevo.domain.preprocessing import Steps
-    from relevo.domain.signature import Input, Output
+    from relevo.domain.signature import Input, MissingFields, Output, UnknownFields
     from relevo.package.opening import Package
     from relevo.package.precision import Numbers
 
@@ -60,6 +60,9 @@ def pack(  # noqa: PLR0913 - the one call of a notebook: all by name, nearly all
     classes: Sequence[Any] | NDArray[Any] | None = None,
     decision: Decision | None = None,
     answer: Mapping[str, str] | None = None,
+    synonyms: Sequence[str] = (),
+    unknown_fields: UnknownFields | None = None,
+    missing_fields: MissingFields | None = None,
     description: str = "",
     unit: str = "",
     scores: Literal["logits", "probabilities", "percent", "numbers"] | None = None,
@@ -92,6 +95,9 @@ def pack(  # noqa: PLR0913 - the one call of a notebook: all by name, nearly all
         0, 1, … or the texts of `truth` in sorted order where nothing is said.
     decision: Argmax (default) or Bands with *uncertain* between.
     answer: fields an answer carries beside its own, for clients that read other names: {"churn": "is:leaves"}.
+    synonyms: names by which old clients ask for the model, as "clf.pickle".
+    unknown_fields: "refuse" or "ignore" a field that nobody named. missing_fields: "refuse" a required field that is missing, null
+        or true/false, or count it as 0: "zero". Without them what a DictVectorizer does holds for its models, and others refuse.
     scores: what a network's or an ONNX file's numbers are; needed where neither its graph nor what it answers leaves no doubt.
     outputs: the original's scores (n, columns) for an ONNX file, when known: they make it a proof.
     tolerance: largest difference allowed, in units of max(1, |score|); 1e-5 in double precision, 1e-4 in single.
@@ -107,7 +113,7 @@ def pack(  # noqa: PLR0913 - the one call of a notebook: all by name, nearly all
     """
     if out is not None:
         refuse_bad_goal(Path(out))
-    refuse_bad_options(name=name, decision=decision or Argmax(), answer=answer or {})
+    refuse_bad_options(name=name, decision=decision or Argmax(), answer=answer or {}, synonyms=synonyms)
     refuse_bad_background(background)
     names = tuple(str(name) for name in features) if features is not None else ()
     given = take_samples(samples, names)
@@ -135,6 +141,9 @@ def pack(  # noqa: PLR0913 - the one call of a notebook: all by name, nearly all
         description=description,
         decision=decision or Argmax(),
         answer=answer or {},
+        synonyms=tuple(synonyms),
+        unknown_fields=unknown_fields,
+        missing_fields=missing_fields,
         against="supplied" if outputs is not None else "original",
         tolerance=tolerance,
         precision=precision,

@@ -16,7 +16,7 @@ from relevo.config import read_toml
 from relevo.domain.answer_fields import problem_of
 from relevo.domain.decision import Argmax, Bands, Decision
 from relevo.domain.preprocessing import ImageSteps, background_problem, stated
-from relevo.domain.signature import ImageInput, Task
+from relevo.domain.signature import ImageInput, MissingFields, Task, UnknownFields
 from relevo.errors import ConfigRefused, OptionsMissing, UnknownSetting
 from relevo.package.convert.preprocessing_names import steps_named
 
@@ -32,6 +32,8 @@ class ModelSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     description: str = ""
     #: Display names: of classes that are numbers, in their order; of any classes, a table {class = "name"}.
     labels: tuple[str, ...] | dict[str, str] = ()
+    #: Names by which old clients ask for the model, as "clf.pickle".
+    synonyms: tuple[str, ...] = ()
 
 
 class DataSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -71,6 +73,10 @@ class InputSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     #: How train(run) gets pictures: rows of float64 (n, h·w·c), or float32 (n, h, w, c), (n, c, h, w) or (n, h, w).
     layout: Literal["flat", "NHWC", "NCHW", "NHW"] = "flat"
     description: str = ""
+    #: Of records: what becomes of a field that nobody named, and of a required one that is missing, null or true/false. Left out,
+    #: a DictVectorizer's model ignores the one and counts the other as 0, as it always did; any other refuses both.
+    unknown_fields: UnknownFields | None = None
+    missing_fields: MissingFields | None = None
 
 
 class DecisionSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -97,6 +103,8 @@ class Project(msgspec.Struct, frozen=True, kw_only=True):
         told = self.input
         if told.kind == "record":
             return None
+        if told.unknown_fields is not None or told.missing_fields is not None:
+            raise ConfigRefused(reason="[input] takes unknown_fields and missing_fields for records, not for pictures")
         if told.size is None:
             raise ConfigRefused(reason="[input] needs size = [height, width] for pictures")
         height, width = told.size

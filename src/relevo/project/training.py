@@ -104,7 +104,7 @@ def train_project(
     tell: is given each picture that cannot be read and was left out.
     """
     refuse_bad_goal(out)
-    refuse_bad_options(name=project.model.name, decision=project.rule(), answer=project.answer)
+    refuse_bad_options(name=project.model.name, decision=project.rule(), answer=project.answer, synonyms=project.model.synonyms)
     step(0, 1, "loading data")
     learn, held = split_examples(load_examples(project, tell), project.data.held_out)
     learn = first_of(learn, most)
@@ -126,6 +126,9 @@ def train_project(
         description=project.model.description,
         decision=project.rule(),
         answer=project.answer,
+        synonyms=project.model.synonyms,
+        unknown_fields=project.input.unknown_fields,
+        missing_fields=project.input.missing_fields,
         training_data=fingerprint(learn),
         learning=run.learning,
         drawings=run.drawings,

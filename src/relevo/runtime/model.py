@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from relevo.domain.manifest import Manifest
+    from relevo.runtime.record import Remark
 
 
 class RunnableModel:
@@ -62,6 +63,10 @@ class RunnableModel:
         assert isinstance(wanted, ImageInput)  # noqa: S101 - narrows the union for the type checker
         assert isinstance(steps, ImageSteps)  # noqa: S101 - narrows the union for the type checker
         return decode(payload, wanted, steps, self._limits)
+
+    def remarks(self, payload: bytes | Mapping[str, Any]) -> tuple[Remark, ...]:
+        """What of a payload that was prepared is taken otherwise than it came; nothing for a picture."""
+        return () if self._encoder is None or isinstance(payload, bytes) else self._encoder.remarks(payload)
 
     def run(self, rows: Sequence[Any]) -> NDArray[np.floating]:
         """Scores of n prepared rows, in order. Raises ModelFailed."""

@@ -3,6 +3,9 @@
     {"tenure": 41, …} ─ check ─► values in the signature's order ─ stack ─► {"input": (n, columns)} or one tensor a field
 
 A bad field is named, with what was expected and what kind of thing came; its value is never repeated.
+
+Where the signature says so, fields that nobody named are ignored, and required ones that are missing, null or true/false count as
+a DictVectorizer counts them; `remarks` then says which. A name with a slip of the pen is refused all the same.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import numpy as np
 
 from relevo.domain.preprocessing import ColumnSteps, MatrixSteps
@@ -26,6 +30,7 @@ from relevo.errors import (
     FieldUnknown,
     FieldWrongType,
 )
+from relevo.visible import visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -49,12 +54,39 @@ _EXPECTED = {
     FieldKind.BOOLEAN: "true or false",
 }
 _CHOICES_SHOWN = 20
+_NAMES_SHOWN = 20
+_NAME_LENGTH_SHOWN = 64
+#: How alike an unknown name and a missing field's are when the one is taken for a slip of the other, 0..1.
+_NEAR = 0.75
+#: Letters that two names share when the one is the other's beginning or end, as "payment" of "paymentmethod".
+_SHARED = 4
+#: Names that are compared; a record of more fields is a bag of words, of which nobody sends all.
+_COMPARED = 200
+_UNKNOWN_COMPARED = 50
 #: Above this a float64 no longer holds every integer.
 _EXACT = 2**53
 #: Largest number a tensor of each type takes; beyond it the model would be given infinity, or something made up.
 _LARGEST = {"float32": float(np.finfo(np.float32).max), "float64": float(np.finfo(np.float64).max), "int64": float(_EXACT)}
 
 Value = float | int | str | bool | None
+
+
+class Remark(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """What of a record was taken otherwise than it came; lives as long as a request."""
+
+    #: English template with the hole {fields}; the message catalogues translate it.
+    sentence: str
+    #: The fields, in words.
+    fields: str
+
+    def __str__(self) -> str:
+        """The English sentence."""
+        return self.sentence.format(fields=self.fields)
+
+
+_IGNORED = "Unknown fields were ignored: {fields}."
+_AS_ZERO = "Fields without a value that the model knows count as 0, as in the original: {fields}."
+_AS_ONE = "In fields of numbers, true counts as 1 and false as 0: {fields}."
 
 
 class RecordEncoder:
@@ -65,8 +97,11 @@ class RecordEncoder:
         self._record = record
         self._names = frozenset(field.name for field in record.fields)
         largest = _largest(steps)
+        self._zero = record.missing == "zero"
+        self._strict = record.extra == "refuse" and not self._zero
+        checks = _CHECKS | _LENIENT if self._zero else _CHECKS
         self._checks = [
-            (field.name, _rule(field, largest.get(field.name, math.inf)), _CHECKS[field.kind]) for field in record.fields
+            (field.name, _rule(field, largest.get(field.name, math.inf)), checks[field.kind]) for field in record.fields
         ]
         positions = {field.name: position for position, field in enumerate(record.fields)}
         self.stack: Callable[[Sequence[tuple[Value, ...]]], dict[str, NDArray[Any]]]
@@ -84,7 +119,7 @@ class RecordEncoder:
         for name, rule, check in self._checks:
             value = record.get(name)
             if value is None:
-                if rule.field.required:
+                if rule.field.required and not self._counts_as_zero(rule.field, record):
                     # A name with a slip of the pen is both unknown and missing; the first says more.
                     self._refuse_unknown(record)
                     raise FieldMissing(field=name, expected=_EXPECTED[rule.field.kind])
@@ -97,14 +132,70 @@ class RecordEncoder:
             self._refuse_unknown(record)
         return tuple(values)
 
+    def remarks(self, record: Mapping[str, Any]) -> tuple[Remark, ...]:
+        """What of a record that `check` let through was ignored, or counted otherwise than it came."""
+        if self._strict:
+            return ()
+        unknown = [name for name in record if name not in self._names]
+        zero, one = [], []
+        for field in self._record.fields if self._zero else ():
+            value = record.get(field.name)
+            if (value is None and field.required) or (type(value) is bool and field.kind is FieldKind.CATEGORY):
+                zero.append(field.name)
+            elif type(value) is bool and field.kind is not FieldKind.BOOLEAN:
+                one.append(field.name)
+        told = ((_IGNORED, unknown), (_AS_ZERO, zero), (_AS_ONE, one))
+        return tuple(Remark(sentence=sentence, fields=_listed(names)) for sentence, names in told if names)
+
+    def _counts_as_zero(self, field: Field, record: Mapping[str, Any]) -> bool:
+        """Whether a required field without a value is let through.
+
+        DictVectorizer makes NaN of a null where a number stands, which its model refuses; of a null in place of a text, nothing. A
+        record that has none of the fields is another thing in a record's place.
+        """
+        if not self._zero or (field.name in record and field.kind is not FieldKind.CATEGORY):
+            return False
+        return any(name in self._names for name in record)
+
     def _refuse_unknown(self, record: Mapping[str, Any]) -> None:
-        if self._record.extra != "refuse":
+        unknown = [name for name in record if name not in self._names]
+        if not unknown:
             return
-        unknown = next((name for name in record if name not in self._names), None)
-        if unknown is None:
+        if self._record.extra == "refuse":
+            near = difflib.get_close_matches(unknown[0][:_NAME_LENGTH_SHOWN], self._names, n=1, cutoff=0.0)
+            raise FieldUnknown(field=unknown[0][:_NAME_LENGTH_SHOWN], nearest=near[0] if near else "")
+        if len(self._names) > _COMPARED:
             return
-        near = difflib.get_close_matches(unknown[:64], self._names, n=1, cutoff=0.0)
-        raise FieldUnknown(field=unknown[:64], nearest=near[0] if near else "")
+        missing = [field.name for field in self._record.fields if record.get(field.name) is None]
+        for name in unknown[:_UNKNOWN_COMPARED] if missing else ():
+            meant = _meant(name[:_NAME_LENGTH_SHOWN], missing)
+            if meant is not None:
+                raise FieldUnknown(field=name[:_NAME_LENGTH_SHOWN], nearest=meant)
+
+
+def _meant(unknown: str, missing: Sequence[str]) -> str | None:
+    """The missing field that an unknown name nearly is."""
+    letters = _letters(unknown)
+    matcher = difflib.SequenceMatcher(a="", b=letters, autojunk=False)
+    for name in missing:
+        other = _letters(name)
+        short, long = sorted((letters, other), key=len)
+        if letters == other or (len(short) >= _SHARED and (long.startswith(short) or long.endswith(short))):
+            return name
+        matcher.set_seq1(other)
+        if min(matcher.real_quick_ratio(), matcher.quick_ratio()) >= _NEAR and matcher.ratio() >= _NEAR:
+            return name
+    return None
+
+
+def _letters(name: str) -> str:
+    """A name as it sounds: without cases and what stands between its words."""
+    return "".join(sign for sign in name.casefold() if sign.isalnum())
+
+
+def _listed(names: Sequence[str]) -> str:
+    shown = [visible(name[:_NAME_LENGTH_SHOWN]) for name in names[:_NAMES_SHOWN]]
+    return ", ".join(shown) + (", …" if len(names) > _NAMES_SHOWN else "")
 
 
 def _largest(steps: MatrixSteps | ColumnSteps) -> dict[str, float]:
@@ -188,6 +279,26 @@ _CHECKS: dict[FieldKind, Callable[[_Rule, object], Value]] = {
     FieldKind.INTEGER: _integer,
     FieldKind.CATEGORY: _category,
     FieldKind.BOOLEAN: _boolean,
+}
+
+
+def _number_or_truth(rule: _Rule, value: object) -> float:
+    return _number(rule, float(value) if type(value) is bool else value)
+
+
+def _integer_or_truth(rule: _Rule, value: object) -> float:
+    return _integer(rule, int(value) if type(value) is bool else value)
+
+
+def _category_or_truth(rule: _Rule, value: object) -> str | None:
+    return None if type(value) is bool else _category(rule, value)
+
+
+#: As DictVectorizer takes true and false: as numbers, which no category is.
+_LENIENT: dict[FieldKind, Callable[[_Rule, object], Value]] = {
+    FieldKind.NUMBER: _number_or_truth,
+    FieldKind.INTEGER: _integer_or_truth,
+    FieldKind.CATEGORY: _category_or_truth,
 }
 
 

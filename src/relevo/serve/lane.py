@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from relevo.domain.manifest import Manifest
     from relevo.errors import ModelFailed
     from relevo.runtime.model import RunnableModel
+    from relevo.runtime.record import Remark
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -42,6 +43,8 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     epoch: int
     begun_ns: int  # monotonic, when the request was parsed
     subject: str | None = None
+    #: What of the input was taken otherwise than it came.
+    remarks: tuple[Remark, ...] = ()
 
 
 class Reply(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -55,6 +58,8 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     seconds: float
     #: What it is told beside its own fields; None when nothing is.
     fields: AnswerFields | None = None
+    #: What of the input was taken otherwise than it came; told as `warnings`.
+    remarks: tuple[Remark, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +92,8 @@ class Lane:
         self.version = version
         self.digest = digest
         self._name = model.manifest.name
-        self._fields = AnswerFields(model.manifest.answer, model.manifest.output) if model.manifest.answer else None
+        fields = AnswerFields(model.manifest.answer, model.manifest.output)
+        self._fields = fields if fields.any else None
         self._write = write
         self._options = options
         self._now_ns = now_ns
@@ -134,6 +140,7 @@ class Lane:
                 recorded=recorded,
                 seconds=(end - one.begun_ns) / 1e9,
                 fields=self._fields,
+                remarks=one.remarks,
             )
             for one, answer, prediction in zip(asked, answers, predictions, strict=True)
         ]

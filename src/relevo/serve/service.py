@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from relevo.domain.manifest import Manifest
+    from relevo.runtime.record import Remark
     from relevo.serve.lane import Lane
     from relevo.serve.router import Chosen, Router
 
@@ -71,6 +72,7 @@ class Service:
         self._journal_trouble = journal_trouble
         self._routers: dict[str, Router] = {}
         self._failures: dict[str, str] = {}
+        self._synonyms: dict[str, str] = {}
         self._encode = msgspec.json.Encoder().encode
         self._side = ThreadPoolExecutor(max_workers=_LARGE_AT_ONCE, thread_name_prefix="decode")
         #: Names of the models that the store wants served, the one registered first ahead; told by the watcher.
@@ -92,16 +94,33 @@ class Service:
         self._failures.pop(name, None)
         if before is not None:
             self.swaps += 1
+        self._call_by_synonyms()
         return before
 
     def remove(self, name: str) -> Router | None:
         """Take a model out of service."""
         self._failures.pop(name, None)
-        return self._routers.pop(name, None)
+        removed = self._routers.pop(name, None)
+        self._call_by_synonyms()
+        return removed
+
+    def _call_by_synonyms(self) -> None:
+        """Lay out who is called how; a synonym of two models names neither."""
+        called: dict[str, set[str]] = {}
+        for name, router in self._routers.items():
+            for synonym in router.pick(b"").lane.manifest.synonyms:
+                called.setdefault(synonym, set()).add(name)
+        self._synonyms = {synonym: min(names) for synonym, names in called.items() if len(names) == 1}
 
     def report_failure(self, name: str, reason: str) -> None:
         """Say why a wanted version could not be loaded; an older one, if any, serves on."""
         self._failures[name] = reason
+
+    def named(self, name: str) -> str:
+        """The name of the model that a caller calls so: its own, or the only one with that synonym; else what was said."""
+        if name in self._routers or name in self._failures:
+            return name
+        return self._synonyms.get(name) or name
 
     def router(self, name: str) -> Router | None:
         """The route in force for a model."""
@@ -133,8 +152,7 @@ class Service:
                 return await self.predict(question, payload, gone=gone)
             asked = _asked(question, chosen, row, InputKind.IMAGE, payload)
         else:
-            row = chosen.lane.model.prepare(payload)
-            asked = _asked(question, chosen, row, InputKind.RECORD, self._encode(payload))
+            asked = self._record(question, chosen, payload)
         return (await _answered(chosen.lane, (asked,), question.caller, gone))[0]
 
     def ask(self, question: Question, payload: bytes | Mapping[str, Any]) -> asyncio.Future[list[Reply]] | None:
@@ -149,7 +167,7 @@ class Service:
                 return None
             asked = _asked(question, chosen, lane.model.prepare(payload), InputKind.IMAGE, payload)
         else:
-            asked = _asked(question, chosen, lane.model.prepare(payload), InputKind.RECORD, self._encode(payload))
+            asked = self._record(question, chosen, payload)
         return lane.ask((asked,), question.caller)
 
     async def predict_many(
@@ -161,17 +179,21 @@ class Service:
             raise TooManyRows(rows=len(records), limit=self._max_rows)
         if not records:
             return []
-        prepare, encode = chosen.lane.model.prepare, self._encode
         asked = []
         for place, record in enumerate(records):
             try:
-                row = prepare(record)
+                asked.append(self._record(question, chosen, record))
             except InputRefused as error:
                 # The caller has to know which of the rows to mend.
                 error.facts["row"] = place
                 raise
-            asked.append(_asked(question, chosen, row, InputKind.RECORD, encode(record)))
         return await _answered(chosen.lane, asked, question.caller, gone)
+
+    def _record(self, question: Question, chosen: Chosen, record: Mapping[str, Any]) -> Asked:
+        """One record, prepared. Raises InputRefused of many kinds."""
+        model = chosen.lane.model
+        row = model.prepare(record)
+        return _asked(question, chosen, row, InputKind.RECORD, self._encode(record), model.remarks(record))
 
     async def _picture(self, lane: Lane, payload: bytes) -> Any:  # noqa: ANN401 - pixels; a record model raises
         if looks_large(payload) and isinstance(lane.manifest.input, ImageInput):
@@ -231,7 +253,14 @@ class Service:
         self._side.shutdown(wait=False)
 
 
-def _asked(question: Question, chosen: Chosen, row: Any, kind: InputKind, stored: bytes) -> Asked:  # noqa: ANN401 - as prepared
+def _asked(
+    question: Question,
+    chosen: Chosen,
+    row: Any,  # noqa: ANN401 - as prepared
+    kind: InputKind,
+    stored: bytes,
+    remarks: tuple[Remark, ...] = (),
+) -> Asked:
     return Asked(
         row=row,
         kind=kind,
@@ -241,6 +270,7 @@ def _asked(question: Question, chosen: Chosen, row: Any, kind: InputKind, stored
         epoch=chosen.epoch,
         begun_ns=question.begun_ns,
         subject=question.subject,
+        remarks=remarks,
     )
 
 

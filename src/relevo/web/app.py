@@ -1,14 +1,14 @@
 """The application: what it is given, and its layers as one expression.
 
-compose ─ Parts ─► build_app ─► Envelope(Boundary(Wall(Guard(Dispatch(predict, Turnstile(SmallBodies(FastAPI(routes))))))))
-                                                                           where rates are bound
+compose ─ Parts ─► build_app ─► Envelope(Boundary(Queries(Wall(Guard(Dispatch(predict, Turnstile(SmallBodies(FastAPI(routes)))))))))
+                                                                                    where rates are bound
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
@@ -21,6 +21,7 @@ from relevo.web.guard import Guard
 from relevo.web.middleware import SMALL_BODY, Boundary, Dispatch, Envelope, SmallBodies, Wall
 from relevo.web.parts import Parts
 from relevo.web.payload import BodyLimits
+from relevo.web.queries import Queries, only_known
 from relevo.web.routes import (
     audit,
     cleaning,
@@ -51,6 +52,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Parts", "build_api", "build_app"]
 
+#: Rooms whose addresses come from elsewhere with parameters of their own: providers, probes.
+_OPEN = (login.router, oidc.router, handing_over.router, health.router, metrics.router)
 #: FastAPI can send spans and failed inputs to a collector that the environment names. Nothing leaves this machine.
 _NO_TELEMETRY: Any = dict.fromkeys(("auto_configure", "tracing", "metrics", "logs", "operation_spans"), False)
 
@@ -63,7 +66,7 @@ def build_app(parts: Parts) -> ASGIApp:
     if parts.allowance is not None:
         rest = Turnstile(rest, parts.allowance)
     inside = Wall(Guard(Dispatch(predict=parts.predict, rest=rest), parts.door), Callers(settings))
-    return Envelope(Boundary(inside, language=settings.language))
+    return Envelope(Boundary(Queries(inside), language=settings.language))
 
 
 def build_api(parts: Parts) -> FastAPI:
@@ -112,5 +115,5 @@ def build_api(parts: Parts) -> FastAPI:
         )
     ]
     for room in api.state.rooms:
-        api.include_router(room)
+        api.include_router(room, dependencies=[] if room in _OPEN else [Depends(only_known)])
     return api

@@ -179,7 +179,7 @@ class ExpressProtocol(Connection):
         self.on_response_complete()
 
     def _succeeded(self, reply: Reply, scope: Scope) -> tuple[bytes, bytes]:
-        body = self.handlers.body(reply)
+        body = self.handlers.body(reply, scope)
         # A request that has no name of its own goes by its prediction's.
         own = _own_request_id(scope) or body[_ID_IN_BODY]
         facts = b"content-length: %d\r\nrelevo-version: %d\r\nx-request-id: %s\r\n" % (len(body), reply.version, own)

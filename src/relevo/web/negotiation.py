@@ -8,9 +8,9 @@ from __future__ import annotations
 import os
 import re
 from typing import TYPE_CHECKING
-from urllib.parse import parse_qs
 
 from relevo.i18n.catalog import known, pick_language
+from relevo.web.queries import LANGUAGE, query_of
 
 if TYPE_CHECKING:
     from starlette.types import Scope
@@ -38,7 +38,7 @@ def _asked_for(scope: Scope) -> str | None:
     query: bytes = scope.get("query_string", b"")
     if b"lang=" not in query:
         return None
-    return known(parse_qs(query.decode("latin-1"), max_num_fields=100).get("lang", [""])[0])
+    return known(query_of(scope).get(LANGUAGE, ""))
 
 
 def _remembered(scope: Scope) -> str | None:

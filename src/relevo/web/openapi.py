@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from relevo.domain.answer_fields import OWN
 from relevo.domain.signature import Field, FieldKind, ImageInput, RecordInput, Task
 from relevo.i18n.catalog import LANGUAGES, said
 from relevo.web.routes.refusals import refusals
@@ -115,7 +116,7 @@ def _operation(manifest: Manifest, identity: str, summary: str) -> Json:
 def _plain_form(names: list[str]) -> Json:
     """The short form of the answer, for a form with an image and the name of a model."""
     form = {"type": "object", "properties": {"image": _BINARY, "model": {"type": "string", "enum": names}}, "required": ["image"]}
-    kinds = {"status_code": "integer", "query_id": "string", "prediction": "string", "execution_time": "string"}
+    kinds: Json = {"status_code": "integer", "query_id": "string", "prediction": ["string", "number"], "execution_time": "string"}
     answer = {"type": "object", "properties": {name: {"type": kind} for name, kind in kinds.items()}, "required": list(kinds)}
     return {
         "tags": ["predict"],
@@ -167,7 +168,7 @@ def record_schema(record: RecordInput) -> Json:
     return {
         "type": "object",
         "properties": {field.name: _field_schema(field) for field in record.fields},
-        "required": [field.name for field in record.fields if field.required],
+        "required": [field.name for field in record.fields if field.required] if record.missing == "refuse" else [],
         "additionalProperties": record.extra != "refuse",
     }
 
@@ -216,7 +217,10 @@ def _answer(manifest: Manifest) -> Json:
             "probabilities": {"type": "array", "items": {"type": "number"}, "description": "One a label, in their order"},
             "uncertain": {"type": "boolean", "description": "Too close to call by the model's decision rule"},
         }
-    also = {name: _also(fact, properties) for name, fact in manifest.answer.items()}
+    if isinstance(manifest.input, RecordInput):
+        told = "What was ignored or counted as 0, where anything was"
+        properties["warnings"] = {"type": "array", "items": {"type": "string"}, "description": told}
+    also = {name: _also(fact, properties) for name, fact in manifest.answer.items() if name not in OWN}
     required = ["query_id", "model", "version", "prediction", *also]
     return {"type": "object", "properties": properties | also, "required": required}
 
@@ -228,6 +232,8 @@ def _also(fact: str, properties: Json) -> Json:
         return {"type": "boolean", "description": f"Whether the prediction is {label}"}
     if kind == "probability":
         return {"type": "number", "minimum": 0, "maximum": 1, "description": f"Probability of {label}"}
+    if fact == "number":
+        return {"type": "integer", "description": "The prediction as a number"}
     return {**properties[fact], "description": f"The same as {fact}"}
 
 

@@ -144,6 +144,9 @@ def bars_of(labels: Sequence[str], answer: Mapping[str, Any]) -> list[Bar]:
 def curl_line(state: ModelState, visit: Visit, *, record: Mapping[str, Any] | None = None) -> str:
     """The same question for a terminal."""
     address = shlex.quote(f"{visit.address}/models/{state.name}/predict")
+    if visit.signed_in:
+        # A program comes with a key of its own; the quotes let the terminal fill it in.
+        address = f'-H "Authorization: Bearer $RELEVO_KEY" {address}'
     if state.manifest is not None and isinstance(state.manifest.input, ImageInput):
         return f"curl -F file=@image.png {address}"
     body = shlex.quote(json.dumps(record or {}, ensure_ascii=False))

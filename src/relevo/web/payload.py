@@ -31,8 +31,11 @@ from relevo.errors import (
     TooManyParts,
     UnsupportedMedia,
 )
+from relevo.visible import visible
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from starlette.types import Receive, Scope
 
     from relevo.serve.room import Room
@@ -42,6 +45,8 @@ FILE_PARTS = ("file", "image", "my_image")
 #: Bytes of a form of text alone, and of what is said of one part: both are read letter by letter, while nobody else is served.
 _MOST_TEXT = 2**20
 _MOST_SAID = 1024
+_NAMES_SHOWN = 10
+_NAME_LENGTH_SHOWN = 64
 _IMAGE_STARTS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"RIFF")
 _TAKEN = "application/json, a picture, such as image/png or image/jpeg, or multipart/form-data"
 _decode_json = msgspec.json.Decoder().decode
@@ -208,8 +213,16 @@ def _from_parts(collector: _Collector) -> Body:
                 raise EmptyFile(field=name)
             return Body(image=content, form=collector.fields)
     if collector.files:
-        raise NoInput
+        raise misnamed([*collector.files, *collector.fields])
     return Body(form=collector.fields)
+
+
+def misnamed(names: Iterable[str]) -> NoInput:
+    """The refusal of a form that has parts, but none that is read as an image."""
+    told = ", ".join(visible(name[:_NAME_LENGTH_SHOWN]) for name in list(names)[:_NAMES_SHOWN])
+    return NoInput.told(
+        f"No file was sent under a name that is read: the form's parts are {told}; the image is read from file, image or my_image."
+    )
 
 
 class _Collector:

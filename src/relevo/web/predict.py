@@ -1,6 +1,7 @@
 """The predict paths as raw ASGI: the framework's machinery costs more than a small model does.
 
 POST /predict, /models/{name}/predict   ─► the answer, or a list of them for a batch
+     a model may also be named by ?model= or the form part `model`, wherever its record has no field of that name
 POST /predict/                          ─► the short answer: status_code, query_id, prediction, execution_time
 POST /submit                            ─► the model page with the answer in it
 
@@ -11,14 +12,15 @@ from __future__ import annotations
 
 import asyncio
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qs, unquote
+from urllib.parse import unquote
 
 import msgspec
 
 from relevo.domain import ids
 from relevo.domain.people import Action
 from relevo.domain.signature import RecordInput
-from relevo.errors import CallerGone, NoInput, RelevoError, UnsupportedMedia
+from relevo.errors import CallerGone, NoInput, ParameterWrong, RelevoError, UnsupportedMedia
+from relevo.i18n.catalog import phrase
 from relevo.runtime.image import ImageLimits
 from relevo.serve.service import Question
 from relevo.web.allowance import caller_of, units_of
@@ -26,8 +28,9 @@ from relevo.web.form import record_from
 from relevo.web.guard import check_form, page_csrf, require, signed_in_as
 from relevo.web.negotiation import address_of, language_of
 from relevo.web.page import HTML_HEADERS, Visit, render_refusal, render_result
-from relevo.web.payload import Body, BodyLimits, parse, read_body
+from relevo.web.payload import Body, BodyLimits, misnamed, parse, read_body
 from relevo.web.problems import body_of, retry_header, status_of
+from relevo.web.queries import query_of, refuse_unknown
 from relevo.web.sessions import CSRF_FIELD
 
 if TYPE_CHECKING:
@@ -47,6 +50,10 @@ if TYPE_CHECKING:
 
 _MODELS = "/models/"
 _PREDICT = "/predict"
+#: What names a model in an address or a form.
+_MODEL = "model"
+#: What the short answer has of the canonical one.
+_SHORT = ("query_id", "prediction", "execution_time", "warnings")
 _JSON = (b"content-type", b"application/json")
 _encode = msgspec.json.Encoder().encode
 
@@ -116,6 +123,7 @@ class PredictHandlers:
         if named == "":
             # "/models//predict" and "/models/predict" name nobody; they do not ask the default model.
             return None
+        named = None if named is None else self._service.named(named)
         require(principal, Action.PREDICT, named or self._service.default_model())
         question = Question(model=named, key=client[0].encode() if client else b"", caller=caller)
         payload = asked.image if asked.image is not None else asked.record
@@ -125,10 +133,10 @@ class PredictHandlers:
             return self._service.ask(question, payload)
         return self._ask_within(self.allowance, caller, question, payload, len(body))
 
-    def body(self, reply: Reply) -> bytes:
+    def body(self, reply: Reply, scope: Scope) -> bytes:
         """One answer as JSON, counted."""
         self.count(reply)
-        return _encode(answer_body(reply))
+        return _encode(answer_body(reply, self._language(reply, scope)))
 
     def refused(self, error: RelevoError) -> None:
         """Count a refusal."""
@@ -161,17 +169,44 @@ class PredictHandlers:
     async def _canonical(self, scope: Scope, receive: Receive, send: Send) -> None:
         path: str = scope["path"]
         named = path[len(_MODELS) : -len(_PREDICT)] if path.startswith(_MODELS) else None
-        asked = await self._asked(scope, receive)
+        refuse_unknown(query_of(scope), (_MODEL,))
+        asked, named = self._selected(scope, await self._asked(scope, receive), named)
         question = self._question(scope, named, await self._subject(scope))
         gone = _gone(receive)
         if asked.batch is not None:
             replies = await self._service.predict_many(question, asked.batch, gone=gone)
             self._count_many(replies)
-            await _send(send, _encode([answer_body(reply) for reply in replies]), _version(replies[:1]))
+            answers = [answer_body(reply, self._language(reply, scope)) for reply in replies]
+            await _send(send, _encode(answers), _version(replies[:1]))
             return
         reply = await self._service.predict(question, self._payload(question, asked), gone=gone)
         self.count(reply)
-        await _send(send, _encode(answer_body(reply)), _version((reply,)))
+        await _send(send, _encode(answer_body(reply, self._language(reply, scope))), _version((reply,)))
+
+    def _language(self, reply: Reply, scope: Scope) -> str:
+        """What the answer's warnings are said in; looked up only where there are any."""
+        return language_of(scope, self.language) if reply.remarks else self.language
+
+    def _selected(self, scope: Scope, asked: Body, named: str | None) -> tuple[Body, str | None]:
+        """The body without its selector, and the model that address, query and form agree on.
+
+        Raises ParameterWrong where they do not: whoever names a model is answered by that one, or by none.
+        """
+        told = [query_of(scope).get(_MODEL)]
+        if not self._has_field(named or told[0]):
+            told.append(asked.form.get(_MODEL))
+            rest = {name: text for name, text in asked.form.items() if name != _MODEL}
+            asked = msgspec.structs.replace(asked, form=rest)
+        names = {self._service.named(one) for one in (named, *told) if one}
+        if len(names) > 1:
+            raise ParameterWrong(field=_MODEL, expected="one model, the same in the address and the form")
+        return asked, next(iter(names), None)
+
+    def _has_field(self, named: str | None) -> bool:
+        """Whether the model's record has a field that is called as a selector is."""
+        router = self._service.router(self._service.named(named or self._service.default_model() or ""))
+        wanted = None if router is None else router.pick(b"").lane.manifest.input
+        return isinstance(wanted, RecordInput) and any(field.name == _MODEL for field in wanted.fields)
 
     def _payload(self, question: Question, asked: Body) -> bytes | dict[str, Any]:
         if asked.image is not None:
@@ -181,7 +216,7 @@ class PredictHandlers:
         wanted = self._service.choose(question).lane.manifest.input
         if isinstance(wanted, RecordInput) and asked.form:
             return record_from(wanted, asked.form)
-        raise NoInput
+        raise misnamed(asked.form) if asked.form else NoInput
 
     def _question(self, scope: Scope, named: str | None, subject: str | None = None) -> Question:
         """What is asked of which model. Raises ModelNotFound, NotAllowed."""
@@ -214,15 +249,16 @@ class PredictHandlers:
 
     async def _short(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a form with `image` and `model`."""
-        asked = await self._asked(scope, receive)
-        question = self._question(scope, asked.form.get("model") or None, await self._subject(scope))
-        form = {name: text for name, text in asked.form.items() if name != "model"}
-        payload = self._payload(question, msgspec.structs.replace(asked, form=form))
+        refuse_unknown(query_of(scope), (_MODEL,))
+        asked, named = self._selected(scope, await self._asked(scope, receive), None)
+        question = self._question(scope, named, await self._subject(scope))
+        payload = self._payload(question, asked)
         reply = await self._service.predict(question, payload, gone=_gone(receive))
         self.count(reply)
-        facts = answer_body(reply)
-        short = {name: facts[name] for name in ("query_id", "prediction", "execution_time")}
-        await _send(send, _encode({"status_code": 200, **short, "error": None}), _version((reply,)))
+        facts = answer_body(reply, self._language(reply, scope))
+        short = {name: facts[name] for name in _SHORT if name in facts}
+        own = {} if reply.fields is None else reply.fields.short(reply.answer)
+        await _send(send, _encode({"status_code": 200, **short, **own, "error": None}), _version((reply,)))
 
     async def _short_refusal(self, error: RelevoError, scope: Scope, send: Send) -> None:
         """A refusal with the keys of the short answer, so that an old client reads one shape."""
@@ -237,16 +273,18 @@ class PredictHandlers:
     # --- the page -----------------------------------------------------------------------------------------------------------
 
     async def _submit(self, scope: Scope, receive: Receive, send: Send) -> None:
-        query = parse_qs(scope.get("query_string", b"").decode("latin-1"), max_num_fields=100)
-        visit = self._visit(scope)
-        question = Question(model=query.get("model", [None])[0], key=_key(scope), caller=_caller(scope))
+        query, visit = query_of(scope), self._visit(scope)
+        named = self._service.named(query[_MODEL]) if query.get(_MODEL) else None
+        question = Question(model=named, key=_key(scope), caller=_caller(scope))
         record: Mapping[str, Any] | None = None
         try:
+            refuse_unknown(query, (_MODEL,))
             self._question(scope, question.model)
             asked = await self._asked(scope, receive)
             check_form(scope, asked.form)
             form = {name: text for name, text in asked.form.items() if name != CSRF_FIELD}
-            asked = msgspec.structs.replace(asked, form=form)
+            asked, named = self._selected(scope, msgspec.structs.replace(asked, form=form), question.model)
+            question = msgspec.structs.replace(question, model=self._question(scope, named).model)
             if asked.batch is not None:
                 raise UnsupportedMedia(expected="one record or one image", got="a batch")
             question = msgspec.structs.replace(question, subject=await self._subject(scope))
@@ -264,7 +302,7 @@ class PredictHandlers:
             await send({"type": "http.response.body", "body": page})
             return
         self.count(reply)
-        facts = answer_body(reply)
+        facts = answer_body(reply, visit.language)
         image = payload if isinstance(payload, bytes) else None
         page = await asyncio.to_thread(render_result, self._service.state(reply.model), facts, visit, image=image, record=record)
         headers = [*HTML_HEADERS, (b"content-length", b"%d" % len(page))]
@@ -289,7 +327,7 @@ class PredictHandlers:
         return next((one for one in visit.models if one.name == name), None)
 
 
-def answer_body(reply: Reply) -> dict[str, Any]:
+def answer_body(reply: Reply, language: str) -> dict[str, Any]:
     """The canonical answer as plain values, and after it the fields its model was given for old clients."""
     answer = reply.answer
     facts: dict[str, Any] = {"query_id": ids.text(reply.id), "model": reply.model, "version": reply.version}
@@ -300,6 +338,8 @@ def answer_body(reply: Reply) -> dict[str, Any]:
     facts["execution_time"] = f"{reply.seconds:.3f} s"
     if not reply.recorded:
         facts["recorded"] = False
+    if reply.remarks:
+        facts["warnings"] = [phrase(one.sentence, language, fields=one.fields) for one in reply.remarks]
     if reply.fields is not None:
         facts |= reply.fields.of(answer)
     return facts

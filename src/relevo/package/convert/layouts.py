@@ -20,7 +20,7 @@ from relevo.domain.preprocessing import Column, ColumnInput, ColumnSteps, ImageS
 from relevo.domain.signature import FieldKind, ImageInput, Input, RecordInput
 from relevo.errors import ConversionFailed, OptionsMissing
 from relevo.package.convert.estimators import parts_of
-from relevo.package.fields import infer_fields
+from relevo.package.fields import fractional, infer_fields
 from relevo.package.samples import ImageSamples, RecordSamples, ready_pixels
 from relevo.runtime.image import OWN_FILES, decode, tensor
 from relevo.runtime.record import RecordEncoder
@@ -59,7 +59,14 @@ def layouts(estimator: Estimator, samples: Samples, hints: Hints) -> Iterator[La
     if texts or any(hasattr(part, "transformers_") for part in parts_of(estimator.model)):
         yield from (_columns(record, precision, whole=whole) for whole in (False, True) for precision in order)
     else:
+        if not isinstance(hints.input, RecordInput) and not _encodes(estimator):
+            record = msgspec.structs.replace(record, fields=tuple(fractional(field) for field in record.fields))
         yield from (_matrix(record, precision) for precision in order)
+
+
+def _encodes(estimator: Estimator) -> bool:
+    """Whether a part takes numbers for names, so that 2.7 is nothing it knows."""
+    return any(type(part).__name__.endswith("Encoder") for part in parts_of(estimator.model))
 
 
 def precisions(estimator: Estimator) -> tuple[Precision, Precision]:

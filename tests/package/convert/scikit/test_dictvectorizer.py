@@ -14,8 +14,9 @@ from sklearn.preprocessing import MaxAbsScaler
 
 from relevo.domain.preprocessing import Column, MatrixSteps
 from relevo.domain.signature import FieldKind, RecordInput
-from relevo.errors import ConversionFailed, OptionsMissing
+from relevo.errors import ConversionFailed, FieldRefused, OptionsMissing
 from relevo.package.convert.scikit.dictvectorizer import convert_dictvectorizer, record_of
+from relevo.package.packing import pack
 from relevo.package.parity import difference, provisional, served_scores
 from relevo.package.samples import from_records, take_samples
 
@@ -79,7 +80,7 @@ def test_the_signature_is_read_off_the_vocabulary() -> None:
     kinds = {field.name: field.kind for field in converted.input.fields}
     assert kinds == {
         "contract": FieldKind.CATEGORY,
-        "tenure": FieldKind.INTEGER,
+        "tenure": FieldKind.NUMBER,
         "charge": FieldKind.NUMBER,
         "senior": FieldKind.BOOLEAN,
     }
@@ -112,13 +113,61 @@ def test_fields_beside_the_vocabulary_are_passed_over_when_the_samples_have_them
     assert _gap(converted, with_id) < 1e-12
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"customerid": "7590-vhveg"},
+        {"tenure": 41.5},
+        {"tenure": True},
+        {"contract": None},
+        {"contract": False},
+        {"contract": ...},
+        {"tenure": ...},
+        {"contract": ..., "tenure": ..., "id": 7},
+    ],
+)
+def test_a_client_of_the_pair_is_answered_as_by_the_pair(change: dict[str, Any]) -> None:
+    """What `transform` passes over, leaves out or takes for a number is answered as the original does, and told."""
+    records: list[dict[str, Any]] = [
+        {"contract": word, "tenure": months, "fee": 0.1 * months} for months in range(40) for word in ("month", "year")
+    ]
+    truth = [int(one["contract"] == "month" and one["tenure"] < 20) for one in records]
+    vectorizer = DictVectorizer(sparse=False)
+    model = LogisticRegression().fit(vectorizer.fit_transform(records), truth)
+    package = pack((vectorizer, model), name="churn", samples=records, truth=truth, figures=False)
+    record = {name: value for name, value in {**records[9], **change}.items() if value is not ...}
+    answer = package.predict(record)
+    assert np.allclose(answer.probabilities, model.predict_proba(vectorizer.transform([record]))[0], atol=1e-9)
+    told = " ".join(answer.warnings)
+    assert all(name in told for name in change) or change == {"tenure": 41.5}, told
+    assert "counts as 0" in package.read("card.md").decode()
+    strict = pack(
+        (vectorizer, model), name="churn", samples=records, unknown_fields="refuse", missing_fields="refuse", figures=False
+    )
+    assert strict.predict(records[9]).warnings == ()
+    if change != {"tenure": 41.5}:
+        with pytest.raises(FieldRefused):
+            strict.predict(record)
+
+
+@pytest.mark.parametrize("record", [{}, {"customer": 1}, {"tenure": None, "contract": "year"}, {"Tenure": 4, "contract": "year"}])
+def test_what_the_original_cannot_have_meant_is_refused(record: dict[str, Any]) -> None:
+    """A record without any of the fields, a null in place of a number, and a slip of the pen are named, not guessed."""
+    records: list[dict[str, Any]] = [{"contract": word, "tenure": months} for months in range(20) for word in ("month", "year")]
+    vectorizer = DictVectorizer(sparse=False)
+    model = LogisticRegression().fit(vectorizer.fit_transform(records), [int(one["tenure"] < 9) for one in records])
+    package = pack((vectorizer, model), name="churn", samples=records, figures=False)
+    with pytest.raises(FieldRefused):
+        package.predict(record)
+
+
 def test_without_samples_the_vocabulary_alone_gives_a_record() -> None:
     """Every field is there, with its categories, and required."""
     customers, _ = _customers()
     record = record_of(DictVectorizer().fit(customers))
     assert {field.name for field in record.fields} == {"contract", "tenure", "charge", "senior"}
     assert all(field.required for field in record.fields)
-    assert record.extra == "refuse"
+    assert (record.extra, record.missing) == ("ignore", "zero")
 
 
 def test_a_field_that_is_number_and_text_is_refused() -> None:

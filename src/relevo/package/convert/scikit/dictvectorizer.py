@@ -24,7 +24,7 @@ from relevo.package.convert.exact import can_be_exact, write_exact
 from relevo.package.convert.layouts import Layout, Precision, precisions
 from relevo.package.convert.scikit.by_skl2onnx import write_onnx
 from relevo.package.convert.scikit.sklearn import closest, refuse_other_labels
-from relevo.package.fields import infer_field
+from relevo.package.fields import fractional, infer_field
 from relevo.package.samples import RecordSamples
 
 if TYPE_CHECKING:
@@ -125,13 +125,13 @@ def record_of(vectorizer: Any, samples: RecordSamples | None = None) -> RecordIn
     names = list(dict.fromkeys([*(samples.names if samples else ()), *numbers, *categories]))
     wanted = [name for name in names if name in numbers or name in categories]
     fields = tuple(_field(name, categories.get(name, ()), samples, few=len(wanted) <= _FIELDS_ASKED_FOR) for name in wanted)
-    extra = bool(samples) and any(name not in wanted for name in names)
-    return RecordInput(fields=fields, extra="ignore" if extra else "refuse")
+    # `transform` passes over what it does not know and leaves out what is not there; its clients count on both.
+    return RecordInput(fields=fields, extra="ignore", missing="zero")
 
 
 def _field(name: str, categories: Sequence[str], samples: RecordSamples | None, *, few: bool) -> Field:
     if samples is not None and name in samples.names:
-        seen = infer_field(samples, name)
+        seen = fractional(infer_field(samples, name))
         if categories:
             return msgspec.structs.replace(seen, kind=FieldKind.CATEGORY, categories=tuple(categories))
         return msgspec.structs.replace(seen, required=seen.required and few)
