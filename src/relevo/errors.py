@@ -21,7 +21,8 @@
     ├── Unavailable                  Overloaded ─ OverloadedByBytes · QueueTooLong
     │                                NotReady · Draining · ProviderAway
     │                                StorageUnavailable
-    │                                StoreUnavailable ─ StoreDamaged · StoreForeign · StoreFull
+    │                                StoreUnavailable ─ StoreMissing · StoreDamaged · StoreForeign
+    │                                                   StoreLater · StoreFull
     ├── ModelFailed                  OutputNotFinite
     ├── PackageRefused               ManifestInvalid · FormatUnknown · FileMissing · FileTampered · FileUnexpected
     │                                PackageUnsafe · OnnxRefused · GoldenMismatch
@@ -620,18 +621,37 @@ class StoreUnavailable(Unavailable):
     sentence = "The database does not answer; predictions go on and will appear in the history later."
 
 
+class StoreMissing(StoreUnavailable):
+    """The file of a database that was there is not there, or none was ever made."""
+
+    code = "store_missing"
+    sentence = (
+        "The database is missing: put relevo.db, or a backup of it, in its place. Journals keep what is predicted until then."
+    )
+
+
 class StoreDamaged(StoreUnavailable):
-    """The database answers that its file is damaged."""
+    """The file of the database is damaged, cut short or empty."""
 
     code = "store_damaged"
     sentence = "The database is damaged: put a backup of relevo.db in its place. Journals keep what is predicted until then."
 
 
 class StoreForeign(StoreUnavailable):
-    """What lies in the database's place is not Relevo's."""
+    """What lies in the database's place is not this home's."""
 
     code = "store_foreign"
-    sentence = "What is in the place of the database is not Relevo's: {reason}. Move it away, or choose another --home."
+    sentence = "What is in the place of the database is not this home's: {reason}. Put its own back, or choose another --home."
+
+
+class StoreLater(StoreUnavailable):
+    """The schema of the database is one that this release does not know."""
+
+    code = "store_later"
+    sentence = (
+        "A later release brought the database to schema {found}, and this one knows schemas up to {known}: use the later release, "
+        "or put back a backup that was made before the upgrade."
+    )
 
 
 class StoreFull(StoreUnavailable):

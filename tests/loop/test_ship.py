@@ -87,6 +87,10 @@ class Stumbling:
         """As stored."""
         self.history.forget(file)
 
+    def missing(self, some: Any) -> int:
+        """As stored."""
+        return self.history.missing(some)
+
 
 def test_what_was_written_arrives_and_its_file_goes(shipper: Shipper, spool: Path, store: MemoryStore) -> None:
     """Everything a finished file holds is in the history with all its facts; file and position are gone."""

@@ -25,9 +25,10 @@ from relevo.errors import StoreUnavailable, WrongSetting
 from relevo.store import engine as door
 from relevo.store._sqlite import sqlite_warning
 from relevo.store.audit import Audit
-from relevo.store.engine import checkpoint, connect, later_schema, migrate, reading, writing
+from relevo.store.engine import checkpoint, connect, migrate, reading, writing
 from relevo.store.history import History
 from relevo.store.labels import Labels
+from relevo.store.migrations import HEAD
 from relevo.store.registry import Registry
 
 if TYPE_CHECKING:
@@ -429,17 +430,14 @@ def test_a_full_disk_is_told(tmp_path: Path) -> None:
     engine.dispose()
 
 
-def test_a_later_schema_is_told_and_used(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """A database that a later release brought further is worked on, with a warning in the log."""
-    engine = connect(f"sqlite:///{tmp_path / 'relevo.db'}")
-    migrate(engine)
-    assert later_schema(engine) is None
+def test_a_later_schema_is_refused(url: str) -> None:
+    """A database that a later release brought further is not worked on: the sentence names both schemas."""
+    engine = connect(url)
     with writing(engine) as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '0977'"))
-    with caplog.at_level(logging.WARNING):
+    with pytest.raises(StoreUnavailable, match=f"0977.*{HEAD}") as refused:
         migrate(engine)
-    assert "0977" in caplog.text
-    assert later_schema(engine) == "0977"
+    assert refused.value.code == "store_later"
     engine.dispose()
 
 

@@ -55,7 +55,8 @@ def settings_of(home: Path | None, *, toml: Path = PROJECT_FILE, **flags: object
 def existing_home(home: Path | None) -> Settings:
     """Settings of a command that only looks: it makes nothing where nothing is. Raises NotFound there."""
     settings = settings_of(home)
-    if not settings.database_url and not (settings.home / "relevo.db").exists():
+    # A home that knows its database had one: what is missing then is told by whoever opens it.
+    if not settings.database_url and not any((settings.home / name).exists() for name in ("relevo.db", "database.json")):
         raise NotFound.told(
             f"There is no Relevo home in {settings.home.resolve()}; `relevo train` and `relevo import` make one, "
             "--home names another."

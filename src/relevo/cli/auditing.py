@@ -168,4 +168,4 @@ def _head_of(text: str) -> Head:
 def _store(settings: Settings) -> Store:
     from relevo import compose
 
-    return compose.open_store(settings)
+    return compose.open_store(settings, begins=False)

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 from relevo.cli.findings import Finding
 from relevo.cli.safeguards import safeguards
 from relevo.cli.speaking import day, fixed
-from relevo.errors import RelevoError, StoreUnavailable
+from relevo.errors import RelevoError, StoreMissing, StoreUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -163,21 +163,26 @@ def _spool(settings: Settings) -> Finding:
 
 def _database(settings: Settings) -> Finding:
     from relevo import compose
-    from relevo.store.engine import later_schema
+    from relevo.store.engine import check_integrity
 
-    if not settings.database_url and not settings.home.is_dir():
-        return Finding(what="database", verdict="ok", told="none yet; the first command that needs it makes it")
+    none_yet = Finding(what="database", verdict="ok", told="none yet; the first command that needs it makes it")
+    known = (settings.home / "database.json").exists()
+    if not settings.database_url and not known and not (settings.home / "relevo.db").exists():
+        return none_yet
     try:
-        store = compose.open_store(settings)
+        store = compose.open_store(settings, begins=False)
         found = store.registry.models()
-        later = later_schema(store.engine)
+        check_integrity(store.engine)
+        store.engine.dispose()
+    except StoreMissing as error:
+        if not known:
+            return none_yet
+        mend = "If it is lost for good: remove database.json from the home, and the next start begins an empty one."
+        return Finding(what="database", verdict="fail", told=str(error), mend=mend)
     except RelevoError as error:
         plain = error.code == StoreUnavailable.code
         mend = "Check the setting database_url and that it runs." if plain else "As it says; the rest works without it."
         return Finding(what="database", verdict="fail", told=str(error), mend=mend)
-    if later is not None:
-        told = f"reachable; a later release brought its schema to {later}"
-        return Finding(what="database", verdict="warn", told=told, mend="Upgrade this Relevo to that release.")
     return Finding(what="database", verdict="ok", told=f"reachable; models registered: {len(found)}")
 
 

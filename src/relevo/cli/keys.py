@@ -131,7 +131,7 @@ def rotate(
 def _people(home: Path | None) -> People:
     from relevo import compose
 
-    return compose.open_store(existing_home(home)).people
+    return compose.open_store(existing_home(home), begins=False).people
 
 
 def _show_new(made: NewKey, *, as_json: bool) -> None:

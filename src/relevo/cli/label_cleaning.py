@@ -19,7 +19,7 @@ def cleaned_here(settings: Settings, model: str) -> dict[str, Any]:
     from relevo.compose.cleaning import Cleaning
     from relevo.web.label_shapes import CleaningPage
 
-    store = open_store(settings)
+    store = open_store(settings, begins=False)
     store.registry.aliases(model)  # which raises for a model that is not there
     found = Cleaning(store.history, store.labels, settings).look(model)
     return CleaningPage.of(found, b"", max(len(found.excluded), 1)).model_dump(mode="json", exclude={"next_cursor"})

@@ -158,7 +158,7 @@ def _in_folder(
     from relevo.cli.label_import import Importing, by_own_key
     from relevo.compose import open_store
 
-    store = open_store(existing_home(home))
+    store = open_store(existing_home(home), begins=False)
     if model is None or field is None:
         return Importing(store, author).run(lines, told)
     some = list(lines)
@@ -222,7 +222,7 @@ def _labelled(home: Path | None, model: str | None) -> Iterable[bytes]:
     from relevo.compose import open_store
     from relevo.web.exporting import lines
 
-    store = open_store(existing_home(home))
+    store = open_store(existing_home(home), begins=False)
     return lines(store.history, store.labels, store.asking, model=model, labelled=True)
 
 

@@ -29,7 +29,7 @@ def models(context: typer.Context, *, home: Home = None, as_json: AsJson = False
         return
     from relevo import compose
 
-    registry = compose.open_store(existing_home(home)).registry
+    registry = compose.open_store(existing_home(home), begins=False).registry
     found = registry.models()
     if as_json:
         show_json([{"name": one.name, "versions": registry.versions(one.name), "aliases": one.aliases} for one in found])
@@ -43,7 +43,7 @@ def show(name: Name, *, home: Home = None, as_json: AsJson = False) -> None:
     """The versions of one model, newest first."""
     from relevo import compose
 
-    registry = compose.open_store(existing_home(home)).registry
+    registry = compose.open_store(existing_home(home), begins=False).registry
     versions, aliases = registry.versions(name), registry.aliases(name)
     if as_json:
         show_json({"name": name, "versions": versions, "aliases": aliases})
@@ -70,7 +70,7 @@ def alias(
     """
     from relevo import compose
 
-    registry, now = compose.open_store(existing_home(home)).registry, compose.utc_now()
+    registry, now = compose.open_store(existing_home(home), begins=False).registry, compose.utc_now()
     registry.version(name, version)
     stands = registry.aliases(name).get(which)
     if which == _CHAMPION and stands not in (None, version):
@@ -93,7 +93,7 @@ def history(name: Name, *, home: Home = None, as_json: AsJson = False) -> None:
     """Every move of the model's aliases, newest first: who, when and why."""
     from relevo import compose
 
-    moves = compose.open_store(existing_home(home)).registry.alias_history(name)
+    moves = compose.open_store(existing_home(home), begins=False).registry.alias_history(name)
     if as_json:
         show_json(moves)
         return

@@ -37,7 +37,7 @@ def source(home: Path | None, url: str | None, key: str | None, ca: Path | None)
         return Remote(client)
     from relevo.compose import open_store
 
-    return Local(open_store(existing_home(home)))
+    return Local(open_store(existing_home(home), begins=False))
 
 
 def cells(item: dict[str, Any]) -> tuple[object, ...]:

@@ -29,7 +29,7 @@ def safeguards(settings: Settings) -> Iterator[Finding]:
     if not settings.database_url and not settings.home.is_dir():
         return
     try:
-        store = compose.open_store(settings)
+        store = compose.open_store(settings, begins=False)
     except RelevoError:
         # The finding about the database says why.
         return

@@ -155,7 +155,7 @@ def password(name: Name, *, home: Home = None, as_json: AsJson = False) -> None:
     from relevo import compose
     from relevo.store.passwords import hashed
 
-    store = compose.open_store(existing_home(home))
+    store = compose.open_store(existing_home(home), begins=False)
     people = store.people
     user = people.named(name)
     people.set_password(user.id, hashed(_new_password(user.name, _models(store))), at=compose.utc_now())
@@ -169,14 +169,14 @@ def _models(store: Store) -> list[str]:
 def _people(home: Path | None) -> People:
     from relevo import compose
 
-    return compose.open_store(existing_home(home)).people
+    return compose.open_store(existing_home(home), begins=False).people
 
 
 def _change(name: str, change: Change, home: Path | None, *, as_json: bool, asked: str = "", yes: bool = False) -> None:
     """Change a user. asked: the question that is put first."""
     from relevo import compose
 
-    store = compose.open_store(existing_home(home))
+    store = compose.open_store(existing_home(home), begins=False)
     people = store.people
     user = people.named(name)
     if asked:

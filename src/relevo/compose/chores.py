@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from relevo.compose.stores import Store
     from relevo.config import Settings
     from relevo.store.retention import Removed
+    from relevo.store.trust import DatabaseTrust
 
 log = logging.getLogger(__name__)
 
@@ -37,13 +38,18 @@ _SIZE_EVERY_S = 600.0
 _MINUTES_EVERY_S = 600.0
 
 
-def chores_of(settings: Settings, store: Store) -> list[Chore]:
+def chores_of(settings: Settings, store: Store, trust: DatabaseTrust) -> list[Chore]:
     """Every chore of this home."""
     from relevo.store.heads import Heads  # noqa: PLC0415 - the loop alone writes them
     from relevo.store.retention import Retention  # noqa: PLC0415 - the loop alone applies it
 
     heads = Heads(settings.audit_folder, store.trail, store.audit)
-    emptied = _Emptied(settings.spool_folder, lambda: truncate(store.engine))
+
+    def empty() -> bool:
+        with trust.own_change():
+            return truncate(store.engine)
+
+    emptied = _Emptied(settings.spool_folder, empty)
     retention = Retention(store.engine, store.blobs, store.audit, days=settings.keep_days, megabytes=settings.keep_inputs_mb)
 
     def keep(apply: Callable[[datetime], Removed]) -> None:

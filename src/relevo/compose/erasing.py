@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 def erase_here(settings: Settings, subject: str, *, why: str, write_anew: bool = False) -> Erased:
     """Erase a subject by its name. write_anew: have nothing of it in PostgreSQL's tables either. Raises StoreUnavailable."""
-    store = open_store(settings)
+    store = open_store(settings, begins=False)
     reader = SpoolReader(settings.spool_folder)
     workers = [path for path in settings.spool_folder.glob("*") if path.is_dir()]
     erased = store.erasing.erase(store.erasing.pseudonym(subject), at=utc_now(), by=HERE, reason=why)
@@ -45,7 +45,7 @@ def rewrap_here(settings: Settings, to: Path) -> int:
     """Wrap every data key by the master key in another file. Raises ConfigRefused while a server runs here, InputSealed."""
     if any(path.is_dir() and not writer_is_gone(path) for path in settings.spool_folder.glob("*")):
         raise ConfigRefused(reason="a server runs in this home; stop it before its master key is changed")
-    store = open_store(settings)
+    store = open_store(settings, begins=False)
     if store.sealing is None:
         raise ConfigRefused(reason="nothing was ever sealed in this home")
     keys = store.sealing.rewrap(key_from(to, make=False), store.audit, at=utc_now(), by=HERE)

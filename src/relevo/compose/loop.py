@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from relevo.compose.chores import chores_of, witnessed
 from relevo.compose.labelling import resolution_of
 from relevo.compose.stores import open_store, utc_now, witness_of
+from relevo.errors import StoreUnavailable
 from relevo.loop.courtesy import Courtesy
 from relevo.loop.peak import Peak
 from relevo.loop.ship import Shipper
@@ -23,6 +24,7 @@ from relevo.loop.tick import Loop, Pace
 from relevo.spool.journal import folder_bytes
 from relevo.spool.reading import SpoolReader
 from relevo.store.engine import checkpoint, migrate
+from relevo.store.trust import DatabaseTrust
 from relevo.supervisor import when_orphaned
 from relevo.telemetry import configure_logging
 
@@ -41,17 +43,34 @@ def run_loop(settings: Settings, life: int) -> None:
     waiting, may_wait = partial(folder_bytes, settings.spool_folder), settings.spool_max_mb * 2**20
     courtesy = Courtesy(waiting=waiting, may_wait=may_wait)
     peak = Peak(waiting=waiting, may_wait=may_wait, monotonic=time.monotonic)
+    trust = DatabaseTrust(store.engine)
+
+    def before_each() -> None:
+        courtesy.look()
+        if trust.look():
+            # An older state of it, perhaps: how far the journals were shipped is asked anew by the next tick.
+            raise StoreUnavailable
+
+    def own_checkpoint() -> None:
+        with trust.own_change():
+            checkpoint(store.engine)
+
     loop = Loop(
-        Shipper(SpoolReader(settings.spool_folder), store.history, before_each=courtesy.look, rests=peak.rests),
-        checkpoint=lambda: checkpoint(store.engine),
+        Shipper(SpoolReader(settings.spool_folder), store.history, before_each=before_each, rests=peak.rests),
+        checkpoint=own_checkpoint,
         pace=Pace(ship_every_s=settings.ship_every_ms / 1000),
         monotonic=time.monotonic,
         migrate=lambda: _make_ready(settings, store),
-        chores=chores_of(settings, store),
+        chores=chores_of(settings, store, trust),
+        look=trust.look,
+        note=trust.note,
     )
     with witnessed(witness_of(settings, store.trail, store.audit)):
         loop.run(stop)
-    store.engine.dispose()
+    if trust.holds:
+        # The last one to close checkpoints; into a file that is not to be written to, nobody does.
+        trust.close()
+        store.engine.dispose()
 
 
 def _make_ready(settings: Settings, store: Store) -> None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 def rotate_audit_key(settings: Settings, *, why: str = "") -> HandedOver:
     """Replace the key that seals the audit. Raises StoreUnavailable, ConfigRefused."""
-    store = open_store(settings)
+    store = open_store(settings, begins=False)
     ring = KeyRing(settings.keys_folder)
     new = ring.draw()
     with writing(store.engine) as connection:

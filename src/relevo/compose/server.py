@@ -23,9 +23,10 @@ from relevo.compose.console import address_at, run_console
 from relevo.compose.sign_in import provider_of
 from relevo.compose.sole import once_orphans_ended, sole_server
 from relevo.compose.stores import make_home, open_store, utc_now
-from relevo.errors import ConfigRefused, StoreUnavailable
+from relevo.errors import ConfigRefused, StoreLater, StoreUnavailable
 from relevo.forwarded import proxies_of
 from relevo.spool.reading import writer_is_gone
+from relevo.store.identity import error_of, read_state
 from relevo.store.keys import key_from
 from relevo.supervisor import Role, Supervisor
 from relevo.telemetry import fold
@@ -214,14 +215,46 @@ class _RollCall:
 def _migrate_if_reachable(settings: Settings) -> bool:
     """Bring the store up to date. Tells whether there are users; while it is away, nobody is let in who is not remembered."""
     try:
+        _refuse_untrusted(settings)
         store = open_store(settings)
         has_users = not store.people.roll().open
         store.engine.dispose()
+    except StoreLater:
+        raise
     except StoreUnavailable as cause:
         # What was registered before is served from the routes each worker remembers; journals wait.
         log.warning("serving what is known: %s", cause, extra={"action": "store_away"})
         return True
     return has_users
+
+
+def _refuse_untrusted(settings: Settings) -> None:
+    """Look at a database beside which a killed server left its log, before anything brings that log into it.
+
+    In a process of its own, which closes nothing: the last connection that closes checkpoints, whatever it is into.
+    Raises StoreUnavailable.
+    """
+    from relevo.store.engine import connect  # noqa: PLC0415 - the database's libraries take long to load
+    from relevo.store.identity import DatabaseIdentity  # noqa: PLC0415 - the same
+    from relevo.store.trust import DatabaseTrust  # noqa: PLC0415 - the same
+
+    identity = DatabaseIdentity(settings.home, settings.store_url, begins=False)
+    trust = DatabaseTrust(connect(settings.store_url, make=False, identity=identity))
+    if not trust.is_log_left():
+        return
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            trust.look()
+            code = 0
+        except StoreUnavailable as cause:
+            trust.note(cause)
+        finally:
+            os._exit(code)
+    if os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]):
+        state = read_state(settings.home)
+        raise StoreUnavailable if state is None else error_of(state)
 
 
 def check_exposure(settings: Settings, *, insecure: bool) -> None:

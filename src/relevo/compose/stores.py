@@ -71,8 +71,12 @@ class Store:
     shelf: Shelf
 
 
-def open_store(settings: Settings, *, migrated: bool = False) -> Store:
-    """The store of this home, its schema brought up to date unless a parent has done so. Raises StoreUnavailable, WrongSetting."""
+def open_store(settings: Settings, *, migrated: bool = False, begins: bool = True) -> Store:
+    """The store of this home, its schema brought up to date unless a parent has done so. Raises StoreUnavailable, WrongSetting.
+
+    begins: whether a database is created where this home never had one; where it had one, none ever is. Commands that only look say
+    no.
+    """
     # The database's libraries take half a second to load; a supervisor whose store is already migrated never needs them.
     from relevo.compose.sealing import sealing_of  # noqa: PLC0415 - said above
     from relevo.store.asking import Asking  # noqa: PLC0415 - the same
@@ -82,6 +86,7 @@ def open_store(settings: Settings, *, migrated: bool = False) -> Store:
     from relevo.store.engine import connect, migrate  # noqa: PLC0415 - the same
     from relevo.store.erasing import Erasing  # noqa: PLC0415 - the same
     from relevo.store.history import History  # noqa: PLC0415 - the same
+    from relevo.store.identity import DatabaseIdentity  # noqa: PLC0415 - the same
     from relevo.store.labels import Labels  # noqa: PLC0415 - the same
     from relevo.store.people import People  # noqa: PLC0415 - the same
     from relevo.store.registry import Registry  # noqa: PLC0415 - the same
@@ -90,8 +95,9 @@ def open_store(settings: Settings, *, migrated: bool = False) -> Store:
     from relevo.store.trail import Trail  # noqa: PLC0415 - the same
 
     make_home(settings)
+    identity = DatabaseIdentity(settings.home, settings.store_url, begins=begins)
     # Who finds the store migrated must start, too, while it is away, and never make an empty one in its place.
-    engine = connect(settings.store_url, make=not migrated)
+    engine = connect(settings.store_url, make=begins and not migrated and identity.known() is None, identity=identity)
     if not migrated:
         migrate(engine)
     blobs = Blobs(settings.blobs_folder)

@@ -1,9 +1,12 @@
 """From the journals to the store: each prediction once, whatever is killed and whenever.
 
-    files ─ read(after position) ─► store.ship(rows and new position in one transaction) ─ all shipped and finished? ─► file removed
+    files ─ read(after position) ─► store.ship(rows and new position in one transaction) ─ all shipped and finished?
+                                        ▲                                                        │
+                                        └─ some missing ── every row read back from the database ◄┘ ─ all there ─► file removed
 
 Killed between the commit and the removal, the next shipper finds the position and removes the file. The position lost with its
-database, rows are inserted again and their ids make them one.
+database, rows are inserted again and their ids make them one. A backup put in the database's place may lack rows whose
+journal was shipped but not removed: they are found missing when the journal would be removed, and shipped again.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
+from relevo.errors import StoreUnavailable
 from relevo.loop.portion import Portion
 
 if TYPE_CHECKING:
@@ -38,6 +42,9 @@ class Ledger(Protocol):
     def forget(self, file: str, /) -> None:
         """Drop the position of a removed file."""
 
+    def missing(self, some: Sequence[Prediction], /) -> int:
+        """How many of these are not there, those whose subject was erased excepted."""
+
 
 class Shipper:
     """Ships all journals of one spool; lives as long as the loop."""
@@ -51,7 +58,10 @@ class Shipper:
         rests: Callable[[], bool] = lambda: False,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """before_each: called before each transaction. rests: whether a peak is let pass before any more is shipped."""
+        """before_each: called before each transaction and before a file is removed; may raise StoreUnavailable.
+
+        rests: whether a peak is let pass before any more is shipped.
+        """
         self._reader = reader
         self._ledger = ledger
         self._before_each = before_each
@@ -65,6 +75,18 @@ class Shipper:
 
         to_the_end: without a rest.
         """
+        try:
+            return self._ship(to_the_end=to_the_end)
+        except StoreUnavailable:
+            # What comes back may be a backup, which was read less far.
+            self._positions = None
+            raise
+
+    def begin_again(self) -> None:
+        """Ask the database anew how far each file was shipped: it is another one, or an older state of it."""
+        self._positions = None
+
+    def _ship(self, *, to_the_end: bool) -> int:
         if self._positions is None:
             self._positions = self._ledger.positions()
             self._forget_removed(self._positions)
@@ -85,6 +107,24 @@ class Shipper:
         for name in [name for name in positions if name not in present]:
             self._ledger.forget(name)
             del positions[name]
+
+    def _is_kept(self, file: SpoolFile) -> bool:
+        """Whether the database has every row of the file, read back from it; what it lacks is shipped again."""
+        after = 0
+        while batches := self._reader.read(file, after=after):
+            self._before_each()
+            rows = [prediction for batch in batches for prediction in batch.predictions]
+            lacking = self._ledger.missing(rows)
+            if lacking:
+                facts = {"action": "journal_again", "rows": lacking}
+                log.warning("the database lacks %d rows of journal %s; they are shipped again", lacking, file.name, extra=facts)
+                self._ledger.ship(file.name, batches[-1].number, rows)
+                if self._ledger.missing(rows):
+                    return False
+            after = batches[-1].number
+        # Once more: a database that was damaged meanwhile has perhaps answered from memory.
+        self._before_each()
+        return True
 
     def _ship_file(self, file: SpoolFile, positions: dict[str, int], *, to_the_end: bool) -> int:
         shipped = 0
@@ -108,7 +148,7 @@ class Shipper:
                 "journal unreadable, kept as %s: %s", aside.name, cause, extra={"action": "journal_damaged"}
             )
             return shipped
-        if file.finished:
+        if file.finished and self._is_kept(file):
             self._reader.remove(file)
             if positions.pop(file.name, None) is not None:
                 self._ledger.forget(file.name)

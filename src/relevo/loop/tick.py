@@ -1,6 +1,6 @@
 """One tick of the loop, and the loop around it.
 
-ship ─ store away? ─► wait a little longer each time, the journals keep everything
+look ─ the store is the home's own, and whole? ─► ship ─ store away? ─► wait a little longer each time, the journals keep everything
 checkpoint now and then: the loop is the only process that moves SQLite's log into its database
 chores when they are due: heads of the audit, what is too old to keep
 """
@@ -53,8 +53,16 @@ class Loop:
         monotonic: Callable[[], float],
         migrate: Callable[[], None] = lambda: None,
         chores: Sequence[Chore] = (),
+        look: Callable[[], bool] = lambda: False,
+        note: Callable[[StoreUnavailable | None], None] = lambda _: None,
     ) -> None:
-        """migrate: done once, before anything is shipped; the store may have been away when the server started."""
+        """migrate: done before anything is shipped, and after the store was away: it may not be the same, or a backup.
+
+        look: tells whether the store is another one, or an older state of it, than before; raises StoreUnavailable while it must
+        not be written to. note: is told after each tick why the store cannot be used, or None.
+        """
+        self._look = look
+        self._note = note
         self._chores = {chore: monotonic() for chore in chores}
         self._shipper = shipper
         self._migrate = migrate
@@ -74,6 +82,9 @@ class Loop:
     def tick(self, *, last: bool = False) -> None:
         """Ship once; checkpoint and do the chores that are due. last: no further tick follows."""
         try:
+            if self._look():
+                self._shipper.begin_again()
+                self._migrated = False
             if not self._migrated:
                 self._migrate()
                 self._migrated = True
@@ -84,10 +95,13 @@ class Loop:
             for chore in [one for one in self._chores if self._is_due(one) or (last and one.at_the_end)]:
                 chore.run()
                 self._chores[chore] = self._monotonic()
-        except StoreUnavailable:
+        except StoreUnavailable as cause:
+            self._migrated = False
+            self._note(cause)
             self._wait_s = min(self._wait_s * 2, _LONGEST_WAIT_S)
-            log.warning("the store does not answer; journals wait", extra={"action": "ship_waits", "wait_s": self._wait_s})
+            log.warning("journals wait: %s", cause, extra={"action": "ship_waits", "code": cause.code, "wait_s": self._wait_s})
         else:
+            self._note(None)
             self._wait_s = self._pace.ship_every_s
 
     def _is_due(self, chore: Chore) -> bool:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import errno
 import os
 import sqlite3
+import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,11 +23,15 @@ from urllib.parse import quote
 from sqlalchemy import create_engine, event, exc
 from sqlalchemy.pool import QueuePool
 
-from relevo.errors import StoreForeign, StoreFull, StoreUnavailable
+from relevo.errors import StoreDamaged, StoreForeign, StoreFull, StoreMissing, StoreUnavailable
+from relevo.remembered import recall, remember
 from relevo.store._turns import turn
+from relevo.store.identity import fingerprint
 
 if TYPE_CHECKING:
     from sqlalchemy import URL, Connection, Engine
+
+    from relevo.store.identity import DatabaseIdentity
 
 #: Execution option: the statement that begins a transaction on this connection; empty for none.
 BEGIN = "relevo_begin"
@@ -39,6 +44,18 @@ _SAFE = (3, 51, 3)
 _SWITCH_AGAIN_S = 0.02
 #: What the switch to WAL answers where it took place, and where the database is in memory.
 _SWITCHED = {"wal", "memory"}
+#: How a database begins.
+_MAGIC = b"SQLite format 3\x00"
+_HEAD_BYTES = 100
+#: In the home: which file the write-ahead log is of.
+LOG_FILE = "database-log.json"
+_ASIDE = "-stale-"
+_FileAndIndex = tuple[tuple[int, int], tuple[int, int]]
+_PATIENCE_S = 0.5
+#: The open descriptor of each database's file; a process has one, tests have many.
+_MOST_HEADS = 32
+_HEADS: dict[Path, tuple[tuple[int, int], int]] = {}
+_HEADS_GUARD = threading.Lock()
 _PRAGMAS = ("synchronous=FULL", "wal_autocheckpoint=0", "foreign_keys=ON", "temp_store=MEMORY", "secure_delete=ON")
 
 
@@ -52,7 +69,7 @@ def sqlite_warning() -> str | None:
     )
 
 
-def open_engine(url: URL, busy_s: float, *, make: bool) -> Engine:
+def open_engine(url: URL, busy_s: float, *, make: bool, identity: DatabaseIdentity | None = None) -> Engine:
     """An engine for a file, or for a database in memory that all threads of this process share in turn.
 
     make: whether a file that is not there is made. Without it the file may be away for now, and is looked for at each use.
@@ -72,13 +89,27 @@ def open_engine(url: URL, busy_s: float, *, make: bool) -> Engine:
     if make:
         _make(path)
 
+    log = None if identity is None else LogOwner(path, identity.home / LOG_FILE)
+
     def connect() -> sqlite3.Connection:
+        if identity is not None:
+            refuse_unfit(path, identity)
+            if log is not None and log.is_stale():
+                raise StoreUnavailable
         address = f"file:{quote(str(path))}?mode=rw"
-        return sqlite3.connect(address, uri=True, timeout=busy_s, isolation_level=None, check_same_thread=False)
+        connection = sqlite3.connect(address, uri=True, timeout=busy_s, isolation_level=None, check_same_thread=False)
+        try:
+            # Before anything is set on it: switching to WAL writes to the file, which may be somebody else's.
+            if identity is not None:
+                identity.check_file(connection)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
 
     engine = create_engine("sqlite://", poolclass=QueuePool, creator=connect, pool_timeout=busy_s)
     engine.update_execution_options(**{FILE: path})
-    _follow(engine, path)
+    _follow(engine, path, identity)
     return _listening(engine)
 
 
@@ -136,23 +167,113 @@ def _begin(connection: Connection) -> None:
         connection.exec_driver_sql(statement)
 
 
-def _follow(engine: Engine, path: Path) -> None:
-    """Drop every pooled connection once the path names another file than the one they hold, or none."""
+def _follow(engine: Engine, path: Path, identity: DatabaseIdentity | None) -> None:
+    """Drop every pooled connection once the path names another file than the one they hold, or none.
+
+    Where the home knows its database, also once the file was changed past them: what they have in memory may be another one's.
+    """
+
+    def now() -> tuple[int, ...] | None:
+        found = fingerprint(path)
+        return found if found is None or identity is not None else found[:2]
 
     def remember(_connection: object, record: Any) -> None:  # noqa: ANN401 - SQLAlchemy's record of a connection
-        record.info["file"] = _identity(path)
+        record.info["file"] = now()
 
     def compare(_connection: object, record: Any, _proxy: object) -> None:  # noqa: ANN401 - SQLAlchemy's record of a connection
-        if record.info["file"] != _identity(path):
+        if record.info["file"] != now():
             raise exc.InvalidatePoolError
 
     event.listen(engine, "connect", remember)
     event.listen(engine, "checkout", compare)
 
 
-def _identity(path: Path) -> tuple[int, int] | None:
-    try:
-        found = os.stat(path)  # noqa: PTH116 - on every checkout: a third of the time of Path.stat
-    except OSError:
+class LogOwner:
+    """To which file the write-ahead log belongs, as the background process saw and kept it in the home; lives as long as an engine.
+
+    A file moved into the place of another finds that one's log. SQLite would take it for its own, and two indexes of one process
+    end each other's locks. So nobody opens the new file before the background process has taken the old log away.
+    """
+
+    def __init__(self, path: Path, kept: Path) -> None:
+        self._path = path
+        self._index = path.with_name(path.name + "-shm")
+        self._kept = kept
+
+    def keep(self) -> None:
+        """Remember the file and the index that are there now."""
+        seen = self._now()
+        if seen is not None and seen != self._seen():
+            remember(self._kept, seen)
+
+    def is_stale(self) -> bool:
+        """Whether the file is another one beside the same index."""
+        seen, now = self._seen(), self._now()
+        return seen is not None and now is not None and now[0] != seen[0] and now[1] == seen[1]
+
+    def _seen(self) -> _FileAndIndex | None:
+        return recall(self._kept, tuple[tuple[int, int], tuple[int, int]])
+
+    def _now(self) -> _FileAndIndex | None:
+        file, index = fingerprint(self._path), fingerprint(self._index)
+        return None if file is None or index is None else (file[:2], index[:2])
+
+    def set_aside(self) -> None:
+        """Take a log from beside the file. Until `sweep` it stays, so that the next index has another inode. For trust.py alone."""
+        for ending in ("-wal", "-shm"):
+            log = self._path.with_name(self._path.name + ending)
+            if log.exists():
+                log.rename(log.with_name(f"{log.name}{_ASIDE}{time.time_ns()}"))
+
+    def sweep(self) -> None:
+        """Remove every log that was set aside: it belongs to no file any more, and holds what people sent."""
+        for aside in self._path.parent.glob(f"{self._path.name}-*{_ASIDE}*"):
+            aside.unlink(missing_ok=True)
+
+
+# --- what lies in the place of a database that the home knows -------------------------------------------------------------
+
+
+def refuse_unfit(path: Path, identity: DatabaseIdentity) -> None:
+    """Refuse a file that cannot be the home's database, before SQLite opens it and writes to it. Raises StoreUnavailable."""
+    deadline = time.monotonic() + _PATIENCE_S
+    while (fault := _fault(path, identity)) is not None:
+        # Race: a checkpoint writes the first page, which tells the length, before the file has that length.
+        if not isinstance(fault, StoreDamaged) or time.monotonic() > deadline:
+            raise fault
+        time.sleep(_SWITCH_AGAIN_S)
+
+
+def _fault(path: Path, identity: DatabaseIdentity) -> StoreUnavailable | None:
+    found = fingerprint(path)
+    if found is None:
+        return StoreMissing()
+    known, size = identity.known(), found[2]
+    if size == 0 and known is None:
+        return None if identity.begins else StoreMissing()
+    if known is None:
         return None
-    return (found.st_dev, found.st_ino)
+    head = _head(path, found[:2])
+    page = int.from_bytes(head[16:18], "big")
+    page = 65536 if page == 1 else page
+    if not head.startswith(_MAGIC) or size < page * int.from_bytes(head[28:32], "big"):
+        return StoreDamaged()
+    return None
+
+
+def _head(path: Path, file: tuple[int, int]) -> bytes:
+    """The first bytes of the file. Its descriptor stays open: closing one would end every lock this process has on the file."""
+    with _HEADS_GUARD:
+        kept = _HEADS.get(path)
+        if kept is None or kept[0] != file:
+            try:
+                handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            except OSError:
+                return b""
+            opened = os.fstat(handle)
+            _HEADS.pop(path, None)
+            _HEADS[path] = ((opened.st_dev, opened.st_ino), handle)
+            stale = kept or (_HEADS.pop(next(iter(_HEADS))) if len(_HEADS) > _MOST_HEADS else None)
+            if stale is not None:
+                os.close(stale[1])
+        return os.pread(_HEADS[path][1], _HEAD_BYTES, 0)

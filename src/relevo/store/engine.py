@@ -22,9 +22,19 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import create_engine, exc, make_url, text
 
-from relevo.errors import ExtraMissing, StoreDamaged, StoreForeign, StoreFull, StoreUnavailable, WrongSetting
+from relevo.errors import (
+    ExtraMissing,
+    StoreDamaged,
+    StoreForeign,
+    StoreFull,
+    StoreLater,
+    StoreMissing,
+    StoreUnavailable,
+    WrongSetting,
+)
 from relevo.store import _sqlite
 from relevo.store._sqlite import sqlite_warning
+from relevo.store.identity import IDENTITY, STATE_FILE, DatabaseIdentity, fingerprint
 from relevo.store.migrations import HEAD
 
 if TYPE_CHECKING:
@@ -48,11 +58,12 @@ _AFTERWARDS = "relevo_afterwards"
 _OUR_FAULT = (exc.IntegrityError, exc.DataError)
 
 
-def connect(url: str, *, busy_s: float = _sqlite.BUSY_S, make: bool = True) -> Engine:
+def connect(url: str, *, busy_s: float = _sqlite.BUSY_S, make: bool = True, identity: DatabaseIdentity | None = None) -> Engine:
     """An engine for a database by URL; lives as long as the process. PostgreSQL is not spoken to before the first query.
 
     url: `sqlite:///path` (an absolute path has four slashes), `sqlite://` for one in memory, `postgresql://user@host/database`.
     busy_s: seconds to wait for another writer. make: whether an SQLite file that is not there is made; if not, nothing is touched.
+    identity: that its database must have to be read or written.
     Raises WrongSetting for another kind of URL, ExtraMissing without psycopg, StoreUnavailable when the file cannot be made.
     """
     try:
@@ -61,10 +72,14 @@ def connect(url: str, *, busy_s: float = _sqlite.BUSY_S, make: bool = True) -> E
         raise _not_a_url() from cause
     backend = parsed.get_backend_name()
     if backend == "sqlite":
-        return _sqlite.open_engine(parsed, busy_s, make=make)
-    if backend in {"postgresql", "postgres"}:
-        return _postgres(parsed, busy_s)
-    raise _not_a_url()
+        engine = _sqlite.open_engine(parsed, busy_s, make=make, identity=identity)
+    elif backend in {"postgresql", "postgres"}:
+        engine = _postgres(parsed, busy_s)
+    else:
+        raise _not_a_url()
+    if identity is not None:
+        engine.update_execution_options(**{IDENTITY: identity})
+    return engine
 
 
 def _not_a_url() -> WrongSetting:
@@ -92,14 +107,52 @@ def _postgres(url: URL, busy_s: float) -> Engine:
 
 @contextmanager
 def reading(engine: Engine) -> Iterator[Connection]:
-    """A connection that sees one state of the database throughout. Raises StoreUnavailable."""
+    """A connection that sees one state of the home's own database throughout. Raises StoreUnavailable."""
+    with _reading(engine) as connection:
+        _check(connection)
+        yield connection
+
+
+@contextmanager
+def _reading(engine: Engine) -> Iterator[Connection]:
     with answering(engine), engine.connect() as connection, connection.begin():
         yield connection
 
 
 @contextmanager
 def writing(engine: Engine) -> Iterator[Connection]:
-    """A transaction, committed when the block ends well. Raises StoreUnavailable; then nothing was written."""
+    """A transaction, committed when the block ends well. Raises StoreUnavailable; then nothing was written.
+
+    Nothing is written into a database that is not the home's, or that the background process found damaged.
+    """
+    with _writing(engine) as connection:
+        _check(connection)
+        _refuse_in_trouble(connection)
+        yield connection
+
+
+def _identity_of(engine: Engine | Connection) -> DatabaseIdentity | None:
+    found: DatabaseIdentity | None = engine.get_execution_options().get(IDENTITY)
+    return found
+
+
+def _check(connection: Connection) -> None:
+    identity = _identity_of(connection)
+    if identity is not None:
+        identity.check(connection)
+
+
+def _refuse_in_trouble(connection: Connection) -> None:
+    identity, file = _identity_of(connection), connection.get_execution_options().get(_sqlite.FILE)
+    if identity is None or file is None or not (identity.home / STATE_FILE).exists():
+        return
+    trouble = identity.trouble(fingerprint(file))
+    if trouble is not None:
+        raise trouble
+
+
+@contextmanager
+def _writing(engine: Engine) -> Iterator[Connection]:
     afterwards: dict[Callable[[], object], None] = {}
     with answering(engine), engine.connect() as plain:
         connection = plain.execution_options(**{_sqlite.BEGIN: _sqlite.IMMEDIATE, _AFTERWARDS: afterwards})
@@ -139,6 +192,9 @@ def _named(cause: exc.DBAPIError, engine: Engine) -> StoreUnavailable:
         return StoreDamaged()
     if kind == sqlite3.SQLITE_FULL or getattr(cause.orig, "sqlstate", None) == _POSTGRES_DISK_FULL:
         return StoreFull()
+    file: Path | None = engine.get_execution_options().get(_sqlite.FILE)
+    if kind == sqlite3.SQLITE_CANTOPEN and file is not None and not file.exists():
+        return StoreMissing()
     # The index of the log has no room: SQLite tells it like a broken disk, or a file it cannot open.
     if kind in {sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN} and _no_room(engine):
         return StoreFull()
@@ -200,6 +256,14 @@ def write_anew(engine: Engine, tables: Sequence[str]) -> None:
             connection.invalidate()
 
 
+def check_integrity(engine: Engine) -> None:
+    """Read the whole SQLite database and raise StoreDamaged where it is not whole; PostgreSQL looks after itself. Takes long."""
+    if engine.dialect.name == "sqlite":
+        with reading(engine) as connection:
+            if connection.exec_driver_sql("PRAGMA integrity_check(1)").scalar() != "ok":
+                raise StoreDamaged
+
+
 @cache
 def _warn_once() -> None:
     warning = sqlite_warning()
@@ -211,19 +275,27 @@ def _warn_once() -> None:
 def migrate(engine: Engine) -> None:
     """Bring the schema to this release's state; safe to call from several processes at once. Raises StoreUnavailable.
 
-    A schema of a later release is left alone: what comes first in an upgrade only adds. Alembic is loaded only when there is
-    something to do.
+    An empty database becomes this home's only where none was known before. A schema of a later release is refused: what this one
+    would write may lack what that one needs. Alembic is loaded only when there is something to do.
     """
-    with reading(engine) as connection:
+    identity = _identity_of(engine)
+    with _reading(engine) as connection:
         found = _revision(connection)
         _refuse_foreign(connection, found)
-        if (found or "") >= HEAD:
-            _warn_of_later(found)
-            return
-    with writing(engine) as connection:
-        if engine.dialect.name == "postgresql":
-            _wait_for_turn(connection)
-        _upgrade(connection)
+        if identity is not None:
+            identity.check(connection)
+        if found is None and identity is not None and not identity.begins:
+            raise StoreMissing
+        if found is not None and found > HEAD:
+            raise StoreLater(found=found, known=HEAD)
+    if found != HEAD:
+        with _writing(engine) as connection:
+            if engine.dialect.name == "postgresql":
+                _wait_for_turn(connection)
+            _upgrade(connection)
+    if identity is not None:
+        with _reading(engine) as connection:
+            identity.adopt(connection)
 
 
 def _refuse_foreign(connection: Connection, revision: str | None) -> None:
@@ -234,24 +306,6 @@ def _refuse_foreign(connection: Connection, revision: str | None) -> None:
         tables = connection.execute(text("SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite%'"))
         if tables.scalar():
             raise StoreForeign(reason="it is a database of another program")
-
-
-def later_schema(engine: Engine) -> str | None:
-    """The schema's number where a later release made it, else None. Raises StoreUnavailable."""
-    with reading(engine) as connection:
-        found = _revision(connection)
-    return found if found is not None and found > HEAD else None
-
-
-@cache
-def _warn_of_later(found: str | None) -> None:
-    if found is not None and found > HEAD:
-        _log.warning(
-            "the database was brought to schema %s by a later release; this one knows %s. Upgrade this one soon.",
-            found,
-            HEAD,
-            extra={"action": "store.later"},
-        )
 
 
 def _wait_for_turn(connection: Connection) -> None:

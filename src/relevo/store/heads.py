@@ -17,20 +17,19 @@ import contextlib
 import fcntl
 import logging
 import os
-from pathlib import Path
-from tempfile import mkstemp
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from relevo.errors import ConfigRefused
 from relevo.plain_files import read_plain_text
-from relevo.store.blobs import sync_folder
+from relevo.store.blobs import sync_folder, write_whole
 from relevo.store.moments import microseconds
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from datetime import datetime
+    from pathlib import Path
 
     from relevo.store.audit import Audit
     from relevo.store.audit_keys import SealKey
@@ -82,7 +81,7 @@ class Heads:
                 self._append(before)
             head = self._head(link, now)
             if before is None or before.seal != head.seal:
-                _replace(self._folder / LAST, msgspec.json.encode(head))
+                write_whole({self._folder / LAST: msgspec.json.encode(head) + b"\n"})
         self._seen = link.seal
         return head
 
@@ -177,18 +176,3 @@ def _drop_broken_line(handle: int) -> None:
     tail = os.pread(handle, _MOST_LINE, max(0, size - _MOST_LINE))
     if not tail.endswith(b"\n"):
         os.ftruncate(handle, size - len(tail) + tail.rfind(b"\n") + 1)
-
-
-def _replace(place: Path, data: bytes) -> None:
-    """Put a file in the place of another, whole and safe from a power cut."""
-    handle, draft = mkstemp(prefix=".new-", dir=place.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
-        Path(draft).replace(place)
-    except BaseException:
-        Path(draft).unlink(missing_ok=True)
-        raise
-    sync_folder(place.parent)

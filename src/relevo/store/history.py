@@ -109,6 +109,13 @@ class History:
         with reading(self._engine) as connection:
             return {row.file: row.position for row in connection.execute(select(spool_positions))}
 
+    def missing(self, some: Sequence[Prediction]) -> int:
+        """How many of these are not there, those whose subject was erased excepted."""
+        with reading(self._engine) as connection:
+            known = _known(connection, [it.id for it in some])
+            absent = [it for it in some if it.id not in known]
+            return len(without_erased(connection, absent)) if absent else 0
+
     def forget(self, file: str) -> None:
         """Drop the position of a journal file that is no more."""
         with writing(self._engine) as connection:

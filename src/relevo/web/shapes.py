@@ -88,12 +88,21 @@ class ModelHealth(BaseModel):
     reason: str
 
 
+class StoreHealth(BaseModel):
+    """Whether the database takes what the journals hold. Predictions are answered, and kept in journals, while it does not."""
+
+    ok: bool
+    code: str  # "" or an error code: store_missing, store_damaged, …
+    reason: str
+
+
 class Ready(BaseModel):
     """Whether a prediction would be answered now."""
 
     ready: bool
     reason: str
     models: list[ModelHealth]
+    store: StoreHealth
 
 
 class ModelSummary(BaseModel):

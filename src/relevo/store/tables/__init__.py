@@ -20,7 +20,7 @@ from sqlalchemy import text
 from relevo.store.tables.asking import asks
 from relevo.store.tables.audit import audit
 from relevo.store.tables.base import metadata
-from relevo.store.tables.core import alias_moves, labels, models, predictions, spool_positions, versions
+from relevo.store.tables.core import alias_moves, database_identity, labels, models, predictions, spool_positions, versions
 from relevo.store.tables.judging import judgements, label_rule
 from relevo.store.tables.people import (
     api_keys,
@@ -44,6 +44,7 @@ __all__ = [
     "asks",
     "audit",
     "create",
+    "database_identity",
     "grants",
     "hand_overs",
     "judgements",

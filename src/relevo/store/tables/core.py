@@ -125,3 +125,11 @@ spool_positions = Table(
     Column("file", Text, primary_key=True),
     Column("position", BigInteger, nullable=False),
 )
+
+#: One row: by what id a home recognises this database.
+database_identity = Table(
+    "database_identity",
+    metadata,
+    Column("row", Integer, primary_key=True, autoincrement=False),
+    Column("id", Text, nullable=False),
+)

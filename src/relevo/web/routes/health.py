@@ -5,7 +5,10 @@ from __future__ import annotations
 from fastapi import APIRouter, Request, Response
 
 from relevo.domain.people import Action
-from relevo.web.shapes import Live, ModelHealth, Ready
+from relevo.i18n.catalog import sentence
+from relevo.store.identity import error_of, read_state
+from relevo.web.negotiation import language_of
+from relevo.web.shapes import Live, ModelHealth, Ready, StoreHealth
 
 #: A reason may name a model.
 _NOT_FOR_ALL = "the reason is told to whoever says who they are"
@@ -24,10 +27,21 @@ async def ready(request: Request, response: Response) -> Ready:
     """Answer 200 or 503; with the reason and the state of each model to whoever may see them."""
     service, door = request.app.state.parts.service, request.app.state.parts.door
     is_ready, reason = service.ready()
+    store = _store(request)
     response.status_code = 200 if is_ready else 503
     whoever = await door.maybe(request.scope)
     if whoever is None or not whoever.may(Action.LOOK):
-        return Ready(ready=is_ready, reason=reason and _NOT_FOR_ALL, models=[])
+        return Ready(ready=is_ready, reason=reason and _NOT_FOR_ALL, models=[], store=store)
     seen = [one for one in service.models() if whoever.sees(one.name)]
     models = [ModelHealth(name=one.name, version=one.version, ready=one.ready, reason=one.reason) for one in seen]
-    return Ready(ready=is_ready, reason=reason, models=models)
+    return Ready(ready=is_ready, reason=reason, models=models, store=store)
+
+
+def _store(request: Request) -> StoreHealth:
+    """What the background process found when it wanted to ship last."""
+    settings = request.app.state.parts.settings
+    state = read_state(settings.home)
+    if state is None:
+        return StoreHealth(ok=True, code="", reason="")
+    error = error_of(state)
+    return StoreHealth(ok=False, code=error.code, reason=sentence(error, language_of(request.scope, settings.language)))
