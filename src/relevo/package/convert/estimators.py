@@ -76,7 +76,8 @@ class Estimator:
 
     def settled(self, features: Any) -> Estimator:  # noqa: ANN401 - whatever the model was trained on
         """The same, knowing whether its answers follow from its scores. Raises ConversionFailed."""
-        if not self.classes or not hasattr(self.original, "predict"):
+        # A booster's `predict` gives scores, and what stands in for a model of another time knows only the samples' answers.
+        if not self.classes or not hasattr(self.original, "fit"):
             return self
         if _several_labels(self.original, features):
             raise ConversionFailed(reason="it answers several labels for each row; package one model for each label")
