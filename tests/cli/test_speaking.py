@@ -6,13 +6,15 @@ import io
 import json
 import re
 import socket
+import time
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pytest
 
 from relevo.cli.app import run
 from relevo.cli.asking import agreed
-from relevo.cli.speaking import language_here, phrase
+from relevo.cli.speaking import day, language_here, moment, phrase
 from relevo.i18n.catalog import LANGUAGES
 
 if TYPE_CHECKING:
@@ -205,3 +207,14 @@ def test_yes_is_understood_in_the_language(
     monkeypatch.setattr("sys.stdin", io.StringIO(answer + "\n"))
     assert agreed(phrase("Erase everything about '{subject}'? It cannot be brought back.", subject="x")) is meant
     assert ("¿Borrar todo" if language == "es" else "Erase everything") in capsys.readouterr().err
+
+
+def test_times_are_those_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A person reads local times with their zone, in summer another one; so are days."""
+    at = datetime(2026, 7, 31, 23, 30, tzinfo=UTC)
+    with monkeypatch.context() as patched:
+        patched.setenv("TZ", "Europe/Madrid")
+        time.tzset()
+        told = moment(at), moment("2026-01-31T12:00:00Z", seconds=True), day(at)
+    time.tzset()
+    assert told == ("1 Aug 2026, 01:30 CEST", "31 Jan 2026, 13:00:00 CET", "1 Aug 2026")

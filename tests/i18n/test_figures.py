@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta, timezone
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -48,6 +49,10 @@ def test_whole_and_fixed_numbers() -> None:
 
 def test_moments_and_days() -> None:
     """Months are letters, so that nobody takes a day for one; hours go to 24."""
-    assert figures.moment(_AT, "en") == "31 Jan 2026, 12:05:09"
-    assert figures.moment(_AT, "es", seconds=False) == "31 ene 2026, 12:05"
+    assert figures.moment(_AT, "en") == "31 Jan 2026, 12:05:09 UTC"
+    assert figures.moment(_AT, "es", seconds=False) == "31 ene 2026, 12:05 UTC"
+    for zone, told in (("Europe/Madrid", "13:05 CET"), ("America/Sao_Paulo", "09:05 UTC-03")):
+        assert figures.moment(_AT.astimezone(ZoneInfo(zone)), "en", seconds=False) == f"31 Jan 2026, {told}"
+    east = _AT.astimezone(timezone(timedelta(hours=5, minutes=30)))
+    assert figures.moment(east, "en", seconds=False) == "31 Jan 2026, 17:35 UTC+05:30"
     assert figures.day(date(2026, 8, 3), "es") == "3 ago 2026"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import io
+import re
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
@@ -178,6 +180,19 @@ def test_a_phone_needs_no_sideways_scroll(visit: Callable[..., Page], path: str)
     elif path == "/":
         page.click("[data-way=file]")
     assert sideways(page) == 0
+
+
+@pytest.mark.parametrize(("language", "month"), [("en", "[A-Z][a-z]+"), ("es", "[a-z]+")])
+def test_times_are_the_readers_own(visit: Callable[..., Page], language: str, month: str) -> None:
+    """The history's times are in the zone of the reader, which stands beside them."""
+    page = visit("/?model=rent", timezone_id="America/Bogota")
+    page.click("#fill")
+    page.click(".primary")
+    verdict(page)
+    page.goto(f"{page.url.partition('?')[0]}history?lang={language}")
+    time = page.locator("time").first
+    at = datetime.fromisoformat(time.get_attribute("datetime") or "") - timedelta(hours=5)
+    assert re.fullmatch(rf"{at.day} {month} {at.year}, {at:%H:%M:%S} (GMT-5|COT)", time.inner_text())
 
 
 def test_everything_works_by_keyboard(visit: Callable[..., Page]) -> None:

@@ -38,6 +38,7 @@ def test_the_history_is_paged_and_written_by_locale(client: httpx.Client) -> Non
     first = client.get("/history?lang=es").text
     assert first.count("<tr>") == 1 + 25
     assert "75,0\N{NO-BREAK SPACE}%" in first
+    assert re.search(r'<time datetime="[-\dT:.]+\+00:00">\d+ \w+ \d{4}, [\d:]+ UTC</time>', first)
     older = re.search(r'href="(/history\?cursor=[^"]+)"', first)
     assert older is not None
     rest = client.get(older[1]).text

@@ -87,14 +87,15 @@ def fixed(value: float, places: int) -> str:
 
 
 def moment(at: datetime | str, *, seconds: bool = False) -> str:
-    """A day and a time; a text is ISO 8601."""
+    """A day and a time in the zone of this machine, which is told; a text is ISO 8601."""
     from relevo.i18n import figures
 
-    return figures.moment(datetime.fromisoformat(at) if isinstance(at, str) else at, language(), seconds=seconds)
+    aware = datetime.fromisoformat(at) if isinstance(at, str) else at
+    return figures.moment(aware.astimezone(), language(), seconds=seconds)
 
 
 def day(at: datetime) -> str:
-    """A day."""
+    """The day that it is here."""
     from relevo.i18n import figures
 
-    return figures.day(at, language())
+    return figures.day(at.astimezone(), language())

@@ -327,7 +327,7 @@ def _dots(base: alt.Chart) -> alt.Chart:
 
 
 def _moment(words: Words) -> alt.Tooltip:
-    return alt.Tooltip("at:T", title=words["traffic.from"], format="%-d %b, %H:%M")
+    return alt.Tooltip("at:T", title=words["traffic.from"], format="%-d %b, %H:%M %Z")
 
 
 def _share_axis() -> alt.Axis:

@@ -1,7 +1,7 @@
 """Numbers, percentages and moments as the reader's language writes them.
 
     0.9846 ─ percent ─► "98.5%" | "98,5 %"          1234.5 ─ number ─► "1,234.5" | "1.234,5"
-    2026-01-31 12:00 UTC ─ moment ─► "31 Jan 2026, 12:00:00" | "31 ene 2026, 12:00:00"
+    2026-01-31 12:00 UTC ─ moment ─► "31 Jan 2026, 12:00:00 UTC" | "31 ene 2026, 12:00:00 UTC"
 
 What two languages need stands here: a library of all locales would weigh 33 MiB in an install that is held to be small. Separators
 and months are those of the Unicode CLDR for en_GB and es_ES; English without a country would write months before days.
@@ -67,8 +67,11 @@ def fixed(value: float, language: str, *, places: int) -> str:
 
 
 def moment(at: datetime, language: str, *, seconds: bool = True) -> str:
-    """A day and a time, in the zone that it carries."""
-    return f"{day(at, language)}, {at:%H:%M:%S}" if seconds else f"{day(at, language)}, {at:%H:%M}"
+    """A day and a time in the zone that it carries, and that zone: nobody has to guess which one is meant."""
+    zone = at.tzname() or ""
+    # Zones without letters of their own are called by their offset alone.
+    told = f"UTC{zone}" if zone[:1] in {"+", "-"} else zone
+    return f"{day(at, language)}, {at:{'%H:%M:%S' if seconds else '%H:%M'}} {told}".rstrip()
 
 
 def day(at: date, language: str) -> str:

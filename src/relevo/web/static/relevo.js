@@ -2,7 +2,17 @@
 //
 //   pad | drop | paste | camera ─► #file ─► form ─ POST /submit ─► the page that comes back ─► its #result replaces ours
 //   feedback form ─ PUT /predictions/{id}/label ─► thanks
+//   <time> in UTC ─► the reader's own zone, which is told
 "use strict";
+(() => {
+  // The server's pages say "31 Jan 2026", so an English that writes months first is none of theirs.
+  const language = document.documentElement.lang === "en" ? "en-GB" : document.documentElement.lang;
+  const written = new Intl.DateTimeFormat(language, {
+    day: "numeric", month: "short", year: "numeric", hour: "2-digit", minute: "2-digit", second: "2-digit",
+    hourCycle: "h23", timeZoneName: "short",
+  });
+  document.querySelectorAll("time[datetime]").forEach((time) => { time.textContent = written.format(new Date(time.dateTime)); });
+})();
 (() => {
   const find = (selector, root = document) => root.querySelector(selector);
   const all = (selector, root = document) => [...root.querySelectorAll(selector)];
