@@ -17,7 +17,16 @@ from sklearn.linear_model import LinearRegression, LogisticRegression
 import relevo
 from relevo.domain.decision import Argmax, Bands
 from relevo.domain.signature import FieldKind, ImageInput, RecordInput, Task
-from relevo.errors import ConversionFailed, LabelRefused, ManifestInvalid, OptionsMissing, PackageRefused, ParityFailed
+from relevo.errors import (
+    ConversionFailed,
+    InputRefused,
+    LabelRefused,
+    ManifestInvalid,
+    OptionsMissing,
+    PackageRefused,
+    ParityFailed,
+    RelevoError,
+)
 from relevo.package.convert.importing import import_model
 
 if TYPE_CHECKING:
@@ -291,3 +300,53 @@ def test_a_closed_folder_is_told_before_anything_is_converted(tmp_path: Path) ->
     (tmp_path / "closed").mkdir(mode=0o500)
     with pytest.raises(PackageRefused, match="closed is not writable"):
         relevo.pack(object(), name="m", samples=[{"a": 1}], out=tmp_path / "closed" / "p.zip")
+
+
+@pytest.mark.parametrize(
+    ("told", "words"),
+    [
+        ({"samples": None}, "the samples are a NoneType"),
+        ({"samples": 5}, "the samples are a int"),
+        ({"samples": "data.csv"}, "the samples are a str"),
+        ({"samples": {"a": [1]}}, "the samples are a dict"),
+        ({"truth": 1}, "option truth .* a list is expected, not a int"),
+        ({"labels": "no,yes"}, "option labels .* a list is expected, not a str"),
+        ({"name": None}, "option name .* a text is expected"),
+        ({"features": 3}, "option features"),
+        ({"steps": {"scale": 1}}, "option steps .* ImageSteps"),
+        ({"decision": 0.5}, "option decision .* Argmax or Bands"),
+        ({"answer": ["a"]}, "option answer .* a dict"),
+        ({"scale": "1/255"}, "option scale .* a number"),
+        ({"background": (255, 255, 255)}, "option background .* a text"),
+        ({"background": "greenish"}, "option background .* white, black, #rrggbb or ignore"),
+        ({"orientation": "up"}, "option orientation .* one of exif, ignore"),
+        ({"out": 5}, "option out .* a path"),
+        ({"tolerance": "a"}, "option tolerance .* a number"),
+        ({"description": 3}, "option description .* a text"),
+        ({"progress": 3}, "option progress .* a function"),
+    ],
+)
+def test_an_option_of_another_kind_is_refused_by_its_name(told: dict[str, Any], words: str) -> None:
+    """A slip in the first call of `relevo.pack` ends in a sentence that names the option, and never in Python's own words."""
+    x = np.arange(20.0).reshape(10, 2)
+    model = LogisticRegression().fit(x, [0, 1] * 5)
+    with pytest.raises(RelevoError, match=words):
+        relevo.pack(model, **{"name": "m", "samples": x, "figures": False, **told})
+
+
+@pytest.mark.parametrize("given", [None, 5, "a.png", {"f0": 1.0}])
+def test_what_is_no_list_of_inputs_is_refused(digits_package: Package, given: Any) -> None:
+    """`predict_many`, `relevo.open` and `write` say what they expect of what they cannot use."""
+    with pytest.raises(InputRefused, match="A list of inputs or a DataFrame is expected"):
+        digits_package.predict_many(given)
+    if not isinstance(given, str):
+        for act in (relevo.open, digits_package.write):
+            with pytest.raises(PackageRefused, match="is expected, not a"):
+                act(given)
+
+
+def test_a_class_and_a_missing_file_are_no_model() -> None:
+    """A class instead of its instance, and the path of no file, are told as that."""
+    for model, words in ((LogisticRegression, "class LogisticRegression itself"), ("model.onnx", "'model.onnx' cannot be read")):
+        with pytest.raises(ConversionFailed, match=words):
+            relevo.pack(model, name="m", samples=np.zeros((3, 2)))

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from relevo.errors import ConfigRefused
-from relevo.project.data import Example, load_examples
+from relevo.project.data import Example, load_examples, refuse_unfit
 from relevo.project.reading import read_project
 from relevo.project.split import held_out
 from relevo.project.training import fingerprint, split_examples
@@ -74,7 +74,10 @@ def test_arrays(tmp_path: Path) -> None:
     assert [one.y for one in found] == [1, 0, 1]
     assert found[2].x.tolist() == [4.0, 5.0]
     np.savez(tmp_path / "a.npz", x=np.array([{"evil": 1}], dtype=object), y=np.array([1]))
-    with pytest.raises(ValueError, match="allow_pickle"):
+    with pytest.raises(ConfigRefused, match=r"'a.npz' holds objects, and no arrays of numbers or texts"):
+        examples(tmp_path, 'path = "a.npz"')
+    (tmp_path / "a.npz").write_text("no archive", encoding="utf-8")
+    with pytest.raises(ConfigRefused, match=r"'a.npz' is no .npz that NumPy wrote"):
         examples(tmp_path, 'path = "a.npz"')
 
 
@@ -132,6 +135,105 @@ def test_what_cannot_be_used_is_named(tmp_path: Path, files: dict[str, str], dat
         (tmp_path / name).write_text(text, encoding="utf-8")
     with pytest.raises(ConfigRefused, match=told):
         examples(tmp_path, data)
+
+
+_Y = "['x', 'y'] * 50"
+
+
+@pytest.mark.parametrize(
+    ("returned", "told"),
+    [
+        ("None", "must return x, y: .* it returned nothing"),
+        ("5", "it returned a int"),
+        ("(1, 2, 3, 4)", "it returned 4 values"),
+        ("(5, 6)", "gives a int where a list"),
+        ("pandas.DataFrame({'a': range(100)})", "returned a table alone; .* target"),
+        (f"pandas.DataFrame([[1, 2]] * 100, columns=['a', 'a']), {_Y}", "several columns named 'a'"),
+        (f"['hello'] * 100, {_Y}", "example 1 is a text; give a record"),
+        (f"[numpy.zeros((100, 3)), numpy.zeros((100, 2))], {_Y}", "2 arrays of inputs"),
+        (f"{{'a': numpy.zeros(100)}}, {_Y}", "gives the inputs by name"),
+        (f"numpy.zeros((100, 8, 8), dtype='uint8'), {_Y}", r'is a picture; \[input\] needs kind = "image"'),
+        (f"numpy.zeros((100, 8, 8)), {_Y}", "type float64 cannot be taken"),
+        (f"[{{'a': [1]}}] * 100, {_Y}", "the field 'a' of example 1 is a list"),
+        (f"[{{'a': 1}}, [1]] * 50, {_Y}", "not all of one kind"),
+        (f"[[1, 2], [3]] * 50, {_Y}", "not all of one kind"),
+        (f"[['a', 'b']] * 100, {_Y}", "example 1 is a list"),
+        ("[[1]] * 100, [None, 1] * 50", "50 of 100 examples have no truth, the first is example 1"),
+        ("[[1]] * 100, numpy.array([1, numpy.nan] * 50)", "the first is example 2"),
+        ("[[1]] * 100, ['a', 1] * 50", "mix texts and numbers"),
+        ("[[1]] * 100, numpy.ones((100, 2))", "the truth of example 1 is a list"),
+        ("[[1]] * 100, ['a'] * 100", "have the truth 'a'; there is nothing to tell apart"),
+        ("numpy.zeros((2, 3)), [1]", "2 inputs but 1 truths"),
+    ],
+)
+def test_what_load_returns_is_refused_in_our_words(tmp_path: Path, returned: str, told: str) -> None:
+    """Whatever a first load() returns, the sentence says what came and what is expected, and never what Python said of it."""
+    (tmp_path / "data.py").write_text(f"import numpy\nimport pandas\ndef load():\n    return {returned}\n", encoding="utf-8")
+    with pytest.raises(ConfigRefused, match=told):
+        refuse_unfit(examples(tmp_path, 'path = "data.py"'), read_project(tmp_path))
+
+
+@pytest.mark.parametrize(
+    "returned",
+    [
+        "pandas.DataFrame({'a': range(100)}), pandas.Series(['x', 'y'] * 50)",
+        "pandas.DataFrame({'a': range(100)}), pandas.DataFrame({'y': ['x', 'y'] * 50})",
+        "({'a': n} for n in range(100)), ('xy'[n % 2] for n in range(100))",
+        "{'x': [pandas.Series({'a': n}) for n in range(100)], 'y': numpy.array(['x', 'y'] * 50)}",
+    ],
+)
+def test_load_may_return_what_notebooks_hold(tmp_path: Path, returned: str) -> None:
+    """Tables, Series and generators are the records and truths they hold."""
+    (tmp_path / "data.py").write_text(f"import numpy\nimport pandas\ndef load():\n    return {returned}\n", encoding="utf-8")
+    found = examples(tmp_path, 'path = "data.py"')
+    assert [(one.x, one.y) for one in found[:2]] == [({"a": 0}, "x"), ({"a": 1}, "y")]
+
+
+def test_a_table_with_its_target_and_the_pairs_of_frameworks(tmp_path: Path) -> None:
+    """A DataFrame alone needs [data] target; of (x, y), (x, y), as Keras' data sets are, the second is held out."""
+    (tmp_path / "data.py").write_text(
+        "import pandas\ndef load():\n    return pandas.DataFrame({'a': [1, 2], 'y': ['no', 'yes']})\n", encoding="utf-8"
+    )
+    assert [(one.x, one.y) for one in examples(tmp_path, 'path = "data.py"\ntarget = "y"')] == [({"a": 1}, "no"), ({"a": 2}, "yes")]
+    (tmp_path / "data.py").write_text(
+        "import numpy\ndef load():\n    return (numpy.zeros((3, 2)), numpy.array([0, 1, 0])), (numpy.ones((2, 2)), [1, 0])\n",
+        encoding="utf-8",
+    )
+    found = examples(tmp_path, 'path = "data.py"')
+    assert [(one.x.tolist(), one.y, one.held) for one in found][::3] == [([0.0, 0.0], 0, False), ([1.0, 1.0], 1, True)]
+
+
+def test_pictures_and_records_are_not_taken_for_each_other(tmp_path: Path) -> None:
+    """Records while [input] still says pictures, as after `relevo new`, name the section; a path may be a text there."""
+    (tmp_path / "relevo.toml").write_text(
+        '[model]\nname = "m"\n[data]\npath = "data.py"\n[input]\nkind = "image"\nsize = [8, 8]\n', encoding="utf-8"
+    )
+    project = read_project(tmp_path)
+    (tmp_path / "data.py").write_text("def load():\n    return [{'a': n} for n in range(9)], [0, 1, 2] * 3\n", encoding="utf-8")
+    with pytest.raises(ConfigRefused, match=r'\[input\] says kind = "image", and example 1 of .data.py. is a record'):
+        refuse_unfit(load_examples(project), project)
+    (tmp_path / "data.py").write_text("def load():\n    return ['a.png', 'b.png'], [0, 1]\n", encoding="utf-8")
+    with pytest.raises(
+        ConfigRefused, match=r"none of the 2 files that 'data.py' names can be read as a picture; the first is .*a.png"
+    ):
+        load_examples(project)
+    for name in ("a.png", "b.png"):
+        Image.new("L", (8, 8)).save(tmp_path / name)
+    assert [one.x for one in load_examples(project)] == [(tmp_path / "a.png").read_bytes()] * 2
+
+
+@pytest.mark.parametrize(
+    ("toml", "told"),
+    [
+        ('[data]\npath = "x"\nheld_out = 25', "held_out is the share"),
+        ('[data]\npath = "x"\n[input]\nkind = "image"\nsize = [0, 8]', r"size = \[height, width\] must lie in 1..4096"),
+    ],
+)
+def test_numbers_of_a_project_have_a_range(tmp_path: Path, toml: str, told: str) -> None:
+    """What cannot be is told before anything is loaded."""
+    (tmp_path / "relevo.toml").write_text(f'[model]\nname = "m"\n{toml}\n', encoding="utf-8")
+    with pytest.raises(ConfigRefused, match=told):
+        read_project(tmp_path).image()
 
 
 def test_a_table_of_another_encoding_is_told(tmp_path: Path) -> None:

@@ -67,6 +67,11 @@ def paragraphs_of(text: str | None) -> list[str]:
     return [" ".join(one.split()) for one in inspect.cleandoc(text or "").split("\n\n") if one.strip()]
 
 
+def misused(told: str) -> Exception:
+    """What to raise where an option is missing, or two do not go together: the value of none is wrong."""
+    return WRONG_USAGE(told)
+
+
 def usage(error: Any) -> str:  # noqa: ANN401 - a UsageError of Typer, whose class is private
     """What was wrong with the words of a command, and where its help is."""
     told = error.format_message()

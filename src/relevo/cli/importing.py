@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from relevo.cli.asking import AsJson, Home, settings_of
+from relevo.cli.helping import misused
 from relevo.cli.people import who_asks
 from relevo.cli.registering import Alias, Out, Register, Why, reason, told
 from relevo.cli.showing import progress, say, show_json
@@ -245,7 +246,7 @@ def _converted(file: Path, name: str | None, said: dict[str, Any], place: Path, 
     from relevo.package.convert.importing import import_model
 
     if name is None:
-        raise typer.BadParameter("is needed: the model's name here", param_hint="--name")
+        raise misused("The option --name is missing: what the model is to be called here.")
     return import_model(file, name=name, out=place, language=language(), progress=step, **said)
 
 
@@ -308,5 +309,5 @@ def _rule(accept: float | None, reject: float | None, least: float | None) -> De
     if accept is None and reject is None:
         return None if least is None else Argmax(least=least)
     if accept is None or reject is None or least is not None:
-        raise typer.BadParameter("go together, and not with --least", param_hint="--accept and --reject")
+        raise misused("--accept and --reject go together, and not with --least.")
     return Bands(accept=accept, reject=reject)

@@ -13,6 +13,7 @@ import typer
 import typer.core
 
 from relevo.cli.asking import AsJson, Ca, Home, Key, Url, existing_home
+from relevo.cli.helping import misused
 from relevo.cli.showing import progress, say, show_json, show_table, warn
 from relevo.cli.speaking import said
 from relevo.errors import Forbidden, NoInput
@@ -111,7 +112,7 @@ def import_(
     from relevo.cli.label_files import Columns, lines_of
 
     if own_key is not None and model is None:
-        raise typer.BadParameter("--match needs --model", param_hint="--match")
+        raise misused("--match needs --model.")
     lines = lines_of(file, Columns(query_id=id_column, label=label_column, key=own_key))
     with progress(quiet=as_json) as step:
 

@@ -217,9 +217,7 @@ def _first_manifest(parts: Parts, served: NDArray[np.float64]) -> Manifest:
         ),
         golden_tolerance=allowed * max(1.0, float(np.abs(served).max())),
     )
-    refuse_bad_options(
-        name=parts.name, decision=parts.rule, answer=parts.answer, output=converted.output, synonyms=parts.synonyms
-    )
+    refuse_bad_options(name=parts.name, decision=parts.rule, answer=parts.answer, output=converted.output, synonyms=parts.synonyms)
     check(manifest)
     return manifest
 

@@ -8,6 +8,7 @@ Everything is verified on the bytes that are then used: what changes on disk aft
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,7 @@ from relevo.records import is_record, is_table, record_of, rows_of
 from relevo.runtime.model import RunnableModel
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Sequence
 
     from relevo.domain.decision import Answer
     from relevo.runtime.image import ImageLimits
@@ -87,6 +88,8 @@ class Package:
 
     def write(self, out: str | Path) -> None:
         """Write it as a folder, or as a zip when `out` ends in .zip. Raises PackageRefused when something is in the way."""
+        if not isinstance(out, str | Path):
+            raise PackageRefused(reason=f"the path to write it to is expected, not a {type(out).__name__}")
         write_package(self.files(), Path(out))
 
     def predict(self, payload: bytes | Mapping[str, Any]) -> Answer:
@@ -113,8 +116,10 @@ def _with_warnings(answer: Answer, remarks: Sequence[Remark]) -> Answer:
 
 
 def _listed(payloads: Any) -> Iterable[Any]:  # noqa: ANN401 - a list, or a DataFrame as notebooks hold it
+    if not isinstance(payloads, Iterable) or isinstance(payloads, str | bytes | Mapping):
+        raise InputRefused.told(f"A list of inputs or a DataFrame is expected; this is a {type(payloads).__name__}.")
     if not is_table(payloads):
-        return payloads  # type: ignore[no-any-return]  # what the caller may give by its type
+        return payloads
     try:
         return rows_of(payloads)
     except ValueError as cause:
@@ -138,6 +143,8 @@ def open_package(path: str | Path, *, digest: str | None = None) -> Package:
     digest: when given, the package must be exactly this one.
     Raises PackageRefused of many kinds, each naming the file and what is wrong with it.
     """
+    if not isinstance(path, str | Path):
+        raise PackageRefused(reason=f"the path of its folder or .zip is expected, not a {type(path).__name__}")
     place = Path(path)
     return verified(read_files(place), folder=place if place.is_dir() else None, digest=digest)
 

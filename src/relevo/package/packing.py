@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from relevo.domain.decision import Argmax
 from relevo.domain.manifest import refuse_bad_background, refuse_bad_options
-from relevo.errors import OptionsMissing
+from relevo.errors import ConversionFailed, OptionsMissing
 from relevo.package.assembling import STEPS, Parts, assemble
 from relevo.package.card_words import card_words
 from relevo.package.class_names import named
@@ -25,9 +25,11 @@ from relevo.package.convert.converted import Converted, Hints
 from relevo.package.convert.networks.keras_quiet import is_keras
 from relevo.package.convert.networks.torch_quiet import is_torch
 from relevo.package.convert.preprocessing_names import steps_named
+from relevo.package.option_kinds import refuse_other_kinds
 from relevo.package.samples import Samples, take_samples
 from relevo.package.truth import class_text, one_a_row
 from relevo.package.writing import refuse_bad_goal
+from relevo.plain_files import read_plain, why_unread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -111,6 +113,33 @@ def pack(  # noqa: PLR0913 - the one call of a notebook: all by name, nearly all
     Raises OptionsMissing, LabelsRefused, ConversionFailed, ParityFailed, PrecisionTooCostly, ExtraMissing, ManifestInvalid, and
     PackageRefused, before anything is converted, when `out` cannot be written.
     """
+    refuse_other_kinds(
+        name=name,
+        truth=truth,
+        labels=labels,
+        out=out,
+        features=features,
+        input=input,
+        steps=steps,
+        output=output,
+        scale=scale,
+        preprocess=preprocess,
+        orientation=orientation,
+        background=background,
+        classes=classes,
+        decision=decision,
+        answer=answer,
+        description=description,
+        unit=unit,
+        scores=scores,
+        training_data=training_data,
+        tolerance=tolerance,
+        max_loss=max_loss,
+        learning=learning,
+        drawings=drawings,
+        language=language,
+        progress=progress,
+    )
     if out is not None:
         refuse_bad_goal(Path(out))
     refuse_bad_options(name=name, decision=decision or Argmax(), answer=answer or {}, synonyms=synonyms)
@@ -167,11 +196,13 @@ def convert(
     truth: Sequence[Any] | NDArray[Any] | None = None,
 ) -> Converted:
     """Send the model to the converter that knows its kind. Raises ConversionFailed, OptionsMissing, ExtraMissing."""
+    if isinstance(model, type):
+        raise ConversionFailed(reason=f"it is the class {model.__name__} itself, and no fitted model of it")
     # Only the converter that is needed is loaded: an ONNX file can be packed where no scikit-learn is.
     if isinstance(model, bytes | str | Path):
         from relevo.package.convert.onnx import convert_onnx  # noqa: PLC0415 - see above
 
-        data = model if isinstance(model, bytes) else Path(model).read_bytes()
+        data = model if isinstance(model, bytes) else _onnx_file(Path(model))
         return convert_onnx(data, samples, hints, outputs=outputs)
     if outputs is not None:
         raise OptionsMissing(options="no outputs: this model can be asked itself")
@@ -191,6 +222,13 @@ def convert(
     from relevo.package.convert.scikit.sklearn import convert_sklearn  # noqa: PLC0415 - see above
 
     return convert_sklearn(as_estimator(model), samples, hints)
+
+
+def _onnx_file(path: Path) -> bytes:
+    try:
+        return read_plain(path)
+    except OSError as cause:
+        raise ConversionFailed(reason=f"the file '{path}' cannot be read: {why_unread(cause)}") from cause
 
 
 def _steps(steps: Steps | None, scale: float | None, preprocess: str | None) -> Steps | None:

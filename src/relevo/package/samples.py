@@ -13,6 +13,7 @@ original model must be asked with exactly that.
 from __future__ import annotations
 
 import io
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, time
 from decimal import Decimal
@@ -28,7 +29,7 @@ from relevo.records import plain
 from relevo.runtime.image import OWN_FILES, open_checked, size_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
@@ -115,6 +116,13 @@ def take_samples(given: Any, features: Sequence[str] = ()) -> Samples:  # noqa: 
     """
     if hasattr(given, "toarray"):
         given = given.toarray()
+    if isinstance(given, str | bytes | Path | Mapping) or not isinstance(given, Iterable):
+        raise ConversionFailed(
+            reason=f"the samples are a {type(given).__name__}; a list of dicts, a DataFrame, a matrix or a list of "
+            "pictures is expected"
+        )
+    if not hasattr(given, "__len__"):
+        given = list(given)
     if len(given) == 0:
         raise OptionsMissing(options="samples (at least one row)")
     if hasattr(given, "columns") and hasattr(given, "to_dict"):
@@ -126,6 +134,9 @@ def take_samples(given: Any, features: Sequence[str] = ()) -> Samples:  # noqa: 
 
 def _from_frame(frame: Any) -> RecordSamples:  # noqa: ANN401 - pandas is never imported
     names = tuple(str(name) for name in frame.columns)
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise ConversionFailed(reason=f"the samples have several columns named '{twice}'; rename them, or remove all but one")
     records = tuple({str(name): _cell(value) for name, value in row.items()} for row in frame.to_dict(orient="records"))
     kinds = {name: getattr(frame.dtypes.iloc[position], "kind", "O") for position, name in enumerate(names)}
     return RecordSamples(

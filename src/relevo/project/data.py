@@ -15,7 +15,7 @@ import csv
 import json
 import re
 import runpy
-from collections.abc import Mapping
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,8 +24,9 @@ import numpy as np
 
 from relevo.errors import ConfigRefused
 from relevo.plain_files import refuse_unless_plain
+from relevo.project.given import given_by
 from relevo.project.pictures import read_pictures, readable
-from relevo.project.running import users_code
+from relevo.project.running import refuse_other_arguments, users_code
 from relevo.tables import BadTable, has_decimal_commas, read_table
 
 if TYPE_CHECKING:
@@ -39,8 +40,6 @@ if TYPE_CHECKING:
 _MOST = 2**36
 #: What a cell of a table says when nobody knew.
 _UNKNOWN = {"", "na", "nan", "null", "none", "?"}
-#: What a .npz or a load() may give, one entry an example each.
-_GIVEN = {"x", "y", "held_out", "groups"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -64,13 +63,51 @@ def load_examples(project: Project, tell: Callable[[Unreadable], object] = lambd
     path = project.folder / project.data.path
     if not path.exists():
         raise ConfigRefused(reason=f"[data] path: there is no '{project.data.path}' in the project")
-    examples = _loaded(path, project.data, tell)
+    left: list[Unreadable] = []
+
+    def count(file: Unreadable) -> None:
+        left.append(file)
+        tell(file)
+
+    examples = _loaded(path, project, count)
+    if not examples and left:
+        raise ConfigRefused(
+            reason=f"[data] path: none of the {len(left)} files that '{project.data.path}' names can be read as a picture; "
+            f"the first is {left[0].path}: {left[0].reason}"
+        )
     if not examples:
         raise ConfigRefused(reason=f"[data] path: '{project.data.path}' holds no examples")
     return examples
 
 
-def _loaded(path: Path, told: DataSection, tell: Callable[[Unreadable], object]) -> list[Example]:
+def refuse_unfit(examples: list[Example], project: Project) -> None:
+    """Pictures where [input] says records or the other way round, both at once, one truth alone. Raises ConfigRefused."""
+    if len({one.y for one in examples}) == 1:
+        raise ConfigRefused(reason=f"all {len(examples)} examples have the truth '{examples[0].y}'; there is nothing to tell apart")
+    wanted = project.input.kind == "image"
+    for place, one in enumerate(examples, 1):
+        picture = isinstance(one.x, bytes) or (isinstance(one.x, np.ndarray) and one.x.ndim > 1)
+        if picture == wanted:
+            continue
+        if wanted:
+            what = "a record" if isinstance(one.x, dict) else "a row of numbers"
+            raise ConfigRefused(
+                reason=f"[input] says kind = \"image\", and example {place} of '{project.data.path}' is {what}; remove the section "
+                "[input], or give pictures"
+            )
+        raise ConfigRefused(
+            reason=f"example {place} of '{project.data.path}' is a picture; [input] needs kind = \"image\" and "
+            "size = [height, width]"
+        )
+    shapes = {one.x.shape if isinstance(one.x, np.ndarray) else type(one.x).__name__ for one in examples}
+    if not wanted and len(shapes) > 1:
+        raise ConfigRefused(
+            reason=f"the examples of '{project.data.path}' are not all of one kind: records, or rows of as many numbers"
+        )
+
+
+def _loaded(path: Path, project: Project, tell: Callable[[Unreadable], object]) -> list[Example]:
+    told = project.data
     if path.is_dir():
         group = _grouping(told.together)
         found = read_pictures(path, told.ignore, tell)
@@ -81,11 +118,25 @@ def _loaded(path: Path, told: DataSection, tell: Callable[[Unreadable], object])
     if path.suffix == ".csv":
         return _table(path, told)
     if path.suffix == ".npz":
-        with np.load(path, allow_pickle=False) as arrays:
-            return _given({name: arrays[name] for name in arrays.files}, path.name, tell)
+        with _archive(path) as arrays:
+            try:
+                loaded = {name: arrays[name] for name in arrays.files}
+            except ValueError as cause:
+                # An array of objects is a pickle, which is never loaded.
+                raise ConfigRefused(
+                    reason=f"[data] path: '{path.name}' holds objects, and no arrays of numbers or texts"
+                ) from cause
+            return _given(loaded, path.name, project, tell)
     if path.suffix == ".py":
-        return _program(path, tell)
+        return _program(path, project, tell)
     raise ConfigRefused(reason="[data] path must be a folder, a .csv, a .npz or a .py")
+
+
+def _archive(path: Path) -> Any:  # noqa: ANN401 - NumPy's archive
+    try:
+        return np.load(path, allow_pickle=False)
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as cause:
+        raise ConfigRefused(reason=f"[data] path: '{path.name}' is no .npz that NumPy wrote") from cause
 
 
 def _refuse_unless_plain(path: Path) -> None:
@@ -174,30 +225,22 @@ def _fits(kind: type[int | float], cell: str | None) -> bool:
     return True
 
 
-def _program(path: Path, tell: Callable[[Unreadable], object]) -> list[Example]:
+def _program(path: Path, project: Project, tell: Callable[[Unreadable], object]) -> list[Example]:
     with users_code(path.parent):
         load = runpy.run_path(str(path)).get("load")
         if not callable(load):
             raise ConfigRefused(reason=f"{path.name} has no function load()")
+        refuse_other_arguments(load, "load()", path.name)
         given = load()
-        if isinstance(given, Mapping):
-            return _given(given, path.name, tell)
-        x, y = given
-        return _given({"x": x, "y": y}, path.name, tell)
+    return _given(given, path.name, project, tell)
 
 
-def _given(given: Mapping[str, Any], name: str, tell: Callable[[Unreadable], object]) -> list[Example]:
-    """Examples from arrays or lists by name: x, y and, where it helps the split, held_out and groups."""
-    if not {"x", "y"} <= given.keys() <= _GIVEN:
-        told = ", ".join(given) or "none"
-        raise ConfigRefused(reason=f"{name} must hold x and y, and may hold held_out and groups; it holds {told}")
-    x, y = given["x"], _listed(given["y"])
-    held, groups = (_listed(given.get(key, [None] * len(x))) for key in ("held_out", "groups"))
-    if len(x) != len(y):
-        raise ConfigRefused(reason=f"there are {len(x)} inputs but {len(y)} truths")
-    if not len(held) == len(groups) == len(x):
-        raise ConfigRefused(reason=f"there are {len(x)} inputs but {len(held)} held_out and {len(groups)} groups")
-    contents = (readable(one, tell) if isinstance(one, Path) else one for one in x)
+def _given(value: Any, name: str, project: Project, tell: Callable[[Unreadable], object]) -> list[Example]:  # noqa: ANN401 - anything
+    """Examples from arrays or lists: x, y and, where it helps the split, held_out and groups."""
+    given = given_by(value, name, project.data.target, pictures=project.input.kind == "image")
+    contents = (
+        readable(one if one.is_absolute() else project.folder / one, tell) if isinstance(one, Path) else one for one in given.x
+    )
     return [
         Example(
             x=one,
@@ -206,13 +249,9 @@ def _given(given: Mapping[str, Any], name: str, tell: Callable[[Unreadable], obj
             group=b"" if group is None else str(group).encode(),
             held=None if side is None else bool(side),
         )
-        for one, truth, side, group in zip(contents, y, held, groups, strict=True)
+        for one, truth, side, group in zip(contents, given.y, given.held, given.groups, strict=True)
         if one is not None
     ]
-
-
-def _listed(values: Any) -> list[Any]:  # noqa: ANN401 - an array or anything that can be listed
-    return values.tolist() if isinstance(values, np.ndarray) else list(values)
 
 
 def _identity(x: Any) -> bytes:  # noqa: ANN401 - an input of any kind

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from relevo.domain.preprocessing import ImageSteps
 from relevo.domain.signature import ImageInput
 from relevo.errors import ConfigRefused, InputRefused
-from relevo.plain_files import read_plain
+from relevo.plain_files import read_plain, why_unread
 from relevo.runtime.image import OWN_FILES, decode
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def readable(file: Path, tell: Callable[[Unreadable], object]) -> bytes | None:
             warnings.simplefilter("ignore")
             decode(content, _ANY_SIZE, _ANY_STEPS, OWN_FILES)
     except (InputRefused, OSError) as cause:
-        tell(Unreadable(path=file, reason=str(cause)))
+        tell(Unreadable(path=file, reason=why_unread(cause) if isinstance(cause, OSError) else str(cause)))
         return None
     return content
 

@@ -108,6 +108,8 @@ class Project(msgspec.Struct, frozen=True, kw_only=True):
         if told.size is None:
             raise ConfigRefused(reason="[input] needs size = [height, width] for pictures")
         height, width = told.size
+        if not (1 <= height <= _MOST_SIDE and 1 <= width <= _MOST_SIDE):
+            raise ConfigRefused(reason=f"[input] size = [height, width] must lie in 1..{_MOST_SIDE}")
         wanted = ImageInput(width=width, height=height, mode=told.mode, description=told.description)
         problem = background_problem(told.background)
         if problem:
@@ -137,6 +139,8 @@ def _numbers(told: InputSection) -> ImageSteps:
         raise ConfigRefused(reason=f"[input] preprocess needs {cause.facts['options']}") from cause
 
 
+#: Pixels a model's picture may have along a side.
+_MOST_SIDE = 4096
 _SECTIONS: dict[str, Any] = {"model": ModelSection, "data": DataSection, "input": InputSection, "decision": DecisionSection}
 
 
@@ -148,7 +152,9 @@ def read_project(folder: Path) -> Project:
             reason=f"there is no project in {folder.resolve()}, for it has no relevo.toml; `relevo new NAME` writes one"
         )
     sections = read_toml(path)
-    parts = {name: _section(path.name, name, sections.get(name, {})) for name in _SECTIONS}
+    parts: dict[str, Any] = {name: _section(path.name, name, sections.get(name, {})) for name in _SECTIONS}
+    if not 0.0 < parts["data"].held_out < 1.0:
+        raise ConfigRefused(reason="[data] held_out is the share of the examples held out, and lies between 0 and 1")
     return Project(folder=folder, **parts, answer=_answer(path.name, sections.get("answer", {}), _known_labels(parts["model"])))
 
 

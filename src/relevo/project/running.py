@@ -7,6 +7,7 @@ with users_code(folder): train(run)
 
 from __future__ import annotations
 
+import inspect
 import signal
 import sys
 import threading
@@ -16,10 +17,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from relevo.errors import ExtraMissing, RelevoError, TrainingFailed
+from relevo.errors import ConfigRefused, ExtraMissing, RelevoError, TrainingFailed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 #: Modules that projects train with, and the extra that brings them.
 _EXTRAS = {
@@ -30,6 +31,18 @@ _EXTRAS = {
     "torch": "torch",
     "xgboost": "xgboost",
 }
+
+
+def refuse_other_arguments(function: Callable[..., object], wanted: str, file: str) -> None:
+    """A function that cannot be called as `wanted`, such as "train(run)". Raises ConfigRefused."""
+    names = [one for one in wanted.partition("(")[2].removesuffix(")").split(", ") if one]
+    try:
+        inspect.signature(function).bind(*names)
+    except TypeError as cause:
+        raise ConfigRefused(reason=f"{file} must have a function that is called as {wanted}, with no other argument") from cause
+    except ValueError:
+        # A function of C tells no arguments.
+        return
 
 
 @contextmanager
@@ -50,13 +63,18 @@ def users_code(folder: Path) -> Iterator[None]:
 def _told(cause: Exception, folder: Path) -> str:
     """What went wrong and on which of the user's lines; the trace below that line goes to standard error."""
     frames = traceback.extract_tb(cause.__traceback__)
-    own = [index for index, frame in enumerate(frames) if folder.resolve() in Path(frame.filename).resolve().parents]
+    own = [index for index, frame in enumerate(frames) if _is_in(frame.filename, folder)]
     words = f"{type(cause).__name__}: {cause}".rstrip(": ")
     if not own:
         return words
     sys.stderr.write("".join(traceback.format_list(frames[own[0] :])))
     last = frames[own[-1]]
     return f"{words} ({Path(last.filename).name}, line {last.lineno})"
+
+
+def _is_in(file: str, folder: Path) -> bool:
+    # Python's own modules may be called <frozen …>, which is no path.
+    return not file.startswith("<") and folder.resolve() in Path(file).resolve().parents
 
 
 @contextmanager

@@ -22,8 +22,8 @@ from relevo.package.convert.networks.keras_quiet import library, library_if_ther
 from relevo.package.packing import pack
 from relevo.package.samples import png
 from relevo.package.writing import refuse_bad_goal
-from relevo.project.data import Example, load_examples
-from relevo.project.running import users_code
+from relevo.project.data import Example, load_examples, refuse_unfit
+from relevo.project.running import refuse_other_arguments, users_code
 from relevo.project.split import held_out, place_of
 from relevo.runtime.image import OWN_FILES, decode, tensor
 
@@ -104,15 +104,19 @@ def train_project(
     tell: is given each picture that cannot be read and was left out.
     """
     refuse_bad_goal(out)
+    images = project.image()
     refuse_bad_options(name=project.model.name, decision=project.rule(), answer=project.answer, synonyms=project.model.synonyms)
     step(0, 1, "loading data")
-    learn, held = split_examples(load_examples(project, tell), project.data.held_out)
+    examples = load_examples(project, tell)
+    refuse_unfit(examples, project)
+    learn, held = split_examples(examples, project.data.held_out)
     learn = first_of(learn, most)
     step(1, 1, "loading data")
-    images = project.image()
     run = Run(train=_side(learn, images), validation=_side(held, images), seed=_SEED, step=step)
     with users_code(project.folder):
         model = _train_function(project.folder)(run)
+    if model is None:
+        raise ConfigRefused(reason="train(run) in train.py returned nothing; let it return the fitted model")
     told: dict[str, Any] = {}
     if images is not None:
         told = {"input": images[0], "steps": images[1]}
@@ -215,4 +219,5 @@ def _train_function(folder: Path) -> Callable[[Run], Any]:
     train = runpy.run_path(str(path)).get("train")
     if not callable(train):
         raise ConfigRefused(reason="train.py has no function train(run)")
+    refuse_other_arguments(train, "train(run)", path.name)
     return train  # type: ignore[no-any-return]  # the user's function, known by its name
