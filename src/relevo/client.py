@@ -25,7 +25,6 @@ import httpx
 import msgspec
 
 from relevo.errors import (
-    BodyTooLarge,
     ConfigRefused,
     FieldWrongType,
     InputRefused,
@@ -223,12 +222,12 @@ class Client:
             size = min(size, len(records) - start)
             try:
                 results = self._batch(model, [_sent(one) for one in records[start : start + size]], subject)
-            except (TooManyRows, BodyTooLarge, InputRefused, ModelFailed) as error:
+            except _OF_THE_INPUT as error:
                 bad = _place_at_fault(error, size)
                 if bad == 0:
                     yield [(start, error)]
                     start += 1
-                if isinstance(error, TooManyRows | BodyTooLarge) and size > 1:
+                if isinstance(error, TooManyRows) and size > 1:
                     most = size // 2
                 # Halved where nobody knows which record it is, and where one bad record may be followed by many.
                 size = bad or max(1, size // 2)
@@ -246,7 +245,7 @@ class Client:
         wait: seconds to wait for a fresh prediction to arrive in the history.
         Raises PredictionNotFound, LabelRefused, LabelNotNumber.
         """
-        body = {"value": value, "note": note}
+        body = {"value": plain(value), "note": note}
         return self._once_shipped("PUT", f"/predictions/{quote(query_id, safe='')}/label", wait, json=body)
 
     def prediction(self, query_id: str, *, wait: float = 5.0) -> dict[str, Any]:

@@ -134,7 +134,9 @@ def test_notebooks_values_are_taken(client: Client, churn_records: list[dict[str
         assert [one.probabilities for one in client.predict_many("churn", several)] == plain
     assert [one.probabilities for one in client.predict("churn", frame)] == plain
     assert client.predict("churn", frame.iloc[1]).probabilities == plain[1]
-    assert client.predict("churn", scalars[2]).probabilities == plain[2]
+    answer = client.predict("churn", scalars[2])
+    assert answer.probabilities == plain[2]
+    assert client.label(answer.query_id, np.array(["leaves"])[0])["value"] == "leaves"
 
 
 @pytest.mark.parametrize("given", [np.zeros(3), 3.5, None, {1, 2}], ids=["array", "number", "nothing", "set"])

@@ -13,11 +13,13 @@ from hypothesis import strategies as st
 
 import relevo
 from relevo.errors import (
+    BrokenImage,
     FileMissing,
     FileTampered,
     FileUnexpected,
     FormatUnknown,
     GoldenMismatch,
+    InputRefused,
     ManifestInvalid,
     OnnxRefused,
     PackageRefused,
@@ -70,6 +72,10 @@ def test_many_answers_come_in_order(digits_package: Package) -> None:
     for together, alone in zip(digits_package.predict_many(payloads), map(digits_package.predict, payloads), strict=True):
         assert together.label == alone.label
         assert together.probabilities == pytest.approx(alone.probabilities, abs=1e-12)
+    with pytest.raises(BrokenImage, match=r"^inputs\[2\]: "):
+        digits_package.predict_many([*payloads[:2], payloads[2][:60]])
+    with pytest.raises(InputRefused, match="this is a str"):
+        digits_package.predict("a.png")  # type: ignore[arg-type]  # what people try
 
 
 @settings(max_examples=150, deadline=None)

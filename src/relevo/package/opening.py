@@ -94,21 +94,36 @@ class Package:
 
     def predict(self, payload: bytes | Mapping[str, Any]) -> Answer:
         """Answer one image (its file's bytes) or one record. Raises InputRefused, ModelFailed."""
-        return self.predict_many([payload])[0]
+        return self._answers([self._prepared(payload)])[0]
 
     def predict_many(self, payloads: Iterable[bytes | Mapping[str, Any]]) -> list[Answer]:
         """Answer several, in order: a list, or a DataFrame with one record a row.
 
-        Raises InputRefused at the first bad one, ModelFailed.
+        Raises InputRefused at the first bad one, which it names by its index, and ModelFailed.
         """
+        prepared = []
+        for place, payload in enumerate(_listed(payloads)):
+            try:
+                prepared.append(self._prepared(payload))
+            except InputRefused as error:
+                raise type(error).told(f"inputs[{place}]: {error}", **{**error.facts, "row": place}) from error
+        return self._answers(prepared)
+
+    def _model(self) -> RunnableModel:
         if self._runnable is None:
             self._runnable = load_runnable(self)
-        model = self._runnable
-        sent = [_as_sent(payload) for payload in _listed(payloads)]
-        rows = [model.prepare(payload) for payload in sent]
+        return self._runnable
+
+    def _prepared(self, payload: Any) -> tuple[bytes | dict[str, Any], Any]:  # noqa: ANN401 - a record as a notebook holds it
+        """One input as it would be sent, and the row that the model takes."""
+        sent = _as_sent(payload)
+        return sent, self._model().prepare(sent)
+
+    def _answers(self, prepared: list[tuple[bytes | dict[str, Any], Any]]) -> list[Answer]:
+        model, rows = self._model(), [row for _, row in prepared]
         parts = (rows[start : start + _BATCH] for start in range(0, len(rows), _BATCH))
         answers = (answer for part in parts for answer in model.finish(model.run(part)))
-        return [_with_warnings(answer, model.remarks(payload)) for answer, payload in zip(answers, sent, strict=True)]
+        return [_with_warnings(answer, model.remarks(sent)) for answer, (sent, _) in zip(answers, prepared, strict=True)]
 
 
 def _with_warnings(answer: Answer, remarks: Sequence[Remark]) -> Answer:

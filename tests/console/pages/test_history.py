@@ -62,6 +62,18 @@ def test_pictures_are_paged_by_the_database_and_narrowed(chromium: Browser, sign
         assert pq.read_table(as_table.value.path())["query_id"].to_pylist() == [answered[-1]]
 
 
+def test_a_table_has_no_download_of_its_own(chromium: Browser, signed_console: Console, answered: list[str]) -> None:
+    """What Streamlit itself would write as CSV is not protected from formulas, so it is not offered; searching still is."""
+    assert answered
+    with signed_in(chromium, signed_console, "ana", "/history?model=digits") as page:
+        page.get_by_role("button", name="Table").or_(page.get_by_role("radio", name="Table")).first.click()
+        settled(page)
+        page.get_by_test_id("stDataFrame").hover()
+        expect(page.get_by_role("button", name="Search").first).to_be_visible()
+        expect(page.locator('button[aria-label*="Download as CSV"]')).to_be_hidden()
+        assert page.locator('button[aria-label*="Download as CSV"]').count() == 1
+
+
 def test_one_answer_in_full_and_its_truth_corrected(chromium: Browser, signed_console: Console, answered: list[str]) -> None:
     """A link to a number opens it; a label given there is told with who gave it, and the older one is struck out."""
     with signed_in(chromium, signed_console, "ana", f"/history?model=digits&id={answered[-1]}") as page:
