@@ -33,6 +33,8 @@ OTHER: dict[str, tuple[str, Any]] = {
     "master_key_file": ("/run/secrets/master", "/run/secrets/master"),
     "keep_days": ("30", 30),
     "keep_inputs_mb": ("100", 100),
+    "audit_head_to": ("https://heads.example/take", "https://heads.example/take"),
+    "audit_head_allowed": ("10.0.0.0/8", "10.0.0.0/8"),
     "audit_heads": ("/mnt/heads", "/mnt/heads"),
     "workers": ("3", 3),
     "tls": ("auto", "auto"),

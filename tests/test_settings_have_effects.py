@@ -61,6 +61,8 @@ EFFECTS = {
     "master_key_file": "compose/test_erasure.py::test_nothing_is_left_of_an_erased_subject",
     "keep_days": "compose/test_chores.py::test_what_is_kept_is_as_told",
     "keep_inputs_mb": "compose/test_chores.py::test_what_is_kept_is_as_told",
+    "audit_head_to": "compose/test_heads_elsewhere.py::test_the_settings_say_where",
+    "audit_head_allowed": "compose/test_heads_elsewhere.py::test_the_settings_say_where",
     "audit_heads": "compose/test_chores.py::test_heads_go_where_they_are_told",
     "label_resolution": "compose/test_labels.py::test_the_rule_and_the_trusted_are_as_set",
     "trusted_sources": "compose/test_labels.py::test_the_rule_and_the_trusted_are_as_set",

@@ -234,6 +234,14 @@ class Settings:
     keep_inputs_mb: int = _row(
         0, "Most MiB of inputs kept; beyond it the oldest inputs are removed; 0 keeps them.", minimum=0, maximum=1_000_000_000
     )
+    audit_head_to: str = _row(
+        "",
+        "Where each new head of the audit is told, too: a file on another disk, or an https address that takes it by POST.",
+    )
+    audit_head_allowed: str = _row(
+        "",
+        "Hosts or networks, with commas between, that audit_head_to may lead to although they are private or speak plain http.",
+    )
     audit_heads: str = _row("", "Folder for the heads of the audit, best on another disk; empty means audit in home.")
     log_level: str = _row("warning", "Least severe log line shown.", choices=("debug", "info", "warning", "error"))
     log_format: str = _row("text", "Form of a log line.", choices=("text", "json"))

@@ -22,7 +22,7 @@
     │                                NotReady · Draining · ProviderAway
     │                                StorageUnavailable
     │                                StoreUnavailable ─ StoreMissing · StoreDamaged · StoreForeign
-    │                                                   StoreLater · StoreFull
+    │                                                   StoreLater · StoreFull · UsersLost
     ├── ModelFailed                  OutputNotFinite
     ├── PackageRefused               ManifestInvalid · FormatUnknown · FileMissing · FileTampered · FileUnexpected
     │                                PackageUnsafe · OnnxRefused · GoldenMismatch
@@ -659,6 +659,16 @@ class StoreFull(StoreUnavailable):
 
     code = "store_full"
     sentence = "The disk of the database is full: nothing was changed. Free some room, then repeat."
+
+
+class UsersLost(StoreUnavailable):
+    """The database knows no user, or not the past, of a home that had users."""
+
+    code = "users_lost"
+    sentence = (
+        "The database does not hold the users that this home's own files know of: it was lost, emptied or replaced. "
+        "Nobody is let in until a backup of it is in its place; to begin anew, choose another --home."
+    )
 
 
 # --- the model ----------------------------------------------------------------------------------------------------------

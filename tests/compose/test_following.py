@@ -12,7 +12,7 @@ import pytest
 from tests.serving_world import put, settings_of, started
 
 from relevo import compose
-from relevo.compose.following import PEOPLE_FILE
+from relevo.compose.had_users import PEOPLE_FILE
 from relevo.domain.people import Role, Scope
 from relevo.store.passwords import hashed
 from relevo.store.people import Change

@@ -112,7 +112,7 @@ def test_a_store_without_users_opens_nothing_outward(tmp_path: Path) -> None:
     store = compose.open_store(settings_of(tmp_path))
     for openly in (True, False):
         door = Door()
-        look_at_people(store.people, door, tmp_path / "home", openly=openly)
+        look_at_people(settings_of(tmp_path), store, door, openly=openly)
         assert door.roll.open is openly
     store.engine.dispose()
 

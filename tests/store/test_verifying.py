@@ -10,10 +10,14 @@ import pytest
 from sqlalchemy import text
 
 from relevo.domain.audit import Act, By
+from relevo.domain.people import Role, Scope
 from relevo.errors import ConfigRefused
 from relevo.store.audit import Audit
+from relevo.store.audited_state import read_state
 from relevo.store.engine import connect, writing
 from relevo.store.heads import FILE, LAST, Head, Heads, known_heads, read_heads
+from relevo.store.people import Change, People
+from relevo.store.registry import Registry
 from relevo.store.trail import Trail
 from relevo.store.verifying import Verdict, verify
 
@@ -252,3 +256,64 @@ def test_what_a_power_cut_left_of_a_line_is_no_head(engine: Engine, trail: Audit
     grow(engine, trail, 1)
     Heads(tmp_path, Trail(engine), trail).keep(AT, at_once=True)
     assert [head.sequence for head in read_heads(tmp_path / FILE)] == [1, 2]
+
+
+BEHIND_ITS_BACK = """
+    INSERT INTO users (id, name, role, made_us) VALUES ('0', 'mallory', 'admin', 0);
+    UPDATE users SET role = 'admin' WHERE name = 'bob';
+    UPDATE users SET disabled_us = NULL WHERE name = 'carol';
+    UPDATE api_keys SET revoked_us = NULL;
+    UPDATE api_keys SET scopes = 'operate predict';
+    INSERT INTO grants (user_id, model, role) SELECT id, 'digits', 'operator' FROM users WHERE name = 'bob';
+    INSERT INTO alias_moves (model, alias, serial, version, who, why, at_us) VALUES ('digits', 'champion', 2, 1, '', '', 0);
+    DROP TRIGGER alias_moves_refuse_update; UPDATE alias_moves SET version = 2;
+    UPDATE versions SET digest = 'ff' WHERE number = 1;
+    DELETE FROM grants
+""".splitlines()[1:]
+
+
+def changed_by_sql(engine: Engine, audit: Audit, statement: str) -> list[str]:
+    """The kinds of faults once somebody changed what stands beside the chain."""
+    people, registry = People(engine, audit), Registry(engine, audit)
+    people.add_user("ana", Role.ADMIN, password_hash="", at=AT)
+    bob = people.add_user("bob", Role.VIEWER, grants={"churn": Role.LABELER}, at=AT)
+    people.change_user(people.add_user("carol", None, at=AT), Change(disabled=True), at=AT)
+    key = people.keys.add(bob, "test", [Scope.PREDICT], at=AT)
+    people.keys.revoke(people.keys.rotate(key.key.id, at=AT, old_ends=AT).key.id, at=AT)
+    for digest in ("ab", "cd"):
+        registry.add(model="digits", digest=digest * 32, summary={}, who="ana", at=AT)
+    registry.move_alias("digits", "champion", 1, who="ana", why="", at=AT)
+    assert verify(Trail(engine).links(), audit, state=read_state(engine)).whole
+    with writing(engine) as connection:
+        for one in statement.strip(" ;").split(";"):
+            connection.execute(text(one))
+    return [fault.kind for fault in verify(Trail(engine).links(), audit, state=read_state(engine)).faults]
+
+
+@pytest.mark.parametrize("statement", BEHIND_ITS_BACK)
+def test_what_was_changed_by_sql_is_seen(engine: Engine, trail: Audit, statement: str) -> None:
+    """An admin, a role, a grant, a key, a version or an alias that no entry made, or that is not as the entries say."""
+    assert set(changed_by_sql(engine, trail, statement)) == {"state"}
+
+
+def test_a_change_after_the_state_was_read_is_none_behind_the_audits_back(engine: Engine, trail: Audit) -> None:
+    """A server that runs appends links while the chain is walked."""
+    people = People(engine, trail)
+    people.add_user("ana", Role.ADMIN, password_hash="", at=AT)
+    state = read_state(engine)
+    people.add_user("bob", Role.VIEWER, at=AT)
+    assert verify(Trail(engine).links(), trail, state=state).whole
+
+
+def test_missing_heads_are_told(engine: Engine, trail: Audit, tmp_path: Path) -> None:
+    """Of a chain with links; a process that has seen a head tells of it even when the file was taken away with the end."""
+    assert verify([], trail, kept=False).whole
+    grow(engine, trail, 3)
+    heads = Heads(tmp_path / "heads", Trail(engine), trail)
+    heads.look(AT)
+    (tmp_path / "heads" / LAST).unlink()
+    assert kinds(verify(Trail(engine).links(), trail, kept=False)) == [(3, "heads_missing")]
+    tamper(engine, "DELETE FROM audit WHERE sequence = 3")
+    heads.look(AT)
+    verdict = verify(Trail(engine).links(), trail, known_heads(tmp_path / "heads"))
+    assert [fault.kind for fault in verdict.faults] == ["cut"]

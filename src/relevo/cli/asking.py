@@ -17,7 +17,7 @@ import typer
 
 from relevo.cli.speaking import phrase, said
 from relevo.config import ROWS, Settings, load_settings
-from relevo.errors import Forbidden, NotFound
+from relevo.errors import Forbidden, NotFound, UsersLost
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,10 +53,14 @@ def settings_of(home: Path | None, *, toml: Path = PROJECT_FILE, **flags: object
 
 
 def existing_home(home: Path | None) -> Settings:
-    """Settings of a command that only looks: it makes nothing where nothing is. Raises NotFound there."""
+    """Settings of a command that only looks: it makes nothing where nothing is. Raises NotFound there, UsersLost."""
+    from relevo.compose.had_users import had_users
+
     settings = settings_of(home)
     # A home that knows its database had one: what is missing then is told by whoever opens it.
     if not settings.database_url and not any((settings.home / name).exists() for name in ("relevo.db", "database.json")):
+        if had_users(settings.home):
+            raise UsersLost
         raise NotFound.told(
             f"There is no Relevo home in {settings.home.resolve()}; `relevo train` and `relevo import` make one, "
             "--home names another."

@@ -83,7 +83,7 @@ def verify(
     home: Home = None,
     as_json: AsJson = False,
 ) -> None:
-    """Check that nothing in the record was changed, removed, exchanged or cut off.
+    """Check that nothing in the record was changed, removed, exchanged or cut off, and that users, keys and aliases are as it says.
 
     Exit code 1 when something was.
     """
@@ -138,13 +138,14 @@ def _short(text: str) -> str:
 
 
 def _verdict(settings: Settings, kept: list[str], copy: Path | None) -> Verdict:
-    from relevo.store import heads, verifying
+    from relevo.store import audited_state, heads, verifying
 
     store = _store(settings)
     known = [*heads.known_heads(settings.audit_folder), *map(_head_of, kept)]
     if copy is not None:
         known += heads.read_heads(copy)
-    return verifying.verify(store.trail.links(), store.audit, known)
+    state, is_kept = audited_state.read_state(store.engine), heads.read_last(settings.audit_folder) is not None
+    return verifying.verify(store.trail.links(), store.audit, known, state=state, kept=is_kept)
 
 
 def _tell(verdict: Verdict) -> None:

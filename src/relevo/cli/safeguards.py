@@ -43,12 +43,14 @@ def safeguards(settings: Settings) -> Iterator[Finding]:
 
 
 def _audit(settings: Settings, store: Store) -> Finding:
-    from relevo.store import heads, verifying
+    from relevo.store import audited_state, heads, verifying
 
     last = store.trail.head()
     if last is not None and last.sequence > _MOST_LINKS:
         return Finding(what="audit", verdict="ok", told=f"{last.sequence} entries; `relevo audit verify` checks them all")
-    verdict = verifying.verify(store.trail.links(), store.audit, heads.known_heads(settings.audit_folder))
+    kept, state = heads.read_last(settings.audit_folder) is not None, audited_state.read_state(store.engine)
+    known = heads.known_heads(settings.audit_folder)
+    verdict = verifying.verify(store.trail.links(), store.audit, known, state=state, kept=kept)
     if verdict.whole:
         told = f"whole: {verdict.links} entries, {verdict.heads} heads outside the database"
         return Finding(what="audit", verdict="ok", told=told)

@@ -14,8 +14,9 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from relevo.compose.chores import chores_of, witnessed
+from relevo.compose.had_users import check_users
 from relevo.compose.labelling import resolution_of
-from relevo.compose.stores import open_store, utc_now, witness_of
+from relevo.compose.stores import open_store, told_elsewhere, utc_now, witness_of
 from relevo.errors import StoreUnavailable
 from relevo.loop.courtesy import Courtesy
 from relevo.loop.peak import Peak
@@ -65,7 +66,11 @@ def run_loop(settings: Settings, life: int) -> None:
         look=trust.look,
         note=trust.note,
     )
-    with witnessed(witness_of(settings, store.trail, store.audit)):
+    with (
+        witnessed(witness_of(settings, store.trail, store.audit)),
+        # A thread of its own: another server may be slow.
+        witnessed(told_elsewhere(settings, store.trail, store.audit)),
+    ):
         loop.run(stop)
     if trust.holds:
         # The last one to close checkpoints; into a file that is not to be written to, nobody does.
@@ -75,5 +80,6 @@ def run_loop(settings: Settings, life: int) -> None:
 
 def _make_ready(settings: Settings, store: Store) -> None:
     """Before anything is shipped: the schema of this release, and the labels that count found by the rule that is set."""
+    check_users(settings, store.engine)
     migrate(store.engine)
     store.labels.settle(resolution_of(settings), at=utc_now())

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 from relevo.compose.certificates import certificate_of
 from relevo.compose.console import address_at, run_console
+from relevo.compose.had_users import had_users
 from relevo.compose.sign_in import provider_of
 from relevo.compose.sole import once_orphans_ended, sole_server
 from relevo.compose.stores import make_home, open_store, utc_now
@@ -261,7 +262,11 @@ def check_exposure(settings: Settings, *, insecure: bool) -> None:
     """Refuse what is refused in any case, before anything is made. Raises ConfigRefused."""
     proxies_of(settings.behind_proxy)
     provider_of(settings)
-    may_have_users = bool(settings.database_url) or (settings.home / "relevo.db").exists()
+    if settings.audit_head_to:
+        from relevo.compose.heads_elsewhere import sender_of  # noqa: PLC0415 - few homes need it
+
+        sender_of(settings)
+    may_have_users = bool(settings.database_url) or (settings.home / "relevo.db").exists() or had_users(settings.home)
     check_reach(settings, users=may_have_users, insecure=insecure)
 
 

@@ -13,11 +13,13 @@ import stat
 import tempfile
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from relevo.compose.had_users import check_users, had_users, note_users
 from relevo.errors import ConfigRefused, RelevoError
 
 if TYPE_CHECKING:
@@ -72,10 +74,10 @@ class Store:
 
 
 def open_store(settings: Settings, *, migrated: bool = False, begins: bool = True) -> Store:
-    """The store of this home, its schema brought up to date unless a parent has done so. Raises StoreUnavailable, WrongSetting.
+    """The store of this home, its schema brought up to date unless a parent has done so.
 
     begins: whether a database is created where this home never had one; where it had one, none ever is. Commands that only look say
-    no.
+    no. Raises StoreUnavailable, WrongSetting, and UsersLost where the home knows of users and the database of none.
     """
     # The database's libraries take half a second to load; a supervisor whose store is already migrated never needs them.
     from relevo.compose.sealing import sealing_of  # noqa: PLC0415 - said above
@@ -97,8 +99,10 @@ def open_store(settings: Settings, *, migrated: bool = False, begins: bool = Tru
     make_home(settings)
     identity = DatabaseIdentity(settings.home, settings.store_url, begins=begins)
     # Who finds the store migrated must start, too, while it is away, and never make an empty one in its place.
-    engine = connect(settings.store_url, make=begins and not migrated and identity.known() is None, identity=identity)
+    make = begins and not migrated and identity.known() is None and not had_users(settings.home)
+    engine = connect(settings.store_url, make=make, identity=identity)
     if not migrated:
+        check_users(settings, engine)
         migrate(engine)
     blobs = Blobs(settings.blobs_folder)
     sealing = sealing_of(settings, engine)
@@ -106,7 +110,7 @@ def open_store(settings: Settings, *, migrated: bool = False, begins: bool = Tru
     audit, trail = Audit(ring.current(), ring=ring), Trail(engine)
     if not migrated:
         # No loop may be running; beside the server's workers there is one, which looks each second.
-        audit.witnessed_by(witness_of(settings, trail, audit))
+        audit.witnessed_by(_both(witness_of(settings, trail, audit), told_elsewhere(settings, trail, audit)))
     return Store(
         engine=engine,
         registry=Registry(engine, audit),
@@ -114,7 +118,7 @@ def open_store(settings: Settings, *, migrated: bool = False, begins: bool = Tru
         labels=Labels(engine, audit),
         traffic=Traffic(engine),
         asking=Asking(engine, share=settings.label_random_share),
-        people=People(engine, audit),
+        people=People(engine, audit, noted=partial(note_users, settings.home)),
         audit=audit,
         trail=trail,
         sealing=sealing,
@@ -140,6 +144,24 @@ def witness_of(settings: Settings, trail: Trail, audit: Audit) -> Callable[[], N
             if str(cause) != told:
                 told = str(cause)
                 log.warning("the head of the audit was not written down: %s", told, extra={"action": "audit.heads"})
+
+    return look
+
+
+def told_elsewhere(settings: Settings, trail: Trail, audit: Audit) -> Callable[[], None]:
+    """Tells a new head of the audit to where audit_head_to says; it never raises. Raises ConfigRefused for a bad setting."""
+    if not settings.audit_head_to:
+        return lambda: None
+    from relevo.compose.heads_elsewhere import HeadsElsewhere, sender_of  # noqa: PLC0415 - few homes need it
+
+    send = sender_of(settings)
+    return HeadsElsewhere(send, trail, audit, now=utc_now).look if send else lambda: None
+
+
+def _both(*looks: Callable[[], None]) -> Callable[[], None]:
+    def look() -> None:
+        for one in looks:
+            one()
 
     return look
 

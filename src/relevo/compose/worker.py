@@ -115,13 +115,13 @@ async def _worker(
     predict = PredictHandlers(service, settings, telemetry, door, allowance=allowance_of(settings), subjects=subjects)
     server = http_server(settings, _app(settings, predict, service, store, telemetry, door), predict, encryption)
     openly = insecure or not reaches_out(settings)
-    await asyncio.to_thread(look_at_people, store.people, door, settings.home, openly=openly)
+    await asyncio.to_thread(look_at_people, settings, store, door, openly=openly)
     if sealing is not None:
         await prepare_days(sealing, utc_now)
     await first_look
     tasks = [
         begin_side_task("following routes", partial(watcher.run, settings.watch_every_ms / 1000)),
-        begin_side_task("following people", partial(follow_people, store.people, door, settings.home, openly=openly)),
+        begin_side_task("following people", partial(follow_people, settings, store, door, openly=openly)),
         begin_side_task("housekeeping", partial(_housekeeping, service, journal, telemetry)),
         *([begin_side_task("following days", partial(follow_days, sealing, utc_now))] if sealing else []),
         *([begin_side_task("following the certificate", partial(_renewals, encryption, telemetry))] if encryption else []),

@@ -154,6 +154,7 @@ class Roll:
 
     epoch: int  # grows with every change to users, grants and keys
     open: bool  # no user was ever made
+    lost: bool = False  # there were users, and the database knows of none: only keys that were known before let in
     keys: Mapping[str, KnownKey] = field(default_factory=dict)  # SHA-256 of the key, in hex
 
     def by_key(self, secret: bytes, now_us: int) -> Principal | None:

@@ -162,7 +162,7 @@ class ApiKeys:
         return new
 
     def _say(self, connection: Connection, action: str, key: ApiKey, by: By, at: datetime, after: str = "") -> None:
-        told = after or f"user:{key.user} {' '.join(key.scopes)} {key.model or '*'}"
+        told = after or words_of_key(key.user, key.scopes, key.model)
         self._audit.append(connection, Act(by=by, action=action, object=f"key:{key.id}", after=told), at=at)
 
 
@@ -192,6 +192,11 @@ def _insert(
     }
     connection.execute(api_keys.insert().values(row))
     return NewKey(key=_found(connection, prefix), secret=secret)
+
+
+def words_of_key(user: str, scopes: Iterable[str], model: str | None) -> str:
+    """How the audit says what a key is for."""
+    return f"user:{user} {' '.join(scopes)} {model or '*'}"
 
 
 def known_keys(connection: Connection) -> dict[str, KnownKey]:

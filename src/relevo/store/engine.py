@@ -201,8 +201,14 @@ def _named(cause: exc.DBAPIError, engine: Engine) -> StoreUnavailable:
     return StoreUnavailable()
 
 
-def _no_room(engine: Engine) -> bool:
+def file_of(engine: Engine) -> Path | None:
+    """The file of an SQLite database; None for one in memory, or of another kind."""
     file: Path | None = engine.get_execution_options().get(_sqlite.FILE)
+    return file
+
+
+def _no_room(engine: Engine) -> bool:
+    file = file_of(engine)
     try:
         return file is not None and shutil.disk_usage(file.parent).free < _LEAST_ROOM
     except OSError:

@@ -14,9 +14,11 @@ A copy of the files, or of `relevo audit head`, on another machine shows what so
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import logging
 import os
+import stat
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -63,26 +65,27 @@ class Heads:
         self._trail = trail
         self._audit = audit
         self._last: Head | None = None
-        self._seen = ""
+        self._seen: Head | None = None
 
     def look(self, now: datetime) -> Head | None:
         """Write the head down in the place of the one before, when there is a new one. Raises ConfigRefused."""
         link = self._trail.head()
-        if link is None or link.seal == self._seen:
+        if link is None or (self._seen is not None and link.seal == self._seen.seal and (self._folder / LAST).exists()):
             return None
         with self._alone():
-            before = read_last(self._folder)
+            # Whoever takes the file away does not take what this process remembers of it.
+            before = read_last(self._folder) or self._seen
             # Race: another process wrote a later one down meanwhile; what the chain holds from here on is later still.
             link = self._trail.head() or link
             if before is not None and self._trail.seal_of(before.sequence) != before.seal:
                 log.error(
                     "the end of the audit was cut off or exchanged at entry %d", before.sequence, extra={"action": "audit.cut"}
                 )
-                self._append(before)
-            head = self._head(link, now)
-            if before is None or before.seal != head.seal:
+                add_head(self._file, before)
+            head = head_of(self._audit, link, now)
+            if before is None or before.seal != head.seal or not (self._folder / LAST).exists():
                 write_whole({self._folder / LAST: msgspec.json.encode(head) + b"\n"})
-        self._seen = link.seal
+        self._seen = head
         return head
 
     def keep(self, now: datetime, *, at_once: bool = False) -> Head | None:
@@ -92,9 +95,9 @@ class Heads:
             self._last = max(read_heads(self._file), key=lambda head: head.at_us, default=Head(sequence=0, seal=""))
         if link is None or not (self._is_due(link, microseconds(now)) or (at_once and link.seal != self._last.seal)):
             return None
-        head = self._head(link, now)
+        head = head_of(self._audit, link, now)
         with self._alone():
-            self._append(head)
+            add_head(self._file, head)
         self._last = head
         return head
 
@@ -103,11 +106,6 @@ class Heads:
         if last is None or last.seal == link.seal:
             return False
         return abs(link.sequence - last.sequence) >= _EVERY_LINKS or abs(now_us - last.at_us) >= _EVERY_US
-
-    def _head(self, link: Link, now: datetime) -> Head:
-        at_us = microseconds(now)
-        mark = mark_of(self._audit.key, link.sequence, link.seal, at_us)
-        return Head(sequence=link.sequence, seal=link.seal, at_us=at_us, mark=mark)
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:
@@ -120,15 +118,25 @@ class Heads:
         finally:
             os.close(handle)
 
-    def _append(self, head: Head) -> None:
-        handle = os.open(self._file, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
-        try:
-            _drop_broken_line(handle)
-            os.write(handle, msgspec.json.encode(head) + b"\n")
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-        sync_folder(self._folder)
+
+def head_of(audit: Audit, link: Link, now: datetime) -> Head:
+    """The head that this link is, marked."""
+    at_us = microseconds(now)
+    return Head(sequence=link.sequence, seal=link.seal, at_us=at_us, mark=mark_of(audit.key, link.sequence, link.seal, at_us))
+
+
+def add_head(file: Path, head: Head) -> None:
+    """Add a line to a file of heads, safe from a power cut. Raises OSError."""
+    handle = os.open(file, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
+    try:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        _drop_broken_line(handle)
+        os.write(handle, msgspec.json.encode(head) + b"\n")
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+    sync_folder(file.parent)
 
 
 def mark_of(key: SealKey, sequence: int, seal: str, at_us: int) -> str:

@@ -26,7 +26,7 @@ from relevo.store._cursors import cursor as cursor_after
 from relevo.store._words import named
 from relevo.store.api_keys import ApiKeys, known_keys
 from relevo.store.elsewhere import Elsewhere
-from relevo.store.engine import reading, writing
+from relevo.store.engine import after_commit, reading, writing
 from relevo.store.granting import granted
 from relevo.store.hand_overs import HandOvers
 from relevo.store.moments import microseconds, moment
@@ -34,7 +34,7 @@ from relevo.store.sessions import Sessions
 from relevo.store.tables import grants, people_epoch, sessions, users
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from datetime import datetime
 
     from sqlalchemy import Connection, Engine
@@ -84,9 +84,11 @@ class Change:
 class People:
     """Who there is; lives as long as the process, safe for several threads. All methods raise StoreUnavailable."""
 
-    def __init__(self, engine: Engine, audit: Audit) -> None:
+    def __init__(self, engine: Engine, audit: Audit, *, noted: Callable[[], object] | None = None) -> None:
+        """noted: called after each commit of a user that came in here, so that the home knows that it has some."""
         self._engine = engine
         self._audit = audit
+        self._noted = noted
         self.sessions = Sessions(engine, audit)
         self.keys = ApiKeys(engine, audit, next_epoch=self._next_epoch)
         self.elsewhere = Elsewhere(engine, audit, next_epoch=self._next_epoch)
@@ -104,7 +106,8 @@ class People:
         with reading(self._engine) as connection:
             epoch = connection.scalar(select(people_epoch.c.epoch)) or 0
             count = connection.scalar(select(func.count()).select_from(users)) or 0
-            return Roll(epoch=epoch, open=count == 0, keys=known_keys(connection))
+            # The epoch grew with the first user: a table that was emptied since is no table that was always empty.
+            return Roll(epoch=epoch, open=count == 0 and epoch == 0, lost=count == 0 and epoch > 0, keys=known_keys(connection))
 
     def page(self, *, cursor: str | None = None, limit: int = 50, name: str = "") -> UserPage:
         """Some users, by name. name: only those whose name has this in it, written large or small. limit: 1 to 1000.
@@ -183,8 +186,10 @@ class People:
             _refuse_taken(connection, plain)
             connection.execute(users.insert().values(row))
             _grant(connection, user, grants or {})
-            after = _said(role, grants or {})
+            after = words_of_user(role, grants or {})
             self._audit.append(connection, Act(by=by, action="user.add", object=f"user:{user}", after=after), at=at)
+            if self._noted is not None:
+                after_commit(connection, self._noted)
         return user
 
     def change_user(self, user: str, change: Change, *, at: datetime, by: By = HERE) -> User:
@@ -227,6 +232,13 @@ class People:
 
     def _next_epoch(self, connection: Connection) -> None:
         connection.execute(_NEXT_EPOCH)
+
+
+def knows_users(engine: Engine) -> bool:
+    """Whether there is a user in this database, whose tables may not even be made. Raises StoreUnavailable."""
+    with reading(engine) as connection:
+        there = connection.dialect.has_table(connection, users.name)
+        return there and connection.execute(select(users.c.id).limit(1)).first() is not None
 
 
 def checked_name(name: str) -> str:
@@ -283,7 +295,7 @@ def _keep_an_admin(connection: Connection, before: User) -> None:
 
 def _acts(before: User, after: User, by: By) -> list[Act]:
     """One act for each thing that changed; what people are called stays out of the chain."""
-    old, new = _said(before.role, before.grants), _said(after.role, after.grants)
+    old, new = words_of_user(before.role, before.grants), words_of_user(after.role, after.grants)
     acts = [Act(by=by, action="user.rename", object=f"user:{after.id}")] if before.name != after.name else []
     if old != new:
         acts.append(Act(by=by, action="user.role", object=f"user:{after.id}", before=old, after=new))
@@ -292,7 +304,8 @@ def _acts(before: User, after: User, by: By) -> list[Act]:
     return acts
 
 
-def _said(role: Role | None, granted: Mapping[str, Role]) -> str:
+def words_of_user(role: Role | None, granted: Mapping[str, Role]) -> str:
+    """How the audit says what somebody may do."""
     return ", ".join([*([role.value] if role else []), *(f"{model}: {one.value}" for model, one in sorted(granted.items()))])
 
 

@@ -4,6 +4,8 @@ links, keys, heads ─ verify ─► Verdict: how many, the last one, and a faul
 
     a changed, copied or exchanged link    its seal does not match          a removed one   a number is missing
     two that follow the same one           a fork                           a cut end       a head knows more, or another seal
+    no head where the last one is kept     whoever cut the end took it, too
+    a user, key or alias that no link made was changed by SQL
     one sealed with a key that was replaced by then, or that is not this home's             its id is not the one due
 
 A link that ends a key names the next one; from there on no other counts. Faults are told in English, each a template of its own.
@@ -13,9 +15,11 @@ from __future__ import annotations
 
 import hmac
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from relevo.store.audit import RETIRE
+from relevo.store.audited_state import Replay
 from relevo.store.heads import mark_of
 
 if TYPE_CHECKING:
@@ -23,6 +27,7 @@ if TYPE_CHECKING:
 
     from relevo.store.audit import Audit
     from relevo.store.audit_keys import SealKey
+    from relevo.store.audited_state import State
     from relevo.store.heads import Head
     from relevo.store.trail import Link
 
@@ -34,7 +39,7 @@ class Fault:
     """One thing that is not as it was written."""
 
     sequence: int
-    kind: str  # altered, removed, forked, unlinked, foreign_key, replaced_key, cut, other_past, head_forged
+    kind: str  # altered, removed, forked, unlinked, foreign_key, replaced_key, cut, other_past, head_forged, heads_missing, state
     told: str
 
 
@@ -54,24 +59,43 @@ class Verdict:
         return not self.faults
 
 
-def verify(links: Iterable[Link], audit: Audit, heads: Iterable[Head] = ()) -> Verdict:
-    """Walk the chain from its first link. audit: holds the keys that the seals are checked with. Raises ConfigRefused."""
+def verify(
+    links: Iterable[Link], audit: Audit, heads: Iterable[Head] = (), *, state: State | None = None, kept: bool = True
+) -> Verdict:
+    """Walk the chain from its first link. audit: holds the keys that the seals are checked with.
+
+    state: what the database says beside the chain, read before the links are. kept: whether the last head lies where it is written.
+    Raises ConfigRefused.
+    """
     written = sorted(heads, key=lambda head: head.sequence)
     # Of heads of the same entry each counts: one of them may be of another past.
     expected: dict[int, set[str]] = {}
     for head in written:
         expected.setdefault(head.sequence, set()).add(head.seal)
     keys = audit.keys()
-    walk = _Walk(keys)
+    walk, replay = _Walk(keys), Replay(state) if state else None
     faults = [fault for head in written for fault in _head_faults(head, keys)]
     for link in links:
         found = [*walk.step(link), *_past(expected.get(link.sequence, set()), link)]
         faults += found[: max(0, _MOST_FAULTS - len(faults))]
+        if replay is not None:
+            replay.step(link)
     faults += [*_cut(written, walk.last)] or [*walk.lacks(audit.key)]
     last = walk.last
+    faults += _missing(last, kept=kept)
+    if replay is not None and last is not None:
+        differing = islice(replay.differences(), max(0, _MOST_FAULTS - len(faults)))
+        faults += [Fault(sequence=last.sequence, kind="state", told=told) for told in differing]
     return Verdict(
         links=walk.count, head=last.sequence if last else 0, seal=last.seal if last else "", heads=len(written), faults=faults
     )
+
+
+def _missing(last: Link | None, *, kept: bool) -> list[Fault]:
+    if kept or last is None:
+        return []
+    told = "heads are missing: nothing here outside the database says where the record ends (last.json in the folder of the heads)"
+    return [Fault(sequence=last.sequence, kind="heads_missing", told=told)]
 
 
 class _Walk:

@@ -2,6 +2,7 @@
 
     scope ─ rule_of ─┬ public ──────────────────────────────► on
                      └ who(scope) ─┬ nobody ────────────────► 401 not_known; people with a browser are led to /login
+                                   ├ the users were lost ───► 503 users_lost
                                    ├ a form not ours ───────► 403 not_your_page
                                    ├ in no row ─────────────► 404 not_found, 405 method_not_allowed
                                    ├ may not see the model ─► 404 model_not_found, as if it were not there
@@ -28,6 +29,7 @@ from relevo.errors import (
     NotYourPage,
     RelevoError,
     StoreUnavailable,
+    UsersLost,
 )
 from relevo.web.classified import Rule, methods_of, rule_of
 from relevo.web.sessions import CSRF_FIELD, CSRF_HEADER, SessionBook, check_csrf, cookie_name, csrf_of, token_of
@@ -55,7 +57,8 @@ class Door:
     def by_key(self, headers: Iterable[tuple[bytes, bytes]]) -> Principal | None:
         """Whoever these headers name without a look into the store.
 
-        Raises NotKnown for a key that does not count, StoreUnavailable while the store has never told who there is.
+        Raises NotKnown for a key that does not count, StoreUnavailable while the store has never told who there is, UsersLost for
+        whoever was not known before the users were lost.
         """
         roll = self.roll
         if roll.open:
@@ -65,6 +68,8 @@ class Door:
         for name, value in headers:
             if name == b"authorization":
                 return self._by_key(roll, value)
+        if roll.lost:
+            raise UsersLost
         return None
 
     def _by_key(self, roll: Roll, value: bytes) -> Principal:
@@ -72,8 +77,13 @@ class Door:
             raise NotKnown
         principal = roll.by_key(value[len(_BEARER) :].strip(), time.time_ns() // 1000)
         if principal is None:
-            raise NotKnown
+            raise UsersLost if roll.lost else NotKnown
         return principal
+
+    def check_users(self) -> None:
+        """See that there is somebody who could sign in. Raises UsersLost."""
+        if self.roll.lost:
+            raise UsersLost
 
     async def who(self, scope: Scope) -> Principal:
         """Whoever asks. Raises NotKnown."""

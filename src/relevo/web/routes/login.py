@@ -135,6 +135,7 @@ async def _by_form(request: Request) -> Response:
 
 
 async def _checked(request: Request, name: str, password: str) -> User:
+    request.app.state.parts.door.check_users()
     recognised = token_of(request.scope, known_cookie_name(request.scope))
     user: User = await request.app.state.sign_ins.check(name, password, address_of_caller(request), recognised=recognised)
     return user

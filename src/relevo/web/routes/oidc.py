@@ -83,6 +83,7 @@ async def _sent(request: Request, back: str) -> Response:
     from relevo.web.oidc import Secrets  # noqa: PLC0415 - its library is an extra
 
     parts, provider = request.app.state.parts, _provider(request)
+    parts.door.check_users()
     tie, state = secrets.token_urlsafe(32), secrets.token_urlsafe(32)
     there = await provider.address(state=state, secrets=Secrets(tie=tie), redirect=_redirect(request))
     journey = Journey(state=state, tie=tie, back=back, address=address_of_caller(request))
@@ -97,6 +98,7 @@ async def _who_came(request: Request) -> tuple[User, str]:
     from relevo.web.oidc import Secrets  # noqa: PLC0415 - its library is an extra
 
     parts, provider = request.app.state.parts, _provider(request)
+    parts.door.check_users()
     told = _only_once(request)
     tie = token_of(request.scope, tie_cookie_name(request.scope))
     if tie is None or "state" not in told:

@@ -1,0 +1,129 @@
+"""What the database says of users, keys, versions and aliases, beside what the audit says of them: a change by SQL is in one alone.
+
+read_state(engine) ─► State: thing → words, and the last link of that moment ─┐
+links ─ Replay.step, one by one ─► thing → words ─────────────────────────────┴─ differences ─► a sentence for each
+
+    user:ID                    role and grants, switched off          key:ID                     owner, scopes, model, revoked
+    model:NAME/version:N       digest                                 model:NAME/alias:NAME      version, and how often it was moved
+
+Passwords and the keys themselves are no part of the audit, so an exchanged hash is not seen here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from itertools import chain
+from typing import TYPE_CHECKING
+
+from sqlalchemy import func, select, text
+
+from relevo.domain.people import Role
+from relevo.store.api_keys import words_of_key
+from relevo.store.engine import reading
+from relevo.store.granting import granted
+from relevo.store.people import words_of_user
+from relevo.store.tables import alias_moves, api_keys, audit, users, versions
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from sqlalchemy import Connection, Engine
+
+    from relevo.store.trail import Link
+
+_OFF, _REVOKED = "; switched off", "; revoked"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class State:
+    """What the database says at one moment."""
+
+    last: int  # sequence of the last link of that moment
+    things: Mapping[str, str] = field(default_factory=dict)
+
+
+def read_state(engine: Engine) -> State:
+    """The state of now. Raises StoreUnavailable."""
+    with reading(engine) as connection:
+        if connection.dialect.name == "postgresql":
+            # All that follows is of one moment; else a change between two queries would look like one behind the audit's back.
+            connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"))
+        last = connection.scalar(select(func.max(audit.c.sequence))) or 0
+        things = dict(chain.from_iterable(read(connection) for read in (_users, _keys, _versions, _aliases)))
+    return State(last=last, things=things)
+
+
+def _users(connection: Connection) -> Iterator[tuple[str, str]]:
+    grants = granted(connection)
+    for row in connection.execute(select(users.c.id, users.c.role, users.c.disabled_us)):
+        words = words_of_user(Role(row.role) if row.role in set(Role) else None, grants.get(row.id, {}))
+        yield f"user:{row.id}", words + (_OFF if row.disabled_us is not None else "")
+
+
+def _keys(connection: Connection) -> Iterator[tuple[str, str]]:
+    for row in connection.execute(select(api_keys)):
+        words = words_of_key(row.user_id, row.scopes.split(), row.model)
+        yield f"key:{row.id}", words + (_REVOKED if row.revoked_us is not None else "")
+
+
+def _versions(connection: Connection) -> Iterator[tuple[str, str]]:
+    for row in connection.execute(select(versions.c.model, versions.c.number, versions.c.digest)):
+        yield f"model:{row.model}/version:{row.number}", row.digest
+
+
+def _aliases(connection: Connection) -> Iterator[tuple[str, str]]:
+    moves: dict[str, tuple[int, int]] = {}
+    for row in connection.execute(select(alias_moves).order_by(alias_moves.c.move)):
+        thing = f"model:{row.model}/alias:{row.alias}"
+        moves[thing] = (row.version, moves.get(thing, (0, 0))[1] + 1)
+    for thing, (version, count) in moves.items():
+        yield thing, _moved(str(version), count)
+
+
+def _moved(version: str, count: int) -> str:
+    return f"{version} (move {count})"
+
+
+class Replay:
+    """What the links say, up to where they were walked; lives as long as the walk."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+        self._things: dict[str, str] = {}
+        self._moves: dict[str, int] = {}
+
+    def step(self, link: Link) -> None:
+        """Take the next link; what was appended after the state was read does not count."""
+        thing = link.object
+        if link.sequence > self._state.last:
+            return
+        match link.action:
+            case "user.add" | "user.role":
+                self._things[thing] = link.after
+            case "user.disable":
+                self._things[thing] = self._things.get(thing, "") + _OFF
+            case "user.enable":
+                self._things[thing] = self._things.get(thing, "").removesuffix(_OFF)
+            case "key.add" | "version.add":
+                self._things[thing] = link.after
+            case "key.rotate":
+                self._things[link.after] = self._things.get(thing, "").removesuffix(_REVOKED)
+            case "key.revoke":
+                self._things[thing] = self._things.get(thing, "") + _REVOKED
+            case "alias.move":
+                self._moves[thing] = self._moves.get(thing, 0) + 1
+                self._things[thing] = _moved(link.after, self._moves[thing])
+            case _:
+                pass
+
+    def differences(self) -> Iterator[str]:
+        """A sentence for each thing of which the two say different things."""
+        there, recorded = self._state.things, self._things
+        for thing in sorted(there.keys() | recorded.keys()):
+            now, then = there.get(thing), recorded.get(thing)
+            if then is None:
+                yield f"{thing} is in the database as '{now}', and no entry tells of it"
+            elif now is None:
+                yield f"{thing} is gone from the database; by the entries it is '{then}'"
+            elif now != then:
+                yield f"{thing} is '{now}' in the database, and '{then}' by the entries"
