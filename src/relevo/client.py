@@ -258,8 +258,9 @@ class Client:
         return found
 
     def history(self, *, limit: int = 50, cursor: str | None = None, **wanted: Any) -> Page:  # noqa: ANN401 - texts and numbers
-        """A page of predictions, newest first. wanted: model, version, since, until, label, uncertain, truth, labelled.
+        """A page of predictions, newest first.
 
+        wanted: model, version, since, until, label, uncertain, truth, labelled, asked_by.
         since, until: a date, a datetime, or a text like 2026-01-31T12:00+01:00; without an offset it is local.
         """
         asked = {"limit": limit, "cursor": cursor, **wanted}

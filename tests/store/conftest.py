@@ -20,7 +20,18 @@ from relevo.store.engine import connect, migrate, writing
 from relevo.store.history import History
 from relevo.store.labels import Labels
 from relevo.store.registry import Registry
-from relevo.store.tables import api_keys, grants, hand_overs, sessions, sign_in_failures, sign_in_journeys, users
+from relevo.store.tables import (
+    api_keys,
+    grants,
+    hand_overs,
+    people_epoch,
+    sessions,
+    sign_in_attempts,
+    sign_in_failures,
+    sign_in_journeys,
+    sign_in_places,
+    users,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -136,7 +147,9 @@ def emptied(
             url = str(request.getfixturevalue("postgres").fresh(request.getfixturevalue("migrated_database")))
         shared_engines[backend] = connect(url)
     with writing(shared_engines[backend]) as connection:
-        for table in (sessions, api_keys, grants, sign_in_failures, sign_in_journeys, hand_overs, users):
+        for table in (sessions, api_keys, grants, sign_in_failures, sign_in_attempts, sign_in_places, sign_in_journeys, hand_overs):
+            connection.execute(delete(table))
+        for table in (users, people_epoch):
             connection.execute(delete(table))
     return shared_engines[backend]
 

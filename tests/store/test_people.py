@@ -53,10 +53,23 @@ def test_a_user_is_found_by_name_and_by_id(people: People) -> None:
     assert user.has_password
     assert people.named("Ana López") == user
     assert list(people.each()) == [user]
+    assert people.named("ANA LÓPEZ") == user, "and however it is written"
     with pytest.raises(UserNotFound):
-        people.named("ana lópez")
+        people.named("ana lopez")
     with pytest.raises(UserNotFound):
         people.one("nobody\x00")
+
+
+@pytest.mark.parametrize("other", ["USER-A", "User-a", "\uff55ser-a", "us\u0435r-a"])
+def test_no_user_can_pass_for_another(people: People, other: str) -> None:
+    """By large letters, by wide ones, or by one of another script; nor by a change of name, and one may be written anew."""
+    user = people.add_user("user-a", Role.VIEWER, at=NOW)
+    bob = people.add_user("bob", Role.VIEWER, at=NOW)
+    with pytest.raises((NameTaken, FieldWrongType)):
+        people.add_user(other, Role.ADMIN, at=NOW)
+    with pytest.raises((NameTaken, FieldWrongType)):
+        people.change_user(bob, Change(name=other), at=NOW)
+    assert people.change_user(user, Change(name="User-A"), at=NOW).name == "User-A"
 
 
 def test_one_name_in_two_spellings_is_one_name(people: People) -> None:

@@ -9,13 +9,13 @@ import pytest
 from sqlalchemy import func, select
 
 from relevo.domain.audit import HERE
-from relevo.domain.lockout import FREE_TRIES, LONGEST_WAIT_S, WINDOW_S
+from relevo.domain.lockout import FREE_TRIES, FREE_TRIES_OF_NAME, LONGEST_WAIT_S, NAME_WAIT_S, WINDOW_S
 from relevo.domain.people import Role, Way
 from relevo.errors import NotKnown, TooManyFailures
 from relevo.store.audit import Audit
 from relevo.store.engine import reading
 from relevo.store.people import People
-from relevo.store.sessions import IDLE, LONGEST, Sessions
+from relevo.store.sessions import IDLE, LONGEST, Desk, Sessions
 from relevo.store.tables import metadata, sessions, sign_in_failures
 
 if TYPE_CHECKING:
@@ -45,6 +45,11 @@ def ana(people: People) -> str:
 def book(people: People) -> Sessions:
     """Everybody's sessions."""
     return people.sessions
+
+
+def at_desk(name: str) -> Desk:
+    """A place that is not known as anybody's."""
+    return Desk(name=name, known=False)
 
 
 def test_a_session_is_whoever_it_was_opened_for(book: Sessions, ana: str) -> None:
@@ -135,30 +140,56 @@ def test_whoever_mistypes_waits_longer_each_time(book: Sessions) -> None:
     at = NOW
     waits: list[int] = []
     for _ in range(FREE_TRIES):
-        book.try_password("ana", "10.0.0.1", at=at)
+        book.try_password("ana", at_desk("10.0.0.1"), at=at)
     for _ in range(8):
         with pytest.raises(TooManyFailures) as refused:
-            book.try_password("ana", "10.0.0.1", at=at)
+            book.try_password("ana", at_desk("10.0.0.1"), at=at)
         waits.append(int(str(refused.value.facts["retry_after"])))
         at += timedelta(seconds=waits[-1])
-        book.try_password("ana", "10.0.0.1", at=at)
+        book.try_password("ana", at_desk("10.0.0.1"), at=at)
     assert waits == [1, 2, 4, 8, 16, 32, LONGEST_WAIT_S, LONGEST_WAIT_S]
 
 
 def test_nobody_is_kept_out_by_anothers_tries(book: Sessions) -> None:
     """Neither the same user from elsewhere nor another user from the same place."""
     for _ in range(FREE_TRIES):
-        book.try_password("ana", "10.0.0.1", at=NOW)
+        book.try_password("ana", at_desk("10.0.0.1"), at=NOW)
     with pytest.raises(TooManyFailures):
-        book.try_password("ana", "10.0.0.1", at=NOW)
-    book.try_password("ana", "10.0.0.2", at=NOW)
-    book.try_password("bob", "10.0.0.1", at=NOW)
+        book.try_password("ana", at_desk("10.0.0.1"), at=NOW)
+    book.try_password("ana", at_desk("10.0.0.2"), at=NOW)
+    book.try_password("bob", at_desk("10.0.0.1"), at=NOW)
+
+
+def test_a_network_is_known_for_whoever_signed_in_there(book: Sessions, ana: str) -> None:
+    """Of an IPv6 one 64 bits; the last few are remembered, each for its user alone."""
+    book.was_at(ana, "2001:db8:1:2::7", at=NOW)
+    assert book.desk(ana, None, "2001:db8:1:2:ffff::1") == Desk(name="2001:db8:1:2::/64", known=True)
+    assert not book.desk(ana, None, "2001:db8:1:3::7").known
+    assert not book.desk(None, None, "2001:db8:1:2::7").known
+    for number in range(30):
+        book.was_at(ana, f"10.0.0.{number}", at=NOW + timedelta(seconds=number))
+    assert [book.desk(ana, None, address).known for address in ("2001:db8:1:2::7", "10.0.0.9", "10.0.0.29")] == [False, False, True]
+
+
+def test_a_name_is_not_guessed_from_a_thousand_addresses(book: Sessions, ana: str) -> None:
+    """After a hundred wrong tries, however it is written, one in ten seconds is looked at; the owner's own places never wait."""
+    book.was_at(ana, "192.0.2.1", at=NOW)
+    spelled = ("ana", "ANA", "ａｎａ", "аna")
+    for number in range(FREE_TRIES_OF_NAME):
+        book.try_password(spelled[number % 4], at_desk(f"10.0.{number}.1"), at=NOW)
+    with pytest.raises(TooManyFailures) as told:
+        book.try_password("ana", book.desk(ana, None, "10.1.1.1"), at=NOW)
+    assert told.value.facts["retry_after"] == NAME_WAIT_S
+    for kept, address in ((None, "192.0.2.1"), (book.recognised(ana), "10.1.1.1")):
+        book.try_password("ana", book.desk(ana, kept, address), at=NOW)
+    book.try_password("ana", book.desk(ana, None, "10.1.1.1"), at=NOW + timedelta(seconds=NAME_WAIT_S))
+    book.try_password("bob", at_desk("10.1.1.1"), at=NOW)
 
 
 def test_a_browser_is_recognised_for_its_user_alone(book: Sessions, ana: str) -> None:
     """By what only the server can make; anything else sits where its address is, and each browser is a desk of its own."""
     mine, other = book.recognised(ana), book.recognised(ana)
-    assert book.desk(ana, mine, "10.0.0.1") != "10.0.0.1"
+    assert book.desk(ana, mine, "10.0.0.1") != at_desk("10.0.0.1")
     assert book.desk(ana, mine, "10.0.0.1") == book.desk(ana, mine, "10.0.0.2") != book.desk(ana, other, "10.0.0.1")
     for user, kept in (
         ("another", mine),
@@ -169,22 +200,22 @@ def test_a_browser_is_recognised_for_its_user_alone(book: Sessions, ana: str) ->
         (ana, mine + "0"),
         (ana, "\u00e9.\u00e9"),
     ):
-        assert book.desk(user, kept, "10.0.0.1") == "10.0.0.1"
+        assert book.desk(user, kept, "10.0.0.1") == at_desk("10.0.0.1")
 
 
 def test_the_right_password_clears_the_slate(book: Sessions, emptied: Engine) -> None:
     """And old tries are forgotten by themselves."""
     for _ in range(FREE_TRIES):
-        book.try_password("ana", "10.0.0.1", at=NOW)
-    book.forget_tries("ana", "10.0.0.1")
-    book.try_password("ana", "10.0.0.1", at=NOW)
-    book.try_password("bob", "x" * 300, at=NOW + timedelta(seconds=WINDOW_S + 1))
+        book.try_password("ana", at_desk("10.0.0.1"), at=NOW)
+    book.forget_tries("ana", at_desk("10.0.0.1"))
+    book.try_password("ana", at_desk("10.0.0.1"), at=NOW)
+    book.try_password("bob", at_desk("x" * 300), at=NOW + timedelta(seconds=WINDOW_S + 1))
     with reading(emptied) as connection:
         assert connection.scalar(select(func.count()).select_from(sign_in_failures)) == 1
 
 
 def test_what_was_typed_as_a_name_is_not_kept(book: Sessions, emptied: Engine) -> None:
     """People type their password there by mistake."""
-    book.try_password("my secret password\x00", "10.0.0.1", at=NOW)
+    book.try_password("my secret password\x00", at_desk("10.0.0.1"), at=NOW)
     with reading(emptied) as connection:
         assert "secret" not in repr(connection.execute(select(sign_in_failures)).all())

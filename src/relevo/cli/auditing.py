@@ -61,6 +61,30 @@ def list_(
         say(f"Older ones: --cursor {page.next_cursor}")
 
 
+@group.command("sign-ins")
+def sign_ins(
+    *,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=1000, help="Most entries shown.")] = 20,
+    cursor: Annotated[str | None, typer.Option("--cursor", help="Where an earlier page ended.", metavar="CURSOR")] = None,
+    home: Home = None,
+    as_json: AsJson = False,
+) -> None:
+    """Who tried to sign in and was refused, newest first; alike ones of an hour stand together."""
+    page = _store(existing_home(home)).people.attempts.page(limit=limit, cursor=cursor)
+    if as_json:
+        from relevo.web.trail_shapes import AttemptsView
+
+        show_json(AttemptsView.of(page).model_dump(mode="json"))
+        return
+    rows = (
+        (moment(one.last, seconds=True), one.name or f"? {one.mark[:_SHORT]}", one.address, said(one.reason), one.tries)
+        for one in page.items
+    )
+    show_table(("last", "name", "address", "reason", "tries"), rows, empty="Nobody was refused.")
+    if page.next_cursor is not None:
+        say(f"Older ones: --cursor {page.next_cursor}")
+
+
 @group.command("head")
 def head(*, home: Home = None, as_json: AsJson = False) -> None:
     """The end of the record, to be kept elsewhere: `relevo audit verify --head` holds the record against it."""

@@ -170,6 +170,9 @@ def history(
     labelled: Annotated[
         bool | None, typer.Option("--labelled/--unlabelled", help="Only those with a label that counts, or only the others.")
     ] = None,
+    asked_by: Annotated[
+        str | None, typer.Option("--asked-by", help="Only what this key or user asked: key:ID, user:ID.", metavar="WHO")
+    ] = None,
     since: Annotated[
         str | None,
         typer.Option(
@@ -199,6 +202,7 @@ def history(
         "uncertain": uncertain,
         "truth": truth,
         "labelled": labelled,
+        "asked_by": asked_by,
         "since": _moment("--since", since),
         "until": _moment("--until", until),
     }

@@ -18,13 +18,14 @@ from relevo.domain.signature import Task
 from relevo.errors import Forbidden, PredictionNotFound
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from relevo.client import Client
     from relevo.compose import Store
     from relevo.store.history import Stored
 
-HEADS = ("when", "model", "prediction", "confidence", "", "truth", "query_id")
+HEADS = ("when", "model", "prediction", "confidence", "", "truth", "asked by", "query_id")
 
 
 def source(home: Path | None, url: str | None, key: str | None, ca: Path | None) -> Remote | Local:
@@ -45,7 +46,9 @@ def cells(item: dict[str, Any]) -> tuple[object, ...]:
     when = moment(item["at"], seconds=True)
     sure = "" if item.get("confidence") is None else percent(item["confidence"])
     note = item.get("error") or (said("uncertain") if item.get("uncertain") else "")
-    return when, f"{item['model']} {item['version']}", item.get("prediction"), sure, note, item.get("label"), item["query_id"]
+    who = item.get("asked_by_name") or item.get("asked_by")
+    model = f"{item['model']} {item['version']}"
+    return when, model, item.get("prediction"), sure, note, item.get("label"), who, item["query_id"]
 
 
 class Remote:
@@ -81,7 +84,8 @@ class Local:
         """Some predictions, newest first, and where the next page begins."""
         found = self._store.history.window(limit=limit, cursor=cursor, **wanted)
         truths = self._store.labels.current_many([one.prediction.id for one in found.items])
-        return [_item(one, truths.get(one.prediction.id)) for one in found.items], found.next_cursor
+        names = self._store.people.names_of(one.prediction.asked_by for one in found.items)
+        return [_item(one, truths.get(one.prediction.id), names) for one in found.items], found.next_cursor
 
     def one(self, query_id: str) -> dict[str, Any]:
         """One prediction, with every label it was given. Raises PredictionNotFound."""
@@ -90,7 +94,8 @@ class Local:
         stored = self._store.history.get(_raw(query_id))
         given = self._store.labels.of(stored.prediction.id)
         labels = [Truth.of(one).model_dump(mode="json") for one in given]
-        return _item(stored, self._store.labels.current(stored.prediction.id)) | {"labels": labels}
+        names = self._store.people.names_of([stored.prediction.asked_by])
+        return _item(stored, self._store.labels.current(stored.prediction.id), names) | {"labels": labels}
 
     def label(self, query_id: str, value: str, author: str | None, note: str) -> dict[str, Any]:
         """Say what was true. Raises PredictionNotFound, LabelRefused, LabelNotNumber."""
@@ -111,7 +116,7 @@ def _raw(query_id: str) -> bytes:
     return found
 
 
-def _item(stored: Stored, truth: Label | None) -> dict[str, Any]:
+def _item(stored: Stored, truth: Label | None, names: Mapping[str, str]) -> dict[str, Any]:
     from relevo.web.shapes import PredictionView
 
-    return PredictionView.of(stored, truth).model_dump(mode="json")
+    return PredictionView.of(stored, truth, names).model_dump(mode="json")

@@ -48,7 +48,7 @@ def look_at_people(settings: Settings, store: Store, door: Door, *, openly: bool
         # Race: the first user is made meanwhile. What the home tells is read first, so that it never tells more than the store.
         had_some = had_users(settings.home)
         roll = store.people.roll()
-        is_lost = roll.lost or (roll.open and (had_some or not past_is_there(settings, store)))
+        is_lost = roll.lost or (roll.open and (had_some or not past_is_there(settings, store.trail)))
     except StoreUnavailable:
         known = recall(settings.home / PEOPLE_FILE, Roll) if door.roll.epoch < 0 else None
         # The first user may have been made while no worker was there to remember it.

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Engine
 
-    from relevo.compose.stores import Store
     from relevo.config import Settings
+    from relevo.store.trail import Trail
 
 log = logging.getLogger(__name__)
 
@@ -79,7 +79,7 @@ def _is_empty(file: Path | None) -> bool:
         return True
 
 
-def past_is_there(settings: Settings, store: Store) -> bool:
+def past_is_there(settings: Settings, trail: Trail) -> bool:
     """Whether the database holds the first head of the audit that the home wrote down; one that does not is not this home's.
 
     Raises StoreUnavailable.
@@ -92,4 +92,4 @@ def past_is_there(settings: Settings, store: Store) -> bool:
     except ConfigRefused:
         # Damaged: it tells of a past, and no database can be held against it.
         return False
-    return first is None or store.trail.seal_of(first.sequence) == first.seal
+    return first is None or trail.seal_of(first.sequence) == first.seal

@@ -55,6 +55,7 @@ def _facts(here: Session, row: Mapping[str, Any]) -> list[tuple[str, str]]:
         (words["detail.model"], f"{row['model']} {row['version']}"),
         (words["detail.latency"], f"{words.number(row['latency_ms'], digits=3)} ms"),
         (words["detail.arm"], str(row["arm"])),
+        (words["detail.asked_by"], str(row.get("asked_by_name") or row.get("asked_by") or words["detail.anybody"])),
         (words["detail.id"], str(row["query_id"])),
     ]
 

@@ -36,6 +36,31 @@ def show(here: Session, names: dict[str, str]) -> None:
     turns.buttons(found["next_cursor"], words)
 
 
+def refused(here: Session) -> None:
+    """Who tried to sign in and was not let in, newest first."""
+    words = here.words
+    found = here.client.ask("GET", "/audit/sign-ins", params={"limit": _A_PAGE})["items"]
+    frame.heading(words["attempts"], words["attempts.lead"] if found else words["attempts.none"])
+    if found:
+        _refused_table(found, words)
+
+
+def _refused_table(items: list[dict[str, Any]], words: Words) -> None:
+    pieces.table(
+        [words[f"attempts.{key}"] for key in ("last", "name", "address", "reason", "tries")],
+        [
+            [
+                words.moment(one["last"], st.context.timezone, seconds=True),
+                one["name"] or pieces.soft(words("attempts.unknown", mark=one["mark"][:6])),
+                pieces.code(one["address"]),
+                words[f"attempts.{one['reason']}"],
+                pieces.soft(words.whole(one["tries"])),
+            ]
+            for one in items
+        ],
+    )
+
+
 def _actor_chosen(names: dict[str, str], words: Words) -> str:
     if not names:
         return ""

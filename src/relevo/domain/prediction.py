@@ -75,6 +75,7 @@ class Prediction(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=
     error: str | None = None  # stable error code when the model failed
     subject: str | None = None  # pseudonym of whom the input is about, where the caller said so
     key: str | None = None  # id of the key that the input is sealed with; None: it is as it came
+    asked_by: str | None = None  # who asked, as the audit calls them: "key:…", "user:…"; None while nobody has to say
 
 
 class Verdict(StrEnum):

@@ -43,6 +43,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     epoch: int
     begun_ns: int  # monotonic, when the request was parsed
     subject: str | None = None
+    asked_by: str | None = None
     #: What of the input was taken otherwise than it came.
     remarks: tuple[Remark, ...] = ()
 
@@ -186,6 +187,7 @@ class Lane:
             latency_us=(end_ns - one.begun_ns) // 1000,
             error=error,
             subject=one.subject,
+            asked_by=one.asked_by,
         )
 
 

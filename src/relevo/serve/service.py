@@ -56,6 +56,7 @@ class Question(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     key: bytes = b""  # what keeps a caller on one arm
     caller: str = ""  # whose turn it takes where many wait: a key, a user, an address
     subject: str | None = None
+    asked_by: str | None = None
     begun_ns: int = msgspec.field(default_factory=time.perf_counter_ns)
 
 
@@ -270,6 +271,7 @@ def _asked(
         epoch=chosen.epoch,
         begun_ns=question.begun_ns,
         subject=question.subject,
+        asked_by=question.asked_by,
         remarks=remarks,
     )
 

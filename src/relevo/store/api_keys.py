@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Row, or_, select, update
 
 from relevo.domain.audit import HERE, Act, By
+from relevo.domain.names import checked_name
 from relevo.domain.people import KnownKey, Principal, Role, Scope, Way
 from relevo.errors import FieldMissing, Forbidden, KeyNotFound, UserNotFound
 from relevo.store._cursors import MOST_ITEMS, checked_limit, where
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
 
     from relevo.store.audit import Audit
 
-_MOST_LETTERS = 64
 _LARGEST = 2**63 - 1
 
 
@@ -183,7 +183,7 @@ def _insert(
     row = {
         "id": prefix,
         "user_id": user,
-        "name": storable(name)[:_MOST_LETTERS],
+        "name": checked_name(name),
         "secret_hash": hashlib.sha256(secret.encode()).hexdigest(),
         "scopes": " ".join(scopes),
         "model": named(model, "model") if model else None,

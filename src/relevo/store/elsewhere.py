@@ -11,6 +11,7 @@ anybody's.
 from __future__ import annotations
 
 import hashlib
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -18,12 +19,15 @@ from uuid import uuid4
 
 from sqlalchemy import delete, func, select, update
 
+from relevo.domain.addresses import network_of
 from relevo.domain.audit import HERE, Act, By
+from relevo.domain.names import name_key
 from relevo.errors import AccountTaken, LastAdmin, NameTaken, UserNotFound
 from relevo.store._words import storable
 from relevo.store.engine import writing
 from relevo.store.moments import microseconds
 from relevo.store.tables import sessions, sign_in_journeys, users
+from relevo.store.user_names import refuse_taken
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -70,7 +74,7 @@ class Elsewhere:
 
     def begin(self, journey: Journey, *, at: datetime) -> None:
         """Remember who goes; of what is kept nobody can make a state or a tie."""
-        address = storable(journey.address)[:_MOST_ADDRESS]
+        address = storable(network_of(journey.address))[:_MOST_ADDRESS]
         row = {"state_hash": _kept(journey.state), "tie_hash": _kept(journey.tie), "address": address, "back": journey.back}
         here = sign_in_journeys.c
         with writing(self._engine) as connection:
@@ -104,7 +108,15 @@ class Elsewhere:
                 return found
             if not connection.scalar(select(func.count()).select_from(users)):
                 raise LastAdmin
-            row = {"id": user, "name": _free(connection, names), "role": role, "issuer": account.issuer, "subject": account.subject}
+            name = _free(connection, names)
+            row = {
+                "id": user,
+                "name": name,
+                "name_key": name_key(name),
+                "role": role,
+                "issuer": account.issuer,
+                "subject": account.subject,
+            }
             connection.execute(users.insert().values(**row, made_us=microseconds(at)))
             act = Act(by=by, action="user.add", object=f"user:{user}", after=role.value, reason="signed in elsewhere")
             self._audit.append(connection, act, at=at)
@@ -129,7 +141,8 @@ def _of(account: Account) -> ColumnElement[bool]:
 
 def _free(connection: Connection, names: Iterable[str]) -> str:
     for name in names:
-        if connection.scalar(select(users.c.id).where(users.c.name == name)) is None:
+        with suppress(NameTaken):
+            refuse_taken(connection, name)
             return name
     raise NameTaken
 

@@ -225,6 +225,7 @@ def _row(it: Prediction, blob: str | None) -> tuple[object, ...]:
         blob,
         it.input if blob is None else None,
         it.key,
+        _text(it.asked_by),
     )
 
 
@@ -304,6 +305,7 @@ def _stored(row: Row[Any]) -> Stored:
             latency_us=row.latency_us,
             error=row.error,
             subject=row.subject,
+            asked_by=row.asked_by,
         ),
         input_kept=bool(row.input_kept),
     )

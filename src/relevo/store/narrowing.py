@@ -41,6 +41,7 @@ class Filters(TypedDict, total=False):
     until: datetime | None  # aware, not included
     label: str | None  # the answered one
     uncertain: bool | None
+    asked_by: str | None  # as the history has it: "key:…", "user:…"
     truth: str | None  # the label that counts
     labelled: bool | None  # whether there is one that counts
 
@@ -85,6 +86,8 @@ def _exact(filters: Filters) -> list[ColumnElement[bool]]:
         found.append(table.version == version if numbered(version) else false())
     if (label := filters.get("label")) is not None:
         found.append(table.label == storable(label))
+    if (asked_by := filters.get("asked_by")) is not None:
+        found.append(table.asked_by == storable(asked_by))
     if (truth := filters.get("truth")) is not None:
         found.append(table.truth == storable(truth))
     return found

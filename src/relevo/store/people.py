@@ -10,8 +10,6 @@ waits for the other, on PostgreSQL too.
 
 from __future__ import annotations
 
-import re
-import unicodedata
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -19,19 +17,22 @@ from uuid import uuid4
 from sqlalchemy import Row, delete, func, or_, select, text, update
 
 from relevo.domain.audit import HERE, Act, By
+from relevo.domain.names import checked_name, name_key
 from relevo.domain.people import Role, Roll
-from relevo.errors import FieldWrongType, LastAdmin, NameTaken, UserNotFound
+from relevo.errors import LastAdmin, UserNotFound
 from relevo.store._cursors import MOST_ITEMS, checked_limit, where
 from relevo.store._cursors import cursor as cursor_after
 from relevo.store._words import named
 from relevo.store.api_keys import ApiKeys, known_keys
+from relevo.store.attempts import Attempts
 from relevo.store.elsewhere import Elsewhere
 from relevo.store.engine import after_commit, reading, writing
 from relevo.store.granting import granted
 from relevo.store.hand_overs import HandOvers
 from relevo.store.moments import microseconds, moment
 from relevo.store.sessions import Sessions
-from relevo.store.tables import grants, people_epoch, sessions, users
+from relevo.store.tables import api_keys, grants, people_epoch, sessions, users
+from relevo.store.user_names import called, plain, refuse_taken
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -45,7 +46,6 @@ if TYPE_CHECKING:
 _NEXT_EPOCH = text(
     'INSERT INTO people_epoch ("row", epoch) VALUES (1, 1) ON CONFLICT ("row") DO UPDATE SET epoch = people_epoch.epoch + 1'
 )
-_NAME = re.compile(r"[^\s\x00-\x1f\x7f](?:[^\x00-\x1f\x7f]{0,62}[^\s\x00-\x1f\x7f])?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +90,7 @@ class People:
         self._audit = audit
         self._noted = noted
         self.sessions = Sessions(engine, audit)
+        self.attempts = Attempts(engine, audit)
         self.keys = ApiKeys(engine, audit, next_epoch=self._next_epoch)
         self.elsewhere = Elsewhere(engine, audit, next_epoch=self._next_epoch)
         self.hand_overs = HandOvers(engine)
@@ -116,9 +117,9 @@ class People:
         """
         query = select(users).order_by(users.c.name).limit(checked_limit(limit) + 1)
         if cursor is not None:
-            query = query.where(users.c.name > _plain(where(cursor, str)))
+            query = query.where(users.c.name > plain(where(cursor, str)))
         if name:
-            query = query.where(users.c.name.icontains(_plain(name), autoescape=True))
+            query = query.where(users.c.name.icontains(plain(name), autoescape=True))
         with reading(self._engine) as connection:
             rows = connection.execute(query).all()
             theirs = granted(connection, [row.id for row in rows])
@@ -141,25 +142,38 @@ class People:
     def named(self, name: str) -> User:
         """The user of this name. Raises UserNotFound."""
         with reading(self._engine) as connection:
-            row = connection.execute(select(users.c.id).where(users.c.name == _plain(name))).first()
+            row = connection.execute(called(name)).first()
             if row is None:
                 raise UserNotFound
             return _found(connection, row.id)
 
     def identified(self, issuer: str, subject: str) -> User:
         """Whoever an issuer of identities calls so, and is not switched off. Raises UserNotFound."""
-        theirs = (users.c.issuer == _plain(issuer), users.c.subject == _plain(subject), users.c.disabled_us.is_(None))
+        theirs = (users.c.issuer == plain(issuer), users.c.subject == plain(subject), users.c.disabled_us.is_(None))
         with reading(self._engine) as connection:
             row = connection.execute(select(users.c.id).where(*theirs)).first()
             if row is None:
                 raise UserNotFound
             return _found(connection, row.id)
 
+    def names_of(self, actors: Iterable[str | None]) -> dict[str, str]:
+        """What keys and users are called, by how the audit and the history call them: "key:…", "user:…"."""
+        wanted = {actor for actor in actors if actor}
+        found: dict[str, str] = {}
+        if not wanted:
+            return found
+        with reading(self._engine) as connection:
+            for kind, table in (("key", api_keys), ("user", users)):
+                ids = [actor.partition(":")[2] for actor in wanted if actor.startswith(f"{kind}:")]
+                rows = connection.execute(select(table.c.id, table.c.name).where(table.c.id.in_(ids))) if ids else ()
+                found |= {f"{kind}:{row.id}": row.name for row in rows}
+        return found
+
     def sign_in(self, name: str) -> tuple[User | None, str | None]:
         """Whoever goes by this name and is not switched off, and the hash of their password; None for nobody, or no password."""
         with reading(self._engine) as connection:
-            row = connection.execute(select(users).where(users.c.name == _plain(name), users.c.disabled_us.is_(None))).first()
-            if row is None:
+            row = connection.execute(called(name)).first()
+            if row is None or row.disabled_us is not None:
                 return None, None
             return _user(row, granted(connection, [row.id]).get(row.id, {})), row.password_hash
 
@@ -178,12 +192,19 @@ class People:
     ) -> str:
         """A new user. identity: issuer and subject, if they sign in elsewhere. Returns the id. Raises NameTaken, FieldWrongType."""
         user = uuid4().hex
-        plain = checked_name(name)
-        row = {"id": user, "name": plain, "role": role, "password_hash": password_hash, "made_us": microseconds(at)}
+        written = checked_name(name)
+        row = {
+            "id": user,
+            "name": written,
+            "name_key": name_key(written),
+            "role": role,
+            "password_hash": password_hash,
+            "made_us": microseconds(at),
+        }
         row["issuer"], row["subject"] = identity or (None, None)
         with writing(self._engine) as connection:
             self._next_epoch(connection)
-            _refuse_taken(connection, plain)
+            refuse_taken(connection, written)
             connection.execute(users.insert().values(row))
             _grant(connection, user, grants or {})
             after = words_of_user(role, grants or {})
@@ -241,30 +262,12 @@ def knows_users(engine: Engine) -> bool:
         return there and connection.execute(select(users.c.id).limit(1)).first() is not None
 
 
-def checked_name(name: str) -> str:
-    """The name as it is kept. Raises FieldWrongType."""
-    plain = unicodedata.normalize("NFKC", name)
-    if _NAME.fullmatch(plain) is None or not plain.isprintable():
-        raise FieldWrongType(
-            field="name", expected="1 to 64 characters that can be seen, no blank first or last", got="another name"
-        )
-    return plain
-
-
-def _plain(name: str) -> str:
-    return unicodedata.normalize("NFKC", name).encode("utf-8", "replace").decode().replace("\x00", "\ufffd")
-
-
-def _refuse_taken(connection: Connection, name: str) -> None:
-    if connection.execute(select(users.c.id).where(users.c.name == name)).first() is not None:
-        raise NameTaken
-
-
 def _apply(connection: Connection, user: User, change: Change, at: datetime) -> None:
     values: dict[str, Any] = {}
     if change.name is not None and checked_name(change.name) != user.name:
         values["name"] = checked_name(change.name)
-        _refuse_taken(connection, values["name"])
+        values["name_key"] = name_key(values["name"])
+        refuse_taken(connection, values["name"], but=user.id)
     if change.role is not None or change.no_role:
         values["role"] = None if change.no_role else change.role
     if change.disabled is not None and change.disabled != (user.disabled is not None):
@@ -310,7 +313,7 @@ def words_of_user(role: Role | None, granted: Mapping[str, Role]) -> str:
 
 
 def _found(connection: Connection, user: str) -> User:
-    row = connection.execute(select(users).where(users.c.id == _plain(user))).first()
+    row = connection.execute(select(users).where(users.c.id == plain(user))).first()
     if row is None:
         raise UserNotFound
     return _user(row, granted(connection, [row.id]).get(row.id, {}))

@@ -11,20 +11,23 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from sqlalchemy import delete, func, or_, select, update
+from sqlalchemy import delete, func, or_, select, text, update
 
+from relevo.domain.addresses import network_of
 from relevo.domain.audit import Act, By
-from relevo.domain.lockout import WINDOW_S, wait_s
+from relevo.domain.lockout import WINDOW_S, name_wait_s, wait_s
+from relevo.domain.names import name_key
 from relevo.domain.people import Principal, Role, Way
 from relevo.errors import NotKnown, TooManyFailures
 from relevo.store._words import storable
 from relevo.store.engine import reading, writing
 from relevo.store.granting import granted
 from relevo.store.moments import microseconds
-from relevo.store.tables import sessions, sign_in_failures, users
+from relevo.store.tables import sessions, sign_in_failures, sign_in_places, users
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -38,6 +41,20 @@ LONGEST = timedelta(hours=12)
 #: A session's last use is written at most this often: looking is no writing.
 _NOTED_EVERY = timedelta(minutes=1)
 _MOST_DESK = 64
+#: Networks of a user's that are remembered as theirs.
+_MOST_PLACES = 20
+_BE_AT = text(
+    "INSERT INTO sign_in_places (user_id, network, last_us) VALUES (:user_id, :network, :now) "
+    "ON CONFLICT (user_id, network) DO UPDATE SET last_us = excluded.last_us"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Desk:
+    """From where somebody would sign in."""
+
+    name: str
+    known: bool  # whether that user has signed in there before
 
 
 class Sessions:
@@ -87,29 +104,45 @@ class Sessions:
         nonce = secrets.token_urlsafe(12)
         return f"{nonce}.{self._audit.mark(['browser', user, nonce])}"
 
-    def desk(self, user: str | None, kept: str | None, address: str) -> str:
-        """Where somebody sits who would sign in as this user: the address, or the browser that kept what `recognised` gave it."""
+    def desk(self, user: str | None, kept: str | None, address: str) -> Desk:
+        """Where somebody sits who would sign in as this user: an address, or the browser that kept what `recognised` gave it."""
         nonce, _, mark = (kept or "").partition(".")
-        if user is None or not hmac.compare_digest(self._audit.mark(["browser", user, nonce]).encode(), mark.encode()):
-            return address
-        return f"browser {nonce}"
+        if user is not None and hmac.compare_digest(self._audit.mark(["browser", user, nonce]).encode(), mark.encode()):
+            return Desk(name=f"browser {nonce}", known=True)
+        network = storable(network_of(address))[:_MOST_DESK]
+        mine = (sign_in_places.c.user_id == (user or "")) & (sign_in_places.c.network == network)
+        with reading(self._engine) as connection:
+            return Desk(name=network, known=connection.execute(select(sign_in_places.c.network).where(mine)).first() is not None)
 
-    def try_password(self, name: str, desk: str, *, at: datetime) -> None:
+    def was_at(self, user: str, address: str, *, at: datetime) -> None:
+        """This user has just signed in from there; the last few such places are theirs."""
+        network = storable(network_of(address))[:_MOST_DESK]
+        here = sign_in_places.c
+        with writing(self._engine) as connection:
+            connection.execute(_BE_AT, {"user_id": user, "network": network, "now": microseconds(at)})
+            newest = select(here.network).where(here.user_id == user).order_by(here.last_us.desc()).limit(_MOST_PLACES)
+            connection.execute(delete(sign_in_places).where(here.user_id == user, here.network.not_in(newest)))
+
+    def try_password(self, name: str, desk: Desk, *, at: datetime) -> None:
         """Note a try as a wrong one, for the time being. Raises TooManyFailures, and then it was not noted."""
         now = microseconds(at)
-        pair = _pair(name, desk)
+        pair = _pair(name, desk.name)
         with writing(self._engine) as connection:
             connection.execute(delete(sign_in_failures).where(sign_in_failures.c.at_us <= now - WINDOW_S * 1_000_000))
             tries = connection.scalars(select(sign_in_failures.c.at_us).where(_of(pair))).all()
             wait = wait_s(tries, now)
+            if not wait and not desk.known:
+                of_name = select(func.count(), func.max(sign_in_failures.c.at_us)).where(sign_in_failures.c.name_hash == pair[0])
+                count, last = connection.execute(of_name).one()
+                wait = name_wait_s(count, last, now)
             if wait:
                 raise TooManyFailures(retry_after=wait)
             connection.execute(sign_in_failures.insert().values(name_hash=pair[0], address=pair[1], at_us=now))
 
-    def forget_tries(self, name: str, desk: str) -> None:
+    def forget_tries(self, name: str, desk: Desk) -> None:
         """It was the right password after all."""
         with writing(self._engine) as connection:
-            connection.execute(delete(sign_in_failures).where(_of(_pair(name, desk))))
+            connection.execute(delete(sign_in_failures).where(_of(_pair(name, desk.name))))
 
     def count(self, user: str, *, at: datetime) -> int:
         """How many sessions a user has now."""
@@ -134,7 +167,7 @@ def _over(at: datetime) -> ColumnElement[bool]:
 
 def _pair(name: str, desk: str) -> tuple[str, str]:
     # The name is kept as its hash: people type passwords there by mistake.
-    return hashlib.sha256(name.encode("utf-8", "replace")).hexdigest(), storable(desk)[:_MOST_DESK]
+    return hashlib.sha256(name_key(name).encode()).hexdigest(), storable(desk)[:_MOST_DESK]
 
 
 def _of(pair: tuple[str, str]) -> ColumnElement[bool]:

@@ -15,13 +15,12 @@ one connection, which is one worker's, gets its share alone. Counting together w
 from __future__ import annotations
 
 import contextlib
-import ipaddress
 import math
 import re
 import time
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from relevo.domain.addresses import network_of
 from relevo.errors import BrokenImage, RateExceeded, RateLimited, UnsupportedImage
 from relevo.runtime.image import claimed_size
 
@@ -148,19 +147,7 @@ def caller_of(principal: Principal | None, client: tuple[str, int] | None) -> st
     """Whose share it is: that of a key, of a user, of an address; in this order."""
     if principal is not None and (principal.key or principal.id):
         return principal.actor
-    return _network(client[0]) if client else ""
-
-
-@lru_cache(maxsize=4096)
-def _network(address: str) -> str:
-    """One IPv4 address, or all that a household or a machine has of IPv6."""
-    try:
-        known = ipaddress.ip_address(address)
-    except ValueError:
-        return address
-    if known.version == 4:
-        return address
-    return str(known.ipv4_mapped or ipaddress.ip_network((known, 64), strict=False))
+    return network_of(client[0]) if client else ""
 
 
 def units_of(body_bytes: int, *, rows: int = 1, image: bytes | None = None) -> float:

@@ -88,6 +88,7 @@ RULES = (
     _rule("PUT", "/models/{name}/aliases/{alias}", Action.OPERATE),
     _rule("DELETE", "/subjects/{subject}", Action.ADMINISTER, deep=True),
     _rule("GET", "/audit", Action.READ_AUDIT, by_object=True),
+    _rule("GET", "/audit/sign-ins", Action.ADMINISTER),
     _rule("GET", "/predictions", Action.SEE_ANSWERS, by_object=True),
     _rule("GET", "/predictions/{query_id}", Action.SEE_ANSWERS, by_object=True),
     _rule("GET", "/predictions/{query_id}/input", Action.SEE_INPUTS, by_object=True, own=Action.LABEL),

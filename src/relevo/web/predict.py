@@ -125,7 +125,8 @@ class PredictHandlers:
             return None
         named = None if named is None else self._service.named(named)
         require(principal, Action.PREDICT, named or self._service.default_model())
-        question = Question(model=named, key=client[0].encode() if client else b"", caller=caller)
+        asker = _asked_by(principal)
+        question = Question(model=named, key=client[0].encode() if client else b"", caller=caller, asked_by=asker)
         payload = asked.image if asked.image is not None else asked.record
         if payload is None:
             return None
@@ -221,7 +222,8 @@ class PredictHandlers:
     def _question(self, scope: Scope, named: str | None, subject: str | None = None) -> Question:
         """What is asked of which model. Raises ModelNotFound, NotAllowed."""
         require(scope["state"]["principal"], Action.PREDICT, named or self._service.default_model())
-        return Question(model=named, key=_key(scope), caller=_caller(scope), subject=subject)
+        asker = _asked_by(scope["state"]["principal"])
+        return Question(model=named, key=_key(scope), caller=_caller(scope), subject=subject, asked_by=asker)
 
     async def _subject(self, scope: Scope) -> str | None:
         return None if self._subjects is None else await self._subjects.of(scope)
@@ -275,7 +277,8 @@ class PredictHandlers:
     async def _submit(self, scope: Scope, receive: Receive, send: Send) -> None:
         query, visit = query_of(scope), self._visit(scope)
         named = self._service.named(query[_MODEL]) if query.get(_MODEL) else None
-        question = Question(model=named, key=_key(scope), caller=_caller(scope))
+        asker = _asked_by(scope["state"]["principal"])
+        question = Question(model=named, key=_key(scope), caller=_caller(scope), asked_by=asker)
         record: Mapping[str, Any] | None = None
         try:
             refuse_unknown(query, (_MODEL,))
@@ -358,6 +361,11 @@ def _classified(answer: Answer) -> dict[str, Any]:
 def _caller(scope: Scope) -> str:
     """Whose share a request is taken from."""
     return caller_of(scope["state"].get("principal"), scope.get("client"))
+
+
+def _asked_by(principal: Principal) -> str | None:
+    """Who asks, as the history keeps it; None while nobody is a user."""
+    return principal.actor if principal.id else None
 
 
 def _key(scope: Scope) -> bytes:

@@ -18,6 +18,8 @@ from relevo.store.moments import moment
 from relevo.times import aware
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from relevo.domain.prediction import Label
     from relevo.serve.service import ModelState
     from relevo.store.history import Stored
@@ -284,10 +286,13 @@ class PredictionView(BaseModel):
     latency_ms: float
     error: str | None
     label: str | None
+    #: Who asked: "key:…" or "user:…", and what that key or user is called; null while nobody had to say.
+    asked_by: str | None = None
+    asked_by_name: str | None = None
 
     @classmethod
-    def of(cls, stored: Stored, label: Label | None) -> PredictionView:
-        """A stored prediction with the label that counts for it."""
+    def of(cls, stored: Stored, label: Label | None, names: Mapping[str, str] | None = None) -> PredictionView:
+        """A stored prediction with the label that counts for it. names: of who asked, by what the history calls them."""
         it = stored.prediction
         return cls(
             query_id=ids.text(it.id),
@@ -308,6 +313,8 @@ class PredictionView(BaseModel):
             latency_ms=it.latency_us / 1000,
             error=it.error,
             label=None if label is None else label.value,
+            asked_by=it.asked_by,
+            asked_by_name=(names or {}).get(it.asked_by or ""),
         )
 
 
@@ -331,6 +338,7 @@ class ExportWindow(BaseModel):
     uncertain: YesNo | None = None
     truth: LabelText | None = None
     labelled: YesNo | None = None
+    asked_by: Annotated[str, StringConstraints(min_length=1, max_length=100)] | None = None
     lang: Lang = None
 
 

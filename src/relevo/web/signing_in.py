@@ -1,10 +1,13 @@
 """Holding a password against what is kept, out of everybody else's way.
 
-    name, password ─ one thread, of low priority ─ tries noted ─ argon2id ─► User | SignInRefused | TooManyFailures
-                   └ too many wait already ──────────────────────────────► Unavailable
+    name, password ─ few wait ─────────────────────────► the line of all ─┐  one thread each, of low priority
+                   ├ known here: browser, network, key ─► a line apart ────┴─ tries noted ─ argon2id ─► User | SignInRefused
+                   └ too many wait already ─────────────► Unavailable                                   TooManyFailures
 
-argon2 is dear on purpose. One thread a worker bounds what a flood of sign-ins takes, one core's idle time and 19 MiB; predictions
-never wait for it. The same work is done for a name that nobody has.
+argon2 is dear on purpose. One thread for each line bounds what a flood of sign-ins takes, idle time of a core and 19 MiB;
+predictions never wait for it. A flood fills the line of all: whoever has signed in from there before has a share of their own.
+The same work is done for a name that nobody has. What was refused is noted for those who answer for the server, without what was
+typed.
 """
 
 from __future__ import annotations
@@ -15,24 +18,68 @@ import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from typing import TYPE_CHECKING, ParamSpec, TypeVar
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
 
+from relevo.domain.addresses import network_of
+from relevo.domain.names import name_key
 from relevo.domain.passwords import MOST_BYTES, check_password
-from relevo.errors import SignInRefused, Unavailable
+from relevo.errors import SignInRefused, TooManyFailures, Unavailable
 from relevo.store import passwords
+from relevo.store.attempts import UNKNOWN, WAITING, WRONG
+from relevo.store.sessions import Desk
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from datetime import datetime
 
+    from relevo.domain.people import Principal
     from relevo.store.people import People, User
 
-P = ParamSpec("P")
 R = TypeVar("R")
 _MOST_WAITING = 64
 _MOST_OF_ONE = 16
-#: What the thread gives way by; Linux takes it for a single thread.
+_MOST_KNOWN_WAITING = 32
+_MOST_OF_ONE_KNOWN = 4
+#: So many in the line of all are no flood, and nobody has to be looked up.
+_FEW = 4
+#: What the threads give way by; Linux takes it for a single thread.
 _NICENESS = 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Applicant:
+    """From where somebody would sign in; lives as long as the request."""
+
+    address: str
+    recognised: str | None = None  # what their browser kept of an earlier time
+    key: Principal | None = None  # whom a key stands for that was sent along
+
+
+class _Line:
+    """Work that waits for one thread; lives as long as the worker. Not for several threads itself."""
+
+    def __init__(self, name: str, *, most: int, of_one: int) -> None:
+        self._thread = ThreadPoolExecutor(1, name, initializer=_give_way)
+        self._most = most
+        self._most_of_one = of_one
+        self._from: Counter[str] = Counter()
+        self.waiting = 0
+
+    async def run(self, of: str, work: Callable[[], R]) -> R:
+        """Do it in turn. of: whose share it takes; one must not fill the line for all others. Raises Unavailable."""
+        if self.waiting >= self._most or (of and self._from[of] >= self._most_of_one):
+            raise Unavailable
+        self._from[of] += 1
+        self.waiting += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+        finally:
+            self.waiting -= 1
+            self._from[of] -= 1
+            if not self._from[of]:
+                del self._from[of]
 
 
 class SignIns:
@@ -42,51 +89,51 @@ class SignIns:
         self._people = people
         self._sessions = people.sessions
         self._now = now
-        self._thread = ThreadPoolExecutor(1, "passwords", initializer=_give_way)
-        self._waiting = 0
-        self._from: Counter[str] = Counter()
+        self._all = _Line("passwords", most=_MOST_WAITING, of_one=_MOST_OF_ONE)
+        self._known = _Line("known passwords", most=_MOST_KNOWN_WAITING, of_one=_MOST_OF_ONE_KNOWN)
 
-    async def check(self, name: str, password: str, address: str, *, recognised: str | None = None) -> User:
-        """Whoever has this name and password. recognised: what their browser kept of an earlier time.
-
-        Raises SignInRefused, TooManyFailures, Unavailable.
-        """
-        # One address must not fill the line for all others.
-        if self._from[address] >= _MOST_OF_ONE:
-            raise Unavailable
-        self._from[address] += 1
-        try:
-            return await self._in_turn(self._check, name, password, address, recognised)
-        finally:
-            self._from[address] -= 1
-            if not self._from[address]:
-                del self._from[address]
+    async def check(self, name: str, password: str, applicant: Applicant) -> User:
+        """Whoever has this name and password. Raises SignInRefused, TooManyFailures, Unavailable."""
+        work = partial(self._check, name, password, applicant)
+        if self._all.waiting >= _FEW:
+            desk = await asyncio.to_thread(self._desk_of, name, applicant)
+            if desk.known:
+                return await self._known.run(f"{name_key(name)} {desk.name}", work)
+        return await self._all.run(network_of(applicant.address), work)
 
     async def hashed(self, password: str, name: str, others: Iterable[str]) -> str:
         """What is kept of a new password of the user of this name; others: as `check_password` takes them.
 
-        Raises PasswordRefused, Unavailable.
+        Whoever asks is signed in, so a flood of sign-ins does not hold them up. Raises PasswordRefused, Unavailable.
         """
-        return await self._in_turn(_checked_and_hashed, password, name, others)
+        return await self._known.run("", partial(_checked_and_hashed, password, name, others))
 
-    async def _in_turn(self, work: Callable[P, R], *given: P.args, **named: P.kwargs) -> R:
-        if self._waiting >= _MOST_WAITING:
-            raise Unavailable
-        self._waiting += 1
-        try:
-            return await asyncio.get_running_loop().run_in_executor(self._thread, lambda: work(*given, **named))
-        finally:
-            self._waiting -= 1
+    def _desk_of(self, name: str, applicant: Applicant) -> Desk:
+        user, _ = self._people.sign_in(name)
+        return self._desk(user, applicant)
 
-    def _check(self, name: str, password: str, address: str, recognised: str | None) -> User:
+    def _desk(self, user: User | None, applicant: Applicant) -> Desk:
+        key = applicant.key
+        if key is not None and user is not None and key.id == user.id:
+            return Desk(name=f"key {key.key}", known=True)
+        return self._sessions.desk(user.id if user else None, applicant.recognised, applicant.address)
+
+    def _check(self, name: str, password: str, applicant: Applicant) -> User:
         user, kept = self._people.sign_in(name)
-        desk = self._sessions.desk(user.id if user else None, recognised, address)
-        self._sessions.try_password(name, desk, at=self._now())
+        desk = self._desk(user, applicant)
+        note = partial(self._people.attempts.note, user.id if user else None, name, applicant.address, at=self._now())
+        try:
+            self._sessions.try_password(name, desk, at=self._now())
+        except TooManyFailures:
+            note(WAITING)
+            raise
         too_long = len(password.encode("utf-8", "surrogatepass")) > MOST_BYTES
         fits = passwords.fits(kept, "" if too_long else password)
         if user is None or kept is None or not fits:
+            note(WRONG if user else UNKNOWN)
             raise SignInRefused
         self._sessions.forget_tries(name, desk)
+        self._sessions.was_at(user.id, applicant.address, at=self._now())
         if passwords.is_stale(kept):
             self._people.rehash(user.id, kept, passwords.hashed(password))
         return user

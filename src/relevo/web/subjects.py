@@ -9,6 +9,7 @@ The name itself is written nowhere. The short way of asking leaves requests with
 from __future__ import annotations
 
 import asyncio
+import unicodedata
 from typing import TYPE_CHECKING
 
 from relevo.errors import ParameterWrong
@@ -50,7 +51,8 @@ class Subjects:
 
 def named_subject(text: str) -> str:
     """The subject, when it may be one: 1 to 200 letters that can be seen. Raises ParameterWrong, which repeats nothing of it."""
-    subject = text.strip()
+    # Of one person, however it is composed: an accent of its own or within the letter.
+    subject = unicodedata.normalize("NFKC", text).strip()
     if not (0 < len(subject) <= MOST_LETTERS and subject.isprintable()):
         raise ParameterWrong(field="Relevo-Subject", expected=f"1 to {MOST_LETTERS} letters that can be seen")
     return subject

@@ -36,3 +36,4 @@ def show(here: Session) -> None:
         keys.show(here, names, models)
     with tabs[2]:
         trail.show(here, names)
+        trail.refused(here)

@@ -28,8 +28,10 @@ from relevo.store.tables.people import (
     hand_overs,
     people_epoch,
     sessions,
+    sign_in_attempts,
     sign_in_failures,
     sign_in_journeys,
+    sign_in_places,
     users,
 )
 from relevo.store.tables.sealing import subject_keys
@@ -56,8 +58,10 @@ __all__ = [
     "predictions",
     "refusals",
     "sessions",
+    "sign_in_attempts",
     "sign_in_failures",
     "sign_in_journeys",
+    "sign_in_places",
     "spool_positions",
     "subject_keys",
     "traffic",

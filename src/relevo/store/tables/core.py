@@ -88,6 +88,7 @@ predictions = Table(
     # Found from the labels whenever those change; read off an index, never from here.
     Column("truth", Text),
     Column("disputed", Boolean, nullable=False, server_default=false()),
+    Column("asked_by", Text),  # "key:…" or "user:…"; NULL while nobody had to say
 )
 _SUBJECT = predictions.c.subject.is_not(None)
 Index("ix_predictions_subject", predictions.c.subject, sqlite_where=_SUBJECT, postgresql_where=_SUBJECT)
@@ -104,6 +105,13 @@ Index("ix_predictions_uncertain", _MODEL, _ID, _VERSION, _LABEL, _TRUTH, sqlite_
 for _name, _columns in (("truth", (_MODEL, _TRUTH, _ID)), ("labelled", (_MODEL, _ID))):
     _rest = [it for it in (_VERSION, _LABEL, predictions.c.uncertain, _TRUTH) if it not in _columns[1:2]]
     Index(f"ix_predictions_{_name}", *_columns, *_rest, sqlite_where=_LABELLED, postgresql_where=_LABELLED)
+_ASKED_BY = predictions.c.asked_by.is_not(None)
+Index(
+    "ix_predictions_asked_by",
+    *(_MODEL, predictions.c.asked_by, _ID, _VERSION, _LABEL, predictions.c.uncertain, _TRUTH),
+    sqlite_where=_ASKED_BY,
+    postgresql_where=_ASKED_BY,
+)
 Index("ix_predictions_disputed", _MODEL, _ID, sqlite_where=_DISPUTED, postgresql_where=_DISPUTED)
 
 labels = Table(

@@ -17,7 +17,9 @@ users = Table(
     Column("subject", Text),
     Column("made_us", BigInteger, nullable=False),
     Column("disabled_us", BigInteger),
+    Column("name_key", Text),  # equal for names that are one; NULL of a user whom an older release made
 )
+Index("uq_users_name_key", users.c.name_key, unique=True)
 Index("uq_users_issuer_subject", users.c.issuer, users.c.subject, unique=True)
 
 grants = Table(
@@ -101,3 +103,30 @@ hand_overs = Table(
     ForeignKeyConstraint(["user_id"], ["users.id"]),
 )
 Index(None, hand_overs.c.issued_us)
+
+#: Who was not let in, alike ones of an hour together; of more than so many rows the oldest are dropped.
+sign_in_attempts = Table(
+    "sign_in_attempts",
+    metadata,
+    Column("serial", Serial, primary_key=True),
+    Column("user_id", Text, nullable=False),  # "" for a name that nobody has
+    Column("name_mark", Text, nullable=False),  # of such a name
+    Column("address", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("hour", Text, nullable=False),  # hours since 1970, UTC
+    Column("tries", BigInteger, nullable=False),
+    Column("first_us", BigInteger, nullable=False),
+    Column("last_us", BigInteger, nullable=False),
+)
+_ALIKE = (sign_in_attempts.c[name] for name in ("address", "user_id", "name_mark", "reason", "hour"))
+Index("uq_sign_in_attempts_alike", *_ALIKE, unique=True)
+
+#: From where a user has signed in; the last few are kept.
+sign_in_places = Table(
+    "sign_in_places",
+    metadata,
+    Column("user_id", Text, primary_key=True),
+    Column("network", Text, primary_key=True),  # an IPv4 address, or 64 bits of an IPv6 one
+    Column("last_us", BigInteger, nullable=False),
+    ForeignKeyConstraint(["user_id"], ["users.id"]),
+)

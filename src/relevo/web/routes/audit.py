@@ -1,4 +1,4 @@
-"""The audit over HTTP: pages of who changed what, newest first. It is written by the changes themselves."""
+"""The audit over HTTP: pages of who changed what, newest first, written by the changes themselves; and of who was not let in."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query, Request
 from relevo.domain.people import Action, Principal, Role
 from relevo.web.guard import principal_of
 from relevo.web.routes.refusals import refusals
-from relevo.web.trail_shapes import TrailView, TrailWindow
+from relevo.web.trail_shapes import AttemptsView, AttemptWindow, TrailView, TrailWindow
 
 router = APIRouter(prefix="/audit", tags=["audit"])
 
@@ -19,6 +19,13 @@ def trail(request: Request, narrow: Annotated[TrailWindow, Query()]) -> TrailVie
     """A page of the audit. Who operates some models sees what was done to those."""
     page = request.app.state.parts.trail.page(**narrow.model_dump(exclude={"lang"}), models=read_by(principal_of(request)))
     return TrailView.of(page)
+
+
+@router.get("/sign-ins", summary="Who tried to sign in and was refused, newest first", responses=refusals(422, 503))
+def sign_ins(request: Request, narrow: Annotated[AttemptWindow, Query()]) -> AttemptsView:
+    """Alike ones of an hour stand together. No name is told that nobody has, for people type passwords there by mistake."""
+    page = request.app.state.parts.people.attempts.page(**narrow.model_dump(exclude={"lang"}))
+    return AttemptsView.of(page)
 
 
 def read_by(principal: Principal) -> list[str] | None:

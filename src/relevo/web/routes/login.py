@@ -37,6 +37,7 @@ from relevo.web.sessions import (
     set_cookie,
     token_of,
 )
+from relevo.web.signing_in import Applicant
 
 if TYPE_CHECKING:
     from relevo.store.people import User
@@ -136,9 +137,19 @@ async def _by_form(request: Request) -> Response:
 
 async def _checked(request: Request, name: str, password: str) -> User:
     request.app.state.parts.door.check_users()
+    principal = await _key_of(request)
     recognised = token_of(request.scope, known_cookie_name(request.scope))
-    user: User = await request.app.state.sign_ins.check(name, password, address_of_caller(request), recognised=recognised)
+    applicant = Applicant(address=address_of_caller(request), recognised=recognised, key=principal)
+    user: User = await request.app.state.sign_ins.check(name, password, applicant)
     return user
+
+
+async def _key_of(request: Request) -> Principal | None:
+    """Whom a key stands for that came along; one that does not count is as none."""
+    if header(request.scope, b"authorization") is None:
+        return None
+    principal: Principal | None = await request.app.state.parts.door.maybe(request.scope)
+    return principal if principal is not None and principal.way is Way.KEY else None
 
 
 async def open_session(request: Request, user: User) -> str:

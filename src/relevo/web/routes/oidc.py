@@ -19,10 +19,10 @@ from fastapi import APIRouter, Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from relevo.domain.audit import By
+from relevo.domain.names import checked_name
 from relevo.domain.people import Role
 from relevo.errors import FieldWrongType, NameTaken, NotFound, ProofRefused, RelevoError, UserNotFound
 from relevo.store.elsewhere import LONGEST, Account, Journey
-from relevo.store.people import checked_name
 from relevo.web.guard import address_of_caller, reads_pages
 from relevo.web.negotiation import address_of
 from relevo.web.routes import handing_over

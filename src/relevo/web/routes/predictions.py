@@ -39,7 +39,8 @@ def window(request: Request, narrow: Annotated[Window, Query()]) -> PredictionPa
     parts = request.app.state.parts
     page = parts.history.window(**narrow.model_dump(exclude={"lang"}), models=seen(request, narrow.model))
     labels = parts.labels.current_many([stored.prediction.id for stored in page.items])
-    items = [PredictionView.of(stored, labels.get(stored.prediction.id)) for stored in page.items]
+    names = parts.people.names_of(stored.prediction.asked_by for stored in page.items)
+    items = [PredictionView.of(stored, labels.get(stored.prediction.id), names) for stored in page.items]
     return PredictionPage(items=items, next_cursor=page.next_cursor)
 
 
@@ -49,7 +50,8 @@ async def one(request: Request, query_id: QueryId) -> PredictionView:
     parts = request.app.state.parts
     stored = await found(parts, query_id, principal_of(request), Action.SEE_ANSWERS)
     label = await run_in_threadpool(parts.labels.current, stored.prediction.id)
-    return PredictionView.of(stored, label)
+    names = await run_in_threadpool(parts.people.names_of, [stored.prediction.asked_by])
+    return PredictionView.of(stored, label, names)
 
 
 @router.get(

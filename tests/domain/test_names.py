@@ -1,0 +1,73 @@
+"""What somebody may be called, and which names are one."""
+
+from __future__ import annotations
+
+import pytest
+
+from relevo.domain.names import checked_name, name_key
+from relevo.errors import FieldWrongType
+
+ALLOWED = [
+    "ana",
+    "Ana López",
+    "Мария",
+    "张伟",
+    "田中さくら",
+    "김민준",
+    "Ελένη",
+    "أحمد",
+    "nightly job 2",
+    "o'brien",
+    "a@b.example",
+    "Zoë",
+]
+REFUSED = {
+    "nothing": "",
+    "a blank first": " ana",
+    "a blank last": "ana ",
+    "too long": "a" * 65,
+    "a NUL": "ana\0",
+    "a line break": "a\nb",
+    "a tab": "a\tb",
+    "an escape": "\x1b[31mana",
+    "an override of direction": "ana\u202egnp",
+    "nothing wide": "an\u200ba",
+    "a joiner": "an\u200da",
+    "a filler": "an\u3164a",
+    "a variation selector": "ana\ufe0f",
+    "a lone surrogate": "ana\ud800",
+    "one Cyrillic letter": "us\u0435r-a",
+    "one Greek letter": "\u03bfliver",
+    "Cyrillic and Greek": "\u0430\u03b1",
+}
+
+
+@pytest.mark.parametrize("name", ALLOWED)
+def test_names_of_all_the_world_are_taken(name: str) -> None:
+    """As they are written."""
+    assert checked_name(name) == name
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_what_hides_or_pretends_is_refused(what: str) -> None:
+    """By the field's name; nothing of it is repeated."""
+    with pytest.raises(FieldWrongType) as told:
+        checked_name(REFUSED[what], "author")
+    assert told.value.field == "author"
+
+
+@pytest.mark.parametrize(
+    "other",
+    ["USER-A", "User-a", "\uff55ser-a", "us\u0435r-a", "us\u0435r-\u0430", "user\u2010a".replace("\u2010", "-")],
+)
+def test_names_that_cannot_be_told_apart_are_one(other: str) -> None:
+    """Large or small, wide or composed otherwise, in letters that look alike."""
+    assert name_key(other) == name_key("user-a")
+
+
+def test_names_that_differ_are_two() -> None:
+    """And a composed accent is the same as one within its letter."""
+    assert len({name_key(name) for name in ALLOWED}) == len(ALLOWED)
+    assert name_key("Jose\u0301") == name_key("JOSÉ") != name_key("jose")
+    assert name_key("STRASSE") == name_key("straße")
+    assert name_key("\ud800x")
