@@ -123,6 +123,11 @@ class Sessions:
             newest = select(here.network).where(here.user_id == user).order_by(here.last_us.desc()).limit(_MOST_PLACES)
             connection.execute(delete(sign_in_places).where(here.user_id == user, here.network.not_in(newest)))
 
+    def places(self) -> frozenset[str]:
+        """Every network from which anybody has signed in, of the last few of each."""
+        with reading(self._engine) as connection:
+            return frozenset(connection.scalars(select(sign_in_places.c.network).distinct()))
+
     def try_password(self, name: str, desk: Desk, *, at: datetime) -> None:
         """Note a try as a wrong one, for the time being. Raises TooManyFailures, and then it was not noted."""
         now = microseconds(at)

@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
+import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -42,6 +43,9 @@ _MOST_WAITING = 64
 _MOST_OF_ONE = 16
 _MOST_KNOWN_WAITING = 32
 _MOST_OF_ONE_KNOWN = 4
+_MOST_LOOKS = 256
+#: For how long the networks are remembered from which anybody has signed in, in s.
+_PLACES_KNOWN_FOR_S = 5.0
 #: So many in the line of all are no flood, and nobody has to be looked up.
 _FEW = 4
 #: What the threads give way by; Linux takes it for a single thread.
@@ -90,16 +94,20 @@ class SignIns:
         self._sessions = people.sessions
         self._now = now
         self._all = _Line("passwords", most=_MOST_WAITING, of_one=_MOST_OF_ONE)
+        self._looks = _Line("sign-in looks", most=_MOST_LOOKS, of_one=_MOST_OF_ONE_KNOWN)
+        self._places: frozenset[str] = frozenset()
+        self._places_read_at = float("-inf")
+        self._reading = asyncio.Lock()
         self._known = _Line("known passwords", most=_MOST_KNOWN_WAITING, of_one=_MOST_OF_ONE_KNOWN)
 
     async def check(self, name: str, password: str, applicant: Applicant) -> User:
         """Whoever has this name and password. Raises SignInRefused, TooManyFailures, Unavailable."""
-        work = partial(self._check, name, password, applicant)
-        if self._all.waiting >= _FEW:
-            desk = await asyncio.to_thread(self._desk_of, name, applicant)
+        work, network = partial(self._check, name, password, applicant), network_of(applicant.address)
+        if self._all.waiting >= _FEW and await self._may_be_known(applicant, network):
+            desk = await self._looks.run(network, partial(self._desk_of, name, applicant))
             if desk.known:
                 return await self._known.run(f"{name_key(name)} {desk.name}", work)
-        return await self._all.run(network_of(applicant.address), work)
+        return await self._all.run(network, work)
 
     async def hashed(self, password: str, name: str, others: Iterable[str]) -> str:
         """What is kept of a new password of the user of this name; others: as `check_password` takes them.
@@ -107,6 +115,16 @@ class SignIns:
         Whoever asks is signed in, so a flood of sign-ins does not hold them up. Raises PasswordRefused, Unavailable.
         """
         return await self._known.run("", partial(_checked_and_hashed, password, name, others))
+
+    async def _may_be_known(self, applicant: Applicant, network: str) -> bool:
+        """Whether it is worth a look into the store: a flood from anywhere must not keep that busy either."""
+        if applicant.recognised is not None or applicant.key is not None:
+            return True
+        async with self._reading:
+            if time.monotonic() - self._places_read_at > _PLACES_KNOWN_FOR_S:
+                self._places = await self._looks.run("", self._sessions.places)
+                self._places_read_at = time.monotonic()
+        return network in self._places
 
     def _desk_of(self, name: str, applicant: Applicant) -> Desk:
         user, _ = self._people.sign_in(name)
