@@ -6,8 +6,11 @@ import asyncio
 import json
 import re
 import socket
+import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
+import httpx
 import pytest
 from tests.serving_world import running
 
@@ -121,3 +124,32 @@ def test_the_bound_holds_for_a_body_in_one_piece_too() -> None:
 def test_a_caller_that_hangs_up_is_told_nothing() -> None:
     """Its request reaches no route either."""
     _asked([{"type": "http.request", "body": b"a", "more_body": True}, {"type": "http.disconnect"}], Room())
+
+
+_MIB = 2**20
+_FORM_TYPE = "application/x-www-form-urlencoded"
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "status"),
+    [
+        (b"[" + b"{}," * (6 * _MIB) + b"{}]", "application/json", 413),
+        (b'{"tenure":[' + b"[]," * (6 * _MIB) + b"[]]}", "application/json", 413),
+        (b"tenure=" + b"%" * (_MIB - 8), _FORM_TYPE, 422),
+        (json.dumps([{"tenure": 1, "contract": "x" * 15_000}] * 999).encode(), "application/json", 200),
+    ],
+    ids=["rows", "lists", "percent signs", "a large batch"],
+)
+def test_no_body_keeps_others_waiting(server: RunningServer, body: bytes, kind: str, status: int) -> None:
+    """While the worker has a heavy body, a health check is answered; the bound is generous, for the machine may be busy."""
+    waits: list[float] = []
+    with httpx.Client(base_url=server.url, timeout=30) as caller, ThreadPoolExecutor(1) as aside:
+        caller.get("/health/live")
+        sent = aside.submit(httpx.post, f"{server.url}/predict", content=body, headers={"content-type": kind}, timeout=60)
+        while not sent.done():
+            begun = time.perf_counter()
+            assert caller.get("/health/live").status_code == 200
+            waits.append(time.perf_counter() - begun)
+            time.sleep(0.005)
+    assert sent.result().status_code == status, sent.result().text[:200]
+    assert max(waits) < 1.0, f"{max(waits):.2f} s of {len(waits)} checks"

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import time
+import tracemalloc
 from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl, urlencode
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from relevo.errors import (
@@ -21,10 +25,11 @@ from relevo.errors import (
     OverloadedByBytes,
     RelevoError,
     TooManyParts,
+    TooManyRows,
     UnsupportedMedia,
 )
 from relevo.serve.room import Room
-from relevo.web.payload import FILE_PARTS, Body, BodyLimits, parse, read_body
+from relevo.web.payload import FILE_PARTS, Body, BodyLimits, is_light, parse, read_body
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -307,3 +312,86 @@ def test_bodies_being_read_share_a_bounded_room() -> None:
     with pytest.raises(OverloadedByBytes):
         asyncio.run(read_body(scope, receive, LIMITS, room))
     assert room.held == 0
+
+
+# --- heavy bodies -------------------------------------------------------------------------------------------------------
+
+_MIB = 2**20
+_HEAVY_LIMITS = BodyLimits(max_bytes=20 * _MIB, max_parts=20, max_fields=2000, max_rows=1000)
+_M = 6 * _MIB
+_HEAVY: dict[str, tuple[bytes, type[RelevoError]]] = {
+    "empty rows": (b"[" + b"{}," * (_M // 3) + b"{}]", TooManyRows),
+    "a field of empty lists": (b'{"a":[' + b"[]," * (_M // 3) + b"[]]}", TooManyParts),
+    "a row with a field of objects": (b'[{"a":[' + b"{}," * (_M // 3) + b"{}]}]", TooManyParts),
+    "escapes": (b'{"a":"' + b"\\u00e1" * (_M // 6) + b'"}', BodyTooLarge),
+    "quotes": (b'{"a":"' + b'\\"' * (_M // 2) + b'"}', BodyTooLarge),
+    "a text without an end": (b'{"a":"' + b"x" * _M, BodyTooLarge),
+    "a number": (b'{"a":' + b"1" * _M + b"}", BodyTooLarge),
+    "blanks": (b'{"a":' + b" " * _M + b"1}", BodyTooLarge),
+    "keys": (b"{" + b",".join(b'"%d":1' % key for key in range(_M // 10)) + b"}", TooManyParts),
+    "lists in lists": (b"[" * _M, BadJson),
+    "objects in objects": (b'{"a":' * (_M // 5), BadJson),
+    "commas": (b"[" + b"," * _M, BadJson),
+    "texts": (b"[" + b'"",' * (_M // 3) + b'""]', BadJson),
+    "numbers": (b"[" + b"1," * (_M // 2) + b"1]", BadJson),
+    "ends": (b"[" + b"}" * _M, BadJson),
+    "two records": (b'{"a":"' + b"x" * 70_000 + b'"}{"a":1}', BadJson),
+    "a batch that breaks off": (b'[{"a":"' + b"x" * 70_000 + b'"},', BadJson),
+    "a broken record": (b'[{"a":"' + b"x" * 70_000 + b'"},{"a" 1}]', BadJson),
+}
+
+
+@pytest.mark.parametrize("name", _HEAVY)
+def test_a_heavy_body_is_refused_before_it_is_built(name: str) -> None:
+    """Rows, fields, depth and length are counted first: a refusal takes neither the memory nor the time of the whole."""
+    body, error = _HEAVY[name]
+    assert not is_light(body, "application/json")
+    tracemalloc.start()
+    try:
+        begun = time.process_time()
+        with pytest.raises(RelevoError) as caught:
+            parse(body, "application/json", _HEAVY_LIMITS)
+        took, most = time.process_time() - begun, tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert type(caught.value) is error, caught.value
+    assert took < 1.5, "what is refused was parsed whole"
+    assert most < 3 * len(body)
+
+
+_VALUES = st.none() | st.booleans() | st.integers(-99, 99) | st.text()
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.dictionaries(st.text(max_size=9), _VALUES, max_size=6), max_size=6))
+def test_a_large_batch_is_read_as_a_small_one(records: list[dict[str, Any]]) -> None:
+    """Whatever texts stand in it, a body beyond the size that is parsed at once says the same as JSON does."""
+    large = [*records, {"long": 'x,"{[' * 20_000}, *records]
+    body = json.dumps(large, indent=1).encode()
+    assert not is_light(body, "application/json")
+    assert parse(body, "application/json", _HEAVY_LIMITS).batch == large
+    nested = {"long": 'x,"]}\\' * 20_000, "inner": {"a": [1, {"b": records[:1]}]}}
+    assert parse(json.dumps(nested).encode(), "application/json", _HEAVY_LIMITS).record == nested
+    assert parse(b" [ " + b" " * 70_000 + b"]\n", "application/json", _HEAVY_LIMITS).batch == []
+
+
+@given(st.dictionaries(st.text(min_size=1), st.text()), st.binary(max_size=40))
+def test_a_plain_form_says_what_urllib_says(fields: dict[str, str], junk: bytes) -> None:
+    """Names and values of a form are read as the standard library does, percent signs that say nothing included."""
+    kind = "application/x-www-form-urlencoded"
+    limits = BodyLimits(max_bytes=_MIB, max_parts=1, max_fields=500)
+    for body in (
+        urlencode(fields).encode("ascii", "ignore"),
+        b"a=%" + junk.replace(b"&", b"").hex().encode() + b"&b=%41%c3%b1+%zz%",
+    ):
+        assert parse(body, kind, limits).form == dict(parse_qsl(body.decode(), keep_blank_values=True))
+
+
+def test_percent_signs_are_cheap() -> None:
+    """A megabyte of them takes a fraction of a second of the processor, off the event loop."""
+    for body in (b"a=" + b"%" * (_MIB - 2), b"a=" + b"%41" * (_MIB // 3 - 1)):
+        kind = "application/x-www-form-urlencoded"
+        assert not is_light(body, kind)
+        begun = time.process_time()
+        parse(body, kind, _HEAVY_LIMITS)
+        assert time.process_time() - begun < 1.5

@@ -62,7 +62,7 @@ _NEAR = 0.75
 _SHARED = 4
 #: Names that are compared; a record of more fields is a bag of words, of which nobody sends all.
 _COMPARED = 200
-_UNKNOWN_COMPARED = 50
+_UNKNOWN_COMPARED = 20
 #: Above this a float64 no longer holds every integer.
 _EXACT = 2**53
 #: Largest number a tensor of each type takes; beyond it the model would be given infinity, or something made up.
@@ -97,6 +97,7 @@ class RecordEncoder:
         self._record = record
         self._names = frozenset(field.name for field in record.fields)
         largest = _largest(steps)
+        self._letters = [(field.name, _letters(field.name)) for field in record.fields]
         self._zero = record.missing == "zero"
         self._strict = record.extra == "refuse" and not self._zero
         checks = _CHECKS | _LENIENT if self._zero else _CHECKS
@@ -166,24 +167,26 @@ class RecordEncoder:
             raise FieldUnknown(field=unknown[0][:_NAME_LENGTH_SHOWN], nearest=near[0] if near else "")
         if len(self._names) > _COMPARED:
             return
-        missing = [field.name for field in self._record.fields if record.get(field.name) is None]
+        missing = [(name, letters) for name, letters in self._letters if record.get(name) is None]
         for name in unknown[:_UNKNOWN_COMPARED] if missing else ():
             meant = _meant(name[:_NAME_LENGTH_SHOWN], missing)
             if meant is not None:
                 raise FieldUnknown(field=name[:_NAME_LENGTH_SHOWN], nearest=meant)
 
 
-def _meant(unknown: str, missing: Sequence[str]) -> str | None:
-    """The missing field that an unknown name nearly is."""
+def _meant(unknown: str, missing: Sequence[tuple[str, str]]) -> str | None:
+    """The missing field that an unknown name nearly is. missing: names and their letters."""
     letters = _letters(unknown)
     matcher = difflib.SequenceMatcher(a="", b=letters, autojunk=False)
-    for name in missing:
-        other = _letters(name)
-        short, long = sorted((letters, other), key=len)
+    for name, other in missing:
+        short, long = (letters, other) if len(letters) < len(other) else (other, letters)
         if letters == other or (len(short) >= _SHARED and (long.startswith(short) or long.endswith(short))):
             return name
+        # What is shared is at most the shorter one: most pairs are told apart by their lengths.
+        if 2 * len(short) < _NEAR * (len(short) + len(long)):
+            continue
         matcher.set_seq1(other)
-        if min(matcher.real_quick_ratio(), matcher.quick_ratio()) >= _NEAR and matcher.ratio() >= _NEAR:
+        if matcher.quick_ratio() >= _NEAR and matcher.ratio() >= _NEAR:
             return name
     return None
 

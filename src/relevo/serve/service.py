@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 #: Large pictures decoded at one time in a worker.
 _LARGE_AT_ONCE = 1
+#: Seconds for which the rows of one batch are prepared before others get their turn.
+_TURN_S = 0.01
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,7 +182,7 @@ class Service:
             raise TooManyRows(rows=len(records), limit=self._max_rows)
         if not records:
             return []
-        asked = []
+        asked, begun = [], time.perf_counter()
         for place, record in enumerate(records):
             try:
                 asked.append(self._record(question, chosen, record))
@@ -188,6 +190,13 @@ class Service:
                 # The caller has to know which of the rows to mend.
                 error.facts["row"] = place
                 raise
+            if time.perf_counter() - begun > _TURN_S:
+                # Others are served between the rows of a large batch.
+                await asyncio.sleep(0)
+                begun = time.perf_counter()
+        if chosen.lane.retired:
+            # Race: swapped meanwhile; what was prepared for the old version may not fit the new one.
+            return await self.predict_many(question, records, gone=gone)
         return await _answered(chosen.lane, asked, question.caller, gone)
 
     def _record(self, question: Question, chosen: Chosen, record: Mapping[str, Any]) -> Asked:

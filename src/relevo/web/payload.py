@@ -6,15 +6,17 @@
                                    └ x-www-form-urlencoded       ─► fields
     no type at all: a body that begins like an image is one, anything else is read as JSON
 
-Limits come first: a body is never held beyond its cap, and parts and fields are counted before they are looked at.
+Limits come first: a body is never held beyond its cap, and parts, fields, rows and depth are counted before anything is built of
+them. What takes more than some milliseconds, `is_light` says no to; it is parsed by a thread of its own, a row at a time, so that
+nobody else waits for it.
 """
 
 from __future__ import annotations
 
 import asyncio
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qsl
 
 import msgspec
 from python_multipart.exceptions import FormParserError
@@ -29,12 +31,13 @@ from relevo.errors import (
     EmptyFile,
     NoInput,
     TooManyParts,
+    TooManyRows,
     UnsupportedMedia,
 )
 from relevo.visible import visible
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from starlette.types import Receive, Scope
 
@@ -46,10 +49,24 @@ FILE_PARTS = ("file", "image", "my_image")
 _MOST_TEXT = 2**20
 _MOST_SAID = 1024
 _NAMES_SHOWN = 10
+#: Separators of a form that is nothing but a picture and a word or two.
+_FEW_PARTS = 32
 _NAME_LENGTH_SHOWN = 64
 _IMAGE_STARTS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"RIFF")
 _TAKEN = "application/json, a picture, such as image/png or image/jpeg, or multipart/form-data"
 _decode_json = msgspec.json.Decoder().decode
+#: Bytes that are parsed at once whatever they are; of a form with few parts more, for nearly all of it is a picture.
+_LIGHT = 2**16
+_LIGHT_FORM = 2**20
+_PIECE = 2**18
+#: Levels of lists and objects within each other; a record has one, a batch two.
+_DEEPEST = 32
+_SIGN = re.compile(rb'["{}\[\],]')
+#: The rest of a text, its end included. Possessive: what was read is never read again.
+_REST_OF_TEXT = re.compile(rb'[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
+_FLAT = re.compile(rb'\{(?:[^{}\[\]"]++|"[^"\\]*+(?:\\.[^"\\]*+)*+")*+\}', re.DOTALL)
+_ESCAPED = re.compile(rb"%([0-9A-Fa-f]{2})")
+_BYTES = {b"%02x" % code: bytes([code]) for code in range(256)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +76,8 @@ class BodyLimits:
     max_bytes: int
     max_parts: int
     max_fields: int
+    #: Records of a batch.
+    max_rows: int = 1000
     #: Seconds the whole body may take to arrive.
     max_seconds: float = 30.0
 
@@ -116,8 +135,22 @@ async def _rest(message: Any, receive: Receive, limits: BodyLimits, room: Room) 
         room.give(taken)
 
 
+def is_light(body: bytes, content_type: str) -> bool:
+    """Whether parsing it is a matter of milliseconds at most, so that the event loop may do it."""
+    if len(body) <= _LIGHT:
+        return True
+    kind = content_type.partition(";")[0].strip().lower()
+    if kind == "multipart/form-data":
+        boundary = parse_options_header(content_type)[1].get(b"boundary") or b"-"
+        return len(body) <= _LIGHT_FORM and body.count(b"--" + boundary) <= _FEW_PARTS
+    return kind.startswith("image/") or kind == "application/octet-stream"
+
+
 def parse(body: bytes, content_type: str, limits: BodyLimits) -> Body:
-    """What the body asks. Raises BadJson, BadForm, NoInput, EmptyFile, TooManyParts, UnsupportedMedia."""
+    """What the body asks.
+
+    Raises BadJson, BadForm, NoInput, EmptyFile, TooManyParts, TooManyRows, BodyTooLarge, UnsupportedMedia.
+    """
     kind = content_type.partition(";")[0].strip().lower()
     if kind.startswith("image/") or kind == "application/octet-stream":
         return _image(body)
@@ -146,10 +179,9 @@ def _image(body: bytes) -> Body:
 def _json(body: bytes, limits: BodyLimits) -> Body:
     if not body:
         raise NoInput
-    try:
-        value = _decode_json(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as cause:
-        raise BadJson(reason=_plain_reason(cause)) from cause
+    if len(body) > _LIGHT:
+        return _large_json(body, limits)
+    value = _decoded(body)
     if isinstance(value, dict):
         _check_fields(value, limits)
         return Body(record=value)
@@ -158,6 +190,98 @@ def _json(body: bytes, limits: BodyLimits) -> Body:
             _check_fields(one, limits)
         return Body(batch=value)
     raise BadJson(reason="a record is an object, a batch an array of objects")
+
+
+def _decoded(text: bytes) -> Any:  # noqa: ANN401 - JSON
+    try:
+        return _decode_json(text)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as cause:
+        raise BadJson(reason=_plain_reason(cause)) from cause
+
+
+def _large_json(body: bytes, limits: BodyLimits) -> Body:
+    """The same for a large body: counted first, then built a record at a time, so that other threads get their turn."""
+    first = body.lstrip()[:1]
+    if first == b"{":
+        start, end = next(_records(body, 0, limits), (0, len(body)))
+        if body[end:].strip():
+            raise BadJson(reason="it breaks off or goes wrong")
+        return Body(record=_decoded_record(body[start:end], limits))
+    if first != b"[":
+        raise BadJson(reason="a record is an object, a batch an array of objects")
+    batch: list[tuple[int, int]] = []
+    after = body.index(b"[") + 1
+    for start, end in _records(body, after, limits):
+        # Nothing but one comma stands between two records, and nothing before the first.
+        if body[after:start].strip() != (b"," if batch else b""):
+            raise BadJson(reason="a record is an object, a batch an array of objects")
+        batch.append((start, end))
+        if len(batch) > limits.max_rows:
+            raise TooManyRows(rows=len(batch), limit=limits.max_rows)
+        after = end
+    if body[after:].strip() != b"]":
+        raise BadJson(reason="a record is an object, a batch an array of objects")
+    return Body(batch=[_decoded_record(body[start:end], limits) for start, end in batch])
+
+
+def _decoded_record(text: bytes, limits: BodyLimits) -> dict[str, Any]:
+    record = _decoded(text)
+    _check_fields(record, limits)
+    return record  # type: ignore[no-any-return]  # an object, as was checked
+
+
+def _records(  # noqa: C901 - one pass over the signs of JSON
+    body: bytes, position: int, limits: BodyLimits
+) -> Iterator[tuple[int, int]]:
+    """Where each object of the outermost level begins and ends; what stands within is counted, not built.
+
+    Raises BadJson for what is nested too deeply or never ends, TooManyParts, BodyTooLarge for one record.
+    """
+    depth = values = start = 0
+    while position < len(body):
+        # Within reach of one record only: a search that finds nothing would hold everybody up.
+        found = _SIGN.search(body, position, position + _MOST_TEXT)
+        if found is None:
+            position += _MOST_TEXT
+            _refuse_heavy(depth, values, position - start if depth else 0, limits)
+            continue
+        sign, position = found[0], found.end()
+        if depth == 0 and (sign in b'"[' or values > 1):
+            raise BadJson(reason="a record is an object, a batch an array of objects")
+        flat = _FLAT.match(body, found.start(), found.start() + _MOST_TEXT) if depth == 0 and sign == b"{" else None
+        if flat is not None and body.count(b",", *flat.span()) < limits.max_fields:
+            # Nearly every record: nothing stands within it, and no comma in its texts makes it seem to have too many fields.
+            yield flat.span()
+            position, values = flat.end(), 0
+            continue
+        if sign == b'"':
+            text = _REST_OF_TEXT.match(body, position, position + _MOST_TEXT)
+            position = len(body) if text is None else text.end()
+        elif sign == b",":
+            values += 1
+        elif sign in b"{[":
+            start, values = (start, values) if depth else (found.start(), 0)
+            depth += 1
+        else:
+            depth -= 1
+            if depth < 0:
+                return
+            if depth == 0:
+                values = 0
+                yield start, position
+        _refuse_heavy(depth, values, position - start if depth else 0, limits)
+    if depth:
+        raise BadJson(reason="it breaks off or goes wrong")
+
+
+def _refuse_heavy(depth: int, values: int, size: int, limits: BodyLimits) -> None:
+    """Raises BadJson, BodyTooLarge, TooManyParts for a record of which that much was read."""
+    if depth > _DEEPEST:
+        raise BadJson(reason="it is nested too deeply")
+    if size > _MOST_TEXT:
+        raise BodyTooLarge(limit=_MOST_TEXT)
+    if depth and values >= limits.max_fields:
+        raise TooManyParts(limit=limits.max_fields)
 
 
 def _check_fields(record: object, limits: BodyLimits) -> None:
@@ -180,13 +304,20 @@ def _plain_reason(cause: Exception) -> str:
 def _urlencoded(body: bytes, limits: BodyLimits) -> Body:
     if len(body) > _MOST_TEXT:
         raise BodyTooLarge(limit=_MOST_TEXT)
+    if body.count(b"&") >= limits.max_fields:
+        raise TooManyParts(limit=limits.max_fields)
     try:
-        pairs = parse_qsl(body.decode("utf-8"), keep_blank_values=True, max_num_fields=limits.max_fields)
+        body.decode("utf-8")
     except UnicodeDecodeError as cause:
         raise BadForm(reason="it is not UTF-8") from cause
-    except ValueError as cause:
-        raise TooManyParts(limit=limits.max_fields) from cause
-    return Body(form=dict(pairs))
+    pairs = (pair.partition(b"=") for pair in body.split(b"&") if pair)
+    return Body(form={_unescaped(name): _unescaped(text) for name, _, text in pairs})
+
+
+def _unescaped(text: bytes) -> str:
+    """A name or a value of a form as it was typed; urllib's own takes microseconds for each percent sign that says nothing."""
+    plain = text.replace(b"+", b" ")
+    return _ESCAPED.sub(lambda found: _BYTES[found[1].lower()], plain).decode("utf-8", "replace")
 
 
 def _multipart(body: bytes, content_type: str, limits: BodyLimits) -> Body:
@@ -196,7 +327,9 @@ def _multipart(body: bytes, content_type: str, limits: BodyLimits) -> Body:
     collector = _Collector(max(limits.max_parts, 1), limits.max_fields)
     try:
         parser = MultipartParser(boundary, collector.callbacks())
-        parser.write(body)
+        for start in range(0, len(body), _PIECE):
+            # In pieces: one call is not interrupted, whatever it finds.
+            parser.write(body[start : start + _PIECE])
         parser.finalize()
     except FormParserError as cause:
         raise BadForm(reason="its parts are not as the boundary says") from cause

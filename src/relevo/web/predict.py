@@ -11,6 +11,7 @@ scope ─ share? ─ read_body ─ parse ─► service.predict ─► JSON | pa
 from __future__ import annotations
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
@@ -28,7 +29,7 @@ from relevo.web.form import record_from
 from relevo.web.guard import check_form, page_csrf, require, signed_in_as
 from relevo.web.negotiation import address_of, language_of
 from relevo.web.page import HTML_HEADERS, Visit, render_refusal, render_result
-from relevo.web.payload import Body, BodyLimits, misnamed, parse, read_body
+from relevo.web.payload import Body, BodyLimits, is_light, misnamed, parse, read_body
 from relevo.web.problems import body_of, retry_header, status_of
 from relevo.web.queries import query_of, refuse_unknown
 from relevo.web.sessions import CSRF_FIELD
@@ -77,8 +78,13 @@ class PredictHandlers:
         self._telemetry = telemetry
         self._door = door
         self._limits = BodyLimits(
-            max_bytes=settings.max_body_mb * 2**20, max_parts=settings.max_parts, max_fields=settings.max_fields
+            max_bytes=settings.max_body_mb * 2**20,
+            max_parts=settings.max_parts,
+            max_fields=settings.max_fields,
+            max_rows=settings.max_rows,
         )
+        # One: several would take turns with the event loop, and it would wait for each of them.
+        self._side = ThreadPoolExecutor(max_workers=1, thread_name_prefix="parse")
         self._image_limits = ImageLimits(max_pixels=settings.max_pixels, max_side=settings.max_side)
         self.allowance = allowance
         self._subjects = subjects
@@ -114,6 +120,8 @@ class PredictHandlers:
         kind = next((value.decode("latin-1") for name, value in headers if name == b"content-type"), "")
         principal = self._door.by_key(headers)
         if principal is None:
+            return None
+        if not is_light(body, kind):
             return None
         caller = caller_of(principal, client)
         if self.allowance is not None:
@@ -157,13 +165,19 @@ class PredictHandlers:
         """The body, read and parsed; what is no question costs its caller as well. Raises RateExceeded."""
         body, kind = await read_body(scope, receive, self._limits, self._service.room)
         if self.allowance is None:
-            return parse(body, kind, self._limits)
+            return await self._parsed(body, kind)
         caller = _caller(scope)
         self.allowance.pay(caller, units_of(len(body)))
-        asked = parse(body, kind, self._limits)
+        asked = await self._parsed(body, kind)
         more_rows = 0 if asked.batch is None else len(asked.batch) - 1
         self.allowance.take(caller, units_of(0, rows=more_rows, image=asked.image))
         return asked
+
+    async def _parsed(self, body: bytes, kind: str) -> Body:
+        if is_light(body, kind):
+            return parse(body, kind, self._limits)
+        with self._service.room.holding(len(body)):
+            return await asyncio.get_running_loop().run_in_executor(self._side, parse, body, kind, self._limits)
 
     # --- the canonical answer -------------------------------------------------------------------------------------------
 
