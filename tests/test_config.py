@@ -52,6 +52,7 @@ OTHER: dict[str, tuple[str, Any]] = {
     "max_fields": ("10", 10),
     "max_parts": ("2", 2),
     "max_queue_rows": ("5", 5),
+    "keep_alive_seconds": ("30", 30),
     "max_queue_seconds": ("2.5", 2.5),
     "max_concurrency_per_client": ("4", 4),
     "batch_rows": ("1", 1),

@@ -48,6 +48,7 @@ EFFECTS = {
     "max_fields": f"{_PREDICT}::test_too_many_fields_are_refused",
     "max_parts": "web/test_payload.py::test_parts_and_fields_are_counted",
     "max_queue_rows": f"{_SERVER}::test_a_full_queue",
+    "keep_alive_seconds": "compose/test_connections.py::test_an_idle_connection_is_kept_as_long_as_the_setting_says",
     "max_queue_seconds": "chaos/test_slow_model.py::test_everybody_is_answered_or_refused_in_time",
     "max_concurrency_per_client": f"{_SERVER}::test_a_clients_share",
     "batch_rows": "serve/test_service.py::test_the_model_sees_at_most_batch_rows_at_once",

@@ -245,6 +245,12 @@ class Settings:
     audit_heads: str = _row("", "Folder for the heads of the audit, best on another disk; empty means audit in home.")
     log_level: str = _row("warning", "Least severe log line shown.", choices=("debug", "info", "warning", "error"))
     log_format: str = _row("text", "Form of a log line.", choices=("text", "json"))
+    keep_alive_seconds: int = _row(
+        75,
+        "How long a connection without a request is kept, in s; longer than any client or proxy in front keeps it.",
+        minimum=1,
+        maximum=3600,
+    )
     drain_seconds: int = _row(10, "How long a stopping worker finishes what it has begun, in s.", minimum=0, maximum=600)
     threads_per_model: int = _row(1, "Threads of one model in one worker.", minimum=1, maximum=256)
 

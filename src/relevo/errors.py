@@ -4,7 +4,7 @@
     ├── InputRefused                 the caller's input is at fault; nothing was recorded
     │   ├── BadJson · BadForm · NoInput · EmptyFile · BodyTooSlow · CallerGone
     │   ├── ParameterWrong · ParameterUnknown · TooManyParameters
-    │   ├── HttpMalformed
+    │   ├── HttpMalformed            HostMissing
     │   ├── FieldRefused             FieldMissing · FieldUnknown · FieldWrongType · FieldNotListed
     │   │                            FieldOutOfRange ─ FieldTooSmall · FieldTooLarge
     │   ├── TooLarge                 HeadTooLarge · BodyTooLarge · ImageTooLarge · TooManyParts
@@ -273,6 +273,13 @@ class HttpMalformed(InputRefused):
 
     code = "http_malformed"
     sentence = "What arrived is no HTTP/1.1 request that can be read, so the connection is closed."
+
+
+class HostMissing(HttpMalformed):
+    """The request does not say once for which host it is."""
+
+    code = "host_missing"
+    sentence = "A request of HTTP/1.1 has one Host header; this one has none, or several."
 
 
 class CallerGone(InputRefused):

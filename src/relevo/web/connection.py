@@ -4,8 +4,10 @@
     bytes ─ parser ─┬ no HTTP ──────────────────────► 400 http_malformed ─┐
                     ├ a head beyond its bound ──────► 431 head_too_large ─┴► deaf for a moment, then closed
                     ├ a head that does not come ────► closed
+                    ├ no Host, or several ──────────► 400 host_missing, as for no HTTP
                     ├ a wish to speak another protocol ─► the same request without that wish
                     └ head, body, end ──────────────► head_is_here, on_body, message_is_here
+    answer ─ not read for a while ─► closed            the last one ─ a body still under way ─► closed when that has been dropped
 
 Bodies under way are timed by who reads them (`payload.read_body`); here only what nobody reads any more is.
 """
@@ -20,7 +22,7 @@ import httptools
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from relevo.errors import Forbidden, HeadTooLarge, HttpMalformed, RelevoError
+from relevo.errors import Forbidden, HeadTooLarge, HostMissing, HttpMalformed, RelevoError
 from relevo.vouching import CALLER_HEADER
 from relevo.web.middleware import SECURITY_HEADERS
 from relevo.web.negotiation import language_of, request_id_of
@@ -41,6 +43,8 @@ LOG = logging.getLogger("relevo.web")
 MOST_HEAD = 2**16
 #: How long a head may take, and how long a body is still taken once its request is answered.
 HEAD_SECONDS = 10.0
+#: How long a caller may leave an answer unread before the connection closes; reading any of it gives the same time again.
+UNREAD_SECONDS = 30.0
 #: What is read, and thrown away, of a body that was refused: a caller that looks for the answer only at the end gets it.
 _MOST_DROPPED = 2**25
 #: How long a refused caller has to read why before the connection closes.
@@ -57,6 +61,8 @@ class Crowd:
 
     def __init__(self, most: int) -> None:
         self.most = most
+        #: The worker ends: every answer is the last of its connection.
+        self.ending = False
         self._said = False
 
     def is_full(self) -> None:
@@ -78,6 +84,15 @@ class _Deaf:
         """Hear nothing."""
 
 
+class _Farewell:
+    """Stands where an answer has its transport, so that closing after it does not take it back; lives as long as the answer."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.write = connection.transport.write
+        self.is_closing = connection.transport.is_closing
+        self.close = connection.leave
+
+
 class Connection(HttpToolsProtocol):
     """One connection; lives as long as it. Who serves it says what happens to a whole head and to a whole message."""
 
@@ -86,10 +101,14 @@ class Connection(HttpToolsProtocol):
     proxies: Proxies | None = None  # in front of this server
     vouched: Vouched | None = None  # whom a console asks for
     head_seconds = HEAD_SECONDS
+    unread_seconds = UNREAD_SECONDS
     #: Bytes that were neither body nor a head that is complete.
     _loose = 0
     _dropped = 0
     _in_head = True
+    _hosts = 0
+    _leaving = False
+    _unread: asyncio.TimerHandle | None = None
     _late: asyncio.TimerHandle | None = None
     _refused = False
     _switching = False
@@ -98,7 +117,7 @@ class Connection(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         """Take the caller, if there is room for one."""
         super().connection_made(transport)
-        if len(self.connections) > self.crowd.most:
+        if len(self.connections) > self.crowd.most and not self.takes_an_idle_place():
             self.crowd.is_full()
             transport.abort()
             return
@@ -107,6 +126,8 @@ class Connection(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the caller."""
         self._is_in_time()
+        if self._unread is not None:
+            self._unread.cancel()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -130,6 +151,8 @@ class Connection(HttpToolsProtocol):
             name = name.lower()
             if name == b"expect" and value.lower() == b"100-continue":
                 self.expect_100_continue = True
+            elif name == b"host":
+                self._hosts += 1
             self.headers.append((name, value))
 
     def on_headers_complete(self) -> None:
@@ -142,6 +165,11 @@ class Connection(HttpToolsProtocol):
         if loose > MOST_HEAD and len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers) > MOST_HEAD:
             self._in_head = True
             self._because = HeadTooLarge(limit=MOST_HEAD)
+            raise self._because
+        hosts, self._hosts = self._hosts, 0
+        if hosts != 1 and (hosts or self.parser.get_http_version() == "1.1"):
+            self._in_head = True
+            self._because = HostMissing()
             raise self._because
         if self.proxies is not None:
             self._look_behind(self.proxies)
@@ -191,12 +219,18 @@ class Connection(HttpToolsProtocol):
         """The next byte begins a head."""
         self._loose = 0
         self._in_head = True
-        if not self._switching:
+        if self._leaving:
+            self.transport.close()
+        elif not self._switching:
             self.message_is_here()
 
     def head_is_here(self) -> None:
         """Begin to answer."""
         super().on_headers_complete()
+        cycle = self.cycle
+        cycle.transport = _Farewell(self)  # type: ignore[assignment]  # it has what an answer asks of it
+        if self.crowd.ending:
+            cycle.keep_alive = False
 
     def message_is_here(self) -> None:
         """Let the answer see the end of the body."""
@@ -207,6 +241,71 @@ class Connection(HttpToolsProtocol):
         super().on_response_complete()
         if not self._in_head and self._late is None and self.cycle.response_complete:
             self._late = self.loop.call_later(self.head_seconds, self._is_late)
+        self._watch_unread()
+
+    # --- how it ends ------------------------------------------------------------------------------------------------------
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether it has not asked anything yet."""
+        return self.cycle is None
+
+    def leave(self) -> None:
+        """Close after an answer; what still comes of its request is read and dropped first, or the system would take it back."""
+        self._watch_unread()
+        if self._in_head or self.transport.is_closing():
+            self.transport.close()
+            return
+        self._leaving = True
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+
+    def end_after_answer(self) -> None:
+        """The worker ends: the answer under way, if any, is the last one."""
+        if self.cycle is not None and not self.cycle.response_complete:
+            self.cycle.keep_alive = False
+
+    def pause_writing(self) -> None:
+        """The caller reads more slowly than it is answered."""
+        super().pause_writing()
+        self._watch_unread()
+
+    def resume_writing(self) -> None:
+        """The caller has read most of it."""
+        super().resume_writing()
+        if self._unread is not None:
+            self._unread.cancel()
+            self._unread = None
+        self._watch_unread()
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Close what was idle for long enough."""
+        self._watch_unread()
+        super().timeout_keep_alive_handler()
+
+    def _watch_unread(self) -> None:
+        unread = self.transport.get_write_buffer_size()
+        if unread and self._unread is None:
+            self._unread = self.loop.call_later(self.unread_seconds, self._look_at_unread, unread)
+
+    def _look_at_unread(self, before: int) -> None:
+        self._unread = None
+        if self.transport.get_write_buffer_size() >= before:
+            self.transport.abort()
+        else:
+            self._watch_unread()
+
+    def takes_an_idle_place(self) -> bool:
+        """Whether a connection that was kept for a next request could be closed for this one."""
+        for one in self.connections:
+            if isinstance(one, Connection) and one._is_idle():  # noqa: SLF001 - another of this class
+                one.transport.close()
+                return True
+        return False
+
+    def _is_idle(self) -> bool:
+        asked = self.cycle is not None and self.cycle.response_complete
+        return asked and self._in_head and self._late is None and not self._loose and not self.transport.is_closing()
 
     # --- what is too much, too late, or not HTTP ------------------------------------------------------------------------
 

@@ -90,6 +90,7 @@ class ExpressProtocol(Connection):
             return
         self._before = self.cycle
         self._waiting = self.cycle = Waiting()  # type: ignore[assignment]  # it has what uvicorn looks at
+        self._waiting.keep_alive = not self.crowd.ending
         self._held = True
 
     def message_is_here(self) -> None:

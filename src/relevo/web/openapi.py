@@ -9,6 +9,7 @@ A served model has a path of its own with its own schema, so that a client can b
 from __future__ import annotations
 
 import re
+import threading
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from relevo.serve.service import ModelState
 
 Json = dict[str, Any]
+_MAKING = threading.Lock()
 
 _RECORDED = "Every answer is recorded before it is given; its query_id finds it in the history and takes its label."
 
@@ -68,7 +70,10 @@ _TYPES = {
 
 def document(api: FastAPI, states: Sequence[ModelState], default: str | None) -> Json:
     """The whole document, as plain values. Models that are not loaded have no path of their own."""
-    whole = msgspec.json.decode(msgspec.json.encode(api.openapi()))
+    # Race: several that ask first would make the framework's schemas at the same time, from the same parts.
+    with _MAKING:
+        made = api.openapi()
+    whole = msgspec.json.decode(msgspec.json.encode(made))
     assert isinstance(whole, dict)  # noqa: S101 - narrows: an object was encoded
     for item in whole["paths"].values():
         for operation in item.values():
