@@ -14,6 +14,7 @@ import pytest
 
 import relevo
 from relevo.client import Client
+from relevo.config import Settings
 from relevo.errors import (
     BadJson,
     ConfigRefused,
@@ -274,6 +275,56 @@ def test_a_prediction_that_was_sent_is_never_sent_again(server: Server, client: 
     with pytest.raises(Unavailable):
         client.predict("digits", PNG)
     assert len(server.asked) == 1
+
+
+@pytest.mark.parametrize("reset", [True, False])
+def test_a_kept_connection_that_was_reset_is_replaced_and_one_that_ended_is_not(*, reset: bool) -> None:
+    """A reset before any answer tells that the request was not read, so it is asked again once; an end without one does not."""
+    asked: list[bytes] = []
+    body = json.dumps(ANSWER).encode()
+    answer = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+
+    def read(connection: socket.socket) -> None:
+        seen = b""
+        while not seen.endswith(PNG):
+            seen += connection.recv(65536)
+        asked.append(seen)
+
+    def serve() -> None:
+        connection, _ = listener.accept()
+        read(connection)
+        connection.sendall(answer)
+        assert connection.recv(1)
+        if not reset:
+            read(connection)
+        # With bytes unread, closing is a reset.
+        connection.close()
+        if reset:
+            connection, _ = listener.accept()
+            read(connection)
+            connection.sendall(answer)
+            connection.close()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server = threading.Thread(target=serve)
+        server.start()
+        with Client(f"http://127.0.0.1:{listener.getsockname()[1]}") as client:
+            assert client.predict("digits", PNG).prediction == "7"
+            if reset:
+                assert client.predict("digits", PNG).prediction == "7"
+            else:
+                with pytest.raises(Unavailable, match="closed the connection without an answer") as lost:
+                    client.predict("digits", PNG)
+                assert "https://" not in str(lost.value)
+        server.join()
+    assert len(asked) == 2
+
+
+def test_a_connection_is_kept_for_less_long_than_servers_do(client: Client) -> None:
+    """The client closes first: its idle connections are younger than those of any common server when they end."""
+    pool: Any = client._http._transport
+    assert pool._pool._keepalive_expiry < 5
+    assert Settings().keep_alive_seconds >= 75
 
 
 def test_reading_is_repeated_after_a_break(server: Server, client: Client) -> None:

@@ -4,7 +4,8 @@
        └─ a refused connection, 503 or 429: waits as long as the server says, then tries again
 
 A connection that breaks after a prediction was sent is not repeated: the server may have answered and recorded it, and an
-input that killed a worker must not kill the next. Reading and labelling change nothing when repeated, so they are.
+input that killed a worker must not kill the next. The exception is a kept connection that is reset, which tells that the request
+was not read. Reading and labelling change nothing when repeated, so they are.
 """
 
 from __future__ import annotations
@@ -51,7 +52,10 @@ Input = str | Path | bytes | dict[str, Any]
 _RECORDS_A_REQUEST = 500
 _IMAGES_AT_ONCE = 4
 _BACKOFF_S = 0.1
-_LONGEST_PAUSE_S = 5.0
+#: The longest pause between two tries: one of our own making, and one that the server told.
+_LONGEST_PAUSE_S, _LONGEST_TOLD_S = 5.0, 60.0
+#: How long an idle connection is kept: shorter than any common server or proxy does, since one that closes just then loses a call.
+_KEPT_S = 4.0
 _TRY_AGAIN = frozenset({429, 503})
 _NOT_TRUSTED = (
     "The certificate of {url} is not trusted here: {reason}. If it is the server's own, name its file: --ca or RELEVO_CA, "
@@ -68,6 +72,10 @@ _NO_INPUT = (
 _ONE_INPUT = "predict_many takes several inputs, as a list or a DataFrame; for a single one use predict."
 #: What concerns one input; after any other error the next input would fail as well.
 _OF_THE_INPUT = (InputRefused, ModelFailed)
+_LOST = (
+    "The server at {url} closed the connection without an answer ({reason}). Whether it recorded a prediction is not known; its "
+    "history tells."
+)
 _MAGIC = ((b"\x89PNG", "image/png"), (b"\xff\xd8", "image/jpeg"), (b"RIFF", "image/webp"))
 
 
@@ -126,7 +134,12 @@ class Client:
         self._origin = _origin(self.url)
         self._retries = retries
         # Proxies of the environment are not asked: a local server must not be reached by way of a stranger.
-        self._http = httpx.Client(base_url=self.url, headers=headers, timeout=timeout, trust_env=False, verify=_trusted(verify))
+        limits = httpx.Limits(max_connections=100, max_keepalive_connections=20, keepalive_expiry=_KEPT_S)
+        self._http = httpx.Client(
+            base_url=self.url, headers=headers, timeout=timeout, trust_env=False, verify=_trusted(verify), limits=limits
+        )
+        #: The server has answered before, so it speaks as its address says.
+        self._heard = False
 
     def __enter__(self) -> Self:
         """The client itself."""
@@ -387,21 +400,23 @@ class Client:
 
     def _answer(self, method: str, path: str, **what: Any) -> httpx.Response:  # noqa: ANN401 - what httpx takes
         for left in range(self._retries, -1, -1):
-            pause = _BACKOFF_S * 2 ** (self._retries - left)
+            pause = min(_BACKOFF_S * 2 ** (self._retries - left), _LONGEST_PAUSE_S)
+            way = _Way()
             try:
-                response = self._http.request(method, path, **what)
+                response = self._http.request(method, path, extensions={"trace": way.went}, **what)
             except httpx.TransportError as cause:
                 distrust = _distrust(cause)
                 if distrust is not None:
                     raise Unavailable.told(_NOT_TRUSTED.format(url=self.url, reason=distrust.verify_message)) from cause
-                if left == 0 or not _may_repeat(method, cause):
-                    raise Unavailable.told(_silence(self.url, cause)) from cause
+                if left == 0 or not (_may_repeat(method, cause) or way.was_unread()):
+                    raise Unavailable.told(_silence(self.url, cause, heard=self._heard)) from cause
             else:
+                self._heard = True
                 if left == 0 or response.status_code not in _TRY_AGAIN:
                     self._follow(response)
                     return _good(response)
                 pause = _told_pause(response, pause)
-            time.sleep(min(pause, _LONGEST_PAUSE_S))
+            time.sleep(pause)
         raise Unavailable
 
     def _follow(self, response: httpx.Response) -> None:
@@ -542,9 +557,40 @@ def _distrust(cause: BaseException) -> ssl.SSLCertVerificationError | None:
     return found
 
 
-def _silence(url: str, cause: httpx.TransportError) -> str:
-    """Why nothing came. One that was there and broke off is, without encryption, most likely one that encrypts."""
+class _Way:
+    """What a request went through; lives as long as one try."""
+
+    def __init__(self) -> None:
+        self._connected = False
+        self._answered = False
+        self._reset = False
+
+    def went(self, event: str, facts: Mapping[str, Any]) -> None:
+        """Hear of one step. A request that cannot be written to its end is no failure by itself: its answer may be there."""
+        self._reset |= event.endswith(".failed") and _was_reset(facts["exception"])
+        self._connected |= event.startswith("connection.connect_")
+        self._answered |= event.endswith("receive_response_headers.complete")
+
+    def was_unread(self) -> bool:
+        """Whether the server cannot have read the whole request: a connection kept from before was reset before any answer.
+
+        A system resets who sends to a closed connection, or whose bytes nobody had read when it closed. An end without a reset may
+        be that of a worker which had read the request and died of it; that is not repeated.
+        """
+        return self._reset and not self._connected and not self._answered
+
+
+def _was_reset(cause: BaseException | None) -> bool:
+    while cause is not None and not isinstance(cause, ConnectionResetError | BrokenPipeError):
+        cause = cause.__cause__ or cause.__context__
+    return cause is not None
+
+
+def _silence(url: str, cause: httpx.TransportError, *, heard: bool) -> str:
+    """Why nothing came. One that never answered and breaks off is, without encryption, most likely one that encrypts."""
     reason = type(cause).__name__
+    if heard and isinstance(cause, httpx.RemoteProtocolError | httpx.ReadError | httpx.WriteError):
+        return _LOST.format(url=url, reason=reason)
     if url.lower().startswith("http://") and isinstance(cause, httpx.RemoteProtocolError | httpx.ReadError):
         return _BROKE_OFF.format(url=url, reason=reason)
     return f"No answer from {url} ({reason}). Is `relevo serve` running?"
@@ -560,7 +606,7 @@ def _may_repeat(method: str, cause: httpx.TransportError) -> bool:
 
 def _told_pause(response: httpx.Response, otherwise: float) -> float:
     try:
-        return max(float(response.headers["Retry-After"]), 0.0)
+        return min(max(float(response.headers["Retry-After"]), 0.0), _LONGEST_TOLD_S)
     except (KeyError, ValueError):
         return otherwise
 

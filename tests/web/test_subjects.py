@@ -39,8 +39,9 @@ def test_a_subject_is_known_by_its_pseudonym() -> None:
 
     assert of((b"host", b"x"), (b"relevo-subject", " Íñigo 7 ".encode())) == "<Íñigo 7>"
     assert of((b"host", b"x")) is None
+    assert of((b"relevo-subject", "Pérez".encode("latin-1"))) == of((b"relevo-subject", "Pérez".encode())) == "<Pérez>"
     with pytest.raises(ParameterWrong):
-        of((b"relevo-subject", b"\xff\xfe"))
+        of((b"relevo-subject", b"\xff\x81"))
 
 
 def test_a_subjects_key_is_at_hand_before_its_request_goes_on() -> None:

@@ -59,7 +59,8 @@ def named_subject(text: str) -> str:
 
 
 def _text(value: bytes) -> str:
+    """As UTF-8, else as Latin-1, which HTTP's headers once were and many clients still write."""
     try:
         return value.decode()
     except UnicodeDecodeError:
-        return ""
+        return value.decode("latin-1")
