@@ -357,3 +357,26 @@ def test_what_passes_names_no_file_in_the_library_either(seed: bytes, at: int, b
     assert not list(onnx.external_data_helper._get_all_tensors(proto)) or not any(
         one.external_data or one.data_location for one in onnx.external_data_helper._get_all_tensors(proto)
     )
+
+
+def tower(storeys: int) -> Any:
+    """Functions of which each calls the one below twice."""
+    made = []
+    for storey in range(storeys):
+        below, domain = (f"f{storey - 1}", "own") if storey else ("Identity", "")
+        calls = [helper.make_node(below, [one], [other], domain=domain) for one, other in ("ac", "cb")]
+        made.append(helper.make_function("own", f"f{storey}", ["a"], ["b"], calls, [helper.make_opsetid("", 18)]))
+    return model(helper.make_node(f"f{storeys - 1}", ["x"], ["y"], domain="own"), functions=made)
+
+
+def test_a_tower_of_functions_is_refused_before_anybody_unfolds_it() -> None:
+    """Functions count as the nodes they become; a low tower passes, and a circle of functions is none."""
+    audit(tower(10).SerializeToString())
+    began = time.monotonic()
+    assert "its functions unfold to more than 100000 nodes" in refused(tower(40))
+    assert time.monotonic() - began < 5
+    round_ = [
+        helper.make_function("own", one, ["a"], ["b"], [helper.make_node(other, ["a"], ["b"], domain="own")], [])
+        for one, other in (("f", "g"), ("g", "f"))
+    ]
+    assert "call each other in a circle" in refused(model(helper.make_node("f", ["x"], ["y"], domain="own"), functions=round_))

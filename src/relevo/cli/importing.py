@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from relevo.domain.decision import Decision
+    from relevo.package.convert.quarantine.visit import Bounds
     from relevo.package.opening import Package
 
 _SIZE = re.compile(r"(\d{1,4})[x×](\d{1,4})")
@@ -129,6 +131,13 @@ def import_file(
         Path | None,
         typer.Option("--outputs", help="The original's own scores for the samples: .npy, .json, .csv, .txt.", metavar="FILE"),
     ] = None,
+    max_seconds: Annotated[
+        int | None,
+        typer.Option("--max-seconds", min=1, help="Processor time the sandbox may use for it, in seconds.", metavar="NUMBER"),
+    ] = None,
+    max_memory: Annotated[
+        int | None, typer.Option("--max-memory", min=64, help="Memory the sandbox may use for it, in MiB.", metavar="NUMBER")
+    ] = None,
     unit: Annotated[str, typer.Option("--unit", help="Unit of a regression's value.", metavar="TEXT")] = "",
     accept: Annotated[
         float | None, typer.Option("--accept", help="At or above: the second label. Between reject and accept: uncertain.")
@@ -209,6 +218,7 @@ def import_file(
         "python": python,
         "outputs": outputs,
         "unit": unit,
+        "bounds": _bounds(max_seconds, max_memory),
         "decision": _rule(accept, reject, least),
         "answer": _fields(answer),
         "synonyms": None if synonyms is None else tuple(synonyms),
@@ -301,6 +311,18 @@ def _fields(told: list[str] | None) -> dict[str, str] | None:
     if not all(equals for _, equals, _ in pairs):
         raise typer.BadParameter("must look like churn=is:yes", param_hint="--answer")
     return {name: fact for name, _, fact in pairs}
+
+
+def _bounds(seconds: int | None, memory: int | None) -> Bounds | None:
+    """What the sandbox may use up; None for what a file of its size may."""
+    from relevo.package.convert.quarantine.visit import Bounds
+
+    if seconds is None and memory is None:
+        return None
+    usual = Bounds()
+    # A busy machine gives a process a fraction of its time.
+    wall = usual.wall_seconds if seconds is None else max(usual.wall_seconds, 4.0 * seconds)
+    return replace(usual, cpu_seconds=seconds or usual.cpu_seconds, data_mb=memory or usual.data_mb, wall_seconds=wall)
 
 
 def _rule(accept: float | None, reject: float | None, least: float | None) -> Decision | None:

@@ -15,6 +15,7 @@ nothing about the model being *valid*: ONNX Runtime says that afterwards.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING
@@ -106,9 +107,13 @@ class _Walk:
     """One walk over one file; lives as long as the call of `audit`."""
 
     data: bytes
-    pending: list[tuple[_Kind, int, int, int]] = field(default_factory=list)  # kind, start, end, graphs above
+    pending: list[tuple[_Kind, int, int, int, int]] = field(default_factory=list)  # kind, start, end, graphs above, function
     used: set[tuple[str, str]] = field(default_factory=set)  # operators outside the lists, to be found among the functions
     defined: set[tuple[str, str]] = field(default_factory=set)
+    #: By function (where it starts; 0 for all that stands in none): how often it uses which operator, and what it is called.
+    calls: dict[int, Counter[tuple[str, str]]] = field(default_factory=dict)
+    names: dict[int, tuple[str, str]] = field(default_factory=dict)
+    function: int = 0  # what the message belongs to that is being judged
     nodes: int = 0
     fields: int = 0
     graphs: int = 0
@@ -116,16 +121,39 @@ class _Walk:
 
     def run(self) -> None:
         """Take message after message off the stack, then judge what needs the whole file."""
-        self.pending.append((_Kind.MODEL, 0, len(self.data), 0))
+        self.pending.append((_Kind.MODEL, 0, len(self.data), 0, 0))
         while self.pending:
             self._message(*self.pending.pop())
         if not self.graphs:
             raise OnnxRefused(reason="it holds no graph")
         for domain, operator in sorted(self.used - self.defined):
             raise OnnxRefused(reason=f"it uses the operator {_shown(operator)} of {_shown(domain)}, which is not on the list")
+        self._refuse_towers()
 
-    def _message(self, kind: _Kind, start: int, end: int, depth: int) -> None:
+    def _refuse_towers(self) -> None:
+        """Functions that call functions become nodes when they are loaded, many times as many in each storey."""
+        unfolded: dict[tuple[str, str], int] = {}
+        waiting, named = dict(self.names), set(self.names.values())
+        while waiting:
+            ready = [start for start in waiting if all(name in unfolded or name not in named for name in self._used_by(start))]
+            if not ready:
+                raise OnnxRefused(reason="its functions call each other in a circle")
+            for start in ready:
+                unfolded[waiting.pop(start)] = self._unfolded(start, unfolded)
+        if self._unfolded(0, unfolded) > MAX_NODES:
+            raise OnnxRefused(reason=f"its functions unfold to more than {MAX_NODES} nodes")
+
+    def _used_by(self, start: int) -> Counter[tuple[str, str]]:
+        return self.calls.get(start, Counter())
+
+    def _unfolded(self, start: int, known: dict[tuple[str, str], int]) -> int:
+        """Nodes of a function, or of the model, when every call has become what it calls."""
+        total = sum(count * known.get(name, 1) for name, count in self._used_by(start).items())
+        return min(total + 1, MAX_NODES + 1)  # the cap keeps a tower from growing one number without end
+
+    def _message(self, kind: _Kind, start: int, end: int, depth: int, function: int) -> None:
         """Judge one message and put those inside it on the stack."""
+        self.function = function = start if kind is _Kind.FUNCTION else function
         if kind is _Kind.GRAPH:
             self.graphs += 1
             depth += 1
@@ -137,7 +165,7 @@ class _Walk:
             if number in inner:
                 if wire != _BYTES:
                     raise OnnxRefused(reason=f"a {inner[number].value} is not encoded as a message")
-                self.pending.append((inner[number], value, stop, depth))
+                self.pending.append((inner[number], value, stop, depth, function))
             elif number in _KEPT.get(kind, ()):
                 kept.setdefault(number, []).append((wire, value, stop))
         if kind in _JUDGES:
@@ -204,12 +232,15 @@ class _Walk:
         operator, domain = self._text(kept, _NODE_OPERATOR, "operator"), self._text(kept, _NODE_DOMAIN, "domain")
         if operator == "EPContext":
             raise OnnxRefused(reason="it holds an EPContext node, which carries compiled code or names a file with it")
+        self.calls.setdefault(self.function, Counter())["" if domain == "ai.onnx" else domain, operator] += 1
         if domain in DOMAINS or (domain == MICROSOFT and operator in MICROSOFT_OPERATORS):
             return
         self.used.add((domain, operator))
 
     def _function(self, kept: dict[int, list[tuple[int, int, int]]], _size: int) -> None:
-        self.defined.add((self._text(kept, _FUNCTION_DOMAIN, "domain"), self._text(kept, _FUNCTION_NAME, "name")))
+        name = (self._text(kept, _FUNCTION_DOMAIN, "domain"), self._text(kept, _FUNCTION_NAME, "name"))
+        self.defined.add(name)
+        self.names[self.function] = ("" if name[0] == "ai.onnx" else name[0], name[1])
 
     def _tensor(self, kept: dict[int, list[tuple[int, int, int]]], size: int) -> None:
         if kept.get(_TENSOR_EXTERNAL):

@@ -9,6 +9,9 @@ when it is in the environment before the library is.
 from __future__ import annotations
 
 import os
+import threading
+import time
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,9 +19,14 @@ import numpy as np
 from relevo.errors import ModelFailed, OnnxRefused
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
-_QUIET = 3  # ONNX Runtime's severity "error"
+_QUIET = 4  # ONNX Runtime's severity "fatal": errors are raised, and need not be printed
+#: How long one run of a model with a loop may take; any other model ends by itself.
+MAX_LOOP_S = 30.0
+_LOOK_S = 0.5
 
 
 def load_onnxruntime() -> Any:  # noqa: ANN401 - the library ships no usable types
@@ -56,18 +64,65 @@ class Session:
         if output not in names:
             raise OnnxRefused(reason=f"it has no output '{output}', only {', '.join(names)}")
         self._wanted = [output]
+        # The operator's name stands in the bytes; a tensor that is called so costs a few microseconds a run.
+        self._loops = b"Loop" in onnx
         self.inputs = {node.name: (node.type, tuple(node.shape)) for node in self._session.get_inputs()}
 
     def run(self, feeds: dict[str, NDArray[Any]]) -> NDArray[np.floating]:
         """Scores for n rows, shape (n, columns) or (n,). Raises ModelFailed when the model raises or loses rows."""
         try:
-            scores = self._session.run(self._wanted, feeds)[0]
+            scores = self._watched(feeds) if self._loops else self._session.run(self._wanted, feeds)[0]
         except Exception as cause:
             raise ModelFailed from cause
         rows = len(next(iter(feeds.values())))
         if not isinstance(scores, np.ndarray) or len(scores) != rows:
             raise ModelFailed
         return scores
+
+    def _watched(self, feeds: dict[str, NDArray[Any]]) -> Any:  # noqa: ANN401 - what the library gives
+        options = load_onnxruntime().RunOptions()
+        with _WATCH.until(time.monotonic() + MAX_LOOP_S, options):
+            return self._session.run(self._wanted, feeds, options)[0]
+
+
+class _Watch:
+    """Ends runs that take too long; one thread for all sessions of the process, which lives while any of them runs."""
+
+    def __init__(self) -> None:
+        self._running: dict[int, tuple[float, Any]] = {}  # by the options' identity: until when, and the options
+        self._lock = threading.Lock()
+        self._looks = False
+
+    @contextmanager
+    def until(self, deadline: float, options: Any) -> Iterator[None]:  # noqa: ANN401 - the library's RunOptions
+        """Terminate the run with these options when the block is not left by then."""
+        with self._lock:
+            self._running[id(options)] = (deadline, options)
+            if not self._looks:
+                # Behind the quarantine's walls no thread can be started, and processor time is bounded.
+                with suppress(RuntimeError):
+                    threading.Thread(target=self._look, name="loop-watch", daemon=True).start()
+                    self._looks = True
+        try:
+            yield
+        finally:
+            with self._lock:
+                del self._running[id(options)]
+
+    def _look(self) -> None:
+        while True:
+            time.sleep(_LOOK_S)
+            with self._lock:
+                # Race: a run that begins now sees `_looks` go and starts a thread of its own.
+                if not self._running:
+                    self._looks = False
+                    return
+                for deadline, options in self._running.values():
+                    if time.monotonic() > deadline:
+                        options.terminate = True
+
+
+_WATCH = _Watch()
 
 
 def _first_line(cause: Exception) -> str:

@@ -50,6 +50,9 @@ if TYPE_CHECKING:
     from relevo.package.samples import Samples
 
 _WORDS = 400
+#: How the reason begins when a pickle names a module that is nowhere; another release of scikit-learn does not help then.
+MISSING_MODULE = "it needs the Python module"
+_OF_SCIKIT = frozenset({"sklearn", "numpy", "scipy", "joblib"})
 _CODES: tuple[tuple[type[RelevoError], Any], ...] = (
     (OptionsMissing, "options_missing"),
     (ExtraMissing, "extra_missing"),
@@ -73,7 +76,9 @@ def carry_out(given: IO[bytes]) -> bytes:
     except RelevoError as refusal:
         return wire.pack(_stopped(refusal))
     except MemoryError:
-        return wire.pack(wire.Stopped(code="quarantine_failed", reason="the file needs more memory than it is given"))
+        return wire.pack(
+            wire.Stopped(code="quarantine_failed", reason="the file needs more memory than it is given; --max-memory allows more")
+        )
     except Exception as cause:  # noqa: BLE001 - a stranger's code raises whatever it likes
         return wire.pack(wire.Stopped(code="conversion_failed", reason=f"{type(cause).__name__}: {cause}"[:_WORDS]))
 
@@ -225,10 +230,23 @@ def load(data: bytes, source: str = "") -> Any:  # noqa: ANN401 - whatever was p
     except MemoryError:
         raise
     except Exception as cause:
+        if (module := _missing_module(cause)) is not None:
+            raise ConversionFailed(
+                reason=f"it needs the Python module '{module}', which is not installed here; install it beside Relevo, or fit "
+                "the model without it"
+            ) from cause
         raise ConversionFailed(
             reason=f"it was written by {source or 'an unknown release'} and cannot be loaded by the "
             f"scikit-learn {here} installed here ({type(cause).__name__}: {str(cause)[:160]}). " + _way_out(source, here)
         ) from cause
+
+
+def _missing_module(cause: Exception) -> str | None:
+    """The module that is not installed, unless it is one that another scikit-learn would bring."""
+    name = cause.name if isinstance(cause, ModuleNotFoundError) else None
+    if name is None or name.partition(".")[0] in _OF_SCIKIT:
+        return None
+    return "".join(sign for sign in name if sign.isprintable())[:80]
 
 
 def _way_out(source: str, here: str) -> str:

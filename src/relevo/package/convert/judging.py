@@ -17,6 +17,7 @@ import numpy as np
 
 from relevo.domain.preprocessing import ImageSteps
 from relevo.errors import ConversionFailed, ImportRefused, OptionsMissing
+from relevo.package.convert.conversion import MISSING_MODULE
 from relevo.package.convert.done import changed
 from relevo.package.convert.other_times.environment import environment, read_releases
 from relevo.package.convert.quarantine import wire
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
     from relevo.package.samples import Samples
 
 _LEVELS = ("strong", "partial", "none")
+#: Packages that bring no module but scikit-learn's own.
+_OF_SCIKIT = frozenset({"scikit-learn", "numpy", "scipy", "joblib", "threadpoolctl"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -74,6 +77,10 @@ def by_its_time(case: Case, releases: Sequence[str], python: str | Path | None) 
     """
     wanted = read_releases(releases)
     today = _today(case)
+    if isinstance(today, ConversionFailed) and str(today.facts["reason"]).startswith(MISSING_MODULE):
+        named = {release.name for release in wanted}
+        if named <= _OF_SCIKIT:
+            raise today  # an environment without that module takes minutes to say the same
     with environment(wanted, python) as there:
         return _with(there, wanted[0], case, today)
 

@@ -356,3 +356,20 @@ def test_a_zip_that_unpacks_to_too_much_is_refused() -> None:
         archive.writestr("model.weights.h5", b"")
     with pytest.raises(ConversionFailed, match="would unpack to 68157440 bytes"):
         load([out.getvalue(), b""])
+
+
+def test_a_file_that_would_fill_the_memory_is_refused_before_it_is_unpacked(tmp_path: Path, trained: Any) -> None:
+    """Weights that unpack to a hundred times their size, in a zip or promised by HDF5, are refused in a sentence."""
+    trained.save(tmp_path / "m.keras")
+    with zipfile.ZipFile(tmp_path / "m.keras") as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(tmp_path / "bomb.keras", "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, part in parts.items():
+            archive.writestr(name, part + bytes(100 * 2**20) if name.endswith(".h5") else part)
+    with pytest.raises(ConversionFailed, match=r"would unpack from .* which no network's weights do; --max-memory allows more"):
+        load([(tmp_path / "bomb.keras").read_bytes(), b""])
+    trained.save(tmp_path / "m.h5")
+    with h5py.File(tmp_path / "m.h5", "r+") as file:
+        file.create_dataset("model_weights/promise", shape=(10**9,), dtype="f4", chunks=(2**16,))
+    with pytest.raises(ConversionFailed, match="would unpack from"):
+        load([(tmp_path / "m.h5").read_bytes(), b""])

@@ -216,6 +216,34 @@ def test_a_heavy_file_is_given_more() -> None:
     assert heavy.wall_seconds - light.wall_seconds == heavy.cpu_seconds - light.cpu_seconds > 200
 
 
+def test_a_small_file_has_little_time_unless_a_person_gives_more() -> None:
+    """Below 10 MiB an import has less than 30 s of processor time and memory in proportion; what a person says is what holds."""
+    small = Bounds().for_bytes(9 * 2**20)
+    replay = Bounds().for_bytes(9 * 2**20, replay=True)
+    assert small.cpu_seconds + replay.cpu_seconds < 32
+    assert small.data_mb - Bounds().for_bytes(0).data_mb == 16 * 9
+    told = Bounds(cpu_seconds=100, data_mb=4000).for_bytes(2**20)
+    assert (told.cpu_seconds, told.data_mb) == (100, 4000)
+
+
+def test_what_ended_a_file_names_the_flag_that_allows_more() -> None:
+    """Too much time and too much memory are told with the flag of the command line."""
+    with pytest.raises(QuarantineFailed, match="more than the 2 seconds of processor time it is given; --max-seconds allows more"):
+        opened(running("while True: pass"), bounds=Bounds(wall_seconds=60, cpu_seconds=2))
+    with pytest.raises(QuarantineFailed, match="needs more memory than it is given; --max-memory allows more"):
+        opened(running("bytearray(10**12)"))
+
+
+def test_a_module_that_is_not_there_is_named_at_once(tmp_path: Path) -> None:
+    """A pickle of somebody's own module names it, and no other scikit-learn is advised or installed for it."""
+    (tmp_path / "m.pkl").write_bytes(b"cmy_own_transformers\nDropper\n.")
+    began = time.monotonic()
+    for releases in ((), ("scikit-learn==1.1.3",)):
+        with pytest.raises(ConversionFailed, match="needs the Python module 'my_own_transformers', which is not installed here"):
+            import_model(tmp_path / "m.pkl", name="m", trust_pickle=True, releases=releases)
+    assert time.monotonic() - began < 60
+
+
 def test_a_visit_asks_for_what_its_file_needs() -> None:
     """What a child may hold grows with the bytes it is sent, four times as fast."""
     code = "import resource\nraise RuntimeError(f'may hold {resource.getrlimit(resource.RLIMIT_AS)[0] // 2**20}')"

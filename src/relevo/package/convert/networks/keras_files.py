@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import io
 import json
+import resource
 import zipfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -20,11 +21,15 @@ from relevo.package.convert.estimators import one_line
 from relevo.package.convert.networks.keras_old import OLD_HARD_SIGMOID, major, modern, refuse_programs
 from relevo.package.convert.networks.keras_old_weights import rearrange
 from relevo.package.convert.networks.keras_quiet import library, no_words
+from relevo.package.convert.quarantine.visit import Bounds
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _CONFIG, _METADATA, _WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
+#: Bytes that any file may unpack to, and for each of its own.
+_SLACK, _SWELLING = 32 * 2**20, 8
+_TIMES_HELD = 3
 #: Of an architecture; those of the largest networks have a few hundred thousand characters.
 _MAX_TEXT = 64 * 2**20
 
@@ -87,13 +92,16 @@ def _from_json(architecture: bytes, weights: bytes) -> Loaded:
 def _from_zip(data: bytes) -> Loaded:
     """Keras 3's own format; its loader reads the weights out of the zip in memory."""
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        for name in (_CONFIG, _WEIGHTS):
-            if archive.getinfo(name).file_size > (_MAX_TEXT if name == _CONFIG else 2**31 - 1):
-                raise ConversionFailed(reason=f"its {name} would unpack to {archive.getinfo(name).file_size} bytes")
+        sizes = {name: archive.getinfo(name).file_size for name in (_CONFIG, _WEIGHTS)}
+        if sizes[_CONFIG] > _MAX_TEXT or sizes[_WEIGHTS] > 2**31 - 1:
+            raise ConversionFailed(reason=f"its {_CONFIG if sizes[_CONFIG] > _MAX_TEXT else _WEIGHTS} is larger than any network's")
+        _refuse_swelling(sum(sizes.values()), len(data))
         plain = _architecture(archive.read(_CONFIG))
         told = json.loads(archive.read(_METADATA)) if _METADATA in archive.namelist() else {}
         release = str(told.get("keras_version", "3"))
         weights = archive.read(_WEIGHTS)
+    with _opened(weights):
+        pass  # what it promises is held against the bounds
     return Loaded(
         model=_with_state(_built(plain, release), weights),
         release=release,
@@ -108,9 +116,30 @@ def _opened(data: bytes) -> Any:  # noqa: ANN401 - an HDF5 file
     except ImportError as cause:
         raise ExtraMissing(extra="keras") from cause
     try:
-        return h5py.File(io.BytesIO(data), "r+")
+        file = h5py.File(io.BytesIO(data), "r+")
     except (OSError, ValueError) as cause:
         raise ConversionFailed(reason="it is a damaged HDF5 file, or was cut off") from cause
+    promised: list[int] = []
+    file.visititems(
+        lambda _, one: promised.append(int(one.size or 0) * one.dtype.itemsize) if isinstance(one, h5py.Dataset) else None
+    )
+    _refuse_swelling(sum(promised), len(data))
+    return file
+
+
+def _refuse_swelling(unpacked: int, packed: int) -> None:
+    """Weights hardly become smaller when they are packed; what would become much larger is made to fill the memory.
+
+    A person who gives more memory than a file of this size is given lets it swell into that. Raises ConversionFailed.
+    """
+    most = _SLACK + _SWELLING * packed
+    given = resource.getrlimit(resource.RLIMIT_DATA)[0]
+    if unpacked > most and (
+        given == resource.RLIM_INFINITY or unpacked > given // _TIMES_HELD or given <= Bounds().for_bytes(packed).data_mb * 2**20
+    ):
+        raise ConversionFailed(
+            reason=f"it would unpack from {packed} bytes to {unpacked}, which no network's weights do; --max-memory allows more"
+        )
 
 
 def _text(value: Any) -> str:  # noqa: ANN401 - HDF5 gives text or bytes

@@ -8,12 +8,14 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import time
 from contextlib import contextmanager, suppress
 from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from relevo.errors import ExtraMissing
+from relevo.package.convert.walls.limits import give_back
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,11 +36,13 @@ def library(name: str) -> Any:  # noqa: ANN401 - a module without types
     if found is not None:
         return found
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    began = time.process_time()
     try:
         with no_words():
             found = import_module(name)
     except ImportError as cause:
         raise ExtraMissing(extra="keras") from cause
+    give_back(time.process_time() - began)
     for speaker in _SPEAKERS:
         logging.getLogger(speaker).setLevel(logging.CRITICAL)
     return found

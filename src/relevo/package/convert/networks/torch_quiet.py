@@ -6,12 +6,14 @@ library() ─ standard error aside ─► torch | ExtraMissing
 from __future__ import annotations
 
 import logging
+import time
 import warnings
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from relevo.errors import ExtraMissing
 from relevo.package.convert.networks.keras_quiet import no_words
+from relevo.package.convert.walls.limits import give_back
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,12 +27,14 @@ def is_torch(model: Any) -> bool:  # noqa: ANN401 - any object
 
 def library() -> Any:  # noqa: ANN401 - a module that is large
     """Import torch, silently. Raises ExtraMissing."""
+    began = time.process_time()
     try:
         with no_words():
             import onnxscript  # noqa: F401, PLC0415 - an extra, large
             import torch  # noqa: PLC0415 - an extra, large
     except ImportError as cause:
         raise ExtraMissing(extra="torch") from cause
+    give_back(time.process_time() - began)
     return torch
 
 

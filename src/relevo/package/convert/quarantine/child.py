@@ -2,7 +2,7 @@
 
 A script; only the child of other times imports it, which stands behind the same walls.
 
-    python -I child.py SOURCE MEMORY CPU FILE NEED WALLS THREADS   (standard input: one Task, read-only; output: a pipe)
+    python -I child.py SOURCE MEMORY CPU FILE NEED WALLS THREADS DATA LOADING   (standard input: one Task; output: a pipe)
 
     limits ─ privileges ─ Landlock ─ seccomp ─ probe ─► Walls ─► pipe
     Task ─ pickle | ONNX ─ convert ─ answer the samples ─► Opened | Stopped ─► pipe
@@ -25,7 +25,10 @@ def main() -> None:
     source, memory, cpu, file_bytes, need, walls = sys.argv[1:7]
     sys.path.insert(0, source)
     out, task = private_pipes()
-    level, unheld = build_walls(source, int(memory), int(cpu), int(file_bytes), walls.split(","), threads=int(sys.argv[7]))
+    threads, data, loading = (int(number) for number in sys.argv[7:10])
+    level, unheld = build_walls(
+        source, int(memory), int(cpu), int(file_bytes), walls.split(","), threads=threads, data=data, loading=loading
+    )
     # Not before the walls stand: these load libraries.
     from relevo.package.convert.conversion import carry_out  # noqa: PLC0415 - see above
     from relevo.package.convert.quarantine import wire  # noqa: PLC0415 - see above
@@ -49,18 +52,21 @@ def private_pipes() -> tuple[IO[bytes], IO[bytes]]:
 
 
 def build_walls(
-    source: str, memory: int, cpu: int, file_bytes: int, walls: list[str], *, threads: int = 0
+    source: str, memory: int, cpu: int, file_bytes: int, walls: list[str], *, threads: int = 0, data: int = 0, loading: int = 0
 ) -> tuple[Level, tuple[str, ...]]:
     """Shut this process in; how strong it is then, and what it could still do. source: a folder that stays readable.
 
-    threads: how many it may start, for a library that cannot do without.
+    threads: how many it may start, for a library that cannot do without. data: bytes it may write to, 0 for all of its memory.
+    loading: seconds of processor time that loading a library may take beside.
     """
     from relevo.package.convert.walls import landlock, limits, places, probe, seccomp  # noqa: PLC0415 - follows sys.path
     from relevo.package.convert.walls.kernel import MACHINE  # noqa: PLC0415 - follows sys.path
 
     folder = os.getcwd()  # noqa: PTH109 - no pathlib in the child
     libraries = places.libraries(source)
-    limits.set_limits(memory_bytes=memory, cpu_seconds=cpu, file_bytes=file_bytes)
+    limits.set_limits(
+        memory_bytes=memory, data_bytes=data or memory, cpu_seconds=cpu, loading_seconds=loading, file_bytes=file_bytes
+    )
     limits.give_away_privileges(MACHINE, folder, libraries)
     if "landlock" in walls:
         # TensorFlow asks how it was called before it starts a thread, and ends when it is not told.

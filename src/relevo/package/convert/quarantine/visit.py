@@ -55,10 +55,19 @@ _SHOWN = 400
 _TIMES_HELD = 4
 #: How many MiB of a file ask for a second more, on a machine that is busy with other things.
 _MIB_A_SECOND = 2
+#: Seconds that each MiB of samples asks for: the original answers all of them.
+_SECONDS_A_MIB = 2
+#: Processor time of a file below SMALL once its library is loaded, of a replay of its samples, and of any other file. Measured: a
+#: small Keras file takes 3 s, the smallest MobileNet 8 s.
+SMALL_BYTES = 10 * 2**20
+_SMALL_SECONDS, _REPLAY_SECONDS, _LARGE_SECONDS = 18, 5, 300
+#: What a library may take to load beside that, on a slow machine.
+_LOADING_SECONDS = {"keras": 120, "saved_model": 120, "torch": 120, "torchscript": 120}
+#: MiB that may be written to: of libraries with their threads, and for each MiB of the file.
+_DATA_MB, _DATA_TIMES = 1536, 16
 #: Doors whose library starts threads however it is asked not to, and how many; processes stay forbidden.
 _THREADS = {"keras": 256, "saved_model": 256}
 _SIGNALS: dict[int, str] = {
-    signal.SIGXCPU: "it used more processor time than allowed",
     signal.SIGKILL: "it was stopped by the system, most likely for want of memory",
     signal.SIGSEGV: "it crashed",
     signal.SIGSYS: "it made a system call that is forbidden",
@@ -73,22 +82,33 @@ class Bounds:
 
     #: Address space, which libraries reserve far beyond what they touch; never more than can be spared where it runs.
     memory_mb: int = 6144
-    cpu_seconds: int = 300
+    #: Of it, what may be written to; unless a person says a number, each MiB of a file adds 16.
+    data_mb: int = _DATA_MB
+    #: Processor time once the libraries are loaded; unless a person says a number, a large file gets more and a replay less.
+    cpu_seconds: int = _SMALL_SECONDS
     wall_seconds: float = 330.0
     file_bytes: int = 0  # how far any file may grow
     output_mb: int = 2048
     #: Walls to build; leaving one out is for trying what a weaker system would say.
     walls: tuple[str, ...] = ("landlock", "seccomp")
 
-    def for_bytes(self, size: int) -> Bounds:
-        """The same for a file of that size: its weights are held several times over, and take time to be read and written."""
-        mib = size // 2**20
-        seconds = mib // _MIB_A_SECOND
+    def for_bytes(self, size: int, samples: int = 0, *, replay: bool = False) -> Bounds:
+        """The same for a file of that size: its weights are held several times over, and take time to be read and written.
+
+        samples: bytes of the samples, which take time to be answered. replay: they are answered, and nothing is converted.
+        """
+        mib, more = size // 2**20, samples // 2**20
+        seconds = (mib + more) // _MIB_A_SECOND + _SECONDS_A_MIB * more
+        if self.cpu_seconds == _SMALL_SECONDS:
+            usual = _LARGE_SECONDS if size >= SMALL_BYTES else _REPLAY_SECONDS if replay else _SMALL_SECONDS
+            seconds += usual - _SMALL_SECONDS
+        data = self.data_mb + (_DATA_TIMES * (mib + more) if self.data_mb == _DATA_MB else 0)
         return replace(
             self,
-            memory_mb=self.memory_mb + _TIMES_HELD * mib,
+            memory_mb=max(self.memory_mb + _TIMES_HELD * (mib + more), data if self.data_mb != _DATA_MB else 0),
+            data_mb=data,
             cpu_seconds=self.cpu_seconds + seconds,
-            wall_seconds=self.wall_seconds + seconds,
+            wall_seconds=self.wall_seconds + max(seconds, 0),
         )
 
 
@@ -123,7 +143,7 @@ def ask(
         python=str(python),
         script=_CHILD_OF_OTHER_TIMES,
         need_strong=need_strong,
-        bounds=(bounds or Bounds()).for_bytes(sum(len(body) for body in bodies)),
+        bounds=(bounds or Bounds()).for_bytes(sum(len(body) for body in bodies[:2]), len(bodies[2])),
     )
     level, frame = _heard(wire.pack(question, bodies), running)
     header = frame.header
@@ -149,7 +169,10 @@ def visit(task: wire.Task, bodies: Sequence[bytes], *, need_strong: bool, bounds
         python=sys.executable,
         script=_CHILD,
         need_strong=need_strong,
-        bounds=(bounds or Bounds()).for_bytes(sum(len(body) for body in bodies)),
+        bounds=(bounds or Bounds()).for_bytes(
+            sum(len(body) for body in bodies[:2]), len(bodies[2]), replay=task.format == "replay"
+        ),
+        loading=_LOADING_SECONDS.get(task.format, 0),
         threads=_THREADS.get(task.format, 0),
         folder=bodies[0] if task.format in FOLDERS else b"",
     )
@@ -168,6 +191,7 @@ class _Running:
     need_strong: bool
     bounds: Bounds
     threads: int = 0  # it may start
+    loading: int = 0  # seconds of processor time its library may take to load
     folder: bytes = b""  # a framework's folder, as `folders` makes it bytes
 
 
@@ -286,6 +310,7 @@ def _child(given: IO[bytes], folder: Path, running: _Running) -> Iterator[subpro
         *(running.python, "-I", "-B", "-X", "utf8", str(running.script), str(_SOURCE)),
         *(str(bounds.memory_mb * 2**20), str(bounds.cpu_seconds), str(bounds.file_bytes)),
         *("strong" if running.need_strong else "any", ",".join(bounds.walls), str(running.threads)),
+        *(str(bounds.data_mb * 2**20), str(running.loading)),
     ]
     process = subprocess.Popen(  # noqa: S603 - an interpreter that a person chose, and our own script
         command,
@@ -333,16 +358,20 @@ def _collect(process: subprocess.Popen[bytes], bounds: Bounds) -> bytes:
             size += len(part)
             if size > bounds.output_mb * 2**20:
                 raise QuarantineFailed(reason=f"it sent more than {bounds.output_mb} MiB")
-    _check_end(process, max(deadline - time.monotonic(), 1.0), empty=size == 0)
+    _check_end(process, max(deadline - time.monotonic(), 1.0), bounds, empty=size == 0)
     return b"".join(parts)
 
 
-def _check_end(process: subprocess.Popen[bytes], seconds: float, *, empty: bool) -> None:
+def _check_end(process: subprocess.Popen[bytes], seconds: float, bounds: Bounds, *, empty: bool) -> None:
     """The child must also end, and end well. Raises QuarantineFailed."""
     try:
         code = process.wait(timeout=seconds)
     except subprocess.TimeoutExpired as cause:
         raise QuarantineFailed(reason="it closed its pipe and went on") from cause
+    if code == -signal.SIGXCPU:
+        raise QuarantineFailed(
+            reason=f"it used more than the {bounds.cpu_seconds} seconds of processor time it is given; --max-seconds allows more"
+        )
     if code < 0:
         raise QuarantineFailed(reason=_SIGNALS.get(-code, f"it was ended by signal {-code}"))
     if code > 0 or empty:

@@ -7,6 +7,7 @@ for), so the disk cannot be filled. Processes are bounded to none: converters ru
 from __future__ import annotations
 
 import ctypes
+import math
 import os
 import resource
 import signal
@@ -30,11 +31,14 @@ class _Header(ctypes.Structure):
     _fields_ = (("version", ctypes.c_uint32), ("pid", ctypes.c_int))
 
 
-def set_limits(*, memory_bytes: int, cpu_seconds: int, file_bytes: int) -> None:
-    """Bound what this process may use, for good: hard limits with no way up."""
+def set_limits(*, memory_bytes: int, data_bytes: int, cpu_seconds: int, loading_seconds: int, file_bytes: int) -> None:
+    """Bound what this process may use, for good: hard limits with no way up.
+
+    data_bytes: what may be written to, where libraries reserve far more. loading_seconds: processor time that `give_back` may add.
+    """
     for kind, bound in (
         (resource.RLIMIT_AS, memory_bytes),
-        (resource.RLIMIT_DATA, memory_bytes),
+        (resource.RLIMIT_DATA, min(data_bytes, memory_bytes)),
         (resource.RLIMIT_CPU, cpu_seconds),
         (resource.RLIMIT_FSIZE, file_bytes),
         (resource.RLIMIT_NOFILE, _OPEN_FILES),
@@ -45,8 +49,16 @@ def set_limits(*, memory_bytes: int, cpu_seconds: int, file_bytes: int) -> None:
             _, hard = resource.getrlimit(kind)
             value = bound if hard == resource.RLIM_INFINITY else min(bound, hard)
             # The first limit of processor time sends a signal that tells the reason, the second one kills.
-            top = value + 2 if kind == resource.RLIMIT_CPU and hard == resource.RLIM_INFINITY else value
+            top = value + loading_seconds + 2 if kind == resource.RLIMIT_CPU and hard == resource.RLIM_INFINITY else value
             resource.setrlimit(kind, (value, top))
+
+
+def give_back(seconds: float) -> None:
+    """Processor time that a library took to load does not count as the file's, as far as the hard limit lets it; else nothing."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_CPU)
+    if resource.RLIM_INFINITY not in (soft, hard):
+        with suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_CPU, (min(soft + math.ceil(seconds), hard), hard))
 
 
 def allow_no_processes(*, threads: int = 0) -> None:
