@@ -40,7 +40,7 @@ _KINDS: Mapping[str, tuple[tuple[type, ...], str]] = {
 _LISTS = ("truth", "labels", "classes", "features", "learning")
 _CHOICES = {
     "orientation": ("exif", "ignore"),
-    "scores": ("logits", "probabilities"),
+    "scores": ("logits", "probabilities", "percent", "numbers"),
 }
 
 
