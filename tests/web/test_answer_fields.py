@@ -166,3 +166,18 @@ def test_a_selector_is_never_ignored(url: str, digit_pngs: list[bytes], path: st
         assert told.status_code in (404, 422), (path, query, form, told.text)
     both = httpx.post(f"{url}{path}?model=digits", files=sent, data={"model": "digits"})
     assert both.status_code == 200, both.text
+
+
+def test_a_comma_in_a_form_is_refused_or_shown_back(url: str, churn_records: list[dict[str, Any]]) -> None:
+    """`monthlycharges=1,234` is no 1.234 in English; in Spanish it is, and the answer says so."""
+    texts = {**{name: str(value) for name, value in churn_records[0].items()}, "monthlycharges": "1,234"}
+    for path in ("/predict", "/predict/", "/submit?lang=en"):
+        refused = httpx.post(f"{url}{path}", data=texts)
+        assert refused.status_code == 422, refused.text
+        assert "monthlycharges" in refused.text
+    answer = httpx.post(f"{url}/predict?lang=es", data=texts).json()
+    assert answer["warnings"] == ["La coma se ha leído como separador decimal: monthlycharges = 1.234."]
+    plain = httpx.post(f"{url}/predict", json={**churn_records[0], "monthlycharges": 1.234}).json()
+    assert answer["probabilities"] == plain["probabilities"]
+    page = httpx.post(f"{url}/submit?lang=es", data=texts).text
+    assert 'value="1.234"' in page

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from tests.web.web_world import CHURN
 
 from relevo.domain.signature import Field, FieldKind, RecordInput
+from relevo.errors import FieldWrongType
 from relevo.web import form
 
 FIELDS = (
@@ -24,16 +25,37 @@ def test_what_a_form_shows_is_read_back(whole: int, real: float, truth: bool, ki
     """A record shown in a form and sent again is the same record."""
     record = {"whole": whole, "real": real, "truth": truth, "kind": kind}
     texts = {entry.name: entry.value for entry in form.entries(RECORD, record)}
-    assert form.record_from(RECORD, texts) == record
+    assert form.record_from(RECORD, texts, language="en") == record
 
 
 @pytest.mark.parametrize(
     ("text", "value"),
-    [("41", 41), (" 41 ", 41), ("4.5", 4.5), ("4,5", 4.5), ("1e3", 1000.0), ("1,000.5", "1,000.5"), ("many", "many")],
+    [("41", 41), (" 41 ", 41), ("4.5", 4.5), ("1e3", 1000.0), ("many", "many"), ("Pamplona, ES", "Pamplona, ES")],
 )
 def test_numbers_are_read_as_people_write_them(text: str, value: object) -> None:
-    """A decimal comma is a decimal point; what is no number stays text, so that the model's own check names the field."""
-    assert form.record_from(RECORD, {"real": text}) == {"real": value}
+    """What is no number stays text, so that the model's own check names the field."""
+    assert form.record_from(RECORD, {"real": text}, language="en") == {"real": value}
+
+
+@pytest.mark.parametrize(("text", "value"), [("1,234", 1.234), ("-4,5", -4.5), ("1.234", 1.234), (",5", 0.5), ("1,5e3", 1500.0)])
+def test_a_decimal_comma_is_one_where_the_language_says_so(text: str, value: float) -> None:
+    """In Spanish a comma stands before the decimals, and how it was read is told; in English it may mean thousands: refused."""
+    read = form.record_from(RECORD, {"real": text, "kind": "a"}, language="es")
+    assert read == {"real": value, "kind": "a"}
+    told = [str(one) for one in form.commas_in({"real": text, "kind": "a"}, read)]
+    assert told == ([f"A comma was read as the decimal sign: real = {read['real']:g}."] if "," in text else [])
+    if "," in text:
+        with pytest.raises(FieldWrongType, match="'real' expects a number with a decimal point"):
+            form.record_from(RECORD, {"real": text}, language="en")
+
+
+@pytest.mark.parametrize("language", ["en", "es"])
+@pytest.mark.parametrize("text", ["1,234,567", "1.234,5", "1,000.5", "1,,5"])
+def test_a_number_with_both_signs_is_refused(text: str, language: str) -> None:
+    """What reads otherwise in another country is never guessed."""
+    with pytest.raises(FieldWrongType) as caught:
+        form.record_from(RECORD, {"whole": text}, language=language)
+    assert caught.value.field == "whole"
 
 
 @pytest.mark.parametrize(
@@ -56,12 +78,12 @@ def test_a_long_name_breaks_between_its_words(name: str, words: list[str], broad
 
 def test_blanks_are_absent_fields() -> None:
     """A field left blank is not sent as an empty text."""
-    assert form.record_from(RECORD, {"whole": "", "kind": "  ", "truth": "on"}) == {"truth": True}
+    assert form.record_from(RECORD, {"whole": "", "kind": "  ", "truth": "on"}, language="en") == {"truth": True}
 
 
 def test_a_field_nobody_knows_is_passed_on() -> None:
     """What the form did not have is refused by the model's check, not swallowed here."""
-    assert form.record_from(RECORD, {"other": "1"}) == {"other": "1"}
+    assert form.record_from(RECORD, {"other": "1"}, language="en") == {"other": "1"}
 
 
 def test_examples_are_plain_and_optional_fields_stay_blank() -> None:

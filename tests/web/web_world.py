@@ -178,7 +178,9 @@ class StandInPredict:
             return dict(await request.json())
         async with request.form() as form:
             if isinstance(manifest.input, RecordInput):
-                return record_from(manifest.input, {key: str(value) for key, value in form.items() if key != CSRF_FIELD})
+                return record_from(
+                    manifest.input, {key: str(value) for key, value in form.items() if key != CSRF_FIELD}, language="en"
+                )
             sent = form.get("file")
             if sent is None or isinstance(sent, str):
                 raise BadForm(reason="no file")

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from relevo.domain.signature import Field, FieldKind, RecordInput
+from relevo.errors import FieldWrongType
+from relevo.runtime.record import Remark
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,6 +22,12 @@ _CHOICES_LISTED = 15
 #: Letters that a column of the form holds in bold, at its narrowest.
 _COLUMN = 20
 _WORDS = re.compile(r"[A-Z]*[^_\-. A-Z]*[_\-. ]*|[A-Z]+")
+
+#: Languages in whose numbers a comma stands before the decimals.
+_DECIMAL_COMMA = frozenset({"es"})
+_NUMERIC = re.compile(r"[+-]?[\d.,]+([eE][+-]?\d+)?")
+_NAME_LENGTH_SHOWN = 64
+_COMMA = "A comma was read as the decimal sign: {fields}."
 
 Widget = Literal["number", "choice", "typed", "yesno"]
 
@@ -113,25 +121,45 @@ def _written(value: object) -> str:
     return str(value)
 
 
-def record_from(record: RecordInput, sent: Mapping[str, str]) -> dict[str, Any]:
-    """The record that a form's texts stand for. A blank is an absent field; what is no number stays text, to be refused by name."""
+def record_from(record: RecordInput, sent: Mapping[str, str], *, language: str) -> dict[str, Any]:
+    """The record that a form's texts stand for. A blank is an absent field; what is no number stays text, to be refused by name.
+
+    language: the form's, which says what a comma in a number is. Raises FieldWrongType where it does not.
+    """
     kinds = {field.name: field.kind for field in record.fields}
-    return {name: _read(kinds.get(name), text.strip()) for name, text in sent.items() if text.strip()}
+    texts = {name: text.strip() for name, text in sent.items()}
+    return {name: _read(name, kinds.get(name), text, language) for name, text in texts.items() if text}
 
 
-def _read(kind: FieldKind | None, text: str) -> Any:  # noqa: ANN401 - the field's own kind: number, truth or text
+def commas_in(sent: Mapping[str, str], read: Mapping[str, Any]) -> tuple[Remark, ...]:
+    """The numbers that were written with a decimal comma, as they were read."""
+    numbers = [
+        f"{name} = {_written(read[name])}" for name, text in sent.items() if "," in text and isinstance(read.get(name), float)
+    ]
+    return (Remark(sentence=_COMMA, fields=", ".join(numbers)),) if numbers else ()
+
+
+def _read(name: str, kind: FieldKind | None, text: str, language: str) -> Any:  # noqa: ANN401 - number, truth or text
     if kind is FieldKind.BOOLEAN:
         return {"true": True, "on": True, "false": False}.get(text, text)
     if kind in (FieldKind.NUMBER, FieldKind.INTEGER):
-        return _number(text)
+        return _number(_with_point(name, text, language))
     return text
 
 
+def _with_point(name: str, text: str, language: str) -> str:
+    """A number as programs write it. In English 1,234 may be a thousand and more or little more than one, so it is asked about."""
+    if "," not in text or not _NUMERIC.fullmatch(text):
+        return text
+    if language not in _DECIMAL_COMMA or text.count(",") > 1 or "." in text:
+        raise FieldWrongType(field=name[:_NAME_LENGTH_SHOWN], expected="a number with a decimal point", got="a number with a comma")
+    return text.replace(",", ".")
+
+
 def _number(text: str) -> int | float | str:
-    # People who write a decimal comma type it in the form, too.
     for read in (int, float):
         try:
-            return read(text.replace(",", ".") if text.count(",") == 1 and "." not in text else text)
+            return read(text)
         except ValueError:
             continue
     return text

@@ -25,7 +25,7 @@ from relevo.i18n.catalog import phrase
 from relevo.runtime.image import ImageLimits
 from relevo.serve.service import Question
 from relevo.web.allowance import caller_of, units_of
-from relevo.web.form import record_from
+from relevo.web.form import commas_in, record_from
 from relevo.web.guard import check_form, page_csrf, require, signed_in_as
 from relevo.web.negotiation import address_of, language_of
 from relevo.web.page import HTML_HEADERS, Visit, render_refusal, render_result
@@ -194,7 +194,8 @@ class PredictHandlers:
             answers = [answer_body(reply, self._language(reply, scope)) for reply in replies]
             await _send(send, _encode(answers), _version(replies[:1]))
             return
-        reply = await self._service.predict(question, self._payload(question, asked), gone=gone)
+        payload = self._payload(question, asked, scope)
+        reply = _with_commas(await self._service.predict(question, payload, gone=gone), asked, payload)
         self.count(reply)
         await _send(send, _encode(answer_body(reply, self._language(reply, scope))), _version((reply,)))
 
@@ -223,14 +224,14 @@ class PredictHandlers:
         wanted = None if router is None else router.pick(b"").lane.manifest.input
         return isinstance(wanted, RecordInput) and any(field.name == _MODEL for field in wanted.fields)
 
-    def _payload(self, question: Question, asked: Body) -> bytes | dict[str, Any]:
+    def _payload(self, question: Question, asked: Body, scope: Scope) -> bytes | dict[str, Any]:
         if asked.image is not None:
             return asked.image
         if asked.record is not None:
             return asked.record
         wanted = self._service.choose(question).lane.manifest.input
         if isinstance(wanted, RecordInput) and asked.form:
-            return record_from(wanted, asked.form)
+            return record_from(wanted, asked.form, language=language_of(scope, self.language))
         raise misnamed(asked.form) if asked.form else NoInput
 
     def _question(self, scope: Scope, named: str | None, subject: str | None = None) -> Question:
@@ -268,8 +269,8 @@ class PredictHandlers:
         refuse_unknown(query_of(scope), (_MODEL,))
         asked, named = self._selected(scope, await self._asked(scope, receive), None)
         question = self._question(scope, named, await self._subject(scope))
-        payload = self._payload(question, asked)
-        reply = await self._service.predict(question, payload, gone=_gone(receive))
+        payload = self._payload(question, asked, scope)
+        reply = _with_commas(await self._service.predict(question, payload, gone=_gone(receive)), asked, payload)
         self.count(reply)
         facts = answer_body(reply, self._language(reply, scope))
         short = {name: facts[name] for name in _SHORT if name in facts}
@@ -305,9 +306,11 @@ class PredictHandlers:
             if asked.batch is not None:
                 raise UnsupportedMedia(expected="one record or one image", got="a batch")
             question = msgspec.structs.replace(question, subject=await self._subject(scope))
-            payload = self._payload(question, asked)
+            # What was typed is shown again, even if it cannot be read.
+            record = asked.form
+            payload = self._payload(question, asked, scope)
             record = payload if isinstance(payload, dict) else None
-            reply = await self._service.predict(question, payload, gone=_gone(receive))
+            reply = _with_commas(await self._service.predict(question, payload, gone=_gone(receive)), asked, payload)
         except CallerGone:
             raise
         except RelevoError as error:
@@ -342,6 +345,12 @@ class PredictHandlers:
         """What a refusal shows of the model that was asked: nothing where whoever asks does not see it."""
         name = self._name(question)
         return next((one for one in visit.models if one.name == name), None)
+
+
+def _with_commas(reply: Reply, asked: Body, payload: bytes | dict[str, Any]) -> Reply:
+    """The reply with a remark on the numbers that a form wrote with a decimal comma."""
+    told = commas_in(asked.form, payload) if isinstance(payload, dict) and asked.form else ()
+    return msgspec.structs.replace(reply, remarks=(*reply.remarks, *told)) if told else reply
 
 
 def answer_body(reply: Reply, language: str) -> dict[str, Any]:
