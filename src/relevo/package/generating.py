@@ -38,6 +38,8 @@ def generate_samples(wanted: Input, *, rows: int = ROWS, seed: int = 0) -> Sampl
 def _value(field: Field, draw: np.random.Generator) -> Any:  # noqa: ANN401 - a field's own kind
     if field.kind is FieldKind.CATEGORY:
         return str(draw.choice(field.categories)) if field.categories else "?"
+    if field.closed and field.categories:
+        return float(draw.choice(field.categories))
     if field.kind is FieldKind.BOOLEAN:
         return bool(draw.integers(2))
     number = float(draw.normal() * draw.choice(_MAGNITUDES))

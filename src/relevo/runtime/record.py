@@ -219,12 +219,20 @@ class _Rule:
     field: Field
     low: float
     high: float
+    #: The numbers of a closed field; empty for any.
+    choices: frozenset[float] = frozenset()
 
 
 def _rule(field: Field, largest: float) -> _Rule:
     most = min(largest, _EXACT if field.kind is FieldKind.INTEGER else _LARGEST["float64"])
     low = -most if field.minimum is None else max(field.minimum, -most)
-    return _Rule(field=field, low=low, high=most if field.maximum is None else min(field.maximum, most))
+    numeric = field.closed and field.kind in (FieldKind.NUMBER, FieldKind.INTEGER)
+    return _Rule(
+        field=field,
+        low=low,
+        high=most if field.maximum is None else min(field.maximum, most),
+        choices=frozenset(float(text) for text in field.categories) if numeric else frozenset(),
+    )
 
 
 def _wrong(field: Field, value: object) -> FieldWrongType:
@@ -237,7 +245,13 @@ def _number(rule: _Rule, value: object) -> float:
     # NaN and infinity lie in no range either; Python compares a whole number of any length exactly.
     if not rule.low <= value <= rule.high:
         raise _out_of_range(rule, value)
+    _refuse_other_number(rule, value)
     return float(value)
+
+
+def _refuse_other_number(rule: _Rule, value: float) -> None:
+    if rule.choices and value not in rule.choices:
+        raise FieldNotListed(field=rule.field.name, choices=", ".join(rule.field.categories[:_CHOICES_SHOWN]))
 
 
 def _integer(rule: _Rule, value: object) -> float:
@@ -246,6 +260,7 @@ def _integer(rule: _Rule, value: object) -> float:
         raise _wrong(rule.field, value)
     if not rule.low <= whole <= rule.high:
         raise _out_of_range(rule, whole)
+    _refuse_other_number(rule, whole)
     return whole
 
 

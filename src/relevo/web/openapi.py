@@ -188,7 +188,9 @@ def _field_schema(field: Field) -> Json:
     if field.maximum is not None:
         schema["maximum"] = field.maximum
     if field.closed:
-        schema["enum"] = [*field.categories, *([] if field.required else [None])]
+        numeric = field.kind in (FieldKind.NUMBER, FieldKind.INTEGER)
+        choices = [float(text) for text in field.categories] if numeric else field.categories
+        schema["enum"] = [*choices, *([] if field.required else [None])]
     if field.unit:
         schema["description"] = field.unit
     if field.example is not None:

@@ -16,6 +16,7 @@ import numpy as np
 from relevo.errors import ConversionFailed, ExtraMissing
 from relevo.package.convert.estimators import one_line, parts_of
 from relevo.package.convert.graph import Written, mend_imputers, only_output, steady_bytes, with_label
+from relevo.package.convert.scikit.encoders import custom_converters
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -86,7 +87,7 @@ def ask(model: Any, layout: Layout, options: dict[int, dict[str, Any]]) -> Any: 
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            proto = write(model, name="model", initial_types=inputs, options=options)
+            proto = write(model, name="model", initial_types=inputs, options=options, **custom_converters(parts_of(model)))
     except NameError:
         raise
     except Exception as cause:

@@ -9,6 +9,7 @@ that runs. What comes out is only a candidate: `relevo.package.parity` decides.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
@@ -25,7 +26,17 @@ from relevo.package.convert.exact import can_be_exact, write_exact
 from relevo.package.convert.graph import inputs_read
 from relevo.package.convert.layouts import Layout, layouts, original_input
 from relevo.package.convert.scikit.by_skl2onnx import write_onnx
+from relevo.package.convert.scikit.probes import (
+    Original,
+    Probes,
+    closed_fields,
+    probed_gap,
+    probes_of,
+    refuse_absent,
+    refuse_unlike,
+)
 from relevo.package.parity import default_tolerance, difference, served_scores
+from relevo.package.samples import RecordSamples
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -36,6 +47,9 @@ if TYPE_CHECKING:
     from relevo.package.convert.graph import Written
     from relevo.package.samples import Samples
 
+#: Far from the samples rounding weighs more: how many times the tolerance is allowed there.
+_UNLIKE = 10
+
 
 def convert_sklearn(model: Any, samples: Samples, hints: Hints | None = None) -> Converted:  # noqa: ANN401 - any fitted estimator
     """The model as ONNX, with the outputs the original gave for the samples.
@@ -44,13 +58,31 @@ def convert_sklearn(model: Any, samples: Samples, hints: Hints | None = None) ->
     """
     told = hints or Hints()
     estimator = look_at(model)
+    first = next(iter(layouts(estimator, samples, told)))
+    if isinstance(samples, RecordSamples):
+        refuse_absent(estimator, samples)
     if estimator.classes:
-        first = next(iter(layouts(estimator, samples, told)))
         estimator = estimator.settled(original_input(estimator, first, samples))
-    found = closest(_attempts(estimator, samples, told), samples)
+    told, probes = _beyond(estimator, first, samples, told)
+    found = closest(_attempts(estimator, samples, told), samples, probes)
     if estimator.labelled:
         refuse_other_labels(found, samples)
     return found
+
+
+def _beyond(estimator: Estimator, layout: Layout, samples: Samples, hints: Hints) -> tuple[Hints, Probes]:
+    """What the original makes of inputs that the samples lack: the hints with its closed fields, and what it answers to others."""
+    if (
+        not isinstance(samples, RecordSamples)
+        or not isinstance(layout.input, RecordInput)
+        or not hasattr(estimator.original, "fit")
+    ):
+        return hints, Probes()
+    original = Original(estimator=estimator, layout=layout, samples=samples)
+    record = layout.input
+    if hints.input is None:
+        record = closed_fields(original, record)
+    return replace(hints, input=record), probes_of(original, record)
 
 
 def refuse_other_labels(converted: Converted, samples: Samples) -> None:
@@ -64,14 +96,22 @@ def refuse_other_labels(converted: Converted, samples: Samples) -> None:
         )
 
 
-def closest(attempts: Iterable[Callable[[], Converted]], samples: Samples) -> Converted:
-    """The first that answers the samples within its tolerance, else the nearest. Raises ConversionFailed when none runs."""
+def closest(attempts: Iterable[Callable[[], Converted]], samples: Samples, probes: Probes | None = None) -> Converted:
+    """The first that answers samples and probes within its tolerance, else the nearest.
+
+    Raises ConversionFailed when none runs, or none that answers the samples answers the probes.
+    """
     best: tuple[float, Converted] | None = None
+    beyond = probes or Probes()
     refusals: list[ConversionFailed] = []
     for attempt in attempts:
         try:
             candidate = attempt()
             gap = _gap(candidate, samples)
+            if gap <= default_tolerance(candidate) and _UNLIKE * default_tolerance(candidate) < (
+                far := probed_gap(candidate, beyond)[0]
+            ):
+                gap = max(gap, far)
         except ConversionFailed as refusal:
             refusals.append(refusal)
             continue
@@ -81,6 +121,8 @@ def closest(attempts: Iterable[Callable[[], Converted]], samples: Samples) -> Co
             break
     if best is None:
         raise refusals[0]
+    if _gap(best[1], samples) <= default_tolerance(best[1]):
+        refuse_unlike(best[1], beyond, _UNLIKE * default_tolerance(best[1]))
     return best[1]
 
 

@@ -1,0 +1,125 @@
+"""Outside of what the samples show, the package answers as the original does, or refuses what the original refuses."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.compose import ColumnTransformer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import Normalizer, OneHotEncoder, OrdinalEncoder, StandardScaler
+
+import relevo
+from relevo.domain.signature import FieldKind
+from relevo.errors import ConversionFailed, FieldNotListed, OptionsMissing
+from relevo.package.convert.converted import Hints
+from relevo.package.convert.estimators import look_at
+from relevo.package.convert.layouts import layouts
+from relevo.package.convert.scikit.probes import Original, probed_gap, probes_of, refuse_unlike
+from relevo.package.convert.scikit.sklearn import convert_sklearn
+from relevo.package.samples import take_samples
+
+pytest.importorskip("skl2onnx")
+pandas = pytest.importorskip("pandas")
+
+DRAW = np.random.default_rng(0)
+FRAME = pandas.DataFrame(
+    {
+        "income": DRAW.normal(2000, 500, 200),
+        "children": DRAW.integers(0, 4, 200).astype(float),
+        "plan": DRAW.choice(["basic", "pro", "rare", "seldom"], 200, p=[0.5, 0.44, 0.03, 0.03]),
+    }
+)
+TRUTH = (FRAME["income"] > 2000).to_numpy() ^ (FRAME["plan"] == "pro").to_numpy()
+
+
+def fitted(text: Any, number: Any = "passthrough") -> Any:
+    """A pipeline that encodes the plan by `text` and the children by `number`."""
+    steps = [("scaled", StandardScaler(), ["income"]), ("text", text, ["plan"]), ("number", number, ["children"])]
+    return make_pipeline(ColumnTransformer(steps), LogisticRegression()).fit(FRAME, TRUTH)
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        (OneHotEncoder(handle_unknown="ignore"), OneHotEncoder(handle_unknown="ignore")),
+        (OneHotEncoder(handle_unknown="ignore", drop="first"), OneHotEncoder(handle_unknown="ignore", drop="if_binary")),
+        (OneHotEncoder(handle_unknown="infrequent_if_exist", min_frequency=0.1), "passthrough"),
+        (OneHotEncoder(handle_unknown="infrequent_if_exist", min_frequency=0.1, drop="first"), "passthrough"),
+        (
+            OneHotEncoder(handle_unknown="infrequent_if_exist", max_categories=2),
+            OneHotEncoder(handle_unknown="infrequent_if_exist"),
+        ),
+        (
+            OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1),
+            OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=9, min_frequency=0.1),
+        ),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:Found unknown categories")
+def test_unknown_categories_and_fractions_answer_as_the_original(text: Any, number: Any) -> None:
+    """An unseen category, a rare one, and 2.7 where whole numbers were seen are what the encoder makes of them."""
+    model = fitted(text, number)
+    package = relevo.pack(model, name="m", samples=FRAME, figures=False)
+    rows = [
+        {"income": income, "children": children, "plan": plan}
+        for income in (2100.0, -40000.0)
+        for children in (0.0, 2.0, 2.7, -1.0, 11.0)
+        for plan in ("basic", "rare", "new")
+    ]
+    served = np.array([answer.probabilities for answer in package.predict_many(rows)])
+    assert np.abs(served - model.predict_proba(pandas.DataFrame(rows))).max() < 1e-6
+
+
+@pytest.mark.parametrize("kind", [OneHotEncoder, OrdinalEncoder])
+def test_what_the_original_raises_at_is_a_closed_field(kind: Any) -> None:
+    """`handle_unknown="error"`: the field lists what the encoder knows, the unsampled too, and refuses the rest by name."""
+    model = fitted(kind(), kind())
+    package = relevo.pack(model, name="m", samples=FRAME[FRAME["plan"] != "rare"].head(80), figures=False)
+    fields = {field.name: field for field in package.manifest.input.fields}  # type: ignore[union-attr]  # a record
+    assert (fields["plan"].closed, fields["plan"].categories) == (True, ("basic", "pro", "rare", "seldom"))
+    assert (fields["children"].closed, fields["children"].categories) == (True, ("0", "1", "2", "3"))
+    assert not fields["income"].closed
+    row = {"income": 2100.0, "children": 2, "plan": "rare"}
+    expected = model.predict_proba(pandas.DataFrame([row]))[0]
+    assert package.predict(row).probabilities == pytest.approx(tuple(expected), abs=1e-6)
+    for wrong in ({"plan": "new"}, {"children": 2.7}):
+        with pytest.raises(FieldNotListed) as refusal:
+            package.predict(row | wrong)
+        assert refusal.value.facts["field"] == next(iter(wrong))
+
+
+def test_the_largest_absolute_value_normalizes() -> None:
+    """`Normalizer("max")` fitted and sampled on positive numbers keeps the signs of negative ones."""
+    rows = np.abs(DRAW.normal(size=(100, 3)))
+    model = make_pipeline(Normalizer("max"), LogisticRegression()).fit(rows, rows[:, 0] > rows[:, 1])
+    package = relevo.pack(model, name="m", samples=rows, figures=False)
+    for row in ([-5.0, 1.0, 2.0], [-1.0, -2.0, -3.0], [0.0, 0.0, 0.0]):
+        served = package.predict(dict(zip(("f0", "f1", "f2"), row, strict=True)))
+        assert served.probabilities == pytest.approx(tuple(model.predict_proba([row])[0]), abs=1e-6)
+
+
+def test_a_column_that_the_samples_lack_is_asked_for() -> None:
+    """Nothing is proved of a column without a single value, so it must come with the samples."""
+    model = fitted(OneHotEncoder(handle_unknown="ignore"))
+    records = [{name: value for name, value in row.items() if name != "children"} for row in FRAME.to_dict(orient="records")]
+    with pytest.raises(OptionsMissing, match="children"):
+        relevo.pack(model, name="m", samples=records, figures=False)
+
+
+def test_a_graph_that_is_right_on_the_samples_alone_is_refused() -> None:
+    """A converted model that differs outside of the samples only is found by the probes, which name the input."""
+    rows = np.abs(DRAW.normal(size=(60, 2)))
+    model = LogisticRegression().fit(rows, rows[:, 0] > rows[:, 1])
+    samples = take_samples(rows, ["a", "b"])
+    layout = next(iter(layouts(look_at(model), samples, Hints())))
+    probes = probes_of(Original(estimator=look_at(model), layout=layout, samples=samples), layout.input)  # type: ignore[arg-type]
+    right = convert_sklearn(model, samples)
+    assert probed_gap(right, probes)[0] < 1e-9
+    wrong = convert_sklearn(LogisticRegression().fit(rows, rows[:, 0] > 2 * rows[:, 1]), samples)
+    with pytest.raises(ConversionFailed, match="unlike"):
+        refuse_unlike(replace(wrong, outputs=right.outputs), probes, 1e-4)
+    assert layout.input.fields[0].kind is FieldKind.NUMBER  # type: ignore[union-attr]  # a record
