@@ -153,14 +153,14 @@ def test_a_regression_answers_a_value() -> None:
 
 
 def test_a_data_frame_needs_no_pandas_of_ours() -> None:
-    """Whatever has columns, dtypes and to_dict is taken: names and whole numbers come from it."""
+    """Whatever has columns, dtypes and to_dict is taken: names come from it, and a model that computes takes fractions."""
     pandas = pytest.importorskip("pandas")
     data = load_iris()
     frame = pandas.DataFrame(data.data, columns=["a", "b", "c", "d"]).assign(a=lambda table: (table.a * 10).astype(int))
     model = LogisticRegression(max_iter=2000).fit(frame, data.target)
     package = relevo.pack(model, name="iris", samples=frame, truth=data.target)
     assert isinstance(package.manifest.input, RecordInput)
-    assert [field.kind for field in package.manifest.input.fields][:2] == [FieldKind.INTEGER, FieldKind.NUMBER]
+    assert [field.kind for field in package.manifest.input.fields][:2] == [FieldKind.NUMBER, FieldKind.NUMBER]
     backwards = list(range(149, 12, -1))
     held, series = frame.take(backwards), pandas.Series(data.target).take(backwards)
     for truth in (series, series.to_frame("y"), series.astype(str).to_frame("y"), series.astype("category"), list(series)):

@@ -135,7 +135,7 @@ def _place_of_text(scope: Any, container: Any, column: str, known: NDArray[Any])
         values_int64s=list(range(1, len(known) + 1)),
         default_int64=0,
     )
-    return place
+    return str(place)
 
 
 def _place_of_number(scope: Any, container: Any, column: str, known: NDArray[Any], *, single: bool) -> str:  # noqa: ANN401 - skl2onnx's own things
@@ -166,7 +166,8 @@ def _place_of_number(scope: Any, container: Any, column: str, known: NDArray[Any
         scope.get_unique_variable_name("flat"),
         op_version=5,
     )
-    return add("Cast", [flat], names["place"], to=_INT64, op_version=9)
+    add("Cast", [flat], names["place"], to=_INT64, op_version=9)
+    return str(names["place"])
 
 
 def _constant(scope: Any, container: Any, kind: int, values: NDArray[Any]) -> str:  # noqa: ANN401 - skl2onnx's own things

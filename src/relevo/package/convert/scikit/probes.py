@@ -119,11 +119,9 @@ def _closed(original: Original, field: Field, strict: Sequence[NDArray[Any]]) ->
     base = original.samples.records[row]
     if original.ask([{**base, field.name: _UNSEEN if text else _UNSEEN_NUMBER}], row) is not None:
         return field
-    seen = {record.get(field.name) for record in original.samples.records} - {None}
-    choices = sorted(
-        {value for known in strict for value in _plain(known, text=text) if seen & set(_plain(known, text=text))} | seen
-    )
-    choices = choices[:_KNOWN]
+    seen: set[Any] = {record[field.name] for record in original.samples.records if record.get(field.name) is not None}
+    known = [set(_plain(one, text=text)) for one in strict]
+    choices: list[Any] = sorted(seen.union(*(one for one in known if one & seen)))[:_KNOWN]
     records = [{**base, field.name: choice} for choice in choices]
     if original.ask(records, row) is None:
         choices = [choice for choice, one in zip(choices, records, strict=True) if original.ask([one], row) is not None]
