@@ -22,7 +22,6 @@ import signal
 import sys
 import threading
 import time
-import traceback
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn
 
@@ -148,8 +147,8 @@ class Supervisor:
                 os.nice(role.nice)
             role.act(self._life[0])
             code = 0
-        except BaseException:  # noqa: BLE001 - nothing may climb into the parent's code in the child
-            traceback.print_exc()
+        except BaseException:
+            log.exception("%s failed", role.name, extra={"action": "child_failed", "child": role.name})
         finally:
             sys.stdout.flush()
             sys.stderr.flush()

@@ -68,7 +68,9 @@ def serve(
         for line in [*_shown(certificate), *_served(settings)]:
             say(line)
 
-    raise typer.Exit(compose.serve(settings, insecure=insecure, ready=ready, warn=_warn, console=beside))
+    serving = partial(compose.serve, settings, insecure=insecure, ready=ready, console=beside)
+    # A machine that reads the log reads the warning there.
+    raise typer.Exit(serving() if settings.log_format == "json" else serving(warn=_warn))
 
 
 def _warn(text: str) -> None:

@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-_QUIET = 4  # ONNX Runtime's severity "fatal": errors are raised, and need not be printed
+#: ONNX Runtime's severity "fatal": what it says of errors it raises too, and what it prints has colours, a zoneless time and values
+#: of the input.
+_QUIET = 4
 #: How long one run of a model with a loop may take; any other model ends by itself.
 MAX_LOOP_S = 30.0
 _LOOK_S = 0.5
@@ -34,6 +36,7 @@ def load_onnxruntime() -> Any:  # noqa: ANN401 - the library ships no usable typ
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     import onnxruntime  # noqa: PLC0415 - must follow the switch above
 
+    onnxruntime.set_default_logger_severity(_QUIET)
     return onnxruntime
 
 

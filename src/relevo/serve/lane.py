@@ -7,6 +7,7 @@ The journal is written inside the batch: one transaction for all its rows, and n
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
 from array import array
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
     from relevo.errors import ModelFailed
     from relevo.runtime.model import RunnableModel
     from relevo.runtime.record import Remark
+
+
+log = logging.getLogger(__name__)
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -156,6 +160,8 @@ class Lane:
         return True
 
     def _record_failure(self, asked: list[Asked], failure: ModelFailed) -> None:
+        facts = {"action": "model_failed", "model": self._name, "version": self.version, "rows": len(asked)}
+        log.warning("the model failed: %s", _without_values(failure), extra=facts)
         now_us = self._now_ns() // 1000
         end = self._monotonic_ns()
         try:
@@ -192,6 +198,13 @@ class Lane:
 
 
 _NO_ANSWER = Answer()
+
+
+def _without_values(failure: ModelFailed) -> str:
+    """What ONNX Runtime says of a failure, as far as it is of the model: what follows may quote the input."""
+    cause = failure.__cause__
+    told = str(cause).partition("Status Message")[0] if cause is not None else failure.code
+    return told.strip() if "Status Message" in str(cause) else type(cause or failure).__name__
 
 
 def _packed(probabilities: tuple[float, ...]) -> bytes:

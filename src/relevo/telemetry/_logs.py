@@ -42,6 +42,8 @@ def configure_logging(level: str = "warning", form: str = "text", stream: TextIO
     root.addHandler(handler)
     root.setLevel(max(logging.WARNING, _number(level)))
     logging.getLogger("relevo").setLevel(_number(level))
+    # A line of Python's own would be none of a machine's log.
+    logging.captureWarnings(capture=True)
     # It tells bytes of a broken form; the caller is told that it is broken.
     logging.getLogger("python_multipart").setLevel(logging.CRITICAL)
 
