@@ -29,6 +29,7 @@ IN_A_BROWSER = [
 
 _QUIET = ["--no-sandbox", "--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run"]
 _WAIT_MS = 10_000
+_CHANGES_MS = 20_000
 
 
 @dataclass(kw_only=True)
@@ -43,6 +44,8 @@ class Seen:
 def launched(*flags: str) -> Iterator[Browser]:
     """One browser. flags: of Chromium, beside those that keep it quiet."""
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    # A page of the console takes a run of it to change, and the machine is shared.
+    playwright.expect.set_options(timeout=_CHANGES_MS)
     with playwright.sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=CHROMIUM, args=[*_QUIET, *flags])
         yield browser

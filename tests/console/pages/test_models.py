@@ -55,6 +55,24 @@ def test_an_alias_is_moved_with_a_reason(chromium: Browser, signed_console: Cons
         assert client.ask("GET", "/models/digits/aliases")["aliases"]["challenger"] == 1
 
 
+def test_the_champion_moves_only_after_a_question(
+    chromium: Browser, signed_console: Console, signed_server: compose.RunningServer
+) -> None:
+    """The question names the model and both versions; until it is answered the old one answers."""
+    with Client(signed_server.url) as client, signed_in(chromium, signed_console, "ana", "/models?model=digits") as page:
+        client.sign_in("ana", SIGNED_PASSWORD)
+        page.get_by_label("Reason").fill("It is better")
+        _choose(page, "Version", "v2")
+        page.get_by_role("button", name="Move").click()
+        dialog = page.get_by_role("dialog")
+        expect(dialog).to_contain_text("digits are answered by version v2 from then on, and no longer by version v1")
+        assert client.ask("GET", "/models/digits/aliases")["aliases"]["champion"] == 1
+        dialog.get_by_role("button", name="Let version v2 answer").click()
+        expect(page.get_by_text("champion stands at v2 now")).to_be_visible()
+        assert client.ask("GET", "/models/digits/aliases")["aliases"]["champion"] == 2
+        client.ask("PUT", "/models/digits/aliases/champion", json={"version": 1, "reason": "back"})
+
+
 def _choose(page: Page, field: str, option: str) -> None:
     """Choose in one of Streamlit's lists."""
     box = page.get_by_role("combobox", name=field)
