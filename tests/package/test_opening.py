@@ -72,8 +72,10 @@ def test_many_answers_come_in_order(digits_package: Package) -> None:
     for together, alone in zip(digits_package.predict_many(payloads), map(digits_package.predict, payloads), strict=True):
         assert together.label == alone.label
         assert together.probabilities == pytest.approx(alone.probabilities, abs=1e-12)
+    picture = payloads[2]
+    assert isinstance(picture, bytes)
     with pytest.raises(BrokenImage, match=r"^inputs\[2\]: "):
-        digits_package.predict_many([*payloads[:2], payloads[2][:60]])
+        digits_package.predict_many([*payloads[:2], picture[:60]])
     with pytest.raises(InputRefused, match="this is a str"):
         digits_package.predict("a.png")  # type: ignore[arg-type]  # what people try
 
