@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.web.signed_in_world import add, signed_in
 
 if TYPE_CHECKING:
     import httpx
@@ -60,3 +61,40 @@ def test_health_is_told_in_words(world: World, client: httpx.Client) -> None:
     answer = client.get("/health?lang=es")
     assert answer.status_code == 503
     assert "el servidor se está deteniendo" in answer.text
+
+
+BROWSER = {"accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
+
+
+def test_a_person_with_a_browser_never_reads_json(world: World, client: httpx.Client, address: str) -> None:
+    """Without a role, at an unknown address, at a broken one: a page with *sign out*; a program and a script get JSON as before."""
+    add(world, "ana")
+    add(world, "bob", role=None)
+    with signed_in(address, "bob") as bob:
+        for path, status in (("/", 403), ("/history", 403), ("/nowhere", 404), ("/predictions/none", 403), ("/users", 403)):
+            page = bob.get(path, headers=BROWSER)
+            assert (page.status_code, page.headers["content-type"]) == (status, "text/html; charset=utf-8"), path
+            assert "Sign out" in page.text, path
+            assert page.headers["x-request-id"] in page.text
+            assert bob.get(path).json()["code"], "a program reads JSON"
+        assert "Salir" in bob.get("/nowhere?lang=es", headers=BROWSER).text
+        assert bob.get("/login", headers=BROWSER).status_code == 200
+        allowed = bob.put("/models", headers=BROWSER)
+        assert (allowed.status_code, allowed.headers["allow"]) == (405, "GET")
+    assert client.get("/models", headers=BROWSER).status_code == 303
+
+
+def test_a_prediction_of_the_history_is_a_page(world: World, client: httpx.Client) -> None:
+    """The ids of the list lead to the answer, and from there to the input and back; a program reads JSON at the same address."""
+    form = {"tenure": "30", "monthlycharges": "1", "contract": "one_year", "paperless": "true"}
+    client.post("/submit?model=churn", data=form)
+    link = re.search(r'href="(/predictions/[^"]+)"', client.get("/history").text)
+    assert link is not None
+    page = client.get(link[1], headers=BROWSER)
+    assert page.headers["content-type"].startswith("text/html")
+    told = client.get(link[1]).json()
+    assert str(told["prediction"]) in page.text
+    assert f'href="{link[1]}/input"' in page.text
+    gone = client.get("/predictions/00000000-0000-7000-8000-000000000000", headers=BROWSER)
+    assert (gone.status_code, gone.headers["content-type"]) == (404, "text/html; charset=utf-8")
+    assert world.store.history.count() == 1

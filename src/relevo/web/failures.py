@@ -1,7 +1,7 @@
 """What routes and the framework raise, as errors of ours, so that one map answers them all.
 
 RelevoError ────────────────────────────┐
-HTTPException (404, 405, broken body) ──┼─► RelevoError ─► problems.problem
+HTTPException (404, 405, broken body) ──┼─► RelevoError ─► refusing.refusal
 RequestValidationError ─────────────────┘
 """
 
@@ -15,8 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
 from relevo.errors import BadJson, InputRefused, MethodNotAllowed, NotFound, ParameterWrong, RelevoError
-from relevo.web.negotiation import language_of
-from relevo.web.problems import problem
+from relevo.web.refusing import refusal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -46,8 +45,7 @@ _EXPECTED: Mapping[str, str] = {
 async def answer_failure(request: Request, failure: Exception) -> Response:
     """The exception handler of the whole API."""
     error = as_error(failure, request)
-    language = language_of(request.scope, request.app.state.parts.settings.language)
-    status, headers, body = problem(error, language, request.state.request_id)
+    status, headers, body = refusal(error, request.scope, request.app.state.parts.settings.language)
     response = Response(body, status_code=status)
     response.raw_headers = headers
     return response

@@ -14,9 +14,9 @@ import re
 from typing import TYPE_CHECKING
 
 from relevo.errors import CallerGone, MethodNotAllowed, RelevoError
-from relevo.web.negotiation import language_of, request_id_of
+from relevo.web.negotiation import request_id_of
 from relevo.web.payload import BodyLimits, read_body
-from relevo.web.problems import problem
+from relevo.web.refusing import refusal
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -117,8 +117,8 @@ class Boundary:
 
 
 async def send_problem(error: RelevoError, scope: Scope, send: Send, *, default_language: str) -> None:
-    """One error as a whole ASGI answer, in the caller's language."""
-    status, headers, body = problem(error, language_of(scope, default_language), scope["state"]["request_id"])
+    """One error as a whole ASGI answer, in the caller's language; a page for a person with a browser."""
+    status, headers, body = refusal(error, scope, default_language)
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
 

@@ -14,10 +14,13 @@ from relevo.domain.people import LEAST, Action, Principal
 from relevo.domain.prediction import InputKind
 from relevo.errors import PredictionNotFound
 from relevo.runtime.image import ImageLimits
-from relevo.web.guard import principal_of, require
+from relevo.web import page
+from relevo.web.guard import principal_of, reads_pages, require
 from relevo.web.pictures import reencoded
+from relevo.web.refusing import plain_visit
 from relevo.web.routes.refusals import refusals
 from relevo.web.shapes import PredictionPage, PredictionView, Window
+from relevo.web.templating import render
 
 if TYPE_CHECKING:
     from relevo.store.history import Stored
@@ -37,16 +40,28 @@ QueryId = Annotated[str, InPath(description="The query_id of an answer", json_sc
 def window(request: Request, narrow: Annotated[Window, Query()]) -> PredictionPage:
     """A page of the history, with the label that counts for each prediction."""
     parts = request.app.state.parts
-    page = parts.history.window(**narrow.model_dump(exclude={"lang"}), models=seen(request, narrow.model))
-    labels = parts.labels.current_many([stored.prediction.id for stored in page.items])
-    names = parts.people.names_of(stored.prediction.asked_by for stored in page.items)
-    items = [PredictionView.of(stored, labels.get(stored.prediction.id), names) for stored in page.items]
-    return PredictionPage(items=items, next_cursor=page.next_cursor)
+    some = parts.history.window(**narrow.model_dump(exclude={"lang"}), models=seen(request, narrow.model))
+    labels = parts.labels.current_many([stored.prediction.id for stored in some.items])
+    names = parts.people.names_of(stored.prediction.asked_by for stored in some.items)
+    items = [PredictionView.of(stored, labels.get(stored.prediction.id), names) for stored in some.items]
+    return PredictionPage(items=items, next_cursor=some.next_cursor)
 
 
-@router.get("/{query_id}", summary="One prediction", responses=refusals(404, 422, 503))
-async def one(request: Request, query_id: QueryId) -> PredictionView:
-    """Raises PredictionNotFound."""
+@router.get("/{query_id}", summary="One prediction", response_model=PredictionView, responses=refusals(404, 422, 503))
+async def one(request: Request, query_id: QueryId) -> PredictionView | Response:
+    """For a person with a browser, a page of it. Raises PredictionNotFound."""
+    view = await _view(request, query_id)
+    if not reads_pages(request.scope):
+        return view
+    visit = plain_visit(request.scope, request.app.state.parts.settings.language)
+    may_see = view.input_kept and principal_of(request).may(Action.SEE_INPUTS, view.model)
+    facts = {**page.frame(None, visit), "one": view, "input": may_see}
+    response = Response(await run_in_threadpool(render, "prediction.html", visit.language, **facts))
+    response.raw_headers = [*page.HTML_HEADERS, (b"content-length", b"%d" % len(response.body))]
+    return response
+
+
+async def _view(request: Request, query_id: str) -> PredictionView:
     parts = request.app.state.parts
     stored = await found(parts, query_id, principal_of(request), Action.SEE_ANSWERS)
     label = await run_in_threadpool(parts.labels.current, stored.prediction.id)
