@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
@@ -131,6 +131,29 @@ def test_the_home_keeps_no_key_and_no_session(house: House) -> None:
         if path.is_file():
             content = path.read_bytes()
             assert not any(secret in content for secret in secrets), path
+
+
+def test_the_history_tells_who_asked(house: House, churn_records: list[dict[str, Any]]) -> None:
+    """By key with its name, or by user; over HTTP and in the store, where it narrows, too."""
+    people = house.store.people
+    ana = people.named("ana").id
+    made = people.keys.add(ana, "nightly job", [Scope.PREDICT, Scope.READ], at=NOW)
+    program = {"authorization": f"Bearer {made.secret}"}
+    known = lambda: httpx.get(f"{house.url}/me", headers=program).status_code == 200  # noqa: E731 - short
+    eventually(known, "the key counts")
+    asked = httpx.post(f"{house.url}/models/churn/predict", json=churn_records[0], headers=program, timeout=30).json()
+    with httpx.Client(base_url=house.url, timeout=30) as browser:
+        csrf = browser.post("/login", json={"name": "ana", "password": PASSWORD}).json()["csrf"]
+        browser.headers.update({"origin": house.url, "x-csrf-token": csrf})
+        by_hand = browser.post("/models/churn/predict", json=churn_records[0]).json()
+        told = [browser.get(f"/predictions/{one['query_id']}").json() for one in (asked, by_hand)]
+        assert [(one["asked_by"], one["asked_by_name"]) for one in told] == [
+            (f"key:{made.key.id}", "nightly job"),
+            (f"user:{ana}", "ana"),
+        ]
+        mine = browser.get("/predictions", params={"asked_by": f"key:{made.key.id}"}).json()["items"]
+    assert [one["query_id"] for one in mine] == [asked["query_id"]]
+    assert house.store.history.count(asked_by=f"user:{ana}") == 1
 
 
 def eventually(true: Callable[[], bool], what: str) -> None:
