@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import re
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
     from relevo.package.opening import Package
 
 _HEAD_S = 0.4
+_UNREAD_S = 0.6
+#: More than the system keeps for who does not read.
+_LONG = 2**25
 _LINES = (b"Host: localhost", b"Content-Type: image/png")
 
 
@@ -191,15 +195,17 @@ class _Counting:
         self.codes.append(error.code)
 
 
-async def _app(_: Scope, __: Receive, send: Send) -> None:
-    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
-    await send({"type": "http.response.body", "body": b"ok"})
+async def _app(scope: Scope, __: Receive, send: Send) -> None:
+    body = b"ok" if scope["path"] == "/" else bytes(_LONG)
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(body))]})
+    await send({"type": "http.response.body", "body": body})
 
 
 @contextmanager
 def serving(most: int = 100) -> Iterator[str]:
     """A plain app behind impatient connections."""
-    kind = type("Impatient", (Connection,), {"handlers": _Counting(), "crowd": Crowd(most), "head_seconds": _HEAD_S})
+    own = {"handlers": _Counting(), "crowd": Crowd(most), "head_seconds": _HEAD_S, "unread_seconds": _UNREAD_S}
+    kind = type("Impatient", (Connection,), own)
     server = uvicorn.Server(uvicorn.Config(_app, http=kind, ws="none", lifespan="off", log_config=None, timeout_keep_alive=2))
     listener = socket.create_server(("127.0.0.1", 0))
     thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[listener])))
@@ -260,6 +266,39 @@ def test_a_patient_caller_between_requests_is_kept() -> None:
             connection.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
             assert heard(connection, bytearray())[0] == 200
             time.sleep(2 * _HEAD_S)
+
+
+def test_an_answer_that_nobody_reads_ends_its_connection() -> None:
+    """Who never reads is closed after a while, and who reads slowly is not."""
+    with serving() as url, connect(url) as silent, connect(url) as slow:
+        for one in (silent, slow):
+            one.sendall(b"GET /long HTTP/1.1\r\nHost: a\r\n\r\n")
+        read, end = 0, time.monotonic() + 4 * _UNREAD_S
+        while time.monotonic() < end:
+            read += len(slow.recv(2**20))
+            time.sleep(0.1)
+        while read < _LONG and (more := slow.recv(2**20)):
+            read += len(more)
+        assert read >= _LONG
+        seen = 0
+        with contextlib.suppress(ConnectionResetError):
+            while more := silent.recv(2**20):
+                seen += len(more)
+        assert seen < _LONG
+
+
+def test_a_newcomer_takes_the_place_of_who_is_idle() -> None:
+    """Where all places are taken, one kept for a next request is given to who asks now."""
+    with serving(most=3) as url:
+        kept = [connect(url) for _ in range(3)]
+        for one in kept:
+            one.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+            assert heard(one, bytearray())[0] == 200
+        with connect(url) as newcomer:
+            newcomer.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+            assert heard(newcomer, bytearray())[0] == 200
+        for one in kept:
+            one.close()
 
 
 def test_callers_have_a_number_and_it_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
