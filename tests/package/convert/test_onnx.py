@@ -14,7 +14,7 @@ from sklearn.linear_model import LogisticRegression
 import relevo
 from relevo.domain.preprocessing import ColumnSteps, ImageSteps, MatrixSteps
 from relevo.domain.signature import ImageInput, Output, Task
-from relevo.errors import ConversionFailed, ImportRefused, OnnxRefused, OptionsMissing, ParityFailed
+from relevo.errors import ConversionFailed, ImportRefused, LabelsRefused, OnnxRefused, OptionsMissing, ParityFailed
 from relevo.i18n import catalog
 from relevo.package.convert.converted import Hints
 from relevo.package.convert.importing import import_model
@@ -203,3 +203,45 @@ def test_an_output_may_be_named() -> None:
     assert convert_onnx(_pooled(["n", 6, 5, 1], (1, 2, 3)), samples, Hints(output=told, scale=1.0)).output == told
     with pytest.raises(OptionsMissing, match="an output the file has"):
         convert_onnx(_pooled(["n", 6, 5, 1], (1, 2, 3)), samples, Hints(output=Output(name="z"), scale=1.0))
+
+
+def _classifier(classes: Any) -> tuple[bytes, Any]:
+    """A classifier with a label beside its scores, as ONNX without a ZipMap."""
+    draw = np.random.default_rng(0)
+    rows = draw.normal(size=(60, 3)).astype(np.float32)
+    truth = np.asarray(classes)[(rows[:, 0] + draw.normal(size=60) > 0.2).astype(int)]
+    model = LogisticRegression().fit(rows, truth)
+    return to_onnx(model, rows[:1], options={"zipmap": False}).SerializeToString(), rows
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+def test_the_files_own_label_is_held_against_its_scores() -> None:
+    """A label output that agrees tells the order of the classes; one that names another class is refused, counting them."""
+    onnx, rows = _classifier(["no", "yes"])
+    assert relevo.pack(onnx, name="m", samples=rows, labels=["no", "yes"], figures=False).manifest.output.labels == ("no", "yes")
+    assert relevo.pack(onnx, name="m", samples=rows, labels=["bleibt", "geht"], figures=False)
+    with pytest.raises(LabelsRefused, match="in another: every answer would be swapped"):
+        relevo.pack(onnx, name="m", samples=rows, labels=["yes", "no"])
+    nodes = [
+        helper.make_node("Softmax", ["x"], ["y"]),
+        helper.make_node("Slice", ["x", "zero", "one", "one"], ["first"]),
+        helper.make_node("Greater", ["first", "bound"], ["above"]),
+        helper.make_node("Cast", ["above"], ["label"], to=TensorProto.INT64),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [None, 3])],
+        [
+            helper.make_tensor_value_info("label", TensorProto.INT64, [None, 1]),
+            helper.make_tensor_value_info("y", TensorProto.FLOAT, [None, 3]),
+        ],
+        [
+            numpy_helper.from_array(np.array([0]), "zero"),
+            numpy_helper.from_array(np.array([1]), "one"),
+            numpy_helper.from_array(np.array(0.3, np.float32), "bound"),
+        ],
+    )
+    other = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString()
+    with pytest.raises(ConversionFailed, match=r"its own output 'label' names another class .* for \d+ of 60 samples"):
+        relevo.pack(other, name="m", samples=rows, labels=LABELS)

@@ -16,6 +16,7 @@ from relevo.domain.signature import Output, Task
 from relevo.errors import ConversionFailed, OptionsMissing
 from relevo.package.convert.converted import Converted, Hints
 from relevo.package.convert.onnx_inputs import Tensor, read_input
+from relevo.package.convert.onnx_labels import refuse_other_answers
 from relevo.package.convert.scores import output_of
 from relevo.package.convert.zipmap import without_zipmap
 from relevo.package.generating import generate_samples
@@ -68,7 +69,9 @@ def convert_onnx(
     )
     given = samples or generate_samples(wanted, rows=8)
     output = output_of(first, given, told, labels=labels, generated=generated or samples is None)
-    return replace(first, output=output, classes=labels if output.labels else ())
+    found = replace(first, output=output, classes=labels if output.labels else ())
+    refuse_other_answers(found, facts.outputs, given, labels, output.labels)
+    return found
 
 
 def read_facts(onnx: bytes) -> Facts:
