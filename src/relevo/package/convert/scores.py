@@ -21,6 +21,7 @@ from relevo.errors import ConversionFailed, ModelFailed, OptionsMissing
 from relevo.package.class_names import display_names
 from relevo.package.convert.ending import Ending, ending_of
 from relevo.package.parity import in_batches, prepared, provisional
+from relevo.package.samples import ImageSamples
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,6 +39,8 @@ CHOICES = ("logits", "probabilities", "percent", "numbers")
 
 _ROUNDING = 1e-4
 _SUM = 2e-3
+#: Samples that are measured: more would tell the same, and take as long as proving them does.
+_MEASURED_ROWS = 256
 #: Rows made odd; fewer of a heavy model, whose every row takes long.
 _ROWS, _HEAVY_ROWS = 16, 2
 _HEAVY_BYTES = 2**24
@@ -83,7 +86,7 @@ def output_of(
         return told
     found = () if hints.scores == "numbers" else labels
     labels = (() if told is None else told.labels) or display_names(found, hints.labels, hints.renamed)
-    model = provisional(first)
+    model, samples = provisional(first), _first(samples)
     measured = _measured(model, in_batches(model.run, prepared(model, samples)), samples, heavy=len(first.onnx) > _HEAVY_BYTES)
     if generated and measured.columns == 1:
         measured = replace(measured, fitted=True)
@@ -107,6 +110,15 @@ def _measured(model: RunnableModel, served: NDArray[np.float64], samples: Sample
         log_sums=served.shape[1] > 1 and bool((every <= _ROUNDING).all()) and _shares(np.exp(every), 1.0),
         fitted=fitted,
     )
+
+
+def _first(samples: Samples) -> Samples:
+    """As many of the samples as measuring needs."""
+    if len(samples) <= _MEASURED_ROWS:
+        return samples
+    if isinstance(samples, ImageSamples):
+        return replace(samples, files=samples.files[:_MEASURED_ROWS], pixels=samples.pixels[:_MEASURED_ROWS])
+    return replace(samples, records=samples.records[:_MEASURED_ROWS], table=None)
 
 
 def _within(table: NDArray[np.float64], whole: float) -> bool:

@@ -207,6 +207,8 @@ def test_one_of_several_outputs_is_taken_by_its_name(kind: Any, names: Any) -> N
         assert np.abs(served_scores(converted, take_samples(ROWS)) - wanted).max() < 1e-6
     with pytest.raises(OptionsMissing, match="--output, one of "):
         convert_keras(model, take_samples(ROWS), Hints(labels=("a", "b", "c")), output="third")
+    package = relevo.pack(model, name="m", samples=ROWS, output=Output(name=names[0], labels=("a", "b", "c")), figures=False)
+    assert (package.manifest.output.name, package.manifest.output.labels) == ("scores", ("a", "b", "c"))
 
 
 def test_a_linear_column_is_a_value() -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import numpy as np
 
 from relevo.domain.signature import Output, Task
@@ -72,7 +73,8 @@ def convert_keras(model: Any, samples: Samples, hints: Hints | None = None, *, t
     Raises OptionsMissing naming all that is missing, ConversionFailed, ExtraMissing.
     """
     told = hints or Hints()
-    read = look_at(model, output)
+    chosen = "" if told.output is None or told.output.name == SCORES else told.output.name
+    read = look_at(model, output or chosen)
     if not told.classes and truth is not None:
         classes = _classes(truth, read)
         # Keras knows no names: labels that are those of the truth state the order of the scores.
@@ -183,7 +185,8 @@ def converted(read: Read, feed: Feed, samples: Samples, hints: Hints, *, framewo
     output = output_of(found, samples, hints, labels=hints.classes, loss=read.head.loss, generated=generated)
     named = len(hints.classes) == len(output.labels)
     classes = hints.classes if named else tuple(str(place) for place in range(len(output.labels)))
-    return replace(found, output=output, classes=classes)
+    # The graph's one output has a name of ours, whatever the model calls it.
+    return replace(found, output=msgspec.structs.replace(output, name=SCORES), classes=classes)
 
 
 def _answers(read: Read, feed: Feed, samples: Samples) -> NDArray[np.float64]:
