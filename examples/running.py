@@ -105,6 +105,8 @@ def run_example(name: str, work: Path, *, limit: int | None = None, tell: Callab
     folder = _fresh_copy(name, work)
     found = (data_folder() / own["DATA"]).exists()
     tell(f"data      {data_folder() / own['DATA']}" if found else _absent(own["DATA"]))
+    if limit is None and "COST" in own:
+        tell(f"cost      {own['COST']}")
     environ = _environ(limit)
     script = steps(folder / "README.md")
     first_serve = next(number for number, step in enumerate(script) if step.serves)

@@ -12,14 +12,19 @@ if TYPE_CHECKING:
     from examples.running import Served
 
 DATA = "cats_dogs"
+#: What it takes, told before it begins.
+COST = "about 20 minutes of processor, for three trainings"
 #: Scores of a training on another processor differ a little.
 TOLERANCE = 0.3
 VERSIONS = 3
 
 
 def figures(metrics: dict[str, Any]) -> list[Figure]:
-    """On the photographs held out."""
-    return [Figure(name="accuracy", reached=metrics["accuracy"]["value"], promised=0.73)]
+    """On the 233 photographs held out, of which a training on another processor tells some more or fewer right.
+
+    Two standard errors of so few are 5.6 points, so what is promised lies that far below what was reached (0.76 and 0.73).
+    """
+    return [Figure(name="accuracy", reached=metrics["accuracy"]["value"], promised=0.68)]
 
 
 def check(served: Served) -> list[str]:

@@ -15,6 +15,7 @@ from relevo.domain.manifest import FORMAT, Lineage, Manifest, Parity
 from relevo.domain.preprocessing import Column, MatrixSteps
 from relevo.domain.signature import Field, FieldKind, Output, RecordInput, Task
 from relevo.package.card import write_card
+from relevo.store.registry import Version
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -84,6 +85,21 @@ def test_a_training_is_told_in_spanish_throughout(digits_package: Package) -> No
     assert said("accuracy when sure") == "exactitud sin dudosas"
     assert reason("trained", "trained") == "entrenado"
     assert reason("no file", "trained") == "no file"
+
+
+@pytest.mark.parametrize(
+    ("champion", "words"),
+    [
+        (1, "digits 1, named vgg19 and champion"),
+        (3, "answers version 3; `relevo models alias digits champion 1` lets the new one answer"),
+    ],
+)
+def test_who_answers_is_told(digits_package: Package, champion: int, words: str) -> None:
+    """A version under another alias is the champion too, or it is told which one answers and how to change that."""
+    at = datetime(2026, 1, 1, tzinfo=UTC)
+    version = Version(model="digits", number=1, digest="d" * 64, summary={}, at=at, who="ana")
+    line = " ".join(told(digits_package, version, "vgg19", began=at, champion=champion).split())
+    assert words in line
 
 
 def test_an_import_tells_what_the_scores_are(digits_package: Package) -> None:

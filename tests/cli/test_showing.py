@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from relevo.cli import showing
 from relevo.cli.app import run
-from relevo.cli.showing import say, show_json, show_table, step_said
+from relevo.cli.showing import progress, say, show_json, show_table, step_said
 from relevo.cli.speaking import percent, speak
 
 if TYPE_CHECKING:
@@ -89,3 +90,18 @@ def test_the_figures_of_an_epoch_are_in_the_language() -> None:
         speak("en")
     assert step_said("training loss nan") == "training loss nan"
     assert step_said("training validation_loss 0.5") == "training loss (held out) 0.5"
+
+
+def test_long_work_without_a_terminal_says_how_far_it_is(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a pipe a step is told where it begins, and again as it goes on; what takes no time is told once."""
+    with progress() as step:
+        for epoch in range(4):
+            step(epoch, 3, f"training loss {epoch + 0.5}")
+    assert capsys.readouterr().err == "training loss 0.5 …\n"
+    monkeypatch.setattr(showing, "_LINE_EVERY_S", 0.0)
+    with progress() as step:
+        for epoch in range(4):
+            step(epoch, 3, f"training loss {epoch + 0.5}")
+    assert capsys.readouterr().err == "training loss 0.5 …\ntraining loss 1.5 1/3 …\ntraining loss 2.5 2/3 …\n"

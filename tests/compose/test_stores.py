@@ -62,6 +62,16 @@ def test_a_damaged_package_changes_nothing(tmp_path: Path, digits_package: Packa
     store.engine.dispose()
 
 
+def test_the_first_version_answers_whatever_it_is_called(tmp_path: Path, digits_package: Package) -> None:
+    """A model whose only version has another alias is not one that nobody can ask."""
+    settings = settings_of(tmp_path)
+    put(settings, digits_package, alias="vgg19")
+    store = compose.open_store(settings)
+    assert store.registry.aliases("digits") == {"vgg19": 1, "champion": 1}
+    assert compose.champion_of(settings, "digits") == 1
+    store.engine.dispose()
+
+
 def test_another_alias_moves_no_champion(tmp_path: Path, digits_package: Package, digits_package_2: Package) -> None:
     """A version registered under another alias is known and does not answer."""
     settings = settings_of(tmp_path)

@@ -241,7 +241,7 @@ _REFUSALS: list[tuple[str, int, str, str, str, dict[str, Any]]] = [
         "unsupported_image",
         "The image format is not allowed: the first bytes",
         "los primeros bytes no son",
-        {"files": {"file": ("a.gif", b"GIF89a" + bytes(60))}},
+        {"files": {"file": ("a.ico", b"\0\0\1\0" + bytes(60))}},
     ),
     (
         "broken image",

@@ -7,6 +7,7 @@ accuracy, latency, where to look ─► until Ctrl-C; with --headless: exit code
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import shutil
 import signal
@@ -74,7 +75,8 @@ def run_demo(settings: Settings, *, headless: bool, as_json: bool) -> int:
     if importlib.util.find_spec("skl2onnx") is None:
         raise ExtraMissing(extra="demo")
     compose.check_address(settings)
-    with progress(quiet=as_json) as step:
+    with contextlib.ExitStack() as end_bars:
+        step = end_bars.enter_context(progress(quiet=as_json))
         held, package = _prepare(settings, step)
         tell(f"trained and packed {_MODEL}: {package.name[:12]}, {len(held)} digits held out")
         server = compose.start_server(settings)
@@ -82,6 +84,8 @@ def run_demo(settings: Settings, *, headless: bool, as_json: bool) -> int:
             server.wait_ready(_START_S)
             tell(f"serving at {server.url}")
             outcome = _ask(server.url, _trust(settings), held, package, step)
+            # What waits for Ctrl-C makes no progress, so no bar moves below it.
+            end_bars.close()
             _show(outcome, as_json=as_json, stays=not headless)
             if not headless:
                 _wait_for_interrupt()

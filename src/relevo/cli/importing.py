@@ -245,11 +245,12 @@ def import_file(
             place = out or Path(folder) / "package"
             package = _converted(file, name, said, place, step)
         version = compose.register(settings, place, alias=alias, who=who_asks(), why=reason(why, "imported")) if register else None
+        champion = None if version is None else compose.champion_of(settings, version.model)
     if as_json:
         facts = {"digest": package.digest, "output": package.manifest.output, "metrics": package.metrics}
         show_json({**facts, "lineage": package.manifest.lineage, "version": version})
     else:
-        say(told(package, version, alias, began=began, imported=True))
+        say(told(package, version, alias, began=began, champion=champion, imported=True))
 
 
 def _converted(file: Path, name: str | None, said: dict[str, Any], place: Path, step: Callable[[int, int, str], None]) -> Package:

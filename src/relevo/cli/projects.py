@@ -75,9 +75,10 @@ def train(
         left: list[Unreadable] = []
         package = train_project(read_project(project), place, step, most=most, language=language(), tell=left.append)
         version = compose.register(settings, place, alias=alias, who=who_asks(), why=reason(why, "trained")) if register else None
+        champion = None if version is None else compose.champion_of(settings, version.model)
     if as_json:
         unreadable = [{"path": one.path, "reason": one.reason} for one in left]
         show_json({"digest": package.digest, "metrics": package.metrics, "version": version, "unreadable": unreadable})
         return
-    for line in (*left_out(left), *report(package.metrics), told(package, version, alias, began=began)):
+    for line in (*left_out(left), *report(package.metrics), told(package, version, alias, began=began, champion=champion)):
         say(line)

@@ -23,9 +23,12 @@ Alias = Annotated[str, typer.Option("--alias", help="The alias that names the ne
 Why = Annotated[str, typer.Option("--why", help="The reason, kept in the alias's history.", metavar="TEXT")]
 
 
-def told(package: Package, version: Version | None, alias: str, *, began: datetime, imported: bool = False) -> str:
+def told(
+    package: Package, version: Version | None, alias: str, *, began: datetime, champion: int | None = None, imported: bool = False
+) -> str:
     """The package, how it did on held-out rows, and where it stands now. began: before it was registered.
 
+    champion: the version that answers for the model.
     imported: it was somebody's file, of whose scores it is said what they were found to be.
     """
     facts = [("package", f"{package.manifest.name} {package.digest[:12]}")]
@@ -35,7 +38,12 @@ def told(package: Package, version: Version | None, alias: str, *, began: dateti
     facts.append(("proof", said(proof(package.manifest.lineage))))
     if version is not None:
         stands = f"{version.model} {version.number}, named {alias}"
+        if alias != "champion" and champion == version.number:
+            stands = f"{version.model} {version.number}, named {alias} and champion"
         facts.append(("version", said(stands if version.at >= began else f"unchanged: already {stands}")))
+        if champion not in (None, version.number):
+            answers = f"version {champion}; `relevo models alias {version.model} champion {version.number}` lets the new one answer"
+            facts.append(("answers", said(answers)))
     named = [(said(name), fact) for name, fact in facts]
     width = max(len(name) for name, _ in named)
     return "\n".join(f"{name:<{width}}  {fact}" for name, fact in named)

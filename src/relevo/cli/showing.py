@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import sys
+import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 
 _LIST_WIDTH = 1000
+#: In a pipe, how often a long step says how far it is.
+_LINE_EVERY_S = 30.0
 _HELD_OUT = re.compile("^val(idation)?_")
 _FIGURE = re.compile(r"-?\d[\d.]*(e[-+]?\d+)?")
 
@@ -104,9 +107,9 @@ def _called(quantity: str) -> str:
 
 @contextmanager
 def progress(*, quiet: bool = False) -> Iterator[Callable[[int, int, str], None]]:
-    """A bar for each step of long work on standard error; in a pipe a line where each begins. Gives `step(done, total, what)`.
+    """A bar for each step of long work on standard error. Gives `step(done, total, what)`.
 
-    A total of 0 means that nobody knows how much there is.
+    In a pipe a line where each begins, and others as it goes on. A total of 0 means that nobody knows how much there is.
     """
     if quiet:
         yield lambda _done, _total, _what: None
@@ -133,14 +136,17 @@ def progress(*, quiet: bool = False) -> Iterator[Callable[[int, int, str], None]
 
 
 def _lines() -> Callable[[int, int, str], None]:
-    told: set[str] = set()
+    """A line where a step begins, and one more every half a minute that it lasts."""
+    told: dict[str, float] = {}  # step → when it was last told of, monotonic seconds
 
     def step(done: int, total: int, what: str) -> None:
-        name = what.partition(" ")[0]
+        name, now = what.partition(" ")[0], time.monotonic()
         # What is over when it is first told of has nothing to wait for.
-        if name not in told and (done < total or not total):
-            told.add(name)
-            sys.stderr.write(f"{visible(step_said(what))} …\n")
-            sys.stderr.flush()
+        if done >= total > 0 or (name in told and now - told[name] < _LINE_EVERY_S):
+            return
+        how_far = f" {done}/{total}" if total and name in told else ""
+        told[name] = now
+        sys.stderr.write(f"{visible(step_said(what))}{how_far} …\n")
+        sys.stderr.flush()
 
     return step

@@ -23,7 +23,7 @@ from relevo.compose.running import RunningServer, start_server
 from relevo.compose.server import check_address, check_exposure, serve
 from relevo.compose.sole import once_orphans_ended, served_elsewhere
 from relevo.compose.standing import standing
-from relevo.compose.stores import Store, check_home, open_store, register, utc_now
+from relevo.compose.stores import Store, champion_of, check_home, open_store, register, utc_now
 
 __all__ = [
     "Certificate",
@@ -31,6 +31,7 @@ __all__ = [
     "Store",
     "address_at",
     "certificate_of",
+    "champion_of",
     "check_address",
     "check_exposure",
     "check_home",

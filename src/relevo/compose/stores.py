@@ -47,6 +47,8 @@ log = logging.getLogger(__name__)
 #: What the workers remember of the routes, in the home.
 ROUTES_FILE = "routes.json"
 _OWN_FOLDER, _OF_OTHERS = 0o700, 0o077
+#: The alias whose version answers.
+_CHAMPION = "champion"
 
 
 def utc_now() -> datetime:
@@ -229,8 +231,11 @@ def _only_mine(path: Path) -> None:
             path.chmod(stat.S_IMODE(mode) & ~_OF_OTHERS)
 
 
-def register(settings: Settings, path: Path, *, alias: str = "champion", who: str, why: str) -> Version:
-    """Verify a package (folder or .zip), put it on the shelf, give it a version and the alias. Raises PackageRefused."""
+def register(settings: Settings, path: Path, *, alias: str = _CHAMPION, who: str, why: str) -> Version:
+    """Verify a package (folder or .zip), put it on the shelf, give it a version and the alias. Raises PackageRefused.
+
+    The first version of a model is its champion too, whatever its alias.
+    """
     from relevo.package.opening import open_package, replay_golden  # noqa: PLC0415 - not needed by a worker's start
 
     package = open_package(path)
@@ -242,8 +247,19 @@ def register(settings: Settings, path: Path, *, alias: str = "champion", who: st
     name = package.manifest.name
     version = store.registry.add(model=name, digest=package.digest, summary=_summary(package), who=who, at=now)
     store.registry.move_alias(name, alias, version.number, who=who, why=why, at=now)
+    if _CHAMPION not in store.registry.aliases(name):
+        # A model without one answers nobody, whatever else its only version is called.
+        store.registry.move_alias(name, _CHAMPION, version.number, who=who, why=why, at=now)
     store.engine.dispose()
     return version
+
+
+def champion_of(settings: Settings, model: str) -> int | None:
+    """The number of the version that answers for the model."""
+    store = open_store(settings)
+    number = store.registry.aliases(model).get(_CHAMPION)
+    store.engine.dispose()
+    return number
 
 
 class _Unpacked:

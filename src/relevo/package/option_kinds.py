@@ -36,8 +36,10 @@ _KINDS: Mapping[str, tuple[tuple[type, ...], str]] = {
     "drawings": ((Mapping,), "a dict"),
     "language": ((str,), _TEXT),
 }
-#: One entry each; a text is none, although its letters could be counted.
+#: One entry each.
 _LISTS = ("truth", "labels", "classes", "features", "learning")
+#: Each letter of a text may be a label, and nothing else.
+_OF_LETTERS = ("labels", "classes")
 _CHOICES = {
     "orientation": ("exif", "ignore"),
     "scores": ("logits", "probabilities", "percent", "numbers"),
@@ -61,7 +63,8 @@ def refuse_other_kinds(**options: Any) -> None:  # noqa: ANN401 - whatever was g
 def _problem(name: str, value: Any) -> str | None:  # noqa: ANN401 - whatever was given
     """What was expected in its place, or None."""
     if name in _LISTS:
-        return None if isinstance(value, Iterable) and not isinstance(value, str | bytes) else _LIST
+        text = isinstance(value, str) and name not in _OF_LETTERS
+        return None if isinstance(value, Iterable) and not text and not isinstance(value, bytes) else _LIST
     if name == "progress":
         return None if callable(value) else "a function"
     if name not in _KINDS:

@@ -19,7 +19,7 @@ import pytest
 from hostile import DATA, Calls, pairs, strangers
 
 from relevo.domain.preprocessing import ImageSteps, MatrixSteps
-from relevo.domain.signature import ImageInput, Task
+from relevo.domain.signature import ImageInput, RecordInput, Task
 from relevo.errors import (
     ConversionFailed,
     FileFormatUnknown,
@@ -279,6 +279,29 @@ def small_onnx(shape: list[Any], columns: int) -> bytes:
         [weights],
     )
     return bytes(helper.make_model(graph, ir_version=10, opset_imports=[helper.make_opsetid("", 18)]).SerializeToString())
+
+
+def test_a_row_of_pixels_is_asked_about(tmp_path: Path) -> None:
+    """A pickle that takes 784 numbers is no record of them unless somebody says so; pictures among samples need a scale."""
+    from sklearn.linear_model import LogisticRegression
+
+    draw = np.random.default_rng(0)
+    model = LogisticRegression(max_iter=1000).fit(draw.random((40, 784)), np.arange(40) % 2)
+    path = tmp_path / "clf.pickle"
+    path.write_bytes(pickle.dumps(model))
+    with pytest.raises(OptionsMissing, match="--kind record, or --kind image with --mode and --preprocess, or --samples"):
+        import_model(path, name="digits", trust_pickle=True)
+    pictures = draw.integers(0, 256, (12, 28, 28), dtype=np.uint8)
+    with pytest.raises(OptionsMissing, match="--preprocess NAME or --scale NUMBER"):
+        import_model(path, name="digits", trust_pickle=True, samples=pictures)
+    package = import_model(
+        path, name="digits", trust_pickle=True, samples=pictures, preprocess="01", background="black", orientation="ignore"
+    )
+    steps = package.manifest.steps
+    assert isinstance(steps, ImageSteps)
+    assert (steps.scale, steps.orientation, steps.background) == (1 / 255, "ignore", "black")
+    record = import_model(path, name="digits", trust_pickle=True, kind="record")
+    assert isinstance(record.manifest.input, RecordInput)
 
 
 @pytest.mark.parametrize(

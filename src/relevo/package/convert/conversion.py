@@ -39,7 +39,7 @@ from relevo.package.convert.done import Done, changed
 from relevo.package.convert.formats import FRAMEWORKS
 from relevo.package.convert.other_times.environment import advice
 from relevo.package.convert.quarantine import wire
-from relevo.package.convert.questions import hints_for_onnx
+from relevo.package.convert.questions import ask_for_kind, hints_for_onnx
 from relevo.package.convert.scikit.pickle_look import HALF
 from relevo.package.generating import generate_samples, guess_record
 from relevo.package.samples import ImageSamples, RecordSamples, from_records
@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from relevo.package.samples import Samples
 
 _WORDS = 400
+_ASK_SCALE = "--preprocess NAME or --scale NUMBER (01 when it was trained on pixels of 0..1, raw when on 0..255)"
 #: How the reason begins when a pickle names a module that is nowhere; another release of scikit-learn does not help then.
 MISSING_MODULE = "it needs the Python module"
 _OF_SCIKIT = frozenset({"sklearn", "numpy", "scipy", "joblib"})
@@ -147,6 +148,10 @@ def _convert_pickle(task: wire.Task, model: Any, samples: Samples | None, hints:
     mend(model, task.source)
     vectorized = _begins_with_vectorizer(model)
     given = samples
+    if not vectorized and not hasattr(_outermost(model), "feature_names_in_"):
+        ask_for_kind(int(getattr(_outermost(model), "n_features_in_", 0)), task, samples)
+    if isinstance(samples, ImageSamples) and "scale" not in task.told:
+        raise OptionsMissing(options=_ASK_SCALE)
     if task.kind == "image":
         hints = picture_hints(model, task, hints)
     if given is None and hints.input is not None:
@@ -169,11 +174,7 @@ def picture_hints(model: Any, task: wire.Task, hints: Hints) -> Hints:  # noqa: 
     side = math.isqrt(width // channels)
     size = task.size or ((side, side) if side and side * side * channels == width else None)
     asked = [] if task.mode else ["--mode L, --mode RGB or --mode BGR"]
-    asked += (
-        []
-        if "scale" in task.told
-        else ["--preprocess NAME or --scale NUMBER (01 when it was trained on pixels of 0..1, raw when on 0..255)"]
-    )
+    asked += [] if "scale" in task.told else [_ASK_SCALE]
     asked += [] if size else ["--size WIDTHxHEIGHT"]
     if asked or not size:
         raise OptionsMissing(options="; ".join(asked))

@@ -62,7 +62,7 @@ def _about_input(facts: Facts, task: Task, samples: Samples | None) -> list[str]
         return []
     tensor = facts.inputs[0]
     asked = []
-    if _is_flat(tensor) and not task.kind and samples is None and _could_be_picture(tensor):
+    if _is_flat(tensor) and not task.kind and samples is None and could_be_picture(tensor.shape[1]):
         asked.append("--kind image or --kind record (it takes a row of numbers, which may be pixels)")
     if not _is_picture(tensor, task, samples):
         return asked
@@ -104,9 +104,17 @@ def _is_picture(tensor: Tensor, task: Task, samples: Samples | None) -> bool:
     return _is_flat(tensor) and (task.kind == "image" or isinstance(samples, ImageSamples))
 
 
-def _could_be_picture(tensor: Tensor) -> bool:
+def ask_for_kind(width: int, task: Task, samples: Samples | None) -> None:
+    """Whether so many numbers that nobody named are pixels is asked where no sample tells it. Raises OptionsMissing."""
+    if not task.kind and not task.features and samples is None and could_be_picture(width):
+        raise OptionsMissing(
+            options=f"--kind record, or --kind image with --mode and --preprocess, or --samples (it takes a row of {width} "
+            "numbers, which may be pixels)"
+        )
+
+
+def could_be_picture(width: object) -> bool:
     """Whether a row of so many numbers may be a square picture, grey or coloured."""
-    width = tensor.shape[1]
     if not isinstance(width, int) or width < _SMALLEST_PICTURE:
         return False
     return any(width % channels == 0 and math.isqrt(width // channels) ** 2 == width // channels for channels in (1, 3))

@@ -8,6 +8,7 @@ A file without samples is asked where its answers change: on both sides of its o
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,6 +19,7 @@ from relevo.package.convert.conversion import picture_hints
 from relevo.package.convert.converted import Hints
 from relevo.package.convert.done import Done, changed
 from relevo.package.convert.linear import Linear
+from relevo.package.convert.questions import ask_for_kind
 from relevo.package.convert.scikit.sklearn import convert_sklearn
 from relevo.package.generating import generate_samples
 from relevo.package.samples import take_samples
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
     from relevo.package.samples import Samples
 
 ROWS = 256
+#: What the libraries call features that nobody named.
+_COUNTED = re.compile(r"(f|Column_)\d+")
 _MISSING = 0.1  # share of absent values in samples that we make
 
 
@@ -44,6 +48,8 @@ def open_booster(task: Task, read: Read, samples: Samples | None) -> Done:
         scale=task.scale if task.told else None,
         unit=task.unit,
     )
+    if all(_COUNTED.fullmatch(name) for name in read.names):
+        ask_for_kind(int(getattr(model, "n_features_in_", 0)), task, samples)
     if task.kind == "image":
         hints = picture_hints(model, task, hints)
     given = samples if samples is not None else _made(model) if hints.input is None else generate_samples(hints.input)

@@ -38,6 +38,7 @@ from relevo.package.convert.networks.keras_inputs import (
     told_of,
 )
 from relevo.package.convert.networks.keras_quiet import leave_out, library, no_words
+from relevo.package.convert.questions import ask_for_kind
 from relevo.package.convert.scores import ask_labels, output_of
 from relevo.package.generating import generate_samples
 from relevo.package.truth import class_text
@@ -109,6 +110,8 @@ def open_file(task: wire.Task, bodies: Sequence[bytes], samples: Samples | None)
 def done(read: Read, task: wire.Task, samples: Samples | None, *, framework: str) -> Done:
     """What a file of TensorFlow's family hands back, however it was loaded. Raises OptionsMissing, ConversionFailed."""
     hints, told = hints_of(task), told_of(task)
+    if len(read.entries) == 1 and len(read.entries[0].shape) == 1 and not told.mode:
+        ask_for_kind(read.entries[0].shape[0] or 0, task, samples)
     asked = missing(read, samples, hints, told)
     if asked:
         raise OptionsMissing(options="; ".join(asked))
