@@ -16,7 +16,7 @@
     ├── NotKnown                     SignInRefused · ProofRefused
     ├── Refused                      Forbidden · NotAllowed · NotYourPage · PasswordRefused · NameTaken · AccountTaken
     │                                LastAdmin · TooManyFailures · HostNotAllowed · MethodNotAllowed
-    │                                RateLimited ─ RateExceeded · StaleState
+    │                                RateLimited ─ RateExceeded · StaleState · TakeoverRefused
     │                                LabelRefused ─ LabelNotNumber
     ├── Unavailable                  Overloaded ─ OverloadedByBytes · QueueTooLong
     │                                NotReady · Draining · ProviderAway
@@ -557,6 +557,15 @@ class StaleState(Refused):
 
     code = "stale_state"
     sentence = "It was changed meanwhile: {reason}. Look again, then repeat."
+
+
+class TakeoverRefused(Refused):
+    """A version would not answer the clients of the champion, or answers them worse."""
+
+    code = "takeover_refused"
+    sentence = (
+        "Version {version} of {model} does not take over from version {before}: {reason}. Force it, with a reason, if you mean to."
+    )
 
 
 # --- the server cannot, now -------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
@@ -34,12 +35,14 @@ from relevo.cli.showing import show_error
 from relevo.cli.speaking import language_here, phrase, speak
 from relevo.cli.streams import NotShown, make_whole, show_no_more
 from relevo.cli.users import add_to as add_users
-from relevo.errors import NoInput, RelevoError
+from relevo.errors import NoInput, RelevoError, StoreFull, TakeoverRefused
 from relevo.visible import visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+#: The disk has no room, or no more of it for this user.
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
 _FAILED = 1
 _MISUSED = 2
 _INTERRUPTED = 130
@@ -157,6 +160,12 @@ def _unheard(cause: OSError) -> int:
 
 
 def _say(error: Exception) -> int:
+    if isinstance(error, OSError) and error.errno in _NO_ROOM:
+        error = StoreFull()
+    if isinstance(error, TakeoverRefused):
+        from relevo.cli.registering import show_takeover
+
+        show_takeover(error)
     show_error(error if isinstance(error, RelevoError) else RelevoError.told(_unforeseen(error)))
     return _FAILED
 

@@ -13,7 +13,7 @@ import typer
 from relevo.cli.asking import AsJson, Home, settings_of
 from relevo.cli.helping import misused
 from relevo.cli.people import who_asks
-from relevo.cli.registering import Alias, Out, Register, Why, reason, told
+from relevo.cli.registering import Alias, Force, Out, Register, Why, reason, told
 from relevo.cli.showing import progress, say, show_json
 from relevo.cli.speaking import language
 
@@ -187,6 +187,7 @@ def import_file(
     register: Register = True,
     alias: Alias = "champion",
     why: Why = "imported",
+    force: Force = False,
     home: Home = None,
     as_json: AsJson = False,
 ) -> None:
@@ -236,6 +237,7 @@ def import_file(
 
     refuse_missing(file)
     settings, began = settings_of(home), compose.utc_now()
+    kept = reason(why, "imported", force=force)
     if register:
         compose.check_home(settings)
     with TemporaryDirectory(prefix="relevo-import-") as folder, progress(quiet=as_json) as step:
@@ -244,8 +246,10 @@ def import_file(
         else:
             place = out or Path(folder) / "package"
             package = _converted(file, name, said, place, step)
-        version = compose.register(settings, place, alias=alias, who=who_asks(), why=reason(why, "imported")) if register else None
-        champion = None if version is None else compose.champion_of(settings, version.model)
+        version = champion = None
+        if register:
+            version = compose.register(settings, place, alias=alias, who=who_asks(), why=kept, force=force)
+            champion = compose.champion_of(settings, version.model)
     if as_json:
         facts = {"digest": package.digest, "output": package.manifest.output, "metrics": package.metrics}
         show_json({**facts, "lineage": package.manifest.lineage, "version": version})

@@ -8,6 +8,7 @@ import typer
 
 from relevo.cli.asking import AsJson, Home, Yes, confirmed, existing_home
 from relevo.cli.people import who_asks
+from relevo.cli.registering import Force, show_takeover
 from relevo.cli.showing import say, show_json, show_table
 from relevo.cli.speaking import moment, phrase
 
@@ -60,6 +61,7 @@ def alias(
     version: Annotated[int, typer.Argument(help="The version it names from now on.", metavar="VERSION")],
     *,
     why: Annotated[str, typer.Option("--why", help="The reason, kept in the alias's history.", metavar="TEXT")],
+    force: Force = False,
     yes: Yes = False,
     home: Home = None,
     as_json: AsJson = False,
@@ -69,17 +71,25 @@ def alias(
     Asks before another version answers requests.
     """
     from relevo import compose
+    from relevo.package.papers import takeover_of
 
-    registry, now = compose.open_store(existing_home(home), begins=False).registry, compose.utc_now()
+    store, now = compose.open_store(existing_home(home), begins=False), compose.utc_now()
+    registry = store.registry
     registry.version(name, version)
     stands = registry.aliases(name).get(which)
     if which == _CHAMPION and stands not in (None, version):
+        takeover = takeover_of(registry, store.shelf, name, version)
+        if takeover is not None:
+            # Refused here already, so that nobody is asked about what cannot be done.
+            takeover.allowed(why, force=force)
+            if not as_json:
+                show_takeover(takeover)
         told = phrase(
             "Let version {version} of {model} answer requests in place of version {before}?",
             version=version, model=name, before=stands,
         )  # fmt: skip
         confirmed(told, yes=yes)
-    move = registry.move_alias(name, which, version, who=who_asks(), why=why, at=now)
+    move = compose.move_alias(store, name, which, version, who=who_asks(), why=why, at=now, force=force)
     if as_json:
         show_json(move)
     elif move.at < now:

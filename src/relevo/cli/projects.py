@@ -10,7 +10,7 @@ import typer
 
 from relevo.cli.asking import AsJson, Home, settings_of
 from relevo.cli.people import who_asks
-from relevo.cli.registering import Alias, Out, Register, Why, reason, told
+from relevo.cli.registering import Alias, Force, Out, Register, Why, reason, told
 from relevo.cli.reporting import left_out, report
 from relevo.cli.showing import progress, say, show_json
 from relevo.cli.speaking import language
@@ -52,6 +52,7 @@ def train(
     register: Register = True,
     alias: Alias = "champion",
     why: Why = "trained",
+    force: Force = False,
     most: Annotated[
         int | None,
         typer.Option("--most", min=2, help="Learn from at most so many examples; the held-out ones stay all.", metavar="NUMBER"),
@@ -68,14 +69,17 @@ def train(
     from relevo.project.training import train_project
 
     settings, began = settings_of(home, toml=project / "relevo.toml"), compose.utc_now()
+    kept = reason(why, "trained", force=force)
     if register:
         compose.check_home(settings)
     with TemporaryDirectory(prefix="relevo-train-") as folder, progress(quiet=as_json) as step:
         place = out or Path(folder) / "package"
         left: list[Unreadable] = []
         package = train_project(read_project(project), place, step, most=most, language=language(), tell=left.append)
-        version = compose.register(settings, place, alias=alias, who=who_asks(), why=reason(why, "trained")) if register else None
-        champion = None if version is None else compose.champion_of(settings, version.model)
+        version = champion = None
+        if register:
+            version = compose.register(settings, place, alias=alias, who=who_asks(), why=kept, force=force)
+            champion = compose.champion_of(settings, version.model)
     if as_json:
         unreadable = [{"path": one.path, "reason": one.reason} for one in left]
         show_json({"digest": package.digest, "metrics": package.metrics, "version": version, "unreadable": unreadable})

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from relevo.cli.showing import warn
 from relevo.cli.speaking import number, said
+from relevo.errors import TakeoverRefused
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -15,11 +17,20 @@ if TYPE_CHECKING:
     from relevo.domain.manifest import Lineage
     from relevo.domain.signature import Output
     from relevo.package.opening import Package
+    from relevo.package.takeover import Takeover
     from relevo.store.registry import Version
 
+#: Letters of one side of a comparison.
+_SIDE = 40
 Out = Annotated[Path | None, typer.Option("--out", help="Keep the package here too: a folder, or a .zip.", metavar="PATH")]
 Register = Annotated[bool, typer.Option("--register/--no-register", help="Make it the model's next version.")]
 Alias = Annotated[str, typer.Option("--alias", help="The alias that names the new version.", metavar="NAME")]
+Force = Annotated[
+    bool,
+    typer.Option(
+        "--force", help="Let it answer although clients of the former version would miss something, or it is worse; needs --why."
+    ),
+]
 Why = Annotated[str, typer.Option("--why", help="The reason, kept in the alias's history.", metavar="TEXT")]
 
 
@@ -54,8 +65,13 @@ def classes(output: Output) -> str:
     return ", ".join(f"{name} → {label}" for name, label in zip(output.classes, output.labels, strict=False))
 
 
-def reason(given: str, usual: str) -> str:
-    """Why an alias moves, kept for good: what a person gave, as it is; what a command says of itself, in their language."""
+def reason(given: str, usual: str, *, force: bool = False) -> str:
+    """Why an alias moves, kept for good: what a person gave, as it is; what a command says of itself, in their language.
+
+    Raises BadParameter where it is forced and nobody gave a reason.
+    """
+    if force and given == usual:
+        raise typer.BadParameter("goes with a reason of your own: --why", param_hint="--force")
     return said(given) if given == usual else given
 
 
@@ -92,3 +108,14 @@ def headline(metrics: dict[str, Any]) -> dict[str, float]:
     """The plain numbers among the metrics; of one with an interval its value."""
     found = {name: value.get("value") if isinstance(value, dict) else value for name, value in metrics.items()}
     return {name: value for name, value in found.items() if isinstance(value, int | float) and not isinstance(value, bool)}
+
+
+def show_takeover(found: Takeover | TakeoverRefused) -> None:
+    """Two versions side by side."""
+    facts = (
+        found.facts if isinstance(found, TakeoverRefused) else {"before": found.before, "version": found.after, "rows": found.rows}
+    )
+    before, after, rows = (facts.get(name) for name in ("before", "version", "rows"))
+    if isinstance(rows, tuple):
+        for what, old, new in (("", said(f"version {before}"), said(f"version {after}")), *rows):
+            warn(f"{what and said(what):<14} {old[:_SIDE]:<{_SIDE}}  {new[:_SIDE]}")

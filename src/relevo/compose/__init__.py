@@ -23,7 +23,7 @@ from relevo.compose.running import RunningServer, start_server
 from relevo.compose.server import check_address, check_exposure, serve
 from relevo.compose.sole import once_orphans_ended, served_elsewhere
 from relevo.compose.standing import standing
-from relevo.compose.stores import Store, champion_of, check_home, open_store, register, utc_now
+from relevo.compose.stores import Store, champion_of, check_home, move_alias, open_store, register, utc_now
 
 __all__ = [
     "Certificate",
@@ -38,6 +38,7 @@ __all__ = [
     "console_socket",
     "file_of",
     "key_reader",
+    "move_alias",
     "once_orphans_ended",
     "open_store",
     "register",

@@ -27,6 +27,7 @@ from relevo.compose.stores import make_home, open_store, utc_now
 from relevo.errors import ConfigRefused, StoreLater, StoreUnavailable
 from relevo.forwarded import proxies_of
 from relevo.spool.reading import writer_is_gone
+from relevo.store.drafts import sweep_drafts
 from relevo.store.identity import error_of, read_state
 from relevo.store.keys import key_from
 from relevo.supervisor import Role, Supervisor
@@ -83,6 +84,7 @@ def _serve_alone(
     alone: Callable[[], bool],
     console: socket.socket | None,
 ) -> int:
+    _sweep(settings)
     certificate = certificate_of(settings, utc_now())
     once_orphans_ended(partial(check_address, settings))
     warning = check_reach(settings, users=_migrate_if_reachable(settings), insecure=insecure)
@@ -104,6 +106,14 @@ def _serve_alone(
         tell = partial(ready, address) if ready else _tell_nobody
         _supervise(settings, listeners, certificate, stop, insecure=insecure, ready=tell, alone=alone, console=console)
     return 0
+
+
+def _sweep(settings: Settings) -> None:
+    """Remove what killed processes left half-written."""
+    blobs = settings.blobs_folder
+    inside = [path for path in blobs.iterdir() if path.is_dir()] if blobs.is_dir() else []
+    own = (settings.home, settings.keys_folder, settings.audit_folder, settings.packages_folder, settings.telemetry_folder)
+    sweep_drafts([*own, settings.tls_folder, blobs, *inside])
 
 
 def _tell_nobody() -> None:

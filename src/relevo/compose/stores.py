@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from relevo.store.history import History
     from relevo.store.labels import Labels
     from relevo.store.people import People
-    from relevo.store.registry import Registry, Version
+    from relevo.store.registry import AliasMove, Registry, Version
     from relevo.store.sealing import Sealing
     from relevo.store.shelf import Shelf
     from relevo.store.traffic import Traffic
@@ -231,10 +231,12 @@ def _only_mine(path: Path) -> None:
             path.chmod(stat.S_IMODE(mode) & ~_OF_OTHERS)
 
 
-def register(settings: Settings, path: Path, *, alias: str = _CHAMPION, who: str, why: str) -> Version:
+def register(settings: Settings, path: Path, *, alias: str = _CHAMPION, who: str, why: str, force: bool = False) -> Version:
     """Verify a package (folder or .zip), put it on the shelf, give it a version and the alias. Raises PackageRefused.
 
-    The first version of a model is its champion too, whatever its alias.
+    The first version of a model is its champion too, whatever its alias. force: whether it becomes champion although clients of
+    the one before would miss something, or it is worse.
+    Raises TakeoverRefused without; then the version is registered, and the alias stands where it stood.
     """
     from relevo.package.opening import open_package, replay_golden  # noqa: PLC0415 - not needed by a worker's start
 
@@ -246,20 +248,35 @@ def register(settings: Settings, path: Path, *, alias: str = _CHAMPION, who: str
     now = utc_now()
     name = package.manifest.name
     version = store.registry.add(model=name, digest=package.digest, summary=_summary(package), who=who, at=now)
-    store.registry.move_alias(name, alias, version.number, who=who, why=why, at=now)
-    if _CHAMPION not in store.registry.aliases(name):
-        # A model without one answers nobody, whatever else its only version is called.
-        store.registry.move_alias(name, _CHAMPION, version.number, who=who, why=why, at=now)
-    store.engine.dispose()
+    try:
+        move_alias(store, name, alias, version.number, who=who, why=why, at=now, force=force)
+        if _CHAMPION not in store.registry.aliases(name):
+            # A model without one answers nobody, whatever else its only version is called.
+            store.registry.move_alias(name, _CHAMPION, version.number, who=who, why=why, at=now)
+    finally:
+        store.engine.dispose()
     return version
 
 
 def champion_of(settings: Settings, model: str) -> int | None:
     """The number of the version that answers for the model."""
-    store = open_store(settings)
+    store = open_store(settings, begins=False)
     number = store.registry.aliases(model).get(_CHAMPION)
     store.engine.dispose()
     return number
+
+
+def move_alias(
+    store: Store, model: str, alias: str, version: int, *, who: str, why: str, at: datetime, force: bool = False
+) -> AliasMove:
+    """Let the alias name another version. Raises TakeoverRefused where that is to answer, and may not, without force."""
+    from relevo.package.papers import takeover_of  # noqa: PLC0415 - not needed by a worker's start
+
+    takeover = takeover_of(store.registry, store.shelf, model, version) if alias == _CHAMPION else None
+    if takeover is None:
+        return store.registry.move_alias(model, alias, version, who=who, why=why, at=at)
+    why = takeover.allowed(why, force=force)
+    return store.registry.move_alias(model, alias, version, who=who, why=why, at=at, expected=takeover.before)
 
 
 class _Unpacked:
@@ -285,5 +302,5 @@ def _summary(package: Package) -> dict[str, Any]:
         "input": msgspec.to_builtins(manifest.input)["type"],
         "description": manifest.description,
         "framework": manifest.lineage.framework,
-        "metrics": package.metrics,
+        "metrics": {name: figure for name, figure in package.metrics.items() if name != "held_out"},
     }

@@ -49,13 +49,14 @@ def _form(here: Session, model: dict[str, Any]) -> None:
         alias = st.selectbox(words["moving.alias"], known, accept_new_options=True, help=words["moving.alias.help"])
         version = st.selectbox(words["moving.version"], numbers, format_func=called)
         reason = st.text_input(words["moving.reason"], max_chars=_LONGEST_REASON, placeholder=words["moving.reason.example"])
+        force = st.checkbox(words["moving.force"], help=words["moving.force.help"])
         asked = st.form_submit_button(words["moving.act"], type="primary", icon=":material/sprint:")
     if not asked:
         return
     if not reason.strip():
         st.warning(words["moving.why"], icon=":material/edit:")
         return
-    act = partial(_move, here, model, str(alias), int(version), reason.strip())
+    act = partial(_move, here, model, str(alias), int(version), reason.strip(), force=force)
     stands = aliases.get(str(alias))
     if alias != _USUAL[0] or stands in (None, version):
         act()
@@ -67,11 +68,13 @@ def _form(here: Session, model: dict[str, Any]) -> None:
     ask_first(here, question, act)
 
 
-def _move(here: Session, model: dict[str, Any], alias: str, version: int, reason: str) -> None:
+def _move(here: Session, model: dict[str, Any], alias: str, version: int, reason: str, *, force: bool) -> None:
     stands = model["aliases"].get(alias, 0)
     path = f"/models/{model['name']}/aliases/{alias}"
     try:
-        here.client.ask("PUT", path, json={"version": version, "reason": reason}, headers={"If-Match": f'"{stands}"'})
+        here.client.ask(
+            "PUT", path, json={"version": version, "reason": reason, "force": force}, headers={"If-Match": f'"{stands}"'}
+        )
     except RelevoError as error:
         frame.say_refused(here.words, error)
         return

@@ -26,7 +26,7 @@ from relevo.package.convert.scores import settled
 from relevo.package.figures import draw_figures
 from relevo.package.golden import choose, golden_files, take_golden, with_labels
 from relevo.package.learning import draw_learning, drawn_by_hand
-from relevo.package.metrics import measure
+from relevo.package.metrics import held_out, measure
 from relevo.package.opening import Package, open_package, replay_golden, seal, verified
 from relevo.package.parity import default_tolerance, prove, served_scores
 from relevo.package.precision import lighten, tolerance_of
@@ -155,7 +155,7 @@ def _manifest_and_files(parts: Parts, manifest: Manifest, served: NDArray[np.flo
     if parts.truth is not None:
         truth = read_truth(parts.truth, converted.output, converted.classes, len(served))
         parts.tell("measuring")
-        metrics = measure(manifest, served, truth) | _learned(parts)
+        metrics = measure(manifest, served, truth) | held_out(manifest, served, truth, parts.samples.digest()) | _learned(parts)
         manifest = _calibrated(manifest, metrics)
         files[METRICS] = msgspec.json.format(msgspec.json.encode(metrics, order="sorted"), indent=2) + b"\n"
         if len(served) >= LEAST_ROWS:

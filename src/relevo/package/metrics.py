@@ -8,6 +8,8 @@ Measured on what the package answers, by its own decision rule, and not on what 
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 _DIGITS = 6
 #: Below this many rows a figure says little, and metrics.json says so.
 ENOUGH = 1000
+#: Of more rows, only which they were is kept, and not how each was answered.
+MOST_OUTCOMES = 100_000
 #: English, as all of metrics.json, which is for programs; a card says it in its own language.
 FEW_ROWS = "measured on {rows} rows; from {enough} on the figures are steady"
 
@@ -37,6 +41,22 @@ def measure(manifest: Manifest, scores: NDArray[np.float64], truth: NDArray[Any]
         found = _classification(manifest, scores, truth)
     found["warnings"] = [FEW_ROWS.format(rows=len(truth), enough=ENOUGH)] if len(truth) < ENOUGH else []
     return {"task": manifest.output.task.value, "rows": len(truth), **found}
+
+
+def held_out(manifest: Manifest, scores: NDArray[np.float64], truth: NDArray[Any], digest: str) -> dict[str, Any]:
+    """Which rows these were, and how each was answered, so that two versions measured on the same rows can be compared by row.
+
+    digest: of the rows, in their order.
+    """
+    told = {"digest": hashlib.sha256(digest.encode() + np.ascontiguousarray(truth).tobytes()).hexdigest()}
+    if len(truth) <= MOST_OUTCOMES:
+        if manifest.output.task is Task.REGRESSION:
+            told["errors"] = base64.b64encode((scores[:, 0] - truth).astype("<f4").tobytes()).decode()
+        else:
+            given = answers(scores, manifest.output, manifest.decision)
+            right = np.array([answer.index for answer in given]) == truth
+            told["right"] = base64.b64encode(np.packbits(right).tobytes()).decode()
+    return {"held_out": told}
 
 
 def _regression(values: NDArray[np.float64], truth: NDArray[np.float64]) -> dict[str, Any]:

@@ -9,18 +9,21 @@ from __future__ import annotations
 
 import hashlib
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
 from relevo.domain.manifest import parse
-from relevo.errors import FileTampered, NotInPackage
+from relevo.errors import FileTampered, NotInPackage, PackageRefused
 from relevo.package.caps import CARD, MANIFEST, MAX_MANIFEST_BYTES, METRICS, PROFILE
 from relevo.package.card import card_for
+from relevo.package.takeover import CHAMPION, Side, compare
 from relevo.plain_files import read_plain
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from relevo.package.takeover import Takeover
 
 #: Bytes of one paper: a card of many thousand words, a confusion matrix of a thousand labels.
 MOST_BYTES = 64 * 1024**2
@@ -59,6 +62,10 @@ class Papers:
         found = msgspec.json.decode(self._paper(METRICS))
         return found if isinstance(found, dict) else {}
 
+    def side(self) -> Side:
+        """What a takeover is judged by. Raises FileTampered, ManifestInvalid."""
+        return Side(manifest=parse(self.manifest_bytes), metrics=self.metrics())
+
     def figures(self) -> list[str]:
         """Names of the pictures, sorted: "confusion.png"."""
         return sorted(found[1] for path in self._files if (found := _FIGURE.fullmatch(path)))
@@ -87,3 +94,46 @@ def _read(folder: Path, path: str, digest: str, most: int) -> bytes:
     if hashlib.sha256(content).hexdigest() != digest:
         raise FileTampered(path=path)
     return content
+
+
+class Registered(Protocol):
+    """A version as the registry tells it."""
+
+    @property
+    def digest(self) -> str:
+        """Identity of its package."""
+
+
+class Registry(Protocol):
+    """What is asked of the registry, which is on this floor, too."""
+
+    def version(self, model: str, number: int, /) -> Registered:
+        """One version."""
+
+    def aliases(self, model: str, /) -> dict[str, int]:
+        """Where each alias stands."""
+
+
+class Shelf(Protocol):
+    """What is asked of the shelf."""
+
+    def path(self, digest: str, /) -> Path:
+        """Where the package lies."""
+
+
+def takeover_of(registry: Registry, shelf: Shelf, model: str, version: int) -> Takeover | None:
+    """The version that answers beside the one to come; None where nothing answers yet, or it is the same, or its package is away.
+
+    Raises ModelNotFound, VersionNotFound.
+    """
+    coming = registry.version(model, version)
+    stands = registry.aliases(model).get(CHAMPION)
+    if stands in (None, version):
+        return None
+    answers = registry.version(model, stands)
+    try:
+        before, after = (Papers(shelf.path(one.digest), one.digest).side() for one in (answers, coming))
+    except (PackageRefused, NotInPackage):
+        # What cannot be read is refused where it is loaded, and the one that answers goes on answering.
+        return None
+    return compare(model, (stands, version), before, after)

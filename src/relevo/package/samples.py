@@ -12,6 +12,7 @@ original model must be asked with exactly that.
 
 from __future__ import annotations
 
+import hashlib
 import io
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import numpy as np
 from PIL import Image
 
@@ -50,6 +52,13 @@ class RecordSamples:
         """Count the rows."""
         return len(self.records)
 
+    def digest(self) -> str:
+        """SHA-256 over all rows, in their order."""
+        rows = hashlib.sha256()
+        for record in self.records:
+            rows.update(msgspec.json.encode(record, order="sorted", enc_hook=str))
+        return rows.hexdigest()
+
     def payload(self, index: int) -> dict[str, Any]:
         """One record as a caller would send it; None where nothing is known."""
         return self.records[index]
@@ -67,6 +76,13 @@ class ImageSamples:
     def __len__(self) -> int:
         """Count the pictures."""
         return len(self.files) or len(self.pixels)
+
+    def digest(self) -> str:
+        """SHA-256 over all pictures, in their order."""
+        rows = hashlib.sha256()
+        for picture in self.files or self.pixels:
+            rows.update(hashlib.sha256(picture if isinstance(picture, bytes) else picture.tobytes()).digest())
+        return rows.hexdigest()
 
     def payload(self, index: int) -> bytes:
         """One picture as a caller would send it: its file, or its pixels as a PNG."""

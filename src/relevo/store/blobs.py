@@ -17,6 +17,7 @@ from tempfile import mkstemp
 from typing import TYPE_CHECKING
 
 from relevo.errors import InputNotKept, StoreUnavailable
+from relevo.store.drafts import draft_prefix
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -115,7 +116,7 @@ def write_whole(files: Mapping[Path, bytes]) -> None:
 
 
 def _write_beside(path: Path, data: bytes) -> Path:
-    handle, name = mkstemp(prefix=".new-", dir=path.parent)
+    handle, name = mkstemp(prefix=draft_prefix(), dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)

@@ -17,6 +17,7 @@ from pathlib import Path
 from relevo.errors import ConfigRefused
 from relevo.plain_files import read_plain_text
 from relevo.store.blobs import sync_folder
+from relevo.store.drafts import draft_prefix
 
 KEY_BYTES = 32
 _OF_OTHERS = 0o077
@@ -71,7 +72,7 @@ def _read(path: Path) -> bytes:
 
 def _put(path: Path, secret: bytes, *, instead: bool) -> None:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    handle, draft = tempfile.mkstemp(prefix=".new-", dir=path.parent)
+    handle, draft = tempfile.mkstemp(prefix=draft_prefix(), dir=path.parent)
     try:
         with os.fdopen(handle, "w", encoding="ascii") as file:
             file.write(secret.hex() + "\n")

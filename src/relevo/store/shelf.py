@@ -12,6 +12,7 @@ from tempfile import mkdtemp
 
 from relevo.errors import PackageRefused, StoreUnavailable
 from relevo.store.blobs import sync_file, sync_folder
+from relevo.store.drafts import draft_prefix
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -50,7 +51,7 @@ class Shelf:
         return self._folder / digest
 
     def _copy(self, source: Path, place: Path) -> None:
-        fresh = Path(mkdtemp(prefix=".new-", dir=self._folder))
+        fresh = Path(mkdtemp(prefix=draft_prefix(), dir=self._folder))
         try:
             shutil.copytree(source, fresh, dirs_exist_ok=True)
             fresh.chmod(0o755)

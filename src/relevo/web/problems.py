@@ -43,6 +43,7 @@ STATUS: Mapping[str, int] = {
     "rate_limited": 429,
     "label_refused": 422,
     "stale_state": 412,
+    "takeover_refused": 409,
     "password_refused": 422,
     "name_taken": 409,
     "account_taken": 409,

@@ -214,6 +214,8 @@ class MoveAlias(BaseModel):
 
     version: Annotated[VersionNumber, BeforeValidator(_whole, json_schema_input_type=VersionNumber)]
     reason: Remark = ""
+    #: Let it answer although clients of the former version would miss something, or it is worse; needs a reason.
+    force: bool = False
 
 
 class Figures(BaseModel):

@@ -8,6 +8,8 @@ from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi import Path as InPath
 
 from relevo.errors import AliasNotFound
+from relevo.package.papers import takeover_of
+from relevo.package.takeover import CHAMPION
 from relevo.web.guard import by_of, principal_of
 from relevo.web.routes.refusals import refusals
 from relevo.web.shapes import (
@@ -87,7 +89,9 @@ def one_alias(request: Request, response: Response, name: Name, alias: AliasPath
     return Alias(alias=alias, version=version)
 
 
-@router.put("/{name}/aliases/{alias}", summary="Let an alias name another version", responses=refusals(400, 404, 412, 422, 503))
+@router.put(
+    "/{name}/aliases/{alias}", summary="Let an alias name another version", responses=refusals(400, 404, 409, 412, 422, 503)
+)
 def move_alias(
     request: Request,
     response: Response,
@@ -96,15 +100,19 @@ def move_alias(
     wanted: MoveAlias,
     if_match: Annotated[str, Header(description='The ETag of the alias: "3"', pattern=_ETAG)] = "",
 ) -> Move:
-    """The workers follow within moments. Raises ModelNotFound, VersionNotFound, StaleState."""
+    """The workers follow within moments. Raises ModelNotFound, VersionNotFound, StaleState, TakeoverRefused."""
     parts = request.app.state.parts
     expected = int(if_match.strip('"')) if if_match else None
+    why = wanted.reason
+    takeover = takeover_of(parts.registry, parts.shelf, name, wanted.version) if alias == CHAMPION else None
+    if takeover is not None and expected in (None, takeover.before):
+        why, expected = takeover.allowed(why, force=wanted.force), takeover.before
     move = parts.registry.move_alias(
         name,
         alias,
         wanted.version,
         who=principal_of(request).name or "api",
-        why=wanted.reason,
+        why=why,
         at=parts.now(),
         expected=expected,
         by=by_of(request),
