@@ -84,7 +84,7 @@ def test_fields_beside_the_answers_own(tmp_path: Path) -> None:
     """[answer] is taken as it is told, and what cannot be is refused before anything is trained."""
     assert project(tmp_path, '[answer]\nchurn = "is:yes"\n').answer == {"churn": "is:yes"}
     assert project(tmp_path).answer == {}
-    for wrong, said in (('version = "class"', "every answer has"), ("churn = 1", "must be a text"), ('churn = "yes"', "is:LABEL")):
+    for wrong, said in (('query_id = "class"', "every answer has"), ("churn = 1", "must be a text"), ('churn = "yes"', "is:LABEL")):
         with pytest.raises(ConfigRefused, match=said):
             project(tmp_path, f"[answer]\n{wrong}\n")
 

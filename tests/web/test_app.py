@@ -58,7 +58,7 @@ def is_problem(response: httpx.Response, status: int, code: str) -> bool:
         ("GET", f"/predictions/{uuid.UUID(int=0)}/input", 404, "prediction_not_found"),
         ("GET", "/predictions?limit=201", 422, "parameter_wrong"),
         ("GET", "/predictions?limit=0", 422, "parameter_wrong"),
-        ("GET", "/predictions?modle=digits", 422, "parameter_wrong"),
+        ("GET", "/predictions?modle=digits", 422, "parameter_unknown"),
         ("GET", "/predictions?since=yesterday", 422, "parameter_wrong"),
         ("GET", "/predictions?since=1700000000", 422, "parameter_wrong"),
         ("GET", "/predictions?uncertain=maybe", 422, "parameter_wrong"),

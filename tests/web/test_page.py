@@ -215,7 +215,7 @@ def test_files_of_the_page_are_kept_for_ever_under_their_hash(client: httpx.Clie
 
 def test_the_form_works_without_a_script(world: World, client: httpx.Client) -> None:
     """A plain form post is answered by a page whose feedback form, posted plainly, keeps the label."""
-    form = {"tenure": "5", "monthlycharges": "80,5", "contract": "one_year", "paperless": "true"}
+    form = {"tenure": "5", "monthlycharges": "80.5", "contract": "one_year", "paperless": "true"}
     html = client.post("/submit?model=churn&lang=en", data=form).text
     assert '<p class="verdict">leaves</p>' in html
     query_id = re.search(r'name="query_id" value="([^"]+)"', html)
