@@ -89,3 +89,15 @@ def test_another_master_key_takes_over(tmp_path: Path) -> None:
     head = store.trail.head()
     assert head is not None
     assert (head.action, len(head.before), len(head.after)) == ("sealing.rewrap", 16, 16)
+
+
+def test_a_journal_that_was_set_aside_is_erased(tmp_path: Path) -> None:
+    """Nobody can tell what a damaged journal holds of a subject, so an erasure removes it, with its log."""
+    compose.open_store(Settings(home=tmp_path)).engine.dispose()
+    worker = tmp_path / "spool" / "1-ab"
+    worker.mkdir(parents=True)
+    for name in ("00000001.damaged", "00000001.damaged-wal"):
+        (worker / name).write_bytes(b"what patient 4711 sent")
+    asked = ["erase", "--subject", "patient 4711", "--why", "by letter", "--home", str(tmp_path), "--yes"]
+    assert CliRunner().invoke(app, asked).exit_code == 0
+    assert not any(b"4711" in path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())

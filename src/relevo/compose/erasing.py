@@ -12,7 +12,7 @@ from relevo.compose.stores import open_store, utc_now
 from relevo.domain.audit import HERE
 from relevo.errors import ConfigRefused
 from relevo.loop.ship import Shipper
-from relevo.spool.journal import begin_anew
+from relevo.spool.journal import begin_anew, remove_damaged
 from relevo.spool.reading import SpoolReader, writer_is_gone
 from relevo.store.engine import truncate
 from relevo.store.keys import key_from
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 def erase_here(settings: Settings, subject: str, *, why: str, write_anew: bool = False) -> Erased:
     """Erase a subject by its name. write_anew: have nothing of it in PostgreSQL's tables either. Raises StoreUnavailable."""
-    store = open_store(settings, begins=False)
+    store = open_store(settings)
     reader = SpoolReader(settings.spool_folder)
     workers = [path for path in settings.spool_folder.glob("*") if path.is_dir()]
     erased = store.erasing.erase(store.erasing.pseudonym(subject), at=utc_now(), by=HERE, reason=why)
@@ -34,6 +34,7 @@ def erase_here(settings: Settings, subject: str, *, why: str, write_anew: bool =
         # Nobody serves this home, so nobody would ship what lies there, nor empty the log.
         Shipper(reader, store.history).ship()
         truncate(store.engine)
+    remove_damaged(settings.spool_folder)
     begin_anew(settings.spool_folder)
     if write_anew:
         store.erasing.write_anew()

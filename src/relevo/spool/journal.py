@@ -235,6 +235,12 @@ def begin_anew(spool: Path) -> None:
         (spool / ANEW).touch(mode=0o600)
 
 
+def remove_damaged(spool: Path) -> None:
+    """Remove the journals that were set aside as damaged: nobody can tell whether they hold what a person asked to be erased."""
+    for path in spool.glob("*/*.damaged*"):
+        path.unlink(missing_ok=True)
+
+
 def asked_anew(spool: Path) -> int:
     """When that was asked last, in nanoseconds since 1970; 0 for never."""
     try:
