@@ -254,7 +254,7 @@ def import_file(
         facts = {"digest": package.digest, "output": package.manifest.output, "metrics": package.metrics}
         show_json({**facts, "lineage": package.manifest.lineage, "version": version})
     else:
-        say(told(package, version, alias, began=began, champion=champion, imported=True))
+        say(told(package, version, alias, began=began, champion=champion, imported=True, ordered=features is not None))
 
 
 def _converted(file: Path, name: str | None, said: dict[str, Any], place: Path, step: Callable[[int, int, str], None]) -> Package:

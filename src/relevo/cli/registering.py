@@ -9,12 +9,17 @@ import typer
 
 from relevo.cli.showing import warn
 from relevo.cli.speaking import number, said
+from relevo.domain.preprocessing import MatrixSteps
 from relevo.errors import TakeoverRefused
+
+#: Libraries whose models can name their columns; of them only one that does not is asked for the order.
+_NAMING = ("scikit-learn", "XGBoost", "LightGBM")
+_COLUMNS_SHOWN = 40
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from relevo.domain.manifest import Lineage
+    from relevo.domain.manifest import Lineage, Manifest
     from relevo.domain.signature import Output
     from relevo.package.opening import Package
     from relevo.package.takeover import Takeover
@@ -35,17 +40,26 @@ Why = Annotated[str, typer.Option("--why", help="The reason, kept in the alias's
 
 
 def told(
-    package: Package, version: Version | None, alias: str, *, began: datetime, champion: int | None = None, imported: bool = False
+    package: Package,
+    version: Version | None,
+    alias: str,
+    *,
+    began: datetime,
+    champion: int | None = None,
+    imported: bool = False,
+    ordered: bool = False,
 ) -> str:
     """The package, how it did on held-out rows, and where it stands now. began: before it was registered.
 
     champion: the version that answers for the model.
     imported: it was somebody's file, of whose scores it is said what they were found to be.
+    ordered: a person stated the order of its columns.
     """
     facts = [("package", f"{package.manifest.name} {package.digest[:12]}")]
     facts += [(name.replace("_", " "), number(figure)) for name, figure in headline(package.metrics).items()]
     facts += [("classes", shown)] if (shown := classes(package.manifest.output)) else []
     facts += [("scores", said(scores(package.manifest.output)))] if imported else []
+    facts += [("columns", said(shown))] if imported and (shown := columns(package.manifest, ordered=ordered)) else []
     facts.append(("proof", said(proof(package.manifest.lineage))))
     if version is not None:
         stands = f"{version.model} {version.number}, named {alias}"
@@ -63,6 +77,19 @@ def told(
 def classes(output: Output) -> str:
     """Which class of the model is shown as which label, where they differ."""
     return ", ".join(f"{name} → {label}" for name, label in zip(output.classes, output.labels, strict=False))
+
+
+def columns(manifest: Manifest, *, ordered: bool) -> str:
+    """The order of a matrix' columns, where the model has no names by which it could be checked."""
+    steps = manifest.steps
+    if not isinstance(steps, MatrixSteps) or len(steps.columns) < 2 or any(column.equals is not None for column in steps.columns):
+        return ""
+    if not ordered and manifest.lineage.framework.startswith(_NAMING):
+        return ""
+    names = ", ".join(column.field for column in steps.columns[:_COLUMNS_SHOWN]) + (
+        ", …" if len(steps.columns) > _COLUMNS_SHOWN else ""
+    )
+    return f"{names}: NOT CHECKED, a model without names for its columns cannot tell whether it was trained in this order"
 
 
 def reason(given: str, usual: str, *, force: bool = False) -> str:

@@ -117,7 +117,8 @@ def train_project(
         model = _train_function(project.folder)(run)
     if model is None:
         raise ConfigRefused(reason="train(run) in train.py returned nothing; let it return the fitted model")
-    told: dict[str, Any] = {}
+    # What train(run) was given came in this order, whether the model remembers it or not.
+    told: dict[str, Any] = {"features": list(held[0].x)} if isinstance(held[0].x, dict) else {}
     if images is not None:
         told = {"input": images[0], "steps": images[1]}
     return pack(

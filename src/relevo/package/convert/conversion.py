@@ -159,6 +159,9 @@ def _convert_pickle(task: wire.Task, model: Any, samples: Samples | None, hints:
     elif given is None:
         record = record_of(split(model).vectorizer) if vectorized else guess_record(_outermost(model), hints)
         given = generate_samples(record)
+    if samples is None and isinstance(given, RecordSamples) and not hints.features:
+        # Made up in the model's own order.
+        hints = replace(hints, features=given.names)
     converted = convert_dictvectorizer(model, given, hints) if vectorized else convert_sklearn(model, given, hints)
     if task.source:
         # Who wrote it is told by its bytes; who reads it here is a converter.

@@ -102,12 +102,32 @@ def _record(estimator: Estimator, samples: RecordSamples, hints: Hints) -> Recor
 
 def _names(estimator: Estimator, samples: RecordSamples, hints: Hints) -> tuple[str, ...]:
     known = tuple(str(name) for name in getattr(estimator.model, "feature_names_in_", ()))
-    # A matrix carries its names from the user; dicts may come in any order, so the model's own order rules there.
-    names = hints.features or (samples.names if samples.table is not None else known or samples.names)
+    names = hints.features or samples.names
+    if samples.table is None:
+        names = _names_of_records(samples, known, hints.features)
+    elif known and known != names and sorted(known) == sorted(names):
+        raise OptionsMissing(options=f"features in the model's own order: {', '.join(known)}")
     expected = getattr(estimator.model, "n_features_in_", len(names))
     if len(names) != expected:
         raise OptionsMissing(options=f"samples with {expected} features; these have {len(names)}")
     return names
+
+
+def _names_of_records(samples: RecordSamples, known: tuple[str, ...], features: tuple[str, ...]) -> tuple[str, ...]:
+    """The order of the model's columns: records have none, so the model tells it, or a person. Raises OptionsMissing."""
+    if known and (not features or set(known) <= set(features)):
+        return known
+    if not features and len(samples.names) > 1:
+        raise OptionsMissing(
+            options="features (the columns in the order in which the model was trained: it does not name them, so nothing can "
+            f"check their order; in the samples it is {','.join(samples.names)})"
+        )
+    stranger = next((name for name in features if name not in samples.names), None)
+    if stranger is not None:
+        raise OptionsMissing(
+            options=f"features that the samples have: '{stranger[:40]}' is none of {', '.join(samples.names[:20])}"
+        )
+    return features or samples.names
 
 
 def _matrix(record: RecordInput, precision: Precision) -> Layout:

@@ -34,7 +34,7 @@ from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 import relevo
 from relevo.domain.preprocessing import ColumnSteps, MatrixSteps
-from relevo.errors import ConversionFailed
+from relevo.errors import ConversionFailed, OptionsMissing
 from relevo.package.convert.converted import Hints
 from relevo.package.convert.scikit.sklearn import convert_sklearn
 from relevo.package.parity import difference, served_scores
@@ -224,3 +224,30 @@ def test_columns_may_be_called_anything() -> None:
     assert [field.name for field in package.manifest.input.fields] == names  # type: ignore[union-attr]  # a record
     answers = package.predict_many(frame.to_dict(orient="records"))
     assert np.abs(np.array([answer.probabilities for answer in answers]) - model.predict_proba(frame)).max() < 1e-6
+
+
+def test_the_order_of_unnamed_columns_is_stated() -> None:
+    """Records for a model that does not name its columns are refused with the order found; a stated order rules."""
+    draw = np.random.default_rng(0)
+    rows = draw.normal(size=(60, 2))
+    model = LogisticRegression().fit(rows, rows[:, 0] > 0)
+    swapped = [{"b": row[1], "a": row[0]} for row in rows.tolist()]
+    with pytest.raises(OptionsMissing, match=r"features .*b,a"):
+        relevo.pack(model, name="m", samples=swapped, figures=False)
+    with pytest.raises(OptionsMissing, match="'c'"):
+        relevo.pack(model, name="m", samples=swapped, features=["a", "c"], figures=False)
+    package = relevo.pack(model, name="m", samples=swapped, features=["a", "b"], figures=False)
+    answers = [answer.probabilities for answer in package.predict_many(swapped)]
+    assert np.abs(np.array(answers) - model.predict_proba(rows)).max() < 1e-9
+
+
+def test_named_columns_are_not_taken_in_another_order() -> None:
+    """A matrix whose stated names are the model's own in another order is refused; records come in any order."""
+    pandas = pytest.importorskip("pandas")
+    draw = np.random.default_rng(0)
+    frame = pandas.DataFrame(draw.normal(size=(60, 2)), columns=["a", "b"])
+    model = LogisticRegression().fit(frame, frame["a"] > 0)
+    with pytest.raises(OptionsMissing, match="a, b"):
+        relevo.pack(model, name="m", samples=frame.to_numpy()[:, ::-1], features=["b", "a"], figures=False)
+    package = relevo.pack(model, name="m", samples=frame[["b", "a"]].to_dict(orient="records"), features=["b", "a"], figures=False)
+    assert package.predict({"b": 0.0, "a": 5.0}).label == "True"

@@ -10,6 +10,7 @@ stand-in is a name, numbers and texts.
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -77,6 +78,9 @@ def open_file(task: wire.Task, bodies: Sequence[bytes], samples: Samples | None)
     _finish(model, told["width"], wire.numbers_in(outputs, frame.header.outputs))
     _refuse_unless_exact(model, task.source)
     hints = Hints(labels=task.labels, renamed=task.renamed, features=task.features, unit=task.unit)
+    if samples is None and not hints.features:
+        # Made up in the model's own order.
+        hints = replace(hints, features=given.names)
     if told["vectorizer"] is None:
         converted = convert_sklearn(model, given, hints)
     else:
