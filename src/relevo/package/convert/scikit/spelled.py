@@ -24,7 +24,7 @@ from relevo.package.convert.quarantine import wire
 from relevo.package.convert.scikit.dictvectorizer import convert_dictvectorizer
 from relevo.package.convert.scikit.sklearn import convert_sklearn
 from relevo.package.convert.trees import read_ensemble
-from relevo.package.samples import from_records
+from relevo.package.samples import RecordSamples, from_records
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -78,7 +78,7 @@ def open_file(task: wire.Task, bodies: Sequence[bytes], samples: Samples | None)
     _finish(model, told["width"], wire.numbers_in(outputs, frame.header.outputs))
     _refuse_unless_exact(model, task.source)
     hints = Hints(labels=task.labels, renamed=task.renamed, features=task.features, unit=task.unit)
-    if samples is None and not hints.features:
+    if samples is None and isinstance(given, RecordSamples) and not hints.features:
         # Made up in the model's own order.
         hints = replace(hints, features=given.names)
     if told["vectorizer"] is None:
