@@ -195,19 +195,24 @@ def test_doctor_warns_of_a_home_that_others_may_write_in(tmp_path: Path) -> None
 
 
 def test_doctor_names_what_is_wrong_with_the_database(tmp_path: Path) -> None:
-    """A schema of a later release is warned of; a file that is another's is told as that, with a way out."""
+    """A later schema, a file that is no database, and none where there was one are told as that; nothing is put in its place."""
     settings = Settings(home=tmp_path)
     compose.open_store(settings).engine.dispose()
     with sqlite3.connect(tmp_path / "relevo.db") as plain:
         plain.execute("UPDATE alembic_version SET version_num = '0988'")
     plain.close()
     (later,) = (one for one in examine(settings) if one.what == "database")
-    assert (later.verdict, "0988" in later.told, "Upgrade" in later.mend) == ("warn", True, True)
+    assert (later.verdict, "0988" in later.told) == ("fail", True)
     for path in tmp_path.glob("relevo.db*"):
         path.unlink()
-    (tmp_path / "relevo.db").write_bytes(b"a letter to my aunt " * 500)
-    (foreign,) = (one for one in examine(settings) if one.what == "database")
-    assert (foreign.verdict, "not Relevo's" in foreign.told) == ("fail", True)
+    (missing,) = (one for one in examine(settings) if one.what == "database")
+    assert (missing.verdict, "missing" in missing.told, "database.json" in missing.mend) == ("fail", True, True)
+    assert not (tmp_path / "relevo.db").exists()
+    letter = b"a letter to my aunt " * 500
+    (tmp_path / "relevo.db").write_bytes(letter)
+    (damaged,) = (one for one in examine(settings) if one.what == "database")
+    assert (damaged.verdict, "damaged" in damaged.told) == ("fail", True)
+    assert (tmp_path / "relevo.db").read_bytes() == letter
 
 
 def test_a_pipe_is_told_where_each_step_begins(capsys: pytest.CaptureFixture[str]) -> None:
