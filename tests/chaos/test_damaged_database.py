@@ -139,6 +139,17 @@ def told(client: httpx.Client) -> str:
     return str(answer.json()["store"]["code"])
 
 
+def tells(client: httpx.Client, code: str) -> Callable[[], bool]:
+    """Whether the server tells this code by now."""
+    return lambda: told(client) == code
+
+
+def goes_on(clients: Clients) -> Callable[[], bool]:
+    """Whether forty more predictions were answered since now."""
+    before = clients.answered()
+    return lambda: clients.answered() > before + 40
+
+
 def test_whatever_happens_to_the_database_nothing_acknowledged_is_lost(
     tmp_path: Path, digits_package: Package, churn_package: Package, questions: list[Question], foreign: Path
 ) -> None:
@@ -150,15 +161,13 @@ def test_whatever_happens_to_the_database_nothing_acknowledged_is_lost(
     with started(settings) as server, talking(server.url) as client:
         with Clients(server.url, questions, tmp_path / "ledgers", threads=2, pause_s=0.02) as clients:
             for damage, code, restored in CASES:
-                before = clients.answered()
-                assert until(lambda before=before: clients.answered() > before + 40, within_s=30)
+                assert until(goes_on(clients), within_s=30)
                 with stopped(children(server.pid, "loop")[0]):
                     backup = backed_up(file, tmp_path / "backup.db")
                     damage(file, foreign)
-                assert until(lambda code=code: told(client) == code, within_s=30), f"{damage.__name__}: {told(client)}"
+                assert until(tells(client, code), within_s=30), f"{damage.__name__}: {told(client)}"
                 content = file.read_bytes() if file.exists() else b""
-                spoiled = clients.answered()
-                assert until(lambda spoiled=spoiled: clients.answered() > spoiled + 40, within_s=30), damage.__name__
+                assert until(goes_on(clients), within_s=30), damage.__name__
                 assert (file.read_bytes() if file.exists() else b"") == content, f"{damage.__name__}: written to"
                 restored(backup, file)
                 assert until(lambda: not told(client), within_s=30), f"{damage.__name__}: {told(client)}"

@@ -17,6 +17,7 @@ from relevo.domain.ids import new_id
 from relevo.store.engine import reading
 from relevo.store.heads import FILE, known_heads, read_heads
 from relevo.store.tables import traffic
+from relevo.store.trust import DatabaseTrust
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,11 +33,19 @@ def store(tmp_path: Path) -> Iterator[Store]:
     store.engine.dispose()
 
 
+@pytest.fixture
+def trust(store: Store) -> Iterator[DatabaseTrust]:
+    """What the background process knows of the store's file."""
+    trust = DatabaseTrust(store.engine)
+    yield trust
+    trust.close()
+
+
 @pytest.mark.parametrize("elsewhere", ["", "other/disk"])
-def test_heads_go_where_they_are_told(tmp_path: Path, store: Store, elsewhere: str) -> None:
+def test_heads_go_where_they_are_told(tmp_path: Path, store: Store, trust: DatabaseTrust, elsewhere: str) -> None:
     """The setting audit_heads names their folder; without it they lie in the home. The last tick writes a head, too."""
     settings = Settings(home=tmp_path / "home", audit_heads=str(tmp_path / elsewhere) if elsewhere else "")
-    ending = [chore for chore in chores_of(settings, store) if chore.at_the_end]
+    ending = [chore for chore in chores_of(settings, store, trust) if chore.at_the_end]
     for chore in ending:
         chore.run()
     folder = tmp_path / elsewhere if elsewhere else tmp_path / "home" / "audit"
@@ -46,30 +55,30 @@ def test_heads_go_where_they_are_told(tmp_path: Path, store: Store, elsewhere: s
 def test_a_folder_that_cannot_be_written_stops_nothing(tmp_path: Path, store: Store, caplog: pytest.LogCaptureFixture) -> None:
     """It is logged, and the loop goes on."""
     (tmp_path / "file").write_text("")
-    for chore in chores_of(Settings(home=tmp_path / "home", audit_heads=str(tmp_path / "file" / "x")), store):
+    for chore in chores_of(Settings(home=tmp_path / "home", audit_heads=str(tmp_path / "file" / "x")), store, trust):
         chore.run()
     assert "audit.heads" in caplog.text
 
 
-def test_what_is_kept_is_as_told(tmp_path: Path, store: Store) -> None:
+def test_what_is_kept_is_as_told(tmp_path: Path, store: Store, trust: DatabaseTrust) -> None:
     """keep_days removes what is older, keep_inputs_mb the oldest inputs; without them nothing is ever looked at."""
     plain = Settings(home=tmp_path / "home")
     for days, megabytes, left in ((0, 0, 3), (0, 1, 3), (1, 1, 2)):
         fresh = time.time_ns() // 1_000_000
         for ms in (fresh - 3 * 86_400_000, fresh - 1000, fresh) if not (days or megabytes) else ():
             store.history.record([prediction(700_000, id=new_id(ms), at_us=ms * 1000)])
-        for chore in chores_of(replace(plain, keep_days=days, keep_inputs_mb=megabytes), store):
+        for chore in chores_of(replace(plain, keep_days=days, keep_inputs_mb=megabytes), store, trust):
             chore.run()
         assert store.history.count() == left
         kept = sum(one.input_kept for one in store.history.window().items)
         assert kept == (3 if not megabytes else 1)
 
 
-def test_minutes_of_traffic_are_forgotten(tmp_path: Path, store: Store) -> None:
+def test_minutes_of_traffic_are_forgotten(tmp_path: Path, store: Store, trust: DatabaseTrust) -> None:
     """What is older than a month is left by the hour alone."""
     at_us = time.time_ns() // 1000 - 40 * 86_400_000_000
     store.history.record([prediction(700_000, at_us=at_us)])
-    for chore in chores_of(Settings(home=tmp_path / "home"), store):
+    for chore in chores_of(Settings(home=tmp_path / "home"), store, trust):
         chore.run()
     with reading(store.engine) as connection:
         assert [row.step_s for row in connection.execute(select(traffic.c.step_s))] == [3600]

@@ -54,6 +54,9 @@ class _SlowLedger:
     def forget(self, _file: str, /) -> None:
         return
 
+    def missing(self, _some: Sequence[Prediction], /) -> int:
+        return 0
+
 
 def test_the_loop_ships_less_at_once_to_a_slow_store(tmp_path: Path) -> None:
     """Everything arrives, in ever smaller transactions."""

@@ -45,6 +45,10 @@ class Away:
         """As stored."""
         self.history.forget(file)
 
+    def missing(self, some: object) -> int:
+        """As stored."""
+        return self.history.missing(some)  # type: ignore[arg-type]  # handed through
+
 
 class World:
     """A loop on a real spool and a store in memory; lives as long as a test."""
