@@ -116,7 +116,7 @@ def look_at(model: Any) -> Estimator:  # noqa: ANN401 - any fitted estimator
         raise ConversionFailed(reason=f"a {type(model).__name__} has no predict: it is no model, or not the whole of one")
     classes = _classes(model)
     if not classes:
-        return Estimator(model=model, final=final, classes=(), method="predict")
+        return Estimator(model=model, final=final, classes=(), method="predict", original=original)
     method: Method = "predict_proba" if hasattr(model, "predict_proba") else "decision_function"
     if threshold is not None and threshold.method == "decision_function":
         method = "decision_function"

@@ -26,7 +26,7 @@ from relevo.runtime.image import OWN_FILES, decode, tensor
 from relevo.runtime.record import RecordEncoder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -57,16 +57,48 @@ def layouts(estimator: Estimator, samples: Samples, hints: Hints) -> Iterator[La
     record = _record(estimator, samples, hints)
     texts = any(field.kind is FieldKind.CATEGORY for field in record.fields)
     if texts or any(hasattr(part, "transformers_") for part in parts_of(estimator.model)):
-        yield from (_columns(record, precision, whole=whole) for whole in (False, True) for precision in order)
+        yield from (_columns(record, precision) for precision in order)
+        # For a graph that wants whole numbers as such; only its fields refuse fractions.
+        counted = _counted(record, samples)
+        yield from (_columns(counted, precision, whole=True) for precision in order)
     else:
-        if not isinstance(hints.input, RecordInput) and not _encodes(estimator):
-            record = msgspec.structs.replace(record, fields=tuple(fractional(field) for field in record.fields))
         yield from (_matrix(record, precision) for precision in order)
 
 
-def _encodes(estimator: Estimator) -> bool:
-    """Whether a part takes numbers for names, so that 2.7 is nothing it knows."""
-    return any(type(part).__name__.endswith("Encoder") for part in parts_of(estimator.model))
+def _counted(record: RecordInput, samples: RecordSamples) -> RecordInput:
+    """The record, in which a field is a whole number where the samples hold nothing else."""
+    seen = {field.name: field.kind for field in infer_fields(samples) if field.kind is FieldKind.INTEGER}
+    return msgspec.structs.replace(
+        record,
+        fields=tuple(
+            msgspec.structs.replace(field, kind=seen.get(field.name, field.kind)) if field.kind is FieldKind.NUMBER else field
+            for field in record.fields
+        ),
+    )
+
+
+def _fractional(estimator: Estimator, record: RecordInput) -> RecordInput:
+    """The record, in which every field that the model computes with takes fractions."""
+    named = _named_by_numbers(estimator, [field.name for field in record.fields])
+    return msgspec.structs.replace(
+        record, fields=tuple(field if field.name in named else fractional(field) for field in record.fields)
+    )
+
+
+def _named_by_numbers(estimator: Estimator, names: Sequence[str]) -> set[str]:
+    """Columns whose numbers an encoder takes for names, so that 2.7 is nothing it knows."""
+    if not _encodes(estimator.model):
+        return set()
+    first, *later = [step for _, step in getattr(estimator.model, "steps", ())] or [estimator.model]
+    places = getattr(first, "_transformer_to_input_indices", None)
+    if places is None or any(_encodes(step) for step in later):
+        return set(names)
+    encoders = {name for name, part, *_ in first.transformers_ if _encodes(part)}
+    return {names[place] for name in encoders for place in places[name] if place < len(names)}
+
+
+def _encodes(model: Any) -> bool:  # noqa: ANN401 - any fitted estimator
+    return any(type(part).__name__.endswith("Encoder") for part in parts_of(model))
 
 
 def precisions(estimator: Estimator) -> tuple[Precision, Precision]:
@@ -97,7 +129,7 @@ def _picture(estimator: Estimator, samples: ImageSamples, hints: Hints, precisio
 def _record(estimator: Estimator, samples: RecordSamples, hints: Hints) -> RecordInput:
     if isinstance(hints.input, RecordInput):
         return hints.input
-    return RecordInput(fields=infer_fields(samples, _names(estimator, samples, hints)))
+    return _fractional(estimator, RecordInput(fields=infer_fields(samples, _names(estimator, samples, hints))))
 
 
 def _names(estimator: Estimator, samples: RecordSamples, hints: Hints) -> tuple[str, ...]:
@@ -136,7 +168,7 @@ def _matrix(record: RecordInput, precision: Precision) -> Layout:
     return Layout(input=record, steps=steps, tensors=((_MATRIX, precision, len(columns)),))
 
 
-def _columns(record: RecordInput, precision: Precision, *, whole: bool) -> Layout:
+def _columns(record: RecordInput, precision: Precision, *, whole: bool = False) -> Layout:
     columns = []
     for field in record.fields:
         dtype: Literal["float32", "float64", "int64", "string"] = "string" if field.kind is FieldKind.CATEGORY else precision

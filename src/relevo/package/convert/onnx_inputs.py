@@ -15,7 +15,7 @@ import msgspec
 from relevo.domain.preprocessing import Column, ColumnInput, ColumnSteps, ImageSteps, MatrixSteps, Steps
 from relevo.domain.signature import Field, FieldKind, ImageInput, Input, RecordInput
 from relevo.errors import ConversionFailed, ImportRefused, OptionsMissing
-from relevo.package.fields import infer_field
+from relevo.package.fields import fractional, infer_field
 from relevo.package.samples import ImageSamples, RecordSamples
 
 if TYPE_CHECKING:
@@ -167,5 +167,7 @@ def _columns(inputs: tuple[Tensor, ...], samples: Samples | None, hints: Hints) 
 def _field(name: str, samples: Samples | None, kind: FieldKind = FieldKind.NUMBER) -> Field:
     if isinstance(samples, RecordSamples) and name in samples.names:
         seen = infer_field(samples, name)
+        # A tensor of fractions takes 41.5, whatever the samples hold.
+        seen = fractional(seen) if kind is FieldKind.NUMBER else seen
         return seen if kind is not FieldKind.CATEGORY or seen.kind is kind else msgspec.structs.replace(seen, kind=kind)
     return Field(name=name, kind=kind, example=None if kind is FieldKind.CATEGORY else 1)

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 from sklearn.compose import ColumnTransformer
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import Normalizer, OneHotEncoder, OrdinalEncoder, StandardScaler
+from sklearn.preprocessing import Normalizer, OneHotEncoder, OrdinalEncoder, PolynomialFeatures, StandardScaler
 
 import relevo
 from relevo.domain.signature import FieldKind
-from relevo.errors import ConversionFailed, FieldNotListed, OptionsMissing
+from relevo.errors import ConversionFailed, FieldNotListed, FieldWrongType, OptionsMissing
 from relevo.package.convert.converted import Hints
 from relevo.package.convert.estimators import look_at
 from relevo.package.convert.layouts import layouts
@@ -72,6 +72,38 @@ def test_unknown_categories_and_fractions_answer_as_the_original(text: Any, numb
     ]
     served = np.array([answer.probabilities for answer in package.predict_many(rows)])
     assert np.abs(served - model.predict_proba(pandas.DataFrame(rows))).max() < 1e-6
+
+
+@pytest.mark.parametrize("number", [StandardScaler(), PolynomialFeatures(2), "passthrough"])
+@pytest.mark.parametrize("final", [LogisticRegression(max_iter=3000), Ridge()])
+def test_a_whole_column_that_is_computed_with_takes_fractions(number: Any, final: Any) -> None:
+    """41.5 of an age is answered as the original answers it; of a column that an encoder reads it is refused by name."""
+    frame = pandas.DataFrame(
+        {"age": DRAW.integers(18, 80, 200), "children": DRAW.integers(0, 4, 200), "plan": DRAW.choice(["basic", "pro"], 200)}
+    )
+    encoder = OneHotEncoder(handle_unknown="ignore")
+    steps = [("number", number, ["age"]), ("text", encoder, ["plan", "children"])]
+    model = make_pipeline(ColumnTransformer(steps), final).fit(frame, frame["age"] > 50)
+    package = relevo.pack(model, name="m", samples=frame, figures=False)
+    row = {"age": 41.5, "children": 2, "plan": "pro"}
+    answer = package.predict(row)
+    asked = pandas.DataFrame([row])
+    served = answer.value if answer.value is not None else answer.probabilities[1]
+    assert served == pytest.approx(
+        model.predict(asked)[0] if final.__class__ is Ridge else model.predict_proba(asked)[0, 1], abs=1e-4
+    )
+    with pytest.raises(FieldWrongType) as refusal:
+        package.predict(row | {"children": 2.5})
+    assert refusal.value.facts["field"] == "children"
+
+
+def test_a_strict_encoder_of_a_regression_closes_its_field() -> None:
+    """What a regression raises at is refused by name as well."""
+    steps = [("plan", OrdinalEncoder(), ["plan"]), ("rest", "passthrough", ["income", "children"])]
+    model = make_pipeline(ColumnTransformer(steps), Ridge()).fit(FRAME, FRAME["income"] / 1000)
+    package = relevo.pack(model, name="m", samples=FRAME, figures=False)
+    with pytest.raises(FieldNotListed):
+        package.predict({"income": 2100.0, "children": 2.0, "plan": "new"})
 
 
 @pytest.mark.parametrize("kind", [OneHotEncoder, OrdinalEncoder])

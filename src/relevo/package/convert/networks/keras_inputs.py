@@ -22,7 +22,7 @@ from relevo.domain.signature import Field, FieldKind, ImageInput, Input, RecordI
 from relevo.errors import ConversionFailed
 from relevo.package.convert.converted import Hints
 from relevo.package.convert.networks.keras_graph import Axes
-from relevo.package.fields import infer_fields
+from relevo.package.fields import fractional, infer_fields
 from relevo.package.samples import ImageSamples, RecordSamples, ready_pixels
 from relevo.runtime.image import OWN_FILES, decode, tensor
 from relevo.runtime.record import RecordEncoder
@@ -239,6 +239,8 @@ def record_feed(entries: tuple[Entry, ...], samples: Samples | None, hints: Hint
         raise ConversionFailed(reason="it takes texts; put the vocabulary outside the model, so that it takes numbers")
     width = entry.shape[0]
     record, steps = _matrix(width, samples, hints)
+    if not isinstance(hints.input, RecordInput) and entry.dtype not in _INTEGERS:
+        record = msgspec.structs.replace(record, fields=tuple(fractional(field) for field in record.fields))
     axes = Axes(name=_MATRIX, dtype="float32", shape=(width,), model_dtype=entry.dtype)
     return Feed(input=record, steps=msgspec.structs.replace(steps, input=_MATRIX, dtype="float32"), axes=(axes,))
 
@@ -281,7 +283,8 @@ def _columns(entries: tuple[Entry, ...], samples: Samples | None, hints: Hints) 
     if isinstance(hints.input, RecordInput):
         return Feed(input=hints.input, steps=ColumnSteps(columns=columns), axes=axes)
     if isinstance(samples, RecordSamples):
-        fields = infer_fields(samples, [entry.name for entry in entries])
+        seen = infer_fields(samples, [entry.name for entry in entries])
+        fields = tuple(one if entry.dtype in _INTEGERS else fractional(one) for one, entry in zip(seen, entries, strict=True))
     else:
         kinds = {"int64": FieldKind.INTEGER}
         fields = tuple(Field(name=one.field, kind=kinds.get(one.dtype, FieldKind.NUMBER), example=1) for one in columns)

@@ -31,7 +31,7 @@ from relevo.package.convert.graph import steady_bytes
 from relevo.package.convert.networks.torch_quiet import library, silence
 from relevo.package.convert.onnx import convert_onnx
 from relevo.package.convert.questions import hints_for_onnx
-from relevo.package.fields import infer_fields
+from relevo.package.fields import fractional, infer_fields
 from relevo.package.generating import generate_samples
 from relevo.package.parity import prepared, provisional
 from relevo.package.samples import ImageSamples, RecordSamples, ready_pixels
@@ -167,7 +167,9 @@ def _feed(samples: Samples, hints: Hints) -> Feed:
     if isinstance(hints.input, RecordInput) and isinstance(hints.steps, MatrixSteps):
         return Feed(input=hints.input, steps=msgspec.structs.replace(hints.steps, input=_INPUT))
     names = hints.features or samples.names
-    record = hints.input if isinstance(hints.input, RecordInput) else RecordInput(fields=infer_fields(samples, names))
+    record = hints.input
+    if not isinstance(record, RecordInput):
+        record = RecordInput(fields=tuple(fractional(field) for field in infer_fields(samples, names)))
     columns = tuple(Column(field=field.name) for field in record.fields)
     return Feed(input=record, steps=MatrixSteps(input=_INPUT, columns=columns, missing="nan"))
 

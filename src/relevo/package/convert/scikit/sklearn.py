@@ -127,13 +127,15 @@ def closest(attempts: Iterable[Callable[[], Converted]], samples: Samples, probe
 
 
 def _attempts(estimator: Estimator, samples: Samples, hints: Hints) -> Iterator[Callable[[], Converted]]:
-    """Our own exact graph first where the model's last step allows one, then skl2onnx's."""
-    forms = list(layouts(estimator, samples, hints))
-    for layout in forms:
-        if can_be_exact(estimator, layout):
-            yield partial(_candidate, write_exact, estimator, layout, samples, hints)
-    for layout in forms:
-        yield partial(_candidate, write_onnx, estimator, layout, samples, hints)
+    """Our own exact graph first where the model's last step allows one, then skl2onnx's; what takes fractions before all else."""
+    every = list(layouts(estimator, samples, hints))
+    whole = [layout for layout in every if any(dtype == "int64" for _, dtype, _ in layout.tensors)]
+    for forms in ([layout for layout in every if layout not in whole], whole):
+        for layout in forms:
+            if can_be_exact(estimator, layout):
+                yield partial(_candidate, write_exact, estimator, layout, samples, hints)
+        for layout in forms:
+            yield partial(_candidate, write_onnx, estimator, layout, samples, hints)
 
 
 def _candidate(
