@@ -86,6 +86,9 @@ def test_nothing_is_left_of_an_erased_subject(tmp_path: Path, digits_package: Pa
         assert readable.headers["content-type"] == "image/png"
         needles = [small, large[:40], NOTE.encode()]
         assert bool(holding(home, [small, large[:40], others])) is (seal == "off")
+        assert bool(holding(home, [NOTE.encode()])) is (seal == "off")
+        given = httpx.get(f"{server.url}/predictions/{own[0]}/label", timeout=30).json()
+        assert given["history"][0]["note"] == NOTE
         assert not holding(home, [SUBJECT.encode()])
         told = httpx.delete(f"{server.url}/subjects/{SUBJECT}", params={"reason": "by letter"}, timeout=30).json()
         assert (told["predictions"], told["labels"], told["keys"]) == (2, 2, int(seal == "on"))

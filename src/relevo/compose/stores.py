@@ -92,6 +92,7 @@ def open_store(settings: Settings, *, migrated: bool = False, begins: bool = Tru
     from relevo.store.history import History  # noqa: PLC0415 - the same
     from relevo.store.identity import DatabaseIdentity  # noqa: PLC0415 - the same
     from relevo.store.labels import Labels  # noqa: PLC0415 - the same
+    from relevo.store.notes import Notes  # noqa: PLC0415 - the same
     from relevo.store.people import People  # noqa: PLC0415 - the same
     from relevo.store.registry import Registry  # noqa: PLC0415 - the same
     from relevo.store.shelf import Shelf  # noqa: PLC0415 - the same
@@ -117,7 +118,7 @@ def open_store(settings: Settings, *, migrated: bool = False, begins: bool = Tru
         engine=engine,
         registry=Registry(engine, audit),
         history=History(engine, blobs, sealing),
-        labels=Labels(engine, audit),
+        labels=Labels(engine, audit, Notes(engine, sealing, seals=settings.seal_inputs == "on")),
         traffic=Traffic(engine),
         asking=Asking(engine, share=settings.label_random_share),
         people=People(engine, audit, noted=partial(note_users, settings.home)),

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import ColumnElement, Connection, Engine
 
+    from relevo.store.notes import Notes
 
 #: No index has it: so the labels are walked through from the newest, instead of all predictions of a model.
 _MODEL = predictions.c.model.concat("")
@@ -53,7 +54,7 @@ class GivenBy(TypedDict, total=False):
     source: str | None
 
 
-def given(engine: Engine, *, cursor: int | None = None, limit: int = 50, **filters: Unpack[GivenBy]) -> LabelsGiven:
+def given(engine: Engine, notes: Notes, *, cursor: int | None = None, limit: int = 50, **filters: Unpack[GivenBy]) -> LabelsGiven:
     """A page of labels whose predictions are in the history, newest first. Raises StoreUnavailable."""
     columns = (labels, predictions.c.model, predictions.c.version, predictions.c.label, predictions.c.value.label("number"))
     query = select(*columns).join(predictions, predictions.c.id == labels.c.prediction).where(*_conditions(filters))
@@ -62,14 +63,15 @@ def given(engine: Engine, *, cursor: int | None = None, limit: int = 50, **filte
     with reading(engine) as connection:
         rows = connection.execute(query.order_by(labels.c.serial.desc()).limit(limit + 1)).all()
         judged = _judged(connection, [row.serial for row in rows])
+        told = [notes.of(connection, row) for row in rows[:limit]]
     items = [
         GivenLabel(
-            label=label_of(row, judged.get(row.serial, Verdict.PENDING)),
+            label=label_of(row, judged.get(row.serial, Verdict.PENDING), note),
             model=row.model,
             version=row.version,
             answer=row.number if row.label is None else row.label,
         )
-        for row in rows[:limit]
+        for row, note in zip(rows[:limit], told, strict=True)
     ]
     return LabelsGiven(items=items, next_cursor=items[-1].label.serial if len(rows) > limit else None)
 

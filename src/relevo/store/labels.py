@@ -20,6 +20,7 @@ from relevo.store._words import storable
 from relevo.store.engine import reading, writing
 from relevo.store.given import GivenBy, LabelsGiven, given
 from relevo.store.moments import microseconds
+from relevo.store.notes import Notes
 from relevo.store.tables import asks, judgements, labels, predictions
 
 if TYPE_CHECKING:
@@ -39,9 +40,11 @@ _AT_ONCE = 500
 class Labels:
     """Labels by prediction; lives as long as the process, safe for several threads. All methods raise StoreUnavailable."""
 
-    def __init__(self, engine: Engine, audit: Audit) -> None:
+    def __init__(self, engine: Engine, audit: Audit, notes: Notes | None = None) -> None:
+        """notes: what seals and opens what people write; without, notes stand as they came."""
         self._engine = engine
         self._audit = audit
+        self._notes = notes or Notes(engine)
 
     def put(self, label: Label, *, by: By = HERE, user: str | None = None) -> Label:
         """Keep a label; what its author said last is not kept twice. Gives the label as it is kept, with its number.
@@ -49,19 +52,20 @@ class Labels:
         user: id of whoever gives it, whose queue no longer asks for it. Its prediction may not have been shipped yet; whoever must
         know looks there first.
         """
+        row = self._row(label)
         with writing(self._engine) as connection:
             if user is not None:
                 mine = and_(asks.c.prediction == label.prediction, asks.c.user_id == user)
                 connection.execute(asks.update().where(mine).values(answered_us=microseconds(label.at)))
             # Race: the same person twice at once. SQLite has one writer, PostgreSQL lets the second wait for the prediction's row.
             connection.execute(select(predictions.c.id).where(predictions.c.id == label.prediction).with_for_update())
-            before = _last_word(connection, label)
+            before = self._last_word(connection, label)
             if before is not None and _says_the_same(before, label):
                 return before
-            _add(connection, [label])
+            connection.execute(labels.insert(), [row])
             truths.find_anew(connection, [label.prediction])
             self._tell(connection, [label], by)
-            kept = _last_word(connection, label)
+            kept = self._last_word(connection, label)
         assert kept is not None  # noqa: S101 - narrows: it was added above, in the same transaction
         return kept
 
@@ -69,8 +73,9 @@ class Labels:
         """Keep many labels, in transactions of some hundred: what was kept when it fails stays kept."""
         for start in range(0, len(some), _AT_ONCE):
             batch = some[start : start + _AT_ONCE]
+            rows = [self._row(label) for label in batch]
             with writing(self._engine) as connection:
-                _add(connection, batch)
+                connection.execute(labels.insert(), rows)
                 truths.find_anew(connection, list({label.prediction for label in batch}))
                 self._tell(connection, batch, by)
 
@@ -85,14 +90,15 @@ class Labels:
         self, prediction: bytes, serial: int, verdict: Verdict, *, judge: str, at: datetime, reason: str = "", by: By = HERE
     ) -> None:
         """Accept or reject one label of a prediction. Raises LabelNotFound."""
+        told = self._notes.reason_columns(reason, prediction, serial)
         with writing(self._engine) as connection:
             before = next(
                 (label for label in truths.of(connection, [prediction]).get(prediction, []) if label.serial == serial), None
             )
             if before is None:
                 raise LabelNotFound
-            row = {"label": serial, "verdict": verdict.value, "judge": storable(judge), "reason": storable(reason)}
-            connection.execute(judgements.insert().values(**row, at_us=microseconds(at)))
+            row = {"label": serial, "verdict": verdict.value, "judge": storable(judge)}
+            connection.execute(judgements.insert().values(**row, **told, at_us=microseconds(at)))
             thing = f"{_thing(prediction)}/label:{serial}"
             # The reason may speak of a person; it stays with the judgement, which can be erased.
             act = Act(by=by, action="label.judge", object=thing, before=before.verdict.value, after=verdict.value)
@@ -102,7 +108,7 @@ class Labels:
     def of(self, prediction: bytes) -> list[Label]:
         """Every label of a prediction, in the order they were given."""
         with reading(self._engine) as connection:
-            return truths.of(connection, [prediction]).get(prediction, [])
+            return truths.of(connection, [prediction], self._notes).get(prediction, [])
 
     def current(self, prediction: bytes) -> Label | None:
         """The label that counts, or None."""
@@ -115,13 +121,13 @@ class Labels:
         with reading(self._engine) as connection:
             rule = truths.rule_of(connection)
             for start in range(0, len(asked), _AT_ONCE):
-                given = truths.of(connection, asked[start : start + _AT_ONCE])
+                given = truths.of(connection, asked[start : start + _AT_ONCE], self._notes)
                 found |= {prediction: label for prediction, several in given.items() if (label := rule.of(several))}
         return found
 
     def given(self, *, cursor: int | None = None, limit: int = 50, **filters: Unpack[GivenBy]) -> LabelsGiven:
         """A page of all labels, newest first, also of those that no longer count."""
-        return given(self._engine, cursor=cursor, limit=limit, **filters)
+        return given(self._engine, self._notes, cursor=cursor, limit=limit, **filters)
 
     def labelled(self, model: str) -> Iterator[dict[bytes, list[Label]]]:
         """Every prediction of a model that somebody labelled, by id, some hundred at a time, each with all its labels."""
@@ -129,7 +135,7 @@ class Labels:
         while True:
             with reading(self._engine) as connection:
                 some = truths.labelled(connection, model, last, _AT_ONCE)
-                given = truths.of(connection, some)
+                given = truths.of(connection, some, self._notes)
             if not some:
                 return
             # Those without a label were erased meanwhile.
@@ -173,30 +179,25 @@ class Labels:
             truths.find_anew(connection, some)
         return some
 
+    def _last_word(self, connection: Connection, label: Label) -> Label | None:
+        """What this label's author said last of its prediction."""
+        given = truths.of(connection, [label.prediction], self._notes).get(label.prediction, [])
+        return next((it for it in reversed(given) if it.author == storable(label.author)), None)
 
-def _last_word(connection: Connection, label: Label) -> Label | None:
-    """What this label's author said last of its prediction."""
-    given = truths.of(connection, [label.prediction]).get(label.prediction, [])
-    return next((it for it in reversed(given) if it.author == storable(label.author)), None)
-
-
-def _says_the_same(before: Label, label: Label) -> bool:
-    return (before.value, before.note, before.source) == (storable(label.value), storable(label.note), storable(label.source))
-
-
-def _add(connection: Connection, some: Sequence[Label]) -> None:
-    rows = [
-        {
+    def _row(self, label: Label) -> dict[str, object]:
+        at_us = microseconds(label.at)
+        return {
             "prediction": label.prediction,
             "value": storable(label.value),
             "author": storable(label.author),
             "source": storable(label.source),
-            "at_us": microseconds(label.at),
-            "note": storable(label.note),
+            "at_us": at_us,
+            **self._notes.columns(label, at_us),
         }
-        for label in some
-    ]
-    connection.execute(labels.insert(), rows)
+
+
+def _says_the_same(before: Label, label: Label) -> bool:
+    return (before.value, before.note, before.source) == (storable(label.value), storable(label.note), storable(label.source))
 
 
 def _thing(prediction: bytes) -> str:

@@ -1,8 +1,9 @@
-"""Inputs sealed at rest: AES-256-GCM, a key a subject, and those keys wrapped by one that never lies in the database.
+"""Inputs and notes sealed at rest: AES-256-GCM, a key a subject, and those keys wrapped by one that never lies in the database.
 
     prepare(subject) ─► a data key: drawn, wrapped by the master key, kept in subject_keys        before a request is answered
     seal(prediction) ─► nonce and ciphertext in place of the input, the key's id beside it        in memory, nothing is asked
     open(id, key, bytes) ─► the input, unless the key was destroyed
+    seal_text, open_text ─► the same of what people write about a prediction; the store is asked for the key
 
 What nobody is named for is sealed with the key of its day. A ciphertext is tied to its row: moved to another one, it does not open.
 """
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-    from sqlalchemy import Engine
+    from sqlalchemy import Connection, Engine
 
     from relevo.domain.audit import By
     from relevo.domain.prediction import Prediction
@@ -111,10 +112,10 @@ class Sealing:
 
     def prepare_day(self, at: datetime) -> None:
         """Have the key of the day at hand; yesterday's goes on while the store is away."""
-        day = f"day:{at:%Y-%m-%d}"
+        day = _day(at)
         if day == self._day:
             return
-        self._today = self._key_for(day, at)
+        self._today = self._key_for(day, at, remembers=True)
         self._day = day
 
     def recall_day(self) -> None:
@@ -148,13 +149,22 @@ class Sealing:
 
     def open(self, prediction: bytes, key: str, sealed: bytes) -> bytes:
         """The input of that prediction. Raises InputSealed when its key is gone or not ours, or it was changed or moved."""
-        from cryptography.exceptions import InvalidTag  # noqa: PLC0415 - an extra; who seals nothing has no need of it
+        with reading(self._engine) as connection:
+            cipher = self._look_up(connection, key)
+        return _decrypted(cipher, sealed, _tied(prediction, key))
 
-        cipher = self._look_up(key)
-        try:
-            return cipher.decrypt(sealed[:_NONCE], sealed[_NONCE:], _tied(prediction, key))
-        except (InvalidTag, ValueError) as cause:
-            raise InputSealed from cause
+    def seal_text(self, text: str, row: bytes, *, subject: str | None, at: datetime) -> tuple[bytes, str]:
+        """A text sealed with the key of this subject, or of the day where nobody is named, and the id of that key.
+
+        row: what the text belongs to: table, column and row. Raises StoreUnavailable.
+        """
+        key = self._key_for(_day(at) if subject is None else subject, at)
+        nonce = os.urandom(_NONCE)
+        return nonce + key.cipher.encrypt(nonce, text.encode(), row + b"\0" + key.id.encode()), key.id
+
+    def open_text(self, connection: Connection, sealed: bytes, key: str, row: bytes) -> str:
+        """The text that `seal_text` sealed, within the caller's transaction. Raises InputSealed as `open` does."""
+        return _decrypted(self._look_up(connection, key), sealed, row + b"\0" + key.encode()).decode()
 
     def rewrap(self, master: bytes, audit: Audit, *, at: datetime, by: By) -> int:
         """Wrap every key anew by another master key, so that older copies of them are worth nothing once its own is gone.
@@ -187,32 +197,36 @@ class Sealing:
         with reading(self._engine) as connection:
             return connection.scalar(select(func.count()).select_from(subject_keys).where(others)) or 0
 
-    def _look_up(self, key: str) -> AESGCM:
-        with reading(self._engine) as connection:
-            row = connection.execute(select(subject_keys).where(subject_keys.c.id == key)).first()
+    def _look_up(self, connection: Connection, key: str) -> AESGCM:
+        row = connection.execute(select(subject_keys).where(subject_keys.c.id == key)).first()
         if row is None or row.wrapped is None:
             raise InputSealed
         return self._unwrapped(row.id, row.subject, bytes(row.wrapped))
 
-    def _key_for(self, subject: str, at: datetime) -> _Key:
-        """The newest key of a subject that counts, or a new one. Two that are made at once both count."""
+    def _key_for(self, subject: str, at: datetime, *, remembers: bool = False) -> _Key:
+        """The newest key of a subject that counts, or a new one. Two that are made at once both count.
+
+        remembers: whether a file keeps it for a start without the store.
+        """
         counts = select(subject_keys).where(subject_keys.c.subject == subject, subject_keys.c.wrapped.is_not(None))
         with reading(self._engine) as connection:
             row = connection.execute(counts.order_by(subject_keys.c.made_us.desc()).limit(1)).first()
         if row is None or row.master != self.master_id:
-            return self._made(subject, at)
-        cipher = self._unwrapped(row.id, subject, bytes(row.wrapped))
-        self._remember(row.id, subject, bytes(row.wrapped))
-        return _Key(id=row.id, cipher=cipher, until=self._monotonic() + _TRUSTED_S)
+            key, wrapped = self._made(subject, at)
+        else:
+            key, wrapped = row.id, bytes(row.wrapped)
+        cipher = self._unwrapped(key, subject, wrapped)
+        if remembers and self._place is not None:
+            remember(self._place, _Remembered(id=key, subject=subject, wrapped=wrapped))
+        return _Key(id=key, cipher=cipher, until=self._monotonic() + _TRUSTED_S)
 
-    def _made(self, subject: str, at: datetime) -> _Key:
+    def _made(self, subject: str, at: datetime) -> tuple[str, bytes]:
         key, secret = uuid4().hex, os.urandom(_KEY_BYTES)
         wrapped = self.wrap(key, subject, secret)
         row = {"id": key, "subject": subject, "wrapped": wrapped, "master": self.master_id, "made_us": microseconds(at)}
         with writing(self._engine) as connection:
             connection.execute(subject_keys.insert().values(row))
-        self._remember(key, subject, wrapped)
-        return _Key(id=key, cipher=_cipher(secret), until=self._monotonic() + _TRUSTED_S)
+        return key, wrapped
 
     def _unwrapped(self, key: str, subject: str, wrapped: bytes) -> AESGCM:
         return _cipher(self._secret(key, subject, wrapped))
@@ -225,15 +239,25 @@ class Sealing:
         except (InvalidTag, ValueError) as cause:
             raise InputSealed from cause
 
-    def _remember(self, key: str, subject: str, wrapped: bytes) -> None:
-        if self._place is not None and subject.startswith("day:"):
-            remember(self._place, _Remembered(id=key, subject=subject, wrapped=wrapped))
-
 
 def _cipher(secret: bytes) -> AESGCM:
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # noqa: PLC0415 - an extra; who seals nothing has no need of it
 
     return AESGCM(secret)
+
+
+def _decrypted(cipher: AESGCM, sealed: bytes, tied: bytes) -> bytes:
+    from cryptography.exceptions import InvalidTag  # noqa: PLC0415 - as above
+
+    try:
+        return cipher.decrypt(sealed[:_NONCE], sealed[_NONCE:], tied)
+    except (InvalidTag, ValueError) as cause:
+        raise InputSealed from cause
+
+
+def _day(at: datetime) -> str:
+    """How the key of a day is found."""
+    return f"day:{at:%Y-%m-%d}"
 
 
 def _tied(prediction: bytes, key: str) -> bytes:

@@ -22,24 +22,30 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
+    from relevo.store.notes import Notes
+
 _IN_FORCE, _UNDER_WAY = 1, 2
 _SET = text('INSERT INTO label_rule ("row", rule) VALUES (:row, :rule) ON CONFLICT ("row") DO UPDATE SET rule = excluded.rule')
 
 
-def of(connection: Connection, some: Sequence[bytes]) -> dict[bytes, list[Label]]:
-    """Every label of these predictions, in the order they were given, each with the last verdict on it."""
+def of(connection: Connection, some: Sequence[bytes], notes: Notes | None = None) -> dict[bytes, list[Label]]:
+    """Every label of these predictions, in the order they were given, each with the last verdict on it.
+
+    notes: what opens their notes; without it they are empty.
+    """
     wanted = select(labels.c.serial).where(labels.c.prediction.in_(some))
     newest = select(func.max(judgements.c.serial)).where(judgements.c.label.in_(wanted)).group_by(judgements.c.label)
     verdicts = select(judgements.c.label, judgements.c.verdict).where(judgements.c.serial.in_(newest))
     judged = {row.label: Verdict(row.verdict) for row in connection.execute(verdicts)}
     found: dict[bytes, list[Label]] = {}
     for row in connection.execute(select(labels).where(labels.c.prediction.in_(some)).order_by(labels.c.serial)):
-        label = label_of(row, judged.get(row.serial, Verdict.PENDING))
+        note = "" if notes is None else notes.of(connection, row)
+        label = label_of(row, judged.get(row.serial, Verdict.PENDING), note)
         found.setdefault(label.prediction, []).append(label)
     return found
 
 
-def label_of(row: Row[Any], verdict: Verdict) -> Label:
+def label_of(row: Row[Any], verdict: Verdict, note: str) -> Label:
     """A label out of its row."""
     return Label(
         prediction=bytes(row.prediction),
@@ -47,7 +53,7 @@ def label_of(row: Row[Any], verdict: Verdict) -> Label:
         author=row.author,
         source=row.source,
         at=moment(row.at_us),
-        note=row.note,
+        note=note,
         serial=row.serial,
         verdict=verdict,
     )

@@ -123,7 +123,9 @@ labels = Table(
     Column("author", Text, nullable=False),
     Column("source", Text, nullable=False),
     Column("at_us", BigInteger, nullable=False),
-    Column("note", Text, nullable=False),
+    Column("note", Text, nullable=False),  # "" where it is sealed
+    Column("sealed_note", LargeBinary),
+    Column("note_key", Text),  # id in subject_keys
 )
 Index(None, labels.c.prediction, labels.c.serial)
 

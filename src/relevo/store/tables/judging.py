@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, Index, Integer, Table, Text
+from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, Table, Text
 
 from relevo.store.tables.base import Serial, metadata
 
@@ -15,6 +15,8 @@ judgements = Table(
     Column("judge", Text, nullable=False),
     Column("reason", Text, nullable=False),
     Column("at_us", BigInteger, nullable=False),
+    Column("sealed_reason", LargeBinary),  # then reason is ""
+    Column("reason_key", Text),  # id in subject_keys
 )
 Index(None, judgements.c.label, judgements.c.serial)
 
