@@ -202,8 +202,8 @@ def test_whatever_comes_is_answered_or_refused_in_one_form(server: Server, reque
         assert isinstance(told["error"], str)
         assert isinstance(told["code"], str)
         assert told["request_id"] == headers["x-request-id"]
-        # The name of a model or a field is an address, no value.
-        assert _CANARY not in body.decode() or told["code"] in {"model_not_found", "field_unknown"}
+        # The name of a model, a field or a parameter is an address, no value.
+        assert _CANARY not in body.decode() or told["code"] in {"model_not_found", "field_unknown", "parameter_unknown"}
 
 
 def _check_answer(told: Any, template: str) -> None:

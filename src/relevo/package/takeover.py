@@ -4,7 +4,7 @@ papers of the version that answers, papers of the one to come ─► compare ─
 objections, no force ─► TakeoverRefused          force and a reason ─► the reason as it is kept, with what was overridden
 
 Objections: another kind of input or task, other labels, fields that are newly required, no longer taken or of another kind, fewer
-fields in the answer, fewer synonyms, and a figure that is significantly worse on the same held-out rows.
+fields in the answer, and a figure that is significantly worse on the same held-out rows.
 """
 
 from __future__ import annotations
@@ -124,9 +124,6 @@ def _answer(before: Manifest, after: Manifest) -> Iterator[str]:
     lost = [name for name, fact in before.answer.items() if after.answer.get(name) != fact]
     if lost:
         yield f"its answer lacks the fields: {', '.join(lost)}"
-    unheard = [name for name in before.synonyms if name not in after.synonyms]
-    if unheard:
-        yield f"it is not known as: {', '.join(unheard)}"
 
 
 # --- the figures ----------------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
@@ -172,15 +172,25 @@ def record_schema(record: RecordInput) -> Json:
     """JSON Schema of one record of this signature."""
     return {
         "type": "object",
-        "properties": {field.name: _field_schema(field) for field in record.fields},
+        "properties": {field.name: _field_schema(field, record.missing) for field in record.fields},
         "required": [field.name for field in record.fields if field.required] if record.missing == "refuse" else [],
         "additionalProperties": record.extra != "refuse",
     }
 
 
-def _field_schema(field: Field) -> Json:
-    plain = _TYPES[field.kind]
-    schema: Json = {"type": plain if field.required else [plain, "null"]}
+def _types(field: Field, missing: Literal["refuse", "zero"]) -> str | list[str]:
+    """What a value may be. Where what is missing counts as 0, so does a null in place of a text; true and false are numbers there."""
+    is_zero = missing == "zero"
+    types = [_TYPES[field.kind]]
+    if is_zero and field.kind is not FieldKind.BOOLEAN:
+        types.append("boolean")
+    if not field.required or (is_zero and field.kind is FieldKind.CATEGORY):
+        types.append("null")
+    return types[0] if len(types) == 1 else types
+
+
+def _field_schema(field: Field, missing: Literal["refuse", "zero"]) -> Json:
+    schema: Json = {"type": _types(field, missing)}
     if field.kind is FieldKind.INTEGER:
         schema |= {"minimum": -_EXACT, "maximum": _EXACT}
     if field.minimum is not None:

@@ -1,11 +1,12 @@
 """A refusal as whoever asked can read it: JSON for programs and scripts, a page with *sign out* for a person with a browser.
 
-error, scope ─ reads_pages? ─┬ no ──► problems.problem ─► JSON
+error, scope ─ reads_pages? ─┬ no, or at /predict, whose answers are JSON for everybody ──► problems.problem ─► JSON
                              └ yes ─► empty.html in the caller's language, with status and headers of the same problem
 """
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from relevo.web import page
@@ -19,13 +20,15 @@ if TYPE_CHECKING:
     from relevo.errors import RelevoError
     from relevo.web.problems import Header
 
+#: A form that is sent here gets its answer as JSON, so it gets a refusal as JSON, too.
+_JSON_ALONE = re.compile(r"(/models/[^/]+)?/predict/?")
 _OF_THE_BODY = frozenset({b"content-type", b"content-length"})
 
 
 def refusal(error: RelevoError, scope: Scope, default_language: str) -> tuple[int, list[Header], bytes]:
     """Status, headers and body of an error."""
     status, headers, body = problem(error, language_of(scope, default_language), scope["state"]["request_id"])
-    if not reads_pages(scope):
+    if not reads_pages(scope) or _JSON_ALONE.fullmatch(scope["path"]):
         return status, headers, body
     _, shown, text = page.render_refusal(error, None, plain_visit(scope, default_language))
     kept = {name for name, _ in shown}
