@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 import httpx
+import pytest
 from tests.serving_world import put, settings_of, started
 
 import relevo
+from relevo.errors import ModelFailed
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    import pytest
 
 
 def _onnx() -> bytes:
@@ -61,3 +62,49 @@ def test_a_failing_model_is_told_in_the_log_and_every_line_of_it_parses(tmp_path
     assert all(datetime.fromisoformat(line["at"]).tzinfo is not None for line in lines)
     assert "7193" not in str(lines)
     assert "Gather" in str(lines)
+
+
+def _root() -> bytes:
+    """The square root of `a`: NaN below zero."""
+    from onnx import TensorProto, helper
+
+    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", 1]) for name in ("x", "y"))
+    graph = helper.make_graph([helper.make_node("Sqrt", ["x"], ["y"])], "root", [x], [y])
+    return bytes(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9).SerializeToString())
+
+
+def test_a_row_that_the_model_cannot_compute_fails_its_own_caller_alone_and_is_named(tmp_path: Path) -> None:
+    """Callers side by side with a hostile one are all answered; an array is refused with the place of its failing row."""
+    samples = [{"a": float(number)} for number in range(1, 5)]
+    root = relevo.pack(_root(), name="root", samples=samples, features=("a",), scores="numbers", figures=False)
+    table = relevo.pack(
+        _onnx(),
+        name="table",
+        samples=[{"a": 0.0, "b": 0.5}, {"a": 1.0, "b": -0.5}],
+        features=("a", "b"),
+        labels=["low", "high"],
+        scores="logits",
+        figures=False,
+    )
+    settings = settings_of(tmp_path)
+    put(settings, root)
+    put(settings, table)
+    hostile = {"root": {"a": -1.0}, "table": {"a": 7193.0, "b": 0.0}}
+    refusal = {"root": (422, "output_not_finite"), "table": (500, "model_failed")}
+    with started(settings) as server, httpx.Client(timeout=30) as client, ThreadPoolExecutor(16) as pool:
+        for name, bad in hostile.items():
+            address = f"{server.url}/models/{name}/predict"
+            good = {**bad, "a": 1.0}
+            sent = [bad if place % 4 == 0 else good for place in range(64)]
+            answers = list(pool.map(lambda record, to=address: client.post(to, json=record), sent))
+            assert [one.status_code for one in answers] == [refusal[name][0] if record is bad else 200 for record in sent]
+            assert all("row" not in one.json() for one in answers)
+            for rows, place in (([good, good, bad, good], 2), ([bad], 0)):
+                told = client.post(address, json=rows)
+                assert (told.status_code, told.json()["code"], told.json()["row"]) == (*refusal[name], place)
+            with relevo.Client(server.url) as asking, pytest.raises(ModelFailed) as caught:
+                asking.predict_many(name, [good, good, bad, good])
+            assert (list(caught.value.failures), [one is None for one in caught.value.results]) == (
+                [2],
+                [False, False, True, False],
+            )

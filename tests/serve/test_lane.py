@@ -245,3 +245,27 @@ def test_a_neighbours_hostile_input_costs_nobody_the_answer(
     assert first[0].answer.value == third[0].answer.value == model.predict({"number": good}).value
     assert isinstance(second, ModelFailed)
     assert sorted(it.error or "" for it in recorded(journal)) == ["", "", second.code]
+
+
+@pytest.mark.parametrize("make", [shelf, root])
+@pytest.mark.parametrize("bad", [{0}, {3}, {6}, {2, 5}])
+def test_the_row_of_a_batch_that_fails_the_model_is_named_and_alone_recorded(
+    make: Any, bad: set[int], journal: Journal, recorded: Recorded
+) -> None:
+    """One caller's rows fail together, the failure names the first that the model fails on, and none but it counts as failed."""
+    model = make()
+    asked = [asked_of(model, {"number": (10.0 if make is shelf else -1.0) if place in bad else 4.0}) for place in range(7)]
+    with pytest.raises(ModelFailed) as caught:
+        replies_of(lane_of(model, journal.write), asked)
+    assert caught.value.facts == {"row": min(bad)}
+    assert [(it.error, it.input) for it in recorded(journal)] == [(caught.value.code, asked[min(bad)].input)]
+
+
+def test_the_row_is_named_by_its_place_in_what_was_sent(journal: Journal) -> None:
+    """A slow model takes a batch in parts; the failing row is counted from the first of the batch."""
+    model = shelf()
+    lane = lane_of(model, journal.write)
+    lane.batcher.expect(0.3)
+    with pytest.raises(ModelFailed) as caught:
+        replies_of(lane, [asked_of(model, {"number": number}) for number in (1.0, 2.0, 3.0, 4.0, 99.0)])
+    assert caught.value.facts == {"row": 4}

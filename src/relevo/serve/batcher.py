@@ -181,6 +181,13 @@ class Batcher(Generic[Row, Result]):
                 self._queue.put_back(part)
             return
         for part in batch:
+            if (
+                isinstance(cause, ModelFailed)
+                and isinstance(row := cause.facts.pop("row", None), int)
+                and len(part.ticket.rows) > 1
+            ):
+                # By its place in what the caller sent, of which a run may have taken a part.
+                cause.facts["row"] = part.start + row
             if not part.ticket.answer.done():
                 part.ticket.answer.set_exception(cause)
 

@@ -20,7 +20,7 @@ from relevo.domain.answer_fields import AnswerFields
 from relevo.domain.decision import Answer
 from relevo.domain.ids import new_id
 from relevo.domain.prediction import Arm, InputKind, KeepInputs, Prediction, keeps_input
-from relevo.errors import StorageUnavailable
+from relevo.errors import ModelFailed, StorageUnavailable
 from relevo.serve.batcher import Batcher
 
 if TYPE_CHECKING:
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from relevo.domain.manifest import Manifest
-    from relevo.errors import ModelFailed
     from relevo.runtime.model import RunnableModel
     from relevo.runtime.record import Remark
 
@@ -160,7 +159,12 @@ class Lane:
         return True
 
     def _record_failure(self, asked: list[Asked], failure: ModelFailed) -> None:
+        """Log and record what failed for good: the one row where it is told apart, which the failure then names, else all."""
         facts = {"action": "model_failed", "model": self._name, "version": self.version, "rows": len(asked)}
+        row = self._failing(asked)
+        if row is not None:
+            failure.facts["row"] = row
+            asked = asked[row : row + 1]
         log.warning("the model failed: %s", _without_values(failure), extra=facts)
         now_us = self._now_ns() // 1000
         end = self._monotonic_ns()
@@ -169,6 +173,22 @@ class Lane:
         except StorageUnavailable:
             # The caller gets the model's failure either way, and nothing was acknowledged.
             return
+
+    def _failing(self, asked: list[Asked]) -> int | None:
+        """The place of the first row that the model fails, by halving; None where none fails without the others."""
+        start, stop = 0, len(asked)
+        while stop - start > 1:
+            middle = (start + stop) // 2
+            start, stop = (start, middle) if self._fails(asked[start:middle]) else (middle, stop)
+        # The last half was blamed for what the halves before it did not do: it may not fail alone either.
+        return start if len(asked) == 1 or self._fails(asked[start:stop]) else None
+
+    def _fails(self, asked: list[Asked]) -> bool:
+        try:
+            self.model.finish(self.model.run([one.row for one in asked]))
+        except ModelFailed:
+            return True
+        return False
 
     def _prediction(self, one: Asked, answer: Answer, now_us: int, end_ns: int, *, error: str | None = None) -> Prediction:
         prediction_id = new_id(now_us // 1000)

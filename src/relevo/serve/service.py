@@ -19,7 +19,7 @@ import msgspec
 
 from relevo.domain.prediction import InputKind
 from relevo.domain.signature import ImageInput
-from relevo.errors import CallerGone, Draining, InputRefused, ModelNotFound, NotReady, TooManyRows
+from relevo.errors import CallerGone, Draining, InputRefused, ModelFailed, ModelNotFound, NotReady, TooManyRows
 from relevo.runtime.image import looks_large
 from relevo.serve.lane import Asked, Reply
 from relevo.serve.room import Room
@@ -176,7 +176,10 @@ class Service:
     async def predict_many(
         self, question: Question, records: Sequence[Mapping[str, Any]], *, gone: Gone | None = None
     ) -> list[Reply]:
-        """Answer a batch of records, in order; one bad record refuses the batch before anything is recorded."""
+        """Answer a batch of records, in order; one bad record refuses the batch before anything is recorded.
+
+        One that fails the model is named by its row as well.
+        """
         chosen = self.choose(question)
         if len(records) > self._max_rows:
             raise TooManyRows(rows=len(records), limit=self._max_rows)
@@ -197,7 +200,12 @@ class Service:
         if chosen.lane.retired:
             # Race: swapped meanwhile; what was prepared for the old version may not fit the new one.
             return await self.predict_many(question, records, gone=gone)
-        return await _answered(chosen.lane, asked, question.caller, gone)
+        try:
+            return await _answered(chosen.lane, asked, question.caller, gone)
+        except ModelFailed as error:
+            if len(asked) == 1:
+                error.facts["row"] = 0
+            raise
 
     def _record(self, question: Question, chosen: Chosen, record: Mapping[str, Any]) -> Asked:
         """One record, prepared. Raises InputRefused of many kinds."""
