@@ -8,22 +8,28 @@ from typing import Any
 import numpy as np
 import pytest
 from sklearn.compose import ColumnTransformer
+from sklearn.feature_extraction import DictVectorizer
 from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.mixture import GaussianMixture
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import Normalizer, OneHotEncoder, OrdinalEncoder, PolynomialFeatures, StandardScaler
 
 import relevo
 from relevo.domain.signature import FieldKind
 from relevo.errors import ConversionFailed, FieldNotListed, FieldWrongType, OptionsMissing
+from relevo.package.convert.boosting.boosters import Boosting
+from relevo.package.convert.boosting.lightgbm import read_live
 from relevo.package.convert.converted import Hints
 from relevo.package.convert.estimators import look_at
 from relevo.package.convert.layouts import layouts
+from relevo.package.convert.scikit.dictvectorizer import convert_dictvectorizer
 from relevo.package.convert.scikit.probes import Original, probed_gap, probes_of, refuse_unlike
 from relevo.package.convert.scikit.sklearn import convert_sklearn
-from relevo.package.samples import take_samples
+from relevo.package.samples import from_records, take_samples
 
 pytest.importorskip("skl2onnx")
 pandas = pytest.importorskip("pandas")
+lightgbm = pytest.importorskip("lightgbm")
 
 DRAW = np.random.default_rng(0)
 FRAME = pandas.DataFrame(
@@ -148,10 +154,69 @@ def test_a_graph_that_is_right_on_the_samples_alone_is_refused() -> None:
     model = LogisticRegression().fit(rows, rows[:, 0] > rows[:, 1])
     samples = take_samples(rows, ["a", "b"])
     layout = next(iter(layouts(look_at(model), samples, Hints())))
-    probes = probes_of(Original(estimator=look_at(model), layout=layout, samples=samples), layout.input)  # type: ignore[arg-type]
+    probes = probes_of(Original(estimator=look_at(model), layout=layout, samples=samples).ask, samples, layout.input)  # type: ignore[arg-type]
     right = convert_sklearn(model, samples)
     assert probed_gap(right, probes)[0] < 1e-9
     wrong = convert_sklearn(LogisticRegression().fit(rows, rows[:, 0] > 2 * rows[:, 1]), samples)
     with pytest.raises(ConversionFailed, match="unlike"):
         refuse_unlike(replace(wrong, outputs=right.outputs), probes, 1e-4)
     assert layout.input.fields[0].kind is FieldKind.NUMBER  # type: ignore[union-attr]  # a record
+
+
+def moody(model: LogisticRegression) -> LogisticRegression:
+    """The model, answering inputs that no sample has otherwise than its weights say."""
+    told = model.predict_proba
+
+    def answer(given: Any) -> Any:
+        strange = (np.abs(given) > 50).any(axis=1) | (given == 0).all(axis=1)
+        return np.where(strange[:, None], [0.9, 0.1], told(given))
+
+    model.predict_proba = answer
+    return model
+
+
+@pytest.mark.parametrize("field", ["plan", "income"])
+def test_a_pair_with_a_vectorizer_is_asked_beyond_the_samples(field: str) -> None:
+    """Unseen categories, absent keys and extremes are asked of the pair too; another answer than the package's is refused."""
+    records: list[dict[str, Any]]
+    if field == "plan":
+        records = [{"plan": word} for word in ("basic", "pro")] * 10  # an unseen category is a row of zeros
+    else:
+        records = [{"income": 1.0 + number} for number in range(20)]  # none is as large as the probes
+    vectorizer = DictVectorizer(sparse=False)
+    table = vectorizer.fit_transform(records)
+    model = LogisticRegression().fit(table, [0, 1] * 10)
+    assert convert_dictvectorizer((vectorizer, model), from_records(records)).outputs is not None
+    with pytest.raises(ConversionFailed, match=f"inputs unlike them: with .*{field}"):
+        convert_dictvectorizer((vectorizer, moody(model)), from_records(records))
+
+
+@pytest.mark.parametrize("missing", [False, True])
+def test_a_booster_is_asked_beyond_the_samples(*, missing: bool) -> None:
+    """Extremes, and missing values where its fields allow them, are asked of a booster's own library."""
+    draw = np.random.default_rng(1)
+    rows = draw.normal(size=(200, 3))
+    rows[::4, 1] = np.nan
+    booster = lightgbm.train({"verbose": -1, "objective": "regression"}, lightgbm.Dataset(rows, np.nan_to_num(rows).sum(axis=1)), 5)
+    read = read_live(booster)
+    samples = take_samples(rows, ["a", "b", "c"])
+    assert convert_sklearn(Boosting(read), samples, Hints(features=("a", "b", "c"))).outputs is not None
+
+    def ask(table: Any, scale: Any) -> Any:
+        strange = np.isnan(table[:, 1]) & (np.abs(table[:, 0]) > 5) if missing else np.abs(table[:, 2]) > 50
+        return np.where(strange, 77.0, read.ask(table, scale))
+
+    with pytest.raises(ConversionFailed, match="unlike"):
+        convert_sklearn(Boosting(replace(read, ask=ask)), samples, Hints(features=("a", "b", "c")))
+
+
+@pytest.mark.parametrize("covariance", ["full", "tied", "diag", "spherical"])
+def test_a_mixture_answers_far_away_as_the_original(covariance: str) -> None:
+    """The component of a point a thousand times as far is the original's, although every density is nothing there."""
+    rows = np.concatenate([DRAW.normal(place, 1, (40, 3)) for place in (0, 4, 9)])
+    mixture = GaussianMixture(3, covariance_type=covariance, random_state=0).fit(rows)
+    package = relevo.pack(mixture, name="mixture", samples=rows, figures=False)
+    names = [field.name for field in package.manifest.input.fields]  # type: ignore[union-attr]  # a record
+    far = np.concatenate([rows * 1000, -rows * 1000, rows * 1e9, rows * 0])[::7]
+    said = [package.predict(dict(zip(names, map(float, row), strict=True))).value for row in far]
+    assert said == mixture.predict(far).tolist()

@@ -127,6 +127,11 @@ def is_booster(model: Any) -> bool:  # noqa: ANN401 - any object
     return isinstance(model, Boosting) or bool(house_of(model))
 
 
+def answers_itself(model: Any) -> bool:  # noqa: ANN401 - any object
+    """Whether it is a booster whose own library answers whatever it is asked."""
+    return isinstance(model, Boosting) and model.read.proved
+
+
 def framework_of(model: Any) -> str:  # noqa: ANN401 - any fitted estimator
     """The library that made a booster, and its version; empty of anything else."""
     if isinstance(model, Boosting):

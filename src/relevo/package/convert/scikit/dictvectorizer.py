@@ -23,6 +23,7 @@ from relevo.package.convert.estimators import Estimator, look_at, one_line
 from relevo.package.convert.exact import can_be_exact, write_exact
 from relevo.package.convert.layouts import Layout, Precision, precisions
 from relevo.package.convert.scikit.by_skl2onnx import write_onnx
+from relevo.package.convert.scikit.probes import probes_of
 from relevo.package.convert.scikit.sklearn import closest, refuse_other_labels
 from relevo.package.fields import fractional, infer_field
 from relevo.package.samples import RecordSamples
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from relevo.package.convert.graph import Written
+    from relevo.package.convert.scikit.probes import Ask, Record
     from relevo.package.samples import Samples
 
 _INPUT = "features"
@@ -47,6 +49,17 @@ class Vectorized:
 
     vectorizer: Any
     estimator: Estimator  # what comes behind
+
+    def asked_with(self, samples: RecordSamples) -> Ask:
+        """Both asked with records unlike the samples."""
+
+        def ask(records: Sequence[Record], _: int) -> NDArray[np.float64] | None:
+            try:
+                return self.estimator.ask(_vectors(self.vectorizer, replace(samples, records=tuple(records), table=None)))
+            except ConversionFailed:
+                return None
+
+        return ask
 
 
 def convert_dictvectorizer(model: Any, samples: Samples, hints: Hints | None = None) -> Converted:  # noqa: ANN401 - a tuple or Pipeline
@@ -63,7 +76,8 @@ def convert_dictvectorizer(model: Any, samples: Samples, hints: Hints | None = N
     outputs = halves.estimator.ask(vectors)
     record = told.input if isinstance(told.input, RecordInput) else record_of(halves.vectorizer, samples)
     columns = columns_of(halves.vectorizer, record)
-    found = closest(_attempts(halves.estimator, record, columns, outputs, told), samples)
+    probes = probes_of(halves.asked_with(samples), samples, record)
+    found = closest(_attempts(halves.estimator, record, columns, outputs, told), samples, probes)
     if halves.estimator.labelled:
         refuse_other_labels(found, samples)
     return found

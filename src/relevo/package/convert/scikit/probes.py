@@ -7,6 +7,7 @@ samples ─ one field, or every number, changed ─► Probes ─ the original a
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,13 +16,14 @@ import numpy as np
 
 from relevo.domain.signature import Field, FieldKind, RecordInput
 from relevo.errors import ConversionFailed, OptionsMissing, RelevoError
+from relevo.package.convert.boosting.boosters import is_booster
 from relevo.package.convert.estimators import parts_of
 from relevo.package.convert.layouts import original_input
 from relevo.package.parity import difference, provisional
 from relevo.package.samples import RecordSamples
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator
 
     from numpy.typing import NDArray
 
@@ -39,6 +41,8 @@ _FIELDS, _CATEGORIES = 30, 20
 _KNOWN = 500
 
 Record = dict[str, Any]
+#: The original's scores of some records, (n, columns); None where it raises. With the row of the samples they were changed from.
+Ask = Callable[[Sequence[Record], int], "NDArray[np.float64] | None"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -90,7 +94,9 @@ class Original:
 def refuse_absent(estimator: Estimator, samples: RecordSamples) -> None:
     """Columns that the model knows and the samples lack: nothing would be proved of them. Raises OptionsMissing."""
     known = [str(name) for name in getattr(estimator.model, "feature_names_in_", ())]
-    seen = {name for record in samples.records for name, value in record.items() if value is not None}
+    # A booster has answers of its own to what is missing, and sparse tables have columns of nothing else.
+    taken = is_booster(estimator.final)
+    seen = {name for record in samples.records for name, value in record.items() if taken or value is not None}
     absent = [name for name in known if name not in seen] if set(known) & seen else []
     if absent:
         raise OptionsMissing(options=f"samples with values in the model's column {', '.join(absent[:10])}")
@@ -139,14 +145,17 @@ def _plain(known: NDArray[Any], *, text: bool) -> list[Any]:
 # --- probes -------------------------------------------------------------------------------------------------------------
 
 
-def probes_of(original: Original, record: RecordInput) -> Probes:
-    """Records unlike the samples that the original answers with finite numbers, and what it answers."""
-    rows = len(original.samples)
+def probes_of(ask: Ask, samples: RecordSamples, record: RecordInput) -> Probes:
+    """Records unlike the samples that the original answers with finite numbers, and what it answers.
+
+    ask: the original, given records and the sample from which they were changed.
+    """
+    rows = len(samples)
     kept: list[tuple[Record, str, NDArray[np.float64]]] = []
     for row in sorted({0, rows // 2}):
-        asked = list(_unlike(original.samples.records[row], record))
-        outputs = original.ask([one for one, _ in asked], row)
-        answers = [original.ask([one], row) for one, _ in asked] if outputs is None else [outputs[[at]] for at in range(len(asked))]
+        asked = list(_unlike(samples.records[row], record))
+        outputs = ask([one for one, _ in asked], row)
+        answers = [ask([one], row) for one, _ in asked] if outputs is None else [outputs[[at]] for at in range(len(asked))]
         kept += [
             (one, told, out) for (one, told), out in zip(asked, answers, strict=True) if out is not None and np.isfinite(out).all()
         ]
@@ -162,11 +171,12 @@ def probes_of(original: Original, record: RecordInput) -> Probes:
 def _unlike(base: Record, record: RecordInput) -> Iterator[tuple[Record, str]]:
     fields = [record.fields[place] for place in np.unique(np.linspace(0, len(record.fields) - 1, _FIELDS).astype(int))]
     for field in fields:
-        for value in _values(base.get(field.name), field):
+        for value in _values(base.get(field.name), field, absent=record.missing == "zero"):
             yield {**base, field.name: value}, f"{field.name} = {'null' if value is None else value}"
     numbers = [field for field in record.fields if field.kind in (FieldKind.NUMBER, FieldKind.INTEGER) and not field.closed]
     changes: list[tuple[str, Callable[[float], float]]] = [
         ("every number × 10", lambda value: value * 10),
+        ("every number × 1000", lambda value: value * 1000),
         ("every number negated", lambda value: -value),
         ("every number 0", lambda _: 0),
     ]
@@ -175,15 +185,16 @@ def _unlike(base: Record, record: RecordInput) -> Iterator[tuple[Record, str]]:
         yield {**base, **changed}, told
 
 
-def _values(value: Any, field: Field) -> list[Any]:  # noqa: ANN401 - a field's own kind
-    missing = [] if field.required else [None]
+def _values(value: Any, field: Field, *, absent: bool) -> list[Any]:  # noqa: ANN401 - a field's own kind
+    missing = [None] if absent or not field.required else []
     if field.kind is FieldKind.BOOLEAN:
         return [not value, *missing]
     if field.kind is FieldKind.CATEGORY:
         return [*field.categories[:_CATEGORIES], *([] if field.closed else [_UNSEEN]), *missing]
     if field.closed:
         return [*(float(text) for text in field.categories[:_CATEGORIES]), *missing]
-    middle = 1.0 if value is None else value
+    # Nothing comes of 0, however often it is taken.
+    middle = value or 1.0
     changed = [middle * 10, -middle, middle * 1000]
     return [*changed, *([middle + 0.5] if field.kind is FieldKind.NUMBER else []), *missing]
 

@@ -19,7 +19,7 @@ import msgspec
 from relevo.domain.preprocessing import ColumnSteps
 from relevo.domain.signature import RecordInput
 from relevo.errors import ConversionFailed, InputRefused, RelevoError
-from relevo.package.convert.boosting.boosters import framework_of
+from relevo.package.convert.boosting.boosters import answers_itself, framework_of
 from relevo.package.convert.converted import Converted, Hints
 from relevo.package.convert.estimators import look_at, one_line
 from relevo.package.convert.exact import can_be_exact, write_exact
@@ -75,14 +75,14 @@ def _beyond(estimator: Estimator, layout: Layout, samples: Samples, hints: Hints
     if (
         not isinstance(samples, RecordSamples)
         or not isinstance(layout.input, RecordInput)
-        or not hasattr(estimator.original, "fit")
+        or not (hasattr(estimator.original, "fit") or answers_itself(estimator.model))
     ):
         return hints, Probes()
     original = Original(estimator=estimator, layout=layout, samples=samples)
     record = layout.input
     if hints.input is None:
         record = closed_fields(original, record)
-    return replace(hints, input=record), probes_of(original, record)
+    return replace(hints, input=record), probes_of(original.ask, samples, record)
 
 
 def refuse_other_labels(converted: Converted, samples: Samples) -> None:
