@@ -337,6 +337,7 @@ _HEAVY: dict[str, tuple[bytes, type[RelevoError]]] = {
     "ends": (b"[" + b"}" * _M, BadJson),
     "two records": (b'{"a":"' + b"x" * 70_000 + b'"}{"a":1}', BadJson),
     "a batch that breaks off": (b'[{"a":"' + b"x" * 70_000 + b'"},', BadJson),
+    "rows of empty lists": (b"[" + b",".join([b'{"a":[' + b"[]," * 1900 + b"[]]}"] * 999) + b"]", TooManyParts),
     "a broken record": (b'[{"a":"' + b"x" * 70_000 + b'"},{"a" 1}]', BadJson),
 }
 
@@ -359,6 +360,28 @@ def test_a_heavy_body_is_refused_before_it_is_built(name: str) -> None:
     assert most < 3 * len(body)
 
 
+_WITHIN: dict[str, bytes] = {
+    "many fields": b"[" + b",".join([b"{" + b",".join(b'"k%d":1' % key for key in range(1900)) + b"}"] * 600) + b"]",
+    "numbers in a list": b"[" + b",".join([b'{"a":[' + b"1.5," * 50 + b"1]}"] * 999) + b"]",
+    "wide letters": b"[" + b",".join([b'{"a":"' + b"x" * 4000 + "\U0001f600".encode() + b'"}'] * 999) + b"]",
+}
+
+
+@pytest.mark.parametrize("name", _WITHIN)
+def test_a_batch_within_the_limits_takes_little_more_than_its_body(name: str) -> None:
+    """Its records are built one by one, as often as they are asked for, so that they never take many times its size."""
+    body = _WITHIN[name]
+    tracemalloc.start()
+    try:
+        batch = parse(body, "application/json", _HEAVY_LIMITS).batch
+        assert batch is not None
+        assert sum(len(record) for record in batch) >= 600
+        most = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert most < len(body)
+
+
 _VALUES = st.none() | st.booleans() | st.integers(-99, 99) | st.text()
 
 
@@ -369,10 +392,10 @@ def test_a_large_batch_is_read_as_a_small_one(records: list[dict[str, Any]]) -> 
     large = [*records, {"long": 'x,"{[' * 20_000}, *records]
     body = json.dumps(large, indent=1).encode()
     assert not is_light(body, "application/json")
-    assert parse(body, "application/json", _HEAVY_LIMITS).batch == large
+    assert list(parse(body, "application/json", _HEAVY_LIMITS).batch or ()) == large
     nested = {"long": 'x,"]}\\' * 20_000, "inner": {"a": [1, {"b": records[:1]}]}}
     assert parse(json.dumps(nested).encode(), "application/json", _HEAVY_LIMITS).record == nested
-    assert parse(b" [ " + b" " * 70_000 + b"]\n", "application/json", _HEAVY_LIMITS).batch == []
+    assert list(parse(b" [ " + b" " * 70_000 + b"]\n", "application/json", _HEAVY_LIMITS).batch or ()) == []
 
 
 @given(st.dictionaries(st.text(min_size=1), st.text()), st.binary(max_size=40))

@@ -8,13 +8,15 @@
 
 Limits come first: a body is never held beyond its cap, and parts, fields, rows and depth are counted before anything is built of
 them. What takes more than some milliseconds, `is_light` says no to; it is parsed by a thread of its own, a row at a time, so that
-nobody else waits for it.
+nobody else waits for it. Records of a large batch are built one by one when they are asked for: all at once they would take many
+times the size of the body.
 """
 
 from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -61,6 +63,8 @@ _LIGHT_FORM = 2**20
 _PIECE = 2**18
 #: Levels of lists and objects within each other; a record has one, a batch two.
 _DEEPEST = 32
+#: Values within lists and objects of records, for each field that a record may have; all of a batch together have no more.
+_NESTED = 30
 _SIGN = re.compile(rb'["{}\[\],]')
 #: The rest of a text, its end included. Possessive: what was read is never read again.
 _REST_OF_TEXT = re.compile(rb'[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
@@ -87,9 +91,27 @@ class Body(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     image: bytes | None = None
     record: dict[str, Any] | None = None
-    batch: list[Any] | None = None
+    batch: Sequence[Any] | None = None
     #: Text fields of a form, the ones beside an image included.
     form: dict[str, str] = {}
+
+
+class _Records(Sequence[Any]):
+    """The records of a large batch, each built anew whenever it is asked for; lives as long as the request."""
+
+    def __init__(self, body: bytes, places: list[tuple[int, int]]) -> None:
+        """places: where each record begins and ends; every one was built once, so none goes wrong later."""
+        self._body = body
+        self._places = places
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def __getitem__(self, place: Any) -> Any:  # noqa: ANN401 - as a list's
+        if isinstance(place, slice):
+            return _Records(self._body, self._places[place])
+        start, end = self._places[place]
+        return _decode_json(memoryview(self._body)[start:end])
 
 
 async def read_body(scope: Scope, receive: Receive, limits: BodyLimits, room: Room) -> tuple[bytes, str]:
@@ -209,19 +231,21 @@ def _large_json(body: bytes, limits: BodyLimits) -> Body:
         return Body(record=_decoded_record(body[start:end], limits))
     if first != b"[":
         raise BadJson(reason="a record is an object, a batch an array of objects")
-    batch: list[tuple[int, int]] = []
+    places: list[tuple[int, int]] = []
     after = body.index(b"[") + 1
     for start, end in _records(body, after, limits):
         # Nothing but one comma stands between two records, and nothing before the first.
-        if body[after:start].strip() != (b"," if batch else b""):
+        if body[after:start].strip() != (b"," if places else b""):
             raise BadJson(reason="a record is an object, a batch an array of objects")
-        batch.append((start, end))
-        if len(batch) > limits.max_rows:
-            raise TooManyRows(rows=len(batch), limit=limits.max_rows)
+        places.append((start, end))
+        if len(places) > limits.max_rows:
+            raise TooManyRows(rows=len(places), limit=limits.max_rows)
         after = end
     if body[after:].strip() != b"]":
         raise BadJson(reason="a record is an object, a batch an array of objects")
-    return Body(batch=[_decoded_record(body[start:end], limits) for start, end in batch])
+    for start, end in places:
+        _decoded_record(body[start:end], limits)
+    return Body(batch=_Records(body, places))
 
 
 def _decoded_record(text: bytes, limits: BodyLimits) -> dict[str, Any]:
@@ -237,7 +261,7 @@ def _records(  # noqa: C901 - one pass over the signs of JSON
 
     Raises BadJson for what is nested too deeply or never ends, TooManyParts, BodyTooLarge for one record.
     """
-    depth = values = start = 0
+    depth = values = start = nested = 0
     while position < len(body):
         # Within reach of one record only: a search that finds nothing would hold everybody up.
         found = _SIGN.search(body, position, position + _MOST_TEXT)
@@ -246,6 +270,9 @@ def _records(  # noqa: C901 - one pass over the signs of JSON
             _refuse_heavy(depth, values, position - start if depth else 0, limits)
             continue
         sign, position = found[0], found.end()
+        nested += depth > 1 or (depth == 1 and sign in b"{[")
+        if nested > _NESTED * limits.max_fields:
+            raise TooManyParts(limit=_NESTED * limits.max_fields)
         if depth == 0 and (sign in b'"[' or values > 1):
             raise BadJson(reason="a record is an object, a batch an array of objects")
         flat = _FLAT.match(body, found.start(), found.start() + _MOST_TEXT) if depth == 0 and sign == b"{" else None
