@@ -8,6 +8,7 @@ itself, and no more of it is read than the bound.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from pathlib import Path
@@ -15,6 +16,8 @@ from typing import BinaryIO
 
 #: Bytes of what a person hands over beside a model: samples, truths, scores, records to predict.
 MOST = 2**30
+#: What the system says where a disk, or somebody's share of it, is full.
+NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 class NotPlain(OSError):

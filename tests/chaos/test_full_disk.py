@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import subprocess
+import sys
 import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.chaos.world import Clients, Question, children, compare, image_questions, record_questions, say, scaled, talking, until
 from tests.serving_world import put, settings_of, started
+
+from relevo.compose import start_server
+from relevo.errors import StoreFull
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -142,3 +147,62 @@ def test_a_full_disk_at_the_start_is_told(
         ballast.unlink()
         assert until(lambda: client.get("/health/ready").status_code == 200, within_s=_BACK_S)
         assert client.post("/predict", content=digit_pngs[0], headers={"Content-Type": "image/png"}).status_code == 200
+
+
+#: Moves an alias and ends like a killed process: what it wrote lies in the write-ahead log alone.
+_KILLED = """
+import os, sys
+from pathlib import Path
+from relevo import compose
+from relevo.config import Settings
+store = compose.open_store(Settings(home=Path(sys.argv[1])))
+store.registry.move_alias("digits", "challenger", 1, who="ana", why="only in the log", at=compose.utc_now())
+os._exit(0)
+"""
+_READING = {
+    ("models",): "challenger",
+    ("models", "history", "digits"): "only in the log",
+    ("history",): "",
+    ("label", "export", "labels.csv"): "",
+    ("user", "list"): "",
+    ("audit", "list"): "alias.move",
+    ("audit", "verify"): "",
+}
+
+
+def test_who_starts_on_a_full_disk_is_told_and_who_reads_is_answered(
+    small_disk: Path, tmp_path: Path, digits_package: Package
+) -> None:
+    """A home that no server ran in says `store_full` to both starts; commands that only look answer, the last commits included."""
+    settings = settings_of(tmp_path, home=small_disk / "home")
+    put(settings, digits_package)
+    subprocess.run([sys.executable, "-c", _KILLED, str(settings.home)], check=True, env=os.environ | {"LC_ALL": "C.UTF-8"})
+    assert (settings.home / "relevo.db-wal").read_bytes(), "the log holds nothing: this test shows less than it says"
+    (settings.home / "relevo.db-shm").unlink()
+    ballast = small_disk / "ballast"
+    _fill(ballast)
+    for command, told in _READING.items():
+        _fill(ballast)
+        done = _relevo(settings.home, *command)
+        assert done.returncode == 0, (command, done.stderr)
+        assert told in done.stdout, command
+    doctor = _relevo(settings.home, "doctor", "--port", "0", "--json").stdout
+    assert {one["what"]: one["verdict"] for one in json.loads(doctor)}["database"] == "ok"
+    _fill(ballast)
+    refused = _relevo(settings.home, "models", "alias", "digits", "again", "1", "--why", "no room")
+    assert (refused.returncode, "(store_full)" in refused.stderr) == (1, True), refused.stderr
+    served = _relevo(settings.home, "serve", "--port", "0", "--workers", "1")
+    assert (served.returncode, "(store_full)" in served.stderr) == (1, True), served.stderr
+    server = start_server(settings)
+    with pytest.raises(StoreFull):
+        server.wait_ready(60)
+    server.stop()
+    ballast.unlink()
+    with started(settings) as server, talking(server.url) as client:
+        assert client.get("/models/digits").json()["aliases"]["challenger"] == 1
+
+
+def _relevo(home: Path, *command: str) -> subprocess.CompletedProcess[str]:
+    environ = os.environ | {"RELEVO_HOME": str(home)}
+    call = [sys.executable, "-m", "relevo", *command]
+    return subprocess.run(call, capture_output=True, text=True, check=False, cwd=home.parent.parent, env=environ, timeout=120)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import signal
 import sys
@@ -36,13 +35,13 @@ from relevo.cli.speaking import language_here, phrase, speak
 from relevo.cli.streams import NotShown, make_whole, show_no_more
 from relevo.cli.users import add_to as add_users
 from relevo.errors import NoInput, RelevoError, StoreFull, TakeoverRefused
+from relevo.plain_files import NO_ROOM
 from relevo.visible import visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 #: The disk has no room, or no more of it for this user.
-_NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
 _FAILED = 1
 _MISUSED = 2
 _INTERRUPTED = 130
@@ -160,7 +159,7 @@ def _unheard(cause: OSError) -> int:
 
 
 def _say(error: Exception) -> int:
-    if isinstance(error, OSError) and error.errno in _NO_ROOM:
+    if isinstance(error, OSError) and error.errno in NO_ROOM:
         error = StoreFull()
     if isinstance(error, TakeoverRefused):
         from relevo.cli.registering import show_takeover

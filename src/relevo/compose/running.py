@@ -20,7 +20,8 @@ from pathlib import Path
 
 from relevo.compose.server import serve
 from relevo.config import Settings
-from relevo.errors import RelevoError, Unavailable, by_code
+from relevo.errors import RelevoError, StoreFull, Unavailable, by_code
+from relevo.plain_files import NO_ROOM
 from relevo.telemetry import configure_logging
 
 
@@ -98,8 +99,16 @@ def main() -> int:
     try:
         return serve(settings, ready=lambda url: _tell({"url": url}), alone=_is_alone)
     except RelevoError as error:
-        _tell({"error": str(error), "code": error.code})
-        return 1
+        return _refused(error)
+    except OSError as cause:
+        if cause.errno not in NO_ROOM:
+            raise
+        return _refused(StoreFull())
+
+
+def _refused(error: RelevoError) -> int:
+    _tell({"error": str(error), "code": error.code})
+    return 1
 
 
 def _is_alone() -> bool:

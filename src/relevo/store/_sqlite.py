@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import sqlite3
 import threading
 import time
@@ -52,6 +53,8 @@ LOG_FILE = "database-log.json"
 _ASIDE = "-stale-"
 _FileAndIndex = tuple[tuple[int, int], tuple[int, int]]
 _PATIENCE_S = 0.5
+#: Bytes that SQLite needs for the smallest of its files.
+_LEAST_ROOM = 64 * 1024
 #: The open descriptor of each database's file; a process has one, tests have many.
 _MOST_HEADS = 32
 _HEADS: dict[Path, tuple[tuple[int, int], int]] = {}
@@ -96,21 +99,41 @@ def open_engine(url: URL, busy_s: float, *, make: bool, identity: DatabaseIdenti
             refuse_unfit(path, identity)
             if log is not None and log.is_stale():
                 raise StoreUnavailable
-        address = f"file:{quote(str(path))}?mode=rw"
-        connection = sqlite3.connect(address, uri=True, timeout=busy_s, isolation_level=None, check_same_thread=False)
         try:
-            # Before anything is set on it: switching to WAL writes to the file, which may be somebody else's.
-            if identity is not None:
-                identity.check_file(connection)
-        except BaseException:
-            connection.close()
-            raise
-        return connection
+            return _opened(path, busy_s, identity)
+        except sqlite3.OperationalError:
+            if identity is None or identity.begins or not has_no_room(path):
+                raise
+            # Who only looks needs no room: the index of the log is then in memory, and the file is not shared meanwhile.
+            return _opened(path, busy_s, identity, shared=False)
 
     engine = create_engine("sqlite://", poolclass=QueuePool, creator=connect, pool_timeout=busy_s)
     engine.update_execution_options(**{FILE: path})
     _follow(engine, path, identity)
     return _listening(engine)
+
+
+def _opened(path: Path, busy_s: float, identity: DatabaseIdentity | None, *, shared: bool = True) -> sqlite3.Connection:
+    address = f"file:{quote(str(path))}?mode=rw"
+    connection = sqlite3.connect(address, uri=True, timeout=busy_s, isolation_level=None, check_same_thread=False)
+    try:
+        if not shared:
+            connection.execute("PRAGMA locking_mode=EXCLUSIVE").close()
+        # Before anything else is set on it: switching to WAL writes to the file, which may be somebody else's.
+        if identity is not None:
+            identity.check_file(connection)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def has_no_room(path: Path) -> bool:
+    """Whether the disk of this file has no room for the smallest of SQLite's files."""
+    try:
+        return shutil.disk_usage(path.parent).free < _LEAST_ROOM
+    except OSError:
+        return False
 
 
 def _make(path: Path) -> None:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import logging
 import re
-import shutil
 import sqlite3
 from contextlib import contextmanager
 from functools import cache
@@ -49,8 +48,6 @@ _MIGRATION_LOCK = 7_305_517_338
 _POSTGRES_CONNECT_S = 5
 _POSTGRES_OPTIONS = "-c lock_timeout=5s -c statement_timeout=60s -c idle_in_transaction_session_timeout=60s"
 _POSTGRES_DISK_FULL = "53100"
-#: Bytes that SQLite needs for the smallest of its files.
-_LEAST_ROOM = 64 * 1024
 #: How our migrations are numbered.
 _OUR_NUMBERS = re.compile(r"\d{4}")
 #: Execution option of a transaction that `writing` began: what to do once it is committed.
@@ -196,7 +193,7 @@ def _named(cause: exc.DBAPIError, engine: Engine) -> StoreUnavailable:
     if kind == sqlite3.SQLITE_CANTOPEN and file is not None and not file.exists():
         return StoreMissing()
     # The index of the log has no room: SQLite tells it like a broken disk, or a file it cannot open.
-    if kind in {sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN} and _no_room(engine):
+    if kind in {sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN} and file is not None and _sqlite.has_no_room(file):
         return StoreFull()
     return StoreUnavailable()
 
@@ -205,14 +202,6 @@ def file_of(engine: Engine) -> Path | None:
     """The file of an SQLite database; None for one in memory, or of another kind."""
     file: Path | None = engine.get_execution_options().get(_sqlite.FILE)
     return file
-
-
-def _no_room(engine: Engine) -> bool:
-    file = file_of(engine)
-    try:
-        return file is not None and shutil.disk_usage(file.parent).free < _LEAST_ROOM
-    except OSError:
-        return False
 
 
 def checkpoint(engine: Engine) -> None:
