@@ -89,6 +89,7 @@ def _fill_and_free(client: httpx.Client, ballast: Path, question: Question, clie
     assert refused.status_code == 503, refused.text
     assert refused.json()["code"] == "storage_unavailable"
     assert int(refused.headers["retry-after"]) >= 1
+    assert str(ballast.parent) not in refused.text
     _check_readiness_tells_why(client)
     assert client.get("/health/live").status_code == 200
     # What another program frees in small pieces is used up again at once: the disk is full for a while, not for an instant.

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from tests.serving_world import put, settings_of, started
 
 from relevo import compose
+from relevo.compose.rotating import rotate_audit_key
 from relevo.compose.running import settings_from_line, settings_line
 from relevo.config import Settings
 from relevo.errors import ConfigRefused, PackageRefused
@@ -249,3 +250,63 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path, which: str) ->
                 act(settings)
     finally:
         folder.chmod(0o700)
+
+
+def test_no_error_tells_where_the_home_is(
+    tmp_path: Path, digits_package: Package, churn_package: Package, digit_pngs: list[bytes]
+) -> None:
+    """Damaged packages, a missing input, journals and keys that cannot be read, a damaged and a missing database: none by path."""
+    settings = settings_of(tmp_path)
+    put(settings, digits_package)
+    put(settings, churn_package)
+    store = compose.open_store(settings)
+    damaged = store.shelf.path(churn_package.digest)
+    store.engine.dispose()
+    (damaged / "model.onnx").unlink()
+    (damaged / "model.onnx").symlink_to(damaged / "model.onnx")
+    bodies: dict[str, httpx.Response] = {}
+    with started(settings) as server, httpx.Client(base_url=server.url, timeout=30) as client:
+
+        def ask(name: str, status: int, method: str, path: str, **options: Any) -> None:
+            for kind in ("application/json", "text/html"):
+                headers = {"accept": kind} | options.get("headers", {})
+                bodies[f"{name}, {kind}"] = answer = client.request(method, path, **(options | {"headers": headers}))
+                assert answer.status_code == status, (name, answer.text)
+
+        ask("damaged package", 503, "POST", "/models/churn/predict", json={})
+        ask("its card", 404, "GET", "/models/churn/versions/1/figures/none.png")
+        (spool,) = (path for path in settings.spool_folder.iterdir() if path.is_dir())
+        # After an erasure the next prediction begins a new journal.
+        assert client.delete("/subjects/nobody").status_code == 200
+        away = spool.rename(tmp_path / "away")
+        eventually(lambda: client.post("/predict", content=digit_pngs[0], headers=PNG).status_code == 503)
+        ask("journals away", 503, "POST", "/predict", content=digit_pngs[0], headers=PNG)
+        ask("not ready", 503, "GET", "/health/ready")
+        away.rename(spool)
+        large = digit_pngs[0] + b"x" * 20_000
+        eventually(lambda: client.post("/predict", content=large, headers=PNG).status_code == 200)
+        query_id = client.post("/predict", content=large, headers=PNG).json()["query_id"]
+        assert client.get(f"/predictions/{query_id}/input").status_code == 200
+        for blob in settings.blobs_folder.rglob("*"):
+            if blob.is_file():
+                blob.unlink()
+        ask("missing input", 404, "GET", f"/predictions/{query_id}/input")
+        rotate_audit_key(settings)
+        key = settings.keys_folder / "audit.key"
+        secret = key.read_bytes()
+        key.write_bytes(b"none")
+        ask("damaged key", 500, "PUT", f"/predictions/{query_id}/label", json={"value": "7"})
+        key.write_bytes(secret)
+        database = settings.home / "relevo.db"
+        held = database.read_bytes()
+        database.write_bytes(b"none" * 2000)
+        ask("damaged database", 503, "GET", "/predictions")
+        database.unlink()
+        ask("missing database", 503, "GET", "/predictions")
+        ask("its models", 503, "GET", "/models/digits/aliases")
+        eventually(lambda: client.get("/health/ready").json()["store"]["ok"] is False)
+        bodies["health"] = client.get("/health/ready")
+        database.write_bytes(held)
+    assert len(bodies) > 15
+    places = (str(tmp_path), str(settings.home), "relevo.db-", "Errno", "Traceback")
+    assert not [(name, body.text) for name, body in bodies.items() if any(place in body.text for place in places)]

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from tests.serve.serve_world import Packages, route_to, within
 
 from relevo.domain.prediction import Arm
 from relevo.domain.route import Leg, Route
+from relevo.serve.lane import LaneOptions
 from relevo.serve.service import Question, Service
+from relevo.serve.watcher import Watcher
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from relevo.package.opening import Package
     from relevo.spool.journal import Journal
 
@@ -187,5 +191,23 @@ def test_one_broken_model_does_not_stop_the_others(journal: Journal, churn_packa
         packages.routes = [route_to("digits", 1, "one"), route_to("churn", 1, "two")]
         await packages.watcher.look()
         assert [(it.name, it.ready) for it in service.models()] == [("churn", True), ("digits", False)]
+
+    within(run())
+
+
+def test_why_a_version_is_not_loaded_names_no_place(journal: Journal, tmp_path: Path) -> None:
+    """A package whose file the system does not give is reported by what the system says, without its path."""
+
+    def load(_leg: Leg) -> NoReturn:
+        (tmp_path / "packages" / "model.onnx").read_bytes()
+        raise AssertionError
+
+    async def run() -> None:
+        service = Service()
+        watcher = Watcher(
+            service, routes=lambda: [route_to("digits", 1, "one")], load=load, write=journal.write, options=LaneOptions()
+        )
+        await watcher.look()
+        assert service.state("digits").reason == "its package cannot be read (No such file or directory)"
 
     within(run())

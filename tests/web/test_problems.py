@@ -64,3 +64,13 @@ def test_method_not_allowed_names_the_methods() -> None:
     """405 carries Allow."""
     status, headers, _ = problems.problem(errors.MethodNotAllowed(allowed="GET, PUT"), "en", "r")
     assert (status, dict(headers)[b"allow"]) == (405, b"GET, PUT")
+
+
+def test_what_is_wrong_with_the_servers_files_is_for_its_log(caplog: pytest.LogCaptureFixture) -> None:
+    """A caller learns that the server must be mended, in either language, and not where its files lie; the log says it whole."""
+    error = errors.ConfigRefused(reason="the key file /srv/home/keys/audit.key cannot be read")
+    told = [json.loads(problems.problem(error, language, "r")[2]) for language in ("en", "es")]
+    assert [one["code"] for one in told] == ["config_refused"] * 2
+    assert told[0]["error"] == "The server's own files or settings cannot be used; its log says why."
+    assert told[1]["error"].startswith("Los archivos")
+    assert "/srv/home/keys/audit.key" in caplog.text

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from relevo.errors import RelevoError, StoreUnavailable
+from relevo.plain_files import why_unread
 from relevo.serve.lane import Lane
 from relevo.serve.router import Router
 
@@ -114,7 +115,7 @@ class Watcher:
                 "version not loaded: %s", cause, extra={"action": "load_failed", "model": route.model, "epoch": route.epoch}
             )
             self._failed[route.model] = (route, self._monotonic() + _TRY_AGAIN_S)
-            self._service.report_failure(route.model, str(cause))
+            self._service.report_failure(route.model, _why(cause))
             return
         self._failed.pop(route.model, None)
         self._retire(self._service.install(Router(route, lanes)), keep=lanes.keys())
@@ -135,3 +136,12 @@ class Watcher:
                 task = asyncio.ensure_future(lane.retire())
                 self._retiring.add(task)
                 task.add_done_callback(self._retiring.discard)
+
+
+def _why(cause: Exception) -> str:
+    """Why a version was not loaded, as callers may hear it: where its files lie is for the log."""
+    if isinstance(cause, MemoryError):
+        return "there is not enough memory for it"
+    if isinstance(cause, OSError):
+        return f"its package cannot be read ({why_unread(cause)})"
+    return str(cause)

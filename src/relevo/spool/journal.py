@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from relevo.errors import StorageUnavailable
+from relevo.plain_files import NO_ROOM
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -156,7 +157,11 @@ class Journal:
             path = self.folder / f"{self._number:08d}{SUFFIX}"
             self._open = _OpenFile(path, synchronous=self._synchronous, born=now)
         except (sqlite3.Error, OSError) as cause:
-            self._reason = str(cause)
+            why = _why(cause)
+            if why != self._reason:
+                # Callers are told the reason alone; where the journals lie is for the log.
+                log.warning("no journal can be opened in %s: %s", self.folder, why, extra={"action": "journal_broken"})
+            self._reason = why
             self._broken_until = now + self.limits.retry_s
             raise StorageUnavailable(reason=self._reason) from cause
         self._reason = ""
@@ -184,6 +189,13 @@ class Journal:
         closer = threading.Thread(target=file.close, name="journal-close", daemon=True)
         closer.start()
         self._closers.append(closer)
+
+
+def _why(cause: Exception) -> str:
+    """Why nothing can be written, without the path of a file."""
+    if isinstance(cause, OSError) and cause.errno is not None:
+        return "the disk is full" if cause.errno in NO_ROOM else os.strerror(cause.errno)
+    return str(cause)
 
 
 class _OpenFile:

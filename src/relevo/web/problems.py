@@ -1,6 +1,7 @@
 """The one place where an error becomes an HTTP answer.
 
-    RelevoError ─ status_of ─► 4xx | 5xx
+    RelevoError ─ for_callers ─► what is wrong with this server's own files is told to its log alone
+                ├ status_of ─► 4xx | 5xx
                 └ problem ───► (status, headers, {"error": "<sentence>", "code": "…", "field"?: "…", "row"?: 0, "request_id": "…"})
 
 Pure functions: the raw predict handlers and every other route answer through them alike. The body's type is exactly
@@ -9,18 +10,20 @@ Pure functions: the raw predict handlers and every other route answer through th
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 from zlib import crc32
 
 import msgspec
 
-from relevo.errors import RelevoError
+from relevo.errors import ConfigRefused, RelevoError
 from relevo.i18n.catalog import sentence
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 Header = tuple[bytes, bytes]
+log = logging.getLogger(__name__)
 
 #: Status by code. A class without a row of its own answers as its parent does.
 STATUS: Mapping[str, int] = {
@@ -66,6 +69,7 @@ STATUS: Mapping[str, int] = {
 _RETRIABLE = frozenset({429, 503})
 #: Whole seconds; which one is drawn by the request id, so that those refused together do not return together.
 _RETRY_AFTER = (1, 2, 3)
+_NOT_FOR_CALLERS = "The server's own files or settings cannot be used; its log says why."
 
 
 def status_of(kind: type[RelevoError]) -> int:
@@ -76,8 +80,17 @@ def status_of(kind: type[RelevoError]) -> int:
     return STATUS[RelevoError.code]
 
 
+def for_callers(error: RelevoError) -> RelevoError:
+    """The error without where this server's keys and settings lie: no caller can mend them, and its owner reads the log."""
+    if not isinstance(error, ConfigRefused) or str(error) == _NOT_FOR_CALLERS:
+        return error
+    log.error("%s", error, extra={"action": "web.server_files"})
+    return ConfigRefused.told(_NOT_FOR_CALLERS)
+
+
 def body_of(error: RelevoError, language: str, request_id: str) -> dict[str, str | int]:
-    """The facts of an error as a caller may see them: no input values, no traces."""
+    """The facts of an error as a caller may see them: no input values, no traces, no files of this machine."""
+    error = for_callers(error)
     body: dict[str, str | int] = {"error": sentence(error, language), "code": error.code, "request_id": request_id}
     if error.field is not None:
         body["field"] = error.field

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from relevo.web import page
 from relevo.web.guard import page_csrf, reads_pages, signed_in_as
 from relevo.web.negotiation import address_of, language_of
-from relevo.web.problems import problem
+from relevo.web.problems import for_callers, problem
 
 if TYPE_CHECKING:
     from starlette.types import Scope
@@ -27,6 +27,7 @@ _OF_THE_BODY = frozenset({b"content-type", b"content-length"})
 
 def refusal(error: RelevoError, scope: Scope, default_language: str) -> tuple[int, list[Header], bytes]:
     """Status, headers and body of an error."""
+    error = for_callers(error)
     status, headers, body = problem(error, language_of(scope, default_language), scope["state"]["request_id"])
     if not reads_pages(scope) or _JSON_ALONE.fullmatch(scope["path"]):
         return status, headers, body
