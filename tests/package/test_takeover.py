@@ -29,7 +29,7 @@ def packed(folder: Path, model: Any, *, names: tuple[str, ...] = _NAMES, truth: 
     model.fit(columns[:200], truth[:200])
     records = [dict(zip(names, map(float, row), strict=True)) for row in columns[200:]]
     place = folder / f"package-{len(list(folder.iterdir()))}"
-    relevo.pack(model, name="churn", samples=records, truth=list(truth[200:]), out=place, figures=False, **options)
+    relevo.pack(model, name="churn", samples=records, features=names, truth=list(truth[200:]), out=place, figures=False, **options)
     return place
 
 
@@ -97,6 +97,9 @@ def test_other_rows_prove_nothing(settings: Settings, tmp_path: Path) -> None:
     model = DecisionTreeClassifier(max_depth=1).fit(_ROWS, _TRUTH)
     records = [dict(zip(_NAMES, map(float, row), strict=True)) for row in rows]
     truth = ["leaves", "stays"] * 50
-    relevo.pack(model, name="churn", samples=records, truth=truth, out=tmp_path / "p", figures=False, answer={"churn": "is:leaves"})
+    answer = {"churn": "is:leaves"}
+    relevo.pack(
+        model, name="churn", samples=records, features=_NAMES, truth=truth, out=tmp_path / "p", figures=False, answer=answer
+    )
     assert compose.register(settings, tmp_path / "p", who="ana", why="new data").number == 2
     assert standing(settings)[0] == 2

@@ -179,7 +179,7 @@ def record_schema(record: RecordInput) -> Json:
 
 
 def _types(field: Field, missing: Literal["refuse", "zero"]) -> str | list[str]:
-    """What a value may be. Where what is missing counts as 0, so does a null in place of a text; true and false are numbers there."""
+    """What a value may be. Where a missing field counts as 0, so does a null in place of a text, and true and false are numbers."""
     is_zero = missing == "zero"
     types = [_TYPES[field.kind]]
     if is_zero and field.kind is not FieldKind.BOOLEAN:
