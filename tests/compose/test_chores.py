@@ -52,7 +52,9 @@ def test_heads_go_where_they_are_told(tmp_path: Path, store: Store, trust: Datab
     assert [head.sequence for head in read_heads(folder / FILE)] == [1]
 
 
-def test_a_folder_that_cannot_be_written_stops_nothing(tmp_path: Path, store: Store, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_folder_that_cannot_be_written_stops_nothing(
+    tmp_path: Path, store: Store, trust: DatabaseTrust, caplog: pytest.LogCaptureFixture
+) -> None:
     """It is logged, and the loop goes on."""
     (tmp_path / "file").write_text("")
     for chore in chores_of(Settings(home=tmp_path / "home", audit_heads=str(tmp_path / "file" / "x")), store, trust):
