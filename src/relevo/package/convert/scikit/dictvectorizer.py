@@ -23,7 +23,7 @@ from relevo.package.convert.estimators import Estimator, look_at, one_line
 from relevo.package.convert.exact import can_be_exact, write_exact
 from relevo.package.convert.layouts import Layout, Precision, precisions
 from relevo.package.convert.scikit.by_skl2onnx import write_onnx
-from relevo.package.convert.scikit.probes import probes_of
+from relevo.package.convert.scikit.probes import Probes, probes_of
 from relevo.package.convert.scikit.sklearn import closest, refuse_other_labels
 from relevo.package.fields import fractional, infer_field
 from relevo.package.samples import RecordSamples
@@ -76,7 +76,9 @@ def convert_dictvectorizer(model: Any, samples: Samples, hints: Hints | None = N
     outputs = halves.estimator.ask(vectors)
     record = told.input if isinstance(told.input, RecordInput) else record_of(halves.vectorizer, samples)
     columns = columns_of(halves.vectorizer, record)
-    probes = probes_of(halves.asked_with(samples), samples, record)
+    # What stands in for a model of another time knows only the samples' answers.
+    live = hasattr(halves.estimator.original, "fit")
+    probes = probes_of(halves.asked_with(samples), samples, record) if live else Probes()
     found = closest(_attempts(halves.estimator, record, columns, outputs, told), samples, probes)
     if halves.estimator.labelled:
         refuse_other_labels(found, samples)
