@@ -153,3 +153,11 @@ def test_no_body_keeps_others_waiting(server: RunningServer, body: bytes, kind: 
             time.sleep(0.005)
     assert sent.result().status_code == status, sent.result().text[:200]
     assert max(waits) < 1.0, f"{max(waits):.2f} s of {len(waits)} checks"
+
+
+def test_a_small_body_of_a_hundred_thousand_fields_is_refused_unread(server: RunningServer) -> None:
+    """A label, a user or a key has a dozen fields: telling of each further one that it is unknown would keep all others waiting."""
+    body = b"{" + b",".join(b'"%d":1' % key for key in range(100_000)) + b"}"
+    assert len(body) < SMALL_BODY
+    told = httpx.put(f"{server.url}/predictions/{_ID}/label", content=body)
+    assert (told.status_code, told.json()["code"]) == (413, "too_many_parts")

@@ -3,7 +3,8 @@
     Parts ─ parity ─ golden ─ findings (metrics, profile, figures) ─ card ─► files ─ digests ─► manifest
                                                                           └─ verified in memory, replayed ─► folder | .zip
 
-No time and no path enters, everything is sorted: the same model packed twice, in one language, is the same package.
+No time and no folder enters, everything is sorted: the same model packed twice, in one language and by the same names, is the same
+package.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ import logging
 import re
 from typing import TYPE_CHECKING
 
-from relevo.errors import CallerGone, MethodNotAllowed, RelevoError
+from relevo.errors import CallerGone, MethodNotAllowed, RelevoError, TooManyParts
 from relevo.web.negotiation import request_id_of
 from relevo.web.payload import BodyLimits, read_body
 from relevo.web.refusing import refusal
@@ -31,6 +31,8 @@ PREDICT_PATHS = re.compile(r"/predict/?|/submit|/models/[^/]+/predict")
 
 #: What a label, an alias or a form of the page may weigh; none comes near it.
 SMALL_BODY = 2**20
+#: Commas in such a body, those of its texts among them.
+_MOST_COMMAS = 20_000
 
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
@@ -166,14 +168,17 @@ class SmallBodies:
         self._room = room
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Raises BodyTooLarge, BodyTooSlow, UnsupportedMedia, OverloadedByBytes; a caller that hung up is told nothing."""
+        """Raises BodyTooLarge, BodyTooSlow, TooManyParts, UnsupportedMedia, OverloadedByBytes; who hung up is told nothing."""
         if scope["type"] != "http" or not _has_body(scope):
             await self._app(scope, receive, send)
             return
         try:
-            body, _ = await read_body(scope, receive, self._limits, self._room)
+            body, kind = await read_body(scope, receive, self._limits, self._room)
         except CallerGone:
             return
+        if body.count(b",") > _MOST_COMMAS and not kind.startswith("multipart/"):
+            # None of these requests has more than a dozen fields, and telling of each that it is unknown takes its time.
+            raise TooManyParts(limit=_MOST_COMMAS)
         await self._app(_as_json(scope) if scope["method"] == "PUT" else scope, _again(body, receive), send)
 
 
