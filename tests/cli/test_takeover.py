@@ -161,6 +161,9 @@ def test_an_alias_moved_over_http(home: Home) -> None:
         for answer in (put(reason="a try"), put(reason=" ", force=True)):
             assert (answer.status_code, answer.json()["code"]) == (409, "takeover_refused"), answer.text
         assert "significantly worse on the same held-out rows: accuracy" in put(reason="a try").json()["error"]
+        compared = {what: (old, new) for what, old, new in put(reason="a try").json()["compared"]}
+        assert compared["task"] == ("classification", "classification")
+        assert compared["figure"][0] > compared["figure"][1] > "accuracy 0.5"
         assert home.stands() == before
         assert client.put("/models/churn/aliases/challenger", json={"version": 2, "reason": "beside"}).status_code == 200
         done = put(reason="the other one leaks", force=True)

@@ -11,12 +11,12 @@ Pure functions: the raw predict handlers and every other route answer through th
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
 import msgspec
 
-from relevo.errors import ConfigRefused, RelevoError
+from relevo.errors import ConfigRefused, RelevoError, TakeoverRefused
 from relevo.i18n.catalog import sentence
 
 if TYPE_CHECKING:
@@ -88,16 +88,20 @@ def for_callers(error: RelevoError) -> RelevoError:
     return ConfigRefused.told(_NOT_FOR_CALLERS)
 
 
-def body_of(error: RelevoError, language: str, request_id: str) -> dict[str, str | int]:
+def body_of(error: RelevoError, language: str, request_id: str) -> dict[str, Any]:
     """The facts of an error as a caller may see them: no input values, no traces, no files of this machine."""
     error = for_callers(error)
-    body: dict[str, str | int] = {"error": sentence(error, language), "code": error.code, "request_id": request_id}
+    body: dict[str, Any] = {"error": sentence(error, language), "code": error.code, "request_id": request_id}
     if error.field is not None:
         body["field"] = error.field
     row = error.facts.get("row")
     if isinstance(row, int):
         # Position in the batch, from 0.
         body["row"] = row
+    if isinstance(error, TakeoverRefused):
+        compared = error.facts.get("rows")
+        # Both versions side by side.
+        body["compared"] = [list(it) for it in compared] if isinstance(compared, tuple) else []
     return body
 
 
