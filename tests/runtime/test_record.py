@@ -249,3 +249,11 @@ def test_a_row_is_encoded_alike_alone_and_among_others(records: list[dict[str, A
     together = one.stack(rows)["x"]
     for index, row in enumerate(rows):
         assert together[index].tolist() == one.stack([row])["x"][0].tolist()
+
+
+def test_of_a_long_text_only_what_can_matter_is_kept() -> None:
+    """A text that begins as a category and goes on is none; a row keeps no more of it than shows that."""
+    made = encoder()
+    rows = [made.check(GOOD | {"city": text}) for text in ("Pamplona", "Pamplona" + "x" * 100_000, "Pamplona\U0001f600" * 9)]
+    assert made.stack(rows)["x"][:, 5].tolist() == [1.0, 0.0, 0.0]
+    assert max(len(str(row[4])) for row in rows) < 20

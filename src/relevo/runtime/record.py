@@ -96,13 +96,14 @@ class RecordEncoder:
         """Lay out once what every record needs."""
         self._record = record
         self._names = frozenset(field.name for field in record.fields)
-        largest = _largest(steps)
+        largest, letters = _largest(steps), _longest(steps)
         self._letters = [(field.name, _letters(field.name)) for field in record.fields]
         self._zero = record.missing == "zero"
         self._strict = record.extra == "refuse" and not self._zero
         checks = _CHECKS | _LENIENT if self._zero else _CHECKS
         self._checks = [
-            (field.name, _rule(field, largest.get(field.name, math.inf)), checks[field.kind]) for field in record.fields
+            (field.name, _rule(field, largest.get(field.name, math.inf), letters.get(field.name)), checks[field.kind])
+            for field in record.fields
         ]
         positions = {field.name: position for position, field in enumerate(record.fields)}
         self.stack: Callable[[Sequence[tuple[Value, ...]]], dict[str, NDArray[Any]]]
@@ -212,6 +213,15 @@ def _largest(steps: MatrixSteps | ColumnSteps) -> dict[str, float]:
     return largest
 
 
+def _longest(steps: MatrixSteps | ColumnSteps) -> dict[str, int]:
+    """By field, after how many letters a text is none that a column stands for: the rest of it need not be kept."""
+    longest: dict[str, int] = {}
+    for column in steps.columns if isinstance(steps, MatrixSteps) else ():
+        if isinstance(column.equals, str):
+            longest[column.field] = max(len(column.equals) + 1, longest.get(column.field, 0))
+    return longest
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Rule:
     """One field and the numbers it takes, both ends included; lives as long as its encoder."""
@@ -221,9 +231,11 @@ class _Rule:
     high: float
     #: The numbers of a closed field; empty for any.
     choices: frozenset[float] = frozenset()
+    #: Letters of a text that matter; None for all.
+    letters: int | None = None
 
 
-def _rule(field: Field, largest: float) -> _Rule:
+def _rule(field: Field, largest: float, letters: int | None) -> _Rule:
     most = min(largest, _EXACT if field.kind is FieldKind.INTEGER else _LARGEST["float64"])
     low = -most if field.minimum is None else max(field.minimum, -most)
     numeric = field.closed and field.kind in (FieldKind.NUMBER, FieldKind.INTEGER)
@@ -232,6 +244,7 @@ def _rule(field: Field, largest: float) -> _Rule:
         low=low,
         high=most if field.maximum is None else min(field.maximum, most),
         choices=frozenset(float(text) for text in field.categories) if numeric else frozenset(),
+        letters=letters,
     )
 
 
@@ -283,7 +296,7 @@ def _category(rule: _Rule, value: object) -> str:
         raise _wrong(field, value)
     if field.closed and value not in field.categories:
         raise FieldNotListed(field=field.name, choices=", ".join(field.categories[:_CHOICES_SHOWN]))
-    return value
+    return value[: rule.letters]
 
 
 def _boolean(rule: _Rule, value: object) -> bool:
