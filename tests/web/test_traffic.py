@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+import pytest
 from tests.web.web_world import prediction
 
 if TYPE_CHECKING:
@@ -68,3 +69,22 @@ def test_what_cannot_be_asked(client: httpx.Client) -> None:
     year = {"since": "2025-03-01T12:00:00Z", "until": "2026-03-01T12:00:00Z", "bucket": "60"}
     assert client.get("/models/digits/traffic", params=year).json()["field"] == "bucket"
     assert client.get("/models/digits/traffic", params={"bucket": "7"}).status_code == 422
+
+
+_FIRST, _LAST = "0001-01-01", "9999-12-31T23:59:59.999999999"
+
+
+@pytest.mark.parametrize("until", [_FIRST, f"{_FIRST}T12:00:00Z", f"{_FIRST}T00:00+14:00", f"{_FIRST}T23:59-14:00"])
+def test_the_first_day_has_none_before_it(client: httpx.Client, until: str) -> None:
+    """An `until` on the first day of the calendar is refused by name where no `since` stands beside it."""
+    answer = client.get("/models/digits/traffic", params={"until": until})
+    assert (answer.status_code, answer.json()["code"], answer.json()["field"]) == (422, "parameter_wrong", "until")
+
+
+@pytest.mark.parametrize("path", ["/models/digits/traffic", "/predictions", "/predictions.csv"])
+def test_both_ends_of_the_calendar(client: httpx.Client, path: str) -> None:
+    """No moment that can be written makes a route fail, whatever its offset."""
+    times = [f"{_FIRST}T00:00+14:00", f"{_FIRST}T00:00-14:00", f"{_LAST}+14:00", f"{_LAST}-14:00"]
+    for one, other in zip(times, reversed(times), strict=True):
+        for asked in ({"since": one}, {"until": one}, {"since": one, "until": other}):
+            assert client.get(path, params=asked).status_code in {200, 422}, asked

@@ -37,7 +37,7 @@ def traffic(request: Request, name: Name, narrow: Annotated[Since, Query()]) -> 
     # The registry says whether there is such a model; one without traffic is another thing.
     parts.registry.aliases(name)
     until = narrow.until or parts.now()
-    since = narrow.since or until - _DAY
+    since = narrow.since or _a_day_before(until)
     asked = _bucket(since, until, None if narrow.bucket is None else int(narrow.bucket))
     # The answer says how long its stretches are: where minutes are forgotten, hours are told in their place.
     bucket_s = max(asked, parts.traffic.shortest(since, parts.now()))
@@ -54,6 +54,14 @@ def traffic(request: Request, name: Name, narrow: Annotated[Since, Query()]) -> 
         },
         series=[TrafficSlot.at_time(slot) for slot in slots],
     )
+
+
+def _a_day_before(until: datetime) -> datetime:
+    """Raises ParameterWrong on the first day of the calendar, which has none before it."""
+    try:
+        return until - _DAY
+    except OverflowError as cause:
+        raise ParameterWrong(field="until", expected="a moment after 0001-01-02, or 'since' beside it") from cause
 
 
 def _bucket(since: datetime, until: datetime, asked: int | None) -> int:
