@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+import pickle
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import FixedThresholdClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVC
 
-from relevo.domain.decision import Argmax
+from relevo.domain.decision import Argmax, Bands
+from relevo.domain.signature import Output
 from relevo.errors import ParityFailed
+from relevo.package.convert.importing import import_model
 from relevo.package.convert.scikit.sklearn import convert_sklearn
 from relevo.package.parity import DOUBLE, default_tolerance, difference, prove, served_scores
 from relevo.package.samples import Samples, take_samples
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from relevo.package.convert.converted import Converted
 
 
@@ -51,7 +61,7 @@ def test_labels_that_turn_within_the_tolerance_are_counted(converted: tuple[Conv
     """Agreement is reported even where the scores pass."""
     model, samples = converted
     assert model.outputs is not None
-    close = replace(model, outputs=np.full_like(model.outputs, 0.5 - 1e-7))
+    close = replace(model, outputs=np.full_like(model.outputs, 0.5 - 1e-7), predicted=np.zeros(len(samples), dtype=np.intp))
     proof = prove(close, np.full_like(model.outputs, 0.5 + 1e-7), decision=Argmax(), tolerance=1e-5)
     assert proof.labels_agreeing == 0.0
     assert proof.largest_difference == pytest.approx(2e-7)
@@ -68,3 +78,63 @@ def test_without_the_originals_answers_there_is_no_proof(converted: tuple[Conver
 def test_double_precision_is_held_to_its_own_tolerance(converted: tuple[Converted, Samples]) -> None:
     """A float64 graph may differ by 1e-5 and no more."""
     assert default_tolerance(converted[0]) == DOUBLE
+
+
+def test_an_answer_that_predict_does_not_give_stops_everything(converted: tuple[Converted, Samples]) -> None:
+    """Scores that agree prove nothing where predict says another label; a person's own rule is not its answer."""
+    model, samples = converted
+    served = served_scores(model, samples)
+    assert model.predicted is not None
+    assert prove(model, served, decision=Argmax()).labels_agreeing == 1.0
+    surest = int(np.abs(served[:, -1] - 0.5).argmax())
+    other = model.predicted.copy()
+    other[surest] = 1 - other[surest]
+    with pytest.raises(ParityFailed, match="its original's predict") as refusal:
+        prove(replace(model, predicted=other), served, decision=Argmax())
+    assert refusal.value.facts["example"] == surest
+    assert prove(replace(model, predicted=other), served, decision=Bands(accept=0.8, reject=0.2)).labels_agreeing == 1.0
+
+
+def test_large_logits_are_compared_as_they_are_served(converted: tuple[Converted, Samples]) -> None:
+    """A millionth of a logit of a million is another probability."""
+    model, _ = converted
+    logits = np.array([[1_000_000.0, 1_000_000.0]])
+    output = Output(name="y", labels=("no", "yes"), activation="softmax")
+    told = replace(model, outputs=logits, output=output, predicted=None)
+    assert prove(told, logits, decision=Argmax()).rows == 1
+    with pytest.raises(ParityFailed) as refusal:
+        prove(told, logits + np.array([[0.0, 1.0]]), decision=Argmax())
+    assert refusal.value.facts["difference"] == pytest.approx(1 / (1 + np.exp(-1)) - 0.5)
+
+
+@pytest.mark.filterwarnings("ignore:The `probability` parameter:FutureWarning")
+@pytest.mark.parametrize(
+    "make",
+    [
+        LogisticRegression(),
+        SVC(probability=True, random_state=0),
+        SVC(decision_function_shape="ovo"),
+        FixedThresholdClassifier(LogisticRegression(), threshold=0.8),
+        make_pipeline(StandardScaler(), RandomForestClassifier(5, random_state=0)),
+    ],
+    ids=lambda model: type(model).__name__,
+)
+def test_what_is_proved_is_the_originals_predict(make: Any, tmp_path: Path) -> None:
+    """Live and through the sandbox the proof rests on the labels of the original's own predict, and the package answers them."""
+    draw = np.random.default_rng(1)
+    rows = draw.normal(size=(60, 2))
+    classes = 2 if isinstance(make, FixedThresholdClassifier) else 3
+    truth = np.array(["high", "low", "middle"])[
+        (rows @ [1.0, 2.0] + draw.normal(size=60) > 0).astype(int) + (rows[:, 0] > 1) * (classes - 2)
+    ]
+    model = make.fit(rows, truth)
+    live = convert_sklearn(model, take_samples(rows))
+    assert live.predicted is not None
+    assert [live.output.labels[place] for place in live.predicted] == model.predict(rows).tolist()
+    file = tmp_path / "model.pickle"
+    file.write_bytes(pickle.dumps(model))
+    package = import_model(file, name="proved", samples=rows, trust_pickle=True, figures=False)
+    assert package.manifest.lineage.parity.labels_agreeing == 1.0
+    names = [field.name for field in package.manifest.input.fields]  # type: ignore[union-attr]  # a record
+    said = [package.predict(dict(zip(names, map(float, row), strict=True))).label for row in rows]
+    assert said == model.predict(rows).tolist()

@@ -1,9 +1,11 @@
 """Does the converted model answer as the original did? Asked of the very code that serves.
 
-    samples ─ RunnableModel.prepare, run ─► served scores ─┐
-    samples ─ the original model ─────────► its scores ────┴─► difference, agreement ─► Parity | ParityFailed
+    samples ─ RunnableModel.prepare, run ─► scores ─ activation, decision ─► what is served: probabilities, value, label ─┐
+    samples ─ the original ─ predict_proba, predict ─► its scores, its label ─────────────────────────────────────────────┴─► Parity
+                                                                                                                  | ParityFailed
 
-A difference counts against max(1, |original|), so that a regression in millions is not held to its millionth.
+A difference counts against max(1, |original|), so that a regression in millions is not held to its millionth. Scores must agree as
+the graph gives them and as they are served, labels with the original's own `predict` wherever it has one, but for ties.
 """
 
 from __future__ import annotations
@@ -12,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from relevo.domain.decision import Argmax, answers
+from relevo.domain.decision import Argmax, Bands, answers, probabilities_of
 from relevo.domain.manifest import FORMAT, Lineage, Manifest, Parity
 from relevo.domain.preprocessing import ColumnSteps
+from relevo.domain.signature import Task
 from relevo.errors import ParityFailed
 from relevo.package.samples import ready_pixels
 from relevo.runtime.image import OWN_FILES
@@ -104,23 +107,62 @@ def prove(
     if converted.outputs is None:
         return Parity(against="none", samples=samples)
     allowed = default_tolerance(converted) if tolerance is None else tolerance
-    gaps = difference(served, converted.outputs)
+    gaps = _gaps(converted, served)
     worst = int(gaps.argmax())
     if gaps[worst] > allowed:
         raise ParityFailed(difference=float(gaps[worst]), example=worst, tolerance=allowed, layer=f"output {converted.output.name}")
+    predicted = _predicted(converted, decision)
+    _refuse_other_labels(converted, served, decision, predicted, allowed)
     return Parity(
         against=against,
         samples=samples,
         rows=len(served),
         largest_difference=float(np.abs(served - converted.outputs).max()),
         tolerance=allowed,
-        labels_agreeing=_agreeing(converted, served, decision),
+        labels_agreeing=_agreeing(converted, served, decision, predicted),
     )
 
 
-def _agreeing(converted: Converted, served: NDArray[np.float64], decision: Decision) -> float:
+def _gaps(converted: Converted, served: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The largest difference a row, (n,), of the scores as they are and of the probabilities that are served for them."""
+    assert converted.outputs is not None  # noqa: S101 - asked by `prove`, narrows for the type checker
+    gaps = difference(served, converted.outputs)
+    if converted.output.task is not Task.CLASSIFICATION or not np.isfinite(gaps).all():
+        return gaps
+    ours, theirs = (probabilities_of(scores, converted.output) for scores in (served, converted.outputs))
+    return np.maximum(gaps, difference(ours, theirs))
+
+
+def _predicted(converted: Converted, decision: Decision) -> NDArray[np.intp] | None:
+    """The labels of the original's own `predict`, unless a person gave another rule than its own."""
+    own = isinstance(decision, Argmax) if converted.decision is None else decision == converted.decision
+    return converted.predicted if own else None
+
+
+def _refuse_other_labels(
+    converted: Converted, served: NDArray[np.float64], decision: Decision, predicted: NDArray[np.intp] | None, allowed: float
+) -> None:
+    """Raises ParityFailed where the served answer is another one than the original's `predict`, and the scores are no tie."""
+    if predicted is None:
+        return
+    labels = converted.output.labels
+    for row, (ours, theirs) in enumerate(zip(answers(served, converted.output, decision), predicted.tolist(), strict=True)):
+        assert ours.index is not None  # noqa: S101 - a classification's
+        if ours.index == theirs:
+            continue
+        apart = ours.probabilities[ours.index] - ours.probabilities[theirs]
+        if isinstance(decision, Bands):
+            apart = ours.probabilities[1] - decision.accept
+        if converted.output.label_column or abs(apart) > 2 * allowed:
+            told = f"it answers '{labels[ours.index]}', its original's predict '{labels[theirs]}'"
+            raise ParityFailed(difference=abs(apart), example=row, tolerance=allowed, layer=told)
+
+
+def _agreeing(converted: Converted, served: NDArray[np.float64], decision: Decision, predicted: NDArray[np.intp] | None) -> float:
     assert converted.outputs is not None  # noqa: S101 - asked by `prove`, narrows for the type checker
     ours = answers(served, converted.output, decision)
+    if predicted is not None:
+        return float(np.mean([answer.index for answer in ours] == predicted))
     theirs = answers(converted.outputs, converted.output, decision)
     same = [a.label == b.label and a.uncertain == b.uncertain for a, b in zip(ours, theirs, strict=True)]
     return sum(same) / len(same)

@@ -97,7 +97,9 @@ def _stopped(refusal: RelevoError) -> wire.Stopped:
 
 
 def _sent(done: Done) -> bytes:
-    outputs = done.converted.outputs
+    outputs, predicted = done.converted.outputs, done.converted.predicted
+    if outputs is not None and predicted is not None:
+        outputs = np.column_stack([outputs, predicted])
     header = wire.Opened(
         input=done.converted.input,
         steps=done.converted.steps,
@@ -105,6 +107,7 @@ def _sent(done: Done) -> bytes:
         framework=done.converted.framework,
         converter=done.converted.converter,
         outputs=None if outputs is None else (outputs.shape[0], outputs.shape[1]),
+        predicted=outputs is not None and predicted is not None,
         samples="generated" if done.generated else "user",
         classes=done.converted.classes,
         decision=done.converted.decision,

@@ -57,6 +57,8 @@ class Converted:
     converter: dict[str, str] = field(default_factory=dict)  # library → version
     #: Scores the original gave for the samples, float64 (n, columns); None when nobody could ask it.
     outputs: NDArray[np.float64] | None = None
+    #: Places of the labels that the original's own `predict` answered to the samples, (n,); None where it answers scores alone.
+    predicted: NDArray[np.intp] | None = None
     #: What the model itself calls its classes, as text in the order of the labels; the truth may use these.
     classes: tuple[str, ...] = ()
     #: The model's own rule, where it is not the most probable class; what a person says comes first.

@@ -74,15 +74,19 @@ class Estimator:
         except KeyError as cause:
             raise ConversionFailed(reason="its predict answers what is none of its classes") from cause
 
+    def predicted(self, features: Any) -> NDArray[np.intp] | None:  # noqa: ANN401 - whatever the model was trained on
+        """The same; None where its `predict` answers no classes. Raises ConversionFailed."""
+        # A booster's gives scores, and what stands in for a model of another time knows only the samples' answers.
+        return self.answers(features) if self.classes and hasattr(self.original, "fit") else None
+
     def settled(self, features: Any) -> Estimator:  # noqa: ANN401 - whatever the model was trained on
         """The same, knowing whether its answers follow from its scores. Raises ConversionFailed."""
-        # A booster's `predict` gives scores, and what stands in for a model of another time knows only the samples' answers.
-        if not self.classes or not hasattr(self.original, "fit"):
+        if (predicted := self.predicted(features)) is None:
             return self
         if _several_labels(self.original, features):
             raise ConversionFailed(reason="it answers several labels for each row; package one model for each label")
         own = answers(self.ask(features), self.output("", Hints()), self.decision or Argmax())
-        apart = [answer.index for answer in own] != self.answers(features).tolist()
+        apart = [answer.index for answer in own] != predicted.tolist()
         return replace(self, labelled=self.decision is None and (apart or _votes(self.final)))
 
     def as_columns(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:

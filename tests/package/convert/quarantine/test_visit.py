@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hostile import Calls, pairs, running
 
@@ -279,7 +280,7 @@ for number in range(3, 20):
 """)
 
 
-def forged(**changes: Any) -> bytes:
+def forged(numbers: bytes = b"", **changes: Any) -> bytes:
     record = RecordInput(fields=(Field(name="a", kind=FieldKind.NUMBER),))
     fields: dict[str, Any] = {
         "input": record,
@@ -292,7 +293,7 @@ def forged(**changes: Any) -> bytes:
         "bodies": (0, 0, 0),
     }
     header = wire.Opened(**{**fields, **changes})
-    return wire.pack(header, [honest_onnx(), b"", b'[{"a": 1.0}]'])
+    return wire.pack(header, [honest_onnx(), numbers, b'[{"a": 1.0}]'])
 
 
 def honest_onnx() -> bytes:
@@ -324,6 +325,9 @@ def test_a_forged_answer_meets_the_audit() -> None:
         pytest.param(forged() + forged(), id="twice"),
         pytest.param(forged()[:-3], id="cut off"),
         pytest.param(forged(outputs=(1000, 1000)), id="array of another size"),
+        pytest.param(forged(np.array([0.5, 2.0]).tobytes(), outputs=(1, 2), predicted=True), id="a label that is none"),
+        pytest.param(forged(np.array([0.5]).tobytes(), outputs=(1, 1), predicted=True), id="labels without scores"),
+        pytest.param(forged(predicted=True), id="labels alone"),
         pytest.param(wire.pack(wire.Walls(level="strong", unheld=())), id="walls again"),
     ],
 )

@@ -236,6 +236,9 @@ def _believed(level: str, frame: wire.Frame) -> Visit:
         scores = None if header.outputs is None else wire.numbers_in(outputs, header.outputs)
     except (wire.Broken, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as cause:
         raise QuarantineFailed(reason="its arrays are not as agreed") from cause
+    predicted = None
+    if header.predicted:
+        scores, predicted = _apart(scores, len(header.output.labels))
     converted = Converted(
         onnx=onnx,
         input=header.input,
@@ -244,10 +247,18 @@ def _believed(level: str, frame: wire.Frame) -> Visit:
         framework=_readable(header.framework),
         converter={_readable(name)[:64]: _readable(version)[:64] for name, version in list(header.converter.items())[:20]},
         outputs=scores,
+        predicted=predicted,
         classes=header.classes,
         decision=header.decision,
     )
     return Visit(level=level, converted=converted, records=records, generated=header.samples == "generated")
+
+
+def _apart(told: NDArray[np.float64] | None, labels: int) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
+    """The scores, and the places of labels in the column behind them. Raises QuarantineFailed when they are none."""
+    if told is None or told.shape[1] < 2 or any(place not in range(labels) for place in told[:, -1].tolist()):
+        raise QuarantineFailed(reason="its arrays are not as agreed")
+    return told[:, :-1], told[:, -1].astype("intp")
 
 
 def _reported(header: wire.Stopped) -> RelevoError:

@@ -60,6 +60,7 @@ class Opened(_Strict, frozen=True, kw_only=True, tag_field="kind", tag="opened")
     framework: str
     converter: dict[str, str]
     outputs: tuple[int, int] | None  # rows, columns
+    predicted: bool = False  # whether the last column is the place of the label that the original's own `predict` answered
     samples: Literal["user", "generated"]
     classes: tuple[str, ...] = ()  # what the model itself calls them, where that differs from the labels
     decision: Decision | None = None  # the model's own rule

@@ -73,13 +73,14 @@ def convert_dictvectorizer(model: Any, samples: Samples, hints: Hints | None = N
     halves = split(model)
     vectors = _vectors(halves.vectorizer, samples)
     halves = replace(halves, estimator=halves.estimator.settled(vectors))
-    outputs = halves.estimator.ask(vectors)
+    outputs, predicted = halves.estimator.ask(vectors), halves.estimator.predicted(vectors)
     record = told.input if isinstance(told.input, RecordInput) else record_of(halves.vectorizer, samples)
     columns = columns_of(halves.vectorizer, record)
     # What stands in for a model of another time knows only the samples' answers.
     live = hasattr(halves.estimator.original, "fit")
     probes = probes_of(halves.asked_with(samples), samples, record) if live else Probes()
     found = closest(_attempts(halves.estimator, record, columns, outputs, told), samples, probes)
+    found = replace(found, predicted=predicted)
     if halves.estimator.labelled:
         refuse_other_labels(found, samples)
     return found

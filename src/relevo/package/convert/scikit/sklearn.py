@@ -141,7 +141,8 @@ def _attempts(estimator: Estimator, samples: Samples, hints: Hints) -> Iterator[
 def _candidate(
     write: Callable[[Estimator, Layout], Written], estimator: Estimator, layout: Layout, samples: Samples, hints: Hints
 ) -> Converted:
-    outputs = estimator.ask(original_input(estimator, layout, samples))
+    given = original_input(estimator, layout, samples)
+    outputs = estimator.ask(given)
     written = write(estimator, layout)
     steps = _fed(layout.steps, written.inputs)
     return Converted(
@@ -153,6 +154,7 @@ def _candidate(
         converter=written.libraries,
         # One column of two labels is the probability of the second: nothing is lost, and half is sent.
         outputs=outputs[:, 1:] if written.one_column else outputs,
+        predicted=estimator.predicted(given),
         classes=estimator.classes,
         decision=estimator.decision,
     )
