@@ -77,9 +77,12 @@ def test_no_template_fits_what_is_not_ours(language: str) -> None:
 
 @pytest.mark.parametrize("language", TRANSLATED)
 def test_every_translation_fills_the_holes_of_its_english(language: str) -> None:
-    """A translation names each hole of the English text, and no other; none is empty."""
+    """A translation names each hole of the English text, and no other; none is empty, and each text can be filled."""
     for chapter in catalog.BY_ENGLISH:
         for text, said in catalog.texts(chapter, language).items():
+            names = [name for name, _ in fields_of(text) if not name.isdigit()]
+            facts = catalog.facts_in(text, text.format(*range(9), **dict.fromkeys(names, 3)))
+            assert facts is None or said.format(*facts.values(), **facts), text
             assert {name for name, _ in fields_of(said)} == {name for name, _ in fields_of(text)}, text
             assert said.strip(), text
 

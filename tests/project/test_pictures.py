@@ -88,7 +88,9 @@ def test_a_class_of_which_nothing_is_read_ends_the_training(tmp_path: Path) -> N
     assert listed(tmp_path, ("dog",)) == ([("cat", None)], [])
 
 
-@pytest.mark.parametrize(("learn", "held"), [("train", "test"), ("Training", "validation"), ("train", "val")])
+@pytest.mark.parametrize(
+    ("learn", "held"), [("train", "test"), ("Training", "validation"), ("train", "val"), ("training_set", "test-images")]
+)
 def test_the_folders_own_split_is_kept(tmp_path: Path, learn: str, held: str) -> None:
     """`train` and `test` with the same classes in each are no classes: one side is learnt from, the other held out."""
     for part in (learn, held):
@@ -113,6 +115,15 @@ def test_parts_of_a_split_are_never_classes(tmp_path: Path) -> None:
     grey(tmp_path / "mixed" / "test" / "bird" / "1.png")
     with pytest.raises(ConfigRefused, match="class 'bird', of which there is nothing to learn from"):
         listed(tmp_path / "mixed", ("unsorted",))
+
+
+def test_parts_of_any_name_are_no_classes(tmp_path: Path) -> None:
+    """Folders that all hold the same folders are told as parts of a split, whatever they are called."""
+    for part in ("fold1", "fold2"):
+        for name in ("cat", "dog"):
+            grey(tmp_path / part / name / "1.png")
+    with pytest.raises(ConfigRefused, match="'fold1', 'fold2' each hold the same folders"):
+        listed(tmp_path)
 
 
 def test_train_may_be_a_class_among_others(tmp_path: Path) -> None:

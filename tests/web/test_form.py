@@ -30,7 +30,16 @@ def test_what_a_form_shows_is_read_back(whole: int, real: float, truth: bool, ki
 
 @pytest.mark.parametrize(
     ("text", "value"),
-    [("41", 41), (" 41 ", 41), ("4.5", 4.5), ("1e3", 1000.0), ("many", "many"), ("Pamplona, ES", "Pamplona, ES")],
+    [
+        ("41", 41),
+        (" 41 ", 41),
+        ("4.5", 4.5),
+        ("1e3", 1000.0),
+        ("many", "many"),
+        ("Pamplona, ES", "Pamplona, ES"),
+        ("1_234", "1_234"),
+        ("٣", "٣"),
+    ],
 )
 def test_numbers_are_read_as_people_write_them(text: str, value: object) -> None:
     """What is no number stays text, so that the model's own check names the field."""

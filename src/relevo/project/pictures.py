@@ -10,6 +10,7 @@ is left with none.
 
 from __future__ import annotations
 
+import re
 import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 _ANY_SIZE, _ANY_STEPS = ImageInput(width=1, height=1), ImageSteps(input="pixels")
 #: Names of the parts of a split; what lies in the first is learnt from.
 _LEARN, _HELD = frozenset({"train", "training"}), frozenset({"test", "testing", "val", "valid", "validation", "dev", "eval"})
+_SET = re.compile(r"[ _-]?(set|data|dataset|images|imgs|pictures|photos)$")
 #: What systems leave in folders beside what people put there.
 _SYSTEMS = frozenset({"thumbs.db", "desktop.ini", "__macosx"})
 
@@ -58,7 +60,7 @@ def read_pictures(folder: Path, ignored: tuple[str, ...], tell: Callable[[Unread
     Raises ConfigRefused for a class without a readable picture, a split without classes, and no class at all.
     """
     parts = _folders(folder, ignored)
-    split = [one for one in parts if one.name.lower() in _LEARN | _HELD]
+    split = [one for one in parts if _part(one) in _LEARN | _HELD]
     if split and not any(_holds_files(one) for one in split):
         yield from _split(parts, split, ignored, tell)
         return
@@ -67,7 +69,23 @@ def read_pictures(folder: Path, ignored: tuple[str, ...], tell: Callable[[Unread
             reason=f"[data] path: '{folder.name}' holds {_named(split)}, which are parts of a split and no classes; "
             "in each, put a folder for each class"
         )
+    _refuse_unknown_split(parts)
     yield from _classes(parts, tell, held=None)
+
+
+def _part(folder: Path) -> str:
+    """The name as a part of a split may bear it: of `training_set` and `train-images` what is before it."""
+    return _SET.sub("", folder.name.lower())
+
+
+def _refuse_unknown_split(parts: list[Path]) -> None:
+    """Raises ConfigRefused when all folders hold the same folders and nothing else: those are classes, and these their parts."""
+    within = [{one.name for one in _folders(part, ())} for part in parts if not _holds_files(part)]
+    if len(parts) > 1 and len(within) == len(parts) and len(within[0]) > 1 and all(names == within[0] for names in within):
+        raise ConfigRefused(
+            reason=f"[data] path: {_named(parts[:5])} each hold the same folders, so they look like parts of a split "
+            "and no classes; call them train and test, or let path name one of them"
+        )
 
 
 def readable(file: Path, tell: Callable[[Unreadable], object]) -> bytes | None:
@@ -94,7 +112,7 @@ def _split(parts: list[Path], split: list[Path], ignored: tuple[str, ...], tell:
         )
     within = {part: _folders(part, ignored) for part in split}
     named = {part: {one.name for one in classes} for part, classes in within.items()}
-    learnt = set().union(*(classes for part, classes in named.items() if part.name.lower() in _LEARN))
+    learnt = set().union(*(classes for part, classes in named.items() if _part(part) in _LEARN))
     for part, classes in named.items():
         unknown = sorted(classes - learnt)
         if learnt and unknown:
@@ -104,7 +122,7 @@ def _split(parts: list[Path], split: list[Path], ignored: tuple[str, ...], tell:
     # One part alone, or none to learn from, is no split: the hash divides it as it would any folder.
     told = bool(learnt) and len(split) > 1
     for part, inside in within.items():
-        yield from _classes(inside, tell, held=part.name.lower() in _HELD if told else None)
+        yield from _classes(inside, tell, held=_part(part) in _HELD if told else None)
 
 
 def _classes(classes: list[Path], tell: Callable[[Unreadable], object], *, held: bool | None) -> Iterator[Found]:

@@ -157,6 +157,8 @@ def _with_point(name: str, text: str, language: str) -> str:
 
 
 def _number(text: str) -> int | float | str:
+    if "_" in text or not text.isascii():
+        return text  # Python reads 1_234 and digits of other scripts, people may mean something else
     for read in (int, float):
         try:
             return read(text)

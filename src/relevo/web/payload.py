@@ -15,6 +15,8 @@ times the size of the body.
 from __future__ import annotations
 
 import asyncio
+import json
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -31,6 +33,7 @@ from relevo.errors import (
     BodyTooSlow,
     CallerGone,
     EmptyFile,
+    FieldWrongType,
     NoInput,
     TooManyParts,
     TooManyRows,
@@ -218,7 +221,21 @@ def _decoded(text: bytes) -> Any:  # noqa: ANN401 - JSON
     try:
         return _decode_json(text)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as cause:
+        _refuse_infinite(text)
         raise BadJson(reason=_plain_reason(cause)) from cause
+
+
+def _refuse_infinite(text: bytes) -> None:
+    """Raises FieldWrongType where the only fault is a number like 1e999, or what Python writes as Infinity or NaN."""
+    try:
+        read = json.loads(text)
+    except (ValueError, RecursionError):
+        return
+    for record in read if isinstance(read, list) else [read]:
+        for name, value in record.items() if isinstance(record, dict) else ():
+            if isinstance(value, float) and not math.isfinite(value):
+                got = "not a number" if math.isnan(value) else "infinity"
+                raise FieldWrongType(field=name[:_NAME_LENGTH_SHOWN], expected="a finite number", got=got)
 
 
 def _large_json(body: bytes, limits: BodyLimits) -> Body:

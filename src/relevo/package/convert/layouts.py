@@ -152,7 +152,7 @@ def _names_of_records(samples: RecordSamples, known: tuple[str, ...], features: 
     if not features and len(samples.names) > 1:
         raise OptionsMissing(
             options="features (the columns in the order in which the model was trained: it does not name them, so nothing can "
-            f"check their order; in the samples it is {','.join(samples.names)})"
+            f"check their order, which in the samples is {','.join(samples.names)})"
         )
     stranger = next((name for name in features if name not in samples.names), None)
     if stranger is not None:
