@@ -11,12 +11,13 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import httpx
+import msgspec
 import pytest
 from tests.serving_world import put, settings_of, started
 
 from relevo import compose
 from relevo.compose.had_users import HAD_USERS_FILE, PEOPLE_FILE, note_users
-from relevo.domain.people import Role, Scope
+from relevo.domain.people import Role, Roll, Scope
 from relevo.errors import StoreUnavailable
 from relevo.store.passwords import hashed
 
@@ -210,3 +211,36 @@ def test_what_the_workers_remembered_before_the_first_user_opens_nothing(tmp_pat
     overwritten(settings.home, settings.home)
     with started(settings) as server:
         assert httpx.get(f"{server.url}/me").status_code == 503
+
+
+def served_and_then_given_a_user(folder: Path) -> Settings:
+    """A home that workers knew as open, whose first user was made on the command line after they ended."""
+    settings = settings_of(folder)
+    compose.open_store(settings).engine.dispose()
+    (settings.home / PEOPLE_FILE).write_bytes(msgspec.json.encode(Roll(epoch=0, open=True)))
+    store = compose.open_store(settings)
+    store.people.add_user("boss", Role.ADMIN, password_hash=hashed(PASSWORD), at=NOW)
+    store.engine.dispose()
+    return settings
+
+
+@pytest.mark.parametrize("damage", [overwritten, removed])
+def test_what_the_workers_remembered_goes_with_the_first_user(
+    tmp_path: Path, fresh: Path, damage: Callable[[Path, Path], None]
+) -> None:
+    """Without had_users and without a readable database a home that had a user is closed: nothing in it says open any more."""
+    settings = served_and_then_given_a_user(tmp_path)
+    (settings.home / HAD_USERS_FILE).unlink()
+    damage(settings.home, fresh)
+    with started(settings) as server:
+        assert lets_nobody_in(server.url)
+
+
+def test_a_home_without_users_is_served_while_its_database_is_away(tmp_path: Path) -> None:
+    """What the workers remember of a home that never had users goes on counting."""
+    settings = settings_of(tmp_path)
+    compose.open_store(settings).engine.dispose()
+    (settings.home / PEOPLE_FILE).write_bytes(msgspec.json.encode(Roll(epoch=0, open=True)))
+    overwritten(settings.home, settings.home)
+    with started(settings) as server:
+        assert httpx.get(f"{server.url}/me").json()["way"] == "open"

@@ -2,6 +2,7 @@
 
 first user made ─ after the commit ─┐
 store opened, people followed ──────┴─ note_users ─► had_users in the home: being there is all it tells
+                                      and people.json is removed where a worker wrote there that everybody is let in
 had_users(home) ─ the file, or people.json of a worker that knew of some
 check_users(settings, engine) ─ had some, and the database knows none ─► UsersLost, before anything is written into it
 """
@@ -45,6 +46,7 @@ def note_users(home: Path) -> None:
     """Keep it that there are users; safe from a power cut. What a full disk does not take is tried again by whoever looks next."""
     from relevo.store.blobs import sync_folder  # noqa: PLC0415 - loaded with the database's libraries
 
+    _forget_open(home)
     place = home / HAD_USERS_FILE
     if os.path.lexists(place):
         return
@@ -58,6 +60,18 @@ def note_users(home: Path) -> None:
         sync_folder(home)
     except OSError as cause:
         log.warning("it was not written down that there are users: %s", cause.strerror, extra={"action": "users.noted"})
+
+
+def _forget_open(home: Path) -> None:
+    """Remove what workers remembered of the time before the first user: with it, the loss of one file would open the home."""
+    place = home / PEOPLE_FILE
+    known = recall(place, Roll)
+    if known is None or not known.open:
+        return
+    try:
+        place.unlink(missing_ok=True)
+    except OSError as cause:
+        log.warning("%s of before the first user stays: %s", place.name, cause.strerror, extra={"action": "users.noted"})
 
 
 def check_users(settings: Settings, engine: Engine) -> None:
