@@ -305,6 +305,15 @@ def test_a_change_after_the_state_was_read_is_none_behind_the_audits_back(engine
     assert verify(Trail(engine).links(), trail, state=state).whole
 
 
+def test_a_record_that_is_gone_as_a_whole_is_told(engine: Engine, trail: Audit) -> None:
+    """Without any entry and any head, what the database or the home knows of users says that there was a record."""
+    assert verify([], trail, state=read_state(engine), kept=False).whole
+    assert kinds(verify([], trail, state=read_state(engine), kept=False, past=True)) == [(0, "heads_missing")]
+    People(engine, trail).add_user("ana", Role.ADMIN, password_hash="", at=AT)
+    tamper(engine, "DELETE FROM audit")
+    assert kinds(verify(Trail(engine).links(), trail, state=read_state(engine), kept=False)) == [(0, "heads_missing"), (0, "state")]
+
+
 def test_missing_heads_are_told(engine: Engine, trail: Audit, tmp_path: Path) -> None:
     """Of a chain with links; a process that has seen a head tells of it even when the file was taken away with the end."""
     assert verify([], trail, kept=False).whole

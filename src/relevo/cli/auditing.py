@@ -162,14 +162,17 @@ def _short(text: str) -> str:
 
 
 def _verdict(settings: Settings, kept: list[str], copy: Path | None) -> Verdict:
+    from relevo.compose.had_users import had_users
     from relevo.store import audited_state, heads, verifying
 
+    # Opening the database writes down what it finds there.
+    past = had_users(settings.home)
     store = _store(settings)
     known = [*heads.known_heads(settings.audit_folder), *map(_head_of, kept)]
     if copy is not None:
         known += heads.read_heads(copy)
     state, is_kept = audited_state.read_state(store.engine), heads.read_last(settings.audit_folder) is not None
-    return verifying.verify(store.trail.links(), store.audit, known, state=state, kept=is_kept)
+    return verifying.verify(store.trail.links(), store.audit, known, state=state, kept=is_kept, past=past)
 
 
 def _tell(verdict: Verdict) -> None:

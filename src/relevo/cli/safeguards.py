@@ -43,6 +43,7 @@ def safeguards(settings: Settings) -> Iterator[Finding]:
 
 
 def _audit(settings: Settings, store: Store) -> Finding:
+    from relevo.compose.had_users import had_users
     from relevo.store import audited_state, heads, verifying
 
     last = store.trail.head()
@@ -50,7 +51,8 @@ def _audit(settings: Settings, store: Store) -> Finding:
         return Finding(what="audit", verdict="ok", told=f"{last.sequence} entries; `relevo audit verify` checks them all")
     kept, state = heads.read_last(settings.audit_folder) is not None, audited_state.read_state(store.engine)
     known = heads.known_heads(settings.audit_folder)
-    verdict = verifying.verify(store.trail.links(), store.audit, known, state=state, kept=kept)
+    past = had_users(settings.home)
+    verdict = verifying.verify(store.trail.links(), store.audit, known, state=state, kept=kept, past=past)
     if verdict.whole:
         told = f"whole: {verdict.links} entries, {verdict.heads} heads outside the database"
         return Finding(what="audit", verdict="ok", told=told)

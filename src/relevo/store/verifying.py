@@ -4,7 +4,7 @@ links, keys, heads ─ verify ─► Verdict: how many, the last one, and a faul
 
     a changed, copied or exchanged link    its seal does not match          a removed one   a number is missing
     two that follow the same one           a fork                           a cut end       a head knows more, or another seal
-    no head where the last one is kept     whoever cut the end took it, too
+    no head where the last one is kept     whoever cut the end took it, too; or took all, and users are left
     a user, key or alias that no link made was changed by SQL
     one sealed with a key that was replaced by then, or that is not this home's             its id is not the one due
 
@@ -60,12 +60,18 @@ class Verdict:
 
 
 def verify(
-    links: Iterable[Link], audit: Audit, heads: Iterable[Head] = (), *, state: State | None = None, kept: bool = True
+    links: Iterable[Link],
+    audit: Audit,
+    heads: Iterable[Head] = (),
+    *,
+    state: State | None = None,
+    kept: bool = True,
+    past: bool = False,
 ) -> Verdict:
     """Walk the chain from its first link. audit: holds the keys that the seals are checked with.
 
     state: what the database says beside the chain, read before the links are. kept: whether the last head lies where it is written.
-    Raises ConfigRefused.
+    past: whether files of the home tell of users, each of whom an entry tells of. Raises ConfigRefused.
     """
     written = sorted(heads, key=lambda head: head.sequence)
     # Of heads of the same entry each counts: one of them may be of another past.
@@ -82,20 +88,19 @@ def verify(
             replay.step(link)
     faults += [*_cut(written, walk.last)] or [*walk.lacks(audit.key)]
     last = walk.last
-    faults += _missing(last, kept=kept)
-    if replay is not None and last is not None:
+    if not kept and (last is not None or past or (state is not None and state.things)):
+        faults.append(_missing(last))
+    if replay is not None:
         differing = islice(replay.differences(), max(0, _MOST_FAULTS - len(faults)))
-        faults += [Fault(sequence=last.sequence, kind="state", told=told) for told in differing]
+        faults += [Fault(sequence=last.sequence if last else 0, kind="state", told=told) for told in differing]
     return Verdict(
         links=walk.count, head=last.sequence if last else 0, seal=last.seal if last else "", heads=len(written), faults=faults
     )
 
 
-def _missing(last: Link | None, *, kept: bool) -> list[Fault]:
-    if kept or last is None:
-        return []
+def _missing(last: Link | None) -> Fault:
     told = "heads are missing: nothing here outside the database says where the record ends (last.json in the folder of the heads)"
-    return [Fault(sequence=last.sequence, kind="heads_missing", told=told)]
+    return Fault(sequence=last.sequence if last else 0, kind="heads_missing", told=told)
 
 
 class _Walk:
