@@ -14,6 +14,7 @@ from relevo.domain.people import Role, Scope
 from relevo.errors import ConfigRefused
 from relevo.store.audit import Audit
 from relevo.store.audited_state import read_state
+from relevo.store.elsewhere import Account
 from relevo.store.engine import connect, writing
 from relevo.store.heads import FILE, LAST, Head, Heads, known_heads, read_heads
 from relevo.store.people import Change, People
@@ -265,10 +266,20 @@ BEHIND_ITS_BACK = """
     UPDATE api_keys SET revoked_us = NULL;
     UPDATE api_keys SET scopes = 'operate predict';
     INSERT INTO grants (user_id, model, role) SELECT id, 'digits', 'operator' FROM users WHERE name = 'bob';
-    INSERT INTO alias_moves (model, alias, serial, version, who, why, at_us) VALUES ('digits', 'champion', 2, 1, '', '', 0);
-    DROP TRIGGER alias_moves_refuse_update; UPDATE alias_moves SET version = 2;
+    INSERT INTO alias_moves (model, alias, serial, version, who, why, at_us) VALUES ('digits', 'champion', 3, 1, '', '', 0);
+    DROP TRIGGER alias_moves_refuse_update; UPDATE alias_moves SET version = 1;
     UPDATE versions SET digest = 'ff' WHERE number = 1;
     DELETE FROM grants
+    UPDATE users SET issuer = 'https://id.example', subject = 'mallory' WHERE name = 'ana';
+    UPDATE users SET subject = 'mallory' WHERE name = 'dave';
+    UPDATE users SET name = 'ann' WHERE name = 'ana';
+    UPDATE users SET password_hash = 'another' WHERE name = 'ana';
+    UPDATE users SET password_hash = 'another' WHERE name = 'carol';
+    UPDATE api_keys SET ends_us = ends_us + 1 WHERE ends_us IS NOT NULL;
+    UPDATE api_keys SET ends_us = NULL WHERE id = (SELECT min(id) FROM api_keys);
+    UPDATE api_keys SET secret_hash = 'ff' WHERE revoked_us IS NOT NULL;
+    DROP TRIGGER alias_moves_refuse_update; UPDATE alias_moves SET who = 'bob' WHERE version = 1;
+    DROP TRIGGER alias_moves_refuse_update; UPDATE alias_moves SET why = 'another' WHERE version = 2
 """.splitlines()[1:]
 
 
@@ -278,11 +289,18 @@ def changed_by_sql(engine: Engine, audit: Audit, statement: str) -> list[str]:
     people.add_user("ana", Role.ADMIN, password_hash="", at=AT)
     bob = people.add_user("bob", Role.VIEWER, grants={"churn": Role.LABELER}, at=AT)
     people.change_user(people.add_user("carol", None, at=AT), Change(disabled=True), at=AT)
-    key = people.keys.add(bob, "test", [Scope.PREDICT], at=AT)
+    dave = people.add_user("dave", Role.VIEWER, identity=("https://id.example", "one"), at=AT)
+    people.elsewhere.link(dave, Account(issuer="https://id.example", subject="two"), at=AT)
+    people.change_user(dave, Change(name="david"), at=AT)
+    people.change_user(dave, Change(name="dave", role=Role.LABELER), at=AT)
+    people.set_password(people.named("carol").id, "first", at=AT)
+    people.rehash(people.named("carol").id, "first", "second", at=AT)
+    key = people.keys.add(bob, "test", [Scope.PREDICT], at=AT, ends=AT + timedelta(days=9))
     people.keys.revoke(people.keys.rotate(key.key.id, at=AT, old_ends=AT).key.id, at=AT)
     for digest in ("ab", "cd"):
         registry.add(model="digits", digest=digest * 32, summary={}, who="ana", at=AT)
     registry.move_alias("digits", "champion", 1, who="ana", why="", at=AT)
+    registry.move_alias("digits", "champion", 2, who="ana", why="better", at=AT)
     assert verify(Trail(engine).links(), audit, state=read_state(engine)).whole
     with writing(engine) as connection:
         for one in statement.strip(" ;").split(";"):

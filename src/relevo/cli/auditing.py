@@ -11,6 +11,7 @@ import typer
 from relevo.cli.asking import AsJson, Home, Yes, confirmed, existing_home
 from relevo.cli.showing import say, show_json, show_table, show_text
 from relevo.cli.speaking import moment, phrase, said
+from relevo.domain.audit import without_marks
 from relevo.errors import ConfigRefused
 
 if TYPE_CHECKING:
@@ -145,7 +146,7 @@ def rotate_key(
 
 def _row(one: Link, names: Mapping[str, str]) -> tuple[object, ...]:
     """One entry as a person reads it. names: of users, by id."""
-    who, what, before, after = (_named(text, names) for text in (one.actor, one.object, one.before, one.after))
+    who, what, before, after = (_named(text, names) for text in (one.actor, one.object, one.before, without_marks(one.after)))
     return one.sequence, moment(one.at, seconds=True), who, one.action, what, _short(before), _short(after), one.reason
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Row, or_, select, update
 
-from relevo.domain.audit import HERE, Act, By
+from relevo.domain.audit import HERE, Act, By, with_marks
 from relevo.domain.names import checked_name
 from relevo.domain.people import KnownKey, Principal, Role, Scope, Way
 from relevo.errors import FieldMissing, Forbidden, KeyNotFound, UserNotFound
@@ -128,7 +128,8 @@ class ApiKeys:
             if connection.execute(select(users.c.id).where(users.c.id == storable(user))).first() is None:
                 raise UserNotFound
             new = _insert(connection, user, name, tuple(sorted(set(scopes))), model, at, ends)
-            self._say(connection, "key.add", new.key, by, at)
+            told = with_marks(_words(new.key), _mark(connection, self._audit, new.key.id))
+            self._say(connection, "key.add", new.key, by, at, told)
         return new
 
     def revoke(self, key: str, *, at: datetime, by: By = HERE) -> ApiKey:
@@ -138,7 +139,7 @@ class ApiKeys:
             found = _found(connection, key)
             if found.revoked is None:
                 connection.execute(update(api_keys).where(api_keys.c.id == found.id).values(revoked_us=microseconds(at)))
-                self._say(connection, "key.revoke", found, by, at)
+                self._say(connection, "key.revoke", found, by, at, _words(found))
             return _found(connection, key)
 
     def rotate(self, key: str, *, at: datetime, old_ends: datetime, ends: datetime | None = None, by: By = HERE) -> NewKey:
@@ -158,11 +159,11 @@ class ApiKeys:
             connection.execute(update(api_keys).where(api_keys.c.id == old.id).values(ends_us=microseconds(last)))
             ends = ends or (at + (old.ends - old.made) if old.ends else None)
             new = _insert(connection, old.user, old.name, old.scopes, old.model, at, ends)
-            self._say(connection, "key.rotate", old, by, at, after=f"key:{new.key.id}")
+            marks = (_mark(connection, self._audit, one) for one in (new.key.id, old.id))
+            self._say(connection, "key.rotate", old, by, at, with_marks(f"key:{new.key.id}", *marks))
         return new
 
-    def _say(self, connection: Connection, action: str, key: ApiKey, by: By, at: datetime, after: str = "") -> None:
-        told = after or words_of_key(key.user, key.scopes, key.model)
+    def _say(self, connection: Connection, action: str, key: ApiKey, by: By, at: datetime, told: str) -> None:
         self._audit.append(connection, Act(by=by, action=action, object=f"key:{key.id}", after=told), at=at)
 
 
@@ -192,6 +193,19 @@ def _insert(
     }
     connection.execute(api_keys.insert().values(row))
     return NewKey(key=_found(connection, prefix), secret=secret)
+
+
+def _words(key: ApiKey) -> str:
+    return words_of_key(key.user, key.scopes, key.model)
+
+
+def facts_of_key(row: Row[Any]) -> list[object]:
+    """What the audit marks of a key: what is not in its words, and could be changed by SQL."""
+    return ["key", row.id, row.name, row.secret_hash, row.made_us, row.ends_us]
+
+
+def _mark(connection: Connection, audit: Audit, key: str) -> str:
+    return audit.mark(facts_of_key(connection.execute(select(api_keys).where(api_keys.c.id == key)).one()))
 
 
 def words_of_key(user: str, scopes: Iterable[str], model: str | None) -> str:

@@ -20,14 +20,14 @@ from uuid import uuid4
 from sqlalchemy import delete, func, select, update
 
 from relevo.domain.addresses import network_of
-from relevo.domain.audit import HERE, Act, By
+from relevo.domain.audit import HERE, Act, By, with_marks
 from relevo.domain.names import name_key
 from relevo.errors import AccountTaken, LastAdmin, NameTaken, UserNotFound
 from relevo.store._words import storable
 from relevo.store.engine import writing
 from relevo.store.moments import microseconds
 from relevo.store.tables import sessions, sign_in_journeys, users
-from relevo.store.user_names import refuse_taken
+from relevo.store.user_names import mark_of_user, refuse_taken
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -118,7 +118,8 @@ class Elsewhere:
                 "subject": account.subject,
             }
             connection.execute(users.insert().values(**row, made_us=microseconds(at)))
-            act = Act(by=by, action="user.add", object=f"user:{user}", after=role.value, reason="signed in elsewhere")
+            after = with_marks(role.value, mark_of_user(connection, self._audit, user))
+            act = Act(by=by, action="user.add", object=f"user:{user}", after=after, reason="signed in elsewhere")
             self._audit.append(connection, act, at=at)
         return user
 
@@ -132,7 +133,8 @@ class Elsewhere:
             if not connection.execute(update(users).where(users.c.id == user).values(values)).rowcount:
                 raise UserNotFound
             connection.execute(delete(sessions).where(sessions.c.user_id == user))
-            self._audit.append(connection, Act(by=by, action="user.link", object=f"user:{user}"), at=at)
+            after = with_marks("", mark_of_user(connection, self._audit, user))
+            self._audit.append(connection, Act(by=by, action="user.link", object=f"user:{user}", after=after), at=at)
 
 
 def _of(account: Account) -> ColumnElement[bool]:

@@ -16,7 +16,7 @@ from uuid import uuid4
 
 from sqlalchemy import Row, delete, func, or_, select, text, update
 
-from relevo.domain.audit import HERE, Act, By
+from relevo.domain.audit import HERE, Act, By, with_marks
 from relevo.domain.names import checked_name, name_key
 from relevo.domain.people import Role, Roll
 from relevo.errors import LastAdmin, UserNotFound
@@ -32,7 +32,7 @@ from relevo.store.hand_overs import HandOvers
 from relevo.store.moments import microseconds, moment
 from relevo.store.sessions import Sessions
 from relevo.store.tables import api_keys, grants, people_epoch, sessions, users
-from relevo.store.user_names import called, plain, refuse_taken
+from relevo.store.user_names import called, mark_of_user, plain, refuse_taken
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -207,7 +207,7 @@ class People:
             refuse_taken(connection, written)
             connection.execute(users.insert().values(row))
             _grant(connection, user, grants or {})
-            after = words_of_user(role, grants or {})
+            after = with_marks(words_of_user(role, grants or {}), mark_of_user(connection, self._audit, user))
             self._audit.append(connection, Act(by=by, action="user.add", object=f"user:{user}", after=after), at=at)
             if self._noted is not None:
                 after_commit(connection, self._noted)
@@ -226,7 +226,7 @@ class People:
             if (before.role, before.grants, before.disabled) != (after.role, after.grants, after.disabled):
                 connection.execute(delete(sessions).where(sessions.c.user_id == user))
             _keep_an_admin(connection, before)
-            for act in _acts(before, after, by):
+            for act in _acts(before, after, by, mark_of_user(connection, self._audit, user)):
                 self._audit.append(connection, act, at=at)
         return after
 
@@ -237,19 +237,24 @@ class People:
             _found(connection, user)
             connection.execute(update(users).where(users.c.id == user).values(password_hash=password_hash))
             connection.execute(delete(sessions).where(sessions.c.user_id == user))
-            self._audit.append(connection, Act(by=by, action="user.password", object=f"user:{user}"), at=at)
+            self._say_hash(connection, "user.password", user, by, at)
 
-    def rehash(self, user: str, old: str, new: str) -> None:
+    def rehash(self, user: str, old: str, new: str, *, at: datetime, by: By = HERE) -> None:
         """The same password, kept under today's parameters; nothing changes for anybody."""
         with writing(self._engine) as connection:
             same = update(users).where(users.c.id == user, users.c.password_hash == old)
-            connection.execute(same.values(password_hash=new))
+            if connection.execute(same.values(password_hash=new)).rowcount:
+                self._say_hash(connection, "user.rehash", user, by, at)
 
     def add_key(
         self, user: str, name: str, scopes: Iterable[Scope], *, at: datetime, ends: datetime | None = None, by: By = HERE
     ) -> str:
         """A new key for every model of its owner, whole; it is kept nowhere."""
         return self.keys.add(user, name, scopes, at=at, ends=ends, by=by).secret
+
+    def _say_hash(self, connection: Connection, action: str, user: str, by: By, at: datetime) -> None:
+        after = with_marks("", mark_of_user(connection, self._audit, user))
+        self._audit.append(connection, Act(by=by, action=action, object=f"user:{user}", after=after), at=at)
 
     def _next_epoch(self, connection: Connection) -> None:
         connection.execute(_NEXT_EPOCH)
@@ -296,10 +301,12 @@ def _keep_an_admin(connection: Connection, before: User) -> None:
         raise LastAdmin
 
 
-def _acts(before: User, after: User, by: By) -> list[Act]:
-    """One act for each thing that changed; what people are called stays out of the chain."""
+def _acts(before: User, after: User, by: By, mark: str) -> list[Act]:
+    """One act for each thing that changed; what people are called stays out of the chain but for its mark."""
     old, new = words_of_user(before.role, before.grants), words_of_user(after.role, after.grants)
-    acts = [Act(by=by, action="user.rename", object=f"user:{after.id}")] if before.name != after.name else []
+    acts = []
+    if before.name != after.name:
+        acts.append(Act(by=by, action="user.rename", object=f"user:{after.id}", after=with_marks("", mark)))
     if old != new:
         acts.append(Act(by=by, action="user.role", object=f"user:{after.id}", before=old, after=new))
     if before.disabled != after.disabled:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from sqlalchemy import and_, func, select, text
 
-from relevo.domain.audit import HERE, Act, By
+from relevo.domain.audit import HERE, Act, By, with_marks
 from relevo.domain.prediction import Arm
 from relevo.domain.route import Leg, Route
 from relevo.errors import AliasNotFound, ModelNotFound, StaleState, VersionNotFound
@@ -237,8 +237,9 @@ class Registry:
                 )
             )
             made = _last_move(connection, model, alias)
-            self._audit.append(connection, _moved(by, model, alias, stands, version, why), at=at)
-        assert made is not None  # noqa: S101 - it was written above, in the same transaction
+            assert made is not None  # noqa: S101 - it was written above, in the same transaction
+            mark = self._audit.mark(facts_of_move(made))
+            self._audit.append(connection, _moved(by, made, with_marks(str(version), mark)), at=at)
         return AliasMove.from_row(made)
 
     def routes(self) -> list[Route]:
@@ -255,9 +256,14 @@ class Registry:
         return [_route(row.model, row.serial, row.version, row.digest) for row in rows]
 
 
-def _moved(by: By, model: str, alias: str, before: int, after: int, why: str) -> Act:
-    thing = f"model:{model}/alias:{alias}"
-    return Act(by=by, action="alias.move", object=thing, before=str(before or ""), after=str(after), reason=why)
+def facts_of_move(row: Row[Any]) -> list[object]:
+    """What the audit marks of a move: all of it, for who moved an alias may be a person's name."""
+    return ["move", row.model, row.alias, row.serial, row.version, row.previous, row.who, row.why, row.at_us]
+
+
+def _moved(by: By, move: Row[Any], after: str) -> Act:
+    thing = f"model:{move.model}/alias:{move.alias}"
+    return Act(by=by, action="alias.move", object=thing, before=str(move.previous or ""), after=after, reason=move.why)
 
 
 def _route(model: str, epoch: int, version: int, digest: str) -> Route:

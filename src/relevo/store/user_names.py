@@ -1,4 +1,4 @@
-"""Whose name it is: as it is written, or one that is the same by `domain.names.name_key`."""
+"""Whose name it is: as it is written, or one that is the same by `domain.names.name_key`; and what the audit marks of a user."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from relevo.errors import NameTaken
 from relevo.store.tables import users
 
 if TYPE_CHECKING:
-    from sqlalchemy import ColumnElement, Connection, Select
+    from sqlalchemy import ColumnElement, Connection, Row, Select
+
+    from relevo.store.audit import Audit
 
 
 def plain(name: str) -> str:
@@ -34,3 +36,13 @@ def refuse_taken(connection: Connection, name: str, *, but: str = "") -> None:
 
 def _is(name: str) -> ColumnElement[bool]:
     return or_(users.c.name == plain(name), users.c.name_key == name_key(name))
+
+
+def facts_of_user(row: Row[Any]) -> list[object]:
+    """What a change by SQL could give to somebody else: name, account, and the hash of the password."""
+    return ["user", row.id, row.name, row.name_key, row.issuer, row.subject, row.password_hash]
+
+
+def mark_of_user(connection: Connection, audit: Audit, user: str) -> str:
+    """The mark of a user as this transaction leaves them."""
+    return audit.mark(facts_of_user(connection.execute(select(users).where(users.c.id == user)).one()))

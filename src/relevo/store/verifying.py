@@ -91,7 +91,7 @@ def verify(
     if not kept and (last is not None or past or (state is not None and state.things)):
         faults.append(_missing(last))
     if replay is not None:
-        differing = islice(replay.differences(), max(0, _MOST_FAULTS - len(faults)))
+        differing = islice(replay.differences(audit.mark), max(0, _MOST_FAULTS - len(faults)))
         faults += [Fault(sequence=last.sequence if last else 0, kind="state", told=told) for told in differing]
     return Verdict(
         links=walk.count, head=last.sequence if last else 0, seal=last.seal if last else "", heads=len(written), faults=faults

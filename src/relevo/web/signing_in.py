@@ -24,6 +24,7 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from relevo.domain.addresses import network_of
+from relevo.domain.audit import By
 from relevo.domain.names import name_key
 from relevo.domain.passwords import MOST_BYTES, check_password
 from relevo.errors import SignInRefused, TooManyFailures, Unavailable
@@ -153,7 +154,8 @@ class SignIns:
         self._sessions.forget_tries(name, desk)
         self._sessions.was_at(user.id, applicant.address, at=self._now())
         if passwords.is_stale(kept):
-            self._people.rehash(user.id, kept, passwords.hashed(password))
+            by = By(actor=f"user:{user.id}", address=applicant.address)
+            self._people.rehash(user.id, kept, passwords.hashed(password), at=self._now(), by=by)
         return user
 
 

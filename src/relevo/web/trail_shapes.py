@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
+from relevo.domain.audit import without_marks
 from relevo.web.shapes import Lang  # noqa: TC001 - the same
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ class LinkView(BaseModel):
             action=link.action,
             object=link.object,
             before=link.before,
-            after=link.after,
+            after=without_marks(link.after),
             reason=link.reason,
             address=link.address,
             seal=link.seal,
