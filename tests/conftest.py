@@ -30,6 +30,9 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 # Commands speak as the machine does; what is tested of their words is tested in English, or in the language a test asks for.
 os.environ["LC_ALL"] = "C.UTF-8"
 
+# TensorFlow leaves it out on some processors, and then cannot ask a network that has its channels first.
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+
 settings.register_profile("relevo", deadline=None)
 settings.load_profile("relevo")
 

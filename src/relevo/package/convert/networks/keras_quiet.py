@@ -36,6 +36,8 @@ def library(name: str) -> Any:  # noqa: ANN401 - a module without types
     if found is not None:
         return found
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    # On some processors it is off, and then a convolution with the channels first cannot be asked at all.
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     began = time.process_time()
     try:
         with no_words():
