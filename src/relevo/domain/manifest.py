@@ -286,7 +286,7 @@ def _record_problem(record: RecordInput, steps: Steps) -> str | None:
     names = [field.name for field in record.fields]
     if not names or len(set(names)) != len(names):
         return "a record needs fields with distinct names"
-    if record.missing == "zero" and not (isinstance(steps, MatrixSteps) and steps.missing == "zero"):
+    if record.missing == "zero" and not (isinstance(steps, MatrixSteps) and steps.missing != "nan"):
         return "missing fields can count as 0 only for a model that a DictVectorizer feeds"
     unknown = {column.field for column in steps.columns} - set(names)
     return f"the steps name a field the input has not: {min(unknown)!r}" if unknown else None

@@ -92,8 +92,11 @@ class MatrixSteps(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     columns: tuple[Column, ...]
     #: Type of the matrix's numbers.
     dtype: Literal["float32", "float64"] = "float32"
-    #: What stands for an absent number: 0 as DictVectorizer does, or NaN for models that know missing values.
-    missing: Literal["zero", "nan"] = "zero"
+    #: What stands for an absent number: 0 as DictVectorizer does, or NaN for models that know missing values. `sparse`: NaN also
+    #: stands for the columns of other categories, as XGBoost reads the entries that a sparse matrix does not store.
+    missing: Literal["zero", "nan", "sparse"] = "zero"
+    #: A null that is sent for a number: as if the field were absent, or NaN, as DictVectorizer makes of it.
+    null: Literal["absent", "nan"] = "absent"
 
 
 class ColumnInput(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from relevo.domain.decision import Bands
-from relevo.domain.preprocessing import ImageSteps, colour_of
+from relevo.domain.preprocessing import ImageSteps, MatrixSteps, colour_of
 from relevo.domain.signature import Field, FieldKind, ImageInput, RecordInput, Task
 from relevo.i18n.catalog import LANGUAGES, facts_in
 from relevo.package.card_words import CardWords
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from relevo.domain.manifest import Manifest, Precision
+    from relevo.domain.preprocessing import Steps
     from relevo.domain.signature import Output
 
 _FIELDS_SHOWN = 60
@@ -81,18 +82,21 @@ def _input(manifest: Manifest, words: CardWords) -> list[str]:
     more = len(wanted.fields) - _FIELDS_SHOWN
     table = [f"## {words('Input')}", "", f"| {' | '.join(heads)} |", "|---|---|---|---|", *rows]
     told = [*table, "", words("… and {more} more fields.", more=more)] if more > 0 else table
-    return [*told, *_policies(wanted, words)]
+    return [*told, *_policies(wanted, manifest.steps, words)]
 
 
-def _policies(wanted: RecordInput, words: CardWords) -> list[str]:
+def _policies(wanted: RecordInput, steps: Steps, words: CardWords) -> list[str]:
     """What becomes of a field that nobody named, and of a required one without a value."""
     ignored, zero = wanted.extra == "ignore", wanted.missing == "zero"
+    kept = words("A required field that is missing or null is refused.")
+    if zero:
+        kept = words("A required field that is missing, null or true/false counts as 0, as in the original, with a warning.")
+    if zero and isinstance(steps, MatrixSteps) and steps.missing == "sparse":
+        kept = words("A required field that is missing or null counts as missing, as in the original, with a warning.")
     return [
         "",
         words("Unknown fields are ignored, with a warning.") if ignored else words("Unknown fields are refused."),
-        words("A required field that is missing, null or true/false counts as 0, as in the original, with a warning.")
-        if zero
-        else words("A required field that is missing or null is refused."),
+        kept,
     ]
 
 

@@ -86,7 +86,9 @@ class Remark(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 _IGNORED = "Unknown fields were ignored: {fields}."
 _AS_ZERO = "Fields without a value that the model knows count as 0, as in the original: {fields}."
+_AS_MISSING = "Fields without a value that the model knows count as missing, as in the original: {fields}."
 _AS_ONE = "In fields of numbers, true counts as 1 and false as 0: {fields}."
+_AS_NUMBER = "In fields of true and false, a number counts as itself, as in the original: {fields}."
 
 
 class RecordEncoder:
@@ -99,6 +101,9 @@ class RecordEncoder:
         largest, letters = _largest(steps), _longest(steps)
         self._letters = [(field.name, _letters(field.name)) for field in record.fields]
         self._zero = record.missing == "zero"
+        matrix = steps if isinstance(steps, MatrixSteps) else None
+        self._sparse = matrix is not None and matrix.missing == "sparse"
+        self._nan = self._zero and matrix is not None and matrix.null == "nan"
         self._strict = record.extra == "refuse" and not self._zero
         checks = _CHECKS | _LENIENT if self._zero else _CHECKS
         self._checks = [
@@ -120,7 +125,10 @@ class RecordEncoder:
         seen = 0
         for name, rule, check in self._checks:
             value = record.get(name)
-            if value is None:
+            if value is None and self._counts_as_nan(rule.field, record):
+                seen += 1
+                value = math.nan
+            elif value is None:
                 if rule.field.required and not self._counts_as_zero(rule.field, record):
                     # A name with a slip of the pen is both unknown and missing; the first says more.
                     self._refuse_unknown(record)
@@ -139,15 +147,26 @@ class RecordEncoder:
         if self._strict:
             return ()
         unknown = [name for name in record if name not in self._names]
-        zero, one = [], []
+        zero: list[str] = []
+        absent: list[str] = []
+        one: list[str] = []
+        number: list[str] = []
         for field in self._record.fields if self._zero else ():
             value = record.get(field.name)
-            if (value is None and field.required) or (type(value) is bool and field.kind is FieldKind.CATEGORY):
-                zero.append(field.name)
+            if value is None and self._counts_as_nan(field, record):
+                absent.append(field.name)
+            elif (value is None and field.required) or (type(value) is bool and field.kind is FieldKind.CATEGORY):
+                (absent if self._sparse else zero).append(field.name)
             elif type(value) is bool and field.kind is not FieldKind.BOOLEAN:
                 one.append(field.name)
-        told = ((_IGNORED, unknown), (_AS_ZERO, zero), (_AS_ONE, one))
+            elif field.kind is FieldKind.BOOLEAN and value is not None and type(value) is not bool:
+                number.append(field.name)
+        told = ((_IGNORED, unknown), (_AS_ZERO, zero), (_AS_MISSING, absent), (_AS_ONE, one), (_AS_NUMBER, number))
         return tuple(Remark(sentence=sentence, fields=_listed(names)) for sentence, names in told if names)
+
+    def _counts_as_nan(self, field: Field, record: Mapping[str, Any]) -> bool:
+        """Whether a null stands where a number does, and the model knows NaN, which DictVectorizer makes of it."""
+        return self._nan and field.kind is not FieldKind.CATEGORY and field.name in record
 
     def _counts_as_zero(self, field: Field, record: Mapping[str, Any]) -> bool:
         """Whether a required field without a value is let through.
@@ -325,11 +344,16 @@ def _category_or_truth(rule: _Rule, value: object) -> str | None:
     return None if type(value) is bool else _category(rule, value)
 
 
+def _truth_or_number(rule: _Rule, value: object) -> bool | float:
+    return _number(rule, value) if type(value) is int or type(value) is float else _boolean(rule, value)
+
+
 #: As DictVectorizer takes true and false: as numbers, which no category is.
 _LENIENT: dict[FieldKind, Callable[[_Rule, object], Value]] = {
     FieldKind.NUMBER: _number_or_truth,
     FieldKind.INTEGER: _integer_or_truth,
     FieldKind.CATEGORY: _category_or_truth,
+    FieldKind.BOOLEAN: _truth_or_number,
 }
 
 
@@ -339,7 +363,8 @@ class _Matrix:
     def __init__(self, steps: MatrixSteps, positions: Mapping[str, int]) -> None:
         self._input = steps.input
         self._dtype = np.dtype(steps.dtype)
-        self._empty = math.nan if steps.missing == "nan" else 0.0
+        self._empty = 0.0 if steps.missing == "zero" else math.nan
+        self._cold = math.nan if steps.missing == "sparse" else 0.0
         self._width = len(steps.columns)
         plain = [(column, positions[c.field]) for column, c in enumerate(steps.columns) if c.equals is None]
         self._plain = plain
@@ -350,7 +375,7 @@ class _Matrix:
         self._hot = list(hot.items())
 
     def __call__(self, rows: Sequence[tuple[Value, ...]]) -> dict[str, NDArray[Any]]:
-        matrix = np.zeros((len(rows), self._width), dtype=self._dtype)
+        matrix = np.full((len(rows), self._width), self._cold, dtype=self._dtype)
         for column, position in self._plain:
             matrix[:, column] = [self._empty if row[position] is None else row[position] for row in rows]
         for position, columns in self._hot:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 
 from relevo.domain.answer_fields import OWN
+from relevo.domain.preprocessing import MatrixSteps
 from relevo.domain.signature import Field, FieldKind, ImageInput, RecordInput, Task
 from relevo.i18n.catalog import LANGUAGES, said
 from relevo.web.routes.refusals import refusals
@@ -164,33 +165,33 @@ def _bodies(manifest: Manifest) -> Json:
     if isinstance(manifest.input, ImageInput):
         form = {"type": "object", "properties": {"file": _BINARY}, "required": ["file"]}
         return {"multipart/form-data": {"schema": form}, **{kind: {"schema": _BINARY} for kind in _IMAGE_TYPES}}
-    record = record_schema(manifest.input)
+    record = record_schema(manifest.input, null=isinstance(manifest.steps, MatrixSteps) and manifest.steps.null == "nan")
     return {"application/json": {"schema": {"anyOf": [record, {"type": "array", "items": record}]}}}
 
 
-def record_schema(record: RecordInput) -> Json:
-    """JSON Schema of one record of this signature."""
+def record_schema(record: RecordInput, *, null: bool = False) -> Json:
+    """JSON Schema of one record of this signature. null: whether any field may be null."""
     return {
         "type": "object",
-        "properties": {field.name: _field_schema(field, record.missing) for field in record.fields},
+        "properties": {field.name: _field_schema(field, record.missing, null=null) for field in record.fields},
         "required": [field.name for field in record.fields if field.required] if record.missing == "refuse" else [],
         "additionalProperties": record.extra != "refuse",
     }
 
 
-def _types(field: Field, missing: Literal["refuse", "zero"]) -> str | list[str]:
+def _types(field: Field, missing: Literal["refuse", "zero"], *, null: bool) -> str | list[str]:
     """What a value may be. Where a missing field counts as 0, so does a null in place of a text, and true and false are numbers."""
     is_zero = missing == "zero"
     types = [_TYPES[field.kind]]
-    if is_zero and field.kind is not FieldKind.BOOLEAN:
-        types.append("boolean")
-    if not field.required or (is_zero and field.kind is FieldKind.CATEGORY):
+    if is_zero:
+        types.append("number" if field.kind is FieldKind.BOOLEAN else "boolean")
+    if not field.required or null or (is_zero and field.kind is FieldKind.CATEGORY):
         types.append("null")
     return types[0] if len(types) == 1 else types
 
 
-def _field_schema(field: Field, missing: Literal["refuse", "zero"]) -> Json:
-    schema: Json = {"type": _types(field, missing)}
+def _field_schema(field: Field, missing: Literal["refuse", "zero"], *, null: bool) -> Json:
+    schema: Json = {"type": _types(field, missing, null=null)}
     if field.kind is FieldKind.INTEGER:
         schema |= {"minimum": -_EXACT, "maximum": _EXACT}
     if field.minimum is not None:

@@ -43,6 +43,8 @@ class Estimator:
     decision: Decision | None = None
     #: Whether `predict` says another class than the most probable one, so that its answer is a column beside the scores.
     labelled: bool = False
+    #: Whether it ends in XGBoost over a sparse matrix without stored zeros, in which 0 is therefore missing.
+    sparse: bool = False
 
     def ask(self, features: Any) -> NDArray[np.float64]:  # noqa: ANN401 - whatever the model was trained on
         """The original's own scores, float64 (n, columns). Raises ConversionFailed with the model's complaint."""

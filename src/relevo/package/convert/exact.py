@@ -6,6 +6,7 @@ last step ─ linear | trees ─┴─ joined ─► Written
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from relevo import __version__
@@ -38,7 +39,7 @@ def write_exact(estimator: Estimator, layout: Layout) -> Written:
     """The graph of a model for which `can_be_exact` holds. Raises ExtraMissing, ConversionFailed."""
     whole = not hasattr(estimator.model, "steps") or len(estimator.model.steps) == 1
     name, _, width = layout.tensors[0]
-    tail, one_column = _tail(estimator.final, width if whole else _width(estimator.final), name if whole else "joined")
+    tail, one_column = _tail(estimator, width if whole else _width(estimator.final), name if whole else "joined")
     if whole:
         return Written(onnx=steady_bytes(tail), output=_OUTPUT, libraries={"relevo": __version__}, one_column=one_column)
     before = ask(estimator.model[:-1], layout, {})
@@ -50,8 +51,11 @@ def write_exact(estimator: Estimator, layout: Layout) -> Written:
     )
 
 
-def _tail(final: Any, width: int, input_name: str) -> tuple[Any, bool]:  # noqa: ANN401 - an estimator; an onnx.ModelProto
+def _tail(estimator: Estimator, width: int, input_name: str) -> tuple[Any, bool]:
+    final = estimator.final
     body = body_of(final)
+    if estimator.sparse and isinstance(body, Ensemble):
+        body = replace(body, absent=0.0)
     linear = body if isinstance(body, Linear) else read_linear(final)
     if linear is not None:
         if linear.coef.shape[0] != width:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
+import lightgbm
 import numpy as np
 import pytest
+import xgboost
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.feature_extraction import DictVectorizer
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import MaxAbsScaler
+from sklearn.preprocessing import MaxAbsScaler, Normalizer
 
 from relevo.domain.preprocessing import Column, MatrixSteps
 from relevo.domain.signature import FieldKind, RecordInput
@@ -186,3 +189,63 @@ def test_pictures_and_triples_are_refused() -> None:
         convert_dictvectorizer((vectorizer, model), take_samples(np.zeros((2, 4, 4), dtype=np.uint8)))
     with pytest.raises(ConversionFailed, match="tuple of 3"):
         convert_dictvectorizer((vectorizer, model, 1), from_records(customers))
+
+
+def _flags(rows: int = 200) -> tuple[list[dict[str, Any]], list[int]]:
+    records: list[dict[str, Any]] = [{"a": float(row % 7), "c": "xy"[row % 2], "flag": bool(row % 3)} for row in range(rows)]
+    return records, [int(row % 7 > 3) for row in range(rows)]
+
+
+def _unlike_records() -> list[dict[str, Any]]:
+    choices = ((0.0, 5.0, None, "no"), ("x", "z", "no"), (True, False, 1, 0, 2.5, None, "no"))
+    every = ({key: value for key, value in zip(("a", "c", "flag"), row, strict=True) if value != "no"} for row in product(*choices))
+    return [record for record in every if record]
+
+
+@pytest.mark.parametrize("sparse", [True, False])
+@pytest.mark.parametrize(
+    "last",
+    [
+        xgboost.XGBClassifier(n_estimators=4),
+        xgboost.XGBClassifier(n_estimators=4, booster="gblinear"),
+        make_pipeline(MaxAbsScaler(), xgboost.XGBClassifier(n_estimators=4)),
+        lightgbm.LGBMClassifier(n_estimators=4, verbose=-1),
+    ],
+    ids=["xgboost", "xgboost-linear", "xgboost-scaled", "lightgbm"],
+)
+def test_a_booster_answers_absent_fields_nulls_and_numbers_for_truths_as_before(last: Any, *, sparse: bool) -> None:
+    """Whatever of a record is absent, null, unseen or a number for a truth: the original's own answer, sparse or dense."""
+    records, truth = _flags()
+    model = make_pipeline(DictVectorizer(sparse=sparse), last).fit(records, truth)
+    served = provisional(convert_dictvectorizer(model, from_records(records)))
+    for record in _unlike_records():
+        assert served.predict(record).probabilities == pytest.approx(model.predict_proba([record])[0], abs=1e-5), record
+
+
+def test_what_sparse_xgboost_takes_as_missing_is_told_as_missing() -> None:
+    """The warning says that an absent field counts as missing, and that a number in place of a truth counts as itself."""
+    records, truth = _flags()
+    model = make_pipeline(DictVectorizer(), xgboost.XGBClassifier(n_estimators=4)).fit(records, truth)
+    served = provisional(convert_dictvectorizer(model, from_records(records)))
+    told = [str(remark) for remark in served.remarks({"c": "x", "flag": 1})]
+    assert told == [
+        "Fields without a value that the model knows count as missing, as in the original: a.",
+        "In fields of true and false, a number counts as itself, as in the original: flag.",
+    ]
+
+
+def test_a_null_number_is_refused_where_the_original_refuses_it() -> None:
+    """A linear model fails on NaN, so that a null in place of its number is still refused by name."""
+    records, truth = _flags()
+    model = make_pipeline(DictVectorizer(), LogisticRegression()).fit(records, truth)
+    served = provisional(convert_dictvectorizer(model, from_records(records)))
+    with pytest.raises(FieldRefused, match="'a'"):
+        served.predict({"a": None, "c": "x", "flag": True})
+
+
+def test_a_sparse_step_that_cannot_be_followed_is_named_with_the_mend() -> None:
+    """Lengths that are taken over what is stored: refused, naming the sparse matrix and `sparse=False`."""
+    records, truth = _flags()
+    model = make_pipeline(DictVectorizer(), Normalizer(), xgboost.XGBClassifier(n_estimators=4)).fit(records, truth)
+    with pytest.raises(ConversionFailed, match=r"sparse matrix.*DictVectorizer\(sparse=False\)"):
+        convert_dictvectorizer(model, from_records(records))

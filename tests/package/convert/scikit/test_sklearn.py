@@ -6,7 +6,9 @@ import warnings
 from typing import Any
 
 import numpy as np
+import pandas as pd  # type: ignore[import-untyped]
 import pytest
+import xgboost
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import ColumnTransformer
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits, load_iris, load_wine
@@ -37,7 +39,7 @@ from relevo.domain.preprocessing import ColumnSteps, MatrixSteps
 from relevo.errors import ConversionFailed, OptionsMissing
 from relevo.package.convert.converted import Hints
 from relevo.package.convert.scikit.sklearn import convert_sklearn
-from relevo.package.parity import difference, served_scores
+from relevo.package.parity import difference, provisional, served_scores
 from relevo.package.samples import take_samples
 
 #: Model, data, and what the served scores may differ by, in units of max(1, |score|).
@@ -251,3 +253,17 @@ def test_named_columns_are_not_taken_in_another_order() -> None:
         relevo.pack(model, name="m", samples=frame.to_numpy()[:, ::-1], features=["b", "a"], figures=False)
     package = relevo.pack(model, name="m", samples=frame[["b", "a"]].to_dict(orient="records"), features=["b", "a"], figures=False)
     assert package.predict({"b": 0.0, "a": 5.0}).label == "True"
+
+
+@pytest.mark.parametrize("threshold", [0.0, 1.0])
+def test_xgboost_behind_a_sparse_columntransformer_answers_as_before(threshold: float) -> None:
+    """Zeros that the sparse matrix does not store are missing to XGBoost, those of a dense one are 0: each as the original."""
+    frame = pd.DataFrame([{"a": float(row % 7), "c": "xyz"[row % 3], "n": float(row % 5) - 2} for row in range(200)])
+    columns = ColumnTransformer(
+        [("c", OneHotEncoder(handle_unknown="ignore"), ["c"])], remainder="passthrough", sparse_threshold=threshold
+    )
+    model = make_pipeline(columns, xgboost.XGBClassifier(n_estimators=4)).fit(frame, [int(row % 7 > 3) for row in range(200)])
+    served = provisional(convert_sklearn(model, take_samples(frame)))
+    others = [{"a": a, "c": c, "n": n} for a in (0.0, 3.0, 5.5) for c in "xyw" for n in (0.0, 1.0)]
+    for record, expected in zip(others, model.predict_proba(pd.DataFrame(others)), strict=True):
+        assert served.predict(record).probabilities == pytest.approx(expected, abs=1e-5), record

@@ -3,7 +3,8 @@
     vocabulary "contract=monthly", "tenure" ─► Column(contract equals monthly), Column(tenure) ─► MatrixSteps
     the model behind it ─ linear, trees: our own graph · any other: skl2onnx ─► ONNX over that matrix
 
-What DictVectorizer does to an unknown category or an absent field, nothing, is what MatrixSteps does: a column of zeros.
+What DictVectorizer does to an unknown category or an absent field, nothing, is what MatrixSteps does: a column of zeros. Where a
+sparse matrix reaches XGBoost, which takes the entries that are not stored as missing, it is a column of NaN.
 """
 
 from __future__ import annotations
@@ -14,24 +15,27 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+import numpy as np
 
 from relevo.domain.preprocessing import Column, MatrixSteps
 from relevo.domain.signature import Field, FieldKind, RecordInput
-from relevo.errors import ConversionFailed, OptionsMissing
+from relevo.errors import ConversionFailed, OptionsMissing, RelevoError
+from relevo.package.convert.boosting.boosters import is_booster
 from relevo.package.convert.converted import Converted, Hints
 from relevo.package.convert.estimators import Estimator, look_at, one_line
 from relevo.package.convert.exact import can_be_exact, write_exact
 from relevo.package.convert.layouts import Layout, Precision, precisions
 from relevo.package.convert.scikit.by_skl2onnx import write_onnx
 from relevo.package.convert.scikit.probes import Probes, probes_of
-from relevo.package.convert.scikit.sklearn import closest, refuse_other_labels
+from relevo.package.convert.scikit.sklearn import UNLIKE, closest, refuse_other_labels
+from relevo.package.convert.scikit.sparse import reads_sparse
 from relevo.package.fields import fractional, infer_field
+from relevo.package.parity import default_tolerance, difference, provisional
 from relevo.package.samples import RecordSamples
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from relevo.package.convert.graph import Written
@@ -41,6 +45,8 @@ if TYPE_CHECKING:
 _INPUT = "features"
 #: A record of more fields than this is a bag of words: nobody sends every word.
 _FIELDS_ASKED_FOR = 200
+#: Fields of numbers that are tried with null.
+_NULLS_TRIED = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +85,11 @@ def convert_dictvectorizer(model: Any, samples: Samples, hints: Hints | None = N
     # What stands in for a model of another time knows only the samples' answers.
     live = hasattr(halves.estimator.original, "fit")
     probes = probes_of(halves.asked_with(samples), samples, record) if live else Probes()
-    found = closest(_attempts(halves.estimator, record, columns, outputs, told), samples, probes)
+    steps = MatrixSteps(input=_INPUT, columns=columns, missing="sparse" if reads_sparse(halves.estimator, vectors) else "zero")
+    attempts = _attempts(halves.estimator, record, steps, outputs, told)
+    found = closest(attempts, samples, probes, dense="DictVectorizer(sparse=False)" if steps.missing == "sparse" else "")
+    if live:
+        found = _with_nulls(found, halves, samples)
     found = replace(found, predicted=predicted)
     if halves.estimator.labelled:
         refuse_other_labels(found, samples)
@@ -87,7 +97,7 @@ def convert_dictvectorizer(model: Any, samples: Samples, hints: Hints | None = N
 
 
 def _attempts(
-    estimator: Estimator, record: RecordInput, columns: tuple[Column, ...], outputs: NDArray[np.float64], hints: Hints
+    estimator: Estimator, record: RecordInput, steps: MatrixSteps, outputs: NDArray[np.float64], hints: Hints
 ) -> Iterator[Callable[[], Converted]]:
     """Our own graph first, where the model behind allows one; then skl2onnx's in double and in single precision."""
 
@@ -106,14 +116,36 @@ def _attempts(
             decision=estimator.decision,
         )
 
-    forms = [_layout(record, columns, precision) for precision in precisions(estimator)]
+    forms = [_layout(record, steps, precision) for precision in precisions(estimator)]
     yield from (partial(attempt, write_exact, form) for form in forms if can_be_exact(estimator, form))
     yield from (partial(attempt, write_onnx, form) for form in forms)
 
 
-def _layout(record: RecordInput, columns: tuple[Column, ...], precision: Precision) -> Layout:
-    steps = MatrixSteps(input=_INPUT, columns=columns, dtype=precision)
-    return Layout(input=record, steps=steps, tensors=((_INPUT, precision, len(columns)),))
+def _layout(record: RecordInput, steps: MatrixSteps, precision: Precision) -> Layout:
+    typed = msgspec.structs.replace(steps, dtype=precision)
+    return Layout(input=record, steps=typed, tensors=((_INPUT, precision, len(steps.columns)),))
+
+
+def _with_nulls(converted: Converted, halves: Vectorized, samples: RecordSamples) -> Converted:
+    """The same, taking a null in place of a number as NaN, where the original and the converted model answer it alike."""
+    record, steps = converted.input, converted.steps
+    if not is_booster(halves.estimator.final) or not isinstance(record, RecordInput) or not isinstance(steps, MatrixSteps):
+        return converted
+    numbers = [field.name for field in record.fields if field.kind is not FieldKind.CATEGORY][:_NULLS_TRIED]
+    rows = samples.records[:: max(1, len(samples) // 2)][:2]
+    asked = [{**{key: value for key, value in row.items() if value is not None}, name: None} for row in rows for name in numbers]
+    lenient = replace(converted, steps=msgspec.structs.replace(steps, null="nan"))
+    try:
+        expected = halves.estimator.ask(halves.vectorizer.transform(asked)) if asked else None
+        model = provisional(lenient)
+        served = np.asarray(model.run([model.prepare(one) for one in asked]), dtype=np.float64) if asked else None
+    except (RelevoError, ValueError, TypeError):
+        return converted
+    if expected is None or served is None or not np.isfinite(expected).all():
+        return converted
+    served = served.reshape(len(asked), -1)
+    alike = difference(served, expected[:, -served.shape[1] :]).max() <= UNLIKE * default_tolerance(converted)
+    return lenient if alike else converted
 
 
 def split(model: Any) -> Vectorized:  # noqa: ANN401 - a tuple or Pipeline

@@ -19,6 +19,7 @@ from relevo.errors import ConversionFailed, OptionsMissing, RelevoError
 from relevo.package.convert.boosting.boosters import is_booster
 from relevo.package.convert.estimators import parts_of
 from relevo.package.convert.layouts import original_input
+from relevo.package.convert.scikit.sparse import sparse_refusal
 from relevo.package.parity import difference, provisional
 from relevo.package.samples import RecordSamples
 
@@ -226,9 +227,14 @@ def _gap(run: Callable[[list[Any]], NDArray[Any]], row: Any, output: NDArray[np.
     return float(difference(served, expected)[0])
 
 
-def refuse_unlike(converted: Converted, probes: Probes, tolerance: float) -> None:
-    """Nothing is converted that answers otherwise outside of the samples. Raises ConversionFailed."""
+def refuse_unlike(converted: Converted, probes: Probes, tolerance: float, *, dense: str = "") -> None:
+    """Nothing is converted that answers otherwise outside of the samples. Raises ConversionFailed.
+
+    dense: the step that would give a dense matrix, where XGBoost reads a sparse one.
+    """
     gap, where = probed_gap(converted, probes)
+    if gap > tolerance and dense:
+        raise sparse_refusal(dense)
     if gap > tolerance:
         raise ConversionFailed(
             reason="it answers the samples as the original does, but not inputs unlike them: "

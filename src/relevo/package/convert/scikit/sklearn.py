@@ -35,6 +35,7 @@ from relevo.package.convert.scikit.probes import (
     refuse_absent,
     refuse_unlike,
 )
+from relevo.package.convert.scikit.sparse import reads_sparse, sparse_refusal
 from relevo.package.parity import default_tolerance, difference, served_scores
 from relevo.package.samples import RecordSamples
 
@@ -48,7 +49,9 @@ if TYPE_CHECKING:
     from relevo.package.samples import Samples
 
 #: Far from the samples rounding weighs more: how many times the tolerance is allowed there.
-_UNLIKE = 10
+UNLIKE = 10
+#: What keeps a ColumnTransformer's matrix dense.
+_DENSE = "ColumnTransformer(sparse_threshold=0)"
 
 
 def convert_sklearn(model: Any, samples: Samples, hints: Hints | None = None) -> Converted:  # noqa: ANN401 - any fitted estimator
@@ -61,10 +64,12 @@ def convert_sklearn(model: Any, samples: Samples, hints: Hints | None = None) ->
     first = next(iter(layouts(estimator, samples, told)))
     if isinstance(samples, RecordSamples):
         refuse_absent(estimator, samples)
+    given = original_input(estimator, first, samples)
     if estimator.classes:
-        estimator = estimator.settled(original_input(estimator, first, samples))
+        estimator = estimator.settled(given)
+    estimator = replace(estimator, sparse=hasattr(estimator.model, "steps") and reads_sparse(estimator, given))
     told, probes = _beyond(estimator, first, samples, told)
-    found = closest(_attempts(estimator, samples, told), samples, probes)
+    found = closest(_attempts(estimator, samples, told), samples, probes, dense=_DENSE if estimator.sparse else "")
     if estimator.labelled:
         refuse_other_labels(found, samples)
     return found
@@ -96,9 +101,12 @@ def refuse_other_labels(converted: Converted, samples: Samples) -> None:
         )
 
 
-def closest(attempts: Iterable[Callable[[], Converted]], samples: Samples, probes: Probes | None = None) -> Converted:
+def closest(
+    attempts: Iterable[Callable[[], Converted]], samples: Samples, probes: Probes | None = None, *, dense: str = ""
+) -> Converted:
     """The first that answers samples and probes within its tolerance, else the nearest.
 
+    dense: where XGBoost reads a sparse matrix, the step that would give a dense one; what answers otherwise is then refused.
     Raises ConversionFailed when none runs, or none that answers the samples answers the probes.
     """
     best: tuple[float, Converted] | None = None
@@ -108,7 +116,7 @@ def closest(attempts: Iterable[Callable[[], Converted]], samples: Samples, probe
         try:
             candidate = attempt()
             gap = _gap(candidate, samples)
-            if gap <= default_tolerance(candidate) and _UNLIKE * default_tolerance(candidate) < (
+            if gap <= default_tolerance(candidate) and UNLIKE * default_tolerance(candidate) < (
                 far := probed_gap(candidate, beyond)[0]
             ):
                 gap = max(gap, far)
@@ -121,8 +129,11 @@ def closest(attempts: Iterable[Callable[[], Converted]], samples: Samples, probe
             break
     if best is None:
         raise refusals[0]
-    if _gap(best[1], samples) <= default_tolerance(best[1]):
-        refuse_unlike(best[1], beyond, _UNLIKE * default_tolerance(best[1]))
+    gap = _gap(best[1], samples)
+    if gap <= default_tolerance(best[1]):
+        refuse_unlike(best[1], beyond, UNLIKE * default_tolerance(best[1]), dense=dense)
+    elif dense:
+        raise sparse_refusal(dense)
     return best[1]
 
 
