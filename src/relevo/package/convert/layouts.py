@@ -19,6 +19,7 @@ import numpy as np
 from relevo.domain.preprocessing import Column, ColumnInput, ColumnSteps, ImageSteps, MatrixSteps, Steps
 from relevo.domain.signature import FieldKind, ImageInput, Input, RecordInput
 from relevo.errors import ConversionFailed, OptionsMissing
+from relevo.package.convert.boosting.boosters import framework_of
 from relevo.package.convert.estimators import parts_of
 from relevo.package.fields import fractional, infer_fields
 from relevo.package.samples import ImageSamples, RecordSamples, ready_pixels
@@ -133,7 +134,7 @@ def _record(estimator: Estimator, samples: RecordSamples, hints: Hints) -> Recor
 
 
 def _names(estimator: Estimator, samples: RecordSamples, hints: Hints) -> tuple[str, ...]:
-    known = tuple(str(name) for name in getattr(estimator.model, "feature_names_in_", ()))
+    known = known_names(estimator, samples)
     names = hints.features or samples.names
     if samples.table is None:
         names = _names_of_records(samples, known, hints.features)
@@ -143,6 +144,15 @@ def _names(estimator: Estimator, samples: RecordSamples, hints: Hints) -> tuple[
     if len(names) != expected:
         raise OptionsMissing(options=f"samples with {expected} features; these have {len(names)}")
     return names
+
+
+def known_names(estimator: Estimator, samples: RecordSamples) -> tuple[str, ...]:
+    """The model's own names of its columns, as the samples spell them: LightGBM keeps every space as an underscore."""
+    known = tuple(str(name) for name in getattr(estimator.model, "feature_names_in_", ()))
+    if not framework_of(estimator.final).startswith("LightGBM"):
+        return known
+    spelled = {name.replace(" ", "_"): name for name in samples.names}
+    return tuple(name if name in samples.names else spelled.get(name, name) for name in known)
 
 
 def _names_of_records(samples: RecordSamples, known: tuple[str, ...], features: tuple[str, ...]) -> tuple[str, ...]:

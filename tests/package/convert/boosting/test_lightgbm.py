@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import lightgbm
 import numpy as np
+import pandas as pd
 import pytest
 from trained import DATA, LEAVES, answered, in_tree, numbers, sparse, strangers, table, three, two, values
 
@@ -168,3 +170,13 @@ def test_a_fragment_of_a_text_is_no_model() -> None:
     """One tree cut out of a text is refused as a file of no known format."""
     with pytest.raises(FileFormatUnknown):
         import_model(DATA / "leaves" / "tree_3leaves.txt", name="part", figures=False)
+
+
+def test_a_space_in_a_columns_name_is_the_samples_own() -> None:
+    """LightGBM keeps spaces as underscores: frames and records with spaces are taken, and served under their own names."""
+    draw = np.random.default_rng(0)
+    frame = pd.DataFrame(draw.normal(size=(200, 3)), columns=["edad", "ingreso mensual", "precio (€)"])
+    model = lightgbm.LGBMRegressor(n_estimators=3, verbose=-1).fit(frame, frame.sum(axis=1))
+    for samples in (frame, frame.to_dict("records")):
+        package = relevo.pack(model, name="spaces", samples=samples, truth=frame.sum(axis=1).tolist(), figures=False)
+        assert [field.name for field in package.manifest.input.fields] == list(frame.columns)

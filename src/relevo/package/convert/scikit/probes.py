@@ -18,7 +18,7 @@ from relevo.domain.signature import Field, FieldKind, RecordInput
 from relevo.errors import ConversionFailed, OptionsMissing, RelevoError
 from relevo.package.convert.boosting.boosters import is_booster
 from relevo.package.convert.estimators import parts_of
-from relevo.package.convert.layouts import original_input
+from relevo.package.convert.layouts import known_names, original_input
 from relevo.package.convert.scikit.sparse import sparse_refusal
 from relevo.package.parity import difference, provisional
 from relevo.package.samples import RecordSamples
@@ -94,7 +94,7 @@ class Original:
 
 def refuse_absent(estimator: Estimator, samples: RecordSamples) -> None:
     """Columns that the model knows and the samples lack: nothing would be proved of them. Raises OptionsMissing."""
-    known = [str(name) for name in getattr(estimator.model, "feature_names_in_", ())]
+    known = known_names(estimator, samples)
     # A booster has answers of its own to what is missing, and sparse tables have columns of nothing else.
     taken = is_booster(estimator.final)
     seen = {name for record in samples.records for name, value in record.items() if taken or value is not None}
