@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import lightgbm
 import numpy as np
-import pandas as pd
+import pandas as pd  # type: ignore[import-untyped]
 import pytest
 from trained import DATA, LEAVES, answered, in_tree, numbers, sparse, strangers, table, three, two, values
 
 import relevo
+from relevo.domain.signature import RecordInput
 from relevo.errors import ConversionFailed, FileFormatUnknown, ImportRefused, OptionsMissing, RelevoError
 from relevo.package.convert.boosting.lightgbm import read_file
 from relevo.package.convert.boosting.lightgbm_text import read_text, to_ensemble
@@ -179,4 +180,5 @@ def test_a_space_in_a_columns_name_is_the_samples_own() -> None:
     model = lightgbm.LGBMRegressor(n_estimators=3, verbose=-1).fit(frame, frame.sum(axis=1))
     for samples in (frame, frame.to_dict("records")):
         package = relevo.pack(model, name="spaces", samples=samples, truth=frame.sum(axis=1).tolist(), figures=False)
+        assert isinstance(package.manifest.input, RecordInput)
         assert [field.name for field in package.manifest.input.fields] == list(frame.columns)
