@@ -146,6 +146,14 @@ def _names(estimator: Estimator, samples: RecordSamples, hints: Hints) -> tuple[
     return names
 
 
+def order_missing(samples: RecordSamples) -> OptionsMissing:
+    """The refusal of records for a model that does not name its columns."""
+    return OptionsMissing(
+        options="features (the columns in the order in which the model was trained: it does not name them, so nothing can "
+        f"check their order, which in the samples is {','.join(samples.names)})"
+    )
+
+
 def known_names(estimator: Estimator, samples: RecordSamples) -> tuple[str, ...]:
     """The model's own names of its columns, as the samples spell them: LightGBM keeps every space as an underscore."""
     known = tuple(str(name) for name in getattr(estimator.model, "feature_names_in_", ()))
@@ -160,10 +168,7 @@ def _names_of_records(samples: RecordSamples, known: tuple[str, ...], features: 
     if known and (not features or set(known) <= set(features)):
         return known
     if not features and len(samples.names) > 1:
-        raise OptionsMissing(
-            options="features (the columns in the order in which the model was trained: it does not name them, so nothing can "
-            f"check their order, which in the samples is {','.join(samples.names)})"
-        )
+        raise order_missing(samples)
     stranger = next((name for name in features if name not in samples.names), None)
     if stranger is not None:
         raise OptionsMissing(

@@ -18,11 +18,12 @@ from relevo.package.convert.boosting.boosters import Boosting, Margins, Read
 from relevo.package.convert.conversion import picture_hints
 from relevo.package.convert.converted import Hints
 from relevo.package.convert.done import Done, changed
+from relevo.package.convert.layouts import order_missing
 from relevo.package.convert.linear import Linear
 from relevo.package.convert.questions import ask_for_kind
 from relevo.package.convert.scikit.sklearn import convert_sklearn
 from relevo.package.generating import generate_samples
-from relevo.package.samples import take_samples
+from relevo.package.samples import RecordSamples, take_samples
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -50,6 +51,7 @@ def open_booster(task: Task, read: Read, samples: Samples | None) -> Done:
     )
     if all(_COUNTED.fullmatch(name) for name in read.names):
         ask_for_kind(int(getattr(model, "n_features_in_", 0)), task, samples)
+        _ask_for_order(task, read, samples)
     if task.kind == "image":
         hints = picture_hints(model, task, hints)
     given = samples if samples is not None else _made(model) if hints.input is None else generate_samples(hints.input)
@@ -72,6 +74,14 @@ def _ask_for(task: Task, read: Read) -> None:
         asked.append("--output margin, or none of it: a booster answers with probabilities or values, or with the raw score")
     if asked:
         raise OptionsMissing(options="; ".join(asked))
+
+
+def _ask_for_order(task: Task, read: Read, samples: Samples | None) -> None:
+    """Records tell no order, and a file without names neither. Raises OptionsMissing."""
+    if task.features or not isinstance(samples, RecordSamples) or samples.table is not None:
+        return
+    if not set(samples.names) & set(read.names):
+        raise order_missing(samples)
 
 
 def _made(model: Boosting) -> Samples:
