@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from relevo.web.problems import Header
 
 #: A form that is sent here gets its answer as JSON, so it gets a refusal as JSON, too.
-_JSON_ALONE = re.compile(r"(/models/[^/]+)?/predict/?")
+_JSON_ALONE = re.compile(r"(/models/[^/]*)?/predict/?")
 _OF_THE_BODY = frozenset({b"content-type", b"content-length"})
 
 

@@ -73,7 +73,7 @@ class Problem(BaseModel):
     field: str | None = None
     row: int | None = None
     #: Of a takeover that is refused: what is compared, of the version that answers, of the one to come.
-    compared: list[tuple[str, str, str]] | None = None
+    compared: list[list[str]] | None = None
     request_id: str
 
 
