@@ -213,6 +213,30 @@ def test_doctor_names_what_is_wrong_with_the_database(tmp_path: Path) -> None:
     (damaged,) = (one for one in examine(settings) if one.what == "database")
     assert (damaged.verdict, "damaged" in damaged.told) == ("fail", True)
     assert (tmp_path / "relevo.db").read_bytes() == letter
+    (tmp_path / "relevo.db").unlink()
+    (tmp_path / "relevo.db").mkdir()
+    (folder,) = (one for one in examine(settings) if one.what == "database")
+    assert (folder.verdict, "relevo.db is no file" in folder.told) == ("fail", True)
+
+
+def test_a_database_that_may_not_be_read_is_not_called_damaged(tmp_path: Path) -> None:
+    """An ordinary user is told of the rights, and not to put a backup in the place of a good file."""
+    home = tmp_path / "home"
+    compose.open_store(Settings(home=home)).engine.dispose()
+    program = (
+        "import os, sys; from pathlib import Path\n"
+        "from relevo.config import Settings; from relevo.cli.checks import examine\n"
+        "home = Path(sys.argv[1]); list(examine(Settings(home=home)))\n"  # what root alone may import is loaded by now
+        "(home / 'relevo.db').chmod(0)\n"
+        "if os.geteuid() == 0:\n"
+        "    [os.chown(path, 65534, 65534) for path in (home, *home.rglob('*'))]\n"
+        "    os.setegid(65534); os.seteuid(65534)\n"
+        "print([one.told for one in examine(Settings(home=home)) if one.what == 'database'])\n"
+    )
+    for folder in (home, *list(home.parents)[:3]):
+        folder.chmod(0o755)
+    done = subprocess.run([sys.executable, "-c", program, home], capture_output=True, text=True, check=False)
+    assert "This user may not read the database" in done.stdout, done.stdout + done.stderr
 
 
 def test_a_pipe_is_told_where_each_step_begins(capsys: pytest.CaptureFixture[str]) -> None:

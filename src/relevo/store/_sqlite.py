@@ -271,6 +271,10 @@ def _fault(path: Path, identity: DatabaseIdentity) -> StoreUnavailable | None:
     found = fingerprint(path)
     if found is None:
         return StoreMissing()
+    if not path.is_file():
+        return StoreForeign(reason=f"{path.name} is no file")
+    if not os.access(path, os.R_OK, effective_ids=True):
+        return StoreUnavailable.told("This user may not read the database: change the rights of relevo.db.")
     known, size = identity.known(), found[2]
     if size == 0 and known is None:
         return None if identity.begins else StoreMissing()
