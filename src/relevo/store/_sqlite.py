@@ -276,10 +276,8 @@ def _fault(path: Path, identity: DatabaseIdentity) -> StoreUnavailable | None:
     if not os.access(path, os.R_OK, effective_ids=True):
         return StoreUnavailable.told("This user may not read the database: change the rights of relevo.db.")
     known, size = identity.known(), found[2]
-    if size == 0 and known is None:
-        return None if identity.begins else StoreMissing()
     if known is None:
-        return None
+        return None if size or identity.begins else StoreMissing()
     head = _head(path, found[:2])
     page = int.from_bytes(head[16:18], "big")
     page = 65536 if page == 1 else page
