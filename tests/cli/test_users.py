@@ -193,7 +193,8 @@ def test_a_key_of_a_user_who_is_switched_off_is_not_shown_as_one_that_counts(
     """The list says why it lets nobody in, whether it has an end or not; what is over stays over; no new one is made of it."""
     relevo("user", "add", "ana", "--role", "admin", typed=f"{PASSWORD}\n")
     relevo("user", "add", "bob", "--role", "viewer", "--no-password")
-    keys = [shown(relevo("key", "add", "shop", "--user", "bob", *more, "--json"))["id"] for more in ((), ("--days", "9"), ())]
+    more = {"shop": (), "till": ("--days", "9"), "desk": ()}
+    keys = [shown(relevo("key", "add", name, "--user", "bob", *words, "--json"))["id"] for name, words in more.items()]
     relevo("key", "revoke", keys[2], "--yes")
     relevo("user", "disable", "bob", "--yes")
     monkeypatch.setenv("RELEVO_LANGUAGE", language)

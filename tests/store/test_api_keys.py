@@ -53,9 +53,23 @@ def test_a_key_is_in_no_table(people: People, ana: str, emptied: Engine) -> None
 
 def test_two_keys_are_never_alike(people: People, ana: str) -> None:
     """Each is 256 random bits behind a beginning that can be read."""
-    keys = [people.keys.add(ana, "shop", [Scope.PREDICT], at=NOW) for _ in range(3)]
+    keys = [people.keys.add(ana, f"shop {number}", [Scope.PREDICT], at=NOW) for number in range(3)]
     assert len({one.secret for one in keys}) == len({one.key.id for one in keys}) == 3
     assert all(one.secret.startswith(one.key.id + "_") and len(one.secret) - len(one.key.id) == 44 for one in keys)
+
+
+@pytest.mark.parametrize("other", ["k", "K", "\u043a", "\uff4b"])
+def test_keys_of_one_owner_are_told_apart_by_name(people: People, ana: str, other: str) -> None:
+    """One name is one key of a user, however it is written, until that key is over; a rotated key keeps its name."""
+    first = people.keys.add(ana, "k", [Scope.READ], at=NOW, ends=NOW + timedelta(days=9)).key
+    with pytest.raises(FieldWrongType):
+        people.keys.add(ana, other, [Scope.READ], at=NOW)
+    people.keys.add(people.add_user("bob", Role.VIEWER, at=NOW), other, [Scope.READ], at=NOW)
+    second = people.keys.rotate(first.id, at=NOW, old_ends=NOW + timedelta(days=1)).key
+    people.keys.revoke(second.id, at=NOW)
+    with pytest.raises(FieldWrongType):
+        people.keys.add(ana, other, [Scope.READ], at=NOW)
+    people.keys.add(ana, other, [Scope.READ], at=NOW + timedelta(days=2))
 
 
 def test_a_key_counts_until_its_end(people: People, ana: str) -> None:

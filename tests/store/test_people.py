@@ -261,3 +261,13 @@ def test_users_come_in_pages(people: People, monkeypatch: pytest.MonkeyPatch) ->
     for foreign in ("", "x", "bnVsbA"):
         with pytest.raises(FieldWrongType):
             people.page(cursor=foreign)
+
+
+@pytest.mark.parametrize("name", ["nobody", "System", "n\u043ebody", ".", "..", "user:ana", "a/b"])
+def test_no_user_is_called_as_something_else_is(people: People, name: str) -> None:
+    """Reserved words and what could be read as an id or a path are refused, of a new user and of a new name."""
+    ana = people.add_user("ana", Role.ADMIN, at=NOW)
+    with pytest.raises(FieldWrongType):
+        people.add_user(name, Role.VIEWER, at=NOW)
+    with pytest.raises(FieldWrongType):
+        people.change_user(ana, Change(name=name), at=NOW)

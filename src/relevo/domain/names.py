@@ -1,6 +1,7 @@
 """What people and things may be called, and when two names are one: what cannot be told apart by looking must not be two.
 
 text ─ NFKC, one blank where there were several ─ visible letters of one script ─► checked_name: the name as it is kept
+text ─ checked_name, no reserved word, neither ':' nor '/' ─► checked_user_name
 name ─ NFKC, case folded, letters of other scripts that look like Latin ones as those ─► name_key: equal for equal names
 
 `User-A` and `user-a` are one name, and so is one with a Cyrillic letter; a name that mixes scripts is refused before that.
@@ -15,6 +16,8 @@ from relevo.errors import FieldWrongType
 
 MOST_LETTERS = 64
 EXPECTED = "1 to 64 characters that can be seen, letters of one script, no blank first or last"
+EXPECTED_OF_USER = "a name without ':' and '/', other than nobody, system, '.' and '..'"
+_RESERVED = frozenset({"nobody", "system", ".", ".."})
 #: Letters and marks that show nothing, although Unicode does not call them so: fillers and variation selectors.
 _UNSEEN = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]")
 #: Scripts that are written together (Unicode Technical Standard 39, highly restrictive); any of them with Latin.
@@ -37,6 +40,14 @@ def checked_name(name: str, field: str = "name") -> str:
     if not (0 < len(plain) <= MOST_LETTERS and seen and _is_of_one_script(plain)):
         raise FieldWrongType(field=field, expected=EXPECTED, got="another name")
     return plain
+
+
+def checked_user_name(name: str) -> str:
+    """The name of a user as it is kept; what entries or addresses could take for something else is none. Raises FieldWrongType."""
+    written = checked_name(name)
+    if name_key(written) in _RESERVED or any(sign in written for sign in ":/"):
+        raise FieldWrongType(field="name", expected=EXPECTED_OF_USER, got="another name")
+    return written
 
 
 def name_key(name: str) -> str:

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Row, or_, select, update
 
 from relevo.domain.audit import HERE, Act, By, with_marks
-from relevo.domain.names import checked_name
+from relevo.domain.names import checked_name, name_key
 from relevo.domain.people import KnownKey, Principal, Role, Scope, Way
-from relevo.errors import FieldMissing, Forbidden, KeyNotFound, UserNotFound
+from relevo.errors import FieldMissing, FieldWrongType, Forbidden, KeyNotFound, UserNotFound
 from relevo.store._cursors import MOST_ITEMS, checked_limit, where
 from relevo.store._cursors import cursor as cursor_after
 from relevo.store._words import named, storable
@@ -122,11 +122,15 @@ class ApiKeys:
         ends: datetime | None = None,
         by: By = HERE,
     ) -> NewKey:
-        """A new key. Raises UserNotFound, FieldMissing without a scope, FieldWrongType for what is no model's name."""
+        """A new key. Raises UserNotFound, FieldMissing without a scope, FieldWrongType for what is no name, or no model's.
+
+        No name is that of another key of this user which still counts, by the rule for users' names.
+        """
         with writing(self._engine) as connection:
             self._next_epoch(connection)
             if connection.execute(select(users.c.id).where(users.c.id == storable(user))).first() is None:
                 raise UserNotFound
+            _refuse_taken(connection, user, name, at)
             new = _insert(connection, user, name, tuple(sorted(set(scopes))), model, at, ends)
             told = with_marks(_words(new.key), _mark(connection, self._audit, new.key.id))
             self._say(connection, "key.add", new.key, by, at, told)
@@ -193,6 +197,13 @@ def _insert(
     }
     connection.execute(api_keys.insert().values(row))
     return NewKey(key=_found(connection, prefix), secret=secret)
+
+
+def _refuse_taken(connection: Connection, user: str, name: str, at: datetime) -> None:
+    counts = or_(api_keys.c.ends_us.is_(None), api_keys.c.ends_us > microseconds(at))
+    theirs = select(api_keys.c.name).where(api_keys.c.user_id == user, api_keys.c.revoked_us.is_(None), counts)
+    if name_key(checked_name(name)) in {name_key(row.name) for row in connection.execute(theirs)}:
+        raise FieldWrongType(field="name", expected="a name that no other key of this user has", got="one that is taken")
 
 
 def _words(key: ApiKey) -> str:

@@ -17,7 +17,7 @@ from uuid import uuid4
 from sqlalchemy import Row, delete, func, or_, select, text, update
 
 from relevo.domain.audit import HERE, Act, By, with_marks
-from relevo.domain.names import checked_name, name_key
+from relevo.domain.names import checked_user_name, name_key
 from relevo.domain.people import Role, Roll
 from relevo.errors import LastAdmin, UserNotFound
 from relevo.store._cursors import MOST_ITEMS, checked_limit, where
@@ -192,7 +192,7 @@ class People:
     ) -> str:
         """A new user. identity: issuer and subject, if they sign in elsewhere. Returns the id. Raises NameTaken, FieldWrongType."""
         user = uuid4().hex
-        written = checked_name(name)
+        written = checked_user_name(name)
         row = {
             "id": user,
             "name": written,
@@ -269,8 +269,8 @@ def knows_users(engine: Engine) -> bool:
 
 def _apply(connection: Connection, user: User, change: Change, at: datetime) -> None:
     values: dict[str, Any] = {}
-    if change.name is not None and checked_name(change.name) != user.name:
-        values["name"] = checked_name(change.name)
+    if change.name is not None and checked_user_name(change.name) != user.name:
+        values["name"] = checked_user_name(change.name)
         values["name_key"] = name_key(values["name"])
         refuse_taken(connection, values["name"], but=user.id)
     if change.role is not None or change.no_role:

@@ -19,7 +19,7 @@ from fastapi import APIRouter, Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from relevo.domain.audit import By
-from relevo.domain.names import checked_name
+from relevo.domain.names import checked_user_name
 from relevo.domain.people import Role
 from relevo.errors import FieldWrongType, NameTaken, NotFound, ProofRefused, RelevoError, UserNotFound
 from relevo.store.elsewhere import LONGEST, Account, Journey
@@ -148,7 +148,7 @@ def names_of(claims: dict[str, Any]) -> Iterator[str]:
     for name in (called, claims.get("email"), f"{called or claims['sub']} ({host})", f"{claims['sub'][:40]} ({host})"):
         if isinstance(name, str):
             try:
-                yield checked_name(name)
+                yield checked_user_name(name)
             except FieldWrongType:
                 continue
 
