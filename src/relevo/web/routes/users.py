@@ -11,10 +11,12 @@ from starlette.concurrency import run_in_threadpool
 from relevo.domain.people import Action, Role, Way
 from relevo.errors import LastAdmin
 from relevo.store.people import Change
-from relevo.web.guard import by_of, principal_of, require
+from relevo.web.guard import address_of_caller, by_of, principal_of, require
 from relevo.web.people import AddUser, ChangeUser, SetPassword, Users, UserShape, UserWindow
 from relevo.web.routes.login import renew_session
 from relevo.web.routes.refusals import refusals
+from relevo.web.sessions import known_cookie_name, token_of
+from relevo.web.signing_in import Applicant
 
 if TYPE_CHECKING:
     from relevo.web.parts import Parts
@@ -80,7 +82,10 @@ async def set_password(request: Request, response: Response, user_id: UserId, wa
     user = await run_in_threadpool(parts.people.one, user_id)
     if own and user.has_password:
         # A session that was left open on somebody's desk is not enough to take the account over.
-        await sign_ins.check(user.name, wanted.current or "", by_of(request).address)
+        applicant = Applicant(
+            address=address_of_caller(request), recognised=token_of(request.scope, known_cookie_name(request.scope))
+        )
+        await sign_ins.check(user.name, wanted.current or "", applicant)
     kept = await sign_ins.hashed(wanted.password, user.name, await _names_of_models(parts))
     await run_in_threadpool(parts.people.set_password, user.id, kept, at=parts.now(), by=by_of(request))
     changed = await run_in_threadpool(parts.people.one, user.id)
