@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +15,8 @@ from tests.spool.spool_world import prediction
 
 from relevo.errors import StoreUnavailable
 from relevo.loop.ship import Shipper
-from relevo.spool.journal import Journal, JournalLimits
-from relevo.spool.reading import SpoolReader
+from relevo.spool.journal import EXCHANGED, Journal, JournalLimits, remove_kept
+from relevo.spool.reading import KEPT_S, SpoolReader
 from relevo.testing import memory_store
 
 if TYPE_CHECKING:
@@ -279,3 +280,40 @@ def test_a_peak_that_begins_while_a_file_is_shipped_stops_it(spool: Path, store:
     assert list(spool.rglob("*.journal"))
     assert first + shipper.ship() == store.history.count() == 3000
     assert not list(spool.rglob("*.journal"))
+
+
+def test_after_an_exchange_of_the_database_a_second_one_gets_the_rows_too(spool: Path, store: MemoryStore) -> None:
+    """What an older database took is kept, and reaches the newer one that is put back; each row once."""
+    reader = SpoolReader(spool)
+    reader.folder.mkdir()
+    reader.mark_exchange()
+    ids = written(spool, [prediction()], [prediction()])
+    with memory_store() as older:
+        Shipper(reader, older.history).ship()
+        assert known(older) == sorted(ids)
+    assert journals(spool) == []
+    reader.bring_back()
+    shipper = Shipper(reader, store.history)
+    assert shipper.ship() == len(ids)
+    reader.bring_back()
+    shipper.begin_again()
+    shipper.ship()
+    assert known(store) == sorted(ids)
+
+
+def test_what_was_kept_goes_after_a_day_or_with_an_erasure(shipper: Shipper, spool: Path) -> None:
+    """Shipped journals stay for a day after the exchange, and no longer; whoever erases a subject ends it at once."""
+    reader = SpoolReader(spool)
+    for erased in (False, True):
+        spool.mkdir(exist_ok=True)
+        reader.mark_exchange()
+        written(spool, [prediction()])
+        shipper.ship()
+        assert len(list(spool.rglob("*.kept"))) == 1
+        if erased:
+            remove_kept(spool)
+        else:
+            os.utime(spool / EXCHANGED, times=(time.time() - KEPT_S - 1,) * 2)
+        shipper.ship()
+        assert list(spool.rglob("*.kept*")) == []
+        assert not (spool / EXCHANGED).exists()

@@ -14,14 +14,15 @@ import socket
 import sqlite3
 import sys
 import tempfile
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from importlib.metadata import PackageNotFoundError, requires, version
 from typing import TYPE_CHECKING
 
 from relevo.cli.findings import Finding
 from relevo.cli.safeguards import safeguards
-from relevo.cli.speaking import day, fixed
+from relevo.cli.speaking import day, fixed, moment
 from relevo.errors import RelevoError, StoreMissing, StoreUnavailable
+from relevo.spool.journal import exchanged_at
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -183,6 +184,14 @@ def _database(settings: Settings) -> Finding:
         plain = error.code == StoreUnavailable.code
         mend = "Check the setting database_url and that it runs." if plain else "As it says; the rest works without it."
         return Finding(what="database", verdict="fail", told=str(error), mend=mend)
+    exchanged = exchanged_at(settings.spool_folder)
+    if exchanged is not None:
+        return Finding(
+            what="database",
+            verdict="warn",
+            told=f"its file was exchanged, perhaps for an older state: {moment(datetime.fromtimestamp(exchanged, UTC))}",
+            mend="Shipped journals are kept for a day from then; a newer relevo.db put back within it gets their rows too.",
+        )
     return Finding(what="database", verdict="ok", told=f"reachable; models registered: {len(found)}")
 
 

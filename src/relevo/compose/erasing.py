@@ -12,7 +12,7 @@ from relevo.compose.stores import open_store, utc_now
 from relevo.domain.audit import HERE
 from relevo.errors import ConfigRefused
 from relevo.loop.ship import Shipper
-from relevo.spool.journal import begin_anew, remove_damaged
+from relevo.spool.journal import begin_anew, remove_damaged, remove_kept
 from relevo.spool.reading import SpoolReader, writer_is_gone
 from relevo.store.engine import truncate
 from relevo.store.keys import key_from
@@ -35,6 +35,7 @@ def erase_here(settings: Settings, subject: str, *, why: str, write_anew: bool =
         Shipper(reader, store.history).ship()
         truncate(store.engine)
     remove_damaged(settings.spool_folder)
+    remove_kept(settings.spool_folder)
     begin_anew(settings.spool_folder)
     if write_anew:
         store.erasing.write_anew()

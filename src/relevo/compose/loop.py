@@ -6,6 +6,7 @@ supervisor gone ─► ended at once, as by kill -9: journals stay, and the next
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import threading
@@ -34,6 +35,11 @@ if TYPE_CHECKING:
     from relevo.config import Settings
 
 
+log = logging.getLogger(__name__)
+
+_EXCHANGED = "the database's file was exchanged, perhaps for an older state: for a day journals are kept after they were shipped"
+
+
 def run_loop(settings: Settings, life: int) -> None:
     """Be the loop until told to stop; a last tick ships what was left. life: see `supervisor.Role`."""
     configure_logging(settings.log_level, settings.log_format)
@@ -44,7 +50,15 @@ def run_loop(settings: Settings, life: int) -> None:
     waiting, may_wait = partial(folder_bytes, settings.spool_folder), settings.spool_max_mb * 2**20
     courtesy = Courtesy(waiting=waiting, may_wait=may_wait)
     peak = Peak(waiting=waiting, may_wait=may_wait, monotonic=time.monotonic)
-    trust = DatabaseTrust(store.engine)
+    reader = SpoolReader(settings.spool_folder)
+
+    def changed(was_trusted: bool) -> None:  # noqa: FBT001 - as DatabaseTrust calls it
+        if was_trusted:
+            reader.mark_exchange()
+            log.warning(_EXCHANGED, extra={"action": "store_exchanged"})
+        reader.bring_back()
+
+    trust = DatabaseTrust(store.engine, changed=changed)
 
     def before_each() -> None:
         courtesy.look()
@@ -57,7 +71,7 @@ def run_loop(settings: Settings, life: int) -> None:
             checkpoint(store.engine)
 
     loop = Loop(
-        Shipper(SpoolReader(settings.spool_folder), store.history, before_each=before_each, rests=peak.rests),
+        Shipper(reader, store.history, before_each=before_each, rests=peak.rests),
         checkpoint=own_checkpoint,
         pace=Pace(ship_every_s=settings.ship_every_ms / 1000),
         monotonic=time.monotonic,

@@ -37,6 +37,10 @@ SUFFIX = ".journal"
 LOCK = "alive"
 #: In the spool: touched when every worker shall begin a new file, since something in the old ones must go.
 ANEW = "anew"
+#: In the spool: since when what the database took is kept a second time, for its file was exchanged.
+EXCHANGED = "exchanged"
+#: What such a journal ends in once it was shipped.
+KEPT = ".kept"
 SCHEMA = "CREATE TABLE batches (number INTEGER PRIMARY KEY, predictions BLOB NOT NULL)"
 #: SQLite's `synchronous` for each durability: whether the log reaches the disk before COMMIT returns.
 _SYNCHRONOUS = {"process": "OFF", "relaxed": "OFF", "full": "FULL"}
@@ -250,6 +254,22 @@ def begin_anew(spool: Path) -> None:
 def remove_damaged(spool: Path) -> None:
     """Remove the journals that were set aside as damaged: nobody can tell whether they hold what a person asked to be erased."""
     for path in spool.glob("*/*.damaged*"):
+        path.unlink(missing_ok=True)
+
+
+def exchanged_at(spool: Path) -> float | None:
+    """When the database's file was exchanged, in seconds since 1970, while journals are kept for that; else None."""
+    try:
+        return (spool / EXCHANGED).stat().st_mtime
+    except OSError:
+        return None
+
+
+def remove_kept(spool: Path) -> None:
+    """Keep no shipped journals any longer: what they hold is in the database, or was erased there."""
+    # The mark goes first: what is put aside meanwhile goes with the next round of the loop.
+    (spool / EXCHANGED).unlink(missing_ok=True)
+    for path in spool.glob(f"*/*{KEPT}*"):
         path.unlink(missing_ok=True)
 
 

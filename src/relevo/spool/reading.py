@@ -2,6 +2,9 @@
 
     spool/ ─ files() ─► SpoolFile(finished?) ─ read(after) ─► [(number, predictions), …] ─► ship ─► remove when finished
 
+The database's file exchanged under a running server ─► mark: for a day, remove() keeps what was shipped as *.kept
+another exchange, or a start ─► bring_back(): the kept files are journals again, and their rows reach this database too
+
 A file is finished when a later one exists in the same folder or its writer's lock is free. Reading needs no word with the writer:
 SQLite shows committed batches only.
 """
@@ -19,13 +22,15 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from relevo.domain.prediction import Prediction
-from relevo.spool.journal import LOCK, SUFFIX, remove
+from relevo.spool.journal import EXCHANGED, KEPT, LOCK, SUFFIX, exchanged_at, remove, remove_kept
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
 _SETTLED_S = 60.0
+#: How long after an exchange of the database's file a shipped journal is kept.
+KEPT_S = 24 * 3600.0
 #: Where the loop names no bound: some hundredths of a second of the store, and a few MiB in memory.
 _ROWS, _BYTES = 2500, 8 * 2**20
 #: SQLite's words for a file whose writer has not made its table yet.
@@ -112,27 +117,48 @@ class SpoolReader:
         return batches
 
     def remove(self, file: SpoolFile) -> None:
-        """Remove a shipped, finished file."""
-        remove(file.path)
+        """Remove a shipped, finished file, or keep it while the database may be an older state that was put in place."""
+        if exchanged_at(self.folder) is None:
+            remove(file.path)
+        else:
+            _rename(file.path, KEPT)
+
+    def mark_exchange(self) -> None:
+        """From now on keep what is shipped: the database's file was exchanged, and may be exchanged again for a newer one."""
+        if self.folder.is_dir():
+            (self.folder / EXCHANGED).touch(mode=0o600)
+
+    def bring_back(self) -> None:
+        """Have the kept files shipped again: the database may be one that lacks their rows. Their ids keep each row one."""
+        for path in self.folder.glob(f"*/*{KEPT}"):
+            _rename(path, SUFFIX)
 
     def sweep(self) -> None:
-        """Remove the folders of dead workers that hold no files any more."""
+        """Remove the folders of dead workers that hold no files any more, and what was kept for long enough."""
         if not self.folder.is_dir():
             return
+        since = exchanged_at(self.folder)
+        if since is None or time.time() - since > KEPT_S:
+            remove_kept(self.folder)
         for worker in [path for path in self.folder.iterdir() if path.is_dir()]:
             # Race: a worker that starts has its folder a moment before it has the lock; a folder of some age is past that.
             settled = time.time() - worker.stat().st_mtime > _SETTLED_S
-            if settled and not any(worker.glob(f"*{SUFFIX}")) and writer_is_gone(worker):
+            if settled and not any(worker.glob(f"*{SUFFIX}")) and not any(worker.glob(f"*{KEPT}")) and writer_is_gone(worker):
                 shutil.rmtree(worker, ignore_errors=True)
 
     def set_aside(self, file: SpoolFile) -> Path:
         """Rename a damaged file with its log, so that it stops nobody and a person can look at it."""
-        aside = file.path.with_suffix(".damaged")
-        log = file.path.with_name(file.path.name + "-wal")
-        if log.exists():
-            log.rename(aside.with_name(aside.name + "-wal"))
-        file.path.rename(aside)
-        return aside
+        return _rename(file.path, ".damaged")
+
+
+def _rename(path: Path, ending: str) -> Path:
+    """Give a file another ending, its log before it."""
+    renamed = path.with_suffix(ending)
+    log = path.with_name(path.name + "-wal")
+    if log.exists():
+        log.rename(renamed.with_name(renamed.name + "-wal"))
+    path.rename(renamed)
+    return renamed
 
 
 def writer_is_gone(worker: Path) -> bool:

@@ -45,8 +45,19 @@ _LASTING = (StoreDamaged, StoreForeign)
 class DatabaseTrust:
     """What the background process knows of the database's file; lives as long as that process."""
 
-    def __init__(self, engine: Engine, *, now: Callable[[], float] = time.time) -> None:
-        """now: seconds since 1970, as files are stamped."""
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        now: Callable[[], float] = time.time,
+        changed: Callable[[bool], None] = lambda _: None,
+    ) -> None:
+        """now: seconds since 1970, as files are stamped.
+
+        changed: is told of each state of the file that was found right and was not written here, before anything is written to it;
+        with True when another one was trusted before, so that the file was exchanged.
+        """
+        self._changed = changed
         options = engine.get_execution_options()
         self._file: Path | None = options.get(_sqlite.FILE)
         self._identity: DatabaseIdentity | None = options.get(IDENTITY)
@@ -76,8 +87,10 @@ class DatabaseTrust:
         if found is not None and found == self._trusted:
             return False
         self._blamed = found
+        was_trusted = self._trusted is not None
         self._examine(self._file, self._identity, found)
         self._blamed = None
+        self._changed(was_trusted)
         return True
 
     def note(self, error: StoreUnavailable | None) -> None:

@@ -98,6 +98,8 @@ class StoreHealth(BaseModel):
     ok: bool
     code: str  # "" or an error code: store_missing, store_damaged, …
     reason: str
+    #: Since when its file is another one, perhaps an older state, for which shipped journals are kept a day; else null.
+    exchanged: datetime | None = None
 
 
 class Ready(BaseModel):

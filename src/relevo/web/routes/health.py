@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 from fastapi import APIRouter, Request, Response
 
 from relevo.domain.people import Action
 from relevo.i18n.catalog import sentence
+from relevo.spool.journal import exchanged_at
 from relevo.store.identity import error_of, read_state
 from relevo.web.negotiation import language_of
 from relevo.web.shapes import Live, ModelHealth, Ready, StoreHealth
@@ -41,7 +44,10 @@ def _store(request: Request) -> StoreHealth:
     """What the background process found when it wanted to ship last."""
     settings = request.app.state.parts.settings
     state = read_state(settings.home)
+    seconds = exchanged_at(settings.spool_folder)
+    exchanged = None if seconds is None else datetime.fromtimestamp(int(seconds), UTC)
     if state is None:
-        return StoreHealth(ok=True, code="", reason="")
+        return StoreHealth(ok=True, code="", reason="", exchanged=exchanged)
     error = error_of(state)
-    return StoreHealth(ok=False, code=error.code, reason=sentence(error, language_of(request.scope, settings.language)))
+    reason = sentence(error, language_of(request.scope, settings.language))
+    return StoreHealth(ok=False, code=error.code, reason=reason, exchanged=exchanged)

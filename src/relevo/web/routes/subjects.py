@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request
 from fastapi import Path as InPath
 
-from relevo.spool.journal import begin_anew, remove_damaged
+from relevo.spool.journal import begin_anew, remove_damaged, remove_kept
 from relevo.web.erasure_shapes import ErasedView
 from relevo.web.guard import by_of
 from relevo.web.routes.refusals import refusals
@@ -26,5 +26,6 @@ def erase(request: Request, subject: Subject, reason: Annotated[Remark, Query()]
     pseudonym = parts.erasing.pseudonym(named_subject(subject))
     erased = parts.erasing.erase(pseudonym, at=parts.now(), by=by_of(request), reason=reason)
     remove_damaged(parts.settings.spool_folder)
+    remove_kept(parts.settings.spool_folder)
     begin_anew(parts.settings.spool_folder)
     return ErasedView.of(erased, left_in_files=parts.erasing.leaves_bytes)
