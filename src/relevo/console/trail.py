@@ -40,7 +40,7 @@ def refused(here: Session) -> None:
     """Who tried to sign in and was not let in, newest first."""
     words = here.words
     found = here.client.ask("GET", "/audit/sign-ins", params={"limit": _A_PAGE})["items"]
-    frame.heading(words["attempts"], words["attempts.lead"] if found else words["attempts.none"])
+    frame.heading(words["attempts.heading"], words["attempts.lead"] if found else words["attempts.none"])
     if found:
         _refused_table(found, words)
 
