@@ -200,7 +200,7 @@ def test_a_flood_of_one_leaves_the_others_alone(tmp_path: Any, digits_package: P
 def test_what_is_no_question_costs_as_well(tmp_path: Any, churn_package: Package, churn_records: list[dict[str, Any]]) -> None:
     """Garbage is paid by its size, a batch by its rows, and a large one is answered once."""
     with running(tmp_path, churn_package, rate_per_client=1, burst_per_client=3) as server:
-        for number, (body, status) in enumerate([(b"{" + b" " * 2**20, 400), (b"{}", 429)]):
+        for number, (body, status) in enumerate([(b"{" + b" " * 2**20, 413), (b"{}", 429)]):
             assert httpx.post(f"{server.url}/predict", content=body, headers={"content-type": "application/json"}).status_code == (
                 status
             ), number
