@@ -6,9 +6,10 @@ import json
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
@@ -17,9 +18,6 @@ from relevo import compose
 from relevo.cli.checks import examine
 from relevo.cli.showing import progress
 from relevo.config import ROWS, Settings
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 COMMANDS = (
@@ -219,10 +217,8 @@ def test_doctor_names_what_is_wrong_with_the_database(tmp_path: Path) -> None:
     assert (folder.verdict, "relevo.db is no file" in folder.told) == ("fail", True)
 
 
-def test_a_database_that_may_not_be_read_is_not_called_damaged(tmp_path: Path) -> None:
+def test_a_database_that_may_not_be_read_is_not_called_damaged() -> None:
     """An ordinary user is told of the rights, and not to put a backup in the place of a good file."""
-    home = tmp_path / "home"
-    compose.open_store(Settings(home=home)).engine.dispose()
     program = (
         "import os, sys; from pathlib import Path\n"
         "from relevo.config import Settings; from relevo.cli.checks import examine\n"
@@ -233,9 +229,10 @@ def test_a_database_that_may_not_be_read_is_not_called_damaged(tmp_path: Path) -
         "    os.setegid(65534); os.seteuid(65534)\n"
         "print([one.told for one in examine(Settings(home=home)) if one.what == 'database'])\n"
     )
-    for folder in (home, *list(home.parents)[:3]):
-        folder.chmod(0o755)
-    done = subprocess.run([sys.executable, "-c", program, home], capture_output=True, text=True, check=False)
+    # Folders of pytest's own are closed to other users.
+    with tempfile.TemporaryDirectory(prefix="relevo-home-") as home:
+        compose.open_store(Settings(home=Path(home))).engine.dispose()
+        done = subprocess.run([sys.executable, "-c", program, home], capture_output=True, text=True, check=False)
     assert "This user may not read the database" in done.stdout, done.stdout + done.stderr
 
 
