@@ -74,7 +74,7 @@ def test_a_predict_key_predicts_and_reads_nothing(client: httpx.Client, key: str
 
 def test_whether_it_is_ready_is_told_to_all_and_of_what_to_those_who_may_see_it(client: httpx.Client, world: World) -> None:
     """A probe needs no key, and strangers learn from it neither which models there are nor why one is not ready."""
-    well = {"ok": True, "code": "", "reason": ""}
+    well = {"ok": True, "code": "", "reason": "", "exchanged": None}
     assert [one["name"] for one in client.get("/health/ready").json()["models"]] == ["churn", "digits", "rent"]
     user = world.store.people.add_user("ana", None, grants={"digits": Role.VIEWER}, at=datetime.now(UTC))
     reader = world.store.people.add_key(user, "test", [Scope.READ], at=datetime.now(UTC))

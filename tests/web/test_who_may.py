@@ -136,6 +136,9 @@ class WaitingService(StandInService):
         """Nor here."""
         raise NotReady(reason="it stands in")
 
+    def router(self, _: str) -> None:
+        """No route is in force, so no field of a model bears the name of a selector."""
+
     def state(self, name: str) -> ModelState | None:
         """What a page shows of a model."""
         return next((one for one in self.models() if one.name == name), None)

@@ -104,6 +104,10 @@ class StandInService:
             for it in sorted(self.manifests, key=lambda it: it.name)
         ]
 
+    def named(self, name: str) -> str:
+        """No model has a synonym."""
+        return name
+
     def default_model(self) -> str | None:
         """The first manifest's."""
         return self.manifests[0].name if self.manifests else None

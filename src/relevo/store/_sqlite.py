@@ -11,6 +11,7 @@ Only the loop checkpoints. The last connection to close does so too, with the fi
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import shutil
@@ -281,9 +282,25 @@ def _fault(path: Path, identity: DatabaseIdentity) -> StoreUnavailable | None:
     head = _head(path, found[:2])
     page = int.from_bytes(head[16:18], "big")
     page = 65536 if page == 1 else page
-    if not head.startswith(_MAGIC) or size < page * int.from_bytes(head[28:32], "big"):
+    pages = int.from_bytes(head[28:32], "big")
+    if not head.startswith(_MAGIC) or (size < page * pages and not _log_holds(path, range(size // page + 1, pages + 1))):
         return StoreDamaged()
     return None
+
+
+def _log_holds(path: Path, pages: range) -> bool:
+    """Whether the write-ahead log has every one of these pages: a kill or a full disk ended a checkpoint early.
+
+    See "The WAL File Format" in SQLite's documentation: a header of 32 bytes, then frames, each with a header of 24 bytes.
+    """
+    missing = set(pages)
+    with contextlib.suppress(OSError), path.with_name(path.name + "-wal").open("rb") as log:
+        header = log.read(32)
+        frame = 24 + int.from_bytes(header[8:12], "big")
+        while missing and len(head := log.read(24)) == 24 and head[8:16] == header[16:24]:  # the salts of this run of the log
+            missing.discard(int.from_bytes(head[:4], "big"))
+            log.seek(frame - 24, os.SEEK_CUR)
+    return not missing
 
 
 def _head(path: Path, file: tuple[int, int]) -> bytes:

@@ -104,12 +104,14 @@ class DatabaseTrust:
 
     @contextlib.contextmanager
     def own_change(self) -> Iterator[None]:
-        """Around a checkpoint: what it changes in the file is trusted as before. Raises StoreUnavailable."""
+        """Around a checkpoint: what it changes in the file, even ending early, is trusted as before. Raises StoreUnavailable."""
         self.look()
-        yield
-        if self._file is not None and self._identity is not None:
-            _sqlite.refuse_unfit(self._file, self._identity)
-            self._trusted = fingerprint(self._file)
+        try:
+            yield
+        finally:
+            if self._file is not None and self._identity is not None:
+                _sqlite.refuse_unfit(self._file, self._identity)
+                self._trusted = fingerprint(self._file)
 
     def is_log_left(self) -> bool:
         """Whether a killed process left a log behind, which the next connection would bring into the file."""
