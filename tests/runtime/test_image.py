@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import io
 import struct
+import subprocess
+import sys
 import warnings
 import zlib
 from typing import TYPE_CHECKING, Any
@@ -293,6 +295,45 @@ def test_grey_with_alpha_is_mixed_with_the_background() -> None:
     for mode in ("L", "RGB"):
         pixels = decode(data, ImageInput(width=8, height=8, mode=mode), ImageSteps(input="x", background="white"), WIDE)
         assert set(pixels.ravel().tolist()) == {127}
+
+
+@pytest.mark.parametrize("resample", RESAMPLES)
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+@pytest.mark.parametrize(("form", "stored"), [("PNG", "RGBA"), ("PNG", "LA"), ("PNG", "P"), ("WEBP", "RGBA"), ("TIFF", "RGBA")])
+def test_a_clear_picture_is_pasted_then_converted_then_resized(form: str, stored: str, mode: Any, resample: Any) -> None:
+    """Whatever is done first to save time, the pixels are those of Pillow's paste, convert and resize in that order."""
+    data = saved(
+        picture(stored),
+        form,
+        **({"transparency": bytes(range(256))} if stored == "P" else {"lossless": True} if form == "WEBP" else {}),
+    )
+    image = Image.open(io.BytesIO(data)).convert("RGBA")
+    behind = Image.new("RGB", image.size, (10, 200, 90))
+    behind.paste(image, mask=image.getchannel("A"))
+    wanted = ImageInput(width=16, height=12, mode=mode)
+    expected = behind.convert(mode).resize((16, 12), Image.Resampling[resample.upper()])
+    steps = ImageSteps(input="x", resample=resample, background="#0ac85a")
+    assert np.array_equal(decode(data, wanted, steps, WIDE), np.asarray(expected))
+
+
+_PEAK = """
+import io, resource
+from PIL import Image
+from relevo.domain.preprocessing import ImageSteps
+from relevo.domain.signature import ImageInput
+from relevo.runtime.image import ImageLimits, decode
+file = io.BytesIO()
+Image.new("RGBA", (4000, 4000)).save(file, "PNG", compress_level=1)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+decode(file.getvalue(), ImageInput(width=8, height=8, mode="L"), ImageSteps(input="x", background="white"), ImageLimits())
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+
+
+def test_a_large_clear_picture_is_in_memory_once() -> None:
+    """Of 64 MB of pixels that shrink by nearest, no second copy is made on the background."""
+    grown = int(subprocess.run([sys.executable, "-c", _PEAK], capture_output=True, text=True, check=True, timeout=60).stdout)
+    assert grown < 30_000, f"{grown} KiB"
 
 
 # --- large JPEGs ----------------------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, time
 from decimal import Decimal
 from pathlib import Path
@@ -47,6 +47,7 @@ class RecordSamples:
     table: Any = None  # the DataFrame or matrix as the user gave it
     whole: frozenset[str] = frozenset()  # fields whose column has an integer type
     numeric: bool = False  # a plain matrix: every field is a real number
+    sparse: Any = None  # the same as a CSR matrix, where SciPy's was given; its stored entries may matter
 
     def __len__(self) -> int:
         """Count the rows."""
@@ -125,13 +126,14 @@ def png(pixels: NDArray[np.uint8]) -> bytes:
 def take_samples(given: Any, features: Sequence[str] = ()) -> Samples:  # noqa: ANN401 - whatever a notebook holds
     """Bring what the user gave to records or pictures.
 
-    given: list of dicts, DataFrame, matrix (n, features), uint8 images (n, h, w[, 3 or 4]), or a list of paths, bytes, PIL images
-        or uint8 pixels.
+    given: list of dicts, DataFrame, matrix (n, features) of NumPy or SciPy, uint8 images (n, h, w[, 3 or 4]), or a list of paths,
+        bytes, PIL images or uint8 pixels.
     features: names of a matrix' columns; f0, f1, … where none are given.
     Raises OptionsMissing when it is empty, ConversionFailed when it is of another kind.
     """
     if hasattr(given, "toarray"):
-        given = given.toarray()
+        dense = take_samples(given.toarray(), features)
+        return replace(dense, sparse=given.tocsr()) if isinstance(dense, RecordSamples) and hasattr(given, "tocsr") else dense
     if isinstance(given, str | bytes | Path | Mapping) or not isinstance(given, Iterable):
         raise ConversionFailed(
             reason=f"the samples are a {type(given).__name__}; a list of dicts, a DataFrame, a matrix or a list of "

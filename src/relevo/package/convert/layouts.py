@@ -21,6 +21,7 @@ from relevo.domain.signature import FieldKind, ImageInput, Input, RecordInput
 from relevo.errors import ConversionFailed, OptionsMissing
 from relevo.package.convert.boosting.boosters import framework_of
 from relevo.package.convert.estimators import parts_of
+from relevo.package.convert.scikit.sparse import has_xgboost
 from relevo.package.fields import fractional, infer_fields
 from relevo.package.samples import ImageSamples, RecordSamples, ready_pixels
 from relevo.runtime.image import OWN_FILES, decode, tensor
@@ -198,6 +199,8 @@ def original_input(estimator: Estimator, layout: Layout, samples: Samples) -> An
     """What the original is asked with: the user's own table, or for pictures exactly the tensor that serving makes."""
     if isinstance(samples, ImageSamples):
         return _picture_tensor(layout, samples)
+    if samples.sparse is not None and has_xgboost(estimator.final):
+        return samples.sparse
     if samples.table is not None:
         return samples.table
     if isinstance(layout.steps, MatrixSteps) and isinstance(layout.input, RecordInput):

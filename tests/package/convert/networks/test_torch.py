@@ -83,11 +83,16 @@ def test_the_same_module_is_the_same_package() -> None:
 
 
 def test_probabilities_are_left_as_they_are_and_scores_can_be_named() -> None:
-    """Rows that sum to one are taken for probabilities; what a person says goes before any guess."""
+    """What comes out of a softmax is probabilities, and logits by nobody's word; a linear layer's scores are what a person says."""
     module = network(last=torch.nn.Softmax(dim=1))
     said: dict[str, Any] = {"name": "digits", "samples": PIXELS, "labels": LABELS, "scale": 1 / 255, "figures": False}
     assert relevo.pack(module, **said).manifest.output.activation == "none"
-    assert relevo.pack(module, scores="logits", **said).manifest.output.activation == "softmax"
+    assert relevo.pack(module, scores="probabilities", **said).manifest.output.activation == "none"
+    with pytest.raises(ConversionFailed, match="logits, and come out of a softmax: they are probabilities already"):
+        relevo.pack(module, scores="logits", **said)
+    assert relevo.pack(network(), scores="logits", **said).manifest.output.activation == "softmax"
+    with pytest.raises(ConversionFailed, match="said to be probabilities, and lie between"):
+        relevo.pack(network(), scores="probabilities", **said)
 
 
 def test_a_module_over_records_gives_a_value() -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd  # type: ignore[import-untyped]
 import pytest
 import xgboost
+from scipy import sparse
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import ColumnTransformer
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits, load_iris, load_wine
@@ -30,7 +31,7 @@ from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import MinMaxScaler, OneHotEncoder, OrdinalEncoder, PolynomialFeatures, StandardScaler
+from sklearn.preprocessing import MaxAbsScaler, MinMaxScaler, OneHotEncoder, OrdinalEncoder, PolynomialFeatures, StandardScaler
 from sklearn.svm import SVC, SVR, LinearSVC
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
@@ -267,3 +268,49 @@ def test_xgboost_behind_a_sparse_columntransformer_answers_as_before(threshold: 
     others = [{"a": a, "c": c, "n": n} for a in (0.0, 3.0, 5.5) for c in "xyw" for n in (0.0, 1.0)]
     for record, expected in zip(others, model.predict_proba(pd.DataFrame(others)), strict=True):
         assert served.predict(record).probabilities == pytest.approx(expected, abs=1e-5), record
+
+
+def scattered() -> tuple[sparse.csr_matrix, np.ndarray]:
+    """Numbers, half of which are 0 and not stored, and a truth to which a 0 says otherwise in two columns."""
+    draw = np.random.default_rng(0)
+    rows = draw.normal(size=(300, 6)) * (draw.random((300, 6)) < 0.5)
+    return sparse.csr_matrix(rows), ((rows[:, 0] > 0) | (rows[:, 1] < -0.3)).astype(int)
+
+
+@pytest.mark.parametrize("before", [(), (MaxAbsScaler(),)], ids=["bare", "pipeline"])
+@pytest.mark.parametrize("form", ["csr", "csc", "coo"])
+def test_xgboost_asked_with_a_sparse_matrix_answers_as_before(before: tuple[Any, ...], form: str) -> None:
+    """Packed with SciPy's matrix, 0 is missing, as it is to the original asked with that matrix; with a dense one it is 0."""
+    matrix, truth = scattered()
+    model = make_pipeline(*before, xgboost.XGBClassifier(n_estimators=8)).fit(matrix, truth)
+    model = model if before else model[-1]
+    asked = {"sparse": matrix.asformat(form), "dense": matrix.toarray()}
+    expected = {kind: model.predict_proba(given) for kind, given in asked.items()}
+    assert np.abs(expected["sparse"] - expected["dense"]).max() > 0.01
+    rows = take_samples(matrix.toarray())
+    for kind, given in asked.items():
+        served = provisional(convert_sklearn(model, take_samples(given)))
+        answers = [served.predict(rows.payload(row)).probabilities for row in range(len(rows))]
+        assert np.abs(np.array(answers) - expected[kind]).max() < 1e-6, kind
+
+
+def test_a_booster_asked_with_a_sparse_matrix_answers_as_before() -> None:
+    """A bare Booster too: as it answers a DMatrix of the sparse matrix."""
+    matrix, truth = scattered()
+    data = xgboost.DMatrix(matrix, label=truth)
+    booster = xgboost.train({"objective": "binary:logistic"}, data, 8)
+    package = relevo.pack(booster, name="m", samples=matrix, labels=["no", "yes"], figures=False)
+    rows = take_samples(matrix.toarray())
+    answers = [package.predict(rows.payload(row)).probabilities[1] for row in range(len(rows))]
+    assert np.abs(np.array(answers) - booster.predict(data)).max() < 1e-6
+
+
+def test_stored_zeros_that_xgboost_tells_from_missing_are_refused() -> None:
+    """A record has one 0 only, so a matrix with both kinds is refused, and the mend is one that helps."""
+    matrix, truth = scattered()
+    model = xgboost.XGBClassifier(n_estimators=8).fit(matrix, truth)
+    matrix.data[::3] = 0.0
+    with pytest.raises(ConversionFailed, match=r"sparse matrix.*toarray\(\).*eliminate_zeros\(\)"):
+        convert_sklearn(model, take_samples(matrix))
+    matrix.eliminate_zeros()
+    assert convert_sklearn(model, take_samples(matrix)).output.labels == ("0", "1")

@@ -83,8 +83,8 @@ class Margins(Boosting):
         return self.read.ask(_matrix(table), "margin")
 
 
-def _matrix(table: Any) -> NDArray[np.float64]:  # noqa: ANN401 - a matrix or a frame
-    return np.asarray(table, dtype=np.float64)
+def _matrix(table: Any) -> Any:  # noqa: ANN401 - a matrix or a frame; float64, or sparse as it is
+    return table if hasattr(table, "tocsr") else np.asarray(table, dtype=np.float64)
 
 
 def _unlinked(read: Read) -> Ensemble | Linear:

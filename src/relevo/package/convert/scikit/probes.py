@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -21,7 +21,6 @@ from relevo.package.convert.estimators import parts_of
 from relevo.package.convert.layouts import known_names, original_input
 from relevo.package.convert.scikit.sparse import sparse_refusal
 from relevo.package.parity import difference, provisional
-from relevo.package.samples import RecordSamples
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
     from relevo.package.convert.converted import Converted
     from relevo.package.convert.estimators import Estimator
     from relevo.package.convert.layouts import Layout
+    from relevo.package.samples import RecordSamples
 
 #: A category that nobody has.
 _UNSEEN = "unseen category"
@@ -84,9 +84,8 @@ class Original:
         elif table is not None:
             rows = [[math.nan if record[name] is None else record[name] for name in self.samples.names] for record in records]
             table = np.array(rows, dtype=np.float64 if self.samples.numeric else object)
-        return RecordSamples(
-            records=tuple(records), names=self.samples.names, table=table, whole=self.samples.whole, numeric=self.samples.numeric
-        )
+        stored = self.samples.sparse
+        return replace(self.samples, records=tuple(records), table=table, sparse=None if stored is None else type(stored)(table))
 
 
 # --- closed fields ------------------------------------------------------------------------------------------------------

@@ -52,6 +52,8 @@ if TYPE_CHECKING:
 UNLIKE = 10
 #: What keeps a ColumnTransformer's matrix dense.
 _DENSE = "ColumnTransformer(sparse_threshold=0)"
+#: The same for a matrix of SciPy's, and what makes 0 always missing.
+_DENSE_SAMPLES = "toarray(), or give samples without stored zeros, after eliminate_zeros()"
 
 
 def convert_sklearn(model: Any, samples: Samples, hints: Hints | None = None) -> Converted:  # noqa: ANN401 - any fitted estimator
@@ -67,9 +69,10 @@ def convert_sklearn(model: Any, samples: Samples, hints: Hints | None = None) ->
     given = original_input(estimator, first, samples)
     if estimator.classes:
         estimator = estimator.settled(given)
-    estimator = replace(estimator, sparse=hasattr(estimator.model, "steps") and reads_sparse(estimator, given))
+    estimator = replace(estimator, sparse=reads_sparse(estimator, given))
     told, probes = _beyond(estimator, first, samples, told)
-    found = closest(_attempts(estimator, samples, told), samples, probes, dense=_DENSE if estimator.sparse else "")
+    dense = _DENSE_SAMPLES if hasattr(given, "tocsr") else _DENSE
+    found = closest(_attempts(estimator, samples, told), samples, probes, dense=dense if estimator.sparse else "")
     if estimator.labelled:
         refuse_other_labels(found, samples)
     return found

@@ -2,6 +2,7 @@
 
 DictVectorizer    ─ stores every value it is given, 0 too ─► the steps make NaN of the rest (MatrixSteps.missing = sparse)
 ColumnTransformer ─ stores no zero                        ─► the trees take 0 as missing
+SciPy's samples   ─ stored zeros are refused ─► the same, held against the original asked with the matrix itself
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 from relevo.errors import ConversionFailed
+from relevo.package.convert.boosting.boosters import framework_of
 from relevo.package.convert.estimators import one_line, parts_of
 
 if TYPE_CHECKING:
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
 
 def reads_sparse(estimator: Estimator, features: Any) -> bool:  # noqa: ANN401 - whatever the model was trained on
     """Whether XGBoost is the last step, or inside of it, and is given a sparse matrix. Raises ConversionFailed."""
-    if not any(type(part).__module__.partition(".")[0] == "xgboost" for part in _inside(estimator.final)):
+    if not has_xgboost(estimator.final):
         return False
     before = getattr(estimator.model, "steps", ())[:-1]
     try:
@@ -28,6 +30,11 @@ def reads_sparse(estimator: Estimator, features: Any) -> bool:  # noqa: ANN401 -
     except Exception as cause:
         raise ConversionFailed(reason=f"the model itself fails on the samples ({one_line(cause)})") from cause
     return hasattr(matrix, "tocsr")
+
+
+def has_xgboost(final: Any) -> bool:  # noqa: ANN401 - a fitted estimator
+    """Whether it is XGBoost, or has it inside."""
+    return any(framework_of(part).startswith("XGBoost") for part in _inside(final))
 
 
 def _inside(final: Any) -> list[Any]:  # noqa: ANN401 - a fitted estimator
