@@ -71,7 +71,7 @@ def _head(say: Callable[[str], str]) -> Iterator[str]:
         "Nothing in it tells a time or a path, so packing the same model with the same data twice, in one language, "
         "gives the same package."
     )
-    yield say("An import keeps the file's own name as a synonym, for old clients; under another name it is another package.")
+    yield say("An import's file name, by which old clients may ask for it, is kept by the registry and is no part of the package.")
     yield ""
     yield f"| {say('file')} | {say('what it holds')} |"
     yield "|---|---|"

@@ -16,8 +16,6 @@ from tests.chaos.world import (
     Question,
     children,
     compare,
-    image_questions,
-    record_questions,
     say,
     talking,
     until,
@@ -35,14 +33,6 @@ if TYPE_CHECKING:
     from relevo.package.opening import Package
 
 pytestmark = pytest.mark.chaos
-
-
-@pytest.fixture(scope="module")
-def questions(
-    digits_package: Package, digit_pngs: list[bytes], churn_package: Package, churn_records: list[dict[str, Any]]
-) -> list[Question]:
-    """Pictures, records and batches, with their answers."""
-    return [*image_questions(digit_pngs, {1: digits_package}), *record_questions(churn_records, {1: churn_package})]
 
 
 @pytest.fixture(scope="module")

@@ -8,10 +8,10 @@ import os
 import subprocess
 import sys
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
-from tests.chaos.world import Clients, Question, children, compare, image_questions, record_questions, say, scaled, talking, until
+from tests.chaos.world import Clients, Question, children, compare, say, scaled, talking, until
 from tests.serving_world import put, settings_of, started
 
 from relevo.compose import start_server
@@ -45,14 +45,6 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         pytest.skip(f"a small file system cannot be mounted here: {done.stderr.strip()}")
     yield place
     subprocess.run(["umount", "--lazy", str(place)], check=True)
-
-
-@pytest.fixture
-def questions(
-    digits_package: Package, digit_pngs: list[bytes], churn_package: Package, churn_records: list[dict[str, Any]]
-) -> list[Question]:
-    """Pictures, records and batches, with their answers."""
-    return [*image_questions(digit_pngs, {1: digits_package}), *record_questions(churn_records, {1: churn_package})]
 
 
 def test_a_full_disk_refuses_and_recovers(

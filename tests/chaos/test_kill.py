@@ -18,9 +18,7 @@ from tests.chaos.world import (
     Seen,
     children,
     compare,
-    image_questions,
     kill,
-    record_questions,
     say,
     scaled,
     talking,
@@ -57,14 +55,6 @@ class War:
     comparison: Comparison
     counted: float  # by /metrics
     damaged: int
-
-
-@pytest.fixture(scope="module")
-def questions(
-    digits_package: Package, digit_pngs: list[bytes], churn_package: Package, churn_records: list[dict[str, Any]]
-) -> list[Question]:
-    """Pictures, records and batches, with their answers."""
-    return [*image_questions(digit_pngs, {1: digits_package}), *record_questions(churn_records, {1: churn_package})]
 
 
 @pytest.fixture(scope="module")

@@ -136,6 +136,22 @@ def test_a_value_of_another_type_is_named_and_not_repeated(name: str, value: Any
     assert (error.field, error.facts["got"]) == (name, got)
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("tenure", "41", "a whole number without quotes"),
+        ("tenure", "many", "a whole number"),
+        ("charge", " -7.5e1", "a number without quotes"),
+        ("charge", "7_9", "a number"),
+        ("paperless", "true", "true or false without quotes"),
+        ("paperless", "yes", "true or false"),
+    ],
+)
+def test_what_is_right_but_for_its_quotes_is_told_so(name: str, value: str, expected: str) -> None:
+    """A number or truth that was sent as a text is refused with what to do about it."""
+    assert refusal({**GOOD, name: value}).facts["expected"] == expected
+
+
 def test_a_field_nobody_named_is_refused_with_the_nearest_name() -> None:
     """A misspelt optional field is refused with the name that was probably meant, unless extra fields are ignored."""
     error = refusal({**GOOD, "ballance": 1})

@@ -53,6 +53,17 @@ class TestRegistry:
         assert again == first
         assert len(registry.versions("digits")) == 1
 
+    def test_a_version_goes_by_every_file_it_came_in(self, registry: Registry) -> None:
+        """Synonyms belong to the version, further ones join them, and the route of the champion carries them."""
+        plain = add(registry, 2)
+        for names in (["clf.pickle"], [], ["model.pkl"], ["clf.pickle"]):
+            version = registry.add(model="digits", digest=digest(1), summary={}, who="ana", at=AT, synonyms=names)
+        assert (version.number, version.synonyms, plain.synonyms) == (2, ("clf.pickle", "model.pkl"), ())
+        assert registry.version("digits", 2) == version
+        for number, called in ((2, version.synonyms), (1, ())):
+            move(registry, number)
+            assert registry.routes()[0].synonyms == called
+
     def test_adding_moves_no_alias(self, registry: Registry) -> None:
         """A new version answers nobody until somebody moves an alias to it."""
         add(registry)

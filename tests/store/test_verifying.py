@@ -269,6 +269,9 @@ BEHIND_ITS_BACK = """
     INSERT INTO alias_moves (model, alias, serial, version, who, why, at_us) VALUES ('digits', 'champion', 3, 1, '', '', 0);
     DROP TRIGGER alias_moves_refuse_update; UPDATE alias_moves SET version = 1;
     UPDATE versions SET digest = 'ff' WHERE number = 1;
+    UPDATE versions SET summary = '{"synonyms":["clf.pickle"]}' WHERE number = 1;
+    UPDATE versions SET summary = '{}' WHERE number = 2;
+    UPDATE versions SET summary = '{' WHERE number = 2;
     DELETE FROM grants
     UPDATE users SET issuer = 'https://id.example', subject = 'mallory' WHERE name = 'ana';
     UPDATE users SET subject = 'mallory' WHERE name = 'dave';
@@ -297,8 +300,8 @@ def changed_by_sql(engine: Engine, audit: Audit, statement: str) -> list[str]:
     people.rehash(people.named("carol").id, "first", "second", at=AT)
     key = people.keys.add(bob, "test", [Scope.PREDICT], at=AT, ends=AT + timedelta(days=9))
     people.keys.revoke(people.keys.rotate(key.key.id, at=AT, old_ends=AT).key.id, at=AT)
-    for digest in ("ab", "cd"):
-        registry.add(model="digits", digest=digest * 32, summary={}, who="ana", at=AT)
+    for digest, called in (("ab", ()), ("cd", ["old.bin"]), ("cd", ["clf.pickle"])):
+        registry.add(model="digits", digest=digest * 32, summary={}, who="ana", at=AT, synonyms=called)
     registry.move_alias("digits", "champion", 1, who="ana", why="", at=AT)
     registry.move_alias("digits", "champion", 2, who="ana", why="better", at=AT)
     assert verify(Trail(engine).links(), audit, state=read_state(engine)).whole

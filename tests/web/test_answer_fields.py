@@ -168,6 +168,32 @@ def test_a_selector_is_never_ignored(url: str, digit_pngs: list[bytes], path: st
     assert both.status_code == 200, both.text
 
 
+def test_an_empty_record_is_answered_where_missing_fields_count_as_0(url: str) -> None:
+    """`{}` is all zeros to the original: it is answered alone and in a batch, and the warning names every field."""
+    sentence = "Fields without a value that the model knows count as 0, as in the original: "
+    alone, batch = httpx.post(f"{url}/predict", json={}), httpx.post(f"{url}/predict", json=[{}])
+    assert (alone.status_code, batch.status_code) == (200, 200), alone.text + batch.text
+    for answer in (alone.json(), *batch.json()):
+        assert answer["warnings"] == [f"{sentence}tenure, monthlycharges, contract, partner."]
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"tenure": "41"}, "The field 'tenure' expects a number without quotes, but text came."),
+        ({"contract": 7}, "The field 'contract' expects text, but a number came."),
+        ({"contract": ["one_year"]}, "The field 'contract' expects text, but a list came."),
+    ],
+)
+def test_a_value_of_another_kind_is_refused_by_name(
+    url: str, churn_records: list[dict[str, Any]], change: dict[str, Any], told: str
+) -> None:
+    """Though a DictVectorizer makes something of it: 422 with the field, and what it takes."""
+    refused = httpx.post(f"{url}/predict", json={**churn_records[0], **change})
+    assert refused.status_code == 422
+    assert refused.json()["error"] == told
+
+
 def test_a_comma_in_a_form_is_refused_or_shown_back(url: str, churn_records: list[dict[str, Any]]) -> None:
     """`monthlycharges=1,234` is no 1.234 in English; in Spanish it is, and the answer says so."""
     texts = {**{name: str(value) for name, value in churn_records[0].items()}, "monthlycharges": "1,234"}

@@ -9,6 +9,7 @@ from tests.web.web_world import CHURN
 
 from relevo.domain.signature import Field, FieldKind, RecordInput
 from relevo.errors import FieldWrongType
+from relevo.i18n.catalog import sentence
 from relevo.web import form
 
 FIELDS = (
@@ -58,13 +59,21 @@ def test_a_decimal_comma_is_one_where_the_language_says_so(text: str, value: flo
             form.record_from(RECORD, {"real": text}, language="en")
 
 
+_ASKED = {
+    "en": "The field 'whole' expects a number with a decimal point, but a number with a comma came.",
+    "es": "El campo 'whole' espera un número con coma decimal y sin separadores de millares, "
+    "pero ha llegado un número con varias comas o puntos.",
+}
+
+
 @pytest.mark.parametrize("language", ["en", "es"])
 @pytest.mark.parametrize("text", ["1,234,567", "1.234,5", "1,000.5", "1,,5"])
 def test_a_number_with_both_signs_is_refused(text: str, language: str) -> None:
-    """What reads otherwise in another country is never guessed."""
+    """What reads otherwise in another country is never guessed; what is asked for is what the language takes."""
     with pytest.raises(FieldWrongType) as caught:
         form.record_from(RECORD, {"whole": text}, language=language)
     assert caught.value.field == "whole"
+    assert sentence(caught.value, language) == _ASKED[language]
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import subprocess
+import sys
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,13 +14,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 from PIL import Image
-from tests.serving_world import running
+from tests.chaos.world import until
+from tests.serving_world import running, settings_of, started
 
 from relevo.package.convert.importing import import_model
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from relevo.config import Settings
     from relevo.package.opening import Package
 
 onnx: Any = pytest.importorskip("onnx")
@@ -173,3 +176,31 @@ def test_the_x_ray_page_takes_a_picture(urls: dict[str, str], folder: Path) -> N
     told = requests.post(f"{urls['xray']}/predict", files={"file": (folder / "chest.jpeg").read_bytes()}, timeout=60).json()
     assert told["prediction"] in _LUNGS
     assert len(told["probabilities"]) == 3
+
+
+def _import(file: Path, settings: Settings) -> dict[str, Any]:
+    told = ["--name", "mnist", "--preprocess", "01", "--labels", ",".join(_DIGITS), "--home", str(settings.home), "--json"]
+    command = [sys.executable, "-m", "relevo", "import", str(file), *told]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120, cwd=file.parent)
+    assert done.returncode == 0, done.stderr
+    facts: dict[str, Any] = json.loads(done.stdout)
+    return facts
+
+
+def test_a_file_under_two_names_is_one_version_called_by_both(folder: Path, tmp_path: Path) -> None:
+    """The package does not depend on its file's name; a running server learns the further name without a restart."""
+    first, second = tmp_path / "clf.onnx", tmp_path / "clf 2.onnx"
+    onnx.save(_network(1, 28, 10, "Softmax"), first)
+    shutil.copy(first, second)
+    settings = settings_of(tmp_path)
+    before = _import(first, settings)
+    with started(settings) as server:
+
+        def asked(name: str) -> int:
+            return _curl(folder, "-F", "file=@digit.png", "-F", f"model={name}", f"{server.url}/predict")[0]
+
+        assert (asked("mnist"), asked("clf.onnx"), asked("clf 2.onnx")) == (200, 200, 404)
+        after = _import(second, settings)
+        assert until(lambda: asked("clf 2.onnx") == 200, within_s=20)
+        assert asked("clf.onnx") == 200
+    assert (after["digest"], after["version"]["number"]) == (before["digest"], 1)

@@ -222,7 +222,7 @@ def import_file(
         "bounds": _bounds(max_seconds, max_memory),
         "decision": _rule(accept, reject, least),
         "answer": _fields(answer),
-        "synonyms": None if synonyms is None else tuple(synonyms),
+        "synonyms": tuple(synonyms or ()),
         "unknown_fields": _one_of("--unknown-fields", unknown_fields, "refuse", "ignore"),
         "missing_fields": _one_of("--missing-fields", missing_fields, "refuse", "zero"),
         "tolerance": tolerance,
@@ -232,6 +232,7 @@ def import_file(
         "figures": figures,
     }
     from relevo import compose
+    from relevo.domain.manifest import synonym_of
     from relevo.package.convert.sniff import refuse_missing
     from relevo.package.reading import is_package
 
@@ -241,14 +242,17 @@ def import_file(
     if register:
         compose.check_home(settings)
     with TemporaryDirectory(prefix="relevo-import-") as folder, progress(quiet=as_json) as step:
+        called: tuple[str, ...] = ()
         if is_package(file):
             place, package = file, _ready_made(file, name, said, out)
         else:
             place = out or Path(folder) / "package"
             package = _converted(file, name, said, place, step)
+            # Old services called a model by its file: who asked for clf.pickle asks for it still.
+            called = synonym_of(file.name, package.manifest.name) if synonyms is None else ()
         version = champion = None
         if register:
-            version = compose.register(settings, place, alias=alias, who=who_asks(), why=kept, force=force)
+            version = compose.register(settings, place, alias=alias, who=who_asks(), why=kept, force=force, synonyms=called)
             champion = compose.champion_of(settings, version.model)
     if as_json:
         facts = {"digest": package.digest, "output": package.manifest.output, "metrics": package.metrics}

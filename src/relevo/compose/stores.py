@@ -23,7 +23,7 @@ from relevo.compose.had_users import check_users, had_users, note_users
 from relevo.errors import ConfigRefused, RelevoError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from sqlalchemy import Engine
 
@@ -232,12 +232,21 @@ def _only_mine(path: Path) -> None:
             path.chmod(stat.S_IMODE(mode) & ~_OF_OTHERS)
 
 
-def register(settings: Settings, path: Path, *, alias: str = _CHAMPION, who: str, why: str, force: bool = False) -> Version:
+def register(
+    settings: Settings,
+    path: Path,
+    *,
+    alias: str = _CHAMPION,
+    who: str,
+    why: str,
+    force: bool = False,
+    synonyms: Sequence[str] = (),
+) -> Version:
     """Verify a package (folder or .zip), put it on the shelf, give it a version and the alias. Raises PackageRefused.
 
     The first version of a model is its champion too, whatever its alias. force: whether it becomes champion although clients of
-    the one before would miss something, or it is worse.
-    Raises TakeoverRefused without; then the version is registered, and the alias stands where it stood.
+    the one before would miss something, or it is worse. synonyms: names by which old clients ask for it, beside the package's.
+    Raises TakeoverRefused without force; then the version is registered, and the alias stands where it stood.
     """
     from relevo.package.opening import open_package, replay_golden  # noqa: PLC0415 - not needed by a worker's start
 
@@ -248,7 +257,8 @@ def register(settings: Settings, path: Path, *, alias: str = _CHAMPION, who: str
         store.shelf.put(unpacked.folder, package.digest)
     now = utc_now()
     name = package.manifest.name
-    version = store.registry.add(model=name, digest=package.digest, summary=_summary(package), who=who, at=now)
+    summary = _summary(package)
+    version = store.registry.add(model=name, digest=package.digest, summary=summary, who=who, at=now, synonyms=synonyms)
     try:
         move_alias(store, name, alias, version.number, who=who, why=why, at=now, force=force)
         if _CHAMPION not in store.registry.aliases(name):

@@ -3,8 +3,8 @@
     manifest.json ─ decode (unknown keys refused) ─ upgrade(format) ─► Manifest ─ canonical bytes ─ sha256 ─► digest
 
 The digest of the manifest's bytes is the package's identity, since the manifest pins every other file. It holds no time and no
-folder, so that the same model packed twice is the same package. What it goes by is a part of it: its name, and its synonyms, of
-which an import's is the file's own name unless others are told.
+folder, so that the same model packed twice is the same package. What it goes by is a part of it: its name, and the synonyms it
+was given. The name of an imported file is none: the registry keeps that, so that the same file under two names is one package.
 
 Changing the format: a field with a default that old readers may not ignore, or any other change of meaning, needs a new
 number. Raise FORMAT; add a function to UPGRADES that turns the plain dict of the former number into the new one; keep one

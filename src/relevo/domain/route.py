@@ -31,6 +31,8 @@ class Route(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     epoch: int
     legs: tuple[Leg, ...]
     salt: str = ""
+    #: Names by which old clients ask for it, beside those in its packages: the names of imported files.
+    synonyms: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

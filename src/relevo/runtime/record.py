@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -53,6 +54,13 @@ _EXPECTED = {
     FieldKind.CATEGORY: "text",
     FieldKind.BOOLEAN: "true or false",
 }
+#: What is expected where the text that came would be right without its quotes.
+_UNQUOTED = {
+    FieldKind.NUMBER: "a number without quotes",
+    FieldKind.INTEGER: "a whole number without quotes",
+    FieldKind.BOOLEAN: "true or false without quotes",
+}
+_BARE = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 _CHOICES_SHOWN = 20
 _NAMES_SHOWN = 20
 _NAME_LENGTH_SHOWN = 64
@@ -172,11 +180,11 @@ class RecordEncoder:
         """Whether a required field without a value is let through.
 
         DictVectorizer makes NaN of a null where a number stands, which its model refuses; of a null in place of a text, nothing. A
-        record that has none of the fields is another thing in a record's place.
+        record of other fields only is another thing in a record's place; one of no fields at all is what it is.
         """
         if not self._zero or (field.name in record and field.kind is not FieldKind.CATEGORY):
             return False
-        return any(name in self._names for name in record)
+        return not record or any(name in self._names for name in record)
 
     def _refuse_unknown(self, record: Mapping[str, Any]) -> None:
         unknown = [name for name in record if name not in self._names]
@@ -268,7 +276,16 @@ def _rule(field: Field, largest: float, letters: int | None) -> _Rule:
 
 
 def _wrong(field: Field, value: object) -> FieldWrongType:
-    return FieldWrongType(field=field.name, expected=_EXPECTED[field.kind], got=_WORDS.get(type(value), "another type"))
+    expected = _UNQUOTED[field.kind] if _is_quoted(field.kind, value) else _EXPECTED[field.kind]
+    return FieldWrongType(field=field.name, expected=expected, got=_WORDS.get(type(value), "another type"))
+
+
+def _is_quoted(kind: FieldKind, value: object) -> bool:
+    """Whether a text came for what would be right without its quotes."""
+    if type(value) is not str or kind is FieldKind.CATEGORY:
+        return False
+    text = value[:_NAME_LENGTH_SHOWN].strip()
+    return text in ("true", "false") if kind is FieldKind.BOOLEAN else _BARE.fullmatch(text) is not None
 
 
 def _number(rule: _Rule, value: object) -> float:

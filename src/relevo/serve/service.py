@@ -111,7 +111,7 @@ class Service:
         """Lay out who is called how; a synonym of two models names neither."""
         called: dict[str, set[str]] = {}
         for name, router in self._routers.items():
-            for synonym in router.pick(b"").lane.manifest.synonyms:
+            for synonym in {*router.route.synonyms, *router.pick(b"").lane.manifest.synonyms}:
                 called.setdefault(synonym, set()).add(name)
         self._synonyms = {synonym: min(names) for synonym, names in called.items() if len(names) == 1}
 

@@ -25,7 +25,7 @@ from relevo.store.api_keys import facts_of_key, words_of_key
 from relevo.store.engine import reading
 from relevo.store.granting import granted
 from relevo.store.people import words_of_user
-from relevo.store.registry import facts_of_move
+from relevo.store.registry import facts_of_move, words_of_version
 from relevo.store.tables import alias_moves, api_keys, audit, users, versions
 from relevo.store.user_names import facts_of_user
 
@@ -88,8 +88,8 @@ def _keys(connection: Connection) -> Iterator[tuple[str, str]]:
 
 
 def _versions(connection: Connection) -> Iterator[tuple[str, str]]:
-    for row in connection.execute(select(versions.c.model, versions.c.number, versions.c.digest)):
-        yield f"model:{row.model}/version:{row.number}", row.digest
+    for row in connection.execute(select(versions)):
+        yield f"model:{row.model}/version:{row.number}", words_of_version(row.digest, row.summary)
 
 
 def _aliases(connection: Connection) -> Iterator[tuple[str, str]]:

@@ -9,7 +9,7 @@ Every change locks the model's row first, so that two processes number versions 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -25,6 +25,7 @@ from relevo.store.moments import microseconds, moment
 from relevo.store.tables import alias_moves, models, versions
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
 
     from sqlalchemy import Connection, Engine, Row, Select
@@ -49,12 +50,12 @@ class Model:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Version:
-    """One package under a model's name; never changed after it was added."""
+    """One package under a model's name; never changed after it was added, but for further synonyms."""
 
     model: str
     number: int  # 1, 2, …
     digest: str  # identity of the package
-    summary: dict[str, Any]  # excerpts of the manifest: task, labels, input kind, metrics
+    summary: dict[str, Any]  # excerpts of the manifest: task, labels, input kind, metrics; and the synonyms
     who: str
     at: datetime  # aware, UTC
 
@@ -69,6 +70,11 @@ class Version:
             who=row.who,
             at=moment(row.at_us),
         )
+
+    @property
+    def synonyms(self) -> tuple[str, ...]:
+        """What old clients call it, beside the synonyms in its package."""
+        return tuple(self.summary.get("synonyms", ()))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,6 +107,12 @@ class AliasMove:
         )
 
 
+class _Called(msgspec.Struct, frozen=True):
+    """The part of a version's summary that tells what else it goes by."""
+
+    synonyms: tuple[str, ...] = ()
+
+
 class Registry:
     """Models, versions and aliases; lives as long as the process, safe for several threads. All methods raise StoreUnavailable."""
 
@@ -108,10 +120,21 @@ class Registry:
         self._engine = engine
         self._audit = audit
 
-    def add(self, *, model: str, digest: str, summary: dict[str, Any], who: str, at: datetime, by: By = HERE) -> Version:
+    def add(
+        self,
+        *,
+        model: str,
+        digest: str,
+        summary: dict[str, Any],
+        who: str,
+        at: datetime,
+        synonyms: Sequence[str] = (),
+        by: By = HERE,
+    ) -> Version:
         """Register a package as the model's next version, or find the version it already is. Moves no alias.
 
         summary: JSON-able excerpts of the manifest. at: aware. Raises FieldWrongType for a name that cannot be one.
+        synonyms: what old clients call it, kept in the summary; a version that is there already keeps its own, too.
         """
         named(model, "model")
         at_us = microseconds(at)
@@ -120,20 +143,37 @@ class Registry:
             _lock(connection, model)
             known = connection.execute(select(versions).where(versions.c.model == model, versions.c.digest == digest)).first()
             if known is not None:
-                return Version.from_row(known)
+                return self._call_too(connection, known, synonyms, by=by, at=at)
             last = connection.scalar(select(func.max(versions.c.number)).where(versions.c.model == model)) or 0
+            told = msgspec.json.encode(summary | ({"synonyms": sorted(synonyms)} if synonyms else {})).decode()
             row = {
                 "model": model,
                 "number": last + 1,
                 "digest": digest,
-                "summary": msgspec.json.encode(summary).decode(),
+                "summary": told,
                 "who": storable(who),
                 "at_us": at_us,
             }
             connection.execute(versions.insert().values(row))
+            after = words_of_version(digest, told)
             thing = f"model:{model}/version:{last + 1}"
-            self._audit.append(connection, Act(by=by, action="version.add", object=thing, after=digest), at=at)
+            self._audit.append(connection, Act(by=by, action="version.add", object=thing, after=after), at=at)
         return self.version(model, last + 1)
+
+    def _call_too(self, connection: Connection, row: Row[Any], synonyms: Sequence[str], *, by: By, at: datetime) -> Version:
+        """Add what a version goes by to what it went by before."""
+        version = Version.from_row(row)
+        names = sorted({*version.synonyms, *synonyms})
+        if names == list(version.synonyms):
+            return version
+        summary = version.summary | {"synonyms": names}
+        text = msgspec.json.encode(summary).decode()
+        here = and_(versions.c.model == version.model, versions.c.number == version.number)
+        connection.execute(versions.update().where(here).values(summary=text))
+        before, after = (words_of_version(version.digest, told) for told in (row.summary, text))
+        thing = f"model:{version.model}/version:{version.number}"
+        self._audit.append(connection, Act(by=by, action="version.add", object=thing, before=before, after=after), at=at)
+        return replace(version, summary=summary)
 
     def models(self) -> list[Model]:
         """Every model, by name."""
@@ -246,14 +286,14 @@ class Registry:
         """One route for each model that has a champion, the model registered first ahead; its epoch counts the champion's moves."""
         moved = _last_moves().where(alias_moves.c.alias == CHAMPION).subquery()
         query = (
-            select(moved.c.model, moved.c.serial, moved.c.version, versions.c.digest)
+            select(moved.c.serial, *versions.c)
             .join(versions, and_(versions.c.model == moved.c.model, versions.c.number == moved.c.version))
             .join(models, models.c.name == moved.c.model)
             .order_by(models.c.at_us, moved.c.model)
         )
         with reading(self._engine) as connection:
             rows = connection.execute(query).all()
-        return [_route(row.model, row.serial, row.version, row.digest) for row in rows]
+        return [_route(row.serial, Version.from_row(row)) for row in rows]
 
 
 def facts_of_move(row: Row[Any]) -> list[object]:
@@ -266,9 +306,18 @@ def _moved(by: By, move: Row[Any], after: str) -> Act:
     return Act(by=by, action="alias.move", object=thing, before=str(move.previous or ""), after=after, reason=move.why)
 
 
-def _route(model: str, epoch: int, version: int, digest: str) -> Route:
-    leg = Leg(version=version, digest=digest, arm=Arm.CHAMPION, weight=1.0)
-    return Route(model=model, epoch=epoch, legs=(leg,), salt=model)
+def words_of_version(digest: str, summary: str) -> str:
+    """What the audit says of a version: its package, and what else than by the package it goes by. summary: JSON."""
+    try:
+        synonyms = msgspec.json.decode(summary, type=_Called).synonyms
+    except msgspec.MsgspecError:
+        return f"{digest} with a damaged summary"
+    return f"{digest} {msgspec.json.encode(synonyms).decode()}" if synonyms else digest
+
+
+def _route(epoch: int, version: Version) -> Route:
+    leg = Leg(version=version.number, digest=version.digest, arm=Arm.CHAMPION, weight=1.0)
+    return Route(model=version.model, epoch=epoch, legs=(leg,), salt=version.model, synonyms=version.synonyms)
 
 
 def _standing(alias: str, version: int) -> str:

@@ -151,8 +151,14 @@ def _with_point(name: str, text: str, language: str) -> str:
     """A number as programs write it. In English 1,234 may be a thousand and more or little more than one, so it is asked about."""
     if "," not in text or not _NUMERIC.fullmatch(text):
         return text
-    if language not in _DECIMAL_COMMA or text.count(",") > 1 or "." in text:
+    if language not in _DECIMAL_COMMA:
         raise FieldWrongType(field=name[:_NAME_LENGTH_SHOWN], expected="a number with a decimal point", got="a number with a comma")
+    if text.count(",") > 1 or "." in text:
+        raise FieldWrongType(
+            field=name[:_NAME_LENGTH_SHOWN],
+            expected="a number with a decimal comma and no thousands separators",
+            got="a number with several commas or points",
+        )
     return text.replace(",", ".")
 
 

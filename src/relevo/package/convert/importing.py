@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 
 from relevo.domain.decision import Argmax
-from relevo.domain.manifest import refuse_bad_background, refuse_bad_options, synonym_of
+from relevo.domain.manifest import refuse_bad_background, refuse_bad_options
 from relevo.errors import CodeNotTrusted, ConversionFailed, OptionsMissing, PickleNotTrusted
 from relevo.package.assembling import Parts, assemble
 from relevo.package.card_words import card_words
@@ -91,7 +91,7 @@ def import_model(  # noqa: PLR0913 - the one call of an import: all by name, nea
     unit: str = "",
     decision: Decision | None = None,
     answer: Mapping[str, str] | None = None,
-    synonyms: Sequence[str] | None = None,
+    synonyms: Sequence[str] = (),
     unknown_fields: UnknownFields | None = None,
     missing_fields: MissingFields | None = None,
     description: str = "",
@@ -125,7 +125,7 @@ def import_model(  # noqa: PLR0913 - the one call of an import: all by name, nea
     outputs: the original's scores (n, columns) for the samples, an array or a file; they then judge the conversion.
     precision, max_loss: smaller numbers for a heavy network and what they may cost, as in `relevo.pack`.
     answer: fields an answer carries beside its own, for clients that read other names: {"churn": "is:leaves"}.
-    synonyms: names by which old clients ask for the model; the file's own name when None.
+    synonyms: names by which old clients ask for the model. The file's own name is none of them: it is no part of the package.
     unknown_fields, missing_fields: "refuse" or "ignore", "refuse" or "zero", as in `relevo.pack`.
     language: of the card and its figures, as in `relevo.pack`.
     out: a folder, or a path ending in .zip; without it the package stays in memory.
@@ -135,9 +135,7 @@ def import_model(  # noqa: PLR0913 - the one call of an import: all by name, nea
     """
     if out is not None:
         refuse_bad_goal(Path(out))
-    # Old services called a model by its file: who asked for clf.pickle asks for it still.
-    aliases = tuple(synonyms) if synonyms is not None else synonym_of(Path(path).name, name)
-    refuse_bad_options(name=name, decision=decision or Argmax(), answer=answer or {}, synonyms=aliases)
+    refuse_bad_options(name=name, decision=decision or Argmax(), answer=answer or {}, synonyms=synonyms)
     refuse_bad_background(background)
     source = _read(Path(path), trusted=trust_pickle)
     _refuse_loose_ends(source, releases, python, outputs=outputs is not None, samples=samples is not None)
@@ -176,7 +174,7 @@ def import_model(  # noqa: PLR0913 - the one call of an import: all by name, nea
         description=description,
         decision=decision or Argmax(),
         answer=answer or {},
-        synonyms=aliases,
+        synonyms=tuple(synonyms),
         unknown_fields=unknown_fields,
         missing_fields=missing_fields,
         against=judged.against,

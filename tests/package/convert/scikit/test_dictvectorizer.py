@@ -127,6 +127,7 @@ def test_fields_beside_the_vocabulary_are_passed_over_when_the_samples_have_them
         {"contract": ...},
         {"tenure": ...},
         {"contract": ..., "tenure": ..., "id": 7},
+        {"contract": ..., "tenure": ..., "fee": ...},
     ],
 )
 def test_a_client_of_the_pair_is_answered_as_by_the_pair(change: dict[str, Any]) -> None:
@@ -153,15 +154,29 @@ def test_a_client_of_the_pair_is_answered_as_by_the_pair(change: dict[str, Any])
             strict.predict(record)
 
 
-@pytest.mark.parametrize("record", [{}, {"customer": 1}, {"tenure": None, "contract": "year"}, {"Tenure": 4, "contract": "year"}])
-def test_what_the_original_cannot_have_meant_is_refused(record: dict[str, Any]) -> None:
-    """A record without any of the fields, a null in place of a number, and a slip of the pen are named, not guessed."""
+@pytest.mark.parametrize(
+    ("record", "told"),
+    [
+        ({"customer": 1}, "The field 'contract' is missing; expected text."),
+        ({"tenure": None, "contract": "year"}, "The field 'tenure' is missing; expected a number."),
+        ({"Tenure": 4, "contract": "year"}, "The model has no field 'Tenure'; the nearest it has is 'tenure'."),
+        ({"tenure": "4", "contract": "year"}, "The field 'tenure' expects a number without quotes, but text came."),
+        ({"tenure": "four", "contract": "year"}, "The field 'tenure' expects a number, but text came."),
+        ({"tenure": ["4"], "contract": "year"}, "The field 'tenure' expects a number, but a list came."),
+        ({"tenure": 4, "contract": 7}, "The field 'contract' expects text, but a number came."),
+        ({"tenure": 4, "contract": ["year"]}, "The field 'contract' expects text, but a list came."),
+        ({"tenure": 4, "contract": {"year": 1}}, "The field 'contract' expects text, but an object came."),
+    ],
+)
+def test_what_the_original_cannot_have_meant_is_refused(record: dict[str, Any], told: str) -> None:
+    """A record of other fields only, a null for a number, a value of another kind and a slip of the pen are named, not guessed."""
     records: list[dict[str, Any]] = [{"contract": word, "tenure": months} for months in range(20) for word in ("month", "year")]
     vectorizer = DictVectorizer(sparse=False)
     model = LogisticRegression().fit(vectorizer.fit_transform(records), [int(one["tenure"] < 9) for one in records])
     package = pack((vectorizer, model), name="churn", samples=records, figures=False)
-    with pytest.raises(FieldRefused):
+    with pytest.raises(FieldRefused) as caught:
         package.predict(record)
+    assert str(caught.value) == told
 
 
 def test_without_samples_the_vocabulary_alone_gives_a_record() -> None:
