@@ -18,6 +18,7 @@ import typer
 from relevo.cli.speaking import phrase, said
 from relevo.config import ROWS, Settings, load_settings
 from relevo.errors import Forbidden, NotFound, UsersLost
+from relevo.plain_files import look_into
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -57,6 +58,7 @@ def existing_home(home: Path | None) -> Settings:
     from relevo.compose.had_users import had_users
 
     settings = settings_of(home)
+    look_into(settings.home)
     # A home that knows its database had one: what is missing then is told by whoever opens it.
     if not settings.database_url and not any((settings.home / name).exists() for name in ("relevo.db", "database.json")):
         if had_users(settings.home):
