@@ -28,8 +28,10 @@ if TYPE_CHECKING:
 
 PROJECT_FILE = Path("relevo.toml")
 
+#: Whether it may be read is told by who opens it, as with a home of the settings.
 Home = Annotated[
-    Path | None, typer.Option("--home", help="Folder with the database, journals, packages and inputs.", metavar="FOLDER")
+    Path | None,
+    typer.Option("--home", help="Folder with the database, journals, packages and inputs.", metavar="FOLDER", readable=False),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the outcome as JSON.")]
 Url = Annotated[
