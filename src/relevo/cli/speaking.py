@@ -68,10 +68,11 @@ def sentence(error: RelevoError) -> str:
 
 def why_closed(cause: PermissionError) -> str:
     """What is closed to whom, in words that have a translation."""
-    return f"the user {_user()} may not use '{cause.filename}'"
+    return f"the user {user_here()} may not use '{cause.filename}'"
 
 
-def _user() -> str:
+def user_here() -> str:
+    """The name of the user that this process is, or the number of one without a name."""
     try:
         return pwd.getpwuid(os.geteuid()).pw_name
     except KeyError:
