@@ -58,6 +58,14 @@ def why_unread(cause: Exception) -> str:
     return str(cause) if isinstance(cause, ValueError) else f"{type(cause).__name__}: {cause}"
 
 
+def look_into(folder: Path) -> None:
+    """Raises PermissionError for a folder that is closed to this user; one that is not there is nobody's."""
+    # The effective user, where the system tells of it, is the one that reads.
+    effective = os.access in os.supports_effective_ids
+    if folder.is_dir() and not os.access(folder, os.R_OK | os.X_OK, effective_ids=effective):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
+
+
 def refuse_unless_plain(path: Path | str, *, most: int = MOST) -> None:
     """For what a library opens by its path. Raises as `open_plain` does."""
     _refuse(Path(path).stat(), most)

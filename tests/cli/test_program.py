@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import sqlite3
 import subprocess
 import sys
@@ -234,6 +236,45 @@ def test_a_database_that_may_not_be_read_is_not_called_damaged() -> None:
         compose.open_store(Settings(home=Path(home))).engine.dispose()
         done = subprocess.run([sys.executable, "-c", program, home], capture_output=True, text=True, check=False)
     assert "This user may not read the database" in done.stdout, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("mode", [0o700, 0o755], ids=["the home is closed", "only what is in it is closed"])
+def test_a_stranger_is_told_what_is_closed(mode: int) -> None:
+    """Every command that looks names what this user may not use in a sentence; none fails inside, and the doctor goes on."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can become another user")
+    program = (
+        "import os, sys; from relevo.cli.app import run\n"
+        "home = sys.argv[1]\n"
+        "looks = ['doctor', 'history', 'models', 'models show x', 'models history x', 'label clean x', \n"
+        "    'user list', 'key list', 'audit list', 'audit verify', 'audit head', 'audit sign-ins', \n"
+        "    f'inspect {home}/packages/x', f'label export {home}/o']\n"
+        "def look():\n"
+        "    for one in looks:\n"
+        "        print('$', one, flush=True)\n"
+        "        print('=', run([*one.split(), *(() if 'inspect' in one else ('--home', home))]), flush=True)\n"
+        "look(); print('# stranger', flush=True)\n"  # what root alone may import is loaded by now
+        "os.setgroups([]); os.setgid(65534); os.setuid(65534); look()\n"
+    )
+    with tempfile.TemporaryDirectory(prefix="relevo-home-") as folder:
+        home = Path(folder) / "home"
+        Path(folder).chmod(0o755)
+        compose.open_store(Settings(home=home)).engine.dispose()
+        (home / "spool").mkdir(mode=0o700, exist_ok=True)
+        (home / "packages").mkdir(mode=0o700, exist_ok=True)
+        home.chmod(0o700)
+        if mode == 0o755:
+            program = program.replace("os.setgroups", "os.chmod(home, 0o755); os.setgroups")
+        done = subprocess.run(
+            [sys.executable, "-c", program, str(home)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+        )
+    told = done.stdout.partition("# stranger")[2]
+    assert "inside Relevo" not in told, told
+    assert "Traceback" not in told, told
+    assert (told.count("$ "), told.count("= 1")) == (14, 14), told
+    closed = home if mode == 0o700 else home / "spool"
+    assert re.search(rf"FAIL  (home|spool) +the user \w+ may not use '{closed}'", told), told
+    assert "onnxruntime" in told, told
 
 
 def test_a_pipe_is_told_where_each_step_begins(capsys: pytest.CaptureFixture[str]) -> None:

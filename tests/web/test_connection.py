@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
 import logging
 import re
 import socket
+import struct
 import threading
 import time
 from contextlib import contextmanager
@@ -15,12 +15,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import uvicorn
-from tests.serving_world import running
+import uvloop
+from tests.serving_world import running, settings_of, started
 
 from relevo.web.connection import MOST_HEAD, Connection, Crowd, crowd_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from starlette.types import Receive, Scope, Send
 
@@ -208,7 +210,7 @@ def serving(most: int = 100) -> Iterator[str]:
     kind = type("Impatient", (Connection,), own)
     server = uvicorn.Server(uvicorn.Config(_app, http=kind, ws="none", lifespan="off", log_config=None, timeout_keep_alive=2))
     listener = socket.create_server(("127.0.0.1", 0))
-    thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[listener])))
+    thread = threading.Thread(target=lambda: uvloop.run(server.serve(sockets=[listener])))
     thread.start()
     try:
         while not server.started:
@@ -285,6 +287,36 @@ def test_an_answer_that_nobody_reads_ends_its_connection() -> None:
             while more := silent.recv(2**20):
                 seen += len(more)
         assert seen < _LONG
+
+
+def test_nothing_is_wrong_with_the_server_when_it_closes_them(caplog: pytest.LogCaptureFixture) -> None:
+    """Who asks again and again, reads nothing and is closed for it is no error in the log."""
+    with caplog.at_level(logging.INFO), serving() as url, contextlib.ExitStack() as held:
+        silent = [held.enter_context(connect(url)) for _ in range(5)]
+        for one in silent:
+            one.sendall(b"GET /long HTTP/1.1\r\nHost: a\r\n\r\n" * 3)
+        time.sleep(3 * _UNREAD_S)
+        for one in silent:
+            with contextlib.suppress(ConnectionResetError):
+                while one.recv(2**20):
+                    pass
+    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == []
+
+
+def test_who_goes_away_with_answers_to_come_is_no_error(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """A whole server says nothing of callers who asked for more than they read, and answers the next one."""
+    asked = b"GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n" * 400
+    with started(settings_of(tmp_path, log_level="info")) as server:
+        for _ in range(5):
+            with connect(server.url) as gone:
+                gone.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                gone.sendall(asked)
+                time.sleep(0.3)
+        with connect(server.url) as connection:
+            connection.sendall(b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            assert heard(connection, bytearray()) == (200, b'{"live":true}')
+    told = capfd.readouterr().err
+    assert " ERROR " not in told, told
 
 
 def test_a_newcomer_takes_the_place_of_who_is_idle() -> None:

@@ -31,10 +31,10 @@ from relevo.cli.predictions import add_to as add_predictions
 from relevo.cli.projects import add_to as add_projects
 from relevo.cli.serving import add_to as add_serving
 from relevo.cli.showing import show_error
-from relevo.cli.speaking import language_here, phrase, speak
+from relevo.cli.speaking import language_here, phrase, speak, user_here
 from relevo.cli.streams import NotShown, make_whole, show_no_more
 from relevo.cli.users import add_to as add_users
-from relevo.errors import NoInput, RelevoError, StoreFull, TakeoverRefused
+from relevo.errors import Forbidden, NoInput, RelevoError, StoreFull, TakeoverRefused
 from relevo.plain_files import NO_ROOM
 from relevo.visible import visible
 
@@ -161,6 +161,9 @@ def _unheard(cause: OSError) -> int:
 def _say(error: Exception) -> int:
     if isinstance(error, OSError) and error.errno in NO_ROOM:
         error = StoreFull()
+    elif isinstance(error, PermissionError) and error.filename is not None:
+        who = user_here()
+        error = Forbidden(reason=f"the user {who} may not use '{error.filename}'; run it as its owner, or change its rights")
     if isinstance(error, TakeoverRefused):
         from relevo.cli.registering import show_takeover
 

@@ -18,6 +18,7 @@ import typer
 from relevo.cli.speaking import phrase, said
 from relevo.config import ROWS, Settings, load_settings
 from relevo.errors import Forbidden, NotFound, UsersLost
+from relevo.plain_files import look_into
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,8 +28,10 @@ if TYPE_CHECKING:
 
 PROJECT_FILE = Path("relevo.toml")
 
+#: Whether it may be read is told by who opens it, as with a home of the settings.
 Home = Annotated[
-    Path | None, typer.Option("--home", help="Folder with the database, journals, packages and inputs.", metavar="FOLDER")
+    Path | None,
+    typer.Option("--home", help="Folder with the database, journals, packages and inputs.", metavar="FOLDER", readable=False),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the outcome as JSON.")]
 Url = Annotated[
@@ -57,6 +60,7 @@ def existing_home(home: Path | None) -> Settings:
     from relevo.compose.had_users import had_users
 
     settings = settings_of(home)
+    look_into(settings.home)
     # A home that knows its database had one: what is missing then is told by whoever opens it.
     if not settings.database_url and not any((settings.home / name).exists() for name in ("relevo.db", "database.json")):
         if had_users(settings.home):

@@ -20,12 +20,13 @@ from typing import TYPE_CHECKING
 
 from relevo.cli.findings import Finding
 from relevo.cli.safeguards import safeguards
-from relevo.cli.speaking import day, fixed, moment
+from relevo.cli.speaking import day, fixed, moment, why_closed
 from relevo.errors import RelevoError, StoreMissing, StoreUnavailable
+from relevo.plain_files import look_into
 from relevo.spool.journal import exchanged_at
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from relevo.config import Settings
@@ -47,17 +48,25 @@ def examine(settings: Settings) -> list[Finding]:
         _python(),
         *_libraries(),
         _sqlite(),
-        _home(settings),
-        _disk(settings),
-        _spool(settings),
-        _database(settings),
+        _seen("home", _home, settings),
+        _seen("disk", _disk, settings),
+        _seen("spool", _spool, settings),
+        _seen("database", _database, settings),
         *safeguards(settings),
-        _port(settings),
-        _encryption(settings),
+        _seen("port", _port, settings),
+        _seen("tls", _encryption, settings),
         _onnxruntime(),
         _telemetry(),
         *(_extra(name, modules) for name, modules in _EXTRAS.items()),
     ]
+
+
+def _seen(what: str, check: Callable[[Settings], Finding], settings: Settings) -> Finding:
+    """What the check saw, or that this user may not look."""
+    try:
+        return check(settings)
+    except PermissionError as cause:
+        return Finding(what=what, verdict="fail", told=why_closed(cause), mend="Run it as its owner, or change its rights.")
 
 
 def _python() -> Finding:
@@ -120,6 +129,7 @@ _OF_OTHERS = 0o022
 
 
 def _home(settings: Settings) -> Finding:
+    look_into(settings.home)
     told = str(settings.home.resolve())
     if settings.home.is_dir() and settings.home.stat().st_mode & _OF_OTHERS:
         mend = f"Whoever may write in it may put another database or key in the place of yours: chmod go-w {told}"
@@ -152,6 +162,7 @@ def _disk(settings: Settings) -> Finding:
 
 def _spool(settings: Settings) -> Finding:
     folder = settings.spool_folder
+    look_into(folder)
     files = [path for path in folder.rglob("*") if path.is_file()] if folder.is_dir() else []
     size = sum(path.stat().st_size for path in files)
     told = f"{len(files)} files, {fixed(size / (1 << 20), 1)} MiB"
@@ -166,6 +177,7 @@ def _database(settings: Settings) -> Finding:
     from relevo import compose
     from relevo.store.engine import check_integrity
 
+    look_into(settings.home)
     none_yet = Finding(what="database", verdict="ok", told="none yet; the first command that needs it makes it")
     known = (settings.home / "database.json").exists()
     if not settings.database_url and not known and not (settings.home / "relevo.db").exists():

@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from relevo.cli.findings import Finding
+from relevo.cli.speaking import why_closed
 from relevo.errors import RelevoError
 
 if TYPE_CHECKING:
@@ -26,11 +27,11 @@ def safeguards(settings: Settings) -> Iterator[Finding]:
     """Both findings."""
     from relevo import compose
 
-    if not settings.database_url and not settings.home.is_dir():
-        return
     try:
+        if not settings.database_url and not settings.home.is_dir():
+            return
         store = compose.open_store(settings, begins=False)
-    except RelevoError:
+    except (RelevoError, PermissionError):
         # The finding about the database says why.
         return
     try:
@@ -38,6 +39,8 @@ def safeguards(settings: Settings) -> Iterator[Finding]:
         yield _sealing(settings, store)
     except RelevoError as error:
         yield Finding(what="records", verdict="fail", told=str(error))
+    except PermissionError as cause:
+        yield Finding(what="records", verdict="fail", told=why_closed(cause), mend="Run it as its owner, or change its rights.")
     finally:
         store.engine.dispose()
 

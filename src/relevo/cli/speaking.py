@@ -9,6 +9,7 @@ What programs read is never translated: --json, error codes, names of commands a
 from __future__ import annotations
 
 import os
+import pwd
 from contextvars import ContextVar
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -63,6 +64,19 @@ def said(text: str) -> str:
 def sentence(error: RelevoError) -> str:
     """What happened and how to mend it."""
     return catalog.sentence(error, language())
+
+
+def why_closed(cause: PermissionError) -> str:
+    """What is closed to whom, in words that have a translation."""
+    return f"the user {user_here()} may not use '{cause.filename}'"
+
+
+def user_here() -> str:
+    """The name of the user that this process is, or the number of one without a name."""
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return str(os.geteuid())
 
 
 def percent(share: float) -> str:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     import asyncio
 
     from starlette.types import Scope
+    from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
     from relevo.forwarded import Proxies
     from relevo.vouching import Vouched
@@ -88,9 +89,14 @@ class _Farewell:
     """Stands where an answer has its transport, so that closing after it does not take it back; lives as long as the answer."""
 
     def __init__(self, connection: Connection) -> None:
-        self.write = connection.transport.write
+        self._write = connection.transport.write
         self.is_closing = connection.transport.is_closing
         self.close = connection.leave
+
+    def write(self, data: bytes) -> None:
+        """Send it, unless nobody is there any more: uvloop raises for what is written then."""
+        if not self.is_closing():
+            self._write(data)
 
 
 class Connection(HttpToolsProtocol):
@@ -113,6 +119,8 @@ class Connection(HttpToolsProtocol):
     _refused = False
     _switching = False
     _because: RelevoError | None = None
+    #: What is being answered; `cycle` is what was asked last.
+    _answering: RequestResponseCycle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         """Take the caller, if there is room for one."""
@@ -129,6 +137,11 @@ class Connection(HttpToolsProtocol):
         if self._unread is not None:
             self._unread.cancel()
         super().connection_lost(exc)
+        answering = self._answering
+        if answering is not None and not answering.response_complete:
+            # uvicorn tells only the request that came last, and this one may have others behind it.
+            answering.disconnected = True
+            answering.message_event.set()
 
     def data_received(self, data: bytes) -> None:
         """Feed the parser; what it cannot read is refused."""
@@ -229,6 +242,8 @@ class Connection(HttpToolsProtocol):
         super().on_headers_complete()
         cycle = self.cycle
         cycle.transport = _Farewell(self)  # type: ignore[assignment]  # it has what an answer asks of it
+        if not self.pipeline:
+            self._answering = cycle
         if self.crowd.ending:
             cycle.keep_alive = False
 
@@ -238,6 +253,7 @@ class Connection(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         """Wait for the next request, but not for ever for the rest of this one."""
+        self._answering = self.pipeline[-1][0] if self.pipeline else None
         super().on_response_complete()
         if not self._in_head and self._late is None and self.cycle.response_complete:
             self._late = self.loop.call_later(self.head_seconds, self._is_late)
