@@ -21,7 +21,7 @@ PINNED := $(PIP) --require-hashes --only-binary :all:
 # The library reports usage unless this is set before it loads.
 export ORT_DISABLE_TELEMETRY := 1
 
-# Many tests wait for servers and browsers; which of them stay together is said in tests/in_twos.py.
+# Many tests wait for servers and browsers; which of them stay together is said in tests/support/xdist_scheduler.py.
 IN_TWOS := -n 2 --no-loadscope-reorder
 
 .DEFAULT_GOAL := help

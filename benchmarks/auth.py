@@ -20,10 +20,10 @@ import jobs
 from contenders import import_image_model, relevo_server
 from measuring import conditions, interleaved, one_round, ratio, table, verdict
 
-from relevo import compose
+from relevo import server
 from relevo.config import Settings
+from relevo.domain.access import Role, Scope
 from relevo.domain.audit import By
-from relevo.domain.people import Role, Scope
 
 _PROMISED = 0.95
 _WARM_UP_S = 2.0
@@ -31,7 +31,7 @@ _WARM_UP_S = 2.0
 
 def key_for(home: Path) -> str:
     """A user of this home and the whole of a key to predict with."""
-    store = compose.open_store(Settings(home=home))
+    store = server.open_store(Settings(home=home))
     by, now = By(actor="cli"), datetime.now(UTC)
     user = store.people.add_user("bench", Role.OPERATOR, by=by, at=now)
     key = store.people.add_key(user, "bench", [Scope.PREDICT], by=by, at=now)

@@ -30,21 +30,21 @@ from boxes import Image, buildah, console, free_port, mounted, run, serving
 from measuring import conditions, verdict
 from places import ROOT
 
-from relevo.compose import open_store
 from relevo.config import Settings
 from relevo.domain import ids
 from relevo.package.samples import png
+from relevo.project.config import read_project
 from relevo.project.data import load_examples
-from relevo.project.reading import read_project
-from relevo.project.starting import start_project
+from relevo.project.scaffold import start_project
 from relevo.project.training import split_examples, train_project
+from relevo.server import open_store
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from boxes import Served
 
-    from relevo.package.opening import Package
+    from relevo.package.package import Package
 
 _OWN_BASE = "localhost/relevo-base:bookworm"
 _STOP_S = 10.0

@@ -33,16 +33,16 @@ import numpy as np
 from contenders import RELEVO, relevo_environment
 from measuring import conditions, free_port, stop, verdict
 
-from relevo.compose.stores import open_store
 from relevo.config import Settings
 from relevo.domain.ids import new_id
 from relevo.domain.prediction import Arm, InputKind, Label, Prediction
-from relevo.store.tables import predictions
+from relevo.server.stores import open_store
+from relevo.store.db.tables import predictions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from relevo.compose.stores import Store
+    from relevo.server.stores import Store
 
 _PROMISED_MS = 300.0
 _BATCH = 5000

@@ -69,7 +69,7 @@ def _form(picture: bytes, media: str) -> bytes:
     return head.encode() + picture + f"\r\n--{BOUNDARY}--\r\n".encode()
 
 
-def open_session(onnx: bytes) -> Any:  # noqa: ANN401 - the library ships no types
+def open_session(onnx: bytes) -> Any:
     """One thread, as every server here has it."""
     import onnxruntime
 

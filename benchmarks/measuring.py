@@ -300,7 +300,7 @@ def conditions() -> dict[str, str]:
     }
 
 
-def save(path: Path | None, kind: str, seen: Mapping[str, Sequence[Load]], **more: Any) -> None:  # noqa: ANN401 - anything JSON knows
+def save(path: Path | None, kind: str, seen: Mapping[str, Sequence[Load]], **more: Any) -> None:
     """Raw figures of every round as JSON, for those who reckon otherwise."""
     if path is not None:
         rounds = {name: [asdict(load) for load in loads] for name, loads in seen.items()}

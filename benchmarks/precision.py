@@ -21,8 +21,8 @@ from relevo.runtime.model import RunnableModel
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from relevo.package.opening import Package
-    from relevo.package.precision import Numbers
+    from relevo.package.package import Package
+    from relevo.package.quantization import Numbers
 
 PRECISIONS: tuple[Numbers, ...] = ("float32", "float16", "int8")
 

@@ -112,7 +112,7 @@ def check_probabilities(contenders: dict[str, Contender]) -> None:
                 assert worst <= _TOLERANCE, f"{contender.name} is off by {worst:.2g}"
 
 
-def _probabilities(answer: Any) -> list[float]:  # noqa: ANN401 - JSON
+def _probabilities(answer: Any) -> list[float]:
     if isinstance(answer, dict) and "predictions" in answer:
         answer = answer["predictions"]
     answers = answer if isinstance(answer, list) else [answer]

@@ -24,7 +24,7 @@ import jobs
 from contenders import import_image_model, relevo_server
 from measuring import Contender, conditions, interleaved, ratio, rss_mib, table, tree, wrk
 
-from relevo import compose
+import relevo.server
 from relevo.config import Settings
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ _WARM_UP_S = 2.0
 
 def one_round(contender: Contender, settings: Settings, chosen: argparse.Namespace, waits: dict[str, list[float]]) -> Load:
     """Start, warm up, measure, weigh, stop."""
-    server = compose.start_server(settings)
+    server = relevo.server.start_server(settings)
     try:
         server.wait_ready(60.0)
         wrk(contender, server.url, seconds=_WARM_UP_S, connections=chosen.connections)
@@ -51,7 +51,7 @@ def one_round(contender: Contender, settings: Settings, chosen: argparse.Namespa
 
 def _new_callers(contender: Contender, url: str, settings: Settings) -> float:
     """Median milliseconds of a request on a connection of its own, one caller."""
-    cert = compose.file_of(settings)
+    cert = relevo.server.file_of(settings)
     verify = ssl.create_default_context(cafile=cert) if settings.encrypted else ssl.create_default_context()
     body = contender.bodies.bodies[0]
     waits = []

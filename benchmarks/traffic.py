@@ -20,17 +20,17 @@ from typing import TYPE_CHECKING, Any
 from history import on_each_database, served, settle
 from measuring import verdict
 
-from relevo.compose.stores import open_store
 from relevo.domain.ids import new_id
 from relevo.domain.prediction import Arm, InputKind, Prediction
+from relevo.server.stores import open_store
 from relevo.store import traffic
-from relevo.store.engine import writing
+from relevo.store.db.engine import writing
 
 if TYPE_CHECKING:
     import httpx
 
-    from relevo.compose.stores import Store
     from relevo.config import Settings
+    from relevo.server.stores import Store
 
 _PROMISED_MS = 300.0
 _BATCH = 5000

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 
 from fastapi import APIRouter
 
-from relevo.domain.people import LEAST, OF_SCOPE, Action
+from relevo.domain.access import LEAST, OF_SCOPE, Action
 from relevo.web import routes
-from relevo.web.classified import RULES, Rule
+from relevo.web.auth.access_rules import RULES, Rule
 
 if TYPE_CHECKING:
     from collections.abc import Callable

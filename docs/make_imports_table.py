@@ -24,9 +24,9 @@ import numpy as np
 from relevo.domain.decision import probabilities_of
 from relevo.domain.signature import RecordInput, Task
 from relevo.errors import RelevoError
-from relevo.package.convert.importing import import_model
-from relevo.package.convert.sniff import sniff_path
-from relevo.package.opening import load_runnable
+from relevo.importing.import_model import import_model
+from relevo.importing.sniff import sniff_path
+from relevo.package.package import load_runnable
 from relevo.package.parity import in_batches
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from relevo.package.opening import Package
+    from relevo.package.package import Package
 
 PAGE = Path(__file__).parent / "reference" / "imported-files.md"
 DATA = Path(os.environ.get("RELEVO_TEST_DATA", Path(__file__).parents[2] / "shared" / "data")) / "models"
@@ -272,7 +272,7 @@ def _what(path: Path) -> str:
     return ", ".join(text for text in (f"{seen.format.value} {seen.version}".strip(), seen.framework) if text)
 
 
-def _import(known: Known, samples: Any = None) -> Package:  # noqa: ANN401 - a matrix, or nothing
+def _import(known: Known, samples: Any = None) -> Package:
     options: dict[str, Any] = {
         key: DATA / value[1:] if isinstance(value, str) and value.startswith("@") else value for key, value in known.options.items()
     }

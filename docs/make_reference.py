@@ -23,12 +23,12 @@ import package_reference
 import typer.main
 
 from relevo.cli.app import app
-from relevo.cli.helping import paragraphs_of
+from relevo.cli.help import paragraphs_of
 from relevo.config import OTHER_VARIABLES, ROWS
 from relevo.errors import RelevoError
 from relevo.i18n import catalog
 from relevo.telemetry import Telemetry, render
-from relevo.web.problems import status_of
+from relevo.web.errors import status_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -150,7 +150,7 @@ def commands(words: Words) -> list[str]:
     return lines
 
 
-def _walk(command: Any, name: str) -> Iterator[tuple[str, Any]]:  # noqa: ANN401 - the command types are Typer's own
+def _walk(command: Any, name: str) -> Iterator[tuple[str, Any]]:
     children = getattr(command, "commands", {})
     if name != "relevo":
         yield name, command
@@ -158,7 +158,7 @@ def _walk(command: Any, name: str) -> Iterator[tuple[str, Any]]:  # noqa: ANN401
         yield from _walk(under, f"{name} {child}")
 
 
-def _row(one: Any, words: Words) -> str:  # noqa: ANN401 - the parameter types are Typer's own
+def _row(one: Any, words: Words) -> str:
     if one.param_type_name == "argument":
         shown = one.make_metavar() if one.metavar is None else one.metavar
     else:

@@ -24,12 +24,12 @@ from sklearn.datasets import load_digits
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
-from tests.browsing import launched  # noqa: E402 - the line above makes it found
-from tests.console.console_world import Console, add_users, console_over, opened, settled, signed_in  # noqa: E402 - the same
-from tests.serving_world import settings_of, started  # noqa: E402 - the same
+from tests.support.browser import launched  # noqa: E402 - the line above makes it found
+from tests.support.console import Console, add_users, console_over, opened, settled, signed_in  # noqa: E402 - the same
+from tests.support.server import settings_of, started  # noqa: E402 - the same
 
 import relevo  # noqa: E402 - the same
-from relevo.domain.people import Role  # noqa: E402 - the same
+from relevo.domain.access import Role  # noqa: E402 - the same
 
 if TYPE_CHECKING:
     from collections.abc import Callable

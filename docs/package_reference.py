@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin, get
 import msgspec
 
 from relevo.domain import decision, manifest, preprocessing, signature
-from relevo.package import caps
+from relevo.package import layout
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -45,14 +45,14 @@ STRUCTURES: tuple[tuple[type[msgspec.Struct], str], ...] = (
 )
 #: Path in a package, and what it holds.
 FILES = (
-    (caps.MANIFEST, "what the package is, and the SHA-256 of every other file; canonical JSON (sorted keys, two spaces)"),
-    (caps.SEAL, "the SHA-256 of the manifest, as `sha256sum` writes it, so that a changed manifest is noticed too"),
-    (caps.MODEL, "the model: one ONNX file, no external data, known operators only"),
+    (layout.MANIFEST, "what the package is, and the SHA-256 of every other file; canonical JSON (sorted keys, two spaces)"),
+    (layout.SEAL, "the SHA-256 of the manifest, as `sha256sum` writes it, so that a changed manifest is noticed too"),
+    (layout.MODEL, "the model: one ONNX file, no external data, known operators only"),
     ("golden/golden.json, golden/scores.npy, golden/*", "raw inputs, and the scores and answers the original gave"),
-    (caps.PROFILE, "distributions of inputs and outputs on held-out data, for comparison later"),
-    (caps.METRICS, "how it did on held-out data"),
+    (layout.PROFILE, "distributions of inputs and outputs on held-out data, for comparison later"),
+    (layout.METRICS, "how it did on held-out data"),
     ("figures/*.png", "confusion matrix, calibration, ROC, learning curves: where they were drawn"),
-    (caps.CARD, "all of it in words"),
+    (layout.CARD, "all of it in words"),
 )
 _WORDS = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
 
@@ -100,10 +100,10 @@ def _tables(say: Callable[[str], str]) -> Iterator[str]:
 def _bounds(say: Callable[[str], str]) -> Iterator[str]:
     mib = 1024**2
     yield from ("", f"## {say('Bounds')}", "", f"| {say('what')} | {say('at most')} |", "|---|---|")
-    yield f"| {say('files')} | {caps.MAX_FILES} |"
-    yield f"| {say('bytes of all files together')} | {caps.MAX_BYTES // mib} MiB |"
-    yield f"| {say('bytes of the manifest')} | {caps.MAX_MANIFEST_BYTES // mib} MiB |"
-    yield f"| {say('growth of an archive when it is unpacked')} | × {caps.MAX_RATIO} |"
+    yield f"| {say('files')} | {layout.MAX_FILES} |"
+    yield f"| {say('bytes of all files together')} | {layout.MAX_BYTES // mib} MiB |"
+    yield f"| {say('bytes of the manifest')} | {layout.MAX_MANIFEST_BYTES // mib} MiB |"
+    yield f"| {say('growth of an archive when it is unpacked')} | × {layout.MAX_RATIO} |"
 
 
 def comments(kind: type) -> dict[str, str]:
@@ -134,7 +134,7 @@ def _shown(field: msgspec.structs.FieldInfo) -> str:
     return f"`{str(value).lower() if isinstance(value, bool) else value}`"
 
 
-def _expected(kind: Any, say: Callable[[str], str]) -> str:  # noqa: ANN401 - any annotation of a field
+def _expected(kind: Any, say: Callable[[str], str]) -> str:
     origin, inner = get_origin(kind), get_args(kind)
     if origin is Literal:
         return ", ".join(f"`{one}`" for one in inner)

@@ -77,7 +77,7 @@ def unlike(step: Step, got: str, *, tolerance: float, exact: bool) -> list[str]:
     return list(_differences(json.loads(step.answer), answer, "", tolerance=tolerance, exact=exact))
 
 
-def _differences(documented: Any, got: Any, place: str, *, tolerance: float, exact: bool) -> Iterator[str]:  # noqa: ANN401 - JSON
+def _differences(documented: Any, got: Any, place: str, *, tolerance: float, exact: bool) -> Iterator[str]:
     if isinstance(documented, dict) and isinstance(got, dict):
         if list(documented) != list(got):
             yield f"{place or 'the answer'} has the keys {list(got)} and not {list(documented)}"

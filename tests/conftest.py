@@ -13,14 +13,14 @@ import numpy as np
 import pytest
 from hypothesis import settings
 from PIL import Image
-from tests.browsing import Seen, launched, visiting
+from tests.support.browser import Seen, launched, visiting
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from playwright.sync_api import Browser, Page
 
-    from relevo.package.opening import Package
+    from relevo.package.package import Package
 
 # A machine with other work to do is slow now and then; that is no failure of what is tested.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -46,8 +46,8 @@ _TRAINED = 1200
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Two processes share the files as `tests.in_twos` says."""
-    from tests.in_twos import ByFile
+    """Two processes share the files as `tests.support.xdist_scheduler` says."""
+    from tests.support.xdist_scheduler import ByFile
 
     return ByFile(config, log)
 

@@ -222,7 +222,7 @@ def test_what_is_no_settings_file_is_told(
     make: Callable[[Path], object], word: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A relevo.toml that cannot be read is never passed over, whatever it is instead of a file."""
-    from relevo.cli.asking import settings_of
+    from relevo.cli.options import settings_of
 
     monkeypatch.chdir(tmp_path)
     make(tmp_path / "relevo.toml")

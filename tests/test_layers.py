@@ -1,4 +1,4 @@
-"""The house has floors: a room imports only from lower ones, and never what its promise forbids."""
+"""The layers: a package imports only from lower ones, and never what its promise forbids."""
 
 from __future__ import annotations
 
@@ -8,35 +8,38 @@ from pathlib import Path
 import pytest
 
 SOURCE = Path(__file__).parent.parent / "src" / "relevo"
-FLOORS = [
-    {"visible", "plain_files", "remembered", "tables", "records", "times"},
-    {"errors", "telemetry", "supervisor", "vouching"},
-    {"domain", "config", "client", "i18n", "forwarded"},
-    {"runtime", "spool", "stats"},
+LAYERS = [
+    {"errors"},
+    {"util"},
+    {"telemetry", "domain", "config", "client", "i18n"},
+    {"runtime", "stats"},
     {"package", "store", "console"},
-    {"serve", "loop", "project"},
+    {"converters"},
+    {"importing"},
+    {"project"},
+    {"serve", "recording"},
     {"web", "engines"},
-    {"compose", "testing"},
+    {"server", "testing"},
     {"cli"},
     {"__main__"},
 ]
-FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
+LAYER = {package: number for number, packages in enumerate(LAYERS) for package in packages}
 TRAINING = {"sklearn", "skl2onnx", "tensorflow", "keras", "torch", "pandas", "scipy", "matplotlib", "onnx"}
 FORBIDDEN = {
     "domain": {"sqlalchemy", "fastapi", "PIL", "onnxruntime"} | TRAINING,
     "stats": {"sqlalchemy", "fastapi", "onnxruntime"},
     "runtime": {"sqlalchemy", "fastapi", "starlette"} | TRAINING,
-    "spool": {"sqlalchemy", "fastapi", "starlette"} | TRAINING,
+    "recording": {"fastapi", "starlette"} | TRAINING,
     "serve": {"sqlalchemy", "fastapi", "starlette", "relevo.store"} | TRAINING,
-    "loop": {"fastapi", "starlette"} | TRAINING,
     "web": {"sqlalchemy"} | TRAINING,
-    "console": {f"relevo.{room}" for room in ("domain", "stats", "runtime", "spool", "store", "package")} | {"sqlalchemy", "numpy"},
+    "console": {f"relevo.{package}" for package in ("domain", "stats", "runtime", "recording", "store", "package")}
+    | {"sqlalchemy", "numpy"},
     "store": {"fastapi", "starlette", "onnxruntime"} | TRAINING,
 }
 MODULES = sorted(path for path in SOURCE.rglob("*.py") if path != SOURCE / "__init__.py")
 
 
-def room_of(path: Path) -> str:
+def package_of(path: Path) -> str:
     return path.relative_to(SOURCE).parts[0].removesuffix(".py")
 
 
@@ -46,7 +49,7 @@ def imports_of(path: Path) -> set[str]:
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}: relative imports hide the floor"
+            assert node.level == 0, f"{path}: relative imports hide the layer"
             names.add(node.module or "")
             names |= {f"{node.module}.{alias.name}" for alias in node.names}
     return names
@@ -54,29 +57,29 @@ def imports_of(path: Path) -> set[str]:
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(SOURCE)))
 def test_imports_point_down(path: Path) -> None:
-    """A room imports only its own files and lower floors, type-only imports included."""
-    room = room_of(path)
+    """A package imports only its own files and lower layers, type-only imports included."""
+    package = package_of(path)
     for name in imports_of(path):
         if not name.startswith("relevo."):
             continue
         other = name.split(".")[1]
-        if other not in FLOOR or other == room:
+        if other not in LAYER or other == package:
             continue
-        assert FLOOR[other] < FLOOR[room], f"{path.relative_to(SOURCE)} imports {name}, which is not on a lower floor"
+        assert LAYER[other] < LAYER[package], f"{path.relative_to(SOURCE)} imports {name}, which is not in a lower layer"
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(SOURCE)))
-def test_rooms_keep_their_promises(path: Path) -> None:
-    """A room never imports what would break its promise: no SQL in serving, no training library in the server."""
+def test_packages_keep_their_promises(path: Path) -> None:
+    """A package never imports what would break its promise: no SQL in serving, no training library in the server."""
     for name in imports_of(path):
-        for banned in FORBIDDEN.get(room_of(path), set()):
+        for banned in FORBIDDEN.get(package_of(path), set()):
             assert name != banned, f"{path.relative_to(SOURCE)} imports {name}"
             assert not name.startswith(banned + "."), f"{path.relative_to(SOURCE)} imports {name}"
 
 
-def test_every_room_has_a_floor() -> None:
-    """A new room must say on which floor it stands."""
-    assert {room_of(path) for path in MODULES} <= FLOOR.keys()
+def test_every_package_has_a_layer() -> None:
+    """A new package must be given a layer."""
+    assert {package_of(path) for path in MODULES} <= LAYER.keys()
 
 
 def test_no_file_imports_itself_in_a_circle() -> None:

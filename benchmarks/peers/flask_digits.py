@@ -11,7 +11,7 @@ app = Flask(__name__)
 reader = DigitReader()
 
 
-def predict() -> Any:  # noqa: ANN401 - Flask's response, untyped where Flask is not installed
+def predict() -> Any:
     """Answer one picture."""
     return jsonify(reader.answers([request.files["file"].read()])[0])
 

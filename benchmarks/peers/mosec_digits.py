@@ -26,7 +26,7 @@ class Digits(Worker):  # type: ignore[misc]  # mosec ships no types that the pro
         """The body as it came."""
         return data
 
-    def forward(self, data: Any) -> Any:  # noqa: ANN401 - a list of bodies, or a single one when BATCH is 1
+    def forward(self, data: Any) -> Any:
         """Answers for a batch, in order."""
         return self._reader.answers(data) if BATCH > 1 else self._reader.answers([data])[0]
 

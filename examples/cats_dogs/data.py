@@ -15,7 +15,7 @@ from typing import Any
 
 from PIL import Image, ImageDraw
 
-from relevo.project.split import held_out
+from relevo.project.holdout import held_out
 
 HERE = Path(__file__).resolve().parent
 SHARED = Path(os.environ.get("RELEVO_TEST_DATA") or HERE.parents[2] / "shared" / "data")

@@ -22,7 +22,7 @@ COLOURS = {
 }
 
 
-def cnn_model(model: Any, learning: list[dict[str, float]]) -> bytes:  # noqa: ANN401 - a Keras model
+def cnn_model(model: Any, learning: list[dict[str, float]]) -> bytes:
     """The picture as a PNG. learning: one dict an epoch, with accuracy, loss and, held out, val_accuracy and val_loss."""
     figure = Figure(figsize=(11, 6.4), layout="constrained")
     FigureCanvasAgg(figure)
@@ -35,7 +35,7 @@ def cnn_model(model: Any, learning: list[dict[str, float]]) -> bytes:  # noqa: A
     return out.getvalue()
 
 
-def architecture(axes: Any, model: Any) -> None:  # noqa: ANN401 - matplotlib's axes, a Keras model
+def architecture(axes: Any, model: Any) -> None:
     """A box a layer from top to bottom."""
     shown = [layer for layer in model.layers if type(layer).__name__ in COLOURS]
     axes.set(xlim=(0, 1), ylim=(len(shown), 0))
@@ -49,7 +49,7 @@ def architecture(axes: Any, model: Any) -> None:  # noqa: ANN401 - matplotlib's 
         axes.text(0.5, place + 0.5, f"{kind}   {shape}{weights}", ha="center", va="center", fontsize=8.5, bbox=box)
 
 
-def curves(axes: Any, learning: list[dict[str, float]], name: str) -> None:  # noqa: ANN401 - matplotlib's axes
+def curves(axes: Any, learning: list[dict[str, float]], name: str) -> None:
     """One figure over the epochs, for what is learnt and for what is held out."""
     for key, label in ((name, "training"), (f"val_{name}", "held out")):
         points = [(epoch["epoch"], epoch[key]) for epoch in learning if key in epoch]

@@ -28,7 +28,7 @@ WIDTH = 24
 SMOOTHING = 0.1
 
 
-def train(run: Any) -> keras.Model:  # noqa: ANN401 - what Relevo hands over
+def train(run: Any) -> keras.Model:
     """run.train.x: (n, 100, 100, 3), 0..1; run.train.y: "cat" or "dog"."""
     keras.utils.set_random_seed(run.seed)
     model = network()
@@ -50,12 +50,12 @@ def train(run: Any) -> keras.Model:  # noqa: ANN401 - what Relevo hands over
     return model
 
 
-def dogs(truth: list[str]) -> Any:  # noqa: ANN401 - an array (n, 1)
+def dogs(truth: list[str]) -> Any:
     """1 for a dog, 0 for a cat."""
     return np.array([[one == "dog"] for one in truth], dtype=np.float32)
 
 
-def rising_then_falling(steps: int) -> Any:  # noqa: ANN401 - a schedule of Keras
+def rising_then_falling(steps: int) -> Any:
     """The learning rate: up for a twentieth of the steps, then down along a cosine."""
     rising = max(1, steps // 20)
     return keras.optimizers.schedules.CosineDecay(RATE / 20, steps - rising, warmup_target=RATE, warmup_steps=rising)
@@ -72,7 +72,7 @@ def network() -> keras.Model:
     return keras.Model(given, layers.Dense(1, activation="sigmoid")(maps))
 
 
-def changed(pictures: Any) -> Any:  # noqa: ANN401 - Keras' tensors
+def changed(pictures: Any) -> Any:
     """The pictures as another photographer would have taken them; in use they pass unchanged."""
     pictures = layers.RandomFlip("horizontal")(pictures)
     pictures = layers.RandomRotation(0.05, fill_mode="reflect")(pictures)
@@ -82,7 +82,7 @@ def changed(pictures: Any) -> Any:  # noqa: ANN401 - Keras' tensors
     return layers.RandomBrightness(0.15, value_range=(0, 1))(pictures)
 
 
-def block(maps: Any, count: int, *, size: int = 3, step: int = 1) -> Any:  # noqa: ANN401 - Keras' tensors
+def block(maps: Any, count: int, *, size: int = 3, step: int = 1) -> Any:
     """Maps of what neighbouring pixels show, brought to one scale."""
     maps = layers.Conv2D(count, size, strides=step, padding="same", use_bias=False)(maps)
     return layers.ReLU()(layers.BatchNormalization(momentum=0.9)(maps))

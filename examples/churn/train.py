@@ -15,7 +15,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 
-def train(run: Any) -> Pipeline:  # noqa: ANN401 - what Relevo hands over
+def train(run: Any) -> Pipeline:
     """run.train.x: records; run.train.y: 1 who left, 0 who stayed."""
     run.progress(0, 1)
     model = pipeline(run.seed).fit(run.train.x, run.train.y)

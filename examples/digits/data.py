@@ -49,8 +49,8 @@ def idx(path: Path) -> NDArray[np.uint8]:
 
 def bundled() -> tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.bool_]]:
     """scikit-learn's digits, brought to MNIST's form."""
-    from PIL import Image  # noqa: PLC0415 - only where MNIST is absent
-    from sklearn.datasets import load_digits  # noqa: PLC0415 - the same
+    from PIL import Image
+    from sklearn.datasets import load_digits
 
     digits = load_digits()
     inner = (SIDE - 2 * FRAME,) * 2

@@ -26,7 +26,7 @@ SEED = 20_250_101
 EPOCHS, LOOKS = 10, 100_000
 
 
-def train(run: Any) -> MLPClassifier:  # noqa: ANN401 - what Relevo hands over
+def train(run: Any) -> MLPClassifier:
     """run.train.x: pixels of 0..1, (n, 784); run.train.y: digits."""
     return fitted(
         run.train.x, np.asarray(run.train.y), run.seed, lambda epoch, epochs, loss: run.progress(epoch, epochs, loss=loss)

@@ -19,7 +19,7 @@ BATCH = 128
 RATE = 4e-3
 
 
-def train(run: Any) -> keras.Model:  # noqa: ANN401 - what Relevo hands over
+def train(run: Any) -> keras.Model:
     """run.train.x: (n, 28, 28, 1), 0..1; run.train.y: the digits."""
     keras.utils.set_random_seed(run.seed)
     model = network()
@@ -50,7 +50,7 @@ def network() -> keras.Model:
     return keras.Model(given, layers.Dense(10, activation="softmax")(maps))
 
 
-def block(maps: Any, count: int) -> Any:  # noqa: ANN401 - Keras' tensors
+def block(maps: Any, count: int) -> Any:
     """Maps of what 3 × 3 neighbours show, brought to one scale."""
     maps = layers.Conv2D(count, 3, padding="same", use_bias=False)(maps)
     return layers.ReLU()(layers.BatchNormalization(momentum=0.9)(maps))

@@ -26,7 +26,7 @@ WIDTH = 16
 CLASSES = ("bacteria", "normal", "virus")
 
 
-def train(run: Any) -> keras.Model:  # noqa: ANN401 - what Relevo hands over
+def train(run: Any) -> keras.Model:
     """run.train.x: (n, 128, 128, 1), 0..1; run.train.y: names of the classes."""
     keras.utils.set_random_seed(run.seed)
     model = network()
@@ -47,12 +47,12 @@ def train(run: Any) -> keras.Model:  # noqa: ANN401 - what Relevo hands over
     return model
 
 
-def marked(truth: list[str]) -> Any:  # noqa: ANN401 - an array (n, classes)
+def marked(truth: list[str]) -> Any:
     """A row for each picture with a one in the place of its class."""
     return np.eye(len(CLASSES), dtype=np.float32)[[CLASSES.index(one) for one in truth]]
 
 
-def rising_then_falling(steps: int) -> Any:  # noqa: ANN401 - a schedule of Keras
+def rising_then_falling(steps: int) -> Any:
     """The learning rate: up for a twentieth of the steps, then down along a cosine."""
     rising = max(1, steps // 20)
     return keras.optimizers.schedules.CosineDecay(RATE / 20, steps - rising, warmup_target=RATE, warmup_steps=rising)
@@ -69,7 +69,7 @@ def network() -> keras.Model:
     return keras.Model(given, layers.Dense(len(CLASSES), activation="softmax")(maps))
 
 
-def changed(pictures: Any) -> Any:  # noqa: ANN401 - Keras' tensors
+def changed(pictures: Any) -> Any:
     """The pictures as another machine would have taken them; in use they pass unchanged."""
     pictures = layers.RandomFlip("horizontal")(pictures)
     pictures = layers.RandomRotation(0.04, fill_mode="constant")(pictures)
@@ -79,7 +79,7 @@ def changed(pictures: Any) -> Any:  # noqa: ANN401 - Keras' tensors
     return layers.RandomBrightness(0.15, value_range=(0, 1))(pictures)
 
 
-def block(maps: Any, count: int, *, size: int = 3, step: int = 1) -> Any:  # noqa: ANN401 - Keras' tensors
+def block(maps: Any, count: int, *, size: int = 3, step: int = 1) -> Any:
     """Maps of what neighbouring pixels show, brought to one scale."""
     maps = layers.Conv2D(count, size, strides=step, padding="same", use_bias=False)(maps)
     return layers.ReLU()(layers.BatchNormalization(momentum=0.9)(maps))

@@ -14,24 +14,24 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from relevo.client import Client
+    from relevo.converters.pack import pack
     from relevo.errors import RelevoError
-    from relevo.package.opening import Package
-    from relevo.package.opening import open_package as open  # noqa: A004 - relevo.open is the public name
-    from relevo.package.packing import pack
+    from relevo.package.package import Package
+    from relevo.package.package import open_package as open  # noqa: A004 - relevo.open is the public name
 
 __all__ = ["Client", "Package", "RelevoError", "open", "pack"]
 __version__ = "0.1.0"
 
 _HOMES = {
     "Client": ("relevo.client", "Client"),
-    "Package": ("relevo.package.opening", "Package"),
+    "Package": ("relevo.package.package", "Package"),
     "RelevoError": ("relevo.errors", "RelevoError"),
-    "open": ("relevo.package.opening", "open_package"),
-    "pack": ("relevo.package.packing", "pack"),
+    "open": ("relevo.package.package", "open_package"),
+    "pack": ("relevo.converters.pack", "pack"),
 }
 
 
-def __getattr__(name: str) -> Any:  # noqa: ANN401 - whatever the name stands for
+def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(name)
     module, attribute = _HOMES[name]

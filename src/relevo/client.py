@@ -38,9 +38,9 @@ from relevo.errors import (
     Unavailable,
     by_code,
 )
-from relevo.records import is_record, is_table, plain, record_of, rows_of
-from relevo.times import aware
-from relevo.vouching import Purpose, mark, vouched
+from relevo.util.hmac_signing import Purpose, mark, vouched
+from relevo.util.records import is_record, is_table, plain, record_of, rows_of
+from relevo.util.time_parsing import aware
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -270,7 +270,7 @@ class Client:
         found: list[dict[str, Any]] = self._call("GET", f"/predictions/{quote(query_id, safe='')}/label")["history"]
         return found
 
-    def history(self, *, limit: int = 50, cursor: str | None = None, **wanted: Any) -> Page:  # noqa: ANN401 - texts and numbers
+    def history(self, *, limit: int = 50, cursor: str | None = None, **wanted: Any) -> Page:
         """A page of predictions, newest first.
 
         wanted: model, version, since, until, label, uncertain, truth, labelled, asked_by.
@@ -281,7 +281,7 @@ class Client:
         found = self._call("GET", "/predictions", params={key: _word(value) for key, value in asked.items()})
         return Page(items=found["items"], next_cursor=found.get("next_cursor"))
 
-    def all_history(self, **wanted: Any) -> Iterator[dict[str, Any]]:  # noqa: ANN401 - texts and numbers
+    def all_history(self, **wanted: Any) -> Iterator[dict[str, Any]]:
         """Every prediction wanted, newest first, page after page."""
         page = self.history(limit=200, **wanted)
         yield from page.items
@@ -289,7 +289,7 @@ class Client:
             page = self.history(limit=200, cursor=page.next_cursor, **wanted)
             yield from page.items
 
-    def pages(self, path: str, **wanted: Any) -> Iterator[dict[str, Any]]:  # noqa: ANN401 - texts and numbers
+    def pages(self, path: str, **wanted: Any) -> Iterator[dict[str, Any]]:
         """Every page of a list: `pages("/users")`, "/keys", "/labels", "/audit". wanted: what narrows it, and its limit."""
         asked = {key: _word(value) for key, value in _moments(dict(wanted)).items() if value is not None}
         while True:
@@ -303,14 +303,14 @@ class Client:
         """The registered models with their versions and aliases."""
         return list(self._call("GET", "/models")["models"])
 
-    def ask(self, method: str, path: str, **what: Any) -> Any:  # noqa: ANN401 - what httpx takes, and JSON
+    def ask(self, method: str, path: str, **what: Any) -> Any:
         """The JSON of any route: `ask("GET", "/models/churn/traffic", params={"bucket": "hour"})`. Raises what the server raised.
 
         what: params, json, headers, as httpx takes them.
         """
         return self._call(method, path, **what)
 
-    def send(self, method: str, path: str, **what: Any) -> None:  # noqa: ANN401 - the same
+    def send(self, method: str, path: str, **what: Any) -> None:
         """The same for a route that answers nothing."""
         self._answer(method, path, **what)
 
@@ -368,7 +368,7 @@ class Client:
         except httpx.TransportError:
             return False
 
-    def _post(self, model: str | None, payload: bytes | dict[str, Any] | list[Any], subject: str | None = None) -> Any:  # noqa: ANN401 - JSON
+    def _post(self, model: str | None, payload: bytes | dict[str, Any] | list[Any], subject: str | None = None) -> Any:
         if isinstance(payload, bytes):
             content = payload
             kind = next((kind for magic, kind in _MAGIC if content.startswith(magic)), "application/octet-stream")
@@ -384,7 +384,7 @@ class Client:
         found = self._post(model, records, subject)
         return msgspec.convert(found["predictions"] if isinstance(found, dict) else found, list[Result])
 
-    def _once_shipped(self, method: str, path: str, wait: float, **what: Any) -> dict[str, Any]:  # noqa: ANN401 - what httpx takes
+    def _once_shipped(self, method: str, path: str, wait: float, **what: Any) -> dict[str, Any]:
         deadline = time.monotonic() + wait
         while True:
             try:
@@ -395,10 +395,10 @@ class Client:
                     raise
             time.sleep(_BACKOFF_S)
 
-    def _call(self, method: str, path: str, **what: Any) -> Any:  # noqa: ANN401 - what httpx takes, and JSON
+    def _call(self, method: str, path: str, **what: Any) -> Any:
         return _content(self._answer(method, path, **what))
 
-    def _answer(self, method: str, path: str, **what: Any) -> httpx.Response:  # noqa: ANN401 - what httpx takes
+    def _answer(self, method: str, path: str, **what: Any) -> httpx.Response:
         for left in range(self._retries, -1, -1):
             pause = min(_BACKOFF_S * 2 ** (self._retries - left), _LONGEST_PAUSE_S)
             way = _Way()
@@ -442,7 +442,7 @@ def _origin(url: str) -> str:
     return f"{parts.scheme}://{parts.netloc.decode('ascii')}"
 
 
-def _listed(inputs: Any) -> list[Any]:  # noqa: ANN401 - whatever a notebook holds
+def _listed(inputs: Any) -> list[Any]:
     """The inputs one by one. Raises InputRefused for what is one input, or none."""
     if is_table(inputs):
         try:
@@ -456,14 +456,14 @@ def _listed(inputs: Any) -> list[Any]:  # noqa: ANN401 - whatever a notebook hol
     return list(inputs)
 
 
-def _single(given: Any) -> Any:  # noqa: ANN401 - whatever a notebook holds
+def _single(given: Any) -> Any:
     """One input of several. Raises InputRefused for a list within the list."""
     if isinstance(given, list | tuple) or is_table(given):
         raise InputRefused.told(_NO_INPUT.format(kind=type(given).__name__))
     return given
 
 
-def _sent(given: Any) -> bytes | dict[str, Any]:  # noqa: ANN401 - whatever a notebook holds
+def _sent(given: Any) -> bytes | dict[str, Any]:
     """One input as it is sent: an image's bytes, or a record of JSON's values. Raises InputRefused."""
     if is_record(given):
         return record_of(given)
@@ -618,7 +618,7 @@ def _good(response: httpx.Response) -> httpx.Response:
     return response
 
 
-def _content(response: httpx.Response) -> Any:  # noqa: ANN401 - whatever JSON the server sends
+def _content(response: httpx.Response) -> Any:
     try:
         return msgspec.json.decode(response.content)
     except msgspec.DecodeError as cause:

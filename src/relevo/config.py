@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from relevo.errors import ConfigRefused, UnknownSetting, WrongSetting
-from relevo.plain_files import read_plain_text, why_unread
+from relevo.util.files import read_plain_text, why_unread
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -67,7 +67,7 @@ class Row:
         low, high = _plain(self.minimum), _plain(self.maximum)
         return f"a whole number from {low} to {high}" if self.kind is int else f"a number from {low} to {high}"
 
-    def parse(self, raw: object, source: str) -> Any:  # noqa: ANN401 - the row's own kind: int, float, str or Path
+    def parse(self, raw: object, source: str) -> Any:
         """The value out of a flag, a variable's text or a TOML value. Raises WrongSetting without repeating it."""
         value = self._number(raw) if self.kind in (int, float) else self._text(raw)
         if value is None:
@@ -108,7 +108,7 @@ def _whole(raw: float | str) -> int | None:
     return int(number) if number.is_integer() else None
 
 
-def _row(default: Any, text: str, **limits: Any) -> Any:  # noqa: ANN401 - a dataclass field of whatever the default is
+def _row(default: Any, text: str, **limits: Any) -> Any:
     return field(default=default, metadata={"help": text, **limits}, repr=limits.pop("shown", True))
 
 

@@ -32,7 +32,7 @@
     ├── TrainingFailed               the project's own code failed
     └── ConfigRefused                UnknownSetting · WrongSetting
 
-A code is API: it never changes its meaning. The core carries codes and facts; `web/problems.py` alone knows status numbers,
+A code is API: it never changes its meaning. The core carries codes and facts; `web/errors.py` alone knows status numbers,
 and the message catalogues alone know languages. No fact is ever a value the caller sent: errors do not echo input.
 """
 

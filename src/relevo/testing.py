@@ -11,18 +11,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from relevo.store.asking import Asking
-from relevo.store.audit import Audit
-from relevo.store.blobs import Blobs
-from relevo.store.engine import connect, writing
-from relevo.store.erasing import Erasing
-from relevo.store.history import History
-from relevo.store.labels import Labels
-from relevo.store.people import People
+from relevo.store.audit.log import Audit
+from relevo.store.audit.reader import Trail
+from relevo.store.auth.users import People
+from relevo.store.db.engine import connect, writing
+from relevo.store.db.tables import create
+from relevo.store.erasure import Erasing
+from relevo.store.files.blobs import Blobs
+from relevo.store.labels.labels import Labels
+from relevo.store.labels.queue import Asking
+from relevo.store.predictions import History
 from relevo.store.registry import Registry
-from relevo.store.tables import create
 from relevo.store.traffic import Traffic
-from relevo.store.trail import Trail
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

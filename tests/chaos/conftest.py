@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.chaos.world import Question, image_questions, record_questions
+from tests.support.chaos import Question, image_questions, record_questions
 
 if TYPE_CHECKING:
-    from relevo.package.opening import Package
+    from relevo.package.package import Package
 
 
 @pytest.fixture(scope="session")

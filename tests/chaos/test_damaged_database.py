@@ -11,7 +11,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.chaos.world import (
+from tests.support.chaos import (
     Clients,
     Question,
     children,
@@ -20,9 +20,9 @@ from tests.chaos.world import (
     talking,
     until,
 )
-from tests.serving_world import put, settings_of, started
+from tests.support.server import put, settings_of, started
 
-from relevo.store.engine import connect, migrate
+from relevo.store.db.engine import connect, migrate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     import httpx
 
-    from relevo.package.opening import Package
+    from relevo.package.package import Package
 
 pytestmark = pytest.mark.chaos
 

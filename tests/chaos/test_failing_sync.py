@@ -13,14 +13,14 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.chaos.world import ROUNDS, Clients, children, compare, image_questions, say, until
-from tests.serving_world import put, settings_of, started
+from tests.support.chaos import ROUNDS, Clients, children, compare, image_questions, say, until
+from tests.support.server import put, settings_of, started
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from relevo.package.opening import Package
+    from relevo.package.package import Package
 
 pytestmark = pytest.mark.chaos
 

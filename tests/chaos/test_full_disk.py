@@ -11,11 +11,11 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.chaos.world import Clients, Question, children, compare, say, scaled, talking, until
-from tests.serving_world import put, settings_of, started
+from tests.support.chaos import Clients, Question, children, compare, say, scaled, talking, until
+from tests.support.server import put, settings_of, started
 
-from relevo.compose import start_server
 from relevo.errors import StoreFull
+from relevo.server import start_server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     import httpx
 
-    from relevo.package.opening import Package
+    from relevo.package.package import Package
 
 pytestmark = pytest.mark.chaos
 

@@ -18,14 +18,14 @@ from uuid import UUID
 import pytest
 from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
-from tests.chaos.bombs import picture
-from tests.chaos.world import children, scaled, talking
-from tests.serving_world import put, settings_of, started
+from tests.support.chaos import children, scaled, talking
+from tests.support.image_bombs import picture
+from tests.support.server import put, settings_of, started
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from relevo.package.opening import Package
+    from relevo.package.package import Package
 
 pytestmark = pytest.mark.chaos
 

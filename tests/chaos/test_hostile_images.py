@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import pytest
-from tests.chaos.bombs import bombs
-from tests.chaos.world import Clients, Probes, children, image_questions, memory_mb, percentile, say
-from tests.serving_world import put, settings_of, started
+from tests.support.chaos import Clients, Probes, children, image_questions, memory_mb, percentile, say
+from tests.support.image_bombs import bombs
+from tests.support.server import put, settings_of, started
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from relevo.package.opening import Package
+    from relevo.package.package import Package
 
 pytestmark = pytest.mark.chaos
 

@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.chaos.world import (
+from tests.support.chaos import (
     ROUNDS,
     Clients,
     Comparison,
@@ -25,14 +25,14 @@ from tests.chaos.world import (
     total,
     until,
 )
-from tests.serving_world import put, settings_of, started
+from tests.support.server import put, settings_of, started
 
-from relevo import compose
+import relevo.server
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from relevo.package.opening import Package
+    from relevo.package.package import Package
 
 pytestmark = pytest.mark.chaos
 
@@ -143,7 +143,7 @@ def test_everything_killed_at_once_loses_nothing(
     put(settings, churn_package)
     rows: list[Any] = []
     for number in range(scaled(1, 5)):
-        server = compose.start_server(settings)
+        server = relevo.server.start_server(settings)
         server.wait_ready(60)
         clients = Clients(server.url, questions, tmp_path / f"ledgers-{number}", threads=3)
         enough = partial(_has_answered, clients, 200)

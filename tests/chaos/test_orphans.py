@@ -10,15 +10,15 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
-from tests.chaos.world import children, kill, until
-from tests.serving_world import put, settings_of, started
+from tests.support.chaos import children, kill, until
+from tests.support.server import put, settings_of, started
 
-from relevo import compose
-from relevo.compose import open_store
-from relevo.supervisor import ORPHAN_S
+import relevo.server
+from relevo.server import open_store
+from relevo.server.supervisor import ORPHAN_S
 
 if TYPE_CHECKING:
-    from relevo.package.opening import Package
+    from relevo.package.package import Package
 
 pytestmark = pytest.mark.chaos
 
@@ -60,7 +60,7 @@ def test_orphans_end_within_a_second_and_the_next_start_has_every_row(
     """With a backlog in the journals the children of a killed supervisor end at once, and the next start ships what they left."""
     settings = settings_of(tmp_path, workers=2, ship_every_ms=60_000)
     put(settings, churn_package)
-    server = compose.start_server(settings)
+    server = relevo.server.start_server(settings)
     server.wait_ready(60)
     port = urlsplit(server.url).port
     assert port is not None
@@ -88,7 +88,7 @@ def test_the_next_start_does_not_wait_for_a_person_to_try_again(
     """A server started on the same port right after the kill serves, though the orphans have not ended yet."""
     settings = settings_of(tmp_path)
     put(settings, churn_package)
-    first = compose.start_server(settings)
+    first = relevo.server.start_server(settings)
     first.wait_ready(60)
     port = urlsplit(first.url).port
     kill(first.pid)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from sqlalchemy import create_engine, text
-from tests.chaos.world import (
+from tests.support.chaos import (
     Clients,
     Question,
     children,
@@ -24,13 +24,13 @@ from tests.chaos.world import (
     talking,
     until,
 )
-from tests.serving_world import put, settings_of, started
+from tests.support.server import put, settings_of, started
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from relevo.config import Settings
-    from relevo.package.opening import Package
+    from relevo.package.package import Package
 
     Away = Callable[[], contextlib.AbstractContextManager[None]]
 

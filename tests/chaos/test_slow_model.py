@@ -14,16 +14,16 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import pytest
-from tests.chaos.slow import FIELDS, slow_package
-from tests.chaos.world import Clients, Probes, children, image_questions, memory_mb, say, scaled, talking, total, until
-from tests.serving_world import put, settings_of, started
+from tests.support.chaos import Clients, Probes, children, image_questions, memory_mb, say, scaled, talking, total, until
+from tests.support.server import put, settings_of, started
+from tests.support.slow_model import FIELDS, slow_package
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from relevo import compose
-    from relevo.package.opening import Package
+    import relevo.server
+    from relevo.package.package import Package
 
 pytestmark = pytest.mark.chaos
 
@@ -43,7 +43,7 @@ def slow() -> Package:
 
 
 @pytest.fixture
-def server(tmp_path: Path, slow: Package) -> Iterator[compose.RunningServer]:
+def server(tmp_path: Path, slow: Package) -> Iterator[relevo.server.RunningServer]:
     """One worker with the slow model."""
     settings = settings_of(tmp_path, workers=1, batch_rows=4, max_queue_seconds=600)
     put(settings, slow)
@@ -51,7 +51,7 @@ def server(tmp_path: Path, slow: Package) -> Iterator[compose.RunningServer]:
         yield running
 
 
-def test_health_answers_while_a_slow_model_runs(server: compose.RunningServer) -> None:
+def test_health_answers_while_a_slow_model_runs(server: relevo.server.RunningServer) -> None:
     """Live and ready answer at once, probed every 50 ms, while the only worker's model is never idle."""
     stop = threading.Event()
     took: list[float] = []
@@ -80,7 +80,9 @@ def test_health_answers_while_a_slow_model_runs(server: compose.RunningServer) -
     assert probes.share_within(0.05) >= _SOON_SHARE
 
 
-def test_rows_of_callers_who_left_never_reach_the_model(server: compose.RunningServer, capfd: pytest.CaptureFixture[str]) -> None:
+def test_rows_of_callers_who_left_never_reach_the_model(
+    server: relevo.server.RunningServer, capfd: pytest.CaptureFixture[str]
+) -> None:
     """Hundreds of callers hang up while they wait: the model runs for those who stayed, and for nobody else."""
     with talking(server.url) as client:
         before = total(client, "relevo_batch_rows_sum")

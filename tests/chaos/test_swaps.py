@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.chaos.world import (
+from tests.support.chaos import (
     ROUNDS,
     Clients,
     Comparison,
@@ -19,12 +19,12 @@ from tests.chaos.world import (
     total,
     until,
 )
-from tests.serving_world import put, settings_of, started
+from tests.support.server import put, settings_of, started
 
 if TYPE_CHECKING:
     import httpx
 
-    from relevo.package.opening import Package
+    from relevo.package.package import Package
 
 pytestmark = pytest.mark.chaos
 

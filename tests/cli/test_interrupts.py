@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from relevo.project.starting import start_project
+from relevo.project.scaffold import start_project
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 
 import relevo
-from relevo import compose
-from relevo.cli.checks import examine
-from relevo.cli.showing import progress
+from relevo import server
+from relevo.cli.doctor.checks import examine
+from relevo.cli.output import progress
 from relevo.config import ROWS, Settings
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -197,7 +197,7 @@ def test_doctor_warns_of_a_home_that_others_may_write_in(tmp_path: Path) -> None
 def test_doctor_names_what_is_wrong_with_the_database(tmp_path: Path) -> None:
     """A later schema, a file that is no database, and none where there was one are told as that; nothing is put in its place."""
     settings = Settings(home=tmp_path)
-    compose.open_store(settings).engine.dispose()
+    server.open_store(settings).engine.dispose()
     with sqlite3.connect(tmp_path / "relevo.db") as plain:
         plain.execute("UPDATE alembic_version SET version_num = '0988'")
     plain.close()
@@ -223,7 +223,7 @@ def test_a_database_that_may_not_be_read_is_not_called_damaged() -> None:
     """An ordinary user is told of the rights, and not to put a backup in the place of a good file."""
     program = (
         "import os, sys; from pathlib import Path\n"
-        "from relevo.config import Settings; from relevo.cli.checks import examine\n"
+        "from relevo.config import Settings; from relevo.cli.doctor.checks import examine\n"
         "home = Path(sys.argv[1]); list(examine(Settings(home=home)))\n"  # what root alone may import is loaded by now
         "(home / 'relevo.db').chmod(0)\n"
         "if os.geteuid() == 0:\n"
@@ -233,7 +233,7 @@ def test_a_database_that_may_not_be_read_is_not_called_damaged() -> None:
     )
     # Folders of pytest's own are closed to other users.
     with tempfile.TemporaryDirectory(prefix="relevo-home-") as home:
-        compose.open_store(Settings(home=Path(home))).engine.dispose()
+        server.open_store(Settings(home=Path(home))).engine.dispose()
         done = subprocess.run([sys.executable, "-c", program, home], capture_output=True, text=True, check=False)
     assert "This user may not read the database" in done.stdout, done.stdout + done.stderr
 
@@ -259,7 +259,7 @@ def test_a_stranger_is_told_what_is_closed(mode: int) -> None:
     with tempfile.TemporaryDirectory(prefix="relevo-home-") as folder:
         home = Path(folder) / "home"
         Path(folder).chmod(0o755)
-        compose.open_store(Settings(home=home)).engine.dispose()
+        server.open_store(Settings(home=home)).engine.dispose()
         (home / "spool").mkdir(mode=0o700, exist_ok=True)
         (home / "packages").mkdir(mode=0o700, exist_ok=True)
         home.chmod(0o700)

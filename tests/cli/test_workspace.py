@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from relevo import compose
+from relevo import server
 from relevo.config import load_settings
 from relevo.domain import ids
 from relevo.domain.prediction import Arm, InputKind, Prediction
@@ -127,7 +127,7 @@ def remember(workspace: Workspace, label: str, *, uncertain: bool = False, minut
         confidence=0.75,
         uncertain=uncertain,
     )
-    compose.open_store(load_settings({"home": workspace.folder / "work"}, {})).history.record([prediction])
+    server.open_store(load_settings({"home": workspace.folder / "work"}, {})).history.record([prediction])
     return ids.text(prediction.id)
 
 

@@ -5,32 +5,32 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.browsing import launched
-from tests.console.console_world import Console, add_users, console_over
-from tests.serving_world import put, running, settings_of, started
+from tests.support.browser import launched
+from tests.support.console import Console, add_users, console_over
+from tests.support.server import put, running, settings_of, started
 
-from relevo.domain.people import Role
+from relevo.domain.access import Role
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from playwright.sync_api import Browser
 
-    from relevo import compose
-    from relevo.package.opening import Package
+    import relevo.server
+    from relevo.package.package import Package
 
 
 @pytest.fixture(scope="session")
 def console_server(
     tmp_path_factory: pytest.TempPathFactory, digits_package: Package, churn_package: Package
-) -> Iterator[compose.RunningServer]:
+) -> Iterator[relevo.server.RunningServer]:
     """A server without users that answers for digits (pictures) and churn (records)."""
     with running(tmp_path_factory.mktemp("console-server"), digits_package, churn_package) as server:
         yield server
 
 
 @pytest.fixture(scope="session")
-def console(console_server: compose.RunningServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Console]:
+def console(console_server: relevo.server.RunningServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Console]:
     """The console of that server."""
     pytest.importorskip("streamlit", reason="the extra 'console' is not installed")
     with console_over(console_server.url, tmp_path_factory.mktemp("console")) as started:
@@ -47,7 +47,7 @@ def chromium() -> Iterator[Browser]:
 @pytest.fixture(scope="session")
 def signed_server(
     tmp_path_factory: pytest.TempPathFactory, digits_package: Package, digits_package_2: Package, churn_package: Package
-) -> Iterator[compose.RunningServer]:
+) -> Iterator[relevo.server.RunningServer]:
     """A server with users, two versions of digits, the second of them the challenger, and churn, which one test asks."""
     settings = settings_of(tmp_path_factory.mktemp("signed-server"))
     put(settings, digits_package)
@@ -59,7 +59,7 @@ def signed_server(
 
 
 @pytest.fixture(scope="session")
-def signed_console(signed_server: compose.RunningServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Console]:
+def signed_console(signed_server: relevo.server.RunningServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Console]:
     """The console of that server; SIGNED_PASSWORD lets its users in."""
     pytest.importorskip("streamlit", reason="the extra 'console' is not installed")
     with console_over(signed_server.url, tmp_path_factory.mktemp("signed-console")) as begun:

@@ -12,20 +12,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.browsing import IN_A_BROWSER
-from tests.console.console_world import SIGNED_PASSWORD, Console, console_over, settled
+from tests.support.browser import IN_A_BROWSER
+from tests.support.console import SIGNED_PASSWORD, Console, console_over, settled
 
 pytest.importorskip("streamlit", reason="the extra 'console' is not installed")
 pytest.importorskip("cryptography", reason="the library that makes certificates is not installed")
 
-from tests.certificate_world import pair
+from tests.support.tls import pair
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from playwright.sync_api import Browser
 
-    from relevo import compose
+    from relevo import server
 
 NGINX = shutil.which("nginx", path="/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin")
 HOW_TO = Path(__file__).parent.parent.parent / "docs" / "how-to" / "behind-nginx.md"
@@ -83,7 +83,7 @@ def in_front_of(console: Console, port: int, folder: Path) -> Iterator[None]:
 
 
 def test_the_cookie_is_secure_behind_a_proxy_that_encrypts(
-    chromium: Browser, signed_server: compose.RunningServer, tmp_path: Path
+    chromium: Browser, signed_server: server.RunningServer, tmp_path: Path
 ) -> None:
     """console_address tells what browsers call it: Secure, __Host-, pages live by WebSocket; the plain cookie opens nothing."""
     port = free_port()

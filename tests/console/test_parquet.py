@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 import pytest
 
 from relevo.console.parquet import as_parquet
-from relevo.tables import protected
-from relevo.web.exporting import HEADS
+from relevo.util.csv_dialect import protected
+from relevo.web.csv_export import HEADS
 
 pq = pytest.importorskip("pyarrow.parquet", reason="the extra 'console' is not installed")
 

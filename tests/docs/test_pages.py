@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from tests.docs.forking import Forking
-from tests.docs.tour import ROOT, Tour, blocks
+from tests.support.doc_runner import ROOT, Tour, blocks
+from tests.support.forked_docs import Forking
 
 import relevo
 

@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.docs.tour import ROOT, Tour, blocks
+from tests.support.doc_runner import ROOT, Tour, blocks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import httpx
 import msgspec
-from tests.web.web_world import DIGITS, build_world, served
+from tests.support.web_app import DIGITS, build_world, served
 
 from relevo.domain.manifest import Calibration, Lineage, Manifest, Parity, Precision
 from relevo.testing import memory_store

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 import httpx
 import pytest
-from tests.docs.forking import Forking
-from tests.docs.tour import Tour
-from tests.serving_world import put, settings_of
+from tests.support.doc_runner import Tour
+from tests.support.forked_docs import Forking
+from tests.support.server import put, settings_of
 
 import relevo
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    from relevo.package.opening import Package
+    from relevo.package.package import Package
 
 
 @contextlib.contextmanager

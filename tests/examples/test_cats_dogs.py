@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 from examples.running import EXAMPLES, run_example
 
-from relevo.project.split import held_out
+from relevo.project.holdout import held_out
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 from examples.running import EXAMPLES, run_example
-from tests.serving_world import QUICK, started
+from tests.support.server import QUICK, started
 
 from relevo.config import Settings
 

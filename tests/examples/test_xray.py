@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 from examples.running import EXAMPLES, run_example
 
+from relevo.project.config import read_project
 from relevo.project.data import load_examples
-from relevo.project.reading import read_project
 from relevo.project.training import split_examples
 
 if TYPE_CHECKING:

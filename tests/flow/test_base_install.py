@@ -21,10 +21,10 @@ from typing import TYPE_CHECKING
 
 import httpx
 import pytest
-from tests.serving_world import running
+from tests.support.server import running
 
 if TYPE_CHECKING:
-    from relevo.package.opening import Package
+    from relevo.package.package import Package
 
 ROOT = Path(__file__).parents[2]
 _PIN = re.compile(r"^([a-z0-9][a-z0-9._-]*)==[^ \\]+( ;)?", re.MULTILINE)
@@ -86,7 +86,7 @@ def test_the_wheel_has_every_file(wheel: Path) -> None:
     source = {path.relative_to(ROOT / "src").as_posix() for path in (ROOT / "src" / "relevo").rglob("*") if path.is_file()}
     shipped = {name for name in zipfile.ZipFile(wheel).namelist() if not name.split("/")[0].endswith(".dist-info")}
     assert shipped == {name for name in source if "__pycache__" not in name}
-    assert {"relevo/py.typed", "relevo/store/migrations/env.py", "relevo/i18n/es/errors.json"} <= shipped
+    assert {"relevo/py.typed", "relevo/store/db/migrations/env.py", "relevo/i18n/es/errors.json"} <= shipped
 
 
 def test_the_base_install_cannot_train(program: Path, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
-from tests.serving_world import settings_of, started
+from tests.support.server import settings_of, started
 
 if TYPE_CHECKING:
     from pathlib import Path

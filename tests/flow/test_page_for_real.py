@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
-from tests.browsing import IN_A_BROWSER, Seen, draw_a_seven, sideways, verdict
-from tests.serving_world import running
+from tests.support.browser import IN_A_BROWSER, Seen, draw_a_seven, sideways, verdict
+from tests.support.server import running
 
 from relevo.client import Client
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from playwright.sync_api import Page
 
-    from relevo.package.opening import Package
+    from relevo.package.package import Package
 
 pytestmark = IN_A_BROWSER
 

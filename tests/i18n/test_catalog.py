@@ -10,7 +10,7 @@ import string
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.i18n import english
+from tests.support import english
 
 from relevo import errors
 from relevo.i18n import catalog

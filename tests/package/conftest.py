@@ -14,7 +14,7 @@ import relevo
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from relevo.package.opening import Package
+    from relevo.package.package import Package
 
 
 class Digits(NamedTuple):

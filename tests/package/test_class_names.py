@@ -10,9 +10,9 @@ import pytest
 
 import relevo
 from relevo.errors import LabelsRefused, RelevoError
+from relevo.importing.import_model import import_model
 from relevo.package.class_names import display_names
-from relevo.package.convert.importing import import_model
-from relevo.project.reading import read_project
+from relevo.project.config import read_project
 from relevo.project.training import train_project
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ import pytest
 
 import relevo
 from relevo.domain.manifest import FORMAT
-from relevo.package.verifying import verify
+from relevo.package.verify import verify
 
 FORMATS = Path(__file__).parent / "formats"
 

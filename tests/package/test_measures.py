@@ -15,10 +15,10 @@ from relevo.domain.manifest import FORMAT, Lineage, Manifest, Parity
 from relevo.domain.preprocessing import Column, MatrixSteps
 from relevo.domain.signature import Field, FieldKind, Output, RecordInput, Task
 from relevo.errors import LabelRefused
-from relevo.package.card import plain, write_card
-from relevo.package.figures import draw_figures
+from relevo.package.card.model_card import plain, write_card
+from relevo.package.card.plots import draw_figures
 from relevo.package.metrics import confusion, measure, roc_auc
-from relevo.package.truth import class_text, read_truth
+from relevo.package.targets import class_text, read_truth
 
 
 def _manifest(output: Output, decision: Decision | None = None, **changes: Any) -> Manifest:

@@ -15,18 +15,18 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
+from relevo.converters.sklearn.convert import convert_sklearn
 from relevo.domain.decision import Argmax, Bands
 from relevo.domain.signature import Output
 from relevo.errors import ParityFailed
-from relevo.package.convert.importing import import_model
-from relevo.package.convert.scikit.sklearn import convert_sklearn
+from relevo.importing.import_model import import_model
 from relevo.package.parity import DOUBLE, default_tolerance, difference, prove, served_scores
 from relevo.package.samples import Samples, take_samples
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from relevo.package.convert.converted import Converted
+    from relevo.package.conversion import Converted
 
 
 @pytest.fixture(scope="module")

@@ -14,12 +14,12 @@ from PIL import Image
 from relevo.domain.preprocessing import ImageSteps, MatrixSteps
 from relevo.domain.signature import Field, FieldKind, ImageInput, RecordInput
 from relevo.errors import ConversionFailed, OptionsMissing, PackageRefused
-from relevo.package.arrays import archive_bytes, array_bytes, read_archive, read_array
-from relevo.package.fields import infer_fields
-from relevo.package.generating import generate_samples
+from relevo.package.npz import archive_bytes, array_bytes, read_archive, read_array
 from relevo.package.samples import ImageSamples, RecordSamples, from_records, png, ready_pixels, take_samples
+from relevo.package.schema_inference import infer_fields
+from relevo.package.synthetic_samples import generate_samples
 from relevo.runtime.image import ImageLimits, decode
-from relevo.runtime.record import RecordEncoder
+from relevo.runtime.record_encoder import RecordEncoder
 
 if TYPE_CHECKING:
     from pathlib import Path

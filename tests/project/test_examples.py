@@ -10,15 +10,15 @@ import pytest
 from PIL import Image
 
 from relevo.errors import ConfigRefused
+from relevo.project.config import read_project
 from relevo.project.data import Example, load_examples, refuse_unfit
-from relevo.project.reading import read_project
-from relevo.project.split import held_out
+from relevo.project.holdout import held_out
 from relevo.project.training import fingerprint, split_examples
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from relevo.project.pictures import Unreadable
+    from relevo.project.image_folder import Unreadable
 
 
 def examples(folder: Path, data: str) -> list[Example]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from relevo.errors import ConfigRefused
-from relevo.project.reading import read_project
+from relevo.project.config import read_project
 from relevo.project.training import train_project
 
 if TYPE_CHECKING:

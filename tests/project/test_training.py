@@ -10,11 +10,11 @@ from PIL import Image
 from relevo.domain.preprocessing import ImageSteps
 from relevo.domain.signature import RecordInput
 from relevo.errors import ConfigRefused, ManifestInvalid, PackageRefused
-from relevo.package.opening import open_package
+from relevo.package.package import open_package
 from relevo.package.samples import png
+from relevo.project.config import read_project
 from relevo.project.data import load_examples
-from relevo.project.reading import read_project
-from relevo.project.starting import start_project
+from relevo.project.scaffold import start_project
 from relevo.project.training import first_of, split_examples, train_project
 
 pytest.importorskip("skl2onnx")

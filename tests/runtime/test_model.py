@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 from relevo.errors import BadJson, ModelFailed, OnnxRefused, UnsupportedImage, UnsupportedMedia
-from relevo.package.opening import load_runnable
+from relevo.package.package import load_runnable
 from relevo.runtime.session import Session
 
 if TYPE_CHECKING:
-    from relevo.package.opening import Package
+    from relevo.package.package import Package
 
 SIZES = (1, 2, 3, 7, 16, 50)
 

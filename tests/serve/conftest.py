@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from relevo.spool.journal import Journal, JournalLimits
-from relevo.spool.reading import SpoolReader
+from relevo.recording.journal import Journal, JournalLimits
+from relevo.recording.reader import SpoolReader
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import httpx
 import pytest
-from tests.serving_world import put, settings_of, started
+from tests.support.server import put, settings_of, started
 
 import relevo
 from relevo.errors import ModelFailed

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 
-from tests.serve.small_models import shelf
+from tests.support.small_models import shelf
 
 from relevo.domain.prediction import Arm
-from relevo.domain.route import Leg, Route
-from relevo.serve.lane import Lane, LaneOptions
+from relevo.domain.routing import Leg, Route
+from relevo.serve.loaded_version import Lane, LaneOptions
 from relevo.serve.router import Router
 
 

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 from PIL import Image
-from tests.serve.serve_world import install, route_to, within
-from tests.serve.small_models import root, shelf
+from tests.support.service import install, route_to, within
+from tests.support.small_models import root, shelf
 
 from relevo.errors import CallerGone, Draining, FieldMissing, ModelNotFound, NotReady, Overloaded, StorageUnavailable, TooManyRows
-from relevo.package.opening import load_runnable
-from relevo.serve.lane import Lane, LaneOptions
+from relevo.package.package import load_runnable
+from relevo.serve.loaded_version import Lane, LaneOptions
 from relevo.serve.router import Router
 from relevo.serve.service import Question, Service
 
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
     from relevo.domain.decision import Answer
     from relevo.domain.prediction import Prediction
-    from relevo.package.opening import Package
-    from relevo.spool.journal import Journal
+    from relevo.package.package import Package
+    from relevo.recording.journal import Journal
 
     Recorded = Callable[[Journal], list[Prediction]]
 

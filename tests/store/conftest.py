@@ -15,12 +15,9 @@ from sqlalchemy import create_engine, delete, text
 
 from relevo.domain.ids import new_id
 from relevo.domain.prediction import Arm, InputKind, Prediction
-from relevo.store.audit import Audit
-from relevo.store.engine import connect, migrate, writing
-from relevo.store.history import History
-from relevo.store.labels import Labels
-from relevo.store.registry import Registry
-from relevo.store.tables import (
+from relevo.store.audit.log import Audit
+from relevo.store.db.engine import connect, migrate, writing
+from relevo.store.db.tables import (
     api_keys,
     grants,
     hand_overs,
@@ -32,6 +29,9 @@ from relevo.store.tables import (
     sign_in_places,
     users,
 )
+from relevo.store.labels.labels import Labels
+from relevo.store.predictions import History
+from relevo.store.registry import Registry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -11,10 +11,10 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from relevo.domain.prediction import Arm
-from relevo.domain.route import Leg, Route
+from relevo.domain.routing import Leg, Route
 from relevo.errors import AliasNotFound, FieldWrongType, ModelNotFound, StaleState, VersionNotFound
-from relevo.store.audit import Audit
-from relevo.store.engine import connect
+from relevo.store.audit.log import Audit
+from relevo.store.db.engine import connect
 from relevo.store.registry import Registry, Version
 
 if TYPE_CHECKING:

@@ -10,14 +10,14 @@ from sqlalchemy import select
 
 from relevo.domain.prediction import Label
 from relevo.errors import InputNotKept
-from relevo.store.blobs import Blobs
-from relevo.store.engine import reading
-from relevo.store.history import History
-from relevo.store.labels import Labels
+from relevo.store.audit.reader import Trail
+from relevo.store.db.engine import reading
+from relevo.store.db.tables import subject_keys
+from relevo.store.encryption import Sealing
+from relevo.store.files.blobs import Blobs
+from relevo.store.labels.labels import Labels
+from relevo.store.predictions import History
 from relevo.store.retention import Removed, Retention
-from relevo.store.sealing import Sealing
-from relevo.store.tables import subject_keys
-from relevo.store.trail import Trail
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from relevo.domain.prediction import Prediction
-    from relevo.store.audit import Audit
+    from relevo.store.audit.log import Audit
 
 NOW = datetime(2026, 3, 31, 12, tzinfo=UTC)
 DAY = 86_400_000

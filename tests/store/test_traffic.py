@@ -11,8 +11,8 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import text
 
 from relevo.domain.prediction import Arm, Prediction
-from relevo.store.engine import reading, writing
-from relevo.store.migrations.versions import m0007_pre_traffic
+from relevo.store.db.engine import reading, writing
+from relevo.store.db.migrations.versions import m0007_pre_traffic
 from relevo.store.traffic import MINUTES_KEPT, Traffic
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Engine
 
-    from relevo.store.history import History
+    from relevo.store.predictions import History
 
 MINUTE_MS = 60_000
 START = 1_700_000_040_000 // 3_600_000 * 3_600_000

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import httpx
 import pytest
-from tests.identity_provider import IdentityProvider, identity_provider
-from tests.web.signed_in_world import add, signed_in
-from tests.web.web_world import CHURN, DIGITS, RENT, World, build_world, served
+from tests.support.identity_provider import IdentityProvider, identity_provider
+from tests.support.login import add, signed_in
+from tests.support.web_app import CHURN, DIGITS, RENT, World, build_world, served
 
 from relevo.testing import memory_store
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 from PIL import Image
-from tests.web.web_world import METRICS, prediction
+from tests.support.web_app import METRICS, prediction
 
 from relevo.domain import ids
 from relevo.domain.prediction import InputKind
@@ -22,7 +22,7 @@ from relevo.web.app import build_api
 
 if TYPE_CHECKING:
     import httpx
-    from tests.web.web_world import World
+    from tests.support.web_app import World
 
 
 def png(shade: int = 30, **save: Any) -> bytes:

@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING
 
 import httpx
 import pytest
-from tests.serving_world import running, settings_of
+from tests.support.server import running, settings_of
 
-from relevo import compose
-from relevo.domain.people import Role, Scope
+import relevo.server
+from relevo.domain.access import Role, Scope
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from relevo.compose import RunningServer
-    from relevo.package.opening import Package
+    from relevo.package.package import Package
+    from relevo.server import RunningServer
 
 _CLIMBING = [
     "/static/../../relevo.db",
@@ -54,10 +54,11 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def keys(home: Path) -> dict[str, str]:
     """A key to predict with, and one to read with, in a home with an admin."""
-    store = compose.open_store(settings_of(home))
-    boss = store.people.add_user("boss", Role.ADMIN, at=compose.utc_now())
+    store = relevo.server.open_store(settings_of(home))
+    boss = store.people.add_user("boss", Role.ADMIN, at=relevo.server.utc_now())
     made = {
-        scope.value: store.people.add_key(boss, scope.value, [scope], at=compose.utc_now()) for scope in (Scope.PREDICT, Scope.READ)
+        scope.value: store.people.add_key(boss, scope.value, [scope], at=relevo.server.utc_now())
+        for scope in (Scope.PREDICT, Scope.READ)
     }
     store.engine.dispose()
     return made

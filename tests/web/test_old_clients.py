@@ -14,16 +14,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 from PIL import Image
-from tests.chaos.world import until
-from tests.serving_world import running, settings_of, started
+from tests.support.chaos import until
+from tests.support.server import running, settings_of, started
 
-from relevo.package.convert.importing import import_model
+from relevo.importing.import_model import import_model
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from relevo.config import Settings
-    from relevo.package.opening import Package
+    from relevo.package.package import Package
 
 onnx: Any = pytest.importorskip("onnx")
 requests: Any = pytest.importorskip("requests")

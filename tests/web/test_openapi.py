@@ -6,11 +6,11 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.web.web_world import CHURN
+from tests.support.web_app import CHURN
 
 from relevo.i18n.catalog import LANGUAGES, facts_in, said, texts
-from relevo.web.classified import RULES
-from relevo.web.middleware import PREDICT_PATHS
+from relevo.web.auth.access_rules import RULES
+from relevo.web.middleware.core import PREDICT_PATHS
 from relevo.web.openapi import chapters, record_schema
 
 if TYPE_CHECKING:

@@ -26,7 +26,7 @@ CLASSES = ("bacteria", "normal", "virus")
 _UNREACHABLE_AFTER_S = 20
 
 
-def train(run: Any) -> keras.Model:  # noqa: ANN401 - what Relevo hands over
+def train(run: Any) -> keras.Model:
     """run.train.x: (n, 224, 224, 3), as VGG19 wants them; run.train.y: names of the classes."""
     keras.utils.set_random_seed(run.seed)
     seeing = vgg19()
@@ -70,7 +70,7 @@ def vgg19() -> keras.Model:
     return model
 
 
-def seen(seeing: keras.Model, pictures: Any, run: Any) -> Any:  # noqa: ANN401 - arrays, what Relevo hands over
+def seen(seeing: keras.Model, pictures: Any, run: Any) -> Any:
     """What VGG19 sees in each picture, (n, 512); told batch by batch, for it takes its time."""
     parts = []
     for start in range(0, len(pictures), BATCH):
@@ -80,6 +80,6 @@ def seen(seeing: keras.Model, pictures: Any, run: Any) -> Any:  # noqa: ANN401 -
     return np.concatenate(parts)
 
 
-def marked(truth: list[str]) -> Any:  # noqa: ANN401 - an array (n, classes)
+def marked(truth: list[str]) -> Any:
     """A row for each picture with a one in the place of its class."""
     return np.eye(len(CLASSES), dtype=np.float32)[[CLASSES.index(one) for one in truth]]

@@ -15,28 +15,28 @@ import typer
 import typer.main
 
 import relevo
-from relevo.cli.asking import PROJECT_FILE
-from relevo.cli.auditing import add_to as add_audit
-from relevo.cli.console import add_to as add_console
-from relevo.cli.doctor import add_to as add_doctor
-from relevo.cli.erasing import add_to as add_erasing
-from relevo.cli.health import add_to as add_health
-from relevo.cli.helping import WRONG_USAGE, translated, usage
-from relevo.cli.importing import add_to as add_importing
-from relevo.cli.keys import add_to as add_keys
-from relevo.cli.labels import add_to as add_labels
-from relevo.cli.models import add_to as add_models
-from relevo.cli.packages import add_to as add_packages
-from relevo.cli.predictions import add_to as add_predictions
-from relevo.cli.projects import add_to as add_projects
-from relevo.cli.serving import add_to as add_serving
-from relevo.cli.showing import show_error
-from relevo.cli.speaking import language_here, phrase, speak, user_here
-from relevo.cli.streams import NotShown, make_whole, show_no_more
-from relevo.cli.users import add_to as add_users
+from relevo.cli.commands.audit import add_to as add_audit
+from relevo.cli.commands.console import add_to as add_console
+from relevo.cli.commands.doctor import add_to as add_doctor
+from relevo.cli.commands.erase import add_to as add_erasing
+from relevo.cli.commands.health import add_to as add_health
+from relevo.cli.commands.import_model import add_to as add_importing
+from relevo.cli.commands.keys import add_to as add_keys
+from relevo.cli.commands.labels import add_to as add_labels
+from relevo.cli.commands.models import add_to as add_models
+from relevo.cli.commands.packages import add_to as add_packages
+from relevo.cli.commands.predictions import add_to as add_predictions
+from relevo.cli.commands.projects import add_to as add_projects
+from relevo.cli.commands.serve import add_to as add_serving
+from relevo.cli.commands.users import add_to as add_users
+from relevo.cli.help import WRONG_USAGE, translated, usage
+from relevo.cli.options import PROJECT_FILE
+from relevo.cli.output import show_error
+from relevo.cli.stdio import NotShown, make_whole, show_no_more
+from relevo.cli.translate import language_here, phrase, speak, user_here
 from relevo.errors import Forbidden, NoInput, RelevoError, StoreFull, TakeoverRefused
-from relevo.plain_files import NO_ROOM
-from relevo.visible import visible
+from relevo.util.files import NO_ROOM
+from relevo.util.terminal import visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -149,7 +149,7 @@ def _run(arguments: Sequence[str], interrupted: threading.Event) -> int:
     return ended if isinstance(ended, int) else 0
 
 
-def _program() -> Any:  # noqa: ANN401 - a command of Typer, whose class is private
+def _program() -> Any:
     return translated(typer.main.get_command(app))
 
 
@@ -165,7 +165,7 @@ def _say(error: Exception) -> int:
         who = user_here()
         error = Forbidden(reason=f"the user {who} may not use '{error.filename}'; run it as its owner, or change its rights")
     if isinstance(error, TakeoverRefused):
-        from relevo.cli.registering import show_takeover
+        from relevo.cli.package_summary import show_takeover
 
         show_takeover(error)
     show_error(error if isinstance(error, RelevoError) else RelevoError.told(_unforeseen(error)))

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from relevo.cli.label_files import Outcome
-from relevo.cli.people import who_asks
-from relevo.cli.speaking import sentence
+from relevo.cli.label_csv import Outcome
+from relevo.cli.os_user import who_asks
+from relevo.cli.translate import sentence
 from relevo.domain import ids
 from relevo.domain.prediction import InputKind, Label, Prediction
 from relevo.domain.signature import Task
@@ -32,10 +32,10 @@ from relevo.web.routes.labels import check_label
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from relevo.cli.label_files import Line
+    from relevo.cli.label_csv import Line
     from relevo.client import Client
-    from relevo.compose import Store
-    from relevo.store.history import Sent
+    from relevo.server import Store
+    from relevo.store.predictions import Sent
 
 SOURCE = "csv"
 _AT_ONCE = 500

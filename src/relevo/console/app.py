@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from relevo.console import frame, pages, session
-from relevo.console.words import words_of
+from relevo.console import layout, pages, session
+from relevo.console.texts import words_of
 from relevo.errors import NotKnown, RelevoError, Unavailable
 
 if TYPE_CHECKING:
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 def main() -> None:
     """One run."""
     words = words_of(session.language_here())
-    frame.begin(words)
+    layout.begin(words)
     try:
         here = session.here()
     except NotKnown:
-        frame.say_over(words)
+        layout.say_over(words)
     except Unavailable:
-        frame.say_away(words)
+        layout.say_away(words)
     else:
         _show(here)
 
@@ -52,24 +52,24 @@ def _show(here: Session) -> None:
             for section, listed in pages.SECTIONS.items()
         },
     )
-    frame.sidebar(here)
-    frame.warn(here)
+    layout.sidebar(here)
+    layout.warn(here)
     chosen.run()
 
 
 def _page(page: pages.Page, here: Session) -> None:
     if not here.is_at_least(page.role):
-        frame.heading(here.words[f"page.{page.name}"])
-        frame.say(here.words["frame.not_yours"], here.words("frame.not_yours.next", role=here.words[f"role.{page.role}"]))
+        layout.heading(here.words[f"page.{page.name}"])
+        layout.say(here.words["frame.not_yours"], here.words("frame.not_yours.next", role=here.words[f"role.{page.role}"]))
         return
     try:
         page.show(here)
     except NotKnown:
-        frame.say_over(here.words)
+        layout.say_over(here.words)
     except Unavailable:
-        frame.say_away(here.words)
+        layout.say_away(here.words)
     except RelevoError as error:
-        frame.say_refused(here.words, error)
+        layout.say_refused(here.words, error)
 
 
 main()

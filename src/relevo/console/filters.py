@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from relevo.console import models
+from relevo.console import manifests
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from relevo.console.session import Session
-    from relevo.console.words import Words
+    from relevo.console.texts import Words
 
 _SPANS = {"hour": timedelta(hours=1), "day": timedelta(days=1), "week": timedelta(days=7), "month": timedelta(days=30)}
 #: Five stand in a row beside the sidebar of a small desktop, two on a telephone.
@@ -27,7 +27,7 @@ _TRUTH = "="
 
 def ask(here: Session, model: Mapping[str, Any], manifest: Mapping[str, Any]) -> dict[str, str]:
     """Draw the choices and give what they say; each starts with everything."""
-    words, labels = here.words, models.labels_of(manifest)
+    words, labels = here.words, manifests.labels_of(manifest)
     wanted = {"model": str(model["name"])}
     with st.container(horizontal=True, gap="small", key="filters"):
         wanted |= _said("since", _span(words))

@@ -11,7 +11,7 @@ from datetime import datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from relevo.tables import unprotected
+from relevo.util.csv_dialect import unprotected
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,8 +38,8 @@ _ROWS_AT_ONCE = 10_000
 
 def as_parquet(content: bytes, *, numbers: bool) -> bytes:
     """The CSV as Parquet; an empty cell is null. numbers: whether the model answers numbers rather than labels."""
-    import pyarrow as pa  # type: ignore[import-untyped]  # ships no types  # noqa: PLC0415 - only for who asks
-    from pyarrow import parquet  # noqa: PLC0415 - the same
+    import pyarrow as pa  # type: ignore[import-untyped]  # ships no types
+    from pyarrow import parquet
 
     types = {"moment": pa.timestamp("us", tz="UTC"), "whole": pa.int64(), "number": pa.float64(), "yes_no": pa.bool_()}
     rows = csv.reader(io.StringIO(content.decode(), newline=""))

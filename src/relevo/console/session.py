@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from relevo.console import visitors
-from relevo.console.outside import COOKIE
-from relevo.console.words import LANGUAGE_COOKIE, Words, liked, words_of
+from relevo.console.auth import sessions
+from relevo.console.auth.proxy import COOKIE
+from relevo.console.texts import LANGUAGE_COOKIE, Words, liked, words_of
 from relevo.errors import NotFound
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class Session:
 def here() -> Session:
     """The session of the browser that is being answered now. Raises NotKnown when it must sign in, Unavailable."""
     language = language_here()
-    visitor = visitors.here().of(st.context.cookies.get(COOKIE))
+    visitor = sessions.here().of(st.context.cookies.get(COOKIE))
     client = visitor.client if visitor else _unsigned()
     client.speak(language)
     return Session(client=client, me=_me(client), words=words_of(language))
@@ -61,14 +61,14 @@ def here() -> Session:
 
 def language_here() -> str:
     """Code of the language of this browser: the one chosen, else the one it likes best of ours, else the console's."""
-    return liked(st.context.cookies.get(LANGUAGE_COOKIE), st.context.headers.get("accept-language"), visitors.here().told.language)
+    return liked(st.context.cookies.get(LANGUAGE_COOKIE), st.context.headers.get("accept-language"), sessions.here().told.language)
 
 
 def _unsigned() -> Client:
     """One client a browser tab, for servers that ask nobody who they are."""
     client: Client | None = st.session_state.get("client")
     if client is None:
-        client = st.session_state["client"] = visitors.here().client(st.context.ip_address or "")
+        client = st.session_state["client"] = sessions.here().client(st.context.ip_address or "")
     return client
 
 

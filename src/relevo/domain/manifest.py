@@ -19,12 +19,12 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from relevo.domain import answer_fields
+from relevo.domain import extra_fields
 from relevo.domain.decision import Argmax, Bands, Decision
 from relevo.domain.preprocessing import ColumnSteps, ImageSteps, MatrixSteps, Steps, background_problem
 from relevo.domain.signature import ImageInput, Input, Output, RecordInput, Task
 from relevo.errors import FormatUnknown, ManifestInvalid
-from relevo.visible import steers, visible
+from relevo.util.terminal import steers, visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -120,7 +120,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     output: Output
     #: How scores become an answer.
     decision: Decision
-    #: Fields an answer carries beside its own, for clients that read other names: name → fact (`domain/answer_fields.py`).
+    #: Fields an answer carries beside its own, for clients that read other names: name → fact (`domain/extra_fields.py`).
     answer: dict[str, str] = msgspec.field(default_factory=dict)
     #: Names by which old clients ask for the model, beside its own: "clf.pickle".
     synonyms: tuple[str, ...] = ()
@@ -183,7 +183,7 @@ def refuse_bad_options(
     for option, problem in (
         ("name", _name_problem(name)),
         ("accept/reject/least", _decision_problem(decision, labels)),
-        ("answer", answer_fields.problem_of(answer, task, labels)),
+        ("answer", extra_fields.problem_of(answer, task, labels)),
         ("synonyms", _synonyms_problem(synonyms)),
     ):
         if problem:
@@ -207,7 +207,7 @@ def _contradiction(manifest: Manifest) -> str | None:
         return "there is not one class for each label"
     if len(set(labels)) != len(labels):
         return "a label appears twice"
-    wrong_field = answer_fields.problem_of(manifest.answer, manifest.output.task, labels)
+    wrong_field = extra_fields.problem_of(manifest.answer, manifest.output.task, labels)
     return (
         _name_problem(manifest.name)
         or _words_problem(manifest)

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from relevo.errors import LabelsRefused
-from relevo.package.truth import class_text
+from relevo.package.targets import class_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

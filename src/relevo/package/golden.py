@@ -19,7 +19,7 @@ from relevo.domain.decision import answers, probabilities_of
 from relevo.domain.preprocessing import ImageSteps
 from relevo.domain.signature import ImageInput, Output, Task
 from relevo.errors import FileMissing, GoldenMismatch, PackageRefused, UnsupportedImage
-from relevo.package.arrays import array_bytes, read_array
+from relevo.package.npz import array_bytes, read_array
 from relevo.package.samples import png
 from relevo.runtime.image import OWN_FILES, ImageLimits, claimed_size, decode, image_format
 

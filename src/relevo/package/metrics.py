@@ -147,5 +147,5 @@ def _short_or_none(value: float) -> float | None:
     return None if np.isnan(value) else _short(value)
 
 
-def _short(value: Any) -> float:  # noqa: ANN401 - any NumPy number
+def _short(value: Any) -> float:
     return round(float(value), _DIGITS)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from relevo.domain.decision import Decision
-    from relevo.package.convert.converted import Converted
+    from relevo.package.conversion import Converted
     from relevo.package.samples import Samples
 
 #: Rows run together: enough to be quick, few enough for large pictures.

@@ -27,8 +27,8 @@ from PIL import Image
 
 from relevo.domain.signature import ImageInput
 from relevo.errors import ConversionFailed, OptionsMissing
-from relevo.records import plain
 from relevo.runtime.image import OWN_FILES, open_checked, size_of
+from relevo.util.records import plain
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -123,7 +123,7 @@ def png(pixels: NDArray[np.uint8]) -> bytes:
     return out.getvalue()
 
 
-def take_samples(given: Any, features: Sequence[str] = ()) -> Samples:  # noqa: ANN401 - whatever a notebook holds
+def take_samples(given: Any, features: Sequence[str] = ()) -> Samples:
     """Bring what the user gave to records or pictures.
 
     given: list of dicts, DataFrame, matrix (n, features) of NumPy or SciPy, uint8 images (n, h, w[, 3 or 4]), or a list of paths,
@@ -150,7 +150,7 @@ def take_samples(given: Any, features: Sequence[str] = ()) -> Samples:  # noqa: 
     return _from_list(list(given), features)
 
 
-def _from_frame(frame: Any) -> RecordSamples:  # noqa: ANN401 - pandas is never imported
+def _from_frame(frame: Any) -> RecordSamples:
     names = tuple(str(name) for name in frame.columns)
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
@@ -209,7 +209,7 @@ def _from_pictures(given: list[Any]) -> ImageSamples:
     return ImageSamples(files=files, as_sent=all(isinstance(one, bytes | str | Path) for one in given))
 
 
-def one_picture(given: Any) -> bytes | NDArray[np.uint8]:  # noqa: ANN401 - whatever a notebook holds
+def one_picture(given: Any) -> bytes | NDArray[np.uint8]:
     """One picture as the bytes of a file, or as pixels where these say all of it. Raises ConversionFailed.
 
     given: a path, bytes, a PIL image, or uint8 pixels (h, w), (h, w, 1), (h, w, 3) or (h, w, 4).
@@ -237,11 +237,11 @@ def one_picture(given: Any) -> bytes | NDArray[np.uint8]:  # noqa: ANN401 - what
     return png(pixels) if pixels.ndim == 3 and pixels.shape[2] == 4 else pixels
 
 
-def _is_pil(one: Any) -> bool:  # noqa: ANN401 - a PIL image is known by what it can do
+def _is_pil(one: Any) -> bool:
     return hasattr(one, "convert") and hasattr(one, "getbands")
 
 
-def _is_pixels(one: Any) -> bool:  # noqa: ANN401 - anything
+def _is_pixels(one: Any) -> bool:
     return isinstance(one, np.ndarray) and (one.ndim == 3 or (one.ndim == 2 and one.dtype == np.uint8))
 
 
@@ -252,7 +252,7 @@ def from_records(given: Iterable[dict[str, Any]]) -> RecordSamples:
     return RecordSamples(records=records, names=names)
 
 
-def _of_pil(picture: Any) -> bytes | NDArray[np.uint8]:  # noqa: ANN401 - a PIL image
+def _of_pil(picture: Any) -> bytes | NDArray[np.uint8]:
     """Its pixels, or a PNG where a camera's orientation or transparency belong to it. Raises ConversionFailed."""
     if picture.mode not in _PIL_MODES:
         raise ConversionFailed(
@@ -280,7 +280,7 @@ def _of_pil(picture: Any) -> bytes | NDArray[np.uint8]:  # noqa: ANN401 - a PIL 
     return out.getvalue()
 
 
-def _cell(value: Any) -> Any:  # noqa: ANN401 - a cell of a table
+def _cell(value: Any) -> Any:
     found = plain(value)
     # The original was trained on dates and decimals as such, which JSON does not have.
     if found is None or (isinstance(found, bool | int | float | str) and not isinstance(value, date | time | Decimal)):

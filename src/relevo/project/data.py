@@ -23,18 +23,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from relevo.errors import ConfigRefused
-from relevo.plain_files import refuse_unless_plain
-from relevo.project.given import given_by
-from relevo.project.pictures import read_pictures, readable
-from relevo.project.running import refuse_other_arguments, users_code
-from relevo.tables import BadTable, has_decimal_commas, read_table
+from relevo.project.image_folder import read_pictures, readable
+from relevo.project.loaded_data import given_by
+from relevo.project.user_code import refuse_other_arguments, users_code
+from relevo.util.csv_dialect import BadTable, has_decimal_commas, read_table
+from relevo.util.files import refuse_unless_plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from relevo.project.pictures import Unreadable
-    from relevo.project.reading import DataSection, Project
-    from relevo.tables import Table
+    from relevo.project.config import DataSection, Project
+    from relevo.project.image_folder import Unreadable
+    from relevo.util.csv_dialect import Table
 
 #: Bytes of a file of examples.
 _MOST = 2**36
@@ -132,7 +132,7 @@ def _loaded(path: Path, project: Project, tell: Callable[[Unreadable], object]) 
     raise ConfigRefused(reason="[data] path must be a folder, a .csv, a .npz or a .py")
 
 
-def _archive(path: Path) -> Any:  # noqa: ANN401 - NumPy's archive
+def _archive(path: Path) -> Any:
     try:
         return np.load(path, allow_pickle=False)
     except (ValueError, OSError, EOFError, zipfile.BadZipFile) as cause:
@@ -206,7 +206,7 @@ def _rows(path: Path) -> Table:
         raise ConfigRefused(reason=f"[data] path: '{path.name}' cannot be read: {why}") from cause
 
 
-def _reader(cells: Iterable[str | None]) -> Any:  # noqa: ANN401 - a function from a cell to its value
+def _reader(cells: Iterable[str | None]) -> Any:
     """How a column is read: as whole numbers where all are, else as numbers where all are, else as text."""
     known = [cell for cell in cells if not _unknown(cell)]
     kind = next((kind for kind in (int, float) if known and all(_fits(kind, cell) for cell in known)), str)
@@ -235,7 +235,7 @@ def _program(path: Path, project: Project, tell: Callable[[Unreadable], object])
     return _given(given, path.name, project, tell)
 
 
-def _given(value: Any, name: str, project: Project, tell: Callable[[Unreadable], object]) -> list[Example]:  # noqa: ANN401 - anything
+def _given(value: Any, name: str, project: Project, tell: Callable[[Unreadable], object]) -> list[Example]:
     """Examples from arrays or lists: x, y and, where it helps the split, held_out and groups."""
     given = given_by(value, name, project.data.target, pictures=project.input.kind == "image")
     contents = (
@@ -254,7 +254,7 @@ def _given(value: Any, name: str, project: Project, tell: Callable[[Unreadable],
     ]
 
 
-def _identity(x: Any) -> bytes:  # noqa: ANN401 - an input of any kind
+def _identity(x: Any) -> bytes:
     if isinstance(x, bytes):
         return x
     if isinstance(x, np.ndarray | np.generic):

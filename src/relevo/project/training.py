@@ -16,15 +16,15 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import numpy as np
 
+from relevo.converters.keras.silent_import import library, library_if_there
+from relevo.converters.pack import pack
 from relevo.domain.manifest import refuse_bad_options
 from relevo.errors import ConfigRefused
-from relevo.package.convert.networks.keras_quiet import library, library_if_there
-from relevo.package.packing import pack
+from relevo.package.archive_writer import refuse_bad_goal
 from relevo.package.samples import png
-from relevo.package.writing import refuse_bad_goal
 from relevo.project.data import Example, load_examples, refuse_unfit
-from relevo.project.running import refuse_other_arguments, users_code
-from relevo.project.split import held_out, place_of
+from relevo.project.holdout import held_out, place_of
+from relevo.project.user_code import refuse_other_arguments, users_code
 from relevo.runtime.image import OWN_FILES, decode, tensor
 
 if TYPE_CHECKING:
@@ -35,9 +35,9 @@ if TYPE_CHECKING:
 
     from relevo.domain.preprocessing import ImageSteps
     from relevo.domain.signature import ImageInput
-    from relevo.package.opening import Package
-    from relevo.project.pictures import Unreadable
-    from relevo.project.reading import Project
+    from relevo.package.package import Package
+    from relevo.project.config import Project
+    from relevo.project.image_folder import Unreadable
 
 #: Told (done, total, what); a total of 0 when nobody knows.
 Step = "Callable[[int, int, str], object]"
@@ -74,7 +74,7 @@ class Run:
         told = " ".join(f"{name} {value:.4g}" for name, value in figures.items())
         self.step(epoch, total, f"training {told}".rstrip())
 
-    def for_keras(self) -> Any:  # noqa: ANN401 - a Keras callback
+    def for_keras(self) -> Any:
         """A callback that tells every epoch with its figures: model.fit(…, verbose=0, callbacks=[run.for_keras()])."""
         callbacks = library("keras").callbacks
         told = callbacks.LambdaCallback()
@@ -187,11 +187,11 @@ def _tensor(examples: list[Example], wanted: ImageInput, steps: ImageSteps) -> N
     return tensor([decode(_file(one.x), wanted, steps, OWN_FILES) for one in examples], exact)
 
 
-def _file(x: Any) -> bytes:  # noqa: ANN401 - a file's bytes, or pixels
+def _file(x: Any) -> bytes:
     return x if isinstance(x, bytes) else png(np.asarray(x, dtype=np.uint8))
 
 
-def _samples(held: list[Example], *, pictures: bool) -> Any:  # noqa: ANN401 - what packing takes
+def _samples(held: list[Example], *, pictures: bool) -> Any:
     if pictures:
         return [_file(one.x) for one in held]
     first = held[0].x

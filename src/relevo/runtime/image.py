@@ -20,8 +20,8 @@ from PIL import Image, UnidentifiedImageError
 
 from relevo.domain.preprocessing import colour_of
 from relevo.errors import BrokenImage, ImageTooLarge, UnsupportedImage
-from relevo.runtime.image_structure import bmp_size, check_structure, gif_size, jpeg_size
-from relevo.runtime.tiff_structure import tiff_size
+from relevo.runtime.image_bounds import bmp_size, check_structure, gif_size, jpeg_size
+from relevo.runtime.tiff_bounds import tiff_size
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -17,9 +17,9 @@ from relevo.domain.decision import Answer, answers
 from relevo.domain.preprocessing import ImageSteps
 from relevo.domain.signature import ImageInput
 from relevo.errors import UnsupportedMedia
+from relevo.runtime.fast_png import PlainPng
 from relevo.runtime.image import ImageLimits, decode, tensor
-from relevo.runtime.plain_png import PlainPng
-from relevo.runtime.record import RecordEncoder
+from relevo.runtime.record_encoder import RecordEncoder
 from relevo.runtime.session import Session
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from relevo.domain.manifest import Manifest
-    from relevo.runtime.record import Remark
+    from relevo.runtime.record_encoder import Remark
 
 
 class RunnableModel:
@@ -49,7 +49,7 @@ class RunnableModel:
         else:
             self._encoder = RecordEncoder(manifest.input, manifest.steps)  # type: ignore[arg-type]  # held together by manifest.check
 
-    def prepare(self, payload: bytes | Mapping[str, Any]) -> Any:  # noqa: ANN401 - pixels or a tuple of values, by kind
+    def prepare(self, payload: bytes | Mapping[str, Any]) -> Any:
         """One row out of an image's bytes or a record. Raises InputRefused of many kinds."""
         if self._encoder is not None:
             if isinstance(payload, bytes):

@@ -31,16 +31,16 @@ MAX_LOOP_S = 30.0
 _LOOK_S = 0.5
 
 
-def load_onnxruntime() -> Any:  # noqa: ANN401 - the library ships no usable types
+def load_onnxruntime() -> Any:
     """Import ONNX Runtime with its usage reports switched off."""
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"
-    import onnxruntime  # noqa: PLC0415 - must follow the switch above
+    import onnxruntime
 
     onnxruntime.set_default_logger_severity(_QUIET)
     return onnxruntime
 
 
-def load_session(onnx: bytes, *, threads: int = 1) -> Any:  # noqa: ANN401 - the same
+def load_session(onnx: bytes, *, threads: int = 1) -> Any:
     """ONNX Runtime's own session over a file's bytes. Raises OnnxRefused when it cannot build one."""
     library = load_onnxruntime()
     options = library.SessionOptions()
@@ -82,7 +82,7 @@ class Session:
             raise ModelFailed
         return scores
 
-    def _watched(self, feeds: dict[str, NDArray[Any]]) -> Any:  # noqa: ANN401 - what the library gives
+    def _watched(self, feeds: dict[str, NDArray[Any]]) -> Any:
         options = load_onnxruntime().RunOptions()
         with _WATCH.until(time.monotonic() + MAX_LOOP_S, options):
             return self._session.run(self._wanted, feeds, options)[0]
@@ -97,7 +97,7 @@ class _Watch:
         self._looks = False
 
     @contextmanager
-    def until(self, deadline: float, options: Any) -> Iterator[None]:  # noqa: ANN401 - the library's RunOptions
+    def until(self, deadline: float, options: Any) -> Iterator[None]:
         """Terminate the run with these options when the block is not left by then."""
         with self._lock:
             self._running[id(options)] = (deadline, options)

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from relevo.domain.route import Route, pick
+from relevo.domain.routing import Route, pick
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from relevo.domain.prediction import Arm
-    from relevo.serve.lane import Lane
+    from relevo.serve.loaded_version import Lane
 
 
 class Chosen(msgspec.Struct, frozen=True, kw_only=True):

@@ -21,15 +21,15 @@ from relevo.domain.prediction import InputKind
 from relevo.domain.signature import ImageInput
 from relevo.errors import CallerGone, Draining, InputRefused, ModelFailed, ModelNotFound, NotReady, TooManyRows
 from relevo.runtime.image import looks_large
-from relevo.serve.lane import Asked, Reply
-from relevo.serve.room import Room
+from relevo.serve.byte_budget import Room
+from relevo.serve.loaded_version import Asked, Reply
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from relevo.domain.manifest import Manifest
-    from relevo.runtime.record import Remark
-    from relevo.serve.lane import Lane
+    from relevo.runtime.record_encoder import Remark
+    from relevo.serve.loaded_version import Lane
     from relevo.serve.router import Chosen, Router
 
     Gone = Callable[[], Awaitable[object]]
@@ -213,7 +213,7 @@ class Service:
         row = model.prepare(record)
         return _asked(question, chosen, row, InputKind.RECORD, self._encode(record), model.remarks(record))
 
-    async def _picture(self, lane: Lane, payload: bytes) -> Any:  # noqa: ANN401 - pixels; a record model raises
+    async def _picture(self, lane: Lane, payload: bytes) -> Any:
         if looks_large(payload) and isinstance(lane.manifest.input, ImageInput):
             with self.room.holding(len(payload)):
                 return await asyncio.get_running_loop().run_in_executor(self._side, lane.model.prepare, payload)
@@ -274,7 +274,7 @@ class Service:
 def _asked(
     question: Question,
     chosen: Chosen,
-    row: Any,  # noqa: ANN401 - as prepared
+    row: Any,
     kind: InputKind,
     stored: bytes,
     remarks: tuple[Remark, ...] = (),

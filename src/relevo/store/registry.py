@@ -17,12 +17,12 @@ from sqlalchemy import and_, func, select, text
 
 from relevo.domain.audit import HERE, Act, By, with_marks
 from relevo.domain.prediction import Arm
-from relevo.domain.route import Leg, Route
+from relevo.domain.routing import Leg, Route
 from relevo.errors import AliasNotFound, ModelNotFound, StaleState, VersionNotFound
-from relevo.store._words import named, numbered, storable
-from relevo.store.engine import reading, writing
-from relevo.store.moments import microseconds, moment
-from relevo.store.tables import alias_moves, models, versions
+from relevo.store.db.engine import reading, writing
+from relevo.store.db.tables import alias_moves, models, versions
+from relevo.store.db.text import named, numbered, storable
+from relevo.util.timestamps import microseconds, moment
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Engine, Row, Select
 
-    from relevo.store.audit import Audit
+    from relevo.store.audit.log import Audit
 
 #: The alias whose version answers.
 CHAMPION = "champion"

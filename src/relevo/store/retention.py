@@ -13,18 +13,18 @@ from typing import TYPE_CHECKING
 from sqlalchemy import func, or_, select
 
 from relevo.domain.audit import Act, By
-from relevo.store.engine import reading, writing
-from relevo.store.erasing import remove, remove_blobs
-from relevo.store.moments import first_id, microseconds
-from relevo.store.tables import predictions, subject_keys
+from relevo.store.db.engine import reading, writing
+from relevo.store.db.tables import predictions, subject_keys
+from relevo.store.erasure import remove, remove_blobs
+from relevo.util.timestamps import first_id, microseconds
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from sqlalchemy import Engine
 
-    from relevo.store.audit import Audit
-    from relevo.store.blobs import Blobs
+    from relevo.store.audit.log import Audit
+    from relevo.store.files.blobs import Blobs
 
 _AT_ONCE = 500
 #: Transactions in one go; the loop ships in between.

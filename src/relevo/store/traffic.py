@@ -17,11 +17,11 @@ import numpy as np
 from sqlalchemy import select, text
 
 from relevo.domain.prediction import Arm
-from relevo.stats.tallies import Tally
-from relevo.store._words import storable
-from relevo.store.engine import reading, writing
-from relevo.store.moments import microseconds, moment
-from relevo.store.tables import traffic
+from relevo.stats.histograms import Tally
+from relevo.store.db.engine import reading, writing
+from relevo.store.db.tables import traffic
+from relevo.store.db.text import storable
+from relevo.util.timestamps import microseconds, moment
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

@@ -14,38 +14,38 @@ from starlette.exceptions import HTTPException
 
 import relevo
 from relevo.errors import RelevoError
-from relevo.web.allowance import Turnstile
-from relevo.web.callers import Callers
-from relevo.web.failures import answer_failure
-from relevo.web.guard import Guard
-from relevo.web.middleware import SMALL_BODY, Boundary, Dispatch, Envelope, SmallBodies, Wall
-from relevo.web.parts import Parts
-from relevo.web.payload import BodyLimits
-from relevo.web.queries import Queries, only_known
+from relevo.web.auth.guard import Guard
+from relevo.web.auth.password_login import SignIns
+from relevo.web.context import Parts
+from relevo.web.exception_handlers import answer_failure
+from relevo.web.middleware.core import SMALL_BODY, Boundary, Dispatch, Envelope, SmallBodies, Wall
+from relevo.web.middleware.rate_limit import Turnstile
+from relevo.web.middleware.trusted_host import Callers
+from relevo.web.predict.body import BodyLimits
+from relevo.web.query_string import Queries, only_known
 from relevo.web.routes import (
     audit,
-    cleaning,
+    console_login,
+    curation,
     docs,
     export,
-    given,
-    handing_over,
     health,
     keys,
+    label_list,
+    label_queue,
     labels,
     login,
-    looking,
     metrics,
+    model_page,
     models,
     oidc,
-    page,
     predictions,
-    queue,
+    status_pages,
     subjects,
     traffic,
     users,
     versions,
 )
-from relevo.web.signing_in import SignIns
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
@@ -53,7 +53,7 @@ if TYPE_CHECKING:
 __all__ = ["Parts", "build_api", "build_app"]
 
 #: Rooms whose addresses come from elsewhere with parameters of their own: providers, probes.
-_OPEN = (login.router, oidc.router, handing_over.router, health.router, metrics.router)
+_OPEN = (login.router, oidc.router, console_login.router, health.router, metrics.router)
 #: FastAPI can send spans and failed inputs to a collector that the environment names. Nothing leaves this machine.
 _NO_TELEMETRY: Any = dict.fromkeys(("auto_configure", "tracing", "metrics", "logs", "operation_spans"), False)
 
@@ -93,7 +93,7 @@ def build_api(parts: Parts) -> FastAPI:
         for room in (
             login,
             oidc,
-            handing_over,
+            console_login,
             users,
             keys,
             audit,
@@ -103,15 +103,15 @@ def build_api(parts: Parts) -> FastAPI:
             predictions,
             export,
             labels,
-            given,
-            cleaning,
-            queue,
+            label_list,
+            curation,
+            label_queue,
             subjects,
             health,
             metrics,
             docs,
-            looking,
-            page,
+            status_pages,
+            model_page,
         )
     ]
     for room in api.state.rooms:

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
-from relevo.domain.answer_fields import OWN
+from relevo.domain.extra_fields import OWN
 from relevo.domain.preprocessing import MatrixSteps
 from relevo.domain.signature import Field, FieldKind, ImageInput, RecordInput, Task
 from relevo.i18n.catalog import LANGUAGES, said
-from relevo.web.routes.refusals import refusals
+from relevo.web.routes.responses import refusals
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -281,7 +281,7 @@ def _shown(operation: Json) -> Json:
     }
 
 
-def _read(part: Any, whole: Json, language: str) -> Any:  # noqa: ANN401 - any part of the document
+def _read(part: Any, whole: Json, language: str) -> Any:
     """The part with its texts in the language, and each named schema in place of its name."""
     if isinstance(part, list):
         return [_read(one, whole, language) for one in part]

@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from playwright.sync_api import expect
-from tests.browsing import IN_A_BROWSER, launched, sideways
-from tests.console.console_world import Console, opened, settled
+from tests.support.browser import IN_A_BROWSER, launched, sideways
+from tests.support.console import Console, opened, settled
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from playwright.sync_api import Browser
 
-    from relevo import compose
+    from relevo import server
 
 pytestmark = IN_A_BROWSER
 
@@ -44,7 +44,7 @@ def test_the_console_takes_a_picture(chromium: Browser, console: Console) -> Non
 
 
 def test_the_model_page_asks_the_telephone_for_its_camera(
-    chromium: Browser, console_server: compose.RunningServer, digit_pngs: list[bytes]
+    chromium: Browser, console_server: server.RunningServer, digit_pngs: list[bytes]
 ) -> None:
     """Its button opens the telephone's own camera, the one at the back, with a file chooser; what comes out of it is answered."""
     context = chromium.new_context(locale="es-ES", **_PHONE)

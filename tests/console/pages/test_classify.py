@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from playwright.sync_api import expect
-from tests.browsing import IN_A_BROWSER, sideways
-from tests.console.console_world import Console, opened, settled, signed_in
+from tests.support.browser import IN_A_BROWSER, sideways
+from tests.support.console import Console, opened, settled, signed_in
 
 from relevo.client import Client
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
     from playwright.sync_api import Browser
 
-    from relevo import compose
+    from relevo import server
 
 pytestmark = IN_A_BROWSER
 
 
 def test_a_picture_is_answered_and_the_truth_kept(
-    chromium: Browser, console: Console, console_server: compose.RunningServer, digit_pngs: list[bytes]
+    chromium: Browser, console: Console, console_server: server.RunningServer, digit_pngs: list[bytes]
 ) -> None:
     """A picture gives a digit, a bar for each, and a question whether that was right; what is said reaches the history."""
     phone = {"width": 390, "height": 844}

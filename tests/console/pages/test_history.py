@@ -7,21 +7,21 @@ from typing import TYPE_CHECKING
 import pyarrow.parquet as pq  # type: ignore[import-untyped]  # ships no types
 import pytest
 from playwright.sync_api import expect
-from tests.browsing import IN_A_BROWSER, sideways
-from tests.console.console_world import SIGNED_PASSWORD, Console, opened, settled, signed_in
+from tests.support.browser import IN_A_BROWSER, sideways
+from tests.support.console import SIGNED_PASSWORD, Console, opened, settled, signed_in
 
 from relevo.client import Client
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-    from relevo import compose
+    from relevo import server
 
 pytestmark = IN_A_BROWSER
 
 
 @pytest.fixture(scope="module")
-def answered(signed_server: compose.RunningServer, digit_pngs: list[bytes]) -> list[str]:
+def answered(signed_server: server.RunningServer, digit_pngs: list[bytes]) -> list[str]:
     """Thirty answers, the first of them labelled; their ids, newest first."""
     with Client(signed_server.url) as client:
         client.sign_in("ana", SIGNED_PASSWORD)

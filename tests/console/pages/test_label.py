@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 from playwright.sync_api import expect
-from tests.browsing import IN_A_BROWSER
-from tests.console.console_world import SIGNED_PASSWORD, Console, settled, signed_in
+from tests.support.browser import IN_A_BROWSER
+from tests.support.console import SIGNED_PASSWORD, Console, settled, signed_in
 
 from relevo.client import Client
 from relevo.console.pages.label import keys_of
@@ -18,13 +18,13 @@ from relevo.console.pages.label import keys_of
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-    from relevo import compose
+    import relevo.server
 
 _ASKED = 240
 
 
 @pytest.fixture(scope="module")
-def doubtful(signed_server: compose.RunningServer) -> int:
+def doubtful(signed_server: relevo.server.RunningServer) -> int:
     """Answers of which some are drawn by lot for the queue; gives how many were asked for."""
     rng = np.random.default_rng(7)
     with Client(signed_server.url) as client:
@@ -56,7 +56,7 @@ def _seen(page: Page) -> None:
     page.wait_for_timeout(300)
 
 
-def _given(server: compose.RunningServer) -> dict[str, list[str]]:
+def _given(server: relevo.server.RunningServer) -> dict[str, list[str]]:
     """Every label that was given so far, by prediction."""
     with Client(server.url) as client:
         client.sign_in("ana", SIGNED_PASSWORD)
@@ -71,7 +71,7 @@ class TestInABrowser:
     pytestmark = IN_A_BROWSER
 
     def test_a_key_labels_another_skips_and_a_third_goes_back(
-        self, chromium: Browser, signed_console: Console, signed_server: compose.RunningServer, doubtful: int
+        self, chromium: Browser, signed_console: Console, signed_server: relevo.server.RunningServer, doubtful: int
     ) -> None:
         """7 labels and shows the next, s skips, u goes back, and another key then corrects; the server has the last word said."""
         assert doubtful
@@ -95,7 +95,7 @@ class TestInABrowser:
             ]
 
     def test_a_key_belongs_to_the_picture_that_was_seen(
-        self, chromium: Browser, signed_console: Console, signed_server: compose.RunningServer, doubtful: int
+        self, chromium: Browser, signed_console: Console, signed_server: relevo.server.RunningServer, doubtful: int
     ) -> None:
         """A key held down, pressed twice, followed by another one at once, or clicked twice labels one picture: the one shown."""
         assert doubtful

@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from playwright.sync_api import expect
-from tests.browsing import IN_A_BROWSER
-from tests.console.console_world import SIGNED_PASSWORD, Console, settled, signed_in
+from tests.support.browser import IN_A_BROWSER
+from tests.support.console import SIGNED_PASSWORD, Console, settled, signed_in
 
 from relevo.client import Client
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-    from relevo import compose
+    from relevo import server
 
 pytestmark = IN_A_BROWSER
 
@@ -38,7 +38,7 @@ def test_a_viewer_compares_and_moves_nothing(chromium: Browser, signed_console: 
         expect(page.locator('[data-testid="stSidebarNavLink"]', has_text="Personas")).to_have_count(0)
 
 
-def test_an_alias_is_moved_with_a_reason(chromium: Browser, signed_console: Console, signed_server: compose.RunningServer) -> None:
+def test_an_alias_is_moved_with_a_reason(chromium: Browser, signed_console: Console, signed_server: server.RunningServer) -> None:
     """Without a reason nothing moves; with one it does, the page says so, and the history names who and why."""
     with signed_in(chromium, signed_console, "ana", "/models?model=digits") as page:
         _choose(page, "Alias", "challenger")
@@ -56,7 +56,7 @@ def test_an_alias_is_moved_with_a_reason(chromium: Browser, signed_console: Cons
 
 
 def test_the_champion_moves_only_after_a_question(
-    chromium: Browser, signed_console: Console, signed_server: compose.RunningServer
+    chromium: Browser, signed_console: Console, signed_server: server.RunningServer
 ) -> None:
     """The question names the model and both versions; until it is answered the old one answers."""
     with Client(signed_server.url) as client, signed_in(chromium, signed_console, "ana", "/models?model=digits") as page:

@@ -5,21 +5,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from playwright.sync_api import expect
-from tests.browsing import IN_A_BROWSER
-from tests.console.console_world import SIGNED_PASSWORD, Console, signed_in
+from tests.support.browser import IN_A_BROWSER
+from tests.support.console import SIGNED_PASSWORD, Console, signed_in
 
 from relevo.client import Client
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
-    from relevo import compose
+    from relevo import server
 
 pytestmark = IN_A_BROWSER
 
 
 def test_traffic_appears_by_itself(
-    chromium: Browser, signed_console: Console, signed_server: compose.RunningServer, churn_records: list[dict[str, Any]]
+    chromium: Browser, signed_console: Console, signed_server: server.RunningServer, churn_records: list[dict[str, Any]]
 ) -> None:
     """A page without requests says what to do; requests made meanwhile appear on it without a touch."""
     with signed_in(chromium, signed_console, "bob", "/traffic?model=churn") as page:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from relevo.console.pages import classify, history, label, models, people, traffic
+from relevo.console.pages import classify, history, label, models, traffic, users
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,7 +35,7 @@ SECTIONS = {
     "frame.watch": [
         Page(name="models", icon=":material/layers:", show=models.show),
         Page(name="traffic", icon=":material/monitoring:", show=traffic.show),
-        Page(name="people", icon=":material/group:", show=people.show, role="operator"),
+        Page(name="people", icon=":material/group:", show=users.show, role="operator"),
     ],
 }
 

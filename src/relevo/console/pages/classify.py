@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from relevo.client import Result
-from relevo.console import answers, choosing, form, frame, inputs, models, truth
+from relevo.console import layout, manifests
+from relevo.console.components import input_preview, label_form, model_picker, prediction, record_form
 from relevo.errors import NotKnown, RelevoError, Unavailable
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from streamlit.runtime.uploaded_file_manager import UploadedFile
 
     from relevo.console.session import Session
-    from relevo.console.words import Words
+    from relevo.console.texts import Words
 
 #: Larger files are sent to the browser by an address of their own.
 _INLINE = 200_000
@@ -31,19 +32,19 @@ _MOST_ANSWERS = 50
 def show(here: Session) -> None:
     """The page."""
     words = here.words
-    frame.heading(words["page.classify"], words["classify.lead"])
-    name = choosing.model_chosen(here)
+    layout.heading(words["page.classify"], words["classify.lead"])
+    name = model_picker.model_chosen(here)
     if name is None:
         return
     model = here.client.ask("GET", f"/models/{name}")
     if model["serving"] is None:
-        frame.say(words["classify.unserved"], words("classify.unserved.next", model=name))
+        layout.say(words["classify.unserved"], words("classify.unserved.next", model=name))
         return
-    manifest = models.manifest(here, model["name"], model["serving"])
+    manifest = manifests.manifest(here, model["name"], model["serving"])
     given, told = st.columns(2, gap="medium")
     with given:
         if manifest.get("description"):
-            frame.small(str(manifest["description"]))
+            layout.small(str(manifest["description"]))
         found = _picture(here, model) if manifest["input"]["type"] == "image" else _record(here, model, manifest)
     with told:
         _answer(here, found, manifest)
@@ -91,7 +92,7 @@ def _show_sent(sent: UploadedFile, words: Words) -> None:
     """The picture as it was given; a tiny one enlarged, pixel by pixel."""
     content = sent.getvalue()
     if len(content) <= _INLINE:
-        st.html(inputs.shown(inputs.of_bytes(inputs.kind_of(content), content), words, sent.name))
+        st.html(input_preview.shown(input_preview.of_bytes(input_preview.kind_of(content), content), words, sent.name))
     else:
         st.image(content)
 
@@ -99,7 +100,7 @@ def _show_sent(sent: UploadedFile, words: Words) -> None:
 def _record(here: Session, model: Mapping[str, Any], manifest: Mapping[str, Any]) -> Result | RelevoError | None:
     kept: dict[str, Result | RelevoError] = st.session_state.setdefault("records", {})
     name = f"{model['name']} {model['serving']}"
-    record = form.ask(manifest["input"]["fields"], here.words, model=name)
+    record = record_form.ask(manifest["input"]["fields"], here.words, model=name)
     if record is not None:
         kept[name] = _ask(here, model["name"], record)
     return kept.get(name)
@@ -108,21 +109,21 @@ def _record(here: Session, model: Mapping[str, Any], manifest: Mapping[str, Any]
 def _answer(here: Session, found: Result | RelevoError | None, manifest: Mapping[str, Any]) -> None:
     words = here.words
     if found is None:
-        st.html('<div class="rv-waiting">' + frame.empty(words["classify.waiting"], words["classify.waiting.next"]) + "</div>")
+        st.html('<div class="rv-waiting">' + layout.empty(words["classify.waiting"], words["classify.waiting.next"]) + "</div>")
         return
     if isinstance(found, RelevoError):
-        frame.say_refused(words, found)
+        layout.say_refused(words, found)
         return
-    st.html(answers.card(answers.Told.of_result(found, manifest), words))
-    frame.small(words("classify.kept", model=found.model, version=found.version, time=words.number(_ms(found), digits=3)))
+    st.html(prediction.card(prediction.Told.of_result(found, manifest), words))
+    layout.small(words("classify.kept", model=found.model, version=found.version, time=words.number(_ms(found), digits=3)))
     row = {"query_id": found.query_id, "model": found.model, "prediction": found.prediction}
     said = st.session_state.setdefault("said", {})
     if found.query_id not in said:
-        kept = truth.ask(here, row, manifest)
+        kept = label_form.ask(here, row, manifest)
         if kept is None:
             return
         said[found.query_id] = kept
-    st.html(f'<p class="rv-kept">{frame.safe(words("truth.kept", value=said[found.query_id]))}</p>')
+    st.html(f'<p class="rv-kept">{layout.safe(words("truth.kept", value=said[found.query_id]))}</p>')
 
 
 def _ms(found: Result) -> float:

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from relevo.console import answers, detail, filters, frame, inputs, models
-from relevo.console.choosing import model_chosen
+from relevo.console import filters, layout, manifests
+from relevo.console.components import input_preview, prediction, prediction_detail
+from relevo.console.components.model_picker import model_chosen
+from relevo.console.markdown import verbatim
 from relevo.console.parquet import as_parquet
-from relevo.console.verbatim import verbatim
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -30,12 +31,12 @@ _SHOWN = "history-shown"
 def show(here: Session) -> None:
     """The page."""
     words = here.words
-    frame.heading(words["page.history"], words["history.lead"])
+    layout.heading(words["page.history"], words["history.lead"])
     name = model_chosen(here)
     if name is None:
         return
     model = here.client.ask("GET", f"/models/{name}")
-    manifest = models.manifest(here, name, model["serving"] or model["versions"])
+    manifest = manifests.manifest(here, name, model["serving"] or model["versions"])
     wanted = filters.ask(here, model, manifest)
     with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
         pictures = _in_pictures(here, manifest)
@@ -44,7 +45,7 @@ def show(here: Session) -> None:
     page = here.client.history(limit=_PICTURES if pictures else _ROWS, cursor=turn.cursor, **wanted)
     if not page.items:
         lone = wanted.keys() == {"model"}
-        frame.say(
+        layout.say(
             words["history.none" if lone else "history.nothing"], words["history.none.next" if lone else "history.nothing.next"]
         )
         return
@@ -71,34 +72,34 @@ def _open(here: Session, chosen: str | None) -> None:
         chosen = asked
     if chosen is not None:
         st.session_state[_SHOWN] = chosen
-        detail.show(here, chosen)
+        prediction_detail.show(here, chosen)
 
 
 def _gallery(here: Session, rows: Sequence[Mapping[str, Any]], manifest: Mapping[str, Any]) -> str | None:
     chosen = None
-    seen = inputs.many(here, rows, _SIDE)
+    seen = input_preview.many(here, rows, _SIDE)
     with st.container(horizontal=True, gap="small", key="gallery"):
         for row, one in zip(rows, seen, strict=True):
             with st.container(width=150, gap=None, key=f"card-{row['query_id']}"):
                 st.html(_card(here, row, one, manifest))
-                said = answers.short(answers.Told.of_row(row, manifest), here.words)
+                said = prediction.short(prediction.Told.of_row(row, manifest), here.words)
                 if st.button(here.words("history.open", label=verbatim(said)), key=f"open-{row['query_id']}"):
                     chosen = str(row["query_id"])
     return chosen
 
 
-def _card(here: Session, row: Mapping[str, Any], seen: inputs.Seen, manifest: Mapping[str, Any]) -> str:
-    words, told = here.words, answers.Told.of_row(row, manifest)
-    said = answers.short(told, words)
+def _card(here: Session, row: Mapping[str, Any], seen: input_preview.Seen, manifest: Mapping[str, Any]) -> str:
+    words, told = here.words, prediction.Told.of_row(row, manifest)
+    said = prediction.short(told, words)
     sight = (
-        inputs.picture(seen, "")
+        input_preview.picture(seen, "")
         if seen.picture
-        else f'<span class="none">{frame.safe(words[seen.lack or "input.unreadable"])}</span>'
+        else f'<span class="none">{layout.safe(words[seen.lack or "input.unreadable"])}</span>'
     )
     share = f"{(told.confidence or 0) * 100:.1f}%"
     return (
         f'<div class="rv-thumb{" unsure" if told.uncertain else ""}"><div class="pic">{sight}</div><div class="under">'
-        f'<div class="row"><b>{frame.safe(said)}</b><small>{frame.safe(words.percent(told.confidence))}</small></div>'
+        f'<div class="row"><b>{layout.safe(said)}</b><small>{layout.safe(words.percent(told.confidence))}</small></div>'
         f'<div class="lane"><div class="share" style="width:{share}"></div></div>'
         f"{_truth(row, said, words['history.no_label'])}</div></div>"
     )
@@ -107,9 +108,9 @@ def _card(here: Session, row: Mapping[str, Any], seen: inputs.Seen, manifest: Ma
 def _truth(row: Mapping[str, Any], said: str, none: str) -> str:
     label = row["label"]
     if label is None:
-        return f'<div class="row"><small>{frame.safe(none)}</small></div>'
+        return f'<div class="row"><small>{layout.safe(none)}</small></div>'
     kind, sign = ("rv-right", "✓") if label == said else ("rv-wrong", "✗")
-    return f'<div class="row"><small class="{kind}">{sign} {frame.safe(str(label))}</small></div>'
+    return f'<div class="row"><small class="{kind}">{sign} {layout.safe(str(label))}</small></div>'
 
 
 def _table(here: Session, rows: Sequence[Mapping[str, Any]], manifest: Mapping[str, Any]) -> str | None:
@@ -121,7 +122,7 @@ def _table(here: Session, rows: Sequence[Mapping[str, Any]], manifest: Mapping[s
         words["history.label"]: [row["label"] or "" for row in rows],
         words["history.version"]: [row["version"] for row in rows],
     }
-    if not models.labels_of(manifest):
+    if not manifests.labels_of(manifest):
         del columns[words["history.confidence"]]
     kept = st.dataframe(
         columns,
@@ -146,7 +147,7 @@ def _table(here: Session, rows: Sequence[Mapping[str, Any]], manifest: Mapping[s
 def _said(here: Session, row: Mapping[str, Any], manifest: Mapping[str, Any]) -> str:
     if row["error"]:
         return here.words["history.failed"]
-    said = answers.short(answers.Told.of_row(row, manifest), here.words)
+    said = prediction.short(prediction.Told.of_row(row, manifest), here.words)
     return f"{said} ({here.words['answer.uncertain'].lower()})" if row["uncertain"] else said
 
 
@@ -177,7 +178,7 @@ class _Turn:
         with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="center", key="turn"):
             # The keys are shown by Streamlit, and are arrows already.
             st.button(words["history.newer"], disabled=not cursors, on_click=self._back, shortcut="Left", key="newer")
-            frame.small(words("history.page", first=words.whole(first), last=words.whole(first + shown - 1)))
+            layout.small(words("history.page", first=words.whole(first), last=words.whole(first + shown - 1)))
             st.button(
                 words["history.older"], disabled=after is None, on_click=self._on, args=(after, first + shown), shortcut="Right"
             )
@@ -195,7 +196,7 @@ def _downloads(here: Session, wanted: Mapping[str, str], manifest: Mapping[str, 
     if not here.is_at_least("operator", wanted["model"]):
         return
     with st.container(horizontal=True, width="content", gap="small"):
-        for kind, make in (("csv", _csv), ("parquet", partial(_parquet, numbers=not models.labels_of(manifest)))):
+        for kind, make in (("csv", _csv), ("parquet", partial(_parquet, numbers=not manifests.labels_of(manifest)))):
             st.download_button(
                 words[f"history.{kind}"], partial(make, here, wanted), f"{wanted['model']}.{kind}", on_click="ignore",
                 icon=":material/download:", type="tertiary", key=f"download-{kind}",

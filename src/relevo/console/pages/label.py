@@ -19,9 +19,10 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from relevo.console import frame, inputs, models
-from relevo.console.choosing import model_chosen
-from relevo.console.verbatim import verbatim
+from relevo.console import layout, manifests
+from relevo.console.components import input_preview
+from relevo.console.components.model_picker import model_chosen
+from relevo.console.markdown import verbatim
 from relevo.errors import NotKnown, RelevoError, Unavailable
 
 if TYPE_CHECKING:
@@ -43,12 +44,12 @@ _KEYS = "123456789" + _LETTERS
 def show(here: Session) -> None:
     """The page."""
     words = here.words
-    frame.heading(words["page.label"], words["label.lead"])
+    layout.heading(words["page.label"], words["label.lead"])
     name = model_chosen(here)
     if name is None:
         return
     if not here.is_at_least("labeler", name):
-        frame.say(words["label.not_yours"], words["label.not_yours.next"])
+        layout.say(words["label.not_yours"], words["label.not_yours.next"])
         return
     st.fragment(_turn)(here, _Round.of(here, name))
 
@@ -124,56 +125,56 @@ def _turn(here: Session, turn: _Round) -> None:
             raise turn.refusal
         _draw(here, turn)
     except NotKnown:
-        frame.say_over(here.words)
+        layout.say_over(here.words)
     except Unavailable:
-        frame.say_away(here.words)
+        layout.say_away(here.words)
 
 
 def _draw(here: Session, turn: _Round) -> None:
     words, item = here.words, turn.item
     if item is None:
-        frame.say(words["label.none"], words["label.none.next" if not turn.given else "label.done.next"])
+        layout.say(words["label.none"], words["label.none.next" if not turn.given else "label.done.next"])
         if turn.at:
             _undo(here, turn, "")
         return
-    seen = inputs.one(here, item, _SIDE)
+    seen = input_preview.one(here, item, _SIDE)
     _fetch_ahead(here, turn.items[turn.at + 1 : turn.at + 1 + _AHEAD])
     st.html('<script src="/label_keys.js"></script>', unsafe_allow_javascript=True)
     st.html(_progress(here, turn))
     asked, answer = st.columns([3, 2], gap="medium")
     with asked:
-        labels = models.labels_of(models.manifest(here, item["model"], item["version"]))
+        labels = manifests.labels_of(manifests.manifest(here, item["model"], item["version"]))
         st.html(_question(here, turn, seen, labels))
     with answer:
         _answers(here, turn, item, labels)
         if turn.refusal is not None:
-            frame.say_refused(words, turn.refusal)
+            layout.say_refused(words, turn.refusal)
 
 
 def _progress(here: Session, turn: _Round) -> str:
     words, total = here.words, len(turn.items)
     told = words("label.progress", done=words.whole(len(turn.given)), left=words.whole(total - turn.at))
     share = 100 * turn.at / max(1, total)
-    return f'<p class="rv-small">{frame.safe(told)}</p><div class="rv-progress"><div style="width:{share:.1f}%"></div></div>'
+    return f'<p class="rv-small">{layout.safe(told)}</p><div class="rv-progress"><div style="width:{share:.1f}%"></div></div>'
 
 
-def _question(here: Session, turn: _Round, seen: inputs.Seen, labels: Sequence[str]) -> str:
+def _question(here: Session, turn: _Round, seen: input_preview.Seen, labels: Sequence[str]) -> str:
     words = here.words
     turn.drawings += 1
     keys = [*(keys_of(labels) if 0 < len(labels) <= len(_KEYS) else ["enter"]), _SKIP, _UNDO]
     if seen.picture:
-        inside = inputs.picture(seen, words["label.picture"])
+        inside = input_preview.picture(seen, words["label.picture"])
     elif seen.values:
-        inside = inputs.facts(inputs.values(seen.values, words))
+        inside = input_preview.facts(input_preview.values(seen.values, words))
     else:
-        inside = f'<p class="rv-small">{frame.safe(words[seen.lack or "input.unreadable"])}</p>'
+        inside = f'<p class="rv-small">{layout.safe(words[seen.lack or "input.unreadable"])}</p>'
     return f'<div class="rv-ask" data-drawing="{turn.drawings}" data-keys="{" ".join(keys)}">{inside}</div>'
 
 
 def _answers(here: Session, turn: _Round, item: Mapping[str, Any], labels: Sequence[str]) -> None:
     words = here.words
-    why = frame.safe(words[f"why.{item['why']}"])
-    st.html(f'<h2 class="rv-h2">{frame.safe(words["label.question"])}</h2><p class="rv-small">{why}</p>')
+    why = layout.safe(words[f"why.{item['why']}"])
+    st.html(f'<h2 class="rv-h2">{layout.safe(words["label.question"])}</h2><p class="rv-small">{why}</p>')
     if not labels:
         _number(here, turn, item)
     elif len(labels) <= len(_KEYS):
@@ -186,7 +187,7 @@ def _answers(here: Session, turn: _Round, item: Mapping[str, Any], labels: Seque
         st.button(words["label.skip"], shortcut=_SKIP, on_click=skip, type="tertiary", key=f"skip-{query_id}")
         _undo(here, turn, query_id)
     if turn.at:
-        frame.small(_before(here, turn.items[turn.at - 1], turn))
+        layout.small(_before(here, turn.items[turn.at - 1], turn))
 
 
 def _undo(here: Session, turn: _Round, query_id: str) -> None:
@@ -251,12 +252,12 @@ def _before(here: Session, item: Mapping[str, Any], turn: _Round) -> str:
 
 def _fetch_ahead(here: Session, items: Sequence[Mapping[str, Any]]) -> None:
     """Have the next inputs at hand when their turn comes; on a thread, since nobody waits for them now."""
-    lacking = inputs.lacking(items, _SIDE)
+    lacking = input_preview.lacking(items, _SIDE)
     if lacking:
         threading.Thread(target=_fetch, args=(st.session_state["inputs"], here.client, lacking), daemon=True).start()
 
 
-def _fetch(kept: dict[tuple[str, int], inputs.Seen], client: Client, lacking: Sequence[Mapping[str, Any]]) -> None:
+def _fetch(kept: dict[tuple[str, int], input_preview.Seen], client: Client, lacking: Sequence[Mapping[str, Any]]) -> None:
     # Whoever is not known any more is told by the page, when it asks for itself.
     with suppress(NotKnown):
-        inputs.fetch_into(kept, client, lacking, _SIDE)
+        input_preview.fetch_into(kept, client, lacking, _SIDE)

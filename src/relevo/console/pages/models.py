@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from relevo.console import compared, frame, moving, pieces, plots
-from relevo.console.choosing import model_chosen
-from relevo.console.compared import called
-from relevo.i18n import figures
+from relevo.console import charts, layout
+from relevo.console.components import alias_form, html, version_comparison
+from relevo.console.components.model_picker import model_chosen
+from relevo.console.components.version_comparison import called
+from relevo.i18n import formatting
 
 if TYPE_CHECKING:
     from relevo.console.session import Session
-    from relevo.console.words import Words
+    from relevo.console.texts import Words
 
 #: Versions told at once; the older ones are a click away.
 _NEWEST = 12
@@ -31,8 +32,8 @@ _PLACES = 3
 def show(here: Session) -> None:
     """The page."""
     words = here.words
-    pieces.begin()
-    frame.heading(words["page.models"], words["models.lead"])
+    html.begin()
+    layout.heading(words["page.models"], words["models.lead"])
     name = model_chosen(here)
     if name is None:
         return
@@ -42,8 +43,8 @@ def show(here: Session) -> None:
     _told(versions, aliases, words)
     chosen = _chosen(versions, aliases, words)
     if chosen:
-        compared.show(here, [one for one in versions if one["version"] in chosen], aliases)
-    moving.show(here, model)
+        version_comparison.show(here, [one for one in versions if one["version"] in chosen], aliases)
+    alias_form.show(here, model)
 
 
 def _standing(model: dict[str, Any], words: Words) -> None:
@@ -51,9 +52,9 @@ def _standing(model: dict[str, Any], words: Words) -> None:
     aliases = [f"{alias} → {called(version)}" for alias, version in sorted(model["aliases"].items(), key=_champion_first)]
     state = words("models.answers", version=called(model["serving"])) if model["ready"] else words["models.silent"]
     description = str(model["history"][0]["summary"].get("description") or "")
-    pieces.line(pieces.joined(pieces.chips(aliases, strong=aliases[:1]), pieces.soft(state)))
+    html.line(html.joined(html.chips(aliases, strong=aliases[:1]), html.soft(state)))
     if description:
-        pieces.note(description)
+        html.note(description)
 
 
 def _champion_first(pair: tuple[str, int]) -> tuple[bool, str]:
@@ -61,7 +62,7 @@ def _champion_first(pair: tuple[str, int]) -> tuple[bool, str]:
 
 
 def _told(versions: list[dict[str, Any]], aliases: dict[str, int], words: Words) -> None:
-    pieces.section(words["models.versions"], words("models.versions.lead", count=words.whole(len(versions))))
+    html.section(words["models.versions"], words("models.versions.lead", count=words.whole(len(versions))))
     shown = versions[:_NEWEST]
     if len(versions) > _NEWEST and st.toggle(words("models.older", count=words.whole(len(versions) - _NEWEST))):
         shown = versions
@@ -69,7 +70,7 @@ def _told(versions: list[dict[str, Any]], aliases: dict[str, int], words: Words)
     _table(shown, aliases, words)
     if len(rows) > 1:
         title = words["models.accuracy.plot"]
-        plots.show(plots.intervals(rows, words, axis=words["models.accuracy"]), words, title=title, height=50 + 32 * len(rows))
+        charts.show(charts.intervals(rows, words, axis=words["models.accuracy"]), words, title=title, height=50 + 32 * len(rows))
 
 
 def _intervals(versions: list[dict[str, Any]], aliases: dict[str, int]) -> list[dict[str, Any]]:
@@ -85,13 +86,13 @@ def _intervals(versions: list[dict[str, Any]], aliases: dict[str, int]) -> list[
 def _table(versions: list[dict[str, Any]], aliases: dict[str, int], words: Words) -> None:
     regression = versions[0]["summary"].get("task") == "regression"
     told = ("mae", "rmse", "r2") if regression else ("accuracy", "macro_f1", "log_loss", "expected_error")
-    pieces.table(
+    html.table(
         [words["models.version"], *(words[f"models.{figure}"] for figure in told), words["models.made"]],
         [
             [
                 _version_cell(one["version"], aliases),
                 *(_figure(one["summary"].get("metrics") or {}, figure, words) for figure in told),
-                pieces.joined(words.day(one["created"], st.context.timezone), pieces.soft(one["author"])),
+                html.joined(words.day(one["created"], st.context.timezone), html.soft(one["author"])),
             ]
             for one in versions
         ],
@@ -99,32 +100,32 @@ def _table(versions: list[dict[str, Any]], aliases: dict[str, int], words: Words
     )
 
 
-def _version_cell(version: int, aliases: dict[str, int]) -> pieces.Markup:
+def _version_cell(version: int, aliases: dict[str, int]) -> html.Markup:
     here = sorted(alias for alias, at in aliases.items() if at == version)
-    return pieces.joined(called(version), pieces.chips(here, strong=["champion"]))
+    return html.joined(called(version), html.chips(here, strong=["champion"]))
 
 
-def _figure(metrics: dict[str, Any], name: str, words: Words) -> str | pieces.Markup:
+def _figure(metrics: dict[str, Any], name: str, words: Words) -> str | html.Markup:
     if name == "accuracy":
         found = metrics.get("accuracy") or {}
         if found.get("value") is None:
             return "–"
         interval = f"{words.percent(found['low'])} – {words.percent(found['high'])}"
-        return pieces.joined(words.percent(found["value"]), pieces.soft(interval))
+        return html.joined(words.percent(found["value"]), html.soft(interval))
     if name == "expected_error":
         return _fixed((metrics.get("calibration") or {}).get(name), words)
     return _fixed(metrics.get(name), words)
 
 
 def _fixed(value: float | None, words: Words) -> str:
-    return "–" if value is None else figures.fixed(value, words.language, places=_PLACES)
+    return "–" if value is None else formatting.fixed(value, words.language, places=_PLACES)
 
 
 def _chosen(versions: list[dict[str, Any]], aliases: dict[str, int], words: Words) -> list[int]:
     """The versions to look at side by side: those with an alias first, then the newest."""
     numbers = [one["version"] for one in versions]
     lead = words("models.beside.lead", most=_MOST_BESIDE) if len(numbers) > 1 else ""
-    pieces.section(words["models.beside"], lead)
+    html.section(words["models.beside"], lead)
     aliased = [version for _, version in sorted(aliases.items(), key=_champion_first)]
     first = list(dict.fromkeys([*(one for one in aliased if one in numbers), *numbers]))[:_BESIDE]
     if len(numbers) == 1:
@@ -150,5 +151,5 @@ def _chosen(versions: list[dict[str, Any]], aliases: dict[str, int], words: Word
             key=f"beside-{versions[0]['model']}",
         )
     if not picked:
-        pieces.note(words["models.beside.none"])
+        html.note(words["models.beside.none"])
     return sorted(picked)[-_MOST_BESIDE:]

@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from relevo.console import frame, pieces, plots
-from relevo.console.choosing import model_chosen
-from relevo.console.compared import called
+from relevo.console import charts, layout
+from relevo.console.components import html
+from relevo.console.components.model_picker import model_chosen
+from relevo.console.components.version_comparison import called
 from relevo.errors import NotKnown, Unavailable
 
 if TYPE_CHECKING:
     from relevo.console.session import Session
-    from relevo.console.words import Words
+    from relevo.console.texts import Words
 
 #: Name of a span → its length, the stretch that one column of its plots stands for, and how often it is drawn again (s).
 _SPANS = {
@@ -31,8 +32,8 @@ _SPANS = {
 def show(here: Session) -> None:
     """The page."""
     words = here.words
-    pieces.begin()
-    frame.heading(words["page.traffic"], words["traffic.lead"])
+    html.begin()
+    layout.heading(words["page.traffic"], words["traffic.lead"])
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
         name = model_chosen(here)
         if name is None:
@@ -50,9 +51,9 @@ def _drawn(here: Session, name: str, span: str) -> None:
     try:
         _draw(here, name, span)
     except NotKnown:
-        frame.say_over(here.words)
+        layout.say_over(here.words)
     except Unavailable:
-        frame.say_away(here.words)
+        layout.say_away(here.words)
 
 
 def _draw(here: Session, name: str, span: str) -> None:
@@ -61,7 +62,7 @@ def _draw(here: Session, name: str, span: str) -> None:
     asked = {"since": _iso(until - length), "until": _iso(until), "bucket": str(bucket_s)}
     found = here.client.ask("GET", f"/models/{name}/traffic", params=asked)
     if not found["total"]["requests"]:
-        frame.say(here.words["traffic.none"], here.words("traffic.none.next", model=name, server=here.client.url))
+        layout.say(here.words["traffic.none"], here.words("traffic.none.next", model=name, server=here.client.url))
         return
     _tiles(found, length, here.words)
     _plots(found, here.words)
@@ -71,27 +72,27 @@ def _draw(here: Session, name: str, span: str) -> None:
 def _tiles(found: dict[str, Any], length: timedelta, words: Words) -> None:
     total = found["total"]
     requests, latency = total["requests"], total["latency_ms"]
-    pieces.tiles(
+    html.tiles(
         [
-            pieces.Tile(
+            html.Tile(
                 title=words["traffic.requests"],
                 value=words.whole(requests),
                 under=words("traffic.a_second", rate=words.number(requests / length.total_seconds(), digits=2)),
             ),
-            pieces.Tile(
+            html.Tile(
                 title=words["traffic.errors"],
                 value=words.whole(total["errors"]),
                 under=words.percent(total["errors"] / requests),
                 bad=total["errors"] > 0,
             ),
-            pieces.Tile(title=words["traffic.median"], value=_ms(latency["p50"], words), under=words["traffic.median.under"]),
-            pieces.Tile(
+            html.Tile(title=words["traffic.median"], value=_ms(latency["p50"], words), under=words["traffic.median.under"]),
+            html.Tile(
                 title=words["traffic.p95"],
                 value=_ms(latency["p95"], words),
                 under=words("traffic.p99", value=_ms(latency["p99"], words)),
             ),
-            pieces.Tile(title=words["traffic.confidence"], value=words.percent(total["confidence_mean"])),
-            pieces.Tile(
+            html.Tile(title=words["traffic.confidence"], value=words.percent(total["confidence_mean"])),
+            html.Tile(
                 title=words["traffic.uncertain"],
                 value=words.percent(total["uncertain"] / requests),
                 under=words.whole(total["uncertain"]),
@@ -104,20 +105,20 @@ def _plots(found: dict[str, Any], words: Words) -> None:
     rows = [_row(slot, found["bucket_s"]) for slot in found["series"]]
     versions = [called(int(number)) for number in sorted(found["versions"], key=int)]
     span = [found["since"], found["until"]]
-    plots.show(plots.requests(rows, versions, words, span=span), words, title=words["traffic.requests.plot"], height=260)
+    charts.show(charts.requests(rows, versions, words, span=span), words, title=words["traffic.requests.plot"], height=260)
     failed = [row for row in rows if row["errors"]]
     if failed:
-        plots.show(plots.errors(failed, words, span=span), words, title=words["traffic.errors.plot"], height=110)
+        charts.show(charts.errors(failed, words, span=span), words, title=words["traffic.errors.plot"], height=110)
     left, right = st.columns(2, gap="medium")
     answered = [row for row in rows if row["p50"] is not None]
     sure = [row for row in rows if row["confidence_mean"] is not None]
     with left:
-        plots.show(plots.latency(answered, versions, words, span=span), words, title=words["traffic.latency.plot"])
+        charts.show(charts.latency(answered, versions, words, span=span), words, title=words["traffic.latency.plot"])
     if not sure:
         return
     with right:
-        plots.show(plots.confidence(sure, versions, words, span=span), words, title=words["traffic.confidence.plot"])
-    plots.show(plots.spread(_spread(found["versions"]), versions, words), words, title=words["traffic.spread.plot"], height=260)
+        charts.show(charts.confidence(sure, versions, words, span=span), words, title=words["traffic.confidence.plot"])
+    charts.show(charts.spread(_spread(found["versions"]), versions, words), words, title=words["traffic.spread.plot"], height=260)
 
 
 def _row(slot: dict[str, Any], bucket_s: int) -> dict[str, Any]:
@@ -148,8 +149,8 @@ def _spread(versions: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _by_version(found: dict[str, Any], words: Words) -> None:
-    pieces.section(words["traffic.by_version"])
-    pieces.table(
+    html.section(words["traffic.by_version"])
+    html.table(
         [words[key] for key in ("models.version", "traffic.requests", "traffic.errors", "traffic.median")]
         + [words[key] for key in ("traffic.p95", "traffic.confidence", "traffic.uncertain")],
         [

@@ -6,10 +6,10 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
 
-from relevo.domain.people import Action, Principal, Role
-from relevo.web.guard import principal_of
-from relevo.web.routes.refusals import refusals
-from relevo.web.trail_shapes import AttemptsView, AttemptWindow, TrailView, TrailWindow
+from relevo.domain.access import Action, Principal, Role
+from relevo.web.auth.guard import principal_of
+from relevo.web.routes.responses import refusals
+from relevo.web.schemas.audit import AttemptsView, AttemptWindow, TrailView, TrailWindow
 
 router = APIRouter(prefix="/audit", tags=["audit"])
 

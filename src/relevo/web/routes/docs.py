@@ -7,11 +7,11 @@ from typing import Any
 import msgspec
 from fastapi import APIRouter, Request, Response
 
-from relevo.web.guard import principal_of
+from relevo.web.auth.guard import principal_of
 from relevo.web.openapi import chapters, document
-from relevo.web.page import frame
-from relevo.web.routes.page import html, visit_of
-from relevo.web.templating import render
+from relevo.web.pages.model_page import frame
+from relevo.web.pages.templating import render
+from relevo.web.routes.model_page import html, visit_of
 
 router = APIRouter(include_in_schema=False)
 

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 from fastapi import APIRouter, Query, Request
 from starlette.responses import StreamingResponse
 
-from relevo.domain.people import Action
-from relevo.web.exporting import lines, name_of
+from relevo.domain.access import Action
+from relevo.web.csv_export import lines, name_of
 from relevo.web.routes.predictions import seen
-from relevo.web.routes.refusals import refusals
-from relevo.web.shapes import ExportWindow  # noqa: TC001 - FastAPI reads it at run time
+from relevo.web.routes.responses import refusals
+from relevo.web.schemas.common import ExportWindow  # noqa: TC001 - FastAPI reads it at run time
 
 if TYPE_CHECKING:
-    from relevo.web.parts import Parts
+    from relevo.web.context import Parts
 
 router = APIRouter(tags=["history"])
 

@@ -6,12 +6,12 @@ from datetime import UTC, datetime
 
 from fastapi import APIRouter, Request, Response
 
-from relevo.domain.people import Action
+from relevo.domain.access import Action
 from relevo.i18n.catalog import sentence
-from relevo.spool.journal import exchanged_at
-from relevo.store.identity import error_of, read_state
-from relevo.web.negotiation import language_of
-from relevo.web.shapes import Live, ModelHealth, Ready, StoreHealth
+from relevo.recording.journal import exchanged_at
+from relevo.store.db.identity import error_of, read_state
+from relevo.web.request_info import language_of
+from relevo.web.schemas.common import Live, ModelHealth, Ready, StoreHealth
 
 #: A reason may name a model.
 _NOT_FOR_ALL = "the reason is told to whoever says who they are"

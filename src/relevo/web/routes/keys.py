@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 from fastapi import APIRouter, Query, Request, Response
 from fastapi import Path as InPath
 
-from relevo.web.guard import by_of, principal_of
-from relevo.web.people import AddKey, Keys, KeyShape, KeyWindow, MadeKey, RotateKey
-from relevo.web.routes.refusals import refusals
+from relevo.web.auth.guard import by_of, principal_of
+from relevo.web.routes.responses import refusals
+from relevo.web.schemas.users import AddKey, Keys, KeyShape, KeyWindow, MadeKey, RotateKey
 
 if TYPE_CHECKING:
     from datetime import datetime

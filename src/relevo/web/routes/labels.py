@@ -11,19 +11,19 @@ from fastapi import Path as InPath
 from starlette.concurrency import run_in_threadpool
 
 from relevo.domain import ids
-from relevo.domain.people import Action
+from relevo.domain.access import Action
 from relevo.domain.prediction import Label, Prediction, Verdict
 from relevo.domain.signature import Task
 from relevo.errors import LabelNotNumber, LabelRefused
-from relevo.web.guard import by_of, principal_of
-from relevo.web.label_shapes import Judge  # noqa: TC001 - FastAPI reads it at run time
+from relevo.web.auth.guard import by_of, principal_of
 from relevo.web.routes.predictions import QueryId, found
-from relevo.web.routes.refusals import refusals
-from relevo.web.shapes import GiveLabel, Truth, Truths
+from relevo.web.routes.responses import refusals
+from relevo.web.schemas.common import GiveLabel, Truth, Truths
+from relevo.web.schemas.labels import Judge  # noqa: TC001 - FastAPI reads it at run time
 
 if TYPE_CHECKING:
     from relevo.domain.audit import By
-    from relevo.web.parts import Parts
+    from relevo.web.context import Parts
 
 router = APIRouter(prefix="/predictions/{query_id}/label", tags=["labels"])
 

@@ -16,18 +16,13 @@ import msgspec
 from fastapi import APIRouter, Request, Response
 from starlette.concurrency import run_in_threadpool
 
+from relevo.domain.access import Principal, Way
 from relevo.domain.audit import By
-from relevo.domain.people import Principal, Way
 from relevo.errors import BadJson, NotYourPage, ParameterWrong, RelevoError
-from relevo.web import page
-from relevo.web.guard import address_of_caller, by_of, check_form, page_csrf, principal_of
-from relevo.web.negotiation import header
-from relevo.web.people import Me, SignedIn, SignIn
-from relevo.web.problems import retry_header, status_of
-from relevo.web.reach import lacks
-from relevo.web.routes.page import form_of, html, visit_of
-from relevo.web.routes.refusals import refusals
-from relevo.web.sessions import (
+from relevo.web.auth.exposure import lacks
+from relevo.web.auth.guard import address_of_caller, by_of, check_form, page_csrf, principal_of
+from relevo.web.auth.password_login import Applicant
+from relevo.web.auth.sessions import (
     CSRF_FIELD,
     check_csrf,
     cookie_name,
@@ -37,10 +32,15 @@ from relevo.web.sessions import (
     set_cookie,
     token_of,
 )
-from relevo.web.signing_in import Applicant
+from relevo.web.errors import retry_header, status_of
+from relevo.web.pages import model_page
+from relevo.web.request_info import header
+from relevo.web.routes.model_page import form_of, html, visit_of
+from relevo.web.routes.responses import refusals
+from relevo.web.schemas.users import Me, SignedIn, SignIn
 
 if TYPE_CHECKING:
-    from relevo.store.people import User
+    from relevo.store.auth.users import User
 
 router = APIRouter(tags=["people"])
 
@@ -196,7 +196,7 @@ async def sign_in_page(request: Request, *, error: RelevoError | None = None, na
         "typed": name[:200],
         "elsewhere": provider.name if (provider := request.app.state.parts.provider) else "",
     }
-    body = page.login_page(visit_of(request, models=[]), error, facts)
+    body = model_page.login_page(visit_of(request, models=[]), error, facts)
     response = html(request, body, 200 if error is None else status_of(type(error)))
     if error is not None:
         response.raw_headers += retry_header(error, request.state.request_id)

@@ -9,7 +9,7 @@ import re
 
 from fastapi import APIRouter, Request, Response
 
-from relevo.web.guard import principal_of
+from relevo.web.auth.guard import principal_of
 
 router = APIRouter(tags=["health"])
 

@@ -8,11 +8,11 @@ from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi import Path as InPath
 
 from relevo.errors import AliasNotFound
-from relevo.package.papers import takeover_of
-from relevo.package.takeover import CHAMPION
-from relevo.web.guard import by_of, principal_of
-from relevo.web.routes.refusals import refusals
-from relevo.web.shapes import (
+from relevo.package.documents import takeover_of
+from relevo.package.promotion_guard import CHAMPION
+from relevo.web.auth.guard import by_of, principal_of
+from relevo.web.routes.responses import refusals
+from relevo.web.schemas.common import (
     Alias,
     Aliases,
     AliasName,

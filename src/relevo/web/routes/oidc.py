@@ -18,26 +18,26 @@ from urllib.parse import urlsplit
 from fastapi import APIRouter, Request, Response
 from starlette.concurrency import run_in_threadpool
 
+from relevo.domain.access import Role
 from relevo.domain.audit import By
 from relevo.domain.names import checked_user_name
-from relevo.domain.people import Role
 from relevo.errors import FieldWrongType, NameTaken, NotFound, ProofRefused, RelevoError, UserNotFound
-from relevo.store.elsewhere import LONGEST, Account, Journey
-from relevo.web.guard import address_of_caller, reads_pages
-from relevo.web.negotiation import address_of
-from relevo.web.routes import handing_over
-from relevo.web.routes.handing_over import Leaving
+from relevo.store.auth.oidc_logins import LONGEST, Account, Journey
+from relevo.web.auth.guard import address_of_caller, reads_pages
+from relevo.web.auth.sessions import set_cookie, token_of
+from relevo.web.request_info import address_of
+from relevo.web.routes import console_login
+from relevo.web.routes.console_login import Leaving
 from relevo.web.routes.login import local_path, open_session, sign_in_page, with_session
-from relevo.web.sessions import set_cookie, token_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from starlette.types import Scope
 
-    from relevo.store.people import User
-    from relevo.web.oidc import Provider
-    from relevo.web.parts import Parts
+    from relevo.store.auth.users import User
+    from relevo.web.auth.oidc import Provider
+    from relevo.web.context import Parts
 
 router = APIRouter(include_in_schema=False)
 
@@ -54,7 +54,7 @@ async def go(request: Request) -> Response:
         return await _told(request, error)
 
 
-@router.get(handing_over.PATH)
+@router.get(console_login.PATH)
 async def go_from_console(request: Request) -> Response:
     """The same for a browser that a console sends. Raises NotFound where no provider is set."""
     try:
@@ -70,9 +70,9 @@ async def come_back(request: Request) -> Response:
     """Open a session for whoever the provider says has come back. Raises NotFound, ProofRefused, ProviderAway."""
     try:
         user, back = await _who_came(request)
-        leaving = handing_over.asked_before(back, request.app.state.parts.console_key)
+        leaving = console_login.asked_before(back, request.app.state.parts.console_key)
         if leaving is not None:
-            return _forgotten(request, await handing_over.handed_over(request.app.state.parts, leaving, user))
+            return _forgotten(request, await console_login.handed_over(request.app.state.parts, leaving, user))
         response = Response(status_code=303, headers={"location": local_path(back)})
         return _forgotten(request, with_session(request, response, await open_session(request, user)))
     except RelevoError as error:
@@ -80,7 +80,7 @@ async def come_back(request: Request) -> Response:
 
 
 async def _sent(request: Request, back: str) -> Response:
-    from relevo.web.oidc import Secrets  # noqa: PLC0415 - its library is an extra
+    from relevo.web.auth.oidc import Secrets
 
     parts, provider = request.app.state.parts, _provider(request)
     parts.door.check_users()
@@ -95,7 +95,7 @@ async def _sent(request: Request, back: str) -> Response:
 
 
 async def _who_came(request: Request) -> tuple[User, str]:
-    from relevo.web.oidc import Secrets  # noqa: PLC0415 - its library is an extra
+    from relevo.web.auth.oidc import Secrets
 
     parts, provider = request.app.state.parts, _provider(request)
     parts.door.check_users()

@@ -10,21 +10,21 @@ from fastapi import Path as InPath
 from starlette.concurrency import run_in_threadpool
 
 from relevo.domain import ids
-from relevo.domain.people import LEAST, Action, Principal
+from relevo.domain.access import LEAST, Action, Principal
 from relevo.domain.prediction import InputKind
 from relevo.errors import PredictionNotFound
 from relevo.runtime.image import ImageLimits
-from relevo.web import page
-from relevo.web.guard import principal_of, reads_pages, require
-from relevo.web.pictures import reencoded
-from relevo.web.refusing import plain_visit
-from relevo.web.routes.refusals import refusals
-from relevo.web.shapes import PredictionPage, PredictionView, Window
-from relevo.web.templating import render
+from relevo.web.auth.guard import principal_of, reads_pages, require
+from relevo.web.pages import model_page
+from relevo.web.pages.error_page import plain_visit
+from relevo.web.pages.templating import render
+from relevo.web.pages.thumbnails import reencoded
+from relevo.web.routes.responses import refusals
+from relevo.web.schemas.common import PredictionPage, PredictionView, Window
 
 if TYPE_CHECKING:
-    from relevo.store.history import Stored
-    from relevo.web.parts import Parts
+    from relevo.store.predictions import Stored
+    from relevo.web.context import Parts
 
 router = APIRouter(prefix="/predictions", tags=["history"])
 
@@ -55,9 +55,9 @@ async def one(request: Request, query_id: QueryId) -> PredictionView | Response:
         return view
     visit = plain_visit(request.scope, request.app.state.parts.settings.language)
     may_see = view.input_kept and principal_of(request).may(Action.SEE_INPUTS, view.model)
-    facts = {**page.frame(None, visit), "one": view, "input": may_see}
+    facts = {**model_page.frame(None, visit), "one": view, "input": may_see}
     response = Response(await run_in_threadpool(render, "prediction.html", visit.language, **facts))
-    response.raw_headers = [*page.HTML_HEADERS, (b"content-length", b"%d" % len(response.body))]
+    response.raw_headers = [*model_page.HTML_HEADERS, (b"content-length", b"%d" % len(response.body))]
     return response
 
 

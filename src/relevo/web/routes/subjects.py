@@ -7,12 +7,12 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request
 from fastapi import Path as InPath
 
-from relevo.spool.journal import begin_anew, remove_damaged, remove_kept
-from relevo.web.erasure_shapes import ErasedView
-from relevo.web.guard import by_of
-from relevo.web.routes.refusals import refusals
-from relevo.web.shapes import Remark  # noqa: TC001 - FastAPI reads it when it makes the route
-from relevo.web.subjects import MOST_LETTERS, named_subject
+from relevo.recording.journal import begin_anew, remove_damaged, remove_kept
+from relevo.web.auth.guard import by_of
+from relevo.web.predict.subjects import MOST_LETTERS, named_subject
+from relevo.web.routes.responses import refusals
+from relevo.web.schemas.common import Remark  # noqa: TC001 - FastAPI reads it when it makes the route
+from relevo.web.schemas.erasure import ErasedView
 
 router = APIRouter(prefix="/subjects", tags=["subjects"])
 

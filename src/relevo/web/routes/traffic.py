@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Annotated
 from fastapi import APIRouter, Query, Request
 
 from relevo.errors import ParameterWrong
-from relevo.stats.tallies import Tally
+from relevo.stats.histograms import Tally
 from relevo.web.routes.models import Name  # noqa: TC001 - FastAPI reads the annotations when it runs
-from relevo.web.routes.refusals import refusals
-from relevo.web.traffic_shapes import BUCKETS, Since, TrafficCounts, TrafficSlot, TrafficView
+from relevo.web.routes.responses import refusals
+from relevo.web.schemas.traffic import BUCKETS, Since, TrafficCounts, TrafficSlot, TrafficView
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from relevo.store.traffic import Slot
-    from relevo.web.parts import Parts
+    from relevo.web.context import Parts
 
 router = APIRouter(prefix="/models/{name}/traffic", tags=["history"])
 

@@ -8,18 +8,18 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi import Path as InPath
 from starlette.concurrency import run_in_threadpool
 
-from relevo.domain.people import Action, Role, Way
+from relevo.domain.access import Action, Role, Way
 from relevo.errors import LastAdmin
-from relevo.store.people import Change
-from relevo.web.guard import address_of_caller, by_of, principal_of, require
-from relevo.web.people import AddUser, ChangeUser, SetPassword, Users, UserShape, UserWindow
+from relevo.store.auth.users import Change
+from relevo.web.auth.guard import address_of_caller, by_of, principal_of, require
+from relevo.web.auth.password_login import Applicant
+from relevo.web.auth.sessions import known_cookie_name, token_of
 from relevo.web.routes.login import renew_session
-from relevo.web.routes.refusals import refusals
-from relevo.web.sessions import known_cookie_name, token_of
-from relevo.web.signing_in import Applicant
+from relevo.web.routes.responses import refusals
+from relevo.web.schemas.users import AddUser, ChangeUser, SetPassword, Users, UserShape, UserWindow
 
 if TYPE_CHECKING:
-    from relevo.web.parts import Parts
+    from relevo.web.context import Parts
 
 router = APIRouter(prefix="/users", tags=["people"])
 

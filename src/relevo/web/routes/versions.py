@@ -8,11 +8,11 @@ from fastapi import APIRouter, Request, Response
 from fastapi import Path as InPath
 
 from relevo.errors import NotInPackage, PackageRefused
-from relevo.package.papers import Papers
-from relevo.web.negotiation import language_of
+from relevo.package.documents import Papers
+from relevo.web.request_info import language_of
 from relevo.web.routes.models import Name, Version  # noqa: TC001 - FastAPI reads the annotations when it runs
-from relevo.web.routes.refusals import refusals
-from relevo.web.shapes import Figures
+from relevo.web.routes.responses import refusals
+from relevo.web.schemas.common import Figures
 
 if TYPE_CHECKING:
     from relevo.store.registry import Version as Registered

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 EPOCHS = 40
 
 
-def train(run: Any) -> MLPClassifier:  # noqa: ANN401 - what Relevo hands over
+def train(run: Any) -> MLPClassifier:
     """run.train and run.validation have x (n, 64) and y; run.seed makes it repeatable; run.progress shows how far it is."""
     x, y = shifted(run.train.x, np.asarray(run.train.y))
     model = MLPClassifier((256,), alpha=0.1, batch_size=128, random_state=run.seed, max_iter=EPOCHS)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 EPOCHS = 40
 
 
-def train(run: Any) -> MLPClassifier:  # noqa: ANN401 - lo que entrega Relevo
+def train(run: Any) -> MLPClassifier:
     """run.train y run.validation tienen x (n, 64) e y; run.seed hace que se pueda repetir; run.progress enseña por dónde va."""
     x, y = shifted(run.train.x, np.asarray(run.train.y))
     model = MLPClassifier((256,), alpha=0.1, batch_size=128, random_state=run.seed, max_iter=EPOCHS)

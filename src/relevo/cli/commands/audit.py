@@ -1,0 +1,202 @@
+"""`relevo audit`: who changed what, whether the record of it is whole, its end to keep elsewhere, and another key for its seals."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from relevo.cli.options import AsJson, Home, Yes, confirmed, existing_home
+from relevo.cli.output import say, show_json, show_table, show_text
+from relevo.cli.translate import moment, phrase, said
+from relevo.domain.audit import without_marks
+from relevo.errors import ConfigRefused
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from relevo.config import Settings
+    from relevo.server.stores import Store
+    from relevo.store.audit.checkpoints import Head
+    from relevo.store.audit.reader import Link
+    from relevo.store.audit.verify import Verdict
+
+group = typer.Typer(help="Read and verify the record of every change.", rich_markup_mode=None, no_args_is_help=True)
+
+_SHORT, _LONG = 12, 48
+_DIGEST = re.compile(r"[0-9a-f]{32,64}")
+_USER = re.compile(r"\buser:([0-9a-f]{32})\b")
+_HEADS = ("entry", "when", "who", "did", "to", "before", "after", "why")
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add this file's commands."""
+    app.add_typer(group, name="audit")
+
+
+@group.command("list")
+def list_(
+    *,
+    object_: Annotated[
+        str | None, typer.Option("--object", help="Only this thing and what lies within it: model:NAME, user:ID.", metavar="THING")
+    ] = None,
+    actor: Annotated[str | None, typer.Option("--actor", help="Only what they did: cli, user:ID, key:ID.", metavar="WHO")] = None,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=1000, help="Most entries shown.")] = 20,
+    cursor: Annotated[str | None, typer.Option("--cursor", help="Where an earlier page ended.", metavar="CURSOR")] = None,
+    home: Home = None,
+    as_json: AsJson = False,
+) -> None:
+    """Who changed what, newest first."""
+    store = _store(existing_home(home))
+    page = store.trail.page(object=object_, actor=actor, limit=limit, cursor=cursor)
+    if as_json:
+        from relevo.web.schemas.audit import TrailView
+
+        show_json(TrailView.of(page).model_dump(mode="json"))
+        return
+    names = {user.id: user.name for user in store.people.each()}
+    show_table(_HEADS, (_row(one, names) for one in page.items), empty="Nothing was changed yet.")
+    if page.next_cursor is not None:
+        say(f"Older ones: --cursor {page.next_cursor}")
+
+
+@group.command("sign-ins")
+def sign_ins(
+    *,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=1000, help="Most entries shown.")] = 20,
+    cursor: Annotated[str | None, typer.Option("--cursor", help="Where an earlier page ended.", metavar="CURSOR")] = None,
+    home: Home = None,
+    as_json: AsJson = False,
+) -> None:
+    """Who tried to sign in and was refused, newest first; alike ones of an hour stand together."""
+    page = _store(existing_home(home)).people.attempts.page(limit=limit, cursor=cursor)
+    if as_json:
+        from relevo.web.schemas.audit import AttemptsView
+
+        show_json(AttemptsView.of(page).model_dump(mode="json"))
+        return
+    rows = (
+        (moment(one.last, seconds=True), one.name or f"? {one.mark[:_SHORT]}", one.address, said(one.reason), one.tries)
+        for one in page.items
+    )
+    show_table(("last", "name", "address", "reason", "tries"), rows, empty="Nobody was refused.")
+    if page.next_cursor is not None:
+        say(f"Older ones: --cursor {page.next_cursor}")
+
+
+@group.command("head")
+def head(*, home: Home = None, as_json: AsJson = False) -> None:
+    """The end of the record, to be kept elsewhere: `relevo audit verify --head` holds the record against it."""
+    found = _store(existing_home(home)).trail.head()
+    if as_json:
+        show_json({"sequence": found.sequence, "seal": found.seal} if found else {"sequence": 0, "seal": ""})
+        return
+    say(f"{found.sequence}:{found.seal}" if found else "0:")
+
+
+@group.command("verify")
+def verify(
+    *,
+    kept: Annotated[
+        list[str] | None, typer.Option("--head", help="What `relevo audit head` once said; may be repeated.", metavar="HEAD")
+    ] = None,
+    heads: Annotated[
+        Path | None, typer.Option("--heads", help="A copy of the file of heads that was kept elsewhere.", metavar="FILE")
+    ] = None,
+    home: Home = None,
+    as_json: AsJson = False,
+) -> None:
+    """Check that nothing in the record was changed, removed, exchanged or cut off, and that users, keys and aliases are as it says.
+
+    Exit code 1 when something was.
+    """
+    verdict = _verdict(existing_home(home), kept or [], heads)
+    if as_json:
+        show_json(verdict)
+    else:
+        _tell(verdict)
+    if not verdict.whole:
+        raise typer.Exit(1)
+
+
+@group.command("rotate-key")
+def rotate_key(
+    *,
+    why: Annotated[str, typer.Option("--why", help="Kept in the audit; name no person.", metavar="TEXT")] = "",
+    yes: Yes = False,
+    home: Home = None,
+    as_json: AsJson = False,
+) -> None:
+    """Seal the record with a new key from now on; servers that run take it with their next entry.
+
+    Keep the old one: earlier entries are checked with it. Asks first.
+    """
+    from relevo.server.audit_keys import rotate_audit_key
+
+    settings = existing_home(home)
+    confirmed(phrase("Seal the audit in {home} with a new key from now on?", home=settings.home.resolve()), yes=yes)
+    rotated = rotate_audit_key(settings, why=why)
+    if as_json:
+        show_json(rotated)
+        return
+    say(f"Sealed with a new key since entry {rotated.entry}. Copy the folder {settings.keys_folder} to where its copy is kept.")
+
+
+def _row(one: Link, names: Mapping[str, str]) -> tuple[object, ...]:
+    """One entry as a person reads it. names: of users, by id."""
+    who, what, before, after = (_named(text, names) for text in (one.actor, one.object, one.before, without_marks(one.after)))
+    return one.sequence, moment(one.at, seconds=True), who, one.action, what, _short(before), _short(after), one.reason
+
+
+def _named(text: str, names: Mapping[str, str]) -> str:
+    """`user:ana` for `user:5e60…`: what is a person's stays told apart from what only looks like a name."""
+    return _USER.sub(lambda found: f"user:{names.get(found[1], found[1])}", text)
+
+
+def _short(text: str) -> str:
+    """A digest by its beginning, as elsewhere; of a longer text so much that the table stays one."""
+    if _DIGEST.fullmatch(text):
+        return text[:_SHORT]
+    return text if len(text) <= _LONG else f"{text[: _LONG - 1]}…"
+
+
+def _verdict(settings: Settings, kept: list[str], copy: Path | None) -> Verdict:
+    from relevo.server.users_marker import had_users
+    from relevo.store.audit import checkpoints
+    from relevo.store.audit import state as state_module
+    from relevo.store.audit import verify as verify_module
+
+    # Opening the database writes down what it finds there.
+    past = had_users(settings.home)
+    store = _store(settings)
+    known = [*checkpoints.known_heads(settings.audit_folder), *map(_head_of, kept)]
+    if copy is not None:
+        known += checkpoints.read_heads(copy)
+    state, is_kept = state_module.read_state(store.engine), checkpoints.read_last(settings.audit_folder) is not None
+    return verify_module.verify(store.trail.links(), store.audit, known, state=state, kept=is_kept, past=past)
+
+
+def _tell(verdict: Verdict) -> None:
+    if verdict.whole:
+        say(f"The audit is whole: {verdict.links} entries, held against {verdict.heads} heads.")
+        return
+    for fault in verdict.faults:
+        show_text(f"{said(fault.kind)}: {said(fault.told)}")
+    say(f"The audit is not whole. Faults found: {len(verdict.faults)}.")
+
+
+def _head_of(text: str) -> Head:
+    from relevo.store.audit.checkpoints import Head
+
+    sequence, colon, seal = text.partition(":")
+    if not (colon and sequence.isascii() and sequence.isdigit()):
+        raise ConfigRefused(reason="--head takes what `relevo audit head` said: a number, a colon, a seal")
+    return Head(sequence=int(sequence), seal=seal)
+
+
+def _store(settings: Settings) -> Store:
+    from relevo import server
+
+    return server.open_store(settings, begins=False)

@@ -1,0 +1,42 @@
+"""`relevo doctor`: what this machine offers Relevo, line by line, and how to mend what is missing."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from relevo.cli.options import AsJson, Home, settings_of
+from relevo.cli.output import show_json, show_text
+from relevo.cli.translate import said
+
+_SIGNS = {"ok": "ok", "warn": "warn", "fail": "FAIL"}
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add this file's command."""
+    app.command("doctor")(doctor)
+
+
+def doctor(
+    *,
+    home: Home = None,
+    port: Annotated[int | None, typer.Option("--port", help="The port `relevo serve` would take.", metavar="NUMBER")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Check what Relevo needs from this machine.
+
+    Exit code 1 when something must be mended.
+    """
+    from relevo.cli.doctor.checks import examine
+
+    findings = examine(settings_of(home, port=port))
+    if as_json:
+        show_json(findings)
+    else:
+        for one in findings:
+            show_text(f"{said(_SIGNS[one.verdict]):<4}  {said(one.what):<13}  {said(one.told)}")
+            if one.mend:
+                show_text(f"{'':21}{said(one.mend)}")
+    if any(one.verdict == "fail" for one in findings):
+        raise typer.Exit(1)

@@ -1,0 +1,169 @@
+"""`relevo key`: keys for programs. A key is shown once, when it is made; running servers follow in a second."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from relevo.cli.options import AsJson, Home, Yes, confirmed, existing_home
+from relevo.cli.output import say, show_json, show_table
+from relevo.cli.translate import day, moment, phrase
+from relevo.domain.access import Scope
+from relevo.errors import ConfigRefused
+
+if TYPE_CHECKING:
+    from datetime import datetime
+    from pathlib import Path
+
+    from relevo.store.auth.api_keys import ApiKey, NewKey
+    from relevo.store.auth.users import People
+
+group = typer.Typer(help="Keys for programs: make, list, rotate, revoke.", rich_markup_mode=None, no_args_is_help=True)
+
+_SCOPES = "|".join(Scope)
+KeyId = Annotated[str, typer.Argument(help="The key's id: the part of it that can be read, rlv_ and eight digits.", metavar="ID")]
+Days = Annotated[
+    int | None, typer.Option("--days", min=1, max=36_500, help="Days until it ends; without, it does not.", metavar="NUMBER")
+]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add this file's commands."""
+    app.add_typer(group, name="key")
+
+
+@group.command("add")
+def add(
+    name: Annotated[str, typer.Argument(help="What the key is for, in your words.", metavar="NAME")],
+    *,
+    user: Annotated[str, typer.Option("--user", help="Its owner: no key may do more than they may.", metavar="USER")],
+    scope: Annotated[list[str] | None, typer.Option("--scope", help="What it may do; again for each.", metavar=_SCOPES)] = None,
+    model: Annotated[str | None, typer.Option("--model", help="The only model it is for.", metavar="MODEL")] = None,
+    days: Days = None,
+    home: Home = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a key; it is shown this once. Without --scope it predicts and does nothing else."""
+    from relevo import server
+
+    people, now = _people(home), server.utc_now()
+    scopes = [_scope(one) for one in scope or [Scope.PREDICT]]
+    made = people.keys.add(people.named(user).id, name, scopes, model=model, ends=_after(now, days), at=now)
+    _show_new(made, as_json=as_json)
+
+
+@group.command("list")
+def list_(
+    *,
+    user: Annotated[str | None, typer.Option("--user", help="Only theirs.", metavar="USER")] = None,
+    home: Home = None,
+    as_json: AsJson = False,
+) -> None:
+    """Every key, the newest first, those that ended among them."""
+    from relevo import server
+
+    people = _people(home)
+    found = list(people.keys.each(None if user is None else people.named(user).id))
+    if as_json:
+        show_json([_shown(one) for one in found])
+        return
+    now = server.utc_now()
+    rows = [(k.id, k.name, k.owner, " ".join(k.scopes), k.model or "", day(k.made), _state(k, now)) for k in found]
+    empty = phrase("There is no key yet: `relevo key add NAME --user USER`.")
+    show_table(("id", "name", "user", "scopes", "model", "made", "state"), rows, empty=empty)
+
+
+@group.command("revoke")
+def revoke(key: KeyId, *, yes: Yes = False, home: Home = None, as_json: AsJson = False) -> None:
+    """End a key for good, in every running server within a second. Asks first."""
+    from relevo import server
+
+    people = _people(home)
+    about = people.keys.one(key)
+    asked = phrase(
+        "Revoke the key '{name}' ({id}) of {user}? It cannot be brought back.", name=about.name, id=key, user=about.owner
+    )
+    confirmed(asked, yes=yes)
+    ended = people.keys.revoke(key, at=server.utc_now())
+    if as_json:
+        show_json(_shown(ended))
+    else:
+        say(phrase("{id} lets nobody in any more.", id=ended.id))
+
+
+@group.command("rotate")
+def rotate(
+    key: KeyId,
+    *,
+    overlap_hours: Annotated[
+        float, typer.Option("--overlap-hours", min=0, max=8760, help="How long the old one goes on beside it.", metavar="NUMBER")
+    ] = 24,
+    days: Annotated[
+        int | None,
+        typer.Option(
+            "--days",
+            min=1,
+            max=36_500,
+            help="Days until the new one ends; without, it lasts as long as the old one, from made to its end, counted from now.",
+            metavar="NUMBER",
+        ),
+    ] = None,
+    yes: Yes = False,
+    home: Home = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a new key like this one; the old one ends after a while, so that programs can change over. Asks first."""
+    from relevo import server
+
+    people, now = _people(home), server.utc_now()
+    about = people.keys.one(key)
+    asked = phrase(
+        "Change the key '{name}' ({id}) of {user} for a new one? The old one ends after {hours} hours.",
+        name=about.name, id=key, user=about.owner, hours=f"{overlap_hours:g}",
+    )  # fmt: skip
+    confirmed(asked, yes=yes)
+    made = people.keys.rotate(key, at=now, old_ends=now + timedelta(hours=overlap_hours), ends=_after(now, days))
+    _show_new(made, as_json=as_json)
+
+
+def _people(home: Path | None) -> People:
+    from relevo import server
+
+    return server.open_store(existing_home(home), begins=False).people
+
+
+def _show_new(made: NewKey, *, as_json: bool) -> None:
+    if as_json:
+        show_json({**_shown(made.key), "key": made.secret})
+        return
+    say(made.secret)
+    say(phrase("Keep it now: nobody can show it again. Programs send it as Authorization: Bearer …"))
+
+
+def _shown(key: ApiKey) -> dict[str, object]:
+    from relevo.web.schemas.users import KeyShape
+
+    return KeyShape.of(key).model_dump(mode="json")
+
+
+def _state(key: ApiKey, now: datetime) -> str:
+    if key.revoked is not None:
+        return phrase("revoked")
+    if key.ends is not None and key.ends <= now:
+        return phrase("over")
+    if key.owner_disabled is not None:
+        return phrase("its user is switched off")
+    return phrase("counts") if key.ends is None else phrase("until {when}", when=moment(key.ends))
+
+
+def _scope(word: str) -> Scope:
+    try:
+        return Scope(word)
+    except ValueError:
+        raise ConfigRefused(reason=f"a scope is one of {', '.join(Scope)}") from None
+
+
+def _after(now: datetime, days: int | None) -> datetime | None:
+    return None if days is None else now + timedelta(days=days)

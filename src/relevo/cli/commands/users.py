@@ -1,0 +1,258 @@
+"""`relevo user`: who may come in, and as what. Said by whoever may write the home; running servers follow in a second."""
+
+from __future__ import annotations
+
+import getpass
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from relevo.cli.options import AsJson, Home, Yes, confirmed, existing_home, settings_of
+from relevo.cli.output import say, show_json, show_table, warn
+from relevo.cli.translate import day, phrase
+from relevo.domain.access import Role
+from relevo.domain.password_policy import check_password
+from relevo.errors import ConfigRefused, LastAdmin, PasswordRefused
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+    from pathlib import Path
+
+    from relevo.server.stores import Store
+    from relevo.store.auth.users import Change, People, User
+
+group = typer.Typer(help="Users: make them, give them roles, switch them off.", rich_markup_mode=None, no_args_is_help=True)
+
+_NONE = "none"
+_ROLES = "viewer|labeler|operator|admin"
+Name = Annotated[str, typer.Argument(help="Name of the user.", metavar="NAME")]
+WhichRole = Annotated[str, typer.Argument(help="The role from now on; none takes it away.", metavar=f"{_ROLES}|{_NONE}")]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add this file's commands."""
+    app.add_typer(group, name="user")
+
+
+@group.command("add")
+def add(
+    name: Name,
+    *,
+    role: Annotated[str | None, typer.Option("--role", help="What they may do with every model.", metavar=_ROLES)] = None,
+    grant: Annotated[
+        list[str] | None,
+        typer.Option("--grant", help="What they may do with one model: digits=labeler; again for each.", metavar="MODEL=ROLE"),
+    ] = None,
+    no_password: Annotated[
+        bool, typer.Option("--no-password", help="They sign in elsewhere, or only their keys are used.")
+    ] = False,
+    home: Home = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a user. The password is asked for, or read from standard input.
+
+    With the first user the server asks everybody who they are, so the first is an admin with a password.
+    """
+    from relevo import server
+    from relevo.store.auth.password_hash import hashed
+
+    granted = dict(_granted(one) for one in grant or ())
+    given = _role(role) if role is not None else None
+    store = server.open_store(settings_of(home))
+    people = store.people
+    if people.roll().open and (given is not Role.ADMIN or no_password):
+        raise LastAdmin
+    kept = None if no_password else hashed(_new_password(name, _models(store)))
+    made = people.add_user(name, given, grants=granted, password_hash=kept, at=server.utc_now())
+    _told(people.one(made), as_json=as_json, sentence=_welcome(name, may_something=bool(given or granted)))
+    _warn_of_absent(store, granted)
+
+
+@group.command("list")
+def list_(*, home: Home = None, as_json: AsJson = False) -> None:
+    """Every user with role and grants."""
+    found = list(_people(home).each())
+    if as_json:
+        show_json([_shown(one) for one in found])
+        return
+    rows = [(one.name, one.role or "", _grants(one), _state(one), day(one.made), one.id) for one in found]
+    empty = phrase("Nobody is a user yet: `relevo user add NAME --role admin`. Until then this machine is asked nothing.")
+    show_table(("name", "role", "grants", "state", "made", "id"), rows, empty=empty)
+
+
+@group.command("role")
+def role(name: Name, which: WhichRole, *, yes: Yes = False, home: Home = None, as_json: AsJson = False) -> None:
+    """Give a user another role for every model. They sign in anew. Asks before a role is taken away."""
+    from relevo.store.auth.users import Change
+
+    change = Change(no_role=True) if which == _NONE else Change(role=_role(which))
+    asked = phrase("Take the role for every model from {name}? Their sessions end.", name=name) if which == _NONE else ""
+    _change(name, change, home, as_json=as_json, asked=asked, yes=yes)
+
+
+@group.command("grant")
+def grant(
+    name: Name,
+    model: Annotated[str, typer.Argument(help="The model it counts for.", metavar="MODEL")],
+    which: WhichRole,
+    *,
+    yes: Yes = False,
+    home: Home = None,
+    as_json: AsJson = False,
+) -> None:
+    """Give a user a role for one model. They sign in anew. Asks before a role is taken away."""
+    from relevo.store.auth.users import Change
+
+    change = Change(grants={model: None if which == _NONE else _role(which)})
+    asked = phrase("Take the role for {model} from {name}? Their sessions end.", model=model, name=name) if which == _NONE else ""
+    _change(name, change, home, as_json=as_json, asked=asked, yes=yes)
+
+
+@group.command("disable")
+def disable(name: Name, *, yes: Yes = False, home: Home = None, as_json: AsJson = False) -> None:
+    """Let a user in no longer: sessions end, keys count no more. Their name stays in the histories. Asks first."""
+    from relevo.store.auth.users import Change
+
+    asked = phrase("Switch off {name}? Their sessions end, and their keys count no more.", name=name)
+    _change(name, Change(disabled=True), home, as_json=as_json, asked=asked, yes=yes)
+
+
+@group.command("enable")
+def enable(name: Name, *, home: Home = None, as_json: AsJson = False) -> None:
+    """Let a user in again who was switched off."""
+    from relevo.store.auth.users import Change
+
+    _change(name, Change(disabled=False), home, as_json=as_json)
+
+
+@group.command("link")
+def link(
+    name: Name,
+    *,
+    issuer: Annotated[str, typer.Option("--issuer", help="The identity provider, as oidc_issuer names it.", metavar="URL")],
+    subject: Annotated[str, typer.Option("--subject", help="What the provider calls that account (sub).", metavar="TEXT")],
+    home: Home = None,
+    as_json: AsJson = False,
+) -> None:
+    """Let a user sign in with an account elsewhere. Their sessions end."""
+    from relevo import server
+    from relevo.store.auth.oidc_logins import Account
+
+    people = _people(home)
+    user = people.named(name)
+    people.elsewhere.link(user.id, Account(issuer=issuer, subject=subject), at=server.utc_now())
+    _told(
+        people.one(user.id),
+        as_json=as_json,
+        sentence=phrase("{name} signs in at {issuer} from now on.", name=user.name, issuer=issuer),
+    )
+
+
+@group.command("password")
+def password(name: Name, *, home: Home = None, as_json: AsJson = False) -> None:
+    """Set a user's password: asked for, or read from standard input. Their sessions end."""
+    from relevo import server
+    from relevo.store.auth.password_hash import hashed
+
+    store = server.open_store(existing_home(home), begins=False)
+    people = store.people
+    user = people.named(name)
+    people.set_password(user.id, hashed(_new_password(user.name, _models(store))), at=server.utc_now())
+    _told(people.one(user.id), as_json=as_json, sentence=phrase("{name} has a new password.", name=user.name))
+
+
+def _models(store: Store) -> list[str]:
+    return [model.name for model in store.registry.models()]
+
+
+def _people(home: Path | None) -> People:
+    from relevo import server
+
+    return server.open_store(existing_home(home), begins=False).people
+
+
+def _change(name: str, change: Change, home: Path | None, *, as_json: bool, asked: str = "", yes: bool = False) -> None:
+    """Change a user. asked: the question that is put first."""
+    from relevo import server
+
+    store = server.open_store(existing_home(home), begins=False)
+    people = store.people
+    user = people.named(name)
+    if asked:
+        confirmed(asked, yes=yes)
+    changed = people.change_user(user.id, change, at=server.utc_now())
+    told = phrase("{name}: {role}, {state}.", name=changed.name, role=_all_roles(changed), state=_state(changed))
+    _told(changed, as_json=as_json, sentence=told)
+    _warn_of_absent(store, [model for model, given in change.grants.items() if given])
+
+
+def _welcome(name: str, *, may_something: bool) -> str:
+    if may_something:
+        return phrase("{name} is a user now.", name=name)
+    return phrase(
+        "{name} is a user now, and may do nothing yet: `relevo user role` or `relevo user grant` gives a role.", name=name
+    )
+
+
+def _warn_of_absent(store: Store, granted: Collection[str]) -> None:
+    """A model may be registered after those who will work on it; a name that is mistyped looks the same."""
+    there = _models(store) if granted else []
+    for model in granted:
+        if model not in there:
+            warn(phrase("No model called {model} is registered yet; the grant counts once there is one.", model=model))
+
+
+def _told(user: User, *, as_json: bool, sentence: str) -> None:
+    if as_json:
+        show_json(_shown(user))
+    else:
+        say(sentence)
+
+
+def _shown(user: User) -> dict[str, object]:
+    from relevo.web.schemas.users import UserShape
+
+    return UserShape.of(user).model_dump(mode="json")
+
+
+def _state(user: User) -> str:
+    return phrase("switched off") if user.disabled else phrase("may come in")
+
+
+def _grants(user: User) -> str:
+    return ", ".join(f"{model}: {one}" for model, one in sorted(user.grants.items()))
+
+
+def _all_roles(user: User) -> str:
+    return ", ".join(filter(None, (str(user.role or ""), _grants(user)))) or phrase("no role")
+
+
+def _role(word: str) -> Role:
+    try:
+        return Role(word)
+    except ValueError:
+        raise ConfigRefused(reason=f"a role is one of {', '.join(Role)}") from None
+
+
+def _granted(text: str) -> tuple[str, Role]:
+    model, equals, word = text.partition("=")
+    if not equals:
+        raise ConfigRefused(reason="--grant takes MODEL=ROLE, as digits=labeler")
+    return model, _role(word)
+
+
+def _new_password(name: str, models: list[str]) -> str:
+    """From a pipe its first line; from a person twice, unseen. models: their names. Raises PasswordRefused."""
+    if not sys.stdin.isatty():
+        try:
+            given = sys.stdin.readline().removesuffix("\n")
+        except UnicodeDecodeError as cause:
+            raise PasswordRefused(reason="it is not UTF-8") from cause
+        check_password(given, name, models)
+        return given
+    given = getpass.getpass(phrase("Password of {name}: ", name=name))
+    check_password(given, name, models)
+    if getpass.getpass(phrase("Once more: ")) != given:
+        raise PasswordRefused(reason="the two are not the same")
+    return given

@@ -1,0 +1,1 @@
+"""What `relevo doctor` checks."""

@@ -1,0 +1,1 @@
+"""Parts of console pages that several pages show."""

@@ -1,0 +1,214 @@
+"""What an ONNX file leaves open, asked for all at once, in the words of the command line.
+
+    inputs, outputs ─ options ─ samples ─► Hints, or one OptionsMissing that names every missing flag
+
+Whether a number is a pixel, what a pixel of 255 counts as, and what the third score stands for is not in the file.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from relevo.converters.onnx_model import read_facts
+from relevo.converters.score_types import ask_labels
+from relevo.converters.zipmap import without_zipmap
+from relevo.domain.preprocessing import ImageSteps
+from relevo.domain.signature import ImageInput, Output
+from relevo.errors import OptionsMissing
+from relevo.package.class_names import display_names
+from relevo.package.conversion import Hints
+from relevo.package.onnx_validation import audit
+from relevo.package.samples import ImageSamples
+
+if TYPE_CHECKING:
+    from relevo.converters.onnx_inputs import Tensor
+    from relevo.converters.onnx_model import Facts
+    from relevo.converters.options import ConversionOptions
+    from relevo.package.samples import Samples
+
+ASK_SCALE = "--preprocess NAME or --scale NUMBER (01 when it was trained on pixels of 0..1, raw when on 0..255)"
+
+#: Flat inputs of fewer numbers than this are taken for records without asking.
+_SMALLEST_PICTURE = 49
+_FLOATS = ("tensor(float)", "tensor(double)", "tensor(float16)")
+
+
+def hints_for_onnx(data: bytes, task: ConversionOptions, samples: Samples | None) -> Hints:
+    """The options as hints for the converter. Raises OptionsMissing with every missing flag, OnnxRefused."""
+    audit(data)
+    plain, labels = without_zipmap(data)
+    facts = read_facts(plain)
+    asked = [*_about_input(facts, task, samples), *_about_output(facts, task, labels)]
+    if asked:
+        raise OptionsMissing(options="; ".join(asked))
+    wanted, steps = _picture(facts, task)
+    output = next((tensor for tensor in facts.outputs if tensor.name == task.output), None)
+    return Hints(
+        labels=task.labels,
+        renamed=task.renamed,
+        features=task.features,
+        input=wanted,
+        steps=steps,
+        output=None if output is None else _named_output(output, task, labels),
+        scale=task.scale if "scale" in task.told else None,
+        unit=task.unit,
+        orientation=task.orientation,
+        background=task.background,
+        scores=task.scores,
+    )
+
+
+def _about_input(facts: Facts, task: ConversionOptions, samples: Samples | None) -> list[str]:
+    if len(facts.inputs) != 1:
+        return []
+    tensor = facts.inputs[0]
+    asked = []
+    if _is_flat(tensor) and not task.kind and samples is None and could_be_picture(tensor.shape[1]):
+        asked.append("--kind image or --kind record (it takes a row of numbers, which may be pixels)")
+    if not _is_picture(tensor, task, samples):
+        return asked
+    if tensor.kind != "tensor(uint8)" and "scale" not in task.told:
+        asked.append("--preprocess NAME or --scale NUMBER (01 when it was trained on pixels of 0..1, raw when on 0..255)")
+    if len(tensor.shape) == 4 and tensor.shape[1] not in (1, 3) and tensor.shape[3] not in (1, 3) and not task.layout:
+        asked.append("--layout NHWC or --layout NCHW")
+    if _size(tensor, task) is None and not isinstance(samples, ImageSamples):
+        asked.append("--size WIDTHxHEIGHT")
+    if _is_flat(tensor) and not task.mode:
+        asked.append("--mode L, --mode RGB or --mode BGR")
+    return asked
+
+
+def _about_output(facts: Facts, task: ConversionOptions, labels: tuple[str, ...]) -> list[str]:
+    scores = [tensor for tensor in facts.outputs if tensor.kind in _FLOATS]
+    named = [tensor for tensor in scores if tensor.name == task.output]
+    if (task.output and scores and not named) or (not task.output and len(scores) > 1):
+        return [f"--output, one of {', '.join(tensor.name for tensor in scores)}"]
+    scores = named or scores
+    columns = scores[0].shape[-1] if scores and len(scores[0].shape) > 1 else None
+    told = task.labels or task.renamed or labels or task.scores == "numbers"
+    if isinstance(columns, int) and columns > 1 and not told:
+        return [ask_labels(columns, "--")]
+    return []
+
+
+def _named_output(tensor: Tensor, task: ConversionOptions, labels: tuple[str, ...]) -> Output:
+    return Output(name=tensor.name, labels=display_names(labels, task.labels, task.renamed), unit=task.unit)
+
+
+def _is_flat(tensor: Tensor) -> bool:
+    return len(tensor.shape) == 2
+
+
+def _is_picture(tensor: Tensor, task: ConversionOptions, samples: Samples | None) -> bool:
+    if len(tensor.shape) in (3, 4):
+        return True
+    return _is_flat(tensor) and (task.kind == "image" or isinstance(samples, ImageSamples))
+
+
+def ask_for_kind(width: int, task: ConversionOptions, samples: Samples | None) -> None:
+    """Whether so many numbers that nobody named are pixels is asked where no sample tells it. Raises OptionsMissing."""
+    if not task.kind and not task.features and samples is None and could_be_picture(width):
+        raise OptionsMissing(
+            options=f"--kind record, or --kind image with --mode and --preprocess, or --samples (it takes a row of {width} "
+            "numbers, which may be pixels)"
+        )
+
+
+def could_be_picture(width: object) -> bool:
+    """Whether a row of so many numbers may be a square picture, grey or coloured."""
+    if not isinstance(width, int) or width < _SMALLEST_PICTURE:
+        return False
+    return any(width % channels == 0 and math.isqrt(width // channels) ** 2 == width // channels for channels in (1, 3))
+
+
+def _size(tensor: Tensor, task: ConversionOptions) -> tuple[int, int] | None:
+    """Width and height, told or read off the shape."""
+    if task.size:
+        return task.size
+    height: Any = None
+    width: Any = None
+    if _is_flat(tensor):
+        side = math.isqrt(tensor.shape[1] // _channels(tensor, task)) if isinstance(tensor.shape[1], int) else 0
+        height = width = side if side * side * _channels(tensor, task) == tensor.shape[1] else None
+    elif len(tensor.shape) == 3:
+        height, width = tensor.shape[1:]
+    else:
+        height, width = tensor.shape[2:] if _layout(tensor, task) == "NCHW" else tensor.shape[1:3]
+    return (width, height) if isinstance(width, int) and isinstance(height, int) else None
+
+
+def _channels(tensor: Tensor, task: ConversionOptions) -> int:
+    if _is_flat(tensor):
+        return 3 if task.mode in ("RGB", "BGR") else 1
+    if len(tensor.shape) == 3:
+        return 1
+    found = tensor.shape[1] if _layout(tensor, task) == "NCHW" else tensor.shape[3]
+    return found if isinstance(found, int) else 1 if task.mode == "L" else 3
+
+
+def _layout(tensor: Tensor, task: ConversionOptions) -> Any:
+    if _is_flat(tensor):
+        return "flat"
+    if len(tensor.shape) == 3:
+        return "NHW"
+    if task.layout in ("NHWC", "NCHW"):
+        return task.layout
+    return "NHWC" if tensor.shape[3] in (1, 3) else "NCHW"
+
+
+def _picture(facts: Facts, task: ConversionOptions) -> tuple[ImageInput | None, ImageSteps | None]:
+    """Input and steps of a picture as far as they are told; None for records, and where the samples tell the size."""
+    if len(facts.inputs) != 1 or not _is_picture(facts.inputs[0], task, None):
+        return None, None
+    tensor = facts.inputs[0]
+    size = _size(tensor, task)
+    steps = ImageSteps(
+        input=tensor.name,
+        scale=task.scale,
+        mean=task.mean,
+        std=task.std,
+        layout=_layout(tensor, task),
+        channels="BGR" if task.mode == "BGR" else "RGB",
+    )
+    if size is None:
+        return None, steps
+    return ImageInput(width=size[0], height=size[1], mode="RGB" if _channels(tensor, task) == 3 else "L"), steps
+
+
+def picture_hints(model: Any, task: ConversionOptions, hints: Hints) -> Hints:
+    """Hints with the picture behind a row of pixels. Raises OptionsMissing naming every missing flag."""
+    width = int(getattr(with_feature_count(model), "n_features_in_", 0))
+    channels = 1 if task.mode == "L" else 3
+    side = math.isqrt(width // channels)
+    size = task.size or ((side, side) if side and side * side * channels == width else None)
+    asked = [] if task.mode else ["--mode L, --mode RGB or --mode BGR"]
+    asked += [] if "scale" in task.told else [ASK_SCALE]
+    asked += [] if size else ["--size WIDTHxHEIGHT"]
+    if asked or not size:
+        raise OptionsMissing(options="; ".join(asked))
+    wanted = ImageInput(width=size[0], height=size[1], mode="L" if channels == 1 else "RGB")
+    steps = ImageSteps(
+        input="pixels",
+        scale=task.scale,
+        mean=task.mean,
+        std=task.std,
+        channels="BGR" if task.mode == "BGR" else "RGB",
+        layout="flat",
+    )
+    return replace(hints, input=wanted, steps=hints.picture(steps), scale=task.scale)
+
+
+def with_feature_count(model: Any) -> Any:
+    """Something that tells how many features the model takes; releases before 0.24 did not say it."""
+    if hasattr(model, "n_features_in_"):
+        return model
+    for name, axis in (("coef_", -1), ("support_vectors_", 1), ("theta_", 1), ("cluster_centers_", 1), ("components_", 1)):
+        array = getattr(model, name, None)
+        if isinstance(array, np.ndarray) and array.ndim > axis:
+            model.n_features_in_ = array.shape[axis]
+            return model
+    return model

@@ -1,0 +1,246 @@
+"""`relevo.pack`: a model out of a notebook becomes a package, with its proof.
+
+model ─ which converter? ─► Converted ─┐
+samples, truth ────────────────────────┴─► assemble ─► Package
+
+(DictVectorizer, model) | Pipeline(DictVectorizer, …)   convert.dictvectorizer
+ONNX bytes or file                                      convert.onnx
+Keras                                                   convert.keras
+PyTorch                                                 convert.torch
+any other fitted estimator                              convert.sklearn
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from relevo.converters.keras.silent_import import is_keras
+from relevo.converters.preprocessing_presets import steps_named
+from relevo.converters.torch.silent_import import is_torch
+from relevo.domain.decision import Argmax
+from relevo.domain.manifest import refuse_bad_background, refuse_bad_options
+from relevo.errors import ConversionFailed, OptionsMissing
+from relevo.package.archive_writer import refuse_bad_goal
+from relevo.package.build import STEPS, Parts, assemble
+from relevo.package.card.texts import card_words
+from relevo.package.class_names import named
+from relevo.package.conversion import Converted, Hints
+from relevo.package.option_types import refuse_other_kinds
+from relevo.package.samples import Samples, take_samples
+from relevo.package.targets import class_text, one_a_row
+from relevo.util.files import read_plain, why_unread
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from relevo.domain.decision import Decision
+    from relevo.domain.preprocessing import Steps
+    from relevo.domain.signature import Input, MissingFields, Output, UnknownFields
+    from relevo.package.package import Package
+    from relevo.package.quantization import Numbers
+
+
+def pack(  # noqa: PLR0913 - the one call of a notebook: all by name, nearly all may be left out
+    model: Any,
+    *,
+    name: str,
+    samples: Any,
+    truth: Sequence[Any] | NDArray[Any] | None = None,
+    labels: Sequence[str] | Mapping[Any, str] | NDArray[Any] | None = None,
+    out: str | Path | None = None,
+    features: Sequence[str] | NDArray[Any] | None = None,
+    input: Input | None = None,  # noqa: A002 - the manifest's own word
+    steps: Steps | None = None,
+    output: Output | None = None,
+    scale: float | None = None,
+    preprocess: str | None = None,
+    orientation: Literal["exif", "ignore"] | None = None,
+    background: str | None = None,
+    classes: Sequence[Any] | NDArray[Any] | None = None,
+    decision: Decision | None = None,
+    answer: Mapping[str, str] | None = None,
+    synonyms: Sequence[str] = (),
+    unknown_fields: UnknownFields | None = None,
+    missing_fields: MissingFields | None = None,
+    description: str = "",
+    unit: str = "",
+    scores: Literal["logits", "probabilities", "percent", "numbers"] | None = None,
+    outputs: Any = None,
+    training_data: str = "",
+    tolerance: float | None = None,
+    precision: Numbers = "float32",
+    max_loss: float = 0.01,
+    figures: bool = True,
+    learning: Sequence[Mapping[str, float]] = (),
+    drawings: Mapping[str, bytes] | None = None,
+    language: str | None = None,
+    progress: Callable[[int, int, str], object] | None = None,
+) -> Package:
+    """Convert a fitted model, prove that it answers as before, measure it on held-out rows, and write the package.
+
+    model: a fitted scikit-learn estimator or pipeline, a `(DictVectorizer, model)` tuple, a Keras model, or ONNX (bytes or path).
+    samples: held-out inputs the model has not seen: a list of dicts, a DataFrame, a matrix (n, features) with `features=`,
+        uint8 images (n, h, w[, 3]), or a list of paths, bytes or PIL images.
+    truth: one a sample: its class, its label, or its number. Needed for metrics; from 200 rows on also for the drift profile.
+    labels: display names in the order of the model's classes, which are numbers, true or false; for classes that are texts a
+        mapping, {"old": "viejo"}. Labels in another order than the classes are refused.
+    out: a folder, or a path ending in .zip; without it the package stays in memory.
+    scale: factor from a pixel's 0..255 to what the model was trained on; Keras and ONNX must be told, elsewhere 1 is taken.
+    preprocess: the same by name: "01", "tf", "caffe", "torch", "raw", "vgg19", …; never together with `scale` or `steps`.
+    orientation: "exif" (default) turns a picture as its camera says; "ignore" takes the pixels as stored, as Keras' `load_img`.
+    background: what is behind transparent pixels: "white" (default), "black" or "#rrggbb"; "ignore" drops transparency and takes
+        the colours as stored, as Keras' `load_img` and torchvision do.
+    classes: what `truth` calls the classes, in the order of the scores, for a model that only counts them; a Keras model's are
+        0, 1, … or the texts of `truth` in sorted order where nothing is said.
+    decision: Argmax (default) or Bands with *uncertain* between.
+    answer: fields an answer carries beside its own, for clients that read other names: {"churn": "is:leaves"}.
+    synonyms: names by which old clients ask for the model, as "clf.pickle".
+    unknown_fields: "refuse" or "ignore" a field that nobody named. missing_fields: "refuse" a required field that is missing, null
+        or true/false, or count it as 0: "zero". Without them what a DictVectorizer does holds for its models, and others refuse.
+    scores: what a network's or an ONNX file's numbers are; needed where neither its graph nor what it answers leaves no doubt.
+    outputs: the original's scores (n, columns) for an ONNX file, when known: they make it a proof.
+    tolerance: largest difference allowed, in units of max(1, |score|); 1e-5 in double precision, 1e-4 in single.
+    precision: "float16" or "int8" for a heavy network, calibrated and judged on the samples. max_loss: the share of them that may
+        get another label then, and what accuracy (or R²) may fall by.
+    figures: draw the confusion matrix, calibration and ROC; needs matplotlib.
+    learning: one an epoch, its number as `epoch` and its figures by name (`loss`, `validation_loss`), for the learning curves.
+    drawings: further figures for the card, PNG by file name.
+    language: of the card and its figures, "en" or "es"; None for what RELEVO_LANGUAGE or the locale asks for.
+    progress: called with (done, total, what).
+    Raises OptionsMissing, LabelsRefused, ConversionFailed, ParityFailed, PrecisionTooCostly, ExtraMissing, ManifestInvalid, and
+    PackageRefused, before anything is converted, when `out` cannot be written.
+    """
+    refuse_other_kinds(
+        name=name,
+        truth=truth,
+        labels=labels,
+        out=out,
+        features=features,
+        input=input,
+        steps=steps,
+        output=output,
+        scale=scale,
+        preprocess=preprocess,
+        orientation=orientation,
+        background=background,
+        classes=classes,
+        decision=decision,
+        answer=answer,
+        description=description,
+        unit=unit,
+        scores=scores,
+        training_data=training_data,
+        tolerance=tolerance,
+        max_loss=max_loss,
+        learning=learning,
+        drawings=drawings,
+        language=language,
+        progress=progress,
+    )
+    if out is not None:
+        refuse_bad_goal(Path(out))
+    refuse_bad_options(name=name, decision=decision or Argmax(), answer=answer or {}, synonyms=synonyms)
+    refuse_bad_background(background)
+    names = tuple(str(name) for name in features) if features is not None else ()
+    given = take_samples(samples, names)
+    hints = Hints(
+        **named(labels),
+        classes=tuple(class_text(one) for one in classes) if classes is not None else (),
+        features=names,
+        input=input,
+        steps=_steps(steps, scale, preprocess),
+        output=output,
+        scale=scale,
+        orientation=orientation,
+        background=background,
+        unit=unit,
+        scores=scores or "",
+    )
+    truth = None if truth is None else one_a_row(truth)
+    if progress is not None:
+        progress(0, len(STEPS), STEPS[0])
+    parts = Parts(
+        converted=convert(model, given, hints, outputs, truth=truth),
+        name=name,
+        samples=given,
+        truth=truth,
+        description=description,
+        decision=decision or Argmax(),
+        answer=answer or {},
+        synonyms=tuple(synonyms),
+        unknown_fields=unknown_fields,
+        missing_fields=missing_fields,
+        against="supplied" if outputs is not None else "original",
+        tolerance=tolerance,
+        precision=precision,
+        max_loss=max_loss,
+        figures=figures,
+        learning=tuple(learning),
+        drawings=drawings or {},
+        training_data=training_data,
+        words=card_words(language),
+        progress=progress,
+    )
+    return assemble(parts, None if out is None else Path(out))
+
+
+def convert(
+    model: Any,
+    samples: Samples,
+    hints: Hints,
+    outputs: Any = None,
+    *,
+    truth: Sequence[Any] | NDArray[Any] | None = None,
+) -> Converted:
+    """Send the model to the converter that knows its kind. Raises ConversionFailed, OptionsMissing, ExtraMissing."""
+    if isinstance(model, type):
+        raise ConversionFailed(reason=f"it is the class {model.__name__} itself, and no fitted model of it")
+    # Only the converter that is needed is loaded: an ONNX file can be packed where no scikit-learn is.
+    if isinstance(model, bytes | str | Path):
+        from relevo.converters.onnx_model import convert_onnx
+
+        data = model if isinstance(model, bytes) else _onnx_file(Path(model))
+        return convert_onnx(data, samples, hints, outputs=outputs)
+    if outputs is not None:
+        raise OptionsMissing(options="no outputs: this model can be asked itself")
+    if _begins_with_dictvectorizer(model):
+        from relevo.converters.sklearn.dict_vectorizer import convert_dictvectorizer
+
+        return convert_dictvectorizer(model, samples, hints)
+    if is_keras(model):
+        from relevo.converters.keras.convert import convert_keras
+
+        return convert_keras(model, samples, hints, truth=truth)
+    if is_torch(model):
+        from relevo.converters.torch.convert import convert_torch
+
+        return convert_torch(model, samples, hints)
+    from relevo.converters.boosting.booster import as_estimator
+    from relevo.converters.sklearn.convert import convert_sklearn
+
+    return convert_sklearn(as_estimator(model), samples, hints)
+
+
+def _onnx_file(path: Path) -> bytes:
+    try:
+        return read_plain(path)
+    except OSError as cause:
+        raise ConversionFailed(reason=f"the file '{path}' cannot be read: {why_unread(cause)}") from cause
+
+
+def _steps(steps: Steps | None, scale: float | None, preprocess: str | None) -> Steps | None:
+    if preprocess is None:
+        return steps
+    if steps is not None or scale is not None:
+        raise OptionsMissing(options="only one of preprocess, scale and steps")
+    return steps_named(preprocess)
+
+
+def _begins_with_dictvectorizer(model: Any) -> bool:
+    first = model[0] if isinstance(model, tuple) and model else model
+    if hasattr(model, "steps"):
+        first = model.steps[0][1]
+    return hasattr(first, "vocabulary_") and hasattr(first, "feature_names_")

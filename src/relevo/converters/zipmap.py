@@ -1,0 +1,46 @@
+"""A ZipMap at the end of a classifier, taken off: it turns scores into dictionaries, and tells the labels.
+
+… ─ probabilities (n, classes) ─ ZipMap(labels) ─► list of dicts      becomes      … ─► probabilities, labels
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from relevo.errors import ExtraMissing
+
+_MARK = b"ZipMap"
+
+
+def without_zipmap(data: bytes) -> tuple[bytes, tuple[str, ...]]:
+    """The same model with plain scores, and the labels it named; unchanged and () where there is no ZipMap.
+
+    Raises ExtraMissing when there is one and the onnx library is not installed.
+    """
+    if _MARK not in data:
+        return data, ()
+    try:
+        import onnx
+    except ImportError as cause:
+        raise ExtraMissing(extra="sklearn") from cause
+    proto = onnx.load_model_from_string(data)
+    found = [node for node in proto.graph.node if node.op_type == "ZipMap"]
+    if len(found) != 1:
+        return data, ()
+    labels = _labels(found[0])
+    scores, dictionaries = found[0].input[0], found[0].output[0]
+    proto.graph.node.remove(found[0])
+    for output in [output for output in proto.graph.output if output.name == dictionaries]:
+        proto.graph.output.remove(output)
+    shape = [None, len(labels)]
+    proto.graph.output.append(onnx.helper.make_tensor_value_info(scores, onnx.TensorProto.FLOAT, shape))
+    return bytes(proto.SerializeToString(deterministic=True)), labels
+
+
+def _labels(node: Any) -> tuple[str, ...]:
+    for attribute in node.attribute:
+        if attribute.name == "classlabels_strings":
+            return tuple(text.decode() for text in attribute.strings)
+        if attribute.name == "classlabels_int64s":
+            return tuple(str(number) for number in attribute.ints)
+    return ()

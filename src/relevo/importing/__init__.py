@@ -1,0 +1,1 @@
+"""A file from outside becomes a package: format detection, sandbox, conversion, proof."""

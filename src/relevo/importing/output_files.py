@@ -1,0 +1,57 @@
+"""The original's outputs as people keep them: a matrix in .npy, JSON, CSV, or numbers between spaces, tabs or commas.
+
+path | array ─► float64 (n, columns), one row a sample
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from relevo.errors import ImportRefused
+from relevo.util.files import open_plain, read_plain_text, why_unread
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_BETWEEN = re.compile(r"[,;\s]+")
+
+
+def read_outputs(source: Any) -> NDArray[np.float64]:
+    """Scores as the original gave them, float64 (n, columns). A first line of names is passed over.
+
+    Raises ImportRefused naming what cannot be read.
+    """
+    name = Path(source).name if isinstance(source, str | Path) else "given"
+    try:
+        numbers = _numbers(Path(source)) if isinstance(source, str | Path) else np.asarray(source, dtype=np.float64)
+        table = np.asarray(numbers, dtype=np.float64)
+        table = table.reshape(len(table), -1)
+    except (OSError, ValueError, TypeError, RecursionError) as cause:
+        raise ImportRefused(reason=f"the outputs '{name}' cannot be read ({why_unread(cause)})") from cause
+    if not table.size or not np.isfinite(table).all():
+        raise ImportRefused(reason=f"the outputs '{name}' must be finite numbers, one row a sample")
+    return table
+
+
+def _numbers(path: Path) -> Any:
+    if path.suffix == ".npy":
+        with open_plain(path) as file:
+            return np.load(file, allow_pickle=False)
+    text = read_plain_text(path)
+    if path.suffix == ".json":
+        return json.loads(text)
+    lines = [_BETWEEN.split(line.strip().strip(",;")) for line in text.splitlines() if line.strip()]
+    return [[float(cell) for cell in line] for line in (lines[1:] if lines and not _is_number(lines[0][0]) else lines)]
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,216 @@
+"""How held-out data looked when the model was packed: the reference for every drift test. profile.npz.
+
+    fields · picture statistics · outputs ─► numeric | categorical columns ─► NumericProfile | CategoryProfile ─► .npz
+
+No bin is ever computed from current data, so all of them are fixed here. Columns are named `field:…`, `image:…`, `output:…`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import numpy as np
+
+from relevo.errors import PackageRefused
+from relevo.package.npz import archive_bytes, read_archive
+from relevo.stats.bins import Bins, CategoryBins, category_hash, fit_bins, fit_categories, jitters
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+#: Below the first no profile is taken, below the second it is taken with a warning.
+LEAST_ROWS, STEADY_ROWS = 200, 1000
+_FORMAT = 1
+_QUANTILES = np.arange(1, 100) / 100
+_MOST_HASHES = 100_000
+#: min, max, q.005, q.995
+_RANGE = 4
+#: mean, sd, skew, excess kurtosis, share of zeros, whether all are whole
+_MOMENTS = 6
+#: under, 100 bins, over, missing
+_DISPLAY = 103
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class NumericProfile:
+    """One numeric column of the reference."""
+
+    name: str
+    quantiles: NDArray[np.float64]  # (99,), 1 % … 99 %
+    limits: NDArray[np.float64]  # (4,): smallest, largest, 0.5 % and 99.5 % quantiles
+    moments: NDArray[np.float64]  # (6,): mean, sd, skew, excess kurtosis, zero share, 1.0 when all are whole
+    display: NDArray[np.int64]  # (103,): under, 100 bins between 0.5 % … 99.5 %, over, missing
+    bins: Bins
+
+    @property
+    def display_edges(self) -> NDArray[np.float64]:
+        """The 101 edges of the display bins: 0.5 %, 1 % … 99 %, 99.5 %."""
+        return np.concatenate([self.limits[2:3], self.quantiles, self.limits[3:4]])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class CategoryProfile:
+    """One categorical column of the reference."""
+
+    name: str
+    bins: CategoryBins
+    once: int  # categories seen in one row only
+    distinct: int  # categories seen at all
+    hashes: NDArray[np.uint64]  # (≤ 100 000,), sorted: every category seen
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Profile:
+    """The reference of one package."""
+
+    rows: int
+    salt: str  # for the jitter of ties
+    numeric: tuple[NumericProfile, ...]
+    categorical: tuple[CategoryProfile, ...]
+    #: Held-out rows, as served: `truth` (n,), `scores` (n, columns) float32, `loss` (n,), `row` (n,);
+    #: of a classification also `confusion` (labels, labels), shares that sum to 1, and `isotonic` (2, knots).
+    held_out: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+
+
+def display_counts(edges: NDArray[np.float64], x: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Counts (103,) of x, NaN where missing: under, (edge, edge] a hundred times, over, missing."""
+    known = x[~np.isnan(x)]
+    place = np.searchsorted(edges, known, side="left")
+    # The lowest edge belongs to the first bin, not under it.
+    place[known == edges[0]] = 1
+    counts = np.bincount(place, minlength=_DISPLAY - 1)
+    return np.array([*counts, len(x) - len(known)], dtype=np.int64)
+
+
+def profile_number(name: str, x: NDArray[np.float64], salt: str) -> NumericProfile:
+    """The profile of a numeric column, (n,), NaN where missing; the row's position is its id for the jitter."""
+    known = x[~np.isnan(x)]
+    shown = known if len(known) else np.zeros(1)
+    limits = np.array([shown.min(), shown.max(), *np.quantile(shown, [0.005, 0.995])])
+    quantiles = np.quantile(shown, _QUANTILES)
+    ties = jitters(salt, name, [str(row) for row in range(len(x))])
+    edges = np.concatenate([limits[2:3], quantiles, limits[3:4]])
+    return NumericProfile(
+        name=name,
+        quantiles=quantiles,
+        limits=limits,
+        moments=_moments(shown),
+        display=display_counts(edges, x),
+        bins=fit_bins(x, ties=ties),
+    )
+
+
+def _moments(x: NDArray[np.float64]) -> NDArray[np.float64]:
+    mean, sd = float(x.mean()), float(x.std())
+    # Of a constant column rounding alone would give a spread, and a skew out of nothing.
+    constant = sd <= 1e-12 * max(1.0, abs(mean))
+    z = np.zeros_like(x) if constant else (x - mean) / sd
+    whole = float(np.array_equal(x, np.round(x)))
+    return np.array([mean, 0.0 if constant else sd, (z**3).mean(), 0.0 if constant else (z**4).mean() - 3, (x == 0).mean(), whole])
+
+
+def profile_category(name: str, values: Sequence[str | None]) -> CategoryProfile:
+    """The profile of a categorical column, None where missing."""
+    counted: dict[str, int] = {}
+    for value in values:
+        if value is not None:
+            counted[value] = counted.get(value, 0) + 1
+    hashes = sorted(category_hash(text) for text in counted)[:_MOST_HASHES]
+    return CategoryProfile(
+        name=name,
+        bins=fit_categories(values),
+        once=sum(count == 1 for count in counted.values()),
+        distinct=len(counted),
+        hashes=np.array(hashes, dtype=np.uint64),
+    )
+
+
+def profile_bytes(profile: Profile) -> bytes:
+    """The profile as .npz, the same bytes each time."""
+    numeric, categorical = profile.numeric, profile.categorical
+    meta = {
+        "format": _FORMAT,
+        "rows": profile.rows,
+        "salt": profile.salt,
+        "numeric": [column.name for column in numeric],
+        "categorical": [{"name": column.name, "categories": list(column.bins.categories)} for column in categorical],
+    }
+    arrays: dict[str, NDArray[Any]] = {
+        "meta": np.frombuffer(msgspec.json.encode(meta), dtype=np.uint8),
+        "numeric_quantiles": _stacked([column.quantiles for column in numeric], len(_QUANTILES)),
+        "numeric_limits": _stacked([column.limits for column in numeric], _RANGE),
+        "numeric_moments": _stacked([column.moments for column in numeric], _MOMENTS),
+        "numeric_display": _stacked([column.display for column in numeric], _DISPLAY).astype(np.int64),
+        "numeric_missing": np.array([column.bins.missing for column in numeric], dtype=np.bool_),
+        "category_missing": np.array([column.bins.missing for column in categorical], dtype=np.bool_),
+        "category_seen": np.array([[column.once, column.distinct] for column in categorical], dtype=np.int64).reshape(-1, 2),
+    }
+    arrays |= _ragged("numeric_edges", [column.bins.edges for column in numeric], np.float64)
+    arrays |= _ragged("numeric_ties", [column.bins.ties for column in numeric], np.float64)
+    arrays |= _ragged("numeric_atoms", [column.bins.atoms for column in numeric], np.float64)
+    arrays |= _ragged("numeric_a", [column.bins.a for column in numeric], np.int64)
+    arrays |= _ragged("category_a", [column.bins.a for column in categorical], np.int64)
+    arrays |= _ragged("category_hashes", [column.hashes for column in categorical], np.uint64)
+    return archive_bytes(arrays | {f"held_out_{name}": array for name, array in profile.held_out.items()})
+
+
+def _stacked(rows: list[NDArray[Any]], width: int) -> NDArray[Any]:
+    return np.stack(rows) if rows else np.zeros((0, width))
+
+
+def _ragged(name: str, rows: list[NDArray[Any]], dtype: Any) -> dict[str, NDArray[Any]]:
+    ends = np.cumsum([len(row) for row in rows], dtype=np.int64)
+    return {name: np.concatenate([np.array([], dtype=dtype), *rows]).astype(dtype), f"{name}_ends": ends}
+
+
+def read_profile(data: bytes) -> Profile:
+    """The profile in these bytes. Raises PackageRefused."""
+    arrays = read_archive(data, "profile.npz")
+    try:
+        return _read(arrays)
+    except (KeyError, IndexError, ValueError, TypeError, msgspec.MsgspecError, UnicodeDecodeError) as cause:
+        raise PackageRefused(reason="'profile.npz' is not a profile") from cause
+
+
+def _read(arrays: dict[str, NDArray[Any]]) -> Profile:
+    meta = msgspec.json.decode(arrays["meta"].tobytes())
+    if meta["format"] != _FORMAT:
+        raise PackageRefused(reason=f"'profile.npz' has format {meta['format']}; this Relevo reads {_FORMAT}")
+    rows = {name: _rows(arrays, f"numeric_{name}") for name in ("edges", "ties", "atoms", "a")}
+    numeric = tuple(
+        NumericProfile(
+            name=name,
+            quantiles=arrays["numeric_quantiles"][place],
+            limits=arrays["numeric_limits"][place],
+            moments=arrays["numeric_moments"][place],
+            display=arrays["numeric_display"][place],
+            bins=Bins(missing=bool(arrays["numeric_missing"][place]), **{part: of[place] for part, of in rows.items()}),
+        )
+        for place, name in enumerate(meta["numeric"])
+    )
+    held_out = {name.removeprefix("held_out_"): array for name, array in arrays.items() if name.startswith("held_out_")}
+    return Profile(rows=meta["rows"], salt=meta["salt"], numeric=numeric, categorical=_categories(meta, arrays), held_out=held_out)
+
+
+def _categories(meta: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> tuple[CategoryProfile, ...]:
+    counts, hashes = _rows(arrays, "category_a"), _rows(arrays, "category_hashes")
+    return tuple(
+        CategoryProfile(
+            name=entry["name"],
+            bins=CategoryBins(
+                categories=tuple(entry["categories"]), missing=bool(arrays["category_missing"][place]), a=counts[place]
+            ),
+            once=int(arrays["category_seen"][place, 0]),
+            distinct=int(arrays["category_seen"][place, 1]),
+            hashes=hashes[place],
+        )
+        for place, entry in enumerate(meta["categorical"])
+    )
+
+
+def _rows(arrays: dict[str, NDArray[Any]], name: str) -> list[NDArray[Any]]:
+    return np.split(arrays[name], arrays[f"{name}_ends"][:-1]) if len(arrays[f"{name}_ends"]) else []

@@ -1,0 +1,51 @@
+"""`relevo new`: a project that trains right away, to be changed piece by piece; commented in the language of who makes it.
+
+template/{en,es}/ ─ the folder's name for NAME ─► relevo.toml, train.py, data.py, README.md
+"""
+
+from __future__ import annotations
+
+import re
+from importlib.resources import files
+from typing import TYPE_CHECKING
+
+from relevo.errors import ConfigRefused
+from relevo.i18n.catalog import LANGUAGES
+from relevo.package.archive_writer import why_unwritable
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_FILES = ("relevo.toml", "train.py", "data.py", "README.md")
+_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
+
+
+def start_project(folder: Path, *, language: str = LANGUAGES[0]) -> list[Path]:
+    """Write the files of a new project; its model is called like the folder. Gives the files' paths.
+
+    language: one of catalog.LANGUAGES.
+
+    Raises ConfigRefused when the name cannot be a model's, nothing can be written there, or a file is there already: nothing is
+    ever overwritten.
+    """
+    name = folder.name
+    if _NAME.fullmatch(name) is None:
+        raise ConfigRefused(reason="a project's name must be 1 to 64 of a-z, 0-9, '-' and '_', beginning with a letter or digit")
+    problem = why_unwritable(folder)
+    if problem is not None:
+        raise ConfigRefused(reason=f"the project {folder} cannot be made: {problem}; choose another place")
+    wanted = [folder / file for file in _FILES]
+    for path in wanted:
+        if path.exists():
+            raise ConfigRefused(reason=f"{path} is there already; choose another name")
+    template = files("relevo.project") / "template" / language
+    texts = {path: (template / path.name).read_text(encoding="utf-8").replace("NAME", name) for path in wanted}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for path, text in texts.items():
+            path.write_text(text, encoding="utf-8")
+    except OSError as cause:
+        raise ConfigRefused(
+            reason=f"the project {folder} cannot be made: {cause.strerror or cause}; choose another place"
+        ) from cause
+    return wanted

@@ -1,0 +1,15 @@
+"""What the settings say of labels, as the rooms below know it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from relevo.domain.label_aggregation import Resolution, Rule
+
+if TYPE_CHECKING:
+    from relevo.config import Settings
+
+
+def resolution_of(settings: Settings) -> Resolution:
+    """By which rule the label that counts is found, and who is trusted."""
+    return Resolution(rule=Rule(settings.label_resolution), trusted=settings.trusted_names)

@@ -1,0 +1,29 @@
+"""Where else people may sign in, as the settings say it; its library is an extra, and loaded only when it is wanted.
+
+oidc_issuer, oidc_client_id, oidc_client_secret ─► Provider | None
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from relevo.errors import ConfigRefused
+
+if TYPE_CHECKING:
+    from relevo.config import Settings
+    from relevo.web.auth.oidc import Provider
+
+
+def provider_of(settings: Settings) -> Provider | None:
+    """The identity provider; None when none is set. Nobody is asked yet. Raises ConfigRefused."""
+    if not settings.oidc_issuer:
+        return None
+    try:
+        from relevo.web.auth.oidc import Provider, is_safe
+    except ImportError as cause:
+        raise ConfigRefused(reason="oidc_issuer needs `pip install 'relevo[oidc]'`") from cause
+    if not is_safe(settings.oidc_issuer) or not settings.oidc_issuer.isascii():
+        raise ConfigRefused(reason="oidc_issuer must begin with https://")
+    if not settings.oidc_client_id:
+        raise ConfigRefused(reason="oidc_issuer needs oidc_client_id, the name of this server there")
+    return Provider(settings)

@@ -1,0 +1,1 @@
+"""The audit log: writing, reading, verifying, and its checkpoints."""

@@ -1,0 +1,1 @@
+"""Users, keys, sessions, and sign-in through an identity provider."""

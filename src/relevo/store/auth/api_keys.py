@@ -1,0 +1,272 @@
+"""Keys for programs: made, listed, rotated, revoked.
+
+    add ─► "rlv_1f0c2a9b_…" once, to whoever asked ─ SHA-256 ─► api_keys ─ known_keys ─► Roll, held by every worker
+
+A key is 256 random bits, so no slow hash is needed to keep it. Its beginning is its id, so that people can tell keys apart.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Row, or_, select, update
+
+from relevo.domain.access import KnownKey, Principal, Role, Scope, Way
+from relevo.domain.audit import HERE, Act, By, with_marks
+from relevo.domain.names import checked_name, name_key
+from relevo.errors import FieldMissing, FieldWrongType, Forbidden, KeyNotFound, UserNotFound
+from relevo.store.auth.grants import granted
+from relevo.store.db.engine import reading, writing
+from relevo.store.db.tables import api_keys, users
+from relevo.store.db.text import named, storable
+from relevo.store.pagination import MOST_ITEMS, checked_limit, where
+from relevo.store.pagination import cursor as cursor_after
+from relevo.util.timestamps import microseconds, moment
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from datetime import datetime
+
+    from sqlalchemy import Connection, Engine
+
+    from relevo.store.audit.log import Audit
+
+_LARGEST = 2**63 - 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiKey:
+    """What is known of a key; never the key itself."""
+
+    id: str
+    user: str  # id of its owner
+    owner: str  # their name
+    owner_disabled: datetime | None  # since when they are switched off: their keys let nobody in
+    name: str
+    scopes: tuple[Scope, ...]
+    model: str | None  # None: every model of its owner
+    made: datetime
+    ends: datetime | None
+    revoked: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewKey:
+    """A key when it is made; nobody can ask for `secret` a second time."""
+
+    key: ApiKey
+    secret: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyPage:
+    """Some keys, the newest first."""
+
+    items: list[ApiKey]
+    next_cursor: str | None  # opaque; None on the last page
+
+
+class ApiKeys:
+    """Everybody's keys; lives as long as the process, safe for several threads. All methods raise StoreUnavailable."""
+
+    def __init__(self, engine: Engine, audit: Audit, *, next_epoch: Callable[[Connection], None]) -> None:
+        """next_epoch: says, within the transaction, that people changed."""
+        self._engine = engine
+        self._audit = audit
+        self._next_epoch = next_epoch
+
+    def page(self, *, cursor: str | None = None, limit: int = 50, user: str | None = None) -> KeyPage:
+        """Some keys, the newest first, those that ended among them. user: only theirs, by id. limit: 1 to 1000.
+
+        Raises FieldWrongType, FieldOutOfRange for cursor and limit.
+        """
+        made, key = api_keys.c.made_us, api_keys.c.id
+        query = _with_owner().order_by(made.desc(), key).limit(checked_limit(limit) + 1)
+        if cursor is not None:
+            made_us, last = where(cursor, tuple[int, str])
+            # What is beyond a database's numbers lies after or before every key.
+            made_us = max(-_LARGEST, min(made_us, _LARGEST))
+            query = query.where(or_(made < made_us, (made == made_us) & (key > storable(last))))
+        if user is not None:
+            query = query.where(api_keys.c.user_id == storable(user))
+        with reading(self._engine) as connection:
+            rows = connection.execute(query).all()
+        items = [_key(row) for row in rows[:limit]]
+        more = len(rows) > limit
+        return KeyPage(items=items, next_cursor=cursor_after([rows[limit - 1].made_us, items[-1].id]) if more else None)
+
+    def each(self, user: str | None = None) -> Iterator[ApiKey]:
+        """Every key, or those of one user, the newest first, read some hundred at a time."""
+        page = self.page(limit=MOST_ITEMS, user=user)
+        yield from page.items
+        while page.next_cursor is not None:
+            page = self.page(cursor=page.next_cursor, limit=MOST_ITEMS, user=user)
+            yield from page.items
+
+    def one(self, key: str) -> ApiKey:
+        """The key with this id. Raises KeyNotFound."""
+        with reading(self._engine) as connection:
+            return _found(connection, key)
+
+    def add(
+        self,
+        user: str,
+        name: str,
+        scopes: Iterable[Scope],
+        *,
+        at: datetime,
+        model: str | None = None,
+        ends: datetime | None = None,
+        by: By = HERE,
+    ) -> NewKey:
+        """A new key. Raises UserNotFound, FieldMissing without a scope, FieldWrongType for what is no name, or no model's.
+
+        No name is that of another key of this user which still counts, by the rule for users' names.
+        """
+        with writing(self._engine) as connection:
+            self._next_epoch(connection)
+            if connection.execute(select(users.c.id).where(users.c.id == storable(user))).first() is None:
+                raise UserNotFound
+            _refuse_taken(connection, user, name, at)
+            new = _insert(connection, user, name, tuple(sorted(set(scopes))), model, at, ends)
+            told = with_marks(_words(new.key), _mark(connection, self._audit, new.key.id))
+            self._say(connection, "key.add", new.key, by, at, told)
+        return new
+
+    def revoke(self, key: str, *, at: datetime, by: By = HERE) -> ApiKey:
+        """End a key for good; a second time changes nothing. Raises KeyNotFound."""
+        with writing(self._engine) as connection:
+            self._next_epoch(connection)
+            found = _found(connection, key)
+            if found.revoked is None:
+                connection.execute(update(api_keys).where(api_keys.c.id == found.id).values(revoked_us=microseconds(at)))
+                self._say(connection, "key.revoke", found, by, at, _words(found))
+            return _found(connection, key)
+
+    def rotate(self, key: str, *, at: datetime, old_ends: datetime, ends: datetime | None = None, by: By = HERE) -> NewKey:
+        """A new key like this one, and an end for this one, so that programs can change over in between.
+
+        ends: of the new key; without, it lasts as long as this one, from made to its end, counted from now.
+        Raises KeyNotFound, also for a key that is over, and Forbidden while its owner is switched off.
+        """
+        with writing(self._engine) as connection:
+            self._next_epoch(connection)
+            old = _found(connection, key)
+            if old.revoked is not None or (old.ends is not None and old.ends <= at):
+                raise KeyNotFound
+            if old.owner_disabled is not None:
+                raise Forbidden(reason="the owner of the key is switched off (`relevo user enable` lets them in again)")
+            last = min(old_ends, old.ends) if old.ends else old_ends
+            connection.execute(update(api_keys).where(api_keys.c.id == old.id).values(ends_us=microseconds(last)))
+            ends = ends or (at + (old.ends - old.made) if old.ends else None)
+            new = _insert(connection, old.user, old.name, old.scopes, old.model, at, ends)
+            marks = (_mark(connection, self._audit, one) for one in (new.key.id, old.id))
+            self._say(connection, "key.rotate", old, by, at, with_marks(f"key:{new.key.id}", *marks))
+        return new
+
+    def _say(self, connection: Connection, action: str, key: ApiKey, by: By, at: datetime, told: str) -> None:
+        self._audit.append(connection, Act(by=by, action=action, object=f"key:{key.id}", after=told), at=at)
+
+
+def _insert(
+    connection: Connection,
+    user: str,
+    name: str,
+    scopes: tuple[Scope, ...],
+    model: str | None,
+    at: datetime,
+    ends: datetime | None,
+) -> NewKey:
+    if not scopes:
+        raise FieldMissing(field="scopes", expected="one or more of predict, label, read, operate")
+    # Its beginning is public, so no part of what is secret stands there.
+    prefix = f"rlv_{secrets.token_hex(4)}"
+    secret = f"{prefix}_{secrets.token_urlsafe(32)}"
+    row = {
+        "id": prefix,
+        "user_id": user,
+        "name": checked_name(name),
+        "secret_hash": hashlib.sha256(secret.encode()).hexdigest(),
+        "scopes": " ".join(scopes),
+        "model": named(model, "model") if model else None,
+        "made_us": microseconds(at),
+        "ends_us": microseconds(ends) if ends else None,
+    }
+    connection.execute(api_keys.insert().values(row))
+    return NewKey(key=_found(connection, prefix), secret=secret)
+
+
+def _refuse_taken(connection: Connection, user: str, name: str, at: datetime) -> None:
+    counts = or_(api_keys.c.ends_us.is_(None), api_keys.c.ends_us > microseconds(at))
+    theirs = select(api_keys.c.name).where(api_keys.c.user_id == user, api_keys.c.revoked_us.is_(None), counts)
+    if name_key(checked_name(name)) in {name_key(row.name) for row in connection.execute(theirs)}:
+        raise FieldWrongType(field="name", expected="a name that no other key of this user has", got="one that is taken")
+
+
+def _words(key: ApiKey) -> str:
+    return words_of_key(key.user, key.scopes, key.model)
+
+
+def facts_of_key(row: Row[Any]) -> list[object]:
+    """What the audit marks of a key: what is not in its words, and could be changed by SQL."""
+    return ["key", row.id, row.name, row.secret_hash, row.made_us, row.ends_us]
+
+
+def _mark(connection: Connection, audit: Audit, key: str) -> str:
+    return audit.mark(facts_of_key(connection.execute(select(api_keys).where(api_keys.c.id == key)).one()))
+
+
+def words_of_key(user: str, scopes: Iterable[str], model: str | None) -> str:
+    """How the audit says what a key is for."""
+    return f"user:{user} {' '.join(scopes)} {model or '*'}"
+
+
+def known_keys(connection: Connection) -> dict[str, KnownKey]:
+    """Every key that may count, by its SHA-256; whether one is over is asked when it comes."""
+    theirs = granted(connection)
+    counting = _with_owner().where(api_keys.c.revoked_us.is_(None), users.c.disabled_us.is_(None))
+    return {row.secret_hash: _known(row, theirs.get(row.user_id, {})) for row in connection.execute(counting)}
+
+
+def _with_owner() -> Any:
+    owner = users.c.id == api_keys.c.user_id
+    return select(api_keys, users.c.name.label("owner"), users.c.role, users.c.disabled_us).join(users, owner)
+
+
+def _known(row: Row[Any], grants: dict[str, Role]) -> KnownKey:
+    principal = Principal(
+        id=row.user_id,
+        name=row.owner,
+        way=Way.KEY,
+        role=Role(row.role) if row.role else None,
+        grants=grants,
+        key=row.id,
+        scopes=frozenset(Scope(one) for one in row.scopes.split()),
+        only_model=row.model,
+    )
+    return KnownKey(principal=principal, ends_us=row.ends_us)
+
+
+def _found(connection: Connection, key: str) -> ApiKey:
+    row = connection.execute(_with_owner().where(api_keys.c.id == storable(key))).first()
+    if row is None:
+        raise KeyNotFound
+    return _key(row)
+
+
+def _key(row: Row[Any]) -> ApiKey:
+    return ApiKey(
+        id=row.id,
+        user=row.user_id,
+        owner=row.owner,
+        owner_disabled=moment(row.disabled_us) if row.disabled_us is not None else None,
+        name=row.name,
+        scopes=tuple(Scope(one) for one in row.scopes.split()),
+        model=row.model,
+        made=moment(row.made_us),
+        ends=moment(row.ends_us) if row.ends_us is not None else None,
+        revoked=moment(row.revoked_us) if row.revoked_us is not None else None,
+    )

@@ -1,0 +1,24 @@
+"""Which predictions the label queue asked about, why, and how likely it was to ask: estimates weigh by that."""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, Column, Float, Index, LargeBinary, Table, Text
+
+from relevo.store.db.tables.base import Serial, metadata
+
+asks = Table(
+    "asks",
+    metadata,
+    Column("serial", Serial, primary_key=True),
+    Column("prediction", LargeBinary(16), nullable=False),
+    Column("model", Text, nullable=False),
+    Column("user_id", Text, nullable=False),  # who was asked
+    Column("why", Text, nullable=False),  # uncertain, disagreement, random
+    Column("propensity", Float, nullable=False),  # 0..1
+    Column("at_us", BigInteger, nullable=False),
+    Column("skipped_us", BigInteger),
+    Column("answered_us", BigInteger),  # the asked person gave a label
+)
+# Who asks twice at once is asked once.
+Index("uq_asks_prediction_user_id", asks.c.prediction, asks.c.user_id, unique=True)
+Index(None, asks.c.user_id, asks.c.serial)

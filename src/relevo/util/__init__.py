@@ -1,0 +1,1 @@
+"""Small modules without knowledge of Relevo: files, terminal, CSV, signatures."""

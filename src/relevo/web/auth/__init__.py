@@ -1,0 +1,1 @@
+"""Who may do what over HTTP: access rules, sessions, sign-in, CSRF."""

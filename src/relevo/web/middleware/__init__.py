@@ -1,0 +1,1 @@
+"""ASGI middleware applied to every route."""

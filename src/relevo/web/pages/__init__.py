@@ -1,0 +1,1 @@
+"""HTML pages: the model page, forms, thumbnails, static files."""

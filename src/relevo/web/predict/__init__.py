@@ -1,0 +1,1 @@
+"""Predict routes: reading the body, asking the model, writing the answer."""

@@ -1,0 +1,355 @@
+"""The JSON of every route but predict, as explicit types: what is not named here is never sent.
+
+Each answer's type says how it is made from a stored value (`of`); each request's type refuses keys it does not know.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime  # noqa: TC003 - pydantic reads it when it makes the classes
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Never
+
+import numpy as np
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, StringConstraints
+from pydantic import Field as Limit
+from pydantic_core import PydanticCustomError
+
+from relevo.domain import ids
+from relevo.util.time_parsing import aware
+from relevo.util.timestamps import moment
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from relevo.domain.prediction import Label
+    from relevo.serve.service import ModelState
+    from relevo.store.predictions import Stored
+    from relevo.store.registry import AliasMove, Model, Version
+
+#: No control characters: databases refuse the zero byte, and nobody needs the others in a label.
+PLAIN = r"^[^\x00-\x1f\x7f]*$"
+#: What both databases hold as a plain integer.
+MOST_VERSION = 2**31 - 1
+
+
+def _iso(text: object) -> object:
+    # The validator alone would take bare numbers for seconds since 1970.
+    try:
+        return aware(text) if isinstance(text, str) else _no_moment()
+    except ValueError:
+        return _no_moment()
+
+
+def _no_moment() -> Never:
+    raise PydanticCustomError("datetime_parsing", "no time")
+
+
+def _truth(text: object) -> bool:
+    if text in ("true", "false"):
+        return text == "true"
+    raise ValueError
+
+
+def _whole(number: object) -> object:
+    # To JSON, 2.0 is the whole number 2.
+    return int(number) if isinstance(number, float) and number.is_integer() else number
+
+
+ModelName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
+AliasName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
+VersionNumber = Annotated[int, Limit(ge=1, le=MOST_VERSION)]
+LabelText = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=PLAIN)]
+Remark = Annotated[str, StringConstraints(max_length=500, pattern=PLAIN)]
+Moment = Annotated[AwareDatetime, BeforeValidator(_iso, json_schema_input_type=AwareDatetime)]
+#: As the address asks for a language; `negotiation` reads it, no list is narrowed by it.
+Lang = Annotated[str, StringConstraints(max_length=20)] | None
+YesNo = Annotated[bool, BeforeValidator(_truth, json_schema_input_type=Literal["true", "false"])]
+
+
+class Problem(BaseModel):
+    """What every refusal looks like."""
+
+    error: str
+    code: str
+    field: str | None = None
+    row: int | None = None
+    #: Of a takeover that is refused: what is compared, of the version that answers, of the one to come.
+    compared: list[list[str]] | None = None
+    request_id: str
+
+
+class Live(BaseModel):
+    """The process lives."""
+
+    live: Literal[True] = True
+
+
+class ModelHealth(BaseModel):
+    """How one model stands in this worker."""
+
+    name: str
+    version: int | None
+    ready: bool
+    reason: str
+
+
+class StoreHealth(BaseModel):
+    """Whether the database takes what the journals hold. Predictions are answered, and kept in journals, while it does not."""
+
+    ok: bool
+    code: str  # "" or an error code: store_missing, store_damaged, …
+    reason: str
+    #: Since when its file is another one, perhaps an older state, for which shipped journals are kept a day; else null.
+    exchanged: datetime | None = None
+
+
+class Ready(BaseModel):
+    """Whether a prediction would be answered now."""
+
+    ready: bool
+    reason: str
+    models: list[ModelHealth]
+    store: StoreHealth
+
+
+class ModelSummary(BaseModel):
+    """A model: its versions, where its aliases stand, and whether this worker answers for it."""
+
+    name: str
+    created: datetime
+    versions: int
+    aliases: dict[str, int]
+    ready: bool
+    serving: int | None
+    reason: str
+
+    @classmethod
+    def of(cls, model: Model, state: ModelState | None) -> ModelSummary:
+        """Join what is registered with what is served."""
+        return cls(
+            name=model.name,
+            created=model.at,
+            versions=model.versions,
+            aliases=model.aliases,
+            ready=state is not None and state.ready,
+            serving=None if state is None else state.version,
+            reason="no version of it is in charge" if state is None else state.reason,
+        )
+
+
+class ModelList(BaseModel):
+    """Every registered model."""
+
+    models: list[ModelSummary]
+
+
+class VersionSummary(BaseModel):
+    """One immutable package under a model's name."""
+
+    model: str
+    version: int
+    digest: str
+    created: datetime
+    author: str
+    summary: dict[str, Any]
+
+    @classmethod
+    def of(cls, version: Version) -> VersionSummary:
+        """A registered version."""
+        return cls(
+            model=version.model,
+            version=version.number,
+            digest=version.digest,
+            created=version.at,
+            author=version.who,
+            summary=version.summary,
+        )
+
+
+class ModelDetail(ModelSummary):
+    """A model with all its versions, newest first."""
+
+    history: list[VersionSummary]
+
+
+class Move(BaseModel):
+    """One step of an alias."""
+
+    model: str
+    alias: str
+    version: int
+    previous: int | None
+    author: str
+    reason: str
+    at: datetime
+
+    @classmethod
+    def of(cls, move: AliasMove) -> Move:
+        """A stored step."""
+        return cls(
+            model=move.model,
+            alias=move.alias,
+            version=move.version,
+            previous=move.previous,
+            author=move.who,
+            reason=move.why,
+            at=move.at,
+        )
+
+
+class Aliases(BaseModel):
+    """Where each alias stands, and the steps that led there, newest first."""
+
+    aliases: dict[str, int]
+    moves: list[Move]
+    next_before: int | None  # asked for as `before`, the steps before these; None at the first one
+
+
+class Alias(BaseModel):
+    """Where one alias stands."""
+
+    alias: str
+    version: int
+
+
+class MoveAlias(BaseModel):
+    """Ask that an alias name another version."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    version: Annotated[VersionNumber, BeforeValidator(_whole, json_schema_input_type=VersionNumber)]
+    reason: Remark = ""
+    #: Let it answer although clients of the former version would miss something, or it is worse; needs a reason.
+    force: bool = False
+
+
+class Figures(BaseModel):
+    """Names of the pictures in a version's package."""
+
+    figures: list[str]
+
+
+class Truth(BaseModel):
+    """The truth of a prediction, as one author saw it."""
+
+    query_id: str
+    value: str
+    author: str
+    source: str
+    at: datetime
+    note: str
+    number: int
+    verdict: str
+
+    @classmethod
+    def of(cls, label: Label) -> Truth:
+        """A stored label."""
+        return cls(
+            query_id=ids.text(label.prediction),
+            value=label.value,
+            author=label.author,
+            source=label.source,
+            at=label.at,
+            note=label.note,
+            number=label.serial,
+            verdict=label.verdict.value,
+        )
+
+
+class Truths(BaseModel):
+    """The label that counts, and all that were given, in their order."""
+
+    query_id: str
+    label: str | None
+    history: list[Truth]
+
+
+class GiveLabel(BaseModel):
+    """Tell the truth of a prediction. A number may stand for a regression's value."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    value: LabelText | int | float
+    note: Remark = ""
+
+
+class PredictionView(BaseModel):
+    """One answered request, as the history has it."""
+
+    query_id: str
+    at: datetime
+    model: str
+    version: int
+    arm: str
+    propensity: float
+    epoch: int
+    kind: str
+    input_kept: bool
+    input_bytes: int
+    prediction: str | float | None
+    confidence: float | None
+    probabilities: list[float]
+    uncertain: bool
+    latency_ms: float
+    error: str | None
+    label: str | None
+    #: Who asked: "key:…" or "user:…", and what that key or user is called; null while nobody had to say.
+    asked_by: str | None = None
+    asked_by_name: str | None = None
+
+    @classmethod
+    def of(cls, stored: Stored, label: Label | None, names: Mapping[str, str] | None = None) -> PredictionView:
+        """A stored prediction with the label that counts for it. names: of who asked, by what the history calls them."""
+        it = stored.prediction
+        return cls(
+            query_id=ids.text(it.id),
+            at=moment(it.at_us),
+            model=it.model,
+            version=it.version,
+            arm=it.arm.value,
+            propensity=it.propensity,
+            epoch=it.epoch,
+            kind=it.kind.value,
+            input_kept=stored.input_kept,
+            input_bytes=it.input_bytes,
+            prediction=it.value if it.label is None else it.label,
+            confidence=it.confidence,
+            # float32 has seven digits; more would be noise of the conversion.
+            probabilities=[round(share, 7) for share in np.frombuffer(it.scores, dtype="<f4").tolist()],
+            uncertain=it.uncertain,
+            latency_ms=it.latency_us / 1000,
+            error=it.error,
+            label=None if label is None else label.value,
+            asked_by=it.asked_by,
+            asked_by_name=(names or {}).get(it.asked_by or ""),
+        )
+
+
+class PredictionPage(BaseModel):
+    """Some predictions, newest first; `next_cursor` asks for the older ones and is null on the last page."""
+
+    items: list[PredictionView]
+    next_cursor: str | None
+
+
+class ExportWindow(BaseModel):
+    """What narrows an export; a filter that is not known is refused, never ignored."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    model: ModelName | None = None
+    version: VersionNumber | None = None
+    since: Moment | None = None
+    until: Moment | None = None
+    label: LabelText | None = None
+    uncertain: YesNo | None = None
+    truth: LabelText | None = None
+    labelled: YesNo | None = None
+    asked_by: Annotated[str, StringConstraints(min_length=1, max_length=100)] | None = None
+    lang: Lang = None
+
+
+class Window(ExportWindow):
+    """What narrows the history, and which page of it is asked for."""
+
+    cursor: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{22}$")] | None = None
+    limit: Annotated[int, Limit(ge=1, le=200)] = 50

@@ -1,0 +1,103 @@
+"""`relevo erase` on a home: it asks first, tells what was erased, and by which name the audit knows it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import pytest
+from tests.support.journal import prediction
+from typer.testing import CliRunner
+
+from relevo import server
+from relevo.cli.app import app
+from relevo.cli.translate import speak
+from relevo.config import Settings
+from relevo.errors import ConfigRefused, InputSealed
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_a_subject_is_erased_once_somebody_is_sure(tmp_path: Path) -> None:
+    """Without a yes nothing happens; with it the rows go, and the audit says so."""
+    store = server.open_store(Settings(home=tmp_path))
+    store.history.record([prediction(subject=store.erasing.pseudonym("patient 4711"))])
+    asked = ["erase", "--subject", "patient 4711", "--why", "by letter", "--home", str(tmp_path)]
+    refused = CliRunner().invoke(app, asked, input="n\n")
+    assert (refused.exit_code, store.history.count()) == (1, 1)
+    done = CliRunner().invoke(app, [*asked, "--yes", "--json"])
+    told = json.loads(done.output)
+    assert (told["predictions"], store.history.count()) == (1, 0)
+    head = store.trail.head()
+    assert head is not None
+    assert (head.object, head.actor, head.reason) == (f"subject:{told['subject']}", "cli", "by letter")
+    assert told["left_in_files"] is False
+
+
+@pytest.mark.parametrize(
+    ("language", "nothing"),
+    [("es", "No se ha encontrado nada de nadie con ese nombre:"), ("en", "Nothing of anybody by this name was found:")],
+)
+def test_a_name_of_nobody_does_not_pass_for_somebody_erased(tmp_path: Path, language: str, nothing: str) -> None:
+    """That nothing was found is said in words; it succeeds, is in the audit, and leaves the others be."""
+    store = server.open_store(Settings(home=tmp_path))
+    store.history.record([prediction(subject=store.erasing.pseudonym("patient 17"))])
+    speak(language)
+    try:
+        done = CliRunner().invoke(app, ["erase", "--subject", "patient 18", "--yes", "--home", str(tmp_path)])
+    finally:
+        speak("en")
+    assert (done.exit_code, nothing in done.output, store.history.count()) == (0, True, 1)
+    pseudonym, head = store.erasing.pseudonym("patient 18"), store.trail.head()
+    assert head is not None
+    assert (head.action, head.object, pseudonym in done.output) == ("subject.erase", f"subject:{pseudonym}", True)
+
+
+def test_vacuum_is_for_a_postgresql_at_hand(tmp_path: Path) -> None:
+    """SQLite needs none, and a server does it for nobody: both are said before anything is erased."""
+    store = server.open_store(Settings(home=tmp_path))
+    store.history.record([prediction(subject=store.erasing.pseudonym("patient 4711"))])
+    asked = ["erase", "--subject", "patient 4711", "--yes", "--vacuum"]
+    for where in (["--home", str(tmp_path)], ["--url", "http://127.0.0.1:9"]):
+        assert isinstance(CliRunner().invoke(app, [*asked, *where]).exception, ConfigRefused)
+    assert store.history.count() == 1
+
+
+def test_another_master_key_takes_over(tmp_path: Path) -> None:
+    """The old one opens nothing any more, the new one everything; it is in the audit, and the new file must be there."""
+    pytest.importorskip("cryptography", reason="sealing is an extra")
+    home, to = tmp_path / "home", tmp_path / "new.key"
+    settings = Settings(home=home, seal_inputs="on")
+    store = server.open_store(settings)
+    assert store.sealing is not None
+    store.sealing.prepare_day(datetime.now(UTC))
+    one = prediction(100)
+    store.history.record([store.sealing.seal(one)])
+    asked = ["rewrap", "--yes", "--to", str(to), "--home", str(home), "--json"]
+    assert CliRunner().invoke(app, asked).exit_code == 1
+    to.write_text("cd" * 32)
+    to.chmod(0o600)
+    assert json.loads(CliRunner().invoke(app, asked).output) == {"keys": 1}
+    # Whoever did not hear that it was done may ask again: all of them are its already.
+    assert json.loads(CliRunner().invoke(app, asked).output) == {"keys": 0}
+    with pytest.raises(InputSealed):
+        store.history.input(one.id)
+    assert server.open_store(replace(settings, master_key_file=str(to))).history.input(one.id)[1] == one.input
+    head = store.trail.head()
+    assert head is not None
+    assert (head.action, len(head.before), len(head.after)) == ("sealing.rewrap", 16, 16)
+
+
+def test_a_journal_that_was_set_aside_is_erased(tmp_path: Path) -> None:
+    """Nobody can tell what a damaged journal holds of a subject, so an erasure removes it, with its log."""
+    server.open_store(Settings(home=tmp_path)).engine.dispose()
+    worker = tmp_path / "spool" / "1-ab"
+    worker.mkdir(parents=True)
+    for name in ("00000001.damaged", "00000001.damaged-wal"):
+        (worker / name).write_bytes(b"what patient 4711 sent")
+    asked = ["erase", "--subject", "patient 4711", "--why", "by letter", "--home", str(tmp_path), "--yes"]
+    assert CliRunner().invoke(app, asked).exit_code == 0
+    assert not any(b"4711" in path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())

@@ -1,0 +1,107 @@
+"""What commands show: words of strangers cannot steer the terminal, whichever way they come out."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from relevo.cli import output
+from relevo.cli.app import run
+from relevo.cli.output import progress, say, show_json, show_table, step_said
+from relevo.cli.translate import percent, speak
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+EVIL = "\x1b]0;owned\x07\x9b31m\x9d\u202e\r"
+
+
+def steering(text: str) -> set[str]:
+    return set(text) & set("\x1b\x07\x9b\x9d\u202e\r")
+
+
+@pytest.mark.parametrize(
+    "show",
+    [
+        lambda: say(f"Kept: {EVIL}"),
+        lambda: show_table(("label",), [(EVIL + "\nfaked row",)], empty=""),
+        lambda: show_table(("", ""), [("description", EVIL + "\nfaked  row")], empty=""),
+    ],
+)
+def test_words_of_strangers_are_spelt_out(capsys: pytest.CaptureFixture[str], show: Callable[[], None]) -> None:
+    """Sentences and cells show what steers as it is spelt, and a cell cannot begin a line of its own."""
+    show()
+    told = capsys.readouterr().out
+    assert not steering(told)
+    assert "\\u001b" in told
+    assert not any(line.startswith("faked") for line in told.splitlines())
+
+
+def test_json_stays_json(capsys: pytest.CaptureFixture[str]) -> None:
+    """A program reads back exactly the words, a terminal is not steered by them."""
+    show_json({"label": EVIL + "\n"})
+    told = capsys.readouterr().out
+    assert not steering(told)
+    assert json.loads(told) == {"label": EVIL + "\n"}
+
+
+def test_an_error_is_one_plain_line(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A key of a stranger's relevo.toml cannot write over the sentence that refuses it."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "relevo.toml").write_text('[server]\n"evil\\u001b[2Jkey\\n\\u009b" = 1\n', encoding="utf-8")
+    assert run(["models"]) == 1
+    told = capsys.readouterr().err
+    assert not steering(told)
+    assert told.count("\n") == 1
+    assert "evil\\u001b[2Jkey\\n\\u009b" in told
+
+
+def test_a_table_on_a_terminal_keeps_its_own_style(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The head of a table is bold on a terminal: only the words of others are spelt out."""
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    show_table(("label",), [("\x1b[31mred",)], empty="")
+    told = capsys.readouterr().out
+    assert "\x1b[1m" in told
+    assert "\\u001b[31mred" in told
+
+
+@pytest.mark.parametrize(
+    ("share", "told"), [(0.99987, "99.9%"), (0.9996, "99.9%"), (1.0, "100.0%"), (0.57, "57.0%"), (0.0, "0.0%")]
+)
+def test_what_is_not_certain_is_not_100(share: float, told: str) -> None:
+    """A share below one is never shown as 100 %."""
+    assert percent(share) == told
+
+
+def test_the_figures_of_an_epoch_are_in_the_language() -> None:
+    """An epoch's quantities have their names, and its figures their comma; a step that tells none is said as it is."""
+    speak("es")
+    try:
+        assert step_said("training loss 0.3125 val_loss 0.5 accuracy 0.9788") == (
+            "entrenando pérdida 0,3125 pérdida (reservados) 0,5 exactitud 0,9788"
+        )
+        assert step_said("loading data") == "cargando datos"
+    finally:
+        speak("en")
+    assert step_said("training loss nan") == "training loss nan"
+    assert step_said("training validation_loss 0.5") == "training loss (held out) 0.5"
+
+
+def test_long_work_without_a_terminal_says_how_far_it_is(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a pipe a step is told where it begins, and again as it goes on; what takes no time is told once."""
+    with progress() as step:
+        for epoch in range(4):
+            step(epoch, 3, f"training loss {epoch + 0.5}")
+    assert capsys.readouterr().err == "training loss 0.5 …\n"
+    monkeypatch.setattr(output, "_LINE_EVERY_S", 0.0)
+    with progress() as step:
+        for epoch in range(4):
+            step(epoch, 3, f"training loss {epoch + 0.5}")
+    assert capsys.readouterr().err == "training loss 0.5 …\ntraining loss 1.5 1/3 …\ntraining loss 2.5 2/3 …\n"

@@ -1,0 +1,220 @@
+"""Commands speak the language asked for; what programs read they say in none."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import socket
+import time
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import pytest
+
+from relevo.cli.app import run
+from relevo.cli.options import agreed
+from relevo.cli.translate import day, language_here, moment, phrase
+from relevo.i18n.catalog import LANGUAGES
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from relevo.package.package import Package
+
+
+@pytest.fixture(autouse=True)
+def _english_after(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    monkeypatch.chdir(tmp_path)
+    yield
+    monkeypatch.setenv("RELEVO_LANGUAGE", "en")
+    run(["--version"])
+
+
+@pytest.mark.parametrize(
+    ("environ", "toml", "spoken"),
+    [
+        ({}, None, "en"),
+        ({"LANG": "es_MX.UTF-8"}, None, "es"),
+        ({"LANG": "es_ES", "LC_ALL": "C"}, None, "en"),
+        ({"LANG": "de_DE.UTF-8"}, None, "en"),
+        ({"LANG": "en_GB.UTF-8"}, "es", "es"),
+        ({"LANG": "es_ES", "RELEVO_LANGUAGE": "en"}, "es", "en"),
+        ({"RELEVO_LANGUAGE": "klingon"}, None, "en"),
+    ],
+)
+def test_the_nearest_wish_wins(environ: dict[str, str], toml: str | None, spoken: str, tmp_path: Path) -> None:
+    """The variable of ours comes before the project's setting, and that before the system's locale."""
+    file = tmp_path / "relevo.toml"
+    if toml:
+        file.write_text(f'[server]\nlanguage = "{toml}"\n')
+    assert language_here(environ, file) == spoken
+
+
+def test_a_broken_setting_does_not_keep_the_help_away(tmp_path: Path) -> None:
+    """A relevo.toml that cannot be read is for the command to refuse; the help is shown all the same."""
+    (tmp_path / "relevo.toml").write_text("[server\n")
+    assert language_here({"LANG": "es_ES"}, tmp_path / "relevo.toml") == "es"
+    assert run(["--help"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--help"], ["Uso: relevo [OPCIONES]", "Órdenes:", "Sirve los modelos registrados"]),
+        (["serve", "--help"], ["--home CARPETA", "[por defecto: 127.0.0.1]", "Mostrar esta ayuda y terminar."]),
+        (["history", "--help"], ["[variable: RELEVO_URL]", "[por defecto: 20; 1<=x<=1000]", "--limit NÚMERO"]),
+        (["label", "import", "--help"], ["ARCHIVO.csv Un CSV", "--rejects ARCHIVO.csv"]),
+        (["import", "--help"], ["ARCHIVO Un archivo de modelo", "--accept NÚMERO", "[por defecto: --register]"]),
+    ],
+)
+def test_help_is_in_the_language(
+    arguments: list[str], told: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Headings, commands, options, defaults and names of values are Spanish for whoever speaks it, and English again after."""
+    monkeypatch.setenv("RELEVO_LANGUAGE", "es")
+    assert run(arguments) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert [text for text in told if text not in shown] == []
+    monkeypatch.setenv("RELEVO_LANGUAGE", "en")
+    assert run(arguments) == 0
+    assert "Usage: relevo" in capsys.readouterr().out
+
+
+def test_help_shows_a_value_or_none(capsys: pytest.CaptureFixture[str]) -> None:
+    """A default is shown as it is written, also 0; where there is none, none is told, and no value is called as Python calls it."""
+    assert run(["serve", "--help"]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "default: none" not in shown
+    assert "[default: 0.0]" in shown
+    for command in ("import", "predict", "verify", "models alias", "user role"):
+        run([*command.split(), "--help"])
+        assert not re.findall(r"<[a-z]", capsys.readouterr().out)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["serve", "--nope"], "No existe la opción: --nope"),
+        (["predic"], "¿Quiso decir 'predict'?"),
+        (["predict"], "Falta el argumento 'ENTRADA...'."),
+        (["history", "--limit", "many"], "debe ser un número entero"),
+        (["predict", "{}", "--port", "0"], "No existe la opción: --port"),
+        (["import", "model.onnx", "--size", "big", "--name", "m"], "debe tener la forma 28x28"),
+    ],
+)
+def test_wrong_usage_is_told_in_the_language(
+    arguments: list[str], told: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What was wrong, and where the help is, in Spanish; the exit code is that of wrong usage in any language."""
+    monkeypatch.setenv("RELEVO_LANGUAGE", "es")
+    assert run(arguments) == 2
+    shown = capsys.readouterr().err
+    assert told in shown
+    assert "--help' para ver la ayuda" in shown
+
+
+def test_an_error_is_said_with_its_code(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """The sentence is Spanish, reason and all; the code is what programs read, and stays."""
+    monkeypatch.setenv("RELEVO_LANGUAGE", "es")
+    assert run(["serve", "--port", "x"]) == 1
+    told = "error: La línea de órdenes: el ajuste 'port' espera un número entero de 0 a 65 535. (wrong_setting)\n"
+    assert capsys.readouterr().err == told
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["predict", '{"a" 1}'], "JSON válido: faltan los dos puntos ':': línea 1, columna 6 (carácter 5). (bad_json)"),
+        (
+            ["models", "--home", "broken"],
+            "relevo.toml no se puede leer: falta un valor, o no es válido (línea 2, columna 8). (config_",
+        ),
+    ],
+)
+def test_what_a_library_says_of_a_text_is_said(
+    arguments: list[str], told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What is wrong with JSON or TOML, and where, comes in the reader's language although a library of Python found it."""
+    monkeypatch.setenv("RELEVO_LANGUAGE", "es")
+    if "broken" in arguments:
+        (tmp_path / "relevo.toml").write_text("[server]\nport = \n")
+    assert run(arguments) == 1
+    assert told in capsys.readouterr().err
+
+
+def test_doctor_says_what_the_system_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A port in use and a home that cannot be come with their reason in the reader's language."""
+    monkeypatch.setenv("RELEVO_LANGUAGE", "es")
+    (tmp_path / "file").write_text("no folder", encoding="utf-8")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        assert run(["doctor", "--home", str(tmp_path / "file" / "home"), "--port", str(port)]) == 1
+    shown = capsys.readouterr().out
+    assert f"en {tmp_path / 'file' / 'home'} no se puede escribir: no es una carpeta" in shown
+    assert f"127.0.0.1:{port} no se puede usar: la dirección ya está en uso" in shown
+
+
+def test_a_package_is_shown_in_the_language(
+    churn_package: Package, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What kind each field of a record is, is said as the model card says it."""
+    churn_package.write(tmp_path / "churn")
+    monkeypatch.setenv("RELEVO_LANGUAGE", "es")
+    assert run(["inspect", "churn"]) == 0
+    shown = capsys.readouterr().out
+    assert "(número)" in shown
+    assert not re.search(r"\((number|integer|category|boolean)\)", shown)
+
+
+def test_json_has_no_language(relevo_run: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path) -> None:
+    """A program that reads --json finds the same in every language; a person reads findings in their own."""
+    found = [json.loads(relevo_run("doctor", "--json", cwd=tmp_path, RELEVO_LANGUAGE=one).stdout) for one in LANGUAGES]
+    assert [one["what"] for one in found[0]] == [one["what"] for one in found[1]]
+    assert [one["told"] for one in found[0] if one["what"] == "telemetry"] == ["off: nothing leaves this machine"]
+    assert found[0][0] == found[1][0]
+    assert "apagada: nada sale de esta máquina" in relevo_run("doctor", cwd=tmp_path, LANG="es_ES.UTF-8", LC_ALL="").stdout
+
+
+@pytest.mark.parametrize(
+    ("language", "answer", "meant"),
+    [
+        ("es", "sí", True),
+        ("es", "S", True),
+        ("es", "yes", True),
+        ("es", "no", False),
+        ("en", "y", True),
+        ("en", "sí", False),
+        ("en", "", False),
+    ],
+)
+def test_yes_is_understood_in_the_language(
+    language: str,
+    answer: str,
+    meant: bool,  # noqa: FBT001 - a drawn value
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A question takes the yes of the language it was asked in, and English's; anything else is a no."""
+    monkeypatch.setenv("RELEVO_LANGUAGE", language)
+    run(["--version"])
+    monkeypatch.setattr("sys.stdin", io.StringIO(answer + "\n"))
+    assert agreed(phrase("Erase everything about '{subject}'? It cannot be brought back.", subject="x")) is meant
+    assert ("¿Borrar todo" if language == "es" else "Erase everything") in capsys.readouterr().err
+
+
+def test_times_are_those_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A person reads local times with their zone, in summer another one; so are days."""
+    at = datetime(2026, 7, 31, 23, 30, tzinfo=UTC)
+    with monkeypatch.context() as patched:
+        patched.setenv("TZ", "Europe/Madrid")
+        time.tzset()
+        told = moment(at), moment("2026-01-31T12:00:00Z", seconds=True), day(at)
+    time.tzset()
+    assert told == ("1 Aug 2026, 01:30 CEST", "31 Jan 2026, 13:00:00 CET", "1 Aug 2026")

@@ -1,0 +1,53 @@
+"""Whether a universal binary JSON file is whole is told without the library."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from relevo.converters.boosting.ubjson_check import require_whole_ubjson
+from relevo.errors import ConversionFailed
+
+xgb = pytest.importorskip("xgboost")
+
+
+@pytest.fixture(scope="module")
+def saved() -> bytes:
+    rng = np.random.default_rng(7)
+    rows = rng.normal(size=(60, 3))
+    model = xgb.XGBClassifier(n_estimators=2, max_depth=2, n_jobs=1).fit(rows, rows[:, 0] > 0)
+    return bytes(model.get_booster().save_raw("ubj"))
+
+
+def test_what_the_library_writes_is_whole(saved: bytes) -> None:
+    """A file as today's library writes it passes."""
+    require_whole_ubjson(saved)
+
+
+def test_every_cut_is_noticed(saved: bytes) -> None:
+    """Wherever the file is cut off, it is refused; and so is anything behind its end."""
+    for cut in range(len(saved)):
+        with pytest.raises(ConversionFailed):
+            require_whole_ubjson(saved[:cut])
+    with pytest.raises(ConversionFailed, match="behind its end"):
+        require_whole_ubjson(saved + b"}")
+
+
+@pytest.mark.parametrize(
+    "torn",
+    [
+        b"",
+        b"[",
+        b"{i\x01a?}",
+        b"{L\xff\xff\xff\xff\xff\xff\xff\xffa}",
+        b"{i\x01a[$d#L\x7f\xff\xff\xff\xff\xff\xff\xff}",
+        b"{i\x01a[#L\x7f\xff\xff\xff\xff\xff\xff\xffZ}",
+        b"{i\x01a[$S#i\x01}",
+        b"{" + b"i\x01a{" * 100 + b"}" * 101,
+    ],
+    ids=["empty", "array", "mark", "negative", "huge", "many", "texts", "deep"],
+)
+def test_hostile_lengths_are_refused_at_once(torn: bytes) -> None:
+    """Negative, enormous and missing lengths, unknown marks and endless nesting are refused."""
+    with pytest.raises(ConversionFailed):
+        require_whole_ubjson(torn)

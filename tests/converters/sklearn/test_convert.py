@@ -1,0 +1,316 @@
+"""Real scikit-learn models on the bundled data sets answer as before."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+import pandas as pd  # type: ignore[import-untyped]
+import pytest
+import xgboost
+from scipy import sparse
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.compose import ColumnTransformer
+from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits, load_iris, load_wine
+from sklearn.ensemble import (
+    AdaBoostClassifier,
+    ExtraTreesClassifier,
+    GradientBoostingClassifier,
+    GradientBoostingRegressor,
+    HistGradientBoostingClassifier,
+    HistGradientBoostingRegressor,
+    RandomForestClassifier,
+    RandomForestRegressor,
+)
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge, RidgeClassifier, SGDClassifier
+from sklearn.model_selection import GridSearchCV
+from sklearn.naive_bayes import GaussianNB
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.neural_network import MLPClassifier, MLPRegressor
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import MaxAbsScaler, MinMaxScaler, OneHotEncoder, OrdinalEncoder, PolynomialFeatures, StandardScaler
+from sklearn.svm import SVC, SVR, LinearSVC
+from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
+
+import relevo
+from relevo.converters.sklearn.convert import convert_sklearn
+from relevo.domain.preprocessing import ColumnSteps, MatrixSteps
+from relevo.errors import ConversionFailed, OptionsMissing
+from relevo.package.conversion import Hints
+from relevo.package.parity import difference, provisional, served_scores
+from relevo.package.samples import take_samples
+
+#: Model, data, and what the served scores may differ by, in units of max(1, |score|).
+EXACT, SINGLE = 1e-12, 1e-5
+CASES = [
+    (LogisticRegression(max_iter=3000), load_digits, EXACT),
+    (LogisticRegression(max_iter=5000), load_breast_cancer, EXACT),
+    (make_pipeline(StandardScaler(), LogisticRegression()), load_wine, EXACT),
+    (make_pipeline(MinMaxScaler(), PolynomialFeatures(2), LogisticRegression(max_iter=3000)), load_iris, SINGLE),
+    (RidgeClassifier(), load_digits, EXACT),
+    (LinearSVC(), load_iris, EXACT),
+    (make_pipeline(StandardScaler(), LinearSVC()), load_breast_cancer, EXACT),
+    (SGDClassifier(loss="log_loss", random_state=0), load_iris, EXACT),
+    (SVC(probability=True, random_state=0), load_iris, SINGLE),
+    (SVC(), load_breast_cancer, SINGLE),
+    (MLPClassifier((16,), max_iter=300, random_state=0), load_digits, EXACT),
+    (DecisionTreeClassifier(random_state=0), load_digits, EXACT),
+    (RandomForestClassifier(30, random_state=0), load_breast_cancer, EXACT),
+    (make_pipeline(StandardScaler(), RandomForestClassifier(20, random_state=0)), load_wine, EXACT),
+    (ExtraTreesClassifier(10, random_state=0), load_digits, EXACT),
+    (GradientBoostingClassifier(n_estimators=15, random_state=0), load_breast_cancer, EXACT),
+    (GradientBoostingClassifier(n_estimators=5, random_state=0), load_digits, EXACT),
+    (HistGradientBoostingClassifier(max_iter=15), load_breast_cancer, EXACT),
+    (HistGradientBoostingClassifier(max_iter=5), load_wine, EXACT),
+    (AdaBoostClassifier(n_estimators=10, random_state=0), load_iris, SINGLE),
+    (GaussianNB(), load_iris, EXACT),
+    (KNeighborsClassifier(3), load_iris, EXACT),
+    (CalibratedClassifierCV(LinearSVC()), load_breast_cancer, EXACT),
+    (GridSearchCV(LogisticRegression(max_iter=3000), {"C": [0.1, 1.0]}), load_iris, EXACT),
+    (LinearRegression(), load_diabetes, EXACT),
+    (make_pipeline(StandardScaler(), Ridge()), load_diabetes, EXACT),
+    (DecisionTreeRegressor(max_depth=5, random_state=0), load_diabetes, EXACT),
+    (RandomForestRegressor(15, random_state=0), load_diabetes, EXACT),
+    (GradientBoostingRegressor(n_estimators=15, random_state=0), load_diabetes, EXACT),
+    (HistGradientBoostingRegressor(max_iter=15), load_diabetes, EXACT),
+    (SVR(), load_diabetes, SINGLE),
+    (MLPRegressor(hidden_layer_sizes=(8,), max_iter=300, random_state=0), load_diabetes, EXACT),
+]
+
+
+def _name(value: Any) -> str:
+    if hasattr(value, "steps"):
+        return "-".join(name for name, _ in value.steps)
+    return getattr(value, "__name__", type(value).__name__)
+
+
+def _fitted(model: Any, features: Any, truth: Any) -> Any:
+    with warnings.catch_warnings():
+        # Convergence and deprecation are the library's talk with its user; conversion is what is tried here.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        warnings.simplefilter("ignore", FutureWarning)
+        return model.fit(features, truth)
+
+
+@pytest.mark.parametrize(("model", "load", "allowed"), CASES, ids=_name)
+def test_the_served_model_answers_as_the_original(model: Any, load: Any, allowed: float) -> None:
+    """On rows the model has not seen, the serving code gives the original's scores, with its classes as labels."""
+    features, truth = load(return_X_y=True)
+    half = np.arange(len(features)) % 2 == 0
+    fitted = _fitted(model, features[half], truth[half])
+    samples = take_samples(features[~half])
+    converted = convert_sklearn(fitted, samples)
+    assert converted.outputs is not None
+    gaps = difference(served_scores(converted, samples), converted.outputs)
+    assert gaps.max() <= allowed
+    assert converted.output.labels == (tuple(str(label) for label in np.unique(truth)) if hasattr(fitted, "classes_") else ())
+    assert isinstance(converted.steps, MatrixSteps)
+
+
+@pytest.mark.parametrize("model", [GaussianNB(), KNeighborsClassifier(3), RandomForestClassifier(5, random_state=0)], ids=_name)
+def test_conversion_gives_the_same_bytes_each_time(model: Any) -> None:
+    """No name in the graph is drawn at random."""
+    features, truth = load_iris(return_X_y=True)
+    fitted = model.fit(features, truth)
+    samples = take_samples(features[:20])
+    assert convert_sklearn(fitted, samples).onnx == convert_sklearn(fitted, samples).onnx
+
+
+def _table() -> tuple[np.ndarray, np.ndarray]:
+    """A table of numbers with holes and of texts, with a truth that depends on both."""
+    draw = np.random.default_rng(0)
+    rows: list[list[Any]] = [
+        [int(draw.integers(70)), float(draw.normal(50, 20)), str(draw.choice(["month", "year", "two years"]))] for _ in range(400)
+    ]
+    truth = np.array(["yes" if (row[0] < 30 and row[2] == "month") or draw.random() < 0.1 else "no" for row in rows])
+    for row in rows[::17]:
+        row[1] = float("nan")
+    return np.array(rows, dtype=object), truth
+
+
+@pytest.mark.parametrize("encoder", [OneHotEncoder(handle_unknown="ignore"), OrdinalEncoder()], ids=_name)
+@pytest.mark.parametrize(
+    "last",
+    [LogisticRegression(max_iter=1000), RandomForestClassifier(20, random_state=0), MLPClassifier((8,), random_state=0)],
+    ids=_name,
+)
+def test_a_column_transformer_takes_each_column_as_it_is(encoder: Any, last: Any) -> None:
+    """Texts go in as texts, holes are filled as the original fills them, and the answer is the original's."""
+    table, truth = _table()
+    numbers = make_pipeline(SimpleImputer(strategy="median"), StandardScaler())
+    model = _fitted(make_pipeline(ColumnTransformer([("n", numbers, [0, 1]), ("c", encoder, [2])]), last), table[:200], truth[:200])
+    samples = take_samples(table[200:], ["tenure", "charge", "contract"])
+    converted = convert_sklearn(model, samples)
+    assert converted.outputs is not None
+    assert isinstance(converted.steps, ColumnSteps)
+    assert [column.dtype for column in converted.steps.columns] == ["float64", "float64", "string"]
+    assert difference(served_scores(converted, samples), converted.outputs).max() < EXACT
+    assert [field.required for field in converted.input.fields] == [True, False, True]  # type: ignore[union-attr]  # a record
+
+
+def test_a_tie_between_classes_stays_a_tie() -> None:
+    """A forest of two trees that disagree answers .5 exactly, so the label is the original's and not rounding's."""
+    features, truth = load_breast_cancer(return_X_y=True)
+    model = RandomForestClassifier(2, random_state=1).fit(features[::2, :4], truth[::2])
+    samples = take_samples(features[1::2, :4])
+    scores = served_scores(convert_sklearn(model, samples), samples)
+    assert (scores == 0.5).any()
+    assert np.array_equal(scores.argmax(axis=1), model.predict(features[1::2, :4]))
+
+
+def test_thresholds_are_not_rounded_across_a_value() -> None:
+    """Values a hair beside a threshold go the way the original sends them."""
+    features = np.random.default_rng(0).normal(size=(300, 2))
+    truth = (features.sum(axis=1) > 0).astype(int)
+    model = DecisionTreeClassifier(random_state=0).fit(features, truth)
+    splits = model.tree_.threshold[model.tree_.children_left >= 0]
+    near = np.concatenate(
+        [np.nextafter(splits.astype(np.float32), side) for side in (-np.inf, np.inf)] + [splits, splits + 1e-12, splits - 1e-12]
+    )
+    rows = np.stack([near, near[::-1]], axis=1).astype(np.float64)
+    samples = take_samples(rows)
+    assert np.array_equal(served_scores(convert_sklearn(model, samples), samples), model.predict_proba(rows))
+
+
+def test_missing_numbers_go_where_the_original_sends_them() -> None:
+    """Trees that know missing values get NaN for an absent field."""
+    features, truth = load_breast_cancer(return_X_y=True)
+    holes = np.where(np.random.default_rng(0).random(features.shape) < 0.2, np.nan, features)
+    for model in (HistGradientBoostingClassifier(max_iter=10), DecisionTreeClassifier(random_state=0)):
+        fitted = model.fit(holes[::2], truth[::2])
+        samples = take_samples(holes[1::2])
+        converted = convert_sklearn(fitted, samples)
+        assert converted.outputs is not None
+        assert difference(served_scores(converted, samples), converted.outputs).max() < EXACT
+
+
+def test_hints_name_features_labels_and_unit() -> None:
+    """What a person says of a model is in its signature."""
+    features, truth = load_iris(return_X_y=True)
+    model = LogisticRegression(max_iter=1000).fit(features, truth)
+    names = ("a", "b", "c", "d")
+    converted = convert_sklearn(model, take_samples(features[:9], names), Hints(features=names, labels=("x", "y", "z")))
+    assert converted.output.labels == ("x", "y", "z")
+    assert converted.classes == ("0", "1", "2")
+    assert tuple(field.name for field in converted.input.fields) == names  # type: ignore[union-attr]  # a record
+
+
+def test_models_that_answer_several_things_are_refused() -> None:
+    """A model of two questions at once is refused with what to do."""
+    features = np.random.default_rng(0).normal(size=(50, 3))
+    for model, truth in ((LinearRegression(), features[:, :2]), (RandomForestClassifier(3), (features[:, :2] > 0).astype(int))):
+        with pytest.raises(ConversionFailed, match="one model for each"):
+            convert_sklearn(model.fit(features, truth), take_samples(features))
+
+
+def test_an_unfitted_model_is_refused_with_its_own_complaint() -> None:
+    """The library's own words say what is wrong."""
+    with pytest.raises(ConversionFailed, match="not fitted"):
+        convert_sklearn(LinearRegression(), take_samples(np.ones((3, 2))))
+
+
+def test_columns_may_be_called_anything() -> None:
+    """Names that are no identifiers, or those of tensors in the graph, stay the fields' names; the answers are the original's."""
+    pandas = pytest.importorskip("pandas")
+    names = ["ingreso mensual", "a-b", "a b", "precio (€)", "1st", "variable", "probabilities", "ñ"]
+    draw = np.random.default_rng(0)
+    frame = pandas.DataFrame({name: draw.normal(size=80) for name in names})
+    frame["1st"] = draw.choice(["x", "y"], 80)
+    steps = ColumnTransformer(
+        [("n", StandardScaler(), [name for name in names if name != "1st"]), ("c", OneHotEncoder(handle_unknown="ignore"), ["1st"])]
+    )
+    model = make_pipeline(steps, LogisticRegression()).fit(frame, frame["a-b"] + frame["a b"] > 0)
+    package = relevo.pack(model, name="named", samples=frame, figures=False)
+    assert [field.name for field in package.manifest.input.fields] == names  # type: ignore[union-attr]  # a record
+    answers = package.predict_many(frame.to_dict(orient="records"))
+    assert np.abs(np.array([answer.probabilities for answer in answers]) - model.predict_proba(frame)).max() < 1e-6
+
+
+def test_the_order_of_unnamed_columns_is_stated() -> None:
+    """Records for a model that does not name its columns are refused with the order found; a stated order rules."""
+    draw = np.random.default_rng(0)
+    rows = draw.normal(size=(60, 2))
+    model = LogisticRegression().fit(rows, rows[:, 0] > 0)
+    swapped = [{"b": row[1], "a": row[0]} for row in rows.tolist()]
+    with pytest.raises(OptionsMissing, match=r"features .*b,a"):
+        relevo.pack(model, name="m", samples=swapped, figures=False)
+    with pytest.raises(OptionsMissing, match="'c'"):
+        relevo.pack(model, name="m", samples=swapped, features=["a", "c"], figures=False)
+    package = relevo.pack(model, name="m", samples=swapped, features=["a", "b"], figures=False)
+    answers = [answer.probabilities for answer in package.predict_many(swapped)]
+    assert np.abs(np.array(answers) - model.predict_proba(rows)).max() < 1e-9
+
+
+def test_named_columns_are_not_taken_in_another_order() -> None:
+    """A matrix whose stated names are the model's own in another order is refused; records come in any order."""
+    pandas = pytest.importorskip("pandas")
+    draw = np.random.default_rng(0)
+    frame = pandas.DataFrame(draw.normal(size=(60, 2)), columns=["a", "b"])
+    model = LogisticRegression().fit(frame, frame["a"] > 0)
+    with pytest.raises(OptionsMissing, match="a, b"):
+        relevo.pack(model, name="m", samples=frame.to_numpy()[:, ::-1], features=["b", "a"], figures=False)
+    package = relevo.pack(model, name="m", samples=frame[["b", "a"]].to_dict(orient="records"), features=["b", "a"], figures=False)
+    assert package.predict({"b": 0.0, "a": 5.0}).label == "True"
+
+
+@pytest.mark.parametrize("threshold", [0.0, 1.0])
+def test_xgboost_behind_a_sparse_columntransformer_answers_as_before(threshold: float) -> None:
+    """Zeros that the sparse matrix does not store are missing to XGBoost, those of a dense one are 0: each as the original."""
+    frame = pd.DataFrame([{"a": float(row % 7), "c": "xyz"[row % 3], "n": float(row % 5) - 2} for row in range(200)])
+    columns = ColumnTransformer(
+        [("c", OneHotEncoder(handle_unknown="ignore"), ["c"])], remainder="passthrough", sparse_threshold=threshold
+    )
+    model = make_pipeline(columns, xgboost.XGBClassifier(n_estimators=4)).fit(frame, [int(row % 7 > 3) for row in range(200)])
+    served = provisional(convert_sklearn(model, take_samples(frame)))
+    others = [{"a": a, "c": c, "n": n} for a in (0.0, 3.0, 5.5) for c in "xyw" for n in (0.0, 1.0)]
+    for record, expected in zip(others, model.predict_proba(pd.DataFrame(others)), strict=True):
+        assert served.predict(record).probabilities == pytest.approx(expected, abs=1e-5), record
+
+
+def scattered() -> tuple[sparse.csr_matrix, np.ndarray]:
+    """Numbers, half of which are 0 and not stored, and a truth to which a 0 says otherwise in two columns."""
+    draw = np.random.default_rng(0)
+    rows = draw.normal(size=(300, 6)) * (draw.random((300, 6)) < 0.5)
+    return sparse.csr_matrix(rows), ((rows[:, 0] > 0) | (rows[:, 1] < -0.3)).astype(int)
+
+
+@pytest.mark.parametrize("before", [(), (MaxAbsScaler(),)], ids=["bare", "pipeline"])
+@pytest.mark.parametrize("form", ["csr", "csc", "coo"])
+def test_xgboost_asked_with_a_sparse_matrix_answers_as_before(before: tuple[Any, ...], form: str) -> None:
+    """Packed with SciPy's matrix, 0 is missing, as it is to the original asked with that matrix; with a dense one it is 0."""
+    matrix, truth = scattered()
+    model = make_pipeline(*before, xgboost.XGBClassifier(n_estimators=8)).fit(matrix, truth)
+    model = model if before else model[-1]
+    asked = {"sparse": matrix.asformat(form), "dense": matrix.toarray()}
+    expected = {kind: model.predict_proba(given) for kind, given in asked.items()}
+    assert np.abs(expected["sparse"] - expected["dense"]).max() > 0.01
+    rows = take_samples(matrix.toarray())
+    for kind, given in asked.items():
+        served = provisional(convert_sklearn(model, take_samples(given)))
+        answers = [served.predict(rows.payload(row)).probabilities for row in range(len(rows))]
+        assert np.abs(np.array(answers) - expected[kind]).max() < 1e-6, kind
+
+
+def test_a_booster_asked_with_a_sparse_matrix_answers_as_before() -> None:
+    """A bare Booster too: as it answers a DMatrix of the sparse matrix."""
+    matrix, truth = scattered()
+    data = xgboost.DMatrix(matrix, label=truth)
+    booster = xgboost.train({"objective": "binary:logistic"}, data, 8)
+    package = relevo.pack(booster, name="m", samples=matrix, labels=["no", "yes"], figures=False)
+    rows = take_samples(matrix.toarray())
+    answers = [package.predict(rows.payload(row)).probabilities[1] for row in range(len(rows))]
+    assert np.abs(np.array(answers) - booster.predict(data)).max() < 1e-6
+
+
+def test_stored_zeros_that_xgboost_tells_from_missing_are_refused() -> None:
+    """A record has one 0 only, so a matrix with both kinds is refused, and the mend is one that helps."""
+    matrix, truth = scattered()
+    model = xgboost.XGBClassifier(n_estimators=8).fit(matrix, truth)
+    matrix.data[::3] = 0.0
+    with pytest.raises(ConversionFailed, match=r"sparse matrix.*toarray\(\).*eliminate_zeros\(\)"):
+        convert_sklearn(model, take_samples(matrix))
+    matrix.eliminate_zeros()
+    assert convert_sklearn(model, take_samples(matrix)).output.labels == ("0", "1")

@@ -1,0 +1,222 @@
+"""Outside of what the samples show, the package answers as the original does, or refuses what the original refuses."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.compose import ColumnTransformer
+from sklearn.feature_extraction import DictVectorizer
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.mixture import GaussianMixture
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import Normalizer, OneHotEncoder, OrdinalEncoder, PolynomialFeatures, StandardScaler
+
+import relevo
+from relevo.converters.boosting.booster import Boosting
+from relevo.converters.boosting.lightgbm import read_live
+from relevo.converters.sklearn.convert import convert_sklearn
+from relevo.converters.sklearn.dict_vectorizer import convert_dictvectorizer
+from relevo.converters.sklearn.estimator import look_at
+from relevo.converters.sklearn.input_layouts import layouts
+from relevo.converters.sklearn.probes import Original, probed_gap, probes_of, refuse_unlike
+from relevo.domain.signature import FieldKind
+from relevo.errors import ConversionFailed, FieldNotListed, FieldWrongType, OptionsMissing
+from relevo.package.conversion import Hints
+from relevo.package.samples import from_records, take_samples
+
+pytest.importorskip("skl2onnx")
+pandas = pytest.importorskip("pandas")
+lightgbm = pytest.importorskip("lightgbm")
+
+DRAW = np.random.default_rng(0)
+FRAME = pandas.DataFrame(
+    {
+        "income": DRAW.normal(2000, 500, 200),
+        "children": DRAW.integers(0, 4, 200).astype(float),
+        "plan": DRAW.choice(["basic", "pro", "rare", "seldom"], 200, p=[0.5, 0.44, 0.03, 0.03]),
+    }
+)
+TRUTH = (FRAME["income"] > 2000).to_numpy() ^ (FRAME["plan"] == "pro").to_numpy()
+
+
+def fitted(text: Any, number: Any = "passthrough") -> Any:
+    """A pipeline that encodes the plan by `text` and the children by `number`."""
+    steps = [("scaled", StandardScaler(), ["income"]), ("text", text, ["plan"]), ("number", number, ["children"])]
+    return make_pipeline(ColumnTransformer(steps), LogisticRegression()).fit(FRAME, TRUTH)
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        (OneHotEncoder(handle_unknown="ignore"), OneHotEncoder(handle_unknown="ignore")),
+        (OneHotEncoder(handle_unknown="ignore", drop="first"), OneHotEncoder(handle_unknown="ignore", drop="if_binary")),
+        (OneHotEncoder(handle_unknown="infrequent_if_exist", min_frequency=0.1), "passthrough"),
+        (OneHotEncoder(handle_unknown="infrequent_if_exist", min_frequency=0.1, drop="first"), "passthrough"),
+        (
+            OneHotEncoder(handle_unknown="infrequent_if_exist", max_categories=2),
+            OneHotEncoder(handle_unknown="infrequent_if_exist"),
+        ),
+        (
+            OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1),
+            OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=9, min_frequency=0.1),
+        ),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:Found unknown categories")
+def test_unknown_categories_and_fractions_answer_as_the_original(text: Any, number: Any) -> None:
+    """An unseen category, a rare one, and 2.7 where whole numbers were seen are what the encoder makes of them."""
+    model = fitted(text, number)
+    package = relevo.pack(model, name="m", samples=FRAME, figures=False)
+    rows = [
+        {"income": income, "children": children, "plan": plan}
+        for income in (2100.0, -40000.0)
+        for children in (0.0, 2.0, 2.7, -1.0, 11.0)
+        for plan in ("basic", "rare", "new")
+    ]
+    served = np.array([answer.probabilities for answer in package.predict_many(rows)])
+    assert np.abs(served - model.predict_proba(pandas.DataFrame(rows))).max() < 1e-6
+
+
+@pytest.mark.parametrize("number", [StandardScaler(), PolynomialFeatures(2), "passthrough"])
+@pytest.mark.parametrize("final", [LogisticRegression(max_iter=3000), Ridge()])
+def test_a_whole_column_that_is_computed_with_takes_fractions(number: Any, final: Any) -> None:
+    """41.5 of an age is answered as the original answers it; of a column that an encoder reads it is refused by name."""
+    frame = pandas.DataFrame(
+        {"age": DRAW.integers(18, 80, 200), "children": DRAW.integers(0, 4, 200), "plan": DRAW.choice(["basic", "pro"], 200)}
+    )
+    encoder = OneHotEncoder(handle_unknown="ignore")
+    steps = [("number", number, ["age"]), ("text", encoder, ["plan", "children"])]
+    model = make_pipeline(ColumnTransformer(steps), final).fit(frame, frame["age"] > 50)
+    package = relevo.pack(model, name="m", samples=frame, figures=False)
+    row = {"age": 41.5, "children": 2, "plan": "pro"}
+    answer = package.predict(row)
+    asked = pandas.DataFrame([row])
+    served = answer.value if answer.value is not None else answer.probabilities[1]
+    assert served == pytest.approx(
+        model.predict(asked)[0] if final.__class__ is Ridge else model.predict_proba(asked)[0, 1], abs=1e-4
+    )
+    with pytest.raises(FieldWrongType) as refusal:
+        package.predict(row | {"children": 2.5})
+    assert refusal.value.facts["field"] == "children"
+
+
+def test_a_strict_encoder_of_a_regression_closes_its_field() -> None:
+    """What a regression raises at is refused by name as well."""
+    steps = [("plan", OrdinalEncoder(), ["plan"]), ("rest", "passthrough", ["income", "children"])]
+    model = make_pipeline(ColumnTransformer(steps), Ridge()).fit(FRAME, FRAME["income"] / 1000)
+    package = relevo.pack(model, name="m", samples=FRAME, figures=False)
+    with pytest.raises(FieldNotListed):
+        package.predict({"income": 2100.0, "children": 2.0, "plan": "new"})
+
+
+@pytest.mark.parametrize("kind", [OneHotEncoder, OrdinalEncoder])
+def test_what_the_original_raises_at_is_a_closed_field(kind: Any) -> None:
+    """`handle_unknown="error"`: the field lists what the encoder knows, the unsampled too, and refuses the rest by name."""
+    model = fitted(kind(), kind())
+    package = relevo.pack(model, name="m", samples=FRAME[FRAME["plan"] != "rare"].head(80), figures=False)
+    fields = {field.name: field for field in package.manifest.input.fields}  # type: ignore[union-attr]  # a record
+    assert (fields["plan"].closed, fields["plan"].categories) == (True, ("basic", "pro", "rare", "seldom"))
+    assert (fields["children"].closed, fields["children"].categories) == (True, ("0", "1", "2", "3"))
+    assert not fields["income"].closed
+    row = {"income": 2100.0, "children": 2, "plan": "rare"}
+    expected = model.predict_proba(pandas.DataFrame([row]))[0]
+    assert package.predict(row).probabilities == pytest.approx(tuple(expected), abs=1e-6)
+    for wrong in ({"plan": "new"}, {"children": 2.7}):
+        with pytest.raises(FieldNotListed) as refusal:
+            package.predict(row | wrong)
+        assert refusal.value.facts["field"] == next(iter(wrong))
+
+
+def test_the_largest_absolute_value_normalizes() -> None:
+    """`Normalizer("max")` fitted and sampled on positive numbers keeps the signs of negative ones."""
+    rows = np.abs(DRAW.normal(size=(100, 3)))
+    model = make_pipeline(Normalizer("max"), LogisticRegression()).fit(rows, rows[:, 0] > rows[:, 1])
+    package = relevo.pack(model, name="m", samples=rows, figures=False)
+    for row in ([-5.0, 1.0, 2.0], [-1.0, -2.0, -3.0], [0.0, 0.0, 0.0]):
+        served = package.predict(dict(zip(("f0", "f1", "f2"), row, strict=True)))
+        assert served.probabilities == pytest.approx(tuple(model.predict_proba([row])[0]), abs=1e-6)
+
+
+def test_a_column_that_the_samples_lack_is_asked_for() -> None:
+    """Nothing is proved of a column without a single value, so it must come with the samples."""
+    model = fitted(OneHotEncoder(handle_unknown="ignore"))
+    records = [{name: value for name, value in row.items() if name != "children"} for row in FRAME.to_dict(orient="records")]
+    with pytest.raises(OptionsMissing, match="children"):
+        relevo.pack(model, name="m", samples=records, figures=False)
+
+
+def test_a_graph_that_is_right_on_the_samples_alone_is_refused() -> None:
+    """A converted model that differs outside of the samples only is found by the probes, which name the input."""
+    rows = np.abs(DRAW.normal(size=(60, 2)))
+    model = LogisticRegression().fit(rows, rows[:, 0] > rows[:, 1])
+    samples = take_samples(rows, ["a", "b"])
+    layout = next(iter(layouts(look_at(model), samples, Hints())))
+    probes = probes_of(Original(estimator=look_at(model), layout=layout, samples=samples).ask, samples, layout.input)  # type: ignore[arg-type]
+    right = convert_sklearn(model, samples)
+    assert probed_gap(right, probes)[0] < 1e-9
+    wrong = convert_sklearn(LogisticRegression().fit(rows, rows[:, 0] > 2 * rows[:, 1]), samples)
+    with pytest.raises(ConversionFailed, match="unlike"):
+        refuse_unlike(replace(wrong, outputs=right.outputs), probes, 1e-4)
+    assert layout.input.fields[0].kind is FieldKind.NUMBER  # type: ignore[union-attr]  # a record
+
+
+def moody(model: LogisticRegression) -> LogisticRegression:
+    """The model, answering inputs that no sample has otherwise than its weights say."""
+    told = model.predict_proba
+
+    def answer(given: Any) -> Any:
+        strange = (np.abs(given) > 50).any(axis=1) | (given == 0).all(axis=1)
+        return np.where(strange[:, None], [0.9, 0.1], told(given))
+
+    model.predict_proba = answer
+    return model
+
+
+@pytest.mark.parametrize("field", ["plan", "income"])
+def test_a_pair_with_a_vectorizer_is_asked_beyond_the_samples(field: str) -> None:
+    """Unseen categories, absent keys and extremes are asked of the pair too; another answer than the package's is refused."""
+    records: list[dict[str, Any]]
+    if field == "plan":
+        records = [{"plan": word} for word in ("basic", "pro")] * 10  # an unseen category is a row of zeros
+    else:
+        records = [{"income": 1.0 + number} for number in range(20)]  # none is as large as the probes
+    vectorizer = DictVectorizer(sparse=False)
+    table = vectorizer.fit_transform(records)
+    model = LogisticRegression().fit(table, [0, 1] * 10)
+    assert convert_dictvectorizer((vectorizer, model), from_records(records)).outputs is not None
+    with pytest.raises(ConversionFailed, match=f"inputs unlike them: with .*{field}"):
+        convert_dictvectorizer((vectorizer, moody(model)), from_records(records))
+
+
+@pytest.mark.parametrize("missing", [False, True])
+def test_a_booster_is_asked_beyond_the_samples(*, missing: bool) -> None:
+    """Extremes, and missing values where its fields allow them, are asked of a booster's own library."""
+    draw = np.random.default_rng(1)
+    rows = draw.normal(size=(200, 3))
+    rows[::4, 1] = np.nan
+    booster = lightgbm.train({"verbose": -1, "objective": "regression"}, lightgbm.Dataset(rows, np.nan_to_num(rows).sum(axis=1)), 5)
+    read = read_live(booster)
+    samples = take_samples(rows, ["a", "b", "c"])
+    assert convert_sklearn(Boosting(read), samples, Hints(features=("a", "b", "c"))).outputs is not None
+
+    def ask(table: Any, scale: Any) -> Any:
+        strange = np.isnan(table[:, 1]) & (np.abs(table[:, 0]) > 5) if missing else np.abs(table[:, 2]) > 50
+        return np.where(strange, 77.0, read.ask(table, scale))
+
+    with pytest.raises(ConversionFailed, match="unlike"):
+        convert_sklearn(Boosting(replace(read, ask=ask)), samples, Hints(features=("a", "b", "c")))
+
+
+@pytest.mark.parametrize("covariance", ["full", "tied", "diag", "spherical"])
+def test_a_mixture_answers_far_away_as_the_original(covariance: str) -> None:
+    """The component of a point a thousand times as far is the original's, although every density is nothing there."""
+    rows = np.concatenate([DRAW.normal(place, 1, (40, 3)) for place in (0, 4, 9)])
+    mixture = GaussianMixture(3, covariance_type=covariance, random_state=0).fit(rows)
+    package = relevo.pack(mixture, name="mixture", samples=rows, figures=False)
+    names = [field.name for field in package.manifest.input.fields]  # type: ignore[union-attr]  # a record
+    far = np.concatenate([rows * 1000, -rows * 1000, rows * 1e9, rows * 0])[::7]
+    said = [package.predict(dict(zip(names, map(float, row), strict=True))).value for row in far]
+    assert said == mixture.predict(far).tolist()

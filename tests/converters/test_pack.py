@@ -1,0 +1,353 @@
+"""`relevo.pack` from a notebook's objects to a proved package."""
+
+from __future__ import annotations
+
+import os
+import time
+import zipfile
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from sklearn.datasets import load_diabetes, load_iris
+from sklearn.feature_extraction import DictVectorizer
+from sklearn.linear_model import LinearRegression, LogisticRegression
+
+import relevo
+from relevo.domain.decision import Argmax, Bands
+from relevo.domain.signature import FieldKind, ImageInput, RecordInput, Task
+from relevo.errors import (
+    ConversionFailed,
+    InputRefused,
+    LabelRefused,
+    ManifestInvalid,
+    OptionsMissing,
+    PackageRefused,
+    ParityFailed,
+    RelevoError,
+)
+from relevo.importing.import_model import import_model
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from relevo.package.package import Package
+
+
+def test_the_same_model_packed_twice_is_the_same_package(digits: Any, digits_package: Package, tmp_path: Path) -> None:
+    """Every byte is determined: files, figures, profile and digest."""
+    again = relevo.pack(
+        digits.model, name="digits", samples=digits.pictures, truth=digits.truth, scale=1 / 255, out=tmp_path / "a.zip"
+    )
+    assert again.files() == digits_package.files()
+    relevo.pack(digits.model, name="digits", samples=digits.pictures, truth=digits.truth, scale=1 / 255, out=tmp_path / "b.zip")
+    assert (tmp_path / "a.zip").read_bytes() == (tmp_path / "b.zip").read_bytes()
+
+
+def test_the_digest_is_that_of_the_manifest(digits: Any, digits_package: Package) -> None:
+    """Also when a person wrote whole numbers where real ones are meant."""
+    assert digits_package.digest == digits_package.manifest.digest()
+    whole = relevo.pack(digits.model, name="d", samples=digits.pictures[:20], scale=1, decision=Argmax(least=0))
+    assert whole.digest == whole.manifest.digest()
+    table = [{"a": number, "b": "x"} for number in range(30)]
+    vectorizer = DictVectorizer()
+    model = LogisticRegression().fit(vectorizer.fit_transform(table), [number > 9 for number in range(30)])
+    record = relevo.pack((vectorizer, model), name="r", samples=table)
+    assert record.digest == record.manifest.digest()
+    assert isinstance(record.manifest.input, RecordInput)
+    assert type(record.manifest.input.fields[0].example) is int
+
+
+def test_packing_digits_is_quick(digits: Any) -> None:
+    """With proof, figures and profile it stays under ten seconds."""
+    begun = time.monotonic()
+    relevo.pack(digits.model, name="digits", samples=digits.pictures, truth=digits.truth, scale=1 / 255)
+    assert time.monotonic() - begun < 10
+
+
+def test_a_package_has_all_its_parts(digits_package: Package) -> None:
+    """Model, golden examples, metrics, profile, figures and card are there, and the proof is nearly exact."""
+    paths = digits_package.paths()
+    for path in (
+        "model.onnx",
+        "golden/golden.json",
+        "golden/000.png",
+        "metrics.json",
+        "profile.npz",
+        "figures/confusion.png",
+        "card.md",
+    ):
+        assert path in paths
+    parity = digits_package.manifest.lineage.parity
+    assert (parity.against, parity.samples, parity.rows, parity.labels_agreeing) == ("original", "user", 597, 1.0)
+    assert parity.largest_difference < 1e-12
+    assert digits_package.manifest.calibration is not None
+
+
+def test_the_original_is_asked_with_the_tensor_that_serving_makes(digits: Any, digits_package: Package) -> None:
+    """A picture answered by the package has the very probabilities of the original on its scaled pixels."""
+    served = digits_package.predict(digits_package.golden.payloads[3])
+    place = next(
+        row
+        for row, picture in enumerate(digits.pictures)
+        if np.allclose(digits.model.predict_proba(picture.reshape(1, -1) / 255)[0], served.probabilities, atol=1e-12)
+    )
+    assert digits.model.predict(digits.pictures[place].reshape(1, -1) / 255)[0] == served.index
+
+
+@pytest.mark.parametrize("form", ["paths", "bytes", "images"])
+def test_pictures_may_come_as_files_bytes_or_images(digits: Any, tmp_path: Path, form: str) -> None:
+    """Paths, bytes and PIL images give the same model with the same scores as the array."""
+    pictures = digits.pictures[:40]
+    paths = []
+    for number, pixels in enumerate(pictures):
+        paths.append(tmp_path / f"{number}.png")
+        Image.fromarray(pixels).save(paths[-1])
+    samples = {"paths": paths, "bytes": [path.read_bytes() for path in paths], "images": [Image.fromarray(p) for p in pictures]}[
+        form
+    ]
+    package = relevo.pack(digits.model, name="digits", samples=samples, scale=1 / 255)
+    plain = relevo.pack(digits.model, name="digits", samples=pictures, scale=1 / 255)
+    assert package.manifest.input == plain.manifest.input == ImageInput(width=8, height=8, mode="L")
+    assert package.onnx == plain.onnx
+    assert np.array_equal(package.golden.scores, plain.golden.scores)
+
+
+def test_a_matrix_is_told_by_its_features() -> None:
+    """Names come from `features`, numbers have no limits, and every class is among the golden examples."""
+    data = load_iris()
+    model = LogisticRegression(max_iter=1000).fit(data.data, data.target)
+    package = relevo.pack(
+        model, name="iris", samples=data.data, features=data.feature_names, labels=data.target_names, truth=data.target
+    )
+    assert isinstance(package.manifest.input, RecordInput)
+    assert [field.name for field in package.manifest.input.fields] == data.feature_names
+    assert {field.kind for field in package.manifest.input.fields} == {FieldKind.NUMBER}
+    assert all(field.minimum is None and field.maximum is None for field in package.manifest.input.fields)
+    assert set(package.golden.scores.argmax(axis=1)) == {0, 1, 2}
+    record = dict(zip(data.feature_names, data.data[0].tolist(), strict=True))
+    assert package.predict(record).label == "setosa"
+
+
+def test_below_200_rows_there_is_no_profile_and_the_card_says_so() -> None:
+    """Iris has 150 rows: metrics and figures, but no reference for drift."""
+    data = load_iris()
+    model = LogisticRegression(max_iter=1000).fit(data.data, data.target)
+    package = relevo.pack(model, name="iris", samples=data.data, truth=data.target)
+    assert "profile.npz" not in package.paths()
+    assert "No drift profile" in package.read("card.md").decode()
+    assert package.metrics["warnings"]
+
+
+def test_a_regression_answers_a_value() -> None:
+    """Diabetes progression: one number, with MAE, RMSE, R² and the residuals drawn."""
+    features, truth = load_diabetes(return_X_y=True)
+    model = LinearRegression().fit(features[:200], truth[:200])
+    package = relevo.pack(model, name="diabetes", samples=features[200:], truth=truth[200:], unit="points")
+    assert package.manifest.output.task is Task.REGRESSION
+    answer = package.predict({f"f{number}": value for number, value in enumerate(features[300])})
+    assert answer.value == pytest.approx(model.predict(features[300:301])[0], abs=1e-9)
+    assert package.metrics["r2"] == pytest.approx(model.score(features[200:], truth[200:]), abs=1e-6)
+    assert "figures/residuals.png" in package.paths()
+
+
+def test_a_data_frame_needs_no_pandas_of_ours() -> None:
+    """Whatever has columns, dtypes and to_dict is taken: names come from it, and a model that computes takes fractions."""
+    pandas = pytest.importorskip("pandas")
+    data = load_iris()
+    frame = pandas.DataFrame(data.data, columns=["a", "b", "c", "d"]).assign(a=lambda table: (table.a * 10).astype(int))
+    model = LogisticRegression(max_iter=2000).fit(frame, data.target)
+    package = relevo.pack(model, name="iris", samples=frame, truth=data.target)
+    assert isinstance(package.manifest.input, RecordInput)
+    assert [field.kind for field in package.manifest.input.fields][:2] == [FieldKind.NUMBER, FieldKind.NUMBER]
+    backwards = list(range(149, 12, -1))
+    held, series = frame.take(backwards), pandas.Series(data.target).take(backwards)
+    for truth in (series, series.to_frame("y"), series.astype(str).to_frame("y"), series.astype("category"), list(series)):
+        again = relevo.pack(model, name="iris", samples=held, truth=truth, figures=False)
+        assert again.metrics["accuracy"]["value"] == pytest.approx(model.score(held, series), abs=1e-6)
+    rows = [row for _, row in frame.head(4).iterrows()]
+    assert [one.label for one in package.predict_many(frame.head(4))] == [package.predict(row).label for row in rows]
+
+
+def test_progress_is_told_from_beginning_to_end(digits: Any) -> None:
+    """Every step is announced with how many are done, rising to all."""
+    told: list[tuple[int, int, str]] = []
+    relevo.pack(
+        digits.model,
+        name="d",
+        samples=digits.pictures[:50],
+        truth=digits.truth[:50],
+        figures=False,
+        progress=lambda *step: told.append(step),
+    )
+    assert [step[0] for step in told] == sorted(step[0] for step in told)
+    assert told[0][2] == "converting"
+    assert told[-1][0] == told[-1][1]
+
+
+def test_bands_say_uncertain() -> None:
+    """A decision with bands is kept, measured and told."""
+    draw = np.random.default_rng(0)
+    features = draw.normal(size=(500, 2))
+    truth = (features[:, 0] + draw.normal(size=500) > 0).astype(int)
+    model = LogisticRegression().fit(features, truth)
+    package = relevo.pack(
+        model, name="b", samples=features, truth=truth, labels=["no", "yes"], decision=Bands(accept=0.8, reject=0.2), figures=False
+    )
+    assert 0 < package.metrics["uncertain_share"] < 1
+    assert package.metrics["accuracy_when_sure"]["value"] > package.metrics["accuracy"]["value"]
+    assert package.predict({"f0": 0.0, "f1": 0.0}).uncertain
+
+
+def test_what_is_wrong_with_a_call_is_said(digits: Any) -> None:
+    """A missing truth, a foreign truth, wrong labels, a bad name, an empty sample, a thing that is no model."""
+    few, truth = digits.pictures[:20], digits.truth[:20]
+    with pytest.raises(OptionsMissing, match="truth for every sample"):
+        relevo.pack(digits.model, name="d", samples=few, truth=truth[:3])
+    with pytest.raises(LabelRefused):
+        relevo.pack(digits.model, name="d", samples=few, truth=["cat"] * 20)
+    with pytest.raises(OptionsMissing, match="labels"):
+        relevo.pack(digits.model, name="d", samples=few, labels=["a", "b"])
+    with pytest.raises(ManifestInvalid, match="name"):
+        relevo.pack(digits.model, name="Not A Name", samples=few)
+    with pytest.raises(OptionsMissing, match="samples"):
+        relevo.pack(digits.model, name="d", samples=[])
+    with pytest.raises(ConversionFailed, match="no predict"):
+        relevo.pack(object(), name="d", samples=few)
+    with pytest.raises(ConversionFailed, match="64 numbers"):
+        relevo.pack(digits.model, name="d", samples=np.zeros((3, 9, 9), dtype=np.uint8))
+    with pytest.raises(ConversionFailed, match="float64"):
+        relevo.pack(digits.model, name="d", samples=np.zeros((3, 8, 8)))
+
+
+def test_a_model_that_cannot_be_proved_is_not_packaged(digits: Any, tmp_path: Path) -> None:
+    """With a tolerance nothing can meet, nothing is written."""
+    from sklearn.svm import SVC
+
+    model = SVC().fit(digits.pictures[:300].reshape(300, -1), digits.truth[:300])
+    with pytest.raises(ParityFailed) as refusal:
+        relevo.pack(model, name="svm", samples=digits.pictures[:50], tolerance=1e-300, out=tmp_path / "p")
+    assert refusal.value.facts["tolerance"] == 1e-300
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_nothing_of_others_is_overwritten(digits_package: Package, tmp_path: Path) -> None:
+    """A folder with other things in it stays; an older package in the same place is replaced."""
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("years", encoding="utf-8")
+    with pytest.raises(PackageRefused, match="other things"):
+        digits_package.write(tmp_path / "mine")
+    digits_package.write(tmp_path / "p")
+    digits_package.write(tmp_path / "p")
+    assert relevo.open(tmp_path / "p").digest == digits_package.digest
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["mine", "p"]
+
+
+@pytest.mark.parametrize(
+    ("told", "option"),
+    [
+        ({"name": "Not A Name"}, "name"),
+        ({"answer": {"churn": "maybe:yes"}}, "answer"),
+        ({"decision": Bands(accept=0.2, reject=0.8)}, "accept/reject/least"),
+        ({"decision": Argmax(least=2.0)}, "accept/reject/least"),
+    ],
+)
+def test_a_bad_option_is_told_by_its_name(tmp_path: Path, told: dict[str, Any], option: str) -> None:
+    """Before anything is converted, and not as a fault of a manifest.json that nobody wrote."""
+    with pytest.raises(ManifestInvalid, match=f"^The option {option} cannot be used: "):
+        relevo.pack(object(), **({"name": "m", "samples": [{"a": 1}]} | told))
+    with pytest.raises(ManifestInvalid, match=f"^The option {option} cannot be used: "):
+        import_model(tmp_path / "nothere.onnx", **({"name": "m"} | told))
+
+
+def test_an_option_that_does_not_fit_the_model_is_told_by_its_name(digits: Any) -> None:
+    """What only the model's labels tell is told when they are known, in the same words."""
+    for told in ({"answer": {"churn": "is:leaves"}}, {"decision": Bands(accept=0.8, reject=0.2)}):
+        with pytest.raises(ManifestInvalid, match=r"^The option .* cannot be used: "):
+            relevo.pack(digits.model, name="d", samples=digits.pictures[:20], **told)
+
+
+def test_a_file_that_is_no_package_is_not_overwritten(digits_package: Package, tmp_path: Path) -> None:
+    """Another archive in the place of a zip stays; an older package in it is replaced."""
+    with zipfile.ZipFile(tmp_path / "data.zip", "w") as archive:
+        archive.writestr("thesis.txt", "years")
+    with pytest.raises(PackageRefused, match="no package"):
+        digits_package.write(tmp_path / "data.zip")
+    for _ in range(2):
+        digits_package.write(tmp_path / "p.zip")
+    assert relevo.open(tmp_path / "p.zip").digest == digits_package.digest
+
+
+@pytest.mark.parametrize("goal", ["file/p", "file/deeper/p.zip", "file", "full", "full.zip"])
+def test_a_bad_goal_is_told_before_anything_is_converted(tmp_path: Path, goal: str) -> None:
+    """Where no package can be written, packing and importing end at once, whatever the model is, and nothing is left there."""
+    (tmp_path / "file").write_text("mine", encoding="utf-8")
+    (tmp_path / "full.zip").mkdir()
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "thesis.txt").write_text("years", encoding="utf-8")
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(PackageRefused, match=r"(another place|take its place)\.$"):
+        relevo.pack(object(), name="m", samples=[{"a": 1}], out=tmp_path / goal)
+    with pytest.raises(PackageRefused, match=r"(another place|take its place)\.$"):
+        import_model(tmp_path / "nothere.onnx", name="m", out=tmp_path / goal)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root writes everywhere")
+def test_a_closed_folder_is_told_before_anything_is_converted(tmp_path: Path) -> None:
+    """A folder without the right to write is named in the sentence."""
+    (tmp_path / "closed").mkdir(mode=0o500)
+    with pytest.raises(PackageRefused, match="closed is not writable"):
+        relevo.pack(object(), name="m", samples=[{"a": 1}], out=tmp_path / "closed" / "p.zip")
+
+
+@pytest.mark.parametrize(
+    ("told", "words"),
+    [
+        ({"samples": None}, "the samples are a NoneType"),
+        ({"samples": 5}, "the samples are a int"),
+        ({"samples": "data.csv"}, "the samples are a str"),
+        ({"samples": {"a": [1]}}, "the samples are a dict"),
+        ({"truth": 1}, "option truth .* a list is expected, not a int"),
+        ({"labels": 3}, "option labels .* a list is expected, not a int"),
+        ({"truth": "y"}, "option truth .* a list is expected, not a str"),
+        ({"name": None}, "option name .* a text is expected"),
+        ({"features": 3}, "option features"),
+        ({"steps": {"scale": 1}}, "option steps .* ImageSteps"),
+        ({"decision": 0.5}, "option decision .* Argmax or Bands"),
+        ({"answer": ["a"]}, "option answer .* a dict"),
+        ({"scale": "1/255"}, "option scale .* a number"),
+        ({"background": (255, 255, 255)}, "option background .* a text"),
+        ({"background": "greenish"}, "option background .* white, black, #rrggbb or ignore"),
+        ({"orientation": "up"}, "option orientation .* one of exif, ignore"),
+        ({"out": 5}, "option out .* a path"),
+        ({"tolerance": "a"}, "option tolerance .* a number"),
+        ({"description": 3}, "option description .* a text"),
+        ({"progress": 3}, "option progress .* a function"),
+    ],
+)
+def test_an_option_of_another_kind_is_refused_by_its_name(told: dict[str, Any], words: str) -> None:
+    """A slip in the first call of `relevo.pack` ends in a sentence that names the option, and never in Python's own words."""
+    x = np.arange(20.0).reshape(10, 2)
+    model = LogisticRegression().fit(x, [0, 1] * 5)
+    with pytest.raises(RelevoError, match=words):
+        relevo.pack(model, **{"name": "m", "samples": x, "figures": False, **told})
+
+
+@pytest.mark.parametrize("given", [None, 5, "a.png", {"f0": 1.0}])
+def test_what_is_no_list_of_inputs_is_refused(digits_package: Package, given: Any) -> None:
+    """`predict_many`, `relevo.open` and `write` say what they expect of what they cannot use."""
+    with pytest.raises(InputRefused, match="A list of inputs or a DataFrame is expected"):
+        digits_package.predict_many(given)
+    if not isinstance(given, str):
+        for act in (relevo.open, digits_package.write):
+            with pytest.raises(PackageRefused, match="is expected, not a"):
+                act(given)
+
+
+def test_a_class_and_a_missing_file_are_no_model() -> None:
+    """A class instead of its instance, and the path of no file, are told as that."""
+    for model, words in ((LogisticRegression, "class LogisticRegression itself"), ("model.onnx", "'model.onnx' cannot be read")):
+        with pytest.raises(ConversionFailed, match=words):
+            relevo.pack(model, name="m", samples=np.zeros((3, 2)))

@@ -1,0 +1,175 @@
+"""Scores are served as what they are: no second softmax or sigmoid, no logit for a probability, and a question in doubt."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+import relevo
+from relevo.domain.signature import Output, Task
+from relevo.errors import ConversionFailed, OptionsMissing
+from relevo.importing.import_model import import_model
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from relevo.package.package import Package
+
+DRAW = np.random.default_rng(5)
+ROWS = DRAW.normal(size=(40, 4))
+WEIGHTS = DRAW.normal(size=(4, 3)) * 2
+NAMES = ["a", "b", "c", "d"]
+LABELS = ["one", "two", "three"]
+
+
+def model(*ending: Any, weights: Any = WEIGHTS, functions: Any = (), outputs: Any = ("y",), **constants: Any) -> bytes:
+    """Four numbers times weights, named `s`; then the ending, which makes `y`."""
+    nodes = [helper.make_node("MatMul", ["x", "w"], ["s"]), *(helper.make_node(*one[:3], **one[3]) for one in ending)]
+    given = {"w": np.asarray(weights, np.float32), **{name: np.asarray(one) for name, one in constants.items()}}
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 4])],
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", None]) for name in outputs],
+        [numpy_helper.from_array(one, name) for name, one in given.items()],
+    )
+    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("own", 1)]
+    return bytes(helper.make_model(graph, opset_imports=opsets, functions=functions, ir_version=8).SerializeToString())
+
+
+def node(op: str, given: Any, made: str = "y", **told: Any) -> tuple[Any, ...]:
+    return op, [given] if isinstance(given, str) else given, [made], told
+
+
+def packed(onnx: bytes, labels: Any = LABELS, **told: Any) -> Package:
+    return relevo.pack(onnx, name="m", samples=ROWS, features=NAMES, labels=labels, figures=False, **told)
+
+
+def served(package: Package) -> Any:
+    return np.array([answer.probabilities for answer in package.predict_many([dict(zip(NAMES, row, strict=True)) for row in ROWS])])
+
+
+LOGITS = ROWS.astype(np.float32) @ WEIGHTS.astype(np.float32)
+SIGMOIDS = 1 / (1 + np.exp(-LOGITS))
+SOFTMAX = np.exp(LOGITS) / np.exp(LOGITS).sum(axis=1, keepdims=True)
+HUNDRED = np.float32(100)
+
+
+def _function() -> Any:
+    """A softmax that stands in a function of the file's own."""
+    inner = [helper.make_node("Softmax", ["in"], ["out"])]
+    return helper.make_function("own", "Squash", ["in"], ["out"], inner, [helper.make_opsetid("", 17)])
+
+
+@pytest.mark.parametrize(
+    ("onnx", "wanted", "activation", "independent"),
+    [
+        (model(node("Softmax", "s")), SOFTMAX, "none", False),
+        (model(node("Softmax", "s", "p"), node("Identity", "p", "q"), node("Cast", "q", to=1)), SOFTMAX, "none", False),
+        (model(node("Squash", "s", domain="own"), functions=[_function()]), SOFTMAX, "none", False),
+        (
+            model(node("Exp", "s", "e"), node("ReduceSum", ["e", "axis"], "t", keepdims=1), node("Div", ["e", "t"]), axis=[1]),
+            SOFTMAX,
+            "none",
+            False,
+        ),
+        (model(node("LogSoftmax", "s")), SOFTMAX, "softmax", False),
+        (model(node("Identity", "s")), SOFTMAX, "softmax", False),
+        (model(node("Sigmoid", "s")), SIGMOIDS, "none", True),
+        (model(node("Sigmoid", "s", "p"), node("Reshape", ["p", "k"]), k=[-1, 3]), SIGMOIDS, "none", True),
+        (model(node("HardSigmoid", "s")), np.clip(0.2 * LOGITS + 0.5, 0, 1), "none", True),
+        (model(node("Softmax", "s", "p"), node("Mul", ["p", "h"]), h=HUNDRED), SOFTMAX, "percent", False),
+        (model(node("Sigmoid", "s", "p"), node("Mul", ["h", "p"]), h=HUNDRED), SIGMOIDS, "percent", False),
+    ],
+    ids=["softmax", "passed on", "function", "spelled out", "log", "logits", "sigmoids", "reshaped", "hard", "percent", "percents"],
+)
+def test_several_scores_are_served_as_what_they_are(onnx: bytes, wanted: Any, activation: str, independent: bool) -> None:  # noqa: FBT001 - a case
+    """Softmax, sigmoids, logits, logarithms and percentages are told apart, and served as the probabilities they stand for."""
+    package = packed(onnx)
+    output = package.manifest.output
+    assert (output.activation, output.independent) == (activation, independent)
+    answers = served(package)
+    assert np.abs(answers - wanted).max() < 1e-5
+    assert (answers.argmax(axis=1) == wanted.argmax(axis=1)).all()
+    said = package.read("card.md").decode()
+    assert ("stands for itself" in said) == independent
+    assert ("percentages" in said) == (activation == "percent")
+
+
+@pytest.mark.parametrize(
+    "onnx",
+    [
+        model(node("Relu", "s")),
+        model(node("Tanh", "s")),
+        model(node("Mul", ["s", "h"]), weights=WEIGHTS / 100, h=HUNDRED),
+        model(node("Add", ["s", "b"]), weights=np.full((4, 3), 1e-4), b=np.array([0.2, 0.3, 0.5], np.float32)),
+    ],
+    ids=["relu", "tanh", "scaled", "fitted to 0 and 1"],
+)
+def test_a_doubt_is_asked_about_and_the_answer_is_taken(onnx: bytes, request: pytest.FixtureRequest) -> None:
+    """An ending that tells nothing asks for `scores`, naming the choices and the range; logits are scores, scaled or not."""
+    if request.node.callspec.id == "scaled":
+        assert packed(onnx).manifest.output.activation == "softmax"
+        return
+    with pytest.raises(
+        OptionsMissing, match=r"scores \(logits, probabilities or percent; numbers are no classes. They lie between"
+    ):
+        packed(onnx)
+    assert packed(onnx, scores="logits").manifest.output.activation == "softmax"
+
+
+ONE = WEIGHTS[:, :1]
+
+
+def test_one_score_with_two_labels_is_a_probability_only_where_it_cannot_leave_0_and_1() -> None:
+    """A sigmoid is one; a logit that lies in 0..1 on the samples is asked about; one that goes beyond is a logit."""
+    two = ["no", "yes"]
+    assert packed(model(node("Sigmoid", "s"), weights=ONE), two).manifest.output.activation == "none"
+    assert packed(model(node("Identity", "s"), weights=ONE), two).manifest.output.activation == "sigmoid"
+    small = model(node("Add", ["s", "half"]), weights=ONE / 100, half=np.float32(0.5))
+    with pytest.raises(OptionsMissing, match=r"scores \(.*numbers without labels.*come out of a linear layer: is a sigmoid"):
+        packed(small, two)
+    clipped = packed(small, two, scores="probabilities")
+    assert clipped.manifest.output.activation == "clip"
+    value = float((ROWS[:1].astype(np.float32) @ (ONE / 100).astype(np.float32))[0, 0] + 0.5)
+    assert clipped.predict(dict(zip(NAMES, ROWS[0], strict=True))).probabilities[1] == pytest.approx(value, abs=1e-5)
+    assert clipped.predict(dict(zip(NAMES, 1000 * ONE[:, 0], strict=True))).probabilities == (0.0, 1.0)
+    assert packed(small, None, scores="numbers").manifest.output.task is Task.REGRESSION
+    assert packed(small, None).manifest.output.task is Task.REGRESSION
+    with pytest.raises(OptionsMissing, match="labels \\(two of them"):
+        packed(model(node("Sigmoid", "s"), weights=ONE), None)
+    with pytest.raises(OptionsMissing, match="no labels, where the scores are numbers"):
+        packed(small, two, scores="numbers")
+
+
+def test_what_is_said_of_scores_is_held_against_them() -> None:
+    """Logits that are probabilities already, probabilities of 6 and -2, and three numbers at once are refused in a sentence."""
+    with pytest.raises(ConversionFailed, match="said to be logits, and come out of a softmax: they are probabilities already"):
+        packed(model(node("Softmax", "s")), scores="logits")
+    with pytest.raises(ConversionFailed, match=r"said to be probabilities, and lie between -\d"):
+        packed(model(node("Identity", "s")), scores="probabilities")
+    with pytest.raises(ConversionFailed, match="answers 3 numbers at once; package one model for each"):
+        packed(model(node("Identity", "s")), None, scores="numbers")
+    with pytest.raises(OptionsMissing, match=r"labels .* of several numbers package each by itself"):
+        packed(model(node("Identity", "s")), None)
+
+
+def test_a_chosen_output_of_logits_is_no_output_of_probabilities(tmp_path: Path) -> None:
+    """Of logits and probabilities either may be chosen, by flag or by an Output: the same probabilities are served."""
+    both = model(node("Softmax", "s", "p"), node("Identity", "s", "logits"), outputs=["p", "logits"])
+    (tmp_path / "m.onnx").write_bytes(both)
+    with pytest.raises(OptionsMissing, match="--output, one of p, logits"):
+        import_model(tmp_path / "m.onnx", name="m", labels=LABELS, features=NAMES)
+    with pytest.raises(OptionsMissing, match="--output, one of p, logits"):
+        import_model(tmp_path / "m.onnx", name="m", labels=LABELS, features=NAMES, output="q")
+    for chosen in ("p", "logits"):
+        package = import_model(tmp_path / "m.onnx", name="m", labels=LABELS, features=NAMES, output=chosen, figures=False)
+        assert np.abs(served(package) - SOFTMAX).max() < 1e-5
+    package = packed(both, None, output=Output(name="logits", labels=tuple(LABELS)))
+    assert np.abs(served(package) - SOFTMAX).max() < 1e-5
+    (tmp_path / "m.onnx").write_bytes(model(node("Relu", "s")))
+    with pytest.raises(OptionsMissing, match=r"add: --scores \(logits, probabilities or percent"):
+        import_model(tmp_path / "m.onnx", name="m", labels=LABELS, features=NAMES)

@@ -1,0 +1,78 @@
+"""Fields of a project's own beside an answer's: every fact there is, and what is refused."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from relevo.domain.decision import Argmax, Bands, answers
+from relevo.domain.extra_fields import AnswerFields, problem_of
+from relevo.domain.signature import Output, Task
+
+TWO = Output(name="y", labels=("stays", "leaves"))
+VALUE = Output(name="y", task=Task.REGRESSION)
+
+
+def test_every_fact_is_read_off_the_answer() -> None:
+    """The canonical fields by another name, a label's probability, and whether it is the label."""
+    fields = AnswerFields(
+        {
+            "verdict": "prediction",
+            "number": "class",
+            "sure": "confidence",
+            "unsure": "uncertain",
+            "churn_probability": "probability:leaves",
+            "churn": "is:leaves",
+            "loyal": "is:stays",
+        },
+        TWO,
+    )
+    (low, high) = answers(np.array([[0.75, 0.25], [0.1, 0.9]]), TWO, Bands(accept=0.8, reject=0.1))
+    assert fields.of(low) == {
+        "verdict": "stays",
+        "number": 0,
+        "sure": 0.75,
+        "unsure": True,
+        "churn_probability": 0.25,
+        "churn": False,
+        "loyal": True,
+    }
+    assert (fields.of(high)["churn_probability"], fields.of(high)["churn"], fields.of(high)["loyal"]) == (0.9, True, False)
+
+
+def test_a_label_may_hold_a_colon() -> None:
+    """What follows the first colon is the label, whatever is in it."""
+    output = Output(name="y", labels=("a:b", "c"))
+    assert problem_of({"it": "is:a:b"}, output.task, output.labels) is None
+    assert AnswerFields({"it": "is:a:b"}, output).of(answers(np.array([[0.9, 0.1]]), output, Argmax())[0]) == {"it": True}
+
+
+def test_a_regression_tells_its_value() -> None:
+    """A number has one fact, its value."""
+    (answer,) = answers(np.array([[12.5]]), VALUE, Argmax())
+    assert AnswerFields({"rent": "prediction"}, VALUE).of(answer) == {"rent": 12.5}
+    assert "the answer is a number" in str(problem_of({"rent": "confidence"}, VALUE.task, ()))
+
+
+@pytest.mark.parametrize(
+    ("name", "fact", "said"),
+    [
+        ("query_id", "prediction", "every answer has"),
+        ("error", "prediction", "every answer has"),
+        ("", "prediction", "1 to 64"),
+        ("x" * 65, "prediction", "1 to 64"),
+        ("a\nb", "prediction", "printable"),
+        ("churn", "is", "must be prediction, class"),
+        ("churn", "probabilities", "must be prediction, class"),
+        ("churn", "was:leaves", "must be prediction, class"),
+        ("churn", "is:left", "'left'; there are stays, leaves"),
+    ],
+)
+def test_a_field_that_cannot_be_is_refused_with_a_reason(name: str, fact: str, said: str) -> None:
+    """A name that is taken or unprintable, a fact nobody knows, a label the model has not."""
+    assert said in str(problem_of({name: fact}, TWO.task, TWO.labels))
+
+
+def test_labels_not_known_yet_are_believed() -> None:
+    """Before a training nobody knows the labels of a project that does not name them; the manifest's check does later."""
+    assert problem_of({"churn": "is:anything"}, Task.CLASSIFICATION, None) is None

@@ -1,0 +1,74 @@
+"""Which of several labels counts."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+
+from relevo.domain.label_aggregation import Resolution, Rule, disputed, last_words
+from relevo.domain.prediction import Label, Verdict
+
+AT = datetime(2026, 3, 1, tzinfo=UTC)
+
+
+def said(words: str) -> list[Label]:
+    """`ana:7 eva:9+ csv/bob:7-` as labels in that order: source/author:value, + accepted, - rejected."""
+    found = []
+    for word in words.split():
+        who, _, value = word.partition(":")
+        source, _, author = who.rpartition("/")
+        verdict = {"+": Verdict.ACCEPTED, "-": Verdict.REJECTED}.get(value[-1], Verdict.PENDING)
+        found.append(
+            Label(prediction=b"", value=value.rstrip("+-"), author=author, source=source or "page", at=AT, verdict=verdict)
+        )
+    return found
+
+
+@pytest.mark.parametrize(
+    ("words", "last", "majority", "trusted"),
+    [
+        ("", None, None, None),
+        ("ana:7", "7", "7", None),
+        ("ana:7 eva:9", "9", None, None),
+        ("ana:7 eva:9 bob:7", "7", "7", None),
+        ("ana:7 ana:7 ana:7 eva:9 bob:9", "9", "9", None),
+        ("ana:7 eva:9 ana:9", "9", "9", None),
+        ("csv/bob:7 eva:9 ana:9", "9", "9", "7"),
+        ("lab:7 eva:9", "9", None, "7"),
+        ("csv/bob:7 lab:8 eva:9", "9", None, "8"),
+        ("csv/bob:7- eva:9", "9", "9", None),
+        ("ana:7+ eva:9 bob:9", "7", "7", None),
+        ("ana:7- eva:9-", None, None, None),
+    ],
+)
+def test_each_rule_finds_its_label(words: str, last: str | None, majority: str | None, trusted: str | None) -> None:
+    """The last word; what most people say by their last word each, none on a tie; the last of the trusted, none before they speak.
+
+    A rejected label never counts, and once one is accepted only accepted ones do.
+    """
+    labels = said(words)
+    for rule, wanted in ((Rule.LAST, last), (Rule.MAJORITY, majority), (Rule.TRUSTED, trusted)):
+        found = Resolution(rule=rule, trusted=("csv", "author:lab")).of(labels)
+        assert (None if found is None else found.value) == wanted, rule
+
+
+@pytest.mark.parametrize(
+    ("words", "wanted"),
+    [
+        ("ana:7", False),
+        ("ana:7 eva:9", True),
+        ("ana:7 eva:9 bob:9", False),
+        ("ana:7 ana:9", False),
+        ("ana:7 eva:9-", False),
+        ("ana:7 eva:9 bob:9+", False),
+    ],
+)
+def test_a_dispute_is_between_people(words: str, *, wanted: bool) -> None:
+    """Two people who differ dispute until a third decides or somebody judges; one person who corrects does not."""
+    assert disputed(said(words)) is wanted
+
+
+def test_everybody_has_one_last_word() -> None:
+    """Of each person what they said last, rejected labels aside."""
+    assert [label.value for label in last_words(said("ana:1 eva:2 ana:3 eva:4-"))] == ["3", "2"]

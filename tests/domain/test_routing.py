@@ -1,0 +1,65 @@
+"""Routes: who answers depends on the key and the route alone, and over many keys on the weights."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relevo.domain.prediction import Arm
+from relevo.domain.routing import Leg, Route, answering, pick
+
+_weights = st.lists(st.floats(0.01, 1), min_size=1, max_size=5)
+
+
+def route(weights: list[float], *, salt: str = "churn", shadow: bool = False, epoch: int = 1) -> Route:
+    total = sum(weights)
+    legs = [
+        Leg(version=number, digest=str(number), arm=Arm.CANARY if number else Arm.CHAMPION, weight=weight / total)
+        for number, weight in enumerate(weights)
+    ]
+    if shadow:
+        legs.insert(0, Leg(version=99, digest="99", arm=Arm.SHADOW, weight=1.0))
+    return Route(model="churn", epoch=epoch, legs=tuple(legs), salt=salt)
+
+
+@given(_weights, st.binary(max_size=30), st.booleans())
+def test_some_answering_leg_is_picked_and_its_probability_told(weights: list[float], key: bytes, shadow: bool) -> None:  # noqa: FBT001 - hypothesis gives it
+    """Any weights and any key give one answering leg, never a shadow, with the probability it had."""
+    table = route(weights, shadow=shadow)
+    picked = pick(table, key)
+    assert picked.leg in answering(table)
+    assert picked.leg.arm is not Arm.SHADOW
+    assert picked.propensity == (1.0 if len(weights) == 1 else picked.leg.weight)
+
+
+@given(_weights, st.binary(max_size=30), st.integers(1, 9))
+def test_the_same_key_meets_the_same_leg(weights: list[float], key: bytes, epoch: int) -> None:
+    """Picking is pure: key, salt and weights decide; neither time nor the epoch's number do."""
+    assert pick(route(weights), key).leg == pick(route(weights, epoch=epoch), key).leg
+
+
+def test_over_many_keys_the_weights_are_met() -> None:
+    """Five percent of the callers meet a leg of five percent, within what chance allows."""
+    table = route([0.80, 0.15, 0.05])
+    met = Counter(pick(table, str(number).encode()).leg.version for number in range(40_000))
+    for version, weight in enumerate([0.80, 0.15, 0.05]):
+        expected, spread = 40_000 * weight, (40_000 * weight * (1 - weight)) ** 0.5
+        assert abs(met[version] - expected) < 5 * spread
+
+
+def test_widening_a_leg_keeps_those_it_had() -> None:
+    """When the last leg grows, everybody who met it before still does: nobody is thrown back and forth."""
+    small, large = route([0.95, 0.05]), route([0.5, 0.5])
+    had = [key for key in (str(number).encode() for number in range(5000)) if pick(small, key).leg.version == 1]
+    assert had
+    assert all(pick(large, key).leg.version == 1 for key in had)
+
+
+def test_another_salt_divides_anew() -> None:
+    """Two models with the same weights do not put the same callers on trial."""
+    keys = [str(number).encode() for number in range(2000)]
+    one = {key for key in keys if pick(route([0.5, 0.5], salt="a"), key).leg.version}
+    other = {key for key in keys if pick(route([0.5, 0.5], salt="b"), key).leg.version}
+    assert 300 < len(one & other) < 700

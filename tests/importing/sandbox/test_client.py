@@ -1,0 +1,446 @@
+"""What runs in the quarantine reaches nothing outside it, takes no more than it is given, and is not believed."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import socket
+import stat
+import struct
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tests.support.hostile_files import Calls, pairs, running
+
+from relevo.converters.limits import Bounds
+from relevo.converters.options import ConversionOptions
+from relevo.domain.preprocessing import Column, MatrixSteps
+from relevo.domain.signature import Field, FieldKind, Output, RecordInput
+from relevo.errors import ConversionFailed, ManifestInvalid, OnnxRefused, QuarantineFailed, QuarantineTooWeak, RelevoError
+from relevo.importing.import_model import import_model
+from relevo.importing.sandbox import protocol
+from relevo.importing.sandbox.client import Visit, visit
+from relevo.importing.sandbox.linux import landlock, seccomp, self_test
+from relevo.importing.sandbox.linux.syscall_numbers import DENIED, NUMBERS
+
+pytestmark = pytest.mark.skipif(not landlock.version(), reason="this kernel has no Landlock")
+SOURCE = Path(self_test.__file__).parents[4]
+SHORT = Bounds(wall_seconds=20, cpu_seconds=20, memory_mb=3000)
+
+
+def opened(data: bytes, *, bounds: Bounds = SHORT, need_strong: bool = True) -> Visit:
+    return visit(ConversionOptions(format="pickle"), [data, b"", b""], need_strong=need_strong, bounds=bounds)
+
+
+def complaint(code: str, bounds: Bounds = SHORT) -> str:
+    """What comes back from code that ends in `raise RuntimeError(...)`."""
+    with pytest.raises(ConversionFailed) as caught:
+        opened(running(code), bounds=bounds)
+    return str(caught.value)
+
+
+def test_an_honest_pair_comes_back_converted() -> None:
+    """A DictVectorizer and its model come back as ONNX with the original's answers, from a strong quarantine."""
+    back = opened(pickle.dumps(pairs()))
+    assert back.level == "strong"
+    assert back.generated
+    assert back.converted.outputs is not None
+    assert len(back.converted.outputs) == len(back.records) > 0
+    assert isinstance(back.converted.input, RecordInput)
+    assert {field.name for field in back.converted.input.fields} == {"plan", "months"}
+
+
+ESCAPES = {
+    "read a secret": "open({secret!r}).read()",
+    "read the password file": "open('/etc/passwd').read()",
+    "list the root": "os.listdir('/')",
+    "list the folder": "os.listdir({folder!r})",
+    "write outside": "open({canary!r}, 'w').write('x')",
+    "overwrite": "open({secret!r}, 'w')",
+    "cut": "os.truncate({secret!r}, 0)",
+    "remove": "os.unlink({secret!r})",
+    "rename": "os.rename({secret!r}, {canary!r})",
+    "link": "os.symlink({secret!r}, 'link'); open('link').read()",
+    "hard link": "os.link({secret!r}, 'hard')",
+    "change a mode": "os.chmod({secret!r}, 0o777)",
+    "change an owner": "os.chown({secret!r}, 1, 1)",
+    "change a time": "os.utime({secret!r}, (1, 1))",
+    "shell": "subprocess.run(['/bin/sh', '-c', 'touch ' + {canary!r}], check=True)",
+    "fork": "os.fork()",
+    "start a thread": "threading.Thread(target=int).start()",
+    "become a program": "os.execv('/bin/true', ['true'])",
+    "connect": "socket.create_connection(('127.0.0.1', {port}), 1)",
+    "datagram": "socket.socket(socket.AF_INET, socket.SOCK_DGRAM)",
+    "local socket": "socket.socketpair()",
+    "signal the parent": "os.kill(os.getppid(), 0)",
+    "signal by handle": "os.pidfd_open(os.getppid())",
+    "the parent's memory": "open('/proc/%d/mem' % os.getppid(), 'rb')",
+    "own memory map": "open('/proc/self/maps').read()",
+    "io_uring": "call(425, 4, ctypes.create_string_buffer(120))",
+    "another session": "os.setsid()",
+    "become root": "os.setuid(0)",
+    "memory file": "os.memfd_create('x')",
+    "fill the disk": "os.write(os.open('big', os.O_WRONLY | os.O_CREAT), b'x')",
+    "more memory": "resource.setrlimit(resource.RLIMIT_AS, (-1, -1))",
+    "have a signal sent": "fcntl.fcntl(0, fcntl.F_SETOWN, os.getppid())",
+}
+
+
+@pytest.fixture(scope="module")
+def server() -> Any:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        listening.settimeout(0.2)
+        yield listening
+
+
+@pytest.fixture(scope="module")
+def escaped(tmp_path_factory: pytest.TempPathFactory, server: socket.socket) -> tuple[str, Path, Path]:
+    """One visit that tries every escape; the names of those that worked, the secret file and the canary."""
+    folder = tmp_path_factory.mktemp("outside")
+    folder.chmod(0o755)
+    secret, canary = folder / "secret", folder / "canary"
+    secret.write_text("the secret")
+    facts = {"secret": str(secret), "canary": str(canary), "folder": str(folder), "port": server.getsockname()[1]}
+    acts = {name: code.format(**facts) for name, code in ESCAPES.items()}
+    code = f"""
+import os, socket, subprocess, ctypes, resource, fcntl, threading
+libc = ctypes.CDLL(None, use_errno=True)
+def call(*arguments):
+    if libc.syscall(*arguments) < 0:
+        raise OSError(ctypes.get_errno(), 'refused')
+worked = []
+for name, act in {acts!r}.items():
+    try:
+        exec(act)
+    except BaseException:
+        continue
+    worked.append(name)
+raise RuntimeError('worked:' + ','.join(worked) + ';')
+"""
+    return complaint(code), secret, canary
+
+
+def test_no_escape_works(escaped: tuple[str, Path, Path]) -> None:
+    """None of the tried ways out of the quarantine works, for root or anybody else."""
+    assert "worked:;" in escaped[0]
+
+
+def test_nothing_outside_was_touched(escaped: tuple[str, Path, Path], server: socket.socket) -> None:
+    """After all those tries the secret is as it was, no canary exists and nobody connected."""
+    _, secret, canary = escaped
+    assert secret.read_text() == "the secret"
+    assert stat.S_IMODE(secret.stat().st_mode) != 0o777
+    assert secret.stat().st_mtime > 1000
+    assert not canary.exists()
+    with pytest.raises(TimeoutError):
+        server.accept()
+
+
+def test_the_same_acts_work_outside(tmp_path: Path) -> None:
+    """The tries are real ones: outside the quarantine they succeed."""
+    secret = tmp_path / "secret"
+    secret.write_text("x")
+    names = ("list the folder", "change a mode", "change a time", "signal the parent", "cut", "remove")
+    for name in names:
+        exec("import os\n" + ESCAPES[name].format(secret=str(secret), canary="", folder=str(tmp_path), port=1))  # noqa: S102 - our own list
+    assert not secret.exists()
+
+
+def test_a_shell_command_does_not_run(tmp_path: Path) -> None:
+    """A pickle that calls the shell leaves no trace."""
+    canary = tmp_path / "canary"
+    with pytest.raises(RelevoError):
+        opened(pickle.dumps(Calls(f"touch {canary}")))
+    assert not canary.exists()
+
+
+def test_the_environment_is_empty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing of our environment reaches the child, and no open file but its own two pipes."""
+    monkeypatch.setenv("RELEVO_SECRET", "abc123")
+    with open("/etc/hostname", "rb") as ours:  # noqa: PTH123 - an inheritable descriptor is wanted
+        os.set_inheritable(ours.fileno(), True)  # noqa: FBT003 - its only form
+        said = complaint("""
+            import os
+            held = []
+            for number in range(100):
+                try:
+                    held.append(os.fstat(number))
+                except OSError:
+                    pass
+            raise RuntimeError(f"held {len(held)}; secret {'RELEVO_SECRET' in os.environ}; {sorted(os.environ)[:2]}")
+            """)
+    assert "held 5; secret False" in said
+
+
+@pytest.mark.parametrize(
+    ("code", "word"),
+    [
+        ("while True: pass", "longer than"),
+        ("import time; time.sleep(1000)", "longer than"),
+        ("import os; os._exit(3)", "code 3"),
+        ("import os, ctypes; ctypes.string_at(0)", "crashed"),
+        ("x = bytearray(10**12)", "memory"),
+        ("x = []\nwhile True: x.append(bytearray(2**26))", "memory|longer than"),
+        (
+            "import os\nfor n in range(3, 20):\n  try:\n    while True: os.write(n, b'x' * 65536)\n  except OSError: pass",
+            "more than|cannot be read",
+        ),
+        (
+            "import os, time\nfor n in range(3, 20):\n  try: os.close(n)\n  except OSError: pass\ntime.sleep(100)",
+            "went on|longer than",
+        ),
+    ],
+    ids=["loop", "sleep", "exit", "crash", "bomb", "slow-bomb", "flood", "silence"],
+)
+def test_greed_ends_in_bounded_time(code: str, word: str) -> None:
+    """Endless loops, memory bombs, floods and crashes end in QuarantineFailed within the time given."""
+    started = time.monotonic()
+    with pytest.raises(QuarantineFailed, match=word):
+        opened(running(code), bounds=Bounds(wall_seconds=8, cpu_seconds=30, memory_mb=1500, output_mb=1))
+    assert time.monotonic() - started < 20
+
+
+def test_processor_time_is_bounded() -> None:
+    """A loop that outlasts its processor time is ended by the kernel."""
+    with pytest.raises(QuarantineFailed, match="processor time"):
+        opened(running("while True: pass"), bounds=Bounds(wall_seconds=20, cpu_seconds=4))
+
+
+def test_a_heavy_file_is_given_more() -> None:
+    """VGG19's 548 MiB are held several times over while they are converted, and a light file is given nothing for that."""
+    heavy, light = (Bounds().for_bytes(size * 2**20) for size in (548, 0))
+    assert light == Bounds()
+    assert heavy.memory_mb >= light.memory_mb + 4 * 548
+    assert heavy.wall_seconds - light.wall_seconds == heavy.cpu_seconds - light.cpu_seconds > 200
+
+
+def test_a_small_file_has_little_time_unless_a_person_gives_more() -> None:
+    """Below 10 MiB an import has less than 30 s of processor time and memory in proportion; what a person says is what holds."""
+    small = Bounds().for_bytes(9 * 2**20)
+    replay = Bounds().for_bytes(9 * 2**20, replay=True)
+    assert small.cpu_seconds + replay.cpu_seconds < 32
+    assert small.data_mb - Bounds().for_bytes(0).data_mb == 16 * 9
+    told = Bounds(cpu_seconds=100, data_mb=4000).for_bytes(2**20)
+    assert (told.cpu_seconds, told.data_mb) == (100, 4000)
+
+
+def test_what_ended_a_file_names_the_flag_that_allows_more() -> None:
+    """Too much time and too much memory are told with the flag of the command line."""
+    with pytest.raises(QuarantineFailed, match="more than the 2 seconds of processor time it is given; --max-seconds allows more"):
+        opened(running("while True: pass"), bounds=Bounds(wall_seconds=60, cpu_seconds=2))
+    with pytest.raises(QuarantineFailed, match="needs more memory than it is given; --max-memory allows more"):
+        opened(running("bytearray(10**12)"))
+
+
+def test_a_module_that_is_not_there_is_named_at_once(tmp_path: Path) -> None:
+    """A pickle of somebody's own module names it, and no other scikit-learn is advised or installed for it."""
+    (tmp_path / "m.pkl").write_bytes(b"cmy_own_transformers\nDropper\n.")
+    began = time.monotonic()
+    for releases in ((), ("scikit-learn==1.1.3",)):
+        with pytest.raises(ConversionFailed, match="needs the Python module 'my_own_transformers', which is not installed here"):
+            import_model(tmp_path / "m.pkl", name="m", trust_pickle=True, releases=releases)
+    assert time.monotonic() - began < 60
+
+
+def test_a_visit_asks_for_what_its_file_needs() -> None:
+    """What a child may hold grows with the bytes it is sent, four times as fast."""
+    code = "import resource\nraise RuntimeError(f'may hold {resource.getrlimit(resource.RLIMIT_AS)[0] // 2**20}')"
+    with pytest.raises(ConversionFailed, match=r"may hold 3080"):
+        visit(ConversionOptions(format="pickle"), [running(code), b"", bytes(20 * 2**20)], need_strong=True, bounds=SHORT)
+
+
+def test_a_fork_bomb_has_no_child() -> None:
+    """Every fork is refused, and so is every new thread."""
+    assert "forks 0" in complaint("""
+        import os, threading
+        forks = 0
+        for _ in range(100):
+            try:
+                pid = os.fork()
+                if pid == 0: os._exit(0)
+                forks += 1
+            except OSError:
+                pass
+        raise RuntimeError(f"forks {forks}")
+        """)
+
+
+def answering(frame: bytes) -> bytes:
+    """A pickle that writes a frame of its own into the pipe and ends the process as if all was well."""
+    return running(f"""
+import os
+for number in range(3, 20):
+    try:
+        if os.write(number, {frame!r}) > 0: os._exit(0)
+    except OSError:
+        pass
+""")
+
+
+def forged(numbers: bytes = b"", **changes: Any) -> bytes:
+    record = RecordInput(fields=(Field(name="a", kind=FieldKind.NUMBER),))
+    fields: dict[str, Any] = {
+        "input": record,
+        "steps": MatrixSteps(input="x", columns=(Column(field="a"),)),
+        "output": Output(name="y", labels=("no", "yes")),
+        "framework": "scikit-learn 1.0",
+        "converter": {},
+        "outputs": None,
+        "samples": "generated",
+        "bodies": (0, 0, 0),
+    }
+    header = protocol.Opened(**{**fields, **changes})
+    return protocol.pack(header, [honest_onnx(), numbers, b'[{"a": 1.0}]'])
+
+
+def honest_onnx() -> bytes:
+    from onnx import TensorProto, helper
+
+    graph = helper.make_graph(
+        [helper.make_node("Sigmoid", ["x"], ["y"])],
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [None, 1])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [None, 1])],
+    )
+    return bytes(helper.make_model(graph, ir_version=10, opset_imports=[helper.make_opsetid("", 18)]).SerializeToString())
+
+
+def test_a_forged_answer_meets_the_audit() -> None:
+    """ONNX bytes that come out of the quarantine are judged like a stranger's."""
+    header = next(iter(protocol.frames(forged(), protocol.Opened))).header
+    frame = protocol.pack(header, [b"\x08junk", b"", b""])
+    with pytest.raises(OnnxRefused):
+        opened(answering(frame))
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        pytest.param(b"\x80\x04N.", id="pickle"),
+        pytest.param(struct.pack("<I", 2**32 - 1) + b"{}", id="endless header"),
+        pytest.param(struct.pack("<I", 2) + b"{}", id="empty header"),
+        pytest.param(forged() + forged(), id="twice"),
+        pytest.param(forged()[:-3], id="cut off"),
+        pytest.param(forged(outputs=(1000, 1000)), id="array of another size"),
+        pytest.param(forged(np.array([0.5, 2.0]).tobytes(), outputs=(1, 2), predicted=True), id="a label that is none"),
+        pytest.param(forged(np.array([0.5]).tobytes(), outputs=(1, 1), predicted=True), id="labels without scores"),
+        pytest.param(forged(predicted=True), id="labels alone"),
+        pytest.param(protocol.pack(protocol.Walls(level="strong", unheld=())), id="walls again"),
+    ],
+)
+def test_a_forged_answer_is_not_believed(frame: bytes) -> None:
+    """What is not exactly as agreed is refused, whatever it claims."""
+    with pytest.raises(QuarantineFailed):
+        opened(answering(frame))
+
+
+@pytest.mark.parametrize("labels", [("yes", "yes"), ("one",)])
+def test_a_forged_manifest_is_refused(labels: tuple[str, ...], tmp_path: Path) -> None:
+    """Labels and fields that come out of the quarantine are held against each other before a package is written."""
+    path = tmp_path / "model.pkl"
+    path.write_bytes(answering(forged(output=Output(name="y", labels=labels))))
+    with pytest.raises(ManifestInvalid):
+        import_model(path, name="forged", trust_pickle=True, out=tmp_path / "out", bounds=SHORT)
+    assert not (tmp_path / "out").exists()
+
+
+def endless_onnx() -> bytes:
+    """A graph that counts to 2**62 before it answers."""
+    from onnx import TensorProto, helper
+
+    condition = helper.make_tensor_value_info("go", TensorProto.BOOL, [])
+    body = helper.make_graph(
+        [helper.make_node("Identity", ["go"], ["on"]), helper.make_node("Add", ["a", "a"], ["b"])],
+        "body",
+        [helper.make_tensor_value_info("i", TensorProto.INT64, []), condition, helper.make_tensor_value_info("a", 1, [None, 1])],
+        [helper.make_tensor_value_info("on", TensorProto.BOOL, []), helper.make_tensor_value_info("b", 1, [None, 1])],
+    )
+    count = helper.make_tensor("n", TensorProto.INT64, [], [2**62])
+    yes = helper.make_tensor("c", TensorProto.BOOL, [], [True])
+    graph = helper.make_graph(
+        [helper.make_node("Loop", ["n", "c", "x"], ["y"], body=body)],
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [None, 1])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [None, 1])],
+        [count, yes],
+    )
+    data: bytes = helper.make_model(graph, ir_version=10, opset_imports=[helper.make_opsetid("", 18)]).SerializeToString()
+    return data
+
+
+def test_an_endless_graph_ends_in_a_quarantine_too(tmp_path: Path) -> None:
+    """ONNX that a hostile pickle returns, made never to answer, does not hang the importing process."""
+    path = tmp_path / "model.pkl"
+    header = next(iter(protocol.frames(forged(), protocol.Opened))).header
+    path.write_bytes(answering(protocol.pack(header, [endless_onnx(), b"", b'[{"a": 1.0}]'])))
+    started = time.monotonic()
+    with pytest.raises(QuarantineFailed, match=r"longer than|processor time"):
+        import_model(path, name="endless", trust_pickle=True, bounds=Bounds(wall_seconds=10, cpu_seconds=8))
+    assert time.monotonic() - started < 25
+
+
+def test_its_words_are_made_fit_to_be_shown() -> None:
+    """A complaint from inside is short, on one line and without control signs."""
+    said = complaint(r"raise RuntimeError('\x1b[2J\n\x00' + 'x' * 10**6)")
+    assert len(said) < 600
+    assert all(sign.isprintable() for sign in said)
+
+
+@pytest.mark.parametrize(("walls", "level"), [(("landlock",), "partial"), (("seccomp",), "partial"), ((), "none")])
+def test_a_weak_system_opens_no_pickle(walls: tuple[str, ...], level: str, tmp_path: Path) -> None:
+    """Where a wall is missing the file is not opened, and the refusal tells the level and the way out."""
+    canary = tmp_path / "canary"
+    with pytest.raises(QuarantineTooWeak, match=f"only a {level}.*--accept-weak-quarantine"):
+        opened(running(f"open({str(canary)!r}, 'w')"), bounds=Bounds(walls=walls, wall_seconds=20))
+    assert not canary.exists()
+
+
+def test_an_accepted_weakness_is_written_down(tmp_path: Path) -> None:
+    """With the weakness accepted the model is imported, and the package says how weak it was."""
+    path = tmp_path / "model.pkl"
+    path.write_bytes(pickle.dumps(pairs()))
+    package = import_model(path, name="weak", trust_pickle=True, accept_weak=True, bounds=Bounds(walls=("landlock",)))
+    assert package.manifest.lineage.quarantine == "partial"
+
+
+def test_levels_follow_what_was_possible() -> None:
+    """Everything held is strong; files or network held is partial; neither is none."""
+    assert self_test.level(()) == "strong"
+    assert self_test.level(("process: trace",)) == "partial"
+    assert self_test.level(("file: read outside",)) == "partial"
+    assert self_test.level(("file: read outside", "network: io_uring")) == "none"
+
+
+def test_the_probe_finds_this_process_open(tmp_path: Path) -> None:
+    """Without walls the probe reports the acts as possible: it does not say strong by itself."""
+    code = f"""
+import sys
+sys.path.insert(0, {str(SOURCE)!r})
+from relevo.importing.sandbox.linux import probe
+print(probe.level(probe.probe({str(tmp_path)!r})))
+"""
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=30)
+    assert said.stdout.strip() == "none"
+
+
+@pytest.mark.parametrize("threads", [True, False])
+@pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
+def test_the_filter_is_well_formed(machine: str, threads: bool) -> None:  # noqa: FBT001 - a table's column
+    """Every jump of the filter lands inside it, and it ends in a verdict, for both machines."""
+    lines = seccomp.program(machine, 4242, threads=threads)
+    assert len(lines) < 4096
+    assert lines[-1][0] == 0x06
+    for at, (code, yes, no, _) in enumerate(lines):
+        if code in (0x15, 0x35, 0x45):
+            assert 0 <= yes < 256
+            assert 0 <= no < 256
+            assert at + 1 + max(yes, no) < len(lines)
+    numbers = [NUMBERS[name][0 if machine == "x86_64" else 1] for name in DENIED]
+    known = [number for number in numbers if number is not None]
+    assert len(known) == len(set(known))
+    assert set(known) <= {constant for code, *_, constant in lines if code == 0x15}

@@ -1,0 +1,379 @@
+"""A stranger's model file becomes a package that answers as the original, or is refused with what to do."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import os
+import pickle
+import subprocess
+import sys
+import zipfile
+from typing import TYPE_CHECKING, Any
+
+import joblib  # type: ignore[import-untyped]  # it ships no types
+import numpy as np
+import pytest
+from tests.support.hostile_files import DATA, Calls, pairs, strangers
+
+from relevo.converters.limits import Bounds
+from relevo.domain.preprocessing import ImageSteps, MatrixSteps
+from relevo.domain.signature import ImageInput, RecordInput, Task
+from relevo.errors import (
+    ConversionFailed,
+    FileFormatUnknown,
+    ImportRefused,
+    OnnxRefused,
+    OptionsMissing,
+    PickleNotTrusted,
+    QuarantineFailed,
+)
+from relevo.importing.import_model import import_model
+from relevo.package.package import open_package
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+CHURN = ("mlbookcamp", "2021-10", "model_C=1.0.bin")
+COEFFICIENTS = """
+import json, pickle, sys, warnings
+warnings.simplefilter("ignore")
+vectorizer, model = pickle.load(open(sys.argv[1], "rb"))
+told = {"names": list(vectorizer.feature_names_), "coef": model.coef_[0].tolist(), "intercept": float(model.intercept_[0])}
+print(json.dumps(told))
+"""
+
+
+def customers(count: int) -> list[dict[str, Any]]:
+    """Real customers as the book's code prepares them."""
+    path = DATA / "telco" / "WA_Fn-UseC_-Telco-Customer-Churn.csv"
+    if not path.exists():
+        pytest.skip(f"no telco data under {DATA} (set RELEVO_TEST_DATA)")
+    numbers = {"tenure", "monthlycharges", "totalcharges", "seniorcitizen"}
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))[:count]
+    told = []
+    for row in rows:
+        lower = {
+            name.lower(): value.lower().replace(" ", "_") for name, value in row.items() if name not in ("customerID", "Churn")
+        }
+        told.append({name: float(value.strip("_") or 0) if name in numbers else value for name, value in lower.items()})
+    return told
+
+
+def test_the_book_model_answers_as_its_own_coefficients_say(tmp_path: Path) -> None:
+    """The pickled pair of scikit-learn 0.24.2 gives, to 1e-9, the probability reckoned by hand from its coefficients."""
+    path = strangers(*CHURN)
+    package = import_model(path, name="churn", trust_pickle=True, out=tmp_path / "churn")
+    reading = subprocess.run(
+        [sys.executable, "-c", COEFFICIENTS, str(path)], capture_output=True, text=True, check=True, timeout=120
+    )
+    original = json.loads(reading.stdout)
+    rows = customers(300)
+    answers = open_package(tmp_path / "churn").predict_many(rows)
+    for row, answer in zip(rows, answers, strict=True):
+        logit = original["intercept"]
+        for name, weight in zip(original["names"], original["coef"], strict=True):
+            field, equals, value = name.partition("=")
+            logit += weight * (float(row[field] == value) if equals else row[field])
+        assert answer.probabilities[1] == pytest.approx(1 / (1 + np.exp(-logit)), abs=1e-9)
+    lineage = package.manifest.lineage
+    assert lineage.framework == "scikit-learn 0.24.2"
+    assert lineage.source_sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert (lineage.quarantine, lineage.parity.against, lineage.parity.samples) == ("strong", "original", "generated")
+    assert lineage.parity.largest_difference < 1e-9
+
+
+@pytest.mark.parametrize("year", ["2021", "2022"])
+def test_a_model_and_its_vectorizer_may_lie_apart(year: str) -> None:
+    """Two pickles, as the book's homework has them, become one package of records."""
+    folder = f"{year}-homework"
+    package = import_model(
+        strangers("mlbookcamp", folder, "model1.bin"),
+        vectorizer=strangers("mlbookcamp", folder, "dv.bin"),
+        name="churn",
+        trust_pickle=True,
+        figures=False,
+    )
+    assert isinstance(package.manifest.steps, MatrixSteps)
+    assert any(column.equals for column in package.manifest.steps.columns)
+
+
+def test_half_a_model_is_refused_before_it_is_loaded(tmp_path: Path) -> None:
+    """That a pickle holds a vectorizer and nothing to answer with is seen without a library, so at once; a whole pair is opened."""
+    no_time = Bounds(wall_seconds=0.01)
+    vectorizer, model = pairs()
+    for thing, refusal in ((vectorizer, ConversionFailed), ((vectorizer, model), QuarantineFailed)):
+        path = tmp_path / "thing.pickle"
+        path.write_bytes(pickle.dumps(thing))
+        with pytest.raises(refusal):
+            import_model(path, name="half", trust_pickle=True, bounds=no_time)
+
+
+def test_a_vectorizer_alone_is_no_model() -> None:
+    """A lone DictVectorizer is refused with the way to use it."""
+    with pytest.raises(ConversionFailed, match="--vectorizer"):
+        import_model(strangers("mlbookcamp", "2021-homework", "dv.bin"), name="dv", trust_pickle=True)
+
+
+KSERVE = [
+    ("joblib", "2021-12-09_0abb606_model.joblib", "0.20.3"),
+    ("joblib", "2023-04-09_1aa2667_model.joblib", "1.0.1"),
+    ("joblib", "2024-09-29_a6585f6_model.joblib", "1.3.2"),
+    ("pickle", "2020-11-14_6b3b7c2_model.pickle", "0.20.3"),
+    ("pkl", "2024-09-29_42a8219_model.pkl", "1.3.2"),
+]
+
+
+@pytest.mark.parametrize(("folder", "file", "written_by"), KSERVE)
+def test_support_vector_machines_of_many_releases_come_in(folder: str, file: str, written_by: str) -> None:
+    """Iris classifiers pickled by scikit-learn 0.20 to 1.3 are imported and know three kinds of iris by their measures."""
+    path = strangers("kserve", "sklearnserver", folder, "model", file)
+    package = import_model(path, name="iris", trust_pickle=True, figures=False)
+    assert package.manifest.lineage.framework == f"scikit-learn {written_by}"
+    measures = {"0": [5.1, 3.5, 1.4, 0.2], "1": [6.0, 2.7, 4.2, 1.3], "2": [6.9, 3.1, 5.7, 2.3]}
+    for label, values in measures.items():
+        assert package.predict({f"f{place}": value for place, value in enumerate(values)}).label == label
+
+
+def test_what_today_cannot_load_is_refused_with_both_versions() -> None:
+    """A model too old for the scikit-learn installed is refused, naming who wrote it and who tried."""
+    import sklearn
+
+    with pytest.raises(ConversionFailed, match=rf"0\.19\.1.*{sklearn.__version__}.*--with scikit-learn==0\.19\.2"):
+        import_model(strangers("leaves", "sk_iris.model"), name="iris", trust_pickle=True)
+
+
+@pytest.mark.parametrize("data", ["pickle", "joblib"])
+def test_without_trust_nothing_is_loaded(data: str, tmp_path: Path) -> None:
+    """A pickle that nobody vouched for is refused before any process starts, and what it imports is named."""
+    canary = tmp_path / "canary"
+    path = tmp_path / "model.onnx"
+    hostile = Calls(f"touch {canary}")
+    if data == "joblib":
+        joblib.dump(hostile, path, compress=3)
+    else:
+        path.write_bytes(pickle.dumps(hostile))
+    with pytest.raises(PickleNotTrusted, match=r"system, which is unusual.*--trust-pickle"):
+        import_model(path, name="evil")
+    assert not canary.exists()
+
+
+def test_a_trusted_hostile_pickle_still_does_no_harm(tmp_path: Path) -> None:
+    """With trust given by mistake, the payload does not run outside the quarantine."""
+    canary = tmp_path / "canary"
+    path = tmp_path / "model.pkl"
+    path.write_bytes(pickle.dumps(Calls(f"touch {canary}")))
+    with pytest.raises(ConversionFailed):
+        import_model(path, name="evil", trust_pickle=True, out=tmp_path / "out")
+    assert not canary.exists()
+    assert not (tmp_path / "out").exists()
+
+
+def in_a_zip(data: bytes, *, broken: bool = False) -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        archive.writestr("inner/model.pkl", data)
+    whole = bytearray(out.getvalue())
+    if broken:
+        whole[60] ^= 0xFF
+    return bytes(whole)
+
+
+HOSTILE = pickle.dumps(Calls("true"))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [in_a_zip(HOSTILE), in_a_zip(in_a_zip(HOSTILE)), in_a_zip(HOSTILE, broken=True), HOSTILE + b"x", b"", b"\x80", HOSTILE[:1]],
+    ids=["zip", "zip in zip", "bad CRC", "tail", "empty", "one byte", "cut"],
+)
+def test_wrapped_and_broken_files_are_refused_unopened(data: bytes, tmp_path: Path) -> None:
+    """Nested, damaged and cut files are refused by their bytes, even when trusted."""
+    path = tmp_path / "model.pkl"
+    path.write_bytes(data)
+    with pytest.raises(FileFormatUnknown):
+        import_model(path, name="evil", trust_pickle=True)
+
+
+def test_a_truncated_pickle_fails_inside(tmp_path: Path) -> None:
+    """A pickle cut in the middle ends in a refusal."""
+    path = tmp_path / "model.pkl"
+    path.write_bytes(pickle.dumps(pairs())[:-50])
+    with pytest.raises(ConversionFailed, match="cannot be loaded"):
+        import_model(path, name="cut", trust_pickle=True)
+
+
+def test_other_formats_are_named_and_refused() -> None:
+    """A PMML file is refused by its name, with the way round."""
+    folder = ("kserve", "pmmlserver", "example_model", "model")
+    with pytest.raises(ImportRefused, match=r"PMML 4\.2.*cannot be imported by this release.*ONNX"):
+        import_model(strangers(*folder, "2020-11-10_19ad1ae_model.pmml"), name="tree")
+
+
+def test_one_thread_is_enough_for_a_forest(tmp_path: Path) -> None:
+    """A forest that asks for every core is imported on the one thread it gets, and answers alike."""
+    from sklearn.ensemble import RandomForestClassifier
+
+    draw = np.random.default_rng(0)
+    table = draw.normal(size=(200, 4))
+    forest = RandomForestClassifier(20, n_jobs=-1, random_state=0).fit(table, np.where(table[:, 0] > 0, "up", "down"))
+    path = tmp_path / "forest.joblib"
+    joblib.dump(forest, path, compress=("xz", 3))
+    package = import_model(path, name="forest", trust_pickle=True, features=list("abcd"), samples=table, figures=False)
+    assert package.manifest.output.labels == ("down", "up")
+    assert package.manifest.lineage.parity.samples == "user"
+    assert package.manifest.lineage.parity.rows == 200
+    row = dict(zip("abcd", table[0].tolist(), strict=True))
+    assert package.predict(row).probabilities == pytest.approx(tuple(forest.predict_proba(table[:1])[0]), abs=1e-4)
+
+
+def test_one_against_the_rest_is_not_copied_wrongly(tmp_path: Path) -> None:
+    """An old LogisticRegression whose option today's code no longer knows is refused, since it would answer otherwise."""
+    from sklearn.linear_model import LogisticRegression
+
+    draw = np.random.default_rng(0)
+    model = LogisticRegression().fit(draw.normal(size=(90, 2)), np.repeat([0, 1, 2], 30))
+    model.__dict__["multi_class"] = "ovr"
+    path = tmp_path / "old.pkl"
+    path.write_bytes(pickle.dumps(model))
+    with pytest.raises(ConversionFailed, match="multi_class='ovr'"):
+        import_model(path, name="old", trust_pickle=True)
+
+
+def test_a_row_of_pixels_becomes_a_picture(tmp_path: Path) -> None:
+    """A scikit-learn model over pixels is imported for pictures when the size of a pixel and the mode are told."""
+    from sklearn.datasets import load_digits
+    from sklearn.linear_model import LogisticRegression
+
+    digits = load_digits()
+    model = LogisticRegression(max_iter=200).fit(digits.data[:600], digits.target[:600])
+    path = tmp_path / "digits.pkl"
+    path.write_bytes(pickle.dumps(model))
+    with pytest.raises(OptionsMissing, match=r"--mode.*--scale"):
+        import_model(path, name="digits", trust_pickle=True, kind="image")
+    pictures = np.round(digits.images[600:700] * 255 / 16).astype(np.uint8)
+    package = import_model(
+        path, name="digits", trust_pickle=True, kind="image", mode="L", scale=16 / 255, samples=pictures, figures=False,
+        truth=digits.target[600:700],
+    )  # fmt: skip
+    assert isinstance(package.manifest.input, ImageInput)
+    assert (package.manifest.input.width, package.manifest.input.height) == (8, 8)
+    assert package.manifest.lineage.parity.labels_agreeing == 1.0
+
+
+def small_onnx(shape: list[Any], columns: int) -> bytes:
+    from onnx import TensorProto, helper, numpy_helper
+
+    width = int(np.prod([side for side in shape if isinstance(side, int)]))
+    weights = numpy_helper.from_array(np.random.default_rng(0).normal(size=(width, columns)).astype(np.float32) / width, "w")
+    nodes = [helper.make_node("Flatten", ["x"], ["f"]), helper.make_node("MatMul", ["f", "w"], ["m"])]
+    nodes.append(helper.make_node("Softmax" if columns > 1 else "Identity", ["m"], ["y"]))
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [None, columns])],
+        [weights],
+    )
+    return bytes(helper.make_model(graph, ir_version=10, opset_imports=[helper.make_opsetid("", 18)]).SerializeToString())
+
+
+def test_a_row_of_pixels_is_asked_about(tmp_path: Path) -> None:
+    """A pickle that takes 784 numbers is no record of them unless somebody says so; pictures among samples need a scale."""
+    from sklearn.linear_model import LogisticRegression
+
+    draw = np.random.default_rng(0)
+    model = LogisticRegression(max_iter=1000).fit(draw.random((40, 784)), np.arange(40) % 2)
+    path = tmp_path / "clf.pickle"
+    path.write_bytes(pickle.dumps(model))
+    with pytest.raises(OptionsMissing, match="--kind record, or --kind image with --mode and --preprocess, or --samples"):
+        import_model(path, name="digits", trust_pickle=True)
+    pictures = draw.integers(0, 256, (12, 28, 28), dtype=np.uint8)
+    with pytest.raises(OptionsMissing, match="--preprocess NAME or --scale NUMBER"):
+        import_model(path, name="digits", trust_pickle=True, samples=pictures)
+    package = import_model(
+        path, name="digits", trust_pickle=True, samples=pictures, preprocess="01", background="black", orientation="ignore"
+    )
+    steps = package.manifest.steps
+    assert isinstance(steps, ImageSteps)
+    assert (steps.scale, steps.orientation, steps.background) == (1 / 255, "ignore", "black")
+    record = import_model(path, name="digits", trust_pickle=True, kind="record")
+    assert isinstance(record.manifest.input, RecordInput)
+
+
+@pytest.mark.parametrize(
+    ("shape", "columns", "flags"),
+    [
+        ([None, 8, 8, 1], 3, ["--scale", "--labels"]),
+        ([None, 3, "h", "w"], 2, ["--scale", "--size", "--labels"]),
+        ([None, 5, 5, 5], 2, ["--scale", "--layout", "--labels"]),
+        ([None, 784], 10, ["--kind", "--labels"]),
+        ([None, 4], 3, ["--labels"]),
+    ],
+)
+def test_every_open_question_is_asked_at_once(shape: list[Any], columns: int, flags: list[str], tmp_path: Path) -> None:
+    """What an ONNX file does not tell is asked for in one sentence, in the words of the command line."""
+    path = tmp_path / "model.onnx"
+    path.write_bytes(small_onnx(shape, columns))
+    with pytest.raises(OptionsMissing) as caught:
+        import_model(path, name="open")
+    known = ("--kind", "--scale", "--layout", "--size", "--mode", "--labels")
+    assert {flag for flag in known if flag in str(caught.value)} == set(flags)
+
+
+def test_a_regression_needs_no_answers(tmp_path: Path) -> None:
+    """An ONNX file of one output over named numbers is imported as it is."""
+    path = tmp_path / "model.onnx"
+    path.write_bytes(small_onnx([None, 4], 1))
+    package = import_model(path, name="price", features=["a", "b", "c", "d"], unit="€", out=tmp_path / "price.zip")
+    assert package.manifest.output.task is Task.REGRESSION
+    assert open_package(tmp_path / "price.zip").predict({"a": 1, "b": 2, "c": 3, "d": 4}).value is not None
+
+
+@pytest.mark.parametrize("options", [{"kind": "image", "mode": "L"}, {"kind": "image", "mode": "RGB", "size": (7, 37)}])
+def test_a_flat_picture_is_told_apart(options: dict[str, Any], tmp_path: Path) -> None:
+    """A row of numbers becomes a picture when a person says so, square or of a given size."""
+    width = 64 if options["mode"] == "L" else 7 * 37 * 3
+    path = tmp_path / "model.onnx"
+    path.write_bytes(small_onnx([None, width], 2))
+    package = import_model(path, name="flat", labels=["no", "yes"], scale=1 / 255, **options)
+    assert isinstance(package.manifest.steps, ImageSteps)
+    assert package.manifest.steps.layout == "flat"
+    assert isinstance(package.manifest.input, ImageInput)
+    assert package.manifest.input.width == options.get("size", (8, 8))[0]
+
+
+def test_a_hostile_onnx_is_refused_before_anything_opens_it(tmp_path: Path) -> None:
+    """An ONNX file that names another file is refused by the audit."""
+    import onnx
+
+    proto = onnx.ModelProto.FromString(small_onnx([None, 4], 1))
+    proto.graph.initializer[0].ClearField("raw_data")
+    proto.graph.initializer[0].data_location = onnx.TensorProto.EXTERNAL
+    proto.graph.initializer[0].external_data.add(key="location", value="../secret")
+    path = tmp_path / "model.onnx"
+    path.write_bytes(proto.SerializeToString())
+    with pytest.raises(OnnxRefused, match="one file"):
+        import_model(path, name="evil")
+
+
+def test_a_strangers_mnist_reads_digits() -> None:
+    """The strangers' convolutional network, converted by somebody else years ago, comes in and answers for pictures."""
+    path = strangers("n-harish-mnist", "onnx_mnist.onnx")
+    package = import_model(path, name="mnist", scale=1 / 255, labels=[str(digit) for digit in range(10)], figures=False)
+    assert isinstance(package.manifest.input, ImageInput)
+    assert package.manifest.lineage.framework.startswith("onnx")
+    assert package.manifest.lineage.quarantine == "strong"
+
+
+def test_the_same_import_is_the_same_package(tmp_path: Path) -> None:
+    """Importing a file twice gives one digest: no time, path or chance enters."""
+    path = tmp_path / "model.pkl"
+    path.write_bytes(pickle.dumps(pairs()))
+    first = import_model(path, name="same", trust_pickle=True, figures=False)
+    os.utime(path, (1, 1))
+    second = import_model(path, name="same", trust_pickle=True, figures=False)
+    assert first.digest == second.digest

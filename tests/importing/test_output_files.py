@@ -1,0 +1,67 @@
+"""Outputs that a person has are the judge: right ones prove the conversion, wrong ones stop it."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from relevo.errors import ImportRefused, ParityFailed
+from relevo.importing.import_model import import_model
+from relevo.importing.output_files import read_outputs
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+TABLE = np.array([[0.25, 0.75], [0.5, 0.5], [1.0, 0.0]])
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("o.csv", "no,yes\n0.25,0.75\n0.5,0.5\n1,0\n"),
+        ("o.txt", "0.25\t0.75\n0.5\t0.5\n1.0e0 0\n"),
+        ("o.json", json.dumps(TABLE.tolist())),
+    ],
+)
+def test_outputs_are_read_as_people_keep_them(name: str, text: str, tmp_path: Path) -> None:
+    """CSV with or without a head, columns between tabs, JSON: the same numbers."""
+    (tmp_path / name).write_text(text, encoding="utf-8")
+    np.testing.assert_array_equal(read_outputs(tmp_path / name), TABLE)
+
+
+def test_an_array_file_and_a_column_are_taken(tmp_path: Path) -> None:
+    """A .npy is read without pickles, and a plain row of numbers is one column."""
+    np.save(tmp_path / "o.npy", TABLE)
+    np.testing.assert_array_equal(read_outputs(tmp_path / "o.npy"), TABLE)
+    assert read_outputs([0.1, 0.2]).shape == (2, 1)
+
+
+@pytest.mark.parametrize("text", ["", "a\nb\n", "0.1\nnan\n", "0.1,0.2\n0.3\n"])
+def test_what_is_no_table_of_numbers_is_refused(text: str, tmp_path: Path) -> None:
+    """Empty, ragged or not finite: refused by the file's name."""
+    (tmp_path / "o.csv").write_text(text, encoding="utf-8")
+    with pytest.raises(ImportRefused, match=r"o\.csv"):
+        read_outputs(tmp_path / "o.csv")
+
+
+def test_supplied_outputs_judge_the_conversion(tmp_path: Path) -> None:
+    """Right outputs are written into the proof; a changed one, or one too few, stops the import."""
+    linear_model = pytest.importorskip("sklearn.linear_model")
+    x = np.random.default_rng(0).normal(size=(60, 3))
+    model = linear_model.LogisticRegression().fit(x, (x[:, 0] > 0).astype(int))
+    path = tmp_path / "model.pkl"
+    path.write_bytes(pickle.dumps(model))
+    scores = model.predict_proba(x)
+    package = import_model(path, name="m", trust_pickle=True, figures=False, samples=x, outputs=scores)
+    assert package.manifest.lineage.parity.against == "supplied"
+    assert package.manifest.lineage.parity.largest_difference < 1e-9
+    with pytest.raises(ParityFailed, match="sample 7"):
+        import_model(
+            path, name="m", trust_pickle=True, figures=False, samples=x, outputs=scores + (np.arange(60) == 7)[:, None] * 0.01
+        )
+    with pytest.raises(ImportRefused, match="59 outputs for 60 samples"):
+        import_model(path, name="m", trust_pickle=True, figures=False, samples=x, outputs=scores[:59])

@@ -1,0 +1,155 @@
+"""Hostile folders and archives are refused before a byte of them counts."""
+
+from __future__ import annotations
+
+import os
+import socket
+import stat
+import zipfile
+from typing import TYPE_CHECKING
+
+import pytest
+
+from relevo.errors import PackageRefused, PackageUnsafe
+from relevo.package.archive_reader import read_files
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def _zip(path: Path, entries: list[tuple[zipfile.ZipInfo | str, bytes]]) -> Path:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for entry, content in entries:
+            archive.writestr(entry, content)
+    return path
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "../evil",
+        "a/../../evil",
+        "/etc/passwd",
+        "..%2fevil/../x",
+        "a\\b",
+        "C:x",
+        "a//b",
+        ".hidden",
+        "a/./b",
+        "ünï",
+        "a" * 101,
+        "a/b/c/d/e",
+    ],
+)
+def test_a_zip_cannot_reach_outside(tmp_path: Path, name: str) -> None:
+    """Names that leave the package, or mean different things on different systems, are refused."""
+    with pytest.raises(PackageUnsafe):
+        read_files(_zip(tmp_path / "x.zip", [(name, b"x")]))
+    assert not (tmp_path.parent / "evil").exists()
+
+
+def test_a_name_with_nul_is_refused(tmp_path: Path) -> None:
+    """The library cuts a name at NUL; what stands behind it is seen all the same."""
+    path = _zip(tmp_path / "x.zip", [("card.md_hidden", b"x")])
+    path.write_bytes(path.read_bytes().replace(b"card.md_hidden", b"card.md\x00hidden"))
+    with pytest.raises(PackageRefused):
+        read_files(path)
+
+
+def test_a_link_in_a_zip_is_refused(tmp_path: Path) -> None:
+    """An entry that would become a symbolic link is refused."""
+    entry = zipfile.ZipInfo("model.onnx")
+    entry.external_attr = (stat.S_IFLNK | 0o777) << 16
+    with pytest.raises(PackageUnsafe, match="link"):
+        read_files(_zip(tmp_path / "x.zip", [(entry, b"/etc/passwd")]))
+
+
+def test_names_that_differ_in_case_only_are_refused(tmp_path: Path) -> None:
+    """On half of the world's disks they would be one file."""
+    with pytest.raises(PackageUnsafe, match="case"):
+        read_files(_zip(tmp_path / "x.zip", [("card.md", b"a"), ("Card.md", b"b")]))
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_the_same_name_twice_is_refused(tmp_path: Path) -> None:
+    """Which of the two would be meant, nobody could tell."""
+    with pytest.raises(PackageUnsafe, match="twice"):
+        read_files(_zip(tmp_path / "x.zip", [("card.md", b"a"), ("card.md", b"b")]))
+
+
+def test_a_bomb_is_refused_before_it_is_inflated(tmp_path: Path) -> None:
+    """Zeros that would grow a thousandfold are refused by what the headers say."""
+    path = _zip(tmp_path / "x.zip", [("model.onnx", b"\x00" * (80 * 1024 * 1024))])
+    assert path.stat().st_size < 100_000
+    with pytest.raises(PackageUnsafe, match="grow"):
+        read_files(path)
+
+
+def test_a_bomb_that_lies_about_its_size_is_refused(tmp_path: Path) -> None:
+    """An entry longer than its header says is cut at that length and refused."""
+    path = _zip(tmp_path / "x.zip", [("model.onnx", b"\x00" * 1_000_000)])
+    data = path.read_bytes().replace((1_000_000).to_bytes(4, "little"), (10).to_bytes(4, "little"))
+    path.write_bytes(data)
+    with pytest.raises(PackageRefused):
+        read_files(path)
+
+
+def test_too_many_files_are_refused(tmp_path: Path) -> None:
+    """More files than any package has are refused."""
+    with pytest.raises(PackageUnsafe, match="files"):
+        read_files(_zip(tmp_path / "x.zip", [(f"golden/{number}", b"") for number in range(600)]))
+
+
+def test_a_cut_zip_is_refused(tmp_path: Path) -> None:
+    """A download that broke off is named as such, wherever it broke."""
+    whole = _zip(tmp_path / "x.zip", [("card.md", b"hello" * 100), ("model.onnx", os.urandom(500))]).read_bytes()
+    for length in range(4, len(whole), 37):
+        (tmp_path / "cut.zip").write_bytes(whole[:length])
+        with pytest.raises(PackageRefused, match="cut off"):
+            read_files(tmp_path / "cut.zip")
+
+
+def test_something_else_is_no_package(tmp_path: Path) -> None:
+    """A file that is no zip, a zip hidden behind other bytes, and nothing at all: each refused with its reason."""
+    (tmp_path / "x").write_bytes(b"GIF89a")
+    polyglot = b"#!/bin/sh\n" + _zip(tmp_path / "x.zip", [("card.md", b"x")]).read_bytes()
+    (tmp_path / "y.zip").write_bytes(polyglot)
+    for name in ("x", "y.zip"):
+        with pytest.raises(PackageRefused, match="neither a folder nor a zip"):
+            read_files(tmp_path / name)
+    with pytest.raises(PackageRefused, match="no folder or file"):
+        read_files(tmp_path / "nothing")
+
+
+def test_a_folder_with_a_link_is_refused(small_folder: Path) -> None:
+    """A link in a folder is refused whether it points to a file or a folder."""
+    for target in ("/etc/passwd", "/etc"):
+        link = small_folder / "golden" / "link"
+        link.symlink_to(target)
+        with pytest.raises(PackageUnsafe, match="link"):
+            read_files(small_folder)
+        link.unlink()
+
+
+def test_a_folder_with_a_socket_or_pipe_is_refused(small_folder: Path) -> None:
+    """A pipe would block for ever whoever opens it."""
+    os.mkfifo(small_folder / "pipe")
+    with pytest.raises(PackageUnsafe):
+        read_files(small_folder)
+    (small_folder / "pipe").unlink()
+    with socket.socket(socket.AF_UNIX) as door:
+        door.bind(str(small_folder / "door"))
+        with pytest.raises(PackageUnsafe):
+            read_files(small_folder)
+
+
+def test_a_folder_of_deep_folders_is_refused(tmp_path: Path) -> None:
+    """Nesting beyond what a package has is refused, not followed."""
+    (tmp_path / "p" / "a/b/c/d/e/f").mkdir(parents=True)
+    with pytest.raises(PackageUnsafe):
+        read_files(tmp_path / "p")
+
+
+def test_folders_named_in_a_zip_do_no_harm(tmp_path: Path) -> None:
+    """A zip made by hand names its folders; those entries are passed over."""
+    assert read_files(_zip(tmp_path / "x.zip", [("golden/", b""), ("golden/a", b"1")])) == {"golden/a": b"1"}

@@ -1,0 +1,105 @@
+"""A version takes over only where the clients of the former one go on being answered, and as well."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.tree import DecisionTreeClassifier
+
+import relevo
+from relevo import server
+from relevo.config import Settings
+from relevo.errors import TakeoverRefused
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_DRAW = np.random.default_rng(3)
+_ROWS = _DRAW.normal(size=(400, 3))
+_TRUTH = np.where(_ROWS @ [2.0, -1.0, 0.5] > 0, "leaves", "stays")
+_NAMES = ("tenure", "monthly", "age")
+
+
+def packed(folder: Path, model: Any, *, names: tuple[str, ...] = _NAMES, truth: Any = _TRUTH, **options: Any) -> Path:
+    """A package of a model fitted on the first half and measured on the second."""
+    columns = _ROWS[:, : len(names)]
+    model.fit(columns[:200], truth[:200])
+    records = [dict(zip(names, map(float, row), strict=True)) for row in columns[200:]]
+    place = folder / f"package-{len(list(folder.iterdir()))}"
+    relevo.pack(model, name="churn", samples=records, features=names, truth=list(truth[200:]), out=place, figures=False, **options)
+    return place
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    """A home whose champion is a good model with a field for old clients."""
+    found = Settings(home=tmp_path / "home")
+    first = packed(tmp_path, LogisticRegression(), answer={"churn": "is:leaves"})
+    server.register(found, first, who="ana", why="the first")
+    return found
+
+
+def standing(settings: Settings) -> tuple[int, str]:
+    """Where the champion stands, and why."""
+    store = server.open_store(settings)
+    last = store.registry.alias_history("churn")[0]
+    store.engine.dispose()
+    return last.version, last.why
+
+
+@pytest.mark.parametrize(
+    ("other", "reason"),
+    [
+        ({"model": LogisticRegression(C=0.9)}, "its answer lacks the fields: churn"),
+        ({"model": LogisticRegression(C=0.9), "names": ("tenure", "monthly", "years")}, "requires fields .* years"),
+        ({"model": LogisticRegression(C=0.9), "names": ("tenure", "monthly")}, "refuses fields that clients send: age"),
+        ({"model": LogisticRegression(), "truth": np.where(_TRUTH == "stays", "keeps", _TRUTH)}, "its labels are other ones"),
+        ({"model": LinearRegression(), "truth": _ROWS[:, 0] * 2}, "its task is regression"),
+        ({"model": DecisionTreeClassifier(max_depth=1), "answer": {"churn": "is:leaves"}}, "significantly worse .* accuracy"),
+    ],
+    ids=["answer", "required", "refused", "labels", "task", "worse"],
+)
+def test_what_would_break_clients_does_not_take_over(
+    other: dict[str, Any], reason: str, settings: Settings, tmp_path: Path
+) -> None:
+    """The champion stays, the version is registered, and the refusal says why; with force and a reason it takes over."""
+    place = packed(tmp_path, **other)
+    with pytest.raises(TakeoverRefused, match=reason):
+        server.register(settings, place, who="ana", why="a try")
+    assert standing(settings)[0] == 1
+    with pytest.raises(TakeoverRefused, match="a reason of your own"):
+        server.register(settings, place, who="ana", why=" ", force=True)
+    assert server.register(settings, place, who="ana", why="agreed with all clients", force=True).number == 2
+    version, why = standing(settings)
+    assert version == 2
+    assert why.startswith("agreed with all clients [forced: ")
+
+
+def test_what_is_as_good_takes_over(settings: Settings, tmp_path: Path) -> None:
+    """A version with the same fields that is not significantly worse becomes champion as before, and the way back, too."""
+    place = packed(tmp_path, LogisticRegression(C=0.5), answer={"churn": "is:leaves", "p": "probability:leaves"})
+    assert server.register(settings, place, who="ana", why="a better one").number == 2
+    assert standing(settings) == (2, "a better one")
+    store = server.open_store(settings)
+    with pytest.raises(TakeoverRefused, match="its answer lacks the fields: p"):
+        server.move_alias(store, "churn", "champion", 1, who="ana", why="back", at=server.utc_now())
+    move = server.move_alias(store, "churn", "challenger", 1, who="ana", why="any other alias", at=server.utc_now())
+    assert (move.version, move.why) == (1, "any other alias")
+    store.engine.dispose()
+
+
+def test_other_rows_prove_nothing(settings: Settings, tmp_path: Path) -> None:
+    """A worse figure on other held-out rows is no evidence: nobody measured the two on the same."""
+    rows = _DRAW.normal(size=(100, 3))
+    model = DecisionTreeClassifier(max_depth=1).fit(_ROWS, _TRUTH)
+    records = [dict(zip(_NAMES, map(float, row), strict=True)) for row in rows]
+    truth = ["leaves", "stays"] * 50
+    answer = {"churn": "is:leaves"}
+    relevo.pack(
+        model, name="churn", samples=records, features=_NAMES, truth=truth, out=tmp_path / "p", figures=False, answer=answer
+    )
+    assert server.register(settings, tmp_path / "p", who="ana", why="new data").number == 2
+    assert standing(settings)[0] == 2

@@ -1,0 +1,48 @@
+"""`relevo verify` says what was checked, or what is wrong."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from relevo.errors import FileTampered, PackageRefused
+from relevo.package.verify import verify
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from relevo.package.package import Package
+
+
+def test_a_good_package_is_reported_in_figures(digits_package: Package, tmp_path: Path) -> None:
+    """Name, digest, files, golden examples answered, and how far they were off."""
+    digits_package.write(tmp_path / "digits.zip")
+    report = verify(tmp_path / "digits.zip")
+    assert (report.name, report.digest, report.format) == ("digits", digits_package.digest, 1)
+    assert report.files == len(digits_package.paths())
+    assert report.golden == 32
+    assert report.largest_difference <= report.tolerance
+    assert report.profiled
+
+
+def test_a_changed_package_is_refused(small_folder: Path) -> None:
+    """One byte more in the card is enough."""
+    assert not verify(small_folder).profiled
+    with (small_folder / "card.md").open("ab") as card:
+        card.write(b".")
+    with pytest.raises(FileTampered):
+        verify(small_folder)
+
+
+def test_a_folder_of_something_else_is_refused(tmp_path: Path) -> None:
+    """An empty folder is no package."""
+    with pytest.raises(PackageRefused):
+        verify(tmp_path)
+
+
+def test_the_seal_is_what_sha256sum_reads(small_folder: Path) -> None:
+    """Anybody can check the manifest with a standard tool: hash, two spaces, name."""
+    digest, name = (small_folder / "manifest.sha256").read_text(encoding="ascii").split()
+    assert name == "manifest.json"
+    assert verify(small_folder).digest == digest

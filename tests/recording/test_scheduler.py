@@ -1,0 +1,163 @@
+"""The loop: ships at its pace, waits longer while the store is away, ships a last time when told to stop."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+from tests.support.journal import prediction
+
+from relevo.errors import StoreUnavailable
+from relevo.recording.journal import Journal
+from relevo.recording.reader import SpoolReader
+from relevo.recording.scheduler import Chore, Loop, Pace
+from relevo.recording.shipper import Shipper
+from relevo.testing import memory_store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from relevo.testing import MemoryStore
+
+
+class Away:
+    """A history that does not answer until it is told to."""
+
+    def __init__(self, store: MemoryStore) -> None:
+        self.history = store.history
+        self.away = False
+
+    def ship(self, file: str, up_to: int, some: object) -> int:
+        """Ship, or be away."""
+        if self.away:
+            raise StoreUnavailable
+        return self.history.ship(file, up_to, some)  # type: ignore[arg-type]  # handed through
+
+    def positions(self) -> dict[str, int]:
+        """As stored, or be away."""
+        if self.away:
+            raise StoreUnavailable
+        return self.history.positions()
+
+    def forget(self, file: str) -> None:
+        """As stored."""
+        self.history.forget(file)
+
+    def missing(self, some: object) -> int:
+        """As stored."""
+        return self.history.missing(some)  # type: ignore[arg-type]  # handed through
+
+
+class World:
+    """A loop on a real spool and a store in memory; lives as long as a test."""
+
+    def __init__(self, spool: Path, store: MemoryStore) -> None:
+        self.journal = Journal(spool / "w")
+        self.store = store
+        self.ledger = Away(store)
+        self.now = 0.0
+        self.checkpoints = 0
+        self.loop = self.loop_with()
+
+    def loop_with(self, *chores: Chore, rests: Callable[[], bool] = lambda: False) -> Loop:
+        """A loop that does these chores, too, and rests where it is told so."""
+        pace = Pace(ship_every_s=0.01, checkpoint_every_s=5)
+        shipper = Shipper(SpoolReader(self.journal.folder.parent), self.ledger, rests=rests)
+        return Loop(shipper, checkpoint=self._checkpoint, pace=pace, monotonic=lambda: self.now, chores=chores)
+
+    def _checkpoint(self) -> None:
+        self.checkpoints += 1
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    with memory_store() as store:
+        one = World(tmp_path / "spool", store)
+        yield one
+        one.journal.close()
+
+
+def test_a_tick_ships(world: World) -> None:
+    """What was written before a tick is in the history after it."""
+    world.journal.write([prediction()])
+    world.loop.tick()
+    assert world.store.history.count() == 1
+
+
+def test_a_peak_is_let_pass(world: World) -> None:
+    """A tick that rests ships nothing; the last one ships whatever there is."""
+    loop = world.loop_with(rests=lambda: True)
+    world.journal.write([prediction()])
+    loop.tick()
+    assert world.store.history.count() == 0
+    loop.tick(last=True)
+    assert world.store.history.count() == 1
+
+
+def test_the_databases_log_is_moved_now_and_then(world: World) -> None:
+    """The loop checkpoints every few seconds and not with every tick."""
+    for moment in (0.0, 4.9, 5.0, 5.1, 9.9, 10.0):
+        world.now = moment
+        world.loop.tick()
+    assert world.checkpoints == 2
+
+
+def test_chores_are_done_when_they_are_due(world: World) -> None:
+    """Each at its own pace, one of them with the last tick; while the store is away they wait."""
+    done: list[str] = []
+    often = Chore(every_s=2, run=lambda: done.append("often"))
+    ending = Chore(every_s=float("inf"), run=lambda: done.append("ending"), at_the_end=True)
+    loop = world.loop_with(often, ending)
+    for moment in (0.0, 1.9, 2.0, 3.9, 4.0):
+        world.now = moment
+        loop.tick()
+    assert done == ["often", "often"]
+    loop.tick(last=True)
+    assert done == ["often", "often", "ending"]
+
+
+def test_while_the_store_is_away_the_loop_waits_longer(world: World) -> None:
+    """Each tick without a store doubles the wait up to five seconds; the first that succeeds brings it back."""
+    world.journal.write([prediction()])
+    world.ledger.away = True
+    waits = []
+    for _ in range(12):
+        world.loop.tick()
+        waits.append(world.loop._wait_s)
+    assert waits[:3] == [0.02, 0.04, 0.08]
+    assert max(waits) == waits[-1] == 5.0
+    world.ledger.away = False
+    world.loop.tick()
+    assert world.loop._wait_s == 0.01
+    assert world.store.history.count() == 1
+
+
+def test_a_last_tick_ships_what_stopping_workers_left(world: World) -> None:
+    """What is written between the last tick and the stop is shipped before the loop ends."""
+    stop = threading.Event()
+    thread = threading.Thread(target=world.loop.run, args=(stop,))
+    stop.set()
+    world.journal.write([prediction()])
+    thread.start()
+    thread.join(10)
+    assert not thread.is_alive()
+    assert world.store.history.count() == 1
+
+
+def test_the_loop_ticks_at_its_pace(world: World) -> None:
+    """A running loop ships what comes, again and again, until it is stopped."""
+    stop = threading.Event()
+    thread = threading.Thread(target=world.loop.run, args=(stop,))
+    thread.start()
+    for wanted in range(1, 4):
+        world.journal.write([prediction()])
+        for _ in range(500):
+            if world.store.history.count() == wanted:
+                break
+            threading.Event().wait(0.01)
+        assert world.store.history.count() == wanted
+    stop.set()
+    thread.join(10)
+    assert not thread.is_alive()

@@ -1,0 +1,319 @@
+"""Shipping: each prediction in the history once, whatever was killed in between, and no file removed before its time."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from tests.support.journal import prediction
+
+from relevo.errors import StoreUnavailable
+from relevo.recording.journal import EXCHANGED, Journal, JournalLimits, remove_kept
+from relevo.recording.reader import KEPT_S, SpoolReader
+from relevo.recording.shipper import Shipper
+from relevo.testing import memory_store
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from relevo.domain.prediction import Prediction
+    from relevo.testing import MemoryStore
+
+_ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def spool(tmp_path: Path) -> Path:
+    return tmp_path / "spool"
+
+
+@pytest.fixture
+def store() -> Iterator[MemoryStore]:
+    with memory_store() as one:
+        yield one
+
+
+@pytest.fixture
+def shipper(spool: Path, store: MemoryStore) -> Shipper:
+    return Shipper(SpoolReader(spool), store.history)
+
+
+def written(spool: Path, *batches: list[Prediction], worker: str = "w", **limits: Any) -> list[bytes]:
+    """Write batches as a worker that then ends; gives their ids."""
+    journal = Journal(spool / worker, limits=JournalLimits(**limits))
+    for batch in batches:
+        journal.write(batch)
+    journal.close()
+    return [one.id for batch in batches for one in batch]
+
+
+def known(store: MemoryStore) -> list[bytes]:
+    return sorted(one.prediction.id for one in store.history.window(limit=1000).items)
+
+
+def journals(spool: Path) -> list[str]:
+    return sorted(path.name for path in spool.rglob("*.journal"))
+
+
+class Stumbling:
+    """The real history, which fails where a test says so."""
+
+    def __init__(self, store: MemoryStore) -> None:
+        self.history = store.history
+        self.away = False
+        self.fails_after_commit = False
+
+    def ship(self, file: str, up_to: int, some: Any) -> int:
+        """Ship, or be away, or break right after the commit."""
+        if self.away:
+            raise StoreUnavailable
+        told = self.history.ship(file, up_to, some)
+        if self.fails_after_commit:
+            raise KeyboardInterrupt
+        return told
+
+    def positions(self) -> dict[str, int]:
+        """As stored."""
+        if self.away:
+            raise StoreUnavailable
+        return self.history.positions()
+
+    def forget(self, file: str) -> None:
+        """As stored."""
+        self.history.forget(file)
+
+    def missing(self, some: Any) -> int:
+        """As stored."""
+        return self.history.missing(some)
+
+
+def test_what_was_written_arrives_and_its_file_goes(shipper: Shipper, spool: Path, store: MemoryStore) -> None:
+    """Everything a finished file holds is in the history with all its facts; file and position are gone."""
+    batch = [prediction(30_000), prediction(), prediction(10, error="model_failed", label=None, confidence=None, scores=b"")]
+    ids = written(spool, batch)
+    assert shipper.ship() == 3
+    assert known(store) == sorted(ids)
+    assert [store.history.get(one.id).prediction.error for one in batch] == [None, None, "model_failed"]
+    assert journals(spool) == []
+    assert store.history.positions() == {}
+
+
+def test_shipping_again_ships_nothing(shipper: Shipper, spool: Path, store: MemoryStore) -> None:
+    """A second round finds nothing to do."""
+    written(spool, [prediction()])
+    assert (shipper.ship(), shipper.ship()) == (1, 0)
+    assert len(known(store)) == 1
+
+
+def test_a_living_writers_file_is_shipped_and_stays(shipper: Shipper, spool: Path, store: MemoryStore) -> None:
+    """What a living worker has committed is shipped batch by batch, and its file is left for what comes."""
+    journal = Journal(spool / "w")
+    ids = []
+    for round_ in range(3):
+        one = prediction()
+        ids.append(one.id)
+        journal.write([one])
+        assert shipper.ship() == 1
+        assert store.history.positions() == {"w/00000001.journal": round_ + 1}
+    assert journals(spool) == ["00000001.journal"]
+    journal.close()
+    assert shipper.ship() == 0
+    assert journals(spool) == []
+    assert known(store) == sorted(ids)
+
+
+def test_killed_between_commit_and_removal_nothing_doubles(shipper: Shipper, spool: Path, store: MemoryStore) -> None:
+    """A loop that dies right after the commit leaves file and position; the next one removes both and ships nothing twice."""
+    ids = written(spool, [prediction()], [prediction()])
+    stumbling = Stumbling(store)
+    stumbling.fails_after_commit = True
+    with pytest.raises(KeyboardInterrupt):
+        Shipper(SpoolReader(spool), stumbling).ship()
+    assert journals(spool) == ["00000001.journal"]
+    assert shipper.ship() == 0
+    assert known(store) == sorted(ids)
+    assert (journals(spool), store.history.positions()) == ([], {})
+
+
+def test_killed_between_removal_and_forgetting_the_position_goes(shipper: Shipper, store: MemoryStore) -> None:
+    """A position whose file is gone is forgotten by the next loop."""
+    store.history.ship("w/00000009.journal", 4, [prediction()])
+    shipper.ship()
+    assert store.history.positions() == {}
+
+
+def test_a_database_put_back_from_yesterday_gets_the_rest_again(spool: Path, store: MemoryStore) -> None:
+    """When positions are lost with their database, what the spool still has is inserted again, and ids make it one."""
+    journal = Journal(spool / "w")
+    batch = [prediction() for _ in range(3)]
+    journal.write(batch)
+    Shipper(SpoolReader(spool), store.history).ship()
+    store.history.forget("w/00000001.journal")
+    Shipper(SpoolReader(spool), store.history).ship()
+    assert known(store) == sorted(one.id for one in batch)
+    with memory_store() as other:
+        Shipper(SpoolReader(spool), other.history).ship()
+        assert known(other) == known(store)
+    journal.close()
+
+
+def test_a_store_that_is_away_loses_nothing(spool: Path, store: MemoryStore) -> None:
+    """While the store does not answer, files stay as they are; when it is back, everything arrives once."""
+    ids = written(spool, [prediction()], worker="a") + written(spool, [prediction()], worker="b")
+    stumbling = Stumbling(store)
+    shipper = Shipper(SpoolReader(spool), stumbling)
+    stumbling.away = True
+    for _ in range(3):
+        with pytest.raises(StoreUnavailable):
+            shipper.ship()
+    assert len(journals(spool)) == 2
+    stumbling.away = False
+    assert shipper.ship() == 2
+    assert known(store) == sorted(ids)
+
+
+def test_many_files_of_many_workers_arrive(shipper: Shipper, spool: Path, store: MemoryStore) -> None:
+    """Every file of every worker is shipped, the replaced ones removed."""
+    ids = [
+        one
+        for worker in ("a", "b", "c")
+        for one in written(spool, *[[prediction(900)] for _ in range(7)], worker=worker, rotate_bytes=2000)
+    ]
+    assert shipper.ship() == 21
+    assert known(store) == sorted(ids)
+    assert journals(spool) == []
+
+
+def test_a_damaged_file_stops_nobody_and_is_kept(shipper: Shipper, spool: Path, store: MemoryStore, caplog: Any) -> None:
+    """A file of nonsense is set aside for a person, said once in the log, and the files after it are shipped."""
+    (spool / "a").mkdir(parents=True)
+    (spool / "a" / "00000001.journal").write_bytes(b"nonsense" * 2000)
+    ids = written(spool, [prediction()], worker="b")
+    assert shipper.ship() == 1
+    assert shipper.ship() == 0
+    assert known(store) == ids
+    assert (spool / "a" / "00000001.damaged").exists()
+    assert [record.__dict__["action"] for record in caplog.records] == ["journal_damaged"]
+
+
+def test_a_batch_of_another_form_is_damage(shipper: Shipper, spool: Path, store: MemoryStore) -> None:
+    """A batch that cannot be decoded sets the file aside; what came before it in the file was shipped."""
+    journal = Journal(spool / "w")
+    first = prediction()
+    journal.write([first])
+    shipper.ship()
+    assert journal._open is not None
+    journal._open.append(b"\x93\x01\x02")
+    journal.close()
+    shipper.ship()
+    assert known(store) == [first.id]
+    assert (spool / "w" / "00000001.damaged").exists()
+
+
+_SHIP = """
+import os, signal, sys
+from pathlib import Path
+from relevo.recording.shipper import Shipper
+from relevo.recording.reader import SpoolReader
+from relevo.store.db.engine import connect
+from relevo.store.predictions import History
+
+engine = connect(sys.argv[2])
+shipper = Shipper(SpoolReader(Path(sys.argv[1])), History(engine))
+print("ready", flush=True)
+while True:
+    shipper.ship()
+"""
+
+
+@pytest.mark.chaos
+def test_a_loop_killed_at_any_moment_ships_each_prediction_once(tmp_path: Path, spool: Path) -> None:
+    """A loop killed again and again while a worker writes: in the end all is in the history, once, and the spool is empty."""
+    from relevo.store.db.engine import connect, migrate
+    from relevo.store.predictions import History
+
+    url = f"sqlite:///{tmp_path / 'relevo.db'}"
+    engine = connect(url)
+    migrate(engine)
+    journal = Journal(spool / "w", limits=JournalLimits(rotate_bytes=20_000))
+    ids: list[bytes] = []
+    for _ in range(8):
+        child = subprocess.Popen(
+            [sys.executable, "-c", _SHIP, str(spool), url],
+            stdout=subprocess.PIPE,
+            env={**os.environ, "PYTHONPATH": str(_ROOT / "src")},
+        )
+        assert child.stdout is not None
+        child.stdout.readline()
+        for _ in range(60):
+            batch = [prediction(700), prediction(700)]
+            journal.write(batch)
+            ids += [one.id for one in batch]
+        child.send_signal(signal.SIGKILL)
+        child.wait()
+        child.stdout.close()
+    journal.close()
+    history = History(engine)
+    Shipper(SpoolReader(spool), history).ship()
+    assert history.count() == len(ids)
+    assert all(history.get(one).prediction.id == one for one in ids)
+    assert (journals(spool), history.positions()) == ([], {})
+    engine.dispose()
+
+
+def test_a_peak_that_begins_while_a_file_is_shipped_stops_it(spool: Path, store: MemoryStore) -> None:
+    """What is left of a finished file stays, and comes with a later look, each prediction once."""
+    journal = Journal(spool / "w")
+    for _ in range(3):
+        journal.write([prediction() for _ in range(1000)])
+    journal.close()
+    verdicts = iter([False, True, False, False, False, False])
+    shipper = Shipper(SpoolReader(spool), store.history, rests=lambda: next(verdicts, False))
+    first = shipper.ship()
+    assert 0 < first < 3000
+    assert list(spool.rglob("*.journal"))
+    assert first + shipper.ship() == store.history.count() == 3000
+    assert not list(spool.rglob("*.journal"))
+
+
+def test_after_an_exchange_of_the_database_a_second_one_gets_the_rows_too(spool: Path, store: MemoryStore) -> None:
+    """What an older database took is kept, and reaches the newer one that is put back; each row once."""
+    reader = SpoolReader(spool)
+    reader.folder.mkdir()
+    reader.mark_exchange()
+    ids = written(spool, [prediction()], [prediction()])
+    with memory_store() as older:
+        Shipper(reader, older.history).ship()
+        assert known(older) == sorted(ids)
+    assert journals(spool) == []
+    reader.bring_back()
+    shipper = Shipper(reader, store.history)
+    assert shipper.ship() == len(ids)
+    reader.bring_back()
+    shipper.begin_again()
+    shipper.ship()
+    assert known(store) == sorted(ids)
+
+
+def test_what_was_kept_goes_after_a_day_or_with_an_erasure(shipper: Shipper, spool: Path) -> None:
+    """Shipped journals stay for a day after the exchange, and no longer; whoever erases a subject ends it at once."""
+    reader = SpoolReader(spool)
+    for erased in (False, True):
+        spool.mkdir(exist_ok=True)
+        reader.mark_exchange()
+        written(spool, [prediction()])
+        shipper.ship()
+        assert len(list(spool.rglob("*.kept"))) == 1
+        if erased:
+            remove_kept(spool)
+        else:
+            os.utime(spool / EXCHANGED, times=(time.time() - KEPT_S - 1,) * 2)
+        shipper.ship()
+        assert list(spool.rglob("*.kept*")) == []
+        assert not (spool / EXCHANGED).exists()

@@ -1,0 +1,37 @@
+"""How many rows a session is given at once is measured, not guessed."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from relevo.runtime.batch_probe import rows_at_once
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+
+def taking(cost: Callable[[int], float]) -> Callable[[Sequence[int]], None]:
+    """A model whose call takes so many seconds for so many rows."""
+
+    def run(rows: Sequence[int]) -> None:
+        time.sleep(cost(len(rows)))
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("cost", "expected"),
+    [
+        (lambda rows: 0.003 * rows**1.5, 1),
+        (lambda rows: 0.004 + 0.0005 * rows, None),
+        (lambda rows: 0.00005 * rows**2, None),
+        (lambda rows: 0.12 * rows, None),
+    ],
+    ids=["dearer-together", "cheaper-together", "light", "too-heavy-to-measure"],
+)
+def test_only_a_heavy_model_that_gains_nothing_sees_rows_one_by_one(cost: Callable[[int], float], expected: int | None) -> None:
+    """Rows go one by one only where that was seen to be quicker, and neither where calls are cheap nor where looking is dear."""
+    assert rows_at_once(taking(cost), 0) == expected

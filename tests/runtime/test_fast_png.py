@@ -1,0 +1,152 @@
+"""The usual small PNG: decoded without Pillow's file machinery, and not one pixel differs from Pillow's, nor is anybody else's."""
+
+from __future__ import annotations
+
+import io
+import struct
+import threading
+import zlib
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from relevo.domain.preprocessing import ImageSteps
+from relevo.domain.signature import ImageInput
+from relevo.errors import InputRefused
+from relevo.runtime.fast_png import PlainPng
+from relevo.runtime.image import ImageLimits, decode
+
+MODES = {"L": 0, "RGB": 2}
+COLOURS: Any = st.sampled_from(["L", "RGB"])
+
+
+def chunk(kind: bytes, content: bytes) -> bytes:
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+
+def png(width: int, height: int, mode: str, lines: bytes, *, cuts: int = 1, level: int = 6) -> bytes:
+    packed = zlib.compress(lines, level)
+    step = -(-len(packed) // cuts)
+    data = b"".join(chunk(b"IDAT", packed[at : at + step]) for at in range(0, len(packed), step))
+    header = struct.pack(">IIBBBBB", width, height, 8, MODES[mode], 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + data + chunk(b"IEND", b"")
+
+
+def white(mode: str) -> bytes:
+    return png(8, 8, mode, (b"\0" + b"\xff" * (8 * len(mode))) * 8)
+
+
+def wanted(mode: Any, width: int = 8, height: int = 8) -> ImageInput:
+    return ImageInput(width=width, height=height, mode=mode)
+
+
+def general(file: bytes, asked: ImageInput) -> np.ndarray:
+    return decode(file, asked, ImageSteps(input="x"), ImageLimits())
+
+
+@given(
+    width=st.integers(1, 20),
+    height=st.integers(1, 20),
+    mode=COLOURS,
+    cuts=st.integers(1, 4),
+    level=st.integers(0, 9),
+    data=st.data(),
+)
+def test_any_plain_png_is_pillows(width: int, height: int, mode: str, cuts: int, level: int, data: st.DataObject) -> None:
+    """Grey and RGB PNGs of any size, with every line filter, however their data are cut, give Pillow's pixels."""
+    row = width * len(mode)
+    lines = b"".join(
+        bytes([data.draw(st.integers(0, 4))]) + data.draw(st.binary(min_size=row, max_size=row)) for _ in range(height)
+    )
+    file = png(width, height, mode, lines, cuts=cuts, level=level)
+    pixels = PlainPng(wanted(mode, width, height)).pixels(file)
+    assert pixels is not None
+    assert pixels.tolist() == np.asarray(Image.open(io.BytesIO(file))).tolist()
+    assert pixels.shape == ((height, width) if mode == "L" else (height, width, 3))
+
+
+@settings(max_examples=400)
+@given(mode=COLOURS, data=st.data())
+def test_a_damaged_one_is_left_to_the_general_way_or_equal_to_it(mode: str, data: st.DataObject) -> None:
+    """With bytes cut, changed or added anywhere, a PNG gives what the general way gives, or is left to it."""
+    whole = png(8, 8, mode, bytes(range(8 * len(mode) + 1)) * 8, cuts=2)
+    start = data.draw(st.integers(0, len(whole)))
+    stop = data.draw(st.integers(start, min(len(whole), start + 12)))
+    file = whole[:start] + data.draw(st.binary(max_size=6)) + whole[stop:]
+    plain = PlainPng(wanted(mode))
+    plain.pixels(white(mode))
+    pixels = plain.pixels(file)
+    if pixels is not None:
+        assert pixels.tolist() == general(file, wanted(mode)).tolist()
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+@pytest.mark.parametrize("count", range(9))
+def test_nobody_sees_a_former_callers_pixels(mode: str, count: int) -> None:
+    """A picture whose data end early shows nothing of the one before: missing lines are as Pillow leaves them, or refused."""
+    plain = PlainPng(wanted(mode))
+    assert plain.pixels(white(mode)) is not None
+    short = png(8, 8, mode, bytes((8 * len(mode) + 1) * count))
+    pixels = plain.pixels(short)
+    if pixels is None:
+        with pytest.raises(InputRefused):
+            general(short, wanted(mode))
+    else:
+        assert pixels.tolist() == general(short, wanted(mode)).tolist()
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_a_picture_that_was_given_stays_as_it_was(mode: str) -> None:
+    """Pixels that wait for the model are not touched by the pictures decoded after them."""
+    plain = PlainPng(wanted(mode))
+    first = plain.pixels(white(mode))
+    plain.pixels(png(8, 8, mode, bytes((8 * len(mode) + 1) * 8)))
+    assert first is not None
+    assert first.min() == 255
+
+
+def test_threads_do_not_paint_on_one_canvas() -> None:
+    """Pictures decoded on several threads at once are each their own; who finds the canvas taken is left to the general way."""
+    plain = PlainPng(wanted("L", 60, 60))
+    files = {shade: png(60, 60, "L", (b"\0" + bytes([shade]) * 60) * 60) for shade in range(0, 250, 10)}
+    start = threading.Barrier(4)
+
+    def look(offset: int) -> None:
+        start.wait()
+        for round_ in range(200):
+            shade = (offset + round_) % 25 * 10
+            pixels = plain.pixels(files[shade])
+            assert pixels is None or (pixels.min() == pixels.max() == shade)
+
+    with ThreadPoolExecutor(4) as pool:
+        for one in [pool.submit(look, offset * 7) for offset in range(4)]:
+            one.result()
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        png(7, 8, "L", bytes(8 * 8)),
+        png(8, 8, "RGB", bytes(25 * 8)),
+        white("L")[:-12],
+        white("L")[:33] + chunk(b"tEXt", b"a\0b") + white("L")[33:],
+        white("L")[:33] + chunk(b"tRNS", b"\0\0") + white("L")[33:],
+        b"",
+        b"\xff\xd8\xff",
+    ],
+)
+def test_what_is_not_usual_is_left_to_the_general_way(file: bytes) -> None:
+    """Another size or mode, further chunks, a missing end and no PNG at all are not decoded here."""
+    assert PlainPng(wanted("L")).pixels(file) is None
+
+
+def test_a_large_input_has_no_canvas() -> None:
+    """Where nothing would be gained, nothing is kept in memory and everything takes the general way."""
+    plain = PlainPng(wanted("L", 1000, 1000))
+    assert plain._canvas.size == 1
+    assert plain.pixels(png(1000, 1000, "L", bytes(1001 * 1000))) is None

@@ -1,0 +1,213 @@
+"""The watcher: what the store wants is loaded and warmed first, and nothing that serves is lost on the way."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, NoReturn
+
+from tests.support.service import Packages, route_to, within
+
+from relevo.domain.prediction import Arm
+from relevo.domain.routing import Leg, Route
+from relevo.serve.loaded_version import LaneOptions
+from relevo.serve.model_loader import Watcher
+from relevo.serve.service import Question, Service
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from relevo.package.package import Package
+    from relevo.recording.journal import Journal
+
+NOBODY = Question(model=None)
+
+
+def test_a_wanted_version_is_loaded_and_put_in_force(journal: Journal, digits_package: Package, digit_pngs: list[bytes]) -> None:
+    """What the store wants answers after one look, and the answer names its version and epoch's arm."""
+
+    async def run() -> None:
+        service = Service()
+        packages = Packages(journal, service, one=digits_package)
+        packages.routes = [route_to("digits", 1, "one")]
+        await packages.watcher.look()
+        reply = await service.predict(NOBODY, digit_pngs[0])
+        assert (reply.version, reply.answer.label) == (1, digits_package.predict(digit_pngs[0]).label)
+        assert service.default_model() == "digits"
+
+    within(run())
+
+
+def test_a_look_without_news_loads_nothing(journal: Journal, digits_package: Package) -> None:
+    """Looking again at the same routes costs no load and no swap."""
+
+    async def run() -> None:
+        service = Service()
+        packages = Packages(journal, service, one=digits_package)
+        packages.routes = [route_to("digits", 1, "one")]
+        for _ in range(3):
+            await packages.watcher.look()
+        assert packages.loads == ["one"]
+        assert service.swaps == 0
+
+    within(run())
+
+
+def test_a_store_that_is_away_changes_nothing(journal: Journal, digits_package: Package, digit_pngs: list[bytes]) -> None:
+    """While the store does not answer, every version serves on as it did."""
+
+    async def run() -> None:
+        service = Service()
+        packages = Packages(journal, service, one=digits_package)
+        packages.routes = [route_to("digits", 1, "one")]
+        await packages.watcher.look()
+        packages.away = True
+        await packages.watcher.look()
+        assert service.ready() == (True, "")
+        assert (await service.predict(NOBODY, digit_pngs[0])).version == 1
+
+    within(run())
+
+
+def test_a_version_that_cannot_be_loaded_leaves_the_old_one(
+    journal: Journal, digits_package: Package, digit_pngs: list[bytes]
+) -> None:
+    """A failing version is reported with its reason while the old one answers, and is tried again later, not at once."""
+
+    async def run() -> None:
+        service = Service()
+        packages = Packages(journal, service, one=digits_package)
+        packages.routes = [route_to("digits", 1, "one")]
+        await packages.watcher.look()
+        packages.routes = [route_to("digits", 2, "two", epoch=2)]
+        await packages.watcher.look()
+        await packages.watcher.look()
+        assert packages.loads == ["one", "two"]
+        assert "model.onnx" in service.state("digits").reason
+        assert service.state("digits").ready
+        assert (await service.predict(NOBODY, digit_pngs[0])).version == 1
+        packages.by_digest["two"] = digits_package
+        packages.clock += 60
+        await packages.watcher.look()
+        assert (await service.predict(NOBODY, digit_pngs[0])).version == 2
+        assert service.state("digits").reason == ""
+
+    within(run())
+
+
+def test_going_back_after_a_failure_clears_it(journal: Journal, digits_package: Package) -> None:
+    """When the alias moves back from a version that failed, its failure is no longer told."""
+
+    async def run() -> None:
+        service = Service()
+        packages = Packages(journal, service, one=digits_package)
+        packages.routes = [route_to("digits", 1, "one")]
+        await packages.watcher.look()
+        packages.routes = [route_to("digits", 2, "two", epoch=2)]
+        await packages.watcher.look()
+        packages.routes = [route_to("digits", 1, "one", epoch=3)]
+        await packages.watcher.look()
+        assert service.state("digits").reason == ""
+
+    within(run())
+
+
+def test_a_version_kept_by_the_new_route_is_not_loaded_again(
+    journal: Journal, digits_package: Package, digits_package_2: Package
+) -> None:
+    """A lane that both routes name lives on with its waiting room; only the new leg is loaded."""
+
+    async def run() -> None:
+        service = Service()
+        packages = Packages(journal, service, one=digits_package, two=digits_package_2)
+        packages.routes = [route_to("digits", 1, "one")]
+        await packages.watcher.look()
+        before = service.choose(NOBODY).lane
+        legs = (
+            Leg(version=1, digest="one", arm=Arm.CHAMPION, weight=0.5),
+            Leg(version=2, digest="two", arm=Arm.CANARY, weight=0.5),
+        )
+        packages.routes = [Route(model="digits", epoch=2, legs=legs, salt="digits")]
+        await packages.watcher.look()
+        assert packages.loads == ["one", "two"]
+        router = service.router("digits")
+        assert router is not None
+        assert router.lanes["one"] is before
+        await asyncio.sleep(0)  # a lane retires in a task of its own
+        assert not before.retired
+
+    within(run())
+
+
+def test_a_swap_leaves_tickets_in_flight_intact(
+    journal: Journal, digits_package: Package, digits_package_2: Package, digit_pngs: list[bytes]
+) -> None:
+    """Requests taken by the old version are answered by it, all of them, while new ones meet the new version."""
+
+    async def run() -> None:
+        service = Service()
+        packages = Packages(journal, service, one=digits_package, two=digits_package_2)
+        packages.routes = [route_to("digits", 1, "one")]
+        await packages.watcher.look()
+        old = service.choose(NOBODY).lane
+        old.batcher.expect(0.1)  # dear: its batch runs aside, so that the swap comes in the middle
+        taken = [asyncio.ensure_future(service.predict(NOBODY, png)) for png in digit_pngs]
+        await asyncio.sleep(0)
+        packages.routes = [route_to("digits", 2, "two", epoch=2)]
+        await packages.watcher.look()
+        fresh = await service.predict(NOBODY, digit_pngs[0])
+        assert fresh.version == 2
+        replies = await asyncio.gather(*taken)
+        assert {reply.version for reply in replies} == {1}
+        for reply, png in zip(replies, digit_pngs, strict=True):
+            assert reply.answer.label == digits_package.predict(png).label
+        await asyncio.sleep(0)
+        assert old.retired
+
+    within(run())
+
+
+def test_a_model_that_is_no_longer_wanted_goes(journal: Journal, digits_package: Package, churn_package: Package) -> None:
+    """A model without a route is taken out of service; the others stay."""
+
+    async def run() -> None:
+        service = Service()
+        packages = Packages(journal, service, one=digits_package, two=churn_package)
+        packages.routes = [route_to("digits", 1, "one"), route_to("churn", 1, "two")]
+        await packages.watcher.look()
+        assert [it.name for it in service.models()] == ["churn", "digits"]
+        packages.routes = [route_to("churn", 1, "two")]
+        await packages.watcher.look()
+        assert [it.name for it in service.models()] == ["churn"]
+
+    within(run())
+
+
+def test_one_broken_model_does_not_stop_the_others(journal: Journal, churn_package: Package) -> None:
+    """A model whose package is gone is reported; those after it are loaded all the same."""
+
+    async def run() -> None:
+        service = Service()
+        packages = Packages(journal, service, two=churn_package)
+        packages.routes = [route_to("digits", 1, "one"), route_to("churn", 1, "two")]
+        await packages.watcher.look()
+        assert [(it.name, it.ready) for it in service.models()] == [("churn", True), ("digits", False)]
+
+    within(run())
+
+
+def test_why_a_version_is_not_loaded_names_no_place(journal: Journal, tmp_path: Path) -> None:
+    """A package whose file the system does not give is reported by what the system says, without its path."""
+
+    def load(_leg: Leg) -> NoReturn:
+        (tmp_path / "packages" / "model.onnx").read_bytes()
+        raise AssertionError
+
+    async def run() -> None:
+        service = Service()
+        watcher = Watcher(
+            service, routes=lambda: [route_to("digits", 1, "one")], load=load, write=journal.write, options=LaneOptions()
+        )
+        await watcher.look()
+        assert service.state("digits").reason == "its package cannot be read (No such file or directory)"
+
+    within(run())

@@ -1,0 +1,39 @@
+"""A worker's side tasks go on, whatever happens to them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING
+
+from relevo.server import background_tasks
+from relevo.server.background_tasks import begin_side_task
+
+if TYPE_CHECKING:
+    import pytest
+
+
+def test_a_task_that_fails_is_told_and_begun_anew(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Something nobody foresaw stops it for a moment only, its name stands in the log, and its end is still its owner's to say."""
+    monkeypatch.setattr(background_tasks, "_AGAIN_S", 0.01)
+    begun: list[int] = []
+    at_last = asyncio.Event()
+
+    async def follow() -> None:
+        begun.append(len(begun))
+        if len(begun) < 3:
+            raise KeyError("unforeseen")
+        at_last.set()
+        await asyncio.sleep(3600)
+
+    async def a_worker_s_life() -> None:
+        task = begin_side_task("follow people", follow)
+        await at_last.wait()
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+        assert task.cancelled()
+
+    asyncio.run(asyncio.wait_for(a_worker_s_life(), 5))
+    assert begun == [0, 1, 2]
+    assert [one.getMessage() for one in caplog.records] == ["follow people failed and is begun anew"] * 2

@@ -1,0 +1,164 @@
+"""Each head of the audit goes to where the settings say, a file or a server, and never to where a name could lead it in secret."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import threading
+import time
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import relevo.server
+from relevo.config import Settings
+from relevo.errors import ConfigRefused, Unavailable
+from relevo.server.webhook import Webhook, resolve
+from relevo.store.audit.checkpoints import read_heads
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+HERE = "127.0.0.1"
+AT = datetime(2026, 3, 1, tzinfo=UTC)
+
+
+class Taker(ThreadingHTTPServer):
+    """Another server: keeps what it is told."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__((HERE, 0), _Answers)
+        self.taken: list[tuple[str, str, dict[str, Any]]] = []
+
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        return f"http://{HERE}:{self.server_address[1]}"
+
+
+class _Answers(BaseHTTPRequestHandler):
+    server: Taker
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        self.server.taken.append((self.path, self.headers["host"], body))
+        if self.path == "/slow":
+            self.send_response(200)
+            for _ in range(40):
+                self.wfile.write(b"x: y\r\n")
+                time.sleep(0.1)
+            return
+        self.send_response(302 if self.path == "/elsewhere" else 200)
+        self.send_header("location", f"{self.server.url}/secret")
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Nothing."""
+
+
+@contextmanager
+def taking() -> Iterator[Taker]:
+    with Taker() as server:
+        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        yield server
+        server.shutdown()
+
+
+def change(settings: Settings, model: str) -> str:
+    """One change by a command; gives the head of the audit."""
+    store = relevo.server.open_store(settings)
+    store.registry.add(model=model, digest="ab" * 32, summary={}, who="ana", at=AT)
+    link = store.trail.head()
+    store.engine.dispose()
+    assert link is not None
+    return f"{link.sequence}:{link.seal}"
+
+
+def test_the_settings_say_where(tmp_path: Path) -> None:
+    """audit_head_to: a line more in a file, or a POST to a server; to a private one only where audit_head_allowed lists it."""
+    file = tmp_path / "other disk.jsonl"
+    head = change(Settings(home=tmp_path / "home", audit_head_to=str(file)), "digits")
+    assert [f"{one.sequence}:{one.seal}" for one in read_heads(file)] == [head]
+    with taking() as server:
+        told: dict[str, Any] = {"home": tmp_path / "home", "audit_head_to": f"{server.url}/take"}
+        change(Settings(**told), "churn")
+        assert server.taken == []
+        head = change(Settings(**told, audit_head_allowed="10.1.0.0/16, 127.0.0.0/8"), "cats")
+        ((path, _, body),) = server.taken
+    assert (path, body["head"]) == ("/take", head)
+
+
+@pytest.mark.parametrize("url", ["ftp://example.org/x", "https://", "https://a:b@example.org/", "https://example.org:99999/"])
+def test_what_is_no_address_is_refused_before_anything_is_done(tmp_path: Path, url: str) -> None:
+    """With the name of the setting."""
+    with pytest.raises(ConfigRefused, match="audit_head_to"):
+        relevo.server.open_store(Settings(home=tmp_path, audit_head_to=url))
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "127.0.0.1",
+        "localhost",
+        "2130706433",
+        "0x7f.1",
+        "0.0.0.0",  # noqa: S104 - an address that must not be asked
+        "[::1]",
+        "[::ffff:10.0.0.1]",
+        "[64:ff9b::a00:1]",
+        "[2002:a00:1::1]",
+        "10.0.0.1",
+        "192.168.1.1",
+        "169.254.169.254",
+        "[fe80::1]",
+        "[fd00::1]",
+        "100.64.0.1",
+        "224.0.0.1",
+    ],
+)
+def test_no_address_within_is_asked(host: str) -> None:
+    """However it is written."""
+    with pytest.raises(Unavailable, match="private"):
+        Webhook(f"https://{host}/").post(b"{}")
+
+
+def test_a_name_that_means_something_else_a_moment_later_is_not_asked_again() -> None:
+    """It is looked up once, and the connection goes to what was found then, under the name."""
+    asked: list[str] = []
+    with taking() as server:
+        port = server.server_address[1]
+
+        def rebinding(host: str, _: int) -> list[Any]:
+            asked.append(host)
+            return [ipaddress.ip_address(HERE if len(asked) == 1 else "10.9.9.9")]
+
+        Webhook(f"http://heads.example:{port}/take", "127.0.0.0/8", resolver=rebinding).post(b"{}")
+        assert (asked, [name for _, name, _ in server.taken]) == (["heads.example"], [f"heads.example:{port}"])
+        with pytest.raises(Unavailable, match="private"):
+            Webhook(f"http://heads.example:{port}/take", "127.0.0.0/8", resolver=rebinding).post(b"{}")
+
+
+def test_no_redirect_is_followed_and_no_slow_answer_waited_for() -> None:
+    """The one is a refusal, the other ends in time although each byte comes soon."""
+    with taking() as server:
+        with pytest.raises(Unavailable, match="302"):
+            Webhook(f"{server.url}/elsewhere", HERE).post(b"{}")
+        begin = time.monotonic()
+        with pytest.raises(Unavailable, match="in time"):
+            Webhook(f"{server.url}/slow", HERE, timeout_s=0.5).post(b"{}")
+        assert time.monotonic() - begin < 3
+        assert [path for path, _, _ in server.taken] == ["/elsewhere", "/slow"]
+
+
+def test_plain_http_is_for_listed_hosts_alone() -> None:
+    """A head on its way over the internet is encrypted."""
+    public = [ipaddress.ip_address("93.184.215.14")]
+    with pytest.raises(Unavailable, match="encrypt"):
+        Webhook("http://example.org/", resolver=lambda *_: public).post(b"{}")
+    assert resolve("localhost", 80)

@@ -1,0 +1,132 @@
+"""A server that others can reach: refused without users and encryption, served with them, told of where a person dared it."""
+
+from __future__ import annotations
+
+import json
+import signal
+import ssl
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+from tests.support.server import settings_of, started
+
+import relevo.server
+from relevo.domain.access import Role, Scope
+from relevo.errors import ConfigRefused
+from relevo.server.sync import look_at_people
+from relevo.web.auth.guard import Door
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from relevo.config import Settings
+
+#: An address of this machine that no rule of ours knows for one, so the server takes it for one that others reach.
+OUTWARD = "127.1"
+
+
+def with_admin(home: Path) -> str:
+    """Make the first user and a key of theirs."""
+    store = relevo.server.open_store(settings_of(home))
+    user = store.people.add_user("boss", Role.ADMIN, at=relevo.server.utc_now())
+    key = store.people.add_key(user, "test", [Scope.READ], at=relevo.server.utc_now())
+    store.engine.dispose()
+    return key
+
+
+def start(settings: Settings) -> None:
+    """Start a server that is to be refused."""
+    server = relevo.server.start_server(settings)
+    try:
+        server.wait_ready(30)
+    finally:
+        server.stop()
+
+
+def served(folder: Path, *flags: str) -> tuple[subprocess.Popen[str], str]:
+    """`relevo serve` with these flags, and its address once it answers."""
+    command = [sys.executable, "-m", "relevo", "serve", "--port", "0", "--workers", "1", "--json", *flags]
+    server = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert server.stdout is not None
+    lines = [server.stdout.readline()]
+    while lines[-1] and lines[-1] != "}\n":
+        lines.append(server.stdout.readline())
+    return server, json.loads("".join(lines))["url"]
+
+
+def ended(server: subprocess.Popen[str]) -> str:
+    """What it said on standard error until its end."""
+    server.send_signal(signal.SIGINT)
+    return server.communicate(timeout=30)[1]
+
+
+def test_users_alone_and_encryption_alone_are_refused(tmp_path: Path) -> None:
+    """By whoever starts it, not only by the command; and nothing is made before it is clear that it will be served."""
+    with pytest.raises(ConfigRefused, match="relevo user add"):
+        start(settings_of(tmp_path, host=OUTWARD, tls="auto"))
+    assert not (tmp_path / "home").exists()
+    with_admin(tmp_path)
+    with pytest.raises(ConfigRefused, match="nothing would be encrypted"):
+        start(settings_of(tmp_path, host=OUTWARD))
+
+
+def test_with_both_it_is_served_to_who_says_who_they_are(tmp_path: Path) -> None:
+    """No flag, no warning; nobody comes in unasked, and whoever has a key does, /metrics among it."""
+    pytest.importorskip("cryptography", reason="the library that makes certificates is not installed")
+    key = with_admin(tmp_path)
+    with started(settings_of(tmp_path, host=OUTWARD, tls="auto")) as server:
+        context = ssl.create_default_context(cafile=tmp_path / "home" / "tls" / "cert.pem")
+        context.check_hostname = False
+        with httpx.Client(base_url=server.url.replace(OUTWARD, "127.0.0.1"), verify=context, trust_env=False) as http:
+            for path in ("/models", "/metrics", "/predictions"):
+                assert http.get(path).status_code == 401
+                assert http.get(path, headers={"authorization": f"Bearer {key}"}).status_code == 200
+            told = http.get("/me", headers={"authorization": f"Bearer {key}"}).json()
+            assert (told["name"], told["insecure"]) == ("boss", [])
+
+
+def test_a_dare_is_warned_of_and_shown(tmp_path: Path) -> None:
+    """--insecure: at each start on standard error, and to whoever asks who they are."""
+    server, url = served(tmp_path, "--host", OUTWARD, "--insecure")
+    told = httpx.get(url.replace(OUTWARD, "127.0.0.1") + "/me").json()
+    assert (told["way"], told["insecure"]) == ("open", ["encryption", "users"])
+    said = ended(server)
+    assert "warning: other machines can reach this server, nothing is encrypted" in said
+
+
+def test_a_proxy_is_the_only_way_in(tmp_path: Path) -> None:
+    """behind_proxy: with users it is served in the clear to the proxy, whose word tells address and scheme of the caller."""
+    key = with_admin(tmp_path)
+    with started(settings_of(tmp_path, behind_proxy="127.0.0.1")) as server, httpx.Client(base_url=server.url) as proxy:
+        assert proxy.get("/models").status_code == 401
+        page = proxy.get("/login", headers={"x-forwarded-proto": "https", "accept": "text/html"})
+        assert page.headers["set-cookie"].startswith("__Host-"), "the cookie is for https alone, as the browser came"
+        assert proxy.get("/me", headers={"authorization": f"Bearer {key}"}).json()["insecure"] == []
+
+
+def test_a_store_without_users_opens_nothing_outward(tmp_path: Path) -> None:
+    """Where others reach the server, an empty database in the place of the right one lets nobody in; here it lets everybody in."""
+    store = relevo.server.open_store(settings_of(tmp_path))
+    for openly in (True, False):
+        door = Door()
+        look_at_people(settings_of(tmp_path), store, door, openly=openly)
+        assert door.roll.open is openly
+    store.engine.dispose()
+
+
+def test_told_by_program(tmp_path: Path) -> None:
+    """The refusal of `relevo serve` is one sentence that says what to do, exit code 1."""
+    done: Any = subprocess.run(
+        [sys.executable, "-m", "relevo", "serve", "--host", "192.0.2.1", "--port", "0"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "--tls auto" in done.stderr
+    assert "relevo user add" in done.stderr
+    assert not (tmp_path / ".relevo").exists()

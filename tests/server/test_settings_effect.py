@@ -1,0 +1,259 @@
+"""What a person sets is what a running server does: each setting seen from outside, several in one server at a time."""
+
+from __future__ import annotations
+
+import io
+import json
+import socket
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+from PIL import Image
+from tests.support.server import put, running, settings_of, started
+
+from relevo.config import Settings
+from relevo.domain.prediction import KeepInputs
+from relevo.serve.loaded_version import LaneOptions
+from relevo.server.stores import open_store, register
+from relevo.server.worker import _journal, _lane_options, _loader
+
+if TYPE_CHECKING:
+    from relevo.package.package import Package
+
+PNG = {"content-type": "image/png"}
+
+
+def free_port(host: str = "127.0.0.1") -> int:
+    with socket.create_server((host, 0)) as one:
+        return int(one.getsockname()[1])
+
+
+def children(pid: int) -> list[int]:
+    return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def eventually(look: Any, seconds: float = 15.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not look():
+        assert time.monotonic() < deadline, "it never came true"
+        time.sleep(0.05)
+
+
+def half_a_request(url: str, path: str = "/predict") -> socket.socket:
+    """A connection on which a request has begun that will not be finished."""
+    host, port = url.removeprefix("http://").split(":")
+    connection = socket.create_connection((host, int(port)), timeout=30)
+    connection.sendall(
+        f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/png\r\nContent-Length: 100\r\n\r\nabc".encode()
+    )
+    return connection
+
+
+def test_places_and_numbers(tmp_path: Path, digits_package: Package, churn_package: Package, digit_pngs: list[bytes]) -> None:
+    """home, host, port, workers, database_url, language, default_model, keep_inputs: each is as set."""
+    port = free_port("127.0.0.2")
+    with running(
+        tmp_path,
+        churn_package,
+        digits_package,
+        home=tmp_path / "elsewhere",
+        host="127.0.0.2",
+        port=port,
+        workers=2,
+        database_url=f"sqlite:///{tmp_path / 'other.db'}",
+        language="es",
+        default_model="digits",
+        keep_inputs="none",
+    ) as server:
+        assert server.url == f"http://127.0.0.2:{port}"
+        assert len(children(server.pid)) == 3  # two workers and the loop
+        told = httpx.post(f"{server.url}/predict", content=digit_pngs[0], headers=PNG).json()
+        assert told["model"] == "digits"
+        assert "Falta" in httpx.post(f"{server.url}/models/churn/predict", json={}).json()["error"]
+        address = f"{server.url}/predictions/{told['query_id']}"
+        eventually(lambda: httpx.get(address).status_code == 200)
+        assert httpx.get(f"{address}/input").json()["code"] == "input_not_kept"
+    assert (tmp_path / "other.db").exists()
+    assert {path.name for path in (tmp_path / "elsewhere").iterdir()} >= {"spool", "packages", "telemetry"}
+    assert not (tmp_path / "elsewhere" / "relevo.db").exists()
+
+
+def test_a_clients_share(tmp_path: Path, digits_package: Package, digit_pngs: list[bytes]) -> None:
+    """max_concurrency_per_client: with one request under way the next is 429 with Retry-After, and answered once that one ended."""
+    with running(tmp_path, digits_package, max_concurrency_per_client=1) as server:
+        under_way = half_a_request(server.url)
+
+        def ask() -> httpx.Response:
+            return httpx.post(f"{server.url}/predict", content=digit_pngs[0], headers=PNG)
+
+        eventually(lambda: ask().status_code == 429)
+        told = ask()
+        assert told.json()["code"] == "rate_limited"
+        assert int(told.headers["retry-after"]) >= 1
+        old = httpx.post(f"{server.url}/predict/", files={"image": digit_pngs[0]})
+        assert (old.json()["status_code"], old.json()["prediction"]) == (429, None), "the old path refuses in its own shape"
+        under_way.close()
+        eventually(lambda: ask().status_code == 200)
+
+
+def test_a_full_queue(tmp_path: Path, churn_package: Package, churn_records: list[dict[str, Any]]) -> None:
+    """max_queue_rows: batches beyond it are 503 with Retry-After while the model is busy, and everybody else is answered."""
+    with running(tmp_path, churn_package, max_queue_rows=1, batch_rows=1, durability="full") as server:
+
+        def ask(_: int) -> httpx.Response:
+            return httpx.post(f"{server.url}/predict", json=churn_records[:50], timeout=30)
+
+        with ThreadPoolExecutor(12) as pool:
+            told = list(pool.map(ask, range(60)))
+        by_status = {status: [one for one in told if one.status_code == status] for status in (200, 503)}
+        assert len(by_status[200]) + len(by_status[503]) == 60
+        assert by_status[200]
+        assert by_status[503]
+        assert {one.json()["code"] for one in by_status[503]} == {"overloaded"}
+        assert all(int(one.headers["retry-after"]) >= 1 for one in by_status[503])
+
+
+def test_a_slow_watch_and_a_slow_loop(
+    tmp_path: Path, digits_package: Package, digits_package_2: Package, digit_pngs: list[bytes]
+) -> None:
+    """watch_every_ms and ship_every_ms: with a minute each, no new version and no prediction is seen for now; stopping ships."""
+    settings = settings_of(tmp_path, watch_every_ms=60_000, ship_every_ms=60_000)
+    put(settings, digits_package)
+    with started(settings) as server:
+        put(settings, digits_package_2)
+        time.sleep(1.0)
+        told = httpx.post(f"{server.url}/predict", content=digit_pngs[0], headers=PNG).json()
+        assert told["version"] == 1
+        time.sleep(0.5)
+        assert httpx.get(f"{server.url}/predictions/{told['query_id']}").status_code == 404
+    store = open_store(settings)
+    assert store.history.count() == 1
+    store.engine.dispose()
+
+
+def test_a_quick_watch_and_a_quick_loop(
+    tmp_path: Path, digits_package: Package, digits_package_2: Package, digit_pngs: list[bytes]
+) -> None:
+    """watch_every_ms and ship_every_ms: with 50 ms each, a new version answers and a prediction is in the history soon."""
+    settings = settings_of(tmp_path, watch_every_ms=50, ship_every_ms=50, spool_rotate_s=1)
+    put(settings, digits_package)
+    with started(settings) as server:
+        put(settings, digits_package_2)
+
+        def ask() -> Any:
+            return httpx.post(f"{server.url}/predict", content=digit_pngs[0], headers=PNG).json()
+
+        eventually(lambda: ask()["version"] == 2, 5)
+        told = ask()
+        eventually(lambda: httpx.get(f"{server.url}/predictions/{told['query_id']}").status_code == 200, 5)
+        # spool_rotate_s: a file of a second's age is closed, shipped and removed while the server goes on.
+        eventually(lambda: not list(settings.spool_folder.rglob("00000001.journal")), 8)
+
+
+@pytest.mark.parametrize("seconds", [1, 3])
+def test_draining_takes_as_long_as_told(tmp_path: Path, digits_package: Package, seconds: int) -> None:
+    """drain_seconds: a request that never ends holds a stopping server up for so long and no longer."""
+    with running(tmp_path, digits_package, drain_seconds=seconds) as server:
+        connection = half_a_request(server.url)
+        time.sleep(0.2)
+        begin = time.monotonic()
+        assert server.stop() == 0
+        took = time.monotonic() - begin
+        connection.close()
+    assert seconds - 0.3 <= took < seconds + 2.5
+
+
+@pytest.mark.parametrize(("level", "form"), [("info", "json"), ("error", "text")])
+def test_the_log_is_as_told(tmp_path: Path, digits_package: Package, level: str, form: str, capfd: Any) -> None:
+    """log_level and log_format: at info a swap is told as JSON, at error a quiet start says nothing at all."""
+    with running(tmp_path, digits_package, log_level=level, log_format=form):
+        pass
+    lines = [line for line in capfd.readouterr().err.splitlines() if line]
+    if level == "error":
+        assert lines == []
+    else:
+        assert "swapped" in {json.loads(line).get("action") for line in lines}
+
+
+def test_relaxed_durability_answers_without_a_spool(tmp_path: Path, digits_package: Package, digit_pngs: list[bytes]) -> None:
+    """durability: with the spool full, process refuses with 503 and is not ready; relaxed answers and says it went unrecorded."""
+    for durability in ("process", "relaxed"):
+        settings = settings_of(tmp_path / durability, durability=durability, spool_max_mb=1, ship_every_ms=60_000)
+        put(settings, digits_package)
+        stuck = settings.spool_folder / "left-behind"
+        stuck.mkdir(parents=True)
+        (stuck / "00000001.journal").write_bytes(bytes(2 * 2**20))
+        with started(settings) as server:
+            told = httpx.post(f"{server.url}/predict", content=digit_pngs[0], headers=PNG)
+            ready = httpx.get(f"{server.url}/health/ready")
+            if durability == "process":
+                assert (told.status_code, told.json()["code"]) == (503, "storage_unavailable")
+                assert ready.status_code == 503
+            else:
+                assert (told.status_code, told.json()["recorded"]) == (200, False)
+                assert ready.status_code == 200
+
+
+def test_settings_reach_the_lane_and_the_journal(tmp_path: Path) -> None:
+    """batch_rows, max_queue_rows, durability, keep_inputs, keep_inputs_share and the spool's three arrive where they act."""
+    settings = Settings(
+        home=tmp_path,
+        batch_rows=7,
+        max_queue_rows=11,
+        max_queue_seconds=3.5,
+        durability="full",
+        keep_inputs="sample",
+        keep_inputs_share=0.25,
+        spool_rotate_mb=3,
+        spool_rotate_s=5,
+        spool_max_mb=9,
+    )
+    assert _lane_options(settings) == LaneOptions(
+        max_batch_rows=7,
+        max_queue_rows=11,
+        max_queue_seconds=3.5,
+        durability="full",
+        keep_inputs=KeepInputs.SAMPLE,
+        keep_inputs_share=0.25,
+    )
+    journal = _journal(settings, "w")
+    assert (journal.limits.rotate_bytes, journal.limits.rotate_s, journal.limits.max_bytes) == (3 * 2**20, 5.0, 9 * 2**20)
+    journal.close()
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_a_model_has_its_threads(tmp_path: Path, digits_package: Package, threads: int) -> None:
+    """threads_per_model: a loaded model brings so many threads, the caller's own counted."""
+    settings = settings_of(tmp_path, threads_per_model=threads)
+    put(settings, digits_package)
+    store = open_store(settings)
+    leg = store.registry.routes()[0].legs[0]
+    load = _loader(settings, store)
+    load(leg)  # whatever libraries start once is started now
+    before = len(list(Path("/proc/self/task").iterdir()))
+    model = load(leg)
+    assert len(list(Path("/proc/self/task").iterdir())) - before == threads - 1
+    del model
+    store.engine.dispose()
+
+
+def test_pictures_have_the_limits_that_were_set(tmp_path: Path, digits_package: Package) -> None:
+    """max_pixels and max_side: a loaded model refuses what is beyond them."""
+    from relevo.errors import ImageTooLarge
+
+    file = io.BytesIO()
+    Image.new("L", (40, 30)).save(file, "PNG")
+    for limit in ({"max_pixels": 1199}, {"max_side": 39}):
+        settings = settings_of(tmp_path / next(iter(limit)), **limit)
+        package = tmp_path / f"{next(iter(limit))}.zip"
+        digits_package.write(package)
+        register(settings, package, who="test", why="limits")
+        store = open_store(settings)
+        model = _loader(settings, store)(store.registry.routes()[0].legs[0]).model
+        with pytest.raises(ImageTooLarge):
+            model.prepare(file.getvalue())
+        store.engine.dispose()

@@ -1,0 +1,164 @@
+"""People change while a server runs: every worker knows within a second, and a store that is away lets nobody new in."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+from tests.support.server import put, settings_of, started
+
+import relevo.server
+from relevo.domain.access import Role, Scope
+from relevo.server.users_marker import PEOPLE_FILE
+from relevo.store.auth.password_hash import hashed
+from relevo.store.auth.users import Change
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from relevo.package.package import Package
+    from relevo.server.stores import Store
+
+PASSWORD = "correct horse battery"  # noqa: S105 - of a user who lives as long as a test
+NOW = datetime.now(UTC)
+#: Connections enough for the kernel to spread over both workers.
+CALLERS = 12
+
+
+@dataclass(frozen=True, kw_only=True)
+class House:
+    """A running server and what lies behind it."""
+
+    url: str
+    store: Store
+    home: Path
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory, churn_package: Package) -> Iterator[House]:
+    """A server of two workers with a user, ana, and the store behind it."""
+    settings = settings_of(tmp_path_factory.mktemp("people"), workers=2)
+    put(settings, churn_package)
+    store = relevo.server.open_store(settings)
+    store.people.add_user("ana", Role.ADMIN, password_hash=hashed(PASSWORD), at=NOW)
+    with started(settings) as server:
+        yield House(url=server.url, store=store, home=settings.home)
+    store.engine.dispose()
+
+
+@pytest.fixture
+def callers(house: House) -> Iterator[list[httpx.Client]]:
+    """Connections that are held open, some to each worker."""
+    held = [httpx.Client(base_url=house.url, timeout=10) for _ in range(CALLERS)]
+    yield held
+    for one in held:
+        one.close()
+
+
+def all_come_to(callers: list[httpx.Client], asked: Callable[[httpx.Client], int], status: int) -> float:
+    """Seconds until every connection is answered so, and stays so."""
+    begin = time.monotonic()
+    while {asked(one) for one in callers} != {status}:
+        assert time.monotonic() - begin < 5, "some worker never learnt it"
+    took = time.monotonic() - begin
+    assert {asked(one) for one in callers} == {status}
+    return took
+
+
+def test_a_key_is_known_and_revoked_in_every_worker_within_a_second(house: House, callers: list[httpx.Client]) -> None:
+    """Made here, it lets in there; revoked, it lets nobody in anywhere, on connections that it was used on, too."""
+    store = house.store
+    made = store.people.keys.add(store.people.named("ana").id, "test", [Scope.READ], at=NOW)
+
+    def asked(caller: httpx.Client) -> int:
+        return caller.get("/models", headers={"authorization": f"Bearer {made.secret}"}).status_code
+
+    assert all_come_to(callers, asked, 200) < 1
+    store.people.keys.revoke(made.key.id, at=NOW)
+    assert all_come_to(callers, asked, 401) < 1
+
+
+def test_signing_out_counts_in_every_worker(house: House, callers: list[httpx.Client]) -> None:
+    """The cookie, sent to the other worker, is nobody's within a second."""
+    url = house.url
+    with httpx.Client(base_url=url) as browser:
+        csrf = browser.post("/login", json={"name": "ana", "password": PASSWORD}).json()["csrf"]
+        session = {"cookie": f"relevo_session={browser.cookies['relevo_session']}"}
+
+        def asked(caller: httpx.Client) -> int:
+            return caller.get("/me", headers=session).status_code
+
+        assert all_come_to(callers, asked, 200) < 1
+        assert browser.post("/logout", headers={"origin": url, "x-csrf-token": csrf}).status_code == 204
+    assert all_come_to(callers, asked, 401) < 1
+
+
+def test_a_role_that_was_taken_is_gone_in_every_worker(house: House, callers: list[httpx.Client]) -> None:
+    """A key of somebody who may do less does less within a second."""
+    store = house.store
+    bob = store.people.add_user("bob", Role.OPERATOR, at=NOW)
+    key = store.people.add_key(bob, "test", [Scope.READ], at=NOW)
+
+    def asked(caller: httpx.Client) -> int:
+        return caller.get("/audit", headers={"authorization": f"Bearer {key}"}).status_code
+
+    assert all_come_to(callers, asked, 200) < 1
+    store.people.change_user(bob, Change(role=Role.VIEWER), at=NOW)
+    assert all_come_to(callers, asked, 403) < 1
+
+
+def test_wrong_passwords_are_counted_over_all_workers(house: House, callers: list[httpx.Client]) -> None:
+    """Whoever guesses at two workers has no more tries than at one."""
+    store = house.store
+    store.people.add_user("carol", Role.VIEWER, password_hash=hashed(PASSWORD), at=NOW)
+    told = [one.post("/login", json={"name": "carol", "password": "wrong password"}).status_code for one in callers]
+    assert told == [401] * 5 + [429] * (CALLERS - 5)
+
+
+def test_the_home_keeps_no_key_and_no_session(house: House) -> None:
+    """Whoever reads every file of the home, the workers' memory of people among them, can come in as nobody."""
+    key = house.store.people.add_key(house.store.people.named("ana").id, "test", [Scope.READ], at=NOW)
+    with httpx.Client(base_url=house.url) as browser:
+        browser.post("/login", json={"name": "ana", "password": PASSWORD})
+        secrets = [key.rpartition("_")[2].encode(), browser.cookies["relevo_session"].encode(), PASSWORD.encode()]
+    eventually(lambda: key.split("_")[1].encode() in (house.home / PEOPLE_FILE).read_bytes(), "the workers remember the key's id")
+    for path in house.home.rglob("*"):
+        if path.is_file():
+            content = path.read_bytes()
+            assert not any(secret in content for secret in secrets), path
+
+
+def test_the_history_tells_who_asked(house: House, churn_records: list[dict[str, Any]]) -> None:
+    """By key with its name, or by user; over HTTP and in the store, where it narrows, too."""
+    people = house.store.people
+    ana = people.named("ana").id
+    made = people.keys.add(ana, "nightly job", [Scope.PREDICT, Scope.READ], at=NOW)
+    program = {"authorization": f"Bearer {made.secret}"}
+    known = lambda: httpx.get(f"{house.url}/me", headers=program).status_code == 200  # noqa: E731 - short
+    eventually(known, "the key counts")
+    asked = httpx.post(f"{house.url}/models/churn/predict", json=churn_records[0], headers=program, timeout=30).json()
+    with httpx.Client(base_url=house.url, timeout=30) as browser:
+        csrf = browser.post("/login", json={"name": "ana", "password": PASSWORD}).json()["csrf"]
+        browser.headers.update({"origin": house.url, "x-csrf-token": csrf})
+        by_hand = browser.post("/models/churn/predict", json=churn_records[0]).json()
+        told = [browser.get(f"/predictions/{one['query_id']}").json() for one in (asked, by_hand)]
+        assert [(one["asked_by"], one["asked_by_name"]) for one in told] == [
+            (f"key:{made.key.id}", "nightly job"),
+            (f"user:{ana}", "ana"),
+        ]
+        mine = browser.get("/predictions", params={"asked_by": f"key:{made.key.id}"}).json()["items"]
+    assert [one["query_id"] for one in mine] == [asked["query_id"]]
+    assert house.store.history.count(asked_by=f"user:{ana}") == 1
+
+
+def eventually(true: Callable[[], bool], what: str) -> None:
+    """Wait for what workers do by themselves."""
+    end = time.monotonic() + 5
+    while not true():
+        assert time.monotonic() < end, what
+        time.sleep(0.02)

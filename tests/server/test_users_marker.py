@@ -1,0 +1,246 @@
+"""A home that ever had users never serves without them, whatever happens to its database."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+import time
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import httpx
+import msgspec
+import pytest
+from tests.support.server import put, settings_of, started
+
+import relevo.server
+from relevo.domain.access import Role, Roll, Scope
+from relevo.errors import StoreUnavailable
+from relevo.server.users_marker import HAD_USERS_FILE, PEOPLE_FILE, note_users
+from relevo.store.auth.password_hash import hashed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from relevo.config import Settings
+    from relevo.package.package import Package
+
+PASSWORD = "correct horse battery"  # noqa: S105 - of a user who lives as long as a test
+NOW = datetime.now(UTC)
+
+
+@dataclass(frozen=True, kw_only=True)
+class House:
+    """A home with one user, its database whole, and her key."""
+
+    settings: Settings
+    whole: Path
+    key: str
+
+    def put_back(self) -> None:
+        """The backup in the place of the database, as the page on backups tells."""
+        for path in self.settings.home.glob("relevo.db*"):
+            path.unlink()
+        shutil.copy(self.whole, self.settings.home / "relevo.db")
+
+
+def with_user(folder: Path) -> House:
+    """Such a home; nothing was ever served from it."""
+    settings = settings_of(folder)
+    store = relevo.server.open_store(settings)
+    user = store.people.add_user("ana", Role.ADMIN, password_hash=hashed(PASSWORD), at=NOW)
+    key = store.people.add_key(user, "test", [Scope.READ], at=NOW)
+    store.engine.dispose()
+    whole = folder / "backup.db"
+    with closing(sqlite3.connect(settings.home / "relevo.db")) as source, closing(sqlite3.connect(whole)) as target:
+        source.backup(target)
+    return House(settings=settings, whole=whole, key=key)
+
+
+def fresh_database(folder: Path) -> Path:
+    """The database of another home, with an admin of its own whose key lies beside it."""
+    other = with_user(folder)
+    (other.settings.home / "key").write_text(other.key)
+    return other.settings.home / "relevo.db"
+
+
+def emptied(home: Path, _: Path) -> None:
+    """Its content is gone, the file is the same."""
+    (home / "relevo.db").write_bytes(b"")
+
+
+def overwritten(home: Path, _: Path) -> None:
+    """Something else stands in the file."""
+    (home / "relevo.db").write_bytes(b"x" * 65536)
+
+
+def removed(home: Path, _: Path) -> None:
+    """It is not there."""
+    for path in home.glob("relevo.db*"):
+        path.unlink()
+
+
+def replaced(home: Path, fresh: Path) -> None:
+    """Another file that Relevo made is there."""
+    removed(home, fresh)
+    shutil.copy(fresh, home / "relevo.db")
+
+
+def rows_removed(home: Path, _: Path) -> None:
+    """Somebody took the users out of their table."""
+    with closing(sqlite3.connect(home / "relevo.db")) as database, database:
+        for table in ("api_keys", "sessions", "grants", "users"):
+            database.execute(f"DELETE FROM {table}")  # noqa: S608 - names of ours
+
+
+DAMAGES = [emptied, overwritten, removed, replaced, rows_removed]
+
+
+@pytest.fixture(scope="module")
+def fresh(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return fresh_database(tmp_path_factory.mktemp("fresh"))
+
+
+CLOSED = {(401, "not_known"), (503, "users_lost"), (503, "store_unavailable"), (503, "store_foreign"), (503, "store_damaged")}
+
+
+def lets_nobody_in(url: str) -> bool:
+    """Whether everything that wants to know who asks is closed, to browsers and to programs."""
+    asked = [httpx.get(f"{url}{path}") for path in ("/me", "/users", "/models", "/predictions")]
+    asked.append(httpx.post(f"{url}/models/churn/predict", json={}))
+    return all((told.status_code, told.json()["code"]) in CLOSED for told in asked)
+
+
+def stays(true: Callable[[], bool], seconds: float) -> None:
+    """Hold something as true for so long: workers look three times a second."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        assert true()
+        time.sleep(0.1)
+
+
+def eventually(true: Callable[[], bool], what: str) -> None:
+    end = time.monotonic() + 15
+    while not true():
+        assert time.monotonic() < end, what
+        time.sleep(0.05)
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[House, str]]:
+    """A server on such a home."""
+    house = with_user(tmp_path_factory.mktemp("lost"))
+    with started(house.settings) as server:
+        yield house, server.url
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_running_server_stays_closed(served: tuple[House, str], fresh: Path, damage: Callable[[Path, Path], None]) -> None:
+    """Whatever becomes of the database under it, nobody becomes an admin; with the backup back, all is as it was."""
+    house, url = served
+    me = {"authorization": f"Bearer {house.key}"}
+    eventually(lambda: httpx.get(f"{url}/me", headers=me).status_code == 200, "the key counts")
+    damage(house.settings.home, fresh)
+    stays(lambda: lets_nobody_in(url), 1.2)
+    stranger = {"authorization": f"Bearer {(fresh.parent / 'key').read_text()}"}
+    assert httpx.get(f"{url}/me", headers=stranger).status_code in {401, 503}, "nor by a key of another home"
+    told = httpx.post(f"{url}/login", json={"name": "ana", "password": PASSWORD})
+    assert told.status_code == 503 or damage is rows_removed, "no right password is called wrong"
+    house.put_back()
+    signs_in = lambda: httpx.post(f"{url}/login", json={"name": "ana", "password": PASSWORD}).status_code == 200  # noqa: E731
+    eventually(signs_in, "the users are back")
+
+
+@pytest.mark.parametrize("damage", [emptied, removed, replaced])
+def test_a_start_stays_closed(tmp_path: Path, fresh: Path, damage: Callable[[Path, Path], None]) -> None:
+    """A home whose users were made on the command line, and never served, knows of them when its database does not."""
+    house = with_user(tmp_path)
+    damage(house.settings.home, fresh)
+    with started(house.settings) as server:
+        assert lets_nobody_in(server.url)
+        assert httpx.get(f"{server.url}/login", headers={"accept": "text/html"}).status_code == 200
+
+
+def test_the_file_that_tells_of_users_is_not_all_that_does(tmp_path: Path, fresh: Path) -> None:
+    """Without it the audit's heads, which lie outside the database, tell of a past that the database does not have."""
+    house = with_user(tmp_path)
+    (house.settings.home / HAD_USERS_FILE).unlink()
+    replaced(house.settings.home, fresh)
+    with started(house.settings) as server:
+        assert lets_nobody_in(server.url)
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_no_command_writes_into_what_lost_its_users(
+    tmp_path: Path, fresh: Path, churn_package: Package, damage: Callable[[Path, Path], None]
+) -> None:
+    """An import or a new user is refused with a sentence, and nothing is made in the place of the lost database."""
+    house = with_user(tmp_path)
+    home = house.settings.home
+    damage(home, fresh)
+    before = sorted((path.name, path.stat().st_size) for path in home.glob("relevo.db"))
+    with pytest.raises(StoreUnavailable) as told:
+        put(house.settings, churn_package)
+    with pytest.raises(StoreUnavailable):
+        relevo.server.open_store(house.settings)
+    assert type(told.value) is not StoreUnavailable, "it says what became of it"
+    assert sorted((path.name, path.stat().st_size) for path in home.glob("relevo.db")) == before
+    house.put_back()
+    relevo.server.open_store(house.settings).engine.dispose()
+
+
+def test_a_home_learns_of_users_that_were_made_before_it_kept_that(tmp_path: Path) -> None:
+    """Any command that opens the database writes down what it finds there."""
+    house = with_user(tmp_path)
+    place = house.settings.home / HAD_USERS_FILE
+    place.unlink()
+    relevo.server.open_store(house.settings).engine.dispose()
+    assert place.stat().st_mode & 0o077 == 0
+
+
+def test_what_the_workers_remembered_before_the_first_user_opens_nothing(tmp_path: Path) -> None:
+    """Served without users, then one was made, then the database went away: what was open is not open again."""
+    settings = settings_of(tmp_path)
+    with started(settings) as server:
+        assert httpx.get(f"{server.url}/me").json()["way"] == "open"
+    assert (settings.home / PEOPLE_FILE).exists()
+    note_users(settings.home)
+    overwritten(settings.home, settings.home)
+    with started(settings) as server:
+        assert httpx.get(f"{server.url}/me").status_code == 503
+
+
+def served_and_then_given_a_user(folder: Path) -> Settings:
+    """A home that workers knew as open, whose first user was made on the command line after they ended."""
+    settings = settings_of(folder)
+    relevo.server.open_store(settings).engine.dispose()
+    (settings.home / PEOPLE_FILE).write_bytes(msgspec.json.encode(Roll(epoch=0, open=True)))
+    store = relevo.server.open_store(settings)
+    store.people.add_user("boss", Role.ADMIN, password_hash=hashed(PASSWORD), at=NOW)
+    store.engine.dispose()
+    return settings
+
+
+@pytest.mark.parametrize("damage", [overwritten, removed])
+def test_what_the_workers_remembered_goes_with_the_first_user(
+    tmp_path: Path, fresh: Path, damage: Callable[[Path, Path], None]
+) -> None:
+    """Without had_users and without a readable database a home that had a user is closed: nothing in it says open any more."""
+    settings = served_and_then_given_a_user(tmp_path)
+    (settings.home / HAD_USERS_FILE).unlink()
+    damage(settings.home, fresh)
+    with started(settings) as server:
+        assert lets_nobody_in(server.url)
+
+
+def test_a_home_without_users_is_served_while_its_database_is_away(tmp_path: Path) -> None:
+    """What the workers remember of a home that never had users goes on counting."""
+    settings = settings_of(tmp_path)
+    relevo.server.open_store(settings).engine.dispose()
+    (settings.home / PEOPLE_FILE).write_bytes(msgspec.json.encode(Roll(epoch=0, open=True)))
+    overwritten(settings.home, settings.home)
+    with started(settings) as server:
+        assert httpx.get(f"{server.url}/me").json()["way"] == "open"

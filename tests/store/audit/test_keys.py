@@ -1,0 +1,132 @@
+"""The audit's key is replaced: old entries stay verifiable, new ones count under the new key alone, whoever is killed meanwhile."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import pytest
+from sqlalchemy import text
+
+from relevo.domain.audit import HERE, Act, By
+from relevo.store.audit.checkpoints import Heads, known_heads
+from relevo.store.audit.keys import KeyRing, SealKey
+from relevo.store.audit.log import Audit
+from relevo.store.audit.reader import Trail
+from relevo.store.audit.verify import Verdict, verify
+from relevo.store.db.engine import writing
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from sqlalchemy import Engine
+
+AT = datetime(2026, 3, 1, tzinfo=UTC)
+
+
+@pytest.fixture
+def ring(tmp_path: Path) -> KeyRing:
+    return KeyRing(tmp_path / "keys")
+
+
+def opened(ring: KeyRing) -> Audit:
+    """What a process that starts now appends with."""
+    return Audit(ring.current(), ring=ring)
+
+
+def grow(engine: Engine, audit: Audit) -> None:
+    with writing(engine) as connection:
+        audit.append(connection, Act(by=By(actor="cli"), action="user.add", object="user:1"), at=AT)
+
+
+def rotate(engine: Engine, ring: KeyRing, *, killed: bool = False) -> bytes:
+    """killed: after the commit, before the new key bears its name."""
+    new = ring.draw()
+    with writing(engine) as connection:
+        opened(ring).hand_over(connection, new, by=HERE, at=AT)
+    if not killed:
+        ring.choose(new)
+    return new
+
+
+def checked(engine: Engine, ring: KeyRing, folder: Path | None = None) -> Verdict:
+    return verify(Trail(engine).links(), opened(ring), known_heads(folder) if folder else ())
+
+
+def kinds(verdict: Verdict) -> list[tuple[int, str]]:
+    return [(fault.sequence, fault.kind) for fault in verdict.faults]
+
+
+def test_old_entries_stay_verifiable(engine: Engine, ring: KeyRing) -> None:
+    """After each of two rotations the whole chain is whole, heads of before too, and a process that never ended goes along."""
+    running = opened(ring)
+    for entries in (3, 6):
+        grow(engine, running)
+        rotate(engine, ring)
+        assert checked(engine, ring).links == entries
+    grow(engine, running)
+    assert running.key_id == SealKey(ring.current()).id
+    assert checked(engine, ring).whole
+
+
+def test_marks_outlive_the_key(engine: Engine, ring: KeyRing) -> None:
+    """Pseudonyms stand in rows: whoever starts after a rotation calls people as before it."""
+    before = opened(ring).mark(["subject", "patient 17"])
+    for _ in range(2):
+        rotate(engine, ring)
+        assert opened(ring).mark(["subject", "patient 17"]) == before
+
+
+def test_the_old_key_seals_nothing_any_more(engine: Engine, ring: KeyRing) -> None:
+    """Who stole the old key and writes to the database is found out, and draws nobody back to the old key."""
+    stolen = ring.current()
+    rotate(engine, ring)
+    grow(engine, Audit(stolen))
+    grow(engine, opened(ring))
+    assert kinds(checked(engine, ring)) == [(3, "replaced_key")]
+
+
+def test_a_past_put_back_to_the_old_key_is_seen(engine: Engine, ring: KeyRing) -> None:
+    """Cut back to before the rotation, and grown anew with the stolen key, the chain lacks every entry of the key in use."""
+    stolen = ring.current()
+    grow(engine, opened(ring))
+    rotate(engine, ring)
+    with writing(engine) as connection:
+        for act in ("delete", "update"):
+            on = "" if connection.dialect.name == "sqlite" else " ON audit"
+            connection.execute(text(f"DROP TRIGGER audit_refuse_{act}{on}"))
+        connection.execute(text("DELETE FROM audit WHERE sequence > 1"))
+    grow(engine, Audit(stolen))
+    assert kinds(checked(engine, ring)) == [(3, "cut")]
+
+
+def test_killed_before_the_commit_nothing_has_happened(engine: Engine, ring: KeyRing) -> None:
+    """A key that was drawn and never used is no fault, and the next rotation works."""
+    grow(engine, opened(ring))
+    ring.draw()
+    assert checked(engine, ring).whole
+    rotate(engine, ring)
+    assert checked(engine, ring).whole
+
+
+def test_killed_after_the_commit_it_is_finished_by_the_next(engine: Engine, ring: KeyRing) -> None:
+    """The chain is whole at once, and whoever appends next, also one that was running, gives the new key its name."""
+    running = opened(ring)
+    grow(engine, running)
+    new = rotate(engine, ring, killed=True)
+    assert checked(engine, ring).whole
+    grow(engine, running)
+    assert ring.current() == new
+    grow(engine, opened(ring))
+    verdict = checked(engine, ring)
+    assert (verdict.links, verdict.faults) == (5, [])
+
+
+def test_heads_of_either_key_count(engine: Engine, ring: KeyRing, tmp_path: Path) -> None:
+    """A head that was written under the old key is no forgery after the rotation."""
+    grow(engine, opened(ring))
+    Heads(tmp_path / "audit", Trail(engine), opened(ring)).keep(AT)
+    rotate(engine, ring)
+    Heads(tmp_path / "audit", Trail(engine), opened(ring)).look(AT)
+    verdict = checked(engine, ring, tmp_path / "audit")
+    assert (verdict.heads, verdict.faults) == (2, [])

@@ -1,0 +1,65 @@
+"""The audit as people read it: newest first, by pages, by thing, by whoever did it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import pytest
+
+from relevo.domain.audit import Act, By
+from relevo.errors import FieldOutOfRange, FieldWrongType
+from relevo.store.audit.reader import Trail
+from relevo.store.db.engine import writing
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+    from relevo.store.audit.log import Audit
+
+AT = datetime(2026, 3, 1, tzinfo=UTC)
+
+
+@pytest.fixture
+def read(engine: Engine, trail: Audit) -> Trail:
+    things = ("model:digits/alias:champion", "model:digits", "model:digits_2/version:1", "user:1", "model:x%/alias:a")
+    with writing(engine) as connection:
+        for number, thing in enumerate(things):
+            actor = "cli" if number % 2 else "user:1"
+            trail.append(connection, Act(by=By(actor=actor, address="::1"), action="test", object=thing), at=AT)
+    return Trail(engine)
+
+
+def test_pages_follow_each_other_newest_first(read: Trail) -> None:
+    """Each entry comes once, and the last page says so."""
+    first = read.page(limit=3)
+    rest = read.page(limit=3, cursor=first.next_cursor)
+    assert [link.sequence for link in first.items + rest.items] == [5, 4, 3, 2, 1]
+    assert rest.next_cursor is None
+    assert (first.items[0].at, first.items[0].address) == (AT, "::1")
+
+
+def test_a_thing_is_found_with_what_lies_within_it(read: Trail) -> None:
+    """A model's name finds its aliases and no other model that begins alike; signs of patterns mean themselves."""
+    assert [link.sequence for link in read.page(object="model:digits").items] == [2, 1]
+    assert [link.sequence for link in read.page(object="model:x%").items] == [5]
+    assert read.page(object="model:%").items == []
+    assert [link.sequence for link in read.page(actor="cli").items] == [4, 2]
+    assert [link.sequence for link in read.page(models=["digits_2"]).items] == [3]
+    assert read.page(models=[]).items == []
+
+
+def test_the_head_is_the_last_entry(read: Trail) -> None:
+    """What is to be kept elsewhere is the newest entry's seal."""
+    head = read.head()
+    assert head is not None
+    assert head == read.page(limit=1).items[0]
+
+
+def test_nonsense_is_refused(read: Trail) -> None:
+    """A cursor of somebody's own and a limit beyond the bounds are told by name."""
+    for cursor in ("x", "", "١", "9" * 19):
+        with pytest.raises(FieldWrongType):
+            read.page(cursor=cursor)
+    with pytest.raises(FieldOutOfRange):
+        read.page(limit=0)

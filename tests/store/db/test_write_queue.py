@@ -1,0 +1,86 @@
+"""Who wants to write into the same SQLite file is let in soon, however much another one writes."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import threading
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+from sqlalchemy import text
+
+from relevo.store.db.engine import connect, migrate, writing
+from relevo.store.db.write_queue import turn
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from sqlalchemy import Engine
+
+_LASTS_S = 0.06
+_TOUCH = text("INSERT INTO spool_positions (file, position) VALUES (:file, 1) ON CONFLICT DO NOTHING")
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    migrate(connect(f"sqlite:///{tmp_path / 'relevo.db'}"))
+    return tmp_path / "relevo.db"
+
+
+@contextmanager
+def _writing_without_rest(engine: Engine) -> Iterator[None]:
+    """Transactions back to back, as when a long backlog is shipped."""
+    stop = threading.Event()
+
+    def work() -> None:
+        while not stop.is_set():
+            with writing(engine) as connection:
+                connection.execute(_TOUCH, {"file": "backlog"})
+                time.sleep(_LASTS_S)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+def test_a_busy_writer_does_not_keep_others_out(file: Path) -> None:
+    """Each of many short writes beside a backlog waits for a few transactions of it at most."""
+    busy, other = (connect(f"sqlite:///{file}") for _ in range(2))
+    waits = []
+    with _writing_without_rest(busy):
+        for number in range(10):
+            begin = time.monotonic()
+            with writing(other) as connection:
+                connection.execute(_TOUCH, {"file": str(number)})
+            waits.append(time.monotonic() - begin)
+            time.sleep(0.01)
+    assert sorted(waits)[-2] < 8 * _LASTS_S, f"waited {waits}"
+
+
+def test_a_turn_that_never_ends_stops_nobody_for_good(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that is stopped while it holds the turn delays others; the write lock itself is what counts."""
+    monkeypatch.setattr("relevo.store.db.sqlite.BUSY_S", 0.2)
+    with file.with_name("relevo.db-turn").open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with writing(connect(f"sqlite:///{file}")) as connection:
+            connection.execute(_TOUCH, {"file": "mine"})
+
+
+def test_where_files_have_no_locks_nobody_waits_for_a_turn(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some network file systems refuse every lock: a write begins at once, and SQLite's own lock alone decides."""
+
+    def refuse(_handle: int, _how: int) -> None:
+        raise OSError(errno.ENOLCK, "no locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    begin = time.monotonic()
+    with turn(file, patience_s=5):
+        assert time.monotonic() - begin < 1

@@ -1,0 +1,86 @@
+"""Large inputs as files: once each, whole or not at all, and never silently changed."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import pytest
+
+from relevo.errors import InputNotKept, StoreUnavailable
+from relevo.store.files.blobs import Blobs
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def files(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file()]
+
+
+def test_bytes_come_back(tmp_path: Path) -> None:
+    """What was put is got back by its SHA-256, with a new object too."""
+    sha256 = Blobs(tmp_path / "blobs").put(b"a photo")
+    assert sha256 == hashlib.sha256(b"a photo").hexdigest()
+    assert Blobs(tmp_path / "blobs").get(sha256) == b"a photo"
+
+
+def test_the_same_bytes_are_kept_once(tmp_path: Path) -> None:
+    """Many who put the same bytes at once make one file and leave no remains."""
+    blobs = Blobs(tmp_path)
+    with ThreadPoolExecutor(8) as pool:
+        assert len(set(pool.map(blobs.put, [b"x" * 100_000] * 40))) == 1
+    assert len(files(tmp_path)) == 1
+
+
+def test_many_are_kept_at_once(tmp_path: Path) -> None:
+    """Each of many comes back by its own name, equal ones among them are kept once, and none but they are there."""
+    blobs = Blobs(tmp_path)
+    inputs = [b"one", b"two", b"one", b"three"]
+    names = blobs.put_all(inputs)
+    assert [blobs.get(name) for name in names] == inputs
+    assert len(files(tmp_path)) == 3
+
+
+@pytest.mark.parametrize("damage", [b"", b"another", b"a phot\x00"])
+def test_changed_bytes_are_never_given(tmp_path: Path, damage: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    """A file that is no longer what it was is not returned, and the log says so without its content."""
+    blobs = Blobs(tmp_path)
+    sha256 = blobs.put(b"a photo")
+    files(tmp_path)[0].write_bytes(damage)
+    with pytest.raises(InputNotKept):
+        blobs.get(sha256)
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
+
+
+def test_a_cut_file_is_mended(tmp_path: Path) -> None:
+    """Putting the bytes again replaces a file that lost its end."""
+    blobs = Blobs(tmp_path)
+    sha256 = blobs.put(b"a photo")
+    files(tmp_path)[0].write_bytes(b"a ph")
+    assert blobs.get(blobs.put(b"a photo")) == b"a photo"
+    assert blobs.get(sha256) == b"a photo"
+
+
+@pytest.mark.parametrize("name", ["", "0" * 64, "../../etc/passwd", "A" * 64, "0" * 63 + "/"])
+def test_unknown_names_are_told(tmp_path: Path, name: str) -> None:
+    """A name that nobody put, or that is none, is an input not kept."""
+    with pytest.raises(InputNotKept):
+        Blobs(tmp_path).get(name)
+
+
+def test_a_failed_sync_keeps_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the disk fails, the caller is told, no name appears and no remains stay; afterwards it works again."""
+    blobs = Blobs(tmp_path)
+
+    def fail(_handle: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(StoreUnavailable):
+        blobs.put(b"a photo")
+    assert files(tmp_path) == []
+    monkeypatch.undo()
+    assert blobs.get(blobs.put(b"a photo")) == b"a photo"

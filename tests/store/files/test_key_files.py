@@ -1,0 +1,63 @@
+"""Key files: made once, closed to others, told without their content."""
+
+from __future__ import annotations
+
+import stat
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import pytest
+
+from relevo.errors import ConfigRefused
+from relevo.store.files.key_files import key_from
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_a_key_is_made_once(tmp_path: Path) -> None:
+    """Several that make it at once all read the same one, which only its owner may read."""
+    path = tmp_path / "keys" / "audit.key"
+    with ThreadPoolExecutor(8) as pool:
+        made = set(pool.map(lambda _: key_from(path), range(8)))
+    assert len(made) == 1
+    assert len(next(iter(made))) == 32
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert [one.name for one in path.parent.iterdir()] == ["audit.key"]
+
+
+def test_a_key_that_others_may_read_is_refused(tmp_path: Path) -> None:
+    """A key open to others is no secret; the sentence says how to close it and nothing of the key."""
+    path = tmp_path / "audit.key"
+    key = key_from(path).hex()
+    path.chmod(0o640)
+    with pytest.raises(ConfigRefused, match="chmod 600") as refused:
+        key_from(path)
+    assert key not in str(refused.value)
+
+
+@pytest.mark.parametrize("content", ["", "abc", "g" * 64, "0" * 63, "\x00\xff"])
+def test_something_else_is_no_key(tmp_path: Path, content: str) -> None:
+    """A cut or foreign file is refused; no new key takes its place."""
+    path = tmp_path / "audit.key"
+    path.write_text(content, encoding="latin-1")
+    path.chmod(0o600)
+    with pytest.raises(ConfigRefused):
+        key_from(path)
+    assert path.read_text(encoding="latin-1") == content
+
+
+def test_a_link_to_nothing_is_no_key(tmp_path: Path) -> None:
+    """A key is not made where a link leads, and the refusal names the file."""
+    path = tmp_path / "master.key"
+    path.symlink_to("nowhere")
+    with pytest.raises(ConfigRefused, match="cannot be read"):
+        key_from(path)
+    assert not (tmp_path / "nowhere").exists()
+
+
+def test_a_key_that_must_be_there_is_not_made(tmp_path: Path) -> None:
+    """Where a new key would be of no use, its absence is told."""
+    with pytest.raises(ConfigRefused, match="not there"):
+        key_from(tmp_path / "master.key", make=False)
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,84 @@
+"""Packages on the shelf: whole or not at all, once each."""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import pytest
+
+from relevo.errors import PackageRefused, StoreUnavailable
+from relevo.store.files.packages import Shelf
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+DIGEST = "ab" * 32
+
+
+@pytest.fixture
+def package(tmp_path: Path) -> Path:
+    folder = tmp_path / "package"
+    (folder / "golden").mkdir(parents=True)
+    (folder / "manifest.json").write_bytes(b"{}")
+    (folder / "golden" / "inputs.bin").write_bytes(bytes(5000))
+    return folder
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_package_is_found_by_its_digest(tmp_path: Path, package: Path) -> None:
+    """A package put on the shelf lies there byte for byte, and its source may go."""
+    shelf = Shelf(tmp_path / "packages")
+    place = shelf.put(package, DIGEST)
+    assert place == shelf.path(DIGEST) == tmp_path / "packages" / DIGEST
+    assert contents(place) == contents(package)
+
+
+def test_putting_again_changes_nothing(tmp_path: Path, package: Path) -> None:
+    """The same digest again leaves the package there untouched."""
+    shelf = Shelf(tmp_path / "packages")
+    first = shelf.put(package, DIGEST).stat()
+    assert shelf.put(package, DIGEST).stat().st_ino == first.st_ino
+
+
+def test_many_put_at_once(tmp_path: Path, package: Path) -> None:
+    """Several processes that put one package make one folder and leave no remains."""
+    with ThreadPoolExecutor(4) as pool:
+        places = set(pool.map(lambda _: Shelf(tmp_path / "packages").put(package, DIGEST), range(12)))
+    assert list((tmp_path / "packages").iterdir()) == list(places)
+    assert contents(places.pop()) == contents(package)
+
+
+def test_a_failed_copy_leaves_nothing(tmp_path: Path, package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the disk fails in the middle, there is no half package, and the next try succeeds."""
+    shelf = Shelf(tmp_path / "packages")
+
+    def fail(_handle: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(StoreUnavailable):
+        shelf.put(package, DIGEST)
+    assert list((tmp_path / "packages").iterdir()) == []
+    monkeypatch.undo()
+    assert contents(shelf.put(package, DIGEST)) == contents(package)
+
+
+@pytest.mark.parametrize("digest", ["", "..", "../" + "a" * 61, "AB" * 32, "ab" * 32 + "/"])
+def test_only_digests_are_names(tmp_path: Path, package: Path, digest: str) -> None:
+    """A name that is no digest leads nowhere, least of all out of the shelf."""
+    shelf = Shelf(tmp_path / "packages")
+    with pytest.raises(PackageRefused):
+        shelf.put(package, digest)
+    with pytest.raises(PackageRefused):
+        shelf.path(digest)
+
+
+def test_an_absent_package_is_told(tmp_path: Path) -> None:
+    """A package that is not here is refused by name."""
+    with pytest.raises(PackageRefused, match="abababababab"):
+        Shelf(tmp_path).path(DIGEST)

@@ -1,0 +1,169 @@
+"""Labels: every one kept, the last one counts, the same on both databases."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+
+from relevo.domain.ids import new_id
+from relevo.domain.label_aggregation import Resolution, Rule
+from relevo.domain.prediction import Label, Prediction, Verdict
+from relevo.errors import LabelNotFound
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sqlalchemy import Engine
+
+    from relevo.store.labels.labels import Labels
+    from relevo.store.predictions import History
+
+AT = datetime(2026, 3, 1, 12, 30, 0, 7, tzinfo=UTC)
+
+
+def label(prediction: bytes, value: str, minutes: int = 0) -> Label:
+    return Label(
+        prediction=prediction, value=value, author="ana", source="page", at=AT + timedelta(minutes=minutes), note="está claro"
+    )
+
+
+class TestLabels:
+    """The contract of the labels."""
+
+    def test_a_label_comes_back_whole(self, labels: Labels) -> None:
+        """What an author said is read back as it was said."""
+        given = label(new_id(1), "7")
+        labels.put(given)
+        assert labels.of(given.prediction) == [given]
+
+    def test_a_correction_keeps_the_old(self, labels: Labels) -> None:
+        """The label given last counts, whatever its time says, and the earlier ones stay."""
+        one = new_id(1)
+        first, second = label(one, "7", minutes=5), label(one, "9", minutes=0)
+        labels.put(first)
+        labels.put(second)
+        assert labels.of(one) == [first, second]
+        assert labels.current(one) == second
+
+    def test_the_same_said_again_is_kept_once(self, labels: Labels) -> None:
+        """Whoever says what they said last changes nothing, and is given the label that is there; others may say it, too."""
+        one = new_id(1)
+        first = labels.put(label(one, "7"))
+        assert first.serial > 0
+        assert labels.put(label(one, "7", minutes=5)) == first
+        other = labels.put(replace(label(one, "7"), author="bob"))
+        assert (other.author, other.serial) == ("bob", first.serial + 1)
+        corrected = labels.put(label(one, "9"))
+        again = labels.put(label(one, "7"))
+        assert [it.serial for it in labels.of(one)] == [it.serial for it in (first, other, corrected, again)]
+
+    def test_no_label_is_none(self, labels: Labels) -> None:
+        """A prediction that nobody labelled has none."""
+        assert labels.current(new_id(1)) is None
+        assert labels.of(new_id(1)) == []
+
+    @pytest.mark.parametrize("count", [0, 3, 1201])
+    def test_many_are_asked_at_once(self, labels: Labels, count: int) -> None:
+        """The current labels of a whole page, and of far more, come in one call; unlabelled ones are left out."""
+        ids = [new_id(number) for number in range(count)]
+        for prediction in ids[::400]:
+            labels.put(label(prediction, "7"))
+            labels.put(label(prediction, "9"))
+        found = labels.current_many(iter(ids))
+        assert {prediction: it.value for prediction, it in found.items()} == dict.fromkeys(ids[::400], "9")
+
+    def test_the_database_guards_the_labels(self, labels: Labels, engine: Engine) -> None:
+        """A label cannot be rewritten, not even with SQL."""
+        labels.put(label(new_id(1), "7"))
+        with pytest.raises(DBAPIError, match="append-only"), engine.begin() as connection:
+            connection.execute(text("UPDATE labels SET value = '9'"))
+
+    def test_odd_texts_are_kept(self, labels: Labels) -> None:
+        """A note with signs that no database stores is kept with them replaced."""
+        one = new_id(1)
+        labels.put(Label(prediction=one, value="7", author="ana", source="api", at=AT, note="a\x00b"))
+        assert labels.of(one)[0].note == "a\ufffdb"
+
+
+MAJORITY = Resolution(rule=Rule.MAJORITY)
+
+
+def said(prediction: bytes, author: str, value: str) -> Label:
+    return Label(prediction=prediction, value=value, author=author, source="page", at=AT)
+
+
+@pytest.fixture
+def known(history: History, prediction: Callable[..., Prediction]) -> list[bytes]:
+    """Ids of five predictions in the history."""
+    some = [prediction(1_700_000_000_000 + number) for number in range(5)]
+    history.record(some)
+    return [it.id for it in some]
+
+
+class TestTruth:
+    """The label that counts stands beside its prediction, whatever happened to the labels."""
+
+    def test_the_history_follows_the_labels(self, labels: Labels, history: History, known: list[bytes]) -> None:
+        """A label, a correction and a judgement are each found by the very next look into the history."""
+        one = known[0]
+        for value in ("7", "9"):
+            labels.put(said(one, "ana", value))
+            assert [it.prediction.id for it in history.window(truth=value).items] == [one]
+        last = labels.of(one)[-1]
+        labels.judge(one, last.serial, Verdict.REJECTED, judge="olga", at=AT, reason="blurred")
+        assert history.count(truth="9") == 0
+        assert history.count(truth="7", labelled=True) == 1
+        labels.judge(one, last.serial, Verdict.ACCEPTED, judge="olga", at=AT)
+        assert labels.current(one) == last
+        assert history.count(labelled=False) == 4
+
+    def test_another_rule_finds_every_truth_anew(self, labels: Labels, history: History, known: list[bytes]) -> None:
+        """A rule once set holds for all labels, old and new, in every process; setting it again costs nothing."""
+        labels.put_many([said(one, who, value) for one in known for who, value in (("ana", "7"), ("eva", "7"), ("bob", "9"))])
+        assert history.count(truth="9") == 5
+        assert labels.settle(MAJORITY, at=AT) == 5
+        assert labels.settle(MAJORITY, at=AT) == 0
+        assert (history.count(truth="7"), labels.rule()) == (5, MAJORITY)
+        labels.put(said(known[0], "eva", "9"))
+        assert history.count(truth="9") == 1
+
+    def test_a_rule_half_applied_is_finished(self, labels: Labels, engine: Engine, history: History, known: list[bytes]) -> None:
+        """A crash between the rule and the last truth is made good by the next start."""
+        labels.put_many([said(one, who, value) for one in known for who, value in (("ana", "7"), ("eva", "9"))])
+        labels.settle(MAJORITY, at=AT)
+        with engine.begin() as connection:
+            connection.execute(text("UPDATE predictions SET truth = '9'"))
+            connection.execute(text("INSERT INTO label_rule (\"row\", rule) VALUES (2, '')"))
+        assert labels.settle(MAJORITY, at=AT) == 5
+        assert history.count(labelled=True) == 0
+
+    def test_a_judgement_needs_its_label(self, labels: Labels, known: list[bytes]) -> None:
+        """The label of another prediction cannot be judged by this one's address."""
+        labels.put(said(known[0], "ana", "7"))
+        (label,) = labels.of(known[0])
+        with pytest.raises(LabelNotFound):
+            labels.judge(known[1], label.serial, Verdict.REJECTED, judge="olga", at=AT)
+
+    def test_all_that_was_labelled_is_walked_through(self, labels: Labels, known: list[bytes]) -> None:
+        """Every labelled prediction of the model comes once, disputed ones too, with all its labels."""
+        labels.settle(MAJORITY, at=AT)
+        labels.put_many([said(known[0], "ana", "7"), said(known[2], "ana", "7"), said(known[2], "eva", "9")])
+        found = [one for some in labels.labelled("digits") for one in some.items()]
+        assert [(one, [label.value for label in several]) for one, several in found] == [(known[0], ["7"]), (known[2], ["7", "9"])]
+        assert list(labels.labelled("churn")) == []
+
+    def test_labels_are_paged(self, labels: Labels, known: list[bytes]) -> None:
+        """Every label comes once, newest first, narrowed by model, author and source."""
+        labels.put_many([said(one, who, "7") for one in known for who in ("ana", "eva")])
+        first = labels.given(limit=6)
+        rest = labels.given(limit=6, cursor=first.next_cursor)
+        serials = [one.label.serial for one in (*first.items, *rest.items)]
+        assert (serials, rest.next_cursor) == (sorted(serials, reverse=True), None)
+        assert len(set(serials)) == 10
+        assert len(labels.given(model="digits", author="ana", source="page").items) == 5
+        assert labels.given(models=["churn"]).items == []

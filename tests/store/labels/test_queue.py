@@ -1,0 +1,165 @@
+"""The label queue: whom it asks about what, in which order, and how likely that was; the same on both databases."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from relevo.domain.ids import new_id
+from relevo.domain.label_sampling import Ask, Why, first_lot_beyond, lot_of
+from relevo.domain.prediction import Arm, Label, Prediction
+from relevo.errors import PredictionNotFound
+from relevo.store.labels.queue import ALONE, Asking
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sqlalchemy import Engine
+
+    from relevo.store.labels.labels import Labels
+    from relevo.store.predictions import History
+
+NOW = datetime(2026, 3, 1, tzinfo=UTC)
+START = 1_700_000_000_000
+
+
+@pytest.fixture
+def asking(engine: Engine) -> Asking:
+    return Asking(engine, share=0.5)
+
+
+@pytest.fixture
+def with_lot(prediction: Callable[..., Prediction]) -> Callable[..., Prediction]:
+    """A prediction whose lot is this share of all lots."""
+
+    def build(share: float, number: int = 0, **facts: Any) -> Prediction:
+        lot = round(share * 2**24).to_bytes(3, "big")
+        return prediction(START + number, id=new_id(START + number, bytes(3) + lot + bytes(4)), **facts)
+
+    return build
+
+
+def kinds(asks: list[Ask]) -> list[tuple[bytes, str, float]]:
+    return [(ask.prediction, ask.why.value, ask.propensity) for ask in asks]
+
+
+class TestAsking:
+    """The contract of the queue."""
+
+    def test_uncertain_then_disputed_then_drawn(
+        self, asking: Asking, history: History, labels: Labels, with_lot: Callable[..., Prediction]
+    ) -> None:
+        """The order is by kind, within a kind by lot; beyond the share nothing certain is asked; each tells its propensity."""
+        some = {
+            "late": with_lot(0.9, 1, uncertain=True),
+            "early": with_lot(0.1, 2, uncertain=True),
+            "disputed": with_lot(0.8, 3),
+            "drawn": with_lot(0.4, 4),
+            "not drawn": with_lot(0.6, 5),
+            "failed": with_lot(0.1, 6, error="model_failed", uncertain=True),
+            "shadow": with_lot(0.1, 7, arm=Arm.SHADOW),
+            "not kept": with_lot(0.1, 8, input=None, uncertain=True),
+            "elsewhere": with_lot(0.1, 9, model="churn", uncertain=True),
+            "labelled": with_lot(0.1, 10, uncertain=True),
+        }
+        history.record(list(some.values()))
+        for name, author, value in (("disputed", "bob", "7"), ("disputed", "cid", "9"), ("labelled", "bob", "7")):
+            labels.put(Label(prediction=some[name].id, value=value, author=author, source="page", at=NOW))
+        assert kinds(asking.slate("digits", "ana", 9, now=NOW)) == [
+            (some["early"].id, "uncertain", 1.0),
+            (some["late"].id, "uncertain", 1.0),
+            (some["disputed"].id, "disagreement", 1.0),
+            (some["drawn"].id, "random", 0.5),
+        ]
+
+    def test_what_is_asked_stays_until_it_is_done(
+        self, asking: Asking, history: History, labels: Labels, with_lot: Callable[..., Prediction]
+    ) -> None:
+        """The same person is asked the same again until it is labelled or skipped; then the next come."""
+        some = [with_lot(number / 10, number, uncertain=True) for number in range(4)]
+        history.record(some)
+        first = asking.slate("digits", "ana", 2, now=NOW)
+        assert asking.slate("digits", "ana", 2, now=NOW) == first
+        labels.put(Label(prediction=some[0].id, value="7", author="ana", source="page", at=NOW), user="ana")
+        asking.skip(some[1].id, "ana", now=NOW)
+        assert [ask.prediction for ask in asking.slate("digits", "ana", 9, now=NOW)] == [some[2].id, some[3].id]
+        with pytest.raises(PredictionNotFound):
+            asking.skip(some[2].id, "eva", now=NOW)
+
+    def test_two_people_are_asked_about_different_things(
+        self, asking: Asking, history: History, with_lot: Callable[..., Prediction]
+    ) -> None:
+        """What one is asked, another is not, before an hour has passed or the first one skipped it."""
+        some = [with_lot(number / 10, number, uncertain=True) for number in range(3)]
+        history.record(some)
+        asking.slate("digits", "ana", 2, now=NOW)
+        assert [ask.prediction for ask in asking.slate("digits", "eva", 9, now=NOW)] == [some[2].id]
+        asking.skip(some[0].id, "ana", now=NOW)
+        assert {ask.prediction for ask in asking.slate("digits", "eva", 9, now=NOW)} == {some[0].id, some[2].id}
+        later = NOW + ALONE + timedelta(seconds=1)
+        assert len(asking.slate("digits", "eva", 9, now=later)) == 3
+        assert asking.asked(some[1].id, "eva", now=later)
+        assert not asking.asked(some[2].id, "ana", now=later)
+        assert asking.asked(some[0].id, "ana", now=NOW)
+        assert not asking.asked(some[0].id, "ana", now=later)
+
+    def test_a_disputed_one_waits_for_the_person_asked(
+        self, asking: Asking, history: History, labels: Labels, with_lot: Callable[..., Prediction]
+    ) -> None:
+        """A dispute is not over by the labels it is made of; whoever was asked is done when they have said something."""
+        one = with_lot(0.9)
+        history.record([one])
+        for author, value in (("ana", "7"), ("eva", "9")):
+            labels.put(Label(prediction=one.id, value=value, author=author, source="page", at=NOW))
+        assert [ask.why for ask in asking.slate("digits", "bob", 5, now=NOW)] == [Why.DISAGREEMENT]
+        assert asking.of([one.id, new_id(1)]) == {one.id: Ask(prediction=one.id, why=Why.DISAGREEMENT, propensity=1.0)}
+        labels.put(Label(prediction=one.id, value="7", author="bob", source="page", at=NOW), user="bob")
+        assert asking.slate("digits", "bob", 5, now=NOW) == []
+
+
+def test_versions_that_differ_on_one_input_are_asked_about(
+    asking: Asking, history: History, with_lot: Callable[..., Prediction]
+) -> None:
+    """The same input answered otherwise by another version is worth asking about; answered alike, or by one version, not."""
+    same, other = {"input": b"same"}, {"input": b"other"}
+    some = [
+        with_lot(0.9, 1, version=1, label="7", **same),
+        with_lot(0.9, 2, version=2, label="9", **same),
+        with_lot(0.9, 3, version=1, label="7", **other),
+        with_lot(0.9, 4, version=2, label="7", **other),
+        with_lot(0.9, 5, version=2, label="3", input=b"once"),
+        with_lot(0.9, 6, version=2, label="4", input=b"once"),
+    ]
+    history.record(some)
+    assert kinds(asking.slate("digits", "ana", 9, now=NOW)) == [(some[1].id, "disagreement", 1.0)]
+
+
+@pytest.mark.parametrize("share", [0.0, 0.001, 0.25, 1.0])
+def test_the_lot_draws_its_share(share: float) -> None:
+    """Among many ids about that share has a smaller lot than its edge; none at 0, all at 1."""
+    edge, count = first_lot_beyond(share), 20_000
+    drawn = sum(lot_of(new_id(START)) < edge for _ in range(count))
+    assert abs(drawn - share * count) <= 5 * (count * share * (1 - share)) ** 0.5
+
+
+def test_wherever_people_stop_it_is_a_fair_sample(asking: Asking, history: History, prediction: Callable[..., Prediction]) -> None:
+    """Those asked first are spread over all the time, not its end: the turn is drawn, independent of the moment."""
+    history.record([prediction(START + number, uncertain=True) for number in range(1000)])
+    asked = asking.slate("digits", "ana", 100, now=NOW)
+    moments = [int.from_bytes(ask.prediction[:6], "big") - START for ask in asked]
+    assert abs(sum(moments) / 100 - 500) < 5 * 289 / 10
+
+
+def test_only_the_newest_are_asked_about(
+    asking: Asking, history: History, with_lot: Callable[..., Prediction], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is not among so many of the newest when somebody takes up work is never asked about; what was asked stays asked."""
+    monkeypatch.setattr("relevo.store.labels.queue.NEWEST", 3)
+    first = [with_lot(0.1, number, uncertain=number == 0) for number in range(3)]
+    history.record(first)
+    assert {ask.prediction for ask in asking.slate("digits", "ana", 9, now=NOW)} == {one.id for one in first}
+    later = [with_lot(0.1, 10 + number) for number in range(5)]
+    history.record(later)
+    assert {ask.prediction for ask in asking.slate("digits", "ana", 9, now=NOW)} == {one.id for one in [*first, *later[2:]]}

@@ -1,0 +1,198 @@
+"""Erasing a subject: rows, labels, large inputs and keys go; a tombstone, the others' data and a link of the audit stay."""
+
+from __future__ import annotations
+
+import json
+import random
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+import pytest
+from typer.testing import CliRunner
+
+from relevo.cli.app import app
+from relevo.config import Settings
+from relevo.domain.audit import By
+from relevo.domain.prediction import Label, Verdict
+from relevo.errors import PredictionNotFound
+from relevo.server.stores import open_store
+from relevo.store.audit.reader import Trail
+from relevo.store.erasure import Erasing
+from relevo.store.files.blobs import Blobs
+from relevo.store.labels.labels import Labels
+from relevo.store.predictions import History
+from relevo.store.registry import Registry
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sqlalchemy import Engine
+    from tests.store.conftest import Postgres
+
+    from relevo.domain.prediction import Prediction
+    from relevo.store.audit.log import Audit
+
+MS = 1_772_366_400_000
+AT = datetime.fromtimestamp(MS / 1000, UTC)
+BY = By(actor="user:1", address="10.0.0.1")
+LARGE = b"large" * 8000
+
+
+@pytest.fixture
+def blobs(tmp_path: Path) -> Blobs:
+    return Blobs(tmp_path / "blobs")
+
+
+@pytest.fixture
+def history(engine: Engine, blobs: Blobs) -> History:
+    return History(engine, blobs)
+
+
+@pytest.fixture
+def erasing(engine: Engine, blobs: Blobs, trail: Audit) -> Erasing:
+    return Erasing(engine, blobs, trail)
+
+
+def test_everything_of_a_subject_goes_and_nothing_else(
+    engine: Engine, history: History, erasing: Erasing, trail: Audit, tmp_path: Path, prediction: Callable[..., Prediction]
+) -> None:
+    """Rows, labels and files of one subject are gone; those of others stay, also a file that both had."""
+    labels = Labels(engine, trail)
+    own, shared = prediction(MS, subject="ana", input=b"own" * 8000), prediction(MS, subject="ana", input=LARGE)
+    other = prediction(MS, subject="eva", input=LARGE)
+    history.record([own, shared, other])
+    for one in (own, other):
+        labels.put(Label(prediction=one.id, value="7", author="eva", source="api", at=AT, note="seen on Monday"))
+    erased = erasing.erase("ana", at=AT, by=BY, reason="asked by letter")
+    assert (erased.predictions, erased.labels, erased.keys) == (2, 1, 0)
+    assert history.count() == 1
+    assert (labels.of(own.id), len(labels.of(other.id))) == ([], 1)
+    assert history.input(other.id)[1] == LARGE
+    assert len([path for path in (tmp_path / "blobs").rglob("*") if path.is_file()]) == 1
+    with pytest.raises(PredictionNotFound):
+        history.get(own.id)
+
+
+def test_the_audit_tells_it_by_a_pseudonym(engine: Engine, erasing: Erasing) -> None:
+    """Who, when and why, and nothing that names the subject."""
+    pseudonym = erasing.pseudonym("patient 4711")
+    erasing.erase(pseudonym, at=AT, by=BY, reason="asked by letter")
+    head = Trail(engine).head()
+    assert head is not None
+    assert (head.action, head.object, head.actor, head.reason) == (
+        "subject.erase",
+        f"subject:{pseudonym}",
+        "user:1",
+        "asked by letter",
+    )
+    assert "4711" not in str(head)
+
+
+def test_of_an_erased_prediction_the_audit_keeps_its_id_alone(
+    engine: Engine, history: History, erasing: Erasing, trail: Audit, prediction: Callable[..., Prediction]
+) -> None:
+    """That of a labelled one; no input, name, value, source, note or reason of a judgement is in any link."""
+    labelled, other = (prediction(MS, subject=erasing.pseudonym("patient 17"), input=b"lung") for _ in range(2))
+    history.record([labelled, other])
+    labels = Labels(engine, trail)
+    value, author, source, note = told = ("malignant", "dr. eva", "letterbox", "seen on Monday")
+    label = labels.put(Label(prediction=labelled.id, value=value, author=author, source=source, at=AT, note=note))
+    labels.judge(labelled.id, label.serial, Verdict.ACCEPTED, judge="dr. leo", at=AT, reason="biopsy")
+    erasing.erase(erasing.pseudonym("patient 17"), at=AT, by=BY)
+    kept = repr(Trail(engine).page().items)
+    assert (str(UUID(bytes=labelled.id)) in kept, str(UUID(bytes=other.id)) in kept) == (True, False)
+    assert not [word for word in (*told, "dr. leo", "biopsy", "patient 17", "lung") if word in kept]
+
+
+def test_what_was_still_in_a_journal_is_dropped(
+    history: History, erasing: Erasing, tmp_path: Path, prediction: Callable[..., Prediction]
+) -> None:
+    """A journal shipped after the erasure brings nothing of the subject back; what comes afterwards is kept."""
+    before = prediction(MS - 1, subject="ana", input=b"own" * 8000)
+    erasing.erase("ana", at=AT, by=BY)
+    assert history.ship("w/1.journal", 1, [before, prediction(MS - 1, subject="eva"), prediction(MS + 1, subject="ana")]) == 2
+    assert not [path for path in (tmp_path / "blobs").rglob("*") if path.is_file()]
+    with pytest.raises(PredictionNotFound):
+        history.get(before.id)
+
+
+def test_versions_made_since_are_told(
+    engine: Engine, history: History, erasing: Erasing, trail: Audit, prediction: Callable[..., Prediction]
+) -> None:
+    """Versions registered after the subject's first prediction may have learnt from it; earlier ones and other models cannot."""
+    registry = Registry(engine, trail)
+    for number, day in enumerate((-1, 1, 2)):
+        at = AT + timedelta(days=day)
+        registry.add(model="digits", digest=f"{number:064x}", summary={}, who="ana", at=at)
+    registry.add(model="churn", digest="f" * 64, summary={}, who="ana", at=AT + timedelta(days=1))
+    history.record([prediction(MS, subject="ana")])
+    erased = erasing.erase("ana", at=AT + timedelta(days=3), by=BY)
+    assert [(one.model, one.version) for one in erased.versions] == [("digits", 2), ("digits", 3)]
+
+
+def test_erasing_somebody_unknown_leaves_a_tombstone(
+    history: History, erasing: Erasing, prediction: Callable[..., Prediction]
+) -> None:
+    """Nothing was there, and nothing from before will come; doing it twice does no harm."""
+    for _ in range(2):
+        assert erasing.erase("ana", at=AT, by=BY).predictions == 0
+    assert history.record([prediction(MS - 1, subject="ana")]) == 0
+
+
+def test_many_predictions_are_erased_at_once(history: History, erasing: Erasing, prediction: Callable[..., Prediction]) -> None:
+    """More than one statement takes are all gone."""
+    history.record([prediction(MS, subject="ana") for _ in range(1201)])
+    assert erasing.erase("ana", at=AT, by=BY).predictions == 1201
+    assert history.count() == 0
+
+
+class TestFilesOfTheDatabase:
+    """What PostgreSQL's own files hold; SQLite's are searched where a whole home is."""
+
+    @pytest.fixture
+    def backend(self) -> str:
+        """The one that keeps them."""
+        return "postgresql"
+
+    def test_tables_written_anew_hold_nothing_erased(
+        self, engine: Engine, history: History, erasing: Erasing, postgres: Postgres, prediction: Callable[..., Prediction]
+    ) -> None:
+        """The bytes of an erased input stay in PostgreSQL's files until its tables are written anew; others' stay, and are read."""
+        marker, other = (random.Random(seed).randbytes(64) for seed in (1, 2))  # noqa: S311 - bytes that no compression shortens
+        kept = prediction(MS, subject="eva", input=other)
+        history.record([prediction(MS, subject="ana", input=marker), kept])
+        history.record([prediction(MS, subject="ana", label=f"a label of {marker.hex()}")])
+        needles = [marker, marker.hex().encode()]
+
+        def holding(some: list[bytes]) -> bool:
+            with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+                connection.exec_driver_sql("CHECKPOINT")
+            files = [path for path in Path(postgres.server.pgdata, "base").rglob("*") if path.is_file()]
+            return any(needle in path.read_bytes() for path in files for needle in some)
+
+        erasing.erase("ana", at=AT, by=BY)
+        assert erasing.leaves_bytes
+        assert holding(needles)
+        erasing.write_anew()
+        assert not holding(needles)
+        assert holding([other])
+        assert history.input(kept.id)[1] == other
+
+    def test_the_command_says_what_is_left_and_mends_it(
+        self, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, prediction: Callable[..., Prediction]
+    ) -> None:
+        """Erased on PostgreSQL without --vacuum the command warns, with it nothing is left in its tables' files."""
+        monkeypatch.setenv("RELEVO_DATABASE_URL", url)
+        settings = Settings(home=tmp_path / "home", database_url=url)
+        store = open_store(settings)
+        store.history.record([prediction(MS, subject=store.erasing.pseudonym("patient 4711"))])
+        store.engine.dispose()
+        asked = ["erase", "--subject", "patient 4711", "--yes", "--home", str(settings.home)]
+        left = CliRunner().invoke(app, asked)
+        assert "Erased: 1 predictions" in left.output
+        assert "--vacuum" in left.stderr
+        done = CliRunner().invoke(app, [*asked, "--vacuum"])
+        assert (done.exit_code, "--vacuum" in done.stderr, "Written anew" in done.output) == (0, False, True)
+        assert json.loads(CliRunner().invoke(app, [*asked, "--json"]).output)["left_in_files"] is True

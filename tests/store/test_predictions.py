@@ -1,0 +1,328 @@
+"""Predictions: kept once, found by every filter, paged without gaps, the same on both databases."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from datetime import UTC, datetime, timedelta, timezone
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from sqlalchemy import event, text
+
+from relevo.domain.prediction import Arm, InputKind, Label, Prediction
+from relevo.errors import FieldOutOfRange, FieldWrongType, InputNotKept, PredictionNotFound
+from relevo.store.files.blobs import Blobs
+from relevo.store.prediction_filters import Filters
+from relevo.store.predictions import INLINE_BYTES, History
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from sqlalchemy import Engine
+
+    from relevo.store.labels.labels import Labels
+
+START = 1_700_000_000_000
+
+
+def at(ms: int) -> datetime:
+    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=ms)
+
+
+def mixed(prediction: Callable[..., Prediction], count: int) -> list[Prediction]:
+    """Predictions of two models, three versions, ten labels, some uncertain, one every other millisecond, in no order."""
+    draw = random.Random(5)  # noqa: S311 - a fixed mix
+    made = [
+        prediction(
+            START + 2 * number,
+            model=draw.choice(["digits", "digits", "churn"]),
+            version=draw.choice([1, 2, 3]),
+            label=draw.choice("0123456789"),
+            uncertain=draw.random() < 0.1,
+        )
+        for number in range(count)
+    ]
+    draw.shuffle(made)
+    return made
+
+
+def pages(history: History, limit: int, **filters: Any) -> list[bytes]:
+    found: list[bytes] = []
+    cursor = None
+    while True:
+        page = history.window(cursor=cursor, limit=limit, **filters)
+        found += [item.prediction.id for item in page.items]
+        cursor = page.next_cursor
+        if cursor is None:
+            return found
+
+
+GRID: list[Filters] = [
+    Filters(model=model, version=version, label=label, uncertain=uncertain, since=since, until=until)
+    for model, version, label, uncertain, (since, until) in itertools.product(
+        (None, "digits", "nobody"),
+        (None, 2),
+        (None, "7"),
+        (None, True, False),
+        ((None, None), (at(START + 101), at(START + 500)), (at(START + 300), None)),
+    )
+]
+
+
+class TestHistory:
+    """The contract of the history."""
+
+    def test_a_prediction_comes_back_whole(self, history: History, prediction: Callable[..., Prediction]) -> None:
+        """Every field that was recorded is read back as it was, the input by its own call."""
+        sent = prediction(
+            arm=Arm.PINNED, propensity=0.25, epoch=3, value=-1.5, error="model_failed", subject="patient 4", uncertain=True
+        )
+        assert history.record([sent]) == 1
+        stored = history.get(sent.id)
+        facts = {name: getattr(sent, name) for name in Prediction.__struct_fields__} | {"input": None}
+        assert stored.prediction == Prediction(**facts)
+        assert stored.input_kept
+        assert history.input(sent.id) == (InputKind.IMAGE, b"\x89PNG")
+
+    def test_an_empty_prediction_comes_back(self, history: History, prediction: Callable[..., Prediction]) -> None:
+        """A failure without answer, scores or kept input is a prediction like any other."""
+        sent = prediction(label=None, confidence=None, scores=b"", input=None, error="model_failed")
+        history.record([sent])
+        stored = history.get(sent.id)
+        assert stored.prediction == sent
+        assert not stored.input_kept
+
+    def test_recording_twice_keeps_one(self, history: History, prediction: Callable[..., Prediction]) -> None:
+        """The same predictions again change nothing, in one batch or two, and the first content stays."""
+        some = [prediction(START + number) for number in range(3)]
+        assert history.record([some[0], some[0], some[1]]) == 2
+        changed = prediction(id=some[0].id, label="other")
+        assert history.record([changed, *some]) == 1
+        assert history.count() == 3
+        assert history.get(some[0].id).prediction.label == "7"
+
+    def test_nothing_is_recorded_quickly(self, history: History) -> None:
+        """An empty batch is no error."""
+        assert history.record([]) == 0
+
+    def test_times_are_kept_to_the_microsecond(self, history: History, prediction: Callable[..., Prediction]) -> None:
+        """Microseconds far beyond 32 bits come back exactly."""
+        sent = prediction(at_us=253_402_300_799_999_999, latency_us=2**40, input_bytes=2**33)
+        history.record([sent])
+        back = history.get(sent.id).prediction
+        assert (back.at_us, back.latency_us, back.input_bytes) == (sent.at_us, 2**40, 2**33)
+
+    def test_every_filter_finds_its_own(self, history: History, prediction: Callable[..., Prediction]) -> None:
+        """Any combination of filters gives exactly the predictions it describes, newest first, however they are paged."""
+        some = mixed(prediction, 400)
+        history.record(some)
+        newest_first = sorted(some, key=lambda it: it.id, reverse=True)
+        for filters in GRID:
+            wanted = [it.id for it in newest_first if matches(it, filters)]
+            assert pages(history, 97, **filters) == wanted, filters
+            assert history.count(**filters) == len(wanted), filters
+
+    def test_truths_narrow_like_any_filter(self, history: History, labels: Labels, prediction: Callable[..., Prediction]) -> None:
+        """What people said narrows together with all else, for one model, for some, and for all of them."""
+        some = mixed(prediction, 200)
+        history.record(some)
+        truth = {it.id: "7" if number % 2 else "3" for number, it in enumerate(some) if number % 3}
+        at_all = datetime(2026, 3, 1, tzinfo=UTC)
+        labels.put_many([Label(prediction=one, value=said, author="ana", source="csv", at=at_all) for one, said in truth.items()])
+        newest_first = sorted(some, key=lambda it: it.id, reverse=True)
+        grid = itertools.product((None, "digits"), (None, ["churn", "digits"]), (None, "7"), (None, "7"), (None, True, False))
+        for model, models, label, said, labelled in grid:
+            filters = Filters(model=model, models=models, label=label, truth=said, labelled=labelled)
+            wanted = [
+                it.id
+                for it in newest_first
+                if model in {None, it.model}
+                and label in {None, it.label}
+                and said in {None, truth.get(it.id)}
+                and labelled in {None, it.id in truth}
+            ]
+            assert pages(history, 71, **filters) == wanted, filters
+            assert history.count(**filters) == len(wanted), filters
+
+    @pytest.mark.parametrize("limit", [1, 2, 5, 6, 1000])
+    def test_pages_join_without_gap(self, history: History, prediction: Callable[..., Prediction], limit: int) -> None:
+        """Pages of any size, put together, are the whole; the last one has no next."""
+        some = [prediction(START) for _ in range(6)]
+        history.record(some)
+        assert pages(history, limit) == sorted((it.id for it in some), reverse=True)
+
+    def test_new_predictions_do_not_shift_pages(self, history: History, prediction: Callable[..., Prediction]) -> None:
+        """What arrives while somebody leafs through neither repeats nor hides an older prediction."""
+        history.record([prediction(START + number) for number in range(4)])
+        first = history.window(limit=2)
+        history.record([prediction(START + 100)])
+        second = history.window(limit=2, cursor=first.next_cursor)
+        times = [item.prediction.at_us // 1000 - START for item in (*first.items, *second.items)]
+        assert times == [3, 2, 1, 0]
+
+    def test_touching_windows_share_nothing(self, history: History, prediction: Callable[..., Prediction]) -> None:
+        """A prediction on the border belongs to the later of two windows only, whatever its microseconds."""
+        history.record([prediction(START + number) for number in range(10)])
+        border = at(START + 4) + timedelta(microseconds=700)
+        assert history.count(until=border) + history.count(since=border) == 10
+        assert history.count(until=border) == 4
+
+    @pytest.mark.parametrize("moment", [datetime(1900, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, tzinfo=UTC)])
+    def test_far_times_are_no_error(self, history: History, prediction: Callable[..., Prediction], moment: datetime) -> None:
+        """Windows may begin before computers and end after everything."""
+        history.record([prediction()])
+        assert history.count(since=moment) + history.count(until=moment) == 1
+
+    @pytest.mark.parametrize("cursor", ["", "x", "ñ", "AAAA", "A" * 23, "AAAAAAAAAAAAAAAAAAAAA\n", "'; DROP TABLE predictions"])
+    def test_a_foreign_cursor_is_refused(self, history: History, cursor: str) -> None:
+        """A cursor that no page gave is refused by name, not a failure."""
+        with pytest.raises(FieldWrongType) as refused:
+            history.window(cursor=cursor)
+        assert refused.value.field == "cursor"
+
+    @pytest.mark.parametrize("limit", [0, -1, 1001])
+    def test_a_page_has_bounds(self, history: History, limit: int) -> None:
+        """Nobody can ask for the whole table in one page."""
+        with pytest.raises(FieldOutOfRange) as refused:
+            history.window(limit=limit)
+        assert refused.value.field == "limit"
+
+    @pytest.mark.parametrize(
+        "filters",
+        [
+            Filters(version=2**63),
+            Filters(version=-1),
+            Filters(model="a\x00b"),
+            Filters(label="\ud800"),
+            Filters(since=datetime.max.replace(tzinfo=timezone(timedelta(hours=-14)))),
+            Filters(until=datetime.min.replace(tzinfo=timezone(timedelta(hours=14)))),
+        ],
+    )
+    def test_impossible_filters_find_nothing(
+        self, history: History, prediction: Callable[..., Prediction], filters: Filters
+    ) -> None:
+        """A filter that nothing can match, however odd, gives an empty page."""
+        history.record([prediction()])
+        assert history.window(**filters).items == []
+        assert history.count(**filters) == 0
+
+    def test_unknown_ids_are_told(self, history: History, prediction: Callable[..., Prediction]) -> None:
+        """An unknown prediction and an input that was not kept are different errors."""
+        sent = prediction(input=None)
+        history.record([sent])
+        for read in (history.get, history.input):
+            with pytest.raises(PredictionNotFound):
+                read(bytes(16))
+        with pytest.raises(InputNotKept):
+            history.input(sent.id)
+
+    def test_large_inputs_lie_among_the_blobs(self, engine: Engine, tmp_path: Path, prediction: Callable[..., Prediction]) -> None:
+        """An input above 16 KiB is a file and not in the table; smaller ones are in the table; both come back equal."""
+        folder = tmp_path / "blobs"
+        history = History(engine, Blobs(folder))
+        small, large = (prediction(input=bytes(INLINE_BYTES + extra), kind=InputKind.RECORD) for extra in (0, 1))
+        history.record([small, large])
+        assert sum(path.is_file() for path in folder.rglob("*")) == 1
+        with engine.connect() as connection:
+            rows = connection.execute(text("SELECT id, input IS NULL FROM predictions")).all()
+        assert {bytes(row[0]): bool(row[1]) for row in rows} == {small.id: False, large.id: True}
+        for sent in (small, large):
+            assert history.input(sent.id) == (InputKind.RECORD, sent.input)
+            assert history.get(sent.id).input_kept
+
+    def test_a_lost_blob_is_an_input_not_kept(self, engine: Engine, tmp_path: Path, prediction: Callable[..., Prediction]) -> None:
+        """When the file of a large input is gone, the prediction stays and says that its input is not there."""
+        history = History(engine, Blobs(tmp_path / "blobs"))
+        sent = prediction(input=bytes(INLINE_BYTES + 1))
+        history.record([sent])
+        elsewhere = History(engine, Blobs(tmp_path / "other"))
+        with pytest.raises(InputNotKept):
+            elsewhere.input(sent.id)
+
+    def test_odd_texts_hold_nothing_up(self, history: History, prediction: Callable[..., Prediction]) -> None:
+        """A subject with signs that no database stores is kept with them replaced, and the rows behind it arrive."""
+        odd = prediction(subject="a\x00b\ud800c\nñ")
+        assert history.record([odd, prediction()]) == 2
+        kept = history.get(odd.id).prediction.subject
+        assert kept is not None
+        assert (kept[:3], kept[-3:]) == ("a\ufffdb", "c\nñ")
+
+
+class TestShipping:
+    """The contract of taking over a journal."""
+
+    def test_position_and_predictions_move_together(self, history: History, prediction: Callable[..., Prediction]) -> None:
+        """A shipped batch and the place up to which its file was read are one step."""
+        some = [prediction(), prediction()]
+        assert history.ship("w1.spool", 120, some) == 2
+        assert history.ship("w2.spool", 7, []) == 0
+        assert history.positions() == {"w1.spool": 120, "w2.spool": 7}
+
+    def test_shipping_again_changes_nothing(self, history: History, prediction: Callable[..., Prediction]) -> None:
+        """A batch shipped again after a crash adds nothing, and a late one never moves the position back."""
+        some = [prediction(), prediction()]
+        history.ship("w1.spool", 120, some)
+        assert history.ship("w1.spool", 120, some) == 0
+        assert history.ship("w1.spool", 60, some[:1]) == 0
+        assert history.positions() == {"w1.spool": 120}
+        assert history.count() == 2
+
+    def test_a_batch_that_fails_leaves_nothing(self, history: History, prediction: Callable[..., Prediction]) -> None:
+        """When one row of a batch is refused, neither the rows before it nor the position are kept."""
+        with pytest.raises(Exception, match=r"(?i)not.null"):
+            history.ship("w1.spool", 120, [prediction(), prediction(model=None)])
+        assert history.count() == 0
+        assert history.positions() == {}
+
+    def test_a_file_is_forgotten(self, history: History) -> None:
+        """The position of a file that is gone can be dropped, also twice."""
+        history.ship("w1.spool", 120, [])
+        history.forget("w1.spool")
+        history.forget("w1.spool")
+        assert history.positions() == {}
+
+
+def matches(it: Prediction, filters: Filters) -> bool:
+    since, until = filters.get("since"), filters.get("until")
+    return (
+        all(filters.get(name) in {None, getattr(it, name)} for name in ("model", "version", "label", "uncertain"))
+        and (since is None or at(it.at_us // 1000) >= since)
+        and (until is None or at(it.at_us // 1000) < until)
+    )
+
+
+@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
+@pytest.mark.parametrize(
+    ("filters", "indexes"),
+    [
+        (Filters(), ["sqlite_autoindex_predictions_1"]),
+        (Filters(model="digits"), ["ix_predictions_newest"]),
+        (Filters(model="digits", version=2), ["ix_predictions_version"]),
+        (Filters(model="digits", label="7"), ["ix_predictions_label"]),
+        (Filters(model="digits", uncertain=True), ["ix_predictions_uncertain", "ix_predictions_newest"]),
+        (Filters(model="digits", truth="7"), ["ix_predictions_truth"]),
+        (Filters(model="digits", labelled=True), ["ix_predictions_labelled"]),
+        (Filters(label="7"), ["ix_predictions_label"]),
+        (Filters(models=["churn", "digits"], version=3, truth="7"), ["ix_predictions_version", "ix_predictions_truth"]),
+    ],
+    ids=str,
+)
+def test_a_page_is_read_off_an_index(
+    history: History, engine: Engine, prediction: Callable[..., Prediction], filters: Filters, indexes: list[str]
+) -> None:
+    """No filter makes the database look into rows that are not of the page, or sort what it found within a model."""
+    history.record([prediction(model="digits"), prediction(model="churn")])
+    asked: list[tuple[str, Any]] = []
+    event.listen(engine, "before_cursor_execute", lambda _c, _k, sql, values, *_rest: asked.append((sql, values)))
+    filters["since"] = at(START)
+    history.window(**filters)
+    sql, values = next(item for item in asked if item[0].startswith("SELECT"))
+    with engine.connect() as connection:
+        plan = [row[3] for row in connection.exec_driver_sql("EXPLAIN QUERY PLAN " + sql, values)]
+    searches = [step for step in plan if " predictions " in step]
+    assert searches
+    assert all(any(f"USING COVERING INDEX {index} " in step for index in indexes) for step in searches), plan
+    # What is sorted, if anything, are the few ids that several models gave.
+    assert len(searches) > 1 or not any("TEMP B-TREE" in step for step in plan), plan

@@ -1,0 +1,89 @@
+"""Only plain files are read, and only so far: devices, pipes and giants are refused at once."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from relevo.errors import ConfigRefused, FileFormatUnknown, ImportRefused, NoInput, PackageRefused, RelevoError
+from relevo.util.files import NotPlain, open_plain, read_plain, read_plain_text, refuse_unless_plain
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+
+@pytest.fixture(params=["device", "pipe", "giant"])
+def endless(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[str], Path]:
+    """A path with the ending asked for, behind which is more than can be read."""
+
+    def make(ending: str) -> Path:
+        path = tmp_path / f"model{ending}"
+        if request.param == "device":
+            path.symlink_to("/dev/zero")
+        elif request.param == "pipe":
+            os.mkfifo(path)
+        else:
+            with path.open("wb") as file:
+                file.truncate(2**40)
+        return path
+
+    return make
+
+
+@pytest.mark.parametrize("read", [open_plain, read_plain, read_plain_text, refuse_unless_plain])
+def test_endless_things_are_refused(endless: Callable[[str], Path], read: Callable[[Path], object]) -> None:
+    """A device, a pipe nobody writes to and a giant are refused before a byte is read."""
+    with pytest.raises(NotPlain, match=r"device or a pipe|larger than"):
+        read(endless(""))
+
+
+def test_a_file_is_read_to_its_bound(tmp_path: Path) -> None:
+    """A file of exactly the bound is read whole, one byte more is refused; a folder is no file."""
+    (tmp_path / "a").write_bytes(b"1234")
+    assert read_plain(tmp_path / "a", most=4) == b"1234"
+    with pytest.raises(NotPlain, match="larger than 3"):
+        read_plain(tmp_path / "a", most=3)
+    with pytest.raises(NotPlain, match="folder"):
+        read_plain(tmp_path)
+
+
+def test_every_door_refuses_them(endless: Callable[[str], Path]) -> None:
+    """Model files, packages, samples, truths, outputs, data of a project and inputs of predict are all read this way."""
+    from relevo.cli.commands.predictions import _read
+    from relevo.importing.import_model import import_model
+    from relevo.importing.output_files import read_outputs
+    from relevo.importing.sample_files import read_samples
+    from relevo.package.archive_reader import is_package
+    from relevo.package.package import open_package
+    from relevo.project.config import DataSection, DecisionSection, InputSection, ModelSection, Project
+    from relevo.project.data import load_examples
+
+    def examples(path: Path) -> object:
+        return load_examples(
+            Project(
+                folder=path.parent,
+                model=ModelSection(name="m"),
+                data=DataSection(path=path.name),
+                input=InputSection(),
+                decision=DecisionSection(),
+            )
+        )
+
+    doors: list[tuple[str, Callable[[Path], object], type[RelevoError]]] = [
+        (".bin", lambda path: import_model(path, name="m"), FileFormatUnknown),
+        (".zip", open_package, PackageRefused),
+        *((ending, read_samples, ImportRefused) for ending in (".json", ".jsonl", ".csv", ".npy", ".npz")),
+        *((ending, read_outputs, ImportRefused) for ending in (".out.json", ".out.csv", ".out.npy")),
+        *((ending, lambda path: _read(str(path)), NoInput) for ending in (".png", ".predict.json")),
+        *((ending, examples, ConfigRefused) for ending in (".data.csv", ".data.npz")),
+    ]
+    began = time.monotonic()
+    for ending, door, refusal in doors:
+        with pytest.raises(refusal):
+            door(endless(ending))
+    assert not is_package(endless(".package"))
+    assert time.monotonic() - began < 10

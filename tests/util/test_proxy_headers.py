@@ -1,0 +1,148 @@
+"""Who calls when a proxy stands in front: its word counts, nobody else's, and there is no way past it in the clear."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+import uvicorn
+
+from relevo.errors import ConfigRefused
+from relevo.util.proxy_headers import Proxies, proxies_of
+from relevo.web.http.protocol import Connection
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from starlette.types import Receive, Scope, Send
+
+
+def listed(names: str) -> Proxies:
+    found = proxies_of(names)
+    assert found is not None
+    return found
+
+
+def seen(proxies: Proxies, peer: str, *lines: tuple[str, str]) -> tuple[str, str]:
+    return proxies.seen([(name.encode(), value.encode("latin-1")) for name, value in lines], peer, "http")
+
+
+@pytest.mark.parametrize(
+    ("told", "caller"),
+    [
+        ("203.0.113.9", "203.0.113.9"),
+        ("203.0.113.9, 10.0.0.6", "203.0.113.9"),
+        ("8.8.8.8, 203.0.113.9, 10.0.0.6", "203.0.113.9"),
+        ("203.0.113.9:50123", "203.0.113.9"),
+        ("[2001:db8::7]:443", "2001:db8::7"),
+        ("2001:db8::7", "2001:db8::7"),
+        ("::ffff:203.0.113.9", "203.0.113.9"),
+        ("unknown", "10.0.0.5"),
+        ("8.8.8.8, unknown", "10.0.0.5"),
+        ("8.8.8.8, nobody, 10.0.0.6", "10.0.0.6"),
+        ("", "10.0.0.5"),
+        (",,,", "10.0.0.5"),
+        ("\xff", "10.0.0.5"),
+        ("10.0.0.6, 10.0.0.7", "10.0.0.6"),
+    ],
+)
+def test_the_last_address_that_is_no_proxy_is_the_caller(told: str, caller: str) -> None:
+    """What stands left of it was written by the caller, who may write anything there; what is no address ends the reading."""
+    assert seen(listed("10.0.0.0/24"), "10.0.0.5", ("x-forwarded-for", told)) == (caller, "http")
+
+
+def test_several_lines_are_one_list() -> None:
+    """A proxy may add a line of its own after the caller's."""
+    lines = [("x-forwarded-for", "8.8.8.8"), ("x-forwarded-for", "203.0.113.9")]
+    assert seen(listed("10.0.0.5"), "10.0.0.5", *lines)[0] == "203.0.113.9"
+    assert seen(listed("10.0.0.5"), "10.0.0.5")[0] == "10.0.0.5"
+
+
+def test_only_a_scheme_is_a_scheme() -> None:
+    """A word https is believed, anything else is not repeated."""
+    assert seen(listed("10.0.0.5"), "10.0.0.5", ("x-forwarded-proto", "https"))[1] == "https"
+    assert seen(listed("10.0.0.5"), "10.0.0.5", ("x-forwarded-proto", "javascript"))[1] == "http"
+
+
+@pytest.mark.parametrize("names", ["proxy", "10.0.0.5/24", "10.0.0.300", "*", "10.0.0.5;10.0.0.6"])
+def test_what_is_no_address_stops_the_start(names: str) -> None:
+    """A name may lead anywhere tomorrow, and a mistyped network would let the wrong ones in."""
+    with pytest.raises(ConfigRefused, match="behind_proxy"):
+        proxies_of(names)
+    assert proxies_of(" , ") is None
+
+
+def test_who_is_let_in_in_the_clear() -> None:
+    """The proxies and this machine, in every writing of their addresses."""
+    proxies = listed("10.0.0.0/24, fd00::5")
+    assert all(proxies.lets_in(peer) for peer in ("10.0.0.77", "::ffff:10.0.0.77", "fd00::5", "127.0.0.1", "::1"))
+    assert not any(proxies.lets_in(peer) for peer in ("10.0.1.1", "fd00::6", "203.0.113.9", "::ffff:203.0.113.9"))
+
+
+async def _who(scope: Scope, receive: Receive, send: Send) -> None:
+    """Tell the caller who it is."""
+    del receive
+    body = json.dumps([scope["client"][0], scope["scheme"]]).encode()
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(body))]})
+    await send({"type": "http.response.body", "body": body})
+
+
+class _Handlers:
+    language = "en"
+
+    def refused(self, error: Exception) -> None:
+        """Count nothing."""
+
+
+@contextmanager
+def behind(proxies: Proxies) -> Iterator[str]:
+    """A server that tells its caller who that is."""
+    kind: Any = type("Behind", (Connection,), {"handlers": _Handlers(), "proxies": proxies})
+    server = uvicorn.Server(
+        uvicorn.Config(_who, http=kind, port=0, lifespan="off", ws="none", log_config=None, proxy_headers=False)
+    )
+    thread = threading.Thread(target=asyncio.run, args=(server.serve(),))
+    thread.start()
+    while not server.started:
+        assert thread.is_alive()
+    try:
+        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join()
+
+
+def test_a_connection_of_the_proxy_tells_the_caller() -> None:
+    """Address and scheme of each request of a connection are its own."""
+    with behind(listed("127.0.0.1")) as url, httpx.Client(base_url=url) as proxy:
+        for number in (1, 2):
+            told = {"X-Forwarded-For": f"203.0.113.{number}", "X-Forwarded-Proto": "https"}
+            assert proxy.get("/", headers=told).json() == [f"203.0.113.{number}", "https"]
+        assert proxy.get("/").json() == ["127.0.0.1", "http"]
+
+
+def test_nobody_else_is_believed() -> None:
+    """From an address that is not listed the same lines are words."""
+    with behind(listed("10.0.0.5")) as url:
+        told = httpx.get(url, headers={"X-Forwarded-For": "10.0.0.5, 203.0.113.9", "X-Forwarded-Proto": "https"})
+        assert told.json() == ["127.0.0.1", "http"]
+
+
+def test_nobody_comes_past_the_proxy() -> None:
+    """Who is neither a proxy nor on this machine is told so, and the connection is closed."""
+
+    class Elsewhere(Proxies):
+        """As if the test sat on another machine."""
+
+        def lets_in(self, peer: str) -> bool:
+            return not super().lets_in(peer)
+
+    with behind(Elsewhere([])) as url:
+        told = httpx.get(url)
+        assert (told.status_code, told.json()["code"]) == (403, "forbidden")
+        assert told.headers["connection"] == "close"

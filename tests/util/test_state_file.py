@@ -1,0 +1,45 @@
+"""What is remembered is there whole or not at all, and never in the way of a start."""
+
+from __future__ import annotations
+
+import stat
+from typing import TYPE_CHECKING
+
+import pytest
+
+from relevo.domain.access import Roll
+from relevo.domain.prediction import Arm
+from relevo.domain.routing import Leg, Route
+from relevo.util.state_file import recall, remember
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+ROUTES = [Route(model="churn", epoch=3, legs=(Leg(version=1, digest="a" * 64, arm=Arm.CHAMPION, weight=1.0),), salt="churn")]
+
+
+def test_what_was_remembered_is_recalled(tmp_path: Path) -> None:
+    """The last value comes back as its type, from a file that is its owner's alone, with nothing left beside it."""
+    place = tmp_path / "routes.json"
+    remember(place, [])
+    remember(place, ROUTES)
+    assert recall(place, list[Route]) == ROUTES
+    assert stat.S_IMODE(place.stat().st_mode) == 0o600
+    assert list(tmp_path.iterdir()) == [place]
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b'{"epoch": 1}', b"[1, 2]"])
+def test_a_damaged_file_is_done_without(tmp_path: Path, content: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    """What a power cut left, or another release wrote, is nothing to start with; the log says so."""
+    place = tmp_path / "people.json"
+    assert recall(place, Roll) is None
+    assert not caplog.records
+    place.write_bytes(content)
+    assert recall(place, Roll) is None
+    assert "people.json cannot be read" in caplog.text
+
+
+def test_a_disk_that_takes_nothing_is_no_trouble(tmp_path: Path) -> None:
+    """Where the file cannot be written, the one before stays."""
+    remember(tmp_path / "absent" / "routes.json", ROUTES)
+    assert recall(tmp_path / "absent" / "routes.json", list[Route]) is None

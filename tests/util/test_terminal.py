@@ -1,0 +1,27 @@
+"""Foreign words cannot steer what shows them."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from relevo.util.terminal import steers, visible
+
+
+@pytest.mark.parametrize("sign", ["\x00", "\x07", "\x1b", "\x7f", "\x85", "\x9b", "\x9d", "\u202e", "\u2066", "\u2028", "\udc80"])
+def test_what_steers_is_spelt_out(sign: str) -> None:
+    """Every kind of steering character is found and spelt as JSON spells it."""
+    told = visible(f"a{sign}b")
+    assert steers(f"a{sign}b")
+    assert not steers(told)
+    assert told.isascii()
+    assert json.loads(f'"{told}"') == f"a{sign}b"
+
+
+def test_all_other_words_stay_as_they_are() -> None:
+    """Letters of any writing, signs and what is kept on purpose are not touched."""
+    text = "año €, 数字, שלום 🐈\nsecond line"
+    assert visible(text, keep="\n") == text
+    assert not steers(text, keep="\n")
+    assert visible("a\r\n\tb") == "a\\r\\n\\tb"

@@ -1,0 +1,48 @@
+"""Who else can reach the server decides what must stand before it is served: a start-up matrix."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import pytest
+
+from relevo.config import Settings
+from relevo.errors import ConfigRefused
+from relevo.web.auth.exposure import check_reach, lacks, reaches_out
+
+_HERE = ["127.0.0.1", "127.8.9.1", "::1", "localhost"]
+#: A name, too, may lead outward, and so may a writing of an address that only the system understands.
+_BEYOND = ["0.0.0.0", "::", "192.168.7.7", "fd00::1", "models.example", "127.1", ""]  # noqa: S104 - nobody listens there
+_GUARDS: dict[str, dict[str, Any]] = {
+    "": {},
+    "auto": {"tls": "auto"},
+    "pair": {"tls_cert": "cert.pem", "tls_key": "key.pem"},
+    "proxy": {"behind_proxy": "10.0.0.5"},
+}
+
+
+@pytest.mark.parametrize(("host", "guard", "users"), [*itertools.product(_HERE + _BEYOND, _GUARDS, [False, True])])
+def test_who_is_served_where(host: str, guard: str, *, users: bool) -> None:
+    """Beyond this machine it takes users and encryption, or a person's --insecure, which is warned of; here it takes nothing."""
+    settings = Settings(host=host, **_GUARDS[guard])
+    is_safe = (host in _HERE and guard != "proxy") or (users and guard != "")
+    if is_safe:
+        assert check_reach(settings, users=users, insecure=False) == ""
+        assert check_reach(settings, users=users, insecure=True) == "", "nothing is dared, so nothing is warned of"
+        return
+    with pytest.raises(ConfigRefused, match="--insecure") as refused:
+        check_reach(settings, users=users, insecure=False)
+    warning = check_reach(settings, users=users, insecure=True)
+    for told in (str(refused.value), warning):
+        assert ("who they are" in told) is not users
+        assert ("encrypted" in told) is (guard == "")
+
+
+def test_a_proxy_in_front_makes_loopback_reachable() -> None:
+    """What a proxy passes on comes from anywhere, so nobody is let in unasked; what it lacks is told by name."""
+    behind = Settings(behind_proxy="127.0.0.1")
+    assert reaches_out(behind)
+    assert not reaches_out(Settings())
+    assert lacks(behind, users=False) == {"users"}
+    assert lacks(behind, users=True) == frozenset()

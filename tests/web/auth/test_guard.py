@@ -1,0 +1,95 @@
+"""The one door: every route is classified, and nobody comes in whom no rule lets in."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import pytest
+from fastapi.routing import APIRoute
+
+from relevo.domain.access import Role, Scope
+from relevo.web.app import build_api
+from relevo.web.auth.access_rules import RULES, rule_of
+from relevo.web.auth.guard import NOBODY_YET
+
+if TYPE_CHECKING:
+    import httpx
+    from tests.support.web_app import World
+
+
+@pytest.fixture
+def key(world: World) -> str:
+    """A key to ask the digits with, in a world that has users by now."""
+    user = world.store.people.add_user("ana", Role.ADMIN, at=datetime.now(UTC))
+    made = world.store.people.add_key(user, "test", [Scope.PREDICT], at=datetime.now(UTC))
+    world.parts.door.roll = world.store.people.roll()
+    return made
+
+
+def test_every_route_is_classified(world: World) -> None:
+    """A route that stands in no row fails here, before anybody can ask it."""
+    api = build_api(world.parts)
+    for room in api.state.rooms:
+        for route in room.routes:
+            assert isinstance(route, APIRoute)
+            for method in route.methods or ():
+                rule, _ = rule_of(method, route.path)
+                assert rule is not None, f"{method} {route.path} stands in no row of web/auth/access_rules.py"
+                assert rule.path.count("{") == route.path.count("{")
+
+
+def test_no_row_is_for_a_route_that_is_gone(world: World) -> None:
+    """The table names nothing that is not there."""
+    api = build_api(world.parts)
+    there = {(method, route.path_format) for room in api.state.rooms for route in room.routes for method in route.methods or ()}
+    there |= {("POST", path) for path in ("/predict", "/predict/", "/submit", "/models/{name}/predict")}
+    assert {(rule.method, rule.path) for rule in RULES} == there
+
+
+def test_without_users_nobody_is_asked(client: httpx.Client) -> None:
+    """On a machine without users everything is served as ever."""
+    assert client.get("/models").status_code == 200
+
+
+@pytest.mark.usefixtures("key")
+def test_with_users_nobody_comes_in_unasked(client: httpx.Client) -> None:
+    """Once there is a user, every address but the public ones wants to know who asks, also one that is not there."""
+    for rule in RULES:
+        path = rule.path.replace("{name}", "digits").replace("{version}", "1").replace("{alias}", "champion")
+        answer = client.request(rule.method, path.replace("{query_id}", "x").replace("{address}", "x"))
+        assert (answer.status_code == 401) is not rule.public, path
+    assert client.get("/secret-plans").json()["code"] == "not_known"
+
+
+def test_a_predict_key_predicts_and_reads_nothing(client: httpx.Client, key: str) -> None:
+    """A key does what its scope says: no list of models, no history."""
+    client.headers["authorization"] = f"Bearer {key}"
+    assert client.post("/predict", json={}).status_code not in {401, 403}
+    assert client.get("/predictions").json()["code"] == "not_allowed"
+    assert client.get("/models").json()["code"] == "not_allowed"
+    client.headers["authorization"] = f"Bearer {key[:-1]}"
+    assert client.post("/predict", json={}).json()["code"] == "not_known"
+
+
+def test_whether_it_is_ready_is_told_to_all_and_of_what_to_those_who_may_see_it(client: httpx.Client, world: World) -> None:
+    """A probe needs no key, and strangers learn from it neither which models there are nor why one is not ready."""
+    well = {"ok": True, "code": "", "reason": "", "exchanged": None}
+    assert [one["name"] for one in client.get("/health/ready").json()["models"]] == ["churn", "digits", "rent"]
+    user = world.store.people.add_user("ana", None, grants={"digits": Role.VIEWER}, at=datetime.now(UTC))
+    reader = world.store.people.add_key(user, "test", [Scope.READ], at=datetime.now(UTC))
+    world.parts.door.roll = world.store.people.roll()
+    assert client.get("/health/ready").json() == {"ready": True, "reason": "", "models": [], "store": well}
+    known = client.get("/health/ready", headers={"authorization": f"Bearer {reader}"}).json()
+    assert [one["name"] for one in known["models"]] == ["digits"]
+    world.service.reason = "the model 'churn' is not loaded"
+    told = client.get("/health/ready")
+    assert (told.status_code, "churn" in told.text) == (503, False)
+
+
+def test_until_the_store_has_told_nobody_is_let_in(world: World, client: httpx.Client) -> None:
+    """A server that has never seen its store says so, rather than that it does not know who asks."""
+    world.parts.door.roll = NOBODY_YET
+    answer = client.get("/models")
+    assert (answer.status_code, answer.json()["code"]) == (503, "store_unavailable")
+    assert client.get("/health/live").status_code == 200

@@ -1,0 +1,311 @@
+"""Signing in at an identity provider: who comes back is let in only when everything about them fits, and only once."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qsl, urlsplit
+
+import httpx
+import pytest
+
+pytest.importorskip("authlib", reason="the library that speaks with identity providers is not installed")
+
+from tests.support.identity_provider import (
+    CLIENT,
+    SECRET,
+    IdentityProvider,
+    signed_by_somebody_else,
+    signed_with_the_secret,
+    unsigned,
+)
+from tests.support.server import running, settings_of
+from tests.support.web_app import build_world, served
+
+import relevo.server
+from relevo.config import Settings
+from relevo.domain.access import Role
+from relevo.store.auth.oidc_logins import Account
+from relevo.store.auth.users import Change
+from relevo.testing import memory_store
+from relevo.web.app import build_app
+from relevo.web.auth.oidc import Provider, is_safe
+from relevo.web.context import utc_now
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.support.web_app import World
+
+PAGE = {"accept": "text/html"}
+
+
+@pytest.fixture
+def world(provider: IdentityProvider) -> Iterator[World]:
+    """A world with an admin, where who is new becomes a viewer."""
+    settings = Settings(oidc_issuer=provider.issuer, oidc_client_id=CLIENT, oidc_client_secret=SECRET, oidc_new_role="viewer")
+    with memory_store() as store:
+        store.people.add_user("boss", Role.ADMIN, at=utc_now())
+        built = build_world(store, [])
+        yield dataclasses.replace(built, parts=dataclasses.replace(built.parts, settings=settings, provider=Provider(settings)))
+
+
+@pytest.fixture
+def address(world: World) -> Iterator[str]:
+    with served(build_app(world.parts)) as where:
+        yield where
+
+
+@pytest.fixture
+def browser(address: str) -> Iterator[httpx.Client]:
+    """Somebody with a browser, who goes wherever it is sent."""
+    with httpx.Client(base_url=address, headers=PAGE, timeout=10, follow_redirects=False) as it:
+        yield it
+
+
+def callback_of(browser: httpx.Client, path: str = "/login/oidc") -> str:
+    """Go to the provider and sign in there: the address it sends the browser back to."""
+    sent = browser.get(path)
+    assert sent.status_code == 303, sent.text
+    back = httpx.get(sent.headers["location"])
+    return str(back.headers["location"])
+
+
+def signed_in(browser: httpx.Client) -> httpx.Response:
+    return browser.get(callback_of(browser))
+
+
+def test_who_signs_in_there_is_signed_in_here(browser: httpx.Client, provider: IdentityProvider, world: World) -> None:
+    """A new user of the role that is set, a session, and back to where they were going; the next time the same user."""
+    done = browser.get(callback_of(browser, "/login/oidc?next=/predictions%3Flimit%3D5"))
+    assert (done.status_code, done.headers["location"]) == (303, "/predictions?limit=5")
+    told = browser.get("/me", headers={"accept": "application/json"}).json()
+    assert (told["name"], told["role"], told["way"]) == ("ana", "viewer", "session")
+    browser.cookies.clear()
+    provider.person["preferred_username"] = "renamed"
+    assert signed_in(browser).status_code == 303
+    assert browser.get("/me").json()["id"] == told["id"]
+    assert [user.name for user in world.store.people.each()] == ["ana", "boss"]
+
+
+def test_what_the_provider_is_asked(browser: httpx.Client, provider: IdentityProvider) -> None:
+    """A code for a challenge of S256, with a state and nonce of 256 bits; the secret goes by a header, never by the browser."""
+    signed_in(browser)
+    asked, taken = provider.asked[0], provider.taken[0]
+    assert (asked["response_type"], asked["client_id"], asked["code_challenge_method"]) == ("code", CLIENT, "S256")
+    assert asked["scope"].split()[0] == "openid"
+    assert all(len(asked[name]) >= 43 for name in ("state", "nonce", "code_challenge"))
+    assert len(taken["code_verifier"]) >= 43
+    assert SECRET not in str(asked)
+    assert "client_secret" not in taken
+
+
+def test_a_token_for_another_is_refused(browser: httpx.Client, provider: IdentityProvider, world: World) -> None:
+    """Another's nonce, audience or issuer, one that is over, or one that the provider did not sign: no user, no session."""
+    for claims in ({"nonce": "another"}, {"aud": "another"}, {"iss": "https://another.example"}, {"exp": 1}, {"sub": None}):
+        provider.claims = claims
+        _refused(browser, signed_in(browser), world)
+    provider.claims = {}
+    for sign in (unsigned, signed_with_the_secret, signed_by_somebody_else):
+        provider.sign = sign
+        _refused(browser, signed_in(browser), world)
+
+
+def _refused(browser: httpx.Client, done: httpx.Response, world: World, code: int = 401) -> None:
+    assert done.status_code == code
+    assert 'role="alert"' in done.text
+    assert browser.get("/me", headers={"accept": "application/json"}).status_code == 401
+    assert [user.name for user in world.store.people.each()] == ["boss"]
+
+
+def test_a_way_back_is_gone_once(browser: httpx.Client, provider: IdentityProvider) -> None:
+    """The same state again, with the same code or another's, finds nothing; the provider is not even asked."""
+    back = callback_of(browser)
+    tie = dict(browser.cookies)
+    assert browser.get(back).status_code == 303
+    browser.cookies.update(tie)
+    asked = len(provider.taken)
+    assert browser.get(back).status_code == 401
+    assert len(provider.taken) == asked
+
+
+def test_a_code_that_was_used_is_refused(browser: httpx.Client, provider: IdentityProvider, world: World) -> None:
+    """A code that somebody else has already spent is worth nothing on a journey of one's own."""
+    spent = dict(parse_qsl(urlsplit(callback_of(browser)).query))["code"]
+    provider.codes.clear()
+    fresh = dict(parse_qsl(urlsplit(callback_of(browser)).query))["state"]
+    _refused(browser, browser.get("/login/oidc/callback", params={"code": spent, "state": fresh}), world)
+
+
+def test_another_persons_code_is_refused(browser: httpx.Client, address: str, world: World) -> None:
+    """A code that was asked for in one browser does not fit the challenge of another."""
+    stolen = dict(parse_qsl(urlsplit(callback_of(browser)).query))["code"]
+    with httpx.Client(base_url=address, headers=PAGE) as thief:
+        own = dict(parse_qsl(urlsplit(callback_of(thief)).query))["state"]
+        _refused(thief, thief.get("/login/oidc/callback", params={"code": stolen, "state": own}), world)
+
+
+def test_nobody_is_signed_in_by_a_strangers_link(browser: httpx.Client, address: str, world: World) -> None:
+    """The way back of one browser, opened in another that never left, or left on a journey of its own, leads nowhere."""
+    link = callback_of(browser)
+    with httpx.Client(base_url=address, headers=PAGE) as victim:
+        _refused(victim, victim.get(link), world)
+        callback_of(victim)
+        _refused(victim, victim.get(link), world)
+
+
+def test_a_broken_way_back_is_refused(browser: httpx.Client, provider: IdentityProvider, world: World) -> None:
+    """Nothing, half of it, something twice, a refusal, another provider's name: each is told on the sign-in page."""
+    for query in (
+        "",
+        "code=x",
+        "state={state}",
+        "state={state}&error=access_denied",
+        "state={state}&code=x&iss=https%3A%2F%2Fanother.example",
+        "state={state}&state={state}&code=x",
+        "state={state}&code=x&code=y",
+        "state=%00&code=x",
+        "state=%C0%AF&code=%00",
+        "state={state}&code=x&error=access_denied",
+        "state={state}&code=" + "x" * 5000,
+    ):
+        state = dict(parse_qsl(urlsplit(callback_of(browser)).query))["state"]
+        _refused(browser, browser.get("/login/oidc/callback?" + query.replace("{state}", state)), world)
+    assert not provider.taken, "the provider is asked about none of them"
+
+
+def test_a_provider_that_promises_its_name_must_give_it(browser: httpx.Client, provider: IdentityProvider, world: World) -> None:
+    """RFC 9207: without the name it might be another one's answer."""
+    provider.about = {"authorization_response_iss_parameter_supported": True}
+    back = callback_of(browser)
+    _refused(browser, browser.get(back), world)
+    assert browser.get(callback_of(browser) + f"&iss={provider.issuer}").status_code == 303
+
+
+def test_too_late_is_refused(world: World, provider: IdentityProvider) -> None:
+    """Ten minutes after it was begun a journey is over."""
+    from datetime import timedelta
+
+    late = timedelta()
+    parts = dataclasses.replace(world.parts, now=lambda: utc_now() + late)
+    with served(build_app(parts)) as address, httpx.Client(base_url=address, headers=PAGE) as browser:
+        back = callback_of(browser)
+        late = timedelta(minutes=10, seconds=1)
+        _refused(browser, browser.get(back), world)
+    assert not provider.taken
+
+
+def test_a_new_key_of_the_provider_is_read(browser: httpx.Client, provider: IdentityProvider, world: World) -> None:
+    """Providers change keys: a name that is not known lets them be read again, but not for each such token."""
+    assert signed_in(browser).status_code == 303
+    provider.new_key()
+    assert signed_in(browser).status_code == 401, "keys were read a moment ago"
+    reads = provider.jwks_reads
+    known = world.parts.provider
+    assert known is not None
+    assert known._keys is not None
+    known._keys = (time.monotonic() - 11, known._keys[1])
+    assert signed_in(browser).status_code == 303
+    assert provider.jwks_reads == reads + 1
+
+
+def test_a_provider_that_is_not_itself_is_not_used(browser: httpx.Client, provider: IdentityProvider) -> None:
+    """Another name, an address that anybody may read, or a description without end: 503, and nobody is sent there."""
+    for about in (
+        {"issuer": "https://another.example"},
+        {"token_endpoint": "http://another.example/token"},
+        {"jwks_uri": "file:///etc/passwd"},
+        {"authorization_endpoint": "javascript:alert(1)"},
+        {"jwks_uri": None},
+        {"padding": "x" * 2**21},
+    ):
+        provider.about = about
+        assert browser.get("/login/oidc").status_code == 503, about
+    assert browser.get("/login/oidc", headers={"accept": "application/json"}).json()["code"] == "provider_away"
+
+
+def test_a_provider_that_is_away_keeps_nobody_else_out(world: World) -> None:
+    """The page says so, and signing in here goes on."""
+    settings = Settings(oidc_issuer="http://127.0.0.1:9", oidc_client_id=CLIENT)
+    parts = dataclasses.replace(world.parts, settings=settings, provider=Provider(settings))
+    with served(build_app(parts)) as address, httpx.Client(base_url=address, headers=PAGE) as browser:
+        assert browser.get("/login/oidc").status_code == 503
+        assert browser.get("/login").status_code == 200
+
+
+def test_who_is_switched_off_stays_out(browser: httpx.Client, world: World) -> None:
+    """The account is known and leads to a user who may not come in; no second user is made of it."""
+    signed_in(browser)
+    people = world.store.people
+    people.change_user(people.named("ana").id, Change(disabled=True), at=utc_now())
+    browser.cookies.clear()
+    assert signed_in(browser).status_code == 401
+    assert len(list(people.each())) == 2
+
+
+def test_where_nobody_is_made_an_account_must_be_linked(world: World, provider: IdentityProvider) -> None:
+    """oidc_new_role = nobody: a stranger stays out; linked to a user, the account is that user, whatever the provider calls it."""
+    settings = dataclasses.replace(world.parts.settings, oidc_new_role="nobody")
+    people = world.store.people
+    app = build_app(dataclasses.replace(world.parts, settings=settings))
+    with served(app) as address, httpx.Client(base_url=address, headers=PAGE) as browser:
+        _refused(browser, signed_in(browser), world)
+        people.elsewhere.link(people.named("boss").id, Account(issuer=provider.issuer, subject="7"), at=utc_now())
+        assert signed_in(browser).status_code == 303
+        assert browser.get("/me").json()["name"] == "boss"
+        people.elsewhere.link(people.named("boss").id, Account(issuer=provider.issuer, subject="8"), at=utc_now())
+        time.sleep(0.4)
+        assert browser.get("/me", headers={"accept": "application/json"}).status_code == 401, (
+            "linked to another, the session is over"
+        )
+
+
+def test_names_that_are_taken_are_not_taken_over(browser: httpx.Client, provider: IdentityProvider, world: World) -> None:
+    """Whoever calls themselves boss there is not the boss here, and becomes a user of another name."""
+    provider.person = {"sub": "8", "preferred_username": "boss", "email": "boss@example.org"}
+    assert signed_in(browser).status_code == 303
+    me = browser.get("/me").json()
+    assert (me["name"], me["role"]) == ("boss@example.org", "viewer")
+    assert world.store.people.named("boss").role is Role.ADMIN
+
+
+def test_the_session_is_a_new_one(browser: httpx.Client) -> None:
+    """A cookie that somebody laid into the browser before is not the session of whoever signs in."""
+    browser.cookies.set("relevo_session", "laid-there-by-somebody")
+    done = signed_in(browser)
+    assert done.status_code == 303
+    assert "laid-there" not in str(done.headers)
+    assert "HttpOnly" in done.headers["set-cookie"]
+
+
+def test_journeys_of_one_address_are_bounded(browser: httpx.Client, world: World) -> None:
+    """Whoever begins a thousand times takes the place of their own, and a farther way than /login is not remembered."""
+    from sqlalchemy import text
+
+    for _ in range(25):
+        browser.get("/login/oidc?next=//evil.example")
+    with world.store.engine.connect() as connection:
+        rows = connection.execute(text("SELECT back FROM sign_in_journeys")).all()
+    assert len(rows) == 20
+    assert {row.back for row in rows} == {"/"}
+
+
+def test_what_is_safe() -> None:
+    """https, or this machine."""
+    assert is_safe("https://id.example/realms/one")
+    assert is_safe("http://localhost:8080")
+    assert not any(is_safe(one) for one in ("http://id.example", "http://127.0.0.1.example", "ftp://x", "//x", "", "https://"))
+
+
+def test_the_settings_reach_the_server(tmp_path: Path, provider: IdentityProvider) -> None:
+    """oidc_issuer, oidc_client_id, oidc_client_secret, oidc_new_role: a real server leads there, and back in as what was set."""
+    store = relevo.server.open_store(settings_of(tmp_path))
+    store.people.add_user("boss", Role.ADMIN, at=utc_now())
+    store.engine.dispose()
+    told = {"oidc_issuer": provider.issuer, "oidc_client_id": CLIENT, "oidc_client_secret": SECRET, "oidc_new_role": "labeler"}
+    with running(tmp_path, **told) as server, httpx.Client(base_url=server.url, headers=PAGE) as browser:
+        assert 'href="/login/oidc?next=' in browser.get("/login").text
+        assert signed_in(browser).status_code == 303
+        assert browser.get("/me").json()["role"] == "labeler"

@@ -1,0 +1,362 @@
+"""Every address, asked by everybody about every model: each is answered as the table of roles says, and as nothing else.
+
+rows of classified ─┐
+callers ────────────┼─► one request each ─ expected(caller, row, model) ─► in | 401 | 403 | 404
+own model, foreign ─┘
+
+What is expected is written down here a second time, by hand, and is not asked of the code. A new row is walked by itself; one whose
+model is told by what it names must say here what to send, so that its route gets to look.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+from tests.support.web_app import CHURN, DIGITS, StandInService, World, build_world, prediction
+
+from relevo.config import Settings
+from relevo.domain import ids
+from relevo.domain.access import Action, Role, Scope
+from relevo.domain.audit import HERE
+from relevo.domain.prediction import Label
+from relevo.errors import ModelNotFound, NotAllowed, NotReady
+from relevo.telemetry import Telemetry
+from relevo.testing import memory_store
+from relevo.web.app import build_app
+from relevo.web.auth.access_rules import RULES, Rule
+from relevo.web.auth.sessions import csrf_of
+from relevo.web.predict.handlers import PredictHandlers
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from relevo.serve.service import ModelState
+    from relevo.web.context import Parts
+
+NOW = datetime.now(UTC)
+URL = "http://127.0.0.1"
+#: Stands where the hash of a password does; nobody signs in by one here.
+KEPT = "$argon2id$"
+
+_VIEWER = {Action.LOOK, Action.PREDICT, Action.SEE_ANSWERS}
+_LABELER = _VIEWER | {Action.LABEL}
+_OPERATOR = _LABELER | {Action.SEE_INPUTS, Action.JUDGE_LABELS, Action.EXPORT, Action.OPERATE, Action.READ_AUDIT}
+_ADMIN = _OPERATOR | {Action.TRUST, Action.ADMINISTER}
+ALLOWED = {Role.VIEWER: _VIEWER, Role.LABELER: _LABELER, Role.OPERATOR: _OPERATOR, Role.ADMIN: _ADMIN}
+SCOPED = {
+    Scope.PREDICT: {Action.PREDICT},
+    Scope.LABEL: {Action.LABEL},
+    Scope.READ: {Action.LOOK, Action.SEE_ANSWERS, Action.SEE_INPUTS, Action.EXPORT, Action.READ_AUDIT},
+    Scope.OPERATE: {Action.OPERATE, Action.JUDGE_LABELS},
+}
+EVERYWHERE = {Action.ADMINISTER, Action.TRUST}
+#: What a route that reads a body needs before it looks whose the thing is; {} where the guard decides alone.
+BODIES: dict[tuple[str, str], Any] = {
+    ("PUT", "/predictions/{query_id}/label"): lambda model: {"value": "7" if model == "digits" else "stays"},
+    ("POST", "/predictions/{query_id}/label/{number}/judgement"): lambda _: {"verdict": "accepted"},
+    ("POST", "/queue/{query_id}/skip"): lambda _: {},
+    ("POST", "/predict"): lambda _: {},
+    ("POST", "/users/{user_id}/password"): lambda _: {"password": "short"},
+}
+#: Where being let in may still mean that the thing is not in one's own list.
+MAY_LACK = {("POST", "/queue/{query_id}/skip")}
+#: Asked in a test of their own: a model that stands in a form or in the query, and the end of a session.
+ELSEWHERE = {("POST", "/predict/"), ("POST", "/submit"), ("POST", "/feedback"), ("POST", "/logout")}
+OUT = {"not_known": 401, "not_allowed": 403, "model_not_found": 404, "prediction_not_found": 404, "not_your_page": 403}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Caller:
+    """Somebody who asks, and what was said of them when they were made."""
+
+    label: str
+    role: Role | None = None
+    grants: dict[str, Role] = field(default_factory=dict)
+    scopes: tuple[Scope, ...] | None = None  # None: by a session
+    only_model: str | None = None
+
+    def may(self, action: Action, model: str | None) -> bool:
+        """By the tables above."""
+        if self.scopes is not None and not any(action in SCOPED[one] for one in self.scopes):
+            return False
+        if action in EVERYWHERE:
+            return self.role is Role.ADMIN
+        if model is None and self.only_model is None:
+            return any(action in ALLOWED[role] for role in self.roles(None))
+        return self.sees(model or self.only_model or "") and any(
+            action in ALLOWED[role] for role in self.roles(model or self.only_model)
+        )
+
+    def roles(self, model: str | None) -> list[Role]:
+        """All that count there, or anywhere."""
+        granted = [role for name, role in self.grants.items() if model in (None, name)]
+        return [*granted, *([self.role] if self.role else [])]
+
+    def sees(self, model: str) -> bool:
+        """Whether the model exists for them."""
+        return self.only_model in (None, model) and bool(self.roles(model))
+
+
+_EVERY = tuple(Scope)
+CALLERS = [
+    *(Caller(label=f"{role} everywhere", role=role) for role in Role),
+    *(Caller(label=f"{role} of digits", grants={"digits": role}) for role in Role),
+    Caller(label="viewer, operator of digits", role=Role.VIEWER, grants={"digits": Role.OPERATOR}),
+    Caller(label="nobody's role"),
+    *(Caller(label=f"admin's {scope} key", role=Role.ADMIN, scopes=(scope,)) for scope in Scope),
+    Caller(label="admin's key for everything", role=Role.ADMIN, scopes=_EVERY),
+    Caller(label="admin's key for digits", role=Role.ADMIN, scopes=_EVERY, only_model="digits"),
+    Caller(label="viewer's key for everything", role=Role.VIEWER, scopes=_EVERY),
+    Caller(label="key for digits of who has churn", grants={"churn": Role.ADMIN}, scopes=_EVERY, only_model="digits"),
+    Caller(
+        label="key for digits of who looks at it",
+        role=Role.VIEWER,
+        grants={"churn": Role.ADMIN},
+        scopes=_EVERY,
+        only_model="digits",
+    ),
+]
+
+
+class WaitingService(StandInService):
+    """Gets as far as asking the model, which is where who may is settled."""
+
+    async def predict(self, *_: object, **__: object) -> None:
+        """Nobody is refused any more here."""
+        raise NotReady(reason="it stands in")
+
+    def choose(self, *_: object) -> None:
+        """Nor here."""
+        raise NotReady(reason="it stands in")
+
+    def router(self, _: str) -> None:
+        """No route is in force, so no field of a model bears the name of a selector."""
+
+    def state(self, name: str) -> ModelState | None:
+        """What a page shows of a model."""
+        return next((one for one in self.models() if one.name == name), None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class House:
+    """The app with everybody in it; lives as long as the module."""
+
+    world: World
+    handlers: PredictHandlers
+    headers: dict[str, dict[str, str]]  # caller's label → what they send along
+    ids: dict[str, str]  # model → a prediction of it
+    user: str  # somebody who never asks
+    key: str
+
+    def ask(self, method: str, path: str, caller: Caller | None, **more: Any) -> httpx.Response:
+        """One request, as the app answers it."""
+
+        async def go() -> httpx.Response:
+            transport = httpx.ASGITransport(self.world.app, raise_app_exceptions=False)
+            async with httpx.AsyncClient(
+                transport=transport, base_url=URL, headers=self.headers[caller.label] if caller else {}
+            ) as client:
+                return await client.request(method, path, **more)
+
+        return asyncio.run(go())
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    """Two models with a labelled prediction each, and all the callers."""
+    with memory_store() as store:
+        world = build_world(store, [DIGITS, CHURN])
+        boss = store.people.add_user("boss", Role.ADMIN, password_hash=KEPT, at=NOW)
+        headers = {caller.label: _headers(world, caller) for caller in CALLERS}
+        world.parts.door.roll = store.people.roll()
+        handlers = _handlers(world, tmp_path_factory.mktemp("telemetry"))
+        app = build_app(_with(world, handlers))
+        yield House(
+            world=World(store=store, service=world.service, predict=world.predict, parts=world.parts, app=app),
+            handlers=handlers,
+            headers=headers,
+            ids={model: _predicted(world, model) for model in ("digits", "churn")},
+            user=boss,
+            key=store.people.keys.add(boss, "left alone", [Scope.READ], at=NOW).key.id,
+        )
+
+
+def _handlers(world: World, folder: Path) -> PredictHandlers:
+    service = WaitingService(manifests=world.service.manifests)
+    return PredictHandlers(service, Settings(), Telemetry(folder, "1-a"), world.parts.door)  # type: ignore[arg-type]  # stands in
+
+
+def _with(world: World, handlers: PredictHandlers) -> Parts:
+    return replace(world.parts, predict=handlers)
+
+
+def _headers(world: World, caller: Caller) -> dict[str, str]:
+    people = world.store.people
+    user = people.add_user(caller.label, caller.role, grants=caller.grants, password_hash=KEPT, at=NOW)
+    if caller.scopes is not None:
+        key = people.keys.add(user, "test", caller.scopes, model=caller.only_model, at=NOW).secret
+        return {"authorization": f"Bearer {key}"}
+    token = people.sessions.open(user, at=NOW, by=HERE)
+    return {"cookie": f"relevo_session={token}", "origin": URL, "x-csrf-token": csrf_of(token)}
+
+
+def _predicted(world: World, model: str) -> str:
+    made = prediction(model=model, label="7" if model == "digits" else "stays", input=f"input of {model}".encode())
+    world.store.history.record([made])
+    world.store.labels.put(Label(prediction=made.id, value=made.label or "", author="boss", source="test", at=NOW))
+    return ids.text(made.id)
+
+
+def walked() -> Iterator[tuple[Rule, str]]:
+    """Every row with every model that it may be asked about."""
+    for rule in RULES:
+        if (rule.method, rule.path) not in ELSEWHERE:
+            for model in ("digits", "churn") if "{" in rule.path and not rule.public else ("digits",):
+                yield rule, model
+
+
+def address(house: House, rule: Rule, model: str) -> str:
+    """The row's path with things of this model in it."""
+    filled = {"name": model, "query_id": house.ids[model], "user_id": house.user, "key_id": "rlv_nobodys"}
+    filled |= {"version": "1", "alias": "champion", "number": "1"}
+    return rule.path.format_map(defaultdict(lambda: "x", filled))
+
+
+def expected(caller: Caller | None, rule: Rule, model: str) -> set[str]:
+    """The codes that may come; empty for being let in."""
+    if rule.public:
+        return set()
+    if caller is None:
+        return {"not_known"}
+    if rule.path == "/users/{user_id}/password":
+        # One's own is one's own affair; this is another's.
+        return _unless(caller.may(Action.ADMINISTER, None))
+    if rule.action is None:
+        return set()
+    if "{name}" in rule.path or rule.path == "/predict":
+        return _unless(caller.may(rule.action, model)) if caller.sees(model) else {"model_not_found", "not_allowed"}
+    return _by_object(caller, rule, rule.action, model)
+
+
+def _by_object(caller: Caller, rule: Rule, action: Action, model: str) -> set[str]:
+    at_all = caller.may(action, None) or (rule.own is not None and caller.may(rule.own, None))
+    if not at_all or not rule.by_object or "{" not in rule.path:
+        return _unless(at_all)
+    return _unless(caller.may(action, model)) if caller.sees(model) else {"prediction_not_found"}
+
+
+def _unless(allowed: bool) -> set[str]:  # noqa: FBT001 - reads as a sentence where it is called
+    return set() if allowed else {"not_allowed"}
+
+
+@pytest.mark.parametrize("caller", [None, *CALLERS], ids=lambda caller: caller.label if caller else "nobody")
+def test_everybody_at_every_door(house: House, caller: Caller | None) -> None:
+    """Each address answers each caller, about each model, as the table says: in, not known, not allowed, or not there."""
+    wrong = []
+    for rule, model in walked():
+        body = BODIES.get((rule.method, rule.path), lambda _: {})(model)
+        sent = {"json": body} if rule.method not in {"GET", "DELETE"} else {}
+        told = house.ask(rule.method, address(house, rule, model), caller, **sent)
+        kind = told.headers.get("content-type", "")
+        code = told.json().get("code", "") if kind == "application/json" and told.status_code >= 400 else ""
+        came = {code} & OUT.keys()
+        if (rule.method, rule.path) in MAY_LACK and not expected(caller, rule, model):
+            came -= {"prediction_not_found"}
+        if not (came <= (wanted := expected(caller, rule, model)) and bool(came) == bool(wanted)):
+            wrong.append(f"{rule.method} {rule.path} of {model}: {told.status_code} {code}, expected {wanted or 'to be let in'}")
+        assert not came or told.status_code == OUT[code]
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "DELETE", "OPTIONS"])
+def test_a_path_spelled_otherwise_is_no_way_round(house: House, method: str) -> None:
+    """What the rows do not know is nowhere, however generous a router is about line ends, blanks, slashes and signs."""
+    # Where the last part is a name or a number, another spelling is another name, of which the same row tells who may.
+    for path in {rule.path for rule in RULES if not rule.public and not rule.path.endswith("}")}:
+        plain = path.format_map(defaultdict(lambda: "x", {"name": "digits", "version": "1", "alias": "champion"}))
+        for other in ("%0A", "%0D%0A", "%20", "%00", ";x", "/"):
+            told = house.ask(method, plain + other, CALLERS[0], **({"json": {}} if method == "POST" else {}))
+            # Of "//" clients make "/"; the other one is a path of its own.
+            known = plain + other in {"//", "/predict/"}
+            assert told.status_code in {400, 403, 404, 405, 422} or known, f"{method} {plain}{other}: {told.status_code}"
+
+
+def test_a_row_by_object_says_what_to_send() -> None:
+    """A route that looks for itself whose the thing is gets to look: its body is told above, or it needs none."""
+    for rule in RULES:
+        if rule.by_object and rule.method not in {"GET", "DELETE"}:
+            assert (rule.method, rule.path) in BODIES.keys() | ELSEWHERE, f"say in BODIES what {rule.method} {rule.path} takes"
+
+
+@pytest.mark.parametrize("caller", [one for one in CALLERS if not one.sees("churn")], ids=lambda caller: caller.label)
+def test_what_is_foreign_shows_nowhere(house: House, caller: Caller) -> None:
+    """No list, page or document gives away that another model is there, what it takes, or what it was asked."""
+    for rule in RULES:
+        if rule.method != "GET" or "{" in rule.path:
+            continue
+        for query in ("", "?model=churn", "?object=model:churn"):
+            told = house.ask("GET", rule.path + query, caller)
+            for foreign in (house.ids["churn"], CHURN.description, "monthlycharges", '"churn"', "model=churn"):
+                own_words = query and "churn" in foreign and "model" in foreign
+                assert own_words or foreign not in told.text, f"{rule.path}{query} tells {foreign}"
+    for asked in ("digits", "churn"):
+        told = house.ask("POST", "/submit", caller, params={"model": asked}, data={"tenure": "x"})
+        for foreign in (CHURN.description, "monthlycharges", "model=churn"):
+            assert foreign not in told.text, f"/submit about {asked} tells {foreign}"
+
+
+FORMS: dict[str, Callable[[str, House], dict[str, Any]]] = {
+    "/predict/": lambda model, _: {"data": {"model": model, "tenure": "1"}},
+    "/submit": lambda model, _: {"params": {"model": model}, "data": {"tenure": "1"}},
+    "/feedback": lambda model, house: {"data": {"query_id": house.ids[model], "value": "7" if model == "digits" else "stays"}},
+}
+
+
+@pytest.mark.parametrize("path", FORMS)
+@pytest.mark.parametrize("caller", [None, *CALLERS], ids=lambda caller: caller.label if caller else "nobody")
+def test_everybody_with_every_form(house: House, caller: Caller | None, path: str) -> None:
+    """A model that stands in a form or in the query is held against whoever sends it."""
+    action = Action.LABEL if path == "/feedback" else Action.PREDICT
+    for model in ("digits", "churn"):
+        told = house.ask("POST", path, caller, **FORMS[path](model, house))
+        if caller is None:
+            assert told.status_code == 401
+        elif not caller.may(action, None):
+            assert told.status_code == 403
+        elif not caller.sees(model):
+            assert told.status_code == 404
+        elif not caller.may(action, model):
+            assert told.status_code == 403
+        else:
+            assert told.status_code == (200 if path == "/feedback" else 503), told.text
+
+
+@pytest.mark.parametrize(("csrf", "status"), [(None, 403), ("0" * 64, 403), ("own", 503)])
+def test_the_form_of_the_page_carries_the_token(house: House, csrf: str | None, status: int) -> None:
+    """Without a header, what is posted to /submit must have the session's token in it; then the model is asked."""
+    caller = CALLERS[0]
+    headers = dict(house.headers[caller.label])
+    own = headers.pop("x-csrf-token")
+    sent = {"tenure": "1", **({"csrf": own if csrf == "own" else csrf} if csrf else {})}
+    bare = replace(house, headers={caller.label: headers})
+    assert bare.ask("POST", "/submit", caller, params={"model": "churn"}, data=sent).status_code == status
+
+
+@pytest.mark.parametrize("caller", [one for one in CALLERS if one.scopes], ids=lambda caller: caller.label)
+def test_the_short_way_asks_the_same(house: House, caller: Caller) -> None:
+    """Requests that never become a task are held against the same table."""
+    headers = [(name.encode(), value.encode()) for name, value in house.headers[caller.label].items()]
+    headers.append((b"content-type", b"application/json"))
+    for model in ("digits", "churn"):
+        for url, asked in ((f"/models/{model}/predict", model), ("/predict", "digits")):
+            # Whoever is let in gets as far as asking the model, of which there is none behind this service.
+            wanted = AttributeError if caller.may(Action.PREDICT, asked) else (NotAllowed, ModelNotFound)
+            with pytest.raises(wanted):
+                house.handlers.ask(url.encode(), headers, b"{}", None)

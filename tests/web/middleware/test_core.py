@@ -1,0 +1,112 @@
+"""The coats around the routes, alone: what happens when an answer fails half-way, and who gets which path."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from relevo.errors import BadJson, Draining
+from relevo.web.middleware.core import Boundary, Dispatch, Envelope
+from relevo.web.request_info import address_of, language_of
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+
+def scope_of(**changes: Any) -> Scope:
+    plain = {"type": "http", "method": "GET", "path": "/", "headers": [], "query_string": b"", "scheme": "http", "state": {}}
+    return {**plain, **changes}
+
+
+def asked(app: ASGIApp, **changes: Any) -> list[Message]:
+    sent: list[Message] = []
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": b""}
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    asyncio.run(app(scope_of(**changes), receive, send))  # type: ignore[arg-type]  # ASGI apps are coroutines
+    return sent
+
+
+async def _half(_: Scope, __: Receive, send: Send) -> None:
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b"half", "more_body": True})
+    raise Draining
+
+
+async def _late(_: Scope, __: Receive, send: Send) -> None:
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b"whole"})
+    raise ValueError
+
+
+async def _refuse(_: Scope, __: Receive, ___: Send) -> None:
+    raise BadJson(reason="it cannot be parsed")
+
+
+def test_a_half_sent_answer_breaks_the_connection() -> None:
+    """After the status is out no second answer is sent: the server must see the failure and cut the line."""
+    with pytest.raises(Draining):
+        asked(Envelope(Boundary(_half, language="en")))
+
+
+def test_a_failure_after_a_whole_answer_changes_nothing() -> None:
+    """What goes wrong after the last byte is logged and the caller keeps the answer."""
+    assert [message["type"] for message in asked(Envelope(Boundary(_late, language="en")))] == [
+        "http.response.start",
+        "http.response.body",
+    ]
+
+
+def test_an_error_is_said_in_the_default_language_of_the_server() -> None:
+    """A caller who asks for no language hears the server's."""
+    start, body = asked(Envelope(Boundary(_refuse, language="es")))
+    assert start["status"] == 400
+    assert "no se puede interpretar" in body["body"].decode()
+
+
+def test_lifespan_passes_through() -> None:
+    """What is no request reaches the framework untouched."""
+    met: list[str] = []
+
+    async def rest(scope: Scope, _: Receive, __: Send) -> None:
+        await asyncio.sleep(0)
+        met.append(scope["type"])
+
+    assert asked(Envelope(Boundary(Dispatch(predict=_half, rest=rest), language="en")), type="lifespan") == []
+    assert met == ["lifespan"]
+
+
+@pytest.mark.parametrize(
+    ("host", "address"),
+    [
+        (b"example.org:8000", "http://example.org:8000"),
+        (b"[::1]:8000", "http://[::1]:8000"),
+        (b"a b", "http://localhost"),
+        (b"x'; rm", "http://localhost"),
+        (b"", "http://localhost"),
+    ],
+)
+def test_only_a_host_is_taken_for_one(host: bytes, address: str) -> None:
+    """The address in the page's copied line is the caller's own, or localhost."""
+    assert address_of(scope_of(headers=[(b"host", host)])) == address
+
+
+@pytest.mark.parametrize(
+    ("query", "cookie", "accept", "language"),
+    [
+        (b"lang=es", b"relevo_lang=en", b"en", "es"),
+        (b"", b"a=b; relevo_lang=es", b"en", "es"),
+        (b"lang=xx", b"", b"es", "es"),
+        (b"lang=%ff&lang=es", b"relevo_lang=", b"", "en"),
+    ],
+)
+def test_the_nearest_choice_of_language_wins(query: bytes, cookie: bytes, accept: bytes, language: str) -> None:
+    """Address, then cookie, then browser, then setting."""
+    scope = scope_of(query_string=query, headers=[(b"cookie", cookie), (b"accept-language", accept)])
+    assert language_of(scope, "en") == language

@@ -1,0 +1,154 @@
+"""Which names this server goes by, and what a page elsewhere can do with it: nothing."""
+
+from __future__ import annotations
+
+import socket
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+from tests.support.server import running
+
+from relevo.config import Settings
+from relevo.errors import Forbidden, HostNotAllowed
+from relevo.web.middleware.trusted_host import Callers
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from relevo.package.package import Package
+    from relevo.server import RunningServer
+
+_PNG = {"content-type": "image/png"}
+_OPEN = "0.0.0.0"  # noqa: S104 - nobody listens there
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory, digits_package: Package) -> Iterator[RunningServer]:
+    with running(tmp_path_factory.mktemp("callers"), digits_package, allowed_hosts="models.example, other.example") as it:
+        yield it
+
+
+def checked(*headers: tuple[str, str], method: str = "POST", **settings: Any) -> None:
+    lines = [(name.encode(), value.encode("latin-1")) for name, value in headers]
+    Callers(Settings(**settings)).check({"type": "http", "method": method, "headers": lines})
+
+
+@pytest.mark.parametrize(
+    "host", ["localhost", "LOCALHOST:5000", "localhost.", "127.0.0.1", "127.8.9.1:80", "[::1]:8000", "[::1]", "192.168.7.7:8000"]
+)
+def test_its_own_names_are_let_in(host: str) -> None:
+    """Loopback in any writing and with any port, and the address it was told to listen on."""
+    checked(("host", host), host="192.168.7.7")
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "evil.example",
+        "evil.example:8000",
+        "localhost.evil.example",
+        "127.0.0.1.evil.example",
+        "127.0.0.1@evil.example",
+        "relevo",
+        "8.8.8.8",
+        "0",
+        "",
+        "[::2]",
+        "localhost:8000:9",
+        "a b",
+        "\xff",
+    ],
+)
+def test_every_other_name_is_refused(host: str) -> None:
+    """A name that leads here by somebody else's doing is not ours."""
+    with pytest.raises(HostNotAllowed):
+        checked(("host", host), method="GET")
+
+
+def test_one_strange_name_of_two_is_enough() -> None:
+    """Two Host headers are no way around."""
+    with pytest.raises(HostNotAllowed):
+        checked(("host", "localhost"), ("host", "evil.example"))
+
+
+@pytest.mark.parametrize("host", ["10.1.2.3:8000", "relevo:8000", "localhost:5000", socket.gethostname(), "[fd00::1]:80"])
+def test_a_server_for_others_goes_by_addresses_and_plain_names(host: str) -> None:
+    """In a container, where the host is every address: published ports, probes by address, and neighbours by their name."""
+    checked(("host", host), host=_OPEN)
+
+
+def test_a_server_for_others_has_no_names_of_the_internet() -> None:
+    """A name with a dot must be listed there, too; with * every name is."""
+    with pytest.raises(HostNotAllowed):
+        checked(("host", "evil.example"), host=_OPEN)
+    checked(("host", "models.example"), host=_OPEN, allowed_hosts="Models.Example.")
+    checked(("host", "any.example"), allowed_hosts="*")
+
+
+@pytest.mark.parametrize(
+    "origin", ["http://localhost:5000", "https://localhost:5000", "HTTP://LOCALHOST:5000", "https://models.example:8443"]
+)
+def test_its_own_pages_may_change_things(origin: str) -> None:
+    """The origin is the host that was asked for, whatever a proxy made of the scheme, or a name that was listed."""
+    checked(("host", "localhost:5000"), ("origin", origin), ("sec-fetch-site", "same-origin"), allowed_hosts="models.example")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        ("origin", "http://evil.example"),
+        ("origin", "http://localhost:3000"),
+        ("origin", "http://localhost"),
+        ("origin", "null"),
+        ("origin", ""),
+        ("origin", "file://"),
+        ("sec-fetch-site", "cross-site"),
+        ("sec-fetch-site", "same-site"),
+    ],
+)
+def test_a_page_elsewhere_may_change_nothing(line: tuple[str, str]) -> None:
+    """Another host, another port, or an origin that hides itself; reading, which the browser guards, goes on."""
+    with pytest.raises(Forbidden):
+        checked(("host", "localhost:5000"), line)
+    checked(("host", "localhost:5000"), line, method="GET")
+
+
+def test_programs_are_asked_for_nothing() -> None:
+    """No Origin, no Sec-Fetch-Site, and in HTTP/1.0 no Host."""
+    checked()
+    checked(("host", "127.0.0.1:8000"))
+
+
+def test_what_is_remembered_is_bounded() -> None:
+    """A caller cannot fill the memory with ports of localhost."""
+    callers = Callers(Settings())
+    assert all(callers.know(b"localhost:%d" % port) for port in range(3000))
+    assert len(callers._met) <= 1000
+
+
+@pytest.mark.parametrize("path", ["/predict", "/models/digits/predict", "/predict/", "/submit", "/feedback"])
+def test_nothing_is_recorded_for_a_page_elsewhere(server: RunningServer, digit_pngs: list[bytes], path: str) -> None:
+    """A post that needs no permission of the browser is refused by the server; one under a strange name as well."""
+    for headers, code in (
+        ({"Origin": "http://evil.example"}, "forbidden"),
+        ({"Sec-Fetch-Site": "cross-site"}, "forbidden"),
+        ({"Host": "evil.example"}, "host_not_allowed"),
+    ):
+        told = httpx.post(f"{server.url}{path}", content=digit_pngs[0], headers={"content-type": "text/plain", **headers})
+        assert (told.status_code, told.json()["code"]) == (403, code)
+    assert httpx.get(f"{server.url}/predictions").json()["items"] == []
+
+
+@pytest.mark.parametrize("path", ["/predictions", "/models", "/metrics", "/", "/health/live"])
+def test_nothing_is_told_under_a_strange_name(server: RunningServer, path: str) -> None:
+    """Reading is what a borrowed name is for."""
+    assert httpx.get(f"{server.url}{path}", headers={"Host": "evil.example"}).json()["code"] == "host_not_allowed"
+
+
+def test_a_listed_name_is_let_in(server: RunningServer, digit_pngs: list[bytes]) -> None:
+    """allowed_hosts are names of this server, by both ways, and pages under them are its own."""
+    for name in ("models.example", "OTHER.example:8443"):
+        for more in ({}, {"Origin": f"https://{name}"}):
+            told = httpx.post(f"{server.url}/predict", content=digit_pngs[0], headers={**_PNG, "Host": name, **more})
+            assert told.status_code == 200

@@ -1,0 +1,163 @@
+"""Bodies to every address: read up to a bound, within a time, and never beyond."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import socket
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import httpx
+import pytest
+from tests.support.server import running
+
+from relevo.errors import BodyTooLarge, BodyTooSlow, OverloadedByBytes
+from relevo.serve.byte_budget import Room
+from relevo.web.middleware.core import SMALL_BODY, SmallBodies
+from relevo.web.predict.body import BodyLimits
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from starlette.types import Message, Receive, Scope, Send
+
+    from relevo.package.package import Package
+    from relevo.server import RunningServer
+
+_ID = "01a1fc97-8df4-7a0d-99a7-820c3f1c4401"
+#: Addresses that are not for predictions.
+_ADDRESSES = [
+    ("PUT", f"/predictions/{_ID}/label"),
+    ("PUT", "/models/churn/aliases/canary"),
+    ("POST", "/feedback"),
+    ("GET", "/models"),
+]
+_LIMITS = BodyLimits(max_bytes=10, max_parts=1, max_fields=1, max_seconds=0.05)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory, churn_package: Package) -> Iterator[RunningServer]:
+    with running(tmp_path_factory.mktemp("bodies"), churn_package) as it:
+        yield it
+
+
+def connect(server: RunningServer) -> socket.socket:
+    host, port = server.url.removeprefix("http://").split(":")
+    return socket.create_connection((host, int(port)), timeout=10)
+
+
+def answer_from(connection: socket.socket) -> tuple[int, dict[str, str]]:
+    """Status and JSON of the next answer."""
+    held = b""
+    while b"\r\n\r\n" not in held:
+        more = connection.recv(65536)
+        assert more, "the server hung up"
+        held += more
+    head, _, body = held.partition(b"\r\n\r\n")
+    length = int(re.search(rb"content-length: (\d+)", head.lower())[1])  # type: ignore[index]  # every answer has one
+    while len(body) < length:
+        body += connection.recv(65536)
+    return int(head.split()[1]), json.loads(body)
+
+
+@pytest.mark.parametrize(("method", "path"), _ADDRESSES)
+def test_a_body_that_says_it_is_too_large_is_refused_unread(server: RunningServer, method: str, path: str) -> None:
+    """The announced length is enough: 413 comes before the first byte of the body."""
+    with connect(server) as connection:
+        connection.sendall(f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {SMALL_BODY + 1}\r\n\r\n".encode())
+        status, told = answer_from(connection)
+    assert (status, told["code"]) == (413, "body_too_large")
+    assert str(SMALL_BODY) in told["error"]
+
+
+@pytest.mark.parametrize(("method", "path"), _ADDRESSES)
+def test_a_body_in_chunks_is_refused_at_the_bound(server: RunningServer, method: str, path: str) -> None:
+    """A body of unknown length is read a little beyond the bound at most, and then refused before its end."""
+    with connect(server) as connection:
+        connection.sendall(f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n".encode())
+        for _ in range(17):
+            connection.sendall(b"10000\r\n" + bytes(65536) + b"\r\n")
+        status, told = answer_from(connection)
+    assert (status, told["code"]) == (413, "body_too_large")
+
+
+async def _never(_: Scope, __: Receive, ___: Send) -> None:
+    pytest.fail("a refused body reaches no route")
+
+
+def _asked(messages: list[Message], room: Room) -> None:
+    async def receive() -> Message:
+        if not messages:
+            await asyncio.sleep(10)
+        return messages.pop(0)
+
+    async def send(_: Message) -> None:
+        pytest.fail("nothing is sent here")
+
+    scope = {"type": "http", "method": "PUT", "headers": [(b"transfer-encoding", b"chunked")]}
+    asyncio.run(SmallBodies(_never, _LIMITS, room)(scope, receive, send))
+
+
+def test_a_body_that_does_not_come_is_refused_in_time() -> None:
+    """Half a body and then silence ends in body_too_slow, and gives back the room it held."""
+    room = Room()
+    with pytest.raises(BodyTooSlow):
+        _asked([{"type": "http.request", "body": b"half", "more_body": True}], room)
+    assert room.held == 0
+
+
+def test_small_bodies_share_the_room_of_large_ones() -> None:
+    """What all bodies of a worker hold together is bounded, whatever their address."""
+    with pytest.raises(OverloadedByBytes):
+        _asked([{"type": "http.request", "body": b"four", "more_body": True}], Room(3))
+
+
+def test_the_bound_holds_for_a_body_in_one_piece_too() -> None:
+    """A whole body that came at once is measured like any other."""
+    with pytest.raises(BodyTooLarge):
+        _asked([{"type": "http.request", "body": b"eleven byte", "more_body": False}], Room())
+
+
+def test_a_caller_that_hangs_up_is_told_nothing() -> None:
+    """Its request reaches no route either."""
+    _asked([{"type": "http.request", "body": b"a", "more_body": True}, {"type": "http.disconnect"}], Room())
+
+
+_MIB = 2**20
+_FORM_TYPE = "application/x-www-form-urlencoded"
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "status"),
+    [
+        (b"[" + b"{}," * (6 * _MIB) + b"{}]", "application/json", 413),
+        (b'{"tenure":[' + b"[]," * (6 * _MIB) + b"[]]}", "application/json", 413),
+        (b"tenure=" + b"%" * (_MIB - 8), _FORM_TYPE, 422),
+        (json.dumps([{"tenure": 1, "contract": "x" * 15_000}] * 999).encode(), "application/json", 200),
+    ],
+    ids=["rows", "lists", "percent signs", "a large batch"],
+)
+def test_no_body_keeps_others_waiting(server: RunningServer, body: bytes, kind: str, status: int) -> None:
+    """While the worker has a heavy body, a health check is answered; the bound is generous, for the machine may be busy."""
+    waits: list[float] = []
+    with httpx.Client(base_url=server.url, timeout=30) as caller, ThreadPoolExecutor(1) as aside:
+        caller.get("/health/live")
+        sent = aside.submit(httpx.post, f"{server.url}/predict", content=body, headers={"content-type": kind}, timeout=60)
+        while not sent.done():
+            begun = time.perf_counter()
+            assert caller.get("/health/live").status_code == 200
+            waits.append(time.perf_counter() - begun)
+            time.sleep(0.005)
+    assert sent.result().status_code == status, sent.result().text[:200]
+    assert max(waits) < 1.0, f"{max(waits):.2f} s of {len(waits)} checks"
+
+
+def test_a_small_body_of_a_hundred_thousand_fields_is_refused_unread(server: RunningServer) -> None:
+    """A label, a user or a key has a dozen fields: telling of each further one that it is unknown would keep all others waiting."""
+    body = b"{" + b",".join(b'"%d":1' % key for key in range(100_000)) + b"}"
+    assert len(body) < SMALL_BODY
+    told = httpx.put(f"{server.url}/predictions/{_ID}/label", content=body)
+    assert (told.status_code, told.json()["code"]) == (413, "too_many_parts")

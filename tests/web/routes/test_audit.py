@@ -1,0 +1,98 @@
+"""The audit over HTTP: what was done, by whom, from where, and only for whom it is meant."""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tests.support.web_app import prediction
+
+from relevo.domain import ids
+from relevo.domain.access import Principal, Role, Scope, Way
+from relevo.web.routes.audit import read_by
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import httpx
+    from tests.support.web_app import World
+
+SOURCE = Path(__file__).parents[2] / "src" / "relevo"
+#: The rooms of the store as routes reach them.
+ROOMS = ("people", "keys", "sessions", "elsewhere", "registry", "labels", "erasing")
+
+
+def test_changes_over_http_are_on_record(world: World, client: httpx.Client) -> None:
+    """An alias that is moved by a request, and a label, name the caller and its address."""
+    world.store.registry.add(model="digits", digest="f" * 64, summary={}, who="test", at=datetime.now(UTC))
+    client.put("/models/digits/aliases/champion", json={"version": 2, "reason": "fewer errors"}).raise_for_status()
+    one = prediction()
+    world.store.history.record([one])
+    query_id = ids.text(one.id)
+    client.put(f"/predictions/{query_id}/label", json={"value": "7"}).raise_for_status()
+    newest, before = client.get("/audit", params={"limit": 2}).json()["items"]
+    assert (newest["action"], newest["object"]) == ("label.give", f"prediction:{query_id}")
+    assert (before["action"], before["before"], before["after"]) == ("alias.move", "1", "2")
+    assert {(one["actor"], one["address"]) for one in (newest, before)} == {("open", "127.0.0.1")}
+    assert len(newest["after"]) == 32
+
+
+def test_the_record_is_read_by_pages_and_things(client: httpx.Client) -> None:
+    """Pages follow each other, things narrow them, and a filter that is not known is refused."""
+    first = client.get("/audit", params={"limit": 1, "object": "model:digits"}).json()
+    rest = client.get("/audit", params={"object": "model:digits", "cursor": first["next_cursor"]}).json()
+    assert [one["action"] for one in first["items"] + rest["items"]] == ["alias.move", "version.add"]
+    assert client.get("/audit", params={"objet": "x"}).status_code == 422
+    assert client.get("/audit", params={"cursor": "x"}).status_code == 422
+
+
+def test_a_viewer_does_not_read_it(world: World, client: httpx.Client) -> None:
+    """The record is for who operates; a key sees what was done to its own model."""
+    at = datetime.now(UTC)
+    cases = ((Role.VIEWER, [Scope.READ], 403), (Role.OPERATOR, [Scope.READ], 200), (Role.ADMIN, [Scope.PREDICT], 403))
+    for role, scopes, status in cases:
+        user = world.store.people.add_user(f"a {role}", role, at=at)
+        key = world.store.people.add_key(user, "test", scopes, at=at)
+        world.parts.door.roll = world.store.people.roll()
+        assert client.get("/audit", headers={"authorization": f"Bearer {key}"}).status_code == status
+
+
+def test_who_operates_one_model_reads_of_that_one() -> None:
+    """A grant shows what was done to its model, a key no more than its own; a grant to look shows nothing."""
+    someone = Principal(id="1", name="ana", way=Way.SESSION, grants={"digits": Role.OPERATOR, "churn": Role.VIEWER})
+    assert read_by(someone) == ["digits"]
+    assert read_by(replace(someone, role=Role.LABELER)) == ["digits"]
+    assert read_by(replace(someone, role=Role.OPERATOR)) is None
+    assert read_by(replace(someone, role=Role.ADMIN, only_model="rent")) == ["rent"]
+
+
+def test_every_change_by_a_route_names_its_caller() -> None:
+    """Whatever the store lets somebody change takes `by`, and no route leaves it to the default, which is this machine."""
+    changing = {
+        node.name
+        for path in (SOURCE / "store").glob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.FunctionDef) and any(one.arg == "by" for one in node.args.kwonlyargs)
+    }
+    assert {"move_alias", "put", "erase", "change_user"} <= changing
+    calls = [(path.name, call) for path in (SOURCE / "web").rglob("*.py") for call in _changes(path, changing)]
+    assert len(calls) > 5
+    for name, call in calls:
+        # Where they are spread, the dictionary is told beside it.
+        told = any(keyword.arg in {"by", None} for keyword in call.keywords)
+        assert told, f"{name}:{call.lineno} does not say who changes it"
+
+
+def _changes(path: Path, changing: set[str]) -> Iterator[ast.Call]:
+    """Calls of such methods, also those handed to a thread."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if not isinstance(node, ast.Call):
+            continue
+        for called in (node.func, *node.args[:1]):
+            if isinstance(called, ast.Attribute) and called.attr in changing:
+                room = ast.unparse(called.value).rpartition(".")[2]
+                if room in ROOMS:
+                    yield node

@@ -1,0 +1,100 @@
+"""The pages that the foot leads to: what was asked, and how the models stand, in words."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+from tests.support.login import add, signed_in
+
+if TYPE_CHECKING:
+    import httpx
+    from tests.support.web_app import World
+
+
+def test_the_foot_leads_to_pages(client: httpx.Client) -> None:
+    """What a person is led to from the foot of a page is a page each time, never a program's JSON."""
+    foot = client.get("/").text.partition("<footer")[2]
+    addresses = re.findall(r'href="([^"]+)"', foot)
+    assert addresses
+    for address in addresses:
+        assert client.get(address).headers["content-type"].startswith("text/html"), address
+
+
+@pytest.mark.parametrize(("language", "told"), [("en", "No prediction yet."), ("es", "Todavía no hay predicciones.")])
+def test_an_empty_history_says_what_to_do(client: httpx.Client, language: str, told: str) -> None:
+    """Without predictions the page says so, and leads to the form."""
+    html = client.get(f"/history?lang={language}").text
+    assert told in html
+    assert 'class="button" href="/"' in html
+
+
+def test_the_history_is_paged_and_written_by_locale(client: httpx.Client) -> None:
+    """Predictions come newest first, a page at a time, their shares and moments as the language writes them."""
+    for _ in range(26):
+        client.post(
+            "/submit?model=churn", data={"tenure": "30", "monthlycharges": "1", "contract": "one_year", "paperless": "true"}
+        )
+    first = client.get("/history?lang=es").text
+    assert first.count("<tr>") == 1 + 25
+    assert "75,0\N{NO-BREAK SPACE}%" in first
+    assert re.search(r'<time datetime="[-\dT:.]+\+00:00">\d+ \w+ \d{4}, [\d:]+ UTC</time>', first)
+    older = re.search(r'href="(/history\?cursor=[^"]+)"', first)
+    assert older is not None
+    rest = client.get(older[1]).text
+    assert rest.count("<tr>") == 1 + 1
+    assert "75.0%" in client.get("/history?lang=en").text
+
+
+def test_a_history_of_no_model_says_so(client: httpx.Client) -> None:
+    """A model that is not there, and a cursor that is none, are refused on a page."""
+    answer = client.get("/history?cursor=none")
+    assert answer.status_code == 422
+    assert 'role="alert"' in answer.text
+
+
+def test_health_is_told_in_words(world: World, client: httpx.Client) -> None:
+    """Ready or not, and why, with the state of each model, in the reader's language."""
+    assert "Ahora mismo se respondería" in client.get("/health?lang=es").text
+    world.service.reason = "the server is stopping"
+    answer = client.get("/health?lang=es")
+    assert answer.status_code == 503
+    assert "el servidor se está deteniendo" in answer.text
+
+
+BROWSER = {"accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
+
+
+def test_a_person_with_a_browser_never_reads_json(world: World, client: httpx.Client, address: str) -> None:
+    """Without a role, at an unknown address, at a broken one: a page with *sign out*; a program and a script get JSON as before."""
+    add(world, "ana")
+    add(world, "bob", role=None)
+    with signed_in(address, "bob") as bob:
+        for path, status in (("/", 403), ("/history", 403), ("/nowhere", 404), ("/predictions/none", 403), ("/users", 403)):
+            page = bob.get(path, headers=BROWSER)
+            assert (page.status_code, page.headers["content-type"]) == (status, "text/html; charset=utf-8"), path
+            assert "Sign out" in page.text, path
+            assert page.headers["x-request-id"] in page.text
+            assert bob.get(path).json()["code"], "a program reads JSON"
+        assert "Salir" in bob.get("/nowhere?lang=es", headers=BROWSER).text
+        assert bob.get("/login", headers=BROWSER).status_code == 200
+        allowed = bob.put("/models", headers=BROWSER)
+        assert (allowed.status_code, allowed.headers["allow"]) == (405, "GET")
+    assert client.get("/models", headers=BROWSER).status_code == 303
+
+
+def test_a_prediction_of_the_history_is_a_page(world: World, client: httpx.Client) -> None:
+    """The ids of the list lead to the answer, and from there to the input and back; a program reads JSON at the same address."""
+    form = {"tenure": "30", "monthlycharges": "1", "contract": "one_year", "paperless": "true"}
+    client.post("/submit?model=churn", data=form)
+    link = re.search(r'href="(/predictions/[^"]+)"', client.get("/history").text)
+    assert link is not None
+    page = client.get(link[1], headers=BROWSER)
+    assert page.headers["content-type"].startswith("text/html")
+    told = client.get(link[1]).json()
+    assert str(told["prediction"]) in page.text
+    assert f'href="{link[1]}/input"' in page.text
+    gone = client.get("/predictions/00000000-0000-7000-8000-000000000000", headers=BROWSER)
+    assert (gone.status_code, gone.headers["content-type"]) == (404, "text/html; charset=utf-8")
+    assert world.store.history.count() == 1

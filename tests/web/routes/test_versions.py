@@ -1,0 +1,111 @@
+"""What a person reads of a version over HTTP: its own papers, whole, and nothing else of the disk."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import httpx
+import pytest
+from tests.support.web_app import DIGITS, build_world, served
+
+from relevo.store.files.packages import Shelf
+from relevo.testing import memory_store
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from relevo.package.package import Package
+
+_PNG = b"\x89PNG\r\n\x1a\n"
+
+
+def with_figure(package: Package, folder: Path) -> str:
+    """Write the package with one picture and one file that only calls itself so; gives its digest."""
+    package.write(folder)
+    manifest = json.loads((folder / "manifest.json").read_bytes())
+    (folder / "figures").mkdir()
+    for name, content in (("figures/confusion.png", _PNG + b"dots"), ("figures/page.png", b"<script>")):
+        (folder / name).write_bytes(content)
+        manifest["files"][name] = hashlib.sha256(content).hexdigest()
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    return hashlib.sha256((folder / "manifest.json").read_bytes()).hexdigest()
+
+
+def digest_of(reader: httpx.Client) -> str:
+    return str(httpx.get(str(reader.base_url).rstrip("/")).json()["digest"])
+
+
+@pytest.fixture
+def shelf(tmp_path: Path) -> Shelf:
+    return Shelf(tmp_path / "packages")
+
+
+@pytest.fixture
+def reader(tmp_path: Path, shelf: Shelf, digits_package: Package) -> Iterator[httpx.Client]:
+    """A caller of a server whose model `digits` has a real package as version 2, and one that is not here as version 1."""
+    digest = with_figure(digits_package, tmp_path / "package")
+    shelf.put(tmp_path / "package", digest)
+    with memory_store() as store:
+        world = build_world(store, [DIGITS], shelf)
+        store.registry.add(model="digits", digest=digest, summary={}, who="test", at=datetime.now(UTC))
+        with served(world.app) as address, httpx.Client(base_url=f"{address}/models/digits/versions/2", timeout=10) as client:
+            yield client
+
+
+def test_card_metrics_and_manifest(reader: httpx.Client, digits_package: Package) -> None:
+    """The papers are those of the package, byte for byte where bytes are its identity."""
+    card = reader.get("/card")
+    assert card.headers["content-type"] == "text/markdown; charset=utf-8"
+    assert card.content == digits_package.read("card.md")
+    assert reader.get("/metrics").json() == digits_package.metrics
+    manifest = reader.get("/manifest")
+    assert hashlib.sha256(manifest.content).hexdigest() == digest_of(reader)
+
+
+def test_a_card_comes_in_the_callers_language(tmp_path: Path, shelf: Shelf, digits_package: Package) -> None:
+    """Who reads Spanish reads a Spanish card of the very package that others read in English, and caches keep the two apart."""
+    digits_package.write(tmp_path / "package")
+    shelf.put(tmp_path / "package", digits_package.digest)
+    with memory_store() as store:
+        world = build_world(store, [DIGITS], shelf)
+        store.registry.add(model="digits", digest=digits_package.digest, summary={}, who="test", at=datetime.now(UTC))
+        with served(world.app) as address, httpx.Client(base_url=f"{address}/models/digits/versions/2", timeout=10) as client:
+            english, spanish = (client.get("/card", headers={"accept-language": language}) for language in ("en", "es"))
+    assert english.content == digits_package.read("card.md")
+    assert "Recibe una imagen y responde una de 10 etiquetas." in spanish.text
+    assert "accept-language" in spanish.headers["vary"]
+
+
+def test_pictures(reader: httpx.Client) -> None:
+    """A picture is a download of the type it is; what only calls itself a picture is not there."""
+    assert reader.get("/figures").json() == {"figures": ["confusion.png", "page.png"]}
+    picture = reader.get("/figures/confusion.png")
+    assert picture.content == _PNG + b"dots"
+    assert picture.headers["content-type"] == "image/png"
+    assert picture.headers["content-disposition"].startswith("attachment")
+    assert picture.headers["x-content-type-options"] == "nosniff"
+    assert reader.get("/figures/page.png").status_code == 404
+
+
+@pytest.mark.parametrize("name", ["..%2fmodel.onnx", "model.onnx", "%2e%2e%2fcard.md", "roc.png", "%00.png", "a" * 200])
+def test_nothing_else_of_the_disk(reader: httpx.Client, name: str) -> None:
+    """A path outside the pictures is refused, however it is spelled."""
+    assert reader.get(f"/figures/{name}").status_code in {404, 422}
+
+
+def test_what_is_not_here(reader: httpx.Client) -> None:
+    """A version whose package lies on another machine is told apart from one that was never registered."""
+    elsewhere = str(reader.base_url).replace("versions/2", "versions/1")
+    assert httpx.get(f"{elsewhere}card").json()["code"] == "not_in_package"
+    assert httpx.get(f"{elsewhere}card".replace("versions/1", "versions/9")).json()["code"] == "version_not_found"
+
+
+def test_a_changed_paper_is_refused(reader: httpx.Client, shelf: Shelf) -> None:
+    """A file that is no longer what the manifest pins is never shown."""
+    path = shelf.path(digest_of(reader)) / "card.md"
+    path.write_text("# Trust me")
+    assert reader.get("/card").json()["code"] == "file_tampered"
