@@ -23,7 +23,7 @@ from measuring import conditions, interleaved, one_round, ratio, table, verdict
 from relevo import server
 from relevo.config import Settings
 from relevo.domain.access import Role, Scope
-from relevo.domain.audit import By
+from relevo.domain.audit import Actor
 
 _PROMISED = 0.95
 _WARM_UP_S = 2.0
@@ -32,7 +32,7 @@ _WARM_UP_S = 2.0
 def key_for(home: Path) -> str:
     """A user of this home and the whole of a key to predict with."""
     store = server.open_store(Settings(home=home))
-    by, now = By(actor="cli"), datetime.now(UTC)
+    by, now = Actor(actor="cli"), datetime.now(UTC)
     user = store.people.add_user("bench", Role.OPERATOR, by=by, at=now)
     key = store.people.add_key(user, "bench", [Scope.PREDICT], by=by, at=now)
     store.engine.dispose()

@@ -35,7 +35,7 @@ from measuring import conditions, free_port, stop, verdict
 
 from relevo.config import Settings
 from relevo.domain.ids import new_id
-from relevo.domain.prediction import Arm, InputKind, Label, Prediction
+from relevo.domain.prediction import Arm, InputKind, Label, PredictionRecord
 from relevo.server.stores import open_store
 from relevo.store.db.tables import predictions
 
@@ -155,14 +155,14 @@ def fill(store: Store, rows: int) -> None:
             store.labels.put_many(given)
 
 
-def _prediction(draw: random.Random, number: int, rows: int, picture: bytes, scores: bytes) -> Prediction:
+def _prediction(draw: random.Random, number: int, rows: int, picture: bytes, scores: bytes) -> PredictionRecord:
     at = _START + timedelta(milliseconds=number * _STEP_MS)
     ms = int(at.timestamp() * 1000)
     digits = draw.random() < 0.9
     # Version 2 answered for a thousandth of the time, in the middle.
     version = 2 if rows // 2 <= number < rows // 2 + rows // 1000 else 1 if number < rows // 2 else 3
     label = ("9" if draw.random() < 4e-5 else draw.choice(_LABELS[:9])) if digits else draw.choice(("stays", "leaves"))
-    return Prediction(
+    return PredictionRecord(
         id=new_id(ms),
         at_us=ms * 1000,
         model="digits" if digits else "churn",
@@ -181,7 +181,7 @@ def _prediction(draw: random.Random, number: int, rows: int, picture: bytes, sco
     )
 
 
-def _label(draw: random.Random, it: Prediction) -> Label:
+def _label(draw: random.Random, it: PredictionRecord) -> Label:
     value = it.label if draw.random() < 0.95 else draw.choice(_LABELS)
     return Label(prediction=it.id, value=value or "", author="ana", source="csv", at=_START)
 

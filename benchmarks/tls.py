@@ -51,7 +51,7 @@ def one_round(contender: Contender, settings: Settings, chosen: argparse.Namespa
 
 def _new_callers(contender: Contender, url: str, settings: Settings) -> float:
     """Median milliseconds of a request on a connection of its own, one caller."""
-    cert = relevo.server.file_of(settings)
+    cert = relevo.server.certificate_path(settings)
     verify = ssl.create_default_context(cafile=cert) if settings.encrypted else ssl.create_default_context()
     body = contender.bodies.bodies[0]
     waits = []

@@ -21,10 +21,10 @@ from history import on_each_database, served, settle
 from measuring import verdict
 
 from relevo.domain.ids import new_id
-from relevo.domain.prediction import Arm, InputKind, Prediction
+from relevo.domain.prediction import Arm, InputKind, PredictionRecord
 from relevo.server.stores import open_store
 from relevo.store import traffic
-from relevo.store.db.engine import writing
+from relevo.store.db.engine import write_transaction
 
 if TYPE_CHECKING:
     import httpx
@@ -80,7 +80,7 @@ def fill(store: Store, rows: int) -> None:
     for number in range(_BUSY_BATCHES):
         at = _UNTIL + timedelta(seconds=number / 4)
         some = [_prediction(draw, at + timedelta(seconds=place / 4 / _BUSY_BATCH)) for place in range(_BUSY_BATCH)]
-        with writing(store.engine) as connection:
+        with write_transaction(store.engine) as connection:
             begin = time.process_time()
             traffic.count(connection, some)
             counting += time.process_time() - begin
@@ -94,9 +94,9 @@ def fill(store: Store, rows: int) -> None:
     )
 
 
-def _prediction(draw: random.Random, at: datetime) -> Prediction:
+def _prediction(draw: random.Random, at: datetime) -> PredictionRecord:
     ms = int(at.timestamp() * 1000)
-    return Prediction(
+    return PredictionRecord(
         id=new_id(ms),
         at_us=ms * 1000,
         model="digits",

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 
 from fastapi import APIRouter
 
-from relevo.domain.access import LEAST, OF_SCOPE, Action
+from relevo.domain.access import MIN_ROLE, SCOPE_ACTIONS, Action
 from relevo.web import routes
-from relevo.web.auth.access_rules import RULES, Rule
+from relevo.web.auth.access_rules import RULES, AccessRule
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -60,17 +60,17 @@ def _told(route: object) -> str:
     return re.split(r"(?<=[.:;])\s", " ".join(text.split("\n\n")[0].split()), maxsplit=1)[0].rstrip(";:")
 
 
-def _who(rule: Rule, say: Callable[[str], str]) -> str:
+def _who(rule: AccessRule, say: Callable[[str], str]) -> str:
     if rule.public:
         return say("anybody")
     if rule.action is None:
         return say("whoever is known")
-    roles = [f"{LEAST[rule.action].value}{_scopes(rule.action, say)}"]
+    roles = [f"{MIN_ROLE[rule.action].value}{_scopes(rule.action, say)}"]
     if rule.own is not None:
-        roles.append(f"{LEAST[rule.own].value}, {say('of their own')}")
+        roles.append(f"{MIN_ROLE[rule.own].value}, {say('of their own')}")
     return f" {say('or')} ".join(roles)
 
 
 def _scopes(action: Action, say: Callable[[str], str]) -> str:
-    names = [scope.value for scope, actions in OF_SCOPE.items() if action in actions]
+    names = [scope.value for scope, actions in SCOPE_ACTIONS.items() if action in actions]
     return "".join(f" · {say('key')} `{name}`" for name in names)

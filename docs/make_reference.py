@@ -24,7 +24,7 @@ import typer.main
 
 from relevo.cli.app import app
 from relevo.cli.help import paragraphs_of
-from relevo.config import OTHER_VARIABLES, ROWS
+from relevo.config import OTHER_VARIABLES, SETTINGS
 from relevo.errors import RelevoError
 from relevo.i18n import catalog
 from relevo.telemetry import Telemetry, render
@@ -115,7 +115,7 @@ def settings(words: Words) -> list[str]:
         f"| {say('key')} | {say('flag')} | {say('variable')} | {say('default')} | {say('expects')} | {say('what it does')} |",
         "|---|---|---|---|---|---|",
     ]
-    for row in ROWS:
+    for row in SETTINGS:
         default = f"`{row.default}`" if row.default != "" else say("empty")
         expected = say(row.expected)
         lines.append(f"| `{row.name}` | `{row.flag}` | `{row.variable}` | {default} | {expected} | {say(row.help)} |")
@@ -136,8 +136,8 @@ def commands(words: Words) -> list[str]:
         lines += ["", f"## `{name}`", ""]
         lines += ["\n\n".join(say(one) for one in paragraphs_of(command.help))]
         shown = [one for one in command.params if one.name != "help"]
-        settings_too = any(one.name == "watch_every_ms" for one in shown)
-        rows = [one for one in shown if not (settings_too and one.name in {row.name for row in ROWS})]
+        settings_too = any(one.name == "route_poll_ms" for one in shown)
+        rows = [one for one in shown if not (settings_too and one.name in {row.name for row in SETTINGS})]
         if rows:
             lines += [
                 "",

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from examples.running import EXAMPLES, ExampleFailed, run_example
+from examples.running import EXAMPLES, ExampleError, run_example
 
 if TYPE_CHECKING:
     from examples.running import Outcome
@@ -30,7 +30,7 @@ def main() -> int:
     work = given.work or EXAMPLES.parent / "example-home"
     try:
         outcome = run_example(given.name, work, limit=given.limit, tell=_tell_errors if given.json else _tell)
-    except ExampleFailed as failed:
+    except ExampleError as failed:
         sys.stderr.write(f"error: {failed}\n")
         return 1
     except KeyboardInterrupt:

@@ -41,7 +41,7 @@ _STOP_S = 30.0
 _TOLERANCE = 0.05
 
 
-class ExampleFailed(Exception):
+class ExampleError(Exception):
     """A command of the README did not end well, so nothing after it means anything."""
 
 
@@ -56,13 +56,13 @@ class Served:
     real: bool
 
     def run(self, line: str) -> str:
-        """What a command prints, in the example's folder. Raises ExampleFailed."""
+        """What a command prints, in the example's folder. Raises ExampleError."""
         command = ["bash", "-c", line]
         done = subprocess.run(
             command, cwd=self.folder, env=self.environ, capture_output=True, text=True, timeout=_ANSWER_S, check=False
         )
         if done.returncode:
-            raise ExampleFailed(f"{line}\nended with {done.returncode}: {done.stderr.strip() or done.stdout.strip()}")
+            raise ExampleError(f"{line}\nended with {done.returncode}: {done.stderr.strip() or done.stdout.strip()}")
         return done.stdout
 
 
@@ -97,7 +97,7 @@ def data_folder() -> Path:
 
 
 def run_example(name: str, work: Path, *, limit: int | None = None, tell: Callable[[str], object] = print) -> Outcome:
-    """Run one example in `work`/`name`, made anew. Raises ExampleFailed, KeyboardInterrupt.
+    """Run one example in `work`/`name`, made anew. Raises ExampleError, KeyboardInterrupt.
 
     limit: train on that many examples at most; accuracy and documented values are then told, and not judged.
     """
@@ -137,10 +137,10 @@ def _absent(wanted: str) -> str:
 
 
 def _fresh_copy(name: str, work: Path) -> Path:
-    """The example's folder in `work`. Raises ExampleFailed rather than empty a folder that is no earlier run's."""
+    """The example's folder in `work`. Raises ExampleError rather than empty a folder that is no earlier run's."""
     former = work / name
     if former.exists() and not (former / "relevo.toml").is_file():
-        raise ExampleFailed(f"{former} is no earlier run of this example; choose another --work")
+        raise ExampleError(f"{former} is no earlier run of this example; choose another --work")
     shutil.rmtree(former, ignore_errors=True)
     ignored = shutil.ignore_patterns("__pycache__", ".relevo", "check.py")
     return Path(shutil.copytree(EXAMPLES / name, former, ignore=ignored))
@@ -154,7 +154,7 @@ def _environ(limit: int | None) -> dict[str, str]:
 
 
 def _train(script: list[Step], folder: Path, environ: dict[str, str], tell: Callable[[str], object]) -> Cost:
-    """Run the commands before the server. Raises ExampleFailed, KeyboardInterrupt."""
+    """Run the commands before the server. Raises ExampleError, KeyboardInterrupt."""
     began, cpu, peak = time.monotonic(), 0.0, 0
     for step in script:
         tell(f"$ {step.line}")
@@ -163,7 +163,7 @@ def _train(script: list[Step], folder: Path, environ: dict[str, str], tell: Call
         cpu += usage.ru_utime + usage.ru_stime
         peak = max(peak, usage.ru_maxrss)
         if process.returncode:
-            raise ExampleFailed(f"{step.line}\nended with {process.returncode}")
+            raise ExampleError(f"{step.line}\nended with {process.returncode}")
     # Linux counts in KiB.
     return Cost(seconds=time.monotonic() - began, cpu_seconds=cpu, peak_mib=peak / 1024)
 
@@ -195,7 +195,7 @@ def _metrics(folder: Path, environ: dict[str, str]) -> dict[str, Any]:
 def _output(command: list[str], folder: Path, environ: dict[str, str]) -> str:
     done = subprocess.run(command, cwd=folder, env=environ, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise ExampleFailed(f"{' '.join(command)}\nended with {done.returncode}: {done.stderr.strip()}")
+        raise ExampleError(f"{' '.join(command)}\nended with {done.returncode}: {done.stderr.strip()}")
     return done.stdout
 
 
@@ -219,7 +219,7 @@ def _serving(step: Step, folder: Path, environ: dict[str, str], *, real: bool) -
 
 
 def _address(server: subprocess.Popen[str]) -> str:
-    """What the server says once every worker answers. Raises ExampleFailed when it does not come to that."""
+    """What the server says once every worker answers. Raises ExampleError when it does not come to that."""
     assert server.stdout is not None
     told = ""
     patience = threading.Timer(_START_S, server.kill)
@@ -231,7 +231,7 @@ def _address(server: subprocess.Popen[str]) -> str:
                 return str(json.loads(told)["url"])
     finally:
         patience.cancel()
-    raise ExampleFailed(f"the server did not start within {_START_S:g} s: {told}")
+    raise ExampleError(f"the server did not start within {_START_S:g} s: {told}")
 
 
 def _asked(script: list[Step], served: Served, tolerance: float, tell: Callable[[str], object]) -> list[str]:

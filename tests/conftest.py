@@ -118,7 +118,7 @@ def churn_package() -> Package:
     from sklearn.linear_model import LogisticRegression
 
     import relevo
-    from relevo.domain.decision import Bands
+    from relevo.domain.decision import ThresholdDecision
 
     records = _customers(600)
     truth = [int(one["contract"] == "month-to-month" and one["tenure"] < 30) for one in records]
@@ -130,7 +130,7 @@ def churn_package() -> Package:
         samples=records[500:],
         truth=truth[500:],
         labels=["stays", "leaves"],
-        decision=Bands(accept=0.65, reject=0.35),
+        decision=ThresholdDecision(accept=0.65, reject=0.35),
         figures=False,
     )
 

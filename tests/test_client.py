@@ -16,15 +16,15 @@ import relevo
 from relevo.client import Client
 from relevo.config import Settings
 from relevo.errors import (
-    BadJson,
-    ConfigRefused,
-    FieldMissing,
-    ModelNotFound,
-    NotKnown,
-    Overloaded,
-    PredictionNotFound,
+    AuthenticationError,
+    ConfigError,
+    InvalidJsonError,
+    MissingFieldError,
+    ModelNotFoundError,
+    OverloadedError,
+    PredictionNotFoundError,
     RelevoError,
-    Unavailable,
+    UnavailableError,
     by_code,
 )
 
@@ -131,7 +131,7 @@ def test_a_key_is_sent_as_it_was_made_or_not_at_all(server: Server) -> None:
         client.models()
     assert server.asked[0].headers["authorization"] == "Bearer rlv_1_secret"
     for odd in ("clave-ñ", "rlv_1\r\nX-Other: 1", "\ud800", "\x00"):
-        with pytest.raises(NotKnown) as refused:
+        with pytest.raises(AuthenticationError) as refused:
             relevo.Client(server.url, key=odd)
         assert odd not in str(refused.value)
 
@@ -185,7 +185,7 @@ def test_the_servers_error_is_raised_as_it_is(server: Server, client: Client) ->
     """The class follows the code; the sentence, the field and the request's id are the server's own."""
     words = {"error": "Falta el campo 'tenure'.", "code": "field_missing", "field": "tenure", "request_id": "r1"}
     server.replies = [(422, words)]
-    with pytest.raises(FieldMissing, match=r"Falta el campo 'tenure'\.") as caught:
+    with pytest.raises(MissingFieldError, match=r"Falta el campo 'tenure'\.") as caught:
         client.predict("churn", {})
     assert caught.value.field == "tenure"
     assert caught.value.facts["request_id"] == "r1"
@@ -220,7 +220,7 @@ def test_a_busy_server_is_asked_again(server: Server, client: Client, status: in
 def test_patience_ends(server: Server) -> None:
     """A server that stays full raises its own error after the last try."""
     server.replies = [(503, {"error": "full", "code": "overloaded", "request_id": "r"}, {"Retry-After": "0"})]
-    with Client(server.url, retries=2) as client, pytest.raises(Overloaded, match="full"):
+    with Client(server.url, retries=2) as client, pytest.raises(OverloadedError, match="full"):
         client.predict("digits", PNG)
     assert len(server.asked) == 3
 
@@ -257,7 +257,7 @@ def test_a_refused_connection_is_tried_again() -> None:
 def test_nobody_there_is_said_so() -> None:
     """Without a server the error names the address and what to start."""
     with Client("http://127.0.0.1:9", retries=1) as client:
-        with pytest.raises(Unavailable, match=r"No answer from http://127.0.0.1:9 .*relevo serve"):
+        with pytest.raises(UnavailableError, match=r"No answer from http://127.0.0.1:9 .*relevo serve"):
             client.predict(None, PNG)
         assert client.ready() is False
 
@@ -265,14 +265,14 @@ def test_nobody_there_is_said_so() -> None:
 @pytest.mark.parametrize("address", ["localhost:8000", "127.0.0.1:8000", "", "http://localhost:many"])
 def test_what_is_no_address_is_said_so(address: str) -> None:
     """Not that nobody answers there: how an address begins is told at once."""
-    with pytest.raises(ConfigRefused, match="http://"):
+    with pytest.raises(ConfigError, match="http://"):
         Client(address)
 
 
 def test_a_prediction_that_was_sent_is_never_sent_again(server: Server, client: Client) -> None:
     """When the connection breaks after the question, the answer may exist already: the caller decides, not the client."""
     server.replies = [(None, b"")]
-    with pytest.raises(Unavailable):
+    with pytest.raises(UnavailableError):
         client.predict("digits", PNG)
     assert len(server.asked) == 1
 
@@ -313,7 +313,7 @@ def test_a_kept_connection_that_was_reset_is_replaced_and_one_that_ended_is_not(
             if reset:
                 assert client.predict("digits", PNG).prediction == "7"
             else:
-                with pytest.raises(Unavailable, match="closed the connection without an answer") as lost:
+                with pytest.raises(UnavailableError, match="closed the connection without an answer") as lost:
                     client.predict("digits", PNG)
                 assert "https://" not in str(lost.value)
         server.join()
@@ -341,7 +341,7 @@ def test_a_label_waits_for_its_prediction(server: Server, client: Client) -> Non
     assert server.asked[-1].path == "/predictions/a%2Fb/label"
     assert json.loads(server.asked[-1].body) == {"value": "8", "note": "smudged"}
     server.replies = [missing]
-    with pytest.raises(PredictionNotFound):
+    with pytest.raises(PredictionNotFoundError):
         client.prediction("nobody", wait=0.0)
 
 
@@ -371,8 +371,8 @@ def test_ready_follows_the_server(server: Server, client: Client) -> None:
 
 def test_every_code_finds_its_class() -> None:
     """by_code knows the whole tree, and gives the root for what it does not know."""
-    assert by_code("bad_json") is BadJson
-    assert by_code("model_not_found") is ModelNotFound
+    assert by_code("bad_json") is InvalidJsonError
+    assert by_code("model_not_found") is ModelNotFoundError
     assert by_code("of another century") is RelevoError
 
 
@@ -416,5 +416,5 @@ def test_a_file_comes_with_its_kind(server: Server, client: Client) -> None:
     server.replies = [(200, PNG, {"Content-Type": "image/png; x=y"}), (404, {"error": "No.", "code": "prediction_not_found"})]
     assert client.file("/predictions/1/input", side="64") == ("image/png", PNG)
     assert server.asked[0].path == "/predictions/1/input?side=64"
-    with pytest.raises(PredictionNotFound):
+    with pytest.raises(PredictionNotFoundError):
         client.file("/predictions/2/input")

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from relevo.config import ROWS, SECTIONS, Row, Settings, load_settings, read_toml
-from relevo.errors import ConfigRefused, UnknownSetting, WrongSetting
+from relevo.config import SECTIONS, SETTINGS, Setting, Settings, load_settings, read_toml
+from relevo.errors import ConfigError, InvalidSettingError, UnknownSettingError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,57 +19,57 @@ OTHER: dict[str, tuple[str, Any]] = {
     "host": ("::1", "::1"),
     "port": ("9000", 9000),
     "allowed_hosts": ("models.example", "models.example"),
-    "behind_proxy": ("10.0.0.0/8", "10.0.0.0/8"),
-    "server_address": ("https://models.example", "https://models.example"),
-    "console_address": ("https://console.example", "https://console.example"),
+    "trusted_proxies": ("10.0.0.0/8", "10.0.0.0/8"),
+    "public_url": ("https://models.example", "https://models.example"),
+    "console_public_url": ("https://console.example", "https://console.example"),
     "console_key_file": ("/run/secrets/console", "/run/secrets/console"),
     "oidc_issuer": ("https://id.example", "https://id.example"),
     "oidc_client_id": ("relevo", "relevo"),
     "oidc_client_secret": ("between us", "between us"),
-    "oidc_new_role": ("viewer", "viewer"),
-    "rate_per_client": ("2.5", 2.5),
-    "burst_per_client": ("25", 25.0),
-    "seal_inputs": ("on", "on"),
+    "oidc_default_role": ("viewer", "viewer"),
+    "rate_limit": ("2.5", 2.5),
+    "rate_burst": ("25", 25.0),
+    "encrypt_inputs": ("on", "on"),
     "master_key_file": ("/run/secrets/master", "/run/secrets/master"),
-    "keep_days": ("30", 30),
-    "keep_inputs_mb": ("100", 100),
-    "audit_head_to": ("https://heads.example/take", "https://heads.example/take"),
+    "retention_days": ("30", 30),
+    "max_input_storage_mb": ("100", 100),
+    "audit_checkpoint_to": ("https://heads.example/take", "https://heads.example/take"),
     "audit_head_allowed": ("10.0.0.0/8", "10.0.0.0/8"),
-    "audit_heads": ("/mnt/heads", "/mnt/heads"),
+    "audit_checkpoint_dir": ("/mnt/heads", "/mnt/heads"),
     "workers": ("3", 3),
     "tls": ("auto", "auto"),
     "tls_cert": ("/etc/ssl/a.pem", "/etc/ssl/a.pem"),
     "tls_key": ("/etc/ssl/a.key", "/etc/ssl/a.key"),
     "database_url": ("sqlite:///a.db", "sqlite:///a.db"),
     "durability": ("full", "full"),
-    "keep_inputs": ("sample", "sample"),
-    "keep_inputs_share": ("0.25", 0.25),
+    "log_inputs": ("sample", "sample"),
+    "log_inputs_rate": ("0.25", 0.25),
     "default_model": ("churn", "churn"),
     "max_body_mb": ("1", 1),
     "max_pixels": ("1e6", 1_000_000),
     "max_side": ("100", 100),
-    "max_rows": ("10", 10),
+    "max_records_per_request": ("10", 10),
     "max_fields": ("10", 10),
     "max_parts": ("2", 2),
-    "max_queue_rows": ("5", 5),
+    "max_queue_size": ("5", 5),
     "keep_alive_seconds": ("30", 30),
     "max_queue_seconds": ("2.5", 2.5),
     "max_concurrency_per_client": ("4", 4),
-    "batch_rows": ("1", 1),
+    "max_batch_size": ("1", 1),
     "language": ("es", "es"),
-    "watch_every_ms": ("50", 50),
-    "ship_every_ms": ("50", 50),
+    "route_poll_ms": ("50", 50),
+    "flush_interval_ms": ("50", 50),
     "spool_rotate_mb": ("1", 1),
     "spool_rotate_s": ("1", 1),
     "spool_max_mb": ("10", 10),
-    "label_resolution": ("majority", "majority"),
-    "trusted_sources": ("csv,author:ana", "csv,author:ana"),
-    "label_random_share": ("0.5", 0.5),
-    "label_author_share": ("0.5", 0.5),
+    "label_aggregation": ("majority", "majority"),
+    "trusted_label_sources": ("csv,author:ana", "csv,author:ana"),
+    "label_sampling_rate": ("0.5", 0.5),
+    "max_author_share": ("0.5", 0.5),
     "log_level": ("debug", "debug"),
     "log_format": ("json", "json"),
-    "drain_seconds": ("1", 1),
-    "threads_per_model": ("2", 2),
+    "shutdown_timeout_s": ("1", 1),
+    "intra_op_threads": ("2", 2),
 }
 
 
@@ -81,11 +81,11 @@ def toml(folder: Path, text: str) -> Path:
 
 def test_every_setting_is_tried_here() -> None:
     """A setting nobody tried would be a setting nobody reads."""
-    assert set(OTHER) == {row.name for row in ROWS}
+    assert set(OTHER) == {row.name for row in SETTINGS}
 
 
-@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
-def test_each_setting_is_read_from_every_source(row: Row, tmp_path: Path) -> None:
+@pytest.mark.parametrize("row", SETTINGS, ids=lambda row: row.name)
+def test_each_setting_is_read_from_every_source(row: Setting, tmp_path: Path) -> None:
     """Flag, variable and [server] key of each setting all reach the value it names."""
     text, value = OTHER[row.name]
     assert value != row.default
@@ -104,8 +104,8 @@ def test_paths_in_a_file_start_from_its_folder(tmp_path: Path) -> None:
     assert (settings.tls_cert, settings.tls_key) == (str(tmp_path / "tls/cert.pem"), "/abs/key.pem")
 
 
-@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
-def test_each_setting_tells_what_it_does(row: Row) -> None:
+@pytest.mark.parametrize("row", SETTINGS, ids=lambda row: row.name)
+def test_each_setting_tells_what_it_does(row: Setting) -> None:
     """Every setting has a sentence of help, and every number a range that holds its default."""
     assert row.help.endswith((".", "…"))
     if row.kind in (int, float):
@@ -114,31 +114,31 @@ def test_each_setting_tells_what_it_does(row: Row) -> None:
         assert row.minimum <= row.default <= row.maximum
 
 
-@pytest.mark.parametrize("row", [row for row in ROWS if row.kind in (int, float)], ids=lambda row: row.name)
-def test_numbers_out_of_range_are_refused(row: Row) -> None:
+@pytest.mark.parametrize("row", [row for row in SETTINGS if row.kind in (int, float)], ids=lambda row: row.name)
+def test_numbers_out_of_range_are_refused(row: Setting) -> None:
     """A number beyond either end, a fraction of a whole one, or a word is refused by name."""
     assert row.minimum is not None
     assert row.maximum is not None
     for wrong in (str(row.minimum - 1), str(row.maximum * 2 + 1), "many", "nan", "inf", True):
-        with pytest.raises(WrongSetting, match=row.name):
+        with pytest.raises(InvalidSettingError, match=row.name):
             load_settings({row.name: wrong}, {})
     if row.kind is int:
-        with pytest.raises(WrongSetting, match="whole number"):
+        with pytest.raises(InvalidSettingError, match="whole number"):
             load_settings({row.name: "1.5"}, {})
 
 
 def test_choices_are_held_to() -> None:
     """A value outside a closed list is refused with the list."""
-    with pytest.raises(WrongSetting, match="process, full, relaxed"):
+    with pytest.raises(InvalidSettingError, match="process, full, relaxed"):
         load_settings({}, {"RELEVO_DURABILITY": "eternal"})
 
 
 def test_the_nearer_source_wins(tmp_path: Path) -> None:
     """Flags win over variables, variables over relevo.toml, and that over the default."""
     path = toml(tmp_path, "[server]\nport = 1001\nmax_rows = 11\nbatch_rows = 21\n")
-    environ = {"RELEVO_PORT": "1002", "RELEVO_MAX_ROWS": "12"}
+    environ = {"RELEVO_PORT": "1002", "RELEVO_MAX_RECORDS_PER_REQUEST": "12"}
     settings = load_settings({"port": 1003, "workers": None}, environ, path)
-    assert (settings.port, settings.max_rows, settings.batch_rows, settings.workers) == (1003, 12, 21, 0)
+    assert (settings.port, settings.max_records_per_request, settings.max_batch_size, settings.workers) == (1003, 12, 21, 0)
 
 
 def test_an_empty_variable_counts_as_not_set() -> None:
@@ -148,11 +148,11 @@ def test_an_empty_variable_counts_as_not_set() -> None:
 
 def test_a_misspelt_key_names_the_nearest(tmp_path: Path) -> None:
     """Whatever the source, an unknown key stops the start and names the known one it resembles."""
-    with pytest.raises(UnknownSetting, match="'portt'; the nearest known one is 'port'"):
+    with pytest.raises(UnknownSettingError, match="'portt'; the nearest known one is 'port'"):
         load_settings({"portt": 1}, {})
-    with pytest.raises(UnknownSetting, match="'RELEVO_WORKER'; the nearest known one is 'RELEVO_WORKERS'"):
+    with pytest.raises(UnknownSettingError, match="'RELEVO_WORKER'; the nearest known one is 'RELEVO_WORKERS'"):
         load_settings({}, {"RELEVO_WORKER": "2"})
-    with pytest.raises(UnknownSetting, match=r"relevo.toml \[server\] has an unknown setting 'durabilty'.*'durability'"):
+    with pytest.raises(UnknownSettingError, match=r"relevo.toml \[server\] has an unknown setting 'durabilty'.*'durability'"):
         load_settings({}, {}, toml(tmp_path, '[server]\ndurabilty = "full"\n'))
 
 
@@ -164,7 +164,7 @@ def test_other_variables_of_ours_are_no_settings() -> None:
 
 def test_a_section_of_another_release_is_refused_by_name(tmp_path: Path) -> None:
     """A section that would have no effect stops the start instead of being ignored."""
-    with pytest.raises(ConfigRefused, match=r"has 'retrain', but this release has no such section"):
+    with pytest.raises(ConfigError, match=r"has 'retrain', but this release has no such section"):
         load_settings({}, {}, toml(tmp_path, '[retrain]\nwhen = ["drift"]\n'))
     everything = "".join(f"[{name}]\n" for name in SECTIONS)
     assert set(read_toml(toml(tmp_path, everything))) == set(SECTIONS)
@@ -172,17 +172,17 @@ def test_a_section_of_another_release_is_refused_by_name(tmp_path: Path) -> None
 
 def test_a_broken_file_is_refused(tmp_path: Path) -> None:
     """A relevo.toml that is no TOML, or that is not there, is named."""
-    with pytest.raises(ConfigRefused, match="cannot be read"):
+    with pytest.raises(ConfigError, match="cannot be read"):
         load_settings({}, {}, toml(tmp_path, "[server\n"))
-    with pytest.raises(ConfigRefused, match="cannot be read"):
+    with pytest.raises(ConfigError, match="cannot be read"):
         load_settings({}, {}, tmp_path / "nowhere.toml")
-    with pytest.raises(ConfigRefused, match=r"must be a section: \[server\]"):
+    with pytest.raises(ConfigError, match=r"must be a section: \[server\]"):
         load_settings({}, {}, toml(tmp_path, "server = 3\n"))
 
 
 def test_what_is_wrong_is_never_repeated() -> None:
     """A value may be a secret with a typing error; only its name is told."""
-    with pytest.raises(WrongSetting) as caught:
+    with pytest.raises(InvalidSettingError) as caught:
         load_settings({}, {"RELEVO_PORT": "hunter2"})
     assert "hunter2" not in str(caught.value)
 
@@ -222,9 +222,9 @@ def test_what_is_no_settings_file_is_told(
     make: Callable[[Path], object], word: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A relevo.toml that cannot be read is never passed over, whatever it is instead of a file."""
-    from relevo.cli.options import settings_of
+    from relevo.cli.options import load_command_settings
 
     monkeypatch.chdir(tmp_path)
     make(tmp_path / "relevo.toml")
-    with pytest.raises(ConfigRefused, match=word):
-        settings_of(None)
+    with pytest.raises(ConfigError, match=word):
+        load_command_settings(None)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from relevo.config import ROWS
+from relevo.config import SETTINGS
 
 _TESTS = Path(__file__).parent
 _SERVER = "compose/test_settings_effect.py"
@@ -22,63 +22,63 @@ EFFECTS = {
     "host": f"{_SERVER}::test_places_and_numbers",
     "port": f"{_SERVER}::test_places_and_numbers",
     "allowed_hosts": "web/test_callers.py::test_a_listed_name_is_let_in",
-    "behind_proxy": "test_forwarded.py::test_a_connection_of_the_proxy_tells_the_caller",
-    "rate_per_client": "web/test_allowance.py::test_a_flood_of_one_leaves_the_others_alone",
-    "burst_per_client": "web/test_allowance.py::test_the_settings_are_shared_out_among_workers",
+    "trusted_proxies": "test_forwarded.py::test_a_connection_of_the_proxy_tells_the_caller",
+    "rate_limit": "web/test_allowance.py::test_a_flood_of_one_leaves_the_others_alone",
+    "rate_burst": "web/test_allowance.py::test_the_settings_are_shared_out_among_workers",
     "tls": "compose/test_tls.py::test_tls_auto_serves_https",
     "tls_cert": "compose/test_tls.py::test_a_given_pair_is_shown_to_callers",
     "tls_key": "compose/test_tls.py::test_a_given_pair_is_shown_to_callers",
-    "server_address": "console/test_elsewhere.py::test_browsers_are_sent_where_they_reach_the_server",
-    "console_address": "console/test_behind_nginx.py::test_the_cookie_is_secure_behind_a_proxy_that_encrypts",
+    "public_url": "console/test_elsewhere.py::test_browsers_are_sent_where_they_reach_the_server",
+    "console_public_url": "console/test_behind_nginx.py::test_the_cookie_is_secure_behind_a_proxy_that_encrypts",
     "console_key_file": "console/test_elsewhere.py::test_the_key_is_where_the_settings_say",
     "oidc_issuer": "web/test_oidc.py::test_the_settings_reach_the_server",
     "oidc_client_id": "web/test_oidc.py::test_the_settings_reach_the_server",
     "oidc_client_secret": "web/test_oidc.py::test_the_settings_reach_the_server",
-    "oidc_new_role": "web/test_oidc.py::test_the_settings_reach_the_server",
+    "oidc_default_role": "web/test_oidc.py::test_the_settings_reach_the_server",
     "workers": f"{_SERVER}::test_places_and_numbers",
     "database_url": f"{_SERVER}::test_places_and_numbers",
     "durability": f"{_SERVER}::test_relaxed_durability_answers_without_a_spool",
-    "keep_inputs": f"{_SERVER}::test_places_and_numbers",
-    "keep_inputs_share": "serve/test_lane.py::test_a_sample_keeps_about_its_share",
+    "log_inputs": f"{_SERVER}::test_places_and_numbers",
+    "log_inputs_rate": "serve/test_lane.py::test_a_sample_keeps_about_its_share",
     "default_model": f"{_SERVER}::test_places_and_numbers",
     "max_body_mb": f"{_PREDICT}::test_refusals_are_told_in_the_callers_language",
     "max_pixels": f"{_SERVER}::test_pictures_have_the_limits_that_were_set",
     "max_side": f"{_SERVER}::test_pictures_have_the_limits_that_were_set",
-    "max_rows": f"{_PREDICT}::test_a_batch_beyond_max_rows_is_refused",
+    "max_records_per_request": f"{_PREDICT}::test_a_batch_beyond_max_rows_is_refused",
     "max_fields": f"{_PREDICT}::test_too_many_fields_are_refused",
     "max_parts": "web/test_payload.py::test_parts_and_fields_are_counted",
-    "max_queue_rows": f"{_SERVER}::test_a_full_queue",
+    "max_queue_size": f"{_SERVER}::test_a_full_queue",
     "keep_alive_seconds": "compose/test_connections.py::test_an_idle_connection_is_kept_as_long_as_the_setting_says",
     "max_queue_seconds": "chaos/test_slow_model.py::test_everybody_is_answered_or_refused_in_time",
     "max_concurrency_per_client": f"{_SERVER}::test_a_clients_share",
-    "batch_rows": "serve/test_service.py::test_the_model_sees_at_most_batch_rows_at_once",
+    "max_batch_size": "serve/test_service.py::test_the_model_sees_at_most_batch_rows_at_once",
     "language": f"{_SERVER}::test_places_and_numbers",
-    "watch_every_ms": f"{_SERVER}::test_a_slow_watch_and_a_slow_loop",
-    "ship_every_ms": f"{_SERVER}::test_a_slow_watch_and_a_slow_loop",
+    "route_poll_ms": f"{_SERVER}::test_a_slow_watch_and_a_slow_loop",
+    "flush_interval_ms": f"{_SERVER}::test_a_slow_watch_and_a_slow_loop",
     "spool_rotate_mb": f"{_SERVER}::test_settings_reach_the_lane_and_the_journal",
     "spool_rotate_s": f"{_SERVER}::test_a_quick_watch_and_a_quick_loop",
     "spool_max_mb": f"{_SERVER}::test_relaxed_durability_answers_without_a_spool",
-    "seal_inputs": "compose/test_erasure.py::test_nothing_is_left_of_an_erased_subject",
+    "encrypt_inputs": "compose/test_erasure.py::test_nothing_is_left_of_an_erased_subject",
     "master_key_file": "compose/test_erasure.py::test_nothing_is_left_of_an_erased_subject",
-    "keep_days": "compose/test_chores.py::test_what_is_kept_is_as_told",
-    "keep_inputs_mb": "compose/test_chores.py::test_what_is_kept_is_as_told",
-    "audit_head_to": "compose/test_heads_elsewhere.py::test_the_settings_say_where",
+    "retention_days": "compose/test_chores.py::test_what_is_kept_is_as_told",
+    "max_input_storage_mb": "compose/test_chores.py::test_what_is_kept_is_as_told",
+    "audit_checkpoint_to": "compose/test_heads_elsewhere.py::test_the_settings_say_where",
     "audit_head_allowed": "compose/test_heads_elsewhere.py::test_the_settings_say_where",
-    "audit_heads": "compose/test_chores.py::test_heads_go_where_they_are_told",
-    "label_resolution": "compose/test_labels.py::test_the_rule_and_the_trusted_are_as_set",
-    "trusted_sources": "compose/test_labels.py::test_the_rule_and_the_trusted_are_as_set",
-    "label_random_share": "compose/test_labels.py::test_the_drawn_share_is_as_set",
-    "label_author_share": "compose/test_labels.py::test_an_authors_share_is_as_set",
+    "audit_checkpoint_dir": "compose/test_chores.py::test_heads_go_where_they_are_told",
+    "label_aggregation": "compose/test_labels.py::test_the_rule_and_the_trusted_are_as_set",
+    "trusted_label_sources": "compose/test_labels.py::test_the_rule_and_the_trusted_are_as_set",
+    "label_sampling_rate": "compose/test_labels.py::test_the_drawn_share_is_as_set",
+    "max_author_share": "compose/test_labels.py::test_an_authors_share_is_as_set",
     "log_level": f"{_SERVER}::test_the_log_is_as_told",
     "log_format": f"{_SERVER}::test_the_log_is_as_told",
-    "drain_seconds": f"{_SERVER}::test_draining_takes_as_long_as_told",
-    "threads_per_model": f"{_SERVER}::test_a_model_has_its_threads",
+    "shutdown_timeout_s": f"{_SERVER}::test_draining_takes_as_long_as_told",
+    "intra_op_threads": f"{_SERVER}::test_a_model_has_its_threads",
 }
 
 
 def test_every_setting_has_a_test_of_its_effect() -> None:
     """The table names every setting and nothing else."""
-    assert EFFECTS.keys() == {row.name for row in ROWS}
+    assert EFFECTS.keys() == {row.name for row in SETTINGS}
 
 
 @pytest.mark.parametrize(("name", "place"), EFFECTS.items())

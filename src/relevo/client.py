@@ -26,19 +26,19 @@ import httpx
 import msgspec
 
 from relevo.errors import (
-    ConfigRefused,
-    FieldWrongType,
-    InputRefused,
-    ModelFailed,
-    NoInput,
-    NotKnown,
-    PredictionNotFound,
+    AuthenticationError,
+    ConfigError,
+    FieldTypeError,
+    InvalidInputError,
+    MissingInputError,
+    ModelError,
+    PredictionNotFoundError,
     RelevoError,
-    TooManyRows,
-    Unavailable,
+    TooManyRecordsError,
+    UnavailableError,
     by_code,
 )
-from relevo.util.hmac_signing import Purpose, mark, vouched
+from relevo.util.hmac_signing import Purpose, caller_header, sign
 from relevo.util.records import is_record, is_table, plain, record_of, rows_of
 from relevo.util.time_parsing import aware
 
@@ -71,7 +71,7 @@ _NO_INPUT = (
 )
 _ONE_INPUT = "predict_many takes several inputs, as a list or a DataFrame; for a single one use predict."
 #: What concerns one input; after any other error the next input would fail as well.
-_OF_THE_INPUT = (InputRefused, ModelFailed)
+_OF_THE_INPUT = (InvalidInputError, ModelError)
 _LOST = (
     "The server at {url} closed the connection without an answer ({reason}). Whether it recorded a prediction is not known; its "
     "history tells."
@@ -124,8 +124,8 @@ class Client:
         """Connect lazily to url ("http://127.0.0.1:8000"); timeout in seconds a try; retries: tries after the first one.
 
         verify: file with the certificates to trust over https, the server's own for one; None trusts SSL_CERT_FILE or
-        SSL_CERT_DIR of the environment, else the usual authorities. Raises ConfigRefused when it cannot be read or url is no
-        address, NotKnown for a key that no server can have made.
+        SSL_CERT_DIR of the environment, else the usual authorities. Raises ConfigError when it cannot be read or url is no
+        address, AuthenticationError for a key that no server can have made.
         """
         headers = {"Accept": "application/json", "Accept-Language": "en"}
         if key is not None:
@@ -164,7 +164,7 @@ class Client:
 
         A list or a DataFrame is several inputs and gets a list, as `predict_many` gives it.
         subject: whom the input is about, so that it can be erased; kept as a pseudonym alone.
-        Raises InputRefused, ModelNotFound, Unavailable, ModelFailed.
+        Raises InvalidInputError, ModelNotFoundError, UnavailableError, ModelError.
         """
         if isinstance(input, list | tuple) or is_table(input):
             return self.predict_many(model, input, subject=subject)
@@ -240,7 +240,7 @@ class Client:
                 if bad == 0:
                     yield [(start, error)]
                     start += 1
-                if isinstance(error, TooManyRows) and size > 1:
+                if isinstance(error, TooManyRecordsError) and size > 1:
                     most = size // 2
                 # Halved where nobody knows which record it is, and where one bad record may be followed by many.
                 size = bad or max(1, size // 2)
@@ -256,17 +256,17 @@ class Client:
         """Say what a prediction should have been; a later call corrects, and the history keeps both.
 
         wait: seconds to wait for a fresh prediction to arrive in the history.
-        Raises PredictionNotFound, LabelRefused, LabelNotNumber.
+        Raises PredictionNotFoundError, InvalidLabelError, LabelNotNumberError.
         """
         body = {"value": plain(value), "note": note}
         return self._once_shipped("PUT", f"/predictions/{quote(query_id, safe='')}/label", wait, json=body)
 
     def prediction(self, query_id: str, *, wait: float = 5.0) -> dict[str, Any]:
-        """One prediction of the history. wait: seconds to wait for a fresh one to arrive. Raises PredictionNotFound."""
+        """One prediction of the history. wait: seconds to wait for a fresh one to arrive. Raises PredictionNotFoundError."""
         return self._once_shipped("GET", f"/predictions/{quote(query_id, safe='')}", wait)
 
     def labels(self, query_id: str) -> list[dict[str, Any]]:
-        """Every label of a prediction, in the order they were given: value, author, note, at. Raises PredictionNotFound."""
+        """Every label of a prediction, in the order they were given: value, author, note, at. Raises PredictionNotFoundError."""
         found: list[dict[str, Any]] = self._call("GET", f"/predictions/{quote(query_id, safe='')}/label")["history"]
         return found
 
@@ -330,18 +330,18 @@ class Client:
         """
         self._http.headers["X-Forwarded-For"] = address
         if key:
-            self._http.headers["Relevo-Caller"] = vouched(key, address)
+            self._http.headers["Relevo-Caller"] = caller_header(key, address)
 
     def sign_in(self, name: str, password: str) -> dict[str, Any]:
         """Sign in as a person; the client keeps the session from then on. Gives what the server tells of the user.
 
-        Raises SignInRefused, RateLimited.
+        Raises InvalidCredentialsError, ConcurrencyLimitError.
         """
         return self._signed_in("/login", {"name": name, "password": password})
 
     def take_over(self, code: str, verifier: str, *, console: str, key: bytes) -> dict[str, Any]:
-        """Sign in as whoever the server sent to this console with a code; otherwise as `sign_in`. Raises ProofRefused."""
-        marked = mark(key, Purpose.REDEEM, code, console)
+        """Sign in as whoever the server sent to this console with a code; otherwise as `sign_in`. Raises IdentityProofError."""
+        marked = sign(key, Purpose.REDEEM, code, console)
         return self._signed_in("/login/console", {"code": code, "verifier": verifier, "console": console, "mark": marked})
 
     def _signed_in(self, path: str, body: dict[str, str]) -> dict[str, Any]:
@@ -389,7 +389,7 @@ class Client:
         while True:
             try:
                 return dict(self._call(method, path, **what))
-            except PredictionNotFound:
+            except PredictionNotFoundError:
                 # An answer is acknowledged when it is in the worker's journal; the history has it a moment later.
                 if time.monotonic() >= deadline:
                     raise
@@ -407,9 +407,9 @@ class Client:
             except httpx.TransportError as cause:
                 distrust = _distrust(cause)
                 if distrust is not None:
-                    raise Unavailable.told(_NOT_TRUSTED.format(url=self.url, reason=distrust.verify_message)) from cause
+                    raise UnavailableError.told(_NOT_TRUSTED.format(url=self.url, reason=distrust.verify_message)) from cause
                 if left == 0 or not (_may_repeat(method, cause) or way.was_unread()):
-                    raise Unavailable.told(_silence(self.url, cause, heard=self._heard)) from cause
+                    raise UnavailableError.told(_silence(self.url, cause, heard=self._heard)) from cause
             else:
                 self._heard = True
                 if left == 0 or response.status_code not in _TRY_AGAIN:
@@ -417,7 +417,7 @@ class Client:
                     return _good(response)
                 pause = _told_pause(response, pause)
             time.sleep(pause)
-        raise Unavailable
+        raise UnavailableError
 
     def _follow(self, response: httpx.Response) -> None:
         """A session that was given a new id has another token for its forms."""
@@ -426,13 +426,13 @@ class Client:
 
 
 def _address(url: str) -> str:
-    """The address as requests build on it. Raises ConfigRefused."""
+    """The address as requests build on it. Raises ConfigError."""
     if not url.lower().startswith(("http://", "https://")):
-        raise ConfigRefused(reason=f"the server's address must begin with http:// or https://, but it is '{url}'")
+        raise ConfigError(reason=f"the server's address must begin with http:// or https://, but it is '{url}'")
     try:
         httpx.URL(url)
     except httpx.InvalidURL as cause:
-        raise ConfigRefused(reason=f"the server's address '{url}' cannot be read") from cause
+        raise ConfigError(reason=f"the server's address '{url}' cannot be read") from cause
     return url.rstrip("/")
 
 
@@ -443,60 +443,62 @@ def _origin(url: str) -> str:
 
 
 def _listed(inputs: Any) -> list[Any]:
-    """The inputs one by one. Raises InputRefused for what is one input, or none."""
+    """The inputs one by one. Raises InvalidInputError for what is one input, or none."""
     if is_table(inputs):
         try:
             return rows_of(inputs)
         except ValueError as cause:
-            raise InputRefused.told(f"Two columns of the DataFrame are called '{cause}'; each field needs its own name.") from cause
+            raise InvalidInputError.told(
+                f"Two columns of the DataFrame are called '{cause}'; each field needs its own name."
+            ) from cause
     if is_record(inputs) and not hasattr(inputs, "dtype"):
-        raise InputRefused.told(_ONE_INPUT)
+        raise InvalidInputError.told(_ONE_INPUT)
     if isinstance(inputs, str | bytes | bytearray | Path) or not hasattr(inputs, "__iter__"):
-        raise InputRefused.told(_ONE_INPUT)
+        raise InvalidInputError.told(_ONE_INPUT)
     return list(inputs)
 
 
 def _single(given: Any) -> Any:
-    """One input of several. Raises InputRefused for a list within the list."""
+    """One input of several. Raises InvalidInputError for a list within the list."""
     if isinstance(given, list | tuple) or is_table(given):
-        raise InputRefused.told(_NO_INPUT.format(kind=type(given).__name__))
+        raise InvalidInputError.told(_NO_INPUT.format(kind=type(given).__name__))
     return given
 
 
 def _sent(given: Any) -> bytes | dict[str, Any]:
-    """One input as it is sent: an image's bytes, or a record of JSON's values. Raises InputRefused."""
+    """One input as it is sent: an image's bytes, or a record of JSON's values. Raises InvalidInputError."""
     if is_record(given):
         return record_of(given)
     if isinstance(given, bytes | bytearray | memoryview):
         return bytes(given)
     if not isinstance(given, str | Path):
-        raise InputRefused.told(_NO_INPUT.format(kind=type(given).__name__))
+        raise InvalidInputError.told(_NO_INPUT.format(kind=type(given).__name__))
     try:
         return Path(given).read_bytes()
     except (OSError, ValueError) as cause:
-        raise NoInput.told(f"'{given}' cannot be read: {getattr(cause, 'strerror', None) or cause}.") from cause
+        raise MissingInputError.told(f"'{given}' cannot be read: {getattr(cause, 'strerror', None) or cause}.") from cause
 
 
 def _json(payload: dict[str, Any] | list[Any]) -> bytes:
-    """Records as JSON. Raises InputRefused for a value that JSON does not have."""
+    """Records as JSON. Raises InvalidInputError for a value that JSON does not have."""
     try:
         _refuse_infinity(payload)
         return msgspec.json.encode(payload)
     except (TypeError, ValueError, OverflowError, RecursionError) as cause:
         record = payload[0] if isinstance(payload, list) and payload else payload
         field = next((name for name, value in dict(record).items() if not _is_json(value)), "")
-        raise InputRefused.told(
+        raise InvalidInputError.told(
             f"The field '{field}' cannot be sent as JSON; a field is a number, a text, true, false or null.", field=field
         ) from cause
 
 
 def _refuse_infinity(payload: dict[str, Any] | list[Any]) -> None:
-    """JSON has no infinity: null would be sent in its place, and the answer be that for a missing value. Raises FieldWrongType."""
+    """JSON has no infinity: null would be sent in its place, and the answer be that for a missing value. Raises FieldTypeError."""
     for row, record in enumerate(payload if isinstance(payload, list) else [payload]):
         for name, value in record.items():
             if isinstance(value, float) and math.isinf(value):
                 place = {"row": row} if isinstance(payload, list) else {}
-                raise FieldWrongType(field=name[:64], expected="a finite number", got="infinity", **place)
+                raise FieldTypeError(field=name[:64], expected="a finite number", got="infinity", **place)
 
 
 def _is_json(value: object) -> bool:
@@ -528,10 +530,10 @@ def _partial(waiting: list[Any], results: list[Result | None], failures: dict[in
 
 
 def _sendable(key: str) -> str:
-    """The key as a header carries it: one read from a file may end its line. Raises NotKnown, which does not repeat it."""
+    """The key as a header carries it: one read from a file may end its line. Raises AuthenticationError, which does not repeat it."""
     plain = key.strip()
     if not (plain.isascii() and plain.isprintable()):
-        raise NotKnown
+        raise AuthenticationError
     return plain
 
 
@@ -543,7 +545,7 @@ def _trusted(verify: str | Path | ssl.SSLContext | None) -> ssl.SSLContext:
     try:
         context = ssl.create_default_context(cafile=verify)
     except OSError as cause:
-        raise ConfigRefused(reason=f"{verify} holds no certificates to trust ({cause.strerror or cause})") from cause
+        raise ConfigError(reason=f"{verify} holds no certificates to trust ({cause.strerror or cause})") from cause
     # A server's certificate that nobody signed is its own end of the chain.
     context.verify_flags |= ssl.VerifyFlags.VERIFY_X509_PARTIAL_CHAIN
     return context

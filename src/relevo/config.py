@@ -17,8 +17,8 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from relevo.errors import ConfigRefused, UnknownSetting, WrongSetting
-from relevo.util.files import read_plain_text, why_unread
+from relevo.errors import ConfigError, InvalidSettingError, UnknownSettingError
+from relevo.util.files import read_error_text, read_plain_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,7 +36,7 @@ _HOME = Path(".relevo")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
+class Setting:
     """One setting; lives as long as the program."""
 
     name: str
@@ -68,10 +68,10 @@ class Row:
         return f"a whole number from {low} to {high}" if self.kind is int else f"a number from {low} to {high}"
 
     def parse(self, raw: object, source: str) -> Any:
-        """The value out of a flag, a variable's text or a TOML value. Raises WrongSetting without repeating it."""
+        """The value out of a flag, a variable's text or a TOML value. Raises InvalidSettingError without repeating it."""
         value = self._number(raw) if self.kind in (int, float) else self._text(raw)
         if value is None:
-            raise WrongSetting(source=source, name=self.name, expected=self.expected)
+            raise InvalidSettingError(source=source, name=self.name, expected=self.expected)
         return value
 
     def _number(self, raw: object) -> float | None:
@@ -122,7 +122,7 @@ class Settings:
     allowed_hosts: str = _row(
         "", "Names, with commas between, that callers may have for this server beside its own, as behind a proxy; * is any."
     )
-    behind_proxy: str = _row(
+    trusted_proxies: str = _row(
         "",
         "Addresses or networks, with commas between, of the proxies in front, which encrypt; what they forward of callers is "
         "believed, from them alone.",
@@ -132,12 +132,12 @@ class Settings:
     )
     tls_cert: str = _row("", "File with the certificate (PEM, the chain below it) to encrypt with; needs tls_key.")
     tls_key: str = _row("", "File with the private key (PEM, without a passphrase) of tls_cert.")
-    server_address: str = _row(
+    public_url: str = _row(
         "",
         "Address at which browsers reach the server, where the console sends whoever signs in elsewhere; empty means where the "
         "console asks it.",
     )
-    console_address: str = _row(
+    console_public_url: str = _row(
         "", "Address at which browsers reach the console, as behind a proxy that encrypts; empty means where it listens."
     )
     console_key_file: str = _row(
@@ -148,7 +148,7 @@ class Settings:
     oidc_issuer: str = _row("", "Where else people may sign in: the address of an OpenID Connect provider, as it calls itself.")
     oidc_client_id: str = _row("", "What this server is called there.")
     oidc_client_secret: str = _row("", "What this server shows there, where the provider wants that.", shown=False)
-    oidc_new_role: str = _row(
+    oidc_default_role: str = _row(
         "nobody",
         "What somebody becomes here who signs in there for the first time; nobody: an admin links accounts to users.",
         choices=("nobody", "viewer", "labeler", "operator"),
@@ -160,18 +160,16 @@ class Settings:
         "What an acknowledged prediction survives: process = kill -9, full = power loss, relaxed = it may go unrecorded.",
         choices=("process", "full", "relaxed"),
     )
-    keep_inputs: str = _row(
-        "all", "Which inputs are kept beside their predictions.", choices=("all", "uncertain", "sample", "none")
-    )
-    keep_inputs_share: float = _row(0.1, "Share of inputs kept when keep_inputs is sample.", minimum=0, maximum=1)
+    log_inputs: str = _row("all", "Which inputs are kept beside their predictions.", choices=("all", "uncertain", "sample", "none"))
+    log_inputs_rate: float = _row(0.1, "Share of inputs kept when log_inputs is sample.", minimum=0, maximum=1)
     default_model: str = _row("", "Model that answers /predict; empty means the only one, or the one registered first.")
     max_body_mb: int = _row(20, "Largest request body, in MiB.", minimum=1, maximum=1024)
     max_pixels: int = _row(40_000_000, "Most pixels an image may have.", minimum=1, maximum=1_000_000_000)
     max_side: int = _row(16_384, "Longest side of an image, in pixels.", minimum=1, maximum=65_535)
-    max_rows: int = _row(1000, "Most records in one batch request.", minimum=1, maximum=1_000_000)
+    max_records_per_request: int = _row(1000, "Most records in one batch request.", minimum=1, maximum=1_000_000)
     max_fields: int = _row(2000, "Most fields of one record.", minimum=1, maximum=100_000)
     max_parts: int = _row(20, "Most parts of one form.", minimum=1, maximum=1000)
-    max_queue_rows: int = _row(2000, "Most rows waiting in a worker before it answers 503.", minimum=1, maximum=1_000_000)
+    max_queue_size: int = _row(2000, "Most rows waiting in a worker before it answers 503.", minimum=1, maximum=1_000_000)
     max_queue_seconds: float = _row(
         25.0,
         "Longest time, in s, that an answer may be expected to take when it is asked for; beyond it a worker answers 503, and at "
@@ -186,22 +184,22 @@ class Settings:
         minimum=0,
         maximum=100_000,
     )
-    rate_per_client: float = _row(
+    rate_limit: float = _row(
         0.0,
         "Units a second that one key, user or address may ask for; a row is one, and so are 256 KiB of body or a million pixels; "
         "each worker has its share, so one kept connection gets no more than that; 0 means no bound.",
         minimum=0,
         maximum=1_000_000_000,
     )
-    burst_per_client: float = _row(
+    rate_burst: float = _row(
         0.0, "Units that may be asked for at once after a pause; 0 means ten seconds' worth.", minimum=0, maximum=1_000_000_000
     )
-    batch_rows: int = _row(64, "Most rows the model sees at once.", minimum=1, maximum=4096)
+    max_batch_size: int = _row(64, "Most rows the model sees at once.", minimum=1, maximum=4096)
     language: str = _row(
         "en", "Language of commands, and of the server's sentences when the caller asks for none.", choices=("en", "es")
     )
-    watch_every_ms: int = _row(500, "How often workers look for a new version, in ms.", minimum=20, maximum=60_000)
-    ship_every_ms: int = _row(250, "How often journals are shipped to the database, in ms.", minimum=20, maximum=60_000)
+    route_poll_ms: int = _row(500, "How often workers look for a new version, in ms.", minimum=20, maximum=60_000)
+    flush_interval_ms: int = _row(250, "How often journals are shipped to the database, in ms.", minimum=20, maximum=60_000)
     spool_rotate_mb: int = _row(32, "Size at which a journal file is closed and a new one begun, in MiB.", minimum=1, maximum=4096)
     spool_rotate_s: int = _row(60, "Age at which a journal file is closed, in s.", minimum=1, maximum=86_400)
     spool_max_mb: int = _row(
@@ -210,39 +208,41 @@ class Settings:
         minimum=1,
         maximum=1_000_000,
     )
-    label_resolution: str = _row(
+    label_aggregation: str = _row(
         "last",
-        "Which of several labels counts: the last one, what most people say, or the last of trusted_sources alone.",
+        "Which of several labels counts: the last one, what most people say, or the last of trusted_label_sources alone.",
         choices=("last", "majority", "trusted"),
     )
-    trusted_sources: str = _row(
+    trusted_label_sources: str = _row(
         "", "Sources of labels that are trusted, with commas between: page, api, cli, csv, or a person as author:NAME."
     )
-    label_random_share: float = _row(
+    label_sampling_rate: float = _row(
         0.1, "Share of the answers neither uncertain nor disputed that people are asked about.", minimum=0, maximum=1
     )
-    label_author_share: float = _row(
+    max_author_share: float = _row(
         0.3, "Largest share of the labels to learn from that one person not trusted may have given.", minimum=0.01, maximum=1
     )
-    seal_inputs: str = _row(
+    encrypt_inputs: str = _row(
         "off", "Whether stored inputs are encrypted, with a key for each subject or day (extra sealing).", choices=("off", "on")
     )
     master_key_file: str = _row(
         "", "File (mode 0600) with the key that wraps the others, 64 hex digits; empty means keys/master.key in home."
     )
-    keep_days: int = _row(0, "Days after which predictions are removed with their labels; 0 keeps them.", minimum=0, maximum=36_500)
-    keep_inputs_mb: int = _row(
+    retention_days: int = _row(
+        0, "Days after which predictions are removed with their labels; 0 keeps them.", minimum=0, maximum=36_500
+    )
+    max_input_storage_mb: int = _row(
         0, "Most MiB of inputs kept; beyond it the oldest inputs are removed; 0 keeps them.", minimum=0, maximum=1_000_000_000
     )
-    audit_head_to: str = _row(
+    audit_checkpoint_to: str = _row(
         "",
         "Where each new head of the audit is told, too: a file on another disk, or an https address that takes it by POST.",
     )
     audit_head_allowed: str = _row(
         "",
-        "Hosts or networks, with commas between, that audit_head_to may lead to although they are private or speak plain http.",
+        "Hosts or networks, with commas between, that audit_checkpoint_to may lead to although they are private or speak plain http.",
     )
-    audit_heads: str = _row("", "Folder for the heads of the audit, best on another disk; empty means audit in home.")
+    audit_checkpoint_dir: str = _row("", "Folder for the heads of the audit, best on another disk; empty means audit in home.")
     log_level: str = _row("warning", "Least severe log line shown.", choices=("debug", "info", "warning", "error"))
     log_format: str = _row("text", "Form of a log line.", choices=("text", "json"))
     keep_alive_seconds: int = _row(
@@ -251,8 +251,8 @@ class Settings:
         minimum=1,
         maximum=3600,
     )
-    drain_seconds: int = _row(10, "How long a stopping worker finishes what it has begun, in s.", minimum=0, maximum=600)
-    threads_per_model: int = _row(1, "Threads of one model in one worker.", minimum=1, maximum=256)
+    shutdown_timeout_s: int = _row(10, "How long a stopping worker finishes what it has begun, in s.", minimum=0, maximum=600)
+    intra_op_threads: int = _row(1, "Threads of one model in one worker.", minimum=1, maximum=256)
 
     @property
     def worker_count(self) -> int:
@@ -266,8 +266,8 @@ class Settings:
 
     @property
     def trusted_names(self) -> tuple[str, ...]:
-        """The names in `trusted_sources`."""
-        return tuple(sorted({name.strip() for name in self.trusted_sources.split(",")} - {""}))
+        """The names in `trusted_label_sources`."""
+        return tuple(sorted({name.strip() for name in self.trusted_label_sources.split(",")} - {""}))
 
     @property
     def stays_here(self) -> bool:
@@ -305,7 +305,7 @@ class Settings:
     @property
     def audit_folder(self) -> Path:
         """Heads of the audit, written down outside the database."""
-        return Path(self.audit_heads) if self.audit_heads else self.home / "audit"
+        return Path(self.audit_checkpoint_dir) if self.audit_checkpoint_dir else self.home / "audit"
 
     @property
     def keys_folder(self) -> Path:
@@ -323,17 +323,17 @@ class Settings:
         return self.home / "tls"
 
 
-def _rows() -> tuple[Row, ...]:
+def _rows() -> tuple[Setting, ...]:
     kinds = {"Path": Path, "str": str, "int": int, "float": float}
     rows = []
     for one in fields(Settings):
         limits = {key: value for key, value in one.metadata.items() if key != "shown"}
-        rows.append(Row(name=one.name, kind=kinds[str(one.type)], default=one.default, **limits))
+        rows.append(Setting(name=one.name, kind=kinds[str(one.type)], default=one.default, **limits))
     return tuple(rows)
 
 
-ROWS = _rows()
-_BY_NAME = {row.name: row for row in ROWS}
+SETTINGS = _rows()
+_BY_NAME = {row.name: row for row in SETTINGS}
 
 
 def load_settings(
@@ -345,7 +345,7 @@ def load_settings(
 
     flags: name → value; None means not given. environ: defaults to the process's; an empty variable counts as not set.
     toml_path: a relevo.toml; None means there is none. Relative paths in it start from its folder.
-    Raises UnknownSetting and WrongSetting, both naming source and key, and ConfigRefused.
+    Raises UnknownSettingError and InvalidSettingError, both naming source and key, and ConfigError.
     """
     values: dict[str, Any] = {}
     if toml_path is not None:
@@ -356,19 +356,19 @@ def load_settings(
 
 
 def read_toml(path: Path) -> dict[str, dict[str, Any]]:
-    """The sections of a relevo.toml. Raises ConfigRefused for an unreadable file or a section this release does not have."""
+    """The sections of a relevo.toml. Raises ConfigError for an unreadable file or a section this release does not have."""
     try:
         plain = tomllib.loads(read_plain_text(path, most=_MOST_TOML))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as cause:
-        raise ConfigRefused(reason=f"{path} cannot be read: {why_unread(cause)}") from cause
+        raise ConfigError(reason=f"{path} cannot be read: {read_error_text(cause)}") from cause
     except RecursionError as cause:
-        raise ConfigRefused(reason=f"{path} cannot be read (it is nested too deeply)") from cause
+        raise ConfigError(reason=f"{path} cannot be read (it is nested too deeply)") from cause
     for name, section in plain.items():
         if name not in SECTIONS:
             known = ", ".join(f"[{known}]" for known in SECTIONS)
-            raise ConfigRefused(reason=f"{path.name} has '{name}', but this release has no such section; it has {known}")
+            raise ConfigError(reason=f"{path.name} has '{name}', but this release has no such section; it has {known}")
         if not isinstance(section, dict):
-            raise ConfigRefused(reason=f"'{name}' in {path.name} must be a section: [{name}]")
+            raise ConfigError(reason=f"'{name}' in {path.name} must be a section: [{name}]")
     return plain
 
 
@@ -395,12 +395,12 @@ def _from_environ(environ: Mapping[str, str]) -> dict[str, Any]:
     return values
 
 
-def _known_variable(variable: str) -> Row:
-    for row in ROWS:
+def _known_variable(variable: str) -> Setting:
+    for row in SETTINGS:
         if row.variable == variable:
             return row
-    known = [*(row.variable for row in ROWS), *OTHER_VARIABLES]
-    raise UnknownSetting(source="The environment", name=variable, nearest=_nearest(variable, known))
+    known = [*(row.variable for row in SETTINGS), *OTHER_VARIABLES]
+    raise UnknownSettingError(source="The environment", name=variable, nearest=_nearest(variable, known))
 
 
 def _from_flags(flags: Mapping[str, object]) -> dict[str, Any]:
@@ -408,10 +408,10 @@ def _from_flags(flags: Mapping[str, object]) -> dict[str, Any]:
     return {name: _known(name, "The command line").parse(raw, "The command line") for name, raw in given.items()}
 
 
-def _known(name: str, source: str) -> Row:
+def _known(name: str, source: str) -> Setting:
     row = _BY_NAME.get(name)
     if row is None:
-        raise UnknownSetting(source=source, name=name, nearest=_nearest(name, list(_BY_NAME)))
+        raise UnknownSettingError(source=source, name=name, nearest=_nearest(name, list(_BY_NAME)))
     return row
 
 

@@ -1,36 +1,35 @@
 """Everything that can go wrong, as one tree; each class is a code, a sentence and its facts.
 
-    RelevoError                      internal
-    ├── InputRefused                 the caller's input is at fault; nothing was recorded
-    │   ├── BadJson · BadForm · NoInput · EmptyFile · BodyTooSlow · CallerGone
-    │   ├── ParameterWrong · ParameterUnknown · TooManyParameters
-    │   ├── HttpMalformed            HostMissing
-    │   ├── FieldRefused             FieldMissing · FieldUnknown · FieldWrongType · FieldNotListed
-    │   │                            FieldOutOfRange ─ FieldTooSmall · FieldTooLarge
-    │   ├── TooLarge                 HeadTooLarge · BodyTooLarge · ImageTooLarge · TooManyParts
-    │   │                            TooManyRows ─ BatchTooLong
-    │   └── UnsupportedInput         UnsupportedMedia · UnsupportedImage · BrokenImage
-    ├── NotFound                     ModelNotFound · VersionNotFound · AliasNotFound · PredictionNotFound · InputNotKept
-    │                                NotInPackage · InputSealed · LabelNotFound · OwnKeyNotFound · OwnKeyAmbiguous
-    │                                UserNotFound · KeyNotFound
-    ├── NotKnown                     SignInRefused · ProofRefused
-    ├── Refused                      Forbidden · NotAllowed · NotYourPage · PasswordRefused · NameTaken · AccountTaken
-    │                                LastAdmin · TooManyFailures · HostNotAllowed · MethodNotAllowed
-    │                                RateLimited ─ RateExceeded · StaleState · TakeoverRefused
-    │                                LabelRefused ─ LabelNotNumber
-    ├── Unavailable                  Overloaded ─ OverloadedByBytes · QueueTooLong
-    │                                NotReady · Draining · ProviderAway
-    │                                StorageUnavailable
-    │                                StoreUnavailable ─ StoreMissing · StoreDamaged · StoreForeign
-    │                                                   StoreLater · StoreFull · UsersLost
-    ├── ModelFailed                  OutputNotFinite
-    ├── PackageRefused               ManifestInvalid · FormatUnknown · FileMissing · FileTampered · FileUnexpected
-    │                                PackageUnsafe · OnnxRefused · GoldenMismatch
-    ├── ImportRefused                FileFormatUnknown · PrecisionTooCostly · PickleNotTrusted · ConversionFailed · ParityFailed
-    │                                QuarantineFailed · QuarantineTooWeak · ExtraMissing · OptionsMissing
-    │                                EnvironmentFailed · CodeNotTrusted · LabelsRefused
-    ├── TrainingFailed               the project's own code failed
-    └── ConfigRefused                UnknownSetting · WrongSetting
+    RelevoError                       internal
+    ├── InvalidInputError             the caller's input is at fault; nothing was recorded
+    │   ├── InvalidJsonError · InvalidFormError · MissingInputError · EmptyFileError · BodyTimeoutError · ClientDisconnectedError
+    │   ├── InvalidParameterError · UnknownParameterError · TooManyParametersError
+    │   ├── InvalidHttpError          MissingHostError
+    │   ├── InvalidFieldError         MissingFieldError · UnknownFieldError · FieldTypeError · UnknownCategoryError
+    │   │                             FieldRangeError ─ FieldTooSmallError · FieldTooLargeError
+    │   ├── TooLargeError             HeadersTooLargeError · BodyTooLargeError · ImageTooLargeError · TooManyPartsError
+    │   │                             TooManyRecordsError ─ BatchTooLongError
+    │   └── UnsupportedInputError     UnsupportedMediaTypeError · UnsupportedImageError · BrokenImageError
+    ├── NotFoundError                 ModelNotFoundError · VersionNotFoundError · AliasNotFoundError · LabelNotFoundError
+    │                                 PredictionNotFoundError · InputNotStoredError · InputUndecryptableError · NotInPackageError
+    │                                 RecordKeyNotFoundError · RecordKeyAmbiguousError · UserNotFoundError · ApiKeyNotFoundError
+    ├── AuthenticationError           InvalidCredentialsError · IdentityProofError
+    ├── RequestRejectedError          OriginError · PermissionDeniedError · CsrfError · HostNotAllowedError · MethodNotAllowedError
+    │                                 WeakPasswordError · NameTakenError · IdentityTakenError · LastAdminError · LoginThrottledError
+    │                                 ConcurrencyLimitError ─ RateLimitError · PreconditionFailedError · PromotionRefusedError
+    │                                 InvalidLabelError ─ LabelNotNumberError
+    ├── UnavailableError              OverloadedError ─ OverloadedByBytesError · QueueTooLongError
+    │                                 NotReadyError · ShuttingDownError · IdentityProviderUnavailableError · JournalUnavailableError
+    │                                 DatabaseUnavailableError ─ DatabaseMissingError · DatabaseCorruptError · DatabaseFullError
+    │                                     DatabaseNotRecognizedError · DatabaseSchemaTooNewError · UsersLostError
+    ├── ModelError                    OutputNotFiniteError
+    ├── PackageError                  InvalidManifestError · UnknownFormatError · MissingFileError · DigestMismatchError
+    │                                 UnexpectedFileError · UnsafePackageError · InvalidOnnxError · GoldenMismatchError
+    ├── ImportModelError              UnknownFileFormatError · QuantizationLossError · PickleNotTrustedError · CodeNotTrustedError
+    │                                 SandboxError · SandboxTooWeakError · LegacyEnvironmentError · MissingDependencyError
+    │                                 ConversionError · ParityError · InvalidOptionsError · InvalidLabelsError
+    ├── TrainingError                 the project's own code failed
+    └── ConfigError                   UnknownSettingError · InvalidSettingError
 
 A code is API: it never changes its meaning. The core carries codes and facts; `web/errors.py` alone knows status numbers,
 and the message catalogues alone know languages. No fact is ever a value the caller sent: errors do not echo input.
@@ -101,140 +100,140 @@ def by_code(code: str) -> type[RelevoError]:
 # --- the caller's input ---------------------------------------------------------------------------------------------
 
 
-class InputRefused(RelevoError):
+class InvalidInputError(RelevoError):
     """The caller's input is at fault."""
 
     code = "input_refused"
     sentence = "The input cannot be used."
 
 
-class BadJson(InputRefused):
+class InvalidJsonError(InvalidInputError):
     """The body is not JSON, or JSON of a kind we do not take."""
 
     code = "bad_json"
     sentence = "The body is not valid JSON: {reason}."
 
 
-class BadForm(InputRefused):
+class InvalidFormError(InvalidInputError):
     """The multipart body is broken."""
 
     code = "bad_form"
     sentence = "The form cannot be read: {reason}."
 
 
-class NoInput(InputRefused):
+class MissingInputError(InvalidInputError):
     """The request carries nothing to predict on."""
 
     code = "no_input"
     sentence = "No file was sent. Send the image as the form part 'file', or as the body with Content-Type image/png."
 
 
-class EmptyFile(InputRefused):
+class EmptyFileError(InvalidInputError):
     """A form part for the file is there, but nobody chose a file."""
 
     code = "no_file_chosen"
     sentence = "No file was chosen: the form part '{field}' is empty."
 
 
-class ParameterWrong(InputRefused):
+class InvalidParameterError(InvalidInputError):
     """A parameter of the address, or a field of a JSON body, of the wrong kind."""
 
     code = "parameter_wrong"
     sentence = "The parameter '{field}' expects {expected}."
 
 
-class ParameterUnknown(InputRefused):
+class UnknownParameterError(InvalidInputError):
     """A parameter of the address that its route does not know."""
 
     code = "parameter_unknown"
     sentence = "The parameter '{field}' is not known here; the nearest known one is '{nearest}'."
 
 
-class TooManyParameters(InputRefused):
+class TooManyParametersError(InvalidInputError):
     """An address with more parameters than any route knows."""
 
     code = "too_many_parameters"
     sentence = "The address has more than {limit} parameters."
 
 
-class FieldRefused(InputRefused):
+class InvalidFieldError(InvalidInputError):
     """One field of a record is at fault."""
 
     code = "field_refused"
     sentence = "The field '{field}' cannot be used."
 
 
-class FieldMissing(FieldRefused):
+class MissingFieldError(InvalidFieldError):
     """A required field is absent or null."""
 
     code = "field_missing"
     sentence = "The field '{field}' is missing; expected {expected}."
 
 
-class FieldUnknown(FieldRefused):
+class UnknownFieldError(InvalidFieldError):
     """A field that the signature does not name."""
 
     code = "field_unknown"
     sentence = "The model has no field '{field}'; the nearest it has is '{nearest}'."
 
 
-class FieldWrongType(FieldRefused):
+class FieldTypeError(InvalidFieldError):
     """A field of another type than the signature's."""
 
     code = "field_wrong_type"
     sentence = "The field '{field}' expects {expected}, but {got} came."
 
 
-class FieldNotListed(FieldRefused):
+class UnknownCategoryError(InvalidFieldError):
     """A category outside a closed list."""
 
     code = "field_not_listed"
     sentence = "The field '{field}' expects one of: {choices}."
 
 
-class FieldOutOfRange(FieldRefused):
+class FieldRangeError(InvalidFieldError):
     """A number outside the signature's range."""
 
     code = "field_out_of_range"
     sentence = "The field '{field}' expects a number from {minimum} to {maximum}."
 
 
-class FieldTooSmall(FieldOutOfRange):
+class FieldTooSmallError(FieldRangeError):
     """A number below a range that is open above."""
 
     code = "field_too_small"
     sentence = "The field '{field}' expects a number of at least {minimum}."
 
 
-class FieldTooLarge(FieldOutOfRange):
+class FieldTooLargeError(FieldRangeError):
     """A number above a range that is open below."""
 
     code = "field_too_large"
     sentence = "The field '{field}' expects a number of at most {maximum}."
 
 
-class TooLarge(InputRefused):
+class TooLargeError(InvalidInputError):
     """The input is larger than a limit."""
 
     code = "too_large"
     sentence = "The input is larger than this server takes."
 
 
-class HeadTooLarge(TooLarge):
+class HeadersTooLargeError(TooLargeError):
     """More bytes of address and headers than any honest request has."""
 
     code = "head_too_large"
     sentence = "The address and the headers are larger than {limit} bytes."
 
 
-class BodyTooLarge(TooLarge):
+class BodyTooLargeError(TooLargeError):
     """More bytes than `max_body_mb` to predict on, or than any label, alias or form has."""
 
     code = "body_too_large"
     sentence = "The body is larger than the {limit} bytes that this address takes (for predictions: setting max_body_mb)."
 
 
-class ImageTooLarge(TooLarge):
+class ImageTooLargeError(TooLargeError):
     """More pixels than `max_pixels`, or a longer side than `max_side`."""
 
     code = "image_too_large"
@@ -244,14 +243,14 @@ class ImageTooLarge(TooLarge):
     )
 
 
-class TooManyRows(TooLarge):
-    """More records in one batch than `max_rows`."""
+class TooManyRecordsError(TooLargeError):
+    """More records in one batch than `max_records_per_request`."""
 
     code = "too_many_rows"
-    sentence = "The batch has {rows} records; this server takes at most {limit} (setting max_rows)."
+    sentence = "The batch has {rows} records; this server takes at most {limit} (setting max_records_per_request)."
 
 
-class BatchTooLong(TooManyRows):
+class BatchTooLongError(TooManyRecordsError):
     """More records in one batch than this model answers in the time that `max_queue_seconds` gives it."""
 
     code = "batch_too_long"
@@ -261,56 +260,56 @@ class BatchTooLong(TooManyRows):
     )
 
 
-class BodyTooSlow(InputRefused):
+class BodyTimeoutError(InvalidInputError):
     """The body took longer to arrive than any honest one does."""
 
     code = "body_too_slow"
     sentence = "The body did not arrive within {limit} s."
 
 
-class HttpMalformed(InputRefused):
+class InvalidHttpError(InvalidInputError):
     """Bytes that are no HTTP/1.1."""
 
     code = "http_malformed"
     sentence = "What arrived is no HTTP/1.1 request that can be read, so the connection is closed."
 
 
-class HostMissing(HttpMalformed):
+class MissingHostError(InvalidHttpError):
     """The request does not say once for which host it is."""
 
     code = "host_missing"
     sentence = "A request of HTTP/1.1 has one Host header; this one has none, or several."
 
 
-class CallerGone(InputRefused):
+class ClientDisconnectedError(InvalidInputError):
     """The caller hung up before its request was complete; nobody is left to be told."""
 
     code = "caller_gone"
     sentence = "The caller hung up."
 
 
-class TooManyParts(TooLarge):
+class TooManyPartsError(TooLargeError):
     """More form parts or record fields than any honest request has."""
 
     code = "too_many_parts"
     sentence = "The request has more than {limit} fields or parts."
 
 
-class UnsupportedInput(InputRefused):
+class UnsupportedInputError(InvalidInputError):
     """A kind of input this model or server does not take."""
 
     code = "unsupported_input"
     sentence = "This kind of input is not taken."
 
 
-class UnsupportedMedia(UnsupportedInput):
+class UnsupportedMediaTypeError(UnsupportedInputError):
     """A content type or encoding that this model does not take."""
 
     code = "unsupported_media"
     sentence = "This model takes {expected}; the request says {got}."
 
 
-class UnsupportedImage(UnsupportedInput):
+class UnsupportedImageError(UnsupportedInputError):
     """A file of no format that is read, or one of an unusual kind."""
 
     code = "unsupported_image"
@@ -319,7 +318,7 @@ class UnsupportedImage(UnsupportedInput):
     )
 
 
-class BrokenImage(UnsupportedInput):
+class BrokenImageError(UnsupportedInputError):
     """An image that begins well and cannot be decoded."""
 
     code = "broken_image"
@@ -329,140 +328,140 @@ class BrokenImage(UnsupportedInput):
 # --- things that are not there, or not allowed ------------------------------------------------------------------------
 
 
-class NotFound(RelevoError):
+class NotFoundError(RelevoError):
     """There is nothing at that address."""
 
     code = "not_found"
     sentence = "There is nothing at this address."
 
 
-class ModelNotFound(NotFound):
+class ModelNotFoundError(NotFoundError):
     """No model of that name is registered."""
 
     code = "model_not_found"
     sentence = "There is no model '{model}'. `relevo models` lists those there are."
 
 
-class VersionNotFound(NotFound):
+class VersionNotFoundError(NotFoundError):
     """The model has no such version."""
 
     code = "version_not_found"
     sentence = "The model '{model}' has no version {version}."
 
 
-class AliasNotFound(NotFound):
+class AliasNotFoundError(NotFoundError):
     """The model has no such alias."""
 
     code = "alias_not_found"
     sentence = "The model '{model}' has no alias '{alias}'."
 
 
-class PredictionNotFound(NotFound):
+class PredictionNotFoundError(NotFoundError):
     """No prediction has that id."""
 
     code = "prediction_not_found"
     sentence = "There is no prediction with this id. A fresh one appears in the history within seconds."
 
 
-class InputNotKept(NotFound):
+class InputNotStoredError(NotFoundError):
     """The prediction is known, its input was not kept."""
 
     code = "input_not_kept"
-    sentence = "The input of this prediction was not kept (setting keep_inputs)."
+    sentence = "The input of this prediction was not kept (setting log_inputs)."
 
 
-class OwnKeyNotFound(NotFound):
+class RecordKeyNotFoundError(NotFoundError):
     """No record of the model has that key of the caller's own."""
 
     code = "own_key_not_found"
     sentence = "No prediction of the model was asked with this key."
 
 
-class OwnKeyAmbiguous(NotFound):
+class RecordKeyAmbiguousError(NotFoundError):
     """Several records of the model have that key of the caller's own."""
 
     code = "own_key_ambiguous"
     sentence = "Several predictions were asked with this key: name the one you mean by its query_id."
 
 
-class LabelNotFound(NotFound):
+class LabelNotFoundError(NotFoundError):
     """The prediction has no label of that number."""
 
     code = "label_not_found"
     sentence = "The prediction has no label of this number."
 
 
-class InputSealed(NotFound):
+class InputUndecryptableError(NotFoundError):
     """The input is sealed, and its key was destroyed, is not this server's, or does not fit."""
 
     code = "input_sealed"
     sentence = "The input of this prediction is sealed, and this server has no key that opens it (setting master_key_file)."
 
 
-class NotInPackage(NotFound):
+class NotInPackageError(NotFoundError):
     """The version is registered, its package has no such file, or does not lie on this machine."""
 
     code = "not_in_package"
     sentence = "The package of this version has no such file, or it does not lie on this machine."
 
 
-class NotKnown(RelevoError):
+class AuthenticationError(RelevoError):
     """Nobody said who asks, or with what does not count (any more)."""
 
     code = "not_known"
     sentence = "Say who asks: sign in at /login, or send a key as Authorization: Bearer …"
 
 
-class SignInRefused(NotKnown):
+class InvalidCredentialsError(AuthenticationError):
     """Name and password do not belong together."""
 
     code = "sign_in_refused"
     sentence = "Name or password is wrong."
 
 
-class ProofRefused(NotKnown):
+class IdentityProofError(AuthenticationError):
     """What an identity provider sent back with somebody proves nothing."""
 
     code = "proof_refused"
     sentence = "Signing in elsewhere did not succeed: {reason}. Begin again at /login."
 
 
-class UserNotFound(NotFound):
+class UserNotFoundError(NotFoundError):
     """No user has that id or name."""
 
     code = "user_not_found"
     sentence = "There is no such user. `relevo user list` tells those there are."
 
 
-class KeyNotFound(NotFound):
+class ApiKeyNotFoundError(NotFoundError):
     """No key has that id, or it no longer counts."""
 
     code = "key_not_found"
     sentence = "There is no such key, or it has ended. `relevo key list` tells those there are."
 
 
-class Refused(RelevoError):
+class RequestRejectedError(RelevoError):
     """The request is understood and not granted."""
 
     code = "refused"
     sentence = "This is not allowed."
 
 
-class Forbidden(Refused):
+class OriginError(RequestRejectedError):
     """The caller may not do this."""
 
     code = "forbidden"
     sentence = "This is not allowed: {reason}."
 
 
-class NotAllowed(Refused):
+class PermissionDeniedError(RequestRejectedError):
     """Whoever asks is known, and may not do this."""
 
     code = "not_allowed"
     sentence = "{who} may not do this: it takes the role {role}, or a key made for it (action {action})."
 
 
-class NotYourPage(Refused):
+class CsrfError(RequestRejectedError):
     """A browser's session came along with a request that no page of ours made, or whose page has aged."""
 
     code = "not_your_page"
@@ -472,42 +471,42 @@ class NotYourPage(Refused):
     )
 
 
-class PasswordRefused(Refused):
+class WeakPasswordError(RequestRejectedError):
     """A new password that is too easy."""
 
     code = "password_refused"
     sentence = "This password is not taken: {reason}."
 
 
-class NameTaken(Refused):
+class NameTakenError(RequestRejectedError):
     """Two users cannot have one name."""
 
     code = "name_taken"
     sentence = "Another user has this name."
 
 
-class AccountTaken(Refused):
+class IdentityTakenError(RequestRejectedError):
     """Two users cannot sign in by one account."""
 
     code = "account_taken"
     sentence = "Another user signs in with this account."
 
 
-class LastAdmin(Refused):
+class LastAdminError(RequestRejectedError):
     """Nobody would be left who may administer."""
 
     code = "last_admin"
     sentence = "Somebody must be there who administers, with a password: make another admin first."
 
 
-class TooManyFailures(Refused):
+class LoginThrottledError(RequestRejectedError):
     """Wrong passwords one after the other; whoever else signs in is not kept waiting."""
 
     code = "too_many_failures"
     sentence = "Too many wrong passwords: wait {retry_after} s, then try again."
 
 
-class HostNotAllowed(Refused):
+class HostNotAllowedError(RequestRejectedError):
     """The request calls the server by a name it does not go by."""
 
     code = "host_not_allowed"
@@ -517,49 +516,49 @@ class HostNotAllowed(Refused):
     )
 
 
-class MethodNotAllowed(Refused):
+class MethodNotAllowedError(RequestRejectedError):
     """The address exists and takes other methods."""
 
     code = "method_not_allowed"
     sentence = "This address takes only {allowed}."
 
 
-class RateLimited(Refused):
+class ConcurrencyLimitError(RequestRejectedError):
     """The caller is over its share."""
 
     code = "rate_limited"
     sentence = "You already have {limit} requests under way; wait for one to end (setting max_concurrency_per_client)."
 
 
-class RateExceeded(RateLimited):
+class RateLimitError(ConcurrencyLimitError):
     """The caller has asked for all of its share."""
 
     code = "rate_exceeded"
-    sentence = "You have asked for more than your share: come back in {retry_after} s (setting rate_per_client)."
+    sentence = "You have asked for more than your share: come back in {retry_after} s (setting rate_limit)."
 
 
-class LabelRefused(Refused):
+class InvalidLabelError(RequestRejectedError):
     """The label is none of the model's."""
 
     code = "label_refused"
     sentence = "The label must be one of: {choices}."
 
 
-class LabelNotNumber(LabelRefused):
+class LabelNotNumberError(InvalidLabelError):
     """The truth of a regression is a number."""
 
     code = "label_not_number"
     sentence = "The label must be a finite number."
 
 
-class StaleState(Refused):
+class PreconditionFailedError(RequestRejectedError):
     """Somebody else changed the thing in between."""
 
     code = "stale_state"
     sentence = "It was changed meanwhile: {reason}. Look again, then repeat."
 
 
-class TakeoverRefused(Refused):
+class PromotionRefusedError(RequestRejectedError):
     """A version would not answer the clients of the champion, or answers them worse."""
 
     code = "takeover_refused"
@@ -571,21 +570,21 @@ class TakeoverRefused(Refused):
 # --- the server cannot, now -------------------------------------------------------------------------------------------
 
 
-class Unavailable(RelevoError):
+class UnavailableError(RelevoError):
     """Not now; the same request may succeed soon."""
 
     code = "unavailable"
     sentence = "The server cannot answer now; try again in a moment."
 
 
-class Overloaded(Unavailable):
+class OverloadedError(UnavailableError):
     """The queue is at its bound."""
 
     code = "overloaded"
-    sentence = "The server is full: {limit} rows wait already (setting max_queue_rows). Try again in a moment."
+    sentence = "The server is full: {limit} rows wait already (setting max_queue_size). Try again in a moment."
 
 
-class QueueTooLong(Overloaded):
+class QueueTooLongError(OverloadedError):
     """What waits takes the model longer than a caller waits for an answer."""
 
     code = "queue_too_long"
@@ -595,49 +594,49 @@ class QueueTooLong(Overloaded):
     )
 
 
-class OverloadedByBytes(Overloaded):
+class OverloadedByBytesError(OverloadedError):
     """The bodies being read and the large pictures waiting fill the room there is for them."""
 
     code = "overloaded_by_bytes"
     sentence = "The server is full: {limit} MiB of inputs are being read or wait to be decoded. Try again in a moment."
 
 
-class NotReady(Unavailable):
+class NotReadyError(UnavailableError):
     """No model is loaded (yet)."""
 
     code = "not_ready"
     sentence = "The model is not loaded: {reason}."
 
 
-class ProviderAway(Unavailable):
+class IdentityProviderUnavailableError(UnavailableError):
     """Where people sign in elsewhere, nobody answers as they should."""
 
     code = "provider_away"
     sentence = "The identity provider cannot be asked now: {reason}."
 
 
-class Draining(Unavailable):
+class ShuttingDownError(UnavailableError):
     """The server is stopping."""
 
     code = "draining"
     sentence = "The server is stopping; try again in a moment."
 
 
-class StorageUnavailable(Unavailable):
+class JournalUnavailableError(UnavailableError):
     """The journal cannot be written, so nothing may be acknowledged."""
 
     code = "storage_unavailable"
     sentence = "Predictions cannot be recorded now ({reason}), so none are given (setting durability)."
 
 
-class StoreUnavailable(Unavailable):
+class DatabaseUnavailableError(UnavailableError):
     """The database does not answer."""
 
     code = "store_unavailable"
     sentence = "The database does not answer; predictions go on and will appear in the history later."
 
 
-class StoreMissing(StoreUnavailable):
+class DatabaseMissingError(DatabaseUnavailableError):
     """The file of a database that was there is not there, or none was ever made."""
 
     code = "store_missing"
@@ -646,21 +645,21 @@ class StoreMissing(StoreUnavailable):
     )
 
 
-class StoreDamaged(StoreUnavailable):
+class DatabaseCorruptError(DatabaseUnavailableError):
     """The file of the database is damaged, cut short or empty."""
 
     code = "store_damaged"
     sentence = "The database is damaged: put a backup of relevo.db in its place. Journals keep what is predicted until then."
 
 
-class StoreForeign(StoreUnavailable):
+class DatabaseNotRecognizedError(DatabaseUnavailableError):
     """What lies in the database's place is not this home's."""
 
     code = "store_foreign"
     sentence = "What is in the place of the database is not this home's: {reason}. Put its own back, or choose another --home."
 
 
-class StoreLater(StoreUnavailable):
+class DatabaseSchemaTooNewError(DatabaseUnavailableError):
     """The schema of the database is one that this release does not know."""
 
     code = "store_later"
@@ -670,14 +669,14 @@ class StoreLater(StoreUnavailable):
     )
 
 
-class StoreFull(StoreUnavailable):
+class DatabaseFullError(DatabaseUnavailableError):
     """The database's disk has no room."""
 
     code = "store_full"
     sentence = "The disk of the database is full: nothing was changed. Free some room, then repeat."
 
 
-class UsersLost(StoreUnavailable):
+class UsersLostError(DatabaseUnavailableError):
     """The database knows no user, or not the past, of a home that had users."""
 
     code = "users_lost"
@@ -690,14 +689,14 @@ class UsersLost(StoreUnavailable):
 # --- the model ----------------------------------------------------------------------------------------------------------
 
 
-class ModelFailed(RelevoError):
+class ModelError(RelevoError):
     """The model raised on this batch."""
 
     code = "model_failed"
     sentence = "The model failed on this input."
 
 
-class OutputNotFinite(ModelFailed):
+class OutputNotFiniteError(ModelError):
     """The model answered NaN or infinity."""
 
     code = "output_not_finite"
@@ -707,63 +706,63 @@ class OutputNotFinite(ModelFailed):
 # --- packages -----------------------------------------------------------------------------------------------------------
 
 
-class PackageRefused(RelevoError):
+class PackageError(RelevoError):
     """A package that must not be used."""
 
     code = "package_refused"
     sentence = "The package is refused: {reason}."
 
 
-class ManifestInvalid(PackageRefused):
+class InvalidManifestError(PackageError):
     """The manifest does not follow the format."""
 
     code = "manifest_invalid"
     sentence = "The package's manifest.json is not valid: {reason}."
 
 
-class FormatUnknown(PackageRefused):
+class UnknownFormatError(PackageError):
     """A package of a format this release does not know."""
 
     code = "format_unknown"
     sentence = "The package has format {found}; this Relevo reads formats 1 to {known}. Upgrade Relevo to open it."
 
 
-class FileMissing(PackageRefused):
+class MissingFileError(PackageError):
     """A file named by the manifest is absent: the package was cut."""
 
     code = "file_missing"
     sentence = "The package lacks '{path}', which its manifest names; it was cut off or is incomplete."
 
 
-class FileTampered(PackageRefused):
+class DigestMismatchError(PackageError):
     """A file's content differs from the manifest's digest."""
 
     code = "file_tampered"
     sentence = "The package's '{path}' was changed after packing: its SHA-256 is not the one in the manifest."
 
 
-class FileUnexpected(PackageRefused):
+class UnexpectedFileError(PackageError):
     """A file the manifest does not name."""
 
     code = "file_unexpected"
     sentence = "The package holds '{path}', which its manifest does not name."
 
 
-class PackageUnsafe(PackageRefused):
+class UnsafePackageError(PackageError):
     """An archive made to harm: outside paths, links, bombs."""
 
     code = "package_unsafe"
     sentence = "The package is not safe to open: {reason}."
 
 
-class OnnxRefused(PackageRefused):
+class InvalidOnnxError(PackageError):
     """An ONNX file that breaks the single-file rule or a cap."""
 
     code = "onnx_refused"
     sentence = "The ONNX model is refused: {reason}."
 
 
-class GoldenMismatch(PackageRefused):
+class GoldenMismatchError(PackageError):
     """The model no longer answers its own golden examples."""
 
     code = "golden_mismatch"
@@ -776,21 +775,21 @@ class GoldenMismatch(PackageRefused):
 # --- imports ------------------------------------------------------------------------------------------------------------
 
 
-class ImportRefused(RelevoError):
+class ImportModelError(RelevoError):
     """A model file that cannot be taken in."""
 
     code = "import_refused"
     sentence = "The file cannot be imported: {reason}."
 
 
-class FileFormatUnknown(ImportRefused):
+class UnknownFileFormatError(ImportModelError):
     """The bytes belong to no format we know."""
 
     code = "file_format_unknown"
     sentence = "The file's format is not known: {reason}."
 
 
-class PickleNotTrusted(ImportRefused):
+class PickleNotTrustedError(ImportModelError):
     """A pickle, and nobody said that its author is trusted."""
 
     code = "pickle_not_trusted"
@@ -800,7 +799,7 @@ class PickleNotTrusted(ImportRefused):
     )
 
 
-class CodeNotTrusted(ImportRefused):
+class CodeNotTrustedError(ImportModelError):
     """A file whose library can be made to run code by it, and nobody said that its author is trusted."""
 
     code = "code_not_trusted"
@@ -810,14 +809,14 @@ class CodeNotTrusted(ImportRefused):
     )
 
 
-class ConversionFailed(ImportRefused):
+class ConversionError(ImportModelError):
     """The framework or converter could not express the model as ONNX."""
 
     code = "conversion_failed"
     sentence = "The model cannot be converted to ONNX: {reason}."
 
 
-class ParityFailed(ImportRefused):
+class ParityError(ImportModelError):
     """The converted model does not answer as the original."""
 
     code = "parity_failed"
@@ -827,21 +826,21 @@ class ParityFailed(ImportRefused):
     )
 
 
-class PrecisionTooCostly(ImportRefused):
+class QuantizationLossError(ImportModelError):
     """In smaller numbers the model answers too differently."""
 
     code = "precision_too_costly"
     sentence = "In {numbers} the model loses too much: {loss}; at most {allowed} is allowed (max_loss). Nothing was packaged."
 
 
-class QuarantineFailed(ImportRefused):
+class SandboxError(ImportModelError):
     """The sandboxed process ended without a result."""
 
     code = "quarantine_failed"
     sentence = "The sandbox that read the file gave no result: {reason}."
 
 
-class QuarantineTooWeak(ImportRefused):
+class SandboxTooWeakError(ImportModelError):
     """This system cannot hold a program format safely."""
 
     code = "quarantine_too_weak"
@@ -851,35 +850,35 @@ class QuarantineTooWeak(ImportRefused):
     )
 
 
-class EnvironmentFailed(ImportRefused):
+class LegacyEnvironmentError(ImportModelError):
     """The libraries that wrote a file cannot be brought together here."""
 
     code = "environment_failed"
     sentence = "The environment of the file's own time cannot be built: {reason}."
 
 
-class ExtraMissing(ImportRefused):
+class MissingDependencyError(ImportModelError):
     """An optional part of the installation is needed."""
 
     code = "extra_missing"
     sentence = "This needs the extra '{extra}': pip install 'relevo[{extra}]'."
 
 
-class OptionsMissing(ImportRefused):
+class InvalidOptionsError(ImportModelError):
     """The file leaves things open that only a person can tell."""
 
     code = "options_missing"
     sentence = "The file does not tell everything; add: {options}."
 
 
-class LabelsRefused(ImportRefused):
+class InvalidLabelsError(ImportModelError):
     """Display names that contradict the names the model has for its classes."""
 
     code = "labels_refused"
     sentence = "The labels cannot be used: {reason}."
 
 
-class TrainingFailed(RelevoError):
+class TrainingError(RelevoError):
     """The user's train.py or data.py raised something."""
 
     code = "training_failed"
@@ -889,21 +888,21 @@ class TrainingFailed(RelevoError):
 # --- settings -----------------------------------------------------------------------------------------------------------
 
 
-class ConfigRefused(RelevoError):
+class ConfigError(RelevoError):
     """A setting that cannot be used."""
 
     code = "config_refused"
     sentence = "The settings cannot be used: {reason}."
 
 
-class UnknownSetting(ConfigRefused):
+class UnknownSettingError(ConfigError):
     """A key nobody knows."""
 
     code = "unknown_setting"
     sentence = "{source} has an unknown setting '{name}'; the nearest known one is '{nearest}'."
 
 
-class WrongSetting(ConfigRefused):
+class InvalidSettingError(ConfigError):
     """A value of the wrong type or out of range."""
 
     code = "wrong_setting"

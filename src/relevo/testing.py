@@ -11,16 +11,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from relevo.store.audit.log import Audit
-from relevo.store.audit.reader import Trail
-from relevo.store.auth.users import People
-from relevo.store.db.engine import connect, writing
+from relevo.store.audit.log import AuditLog
+from relevo.store.audit.reader import AuditReader
+from relevo.store.auth.users import Users
+from relevo.store.db.engine import connect, write_transaction
 from relevo.store.db.tables import create
-from relevo.store.erasure import Erasing
+from relevo.store.erasure import Erasure
 from relevo.store.files.blobs import Blobs
 from relevo.store.labels.labels import Labels
-from relevo.store.labels.queue import Asking
-from relevo.store.predictions import History
+from relevo.store.labels.queue import LabelQueue
+from relevo.store.predictions import PredictionStore
 from relevo.store.registry import Registry
 from relevo.store.traffic import Traffic
 
@@ -36,35 +36,35 @@ class MemoryStore:
 
     engine: Engine
     registry: Registry
-    history: History
+    history: PredictionStore
     labels: Labels
     traffic: Traffic
-    asking: Asking
-    people: People
-    audit: Audit
-    trail: Trail
-    erasing: Erasing
+    asking: LabelQueue
+    people: Users
+    audit: AuditLog
+    trail: AuditReader
+    erasing: Erasure
 
 
 @contextmanager
 def memory_store() -> Iterator[MemoryStore]:
     """An empty store in memory, of the full schema. Threads of this process share its one connection in turn."""
     engine = connect("sqlite://")
-    audit = Audit(b"a key that lives as long as a test")
+    audit = AuditLog(b"a key that lives as long as a test")
     try:
-        with writing(engine) as connection:
+        with write_transaction(engine) as connection:
             create(connection)
         yield MemoryStore(
             engine=engine,
             registry=Registry(engine, audit),
-            history=History(engine),
+            history=PredictionStore(engine),
             labels=Labels(engine, audit),
             traffic=Traffic(engine),
-            asking=Asking(engine),
-            people=People(engine, audit),
+            asking=LabelQueue(engine),
+            people=Users(engine, audit),
             audit=audit,
-            trail=Trail(engine),
-            erasing=Erasing(engine, Blobs(Path("no-blobs-here")), audit),
+            trail=AuditReader(engine),
+            erasing=Erasure(engine, Blobs(Path("no-blobs-here")), audit),
         )
     finally:
         engine.dispose()

@@ -14,7 +14,7 @@ import pytest
 from tests.support.chaos import Clients, Question, children, compare, say, scaled, talking, until
 from tests.support.server import put, settings_of, started
 
-from relevo.errors import StoreFull
+from relevo.errors import DatabaseFullError
 from relevo.server import start_server
 
 if TYPE_CHECKING:
@@ -187,7 +187,7 @@ def test_who_starts_on_a_full_disk_is_told_and_who_reads_is_answered(
     served = _relevo(settings.home, "serve", "--port", "0", "--workers", "1")
     assert (served.returncode, "(store_full)" in served.stderr) == (1, True), served.stderr
     server = start_server(settings)
-    with pytest.raises(StoreFull):
+    with pytest.raises(DatabaseFullError):
         server.wait_ready(60)
     server.stop()
     ballast.unlink()

@@ -61,7 +61,7 @@ class Server:
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory, churn_package: Package, digits_package: Package) -> Iterator[Server]:
     """One worker with a record model, which is the default one, and an image model. It lives through all tests of this file."""
-    told = settings_of(tmp_path_factory.mktemp("fuzz"), max_body_mb=1, max_rows=20, max_fields=50, max_parts=5)
+    told = settings_of(tmp_path_factory.mktemp("fuzz"), max_body_mb=1, max_records_per_request=20, max_fields=50, max_parts=5)
     put(told, churn_package)
     put(told, digits_package)
     with started(told) as running:

@@ -58,7 +58,7 @@ def test_orphans_end_within_a_second_and_the_next_start_has_every_row(
     tmp_path: Path, churn_package: Package, churn_records: list[dict[str, Any]]
 ) -> None:
     """With a backlog in the journals the children of a killed supervisor end at once, and the next start ships what they left."""
-    settings = settings_of(tmp_path, workers=2, ship_every_ms=60_000)
+    settings = settings_of(tmp_path, workers=2, flush_interval_ms=60_000)
     put(settings, churn_package)
     server = relevo.server.start_server(settings)
     server.wait_ready(60)

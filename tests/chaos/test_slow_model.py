@@ -45,7 +45,7 @@ def slow() -> Package:
 @pytest.fixture
 def server(tmp_path: Path, slow: Package) -> Iterator[relevo.server.RunningServer]:
     """One worker with the slow model."""
-    settings = settings_of(tmp_path, workers=1, batch_rows=4, max_queue_seconds=600)
+    settings = settings_of(tmp_path, workers=1, max_batch_size=4, max_queue_seconds=600)
     put(settings, slow)
     with started(settings) as running:
         yield running

@@ -49,7 +49,7 @@ def relay(
 ) -> Relay:
     """Move the alias to and fro between two versions while several connections ask."""
     place = tmp_path_factory.mktemp("swaps")
-    settings = settings_of(place, workers=_WORKERS, watch_every_ms=20)
+    settings = settings_of(place, workers=_WORKERS, route_poll_ms=20)
     versions = {put(settings, package): package for package in (digits_package, digits_package_2)}
     questions = image_questions(digit_pngs, versions)
     swaps = max(ROUNDS, 100)

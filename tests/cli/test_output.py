@@ -10,7 +10,7 @@ import pytest
 from relevo.cli import output
 from relevo.cli.app import run
 from relevo.cli.output import progress, say, show_json, show_table, step_said
-from relevo.cli.translate import percent, speak
+from relevo.cli.translate import percent, set_language
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -80,14 +80,14 @@ def test_what_is_not_certain_is_not_100(share: float, told: str) -> None:
 
 def test_the_figures_of_an_epoch_are_in_the_language() -> None:
     """An epoch's quantities have their names, and its figures their comma; a step that tells none is said as it is."""
-    speak("es")
+    set_language("es")
     try:
         assert step_said("training loss 0.3125 val_loss 0.5 accuracy 0.9788") == (
             "entrenando pérdida 0,3125 pérdida (reservados) 0,5 exactitud 0,9788"
         )
         assert step_said("loading data") == "cargando datos"
     finally:
-        speak("en")
+        set_language("en")
     assert step_said("training loss nan") == "training loss nan"
     assert step_said("training validation_loss 0.5") == "training loss (held out) 0.5"
 

@@ -9,8 +9,8 @@ import msgspec
 import pytest
 
 from relevo.cli.package_summary import proof, reason, scores, told
-from relevo.cli.translate import said, speak
-from relevo.domain.decision import Argmax
+from relevo.cli.translate import said, set_language
+from relevo.domain.decision import ArgmaxDecision
 from relevo.domain.manifest import FORMAT, Lineage, Manifest, Parity
 from relevo.domain.preprocessing import Column, MatrixSteps
 from relevo.domain.signature import Field, FieldKind, Output, RecordInput, Task
@@ -34,7 +34,7 @@ MANIFEST = Manifest(
     input=RecordInput(fields=(Field(name="x", kind=FieldKind.NUMBER),)),
     steps=MatrixSteps(input="x", columns=(Column(field="x"),)),
     output=Output(name="y", task=Task.REGRESSION),
-    decision=Argmax(),
+    decision=ArgmaxDecision(),
     lineage=Lineage(
         framework="scikit-learn 0.24.2",
         converter={"scikit-learn": "1.9.1"},
@@ -70,9 +70,9 @@ def test_the_card_says_it_too(word: str, said: str) -> None:
 
 @pytest.fixture
 def _in_spanish() -> Iterator[None]:
-    speak("es")
+    set_language("es")
     yield
-    speak("en")
+    set_language("en")
 
 
 @pytest.mark.usefixtures("_in_spanish")

@@ -19,7 +19,7 @@ import relevo
 from relevo import server
 from relevo.cli.doctor.checks import examine
 from relevo.cli.output import progress
-from relevo.config import ROWS, Settings
+from relevo.config import SETTINGS, Settings
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 COMMANDS = (
@@ -72,7 +72,7 @@ def test_the_version_is_told(relevo_run: Run) -> None:
 def test_serve_has_a_flag_for_every_setting(relevo_run: Run) -> None:
     """What can be set can be set on the command line, and its help says so."""
     told = relevo_run("serve", "--help", COLUMNS="200").stdout
-    for row in ROWS:
+    for row in SETTINGS:
         assert row.flag in told
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from relevo.cli.training_report import left_out, report
+from relevo.cli.training_report import report, skipped_images
 from relevo.project.image_folder import Unreadable
 
 METRICS = {
@@ -34,8 +34,8 @@ def test_nothing_to_tell_of_a_number_or_of_too_many_classes() -> None:
 def test_every_unreadable_file_is_named() -> None:
     """The listing counts, names and gives the reason; a long one is cut and says so; none is silence."""
     files = [Unreadable(path=Path(f"cat/{number}.jpg"), reason="The image is damaged.") for number in range(25)]
-    lines = list(left_out(files))
+    lines = list(skipped_images(files))
     assert lines[0] == "left out: 25 files that cannot be read as a picture"
     assert "  cat/0.jpg: The image is damaged." in lines
     assert lines[-2] == "  … and 5 more (--json lists all)"
-    assert not list(left_out([]))
+    assert not list(skipped_images([]))

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from relevo.cli.app import run
-from relevo.cli.options import agreed
-from relevo.cli.translate import day, language_here, moment, phrase
+from relevo.cli.options import confirm
+from relevo.cli.translate import day, detect_language, moment, phrase
 from relevo.i18n.catalog import LANGUAGES
 
 if TYPE_CHECKING:
@@ -50,13 +50,13 @@ def test_the_nearest_wish_wins(environ: dict[str, str], toml: str | None, spoken
     file = tmp_path / "relevo.toml"
     if toml:
         file.write_text(f'[server]\nlanguage = "{toml}"\n')
-    assert language_here(environ, file) == spoken
+    assert detect_language(environ, file) == spoken
 
 
 def test_a_broken_setting_does_not_keep_the_help_away(tmp_path: Path) -> None:
     """A relevo.toml that cannot be read is for the command to refuse; the help is shown all the same."""
     (tmp_path / "relevo.toml").write_text("[server\n")
-    assert language_here({"LANG": "es_ES"}, tmp_path / "relevo.toml") == "es"
+    assert detect_language({"LANG": "es_ES"}, tmp_path / "relevo.toml") == "es"
     assert run(["--help"]) == 0
 
 
@@ -205,7 +205,7 @@ def test_yes_is_understood_in_the_language(
     monkeypatch.setenv("RELEVO_LANGUAGE", language)
     run(["--version"])
     monkeypatch.setattr("sys.stdin", io.StringIO(answer + "\n"))
-    assert agreed(phrase("Erase everything about '{subject}'? It cannot be brought back.", subject="x")) is meant
+    assert confirm(phrase("Erase everything about '{subject}'? It cannot be brought back.", subject="x")) is meant
     assert ("¿Borrar todo" if language == "es" else "Erase everything") in capsys.readouterr().err
 
 

@@ -12,7 +12,7 @@ import pytest
 from relevo import server
 from relevo.config import load_settings
 from relevo.domain import ids
-from relevo.domain.prediction import Arm, InputKind, Prediction
+from relevo.domain.prediction import Arm, InputKind, PredictionRecord
 
 if TYPE_CHECKING:
     import subprocess
@@ -112,7 +112,7 @@ def test_a_missing_file_is_told_before_a_missing_name(workspace: Workspace) -> N
 def remember(workspace: Workspace, label: str, *, uncertain: bool = False, minute: int = 0) -> str:
     """Put one prediction into the workspace's history, as a server would have."""
     at = datetime(2026, 3, 1, 12, minute, tzinfo=UTC)
-    prediction = Prediction(
+    prediction = PredictionRecord(
         id=ids.new_id(int(at.timestamp() * 1000)),
         at_us=int(at.timestamp() * 1e6),
         model="churn",

@@ -85,9 +85,9 @@ def in_front_of(console: Console, port: int, folder: Path) -> Iterator[None]:
 def test_the_cookie_is_secure_behind_a_proxy_that_encrypts(
     chromium: Browser, signed_server: server.RunningServer, tmp_path: Path
 ) -> None:
-    """console_address tells what browsers call it: Secure, __Host-, pages live by WebSocket; the plain cookie opens nothing."""
+    """console_public_url tells what browsers call it: Secure, __Host-, pages live by WebSocket; the plain cookie opens nothing."""
     port = free_port()
-    flags = ("--console-address", f"https://127.0.0.1:{port}", "--behind-proxy", "127.0.0.1")
+    flags = ("--console-public-url", f"https://127.0.0.1:{port}", "--trusted-proxies", "127.0.0.1")
     with console_over(signed_server.url, tmp_path, *flags) as console, in_front_of(console, port, tmp_path):
         context = chromium.new_context(locale="en-GB", ignore_https_errors=True)
         page = context.new_page()

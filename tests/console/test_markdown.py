@@ -16,7 +16,7 @@ from tests.support.server import running
 
 import relevo
 from relevo.client import Client
-from relevo.console.markdown import verbatim
+from relevo.console.markdown import escape_markdown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,7 +44,7 @@ _LABELS = ["![left](https://elsewhere.invalid/p.png)", "$stays$ _here_"]
 )
 def test_every_sign_of_markdown_is_taken_by_its_word(text: str, written: str) -> None:
     """Pictures, links, colours, formulas, HTML and lists stay letters; what has none is as it was, for a reader of the screen."""
-    assert verbatim(text) == written
+    assert escape_markdown(text) == written
 
 
 @pytest.fixture(scope="module")

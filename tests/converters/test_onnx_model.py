@@ -15,11 +15,11 @@ import relevo
 from relevo.converters.onnx_model import convert_onnx
 from relevo.domain.preprocessing import ColumnSteps, ImageSteps, MatrixSteps
 from relevo.domain.signature import ImageInput, Output, Task
-from relevo.errors import ConversionFailed, ImportRefused, LabelsRefused, OnnxRefused, OptionsMissing, ParityFailed
+from relevo.errors import ConversionError, ImportModelError, InvalidLabelsError, InvalidOnnxError, InvalidOptionsError, ParityError
 from relevo.i18n import catalog
 from relevo.importing.import_model import import_model
-from relevo.package.conversion import Hints
-from relevo.package.samples import take_samples
+from relevo.package.conversion import ConversionHints
+from relevo.package.samples import normalize_samples
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -68,7 +68,7 @@ LABELS = ("a", "b", "c")
 )
 def test_a_picture_model_is_known_by_its_shape(shape: list[Any], axes: tuple[int, ...], layout: str, mode: str) -> None:
     """Layout, size and colours come from the file; labels and scale from the person."""
-    converted = convert_onnx(_pooled(shape, axes), None, Hints(labels=LABELS, scale=1 / 255))
+    converted = convert_onnx(_pooled(shape, axes), None, ConversionHints(labels=LABELS, scale=1 / 255))
     assert converted.input == ImageInput(width=5, height=6, mode=mode)  # type: ignore[arg-type]  # one of the two
     assert isinstance(converted.steps, ImageSteps)
     assert (converted.steps.layout, converted.steps.scale) == (layout, 1 / 255)
@@ -85,13 +85,13 @@ def test_a_picture_model_is_known_by_its_shape(shape: list[Any], axes: tuple[int
 )
 def test_a_picture_told_otherwise_than_the_file_is_refused(shape: list[Any], size: tuple[int, int], layout: Any, told: str) -> None:
     """A size or layout that is not the file's is named beside the file's own, before the model is asked anything."""
-    hints = Hints(
+    hints = ConversionHints(
         labels=LABELS,
         scale=1.0,
         input=ImageInput(width=size[0], height=size[1], mode="RGB"),
         steps=ImageSteps(input="x", layout=layout),
     )
-    with pytest.raises(ImportRefused, match=told):
+    with pytest.raises(ImportModelError, match=told):
         convert_onnx(_pooled(shape, (1, 2, 3)), None, hints)
 
 
@@ -99,11 +99,11 @@ def test_what_is_wrong_with_an_onnx_file_is_no_failed_conversion(tmp_path: Path)
     """Imported with another layout, or failing by itself, it is told in one sentence with one full stop, in Spanish too."""
     file = tmp_path / "net.onnx"
     file.write_bytes(_pooled(["n", 3, 6, 5], (1, 2, 3)))
-    with pytest.raises(ImportRefused, match=r"imported: its input takes N×3×6×5, and .* becomes N×3×6×1;"):
+    with pytest.raises(ImportModelError, match=r"imported: its input takes N×3×6×5, and .* becomes N×3×6×1;"):
         import_model(file, name="net", labels=LABELS, scale=1.0, layout="NHWC")
     nodes = [helper.make_node("Reshape", ["x", "shape"], ["y"])]
     file.write_bytes(_model(["n", 6, 5, 1], nodes, {"shape": np.array([-1, 7], dtype=np.int64)}, 7))
-    with pytest.raises(ImportRefused) as refused:
+    with pytest.raises(ImportModelError) as refused:
         import_model(file, name="net", labels=tuple("abcdefg"), scale=1.0)
     assert str(refused.value) == "The file cannot be imported: The model failed on this input."
     assert catalog.sentence(refused.value, "es") == "El archivo no se puede importar: El modelo ha fallado con esta entrada."
@@ -112,41 +112,41 @@ def test_what_is_wrong_with_an_onnx_file_is_no_failed_conversion(tmp_path: Path)
 def test_an_import_asks_for_flags(tmp_path: Path) -> None:
     """What a converter misses is asked for as the command line writes it, in Spanish too."""
     (tmp_path / "net.onnx").write_bytes(_pooled(["n", 6, 5, 1], (1, 2, 3)))
-    with pytest.raises(OptionsMissing, match="add: --labels \\(3 of them") as refused:
+    with pytest.raises(InvalidOptionsError, match="add: --labels \\(3 of them") as refused:
         import_model(tmp_path / "net.onnx", name="net", labels=("a",), scale=1.0)
     assert "--labels (3, en el orden de" in catalog.sentence(refused.value, "es")
-    refusal = OptionsMissing(options="--labels (2 of them, for no, yes)")
+    refusal = InvalidOptionsError(options="--labels (2 of them, for no, yes)")
     assert "--labels (2, para no, yes)" in catalog.sentence(refusal, "es")
 
 
 def test_raw_scores_are_known_by_their_sums() -> None:
     """Scores that are no probabilities become such by softmax."""
     logits = _pooled(["n", 6, 5, 1], (1, 2, 3), softmax=False)
-    assert convert_onnx(logits, None, Hints(labels=LABELS, scale=1.0)).output.activation == "softmax"
+    assert convert_onnx(logits, None, ConversionHints(labels=LABELS, scale=1.0)).output.activation == "softmax"
 
 
 def test_what_the_file_does_not_tell_is_asked_for() -> None:
     """Scale, labels, features and sizes are each asked for by name."""
     picture = _pooled(["n", 6, 5, 1], (1, 2, 3))
-    with pytest.raises(OptionsMissing, match="scale"):
-        convert_onnx(picture, None, Hints(labels=LABELS))
-    with pytest.raises(OptionsMissing, match="labels"):
-        convert_onnx(picture, None, Hints(scale=1.0))
-    with pytest.raises(OptionsMissing, match="width and height"):
-        convert_onnx(_pooled(["n", "h", "w", 3], (1, 2, 3)), None, Hints(labels=LABELS, scale=1.0))
-    with pytest.raises(OptionsMissing, match="features"):
-        convert_onnx(_pooled(["n", "k"], (1,)), None, Hints(labels=LABELS))
+    with pytest.raises(InvalidOptionsError, match="scale"):
+        convert_onnx(picture, None, ConversionHints(labels=LABELS))
+    with pytest.raises(InvalidOptionsError, match="labels"):
+        convert_onnx(picture, None, ConversionHints(scale=1.0))
+    with pytest.raises(InvalidOptionsError, match="width and height"):
+        convert_onnx(_pooled(["n", "h", "w", 3], (1, 2, 3)), None, ConversionHints(labels=LABELS, scale=1.0))
+    with pytest.raises(InvalidOptionsError, match="features"):
+        convert_onnx(_pooled(["n", "k"], (1,)), None, ConversionHints(labels=LABELS))
 
 
 def test_a_fixed_batch_is_refused_with_what_to_do() -> None:
     """A file for exactly one row cannot serve batches."""
-    with pytest.raises(ConversionFailed, match="free batch axis"):
-        convert_onnx(_pooled([1, 6, 5, 1], (1, 2, 3)), None, Hints(labels=LABELS, scale=1.0))
+    with pytest.raises(ConversionError, match="free batch axis"):
+        convert_onnx(_pooled([1, 6, 5, 1], (1, 2, 3)), None, ConversionHints(labels=LABELS, scale=1.0))
 
 
 def test_what_is_no_onnx_is_refused() -> None:
     """Noise ends in a refusal."""
-    with pytest.raises(OnnxRefused):
+    with pytest.raises(InvalidOnnxError):
         convert_onnx(b"nonsense", None)
 
 
@@ -167,7 +167,7 @@ def test_a_zipmap_is_taken_off_and_tells_the_labels() -> None:
 def test_supplied_outputs_that_are_not_the_models_stop_the_packing() -> None:
     """Outputs somebody says the original gave are held against the file."""
     pictures = np.random.default_rng(0).integers(0, 256, (4, 6, 5), dtype=np.uint8)
-    with pytest.raises(ParityFailed):
+    with pytest.raises(ParityError):
         relevo.pack(
             _pooled(["n", 6, 5, 1], (1, 2, 3)), name="p", samples=pictures, labels=LABELS, scale=1.0, outputs=np.full((4, 3), 1 / 3)
         )
@@ -199,10 +199,10 @@ def test_several_inputs_are_one_field_each() -> None:
 def test_an_output_may_be_named() -> None:
     """The person's word on output, labels and activation rules."""
     told = Output(name="y", labels=LABELS, activation="softmax")
-    samples = take_samples(np.zeros((2, 6, 5), dtype=np.uint8))
-    assert convert_onnx(_pooled(["n", 6, 5, 1], (1, 2, 3)), samples, Hints(output=told, scale=1.0)).output == told
-    with pytest.raises(OptionsMissing, match="an output the file has"):
-        convert_onnx(_pooled(["n", 6, 5, 1], (1, 2, 3)), samples, Hints(output=Output(name="z"), scale=1.0))
+    samples = normalize_samples(np.zeros((2, 6, 5), dtype=np.uint8))
+    assert convert_onnx(_pooled(["n", 6, 5, 1], (1, 2, 3)), samples, ConversionHints(output=told, scale=1.0)).output == told
+    with pytest.raises(InvalidOptionsError, match="an output the file has"):
+        convert_onnx(_pooled(["n", 6, 5, 1], (1, 2, 3)), samples, ConversionHints(output=Output(name="z"), scale=1.0))
 
 
 def _classifier(classes: Any) -> tuple[bytes, Any]:
@@ -220,7 +220,7 @@ def test_the_files_own_label_is_held_against_its_scores() -> None:
     onnx, rows = _classifier(["no", "yes"])
     assert relevo.pack(onnx, name="m", samples=rows, labels=["no", "yes"], figures=False).manifest.output.labels == ("no", "yes")
     assert relevo.pack(onnx, name="m", samples=rows, labels=["bleibt", "geht"], figures=False)
-    with pytest.raises(LabelsRefused, match="in another: every answer would be swapped"):
+    with pytest.raises(InvalidLabelsError, match="in another: every answer would be swapped"):
         relevo.pack(onnx, name="m", samples=rows, labels=["yes", "no"])
     nodes = [
         helper.make_node("Softmax", ["x"], ["y"]),
@@ -243,5 +243,5 @@ def test_the_files_own_label_is_held_against_its_scores() -> None:
         ],
     )
     other = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString()
-    with pytest.raises(ConversionFailed, match=r"its own output 'label' names another class .* for \d+ of 60 samples"):
+    with pytest.raises(ConversionError, match=r"its own output 'label' names another class .* for \d+ of 60 samples"):
         relevo.pack(other, name="m", samples=rows, labels=LABELS)

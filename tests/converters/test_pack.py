@@ -15,16 +15,16 @@ from sklearn.feature_extraction import DictVectorizer
 from sklearn.linear_model import LinearRegression, LogisticRegression
 
 import relevo
-from relevo.domain.decision import Argmax, Bands
+from relevo.domain.decision import ArgmaxDecision, ThresholdDecision
 from relevo.domain.signature import FieldKind, ImageInput, RecordInput, Task
 from relevo.errors import (
-    ConversionFailed,
-    InputRefused,
-    LabelRefused,
-    ManifestInvalid,
-    OptionsMissing,
-    PackageRefused,
-    ParityFailed,
+    ConversionError,
+    InvalidInputError,
+    InvalidLabelError,
+    InvalidManifestError,
+    InvalidOptionsError,
+    PackageError,
+    ParityError,
     RelevoError,
 )
 from relevo.importing.import_model import import_model
@@ -48,7 +48,7 @@ def test_the_same_model_packed_twice_is_the_same_package(digits: Any, digits_pac
 def test_the_digest_is_that_of_the_manifest(digits: Any, digits_package: Package) -> None:
     """Also when a person wrote whole numbers where real ones are meant."""
     assert digits_package.digest == digits_package.manifest.digest()
-    whole = relevo.pack(digits.model, name="d", samples=digits.pictures[:20], scale=1, decision=Argmax(least=0))
+    whole = relevo.pack(digits.model, name="d", samples=digits.pictures[:20], scale=1, decision=ArgmaxDecision(least=0))
     assert whole.digest == whole.manifest.digest()
     table = [{"a": number, "b": "x"} for number in range(30)]
     vectorizer = DictVectorizer()
@@ -193,7 +193,13 @@ def test_bands_say_uncertain() -> None:
     truth = (features[:, 0] + draw.normal(size=500) > 0).astype(int)
     model = LogisticRegression().fit(features, truth)
     package = relevo.pack(
-        model, name="b", samples=features, truth=truth, labels=["no", "yes"], decision=Bands(accept=0.8, reject=0.2), figures=False
+        model,
+        name="b",
+        samples=features,
+        truth=truth,
+        labels=["no", "yes"],
+        decision=ThresholdDecision(accept=0.8, reject=0.2),
+        figures=False,
     )
     assert 0 < package.metrics["uncertain_share"] < 1
     assert package.metrics["accuracy_when_sure"]["value"] > package.metrics["accuracy"]["value"]
@@ -203,21 +209,21 @@ def test_bands_say_uncertain() -> None:
 def test_what_is_wrong_with_a_call_is_said(digits: Any) -> None:
     """A missing truth, a foreign truth, wrong labels, a bad name, an empty sample, a thing that is no model."""
     few, truth = digits.pictures[:20], digits.truth[:20]
-    with pytest.raises(OptionsMissing, match="truth for every sample"):
+    with pytest.raises(InvalidOptionsError, match="truth for every sample"):
         relevo.pack(digits.model, name="d", samples=few, truth=truth[:3])
-    with pytest.raises(LabelRefused):
+    with pytest.raises(InvalidLabelError):
         relevo.pack(digits.model, name="d", samples=few, truth=["cat"] * 20)
-    with pytest.raises(OptionsMissing, match="labels"):
+    with pytest.raises(InvalidOptionsError, match="labels"):
         relevo.pack(digits.model, name="d", samples=few, labels=["a", "b"])
-    with pytest.raises(ManifestInvalid, match="name"):
+    with pytest.raises(InvalidManifestError, match="name"):
         relevo.pack(digits.model, name="Not A Name", samples=few)
-    with pytest.raises(OptionsMissing, match="samples"):
+    with pytest.raises(InvalidOptionsError, match="samples"):
         relevo.pack(digits.model, name="d", samples=[])
-    with pytest.raises(ConversionFailed, match="no predict"):
+    with pytest.raises(ConversionError, match="no predict"):
         relevo.pack(object(), name="d", samples=few)
-    with pytest.raises(ConversionFailed, match="64 numbers"):
+    with pytest.raises(ConversionError, match="64 numbers"):
         relevo.pack(digits.model, name="d", samples=np.zeros((3, 9, 9), dtype=np.uint8))
-    with pytest.raises(ConversionFailed, match="float64"):
+    with pytest.raises(ConversionError, match="float64"):
         relevo.pack(digits.model, name="d", samples=np.zeros((3, 8, 8)))
 
 
@@ -226,7 +232,7 @@ def test_a_model_that_cannot_be_proved_is_not_packaged(digits: Any, tmp_path: Pa
     from sklearn.svm import SVC
 
     model = SVC().fit(digits.pictures[:300].reshape(300, -1), digits.truth[:300])
-    with pytest.raises(ParityFailed) as refusal:
+    with pytest.raises(ParityError) as refusal:
         relevo.pack(model, name="svm", samples=digits.pictures[:50], tolerance=1e-300, out=tmp_path / "p")
     assert refusal.value.facts["tolerance"] == 1e-300
     assert list(tmp_path.iterdir()) == []
@@ -236,7 +242,7 @@ def test_nothing_of_others_is_overwritten(digits_package: Package, tmp_path: Pat
     """A folder with other things in it stays; an older package in the same place is replaced."""
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("years", encoding="utf-8")
-    with pytest.raises(PackageRefused, match="other things"):
+    with pytest.raises(PackageError, match="other things"):
         digits_package.write(tmp_path / "mine")
     digits_package.write(tmp_path / "p")
     digits_package.write(tmp_path / "p")
@@ -249,22 +255,22 @@ def test_nothing_of_others_is_overwritten(digits_package: Package, tmp_path: Pat
     [
         ({"name": "Not A Name"}, "name"),
         ({"answer": {"churn": "maybe:yes"}}, "answer"),
-        ({"decision": Bands(accept=0.2, reject=0.8)}, "accept/reject/least"),
-        ({"decision": Argmax(least=2.0)}, "accept/reject/least"),
+        ({"decision": ThresholdDecision(accept=0.2, reject=0.8)}, "accept/reject/least"),
+        ({"decision": ArgmaxDecision(least=2.0)}, "accept/reject/least"),
     ],
 )
 def test_a_bad_option_is_told_by_its_name(tmp_path: Path, told: dict[str, Any], option: str) -> None:
     """Before anything is converted, and not as a fault of a manifest.json that nobody wrote."""
-    with pytest.raises(ManifestInvalid, match=f"^The option {option} cannot be used: "):
+    with pytest.raises(InvalidManifestError, match=f"^The option {option} cannot be used: "):
         relevo.pack(object(), **({"name": "m", "samples": [{"a": 1}]} | told))
-    with pytest.raises(ManifestInvalid, match=f"^The option {option} cannot be used: "):
+    with pytest.raises(InvalidManifestError, match=f"^The option {option} cannot be used: "):
         import_model(tmp_path / "nothere.onnx", **({"name": "m"} | told))
 
 
 def test_an_option_that_does_not_fit_the_model_is_told_by_its_name(digits: Any) -> None:
     """What only the model's labels tell is told when they are known, in the same words."""
-    for told in ({"answer": {"churn": "is:leaves"}}, {"decision": Bands(accept=0.8, reject=0.2)}):
-        with pytest.raises(ManifestInvalid, match=r"^The option .* cannot be used: "):
+    for told in ({"answer": {"churn": "is:leaves"}}, {"decision": ThresholdDecision(accept=0.8, reject=0.2)}):
+        with pytest.raises(InvalidManifestError, match=r"^The option .* cannot be used: "):
             relevo.pack(digits.model, name="d", samples=digits.pictures[:20], **told)
 
 
@@ -272,7 +278,7 @@ def test_a_file_that_is_no_package_is_not_overwritten(digits_package: Package, t
     """Another archive in the place of a zip stays; an older package in it is replaced."""
     with zipfile.ZipFile(tmp_path / "data.zip", "w") as archive:
         archive.writestr("thesis.txt", "years")
-    with pytest.raises(PackageRefused, match="no package"):
+    with pytest.raises(PackageError, match="no package"):
         digits_package.write(tmp_path / "data.zip")
     for _ in range(2):
         digits_package.write(tmp_path / "p.zip")
@@ -287,9 +293,9 @@ def test_a_bad_goal_is_told_before_anything_is_converted(tmp_path: Path, goal: s
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "thesis.txt").write_text("years", encoding="utf-8")
     before = sorted(tmp_path.rglob("*"))
-    with pytest.raises(PackageRefused, match=r"(another place|take its place)\.$"):
+    with pytest.raises(PackageError, match=r"(another place|take its place)\.$"):
         relevo.pack(object(), name="m", samples=[{"a": 1}], out=tmp_path / goal)
-    with pytest.raises(PackageRefused, match=r"(another place|take its place)\.$"):
+    with pytest.raises(PackageError, match=r"(another place|take its place)\.$"):
         import_model(tmp_path / "nothere.onnx", name="m", out=tmp_path / goal)
     assert sorted(tmp_path.rglob("*")) == before
 
@@ -298,7 +304,7 @@ def test_a_bad_goal_is_told_before_anything_is_converted(tmp_path: Path, goal: s
 def test_a_closed_folder_is_told_before_anything_is_converted(tmp_path: Path) -> None:
     """A folder without the right to write is named in the sentence."""
     (tmp_path / "closed").mkdir(mode=0o500)
-    with pytest.raises(PackageRefused, match="closed is not writable"):
+    with pytest.raises(PackageError, match="closed is not writable"):
         relevo.pack(object(), name="m", samples=[{"a": 1}], out=tmp_path / "closed" / "p.zip")
 
 
@@ -338,16 +344,16 @@ def test_an_option_of_another_kind_is_refused_by_its_name(told: dict[str, Any], 
 @pytest.mark.parametrize("given", [None, 5, "a.png", {"f0": 1.0}])
 def test_what_is_no_list_of_inputs_is_refused(digits_package: Package, given: Any) -> None:
     """`predict_many`, `relevo.open` and `write` say what they expect of what they cannot use."""
-    with pytest.raises(InputRefused, match="A list of inputs or a DataFrame is expected"):
+    with pytest.raises(InvalidInputError, match="A list of inputs or a DataFrame is expected"):
         digits_package.predict_many(given)
     if not isinstance(given, str):
         for act in (relevo.open, digits_package.write):
-            with pytest.raises(PackageRefused, match="is expected, not a"):
+            with pytest.raises(PackageError, match="is expected, not a"):
                 act(given)
 
 
 def test_a_class_and_a_missing_file_are_no_model() -> None:
     """A class instead of its instance, and the path of no file, are told as that."""
     for model, words in ((LogisticRegression, "class LogisticRegression itself"), ("model.onnx", "'model.onnx' cannot be read")):
-        with pytest.raises(ConversionFailed, match=words):
+        with pytest.raises(ConversionError, match=words):
             relevo.pack(model, name="m", samples=np.zeros((3, 2)))

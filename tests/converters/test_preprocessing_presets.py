@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from relevo.converters.keras.silent_import import library
-from relevo.converters.preprocessing_presets import HABITS, steps_named
-from relevo.errors import OptionsMissing
+from relevo.converters.preprocessing_presets import HABITS, steps_from_preset
+from relevo.errors import InvalidOptionsError
 from relevo.runtime.image import tensor
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (4, 5, 6, 3), dtype=np.uint8)
@@ -27,7 +27,7 @@ def test_a_family_is_prepared_as_keras_does(family: str) -> None:
     pytest.importorskip("tensorflow", reason="Keras' functions are compared with")
     library("keras")
     theirs: Any = import_module(f"keras.applications.{family}").preprocess_input(PIXELS.astype(np.float32))
-    ours = tensor(list(PIXELS), steps_named(family))
+    ours = tensor(list(PIXELS), steps_from_preset(family))
     assert ours.dtype == np.float32
     assert np.abs(ours - theirs).max() <= np.abs(theirs).max() * 4e-7
 
@@ -35,13 +35,13 @@ def test_a_family_is_prepared_as_keras_does(family: str) -> None:
 def test_every_name_can_be_used() -> None:
     """Each name gives steps for colour pictures, and pixels over 255 for '01', grey ones too."""
     for name in HABITS:
-        assert np.isfinite(tensor(list(PIXELS), steps_named(name))).all()
-    assert np.array_equal(tensor([PIXELS[0, ..., 0]], steps_named("01"))[0, ..., 0], PIXELS[0, ..., 0] * np.float32(1 / 255))
-    assert steps_named("ResNet50") == steps_named("caffe")
-    assert msgspec.json.decode(msgspec.json.encode(steps_named("raw")))["type"] == "image"
+        assert np.isfinite(tensor(list(PIXELS), steps_from_preset(name))).all()
+    assert np.array_equal(tensor([PIXELS[0, ..., 0]], steps_from_preset("01"))[0, ..., 0], PIXELS[0, ..., 0] * np.float32(1 / 255))
+    assert steps_from_preset("ResNet50") == steps_from_preset("caffe")
+    assert msgspec.json.decode(msgspec.json.encode(steps_from_preset("raw")))["type"] == "image"
 
 
 def test_an_unknown_name_gets_the_nearest() -> None:
     """A misspelt name is refused with the one that was meant."""
-    with pytest.raises(OptionsMissing, match="the nearest is 'mobilenet_v2'"):
-        steps_named("mobilnet_v2")
+    with pytest.raises(InvalidOptionsError, match="the nearest is 'mobilenet_v2'"):
+        steps_from_preset("mobilnet_v2")

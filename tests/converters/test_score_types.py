@@ -10,7 +10,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 import relevo
 from relevo.domain.signature import Output, Task
-from relevo.errors import ConversionFailed, OptionsMissing
+from relevo.errors import ConversionError, InvalidOptionsError
 from relevo.importing.import_model import import_model
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ def test_a_doubt_is_asked_about_and_the_answer_is_taken(onnx: bytes, request: py
         assert packed(onnx).manifest.output.activation == "softmax"
         return
     with pytest.raises(
-        OptionsMissing, match=r"scores \(logits, probabilities or percent; numbers are no classes. They lie between"
+        InvalidOptionsError, match=r"scores \(logits, probabilities or percent; numbers are no classes. They lie between"
     ):
         packed(onnx)
     assert packed(onnx, scores="logits").manifest.output.activation == "softmax"
@@ -130,7 +130,7 @@ def test_one_score_with_two_labels_is_a_probability_only_where_it_cannot_leave_0
     assert packed(model(node("Sigmoid", "s"), weights=ONE), two).manifest.output.activation == "none"
     assert packed(model(node("Identity", "s"), weights=ONE), two).manifest.output.activation == "sigmoid"
     small = model(node("Add", ["s", "half"]), weights=ONE / 100, half=np.float32(0.5))
-    with pytest.raises(OptionsMissing, match=r"scores \(.*numbers without labels.*come out of a linear layer: is a sigmoid"):
+    with pytest.raises(InvalidOptionsError, match=r"scores \(.*numbers without labels.*come out of a linear layer: is a sigmoid"):
         packed(small, two)
     clipped = packed(small, two, scores="probabilities")
     assert clipped.manifest.output.activation == "clip"
@@ -139,21 +139,21 @@ def test_one_score_with_two_labels_is_a_probability_only_where_it_cannot_leave_0
     assert clipped.predict(dict(zip(NAMES, 1000 * ONE[:, 0], strict=True))).probabilities == (0.0, 1.0)
     assert packed(small, None, scores="numbers").manifest.output.task is Task.REGRESSION
     assert packed(small, None).manifest.output.task is Task.REGRESSION
-    with pytest.raises(OptionsMissing, match="labels \\(two of them"):
+    with pytest.raises(InvalidOptionsError, match="labels \\(two of them"):
         packed(model(node("Sigmoid", "s"), weights=ONE), None)
-    with pytest.raises(OptionsMissing, match="no labels, where the scores are numbers"):
+    with pytest.raises(InvalidOptionsError, match="no labels, where the scores are numbers"):
         packed(small, two, scores="numbers")
 
 
 def test_what_is_said_of_scores_is_held_against_them() -> None:
     """Logits that are probabilities already, probabilities of 6 and -2, and three numbers at once are refused in a sentence."""
-    with pytest.raises(ConversionFailed, match="said to be logits, and come out of a softmax: they are probabilities already"):
+    with pytest.raises(ConversionError, match="said to be logits, and come out of a softmax: they are probabilities already"):
         packed(model(node("Softmax", "s")), scores="logits")
-    with pytest.raises(ConversionFailed, match=r"said to be probabilities, and lie between -\d"):
+    with pytest.raises(ConversionError, match=r"said to be probabilities, and lie between -\d"):
         packed(model(node("Identity", "s")), scores="probabilities")
-    with pytest.raises(ConversionFailed, match="answers 3 numbers at once; package one model for each"):
+    with pytest.raises(ConversionError, match="answers 3 numbers at once; package one model for each"):
         packed(model(node("Identity", "s")), None, scores="numbers")
-    with pytest.raises(OptionsMissing, match=r"labels .* of several numbers package each by itself"):
+    with pytest.raises(InvalidOptionsError, match=r"labels .* of several numbers package each by itself"):
         packed(model(node("Identity", "s")), None)
 
 
@@ -161,9 +161,9 @@ def test_a_chosen_output_of_logits_is_no_output_of_probabilities(tmp_path: Path)
     """Of logits and probabilities either may be chosen, by flag or by an Output: the same probabilities are served."""
     both = model(node("Softmax", "s", "p"), node("Identity", "s", "logits"), outputs=["p", "logits"])
     (tmp_path / "m.onnx").write_bytes(both)
-    with pytest.raises(OptionsMissing, match="--output, one of p, logits"):
+    with pytest.raises(InvalidOptionsError, match="--output, one of p, logits"):
         import_model(tmp_path / "m.onnx", name="m", labels=LABELS, features=NAMES)
-    with pytest.raises(OptionsMissing, match="--output, one of p, logits"):
+    with pytest.raises(InvalidOptionsError, match="--output, one of p, logits"):
         import_model(tmp_path / "m.onnx", name="m", labels=LABELS, features=NAMES, output="q")
     for chosen in ("p", "logits"):
         package = import_model(tmp_path / "m.onnx", name="m", labels=LABELS, features=NAMES, output=chosen, figures=False)
@@ -171,5 +171,5 @@ def test_a_chosen_output_of_logits_is_no_output_of_probabilities(tmp_path: Path)
     package = packed(both, None, output=Output(name="logits", labels=tuple(LABELS)))
     assert np.abs(served(package) - SOFTMAX).max() < 1e-5
     (tmp_path / "m.onnx").write_bytes(model(node("Relu", "s")))
-    with pytest.raises(OptionsMissing, match=r"add: --scores \(logits, probabilities or percent"):
+    with pytest.raises(InvalidOptionsError, match=r"add: --scores \(logits, probabilities or percent"):
         import_model(tmp_path / "m.onnx", name="m", labels=LABELS, features=NAMES)

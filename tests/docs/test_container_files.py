@@ -70,7 +70,7 @@ def test_compose_gives_the_server_nothing_it_does_not_need() -> None:
     assert api["healthcheck"]["test"] == ["CMD", "relevo", "health"]
     given = {name: re.sub(r"\$\{\w+:-(.*)\}", r"\1", value) for name, value in api["environment"].items()}
     settings = load_settings({}, given)
-    assert int(api["stop_grace_period"].removesuffix("s")) > settings.drain_seconds
+    assert int(api["stop_grace_period"].removesuffix("s")) > settings.shutdown_timeout_s
     assert composed()["services"]["postgres"]["profiles"] == ["postgres"]
 
 

@@ -61,9 +61,9 @@ def test_a_copy_of_a_busy_home_is_restored_whole(tmp_path: Path, digits_package:
     """Every answer given before the copy is in the history of the restored home, though none of them had reached the database."""
     with touring(tmp_path, digits_package) as tour:
         # Nothing leaves the journals by itself, so the copy must take them.
-        tour.environ["RELEVO_SHIP_EVERY_MS"] = "60000"
+        tour.environ["RELEVO_FLUSH_INTERVAL_MS"] = "60000"
         tour.serve()
-        del tour.environ["RELEVO_SHIP_EVERY_MS"]
+        del tour.environ["RELEVO_FLUSH_INTERVAL_MS"]
         with tour.client() as client:
             answers = [client.predict("digits", picture) for picture in digit_pngs[:20]]
             assert client.history().items == []

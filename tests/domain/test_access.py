@@ -6,7 +6,7 @@ import hashlib
 
 import pytest
 
-from relevo.domain.access import EVERYBODY, Action, KnownKey, Principal, Role, Roll, Scope, Way
+from relevo.domain.access import ANONYMOUS_ADMIN, AccessSnapshot, Action, ApiKeyEntry, AuthMethod, Principal, Role, Scope
 
 ROLES = (Role.VIEWER, Role.LABELER, Role.OPERATOR, Role.ADMIN)
 #: Who may, in the order of ROLES.
@@ -26,7 +26,7 @@ TABLE = {
 
 
 def somebody(role: Role | None = None, **facts: object) -> Principal:
-    return Principal(id="a" * 32, name="ana", way=Way.SESSION, role=role, **facts)  # type: ignore[arg-type]  # facts of a principal
+    return Principal(id="a" * 32, name="ana", way=AuthMethod.SESSION, role=role, **facts)  # type: ignore[arg-type]  # facts of a principal
 
 
 @pytest.mark.parametrize("action", Action)
@@ -71,7 +71,7 @@ def test_a_roll_knows_keys_until_they_end() -> None:
     """A key counts up to its end and not in it; an unknown one never."""
     owner = somebody(Role.VIEWER)
     digest = hashlib.sha256(b"rlv_secret").hexdigest()
-    roll = Roll(epoch=1, open=False, keys={digest: KnownKey(principal=owner, ends_us=100)})
+    roll = AccessSnapshot(epoch=1, open=False, keys={digest: ApiKeyEntry(principal=owner, ends_us=100)})
     assert roll.by_key(b"rlv_secret", 99) is owner
     assert roll.by_key(b"rlv_secret", 100) is None
     assert roll.by_key(b"rlv_other", 0) is None
@@ -79,7 +79,7 @@ def test_a_roll_knows_keys_until_they_end() -> None:
 
 def test_everybody_may_all_while_nobody_is_a_user() -> None:
     """On a machine without users nothing is refused."""
-    assert all(EVERYBODY.may(action, "any") for action in Action)
+    assert all(ANONYMOUS_ADMIN.may(action, "any") for action in Action)
 
 
 def test_a_key_of_one_model_is_nowhere_else() -> None:

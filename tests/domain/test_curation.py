@@ -8,22 +8,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relevo.domain.curation import Example, Reason, Vote, cleaned
+from relevo.domain.curation import LabelledExample, LabelVote, Reason, curate
 from relevo.domain.ids import new_id
 
 
-def example(number: int, content: str | None, value: str | None, author: str = "ana", **more: Any) -> Example:
+def example(number: int, content: str | None, value: str | None, author: str = "ana", **more: Any) -> LabelledExample:
     """An example with the number in its id, so that they are ordered by it."""
     trusted = more.get("trusted", False)
-    votes = more.pop("votes", (Vote(value=value, trusted=trusted),) if value is not None else ())
+    votes = more.pop("votes", (LabelVote(value=value, trusted=trusted),) if value is not None else ())
     digest = None if content is None else content.encode()
     facts = {"trusted": trusted} | more
-    return Example(prediction=new_id(number, bytes(10)), content=digest, value=value, author=author, votes=votes, **facts)
+    return LabelledExample(prediction=new_id(number, bytes(10)), content=digest, value=value, author=author, votes=votes, **facts)
 
 
-def told(*some: Example, share: float = 1.0, least: int = 500) -> tuple[list[int], dict[int, str]]:
+def told(*some: LabelledExample, share: float = 1.0, least: int = 500) -> tuple[list[int], dict[int, str]]:
     """Numbers that are kept, and the reasons of the others."""
-    found = cleaned(some, share=share, least=least)
+    found = curate(some, share=share, least=least)
     number = {one.prediction: int.from_bytes(one.prediction[:6], "big") for one in some}
     return [number[one] for one in found.kept], {number[one.prediction]: one.reason.value for one in found.excluded}
 
@@ -38,7 +38,7 @@ def test_of_copies_the_oldest_stays() -> None:
     """The same input with the same label counts once, and the others name the one that stayed."""
     some = [example(number, "a", "7") for number in (2, 1, 3)]
     assert told(*some) == ([1], {2: "duplicate", 3: "duplicate"})
-    assert {one.other for one in cleaned(some, share=1).excluded} == {some[1].prediction}
+    assert {one.other for one in curate(some, share=1).excluded} == {some[1].prediction}
 
 
 def test_contradictions_are_left_out() -> None:
@@ -52,12 +52,12 @@ def test_contradictions_are_left_out() -> None:
 
 def test_a_disputed_prediction_is_left_out() -> None:
     """People who differ about one prediction leave it out, whatever the rule for the label that counts made of it."""
-    votes = (Vote(value="7", trusted=False), Vote(value="9", trusted=False))
+    votes = (LabelVote(value="7", trusted=False), LabelVote(value="9", trusted=False))
     assert told(example(1, "a", "9", votes=votes), example(2, "b", None, votes=votes)) == (
         [],
         {1: "contradicting", 2: "contradicting"},
     )
-    votes = (Vote(value="7", trusted=False), Vote(value="9", trusted=True))
+    votes = (LabelVote(value="7", trusted=False), LabelVote(value="9", trusted=True))
     assert told(example(1, "a", "9", votes=votes)) == ([1], {})
 
 
@@ -87,7 +87,7 @@ def test_nothing_is_lost(rows: list[tuple[int, str, str, bool]], share: float) -
         example(number, f"{content}" if content else None, value, author, trusted=trusted)
         for number, (content, value, author, trusted) in enumerate(rows)
     ]
-    found = cleaned(reversed(some), share=share, least=3)
+    found = curate(reversed(some), share=share, least=3)
     assert sorted([*found.kept, *(one.prediction for one in found.excluded)]) == [one.prediction for one in some]
     kept = [one for one in some if one.prediction in found.kept]
     assert len({one.content for one in kept}) == len(kept)
@@ -99,9 +99,11 @@ def test_nothing_is_lost(rows: list[tuple[int, str, str, bool]], share: float) -
 
 def test_which_of_a_flood_stay_is_drawn() -> None:
     """Neither the oldest nor the newest of a flood stay, but those whose lot is smallest."""
-    some = [Example(prediction=new_id(at), content=bytes([at]), value="7", author="loud", trusted=False) for at in range(50)]
+    some = [
+        LabelledExample(prediction=new_id(at), content=bytes([at]), value="7", author="loud", trusted=False) for at in range(50)
+    ]
     calm = example(99, "c", "7", "eva")
-    kept = set(cleaned([*some, calm], share=0.1, least=10).kept) - {calm.prediction}
+    kept = set(curate([*some, calm], share=0.1, least=10).kept) - {calm.prediction}
     assert kept == {one.prediction for one in sorted(some, key=lambda one: (one.prediction[9:12], one.prediction))[:10]}
 
 

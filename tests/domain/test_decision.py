@@ -12,16 +12,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from relevo.domain.decision import Argmax, Bands, answers, probabilities_of
+from relevo.domain.decision import ArgmaxDecision, ThresholdDecision, decide, probabilities_of
 from relevo.domain.signature import Output, Task
-from relevo.errors import OutputNotFinite
+from relevo.errors import OutputNotFiniteError
 
 TWO = Output(name="y", labels=("no", "yes"))
 THREE = Output(name="y", labels=("a", "b", "c"))
 
 
 def banded(share: float, accept: float, reject: float) -> tuple[str | None, bool, float | None]:
-    one = answers(np.array([[share]]), TWO, Bands(accept=accept, reject=reject))[0]
+    one = decide(np.array([[share]]), TWO, ThresholdDecision(accept=accept, reject=reject))[0]
     return one.label, one.uncertain, one.confidence
 
 
@@ -67,7 +67,7 @@ def test_bands_are_monotonous(share: float, one: float, other: float) -> None:
 @pytest.mark.parametrize(("least", "uncertain"), [(0.0, False), (0.5, False), (math.nextafter(0.5, 1), True)])
 def test_argmax_is_uncertain_below_its_least(least: float, *, uncertain: bool) -> None:
     """The most probable label answers; below `least` it is uncertain, at `least` it is not."""
-    one = answers(np.array([[0.2, 0.5, 0.3]]), THREE, Argmax(least=least))[0]
+    one = decide(np.array([[0.2, 0.5, 0.3]]), THREE, ArgmaxDecision(least=least))[0]
     assert (one.label, one.index, one.confidence, one.uncertain) == ("b", 1, 0.5, uncertain)
     assert one.probabilities == (0.2, 0.5, 0.3)
 
@@ -99,20 +99,20 @@ def test_sigmoid_is_exact_at_both_tails(score: float) -> None:
 
 def test_a_column_of_scores_may_lie_flat() -> None:
     """Scores of shape (n,) are one column."""
-    assert [one.label for one in answers(np.array([0.1, 0.9]), TWO, Argmax())] == ["no", "yes"]
+    assert [one.label for one in decide(np.array([0.1, 0.9]), TWO, ArgmaxDecision())] == ["no", "yes"]
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
 @pytest.mark.parametrize("output", [THREE, Output(name="y", task=Task.REGRESSION)])
 def test_what_is_not_finite_is_no_answer(bad: float, output: Output) -> None:
     """NaN and infinity are the model's failure, for labels and for values."""
-    with pytest.raises(OutputNotFinite):
-        answers(np.array([[0.1, bad, 0.2], [0.1, 0.2, 0.7]]) if output is THREE else np.array([bad, 1.0]), output, Argmax())
+    with pytest.raises(OutputNotFiniteError):
+        decide(np.array([[0.1, bad, 0.2], [0.1, 0.2, 0.7]]) if output is THREE else np.array([bad, 1.0]), output, ArgmaxDecision())
 
 
 def test_a_regression_gives_its_value_alone() -> None:
     """A regression's answer has no label and no probabilities."""
-    one: Any = answers(np.array([[812.5]], dtype=np.float32), Output(name="y", task=Task.REGRESSION), Argmax())[0]
+    one: Any = decide(np.array([[812.5]], dtype=np.float32), Output(name="y", task=Task.REGRESSION), ArgmaxDecision())[0]
     assert (one.value, one.label, one.probabilities, one.uncertain) == (812.5, None, (), False)
 
 
@@ -120,5 +120,5 @@ def test_a_regression_gives_its_value_alone() -> None:
 def test_a_row_is_decided_alike_alone_and_among_others(scores: np.ndarray) -> None:
     """Each row's answer is the answer of the row alone."""
     output = Output(name="y", labels=("a", "b", "c"), activation="softmax")
-    together = answers(scores, output, Argmax(least=0.5))
-    assert together == [answers(scores[index : index + 1], output, Argmax(least=0.5))[0] for index in range(len(scores))]
+    together = decide(scores, output, ArgmaxDecision(least=0.5))
+    assert together == [decide(scores[index : index + 1], output, ArgmaxDecision(least=0.5))[0] for index in range(len(scores))]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from relevo.domain.decision import Argmax, Bands, answers
-from relevo.domain.extra_fields import AnswerFields, problem_of
+from relevo.domain.decision import ArgmaxDecision, ThresholdDecision, decide
+from relevo.domain.extra_fields import ExtraFields, problem_of
 from relevo.domain.signature import Output, Task
 
 TWO = Output(name="y", labels=("stays", "leaves"))
@@ -15,7 +15,7 @@ VALUE = Output(name="y", task=Task.REGRESSION)
 
 def test_every_fact_is_read_off_the_answer() -> None:
     """The canonical fields by another name, a label's probability, and whether it is the label."""
-    fields = AnswerFields(
+    fields = ExtraFields(
         {
             "verdict": "prediction",
             "number": "class",
@@ -27,7 +27,7 @@ def test_every_fact_is_read_off_the_answer() -> None:
         },
         TWO,
     )
-    (low, high) = answers(np.array([[0.75, 0.25], [0.1, 0.9]]), TWO, Bands(accept=0.8, reject=0.1))
+    (low, high) = decide(np.array([[0.75, 0.25], [0.1, 0.9]]), TWO, ThresholdDecision(accept=0.8, reject=0.1))
     assert fields.of(low) == {
         "verdict": "stays",
         "number": 0,
@@ -44,13 +44,13 @@ def test_a_label_may_hold_a_colon() -> None:
     """What follows the first colon is the label, whatever is in it."""
     output = Output(name="y", labels=("a:b", "c"))
     assert problem_of({"it": "is:a:b"}, output.task, output.labels) is None
-    assert AnswerFields({"it": "is:a:b"}, output).of(answers(np.array([[0.9, 0.1]]), output, Argmax())[0]) == {"it": True}
+    assert ExtraFields({"it": "is:a:b"}, output).of(decide(np.array([[0.9, 0.1]]), output, ArgmaxDecision())[0]) == {"it": True}
 
 
 def test_a_regression_tells_its_value() -> None:
     """A number has one fact, its value."""
-    (answer,) = answers(np.array([[12.5]]), VALUE, Argmax())
-    assert AnswerFields({"rent": "prediction"}, VALUE).of(answer) == {"rent": 12.5}
+    (answer,) = decide(np.array([[12.5]]), VALUE, ArgmaxDecision())
+    assert ExtraFields({"rent": "prediction"}, VALUE).of(answer) == {"rent": 12.5}
     assert "the answer is a number" in str(problem_of({"rent": "confidence"}, VALUE.task, ()))
 
 

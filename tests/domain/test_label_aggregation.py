@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from relevo.domain.label_aggregation import Resolution, Rule, disputed, last_words
-from relevo.domain.prediction import Label, Verdict
+from relevo.domain.label_aggregation import AggregationStrategy, LabelAggregation, is_disputed, latest_by_author
+from relevo.domain.prediction import Label, ReviewStatus
 
 AT = datetime(2026, 3, 1, tzinfo=UTC)
 
@@ -18,7 +18,7 @@ def said(words: str) -> list[Label]:
     for word in words.split():
         who, _, value = word.partition(":")
         source, _, author = who.rpartition("/")
-        verdict = {"+": Verdict.ACCEPTED, "-": Verdict.REJECTED}.get(value[-1], Verdict.PENDING)
+        verdict = {"+": ReviewStatus.ACCEPTED, "-": ReviewStatus.REJECTED}.get(value[-1], ReviewStatus.PENDING)
         found.append(
             Label(prediction=b"", value=value.rstrip("+-"), author=author, source=source or "page", at=AT, verdict=verdict)
         )
@@ -48,8 +48,12 @@ def test_each_rule_finds_its_label(words: str, last: str | None, majority: str |
     A rejected label never counts, and once one is accepted only accepted ones do.
     """
     labels = said(words)
-    for rule, wanted in ((Rule.LAST, last), (Rule.MAJORITY, majority), (Rule.TRUSTED, trusted)):
-        found = Resolution(rule=rule, trusted=("csv", "author:lab")).of(labels)
+    for rule, wanted in (
+        (AggregationStrategy.LAST, last),
+        (AggregationStrategy.MAJORITY, majority),
+        (AggregationStrategy.TRUSTED, trusted),
+    ):
+        found = LabelAggregation(rule=rule, trusted=("csv", "author:lab")).of(labels)
         assert (None if found is None else found.value) == wanted, rule
 
 
@@ -66,9 +70,9 @@ def test_each_rule_finds_its_label(words: str, last: str | None, majority: str |
 )
 def test_a_dispute_is_between_people(words: str, *, wanted: bool) -> None:
     """Two people who differ dispute until a third decides or somebody judges; one person who corrects does not."""
-    assert disputed(said(words)) is wanted
+    assert is_disputed(said(words)) is wanted
 
 
 def test_everybody_has_one_last_word() -> None:
     """Of each person what they said last, rejected labels aside."""
-    assert [label.value for label in last_words(said("ana:1 eva:2 ana:3 eva:4-"))] == ["3", "2"]
+    assert [label.value for label in latest_by_author(said("ana:1 eva:2 ana:3 eva:4-"))] == ["3", "2"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 from relevo.domain.ids import new_id
-from relevo.domain.label_sampling import first_lot_beyond, lot_of
+from relevo.domain.label_sampling import sampling_key, sampling_threshold
 
 
 def test_weighed_by_propensity_the_error_rate_is_fair() -> None:
@@ -14,12 +14,12 @@ def test_weighed_by_propensity_the_error_rate_is_fair() -> None:
     Source: the estimator of Horvitz and Thompson (1952).
     """
     draw, share, count = random.Random(11), 0.1, 40_000  # noqa: S311 - a fixed world
-    edge, wrong, weighed, plain = first_lot_beyond(share), 0, 0.0, []
+    edge, wrong, weighed, plain = sampling_threshold(share), 0, 0.0, []
     for _ in range(count):
         uncertain = draw.random() < 0.1
         is_wrong = draw.random() < (0.4 if uncertain else 0.05)
         wrong += is_wrong
-        if uncertain or lot_of(new_id(1, draw.randbytes(10))) < edge:
+        if uncertain or sampling_key(new_id(1, draw.randbytes(10))) < edge:
             weighed += is_wrong / (1.0 if uncertain else share)
             plain.append(is_wrong)
     # Five standard errors of the weighed rate: the share of the certain is what varies.
@@ -34,12 +34,12 @@ def test_by_groups_the_error_rate_is_fair_however_little_was_labelled() -> None:
     Source: post-stratification, Holt and Smith (1979).
     """
     draw, share, count, labels = random.Random(5), 0.1, 60_000, 9_000  # noqa: S311 - a fixed world
-    edge, world = first_lot_beyond(share), []
+    edge, world = sampling_threshold(share), []
     for _ in range(count):
         uncertain = draw.random() < 0.1
         wrong = draw.random() < (0.4 if uncertain else 0.05)
         reported = wrong and draw.random() < 0.2
-        world.append((lot_of(new_id(1, draw.randbytes(10))), uncertain, wrong, reported))
+        world.append((sampling_key(new_id(1, draw.randbytes(10))), uncertain, wrong, reported))
     rest = [one for one in world if not one[3]]
     asked = sorted(one for one in rest if one[1]) + sorted(one for one in rest if not one[1] and one[0] < edge)
     labelled = asked[:labels]

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from relevo.domain import manifest as manifests
 from relevo.domain.manifest import FORMAT, Manifest, parse
-from relevo.errors import FormatUnknown, ManifestInvalid
+from relevo.errors import InvalidManifestError, UnknownFormatError
 
 if TYPE_CHECKING:
     import random
@@ -100,7 +100,7 @@ def test_the_digest_is_that_of_the_meaning(shuffle: random.Random) -> None:
 )
 def test_an_unknown_key_is_refused_at_every_depth(path: tuple[Any, ...]) -> None:
     """A key nobody knows, misspelt or from the future, is refused by name, wherever it stands."""
-    with pytest.raises(ManifestInvalid, match="x"):
+    with pytest.raises(InvalidManifestError, match="x"):
         parse(bytes_of(changed(RECORD, *path, to=1)))
 
 
@@ -132,14 +132,14 @@ def test_an_unknown_key_is_refused_at_every_depth(path: tuple[Any, ...]) -> None
 )
 def test_parts_that_contradict_each_other_are_refused(plain: dict[str, Any], told: str) -> None:
     """Each contradiction is refused with words about it."""
-    with pytest.raises(ManifestInvalid, match=told):
+    with pytest.raises(InvalidManifestError, match=told):
         parse(bytes_of(plain))
 
 
 @pytest.mark.parametrize("found", [0, -1, FORMAT + 1, 999])
 def test_a_format_from_elsewhere_is_refused_by_number(found: int) -> None:
     """A format this release does not know is refused by its number before anything else is read."""
-    with pytest.raises(FormatUnknown, match=str(found)):
+    with pytest.raises(UnknownFormatError, match=str(found)):
         parse(bytes_of({"format": found, "whatever": True}))
 
 
@@ -148,14 +148,14 @@ def test_a_format_from_elsewhere_is_refused_by_number(found: int) -> None:
 )
 def test_what_is_no_manifest_is_refused(data: bytes) -> None:
     """Bytes that are no JSON, or JSON without a format number, are refused."""
-    with pytest.raises(ManifestInvalid):
+    with pytest.raises(InvalidManifestError):
         parse(data)
 
 
 @given(st.binary(max_size=200))
 def test_any_bytes_are_a_manifest_or_refused(data: bytes) -> None:
     """No bytes raise anything but the two refusals."""
-    with contextlib.suppress(ManifestInvalid, FormatUnknown):
+    with contextlib.suppress(InvalidManifestError, UnknownFormatError):
         assert isinstance(parse(data), Manifest)
 
 
@@ -191,7 +191,7 @@ def test_words_that_steer_a_terminal_are_refused(path: tuple[Any, ...], sign: st
     """A label, a name, a unit or a description with a control character is refused in a sentence that spells it out."""
     plain = changed(RECORD, "output", "unit", to="")
     plain = changed(plain, "input", "fields", 0, "unit", to="")
-    with pytest.raises(ManifestInvalid, match="control character") as refused:
+    with pytest.raises(InvalidManifestError, match="control character") as refused:
         parse(bytes_of(changed(plain, *path, to=f"a{sign}b")))
     assert sign not in str(refused.value)
 

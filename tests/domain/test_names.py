@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from relevo.domain.names import checked_name, name_key
-from relevo.errors import FieldWrongType
+from relevo.errors import FieldTypeError
 
 ALLOWED = [
     "ana",
@@ -51,7 +51,7 @@ def test_names_of_all_the_world_are_taken(name: str) -> None:
 @pytest.mark.parametrize("what", REFUSED)
 def test_what_hides_or_pretends_is_refused(what: str) -> None:
     """By the field's name; nothing of it is repeated."""
-    with pytest.raises(FieldWrongType) as told:
+    with pytest.raises(FieldTypeError) as told:
         checked_name(REFUSED[what], "author")
     assert told.value.field == "author"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from relevo.domain.password_policy import check_password
-from relevo.errors import PasswordRefused
+from relevo.errors import WeakPasswordError
 
 
 @pytest.mark.parametrize("good", ["correct horse battery", "ñandú más lento", "x7#Lq9vT2mBd", "cuatro ríos y un molino"])
@@ -29,6 +29,6 @@ def test_length_is_what_counts(good: str) -> None:
 )
 def test_what_anybody_would_try_is_refused(bad: str) -> None:
     """Too short, a few signs over and over, one's own name; and more than is ever hashed. The refusal does not repeat it."""
-    with pytest.raises(PasswordRefused) as refused:
+    with pytest.raises(WeakPasswordError) as refused:
         check_password(bad, "anastasia-maria", ["digits"])
     assert not bad or bad not in str(refused.value)

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from relevo.domain.password_strength import LEAST_LEFT, is_easy, left_to_guess
+from relevo.domain.password_strength import MIN_EFFECTIVE_LENGTH, effective_length, is_guessable
 
 NAMES = ["Ana López", "cats-dogs"]
 
@@ -43,7 +43,7 @@ NAMES = ["Ana López", "cats-dogs"]
 )
 def test_what_is_tried_first_is_easy(easy: str) -> None:
     """Common words, names of the user and of models, rows of keys, years and repetitions, also spelt with digits and signs."""
-    assert is_easy(easy, NAMES)
+    assert is_guessable(easy, NAMES)
 
 
 @pytest.mark.parametrize(
@@ -59,25 +59,27 @@ def test_what_is_tried_first_is_easy(easy: str) -> None:
 )
 def test_what_somebody_thought_of_is_not(good: str) -> None:
     """A sentence may well hold a common word or a name."""
-    assert not is_easy(good, NAMES)
+    assert not is_guessable(good, NAMES)
 
 
 def test_what_was_drawn_is_never_easy() -> None:
     """Of a thousand passwords of twelve random letters and digits none is refused."""
     draw = random.Random(7)  # noqa: S311 - of a test
     letters = string.ascii_letters + string.digits
-    assert not [text for _ in range(1000) if left_to_guess(text := "".join(draw.choices(letters, k=12)), NAMES) < LEAST_LEFT]
+    assert not [
+        text for _ in range(1000) if effective_length(text := "".join(draw.choices(letters, k=12)), NAMES) < MIN_EFFECTIVE_LENGTH
+    ]
 
 
 def test_the_longest_is_looked_at_in_a_moment() -> None:
     """Whatever is sent takes no time to speak of."""
     before = time.perf_counter()
     for text in ("ab" * 512, "a" * 1024, "abc!" * 256, "\u0344" * 1024):
-        left_to_guess(text, [text, *NAMES])
+        effective_length(text, [text, *NAMES])
     assert time.perf_counter() - before < 1
 
 
 def test_the_library_s_lists_count() -> None:
     """What no rule of ours names is easy all the same, once it was leaked often enough."""
-    assert left_to_guess("realmadrid1902x", []) >= LEAST_LEFT
-    assert is_easy("iloveyou1234", [])
+    assert effective_length("realmadrid1902x", []) >= MIN_EFFECTIVE_LENGTH
+    assert is_guessable("iloveyou1234", [])

@@ -8,20 +8,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relevo.domain.prediction import Arm
-from relevo.domain.routing import Leg, Route, answering, pick
+from relevo.domain.routing import RouteTarget, TrafficSplit, answering, pick
 
 _weights = st.lists(st.floats(0.01, 1), min_size=1, max_size=5)
 
 
-def route(weights: list[float], *, salt: str = "churn", shadow: bool = False, epoch: int = 1) -> Route:
+def route(weights: list[float], *, salt: str = "churn", shadow: bool = False, epoch: int = 1) -> TrafficSplit:
     total = sum(weights)
     legs = [
-        Leg(version=number, digest=str(number), arm=Arm.CANARY if number else Arm.CHAMPION, weight=weight / total)
+        RouteTarget(version=number, digest=str(number), arm=Arm.CANARY if number else Arm.CHAMPION, weight=weight / total)
         for number, weight in enumerate(weights)
     ]
     if shadow:
-        legs.insert(0, Leg(version=99, digest="99", arm=Arm.SHADOW, weight=1.0))
-    return Route(model="churn", epoch=epoch, legs=tuple(legs), salt=salt)
+        legs.insert(0, RouteTarget(version=99, digest="99", arm=Arm.SHADOW, weight=1.0))
+    return TrafficSplit(model="churn", epoch=epoch, legs=tuple(legs), salt=salt)
 
 
 @given(_weights, st.binary(max_size=30), st.booleans())

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from examples.run import show
-from examples.running import ExampleFailed, run_example
+from examples.running import ExampleError, run_example
 
 from examples import running
 
@@ -34,7 +34,7 @@ def example(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_command_that_fails_ends_the_run(example: Path, tmp_path: Path) -> None:
     """Nothing after it is run, and the line and its exit code are named."""
     (example / "README.md").write_text("```sh\nexit 3\ntouch later\nrelevo serve\n```\n", encoding="utf-8")
-    with pytest.raises(ExampleFailed, match=r"exit 3\nended with 3"):
+    with pytest.raises(ExampleError, match=r"exit 3\nended with 3"):
         run_example("one", tmp_path / "work", tell=lambda _: None)
     assert not (tmp_path / "work" / "one" / "later").exists()
 
@@ -46,7 +46,7 @@ def test_the_source_stays_as_it_is(example: Path, tmp_path: Path) -> None:
     (tmp_path / "work" / "one" / "old").touch()
     (tmp_path / "work" / "one" / "relevo.toml").touch()
     (tmp_path / "work" / "others").touch()
-    with pytest.raises(ExampleFailed):
+    with pytest.raises(ExampleError):
         run_example("one", tmp_path / "work", tell=lambda _: None)
     assert (tmp_path / "work" / "one" / "made").exists()
     assert not (tmp_path / "work" / "one" / "old").exists()
@@ -59,7 +59,7 @@ def test_a_folder_of_somebody_else_is_left_alone(example: Path, tmp_path: Path) 
     (example / "README.md").write_text("```sh\nrelevo serve\n```\n", encoding="utf-8")
     (tmp_path / "work" / "one").mkdir(parents=True)
     (tmp_path / "work" / "one" / "thesis.tex").touch()
-    with pytest.raises(ExampleFailed, match="choose another"):
+    with pytest.raises(ExampleError, match="choose another"):
         run_example("one", tmp_path / "work", tell=lambda _: None)
     assert (tmp_path / "work" / "one" / "thesis.tex").exists()
 

@@ -47,7 +47,7 @@ def test_codes_are_distinct() -> None:
 
 def test_words_of_ours_are_translated_and_names_are_not() -> None:
     """In Spanish the expected type is Spanish, while a field that happens to be called 'text' keeps its name."""
-    error = errors.FieldWrongType(field="text", expected="a number", got="text")
+    error = errors.FieldTypeError(field="text", expected="a number", got="text")
     assert catalog.sentence(error, "es") == "El campo 'text' espera un número, pero ha llegado un texto."
     assert catalog.sentence(error, "en") == str(error)
 
@@ -135,36 +135,36 @@ def test_why_a_certificate_is_not_trusted_is_said() -> None:
 )
 def test_what_the_system_says_is_said(number: int) -> None:
     """The usual reasons that an operating system gives come in the reader's language."""
-    error = errors.ConfigRefused(reason=f"the folder x cannot be made ({os.strerror(number)})")
+    error = errors.ConfigError(reason=f"the folder x cannot be made ({os.strerror(number)})")
     assert os.strerror(number) not in catalog.sentence(error, "es")
 
 
 def test_an_error_within_a_reason_is_said_too() -> None:
     """A model that is not ready because its package was changed says both in the reader's language."""
-    error = errors.NotReady(reason=str(errors.FileTampered(path="model.onnx")))
+    error = errors.NotReadyError(reason=str(errors.DigestMismatchError(path="model.onnx")))
     assert "'model.onnx' se ha cambiado después de empaquetar" in catalog.sentence(error, "es")
 
 
 def test_options_in_a_row_are_said_one_by_one() -> None:
     """What a person is asked to add comes as one text of several; each part is found by itself."""
-    error = errors.OptionsMissing(options="--mode L or --mode RGB; --layout NHWC or --layout NCHW")
+    error = errors.InvalidOptionsError(options="--mode L or --mode RGB; --layout NHWC or --layout NCHW")
     assert catalog.sentence(error, "es").endswith("añada: --mode L o --mode RGB; --layout NHWC o --layout NCHW.")
 
 
 def test_a_reason_put_together_elsewhere_is_said_with_its_facts() -> None:
     """A reason made of a template finds it again, and keeps its facts, phrases of ours within them said too."""
-    error = errors.ConfigRefused(reason="port 80 of 10.0.0.1 cannot be used (the disk is full); choose another with --port")
+    error = errors.ConfigError(reason="port 80 of 10.0.0.1 cannot be used (the disk is full); choose another with --port")
     said = "Los ajustes no se pueden usar: el puerto 80 de 10.0.0.1 no se puede usar (el disco está lleno); elija otro con --port."
     assert catalog.sentence(error, "es") == said
 
 
 def test_an_error_that_came_as_words_is_said_as_its_class_does() -> None:
     """An error of another process, whose facts stayed there, is translated all the same; a stranger's words are kept."""
-    words = str(errors.VersionNotFound(model="digits", version=7))
-    assert catalog.sentence(errors.VersionNotFound.told(words), "es") == "El modelo 'digits' no tiene la versión 7."
-    assert catalog.sentence(errors.VersionNotFound.told("Nada de eso."), "es") == "Nada de eso."
-    figures = str(errors.GoldenMismatch(example=3, difference=0.25, tolerance=0.001))
-    assert "el ejemplo 3 difiere en 0.25" in catalog.sentence(errors.GoldenMismatch.told(figures), "es")
+    words = str(errors.VersionNotFoundError(model="digits", version=7))
+    assert catalog.sentence(errors.VersionNotFoundError.told(words), "es") == "El modelo 'digits' no tiene la versión 7."
+    assert catalog.sentence(errors.VersionNotFoundError.told("Nada de eso."), "es") == "Nada de eso."
+    figures = str(errors.GoldenMismatchError(example=3, difference=0.25, tolerance=0.001))
+    assert "el ejemplo 3 difiere en 0.25" in catalog.sentence(errors.GoldenMismatchError.told(figures), "es")
 
 
 def test_the_most_telling_template_is_taken() -> None:
@@ -182,7 +182,7 @@ def test_any_text_can_be_looked_for(text: str) -> None:
 
 def test_figures_within_our_words_stay_figures() -> None:
     """A translated reason keeps the figure that its English form tells."""
-    error = errors.BadJson(reason="it breaks off or goes wrong at byte 120")
+    error = errors.InvalidJsonError(reason="it breaks off or goes wrong at byte 120")
     assert catalog.sentence(error, "es") == "El cuerpo no es JSON válido: se corta o tiene un error en el byte 120."
 
 
@@ -202,10 +202,10 @@ def test_figures_within_our_words_stay_figures() -> None:
 )
 def test_accept_language_is_followed(header: str | None, language: str) -> None:
     """The best liked language that is spoken here wins; nothing usable means the default."""
-    assert catalog.pick_language(header, "en") == language
+    assert catalog.negotiate_language(header, "en") == language
 
 
 @given(st.text(), st.sampled_from(catalog.LANGUAGES))
 def test_any_header_gives_a_language(header: str, default: str) -> None:
     """No Accept-Language, however broken, gives anything but a spoken language."""
-    assert catalog.pick_language(header, default) in catalog.LANGUAGES
+    assert catalog.negotiate_language(header, default) in catalog.LANGUAGES

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from relevo.errors import FileFormatUnknown, QuarantineFailed
+from relevo.errors import SandboxError, UnknownFileFormatError
 from relevo.importing import folder_archive
 from relevo.importing.folder_archive import fold, unfold
 
@@ -39,20 +39,20 @@ def test_nothing_leads_out_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     """Links and pipes are refused, and so is more than the bounds allow."""
     folder = laid_out(tmp_path / "a")
     (folder / "link").symlink_to("/etc")
-    with pytest.raises(FileFormatUnknown, match="'link' is neither"):
+    with pytest.raises(UnknownFileFormatError, match="'link' is neither"):
         fold(folder)
     (folder / "link").unlink()
     os.mkfifo(folder / "pipe")
-    with pytest.raises(FileFormatUnknown, match="'pipe' is neither"):
+    with pytest.raises(UnknownFileFormatError, match="'pipe' is neither"):
         fold(folder)
     (folder / "pipe").unlink()
     monkeypatch.setattr(folder_archive, "MAX_BYTES", 6)
-    with pytest.raises(FileFormatUnknown, match="more than 6 bytes"):
+    with pytest.raises(UnknownFileFormatError, match="more than 6 bytes"):
         fold(folder)
     monkeypatch.setattr(folder_archive, "MAX_FILES", 1)
-    with pytest.raises(FileFormatUnknown, match="more than 1 files"):
+    with pytest.raises(UnknownFileFormatError, match="more than 1 files"):
         fold(folder)
-    with pytest.raises(QuarantineFailed):
+    with pytest.raises(SandboxError):
         unfold(b"no tar", tmp_path / "d")
 
 
@@ -65,6 +65,6 @@ def test_what_another_hand_made_is_not_laid_out(tmp_path: Path, name: str, kind:
         entry = tarfile.TarInfo(name)
         entry.type, entry.linkname, entry.size = kind, "/etc", 0
         tar.addfile(entry)
-    with pytest.raises(QuarantineFailed):
+    with pytest.raises(SandboxError):
         unfold(archive.getvalue(), tmp_path / "folder")
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["folder"]

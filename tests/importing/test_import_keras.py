@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from relevo.converters.keras.silent_import import library
-from relevo.errors import ConversionFailed, FileFormatUnknown, OptionsMissing
+from relevo.errors import ConversionError, InvalidOptionsError, UnknownFileFormatError
 from relevo.importing.import_model import import_model
 from relevo.package.samples import png
 
@@ -63,7 +63,7 @@ def test_a_saved_model_is_one_digest_and_answers_the_same(model: Any, tmp_path: 
     """The folder is read whole; links in it are refused; what it lacks is asked for at once."""
     folder = tmp_path / "saved"
     model.export(folder, verbose=False)
-    with pytest.raises(OptionsMissing, match=r"--preprocess NAME.*--labels"):
+    with pytest.raises(InvalidOptionsError, match=r"--preprocess NAME.*--labels"):
         import_model(folder, name="m")
     package = import_model(folder, name="m", labels=["a", "b", "c"], preprocess="caffe", figures=False)
     caffe = PICTURES[..., ::-1].astype(np.float32) - np.array([103.939, 116.779, 123.68], np.float32)
@@ -71,21 +71,21 @@ def test_a_saved_model_is_one_digest_and_answers_the_same(model: Any, tmp_path: 
     assert package.manifest.lineage.quarantine == "strong"
     (folder / "assets").mkdir(exist_ok=True)
     (folder / "assets" / "outside").symlink_to("/etc/hostname")
-    with pytest.raises(FileFormatUnknown, match="neither a file nor a folder"):
+    with pytest.raises(UnknownFileFormatError, match="neither a file nor a folder"):
         import_model(folder, name="m")
 
 
 def test_a_stranger_without_weights_or_with_a_program_is_refused(model: Any, tmp_path: Path) -> None:
     """An architecture asks for its weights before anything is opened; a Lambda is refused inside."""
     (tmp_path / "m.json").write_text(model.to_json(), encoding="utf-8")
-    with pytest.raises(OptionsMissing, match="--weights FILE"):
+    with pytest.raises(InvalidOptionsError, match="--weights FILE"):
         import_model(tmp_path / "m.json", name="m")
     model.save(tmp_path / "m.h5")
-    with pytest.raises(OptionsMissing, match="no --weights"):
+    with pytest.raises(InvalidOptionsError, match="no --weights"):
         import_model(tmp_path / "m.h5", name="m", weights=tmp_path / "m.h5")
     odd = keras.Sequential([keras.Input((3,)), layers.Lambda(abs)])
     odd.save(tmp_path / "odd.keras")
-    with pytest.raises(ConversionFailed, match="a Lambda layer, which is a program"):
+    with pytest.raises(ConversionError, match="a Lambda layer, which is a program"):
         import_model(tmp_path / "odd.keras", name="m")
 
 

@@ -22,13 +22,13 @@ from relevo.converters.limits import Bounds
 from relevo.domain.preprocessing import ImageSteps, MatrixSteps
 from relevo.domain.signature import ImageInput, RecordInput, Task
 from relevo.errors import (
-    ConversionFailed,
-    FileFormatUnknown,
-    ImportRefused,
-    OnnxRefused,
-    OptionsMissing,
-    PickleNotTrusted,
-    QuarantineFailed,
+    ConversionError,
+    ImportModelError,
+    InvalidOnnxError,
+    InvalidOptionsError,
+    PickleNotTrustedError,
+    SandboxError,
+    UnknownFileFormatError,
 )
 from relevo.importing.import_model import import_model
 from relevo.package.package import open_package
@@ -105,7 +105,7 @@ def test_half_a_model_is_refused_before_it_is_loaded(tmp_path: Path) -> None:
     """That a pickle holds a vectorizer and nothing to answer with is seen without a library, so at once; a whole pair is opened."""
     no_time = Bounds(wall_seconds=0.01)
     vectorizer, model = pairs()
-    for thing, refusal in ((vectorizer, ConversionFailed), ((vectorizer, model), QuarantineFailed)):
+    for thing, refusal in ((vectorizer, ConversionError), ((vectorizer, model), SandboxError)):
         path = tmp_path / "thing.pickle"
         path.write_bytes(pickle.dumps(thing))
         with pytest.raises(refusal):
@@ -114,7 +114,7 @@ def test_half_a_model_is_refused_before_it_is_loaded(tmp_path: Path) -> None:
 
 def test_a_vectorizer_alone_is_no_model() -> None:
     """A lone DictVectorizer is refused with the way to use it."""
-    with pytest.raises(ConversionFailed, match="--vectorizer"):
+    with pytest.raises(ConversionError, match="--vectorizer"):
         import_model(strangers("mlbookcamp", "2021-homework", "dv.bin"), name="dv", trust_pickle=True)
 
 
@@ -142,7 +142,7 @@ def test_what_today_cannot_load_is_refused_with_both_versions() -> None:
     """A model too old for the scikit-learn installed is refused, naming who wrote it and who tried."""
     import sklearn
 
-    with pytest.raises(ConversionFailed, match=rf"0\.19\.1.*{sklearn.__version__}.*--with scikit-learn==0\.19\.2"):
+    with pytest.raises(ConversionError, match=rf"0\.19\.1.*{sklearn.__version__}.*--with scikit-learn==0\.19\.2"):
         import_model(strangers("leaves", "sk_iris.model"), name="iris", trust_pickle=True)
 
 
@@ -156,7 +156,7 @@ def test_without_trust_nothing_is_loaded(data: str, tmp_path: Path) -> None:
         joblib.dump(hostile, path, compress=3)
     else:
         path.write_bytes(pickle.dumps(hostile))
-    with pytest.raises(PickleNotTrusted, match=r"system, which is unusual.*--trust-pickle"):
+    with pytest.raises(PickleNotTrustedError, match=r"system, which is unusual.*--trust-pickle"):
         import_model(path, name="evil")
     assert not canary.exists()
 
@@ -166,7 +166,7 @@ def test_a_trusted_hostile_pickle_still_does_no_harm(tmp_path: Path) -> None:
     canary = tmp_path / "canary"
     path = tmp_path / "model.pkl"
     path.write_bytes(pickle.dumps(Calls(f"touch {canary}")))
-    with pytest.raises(ConversionFailed):
+    with pytest.raises(ConversionError):
         import_model(path, name="evil", trust_pickle=True, out=tmp_path / "out")
     assert not canary.exists()
     assert not (tmp_path / "out").exists()
@@ -194,7 +194,7 @@ def test_wrapped_and_broken_files_are_refused_unopened(data: bytes, tmp_path: Pa
     """Nested, damaged and cut files are refused by their bytes, even when trusted."""
     path = tmp_path / "model.pkl"
     path.write_bytes(data)
-    with pytest.raises(FileFormatUnknown):
+    with pytest.raises(UnknownFileFormatError):
         import_model(path, name="evil", trust_pickle=True)
 
 
@@ -202,14 +202,14 @@ def test_a_truncated_pickle_fails_inside(tmp_path: Path) -> None:
     """A pickle cut in the middle ends in a refusal."""
     path = tmp_path / "model.pkl"
     path.write_bytes(pickle.dumps(pairs())[:-50])
-    with pytest.raises(ConversionFailed, match="cannot be loaded"):
+    with pytest.raises(ConversionError, match="cannot be loaded"):
         import_model(path, name="cut", trust_pickle=True)
 
 
 def test_other_formats_are_named_and_refused() -> None:
     """A PMML file is refused by its name, with the way round."""
     folder = ("kserve", "pmmlserver", "example_model", "model")
-    with pytest.raises(ImportRefused, match=r"PMML 4\.2.*cannot be imported by this release.*ONNX"):
+    with pytest.raises(ImportModelError, match=r"PMML 4\.2.*cannot be imported by this release.*ONNX"):
         import_model(strangers(*folder, "2020-11-10_19ad1ae_model.pmml"), name="tree")
 
 
@@ -239,7 +239,7 @@ def test_one_against_the_rest_is_not_copied_wrongly(tmp_path: Path) -> None:
     model.__dict__["multi_class"] = "ovr"
     path = tmp_path / "old.pkl"
     path.write_bytes(pickle.dumps(model))
-    with pytest.raises(ConversionFailed, match="multi_class='ovr'"):
+    with pytest.raises(ConversionError, match="multi_class='ovr'"):
         import_model(path, name="old", trust_pickle=True)
 
 
@@ -252,7 +252,7 @@ def test_a_row_of_pixels_becomes_a_picture(tmp_path: Path) -> None:
     model = LogisticRegression(max_iter=200).fit(digits.data[:600], digits.target[:600])
     path = tmp_path / "digits.pkl"
     path.write_bytes(pickle.dumps(model))
-    with pytest.raises(OptionsMissing, match=r"--mode.*--scale"):
+    with pytest.raises(InvalidOptionsError, match=r"--mode.*--scale"):
         import_model(path, name="digits", trust_pickle=True, kind="image")
     pictures = np.round(digits.images[600:700] * 255 / 16).astype(np.uint8)
     package = import_model(
@@ -289,10 +289,10 @@ def test_a_row_of_pixels_is_asked_about(tmp_path: Path) -> None:
     model = LogisticRegression(max_iter=1000).fit(draw.random((40, 784)), np.arange(40) % 2)
     path = tmp_path / "clf.pickle"
     path.write_bytes(pickle.dumps(model))
-    with pytest.raises(OptionsMissing, match="--kind record, or --kind image with --mode and --preprocess, or --samples"):
+    with pytest.raises(InvalidOptionsError, match="--kind record, or --kind image with --mode and --preprocess, or --samples"):
         import_model(path, name="digits", trust_pickle=True)
     pictures = draw.integers(0, 256, (12, 28, 28), dtype=np.uint8)
-    with pytest.raises(OptionsMissing, match="--preprocess NAME or --scale NUMBER"):
+    with pytest.raises(InvalidOptionsError, match="--preprocess NAME or --scale NUMBER"):
         import_model(path, name="digits", trust_pickle=True, samples=pictures)
     package = import_model(
         path, name="digits", trust_pickle=True, samples=pictures, preprocess="01", background="black", orientation="ignore"
@@ -318,7 +318,7 @@ def test_every_open_question_is_asked_at_once(shape: list[Any], columns: int, fl
     """What an ONNX file does not tell is asked for in one sentence, in the words of the command line."""
     path = tmp_path / "model.onnx"
     path.write_bytes(small_onnx(shape, columns))
-    with pytest.raises(OptionsMissing) as caught:
+    with pytest.raises(InvalidOptionsError) as caught:
         import_model(path, name="open")
     known = ("--kind", "--scale", "--layout", "--size", "--mode", "--labels")
     assert {flag for flag in known if flag in str(caught.value)} == set(flags)
@@ -356,7 +356,7 @@ def test_a_hostile_onnx_is_refused_before_anything_opens_it(tmp_path: Path) -> N
     proto.graph.initializer[0].external_data.add(key="location", value="../secret")
     path = tmp_path / "model.onnx"
     path.write_bytes(proto.SerializeToString())
-    with pytest.raises(OnnxRefused, match="one file"):
+    with pytest.raises(InvalidOnnxError, match="one file"):
         import_model(path, name="evil")
 
 

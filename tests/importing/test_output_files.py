@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from relevo.errors import ImportRefused, ParityFailed
+from relevo.errors import ImportModelError, ParityError
 from relevo.importing.import_model import import_model
 from relevo.importing.output_files import read_outputs
 
@@ -44,7 +44,7 @@ def test_an_array_file_and_a_column_are_taken(tmp_path: Path) -> None:
 def test_what_is_no_table_of_numbers_is_refused(text: str, tmp_path: Path) -> None:
     """Empty, ragged or not finite: refused by the file's name."""
     (tmp_path / "o.csv").write_text(text, encoding="utf-8")
-    with pytest.raises(ImportRefused, match=r"o\.csv"):
+    with pytest.raises(ImportModelError, match=r"o\.csv"):
         read_outputs(tmp_path / "o.csv")
 
 
@@ -59,9 +59,9 @@ def test_supplied_outputs_judge_the_conversion(tmp_path: Path) -> None:
     package = import_model(path, name="m", trust_pickle=True, figures=False, samples=x, outputs=scores)
     assert package.manifest.lineage.parity.against == "supplied"
     assert package.manifest.lineage.parity.largest_difference < 1e-9
-    with pytest.raises(ParityFailed, match="sample 7"):
+    with pytest.raises(ParityError, match="sample 7"):
         import_model(
             path, name="m", trust_pickle=True, figures=False, samples=x, outputs=scores + (np.arange(60) == 7)[:, None] * 0.01
         )
-    with pytest.raises(ImportRefused, match="59 outputs for 60 samples"):
+    with pytest.raises(ImportModelError, match="59 outputs for 60 samples"):
         import_model(path, name="m", trust_pickle=True, figures=False, samples=x, outputs=scores[:59])

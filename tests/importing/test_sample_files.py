@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from relevo.errors import ImportRefused
+from relevo.errors import ImportModelError
 from relevo.i18n import catalog
 from relevo.importing.sample_files import read_samples
 from relevo.package.samples import ImageSamples, RecordSamples
@@ -46,7 +46,7 @@ def test_a_csv_may_be_of_any_country(separator: str, tmp_path: Path) -> None:
     assert samples.records == ({"age": 41, "plan": "a", "paid": 1.5}, {"age": 7, "plan": "b", "paid": None})
     assert truth == ["no", "yes"]
     path.write_text(path.read_text(encoding="utf-8").replace(".", ","), encoding="utf-8")
-    with pytest.raises(ImportRefused, match="decimal comma in the column 'paid'"):
+    with pytest.raises(ImportModelError, match="decimal comma in the column 'paid'"):
         read_samples(path, "y")
 
 
@@ -73,7 +73,7 @@ def test_pickled_arrays_are_refused(tmp_path: Path) -> None:
     """An archive with pickled objects is not loaded."""
     path = tmp_path / "held.npz"
     np.savez(path, x=np.array([{"a": 1}], dtype=object))
-    with pytest.raises(ImportRefused):
+    with pytest.raises(ImportModelError):
         read_samples(path)
 
 
@@ -102,7 +102,7 @@ def test_truth_comes_from_a_file_of_its_own(tmp_path: Path) -> None:
 def test_unreadable_samples_are_refused(name: str, text: str, tmp_path: Path) -> None:
     """Broken files end in a sentence that names the file."""
     (tmp_path / name).write_text(text)
-    with pytest.raises(ImportRefused, match="a\\."):
+    with pytest.raises(ImportModelError, match="a\\."):
         read_samples(tmp_path / name)
 
 
@@ -110,7 +110,7 @@ def test_unreadable_samples_are_refused(name: str, text: str, tmp_path: Path) ->
 def test_a_csv_without_rows_is_told_as_that(text: str, told: str, tmp_path: Path) -> None:
     """A head line alone is no missing head line, and an empty file neither."""
     (tmp_path / "a.csv").write_text(text)
-    with pytest.raises(ImportRefused, match=told):
+    with pytest.raises(ImportModelError, match=told):
         read_samples(tmp_path / "a.csv")
 
 
@@ -127,14 +127,14 @@ def test_why_samples_are_unreadable_is_said(content: bytes | None, told: str, tm
     file = tmp_path / "held_out.json"
     if content is not None:
         file.write_bytes(content)
-    with pytest.raises(ImportRefused) as refused:
+    with pytest.raises(ImportModelError) as refused:
         read_samples(file)
     assert f"las muestras 'held_out.json' no se pueden leer ({told})" in catalog.sentence(refused.value, "es")
 
 
 def test_missing_files_are_refused(tmp_path: Path) -> None:
     """A path with nothing there, and an empty folder, are refused."""
-    with pytest.raises(ImportRefused):
+    with pytest.raises(ImportModelError):
         read_samples(tmp_path / "none.json")
-    with pytest.raises(ImportRefused, match="holds no"):
+    with pytest.raises(ImportModelError, match="holds no"):
         read_samples(tmp_path)

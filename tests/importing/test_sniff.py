@@ -21,8 +21,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.support.hostile_files import MODELS, pairs, running, strangers
 
-from relevo.errors import FileFormatUnknown, ImportRefused
-from relevo.importing.formats import DOORS, WAYS_OUT, Format, Sniffed
+from relevo.errors import ImportModelError, UnknownFileFormatError
+from relevo.importing.formats import IMPORTABLE, SUGGESTIONS, DetectedFormat, Format
 from relevo.importing.sniff import refuse_unless_importable, sniff, sniff_path
 
 if TYPE_CHECKING:
@@ -75,10 +75,10 @@ def test_each_format_is_known_by_its_bytes(data: bytes, wanted: Format) -> None:
     """A format is named from its first bytes; one this release takes is let through, any other refused by its name."""
     found = sniff(data)
     assert found.format is wanted
-    if wanted in DOORS:
+    if wanted in IMPORTABLE:
         refuse_unless_importable(found)
         return
-    with pytest.raises(ImportRefused, match="already" if wanted is Format.PACKAGE else wanted.value):
+    with pytest.raises(ImportModelError, match="already" if wanted is Format.PACKAGE else wanted.value):
         refuse_unless_importable(found)
 
 
@@ -129,16 +129,16 @@ def test_joblib_is_a_pickle_and_its_compression_is_named(name: str, tmp_path: Pa
 )
 def test_what_is_no_model_is_refused(data: bytes, word: str) -> None:
     """Empty, unknown, damaged and two-faced files are refused with what is wrong."""
-    with pytest.raises(FileFormatUnknown, match=word):
+    with pytest.raises(UnknownFileFormatError, match=word):
         sniff(data)
 
 
-@pytest.mark.parametrize("refused", sorted(set(Format) - set(DOORS) - {Format.PACKAGE}))
+@pytest.mark.parametrize("refused", sorted(set(Format) - set(IMPORTABLE) - {Format.PACKAGE}))
 def test_each_refused_format_says_what_to_do(refused: Format) -> None:
     """No format is refused without the way in that its model still has."""
-    with pytest.raises(ImportRefused) as caught:
-        refuse_unless_importable(Sniffed(format=refused))
-    assert WAYS_OUT[refused] in str(caught.value)
+    with pytest.raises(ImportModelError) as caught:
+        refuse_unless_importable(DetectedFormat(format=refused))
+    assert SUGGESTIONS[refused] in str(caught.value)
 
 
 def test_a_pickle_renamed_is_still_a_pickle(tmp_path: Path) -> None:
@@ -150,26 +150,26 @@ def test_a_pickle_renamed_is_still_a_pickle(tmp_path: Path) -> None:
 
 def test_folders_are_known_by_what_lies_in_them(tmp_path: Path) -> None:
     """A SavedModel folder is one; an empty folder is nothing."""
-    with pytest.raises(FileFormatUnknown, match="folder"):
+    with pytest.raises(UnknownFileFormatError, match="folder"):
         sniff_path(tmp_path)
     (tmp_path / "saved_model.pb").write_bytes(b"\x08\x01")
     assert sniff_path(tmp_path).format is Format.SAVED_MODEL
-    with pytest.raises(FileFormatUnknown, match="no such file"):
+    with pytest.raises(UnknownFileFormatError, match="no such file"):
         sniff_path(tmp_path / "absent")
 
 
 @settings(max_examples=300, deadline=3000)
 @given(st.binary(max_size=300) | st.builds(lambda cut, tail: PAIR[:cut] + tail, st.integers(0, len(PAIR)), st.binary(max_size=40)))
 def test_any_bytes_end_in_a_format_or_a_refusal(data: bytes) -> None:
-    """Whatever the bytes, sniffing ends soon, with an answer or FileFormatUnknown."""
-    with suppress(FileFormatUnknown):
+    """Whatever the bytes, sniffing ends soon, with an answer or UnknownFileFormatError."""
+    with suppress(UnknownFileFormatError):
         sniff(data)
 
 
 def test_a_compression_bomb_is_unpacked_to_a_bound_only() -> None:
     """A gzip of a gigabyte of zeros is refused without being unpacked."""
     bomb = gzip.compress(bytes(2**28), 1)
-    with pytest.raises(FileFormatUnknown):
+    with pytest.raises(UnknownFileFormatError):
         sniff(bomb)
 
 
@@ -198,7 +198,7 @@ def test_strangers_files_are_known() -> None:
         text = json.dumps(said)
         kind = next((kind for word, kind in KINDS.items() if word in text), None)
         assert found.format is (kind or found.format), path
-        assert found.format in DOORS or kind, path
+        assert found.format in IMPORTABLE or kind, path
         if found.format is Format.PICKLE:
             assert found.framework.removeprefix("scikit-learn ") in text, path
         seen += 1

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import relevo
-from relevo.errors import LabelsRefused, RelevoError
+from relevo.errors import InvalidLabelsError, RelevoError
 from relevo.importing.import_model import import_model
 from relevo.package.class_names import display_names
 from relevo.project.config import read_project
@@ -50,7 +50,7 @@ def packed(classes: Any, **options: Any) -> relevo.Package:
 )
 def test_labels_in_another_order_are_refused(classes: tuple[str, ...], labels: tuple[str, ...]) -> None:
     """Labels of which one is the name of another class are refused, and the sentence shows both orders."""
-    with pytest.raises(LabelsRefused) as refusal:
+    with pytest.raises(InvalidLabelsError) as refusal:
         display_names(classes, labels, {})
     assert all(f"'{name}'" in str(refusal.value) for name in (*classes, *labels))
 
@@ -73,7 +73,7 @@ def test_names_of_numbers_and_the_same_names_are_taken(classes: tuple[str, ...],
 def test_a_swap_is_refused_and_a_mapping_renames() -> None:
     """A text class gets another name by a mapping alone, whichever of its names the truth is given in."""
     for labels in (["young", "old"], ["viejo", "joven"], {"old": "young", "young": "old"}, {"elder": "viejo"}):
-        with pytest.raises(LabelsRefused):
+        with pytest.raises(InvalidLabelsError):
             packed(TEXTS, labels=labels)
     for truth in (TEXTS, np.where(OLD, "viejo", "joven")):
         package = packed(TEXTS, truth=truth, labels={"old": "viejo", "young": "joven"})
@@ -102,7 +102,7 @@ def test_an_import_refuses_what_packing_refuses(tmp_path: Path) -> None:
     path = tmp_path / "ages.pickle"
     path.write_bytes(pickle.dumps(LogisticRegression().fit(AGES, TEXTS)))
     options: dict[str, Any] = {"name": "ages", "trust_pickle": True, "samples": AGES, "features": ["age"], "figures": False}
-    with pytest.raises(LabelsRefused, match=r"'old', 'young'.*'young', 'old'"):
+    with pytest.raises(InvalidLabelsError, match=r"'old', 'young'.*'young', 'old'"):
         import_model(path, labels=["young", "old"], **options)
     package = import_model(path, labels={"old": "viejo", "young": "joven"}, **options)
     assert package.predict({"age": 80.0}).label == "viejo"

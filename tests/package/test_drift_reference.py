@@ -13,10 +13,10 @@ from sklearn.datasets import load_breast_cancer
 from sklearn.linear_model import LogisticRegression
 
 import relevo
-from relevo.errors import PackageRefused
+from relevo.errors import PackageError
 from relevo.package.drift_reference import (
+    DriftReference,
     NumericProfile,
-    Profile,
     display_counts,
     profile_bytes,
     profile_category,
@@ -117,7 +117,7 @@ def test_records_are_profiled_field_by_field() -> None:
 
 def test_an_empty_profile_is_still_one() -> None:
     """No columns at all are written and read."""
-    assert read_profile(profile_bytes(Profile(rows=0, salt="", numeric=(), categorical=()))).numeric == ()
+    assert read_profile(profile_bytes(DriftReference(rows=0, salt="", numeric=(), categorical=()))).numeric == ()
 
 
 @settings(max_examples=60, deadline=None)
@@ -126,11 +126,11 @@ def test_a_damaged_profile_is_refused_or_read(digits_package: Package, data: st.
     """Whatever is flipped, the reader ends in a profile or a refusal of ours."""
     content = bytearray(digits_package.read("profile.npz"))
     content[data.draw(st.integers(0, len(content) - 1))] ^= 1 << data.draw(st.integers(0, 7))
-    with contextlib.suppress(PackageRefused):
+    with contextlib.suppress(PackageError):
         read_profile(bytes(content))
 
 
 def test_an_archive_of_other_arrays_is_no_profile() -> None:
     """Arrays without the profile's own are refused."""
-    with pytest.raises(PackageRefused, match="not a profile"):
+    with pytest.raises(PackageError, match="not a profile"):
         read_profile(archive_bytes({"x": np.zeros(3)}))

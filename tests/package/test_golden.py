@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relevo.domain.signature import Output, Task
-from relevo.package.golden import MOST, Golden, choose, golden_files, read_golden
+from relevo.package.golden import MOST, Golden, golden_files, read_golden, select_rows
 from relevo.package.samples import png
 
 TEN = Output(name="s", labels=tuple("0123456789"))
@@ -19,7 +19,7 @@ def test_a_spread_is_chosen_of_every_class_and_the_least_sure(seed: int, rows: i
     """At most 32 rows, each once, in order; every class that ever wins is there, and so is the least sure row."""
     raw = np.random.default_rng(seed).random((rows, 10)) ** 3 + 1e-9
     scores = raw / raw.sum(axis=1, keepdims=True)
-    rows_chosen = choose(scores, TEN)
+    rows_chosen = select_rows(scores, TEN)
     assert rows_chosen == sorted(set(rows_chosen))
     assert len(rows_chosen) == min(rows, MOST)
     assert set(scores[rows_chosen].argmax(axis=1)) == set(scores.argmax(axis=1))
@@ -29,13 +29,13 @@ def test_a_spread_is_chosen_of_every_class_and_the_least_sure(seed: int, rows: i
 
 def test_more_classes_than_places_still_fit() -> None:
     """Of forty classes 32 examples are kept."""
-    assert len(choose(np.eye(40), Output(name="s", labels=tuple(str(n) for n in range(40))))) == MOST
+    assert len(select_rows(np.eye(40), Output(name="s", labels=tuple(str(n) for n in range(40))))) == MOST
 
 
 def test_a_regression_keeps_both_ends() -> None:
     """The smallest and the largest value are among the examples."""
     values = np.random.default_rng(0).normal(size=(500, 1))
-    rows = choose(values, Output(name="s", task=Task.REGRESSION))
+    rows = select_rows(values, Output(name="s", task=Task.REGRESSION))
     assert {int(values.argmin()), int(values.argmax())} <= set(rows)
     assert len(rows) == MOST
 

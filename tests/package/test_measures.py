@@ -10,15 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn import metrics as reference
 
-from relevo.domain.decision import Argmax, Bands, Decision
+from relevo.domain.decision import ArgmaxDecision, Decision, ThresholdDecision
 from relevo.domain.manifest import FORMAT, Lineage, Manifest, Parity
 from relevo.domain.preprocessing import Column, MatrixSteps
 from relevo.domain.signature import Field, FieldKind, Output, RecordInput, Task
-from relevo.errors import LabelRefused
+from relevo.errors import InvalidLabelError
 from relevo.package.card.model_card import plain, write_card
 from relevo.package.card.plots import draw_figures
 from relevo.package.metrics import confusion, measure, roc_auc
-from relevo.package.targets import class_text, read_truth
+from relevo.package.targets import label_text, read_truth
 
 
 def _manifest(output: Output, decision: Decision | None = None, **changes: Any) -> Manifest:
@@ -28,7 +28,7 @@ def _manifest(output: Output, decision: Decision | None = None, **changes: Any) 
         input=RecordInput(fields=(Field(name="x", kind=FieldKind.NUMBER, example=1.0),)),
         steps=MatrixSteps(input="x", columns=(Column(field="x"),)),
         output=output,
-        decision=decision or Argmax(),
+        decision=decision or ArgmaxDecision(),
         lineage=Lineage(framework="test", parity=Parity(against="none", samples="user")),
         **changes,
     )
@@ -91,8 +91,8 @@ def test_truth_is_read_by_class_and_by_label() -> None:
     assert read_truth([np.True_, False], output, ("False", "True"), 2).tolist() == [1, 0]
     swapped = Output(name="s", labels=("1", "0"))
     assert read_truth([0, 1], swapped, ("0", "1"), 2).tolist() == [0, 1]
-    assert class_text(np.float64(2.5)) == "2.5"
-    with pytest.raises(LabelRefused, match="zero, one; row 1 of the truth says 'two'"):
+    assert label_text(np.float64(2.5)) == "2.5"
+    with pytest.raises(InvalidLabelError, match="zero, one; row 1 of the truth says 'two'"):
         read_truth(["two"], output, ("0", "1"), 1)
 
 
@@ -102,7 +102,7 @@ def test_a_truth_that_counts_is_taken_where_the_model_does_not_name_its_classes(
     assert read_truth([1, 0, 1.0], output, (), 3).tolist() == [1, 0, 1]
     assert read_truth(["yes", "no"], output, (), 2).tolist() == [1, 0]
     for truth, row in (([0, 1, 2], 1), (["yes", 1], 2)):
-        with pytest.raises(LabelRefused, match=f"row {row} of the truth"):
+        with pytest.raises(InvalidLabelError, match=f"row {row} of the truth"):
             read_truth(truth, output, (), len(truth))
 
 
@@ -127,7 +127,7 @@ def test_labels_of_any_script_are_drawn() -> None:
 def test_the_card_says_what_there_is_and_what_is_lacking() -> None:
     """Figures with their interval, the decision, the missing proof and the missing profile."""
     scores, truth = _scores(100, 2)
-    manifest = _manifest(TWO, Bands(accept=0.9, reject=0.1), description="Churn of customers")
+    manifest = _manifest(TWO, ThresholdDecision(accept=0.9, reject=0.1), description="Churn of customers")
     card = write_card(manifest, measure(manifest, scores, truth), ["figures/roc.png"], profiled=False)
     for text in (
         "95 % interval",

@@ -13,20 +13,20 @@ from hypothesis import strategies as st
 
 import relevo
 from relevo.errors import (
-    BrokenImage,
-    FileMissing,
-    FileTampered,
-    FileUnexpected,
-    FormatUnknown,
-    GoldenMismatch,
-    InputRefused,
-    ManifestInvalid,
-    OnnxRefused,
-    PackageRefused,
+    BrokenImageError,
+    DigestMismatchError,
+    GoldenMismatchError,
+    InvalidInputError,
+    InvalidManifestError,
+    InvalidOnnxError,
+    MissingFileError,
+    PackageError,
     RelevoError,
+    UnexpectedFileError,
+    UnknownFormatError,
 )
 from relevo.package.archive_writer import zip_bytes
-from relevo.package.package import load_runnable, replay_golden, seal, verified
+from relevo.package.package import digest_line, load_runnable, replay_golden, verify_files
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,7 +38,7 @@ def _resealed(content: dict[str, bytes], /, **changes: object) -> dict[str, byte
     """The files with another manifest, sealed as a forger would."""
     plain = json.loads(content["manifest.json"]) | changes
     data = json.dumps(plain).encode()
-    return {**content, "manifest.json": data, "manifest.sha256": seal(data)}
+    return {**content, "manifest.json": data, "manifest.sha256": digest_line(data)}
 
 
 def _replaced(files: dict[str, bytes], path: str, content: bytes) -> dict[str, bytes]:
@@ -74,9 +74,9 @@ def test_many_answers_come_in_order(digits_package: Package) -> None:
         assert together.probabilities == pytest.approx(alone.probabilities, abs=1e-12)
     picture = payloads[2]
     assert isinstance(picture, bytes)
-    with pytest.raises(BrokenImage, match=r"^inputs\[2\]: "):
+    with pytest.raises(BrokenImageError, match=r"^inputs\[2\]: "):
         digits_package.predict_many([*payloads[:2], picture[:60]])
-    with pytest.raises(InputRefused, match="this is a str"):
+    with pytest.raises(InvalidInputError, match="this is a str"):
         digits_package.predict("a.png")  # type: ignore[arg-type]  # what people try
 
 
@@ -89,8 +89,8 @@ def test_any_flipped_bit_is_refused(small_package: Package, data: st.DataObject)
     place = data.draw(st.integers(0, len(files[path]) - 1))
     broken = bytearray(files[path])
     broken[place] ^= 1 << data.draw(st.integers(0, 7))
-    with pytest.raises(PackageRefused):
-        verified({**files, path: bytes(broken)})
+    with pytest.raises(PackageError):
+        verify_files({**files, path: bytes(broken)})
 
 
 @settings(max_examples=80, deadline=None)
@@ -105,7 +105,7 @@ def test_a_damaged_zip_is_refused_or_the_very_same(
     path.write_bytes(whole)
     try:
         opened = relevo.open(path)
-    except PackageRefused:
+    except PackageError:
         return
     assert opened.digest == small_package.digest
 
@@ -115,48 +115,48 @@ def test_a_missing_file_is_named(small_package: Package, path: str) -> None:
     """A package that was cut off says which file it lacks."""
     files = small_package.files()
     del files[path]
-    with pytest.raises(FileMissing) as refusal:
-        verified(files)
+    with pytest.raises(MissingFileError) as refusal:
+        verify_files(files)
     assert refusal.value.facts["path"] == path
 
 
 def test_a_tampered_file_is_named(small_package: Package) -> None:
     """A changed file is refused by name, even when it is only the card."""
-    with pytest.raises(FileTampered, match=r"card\.md"):
-        verified({**small_package.files(), "card.md": b"# trust me\n"})
+    with pytest.raises(DigestMismatchError, match=r"card\.md"):
+        verify_files({**small_package.files(), "card.md": b"# trust me\n"})
 
 
 def test_an_unexpected_file_is_named(small_package: Package) -> None:
     """A file beside those of the manifest is refused."""
-    with pytest.raises(FileUnexpected, match=r"extra\.py"):
-        verified({**small_package.files(), "extra.py": b"print()"})
+    with pytest.raises(UnexpectedFileError, match=r"extra\.py"):
+        verify_files({**small_package.files(), "extra.py": b"print()"})
 
 
 def test_a_format_of_the_future_is_refused_by_its_number(small_package: Package) -> None:
     """An older Relevo says which format it found and which it reads."""
-    with pytest.raises(FormatUnknown, match=r"format 99; this Relevo reads formats 1 to 1"):
-        verified(_resealed(small_package.files(), format=99))
+    with pytest.raises(UnknownFormatError, match=r"format 99; this Relevo reads formats 1 to 1"):
+        verify_files(_resealed(small_package.files(), format=99))
 
 
 @pytest.mark.parametrize("change", [{"nmae": "x"}, {"name": "../etc"}, {"output": {"name": "scores", "labels": ["a"]}}])
 def test_a_manifest_that_contradicts_itself_is_refused(small_package: Package, change: dict[str, object]) -> None:
     """Unknown keys, names that are paths, a single label: none is opened, even with a fresh seal."""
-    with pytest.raises(ManifestInvalid):
-        verified(_resealed(small_package.files(), **change))
+    with pytest.raises(InvalidManifestError):
+        verify_files(_resealed(small_package.files(), **change))
 
 
 def test_a_package_must_be_the_one_that_was_asked_for(small_package: Package, tmp_path: Path) -> None:
     """With a digest given, another package is refused although nothing in it is broken."""
     small_package.write(tmp_path / "p")
     assert relevo.open(tmp_path / "p", digest=small_package.digest).digest == small_package.digest
-    with pytest.raises(FileTampered):
+    with pytest.raises(DigestMismatchError):
         relevo.open(tmp_path / "p", digest="0" * 64)
 
 
 def test_the_onnx_is_audited_before_it_is_loaded(small_package: Package) -> None:
     """A model file that is no ONNX is refused at opening, although the manifest vouches for it."""
-    with pytest.raises(OnnxRefused):
-        verified(_replaced(small_package.files(), "model.onnx", b"\x00not onnx"))
+    with pytest.raises(InvalidOnnxError):
+        verify_files(_replaced(small_package.files(), "model.onnx", b"\x00not onnx"))
 
 
 def test_golden_scores_that_are_not_the_models_are_found(small_package: Package) -> None:
@@ -165,8 +165,8 @@ def test_golden_scores_that_are_not_the_models_are_found(small_package: Package)
 
     scores = small_package.golden.scores.copy()
     scores[2] += 0.01
-    forged = verified(_replaced(small_package.files(), "golden/scores.npy", array_bytes(scores)))
-    with pytest.raises(GoldenMismatch) as refusal:
+    forged = verify_files(_replaced(small_package.files(), "golden/scores.npy", array_bytes(scores)))
+    with pytest.raises(GoldenMismatchError) as refusal:
         replay_golden(forged)
     assert refusal.value.facts["example"] == 2
 
@@ -176,14 +176,14 @@ def test_golden_scores_that_are_not_the_models_are_found(small_package: Package)
 )
 def test_a_broken_golden_index_is_refused(small_package: Package, content: bytes) -> None:
     """Whatever stands in golden.json, the package is refused and nothing else happens."""
-    with pytest.raises(PackageRefused):
-        verified(_replaced(small_package.files(), "golden/golden.json", content))
+    with pytest.raises(PackageError):
+        verify_files(_replaced(small_package.files(), "golden/golden.json", content))
 
 
 def test_broken_metrics_are_refused_when_read(small_package: Package) -> None:
     """Metrics that are no JSON do not reach a page."""
-    package = verified(_replaced(small_package.files(), "metrics.json", b"{"))
-    with pytest.raises(PackageRefused):
+    package = verify_files(_replaced(small_package.files(), "metrics.json", b"{"))
+    with pytest.raises(PackageError):
         _ = package.metrics
     assert small_package.metrics == {}
 

@@ -16,25 +16,25 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
 from relevo.converters.sklearn.convert import convert_sklearn
-from relevo.domain.decision import Argmax, Bands
+from relevo.domain.decision import ArgmaxDecision, ThresholdDecision
 from relevo.domain.signature import Output
-from relevo.errors import ParityFailed
+from relevo.errors import ParityError
 from relevo.importing.import_model import import_model
-from relevo.package.parity import DOUBLE, default_tolerance, difference, prove, served_scores
-from relevo.package.samples import Samples, take_samples
+from relevo.package.parity import DOUBLE, check_parity, default_tolerance, difference, score_as_served
+from relevo.package.samples import Samples, normalize_samples
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from relevo.package.conversion import Converted
+    from relevo.package.conversion import ConvertedModel
 
 
 @pytest.fixture(scope="module")
-def converted() -> tuple[Converted, Samples]:
+def converted() -> tuple[ConvertedModel, Samples]:
     draw = np.random.default_rng(0)
     features = draw.normal(size=(100, 2))
     model = LogisticRegression().fit(features, features.sum(axis=1) > 0)
-    samples = take_samples(features)
+    samples = normalize_samples(features)
     return convert_sklearn(model, samples), samples
 
 
@@ -46,64 +46,67 @@ def test_differences_are_counted_against_the_size_of_the_score() -> None:
     assert np.isinf(difference(np.array([[np.nan]]), np.array([[0.0]]))).all()
 
 
-def test_the_worst_sample_is_named(converted: tuple[Converted, Samples]) -> None:
+def test_the_worst_sample_is_named(converted: tuple[ConvertedModel, Samples]) -> None:
     """A single wrong answer among a hundred stops everything, and is pointed at."""
     model, samples = converted
-    served = served_scores(model, samples)
+    served = score_as_served(model, samples)
     served[42] += 0.5
-    with pytest.raises(ParityFailed) as refusal:
-        prove(model, served, decision=Argmax())
+    with pytest.raises(ParityError) as refusal:
+        check_parity(model, served, decision=ArgmaxDecision())
     assert refusal.value.facts["example"] == 42
     assert refusal.value.facts["difference"] == pytest.approx(0.5)
 
 
-def test_labels_that_turn_within_the_tolerance_are_counted(converted: tuple[Converted, Samples]) -> None:
+def test_labels_that_turn_within_the_tolerance_are_counted(converted: tuple[ConvertedModel, Samples]) -> None:
     """Agreement is reported even where the scores pass."""
     model, samples = converted
     assert model.outputs is not None
     close = replace(model, outputs=np.full_like(model.outputs, 0.5 - 1e-7), predicted=np.zeros(len(samples), dtype=np.intp))
-    proof = prove(close, np.full_like(model.outputs, 0.5 + 1e-7), decision=Argmax(), tolerance=1e-5)
+    proof = check_parity(close, np.full_like(model.outputs, 0.5 + 1e-7), decision=ArgmaxDecision(), tolerance=1e-5)
     assert proof.labels_agreeing == 0.0
     assert proof.largest_difference == pytest.approx(2e-7)
     assert len(samples) == proof.rows
 
 
-def test_without_the_originals_answers_there_is_no_proof(converted: tuple[Converted, Samples]) -> None:
+def test_without_the_originals_answers_there_is_no_proof(converted: tuple[ConvertedModel, Samples]) -> None:
     """The manifest then says `none`, and never pretends."""
     model, samples = converted
-    proof = prove(replace(model, outputs=None), served_scores(model, samples), decision=Argmax())
+    proof = check_parity(replace(model, outputs=None), score_as_served(model, samples), decision=ArgmaxDecision())
     assert (proof.against, proof.rows) == ("none", 0)
 
 
-def test_double_precision_is_held_to_its_own_tolerance(converted: tuple[Converted, Samples]) -> None:
+def test_double_precision_is_held_to_its_own_tolerance(converted: tuple[ConvertedModel, Samples]) -> None:
     """A float64 graph may differ by 1e-5 and no more."""
     assert default_tolerance(converted[0]) == DOUBLE
 
 
-def test_an_answer_that_predict_does_not_give_stops_everything(converted: tuple[Converted, Samples]) -> None:
+def test_an_answer_that_predict_does_not_give_stops_everything(converted: tuple[ConvertedModel, Samples]) -> None:
     """Scores that agree prove nothing where predict says another label; a person's own rule is not its answer."""
     model, samples = converted
-    served = served_scores(model, samples)
+    served = score_as_served(model, samples)
     assert model.predicted is not None
-    assert prove(model, served, decision=Argmax()).labels_agreeing == 1.0
+    assert check_parity(model, served, decision=ArgmaxDecision()).labels_agreeing == 1.0
     surest = int(np.abs(served[:, -1] - 0.5).argmax())
     other = model.predicted.copy()
     other[surest] = 1 - other[surest]
-    with pytest.raises(ParityFailed, match="its original's predict") as refusal:
-        prove(replace(model, predicted=other), served, decision=Argmax())
+    with pytest.raises(ParityError, match="its original's predict") as refusal:
+        check_parity(replace(model, predicted=other), served, decision=ArgmaxDecision())
     assert refusal.value.facts["example"] == surest
-    assert prove(replace(model, predicted=other), served, decision=Bands(accept=0.8, reject=0.2)).labels_agreeing == 1.0
+    assert (
+        check_parity(replace(model, predicted=other), served, decision=ThresholdDecision(accept=0.8, reject=0.2)).labels_agreeing
+        == 1.0
+    )
 
 
-def test_large_logits_are_compared_as_they_are_served(converted: tuple[Converted, Samples]) -> None:
+def test_large_logits_are_compared_as_they_are_served(converted: tuple[ConvertedModel, Samples]) -> None:
     """A millionth of a logit of a million is another probability."""
     model, _ = converted
     logits = np.array([[1_000_000.0, 1_000_000.0]])
     output = Output(name="y", labels=("no", "yes"), activation="softmax")
     told = replace(model, outputs=logits, output=output, predicted=None)
-    assert prove(told, logits, decision=Argmax()).rows == 1
-    with pytest.raises(ParityFailed) as refusal:
-        prove(told, logits + np.array([[0.0, 1.0]]), decision=Argmax())
+    assert check_parity(told, logits, decision=ArgmaxDecision()).rows == 1
+    with pytest.raises(ParityError) as refusal:
+        check_parity(told, logits + np.array([[0.0, 1.0]]), decision=ArgmaxDecision())
     assert refusal.value.facts["difference"] == pytest.approx(1 / (1 + np.exp(-1)) - 0.5)
 
 
@@ -128,7 +131,7 @@ def test_what_is_proved_is_the_originals_predict(make: Any, tmp_path: Path) -> N
         (rows @ [1.0, 2.0] + draw.normal(size=60) > 0).astype(int) + (rows[:, 0] > 1) * (classes - 2)
     ]
     model = make.fit(rows, truth)
-    live = convert_sklearn(model, take_samples(rows))
+    live = convert_sklearn(model, normalize_samples(rows))
     assert live.predicted is not None
     assert [live.output.labels[place] for place in live.predicted] == model.predict(rows).tolist()
     file = tmp_path / "model.pickle"

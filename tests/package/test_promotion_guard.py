@@ -12,7 +12,7 @@ from sklearn.tree import DecisionTreeClassifier
 import relevo
 from relevo import server
 from relevo.config import Settings
-from relevo.errors import TakeoverRefused
+from relevo.errors import PromotionRefusedError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -67,10 +67,10 @@ def test_what_would_break_clients_does_not_take_over(
 ) -> None:
     """The champion stays, the version is registered, and the refusal says why; with force and a reason it takes over."""
     place = packed(tmp_path, **other)
-    with pytest.raises(TakeoverRefused, match=reason):
+    with pytest.raises(PromotionRefusedError, match=reason):
         server.register(settings, place, who="ana", why="a try")
     assert standing(settings)[0] == 1
-    with pytest.raises(TakeoverRefused, match="a reason of your own"):
+    with pytest.raises(PromotionRefusedError, match="a reason of your own"):
         server.register(settings, place, who="ana", why=" ", force=True)
     assert server.register(settings, place, who="ana", why="agreed with all clients", force=True).number == 2
     version, why = standing(settings)
@@ -84,7 +84,7 @@ def test_what_is_as_good_takes_over(settings: Settings, tmp_path: Path) -> None:
     assert server.register(settings, place, who="ana", why="a better one").number == 2
     assert standing(settings) == (2, "a better one")
     store = server.open_store(settings)
-    with pytest.raises(TakeoverRefused, match="its answer lacks the fields: p"):
+    with pytest.raises(PromotionRefusedError, match="its answer lacks the fields: p"):
         server.move_alias(store, "churn", "champion", 1, who="ana", why="back", at=server.utc_now())
     move = server.move_alias(store, "churn", "challenger", 1, who="ana", why="any other alias", at=server.utc_now())
     assert (move.version, move.why) == (1, "any other alias")

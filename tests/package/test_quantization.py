@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import relevo
-from relevo.errors import OptionsMissing, PrecisionTooCostly
+from relevo.errors import InvalidOptionsError, QuantizationLossError
 from relevo.importing.import_model import import_model
 from relevo.package.samples import png
 
@@ -68,7 +68,9 @@ def test_within_the_loss_it_is_smaller_and_told(precision: Any, smaller: float) 
 
 def test_beyond_the_loss_it_is_refused_with_figures() -> None:
     """Nothing is packaged when more samples change their label than was allowed."""
-    with pytest.raises(PrecisionTooCostly, match=r"In int8 the model loses too much: .* % of 120 samples are answered otherwise"):
+    with pytest.raises(
+        QuantizationLossError, match=r"In int8 the model loses too much: .* % of 120 samples are answered otherwise"
+    ):
         relevo.pack(
             network(0.0001), name="n", samples=PICTURES, labels=["a", "b", "c"], scale=1 / 255, precision="int8", max_loss=0.0
         )
@@ -77,7 +79,7 @@ def test_beyond_the_loss_it_is_refused_with_figures() -> None:
 def test_it_is_judged_on_real_samples_only(tmp_path: Any) -> None:
     """An import without samples cannot tell what smaller numbers cost, and says so."""
     (tmp_path / "n.onnx").write_bytes(network(20.0))
-    with pytest.raises(OptionsMissing, match="real inputs, to see what smaller numbers cost"):
+    with pytest.raises(InvalidOptionsError, match="real inputs, to see what smaller numbers cost"):
         import_model(tmp_path / "n.onnx", name="n", labels=["a", "b", "c"], scale=1, precision="int8")
-    with pytest.raises(OptionsMissing, match="float32, float16 or int8"):
+    with pytest.raises(InvalidOptionsError, match="float32, float16 or int8"):
         packed(precision="int4")

@@ -13,9 +13,9 @@ from PIL import Image
 
 from relevo.domain.preprocessing import ImageSteps, MatrixSteps
 from relevo.domain.signature import Field, FieldKind, ImageInput, RecordInput
-from relevo.errors import ConversionFailed, OptionsMissing, PackageRefused
+from relevo.errors import ConversionError, InvalidOptionsError, PackageError
 from relevo.package.npz import archive_bytes, array_bytes, read_archive, read_array
-from relevo.package.samples import ImageSamples, RecordSamples, from_records, png, ready_pixels, take_samples
+from relevo.package.samples import ImageSamples, RecordSamples, from_records, normalize_samples, png, ready_pixels
 from relevo.package.schema_inference import infer_fields
 from relevo.package.synthetic_samples import generate_samples
 from relevo.runtime.image import ImageLimits, decode
@@ -38,20 +38,20 @@ def test_a_png_of_ours_decodes_to_its_pixels() -> None:
 
 def test_arrays_are_pictures_or_matrices_by_shape() -> None:
     """uint8 with three axes is pictures, with a last axis of one it is grey; two axes are a matrix."""
-    assert isinstance(take_samples(np.zeros((2, 4, 5), dtype=np.uint8)), ImageSamples)
-    grey = take_samples(np.zeros((2, 4, 5, 1), dtype=np.uint8))
+    assert isinstance(normalize_samples(np.zeros((2, 4, 5), dtype=np.uint8)), ImageSamples)
+    grey = normalize_samples(np.zeros((2, 4, 5, 1), dtype=np.uint8))
     assert isinstance(grey, ImageSamples)
     assert grey.shape() == (4, 5)
-    matrix = take_samples(np.array([[1, 2.5], [3, np.nan]]))
+    matrix = normalize_samples(np.array([[1, 2.5], [3, np.nan]]))
     assert isinstance(matrix, RecordSamples)
     assert matrix.records == ({"f0": 1.0, "f1": 2.5}, {"f0": 3.0, "f1": None})
-    assert isinstance(take_samples([[1, 2], [3, 4]]), RecordSamples)
+    assert isinstance(normalize_samples([[1, 2], [3, 4]]), RecordSamples)
 
 
 def test_colour_files_are_known_by_their_header(tmp_path: Path) -> None:
     """The first file tells size and colour."""
     Image.new("RGB", (6, 4)).save(tmp_path / "a.jpg")
-    samples = take_samples([str(tmp_path / "a.jpg")])
+    samples = normalize_samples([str(tmp_path / "a.jpg")])
     assert isinstance(samples, ImageSamples)
     assert samples.shape() == (4, 6, 3)
 
@@ -59,15 +59,15 @@ def test_colour_files_are_known_by_their_header(tmp_path: Path) -> None:
 @pytest.mark.parametrize("given_", [np.zeros((2, 3, 4)), np.zeros((2, 3, 4, 5), dtype=np.uint8), np.zeros(3)])
 def test_other_shapes_are_refused_with_what_came(given_: Any) -> None:
     """Shape and type are in the sentence."""
-    with pytest.raises(ConversionFailed, match="shape"):
-        take_samples(given_)
+    with pytest.raises(ConversionError, match="shape"):
+        normalize_samples(given_)
 
 
 def test_wrong_names_and_wrong_cells_are_refused() -> None:
     """As many different names as columns; cells that JSON can say."""
-    with pytest.raises(OptionsMissing, match="2 different names"):
-        take_samples(np.zeros((3, 2)), ["a", "a"])
-    with pytest.raises(ConversionFailed, match="list"):
+    with pytest.raises(InvalidOptionsError, match="2 different names"):
+        normalize_samples(np.zeros((3, 2)), ["a", "a"])
+    with pytest.raises(ConversionError, match="list"):
         from_records([{"a": [1]}])
 
 
@@ -96,7 +96,7 @@ def test_few_whole_numbers_prove_no_whole_field() -> None:
 
 def test_mixed_columns_are_refused() -> None:
     """Texts and numbers under one name are named."""
-    with pytest.raises(ConversionFailed, match="'a'"):
+    with pytest.raises(ConversionError, match="'a'"):
         infer_fields(from_records([{"a": 1}, {"a": "one"}]))
 
 
@@ -136,9 +136,9 @@ def test_arrays_that_lie_or_carry_objects_are_refused() -> None:
     header = array_bytes(np.zeros(3)).replace(b"(3,)", b"(3000000000000,)"[:4].ljust(4))
     huge = array_bytes(np.zeros(3)).replace(b"'shape': (3,), }            ", b"'shape': (300000000000,), } ")
     for data in (header, huge, b"", b"\x93NUMPY\x01\x00", b"\x93NUMPY\x01\x00v\x00" + b"{" * 118, b"noise" * 9):
-        with pytest.raises(PackageRefused):
+        with pytest.raises(PackageError):
             read_array(data, "x")
-    with pytest.raises(PackageRefused):
+    with pytest.raises(PackageError):
         read_archive(b"PK\x03\x04", "x")
 
 
@@ -180,7 +180,7 @@ def test_a_picture_is_the_same_by_every_way_in(tmp_path: Path, form: str, mode: 
         for given_ in (tmp_path / "a", str(tmp_path / "a"), data, Image.open(io.BytesIO(data)), loaded):
             if form == "TIFF" and rule == "ignore" and isinstance(given_, Image.Image):
                 continue  # Pillow turns it while it loads it: what the user holds is upright
-            samples = take_samples([given_])
+            samples = normalize_samples([given_])
             assert isinstance(samples, ImageSamples)
             assert np.array_equal(decode(samples.payload(0), wanted, steps, ImageLimits()), served)
             upright = (9, 6) if orientation in (6, 7) and rule == "exif" else (6, 9)
@@ -193,7 +193,7 @@ def test_pixels_with_alpha_stand_on_the_background() -> None:
     pixels[:, :, 2:, 3] = 255
     wanted, steps = ImageInput(width=4, height=5), ImageSteps(input="x", background="white")
     for given_ in (pixels, list(pixels), [Image.fromarray(one) for one in pixels]):
-        samples = take_samples(given_)
+        samples = normalize_samples(given_)
         assert isinstance(samples, ImageSamples)
         assert decode(samples.payload(0), wanted, steps, ImageLimits())[0, :, 0].tolist() == [255, 255, 0, 0]
 
@@ -217,5 +217,5 @@ def test_pixels_with_alpha_stand_on_the_background() -> None:
 )
 def test_samples_that_cannot_be_taken_are_refused_in_our_words(given_: Any, told: str) -> None:
     """Pixels of more than 8 bits are refused as they are in a file, and so is what is neither record nor picture."""
-    with pytest.raises(ConversionFailed, match=told):
-        take_samples(given_)
+    with pytest.raises(ConversionError, match=told):
+        normalize_samples(given_)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from relevo.errors import FileTampered, PackageRefused
+from relevo.errors import DigestMismatchError, PackageError
 from relevo.package.verify import verify
 
 if TYPE_CHECKING:
@@ -31,13 +31,13 @@ def test_a_changed_package_is_refused(small_folder: Path) -> None:
     assert not verify(small_folder).profiled
     with (small_folder / "card.md").open("ab") as card:
         card.write(b".")
-    with pytest.raises(FileTampered):
+    with pytest.raises(DigestMismatchError):
         verify(small_folder)
 
 
 def test_a_folder_of_something_else_is_refused(tmp_path: Path) -> None:
     """An empty folder is no package."""
-    with pytest.raises(PackageRefused):
+    with pytest.raises(PackageError):
         verify(tmp_path)
 
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from relevo.domain.decision import Argmax, Bands
-from relevo.errors import ConfigRefused, UnknownSetting
+from relevo.domain.decision import ArgmaxDecision, ThresholdDecision
+from relevo.errors import ConfigError, UnknownSettingError
 from relevo.project.config import Project, read_project
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def test_the_least_project_is_about_records(tmp_path: Path) -> None:
     it = project(tmp_path)
     assert (it.model.name, it.data.path, it.data.held_out) == ("m", "d.csv", 0.25)
     assert it.image() is None
-    assert it.rule() == Argmax()
+    assert it.rule() == ArgmaxDecision()
 
 
 def test_pictures_become_an_input_and_its_steps(tmp_path: Path) -> None:
@@ -37,16 +37,16 @@ def test_pictures_become_an_input_and_its_steps(tmp_path: Path) -> None:
     wanted, steps = found
     assert (wanted.height, wanted.width, wanted.mode) == (10, 20, "L")
     assert (steps.scale, steps.resample, steps.mean, steps.std, steps.layout) == (0.5, "box", (1.0,), (2.0,), "flat")
-    with pytest.raises(ConfigRefused, match="size"):
+    with pytest.raises(ConfigError, match="size"):
         project(tmp_path, '[input]\nkind = "image"\n').image()
 
 
 def test_decisions(tmp_path: Path) -> None:
     """Accept and reject make bands, least an argmax; half a rule is refused."""
-    assert project(tmp_path, "[decision]\naccept = 0.9\nreject = 0.1\n").rule() == Bands(accept=0.9, reject=0.1)
-    assert project(tmp_path, "[decision]\nleast = 0.6\n").rule() == Argmax(least=0.6)
+    assert project(tmp_path, "[decision]\naccept = 0.9\nreject = 0.1\n").rule() == ThresholdDecision(accept=0.9, reject=0.1)
+    assert project(tmp_path, "[decision]\nleast = 0.6\n").rule() == ArgmaxDecision(least=0.6)
     for half in ("accept = 0.9", "reject = 0.1", "accept = 0.9\nreject = 0.1\nleast = 0.5"):
-        with pytest.raises(ConfigRefused, match="together"):
+        with pytest.raises(ConfigError, match="together"):
             project(tmp_path, f"[decision]\n{half}\n").rule()
 
 
@@ -60,23 +60,23 @@ def test_decisions(tmp_path: Path) -> None:
 )
 def test_a_misspelt_key_names_the_nearest(tmp_path: Path, wrong: str, nearest: str) -> None:
     """A key that would have no effect stops the training."""
-    with pytest.raises(UnknownSetting, match=f"nearest known one is '{nearest}'"):
+    with pytest.raises(UnknownSettingError, match=f"nearest known one is '{nearest}'"):
         project(tmp_path, wrong)
 
 
 def test_wrong_values_and_missing_keys_are_named(tmp_path: Path) -> None:
     """A value of the wrong kind and a missing required key name their section."""
-    with pytest.raises(ConfigRefused, match=r"\[decision\].*accept"):
+    with pytest.raises(ConfigError, match=r"\[decision\].*accept"):
         project(tmp_path, "[decision]\naccept = 'often'\n")
     (tmp_path / "relevo.toml").write_text("[data]\npath = 'x'\n", encoding="utf-8")
-    with pytest.raises(ConfigRefused, match=r"\[model\].*name"):
+    with pytest.raises(ConfigError, match=r"\[model\].*name"):
         read_project(tmp_path)
 
 
 @pytest.mark.parametrize("section", ["retrain", "rollout"])
 def test_sections_of_later_releases_are_refused_by_name(tmp_path: Path, section: str) -> None:
     """Nothing in the file is ignored in silence."""
-    with pytest.raises(ConfigRefused, match=f"'{section}', but this release has no such section"):
+    with pytest.raises(ConfigError, match=f"'{section}', but this release has no such section"):
         project(tmp_path, f"[{section}]\n")
 
 
@@ -85,7 +85,7 @@ def test_fields_beside_the_answers_own(tmp_path: Path) -> None:
     assert project(tmp_path, '[answer]\nchurn = "is:yes"\n').answer == {"churn": "is:yes"}
     assert project(tmp_path).answer == {}
     for wrong, said in (('query_id = "class"', "every answer has"), ("churn = 1", "must be a text"), ('churn = "yes"', "is:LABEL")):
-        with pytest.raises(ConfigRefused, match=said):
+        with pytest.raises(ConfigError, match=said):
             project(tmp_path, f"[answer]\n{wrong}\n")
 
 
@@ -93,5 +93,5 @@ def test_a_field_of_a_label_the_project_has_not_is_refused(tmp_path: Path) -> No
     """Where the project names its labels, [answer] is held against them."""
     named = LEAST.replace('name = "m"', 'name = "m"\nlabels = ["no", "yes"]')
     (tmp_path / "relevo.toml").write_text(named + '[answer]\nchurn = "is:si"\n', encoding="utf-8")
-    with pytest.raises(ConfigRefused, match="no, yes"):
+    with pytest.raises(ConfigError, match="no, yes"):
         read_project(tmp_path)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from relevo.errors import ConfigRefused
+from relevo.errors import ConfigError
 from relevo.project.config import read_project
 from relevo.project.data import Example, load_examples, refuse_unfit
 from relevo.project.holdout import held_out
@@ -74,10 +74,10 @@ def test_arrays(tmp_path: Path) -> None:
     assert [one.y for one in found] == [1, 0, 1]
     assert found[2].x.tolist() == [4.0, 5.0]
     np.savez(tmp_path / "a.npz", x=np.array([{"evil": 1}], dtype=object), y=np.array([1]))
-    with pytest.raises(ConfigRefused, match=r"'a.npz' holds objects, and no arrays of numbers or texts"):
+    with pytest.raises(ConfigError, match=r"'a.npz' holds objects, and no arrays of numbers or texts"):
         examples(tmp_path, 'path = "a.npz"')
     (tmp_path / "a.npz").write_text("no archive", encoding="utf-8")
-    with pytest.raises(ConfigRefused, match=r"'a.npz' is no .npz that NumPy wrote"):
+    with pytest.raises(ConfigError, match=r"'a.npz' is no .npz that NumPy wrote"):
         examples(tmp_path, 'path = "a.npz"')
 
 
@@ -133,7 +133,7 @@ def test_what_cannot_be_used_is_named(tmp_path: Path, files: dict[str, str], dat
     """Every way of giving nothing usable says what is missing."""
     for name, text in files.items():
         (tmp_path / name).write_text(text, encoding="utf-8")
-    with pytest.raises(ConfigRefused, match=told):
+    with pytest.raises(ConfigError, match=told):
         examples(tmp_path, data)
 
 
@@ -169,7 +169,7 @@ _Y = "['x', 'y'] * 50"
 def test_what_load_returns_is_refused_in_our_words(tmp_path: Path, returned: str, told: str) -> None:
     """Whatever a first load() returns, the sentence says what came and what is expected, and never what Python said of it."""
     (tmp_path / "data.py").write_text(f"import numpy\nimport pandas\ndef load():\n    return {returned}\n", encoding="utf-8")
-    with pytest.raises(ConfigRefused, match=told):
+    with pytest.raises(ConfigError, match=told):
         refuse_unfit(examples(tmp_path, 'path = "data.py"'), read_project(tmp_path))
 
 
@@ -210,11 +210,11 @@ def test_pictures_and_records_are_not_taken_for_each_other(tmp_path: Path) -> No
     )
     project = read_project(tmp_path)
     (tmp_path / "data.py").write_text("def load():\n    return [{'a': n} for n in range(9)], [0, 1, 2] * 3\n", encoding="utf-8")
-    with pytest.raises(ConfigRefused, match=r'\[input\] says kind = "image", and example 1 of .data.py. is a record'):
+    with pytest.raises(ConfigError, match=r'\[input\] says kind = "image", and example 1 of .data.py. is a record'):
         refuse_unfit(load_examples(project), project)
     (tmp_path / "data.py").write_text("def load():\n    return ['a.png', 'b.png'], [0, 1]\n", encoding="utf-8")
     with pytest.raises(
-        ConfigRefused, match=r"none of the 2 files that 'data.py' names can be read as a picture; the first is .*a.png"
+        ConfigError, match=r"none of the 2 files that 'data.py' names can be read as a picture; the first is .*a.png"
     ):
         load_examples(project)
     for name in ("a.png", "b.png"):
@@ -232,14 +232,14 @@ def test_pictures_and_records_are_not_taken_for_each_other(tmp_path: Path) -> No
 def test_numbers_of_a_project_have_a_range(tmp_path: Path, toml: str, told: str) -> None:
     """What cannot be is told before anything is loaded."""
     (tmp_path / "relevo.toml").write_text(f'[model]\nname = "m"\n{toml}\n', encoding="utf-8")
-    with pytest.raises(ConfigRefused, match=told):
+    with pytest.raises(ConfigError, match=told):
         read_project(tmp_path).image()
 
 
 def test_a_table_of_another_encoding_is_told(tmp_path: Path) -> None:
     """What an older spreadsheet writes is no internal failure; the sentence says how to save it."""
     (tmp_path / "t.csv").write_bytes("año;y\n1;sí\n".encode("cp1252"))
-    with pytest.raises(ConfigRefused, match="not UTF-8; save it as CSV UTF-8"):
+    with pytest.raises(ConfigError, match="not UTF-8; save it as CSV UTF-8"):
         examples(tmp_path, 'path = "t.csv"\ntarget = "y"')
 
 
@@ -265,7 +265,7 @@ def test_the_share_is_kept() -> None:
 
 def test_too_few_held_out_is_refused() -> None:
     """A handful measures nothing; the way out is told."""
-    with pytest.raises(ConfigRefused, match="larger \\[data\\] held_out"):
+    with pytest.raises(ConfigError, match="larger \\[data\\] held_out"):
         split_examples(made(range(20)), 0.1)
 
 
@@ -288,7 +288,7 @@ def test_what_belongs_together_stays_together(tmp_path: Path) -> None:
     learn, held = ({one.group for one in side} for side in split_examples(found, 0.3))
     assert len(learn) + len(held) == 30
     assert not learn & held
-    with pytest.raises(ConfigRefused, match="no regular expression"):
+    with pytest.raises(ConfigError, match="no regular expression"):
         examples(tmp_path, 'path = "data"\ntogether = "person("')
 
 
@@ -319,8 +319,8 @@ def test_groups_of_arrays(tmp_path: Path) -> None:
     learn, held = ({one.group for one in side} for side in split_examples(examples(tmp_path, 'path = "a.npz"'), 0.5))
     assert not learn & held
     np.savez(tmp_path / "a.npz", x=x, y=y, group=np.arange(100))
-    with pytest.raises(ConfigRefused, match="may hold held_out and groups; it holds x, y, group"):
+    with pytest.raises(ConfigError, match="may hold held_out and groups; it holds x, y, group"):
         examples(tmp_path, 'path = "a.npz"')
     np.savez(tmp_path / "a.npz", x=x, y=y, groups=np.arange(99))
-    with pytest.raises(ConfigRefused, match="100 inputs but 100 held_out and 99 groups"):
+    with pytest.raises(ConfigError, match="100 inputs but 100 held_out and 99 groups"):
         examples(tmp_path, 'path = "a.npz"')

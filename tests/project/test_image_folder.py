@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from PIL import Image
 
-from relevo.errors import ConfigRefused
+from relevo.errors import ConfigError
 from relevo.project.image_folder import Unreadable, read_pictures
 
 if TYPE_CHECKING:
@@ -79,11 +79,11 @@ def test_a_class_of_which_nothing_is_read_ends_the_training(tmp_path: Path) -> N
     """A class of HEIC alone, or of nothing, does not vanish: it is named, with how many files it has."""
     grey(tmp_path / "cat" / "a.png")
     (tmp_path / "dog").mkdir()
-    with pytest.raises(ConfigRefused, match=r"class 'dog' holds no picture; name it in .* ignore"):
+    with pytest.raises(ConfigError, match=r"class 'dog' holds no picture; name it in .* ignore"):
         listed(tmp_path)
     for number in range(3):
         (tmp_path / "dog" / f"{number}.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(100))
-    with pytest.raises(ConfigRefused, match="none of the 3 files of the class 'dog' can be read"):
+    with pytest.raises(ConfigError, match="none of the 3 files of the class 'dog' can be read"):
         listed(tmp_path)
     assert listed(tmp_path, ("dog",)) == ([("cat", None)], [])
 
@@ -105,15 +105,15 @@ def test_parts_of_a_split_are_never_classes(tmp_path: Path) -> None:
     for part in ("train", "test"):
         grey(tmp_path / "loose" / part / "1.png")
         grey(tmp_path / "mixed" / part / "cat" / "1.png")
-    with pytest.raises(ConfigRefused, match="'test', 'train', which are parts of a split and no classes"):
+    with pytest.raises(ConfigError, match="'test', 'train', which are parts of a split and no classes"):
         listed(tmp_path / "loose")
     grey(tmp_path / "mixed" / "unsorted" / "1.png")
-    with pytest.raises(ConfigRefused, match="'test', 'train' look like parts of a split, and 'unsorted' like classes"):
+    with pytest.raises(ConfigError, match="'test', 'train' look like parts of a split, and 'unsorted' like classes"):
         listed(tmp_path / "mixed")
     assert {held for _, held in listed(tmp_path / "mixed", ("unsorted",))[0]} == {True, False}
     assert listed(tmp_path / "mixed", ("unsorted", "test"))[0] == [("cat", None)]
     grey(tmp_path / "mixed" / "test" / "bird" / "1.png")
-    with pytest.raises(ConfigRefused, match="class 'bird', of which there is nothing to learn from"):
+    with pytest.raises(ConfigError, match="class 'bird', of which there is nothing to learn from"):
         listed(tmp_path / "mixed", ("unsorted",))
 
 
@@ -122,7 +122,7 @@ def test_parts_of_any_name_are_no_classes(tmp_path: Path) -> None:
     for part in ("fold1", "fold2"):
         for name in ("cat", "dog"):
             grey(tmp_path / part / name / "1.png")
-    with pytest.raises(ConfigRefused, match="'fold1', 'fold2' each hold the same folders"):
+    with pytest.raises(ConfigError, match="'fold1', 'fold2' each hold the same folders"):
         listed(tmp_path)
 
 
@@ -137,5 +137,5 @@ def test_classes_one_folder_too_deep_are_told(tmp_path: Path) -> None:
     """A folder around the classes is not taken for the only class."""
     for name in ("cat", "dog"):
         grey(tmp_path / "animals" / name / "1.png")
-    with pytest.raises(ConfigRefused, match="one class only, 'animals', and it holds the folders 'cat', 'dog'"):
+    with pytest.raises(ConfigError, match="one class only, 'animals', and it holds the folders 'cat', 'dog'"):
         listed(tmp_path)

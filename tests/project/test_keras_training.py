@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from relevo.errors import ConfigRefused
+from relevo.errors import ConfigError
 from relevo.project.config import read_project
 from relevo.project.training import train_project
 
@@ -100,5 +100,5 @@ def test_ctrl_c_ends_it_for_good(tmp_path: Path) -> None:
 def test_preprocessing_is_said_once_and_by_a_known_name(tmp_path: Path, line: str, words: str) -> None:
     """Two ways of saying it, or an unknown name, stop the training before it begins."""
     project(tmp_path, toml=TOML.replace('preprocess = "01"', line))
-    with pytest.raises(ConfigRefused, match=words):
+    with pytest.raises(ConfigError, match=words):
         read_project(tmp_path).image()

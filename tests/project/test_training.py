@@ -9,7 +9,7 @@ from PIL import Image
 
 from relevo.domain.preprocessing import ImageSteps
 from relevo.domain.signature import RecordInput
-from relevo.errors import ConfigRefused, ManifestInvalid, PackageRefused
+from relevo.errors import ConfigError, InvalidManifestError, PackageError
 from relevo.package.package import open_package
 from relevo.package.samples import png
 from relevo.project.config import read_project
@@ -63,15 +63,15 @@ def test_nothing_is_overwritten(tmp_path: Path) -> None:
     """A folder that has one of the files is left as it is; a name that cannot be a model's is refused."""
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "train.py").write_text("precious", encoding="utf-8")
-    with pytest.raises(ConfigRefused, match="is there already"):
+    with pytest.raises(ConfigError, match="is there already"):
         start_project(tmp_path / "mine")
     assert [path.name for path in (tmp_path / "mine").iterdir()] == ["train.py"]
-    with pytest.raises(ConfigRefused, match="name must be"):
+    with pytest.raises(ConfigError, match="name must be"):
         start_project(tmp_path / "My Project")
-    with pytest.raises(ConfigRefused, match=r"train\.py is no folder; choose another place"):
+    with pytest.raises(ConfigError, match=r"train\.py is no folder; choose another place"):
         start_project(tmp_path / "mine" / "train.py" / "pp")
     # A file system that nobody can write to, though it grants the right.
-    with pytest.raises(ConfigRefused, match="/proc/pp cannot be made"):
+    with pytest.raises(ConfigError, match="/proc/pp cannot be made"):
         start_project(Path("/proc/pp"))
 
 
@@ -80,12 +80,12 @@ def test_a_bad_goal_is_told_before_the_training(tmp_path: Path) -> None:
     start_project(tmp_path / "p")
     (tmp_path / "p" / "train.py").write_text("raise SystemExit('trained')", encoding="utf-8")
     steps: list[str] = []
-    with pytest.raises(PackageRefused, match="choose another place"):
+    with pytest.raises(PackageError, match="choose another place"):
         train_project(read_project(tmp_path / "p"), tmp_path / "p" / "relevo.toml", lambda _, __, what: steps.append(what))
     (tmp_path / "p" / "relevo.toml").write_text(
         '[model]\nname = "p"\n[data]\npath = "data.py"\n[decision]\naccept = 0.2\nreject = 0.8\n', encoding="utf-8"
     )
-    with pytest.raises(ManifestInvalid, match="accept/reject/least cannot be used: bands need"):
+    with pytest.raises(InvalidManifestError, match="accept/reject/least cannot be used: bands need"):
         train_project(read_project(tmp_path / "p"), tmp_path / "out", lambda _, __, what: steps.append(what))
     assert steps == []
 
@@ -97,7 +97,7 @@ def test_a_project_without_a_training_says_so(tmp_path: Path, program: str | Non
     (tmp_path / "p" / "train.py").unlink()
     if program is not None:
         (tmp_path / "p" / "train.py").write_text(program, encoding="utf-8")
-    with pytest.raises(ConfigRefused, match=told):
+    with pytest.raises(ConfigError, match=told):
         train_project(read_project(tmp_path / "p"), tmp_path / "out", lambda *_: None)
 
 
@@ -164,7 +164,7 @@ def test_a_background_that_is_no_colour_is_refused(tmp_path: Path) -> None:
         '[model]\nname = "m"\n[data]\npath = "data"\n[input]\nkind = "image"\nsize = [8, 8]\nbackground = "greenish"\n',
         encoding="utf-8",
     )
-    with pytest.raises(ConfigRefused, match=r"\[input\] the background must be white, black, #rrggbb or ignore, not 'greenish'"):
+    with pytest.raises(ConfigError, match=r"\[input\] the background must be white, black, #rrggbb or ignore, not 'greenish'"):
         read_project(tmp_path).image()
 
 

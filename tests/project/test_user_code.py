@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from relevo.errors import ConfigRefused, ExtraMissing, TrainingFailed
+from relevo.errors import ConfigError, MissingDependencyError, TrainingError
 from relevo.project.user_code import users_code
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def run_file(folder: Path, text: str) -> None:
 
 def test_a_failure_is_told_with_the_users_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Kind, words, file and line come in one sentence, and the trace begins at the user's file, not in Relevo's."""
-    with pytest.raises(TrainingFailed, match=r"ValueError: too few cats \(train\.py, line 4\)"), users_code(tmp_path):
+    with pytest.raises(TrainingError, match=r"ValueError: too few cats \(train\.py, line 4\)"), users_code(tmp_path):
         run_file(tmp_path, "def deep():\n    return int\n\nraise ValueError('too few cats')\n")
     trace = capsys.readouterr().err
     assert trace.startswith(f'  File "{tmp_path}/train.py"')
@@ -33,16 +33,16 @@ def test_a_failure_is_told_with_the_users_line(tmp_path: Path, capsys: pytest.Ca
 
 def test_a_library_of_an_extra_is_named_as_such(tmp_path: Path) -> None:
     """Without scikit-learn a person is told which extra to install; of any other library its own words are kept."""
-    with pytest.raises(ExtraMissing, match=r"relevo\[sklearn\]"), users_code(tmp_path):
+    with pytest.raises(MissingDependencyError, match=r"relevo\[sklearn\]"), users_code(tmp_path):
         raise ModuleNotFoundError(name="sklearn.neural_network")
-    with pytest.raises(TrainingFailed, match="No module named 'nowhere_at_all'"), users_code(tmp_path):
+    with pytest.raises(TrainingError, match="No module named 'nowhere_at_all'"), users_code(tmp_path):
         run_file(tmp_path, "import nowhere_at_all\n")
 
 
 def test_our_own_refusals_stay_what_they_are(tmp_path: Path) -> None:
     """A sentence of Relevo's is not wrapped in another."""
-    with pytest.raises(ConfigRefused), users_code(tmp_path):
-        raise ConfigRefused(reason="said below")
+    with pytest.raises(ConfigError), users_code(tmp_path):
+        raise ConfigError(reason="said below")
 
 
 def test_an_interrupt_ends_the_training_even_when_swallowed(tmp_path: Path) -> None:

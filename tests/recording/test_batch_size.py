@@ -6,21 +6,21 @@ from typing import TYPE_CHECKING
 
 from tests.support.journal import prediction
 
-from relevo.recording.batch_size import Portion
+from relevo.recording.batch_size import AdaptiveBatchSize
 from relevo.recording.journal import Journal
-from relevo.recording.reader import SpoolReader
+from relevo.recording.reader import JournalReader
 from relevo.recording.shipper import Shipper
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from relevo.domain.prediction import Prediction
+    from relevo.domain.prediction import PredictionRecord
 
 
 def test_long_transactions_make_the_next_ones_small() -> None:
     """A second or so of seconds-long transactions, and no later one holds others up for long."""
-    portion = Portion()
+    portion = AdaptiveBatchSize()
     for _ in range(5):
         portion.took(3.0)
     assert portion.rows == 100
@@ -30,7 +30,7 @@ def test_long_transactions_make_the_next_ones_small() -> None:
 
 def test_quick_transactions_grow_to_a_bound() -> None:
     """Where the store is quick, the fixed price of a transaction is shared by many rows, and never by more than memory likes."""
-    portion = Portion()
+    portion = AdaptiveBatchSize()
     for _ in range(20):
         portion.took(0.01)
     assert portion.rows == 2500
@@ -43,7 +43,7 @@ class _SlowLedger:
         self.now = 0.0
         self.sizes: list[int] = []
 
-    def ship(self, _file: str, _up_to: int, some: Sequence[Prediction], /) -> int:
+    def ship(self, _file: str, _up_to: int, some: Sequence[PredictionRecord], /) -> int:
         self.now += 1.0
         self.sizes.append(len(some))
         return len(some)
@@ -54,7 +54,7 @@ class _SlowLedger:
     def forget(self, _file: str, /) -> None:
         return
 
-    def missing(self, _some: Sequence[Prediction], /) -> int:
+    def missing(self, _some: Sequence[PredictionRecord], /) -> int:
         return 0
 
 
@@ -64,7 +64,7 @@ def test_the_loop_ships_less_at_once_to_a_slow_store(tmp_path: Path) -> None:
     for _ in range(300):
         journal.write([prediction() for _ in range(10)])
     ledger = _SlowLedger()
-    assert Shipper(SpoolReader(tmp_path / "spool"), ledger, monotonic=lambda: ledger.now).ship() == 3000
+    assert Shipper(JournalReader(tmp_path / "spool"), ledger, monotonic=lambda: ledger.now).ship() == 3000
     journal.close()
     assert ledger.sizes[0] > 4 * ledger.sizes[-2]
     assert sum(ledger.sizes) == 3000

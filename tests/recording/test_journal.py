@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from tests.support.journal import ids_in, prediction, small_disk
 
-from relevo.errors import StorageUnavailable
-from relevo.recording.journal import LOCK, Journal, JournalLimits, begin_anew
-from relevo.recording.reader import SpoolReader
+from relevo.errors import JournalUnavailableError
+from relevo.recording.journal import LOCK, Journal, JournalLimits, request_rotation
+from relevo.recording.reader import JournalReader
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -67,7 +67,7 @@ def test_a_written_batch_is_readable_at_once(make: Any, tmp_path: Path) -> None:
     journal = make()
     batch = [prediction() for _ in range(5)]
     journal.write(batch)
-    reader = SpoolReader(tmp_path / "spool")
+    reader = JournalReader(tmp_path / "spool")
     assert reader.read(reader.files()[0], after=0)[0].predictions == batch
 
 
@@ -95,7 +95,7 @@ def test_what_was_committed_survives_kill_9(tmp_path: Path, durability: str) -> 
     found = ids_in(tmp_path / "spool")
     assert told <= set(found)
     assert len(found) == len(set(found))
-    assert all(file.finished for file in SpoolReader(tmp_path / "spool").files())
+    assert all(file.finished for file in JournalReader(tmp_path / "spool").files())
 
 
 def test_a_file_is_replaced_at_its_size(make: Any, tmp_path: Path) -> None:
@@ -138,16 +138,16 @@ def test_a_young_file_stays(make: Any, clock: Clock) -> None:
 def test_a_file_that_must_go_is_replaced_at_once(make: Any) -> None:
     """Asked to begin anew, a journal closes its file and begins the next, so that the old one is shipped and removed; once."""
     journal = make()
-    begin_anew(journal.folder.parent)
+    request_rotation(journal.folder.parent)
     journal.rotate_if_old()
-    assert SpoolReader(journal.folder.parent).files() == []
+    assert JournalReader(journal.folder.parent).files() == []
     journal.write([prediction()])
     journal.rotate_if_old()
-    assert [file.finished for file in SpoolReader(journal.folder.parent).files()] == [False]
-    begin_anew(journal.folder.parent)
+    assert [file.finished for file in JournalReader(journal.folder.parent).files()] == [False]
+    request_rotation(journal.folder.parent)
     for _ in range(2):
         journal.rotate_if_old()
-    assert [file.finished for file in SpoolReader(journal.folder.parent).files()] == [True, False]
+    assert [file.finished for file in JournalReader(journal.folder.parent).files()] == [True, False]
     journal.write([prediction()])
 
 
@@ -184,10 +184,10 @@ def test_a_broken_file_is_given_up_and_writing_recovers_by_itself(make: Any, clo
     assert journal._open is not None
     pages = journal._open._connection.execute("PRAGMA page_count").fetchone()[0]
     journal._open._connection.execute(f"PRAGMA max_page_count = {pages}")
-    with pytest.raises(StorageUnavailable, match="full"):
+    with pytest.raises(JournalUnavailableError, match="full"):
         journal.write([prediction(100_000)])
     assert "full" in journal.trouble
-    with pytest.raises(StorageUnavailable):
+    with pytest.raises(JournalUnavailableError):
         journal.write([prediction()])
     assert not journal.probe()
     clock.now += 0.6
@@ -231,7 +231,7 @@ def test_a_full_disk_refuses_and_a_freed_one_takes_again(tmp_path: Path) -> None
             try:
                 journal.write(batch)
                 kept += [one.id for one in batch]
-            except StorageUnavailable:
+            except JournalUnavailableError:
                 refusals += 1
         assert len(kept) > 10
         assert journal.trouble
@@ -258,7 +258,7 @@ def test_a_spool_that_nobody_ships_has_a_bound(make: Any, clock: Clock) -> None:
     dead = make("dead")
     dead.write([prediction(30_000)])
     journal = make("alive", max_bytes=25_000, retry_s=0.5)
-    with pytest.raises(StorageUnavailable, match="spool_max_mb"):
+    with pytest.raises(JournalUnavailableError, match="spool_max_mb"):
         journal.write([prediction()])
     assert not journal.probe()
     for path in dead.folder.glob("*.journal*"):
@@ -274,7 +274,7 @@ def test_a_folder_that_cannot_be_written_is_told(make: Any) -> None:
     lock = journal.folder / LOCK
     lock.unlink()
     journal.folder.rmdir()
-    with pytest.raises(StorageUnavailable):
+    with pytest.raises(JournalUnavailableError):
         journal.write([prediction()])
     assert journal.trouble
 
@@ -293,7 +293,7 @@ def test_the_lock_tells_whether_the_writer_lives(make: Any, tmp_path: Path) -> N
     """While the journal is open its last file may grow; once it is closed every file is finished."""
     journal = make()
     journal.write([prediction()])
-    reader = SpoolReader(tmp_path / "spool")
+    reader = JournalReader(tmp_path / "spool")
     assert [file.finished for file in reader.files()] == [False]
     journal.close()
     assert [file.finished for file in reader.files()] == [True]
@@ -304,7 +304,7 @@ def test_a_reader_that_looks_at_the_lock_stops_no_writer(tmp_path: Path) -> None
     """The loop tries the lock for an instant; a worker that starts at that instant waits and starts all the same."""
     folder = tmp_path / "spool" / "worker"
     folder.mkdir(parents=True)
-    reader = SpoolReader(tmp_path / "spool")
+    reader = JournalReader(tmp_path / "spool")
     stop = threading.Event()
 
     def look() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from relevo.recording.load_gate import Peak, use_of_processors
+from relevo.recording.load_gate import LoadGate, cpu_times
 
 _MIB = 2**20
 
@@ -20,7 +20,7 @@ class _Machine:
         self.waiting = 0
         self.tells = True
         self.left = self.passed = 0
-        self.peak = Peak(
+        self.peak = LoadGate(
             waiting=lambda: self.waiting,
             may_wait=2048 * _MIB,
             monotonic=lambda: self.now,
@@ -73,8 +73,8 @@ def test_nothing_is_put_off_once_much_waits() -> None:
 @pytest.mark.skipif(not Path("/proc/stat").exists(), reason="this system does not tell what its processors do")
 def test_the_system_s_word_is_read() -> None:
     """What is left over grows while nothing is done, and never by more than all the time that passes."""
-    left, passed = use_of_processors()
+    left, passed = cpu_times()
     time.sleep(0.1)
-    later_left, later_passed = use_of_processors()
+    later_left, later_passed = cpu_times()
     assert later_passed > passed > left > 0
     assert 0 <= later_left - left <= later_passed - passed

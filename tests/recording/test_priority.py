@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from relevo.recording.priority import Courtesy, set_session_niceness
+from relevo.recording.priority import PriorityController, set_session_niceness
 
 
 def test_it_gives_way_until_much_waits_and_again_once_little_does() -> None:
@@ -20,7 +20,7 @@ def test_it_gives_way_until_much_waits_and_again_once_little_does() -> None:
         return True
 
     waits = iter([0, 60, 63, 64, 80, 40, 32, 31, 40, 63])
-    courtesy = Courtesy(waiting=lambda: next(waits), may_wait=1024, set_niceness=take)
+    courtesy = PriorityController(waiting=lambda: next(waits), may_wait=1024, set_niceness=take)
     for _ in range(10):
         courtesy.look()
     assert told == [10, 0, 10]
@@ -35,7 +35,7 @@ def test_a_wish_that_was_not_taken_is_told_again() -> None:
         told.append(niceness)
         return next(heard)
 
-    courtesy = Courtesy(waiting=lambda: 0, may_wait=1024, set_niceness=take)
+    courtesy = PriorityController(waiting=lambda: 0, may_wait=1024, set_niceness=take)
     for _ in range(5):
         courtesy.look()
     assert told == [10, 10, 10]

@@ -11,7 +11,7 @@ import pytest
 from tests.support.journal import ids_in, prediction, small_disk
 
 from relevo.recording.journal import LOCK, Journal, JournalLimits
-from relevo.recording.reader import SpoolFile, SpoolReader
+from relevo.recording.reader import JournalFile, JournalReader
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,7 +32,7 @@ def journal(spool: Path) -> Iterator[Journal]:
 
 def test_no_spool_is_no_files(tmp_path: Path) -> None:
     """A home that never served has nothing to ship."""
-    reader = SpoolReader(tmp_path / "nothing")
+    reader = JournalReader(tmp_path / "nothing")
     assert reader.files() == []
     reader.sweep()
 
@@ -43,7 +43,7 @@ def test_files_come_oldest_first_within_each_worker(spool: Path, journal: Journa
     for _ in range(7):
         journal.write([prediction(1000)])
     other.write([prediction()])
-    found = [(file.name, file.finished) for file in SpoolReader(spool).files()]
+    found = [(file.name, file.finished) for file in JournalReader(spool).files()]
     other.close()
     assert found == [
         ("a-worker/00000001.journal", True),
@@ -58,7 +58,7 @@ def test_reading_goes_on_after_a_position(spool: Path, journal: Journal) -> None
     batches = [[prediction()] for _ in range(5)]
     for batch in batches:
         journal.write(batch)
-    reader = SpoolReader(spool)
+    reader = JournalReader(spool)
     read = reader.read(reader.files()[0], after=2)
     assert [batch.number for batch in read] == [3, 4, 5]
     assert [batch.predictions for batch in read] == batches[2:]
@@ -70,7 +70,7 @@ def test_a_large_file_is_read_in_portions(spool: Path) -> None:
     journal = Journal(spool / "w")
     for _ in range(6):
         journal.write([prediction(1000)])
-    reader = SpoolReader(spool)
+    reader = JournalReader(spool)
     file = reader.files()[0]
     sizes = []
     after = 0
@@ -87,11 +87,11 @@ def test_a_file_without_a_table_yet_is_empty(spool: Path) -> None:
     (spool / "w").mkdir(parents=True)
     path = spool / "w" / "00000001.journal"
     path.touch()
-    reader = SpoolReader(spool)
-    assert reader.read(SpoolFile(path=path, finished=False), after=0) == []
+    reader = JournalReader(spool)
+    assert reader.read(JournalFile(path=path, finished=False), after=0) == []
     path.unlink()
     with pytest.raises(sqlite3.OperationalError):
-        reader.read(SpoolFile(path=path, finished=False), after=0)
+        reader.read(JournalFile(path=path, finished=False), after=0)
 
 
 def test_a_damaged_file_is_told_from_one_that_cannot_be_read_now(spool: Path) -> None:
@@ -99,8 +99,8 @@ def test_a_damaged_file_is_told_from_one_that_cannot_be_read_now(spool: Path) ->
     (spool / "w").mkdir(parents=True)
     path = spool / "w" / "00000001.journal"
     path.write_bytes(b"this is no database" * 500)
-    reader = SpoolReader(spool)
-    file = SpoolFile(path=path, finished=True)
+    reader = JournalReader(spool)
+    file = JournalFile(path=path, finished=True)
     with pytest.raises(sqlite3.DatabaseError) as caught:
         reader.read(file, after=0)
     assert not isinstance(caught.value, sqlite3.OperationalError)
@@ -131,7 +131,7 @@ def test_a_spool_that_filled_its_own_disk_can_be_read_and_removed(tmp_path: Path
             while ballast.write(bytes(512)):
                 pass
         assert ids_in(disk / "spool") == [batch[0].id for batch in batches]
-        reader = SpoolReader(disk / "spool")
+        reader = JournalReader(disk / "spool")
         reader.remove(reader.files()[0])
         assert reader.files() == []
 
@@ -140,7 +140,7 @@ def test_removing_a_file_removes_its_log_and_index(spool: Path) -> None:
     """Nothing of a shipped file stays."""
     journal = Journal(spool / "w")
     journal.write([prediction()])
-    reader = SpoolReader(spool)
+    reader = JournalReader(spool)
     reader.remove(reader.files()[0])
     assert [path.name for path in (spool / "w").iterdir()] == [LOCK]
     journal.close()
@@ -157,6 +157,6 @@ def test_sweeping_removes_only_what_a_dead_writer_left_empty(spool: Path) -> Non
     (spool / "starting").mkdir()
     for name in ("alive", "dead", "filled", "starting"):
         os.utime(spool / name, (1_000_000, 1_000_000))
-    SpoolReader(spool).sweep()
+    JournalReader(spool).sweep()
     assert sorted(path.name for path in spool.iterdir()) == ["alive", "filled", "fresh", "starting"]
     alive.close()

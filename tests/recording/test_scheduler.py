@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.support.journal import prediction
 
-from relevo.errors import StoreUnavailable
+from relevo.errors import DatabaseUnavailableError
 from relevo.recording.journal import Journal
-from relevo.recording.reader import SpoolReader
-from relevo.recording.scheduler import Chore, Loop, Pace
+from relevo.recording.reader import JournalReader
+from relevo.recording.scheduler import BackgroundLoop, Intervals, PeriodicTask
 from relevo.recording.shipper import Shipper
 from relevo.testing import memory_store
 
@@ -32,13 +32,13 @@ class Away:
     def ship(self, file: str, up_to: int, some: object) -> int:
         """Ship, or be away."""
         if self.away:
-            raise StoreUnavailable
+            raise DatabaseUnavailableError
         return self.history.ship(file, up_to, some)  # type: ignore[arg-type]  # handed through
 
     def positions(self) -> dict[str, int]:
         """As stored, or be away."""
         if self.away:
-            raise StoreUnavailable
+            raise DatabaseUnavailableError
         return self.history.positions()
 
     def forget(self, file: str) -> None:
@@ -61,11 +61,11 @@ class World:
         self.checkpoints = 0
         self.loop = self.loop_with()
 
-    def loop_with(self, *chores: Chore, rests: Callable[[], bool] = lambda: False) -> Loop:
+    def loop_with(self, *chores: PeriodicTask, rests: Callable[[], bool] = lambda: False) -> BackgroundLoop:
         """A loop that does these chores, too, and rests where it is told so."""
-        pace = Pace(ship_every_s=0.01, checkpoint_every_s=5)
-        shipper = Shipper(SpoolReader(self.journal.folder.parent), self.ledger, rests=rests)
-        return Loop(shipper, checkpoint=self._checkpoint, pace=pace, monotonic=lambda: self.now, chores=chores)
+        pace = Intervals(ship_every_s=0.01, checkpoint_every_s=5)
+        shipper = Shipper(JournalReader(self.journal.folder.parent), self.ledger, rests=rests)
+        return BackgroundLoop(shipper, checkpoint=self._checkpoint, pace=pace, monotonic=lambda: self.now, chores=chores)
 
     def _checkpoint(self) -> None:
         self.checkpoints += 1
@@ -107,8 +107,8 @@ def test_the_databases_log_is_moved_now_and_then(world: World) -> None:
 def test_chores_are_done_when_they_are_due(world: World) -> None:
     """Each at its own pace, one of them with the last tick; while the store is away they wait."""
     done: list[str] = []
-    often = Chore(every_s=2, run=lambda: done.append("often"))
-    ending = Chore(every_s=float("inf"), run=lambda: done.append("ending"), at_the_end=True)
+    often = PeriodicTask(every_s=2, run=lambda: done.append("often"))
+    ending = PeriodicTask(every_s=float("inf"), run=lambda: done.append("ending"), at_the_end=True)
     loop = world.loop_with(often, ending)
     for moment in (0.0, 1.9, 2.0, 3.9, 4.0):
         world.now = moment

@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from tests.support.journal import prediction
 
-from relevo.errors import StoreUnavailable
+from relevo.errors import DatabaseUnavailableError
 from relevo.recording.journal import EXCHANGED, Journal, JournalLimits, remove_kept
-from relevo.recording.reader import KEPT_S, SpoolReader
+from relevo.recording.reader import KEPT_S, JournalReader
 from relevo.recording.shipper import Shipper
 from relevo.testing import memory_store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from relevo.domain.prediction import Prediction
+    from relevo.domain.prediction import PredictionRecord
     from relevo.testing import MemoryStore
 
 _ROOT = Path(__file__).parents[2]
@@ -41,10 +41,10 @@ def store() -> Iterator[MemoryStore]:
 
 @pytest.fixture
 def shipper(spool: Path, store: MemoryStore) -> Shipper:
-    return Shipper(SpoolReader(spool), store.history)
+    return Shipper(JournalReader(spool), store.history)
 
 
-def written(spool: Path, *batches: list[Prediction], worker: str = "w", **limits: Any) -> list[bytes]:
+def written(spool: Path, *batches: list[PredictionRecord], worker: str = "w", **limits: Any) -> list[bytes]:
     """Write batches as a worker that then ends; gives their ids."""
     journal = Journal(spool / worker, limits=JournalLimits(**limits))
     for batch in batches:
@@ -72,7 +72,7 @@ class Stumbling:
     def ship(self, file: str, up_to: int, some: Any) -> int:
         """Ship, or be away, or break right after the commit."""
         if self.away:
-            raise StoreUnavailable
+            raise DatabaseUnavailableError
         told = self.history.ship(file, up_to, some)
         if self.fails_after_commit:
             raise KeyboardInterrupt
@@ -81,7 +81,7 @@ class Stumbling:
     def positions(self) -> dict[str, int]:
         """As stored."""
         if self.away:
-            raise StoreUnavailable
+            raise DatabaseUnavailableError
         return self.history.positions()
 
     def forget(self, file: str) -> None:
@@ -134,7 +134,7 @@ def test_killed_between_commit_and_removal_nothing_doubles(shipper: Shipper, spo
     stumbling = Stumbling(store)
     stumbling.fails_after_commit = True
     with pytest.raises(KeyboardInterrupt):
-        Shipper(SpoolReader(spool), stumbling).ship()
+        Shipper(JournalReader(spool), stumbling).ship()
     assert journals(spool) == ["00000001.journal"]
     assert shipper.ship() == 0
     assert known(store) == sorted(ids)
@@ -153,12 +153,12 @@ def test_a_database_put_back_from_yesterday_gets_the_rest_again(spool: Path, sto
     journal = Journal(spool / "w")
     batch = [prediction() for _ in range(3)]
     journal.write(batch)
-    Shipper(SpoolReader(spool), store.history).ship()
+    Shipper(JournalReader(spool), store.history).ship()
     store.history.forget("w/00000001.journal")
-    Shipper(SpoolReader(spool), store.history).ship()
+    Shipper(JournalReader(spool), store.history).ship()
     assert known(store) == sorted(one.id for one in batch)
     with memory_store() as other:
-        Shipper(SpoolReader(spool), other.history).ship()
+        Shipper(JournalReader(spool), other.history).ship()
         assert known(other) == known(store)
     journal.close()
 
@@ -167,10 +167,10 @@ def test_a_store_that_is_away_loses_nothing(spool: Path, store: MemoryStore) -> 
     """While the store does not answer, files stay as they are; when it is back, everything arrives once."""
     ids = written(spool, [prediction()], worker="a") + written(spool, [prediction()], worker="b")
     stumbling = Stumbling(store)
-    shipper = Shipper(SpoolReader(spool), stumbling)
+    shipper = Shipper(JournalReader(spool), stumbling)
     stumbling.away = True
     for _ in range(3):
-        with pytest.raises(StoreUnavailable):
+        with pytest.raises(DatabaseUnavailableError):
             shipper.ship()
     assert len(journals(spool)) == 2
     stumbling.away = False
@@ -220,12 +220,12 @@ _SHIP = """
 import os, signal, sys
 from pathlib import Path
 from relevo.recording.shipper import Shipper
-from relevo.recording.reader import SpoolReader
+from relevo.recording.reader import JournalReader
 from relevo.store.db.engine import connect
 from relevo.store.predictions import History
 
 engine = connect(sys.argv[2])
-shipper = Shipper(SpoolReader(Path(sys.argv[1])), History(engine))
+shipper = Shipper(JournalReader(Path(sys.argv[1])), History(engine))
 print("ready", flush=True)
 while True:
     shipper.ship()
@@ -236,7 +236,7 @@ while True:
 def test_a_loop_killed_at_any_moment_ships_each_prediction_once(tmp_path: Path, spool: Path) -> None:
     """A loop killed again and again while a worker writes: in the end all is in the history, once, and the spool is empty."""
     from relevo.store.db.engine import connect, migrate
-    from relevo.store.predictions import History
+    from relevo.store.predictions import PredictionStore
 
     url = f"sqlite:///{tmp_path / 'relevo.db'}"
     engine = connect(url)
@@ -259,8 +259,8 @@ def test_a_loop_killed_at_any_moment_ships_each_prediction_once(tmp_path: Path, 
         child.wait()
         child.stdout.close()
     journal.close()
-    history = History(engine)
-    Shipper(SpoolReader(spool), history).ship()
+    history = PredictionStore(engine)
+    Shipper(JournalReader(spool), history).ship()
     assert history.count() == len(ids)
     assert all(history.get(one).prediction.id == one for one in ids)
     assert (journals(spool), history.positions()) == ([], {})
@@ -274,7 +274,7 @@ def test_a_peak_that_begins_while_a_file_is_shipped_stops_it(spool: Path, store:
         journal.write([prediction() for _ in range(1000)])
     journal.close()
     verdicts = iter([False, True, False, False, False, False])
-    shipper = Shipper(SpoolReader(spool), store.history, rests=lambda: next(verdicts, False))
+    shipper = Shipper(JournalReader(spool), store.history, rests=lambda: next(verdicts, False))
     first = shipper.ship()
     assert 0 < first < 3000
     assert list(spool.rglob("*.journal"))
@@ -284,7 +284,7 @@ def test_a_peak_that_begins_while_a_file_is_shipped_stops_it(spool: Path, store:
 
 def test_after_an_exchange_of_the_database_a_second_one_gets_the_rows_too(spool: Path, store: MemoryStore) -> None:
     """What an older database took is kept, and reaches the newer one that is put back; each row once."""
-    reader = SpoolReader(spool)
+    reader = JournalReader(spool)
     reader.folder.mkdir()
     reader.mark_exchange()
     ids = written(spool, [prediction()], [prediction()])
@@ -303,7 +303,7 @@ def test_after_an_exchange_of_the_database_a_second_one_gets_the_rows_too(spool:
 
 def test_what_was_kept_goes_after_a_day_or_with_an_erasure(shipper: Shipper, spool: Path) -> None:
     """Shipped journals stay for a day after the exchange, and no longer; whoever erases a subject ends it at once."""
-    reader = SpoolReader(spool)
+    reader = JournalReader(spool)
     for erased in (False, True):
         spool.mkdir(exist_ok=True)
         reader.mark_exchange()

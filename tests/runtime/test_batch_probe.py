@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from relevo.runtime.batch_probe import rows_at_once
+from relevo.runtime.batch_probe import best_batch_size
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -34,4 +34,4 @@ def taking(cost: Callable[[int], float]) -> Callable[[Sequence[int]], None]:
 )
 def test_only_a_heavy_model_that_gains_nothing_sees_rows_one_by_one(cost: Callable[[int], float], expected: int | None) -> None:
     """Rows go one by one only where that was seen to be quicker, and neither where calls are cheap nor where looking is dear."""
-    assert rows_at_once(taking(cost), 0) == expected
+    assert best_batch_size(taking(cost), 0) == expected

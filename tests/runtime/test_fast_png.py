@@ -17,8 +17,8 @@ from PIL import Image
 
 from relevo.domain.preprocessing import ImageSteps
 from relevo.domain.signature import ImageInput
-from relevo.errors import InputRefused
-from relevo.runtime.fast_png import PlainPng
+from relevo.errors import InvalidInputError
+from relevo.runtime.fast_png import FastPngDecoder
 from relevo.runtime.image import ImageLimits, decode
 
 MODES = {"L": 0, "RGB": 2}
@@ -64,7 +64,7 @@ def test_any_plain_png_is_pillows(width: int, height: int, mode: str, cuts: int,
         bytes([data.draw(st.integers(0, 4))]) + data.draw(st.binary(min_size=row, max_size=row)) for _ in range(height)
     )
     file = png(width, height, mode, lines, cuts=cuts, level=level)
-    pixels = PlainPng(wanted(mode, width, height)).pixels(file)
+    pixels = FastPngDecoder(wanted(mode, width, height)).pixels(file)
     assert pixels is not None
     assert pixels.tolist() == np.asarray(Image.open(io.BytesIO(file))).tolist()
     assert pixels.shape == ((height, width) if mode == "L" else (height, width, 3))
@@ -78,7 +78,7 @@ def test_a_damaged_one_is_left_to_the_general_way_or_equal_to_it(mode: str, data
     start = data.draw(st.integers(0, len(whole)))
     stop = data.draw(st.integers(start, min(len(whole), start + 12)))
     file = whole[:start] + data.draw(st.binary(max_size=6)) + whole[stop:]
-    plain = PlainPng(wanted(mode))
+    plain = FastPngDecoder(wanted(mode))
     plain.pixels(white(mode))
     pixels = plain.pixels(file)
     if pixels is not None:
@@ -89,12 +89,12 @@ def test_a_damaged_one_is_left_to_the_general_way_or_equal_to_it(mode: str, data
 @pytest.mark.parametrize("count", range(9))
 def test_nobody_sees_a_former_callers_pixels(mode: str, count: int) -> None:
     """A picture whose data end early shows nothing of the one before: missing lines are as Pillow leaves them, or refused."""
-    plain = PlainPng(wanted(mode))
+    plain = FastPngDecoder(wanted(mode))
     assert plain.pixels(white(mode)) is not None
     short = png(8, 8, mode, bytes((8 * len(mode) + 1) * count))
     pixels = plain.pixels(short)
     if pixels is None:
-        with pytest.raises(InputRefused):
+        with pytest.raises(InvalidInputError):
             general(short, wanted(mode))
     else:
         assert pixels.tolist() == general(short, wanted(mode)).tolist()
@@ -103,7 +103,7 @@ def test_nobody_sees_a_former_callers_pixels(mode: str, count: int) -> None:
 @pytest.mark.parametrize("mode", ["L", "RGB"])
 def test_a_picture_that_was_given_stays_as_it_was(mode: str) -> None:
     """Pixels that wait for the model are not touched by the pictures decoded after them."""
-    plain = PlainPng(wanted(mode))
+    plain = FastPngDecoder(wanted(mode))
     first = plain.pixels(white(mode))
     plain.pixels(png(8, 8, mode, bytes((8 * len(mode) + 1) * 8)))
     assert first is not None
@@ -112,7 +112,7 @@ def test_a_picture_that_was_given_stays_as_it_was(mode: str) -> None:
 
 def test_threads_do_not_paint_on_one_canvas() -> None:
     """Pictures decoded on several threads at once are each their own; who finds the canvas taken is left to the general way."""
-    plain = PlainPng(wanted("L", 60, 60))
+    plain = FastPngDecoder(wanted("L", 60, 60))
     files = {shade: png(60, 60, "L", (b"\0" + bytes([shade]) * 60) * 60) for shade in range(0, 250, 10)}
     start = threading.Barrier(4)
 
@@ -142,11 +142,11 @@ def test_threads_do_not_paint_on_one_canvas() -> None:
 )
 def test_what_is_not_usual_is_left_to_the_general_way(file: bytes) -> None:
     """Another size or mode, further chunks, a missing end and no PNG at all are not decoded here."""
-    assert PlainPng(wanted("L")).pixels(file) is None
+    assert FastPngDecoder(wanted("L")).pixels(file) is None
 
 
 def test_a_large_input_has_no_canvas() -> None:
     """Where nothing would be gained, nothing is kept in memory and everything takes the general way."""
-    plain = PlainPng(wanted("L", 1000, 1000))
+    plain = FastPngDecoder(wanted("L", 1000, 1000))
     assert plain._canvas.size == 1
     assert plain.pixels(png(1000, 1000, "L", bytes(1001 * 1000))) is None

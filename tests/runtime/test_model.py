@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from relevo.errors import BadJson, ModelFailed, OnnxRefused, UnsupportedImage, UnsupportedMedia
+from relevo.errors import InvalidJsonError, InvalidOnnxError, ModelError, UnsupportedImageError, UnsupportedMediaTypeError
 from relevo.package.package import load_runnable
 from relevo.runtime.session import Session
 
@@ -54,27 +54,27 @@ def same_as_alone(package: Package, payloads: list[Any], size: int) -> None:
 
 def test_each_kind_refuses_the_others_payload(digits_package: Package, churn_package: Package, churn_records: list[Any]) -> None:
     """A record for a picture model, a file for a record model, and nonsense for either are refused by kind."""
-    with pytest.raises(UnsupportedMedia):
+    with pytest.raises(UnsupportedMediaTypeError):
         load_runnable(digits_package).prepare(churn_records[0])
-    with pytest.raises(UnsupportedMedia):
+    with pytest.raises(UnsupportedMediaTypeError):
         load_runnable(churn_package).prepare(b"\x89PNG")
-    with pytest.raises(UnsupportedImage):
+    with pytest.raises(UnsupportedImageError):
         load_runnable(digits_package).prepare(b"nonsense")
-    with pytest.raises(BadJson):
+    with pytest.raises(InvalidJsonError):
         load_runnable(churn_package).prepare([])  # type: ignore[arg-type]  # wrong on purpose
 
 
 def test_bytes_that_are_no_model_are_refused() -> None:
     """Neither nonsense nor nothing becomes a session, and the sentence tells it in one line."""
     for onnx in (b"", b"nonsense", bytes(100)):
-        with pytest.raises(OnnxRefused) as caught:
+        with pytest.raises(InvalidOnnxError) as caught:
             Session(onnx, output="y")
         assert "\n" not in str(caught.value)
 
 
 def test_an_output_that_is_not_there_is_named(digits_package: Package) -> None:
     """Asking for an output that the model lacks is refused with those it has."""
-    with pytest.raises(OnnxRefused, match="'nope', only"):
+    with pytest.raises(InvalidOnnxError, match="'nope', only"):
         Session(digits_package.onnx, output="nope")
 
 
@@ -83,7 +83,7 @@ def test_what_the_runtime_raises_is_the_models_failure(digits_package: Package) 
     session = Session(digits_package.onnx, output=digits_package.manifest.output.name)
     name = next(iter(session.inputs))
     for feeds in ({name: np.zeros((1, 3), np.float32)}, {"other": np.zeros((1, 64), np.float32)}):
-        with pytest.raises(ModelFailed) as caught:
+        with pytest.raises(ModelError) as caught:
             session.run(feeds)
         assert caught.value.__cause__ is not None
 

@@ -13,15 +13,15 @@ from hypothesis import strategies as st
 from relevo.domain.preprocessing import Column, ColumnInput, ColumnSteps, MatrixSteps
 from relevo.domain.signature import Field, FieldKind, RecordInput
 from relevo.errors import (
-    BadJson,
-    FieldMissing,
-    FieldNotListed,
-    FieldOutOfRange,
-    FieldRefused,
-    FieldTooLarge,
-    FieldTooSmall,
-    FieldUnknown,
-    FieldWrongType,
+    FieldRangeError,
+    FieldTooLargeError,
+    FieldTooSmallError,
+    FieldTypeError,
+    InvalidFieldError,
+    InvalidJsonError,
+    MissingFieldError,
+    UnknownCategoryError,
+    UnknownFieldError,
 )
 from relevo.i18n.catalog import sentence
 from relevo.runtime.record_encoder import RecordEncoder
@@ -51,8 +51,8 @@ def encoder(dtype: Any = "float32", missing: Any = "zero", extra: Any = "refuse"
     )
 
 
-def refusal(record: Any, within: RecordEncoder | None = None) -> FieldRefused:
-    with pytest.raises(FieldRefused) as caught:
+def refusal(record: Any, within: RecordEncoder | None = None) -> InvalidFieldError:
+    with pytest.raises(InvalidFieldError) as caught:
         (within or encoder()).check(record)
     return caught.value
 
@@ -100,7 +100,7 @@ def test_columns_are_tensors_of_their_own_types() -> None:
 @pytest.mark.parametrize("record", [[], "text", 3, None, [GOOD]])
 def test_only_an_object_is_a_record(record: Any) -> None:
     """Anything but an object is refused before its fields are asked for."""
-    with pytest.raises(BadJson):
+    with pytest.raises(InvalidJsonError):
         encoder().check(record)
 
 
@@ -110,7 +110,7 @@ def test_a_missing_field_is_named(name: str, *, absent: bool) -> None:
     """A required field that is absent or null is refused by its name."""
     record = {key: value for key, value in GOOD.items() if key != name} if absent else {**GOOD, name: None}
     error = refusal(record)
-    assert isinstance(error, FieldMissing)
+    assert isinstance(error, MissingFieldError)
     assert error.field == name
 
 
@@ -132,7 +132,7 @@ def test_a_missing_field_is_named(name: str, *, absent: bool) -> None:
 def test_a_value_of_another_type_is_named_and_not_repeated(name: str, value: Any, got: str) -> None:
     """A value of the wrong type is refused with its field and what kind of thing came, never with the value."""
     error = refusal({**GOOD, name: value})
-    assert isinstance(error, FieldWrongType)
+    assert isinstance(error, FieldTypeError)
     assert (error.field, error.facts["got"]) == (name, got)
 
 
@@ -155,7 +155,7 @@ def test_what_is_right_but_for_its_quotes_is_told_so(name: str, value: str, expe
 def test_a_field_nobody_named_is_refused_with_the_nearest_name() -> None:
     """A misspelt optional field is refused with the name that was probably meant, unless extra fields are ignored."""
     error = refusal({**GOOD, "ballance": 1})
-    assert isinstance(error, FieldUnknown)
+    assert isinstance(error, UnknownFieldError)
     assert error.facts["nearest"] == "balance"
     assert encoder(extra="ignore").check({**GOOD, "ballance": 1}) == encoder().check(GOOD)
 
@@ -165,14 +165,14 @@ def test_a_slip_of_the_pen_is_told_as_one() -> None:
     slip = {**GOOD, "tenur": GOOD["tenure"]}
     del slip["tenure"]
     error = refusal(slip)
-    assert isinstance(error, FieldUnknown)
+    assert isinstance(error, UnknownFieldError)
     assert error.facts == {"field": "tenur", "nearest": "tenure"}
 
 
 def test_a_closed_list_is_closed() -> None:
     """A category outside a closed list is refused with the list."""
     error = refusal({**GOOD, "contract": "decade"})
-    assert isinstance(error, FieldNotListed)
+    assert isinstance(error, UnknownCategoryError)
     assert error.facts["choices"] == "month, year"
 
 
@@ -180,14 +180,14 @@ def test_a_closed_list_is_closed() -> None:
 def test_a_closed_range_tells_both_ends(value: int) -> None:
     """A number outside a range is refused with both ends, also one too long for any float."""
     error = refusal({**GOOD, "tenure": value})
-    assert type(error) is FieldOutOfRange
+    assert type(error) is FieldRangeError
     assert str(error) == "The field 'tenure' expects a number from 0 to 120."
 
 
 def test_a_range_open_above_tells_only_its_least() -> None:
     """Below a range that has no upper end, the sentence tells the lower end alone, in both languages."""
     error = refusal({**GOOD, "charge": -0.5})
-    assert isinstance(error, FieldTooSmall)
+    assert isinstance(error, FieldTooSmallError)
     assert sentence(error, "en") == "The field 'charge' expects a number of at least 0."
     assert sentence(error, "es") == "El campo 'charge' espera un número de 0 como mínimo."
 
@@ -195,7 +195,7 @@ def test_a_range_open_above_tells_only_its_least() -> None:
 def test_a_range_open_below_tells_only_its_most() -> None:
     """Above a range that has no lower end, the sentence tells the upper end alone, in both languages."""
     error = refusal({**GOOD, "balance": 1000.5})
-    assert isinstance(error, FieldTooLarge)
+    assert isinstance(error, FieldTooLargeError)
     assert sentence(error, "en") == "The field 'balance' expects a number of at most 1000."
     assert sentence(error, "es") == "El campo 'balance' espera un número de 1000 como máximo."
 
@@ -209,7 +209,7 @@ def test_both_ends_of_a_range_belong_to_it(value: int) -> None:
 @pytest.mark.parametrize("value", [1e300, 10**300, 3.5e38, math.inf, math.nan])
 def test_a_number_beyond_float32_is_refused_where_the_model_takes_float32(value: float) -> None:
     """What would reach a float32 tensor as infinity is refused by name; a float64 model takes what is finite."""
-    assert isinstance(refusal({**GOOD, "charge": value}), FieldOutOfRange)
+    assert isinstance(refusal({**GOOD, "charge": value}), FieldRangeError)
     if math.isfinite(value):
         wide = encoder("float64")
         assert wide.stack([wide.check({**GOOD, "charge": value})])["x"][0, 1] == float(value)
@@ -222,7 +222,7 @@ def test_a_whole_number_beyond_exactness_is_refused() -> None:
         MatrixSteps(input="x", columns=(Column(field="n"),), dtype="float64"),
     )
     assert one.check({"n": 2**53}) == (2**53,)
-    assert isinstance(refusal({"n": 2**53 + 1}, one), FieldOutOfRange)
+    assert isinstance(refusal({"n": 2**53 + 1}, one), FieldRangeError)
 
 
 _anything = st.recursive(
@@ -240,7 +240,7 @@ def test_whatever_comes_is_refused_by_name_or_becomes_finite_numbers(changes: di
         record = {**GOOD, **changes}
         try:
             row = one.check(record)
-        except FieldRefused as refused:
+        except InvalidFieldError as refused:
             assert refused.field in record  # noqa: PT017 - refusing is one of the two right answers
         else:
             assert np.isfinite(one.stack([row])["x"]).all()

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from relevo.errors import ModelFailed
+from relevo.errors import ModelError
 from relevo.runtime import session
 from relevo.runtime.session import Session
 
@@ -50,7 +50,7 @@ def test_a_loop_without_an_end_is_ended(monkeypatch: pytest.MonkeyPatch) -> None
     ends = Session(looping(rounds=5), output="y")
     assert ends.run(feeds).tolist() == [[5.0], [5.0]]
     began = time.monotonic()
-    with pytest.raises(ModelFailed):
+    with pytest.raises(ModelError):
         Session(looping(rounds=None), output="y").run(feeds)
     assert time.monotonic() - began < 20
     assert ends.run(feeds).tolist() == [[5.0], [5.0]]

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from relevo.recording.journal import Journal, JournalLimits
-from relevo.recording.reader import SpoolReader
+from relevo.recording.reader import JournalReader
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from relevo.domain.prediction import Prediction
+    from relevo.domain.prediction import PredictionRecord
 
 
 @pytest.fixture
@@ -32,11 +32,11 @@ def full_journal(tmp_path: Path) -> Iterator[Journal]:
 
 
 @pytest.fixture
-def recorded() -> Callable[[Journal], list[Prediction]]:
+def recorded() -> Callable[[Journal], list[PredictionRecord]]:
     """What a journal holds, as a reader sees it."""
 
-    def read(journal: Journal) -> list[Prediction]:
-        reader = SpoolReader(journal.folder.parent)
+    def read(journal: Journal) -> list[PredictionRecord]:
+        reader = JournalReader(journal.folder.parent)
         return [it for file in reader.files() for batch in reader.read(file, after=0) for it in batch.predictions]
 
     return read

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relevo.errors import BatchTooLong, Draining, ModelFailed, Overloaded, QueueTooLong
+from relevo.errors import BatchTooLongError, ModelError, OverloadedError, QueueTooLongError, ShuttingDownError
 from relevo.serve.batcher import Batcher
 
 Work = Callable[[list[int]], list[int]]
@@ -25,7 +25,7 @@ def doubled(rows: list[int]) -> list[int]:
 
 
 def room(work: Work = doubled, **changes: Any) -> Batcher[int, int]:
-    return Batcher(work, **{"max_rows": 64, "max_waiting": 2000, **changes})
+    return Batcher(work, **{"max_batch_size": 64, "max_waiting": 2000, **changes})
 
 
 async def settled(*answers: asyncio.Future[list[int]]) -> list[Any]:
@@ -71,7 +71,7 @@ def test_what_arrives_in_one_turn_leaves_in_one_batch() -> None:
 
 
 @given(st.lists(st.lists(st.integers(), min_size=1, max_size=9), min_size=1, max_size=20), st.integers(1, 10))
-def test_everyone_gets_their_own_rows(asked: list[list[int]], max_rows: int) -> None:
+def test_everyone_gets_their_own_rows(asked: list[list[int]], max_batch_size: int) -> None:
     """However callers and batches are sized, each gets exactly the answers to its rows, and they are served in order of arrival."""
     seen: list[int] = []
     sizes: list[int] = []
@@ -82,13 +82,13 @@ def test_everyone_gets_their_own_rows(asked: list[list[int]], max_rows: int) -> 
         return doubled(rows)
 
     async def run() -> list[Any]:
-        one = room(work, max_rows=max_rows)
+        one = room(work, max_batch_size=max_batch_size)
         return await settled(*[one.submit(rows) for rows in asked])
 
     assert asyncio.run(run()) == [doubled(rows) for rows in asked]
     assert seen == [row for rows in asked for row in rows]
     largest = max(len(rows) for rows in asked)
-    assert max(sizes) <= max(max_rows, largest)
+    assert max(sizes) <= max(max_batch_size, largest)
 
 
 @pytest.mark.parametrize(("size", "position"), [(size, position) for size in range(1, 9) for position in range(size)])
@@ -161,7 +161,7 @@ def test_an_exception_fails_exactly_its_batch(*, aside: bool) -> None:
         return doubled(rows)
 
     async def run() -> list[Any]:
-        one = room(work, max_rows=2, always_aside=aside)
+        one = room(work, max_batch_size=2, always_aside=aside)
         return await settled(*[one.submit([row]) for row in (1, 2, 13, 4, 5, 6)])
 
     results = asyncio.run(run())
@@ -178,11 +178,11 @@ def test_an_input_that_fails_the_model_fails_nobody_else(*, aside: bool) -> None
     def work(rows: list[int]) -> list[int]:
         seen.append(rows)
         if 13 in rows:
-            raise ModelFailed
+            raise ModelError
         return doubled(rows)
 
     async def run() -> list[Any]:
-        one = room(work, max_rows=4, always_aside=aside, failed=lambda rows, _: blamed.append(rows))
+        one = room(work, max_batch_size=4, always_aside=aside, failed=lambda rows, _: blamed.append(rows))
         answers = [one.submit(rows) for rows in ([1], [12, 13], [4], [5], [6])]
         results = await settled(*answers)
         await one.close()
@@ -191,7 +191,7 @@ def test_an_input_that_fails_the_model_fails_nobody_else(*, aside: bool) -> None
 
     results = asyncio.run(run())
     assert [results[0], *results[2:]] == [[2], [8], [10], [12]]
-    assert isinstance(results[1], ModelFailed)
+    assert isinstance(results[1], ModelError)
     assert seen == [[1, 12, 13, 4], [1], [12, 13], [4], [5, 6]]
     assert blamed == [[12, 13]]
 
@@ -208,7 +208,7 @@ def test_lost_rows_are_a_failure(lost: int, *, aside: bool) -> None:
         one = room(work, always_aside=aside)
         return await settled(one.submit([1]), one.submit([2, 3]))
 
-    assert [type(result) for result in asyncio.run(run())] == [ModelFailed, ModelFailed]
+    assert [type(result) for result in asyncio.run(run())] == [ModelError, ModelError]
 
 
 def test_a_full_room_refuses_and_takes_again_when_it_emptied() -> None:
@@ -220,7 +220,7 @@ def test_a_full_room_refuses_and_takes_again_when_it_emptied() -> None:
         first = one.submit([0])
         await gate.entered()
         waiting = one.submit([1, 2, 3])
-        with pytest.raises(Overloaded):
+        with pytest.raises(OverloadedError):
             one.submit([4, 5])
         fits = one.submit([6])
         assert one.rows_waiting == 4
@@ -235,7 +235,7 @@ def test_one_caller_with_more_rows_than_the_bound_is_taken_when_nobody_waits() -
     """A batch request larger than the whole room is served alone instead of never."""
 
     async def run() -> list[Any]:
-        one = room(max_rows=2, max_waiting=3)
+        one = room(max_batch_size=2, max_waiting=3)
         return await settled(one.submit([1, 2, 3, 4, 5]))
 
     assert asyncio.run(run()) == [[2, 4, 6, 8, 10]]
@@ -246,13 +246,13 @@ def test_close_answers_what_was_taken_and_takes_nothing_more() -> None:
     gate = Gate()
 
     async def run() -> list[Any]:
-        one = room(gate, always_aside=True, max_rows=1)
+        one = room(gate, always_aside=True, max_batch_size=1)
         answers = [one.submit([row]) for row in (1, 2, 3)]
         await gate.entered()
         closing = asyncio.ensure_future(one.close())
         await asyncio.sleep(0.01)
         assert not closing.done()
-        with pytest.raises(Draining):
+        with pytest.raises(ShuttingDownError):
             one.submit([4])
         gate.open.set()
         async with asyncio.timeout(_SOON):
@@ -424,10 +424,10 @@ def test_a_wait_beyond_the_bound_is_refused_with_the_time_it_would_take() -> Non
         answers = [one.submit([0])]
         await gate.entered()
         answers += [one.submit([row]) for row in range(1, 10)]
-        with pytest.raises(QueueTooLong) as refused:
+        with pytest.raises(QueueTooLongError) as refused:
             one.submit([10])
         assert refused.value.facts["retry_after"] == 7
-        with pytest.raises(BatchTooLong) as too_long:
+        with pytest.raises(BatchTooLongError) as too_long:
             one.submit(list(range(11)))
         assert too_long.value.facts["limit"] == 10
         gate.open.set()
@@ -452,7 +452,7 @@ def test_who_fills_the_queue_makes_room_for_others() -> None:
 
     results = asyncio.run(run())
     assert results[:2] == [[0], [100]]
-    assert [type(one).__name__ for one in results[2:]] == ["list"] * 8 + ["QueueTooLong"]
+    assert [type(one).__name__ for one in results[2:]] == ["list"] * 8 + ["QueueTooLongError"]
     assert gate.seen[:3] == [[0], [1], [50]]
 
 
@@ -491,14 +491,14 @@ def test_a_model_that_becomes_much_slower_leaves_nobody_waiting_for_ever() -> No
         return doubled(rows)
 
     async def run() -> list[Any]:
-        one = room(work, max_rows=1, max_wait_s=10.0, always_aside=True, monotonic=lambda: now[0])
+        one = room(work, max_batch_size=1, max_wait_s=10.0, always_aside=True, monotonic=lambda: now[0])
         one.expect(0.1)
         return await settled(*[one.submit([row]) for row in range(20)])
 
     results = asyncio.run(run())
     answered = [one for one in results if isinstance(one, list)]
     assert len(answered) in (4, 5)
-    assert {type(one) for one in results if not isinstance(one, list)} == {QueueTooLong}
+    assert {type(one) for one in results if not isinstance(one, list)} == {QueueTooLongError}
 
 
 def test_a_row_is_measured_and_runs_follow() -> None:

@@ -12,7 +12,7 @@ import pytest
 from tests.support.server import put, settings_of, started
 
 import relevo
-from relevo.errors import ModelFailed
+from relevo.errors import ModelError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -102,7 +102,7 @@ def test_a_row_that_the_model_cannot_compute_fails_its_own_caller_alone_and_is_n
             for rows, place in (([good, good, bad, good], 2), ([bad], 0)):
                 told = client.post(address, json=rows)
                 assert (told.status_code, told.json()["code"], told.json()["row"]) == (*refusal[name], place)
-            with relevo.Client(server.url) as asking, pytest.raises(ModelFailed) as caught:
+            with relevo.Client(server.url) as asking, pytest.raises(ModelError) as caught:
                 asking.predict_many(name, [good, good, bad, good])
             assert (list(caught.value.failures), [one is None for one in caught.value.results]) == (
                 [2],

@@ -12,10 +12,10 @@ import pytest
 from tests.support.small_models import root, shelf
 
 from relevo.domain import ids
-from relevo.domain.prediction import Arm, InputKind, KeepInputs, Prediction
-from relevo.errors import ModelFailed, OutputNotFinite, StorageUnavailable
+from relevo.domain.prediction import Arm, InputKind, InputLogging, PredictionRecord
+from relevo.errors import JournalUnavailableError, ModelError, OutputNotFiniteError
 from relevo.package.package import load_runnable
-from relevo.serve.loaded_version import Asked, Lane, LaneOptions, Reply
+from relevo.serve.loaded_version import LoadedVersion, PendingRow, PredictionResult, ServingOptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
     from relevo.recording.journal import Journal
     from relevo.runtime.model import RunnableModel
 
-    Recorded = Callable[[Journal], list[Prediction]]
+    Recorded = Callable[[Journal], list[PredictionRecord]]
 
 
-def lane_of(model: RunnableModel, write: Any, **options: Any) -> Lane:
-    return Lane(model=model, version=3, digest="d" * 64, write=write, options=LaneOptions(**options))
+def lane_of(model: RunnableModel, write: Any, **options: Any) -> LoadedVersion:
+    return LoadedVersion(model=model, version=3, digest="d" * 64, write=write, options=ServingOptions(**options))
 
 
-def asked_of(model: RunnableModel, payload: Any, **changes: Any) -> Asked:
+def asked_of(model: RunnableModel, payload: Any, **changes: Any) -> PendingRow:
     picture = isinstance(payload, bytes)
     facts: dict[str, Any] = {
         "row": model.prepare(payload),
@@ -42,11 +42,11 @@ def asked_of(model: RunnableModel, payload: Any, **changes: Any) -> Asked:
         "epoch": 7,
         "begun_ns": time.perf_counter_ns(),
     }
-    return Asked(**(facts | changes))
+    return PendingRow(**(facts | changes))
 
 
-def replies_of(lane: Lane, asked: Sequence[Asked]) -> list[Reply]:
-    async def run() -> list[Reply]:
+def replies_of(lane: LoadedVersion, asked: Sequence[PendingRow]) -> list[PredictionResult]:
+    async def run() -> list[PredictionResult]:
         return await lane.ask(asked)
 
     return asyncio.run(run())
@@ -59,11 +59,11 @@ def test_an_answer_is_recorded_before_it_is_given(
     model = load_runnable(digits_package)
     order: list[str] = []
 
-    def write(predictions: Sequence[Prediction]) -> None:
+    def write(predictions: Sequence[PredictionRecord]) -> None:
         journal.write(predictions)
         order.append("recorded")
 
-    async def run() -> Reply:
+    async def run() -> PredictionResult:
         ticket = lane_of(model, write).ask([asked_of(model, digit_pngs[0])])
         ticket.add_done_callback(lambda _: order.append("answered"))
         return (await ticket)[0]
@@ -106,7 +106,7 @@ def test_what_cannot_be_recorded_is_not_answered(
         tickets = [lane.ask([asked_of(model, png)]) for png in digit_pngs[:3]]
         return await asyncio.gather(*tickets, return_exceptions=True)
 
-    assert [type(result) for result in asyncio.run(run())] == [StorageUnavailable] * 3
+    assert [type(result) for result in asyncio.run(run())] == [JournalUnavailableError] * 3
     assert recorded(full_journal) == []
 
 
@@ -133,27 +133,27 @@ def test_full_durability_never_writes_on_the_event_loop(digits_package: Package)
 @pytest.mark.parametrize(
     ("policy", "share", "kept"),
     [
-        (KeepInputs.ALL, 0.0, (True, True)),
-        (KeepInputs.NONE, 1.0, (False, False)),
-        (KeepInputs.UNCERTAIN, 1.0, (False, True)),
-        (KeepInputs.SAMPLE, 1.0, (True, True)),
-        (KeepInputs.SAMPLE, 0.0, (False, False)),
+        (InputLogging.ALL, 0.0, (True, True)),
+        (InputLogging.NONE, 1.0, (False, False)),
+        (InputLogging.UNCERTAIN, 1.0, (False, True)),
+        (InputLogging.SAMPLE, 1.0, (True, True)),
+        (InputLogging.SAMPLE, 0.0, (False, False)),
     ],
 )
 def test_inputs_are_kept_by_policy(
     churn_package: Package,
     journal: Journal,
-    policy: KeepInputs,
+    policy: InputLogging,
     share: float,
     kept: tuple[bool, bool],
     churn_records: list[Any],
     recorded: Recorded,
 ) -> None:
-    """Which inputs are kept follows keep_inputs, sure and uncertain answers apart; their size is known either way."""
+    """Which inputs are kept follows log_inputs, sure and uncertain answers apart; their size is known either way."""
     model = load_runnable(churn_package)
     certainty = {churn_package.predict(record).uncertain: record for record in churn_records}
     records = [certainty[False], certainty[True]]
-    lane = lane_of(model, journal.write, keep_inputs=policy, keep_inputs_share=share)
+    lane = lane_of(model, journal.write, log_inputs=policy, log_inputs_rate=share)
     replies_of(lane, [asked_of(model, record) for record in records])
     told = recorded(journal)
     assert [it.uncertain for it in told] == [False, True]
@@ -166,21 +166,21 @@ def test_inputs_are_kept_by_policy(
 def test_a_sample_keeps_about_its_share(
     churn_package: Package, journal: Journal, churn_records: list[Any], recorded: Recorded
 ) -> None:
-    """keep_inputs = sample keeps about keep_inputs_share of the inputs."""
+    """log_inputs = sample keeps about log_inputs_rate of the inputs."""
     model = load_runnable(churn_package)
-    lane = lane_of(model, journal.write, keep_inputs=KeepInputs.SAMPLE, keep_inputs_share=0.3, max_batch_rows=1000)
+    lane = lane_of(model, journal.write, log_inputs=InputLogging.SAMPLE, log_inputs_rate=0.3, max_batch_size=1000)
     replies_of(lane, [asked_of(model, churn_records[0]) for _ in range(1000)])
     share = sum(it.input is not None for it in recorded(journal)) / 1000
     assert 0.2 < share < 0.4  # six standard deviations wide
 
 
-@pytest.mark.parametrize(("make", "number", "failure"), [(shelf, 10.0, ModelFailed), (root, -1.0, OutputNotFinite)])
+@pytest.mark.parametrize(("make", "number", "failure"), [(shelf, 10.0, ModelError), (root, -1.0, OutputNotFiniteError)])
 def test_a_failure_of_the_model_is_recorded_with_its_code(
     make: Any, number: float, failure: Any, journal: Journal, recorded: Recorded
 ) -> None:
     """A model that raises, or answers no number, is in the history with the input that did it, and no answer."""
     model = make()
-    with pytest.raises(ModelFailed) as caught:
+    with pytest.raises(ModelError) as caught:
         replies_of(lane_of(model, journal.write), [asked_of(model, {"number": number})])
     assert type(caught.value) is failure
     told = recorded(journal)[0]
@@ -191,18 +191,18 @@ def test_a_failure_of_the_model_is_recorded_with_its_code(
 def test_a_failure_that_cannot_be_recorded_is_still_the_models(full_journal: Journal) -> None:
     """When neither model nor journal works, the caller hears of the model, whose failure came first."""
     model = shelf()
-    with pytest.raises(ModelFailed):
+    with pytest.raises(ModelError):
         replies_of(lane_of(model, full_journal.write), [asked_of(model, {"number": 10.0})])
 
 
 def test_a_lane_serves_on_after_a_failure(journal: Journal, recorded: Recorded) -> None:
     """The batch after a failed one is answered and recorded."""
     model = shelf()
-    lane: list[Lane] = []
+    lane: list[LoadedVersion] = []
 
-    async def run() -> list[Reply]:
+    async def run() -> list[PredictionResult]:
         lane.append(lane_of(model, journal.write))
-        with pytest.raises(ModelFailed):
+        with pytest.raises(ModelError):
             await lane[0].ask([asked_of(model, {"number": 10.0})])
         return await lane[0].ask([asked_of(model, {"number": 4.0})])
 
@@ -215,7 +215,7 @@ def test_one_batch_is_one_write(digits_package: Package, digit_pngs: list[bytes]
     model = load_runnable(digits_package)
     sizes: list[int] = []
 
-    def write(predictions: Sequence[Prediction]) -> None:
+    def write(predictions: Sequence[PredictionRecord]) -> None:
         sizes.append(len(predictions))
         journal.write(predictions)
 
@@ -243,7 +243,7 @@ def test_a_neighbours_hostile_input_costs_nobody_the_answer(
 
     first, second, third = asyncio.run(run())
     assert first[0].answer.value == third[0].answer.value == model.predict({"number": good}).value
-    assert isinstance(second, ModelFailed)
+    assert isinstance(second, ModelError)
     assert sorted(it.error or "" for it in recorded(journal)) == ["", "", second.code]
 
 
@@ -255,7 +255,7 @@ def test_the_row_of_a_batch_that_fails_the_model_is_named_and_alone_recorded(
     """One caller's rows fail together, the failure names the first that the model fails on, and none but it counts as failed."""
     model = make()
     asked = [asked_of(model, {"number": (10.0 if make is shelf else -1.0) if place in bad else 4.0}) for place in range(7)]
-    with pytest.raises(ModelFailed) as caught:
+    with pytest.raises(ModelError) as caught:
         replies_of(lane_of(model, journal.write), asked)
     assert caught.value.facts == {"row": min(bad)}
     assert [(it.error, it.input) for it in recorded(journal)] == [(caught.value.code, asked[min(bad)].input)]
@@ -266,6 +266,6 @@ def test_the_row_is_named_by_its_place_in_what_was_sent(journal: Journal) -> Non
     model = shelf()
     lane = lane_of(model, journal.write)
     lane.batcher.expect(0.3)
-    with pytest.raises(ModelFailed) as caught:
+    with pytest.raises(ModelError) as caught:
         replies_of(lane, [asked_of(model, {"number": number}) for number in (1.0, 2.0, 3.0, 4.0, 99.0)])
     assert caught.value.facts == {"row": 4}

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, NoReturn
 from tests.support.service import Packages, route_to, within
 
 from relevo.domain.prediction import Arm
-from relevo.domain.routing import Leg, Route
-from relevo.serve.loaded_version import LaneOptions
-from relevo.serve.model_loader import Watcher
-from relevo.serve.service import Question, Service
+from relevo.domain.routing import RouteTarget, TrafficSplit
+from relevo.serve.loaded_version import ServingOptions
+from relevo.serve.model_loader import ModelLoader
+from relevo.serve.service import ModelService, PredictRequest
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     from relevo.package.package import Package
     from relevo.recording.journal import Journal
 
-NOBODY = Question(model=None)
+NOBODY = PredictRequest(model=None)
 
 
 def test_a_wanted_version_is_loaded_and_put_in_force(journal: Journal, digits_package: Package, digit_pngs: list[bytes]) -> None:
     """What the store wants answers after one look, and the answer names its version and epoch's arm."""
 
     async def run() -> None:
-        service = Service()
+        service = ModelService()
         packages = Packages(journal, service, one=digits_package)
         packages.routes = [route_to("digits", 1, "one")]
         await packages.watcher.look()
@@ -41,7 +41,7 @@ def test_a_look_without_news_loads_nothing(journal: Journal, digits_package: Pac
     """Looking again at the same routes costs no load and no swap."""
 
     async def run() -> None:
-        service = Service()
+        service = ModelService()
         packages = Packages(journal, service, one=digits_package)
         packages.routes = [route_to("digits", 1, "one")]
         for _ in range(3):
@@ -56,7 +56,7 @@ def test_a_store_that_is_away_changes_nothing(journal: Journal, digits_package: 
     """While the store does not answer, every version serves on as it did."""
 
     async def run() -> None:
-        service = Service()
+        service = ModelService()
         packages = Packages(journal, service, one=digits_package)
         packages.routes = [route_to("digits", 1, "one")]
         await packages.watcher.look()
@@ -74,7 +74,7 @@ def test_a_version_that_cannot_be_loaded_leaves_the_old_one(
     """A failing version is reported with its reason while the old one answers, and is tried again later, not at once."""
 
     async def run() -> None:
-        service = Service()
+        service = ModelService()
         packages = Packages(journal, service, one=digits_package)
         packages.routes = [route_to("digits", 1, "one")]
         await packages.watcher.look()
@@ -98,7 +98,7 @@ def test_going_back_after_a_failure_clears_it(journal: Journal, digits_package: 
     """When the alias moves back from a version that failed, its failure is no longer told."""
 
     async def run() -> None:
-        service = Service()
+        service = ModelService()
         packages = Packages(journal, service, one=digits_package)
         packages.routes = [route_to("digits", 1, "one")]
         await packages.watcher.look()
@@ -117,16 +117,16 @@ def test_a_version_kept_by_the_new_route_is_not_loaded_again(
     """A lane that both routes name lives on with its waiting room; only the new leg is loaded."""
 
     async def run() -> None:
-        service = Service()
+        service = ModelService()
         packages = Packages(journal, service, one=digits_package, two=digits_package_2)
         packages.routes = [route_to("digits", 1, "one")]
         await packages.watcher.look()
         before = service.choose(NOBODY).lane
         legs = (
-            Leg(version=1, digest="one", arm=Arm.CHAMPION, weight=0.5),
-            Leg(version=2, digest="two", arm=Arm.CANARY, weight=0.5),
+            RouteTarget(version=1, digest="one", arm=Arm.CHAMPION, weight=0.5),
+            RouteTarget(version=2, digest="two", arm=Arm.CANARY, weight=0.5),
         )
-        packages.routes = [Route(model="digits", epoch=2, legs=legs, salt="digits")]
+        packages.routes = [TrafficSplit(model="digits", epoch=2, legs=legs, salt="digits")]
         await packages.watcher.look()
         assert packages.loads == ["one", "two"]
         router = service.router("digits")
@@ -144,7 +144,7 @@ def test_a_swap_leaves_tickets_in_flight_intact(
     """Requests taken by the old version are answered by it, all of them, while new ones meet the new version."""
 
     async def run() -> None:
-        service = Service()
+        service = ModelService()
         packages = Packages(journal, service, one=digits_package, two=digits_package_2)
         packages.routes = [route_to("digits", 1, "one")]
         await packages.watcher.look()
@@ -170,7 +170,7 @@ def test_a_model_that_is_no_longer_wanted_goes(journal: Journal, digits_package:
     """A model without a route is taken out of service; the others stay."""
 
     async def run() -> None:
-        service = Service()
+        service = ModelService()
         packages = Packages(journal, service, one=digits_package, two=churn_package)
         packages.routes = [route_to("digits", 1, "one"), route_to("churn", 1, "two")]
         await packages.watcher.look()
@@ -186,7 +186,7 @@ def test_one_broken_model_does_not_stop_the_others(journal: Journal, churn_packa
     """A model whose package is gone is reported; those after it are loaded all the same."""
 
     async def run() -> None:
-        service = Service()
+        service = ModelService()
         packages = Packages(journal, service, two=churn_package)
         packages.routes = [route_to("digits", 1, "one"), route_to("churn", 1, "two")]
         await packages.watcher.look()
@@ -198,14 +198,14 @@ def test_one_broken_model_does_not_stop_the_others(journal: Journal, churn_packa
 def test_why_a_version_is_not_loaded_names_no_place(journal: Journal, tmp_path: Path) -> None:
     """A package whose file the system does not give is reported by what the system says, without its path."""
 
-    def load(_leg: Leg) -> NoReturn:
+    def load(_leg: RouteTarget) -> NoReturn:
         (tmp_path / "packages" / "model.onnx").read_bytes()
         raise AssertionError
 
     async def run() -> None:
-        service = Service()
-        watcher = Watcher(
-            service, routes=lambda: [route_to("digits", 1, "one")], load=load, write=journal.write, options=LaneOptions()
+        service = ModelService()
+        watcher = ModelLoader(
+            service, routes=lambda: [route_to("digits", 1, "one")], load=load, write=journal.write, options=ServingOptions()
         )
         await watcher.look()
         assert service.state("digits").reason == "its package cannot be read (No such file or directory)"

@@ -8,18 +8,18 @@ from collections import Counter
 from tests.support.small_models import shelf
 
 from relevo.domain.prediction import Arm
-from relevo.domain.routing import Leg, Route
-from relevo.serve.loaded_version import Lane, LaneOptions
+from relevo.domain.routing import RouteTarget, TrafficSplit
+from relevo.serve.loaded_version import LoadedVersion, ServingOptions
 from relevo.serve.router import Router
 
 
-async def lane(version: int) -> Lane:
-    return Lane(model=shelf(), version=version, digest=str(version), write=print, options=LaneOptions())
+async def lane(version: int) -> LoadedVersion:
+    return LoadedVersion(model=shelf(), version=version, digest=str(version), write=print, options=ServingOptions())
 
 
-def route(*legs: tuple[int, Arm, float], epoch: int = 4) -> Route:
-    named = tuple(Leg(version=version, digest=str(version), arm=arm, weight=weight) for version, arm, weight in legs)
-    return Route(model="shelf", epoch=epoch, legs=named, salt="shelf")
+def route(*legs: tuple[int, Arm, float], epoch: int = 4) -> TrafficSplit:
+    named = tuple(RouteTarget(version=version, digest=str(version), arm=arm, weight=weight) for version, arm, weight in legs)
+    return TrafficSplit(model="shelf", epoch=epoch, legs=named, salt="shelf")
 
 
 def test_a_single_champion_answers_everybody() -> None:

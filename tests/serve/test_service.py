@@ -14,30 +14,39 @@ from PIL import Image
 from tests.support.service import install, route_to, within
 from tests.support.small_models import root, shelf
 
-from relevo.errors import CallerGone, Draining, FieldMissing, ModelNotFound, NotReady, Overloaded, StorageUnavailable, TooManyRows
+from relevo.errors import (
+    ClientDisconnectedError,
+    JournalUnavailableError,
+    MissingFieldError,
+    ModelNotFoundError,
+    NotReadyError,
+    OverloadedError,
+    ShuttingDownError,
+    TooManyRecordsError,
+)
 from relevo.package.package import load_runnable
-from relevo.serve.loaded_version import Lane, LaneOptions
+from relevo.serve.loaded_version import LoadedVersion, ServingOptions
 from relevo.serve.router import Router
-from relevo.serve.service import Question, Service
+from relevo.serve.service import ModelService, PredictRequest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from relevo.domain.decision import Answer
-    from relevo.domain.prediction import Prediction
+    from relevo.domain.decision import DecisionResult
+    from relevo.domain.prediction import PredictionRecord
     from relevo.package.package import Package
     from relevo.recording.journal import Journal
 
-    Recorded = Callable[[Journal], list[Prediction]]
+    Recorded = Callable[[Journal], list[PredictionRecord]]
 
-NOBODY = Question(model=None)
+NOBODY = PredictRequest(model=None)
 
 
 def trouble(journal: Journal) -> str:
     return "" if journal.probe() else journal.trouble
 
 
-def same(one: Answer, other: Answer, tolerance: float) -> bool:
+def same(one: DecisionResult, other: DecisionResult, tolerance: float) -> bool:
     """Whether two answers agree: labels exactly, figures within the package's own tolerance."""
     near = np.allclose(one.probabilities, other.probabilities, rtol=0, atol=tolerance)
     return bool(near) and (one.label, one.index, one.uncertain) == (other.label, other.index, other.uncertain)
@@ -47,12 +56,12 @@ def test_an_unknown_model_is_named(journal: Journal) -> None:
     """A model nobody registered is not found, by name, cut where it is absurdly long."""
 
     async def run() -> None:
-        service = Service()
+        service = ModelService()
         install(service, shelf(), journal)
-        with pytest.raises(ModelNotFound, match="'chrun'"):
-            await service.predict(Question(model="chrun"), {"number": 1})
-        with pytest.raises(ModelNotFound) as caught:
-            await service.predict(Question(model="x" * 1000), {"number": 1})
+        with pytest.raises(ModelNotFoundError, match="'chrun'"):
+            await service.predict(PredictRequest(model="chrun"), {"number": 1})
+        with pytest.raises(ModelNotFoundError) as caught:
+            await service.predict(PredictRequest(model="x" * 1000), {"number": 1})
         assert len(str(caught.value.facts["model"])) == 64
 
     within(run())
@@ -64,7 +73,7 @@ def test_a_request_that_names_nobody_meets_the_default_model(journal: Journal) -
     async def run() -> list[str]:
         told = []
         for named in ("", "root"):
-            service = Service(default_model=named)
+            service = ModelService(default_model=named)
             install(service, root(), journal)
             install(service, shelf(), journal)
             service.wanted = ("shelf", "root")
@@ -78,11 +87,11 @@ def test_another_model_never_answers_for_the_default_one(journal: Journal) -> No
     """When the default model could not be loaded, /predict is refused with the reason; another model's answer would be wrong."""
 
     async def run() -> None:
-        service = Service()
+        service = ModelService()
         install(service, root(), journal)
         service.wanted = ("shelf", "root")
         service.report_failure("shelf", "its package lacks model.onnx")
-        with pytest.raises(NotReady, match=r"lacks model\.onnx"):
+        with pytest.raises(NotReadyError, match=r"lacks model\.onnx"):
             await service.predict(NOBODY, {"number": 4})
         assert service.ready() == (False, "The model is not loaded: its package lacks model.onnx.")
 
@@ -93,9 +102,9 @@ def test_nobody_is_registered_yet() -> None:
     """An empty server is not ready and says how to get a model."""
 
     async def run() -> None:
-        service = Service()
+        service = ModelService()
         assert service.ready()[0] is False
-        with pytest.raises(NotReady, match="relevo import"):
+        with pytest.raises(NotReadyError, match="relevo import"):
             await service.predict(NOBODY, {"number": 1})
 
     within(run())
@@ -107,7 +116,7 @@ def test_readiness_tells_the_truth_about_recording(full_journal: Journal, journa
     async def run() -> list[tuple[bool, str]]:
         told = []
         for one in (full_journal, journal):
-            service = Service(journal_trouble=partial(trouble, one))
+            service = ModelService(journal_trouble=partial(trouble, one))
             install(service, shelf(), one)
             told.append(service.ready())
         return told
@@ -122,26 +131,26 @@ def test_draining_refuses_new_work_and_ends_what_was_taken(journal: Journal) -> 
     """While it stops, the service answers what it has and refuses what comes, and says so to the balancer."""
 
     async def run() -> None:
-        service = Service()
+        service = ModelService()
         install(service, shelf(), journal)
         taken = asyncio.ensure_future(service.predict(NOBODY, {"number": 3}))
         await asyncio.sleep(0)
         await service.drain()
         assert (await taken).answer.value == 30.0
         assert service.ready() == (False, "the server is stopping")
-        with pytest.raises(Draining):
+        with pytest.raises(ShuttingDownError):
             await service.predict(NOBODY, {"number": 3})
 
     within(run())
 
 
 def test_too_many_records_are_refused_before_any_is_looked_at(journal: Journal, recorded: Recorded) -> None:
-    """A batch beyond max_rows is refused whole; one at the bound is answered; an empty one is an empty answer."""
+    """A batch beyond max_records_per_request is refused whole; one at the bound is answered; an empty one is an empty answer."""
 
     async def run() -> None:
-        service = Service(max_rows=3)
+        service = ModelService(max_records_per_request=3)
         install(service, shelf(), journal)
-        with pytest.raises(TooManyRows):
+        with pytest.raises(TooManyRecordsError):
             await service.predict_many(NOBODY, [{"number": 1}] * 4)
         assert await service.predict_many(NOBODY, []) == []
         assert len(await service.predict_many(NOBODY, [{"number": 1}] * 3)) == 3
@@ -154,9 +163,9 @@ def test_one_bad_record_refuses_the_batch_before_anything_is_recorded(journal: J
     """A batch with one wrong record is refused whole, and the history has nothing of it."""
 
     async def run() -> None:
-        service = Service()
+        service = ModelService()
         install(service, shelf(), journal)
-        with pytest.raises(FieldMissing):
+        with pytest.raises(MissingFieldError):
             await service.predict_many(NOBODY, [{"number": 1}, {}, {"number": 2}])
 
     within(run())
@@ -164,24 +173,24 @@ def test_one_bad_record_refuses_the_batch_before_anything_is_recorded(journal: J
 
 
 def test_the_queue_has_a_bound(journal: Journal) -> None:
-    """max_queue_rows is the most that waits; who comes beyond it is told so."""
+    """max_queue_size is the most that waits; who comes beyond it is told so."""
 
     async def run() -> None:
-        service = Service()
-        install(service, shelf(), journal, max_queue_rows=2)
+        service = ModelService()
+        install(service, shelf(), journal, max_queue_size=2)
         asked = [asyncio.ensure_future(service.predict(NOBODY, {"number": 1})) for _ in range(3)]
         results = await asyncio.gather(*asked, return_exceptions=True)
-        assert [type(result).__name__ for result in results] == ["Reply", "Reply", Overloaded.__name__]
+        assert [type(result).__name__ for result in results] == ["Reply", "Reply", OverloadedError.__name__]
 
     within(run())
 
 
 def test_the_model_sees_at_most_batch_rows_at_once(journal: Journal) -> None:
-    """batch_rows bounds what one run of the model gets of many callers."""
+    """max_batch_size bounds what one run of the model gets of many callers."""
 
     async def run() -> int:
-        service = Service()
-        lane = install(service, shelf(), journal, max_batch_rows=4)
+        service = ModelService()
+        lane = install(service, shelf(), journal, max_batch_size=4)
         await asyncio.gather(*[service.predict(NOBODY, {"number": 1}) for _ in range(20)])
         return lane.batches
 
@@ -192,9 +201,9 @@ def test_nothing_is_answered_while_nothing_can_be_recorded(full_journal: Journal
     """Recording is part of answering: without a journal the request is refused with the reason."""
 
     async def run() -> None:
-        service = Service()
+        service = ModelService()
         install(service, shelf(), full_journal)
-        with pytest.raises(StorageUnavailable, match="spool_max_mb"):
+        with pytest.raises(JournalUnavailableError, match="spool_max_mb"):
             await service.predict(NOBODY, {"number": 1})
 
     within(run())
@@ -203,9 +212,9 @@ def test_nothing_is_answered_while_nothing_can_be_recorded(full_journal: Journal
 def test_records_in_a_batch_are_answered_as_one_by_one(churn_package: Package, journal: Journal, churn_records: list[Any]) -> None:
     """A batch of N records gives the N answers that the package gives one by one, in order."""
 
-    async def run() -> list[Answer]:
-        service = Service()
-        install(service, load_runnable(churn_package), journal, max_batch_rows=1000)
+    async def run() -> list[DecisionResult]:
+        service = ModelService()
+        install(service, load_runnable(churn_package), journal, max_batch_size=1000)
         return [reply.answer for reply in await service.predict_many(NOBODY, churn_records)]
 
     tolerance = churn_package.manifest.golden_tolerance
@@ -216,8 +225,8 @@ def test_records_in_a_batch_are_answered_as_one_by_one(churn_package: Package, j
 def test_pictures_of_many_callers_are_answered_as_alone(digits_package: Package, journal: Journal, digit_pngs: list[bytes]) -> None:
     """Pictures that share a batch with strangers' get the answers they get alone."""
 
-    async def run() -> tuple[list[Answer], int]:
-        service = Service()
+    async def run() -> tuple[list[DecisionResult], int]:
+        service = ModelService()
         lane = install(service, load_runnable(digits_package), journal)
         replies = await asyncio.gather(*[service.predict(NOBODY, png) for png in digit_pngs])
         return [reply.answer for reply in replies], lane.batches
@@ -235,14 +244,14 @@ def test_strangers_of_all_sizes_do_not_mix(churn_package: Package, journal: Jour
     alone = [churn_package.predict(record) for record in churn_records]
     tolerance = churn_package.manifest.golden_tolerance
 
-    async def caller(service: Service, places: list[int]) -> None:
+    async def caller(service: ModelService, places: list[int]) -> None:
         replies = await service.predict_many(NOBODY, [churn_records[place] for place in places])
         for place, reply in zip(places, replies, strict=True):
             assert same(reply.answer, alone[place], tolerance)
 
     async def run() -> None:
-        service = Service()
-        install(service, load_runnable(churn_package), journal, max_batch_rows=16, max_queue_rows=100_000)
+        service = ModelService()
+        install(service, load_runnable(churn_package), journal, max_batch_size=16, max_queue_size=100_000)
         callers = []
         for _ in range(200):
             callers.append(asyncio.ensure_future(caller(service, draw.choices(range(100), k=draw.randint(1, 9)))))
@@ -262,7 +271,7 @@ def test_a_swap_while_a_large_picture_is_decoded_fails_nobody(digits_package: Pa
     Image.fromarray(noise).save(file, "PNG")
 
     async def run() -> int:
-        service = Service()
+        service = ModelService()
         model = load_runnable(digits_package)
         old = install(service, model, journal, version=1)
         asked = asyncio.ensure_future(service.predict(NOBODY, file.getvalue()))
@@ -279,7 +288,7 @@ def test_a_caller_who_hangs_up_on_a_slow_model_takes_the_rows_back(journal: Jour
     """Where the model is slow, rows whose caller is gone before their turn never reach it."""
 
     async def run() -> None:
-        service = Service()
+        service = ModelService()
         lane = install(service, shelf(), journal)
         lane.batcher.expect(1.0)
         gone = asyncio.Event()
@@ -293,7 +302,7 @@ def test_a_caller_who_hangs_up_on_a_slow_model_takes_the_rows_back(journal: Jour
         await asyncio.sleep(0)
         await asyncio.sleep(0)
         third = asyncio.ensure_future(service.predict(NOBODY, {"number": 9}, gone=gone.wait))
-        with pytest.raises(CallerGone):
+        with pytest.raises(ClientDisconnectedError):
             await third
         await busy
 
@@ -305,7 +314,7 @@ def test_the_state_of_every_model_is_told(journal: Journal) -> None:
     """A loaded model, one that failed to load, and one nobody knows are told apart."""
 
     async def run() -> None:
-        service = Service()
+        service = ModelService()
         install(service, shelf(), journal, version=5)
         service.report_failure("root", "it was cut off")
         assert [(it.name, it.version, it.ready, it.reason) for it in service.models()] == [
@@ -321,9 +330,11 @@ def test_a_swap_is_counted_and_a_first_version_is_none(journal: Journal) -> None
     """Installing over a version counts as a swap and gives the old router back; the first version replaces nobody."""
 
     async def run() -> None:
-        service = Service()
+        service = ModelService()
         lanes = {
-            str(number): Lane(model=shelf(), version=number, digest=str(number), write=journal.write, options=LaneOptions())
+            str(number): LoadedVersion(
+                model=shelf(), version=number, digest=str(number), write=journal.write, options=ServingOptions()
+            )
             for number in (1, 2)
         }
         first = Router(route_to("shelf", 1, "1"), lanes)

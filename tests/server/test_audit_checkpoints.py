@@ -17,13 +17,13 @@ from tests.support.server import put, running, settings_of
 
 import relevo.server
 from relevo.server.audit_keys import rotate_audit_key
-from relevo.store.audit.checkpoints import known_heads
-from relevo.store.audit.verify import Verdict, verify
+from relevo.store.audit.checkpoints import load_checkpoints
+from relevo.store.audit.verify import VerificationReport, verify
 
 if TYPE_CHECKING:
     from relevo.config import Settings
     from relevo.package.package import Package
-    from relevo.store.audit.reader import Link
+    from relevo.store.audit.reader import AuditEntry
 
 #: Twice what is promised, for a busy machine.
 _SOON_S = 2.0
@@ -37,11 +37,11 @@ def label(url: str, value: str) -> None:
     httpx.put(f"{url}/predictions/{answer['query_id']}/label", json={"value": value}, timeout=30).raise_for_status()
 
 
-def checked(settings: Settings) -> Verdict:
+def checked(settings: Settings) -> VerificationReport:
     """What `relevo audit verify` finds."""
     store = relevo.server.open_store(settings, migrated=True)
     try:
-        return verify(store.trail.links(), store.audit, known_heads(settings.audit_folder))
+        return verify(store.trail.links(), store.audit, load_checkpoints(settings.audit_folder))
     finally:
         store.engine.dispose()
 
@@ -57,7 +57,7 @@ def test_a_change_is_witnessed_within_a_second(tmp_path: Path, digits_package: P
     settings = settings_of(tmp_path)
     put(settings, digits_package)
     server = relevo.server.start_server(settings)
-    end: Link | None = None
+    end: AuditEntry | None = None
     try:
         server.wait_ready(60)
         store = relevo.server.open_store(settings, migrated=True)
@@ -66,7 +66,7 @@ def test_a_change_is_witnessed_within_a_second(tmp_path: Path, digits_package: P
             time.sleep(_SOON_S)
             end = store.trail.head()
             assert end is not None
-            assert max(head.sequence for head in known_heads(settings.audit_folder)) == end.sequence
+            assert max(head.sequence for head in load_checkpoints(settings.audit_folder)) == end.sequence
         label(server.url, "5")
         for pid in [server.pid, *descendants(server.pid)]:
             os.kill(pid, signal.SIGKILL)

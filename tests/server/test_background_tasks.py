@@ -7,7 +7,7 @@ import contextlib
 from typing import TYPE_CHECKING
 
 from relevo.server import background_tasks
-from relevo.server.background_tasks import begin_side_task
+from relevo.server.background_tasks import start_background_task
 
 if TYPE_CHECKING:
     import pytest
@@ -27,7 +27,7 @@ def test_a_task_that_fails_is_told_and_begun_anew(caplog: pytest.LogCaptureFixtu
         await asyncio.sleep(3600)
 
     async def a_worker_s_life() -> None:
-        task = begin_side_task("follow people", follow)
+        task = start_background_task("follow people", follow)
         await at_last.wait()
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):

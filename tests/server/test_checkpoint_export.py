@@ -15,7 +15,7 @@ import pytest
 
 import relevo.server
 from relevo.config import Settings
-from relevo.errors import ConfigRefused, Unavailable
+from relevo.errors import ConfigError, UnavailableError
 from relevo.server.webhook import Webhook, resolve
 from relevo.store.audit.checkpoints import read_heads
 
@@ -81,12 +81,12 @@ def change(settings: Settings, model: str) -> str:
 
 
 def test_the_settings_say_where(tmp_path: Path) -> None:
-    """audit_head_to: a line more in a file, or a POST to a server; to a private one only where audit_head_allowed lists it."""
+    """audit_checkpoint_to: a line more in a file, or a POST to a server; to a private one only where audit_head_allowed lists it."""
     file = tmp_path / "other disk.jsonl"
-    head = change(Settings(home=tmp_path / "home", audit_head_to=str(file)), "digits")
+    head = change(Settings(home=tmp_path / "home", audit_checkpoint_to=str(file)), "digits")
     assert [f"{one.sequence}:{one.seal}" for one in read_heads(file)] == [head]
     with taking() as server:
-        told: dict[str, Any] = {"home": tmp_path / "home", "audit_head_to": f"{server.url}/take"}
+        told: dict[str, Any] = {"home": tmp_path / "home", "audit_checkpoint_to": f"{server.url}/take"}
         change(Settings(**told), "churn")
         assert server.taken == []
         head = change(Settings(**told, audit_head_allowed="10.1.0.0/16, 127.0.0.0/8"), "cats")
@@ -97,8 +97,8 @@ def test_the_settings_say_where(tmp_path: Path) -> None:
 @pytest.mark.parametrize("url", ["ftp://example.org/x", "https://", "https://a:b@example.org/", "https://example.org:99999/"])
 def test_what_is_no_address_is_refused_before_anything_is_done(tmp_path: Path, url: str) -> None:
     """With the name of the setting."""
-    with pytest.raises(ConfigRefused, match="audit_head_to"):
-        relevo.server.open_store(Settings(home=tmp_path, audit_head_to=url))
+    with pytest.raises(ConfigError, match="audit_checkpoint_to"):
+        relevo.server.open_store(Settings(home=tmp_path, audit_checkpoint_to=url))
 
 
 @pytest.mark.parametrize(
@@ -124,7 +124,7 @@ def test_what_is_no_address_is_refused_before_anything_is_done(tmp_path: Path, u
 )
 def test_no_address_within_is_asked(host: str) -> None:
     """However it is written."""
-    with pytest.raises(Unavailable, match="private"):
+    with pytest.raises(UnavailableError, match="private"):
         Webhook(f"https://{host}/").post(b"{}")
 
 
@@ -140,17 +140,17 @@ def test_a_name_that_means_something_else_a_moment_later_is_not_asked_again() ->
 
         Webhook(f"http://heads.example:{port}/take", "127.0.0.0/8", resolver=rebinding).post(b"{}")
         assert (asked, [name for _, name, _ in server.taken]) == (["heads.example"], [f"heads.example:{port}"])
-        with pytest.raises(Unavailable, match="private"):
+        with pytest.raises(UnavailableError, match="private"):
             Webhook(f"http://heads.example:{port}/take", "127.0.0.0/8", resolver=rebinding).post(b"{}")
 
 
 def test_no_redirect_is_followed_and_no_slow_answer_waited_for() -> None:
     """The one is a refusal, the other ends in time although each byte comes soon."""
     with taking() as server:
-        with pytest.raises(Unavailable, match="302"):
+        with pytest.raises(UnavailableError, match="302"):
             Webhook(f"{server.url}/elsewhere", HERE).post(b"{}")
         begin = time.monotonic()
-        with pytest.raises(Unavailable, match="in time"):
+        with pytest.raises(UnavailableError, match="in time"):
             Webhook(f"{server.url}/slow", HERE, timeout_s=0.5).post(b"{}")
         assert time.monotonic() - begin < 3
         assert [path for path, _, _ in server.taken] == ["/elsewhere", "/slow"]
@@ -159,6 +159,6 @@ def test_no_redirect_is_followed_and_no_slow_answer_waited_for() -> None:
 def test_plain_http_is_for_listed_hosts_alone() -> None:
     """A head on its way over the internet is encrypted."""
     public = [ipaddress.ip_address("93.184.215.14")]
-    with pytest.raises(Unavailable, match="encrypt"):
+    with pytest.raises(UnavailableError, match="encrypt"):
         Webhook("http://example.org/", resolver=lambda *_: public).post(b"{}")
     assert resolve("localhost", 80)

@@ -118,7 +118,7 @@ def test_the_api_s_document_is_made_for_many_at_once(server: relevo.server.Runni
 
 def test_an_ending_server_answers_everybody_it_has_connected(tmp_path: Path, churn_package: Package) -> None:
     """At SIGTERM who is connected, accepted or not, is answered; who comes later is refused; nobody's connection is reset."""
-    settings = settings_of(tmp_path, workers=2, drain_seconds=10)
+    settings = settings_of(tmp_path, workers=2, shutdown_timeout_s=10)
     put(settings, churn_package)
     ended, answered, broken = threading.Event(), [0], list[str]()
 

@@ -18,8 +18,8 @@ from tests.support.server import running
 from relevo.config import Settings
 from relevo.domain import ids
 from relevo.domain.prediction import InputKind
-from relevo.errors import ConfigRefused, InputSealed
-from relevo.server.erasure import erase_here
+from relevo.errors import ConfigError, InputUndecryptableError
+from relevo.server.erasure import erase_offline
 from relevo.server.stores import open_store
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def test_nothing_is_left_of_an_erased_subject(tmp_path: Path, digits_package: Pa
         pytest.importorskip("cryptography", reason="sealing is an extra")
     home, key = tmp_path / "home", master_key(tmp_path) if seal == "on" else ""
     small, large, others = b"marker of ana, small", b"marker of ana, large" * 2000, b"marker of somebody else"
-    with running(tmp_path, digits_package, seal_inputs=seal, master_key_file=key) as server:
+    with running(tmp_path, digits_package, encrypt_inputs=seal, master_key_file=key) as server:
         own = [ask(server.url, marker, number, _ANA)["query_id"] for number, marker in enumerate((small, large))]
         other = ask(server.url, others, 2)["query_id"]
         for query_id in own:
@@ -118,17 +118,17 @@ def opened_by_its_key_alone(home: Path, query_id: str, key: str) -> None:
     one = ids.raw(query_id)
     assert one is not None
     assert open_store(Settings(home=home, master_key_file=key)).history.input(one)[0] is InputKind.IMAGE
-    with pytest.raises(InputSealed):
+    with pytest.raises(InputUndecryptableError):
         open_store(Settings(home=home)).history.input(one)
-    with pytest.raises(ConfigRefused, match="not there"):
+    with pytest.raises(ConfigError, match="not there"):
         open_store(Settings(home=home, master_key_file=f"{key}.not"))
 
 
 def test_what_lies_in_abandoned_journals_is_erased_too(tmp_path: Path) -> None:
     """A worker that was killed left predictions that nobody shipped; erasing the subject from the command line finds them."""
     settings = Settings(home=tmp_path / "home")
-    erase_here(settings, "somebody else", why="makes the home")
-    pseudonym = erase_here(settings, SUBJECT, why="tells the pseudonym").subject
+    erase_offline(settings, "somebody else", why="makes the home")
+    pseudonym = erase_offline(settings, SUBJECT, why="tells the pseudonym").subject
     program = f"""
 import os
 from pathlib import Path
@@ -140,6 +140,6 @@ os.kill(os.getpid(), 9)
 """
     subprocess.run([sys.executable, "-c", program], check=False, cwd=Path(__file__).parents[2])
     assert holding(settings.home, [b"marker in a journal"])
-    erase_here(settings, SUBJECT, why="by letter")
+    erase_offline(settings, SUBJECT, why="by letter")
     assert not holding(settings.home, [b"marker in a journal"])
     assert holding(settings.home, [b"marker of somebody else"]) == ["relevo.db"]

@@ -15,9 +15,9 @@ from tests.support.server import settings_of, started
 
 import relevo.server
 from relevo.domain.access import Role, Scope
-from relevo.errors import ConfigRefused
-from relevo.server.sync import look_at_people
-from relevo.web.auth.guard import Door
+from relevo.errors import ConfigError
+from relevo.server.sync import refresh_access
+from relevo.web.auth.guard import Authenticator
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -65,11 +65,11 @@ def ended(server: subprocess.Popen[str]) -> str:
 
 def test_users_alone_and_encryption_alone_are_refused(tmp_path: Path) -> None:
     """By whoever starts it, not only by the command; and nothing is made before it is clear that it will be served."""
-    with pytest.raises(ConfigRefused, match="relevo user add"):
+    with pytest.raises(ConfigError, match="relevo user add"):
         start(settings_of(tmp_path, host=OUTWARD, tls="auto"))
     assert not (tmp_path / "home").exists()
     with_admin(tmp_path)
-    with pytest.raises(ConfigRefused, match="nothing would be encrypted"):
+    with pytest.raises(ConfigError, match="nothing would be encrypted"):
         start(settings_of(tmp_path, host=OUTWARD))
 
 
@@ -98,9 +98,9 @@ def test_a_dare_is_warned_of_and_shown(tmp_path: Path) -> None:
 
 
 def test_a_proxy_is_the_only_way_in(tmp_path: Path) -> None:
-    """behind_proxy: with users it is served in the clear to the proxy, whose word tells address and scheme of the caller."""
+    """trusted_proxies: with users it is served in the clear to the proxy, whose word tells address and scheme of the caller."""
     key = with_admin(tmp_path)
-    with started(settings_of(tmp_path, behind_proxy="127.0.0.1")) as server, httpx.Client(base_url=server.url) as proxy:
+    with started(settings_of(tmp_path, trusted_proxies="127.0.0.1")) as server, httpx.Client(base_url=server.url) as proxy:
         assert proxy.get("/models").status_code == 401
         page = proxy.get("/login", headers={"x-forwarded-proto": "https", "accept": "text/html"})
         assert page.headers["set-cookie"].startswith("__Host-"), "the cookie is for https alone, as the browser came"
@@ -111,8 +111,8 @@ def test_a_store_without_users_opens_nothing_outward(tmp_path: Path) -> None:
     """Where others reach the server, an empty database in the place of the right one lets nobody in; here it lets everybody in."""
     store = relevo.server.open_store(settings_of(tmp_path))
     for openly in (True, False):
-        door = Door()
-        look_at_people(settings_of(tmp_path), store, door, openly=openly)
+        door = Authenticator()
+        refresh_access(settings_of(tmp_path), store, door, openly=openly)
         assert door.roll.open is openly
     store.engine.dispose()
 

@@ -19,7 +19,7 @@ from tests.support.tls import pair
 
 import relevo.server
 from relevo.client import Client
-from relevo.errors import ConfigRefused, Unavailable
+from relevo.errors import ConfigError, UnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -147,12 +147,12 @@ def test_the_client_trusts_what_it_is_told_to(
     foreign, _ = pair(tmp_path)
     for verify in (None, foreign):
         began = time.monotonic()
-        with Client(server.url, verify=verify) as client, pytest.raises(Unavailable, match=r"not trusted here: .*--ca"):
+        with Client(server.url, verify=verify) as client, pytest.raises(UnavailableError, match=r"not trusted here: .*--ca"):
             client.predict("digits", digit_pngs[0])
         assert time.monotonic() - began < 3.0
         with Client(server.url, verify=verify) as client:
             assert not client.live()
-    with pytest.raises(ConfigRefused, match="holds no certificates to trust"):
+    with pytest.raises(ConfigError, match="holds no certificates to trust"):
         Client(server.url, verify=tmp_path / "nowhere")
 
 
@@ -163,7 +163,7 @@ def test_a_given_pair_is_shown_to_callers(tmp_path: Path, digits_package: Packag
         host, port = server.url.removeprefix("https://").split(":")
         assert ssl.get_server_certificate((host, int(port))).split() == given.read_text().split()
     refused = relevo.server.start_server(settings_of(tmp_path, tls_cert=str(given)))
-    with pytest.raises(ConfigRefused, match="given without tls_key"):
+    with pytest.raises(ConfigError, match="given without tls_key"):
         refused.wait_ready(30)
     refused.stop()
 
@@ -186,7 +186,7 @@ def test_a_renewed_certificate_is_shown_without_a_restart(tmp_path: Path) -> Non
 
 def test_callers_who_say_nothing_do_not_hold_a_stopping_server_up(tmp_path: Path) -> None:
     """Connections kept open, one of which never begins a handshake, end with the server, well before the drain's end."""
-    with started(settings_of(tmp_path, tls="auto", drain_seconds=20)) as server:
+    with started(settings_of(tmp_path, tls="auto", shutdown_timeout_s=20)) as server:
         host, port = server.url.removeprefix("https://").split(":")
         with trusting(tmp_path / "home" / "tls" / "cert.pem") as http, socket.create_connection((host, int(port))):
             assert http.get(f"{server.url}/health/live").status_code == 200
@@ -197,7 +197,7 @@ def test_callers_who_say_nothing_do_not_hold_a_stopping_server_up(tmp_path: Path
 
 def test_an_answer_under_way_is_given_while_the_server_stops(tmp_path: Path) -> None:
     """What was asked before the end is answered whole, though its body comes only after the server was told to stop."""
-    with started(settings_of(tmp_path, tls="auto", drain_seconds=10)) as server:
+    with started(settings_of(tmp_path, tls="auto", shutdown_timeout_s=10)) as server:
         host, port = server.url.removeprefix("https://").split(":")
         context = ssl.create_default_context(cafile=tmp_path / "home" / "tls" / "cert.pem")
         with socket.create_connection((host, int(port))) as plain, context.wrap_socket(plain, server_hostname=host) as one:

@@ -15,8 +15,8 @@ import pytest
 from tests.support.server import settings_of, started
 
 import relevo.server
-from relevo.errors import ConfigRefused
-from relevo.server.instance_lock import LOCK_FILE, served_elsewhere, sole_server
+from relevo.errors import ConfigError
+from relevo.server.instance_lock import LOCK_FILE, hold_instance_lock, other_address
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -50,11 +50,11 @@ def holder(tmp_path: Path) -> subprocess.Popen[str]:
 
 def test_a_held_home_is_refused_until_its_holder_is_gone(tmp_path: Path, holder: subprocess.Popen[str]) -> None:
     """The refusal names the process; killed without a word, it leaves nothing that would keep the next one out."""
-    with pytest.raises(ConfigRefused, match=f"process {holder.pid}.*--home"), sole_server(tmp_path):
+    with pytest.raises(ConfigError, match=f"process {holder.pid}.*--home"), hold_instance_lock(tmp_path):
         pass
     holder.send_signal(signal.SIGKILL)
     holder.communicate()
-    with sole_server(tmp_path):
+    with hold_instance_lock(tmp_path):
         assert json.loads((tmp_path / LOCK_FILE).read_text())["pid"] == os.getpid()
 
 
@@ -69,7 +69,7 @@ def test_what_is_no_lock_is_refused(tmp_path: Path, kind: str) -> None:
         place.symlink_to(elsewhere)
     else:
         os.mkfifo(place)
-    with pytest.raises(ConfigRefused, match=LOCK_FILE), sole_server(tmp_path):
+    with pytest.raises(ConfigError, match=LOCK_FILE), hold_instance_lock(tmp_path):
         pass
     assert elsewhere.read_text() == "of somebody else"
 
@@ -80,7 +80,7 @@ def test_another_machines_server_is_told_of(
     """On a folder that machines share each has its own server."""
     try:
         (tmp_path / LOCK_FILE).write_text(json.dumps({"machine": "another", "host": "gpu-2", "pid": 7}))
-        with sole_server(tmp_path):
+        with hold_instance_lock(tmp_path):
             assert "gpu-2" in caplog.text
     finally:
         holder.kill()
@@ -90,13 +90,13 @@ def test_another_machines_server_is_told_of(
 def test_the_address_of_the_homes_server_is_known_while_it_runs(tmp_path: Path) -> None:
     """To settings that say another one; to those that say the same, and after its end, there is nothing to tell."""
     settings = settings_of(tmp_path)
-    assert served_elsewhere(settings) == ""
+    assert other_address(settings) == ""
     with started(settings) as server:
-        assert served_elsewhere(replace(settings, port=9)) == server.url
+        assert other_address(replace(settings, port=9)) == server.url
         same = replace(settings, port=int(server.url.rpartition(":")[2]))
-        assert served_elsewhere(same) == ""
-        assert served_elsewhere(replace(same, tls="auto")) == server.url
-    assert served_elsewhere(settings) == ""
+        assert other_address(same) == ""
+        assert other_address(replace(same, tls="auto")) == server.url
+    assert other_address(settings) == ""
 
 
 def test_who_looks_keeps_no_server_out(tmp_path: Path) -> None:
@@ -104,7 +104,7 @@ def test_who_looks_keeps_no_server_out(tmp_path: Path) -> None:
     look = subprocess.Popen([sys.executable, "-c", _LOOK, str(tmp_path / LOCK_FILE)], stdout=subprocess.PIPE, text=True)
     assert look.stdout is not None
     assert look.stdout.readline() == "looks\n"
-    with sole_server(tmp_path):
+    with hold_instance_lock(tmp_path):
         pass
     look.communicate()
 
@@ -114,7 +114,7 @@ def test_a_second_server_is_refused_and_the_first_goes_on(tmp_path: Path) -> Non
     settings = settings_of(tmp_path)
     with started(settings) as first:
         second = relevo.server.start_server(settings)
-        with pytest.raises(ConfigRefused, match="already serves the home"):
+        with pytest.raises(ConfigError, match="already serves the home"):
             second.wait_ready(30)
         second.stop()
         assert httpx.get(f"{first.url}/health/live").status_code == 200

@@ -10,8 +10,8 @@ import pytest
 
 from relevo.config import Settings
 from relevo.domain.ids import new_id
-from relevo.domain.label_aggregation import Resolution, Rule
-from relevo.domain.prediction import Arm, InputKind, Label, Prediction
+from relevo.domain.label_aggregation import AggregationStrategy, LabelAggregation
+from relevo.domain.prediction import Arm, InputKind, Label, PredictionRecord
 from relevo.server import open_store
 from relevo.server.background import _make_ready
 from relevo.server.curation import Cleaning
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 
 
-def prediction(number: int, **facts: Any) -> Prediction:
+def prediction(number: int, **facts: Any) -> PredictionRecord:
     record = b'{"n": %d}' % number
     sent: dict[str, Any] = {
         "id": new_id(number),
@@ -33,23 +33,23 @@ def prediction(number: int, **facts: Any) -> Prediction:
         "propensity": 1.0,
         "epoch": 1,
     }
-    return Prediction(**sent, kind=InputKind.RECORD, input=record, input_bytes=len(record), label="stays", **facts)
+    return PredictionRecord(**sent, kind=InputKind.RECORD, input=record, input_bytes=len(record), label="stays", **facts)
 
 
-def label(it: Prediction, author: str, value: str = "leaves") -> Label:
+def label(it: PredictionRecord, author: str, value: str = "leaves") -> Label:
     return Label(prediction=it.id, value=value, author=author, source="page", at=NOW)
 
 
 def test_the_rule_and_the_trusted_are_as_set(tmp_path: Path) -> None:
-    """label_resolution and trusted_sources are in force once the loop has started, for labels given before, too."""
-    settings = Settings(home=tmp_path, label_resolution="trusted", trusted_sources="csv, author:ana")
+    """label_aggregation and trusted_label_sources are in force once the loop has started, for labels given before, too."""
+    settings = Settings(home=tmp_path, label_aggregation="trusted", trusted_label_sources="csv, author:ana")
     store = open_store(settings)
     it = prediction(1)
     store.history.record([it])
     store.labels.put_many([label(it, "ana", "stays"), label(it, "eva")])
     assert store.history.count(truth="leaves") == 1
     _make_ready(settings, store)
-    assert store.labels.rule() == Resolution(rule=Rule.TRUSTED, trusted=("author:ana", "csv"))
+    assert store.labels.rule() == LabelAggregation(rule=AggregationStrategy.TRUSTED, trusted=("author:ana", "csv"))
     assert store.history.count(truth="stays") == 1
     # Another process, whose own settings say nothing, follows the rule in the store.
     assert open_store(Settings(home=tmp_path)).labels.current(it.id) == label(it, "ana", "stays")
@@ -57,20 +57,20 @@ def test_the_rule_and_the_trusted_are_as_set(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("share", "least", "most"), [(0.0, 0, 0), (0.5, 30, 70), (1.0, 100, 100)])
 def test_the_drawn_share_is_as_set(tmp_path: Path, share: float, least: int, most: int) -> None:
-    """label_random_share of the certain answers are asked about."""
-    store = open_store(Settings(home=tmp_path, label_random_share=share))
+    """label_sampling_rate of the certain answers are asked about."""
+    store = open_store(Settings(home=tmp_path, label_sampling_rate=share))
     store.history.record([prediction(number) for number in range(100)])
     assert least <= len(store.asking.slate("churn", "ana", 100, now=NOW)) <= most
 
 
 def test_an_authors_share_is_as_set(tmp_path: Path) -> None:
-    """label_author_share bounds what one author gives to learn from, once that is more than a few hundred."""
+    """max_author_share bounds what one author gives to learn from, once that is more than a few hundred."""
     store = open_store(Settings(home=tmp_path))
     some = [prediction(number) for number in range(1300)]
     store.history.record(some)
     store.labels.put_many([label(it, "eva" if number < 700 else f"calm {number % 6}") for number, it in enumerate(some)])
     kept = {
-        share: len(Cleaning(store.history, store.labels, Settings(home=tmp_path, label_author_share=share)).look("churn").kept)
+        share: len(Cleaning(store.history, store.labels, Settings(home=tmp_path, max_author_share=share)).look("churn").kept)
         for share in (0.3, 0.5, 1.0)
     }
     assert kept == {0.3: 1100, 0.5: 1200, 1.0: 1300}

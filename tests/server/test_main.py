@@ -13,7 +13,7 @@ from PIL import Image
 from tests.support.server import put, running, settings_of, started
 
 import relevo.server
-from relevo.errors import ConfigRefused
+from relevo.errors import ConfigError
 from relevo.server import open_store
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def test_answers_are_in_the_history(
 
 def test_an_end_leaves_nothing_to_ship(tmp_path: Path, digits_package: Package, digit_pngs: list[bytes]) -> None:
     """The loop ends last: what workers wrote until their end is in the history, and no journal stays behind."""
-    settings = settings_of(tmp_path, workers=2, ship_every_ms=60_000)
+    settings = settings_of(tmp_path, workers=2, flush_interval_ms=60_000)
     put(settings, digits_package)
     with started(settings) as server, httpx.Client(base_url=server.url) as http:
         for png in digit_pngs:
@@ -86,7 +86,7 @@ def test_a_second_start_on_the_home_leaves_the_counters_alone(
         eventually(lambda: counted() == 1)
         for port in (int(server.url.rpartition(":")[2]), 0):
             refused = relevo.server.start_server(settings_of(tmp_path, port=port))
-            with pytest.raises(ConfigRefused):
+            with pytest.raises(ConfigError):
                 refused.wait_ready(30)
             refused.stop()
         http.post("/predict", content=digit_pngs[1], headers={"content-type": "image/png"})

@@ -12,10 +12,10 @@ from tests.support.journal import prediction
 
 from relevo.config import Settings
 from relevo.domain.ids import new_id
-from relevo.server.maintenance import chores_of, witnessed
+from relevo.server.maintenance import checkpoint_thread, periodic_tasks
 from relevo.server.stores import Store, open_store, utc_now, witness_of
-from relevo.store.audit.checkpoints import FILE, known_heads, read_heads
-from relevo.store.db.engine import reading
+from relevo.store.audit.checkpoints import FILE, load_checkpoints, read_heads
+from relevo.store.db.engine import read_transaction
 from relevo.store.db.integrity import DatabaseTrust
 from relevo.store.db.tables import traffic
 
@@ -43,9 +43,9 @@ def trust(store: Store) -> Iterator[DatabaseTrust]:
 
 @pytest.mark.parametrize("elsewhere", ["", "other/disk"])
 def test_heads_go_where_they_are_told(tmp_path: Path, store: Store, trust: DatabaseTrust, elsewhere: str) -> None:
-    """The setting audit_heads names their folder; without it they lie in the home. The last tick writes a head, too."""
-    settings = Settings(home=tmp_path / "home", audit_heads=str(tmp_path / elsewhere) if elsewhere else "")
-    ending = [chore for chore in chores_of(settings, store, trust) if chore.at_the_end]
+    """The setting audit_checkpoint_dir names their folder; without it they lie in the home. The last tick writes a head, too."""
+    settings = Settings(home=tmp_path / "home", audit_checkpoint_dir=str(tmp_path / elsewhere) if elsewhere else "")
+    ending = [chore for chore in periodic_tasks(settings, store, trust) if chore.at_the_end]
     for chore in ending:
         chore.run()
     folder = tmp_path / elsewhere if elsewhere else tmp_path / "home" / "audit"
@@ -57,19 +57,19 @@ def test_a_folder_that_cannot_be_written_stops_nothing(
 ) -> None:
     """It is logged, and the loop goes on."""
     (tmp_path / "file").write_text("")
-    for chore in chores_of(Settings(home=tmp_path / "home", audit_heads=str(tmp_path / "file" / "x")), store, trust):
+    for chore in periodic_tasks(Settings(home=tmp_path / "home", audit_checkpoint_dir=str(tmp_path / "file" / "x")), store, trust):
         chore.run()
     assert "audit.heads" in caplog.text
 
 
 def test_what_is_kept_is_as_told(tmp_path: Path, store: Store, trust: DatabaseTrust) -> None:
-    """keep_days removes what is older, keep_inputs_mb the oldest inputs; without them nothing is ever looked at."""
+    """retention_days removes what is older, max_input_storage_mb the oldest inputs; without them nothing is ever looked at."""
     plain = Settings(home=tmp_path / "home")
     for days, megabytes, left in ((0, 0, 3), (0, 1, 3), (1, 1, 2)):
         fresh = time.time_ns() // 1_000_000
         for ms in (fresh - 3 * 86_400_000, fresh - 1000, fresh) if not (days or megabytes) else ():
             store.history.record([prediction(700_000, id=new_id(ms), at_us=ms * 1000)])
-        for chore in chores_of(replace(plain, keep_days=days, keep_inputs_mb=megabytes), store, trust):
+        for chore in periodic_tasks(replace(plain, retention_days=days, max_input_storage_mb=megabytes), store, trust):
             chore.run()
         assert store.history.count() == left
         kept = sum(one.input_kept for one in store.history.window().items)
@@ -80,16 +80,16 @@ def test_minutes_of_traffic_are_forgotten(tmp_path: Path, store: Store, trust: D
     """What is older than a month is left by the hour alone."""
     at_us = time.time_ns() // 1000 - 40 * 86_400_000_000
     store.history.record([prediction(700_000, at_us=at_us)])
-    for chore in chores_of(Settings(home=tmp_path / "home"), store, trust):
+    for chore in periodic_tasks(Settings(home=tmp_path / "home"), store, trust):
         chore.run()
-    with reading(store.engine) as connection:
+    with read_transaction(store.engine) as connection:
         assert [row.step_s for row in connection.execute(select(traffic.c.step_s))] == [3600]
 
 
 def test_somebody_looks_however_long_shipping_takes() -> None:
     """The look goes on beside whatever the block does, begins with it, and ends after it with a last one."""
     looks: list[float] = []
-    with witnessed(lambda: looks.append(time.monotonic()), every_s=0.01):
+    with checkpoint_thread(lambda: looks.append(time.monotonic()), every_s=0.01):
         until = time.monotonic() + 5
         while len(looks) < 4 and time.monotonic() < until:
             time.sleep(0.01)
@@ -110,7 +110,7 @@ def test_a_look_that_fails_is_not_the_last(caplog: pytest.LogCaptureFixture) -> 
         if len(looks) == 1:
             raise KeyError("unforeseen")
 
-    with witnessed(look, every_s=0.01):
+    with checkpoint_thread(look, every_s=0.01):
         until = time.monotonic() + 5
         while len(looks) < 3 and time.monotonic() < until:
             time.sleep(0.01)
@@ -121,11 +121,11 @@ def test_a_look_that_fails_is_not_the_last(caplog: pytest.LogCaptureFixture) -> 
 def test_a_head_that_cannot_be_written_is_told_once(tmp_path: Path, store: Store, caplog: pytest.LogCaptureFixture) -> None:
     """The change is made all the same, the log says it once however often it is tried, and the next good look catches up."""
     (tmp_path / "file").write_text("")
-    settings = Settings(home=tmp_path / "home", audit_heads=str(tmp_path / "file" / "x"))
+    settings = Settings(home=tmp_path / "home", audit_checkpoint_dir=str(tmp_path / "file" / "x"))
     look = witness_of(settings, store.trail, store.audit)
     for _ in range(3):
         look()
     assert caplog.text.count("was not written down") == 1
     (tmp_path / "file").unlink()
     look()
-    assert [head.sequence for head in known_heads(tmp_path / "file" / "x")] == [1]
+    assert [head.sequence for head in load_checkpoints(tmp_path / "file" / "x")] == [1]

@@ -16,8 +16,8 @@ from PIL import Image
 from tests.support.server import put, running, settings_of, started
 
 from relevo.config import Settings
-from relevo.domain.prediction import KeepInputs
-from relevo.serve.loaded_version import LaneOptions
+from relevo.domain.prediction import InputLogging
+from relevo.serve.loaded_version import ServingOptions
 from relevo.server.stores import open_store, register
 from relevo.server.worker import _journal, _lane_options, _loader
 
@@ -54,7 +54,7 @@ def half_a_request(url: str, path: str = "/predict") -> socket.socket:
 
 
 def test_places_and_numbers(tmp_path: Path, digits_package: Package, churn_package: Package, digit_pngs: list[bytes]) -> None:
-    """home, host, port, workers, database_url, language, default_model, keep_inputs: each is as set."""
+    """home, host, port, workers, database_url, language, default_model, log_inputs: each is as set."""
     port = free_port("127.0.0.2")
     with running(
         tmp_path,
@@ -67,7 +67,7 @@ def test_places_and_numbers(tmp_path: Path, digits_package: Package, churn_packa
         database_url=f"sqlite:///{tmp_path / 'other.db'}",
         language="es",
         default_model="digits",
-        keep_inputs="none",
+        log_inputs="none",
     ) as server:
         assert server.url == f"http://127.0.0.2:{port}"
         assert len(children(server.pid)) == 3  # two workers and the loop
@@ -101,8 +101,8 @@ def test_a_clients_share(tmp_path: Path, digits_package: Package, digit_pngs: li
 
 
 def test_a_full_queue(tmp_path: Path, churn_package: Package, churn_records: list[dict[str, Any]]) -> None:
-    """max_queue_rows: batches beyond it are 503 with Retry-After while the model is busy, and everybody else is answered."""
-    with running(tmp_path, churn_package, max_queue_rows=1, batch_rows=1, durability="full") as server:
+    """max_queue_size: batches beyond it are 503 with Retry-After while the model is busy, and everybody else is answered."""
+    with running(tmp_path, churn_package, max_queue_size=1, max_batch_size=1, durability="full") as server:
 
         def ask(_: int) -> httpx.Response:
             return httpx.post(f"{server.url}/predict", json=churn_records[:50], timeout=30)
@@ -120,8 +120,8 @@ def test_a_full_queue(tmp_path: Path, churn_package: Package, churn_records: lis
 def test_a_slow_watch_and_a_slow_loop(
     tmp_path: Path, digits_package: Package, digits_package_2: Package, digit_pngs: list[bytes]
 ) -> None:
-    """watch_every_ms and ship_every_ms: with a minute each, no new version and no prediction is seen for now; stopping ships."""
-    settings = settings_of(tmp_path, watch_every_ms=60_000, ship_every_ms=60_000)
+    """route_poll_ms and flush_interval_ms: with a minute each, no new version and no prediction is seen for now; stopping ships."""
+    settings = settings_of(tmp_path, route_poll_ms=60_000, flush_interval_ms=60_000)
     put(settings, digits_package)
     with started(settings) as server:
         put(settings, digits_package_2)
@@ -138,8 +138,8 @@ def test_a_slow_watch_and_a_slow_loop(
 def test_a_quick_watch_and_a_quick_loop(
     tmp_path: Path, digits_package: Package, digits_package_2: Package, digit_pngs: list[bytes]
 ) -> None:
-    """watch_every_ms and ship_every_ms: with 50 ms each, a new version answers and a prediction is in the history soon."""
-    settings = settings_of(tmp_path, watch_every_ms=50, ship_every_ms=50, spool_rotate_s=1)
+    """route_poll_ms and flush_interval_ms: with 50 ms each, a new version answers and a prediction is in the history soon."""
+    settings = settings_of(tmp_path, route_poll_ms=50, flush_interval_ms=50, spool_rotate_s=1)
     put(settings, digits_package)
     with started(settings) as server:
         put(settings, digits_package_2)
@@ -156,8 +156,8 @@ def test_a_quick_watch_and_a_quick_loop(
 
 @pytest.mark.parametrize("seconds", [1, 3])
 def test_draining_takes_as_long_as_told(tmp_path: Path, digits_package: Package, seconds: int) -> None:
-    """drain_seconds: a request that never ends holds a stopping server up for so long and no longer."""
-    with running(tmp_path, digits_package, drain_seconds=seconds) as server:
+    """shutdown_timeout_s: a request that never ends holds a stopping server up for so long and no longer."""
+    with running(tmp_path, digits_package, shutdown_timeout_s=seconds) as server:
         connection = half_a_request(server.url)
         time.sleep(0.2)
         begin = time.monotonic()
@@ -182,7 +182,7 @@ def test_the_log_is_as_told(tmp_path: Path, digits_package: Package, level: str,
 def test_relaxed_durability_answers_without_a_spool(tmp_path: Path, digits_package: Package, digit_pngs: list[bytes]) -> None:
     """durability: with the spool full, process refuses with 503 and is not ready; relaxed answers and says it went unrecorded."""
     for durability in ("process", "relaxed"):
-        settings = settings_of(tmp_path / durability, durability=durability, spool_max_mb=1, ship_every_ms=60_000)
+        settings = settings_of(tmp_path / durability, durability=durability, spool_max_mb=1, flush_interval_ms=60_000)
         put(settings, digits_package)
         stuck = settings.spool_folder / "left-behind"
         stuck.mkdir(parents=True)
@@ -199,26 +199,26 @@ def test_relaxed_durability_answers_without_a_spool(tmp_path: Path, digits_packa
 
 
 def test_settings_reach_the_lane_and_the_journal(tmp_path: Path) -> None:
-    """batch_rows, max_queue_rows, durability, keep_inputs, keep_inputs_share and the spool's three arrive where they act."""
+    """max_batch_size, max_queue_size, durability, log_inputs, log_inputs_rate and the spool's three arrive where they act."""
     settings = Settings(
         home=tmp_path,
-        batch_rows=7,
-        max_queue_rows=11,
+        max_batch_size=7,
+        max_queue_size=11,
         max_queue_seconds=3.5,
         durability="full",
-        keep_inputs="sample",
-        keep_inputs_share=0.25,
+        log_inputs="sample",
+        log_inputs_rate=0.25,
         spool_rotate_mb=3,
         spool_rotate_s=5,
         spool_max_mb=9,
     )
-    assert _lane_options(settings) == LaneOptions(
-        max_batch_rows=7,
-        max_queue_rows=11,
+    assert _lane_options(settings) == ServingOptions(
+        max_batch_size=7,
+        max_queue_size=11,
         max_queue_seconds=3.5,
         durability="full",
-        keep_inputs=KeepInputs.SAMPLE,
-        keep_inputs_share=0.25,
+        log_inputs=InputLogging.SAMPLE,
+        log_inputs_rate=0.25,
     )
     journal = _journal(settings, "w")
     assert (journal.limits.rotate_bytes, journal.limits.rotate_s, journal.limits.max_bytes) == (3 * 2**20, 5.0, 9 * 2**20)
@@ -227,8 +227,8 @@ def test_settings_reach_the_lane_and_the_journal(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("threads", [1, 3])
 def test_a_model_has_its_threads(tmp_path: Path, digits_package: Package, threads: int) -> None:
-    """threads_per_model: a loaded model brings so many threads, the caller's own counted."""
-    settings = settings_of(tmp_path, threads_per_model=threads)
+    """intra_op_threads: a loaded model brings so many threads, the caller's own counted."""
+    settings = settings_of(tmp_path, intra_op_threads=threads)
     put(settings, digits_package)
     store = open_store(settings)
     leg = store.registry.routes()[0].legs[0]
@@ -243,7 +243,7 @@ def test_a_model_has_its_threads(tmp_path: Path, digits_package: Package, thread
 
 def test_pictures_have_the_limits_that_were_set(tmp_path: Path, digits_package: Package) -> None:
     """max_pixels and max_side: a loaded model refuses what is beyond them."""
-    from relevo.errors import ImageTooLarge
+    from relevo.errors import ImageTooLargeError
 
     file = io.BytesIO()
     Image.new("L", (40, 30)).save(file, "PNG")
@@ -254,6 +254,6 @@ def test_pictures_have_the_limits_that_were_set(tmp_path: Path, digits_package: 
         register(settings, package, who="test", why="limits")
         store = open_store(settings)
         model = _loader(settings, store)(store.registry.routes()[0].legs[0]).model
-        with pytest.raises(ImageTooLarge):
+        with pytest.raises(ImageTooLargeError):
             model.prepare(file.getvalue())
         store.engine.dispose()

@@ -17,7 +17,7 @@ from tests.support.server import put, settings_of, started
 
 import relevo.server
 from relevo.config import Settings
-from relevo.errors import ConfigRefused, PackageRefused
+from relevo.errors import ConfigError, PackageError
 from relevo.server.audit_keys import rotate_audit_key
 from relevo.server.subprocess import settings_from_line, settings_line
 
@@ -57,7 +57,7 @@ def test_a_damaged_package_changes_nothing(tmp_path: Path, digits_package: Packa
     digits_package.write(tmp_path / "package")
     model = tmp_path / "package" / "model.onnx"
     model.write_bytes(model.read_bytes()[:-1] + b"\0")
-    with pytest.raises(PackageRefused):
+    with pytest.raises(PackageError):
         relevo.server.register(settings, tmp_path / "package", who="ana", why="first")
     store = relevo.server.open_store(settings)
     assert store.registry.models() == []
@@ -92,7 +92,7 @@ def test_another_alias_moves_no_champion(tmp_path: Path, digits_package: Package
         home=st.text(min_size=1, max_size=20).map(Path),
         port=st.integers(0, 65535),
         database_url=st.text(max_size=20),
-        keep_inputs_share=st.floats(0, 1),
+        log_inputs_rate=st.floats(0, 1),
         default_model=st.text(max_size=20),
     )
 )
@@ -107,10 +107,10 @@ def test_a_port_in_use_is_told_at_once(tmp_path: Path) -> None:
     """A port that somebody else has stops the start with a sentence that names it and the way out."""
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
-        with pytest.raises(ConfigRefused, match=rf"port {port} .* choose another with --port"):
+        with pytest.raises(ConfigError, match=rf"port {port} .* choose another with --port"):
             relevo.server.serve(settings_of(tmp_path, port=port))
         server = relevo.server.start_server(settings_of(tmp_path, port=port))
-        with pytest.raises(ConfigRefused, match=str(port)):
+        with pytest.raises(ConfigError, match=str(port)):
             server.wait_ready(30)
         assert server.stop() != 0
 
@@ -118,7 +118,7 @@ def test_a_port_in_use_is_told_at_once(tmp_path: Path) -> None:
 def test_a_home_that_cannot_be_made_is_told(tmp_path: Path) -> None:
     """Where the home would be a file's child, the start says so."""
     (tmp_path / "file").write_text("")
-    with pytest.raises(ConfigRefused, match="cannot be made"):
+    with pytest.raises(ConfigError, match="cannot be made"):
         relevo.server.serve(settings_of(tmp_path, home=tmp_path / "file" / "home"))
 
 
@@ -129,7 +129,7 @@ def test_what_stands_in_a_folder_s_place_is_told(tmp_path: Path, name: str) -> N
     settings.home.mkdir()
     (settings.home / name).write_text("mine")
     for act in (relevo.server.open_store, relevo.server.serve):
-        with pytest.raises(ConfigRefused, match=rf"{name} is no folder"):
+        with pytest.raises(ConfigError, match=rf"{name} is no folder"):
             act(settings)
     assert (settings.home / name).read_text() == "mine"
 
@@ -248,7 +248,7 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path, which: str) ->
     folder.chmod(0o500)
     try:
         for act in (relevo.server.check_home, relevo.server.open_store, relevo.server.serve):
-            with pytest.raises(ConfigRefused, match=f"{folder} cannot be written"):
+            with pytest.raises(ConfigError, match=f"{folder} cannot be written"):
                 act(settings)
     finally:
         folder.chmod(0o700)

@@ -14,8 +14,8 @@ from tests.support.server import put, settings_of, started
 import relevo.server
 from relevo.domain.access import Role, Scope
 from relevo.server.users_marker import PEOPLE_FILE
-from relevo.store.auth.password_hash import hashed
-from relevo.store.auth.users import Change
+from relevo.store.auth.password_hash import hash_password
+from relevo.store.auth.users import UserChange
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -45,7 +45,7 @@ def house(tmp_path_factory: pytest.TempPathFactory, churn_package: Package) -> I
     settings = settings_of(tmp_path_factory.mktemp("people"), workers=2)
     put(settings, churn_package)
     store = relevo.server.open_store(settings)
-    store.people.add_user("ana", Role.ADMIN, password_hash=hashed(PASSWORD), at=NOW)
+    store.people.add_user("ana", Role.ADMIN, password_hash=hash_password(PASSWORD), at=NOW)
     with started(settings) as server:
         yield House(url=server.url, store=store, home=settings.home)
     store.engine.dispose()
@@ -108,14 +108,14 @@ def test_a_role_that_was_taken_is_gone_in_every_worker(house: House, callers: li
         return caller.get("/audit", headers={"authorization": f"Bearer {key}"}).status_code
 
     assert all_come_to(callers, asked, 200) < 1
-    store.people.change_user(bob, Change(role=Role.VIEWER), at=NOW)
+    store.people.change_user(bob, UserChange(role=Role.VIEWER), at=NOW)
     assert all_come_to(callers, asked, 403) < 1
 
 
 def test_wrong_passwords_are_counted_over_all_workers(house: House, callers: list[httpx.Client]) -> None:
     """Whoever guesses at two workers has no more tries than at one."""
     store = house.store
-    store.people.add_user("carol", Role.VIEWER, password_hash=hashed(PASSWORD), at=NOW)
+    store.people.add_user("carol", Role.VIEWER, password_hash=hash_password(PASSWORD), at=NOW)
     told = [one.post("/login", json={"name": "carol", "password": "wrong password"}).status_code for one in callers]
     assert told == [401] * 5 + [429] * (CALLERS - 5)
 

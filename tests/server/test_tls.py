@@ -19,8 +19,8 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from tests.support.tls import DAY, pair
 
 from relevo.config import Settings
-from relevo.errors import ConfigRefused
-from relevo.server.tls import Certificate, Encryption, certificate_of, rehearse, trusting
+from relevo.errors import ConfigError
+from relevo.server.tls import Certificate, TlsContext, certificate_of, pinned_context, self_test
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -60,36 +60,36 @@ def test_a_good_pair_is_taken(tmp_path: Path, kind: str) -> None:
 
 def test_one_without_the_other_is_refused(tmp_path: Path) -> None:
     """The error names the setting that is missing."""
-    with pytest.raises(ConfigRefused, match="tls_cert is given without tls_key"):
+    with pytest.raises(ConfigError, match="tls_cert is given without tls_key"):
         asked(tmp_path, tls_cert="cert.pem")
-    with pytest.raises(ConfigRefused, match="tls_key is given without tls_cert"):
+    with pytest.raises(ConfigError, match="tls_key is given without tls_cert"):
         asked(tmp_path, tls_key="key.pem")
 
 
 def test_an_own_one_and_a_given_one_contradict(tmp_path: Path) -> None:
     """Nobody guesses which was meant."""
-    with pytest.raises(ConfigRefused, match="choose one of the two"):
+    with pytest.raises(ConfigError, match="choose one of the two"):
         asked(tmp_path, tls="auto", tls_cert="cert.pem", tls_key="key.pem")
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     """Missing files and folders are told apart, with the setting they came from."""
     cert, key = pair(tmp_path)
-    with pytest.raises(ConfigRefused, match=r"nowhere \(setting tls_cert\) cannot be read: No such file"):
+    with pytest.raises(ConfigError, match=r"nowhere \(setting tls_cert\) cannot be read: No such file"):
         asked(tmp_path, tls_cert=str(tmp_path / "nowhere"), tls_key=str(key))
-    with pytest.raises(ConfigRefused, match=r"\(setting tls_key\) cannot be read: Is a directory"):
+    with pytest.raises(ConfigError, match=r"\(setting tls_key\) cannot be read: Is a directory"):
         asked(tmp_path, tls_cert=str(cert), tls_key=str(tmp_path))
 
 
 def test_files_of_another_kind_are_told(tmp_path: Path) -> None:
     """A key where the certificate belongs, a certificate where the key belongs, and damage, each in its words."""
     cert, key = pair(tmp_path)
-    with pytest.raises(ConfigRefused, match=r"key.pem \(setting tls_cert\) holds no certificate"):
+    with pytest.raises(ConfigError, match=r"key.pem \(setting tls_cert\) holds no certificate"):
         asked(tmp_path, tls_cert=str(key), tls_key=str(key))
-    with pytest.raises(ConfigRefused, match=r"cert.pem \(setting tls_key\) holds no private key"):
+    with pytest.raises(ConfigError, match=r"cert.pem \(setting tls_key\) holds no private key"):
         asked(tmp_path, tls_cert=str(cert), tls_key=str(cert))
     cert.write_bytes(cert.read_bytes().replace(b"M", b"!"))
-    with pytest.raises(ConfigRefused, match="cannot be read as certificate and key"):
+    with pytest.raises(ConfigError, match="cannot be read as certificate and key"):
         asked(tmp_path, tls_cert=str(cert), tls_key=str(key))
 
 
@@ -98,14 +98,14 @@ def test_a_foreign_key_is_told(tmp_path: Path, kind: str) -> None:
     """Two files that are no pair, whether of one kind or of two."""
     cert, _ = pair(tmp_path / "one")
     _, key = pair(tmp_path / "other", kind=kind)
-    with pytest.raises(ConfigRefused, match=r"other/key.pem does not belong to the certificate .*one/cert.pem"):
+    with pytest.raises(ConfigError, match=r"other/key.pem does not belong to the certificate .*one/cert.pem"):
         asked(tmp_path, tls_cert=str(cert), tls_key=str(key))
 
 
 def test_a_passphrase_is_told(tmp_path: Path) -> None:
     """The start never stops to ask for one."""
     cert, key = pair(tmp_path, passphrase=b"secret")
-    with pytest.raises(ConfigRefused, match="has a passphrase"):
+    with pytest.raises(ConfigError, match="has a passphrase"):
         asked(tmp_path, tls_cert=str(cert), tls_key=str(key))
 
 
@@ -120,7 +120,7 @@ def test_a_passphrase_is_told(tmp_path: Path) -> None:
 def test_a_certificate_no_caller_would_take_is_told(tmp_path: Path, made: dict[str, Any], told: str) -> None:
     """Out of date, or made for something else than servers."""
     cert, key = pair(tmp_path, **made)
-    with pytest.raises(ConfigRefused, match=f"cert.pem .*{told}"):
+    with pytest.raises(ConfigError, match=f"cert.pem .*{told}"):
         asked(tmp_path, tls_cert=str(cert), tls_key=str(key))
 
 
@@ -165,7 +165,7 @@ def test_a_damaged_own_pair_is_made_anew(tmp_path: Path) -> None:
 def test_a_key_that_others_may_read_is_refused(tmp_path: Path) -> None:
     """It may be known by now; a person decides."""
     own(tmp_path).key.chmod(0o640)
-    with pytest.raises(ConfigRefused, match=r"others may read the private key .*key.pem"):
+    with pytest.raises(ConfigError, match=r"others may read the private key .*key.pem"):
         own(tmp_path)
 
 
@@ -181,7 +181,7 @@ def test_two_starts_at_once_agree(tmp_path: Path) -> None:
     assert len(set(found)) == 1
 
 
-def shaken(encryption: Encryption, trust: ssl.SSLContext, name: str | None) -> bytes:
+def shaken(encryption: TlsContext, trust: ssl.SSLContext, name: str | None) -> bytes:
     """The certificate a caller sees in a handshake over a real socket."""
     here, there = socket.socketpair()
 
@@ -203,8 +203,8 @@ def shaken(encryption: Encryption, trust: ssl.SSLContext, name: str | None) -> b
 def test_renewed_files_need_no_restart(tmp_path: Path, name: str | None, caplog: pytest.LogCaptureFixture) -> None:
     """A new pair, of another kind of key even, is what the next caller sees; a half-written one changes nothing."""
     cert, key = pair(tmp_path, kind="rsa")
-    encryption = Encryption(rehearse(cert, key), outward=False)
-    before = shaken(encryption, trusting(cert), name)
+    encryption = TlsContext(self_test(cert, key), outward=False)
+    before = shaken(encryption, pinned_context(cert), name)
     old = cert.read_bytes()
     time.sleep(0.01)
     pair(tmp_path / "new", kind="ec")
@@ -212,23 +212,23 @@ def test_renewed_files_need_no_restart(tmp_path: Path, name: str | None, caplog:
     encryption.refresh()
     assert "stays the old one" in caplog.text
     (tmp_path / "old.pem").write_bytes(old)
-    assert shaken(encryption, trusting(tmp_path / "old.pem"), name) == before
+    assert shaken(encryption, pinned_context(tmp_path / "old.pem"), name) == before
     key.write_bytes((tmp_path / "new" / "key.pem").read_bytes())
     encryption.refresh()
-    assert shaken(encryption, trusting(cert), name) == ssl.PEM_cert_to_DER_cert(cert.read_text())
-    assert encryption.until == rehearse(cert, key).until
+    assert shaken(encryption, pinned_context(cert), name) == ssl.PEM_cert_to_DER_cert(cert.read_text())
+    assert encryption.until == self_test(cert, key).until
 
 
 def test_old_protocols_are_refused(tmp_path: Path) -> None:
     """Nothing below TLS 1.2 is spoken."""
     cert, key = pair(tmp_path)
-    encryption = Encryption(rehearse(cert, key), outward=False)
+    encryption = TlsContext(self_test(cert, key), outward=False)
     assert encryption.context.minimum_version == ssl.TLSVersion.TLSv1_2
 
 
 def test_browsers_are_told_to_insist_only_where_it_does_no_harm(tmp_path: Path) -> None:
     """Strict transport is asked for a given certificate that outsiders reach: never for localhost, never for a throw-away one."""
-    given = rehearse(*pair(tmp_path))
-    assert re.match(r"max-age=\d{8}$", dict(Encryption(given, outward=True).headers)["strict-transport-security"])
-    assert Encryption(given, outward=False).headers == []
-    assert Encryption(own(tmp_path), outward=True).headers == []
+    given = self_test(*pair(tmp_path))
+    assert re.match(r"max-age=\d{8}$", dict(TlsContext(given, outward=True).headers)["strict-transport-security"])
+    assert TlsContext(given, outward=False).headers == []
+    assert TlsContext(own(tmp_path), outward=True).headers == []

@@ -16,10 +16,10 @@ import pytest
 from tests.support.server import put, settings_of, started
 
 import relevo.server
-from relevo.domain.access import Role, Roll, Scope
-from relevo.errors import StoreUnavailable
+from relevo.domain.access import AccessSnapshot, Role, Scope
+from relevo.errors import DatabaseUnavailableError
 from relevo.server.users_marker import HAD_USERS_FILE, PEOPLE_FILE, note_users
-from relevo.store.auth.password_hash import hashed
+from relevo.store.auth.password_hash import hash_password
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -51,7 +51,7 @@ def with_user(folder: Path) -> House:
     """Such a home; nothing was ever served from it."""
     settings = settings_of(folder)
     store = relevo.server.open_store(settings)
-    user = store.people.add_user("ana", Role.ADMIN, password_hash=hashed(PASSWORD), at=NOW)
+    user = store.people.add_user("ana", Role.ADMIN, password_hash=hash_password(PASSWORD), at=NOW)
     key = store.people.add_key(user, "test", [Scope.READ], at=NOW)
     store.engine.dispose()
     whole = folder / "backup.db"
@@ -182,11 +182,11 @@ def test_no_command_writes_into_what_lost_its_users(
     home = house.settings.home
     damage(home, fresh)
     before = sorted((path.name, path.stat().st_size) for path in home.glob("relevo.db"))
-    with pytest.raises(StoreUnavailable) as told:
+    with pytest.raises(DatabaseUnavailableError) as told:
         put(house.settings, churn_package)
-    with pytest.raises(StoreUnavailable):
+    with pytest.raises(DatabaseUnavailableError):
         relevo.server.open_store(house.settings)
-    assert type(told.value) is not StoreUnavailable, "it says what became of it"
+    assert type(told.value) is not DatabaseUnavailableError, "it says what became of it"
     assert sorted((path.name, path.stat().st_size) for path in home.glob("relevo.db")) == before
     house.put_back()
     relevo.server.open_store(house.settings).engine.dispose()
@@ -217,9 +217,9 @@ def served_and_then_given_a_user(folder: Path) -> Settings:
     """A home that workers knew as open, whose first user was made on the command line after they ended."""
     settings = settings_of(folder)
     relevo.server.open_store(settings).engine.dispose()
-    (settings.home / PEOPLE_FILE).write_bytes(msgspec.json.encode(Roll(epoch=0, open=True)))
+    (settings.home / PEOPLE_FILE).write_bytes(msgspec.json.encode(AccessSnapshot(epoch=0, open=True)))
     store = relevo.server.open_store(settings)
-    store.people.add_user("boss", Role.ADMIN, password_hash=hashed(PASSWORD), at=NOW)
+    store.people.add_user("boss", Role.ADMIN, password_hash=hash_password(PASSWORD), at=NOW)
     store.engine.dispose()
     return settings
 
@@ -240,7 +240,7 @@ def test_a_home_without_users_is_served_while_its_database_is_away(tmp_path: Pat
     """What the workers remember of a home that never had users goes on counting."""
     settings = settings_of(tmp_path)
     relevo.server.open_store(settings).engine.dispose()
-    (settings.home / PEOPLE_FILE).write_bytes(msgspec.json.encode(Roll(epoch=0, open=True)))
+    (settings.home / PEOPLE_FILE).write_bytes(msgspec.json.encode(AccessSnapshot(epoch=0, open=True)))
     overwritten(settings.home, settings.home)
     with started(settings) as server:
         assert httpx.get(f"{server.url}/me").json()["way"] == "open"

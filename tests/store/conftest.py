@@ -14,9 +14,9 @@ import pytest
 from sqlalchemy import create_engine, delete, text
 
 from relevo.domain.ids import new_id
-from relevo.domain.prediction import Arm, InputKind, Prediction
-from relevo.store.audit.log import Audit
-from relevo.store.db.engine import connect, migrate, writing
+from relevo.domain.prediction import Arm, InputKind, PredictionRecord
+from relevo.store.audit.log import AuditLog
+from relevo.store.db.engine import connect, migrate, write_transaction
 from relevo.store.db.tables import (
     api_keys,
     grants,
@@ -30,7 +30,7 @@ from relevo.store.db.tables import (
     users,
 )
 from relevo.store.labels.labels import Labels
-from relevo.store.predictions import History
+from relevo.store.predictions import PredictionStore
 from relevo.store.registry import Registry
 
 if TYPE_CHECKING:
@@ -146,7 +146,7 @@ def emptied(
         else:
             url = str(request.getfixturevalue("postgres").fresh(request.getfixturevalue("migrated_database")))
         shared_engines[backend] = connect(url)
-    with writing(shared_engines[backend]) as connection:
+    with write_transaction(shared_engines[backend]) as connection:
         for table in (sessions, api_keys, grants, sign_in_failures, sign_in_attempts, sign_in_places, sign_in_journeys, hand_overs):
             connection.execute(delete(table))
         for table in (users, people_epoch):
@@ -162,30 +162,30 @@ def engine(url: str) -> Iterator[Engine]:
 
 
 @pytest.fixture
-def trail() -> Audit:
-    return Audit(b"key")
+def trail() -> AuditLog:
+    return AuditLog(b"key")
 
 
 @pytest.fixture
-def registry(engine: Engine, trail: Audit) -> Registry:
+def registry(engine: Engine, trail: AuditLog) -> Registry:
     return Registry(engine, trail)
 
 
 @pytest.fixture
-def history(engine: Engine) -> History:
-    return History(engine)
+def history(engine: Engine) -> PredictionStore:
+    return PredictionStore(engine)
 
 
 @pytest.fixture
-def labels(engine: Engine, trail: Audit) -> Labels:
+def labels(engine: Engine, trail: AuditLog) -> Labels:
     return Labels(engine, trail)
 
 
 @pytest.fixture(scope="session")
-def prediction() -> Callable[..., Prediction]:
+def prediction() -> Callable[..., PredictionRecord]:
     """A prediction given in a millisecond since 1970; whatever else is named replaces a sensible value."""
 
-    def build(ms: int = 1_700_000_000_000, **changes: Any) -> Prediction:
+    def build(ms: int = 1_700_000_000_000, **changes: Any) -> PredictionRecord:
         facts: dict[str, Any] = {
             "id": new_id(ms),
             "at_us": ms * 1000,
@@ -202,6 +202,6 @@ def prediction() -> Callable[..., Prediction]:
             "scores": b"\x00\x00\x80?",
             "latency_us": 900,
         }
-        return Prediction(**(facts | changes))
+        return PredictionRecord(**(facts | changes))
 
     return build

@@ -9,15 +9,15 @@ import msgspec
 import pytest
 from sqlalchemy import select
 
-from relevo.domain.audit import HERE
-from relevo.domain.prediction import Prediction
-from relevo.errors import InputNotKept, InputSealed, StorageUnavailable, StoreUnavailable
-from relevo.store.db.engine import connect, reading
+from relevo.domain.audit import LOCAL_ACTOR
+from relevo.domain.prediction import PredictionRecord
+from relevo.errors import DatabaseUnavailableError, InputNotStoredError, InputUndecryptableError, JournalUnavailableError
+from relevo.store.db.engine import connect, read_transaction
 from relevo.store.db.tables import subject_keys
-from relevo.store.encryption import Sealing
-from relevo.store.erasure import Erasing
+from relevo.store.encryption import InputEncryption
+from relevo.store.erasure import Erasure
 from relevo.store.files.blobs import Blobs
-from relevo.store.predictions import History
+from relevo.store.predictions import PredictionStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Engine
 
-    from relevo.store.audit.log import Audit
+    from relevo.store.audit.log import AuditLog
 
 pytest.importorskip("cryptography", reason="sealing is an extra")
 
@@ -41,14 +41,14 @@ def backend() -> str:
 
 
 @pytest.fixture
-def sealing(engine: Engine) -> Sealing:
-    one = Sealing(engine, MASTER)
+def sealing(engine: Engine) -> InputEncryption:
+    one = InputEncryption(engine, MASTER)
     one.prepare_day(AT)
     one.prepare("ana", at=AT)
     return one
 
 
-def test_what_is_sealed_opens_and_tells_nothing(sealing: Sealing, prediction: Callable[..., Prediction]) -> None:
+def test_what_is_sealed_opens_and_tells_nothing(sealing: InputEncryption, prediction: Callable[..., PredictionRecord]) -> None:
     """The ciphertext holds nothing of the input, differs each time, and opens to the very bytes."""
     one = prediction(input=SECRET, subject="ana")
     first, again = sealing.seal(one), sealing.seal(one)
@@ -60,7 +60,9 @@ def test_what_is_sealed_opens_and_tells_nothing(sealing: Sealing, prediction: Ca
     assert sealing.seal(prediction(input=None)).key is None
 
 
-def test_each_subject_and_each_day_has_a_key_of_its_own(sealing: Sealing, prediction: Callable[..., Prediction]) -> None:
+def test_each_subject_and_each_day_has_a_key_of_its_own(
+    sealing: InputEncryption, prediction: Callable[..., PredictionRecord]
+) -> None:
     """Two subjects never share a key; whatever names nobody shares that of the day it came."""
     sealing.prepare("eva", at=AT)
     keys = [sealing.seal(prediction(subject=subject)).key for subject in ("ana", "eva", None, None)]
@@ -69,7 +71,9 @@ def test_each_subject_and_each_day_has_a_key_of_its_own(sealing: Sealing, predic
     assert sealing.seal(prediction()).key not in keys
 
 
-def test_a_ciphertext_moved_to_another_row_does_not_open(sealing: Sealing, prediction: Callable[..., Prediction]) -> None:
+def test_a_ciphertext_moved_to_another_row_does_not_open(
+    sealing: InputEncryption, prediction: Callable[..., PredictionRecord]
+) -> None:
     """Row, key and bytes belong together: exchanged, cut or changed, the input stays closed."""
     one, other = prediction(input=SECRET, subject="ana"), prediction(input=SECRET, subject="ana")
     sealed = sealing.seal(one)
@@ -85,26 +89,28 @@ def test_a_ciphertext_moved_to_another_row_does_not_open(sealing: Sealing, predi
         (one.id, sealed.key, b""),
         (one.id, sealed.key, sealed.input[:-1] + bytes([sealed.input[-1] ^ 1])),
     ):
-        with pytest.raises(InputSealed):
+        with pytest.raises(InputUndecryptableError):
             sealing.open(row, key, data)
 
 
-def test_another_master_key_opens_nothing(engine: Engine, sealing: Sealing, prediction: Callable[..., Prediction]) -> None:
+def test_another_master_key_opens_nothing(
+    engine: Engine, sealing: InputEncryption, prediction: Callable[..., PredictionRecord]
+) -> None:
     """With the wrong master key it fails closed, and new inputs get keys of their own rather than break."""
     one = sealing.seal(prediction(input=SECRET, subject="ana"))
     assert one.input is not None
     assert one.key is not None
-    other = Sealing(engine, bytes(32))
-    with pytest.raises(InputSealed):
+    other = InputEncryption(engine, bytes(32))
+    with pytest.raises(InputUndecryptableError):
         other.open(one.id, one.key, one.input)
     other.prepare("ana", at=AT)
     assert other.seal(prediction(subject="ana")).key != one.key
 
 
-def test_no_key_of_data_lies_in_the_database(engine: Engine, sealing: Sealing) -> None:
+def test_no_key_of_data_lies_in_the_database(engine: Engine, sealing: InputEncryption) -> None:
     """What the table holds is wrapped: longer than a key, and nothing that opens by itself."""
     assert sealing.is_ready("ana")
-    with reading(engine) as connection:
+    with read_transaction(engine) as connection:
         rows = connection.execute(select(subject_keys)).all()
     assert {row.subject for row in rows} == {"ana", "day:2026-03-01"}
     assert all(len(row.wrapped) == 12 + 32 + 16 for row in rows)
@@ -113,66 +119,66 @@ def test_no_key_of_data_lies_in_the_database(engine: Engine, sealing: Sealing) -
 def test_a_key_is_looked_up_again_after_a_minute(engine: Engine) -> None:
     """Meanwhile nothing is asked; afterwards an erased subject gets a new key."""
     now = 0.0
-    sealing = Sealing(engine, MASTER, monotonic=lambda: now)
+    sealing = InputEncryption(engine, MASTER, monotonic=lambda: now)
     sealing.prepare("ana", at=AT)
     assert sealing.is_ready("ana")
     now = 60.0
     assert not sealing.is_ready("ana")
 
 
-def test_without_a_key_nothing_is_kept_in_the_open(engine: Engine, prediction: Callable[..., Prediction]) -> None:
+def test_without_a_key_nothing_is_kept_in_the_open(engine: Engine, prediction: Callable[..., PredictionRecord]) -> None:
     """Where no key is at hand, recording is refused rather than done unsealed."""
-    with pytest.raises(StorageUnavailable):
-        Sealing(engine, MASTER).seal(prediction())
-    with pytest.raises(StorageUnavailable):
-        Sealing(engine, MASTER).seal(prediction(subject="nobody prepared"))
+    with pytest.raises(JournalUnavailableError):
+        InputEncryption(engine, MASTER).seal(prediction())
+    with pytest.raises(JournalUnavailableError):
+        InputEncryption(engine, MASTER).seal(prediction(subject="nobody prepared"))
 
 
 def test_a_start_without_the_store_takes_the_key_used_last(
-    engine: Engine, tmp_path: Path, prediction: Callable[..., Prediction]
+    engine: Engine, tmp_path: Path, prediction: Callable[..., PredictionRecord]
 ) -> None:
     """The wrapped key of the day lies in a file, too, useless without the master key."""
     place = tmp_path / "day.json"
-    Sealing(engine, MASTER, remembered=place).prepare_day(AT)
-    away = Sealing(connect(f"sqlite:///{tmp_path}/absent/relevo.db", make=False), MASTER, remembered=place)
-    with pytest.raises(StoreUnavailable):
+    InputEncryption(engine, MASTER, remembered=place).prepare_day(AT)
+    away = InputEncryption(connect(f"sqlite:///{tmp_path}/absent/relevo.db", make=False), MASTER, remembered=place)
+    with pytest.raises(DatabaseUnavailableError):
         away.prepare_day(AT)
     away.recall_day()
     one = away.seal(prediction(input=SECRET))
     assert one.key is not None
     assert one.input is not None
-    assert Sealing(engine, MASTER).open(one.id, one.key, one.input) == SECRET
-    stranger = Sealing(engine, bytes(32), remembered=place)
+    assert InputEncryption(engine, MASTER).open(one.id, one.key, one.input) == SECRET
+    stranger = InputEncryption(engine, bytes(32), remembered=place)
     stranger.recall_day()
-    with pytest.raises(StorageUnavailable):
+    with pytest.raises(JournalUnavailableError):
         stranger.seal(prediction())
 
 
 @pytest.mark.parametrize("size", [100, 40_000])
 def test_the_history_opens_what_the_journal_sealed(
-    engine: Engine, sealing: Sealing, tmp_path: Path, prediction: Callable[..., Prediction], size: int
+    engine: Engine, sealing: InputEncryption, tmp_path: Path, prediction: Callable[..., PredictionRecord], size: int
 ) -> None:
     """In the row or among the blobs, the input is kept sealed and given open; without keys it is told as sealed."""
     blobs = Blobs(tmp_path / "blobs")
     one = prediction(input=SECRET * (size // len(SECRET)), subject="ana")
     journal = msgspec.msgpack.encode([sealing.seal(one)])
     assert SECRET not in journal
-    History(engine, blobs).record(msgspec.msgpack.decode(journal, type=list[Prediction]))
-    assert History(engine, blobs, sealing).input(one.id)[1] == one.input
-    with pytest.raises(InputSealed):
-        History(engine, blobs).input(one.id)
+    PredictionStore(engine, blobs).record(msgspec.msgpack.decode(journal, type=list[PredictionRecord]))
+    assert PredictionStore(engine, blobs, sealing).input(one.id)[1] == one.input
+    with pytest.raises(InputUndecryptableError):
+        PredictionStore(engine, blobs).input(one.id)
     assert not any(SECRET in path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
 
 
 def test_a_destroyed_key_opens_nothing(
-    engine: Engine, sealing: Sealing, trail: Audit, tmp_path: Path, prediction: Callable[..., Prediction]
+    engine: Engine, sealing: InputEncryption, trail: AuditLog, tmp_path: Path, prediction: Callable[..., PredictionRecord]
 ) -> None:
     """After erasing, a copy of the row from yesterday's backup stays closed."""
     one = sealing.seal(prediction(input=SECRET, subject="ana"))
     assert one.key is not None
     assert one.input is not None
-    Erasing(engine, Blobs(tmp_path), trail).erase("ana", at=AT, by=HERE)
-    with pytest.raises(InputSealed):
+    Erasure(engine, Blobs(tmp_path), trail).erase("ana", at=AT, by=LOCAL_ACTOR)
+    with pytest.raises(InputUndecryptableError):
         sealing.open(one.id, one.key, one.input)
-    with pytest.raises((InputNotKept, InputSealed)):
-        Sealing(engine, MASTER).open(one.id, one.key, one.input)
+    with pytest.raises((InputNotStoredError, InputUndecryptableError)):
+        InputEncryption(engine, MASTER).open(one.id, one.key, one.input)

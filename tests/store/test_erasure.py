@@ -14,15 +14,15 @@ from typer.testing import CliRunner
 
 from relevo.cli.app import app
 from relevo.config import Settings
-from relevo.domain.audit import By
-from relevo.domain.prediction import Label, Verdict
-from relevo.errors import PredictionNotFound
+from relevo.domain.audit import Actor
+from relevo.domain.prediction import Label, ReviewStatus
+from relevo.errors import PredictionNotFoundError
 from relevo.server.stores import open_store
-from relevo.store.audit.reader import Trail
-from relevo.store.erasure import Erasing
+from relevo.store.audit.reader import AuditReader
+from relevo.store.erasure import Erasure
 from relevo.store.files.blobs import Blobs
 from relevo.store.labels.labels import Labels
-from relevo.store.predictions import History
+from relevo.store.predictions import PredictionStore
 from relevo.store.registry import Registry
 
 if TYPE_CHECKING:
@@ -31,12 +31,12 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
     from tests.store.conftest import Postgres
 
-    from relevo.domain.prediction import Prediction
-    from relevo.store.audit.log import Audit
+    from relevo.domain.prediction import PredictionRecord
+    from relevo.store.audit.log import AuditLog
 
 MS = 1_772_366_400_000
 AT = datetime.fromtimestamp(MS / 1000, UTC)
-BY = By(actor="user:1", address="10.0.0.1")
+BY = Actor(actor="user:1", address="10.0.0.1")
 LARGE = b"large" * 8000
 
 
@@ -46,17 +46,22 @@ def blobs(tmp_path: Path) -> Blobs:
 
 
 @pytest.fixture
-def history(engine: Engine, blobs: Blobs) -> History:
-    return History(engine, blobs)
+def history(engine: Engine, blobs: Blobs) -> PredictionStore:
+    return PredictionStore(engine, blobs)
 
 
 @pytest.fixture
-def erasing(engine: Engine, blobs: Blobs, trail: Audit) -> Erasing:
-    return Erasing(engine, blobs, trail)
+def erasing(engine: Engine, blobs: Blobs, trail: AuditLog) -> Erasure:
+    return Erasure(engine, blobs, trail)
 
 
 def test_everything_of_a_subject_goes_and_nothing_else(
-    engine: Engine, history: History, erasing: Erasing, trail: Audit, tmp_path: Path, prediction: Callable[..., Prediction]
+    engine: Engine,
+    history: PredictionStore,
+    erasing: Erasure,
+    trail: AuditLog,
+    tmp_path: Path,
+    prediction: Callable[..., PredictionRecord],
 ) -> None:
     """Rows, labels and files of one subject are gone; those of others stay, also a file that both had."""
     labels = Labels(engine, trail)
@@ -71,15 +76,15 @@ def test_everything_of_a_subject_goes_and_nothing_else(
     assert (labels.of(own.id), len(labels.of(other.id))) == ([], 1)
     assert history.input(other.id)[1] == LARGE
     assert len([path for path in (tmp_path / "blobs").rglob("*") if path.is_file()]) == 1
-    with pytest.raises(PredictionNotFound):
+    with pytest.raises(PredictionNotFoundError):
         history.get(own.id)
 
 
-def test_the_audit_tells_it_by_a_pseudonym(engine: Engine, erasing: Erasing) -> None:
+def test_the_audit_tells_it_by_a_pseudonym(engine: Engine, erasing: Erasure) -> None:
     """Who, when and why, and nothing that names the subject."""
     pseudonym = erasing.pseudonym("patient 4711")
     erasing.erase(pseudonym, at=AT, by=BY, reason="asked by letter")
-    head = Trail(engine).head()
+    head = AuditReader(engine).head()
     assert head is not None
     assert (head.action, head.object, head.actor, head.reason) == (
         "subject.erase",
@@ -91,7 +96,7 @@ def test_the_audit_tells_it_by_a_pseudonym(engine: Engine, erasing: Erasing) -> 
 
 
 def test_of_an_erased_prediction_the_audit_keeps_its_id_alone(
-    engine: Engine, history: History, erasing: Erasing, trail: Audit, prediction: Callable[..., Prediction]
+    engine: Engine, history: PredictionStore, erasing: Erasure, trail: AuditLog, prediction: Callable[..., PredictionRecord]
 ) -> None:
     """That of a labelled one; no input, name, value, source, note or reason of a judgement is in any link."""
     labelled, other = (prediction(MS, subject=erasing.pseudonym("patient 17"), input=b"lung") for _ in range(2))
@@ -99,27 +104,27 @@ def test_of_an_erased_prediction_the_audit_keeps_its_id_alone(
     labels = Labels(engine, trail)
     value, author, source, note = told = ("malignant", "dr. eva", "letterbox", "seen on Monday")
     label = labels.put(Label(prediction=labelled.id, value=value, author=author, source=source, at=AT, note=note))
-    labels.judge(labelled.id, label.serial, Verdict.ACCEPTED, judge="dr. leo", at=AT, reason="biopsy")
+    labels.judge(labelled.id, label.serial, ReviewStatus.ACCEPTED, judge="dr. leo", at=AT, reason="biopsy")
     erasing.erase(erasing.pseudonym("patient 17"), at=AT, by=BY)
-    kept = repr(Trail(engine).page().items)
+    kept = repr(AuditReader(engine).page().items)
     assert (str(UUID(bytes=labelled.id)) in kept, str(UUID(bytes=other.id)) in kept) == (True, False)
     assert not [word for word in (*told, "dr. leo", "biopsy", "patient 17", "lung") if word in kept]
 
 
 def test_what_was_still_in_a_journal_is_dropped(
-    history: History, erasing: Erasing, tmp_path: Path, prediction: Callable[..., Prediction]
+    history: PredictionStore, erasing: Erasure, tmp_path: Path, prediction: Callable[..., PredictionRecord]
 ) -> None:
     """A journal shipped after the erasure brings nothing of the subject back; what comes afterwards is kept."""
     before = prediction(MS - 1, subject="ana", input=b"own" * 8000)
     erasing.erase("ana", at=AT, by=BY)
     assert history.ship("w/1.journal", 1, [before, prediction(MS - 1, subject="eva"), prediction(MS + 1, subject="ana")]) == 2
     assert not [path for path in (tmp_path / "blobs").rglob("*") if path.is_file()]
-    with pytest.raises(PredictionNotFound):
+    with pytest.raises(PredictionNotFoundError):
         history.get(before.id)
 
 
 def test_versions_made_since_are_told(
-    engine: Engine, history: History, erasing: Erasing, trail: Audit, prediction: Callable[..., Prediction]
+    engine: Engine, history: PredictionStore, erasing: Erasure, trail: AuditLog, prediction: Callable[..., PredictionRecord]
 ) -> None:
     """Versions registered after the subject's first prediction may have learnt from it; earlier ones and other models cannot."""
     registry = Registry(engine, trail)
@@ -133,7 +138,7 @@ def test_versions_made_since_are_told(
 
 
 def test_erasing_somebody_unknown_leaves_a_tombstone(
-    history: History, erasing: Erasing, prediction: Callable[..., Prediction]
+    history: PredictionStore, erasing: Erasure, prediction: Callable[..., PredictionRecord]
 ) -> None:
     """Nothing was there, and nothing from before will come; doing it twice does no harm."""
     for _ in range(2):
@@ -141,7 +146,9 @@ def test_erasing_somebody_unknown_leaves_a_tombstone(
     assert history.record([prediction(MS - 1, subject="ana")]) == 0
 
 
-def test_many_predictions_are_erased_at_once(history: History, erasing: Erasing, prediction: Callable[..., Prediction]) -> None:
+def test_many_predictions_are_erased_at_once(
+    history: PredictionStore, erasing: Erasure, prediction: Callable[..., PredictionRecord]
+) -> None:
     """More than one statement takes are all gone."""
     history.record([prediction(MS, subject="ana") for _ in range(1201)])
     assert erasing.erase("ana", at=AT, by=BY).predictions == 1201
@@ -157,7 +164,12 @@ class TestFilesOfTheDatabase:
         return "postgresql"
 
     def test_tables_written_anew_hold_nothing_erased(
-        self, engine: Engine, history: History, erasing: Erasing, postgres: Postgres, prediction: Callable[..., Prediction]
+        self,
+        engine: Engine,
+        history: PredictionStore,
+        erasing: Erasure,
+        postgres: Postgres,
+        prediction: Callable[..., PredictionRecord],
     ) -> None:
         """The bytes of an erased input stay in PostgreSQL's files until its tables are written anew; others' stay, and are read."""
         marker, other = (random.Random(seed).randbytes(64) for seed in (1, 2))  # noqa: S311 - bytes that no compression shortens
@@ -181,7 +193,7 @@ class TestFilesOfTheDatabase:
         assert history.input(kept.id)[1] == other
 
     def test_the_command_says_what_is_left_and_mends_it(
-        self, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, prediction: Callable[..., Prediction]
+        self, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, prediction: Callable[..., PredictionRecord]
     ) -> None:
         """Erased on PostgreSQL without --vacuum the command warns, with it nothing is left in its tables' files."""
         monkeypatch.setenv("RELEVO_DATABASE_URL", url)

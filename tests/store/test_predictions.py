@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from sqlalchemy import event, text
 
-from relevo.domain.prediction import Arm, InputKind, Label, Prediction
-from relevo.errors import FieldOutOfRange, FieldWrongType, InputNotKept, PredictionNotFound
+from relevo.domain.prediction import Arm, InputKind, Label, PredictionRecord
+from relevo.errors import FieldRangeError, FieldTypeError, InputNotStoredError, PredictionNotFoundError
 from relevo.store.files.blobs import Blobs
 from relevo.store.prediction_filters import Filters
-from relevo.store.predictions import INLINE_BYTES, History
+from relevo.store.predictions import INLINE_BYTES, PredictionStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,7 +31,7 @@ def at(ms: int) -> datetime:
     return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=ms)
 
 
-def mixed(prediction: Callable[..., Prediction], count: int) -> list[Prediction]:
+def mixed(prediction: Callable[..., PredictionRecord], count: int) -> list[PredictionRecord]:
     """Predictions of two models, three versions, ten labels, some uncertain, one every other millisecond, in no order."""
     draw = random.Random(5)  # noqa: S311 - a fixed mix
     made = [
@@ -48,7 +48,7 @@ def mixed(prediction: Callable[..., Prediction], count: int) -> list[Prediction]
     return made
 
 
-def pages(history: History, limit: int, **filters: Any) -> list[bytes]:
+def pages(history: PredictionStore, limit: int, **filters: Any) -> list[bytes]:
     found: list[bytes] = []
     cursor = None
     while True:
@@ -74,19 +74,19 @@ GRID: list[Filters] = [
 class TestHistory:
     """The contract of the history."""
 
-    def test_a_prediction_comes_back_whole(self, history: History, prediction: Callable[..., Prediction]) -> None:
+    def test_a_prediction_comes_back_whole(self, history: PredictionStore, prediction: Callable[..., PredictionRecord]) -> None:
         """Every field that was recorded is read back as it was, the input by its own call."""
         sent = prediction(
             arm=Arm.PINNED, propensity=0.25, epoch=3, value=-1.5, error="model_failed", subject="patient 4", uncertain=True
         )
         assert history.record([sent]) == 1
         stored = history.get(sent.id)
-        facts = {name: getattr(sent, name) for name in Prediction.__struct_fields__} | {"input": None}
-        assert stored.prediction == Prediction(**facts)
+        facts = {name: getattr(sent, name) for name in PredictionRecord.__struct_fields__} | {"input": None}
+        assert stored.prediction == PredictionRecord(**facts)
         assert stored.input_kept
         assert history.input(sent.id) == (InputKind.IMAGE, b"\x89PNG")
 
-    def test_an_empty_prediction_comes_back(self, history: History, prediction: Callable[..., Prediction]) -> None:
+    def test_an_empty_prediction_comes_back(self, history: PredictionStore, prediction: Callable[..., PredictionRecord]) -> None:
         """A failure without answer, scores or kept input is a prediction like any other."""
         sent = prediction(label=None, confidence=None, scores=b"", input=None, error="model_failed")
         history.record([sent])
@@ -94,7 +94,7 @@ class TestHistory:
         assert stored.prediction == sent
         assert not stored.input_kept
 
-    def test_recording_twice_keeps_one(self, history: History, prediction: Callable[..., Prediction]) -> None:
+    def test_recording_twice_keeps_one(self, history: PredictionStore, prediction: Callable[..., PredictionRecord]) -> None:
         """The same predictions again change nothing, in one batch or two, and the first content stays."""
         some = [prediction(START + number) for number in range(3)]
         assert history.record([some[0], some[0], some[1]]) == 2
@@ -103,18 +103,18 @@ class TestHistory:
         assert history.count() == 3
         assert history.get(some[0].id).prediction.label == "7"
 
-    def test_nothing_is_recorded_quickly(self, history: History) -> None:
+    def test_nothing_is_recorded_quickly(self, history: PredictionStore) -> None:
         """An empty batch is no error."""
         assert history.record([]) == 0
 
-    def test_times_are_kept_to_the_microsecond(self, history: History, prediction: Callable[..., Prediction]) -> None:
+    def test_times_are_kept_to_the_microsecond(self, history: PredictionStore, prediction: Callable[..., PredictionRecord]) -> None:
         """Microseconds far beyond 32 bits come back exactly."""
         sent = prediction(at_us=253_402_300_799_999_999, latency_us=2**40, input_bytes=2**33)
         history.record([sent])
         back = history.get(sent.id).prediction
         assert (back.at_us, back.latency_us, back.input_bytes) == (sent.at_us, 2**40, 2**33)
 
-    def test_every_filter_finds_its_own(self, history: History, prediction: Callable[..., Prediction]) -> None:
+    def test_every_filter_finds_its_own(self, history: PredictionStore, prediction: Callable[..., PredictionRecord]) -> None:
         """Any combination of filters gives exactly the predictions it describes, newest first, however they are paged."""
         some = mixed(prediction, 400)
         history.record(some)
@@ -124,7 +124,9 @@ class TestHistory:
             assert pages(history, 97, **filters) == wanted, filters
             assert history.count(**filters) == len(wanted), filters
 
-    def test_truths_narrow_like_any_filter(self, history: History, labels: Labels, prediction: Callable[..., Prediction]) -> None:
+    def test_truths_narrow_like_any_filter(
+        self, history: PredictionStore, labels: Labels, prediction: Callable[..., PredictionRecord]
+    ) -> None:
         """What people said narrows together with all else, for one model, for some, and for all of them."""
         some = mixed(prediction, 200)
         history.record(some)
@@ -147,13 +149,17 @@ class TestHistory:
             assert history.count(**filters) == len(wanted), filters
 
     @pytest.mark.parametrize("limit", [1, 2, 5, 6, 1000])
-    def test_pages_join_without_gap(self, history: History, prediction: Callable[..., Prediction], limit: int) -> None:
+    def test_pages_join_without_gap(
+        self, history: PredictionStore, prediction: Callable[..., PredictionRecord], limit: int
+    ) -> None:
         """Pages of any size, put together, are the whole; the last one has no next."""
         some = [prediction(START) for _ in range(6)]
         history.record(some)
         assert pages(history, limit) == sorted((it.id for it in some), reverse=True)
 
-    def test_new_predictions_do_not_shift_pages(self, history: History, prediction: Callable[..., Prediction]) -> None:
+    def test_new_predictions_do_not_shift_pages(
+        self, history: PredictionStore, prediction: Callable[..., PredictionRecord]
+    ) -> None:
         """What arrives while somebody leafs through neither repeats nor hides an older prediction."""
         history.record([prediction(START + number) for number in range(4)])
         first = history.window(limit=2)
@@ -162,7 +168,7 @@ class TestHistory:
         times = [item.prediction.at_us // 1000 - START for item in (*first.items, *second.items)]
         assert times == [3, 2, 1, 0]
 
-    def test_touching_windows_share_nothing(self, history: History, prediction: Callable[..., Prediction]) -> None:
+    def test_touching_windows_share_nothing(self, history: PredictionStore, prediction: Callable[..., PredictionRecord]) -> None:
         """A prediction on the border belongs to the later of two windows only, whatever its microseconds."""
         history.record([prediction(START + number) for number in range(10)])
         border = at(START + 4) + timedelta(microseconds=700)
@@ -170,22 +176,24 @@ class TestHistory:
         assert history.count(until=border) == 4
 
     @pytest.mark.parametrize("moment", [datetime(1900, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, tzinfo=UTC)])
-    def test_far_times_are_no_error(self, history: History, prediction: Callable[..., Prediction], moment: datetime) -> None:
+    def test_far_times_are_no_error(
+        self, history: PredictionStore, prediction: Callable[..., PredictionRecord], moment: datetime
+    ) -> None:
         """Windows may begin before computers and end after everything."""
         history.record([prediction()])
         assert history.count(since=moment) + history.count(until=moment) == 1
 
     @pytest.mark.parametrize("cursor", ["", "x", "ñ", "AAAA", "A" * 23, "AAAAAAAAAAAAAAAAAAAAA\n", "'; DROP TABLE predictions"])
-    def test_a_foreign_cursor_is_refused(self, history: History, cursor: str) -> None:
+    def test_a_foreign_cursor_is_refused(self, history: PredictionStore, cursor: str) -> None:
         """A cursor that no page gave is refused by name, not a failure."""
-        with pytest.raises(FieldWrongType) as refused:
+        with pytest.raises(FieldTypeError) as refused:
             history.window(cursor=cursor)
         assert refused.value.field == "cursor"
 
     @pytest.mark.parametrize("limit", [0, -1, 1001])
-    def test_a_page_has_bounds(self, history: History, limit: int) -> None:
+    def test_a_page_has_bounds(self, history: PredictionStore, limit: int) -> None:
         """Nobody can ask for the whole table in one page."""
-        with pytest.raises(FieldOutOfRange) as refused:
+        with pytest.raises(FieldRangeError) as refused:
             history.window(limit=limit)
         assert refused.value.field == "limit"
 
@@ -201,27 +209,29 @@ class TestHistory:
         ],
     )
     def test_impossible_filters_find_nothing(
-        self, history: History, prediction: Callable[..., Prediction], filters: Filters
+        self, history: PredictionStore, prediction: Callable[..., PredictionRecord], filters: Filters
     ) -> None:
         """A filter that nothing can match, however odd, gives an empty page."""
         history.record([prediction()])
         assert history.window(**filters).items == []
         assert history.count(**filters) == 0
 
-    def test_unknown_ids_are_told(self, history: History, prediction: Callable[..., Prediction]) -> None:
+    def test_unknown_ids_are_told(self, history: PredictionStore, prediction: Callable[..., PredictionRecord]) -> None:
         """An unknown prediction and an input that was not kept are different errors."""
         sent = prediction(input=None)
         history.record([sent])
         for read in (history.get, history.input):
-            with pytest.raises(PredictionNotFound):
+            with pytest.raises(PredictionNotFoundError):
                 read(bytes(16))
-        with pytest.raises(InputNotKept):
+        with pytest.raises(InputNotStoredError):
             history.input(sent.id)
 
-    def test_large_inputs_lie_among_the_blobs(self, engine: Engine, tmp_path: Path, prediction: Callable[..., Prediction]) -> None:
+    def test_large_inputs_lie_among_the_blobs(
+        self, engine: Engine, tmp_path: Path, prediction: Callable[..., PredictionRecord]
+    ) -> None:
         """An input above 16 KiB is a file and not in the table; smaller ones are in the table; both come back equal."""
         folder = tmp_path / "blobs"
-        history = History(engine, Blobs(folder))
+        history = PredictionStore(engine, Blobs(folder))
         small, large = (prediction(input=bytes(INLINE_BYTES + extra), kind=InputKind.RECORD) for extra in (0, 1))
         history.record([small, large])
         assert sum(path.is_file() for path in folder.rglob("*")) == 1
@@ -232,16 +242,18 @@ class TestHistory:
             assert history.input(sent.id) == (InputKind.RECORD, sent.input)
             assert history.get(sent.id).input_kept
 
-    def test_a_lost_blob_is_an_input_not_kept(self, engine: Engine, tmp_path: Path, prediction: Callable[..., Prediction]) -> None:
+    def test_a_lost_blob_is_an_input_not_kept(
+        self, engine: Engine, tmp_path: Path, prediction: Callable[..., PredictionRecord]
+    ) -> None:
         """When the file of a large input is gone, the prediction stays and says that its input is not there."""
-        history = History(engine, Blobs(tmp_path / "blobs"))
+        history = PredictionStore(engine, Blobs(tmp_path / "blobs"))
         sent = prediction(input=bytes(INLINE_BYTES + 1))
         history.record([sent])
-        elsewhere = History(engine, Blobs(tmp_path / "other"))
-        with pytest.raises(InputNotKept):
+        elsewhere = PredictionStore(engine, Blobs(tmp_path / "other"))
+        with pytest.raises(InputNotStoredError):
             elsewhere.input(sent.id)
 
-    def test_odd_texts_hold_nothing_up(self, history: History, prediction: Callable[..., Prediction]) -> None:
+    def test_odd_texts_hold_nothing_up(self, history: PredictionStore, prediction: Callable[..., PredictionRecord]) -> None:
         """A subject with signs that no database stores is kept with them replaced, and the rows behind it arrive."""
         odd = prediction(subject="a\x00b\ud800c\nñ")
         assert history.record([odd, prediction()]) == 2
@@ -253,14 +265,16 @@ class TestHistory:
 class TestShipping:
     """The contract of taking over a journal."""
 
-    def test_position_and_predictions_move_together(self, history: History, prediction: Callable[..., Prediction]) -> None:
+    def test_position_and_predictions_move_together(
+        self, history: PredictionStore, prediction: Callable[..., PredictionRecord]
+    ) -> None:
         """A shipped batch and the place up to which its file was read are one step."""
         some = [prediction(), prediction()]
         assert history.ship("w1.spool", 120, some) == 2
         assert history.ship("w2.spool", 7, []) == 0
         assert history.positions() == {"w1.spool": 120, "w2.spool": 7}
 
-    def test_shipping_again_changes_nothing(self, history: History, prediction: Callable[..., Prediction]) -> None:
+    def test_shipping_again_changes_nothing(self, history: PredictionStore, prediction: Callable[..., PredictionRecord]) -> None:
         """A batch shipped again after a crash adds nothing, and a late one never moves the position back."""
         some = [prediction(), prediction()]
         history.ship("w1.spool", 120, some)
@@ -269,14 +283,14 @@ class TestShipping:
         assert history.positions() == {"w1.spool": 120}
         assert history.count() == 2
 
-    def test_a_batch_that_fails_leaves_nothing(self, history: History, prediction: Callable[..., Prediction]) -> None:
+    def test_a_batch_that_fails_leaves_nothing(self, history: PredictionStore, prediction: Callable[..., PredictionRecord]) -> None:
         """When one row of a batch is refused, neither the rows before it nor the position are kept."""
         with pytest.raises(Exception, match=r"(?i)not.null"):
             history.ship("w1.spool", 120, [prediction(), prediction(model=None)])
         assert history.count() == 0
         assert history.positions() == {}
 
-    def test_a_file_is_forgotten(self, history: History) -> None:
+    def test_a_file_is_forgotten(self, history: PredictionStore) -> None:
         """The position of a file that is gone can be dropped, also twice."""
         history.ship("w1.spool", 120, [])
         history.forget("w1.spool")
@@ -284,7 +298,7 @@ class TestShipping:
         assert history.positions() == {}
 
 
-def matches(it: Prediction, filters: Filters) -> bool:
+def matches(it: PredictionRecord, filters: Filters) -> bool:
     since, until = filters.get("since"), filters.get("until")
     return (
         all(filters.get(name) in {None, getattr(it, name)} for name in ("model", "version", "label", "uncertain"))
@@ -310,7 +324,7 @@ def matches(it: Prediction, filters: Filters) -> bool:
     ids=str,
 )
 def test_a_page_is_read_off_an_index(
-    history: History, engine: Engine, prediction: Callable[..., Prediction], filters: Filters, indexes: list[str]
+    history: PredictionStore, engine: Engine, prediction: Callable[..., PredictionRecord], filters: Filters, indexes: list[str]
 ) -> None:
     """No filter makes the database look into rows that are not of the page, or sort what it found within a model."""
     history.record([prediction(model="digits"), prediction(model="churn")])

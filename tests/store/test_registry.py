@@ -11,9 +11,9 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from relevo.domain.prediction import Arm
-from relevo.domain.routing import Leg, Route
-from relevo.errors import AliasNotFound, FieldWrongType, ModelNotFound, StaleState, VersionNotFound
-from relevo.store.audit.log import Audit
+from relevo.domain.routing import RouteTarget, TrafficSplit
+from relevo.errors import AliasNotFoundError, FieldTypeError, ModelNotFoundError, PreconditionFailedError, VersionNotFoundError
+from relevo.store.audit.log import AuditLog
 from relevo.store.db.engine import connect
 from relevo.store.registry import Registry, Version
 
@@ -101,7 +101,7 @@ class TestRegistry:
         add(registry, 1)
         add(registry, 2)
         move(registry, 1, expected=0)
-        with pytest.raises(StaleState, match="'champion' stands at version 1"):
+        with pytest.raises(PreconditionFailedError, match="'champion' stands at version 1"):
             move(registry, 2, expected=expected)
         assert registry.aliases("digits") == {"champion": 1}
 
@@ -114,7 +114,7 @@ class TestRegistry:
         def attempt(version: int) -> bool:
             try:
                 move(registry, version, expected=9)
-            except StaleState:
+            except PreconditionFailedError:
                 return False
             return True
 
@@ -126,7 +126,7 @@ class TestRegistry:
         """Packages registered at once from two processes' engines get the numbers 1 to 8, each once."""
         other = connect(url)
         with ThreadPoolExecutor(4) as pool:
-            numbers = pool.map(lambda n: add(registry if n % 2 else Registry(other, Audit(b"key")), n).number, range(8))
+            numbers = pool.map(lambda n: add(registry if n % 2 else Registry(other, AuditLog(b"key")), n).number, range(8))
             assert sorted(numbers) == list(range(1, 9))
         other.dispose()
 
@@ -138,8 +138,8 @@ class TestRegistry:
         for version in (1, 2, 1):
             move(registry, version)
         move(registry, 2, alias="challenger")
-        leg = Leg(version=1, digest=digest(1), arm=Arm.CHAMPION, weight=1.0)
-        assert registry.routes() == [Route(model="digits", epoch=3, legs=(leg,), salt="digits")]
+        leg = RouteTarget(version=1, digest=digest(1), arm=Arm.CHAMPION, weight=1.0)
+        assert registry.routes() == [TrafficSplit(model="digits", epoch=3, legs=(leg,), salt="digits")]
 
     def test_routes_begin_with_the_model_registered_first(self, registry: Registry) -> None:
         """Routes come in the order in which their models were registered, whatever their names."""
@@ -154,16 +154,16 @@ class TestRegistry:
         version = add(registry)
         move(registry, 1)
         assert registry.resolve("digits", "champion") == version
-        with pytest.raises(AliasNotFound, match="challenger"):
+        with pytest.raises(AliasNotFoundError, match="challenger"):
             registry.resolve("digits", "challenger")
 
     def test_what_is_not_there_is_named(self, registry: Registry) -> None:
         """An unknown model and an unknown version are different errors, in reading as in moving."""
         add(registry)
         for read in (registry.versions, registry.aliases, registry.alias_history):
-            with pytest.raises(ModelNotFound, match="'none'"):
+            with pytest.raises(ModelNotFoundError, match="'none'"):
                 read("none")
-        for model, error in (("none", ModelNotFound), ("digits", VersionNotFound)):
+        for model, error in (("none", ModelNotFoundError), ("digits", VersionNotFoundError)):
             with pytest.raises(error):
                 registry.version(model, 2)
             with pytest.raises(error):
@@ -173,11 +173,11 @@ class TestRegistry:
     @pytest.mark.parametrize("name", ["", "Digits", "-digits", "a" * 65, "di gits", "dígitos", "digits\n", "../x"])
     def test_odd_names_are_refused(self, registry: Registry, name: str) -> None:
         """A name that would not fit a path or an address is refused for models and aliases, without being echoed."""
-        with pytest.raises(FieldWrongType) as refused:
+        with pytest.raises(FieldTypeError) as refused:
             add(registry, model=name)
         assert refused.value.field == "model"
         add(registry)
-        with pytest.raises(FieldWrongType) as refused:
+        with pytest.raises(FieldTypeError) as refused:
             move(registry, 1, alias=name)
         assert refused.value.field == "alias"
 
@@ -185,21 +185,21 @@ class TestRegistry:
     def test_impossible_versions_are_not_found(self, registry: Registry, number: int) -> None:
         """A number that no version can have is a version that is not there, however large."""
         add(registry)
-        with pytest.raises(VersionNotFound):
+        with pytest.raises(VersionNotFoundError):
             registry.version("digits", number)
-        with pytest.raises(VersionNotFound):
+        with pytest.raises(VersionNotFoundError):
             move(registry, number)
 
     @pytest.mark.parametrize("name", ["a\x00b", "\ud800", "ñ" * 10_000, "' OR 1=1 --"])
     def test_impossible_names_are_not_found(self, registry: Registry, name: str) -> None:
         """A name that no model can have is a model that is not there."""
         for read in (registry.versions, registry.aliases, registry.alias_history):
-            with pytest.raises(ModelNotFound):
+            with pytest.raises(ModelNotFoundError):
                 read(name)
-        with pytest.raises(ModelNotFound):
+        with pytest.raises(ModelNotFoundError):
             move(registry, 1, model=name)
         add(registry)
-        with pytest.raises(AliasNotFound):
+        with pytest.raises(AliasNotFoundError):
             registry.resolve("digits", name)
 
     @pytest.mark.parametrize("act", ["UPDATE alias_moves SET version = 1", "DELETE FROM alias_moves"])

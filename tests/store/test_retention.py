@@ -9,14 +9,14 @@ import pytest
 from sqlalchemy import select
 
 from relevo.domain.prediction import Label
-from relevo.errors import InputNotKept
-from relevo.store.audit.reader import Trail
-from relevo.store.db.engine import reading
+from relevo.errors import InputNotStoredError
+from relevo.store.audit.reader import AuditReader
+from relevo.store.db.engine import read_transaction
 from relevo.store.db.tables import subject_keys
-from relevo.store.encryption import Sealing
+from relevo.store.encryption import InputEncryption
 from relevo.store.files.blobs import Blobs
 from relevo.store.labels.labels import Labels
-from relevo.store.predictions import History
+from relevo.store.predictions import PredictionStore
 from relevo.store.retention import Removed, Retention
 
 if TYPE_CHECKING:
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Engine
 
-    from relevo.domain.prediction import Prediction
-    from relevo.store.audit.log import Audit
+    from relevo.domain.prediction import PredictionRecord
+    from relevo.store.audit.log import AuditLog
 
 NOW = datetime(2026, 3, 31, 12, tzinfo=UTC)
 DAY = 86_400_000
@@ -39,17 +39,21 @@ def blobs(tmp_path: Path) -> Blobs:
 
 
 @pytest.fixture
-def history(engine: Engine, blobs: Blobs) -> History:
-    return History(engine, blobs)
+def history(engine: Engine, blobs: Blobs) -> PredictionStore:
+    return PredictionStore(engine, blobs)
 
 
 @pytest.fixture
-def keep(engine: Engine, blobs: Blobs, trail: Audit) -> Callable[..., Retention]:
+def keep(engine: Engine, blobs: Blobs, trail: AuditLog) -> Callable[..., Retention]:
     return lambda days=0, megabytes=0: Retention(engine, blobs, trail, days=days, megabytes=megabytes)
 
 
 def test_what_is_too_old_goes(
-    engine: Engine, history: History, trail: Audit, keep: Callable[..., Retention], prediction: Callable[..., Prediction]
+    engine: Engine,
+    history: PredictionStore,
+    trail: AuditLog,
+    keep: Callable[..., Retention],
+    prediction: Callable[..., PredictionRecord],
 ) -> None:
     """Older than thirty days: gone with labels and files, in portions; younger ones stay; the audit tells the number."""
     old = [prediction(MS - 30 * DAY - 1, input=b"x" * 20_000 if not number else b"x") for number in range(700)]
@@ -60,15 +64,15 @@ def test_what_is_too_old_goes(
     assert keep(days=30).apply_age(NOW) == Removed(predictions=700)
     assert [one.prediction.id for one in history.window().items] == [young.id]
     assert labels.of(old[0].id) == []
-    head = Trail(engine).head()
+    head = AuditReader(engine).head()
     assert head is not None
     assert (head.actor, head.after) == ("retention", "predictions:700 inputs:0")
     assert not keep(days=30).apply_age(NOW).anything
-    assert Trail(engine).head() == head
+    assert AuditReader(engine).head() == head
 
 
 def test_without_a_bound_everything_stays(
-    history: History, keep: Callable[..., Retention], prediction: Callable[..., Prediction]
+    history: PredictionStore, keep: Callable[..., Retention], prediction: Callable[..., PredictionRecord]
 ) -> None:
     """Zero means for ever."""
     history.record([prediction(1)])
@@ -78,14 +82,14 @@ def test_without_a_bound_everything_stays(
 
 
 def test_what_is_too_much_loses_its_oldest_inputs(
-    history: History, tmp_path: Path, keep: Callable[..., Retention], prediction: Callable[..., Prediction]
+    history: PredictionStore, tmp_path: Path, keep: Callable[..., Retention], prediction: Callable[..., PredictionRecord]
 ) -> None:
     """Beyond a MiB the oldest inputs go, in rows and among the blobs, and no more of them than it takes."""
     sizes = [300_000, 10_000, 400_000, 600_000]
     some = [prediction(MS + number, input=bytes([number]) * size, input_bytes=size) for number, size in enumerate(sizes)]
     history.record(some)
     assert keep(megabytes=1).apply_size(NOW) == Removed(inputs=1)
-    with pytest.raises(InputNotKept):
+    with pytest.raises(InputNotStoredError):
         history.input(some[0].id)
     assert [len(history.input(one.id)[1]) for one in some[1:]] == sizes[1:]
     assert history.count() == 4
@@ -96,11 +100,11 @@ def test_what_is_too_much_loses_its_oldest_inputs(
 def test_the_keys_of_old_days_are_destroyed(engine: Engine, keep: Callable[..., Retention]) -> None:
     """A day whose predictions are all gone loses its key, too; those of later days and of subjects stay."""
     pytest.importorskip("cryptography", reason="sealing is an extra")
-    sealing = Sealing(engine, bytes(32))
+    sealing = InputEncryption(engine, bytes(32))
     for days in (40, 30, 0):
         sealing.prepare_day(NOW - timedelta(days=days))
     sealing.prepare("ana", at=NOW - timedelta(days=40))
     keep(days=30).apply_age(NOW)
-    with reading(engine) as connection:
+    with read_transaction(engine) as connection:
         left = connection.scalars(select(subject_keys.c.subject).where(subject_keys.c.wrapped.is_not(None))).all()
     assert set(left) == {"day:2026-03-01", "day:2026-03-31", "ana"}

@@ -10,8 +10,8 @@ from alembic.operations import Operations
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import text
 
-from relevo.domain.prediction import Arm, Prediction
-from relevo.store.db.engine import reading, writing
+from relevo.domain.prediction import Arm, PredictionRecord
+from relevo.store.db.engine import read_transaction, write_transaction
 from relevo.store.db.migrations.versions import m0007_pre_traffic
 from relevo.store.traffic import MINUTES_KEPT, Traffic
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Engine
 
-    from relevo.store.predictions import History
+    from relevo.store.predictions import PredictionStore
 
 MINUTE_MS = 60_000
 START = 1_700_000_040_000 // 3_600_000 * 3_600_000
@@ -41,7 +41,9 @@ def told(traffic: Traffic, bucket_s: int, hours: float = 3.0) -> list[tuple[int,
 class TestTraffic:
     """The contract of traffic."""
 
-    def test_by_minute_quarter_and_hour(self, history: History, traffic: Traffic, prediction: Callable[..., Prediction]) -> None:
+    def test_by_minute_quarter_and_hour(
+        self, history: PredictionStore, traffic: Traffic, prediction: Callable[..., PredictionRecord]
+    ) -> None:
         """The same requests are told in stretches of any length, by version, oldest first."""
         minutes = [0, 0, 1, 16, 59, 60, 61, 121]
         history.record([prediction(START + at * MINUTE_MS, version=1 + at % 2) for at in minutes])
@@ -50,7 +52,7 @@ class TestTraffic:
         assert told(traffic, 3600) == [(0, 1, 3), (0, 2, 2), (60, 1, 1), (60, 2, 1), (120, 2, 1)]
         assert told(traffic, 3600, hours=1) == [(0, 1, 3), (0, 2, 2)]
 
-    def test_what_is_counted(self, history: History, traffic: Traffic, prediction: Callable[..., Prediction]) -> None:
+    def test_what_is_counted(self, history: PredictionStore, traffic: Traffic, prediction: Callable[..., PredictionRecord]) -> None:
         """Failures have neither latency nor confidence; a shadow's answers were asked for by nobody."""
         history.record(
             [
@@ -67,7 +69,7 @@ class TestTraffic:
         assert tally.mean_latency_ms() == pytest.approx(2.0)
         assert tally.mean_confidence() == pytest.approx(0.5)
 
-    def test_each_once(self, history: History, traffic: Traffic, prediction: Callable[..., Prediction]) -> None:
+    def test_each_once(self, history: PredictionStore, traffic: Traffic, prediction: Callable[..., PredictionRecord]) -> None:
         """A prediction that comes again, alone or among new ones or twice at once, is counted once."""
         made = [prediction(START + number) for number in range(5)]
         history.record(made[:3])
@@ -79,19 +81,19 @@ class TestTraffic:
         assert history.count() == 6
 
     def test_counts_outlive_what_they_count(
-        self, engine: Engine, history: History, traffic: Traffic, prediction: Callable[..., Prediction]
+        self, engine: Engine, history: PredictionStore, traffic: Traffic, prediction: Callable[..., PredictionRecord]
     ) -> None:
         """Predictions that were erased stay counted, and the counts hold nothing of them but how many they were."""
         history.record([prediction(START, subject="ana", label="a-secret")])
-        with writing(engine) as connection:
+        with write_transaction(engine) as connection:
             connection.execute(text("DELETE FROM predictions"))
         assert told(traffic, 60) == [(0, 1, 1)]
-        with reading(engine) as connection:
+        with read_transaction(engine) as connection:
             rows = connection.execute(text("SELECT * FROM traffic")).all()
         assert not any("ana" in str(row) or "secret" in str(row) for row in rows)
 
     def test_an_older_history_is_counted(
-        self, engine: Engine, history: History, traffic: Traffic, prediction: Callable[..., Prediction]
+        self, engine: Engine, history: PredictionStore, traffic: Traffic, prediction: Callable[..., PredictionRecord]
     ) -> None:
         """A database from before traffic was counted has its history counted when it is brought up to date."""
         history.record(
@@ -104,7 +106,7 @@ class TestTraffic:
             ]
         )
         before = everything(engine)
-        with writing(engine) as connection:
+        with write_transaction(engine) as connection:
             connection.execute(text("DROP TABLE traffic"))
             with Operations.context(MigrationContext.configure(connection)):
                 m0007_pre_traffic.upgrade()
@@ -114,9 +116,9 @@ class TestTraffic:
 
     def test_old_minutes_are_forgotten_and_hours_stay(
         self,
-        history: History,
+        history: PredictionStore,
         traffic: Traffic,
-        prediction: Callable[..., Prediction],
+        prediction: Callable[..., PredictionRecord],
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         """Of what was asked a month ago and before only the hours are left, whatever the model; nothing later is touched."""
@@ -133,7 +135,7 @@ class TestTraffic:
         assert told(traffic, 3600) == hours
 
     def test_what_is_told_by_the_minute_was_never_half_forgotten(
-        self, history: History, traffic: Traffic, prediction: Callable[..., Prediction]
+        self, history: PredictionStore, traffic: Traffic, prediction: Callable[..., PredictionRecord]
     ) -> None:
         """The oldest stretch that is still told by minutes is whole, also where it begins before what was asked for."""
         history.record([prediction(START + at * MINUTE_MS) for at in range(120)])
@@ -147,6 +149,6 @@ class TestTraffic:
 
 
 def everything(engine: Engine) -> list[tuple[object, ...]]:
-    with reading(engine) as connection:
+    with read_transaction(engine) as connection:
         rows = connection.execute(text("SELECT * FROM traffic ORDER BY step_s, start_s, version")).all()
     return [tuple(bytes(value) if isinstance(value, bytes | memoryview) else value for value in row) for row in rows]

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 
 from relevo.server.stores import open_store
-from relevo.store.auth.password_hash import hashed
+from relevo.store.auth.password_hash import hash_password
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -98,7 +98,7 @@ def _told(process: subprocess.Popen[str]) -> Any:
 def add_users(settings: Settings, **roles: Role) -> None:
     """Users of these names and roles, all with one password."""
     store = open_store(settings)
-    kept = hashed(SIGNED_PASSWORD)
+    kept = hash_password(SIGNED_PASSWORD)
     for name, role in roles.items():
         store.people.add_user(name, role, password_hash=kept, at=datetime.now(UTC))
     store.engine.dispose()

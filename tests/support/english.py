@@ -12,7 +12,7 @@ import typer.main
 import relevo
 from relevo.cli.app import app
 from relevo.cli.help import paragraphs_of
-from relevo.config import ROWS
+from relevo.config import SETTINGS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -91,7 +91,7 @@ def everything() -> set[str]:
 
 def helps() -> set[str]:
     """Every text of the help: of commands by paragraphs, of options without what is added to it, of settings."""
-    found = {row.help for row in ROWS}
+    found = {row.help for row in SETTINGS}
     waiting: list[Any] = [typer.main.get_command(app)]
     for command in waiting:
         found |= set(paragraphs_of(command.help))

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from relevo.domain.ids import new_id
-from relevo.domain.prediction import Arm, InputKind, Prediction
-from relevo.recording.reader import SpoolReader
+from relevo.domain.prediction import Arm, InputKind, PredictionRecord
+from relevo.recording.reader import JournalReader
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
 
-def prediction(size: int = 10, **changes: Any) -> Prediction:
+def prediction(size: int = 10, **changes: Any) -> PredictionRecord:
     """One prediction of now with an input of `size` bytes."""
     facts: dict[str, Any] = {
         "id": new_id(time.time_ns() // 1_000_000),
@@ -36,12 +36,12 @@ def prediction(size: int = 10, **changes: Any) -> Prediction:
         "scores": b"\x00\x00\x80?",
         "latency_us": 800,
     }
-    return Prediction(**(facts | changes))
+    return PredictionRecord(**(facts | changes))
 
 
 def ids_in(spool: Path) -> list[bytes]:
     """Ids of everything a spool holds, in the order in which it would be shipped."""
-    reader = SpoolReader(spool)
+    reader = JournalReader(spool)
     return [it.id for file in reader.files() for batch in reader.read(file, after=0) for it in batch.predictions]
 
 

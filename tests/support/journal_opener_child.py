@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tests.support.journal import prediction
 
-from relevo.errors import StorageUnavailable
+from relevo.errors import JournalUnavailableError
 from relevo.recording.journal import Journal, JournalLimits
 
 
@@ -25,7 +25,7 @@ def main() -> None:
 def _written(journal: Journal) -> str:
     try:
         journal.write([prediction()])
-    except StorageUnavailable:
+    except JournalUnavailableError:
         return "refused"
     assert journal._open is not None
     (mode,) = journal._open._connection.execute("PRAGMA journal_mode").fetchone()

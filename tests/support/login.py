@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import httpx
 
 from relevo.domain.access import Role
-from relevo.store.auth.password_hash import hashed
+from relevo.store.auth.password_hash import hash_password
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,7 +23,7 @@ PASSWORD = "correct horse battery"  # noqa: S105 - of users who live as long as 
 @cache
 def kept() -> str:
     """Its hash, made once: argon2 is slow on purpose."""
-    return hashed(PASSWORD)
+    return hash_password(PASSWORD)
 
 
 def add(world: World, name: str, role: Role | None = Role.ADMIN, **grants: Role) -> str:

@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 QUICK: dict[str, Any] = {
     "port": 0,
     "workers": 1,
-    "watch_every_ms": 50,
-    "ship_every_ms": 50,
-    "drain_seconds": 3,
+    "route_poll_ms": 50,
+    "flush_interval_ms": 50,
+    "shutdown_timeout_s": 3,
 }
 _START_S = 60.0
 _folders = itertools.count()

@@ -1,14 +1,14 @@
 """Runnable models of a few bytes that fail in known ways: real ONNX, run by the real runtime.
 
-root    number ─ Sqrt ─► value      answers NaN below zero: OutputNotFinite
-shelf   number ─ Gather ─► value    ONNX Runtime itself raises for a place beyond 0..9: ModelFailed
+root    number ─ Sqrt ─► value      answers NaN below zero: OutputNotFiniteError
+shelf   number ─ Gather ─► value    ONNX Runtime itself raises for a place beyond 0..9: ModelError
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from relevo.domain.decision import Argmax
+from relevo.domain.decision import ArgmaxDecision
 from relevo.domain.manifest import FORMAT, Lineage, Manifest, Parity
 from relevo.domain.preprocessing import Column, MatrixSteps
 from relevo.domain.signature import Field, FieldKind, Output, RecordInput, Task
@@ -22,7 +22,7 @@ def _manifest(name: str) -> Manifest:
         input=RecordInput(fields=(Field(name="number", kind=FieldKind.NUMBER),)),
         steps=MatrixSteps(input="x", columns=(Column(field="number"),)),
         output=Output(name="y", task=Task.REGRESSION),
-        decision=Argmax(),
+        decision=ArgmaxDecision(),
         lineage=Lineage(framework="none", parity=Parity(against="none", samples="generated")),
     )
 

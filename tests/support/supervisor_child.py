@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 
-from relevo.server.supervisor import Role, Supervisor, when_orphaned
+from relevo.server.supervisor import ProcessSpec, Supervisor, when_orphaned
 
 
 def tell(kind: str, event: str) -> None:
@@ -87,7 +87,7 @@ def main() -> None:
     acts = {act.__name__: act for act in (steady, stubborn, dying, raising, orphan, slow, final)}
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    roles = [Role(name=kind, act=acts[kind], nice=7 if kind == "steady" else 0, last=kind == "final") for kind in kinds]
+    roles = [ProcessSpec(name=kind, act=acts[kind], nice=7 if kind == "steady" else 0, last=kind == "final") for kind in kinds]
     Supervisor(roles, grace_s=grace, died=lambda pid: tell("died", str(pid))).run(stop)
     tell("supervisor", "ended")
 

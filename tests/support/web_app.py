@@ -19,25 +19,25 @@ from starlette.requests import Request
 
 from relevo.config import Settings
 from relevo.domain import ids
-from relevo.domain.decision import Argmax, Bands, answers
+from relevo.domain.decision import ArgmaxDecision, ThresholdDecision, decide
 from relevo.domain.manifest import Lineage, Manifest, Parity
-from relevo.domain.prediction import Arm, InputKind, Prediction
+from relevo.domain.prediction import Arm, InputKind, PredictionRecord
 from relevo.domain.preprocessing import Column, ImageSteps, MatrixSteps
 from relevo.domain.signature import Field, FieldKind, ImageInput, Output, RecordInput, Task
-from relevo.errors import BadForm, BrokenImage, FieldMissing, ModelNotFound, RelevoError
-from relevo.runtime.image import ImageLimits, open_checked
+from relevo.errors import BrokenImageError, InvalidFormError, MissingFieldError, ModelNotFoundError, RelevoError
+from relevo.runtime.image import ImageLimits, open_image
 from relevo.runtime.record_encoder import RecordEncoder
-from relevo.serve.byte_budget import Room
+from relevo.serve.byte_budget import ByteBudget
 from relevo.serve.service import ModelState
 from relevo.server.curation import Cleaning
-from relevo.store.files.packages import Shelf
-from relevo.web.app import Parts, build_app
-from relevo.web.auth.guard import Door, page_csrf, signed_in_as
-from relevo.web.auth.sessions import CSRF_FIELD, SessionBook
+from relevo.store.files.packages import PackageStore
+from relevo.web.app import AppContext, build_app
+from relevo.web.auth.guard import Authenticator, csrf_token, signed_in_as
+from relevo.web.auth.sessions import CSRF_FIELD, SessionCache
 from relevo.web.context import utc_now
-from relevo.web.errors import problem
+from relevo.web.errors import error_response
 from relevo.web.pages import model_page
-from relevo.web.pages.record_form import record_from
+from relevo.web.pages.record_form import parse_form
 from relevo.web.request_info import address_of, language_of
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ DIGITS = Manifest(
     input=ImageInput(width=8, height=8, mode="L", description="A handwritten digit, white on black"),
     steps=ImageSteps(input="x"),
     output=Output(name="y", labels=tuple("0123456789")),
-    decision=Argmax(least=0.5),
+    decision=ArgmaxDecision(least=0.5),
     lineage=_LINEAGE,
 )
 _CHURN_FIELDS = (
@@ -74,7 +74,7 @@ CHURN = Manifest(
     input=RecordInput(fields=_CHURN_FIELDS),
     steps=MatrixSteps(input="x", columns=(Column(field="tenure"), Column(field="contract", equals="month-to-month"))),
     output=Output(name="y", labels=("stays", "leaves")),
-    decision=Bands(accept=0.7, reject=0.3),
+    decision=ThresholdDecision(accept=0.7, reject=0.3),
     lineage=_LINEAGE,
 )
 RENT = Manifest(
@@ -83,7 +83,7 @@ RENT = Manifest(
     input=RecordInput(fields=(Field(name="area", kind=FieldKind.NUMBER, unit="m²", minimum=1, example=80),)),
     steps=MatrixSteps(input="x", columns=(Column(field="area"),)),
     output=Output(name="y", task=Task.REGRESSION, unit="€"),
-    decision=Argmax(),
+    decision=ArgmaxDecision(),
     lineage=_LINEAGE,
 )
 
@@ -95,7 +95,7 @@ class StandInService:
     manifests: list[Manifest]
     reason: str = ""
     version: int = 1
-    room: Room = field(default_factory=Room)
+    room: ByteBudget = field(default_factory=ByteBudget)
 
     def models(self) -> list[ModelState]:
         """Every manifest, ready."""
@@ -120,7 +120,7 @@ class StandInService:
 def scores_of(manifest: Manifest, payload: bytes | dict[str, Any]) -> list[float]:
     """Arithmetic in place of a model: mean brightness for a picture, tenure for churn, area for rent."""
     if isinstance(payload, bytes):
-        bright = np.asarray(open_checked(payload, ImageLimits()).convert("L").resize((8, 8))).mean()
+        bright = np.asarray(open_image(payload, ImageLimits()).convert("L").resize((8, 8))).mean()
         if bright > 200:
             return [0.19, 0.17] + [0.08] * 8
         return [0.9 if index == 7 else 0.1 / 9 for index in range(10)]
@@ -137,19 +137,19 @@ class StandInPredict:
     service: StandInService
     store: MemoryStore
     delay_s: float = 0.0
-    held: list[Prediction] = field(default_factory=list)
+    held: list[PredictionRecord] = field(default_factory=list)
     hold: bool = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request, as the product's own handler would answer it."""
         request = Request(scope, receive)
-        visit = model_page.Visit(
+        visit = model_page.PageContext(
             language=language_of(scope, "en"),
             address=address_of(scope),
             request_id=scope["state"]["request_id"],
             models=self.service.models(),
             signed_in=signed_in_as(scope),
-            csrf=page_csrf(scope),
+            csrf=csrf_token(scope),
         )
         html = scope["path"] == "/submit"
         name = parse_qs(scope["query_string"].decode()).get("model", [self.service.default_model() or ""])[0]
@@ -159,7 +159,7 @@ class StandInPredict:
         record: dict[str, Any] | None = None
         try:
             if state is None:
-                raise ModelNotFound(model=name)
+                raise ModelNotFoundError(model=name)
             payload = await self._payload(request, state.manifest)
             record = payload if isinstance(payload, dict) else None
             answer = self._answer(state, payload)
@@ -167,7 +167,7 @@ class StandInPredict:
             if html:
                 status, headers, body = model_page.render_refusal(error, state, visit, record=record)
             else:
-                status, headers, body = problem(error, visit.language, visit.request_id)
+                status, headers, body = error_response(error, visit.language, visit.request_id)
         else:
             image = payload if isinstance(payload, bytes) else None
             status, headers, body = 200, [(b"content-type", b"application/json")], json.dumps(answer).encode()
@@ -182,12 +182,12 @@ class StandInPredict:
             return dict(await request.json())
         async with request.form() as form:
             if isinstance(manifest.input, RecordInput):
-                return record_from(
+                return parse_form(
                     manifest.input, {key: str(value) for key, value in form.items() if key != CSRF_FIELD}, language="en"
                 )
             sent = form.get("file")
             if sent is None or isinstance(sent, str):
-                raise BadForm(reason="no file")
+                raise InvalidFormError(reason="no file")
             return await sent.read()
 
     def _answer(self, state: ModelState, payload: bytes | dict[str, Any]) -> dict[str, Any]:
@@ -200,10 +200,10 @@ class StandInPredict:
         try:
             scores = scores_of(manifest, payload)
         except KeyError as cause:
-            raise FieldMissing(field=str(cause), expected="a number") from cause
+            raise MissingFieldError(field=str(cause), expected="a number") from cause
         except OSError as cause:
-            raise BrokenImage from cause
-        answer = answers(np.array([scores]), manifest.output, manifest.decision)[0]
+            raise BrokenImageError from cause
+        answer = decide(np.array([scores]), manifest.output, manifest.decision)[0]
         made = prediction(
             model=state.name,
             version=state.version or 0,
@@ -232,7 +232,7 @@ class StandInPredict:
         }
 
 
-def prediction(**changes: Any) -> Prediction:
+def prediction(**changes: Any) -> PredictionRecord:
     """A prediction of now, with these fields changed."""
     facts: dict[str, Any] = {
         "id": ids.new_id(time.time_ns() // 1_000_000),
@@ -250,7 +250,7 @@ def prediction(**changes: Any) -> Prediction:
         "scores": np.full(10, 0.1, dtype="<f4").tobytes(),
         "latency_us": 1500,
     }
-    return Prediction(**{**facts, **changes})
+    return PredictionRecord(**{**facts, **changes})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -260,7 +260,7 @@ class World:
     store: MemoryStore
     service: StandInService
     predict: StandInPredict
-    parts: Parts
+    parts: AppContext
     app: ASGIApp
 
 
@@ -270,10 +270,10 @@ relevo_predictions_total{model="digits",outcome="ok",version="1"} 3.0
 relevo_request_seconds_bucket{le="0.5",model="churn",version="1"} 2.0
 """
 #: Where no package was ever put.
-_EMPTY = Shelf(Path("no-packages-here"))
+_EMPTY = PackageStore(Path("no-packages-here"))
 
 
-def build_world(store: MemoryStore, manifests: list[Manifest], shelf: Shelf = _EMPTY) -> World:
+def build_world(store: MemoryStore, manifests: list[Manifest], shelf: PackageStore = _EMPTY) -> World:
     """Register the manifests, make version 1 of each the champion, and build the app over them."""
     for manifest in manifests:
         summary = {"task": str(manifest.output.task), "labels": list(manifest.output.labels)}
@@ -281,7 +281,7 @@ def build_world(store: MemoryStore, manifests: list[Manifest], shelf: Shelf = _E
         store.registry.move_alias(manifest.name, "champion", 1, who="test", why="first", at=datetime.now(UTC))
     service = StandInService(manifests=manifests)
     predict = StandInPredict(service=service, store=store)
-    parts = Parts(
+    parts = AppContext(
         service=service,  # type: ignore[arg-type]  # stands in for the room below
         predict=predict,
         registry=store.registry,
@@ -295,7 +295,7 @@ def build_world(store: MemoryStore, manifests: list[Manifest], shelf: Shelf = _E
         audit=store.audit,
         trail=store.trail,
         erasing=store.erasing,
-        door=Door(store.people.roll(), sessions=SessionBook(store.people.sessions, utc_now)),
+        door=Authenticator(store.people.roll(), sessions=SessionCache(store.people.sessions, utc_now)),
         settings=Settings(),
         metrics=lambda: METRICS,
     )

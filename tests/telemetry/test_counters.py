@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from relevo.telemetry import Telemetry, fold, render
+from relevo.telemetry import Telemetry, merge_dead, render
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -103,7 +103,7 @@ def test_counters_survive_their_worker(tmp_path: Path) -> None:
     dead.flush()
     answer(alive)
     alive.flush()
-    fold(tmp_path, ["dead"])
+    merge_dead(tmp_path, ["dead"])
     found = samples(page_of(alive))
     assert found[PREDICTIONS] == 6
     assert found[("relevo_refusals_total", "bad_json")] == 1
@@ -117,11 +117,11 @@ def test_counters_survive_a_restart(tmp_path: Path) -> None:
     answer(first := Telemetry(tmp_path, "first"), 2)
     first.flush()
     left_over = (tmp_path / "first.json").read_bytes()
-    fold(tmp_path)
+    merge_dead(tmp_path)
     # Killed after the total was written and before the file was removed.
     (tmp_path / "first.json").write_bytes(left_over)
     assert samples(render(tmp_path))[PREDICTIONS] == 2
-    fold(tmp_path)
+    merge_dead(tmp_path)
     assert samples(render(tmp_path))[PREDICTIONS] == 2
 
 
@@ -170,7 +170,7 @@ def test_a_scrape_during_folding_never_loses_or_doubles(tmp_path: Path) -> None:
         answer(worker)
         worker.swaps = 1
         worker.flush()
-        fold(tmp_path, [f"boot-{number}"])
+        merge_dead(tmp_path, [f"boot-{number}"])
     over.set()
     reader.join()
     assert seen == {1.0}
@@ -190,7 +190,7 @@ def test_a_killed_worker_leaves_what_it_flushed(tmp_path: Path) -> None:
         assert worker.stdout.readline() == "flushed\n"
         time.sleep(0.05)
         os.kill(worker.pid, signal.SIGKILL)
-    fold(tmp_path)
+    merge_dead(tmp_path)
     assert samples(render(tmp_path))[PREDICTIONS] >= 1000
 
 

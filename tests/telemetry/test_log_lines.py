@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from relevo.errors import BadJson
+from relevo.errors import InvalidJsonError
 from relevo.telemetry import configure_logging
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def test_an_exception_tells_where_but_not_what(form: str) -> None:
         float("my secret")
     except ValueError:
         LOG.exception("a model failed")
-    LOG.error("refused", exc_info=BadJson(reason="at byte 3"))
+    LOG.error("refused", exc_info=InvalidJsonError(reason="at byte 3"))
     told = stream.getvalue()
     assert "my secret" not in told
     assert "ValueError" in told

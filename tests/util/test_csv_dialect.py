@@ -8,7 +8,7 @@ import random
 
 import pytest
 
-from relevo.util.csv_dialect import has_decimal_commas, protected, separator_of, unprotected
+from relevo.util.csv_dialect import detect_delimiter, has_decimal_commas, protected, unprotected
 
 
 @pytest.mark.parametrize(
@@ -17,7 +17,7 @@ from relevo.util.csv_dialect import has_decimal_commas, protected, separator_of,
 )
 def test_the_separator_is_the_heads_most_frequent(head: str, separator: str) -> None:
     """What stands in quotes is a name and does not count; a single column needs no separator."""
-    assert separator_of(head) == separator
+    assert detect_delimiter(head) == separator
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from relevo.errors import ConfigRefused, FileFormatUnknown, ImportRefused, NoInput, PackageRefused, RelevoError
-from relevo.util.files import NotPlain, open_plain, read_plain, read_plain_text, refuse_unless_plain
+from relevo.errors import ConfigError, ImportModelError, MissingInputError, PackageError, RelevoError, UnknownFileFormatError
+from relevo.util.files import NotRegularFileError, open_regular, read_plain, read_plain_text, refuse_unless_plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,10 +34,10 @@ def endless(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[str], P
     return make
 
 
-@pytest.mark.parametrize("read", [open_plain, read_plain, read_plain_text, refuse_unless_plain])
+@pytest.mark.parametrize("read", [open_regular, read_plain, read_plain_text, refuse_unless_plain])
 def test_endless_things_are_refused(endless: Callable[[str], Path], read: Callable[[Path], object]) -> None:
     """A device, a pipe nobody writes to and a giant are refused before a byte is read."""
-    with pytest.raises(NotPlain, match=r"device or a pipe|larger than"):
+    with pytest.raises(NotRegularFileError, match=r"device or a pipe|larger than"):
         read(endless(""))
 
 
@@ -45,9 +45,9 @@ def test_a_file_is_read_to_its_bound(tmp_path: Path) -> None:
     """A file of exactly the bound is read whole, one byte more is refused; a folder is no file."""
     (tmp_path / "a").write_bytes(b"1234")
     assert read_plain(tmp_path / "a", most=4) == b"1234"
-    with pytest.raises(NotPlain, match="larger than 3"):
+    with pytest.raises(NotRegularFileError, match="larger than 3"):
         read_plain(tmp_path / "a", most=3)
-    with pytest.raises(NotPlain, match="folder"):
+    with pytest.raises(NotRegularFileError, match="folder"):
         read_plain(tmp_path)
 
 
@@ -74,12 +74,12 @@ def test_every_door_refuses_them(endless: Callable[[str], Path]) -> None:
         )
 
     doors: list[tuple[str, Callable[[Path], object], type[RelevoError]]] = [
-        (".bin", lambda path: import_model(path, name="m"), FileFormatUnknown),
-        (".zip", open_package, PackageRefused),
-        *((ending, read_samples, ImportRefused) for ending in (".json", ".jsonl", ".csv", ".npy", ".npz")),
-        *((ending, read_outputs, ImportRefused) for ending in (".out.json", ".out.csv", ".out.npy")),
-        *((ending, lambda path: _read(str(path)), NoInput) for ending in (".png", ".predict.json")),
-        *((ending, examples, ConfigRefused) for ending in (".data.csv", ".data.npz")),
+        (".bin", lambda path: import_model(path, name="m"), UnknownFileFormatError),
+        (".zip", open_package, PackageError),
+        *((ending, read_samples, ImportModelError) for ending in (".json", ".jsonl", ".csv", ".npy", ".npz")),
+        *((ending, read_outputs, ImportModelError) for ending in (".out.json", ".out.csv", ".out.npy")),
+        *((ending, lambda path: _read(str(path)), MissingInputError) for ending in (".png", ".predict.json")),
+        *((ending, examples, ConfigError) for ending in (".data.csv", ".data.npz")),
     ]
     began = time.monotonic()
     for ending, door, refusal in doors:

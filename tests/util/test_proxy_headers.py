@@ -12,8 +12,8 @@ import httpx
 import pytest
 import uvicorn
 
-from relevo.errors import ConfigRefused
-from relevo.util.proxy_headers import Proxies, proxies_of
+from relevo.errors import ConfigError
+from relevo.util.proxy_headers import TrustedProxies, parse_trusted_proxies
 from relevo.web.http.protocol import Connection
 
 if TYPE_CHECKING:
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
 
-def listed(names: str) -> Proxies:
-    found = proxies_of(names)
+def listed(names: str) -> TrustedProxies:
+    found = parse_trusted_proxies(names)
     assert found is not None
     return found
 
 
-def seen(proxies: Proxies, peer: str, *lines: tuple[str, str]) -> tuple[str, str]:
+def seen(proxies: TrustedProxies, peer: str, *lines: tuple[str, str]) -> tuple[str, str]:
     return proxies.seen([(name.encode(), value.encode("latin-1")) for name, value in lines], peer, "http")
 
 
@@ -72,9 +72,9 @@ def test_only_a_scheme_is_a_scheme() -> None:
 @pytest.mark.parametrize("names", ["proxy", "10.0.0.5/24", "10.0.0.300", "*", "10.0.0.5;10.0.0.6"])
 def test_what_is_no_address_stops_the_start(names: str) -> None:
     """A name may lead anywhere tomorrow, and a mistyped network would let the wrong ones in."""
-    with pytest.raises(ConfigRefused, match="behind_proxy"):
-        proxies_of(names)
-    assert proxies_of(" , ") is None
+    with pytest.raises(ConfigError, match="trusted_proxies"):
+        parse_trusted_proxies(names)
+    assert parse_trusted_proxies(" , ") is None
 
 
 def test_who_is_let_in_in_the_clear() -> None:
@@ -100,7 +100,7 @@ class _Handlers:
 
 
 @contextmanager
-def behind(proxies: Proxies) -> Iterator[str]:
+def behind(proxies: TrustedProxies) -> Iterator[str]:
     """A server that tells its caller who that is."""
     kind: Any = type("Behind", (Connection,), {"handlers": _Handlers(), "proxies": proxies})
     server = uvicorn.Server(
@@ -136,7 +136,7 @@ def test_nobody_else_is_believed() -> None:
 def test_nobody_comes_past_the_proxy() -> None:
     """Who is neither a proxy nor on this machine is told so, and the connection is closed."""
 
-    class Elsewhere(Proxies):
+    class Elsewhere(TrustedProxies):
         """As if the test sat on another machine."""
 
         def lets_in(self, peer: str) -> bool:

@@ -7,23 +7,27 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from relevo.domain.access import Roll
+from relevo.domain.access import AccessSnapshot
 from relevo.domain.prediction import Arm
-from relevo.domain.routing import Leg, Route
-from relevo.util.state_file import recall, remember
+from relevo.domain.routing import RouteTarget, TrafficSplit
+from relevo.util.state_file import load_state, save_state
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-ROUTES = [Route(model="churn", epoch=3, legs=(Leg(version=1, digest="a" * 64, arm=Arm.CHAMPION, weight=1.0),), salt="churn")]
+ROUTES = [
+    TrafficSplit(
+        model="churn", epoch=3, legs=(RouteTarget(version=1, digest="a" * 64, arm=Arm.CHAMPION, weight=1.0),), salt="churn"
+    )
+]
 
 
 def test_what_was_remembered_is_recalled(tmp_path: Path) -> None:
     """The last value comes back as its type, from a file that is its owner's alone, with nothing left beside it."""
     place = tmp_path / "routes.json"
-    remember(place, [])
-    remember(place, ROUTES)
-    assert recall(place, list[Route]) == ROUTES
+    save_state(place, [])
+    save_state(place, ROUTES)
+    assert load_state(place, list[TrafficSplit]) == ROUTES
     assert stat.S_IMODE(place.stat().st_mode) == 0o600
     assert list(tmp_path.iterdir()) == [place]
 
@@ -32,14 +36,14 @@ def test_what_was_remembered_is_recalled(tmp_path: Path) -> None:
 def test_a_damaged_file_is_done_without(tmp_path: Path, content: bytes, caplog: pytest.LogCaptureFixture) -> None:
     """What a power cut left, or another release wrote, is nothing to start with; the log says so."""
     place = tmp_path / "people.json"
-    assert recall(place, Roll) is None
+    assert load_state(place, AccessSnapshot) is None
     assert not caplog.records
     place.write_bytes(content)
-    assert recall(place, Roll) is None
+    assert load_state(place, AccessSnapshot) is None
     assert "people.json cannot be read" in caplog.text
 
 
 def test_a_disk_that_takes_nothing_is_no_trouble(tmp_path: Path) -> None:
     """Where the file cannot be written, the one before stays."""
-    remember(tmp_path / "absent" / "routes.json", ROUTES)
-    assert recall(tmp_path / "absent" / "routes.json", list[Route]) is None
+    save_state(tmp_path / "absent" / "routes.json", ROUTES)
+    assert load_state(tmp_path / "absent" / "routes.json", list[TrafficSplit]) is None

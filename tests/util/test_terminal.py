@@ -6,15 +6,15 @@ import json
 
 import pytest
 
-from relevo.util.terminal import steers, visible
+from relevo.util.terminal import escape_control, has_control
 
 
 @pytest.mark.parametrize("sign", ["\x00", "\x07", "\x1b", "\x7f", "\x85", "\x9b", "\x9d", "\u202e", "\u2066", "\u2028", "\udc80"])
 def test_what_steers_is_spelt_out(sign: str) -> None:
     """Every kind of steering character is found and spelt as JSON spells it."""
-    told = visible(f"a{sign}b")
-    assert steers(f"a{sign}b")
-    assert not steers(told)
+    told = escape_control(f"a{sign}b")
+    assert has_control(f"a{sign}b")
+    assert not has_control(told)
     assert told.isascii()
     assert json.loads(f'"{told}"') == f"a{sign}b"
 
@@ -22,6 +22,6 @@ def test_what_steers_is_spelt_out(sign: str) -> None:
 def test_all_other_words_stay_as_they_are() -> None:
     """Letters of any writing, signs and what is kept on purpose are not touched."""
     text = "año €, 数字, שלום 🐈\nsecond line"
-    assert visible(text, keep="\n") == text
-    assert not steers(text, keep="\n")
-    assert visible("a\r\n\tb") == "a\\r\\n\\tb"
+    assert escape_control(text, keep="\n") == text
+    assert not has_control(text, keep="\n")
+    assert escape_control("a\r\n\tb") == "a\\r\\n\\tb"

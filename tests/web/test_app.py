@@ -17,7 +17,7 @@ from tests.support.web_app import METRICS, prediction
 
 from relevo.domain import ids
 from relevo.domain.prediction import InputKind
-from relevo.errors import StoreUnavailable
+from relevo.errors import DatabaseUnavailableError
 from relevo.web.app import build_api
 
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ def test_a_database_away_is_a_503(world: World, client: httpx.Client, monkeypatc
     """Without the database the history says so, and when to come back; the page goes on."""
 
     def away(*_: object, **__: object) -> None:
-        raise StoreUnavailable
+        raise DatabaseUnavailableError
 
     monkeypatch.setattr(type(world.store.history), "window", away)
     response = client.get("/predictions")

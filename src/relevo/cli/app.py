@@ -32,11 +32,11 @@ from relevo.cli.commands.users import add_to as add_users
 from relevo.cli.help import WRONG_USAGE, translated, usage
 from relevo.cli.options import PROJECT_FILE
 from relevo.cli.output import show_error
-from relevo.cli.stdio import NotShown, make_whole, show_no_more
-from relevo.cli.translate import language_here, phrase, speak, user_here
-from relevo.errors import Forbidden, NoInput, RelevoError, StoreFull, TakeoverRefused
+from relevo.cli.stdio import StdoutError, discard_stdout, repair_streams
+from relevo.cli.translate import detect_language, phrase, set_language, user_here
+from relevo.errors import DatabaseFullError, MissingInputError, OriginError, PromotionRefusedError, RelevoError
 from relevo.util.files import NO_ROOM
-from relevo.util.terminal import visible
+from relevo.util.terminal import escape_control
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -96,8 +96,8 @@ def _relevo(
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command. Returns its exit code: 0 done, 1 refused or failed, 2 wrong usage, 130 interrupted, 143 told to end."""
-    make_whole()
-    speak(language_here(os.environ, PROJECT_FILE))
+    repair_streams()
+    set_language(detect_language(os.environ, PROJECT_FILE))
     with _signals() as interrupted:
         return _run(arguments, interrupted)
 
@@ -129,8 +129,8 @@ def _run(arguments: Sequence[str], interrupted: threading.Event) -> int:
     try:
         ended = _program().main(list(arguments), prog_name="relevo", standalone_mode=False)
         sys.stdout.flush()
-    except (BrokenPipeError, NotShown) as cause:
-        show_no_more()
+    except (BrokenPipeError, StdoutError) as cause:
+        discard_stdout()
         ended = _unheard(cause)
     except KeyboardInterrupt:
         return _INTERRUPTED
@@ -140,7 +140,7 @@ def _run(arguments: Sequence[str], interrupted: threading.Event) -> int:
         # A question was left unanswered.
         return _INTERRUPTED if interrupted.is_set() else _FAILED
     except WRONG_USAGE as error:
-        sys.stderr.write(visible(usage(error), keep="\n") + "\n")
+        sys.stderr.write(escape_control(usage(error), keep="\n") + "\n")
         return _MISUSED
     except Exception as error:  # noqa: BLE001 - whatever it is, a person gets a sentence
         # What is interrupted may fail in its own way, an import of a library half-way for one.
@@ -155,16 +155,20 @@ def _program() -> Any:
 
 def _unheard(cause: OSError) -> int:
     # A reader (head, less) that has gone has seen enough.
-    return 0 if isinstance(cause, BrokenPipeError) else _say(NoInput.told(f"'{_SHOWN_AT}' cannot be written: {cause.strerror}."))
+    return (
+        0
+        if isinstance(cause, BrokenPipeError)
+        else _say(MissingInputError.told(f"'{_SHOWN_AT}' cannot be written: {cause.strerror}."))
+    )
 
 
 def _say(error: Exception) -> int:
     if isinstance(error, OSError) and error.errno in NO_ROOM:
-        error = StoreFull()
+        error = DatabaseFullError()
     elif isinstance(error, PermissionError) and error.filename is not None:
         who = user_here()
-        error = Forbidden(reason=f"the user {who} may not use '{error.filename}'; run it as its owner, or change its rights")
-    if isinstance(error, TakeoverRefused):
+        error = OriginError(reason=f"the user {who} may not use '{error.filename}'; run it as its owner, or change its rights")
+    if isinstance(error, PromotionRefusedError):
         from relevo.cli.package_summary import show_takeover
 
         show_takeover(error)

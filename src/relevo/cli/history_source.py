@@ -9,13 +9,13 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from relevo.cli.options import existing_home
-from relevo.cli.os_user import who_asks
+from relevo.cli.options import require_home
+from relevo.cli.os_user import current_user
 from relevo.cli.translate import language, moment, percent, said
 from relevo.domain import ids
 from relevo.domain.prediction import Label
 from relevo.domain.signature import Task
-from relevo.errors import Forbidden, PredictionNotFound
+from relevo.errors import OriginError, PredictionNotFoundError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 
     from relevo.client import Client
     from relevo.server import Store
-    from relevo.store.predictions import Stored
+    from relevo.store.predictions import StoredPrediction
 
 HEADS = ("when", "model", "prediction", "confidence", "", "truth", "asked by", "query_id")
 
 
 def source(home: Path | None, url: str | None, key: str | None, ca: Path | None) -> Remote | Local:
-    """The server when there is a url, else the folder's store. Raises NotFound where there is neither."""
+    """The server when there is a url, else the folder's store. Raises NotFoundError where there is neither."""
     if url is not None:
         from relevo.client import Client
 
@@ -38,7 +38,7 @@ def source(home: Path | None, url: str | None, key: str | None, ca: Path | None)
         return Remote(client)
     from relevo.server import open_store
 
-    return Local(open_store(existing_home(home), begins=False))
+    return Local(open_store(require_home(home), begins=False))
 
 
 def cells(item: dict[str, Any]) -> tuple[object, ...]:
@@ -68,9 +68,9 @@ class Remote:
         return self._client.prediction(query_id) | {"labels": self._client.labels(query_id)}
 
     def label(self, query_id: str, value: str, author: str | None, note: str) -> dict[str, Any]:
-        """Say what was true. Raises Forbidden for an author: the server names the one it knows."""
+        """Say what was true. Raises OriginError for an author: the server names the one it knows."""
         if author is not None:
-            raise Forbidden(reason="with --url the server names the author; leave --author out")
+            raise OriginError(reason="with --url the server names the author; leave --author out")
         return self._client.label(query_id, value, note=note)
 
 
@@ -88,7 +88,7 @@ class Local:
         return [_item(one, truths.get(one.prediction.id), names) for one in found.items], found.next_cursor
 
     def one(self, query_id: str) -> dict[str, Any]:
-        """One prediction, with every label it was given. Raises PredictionNotFound."""
+        """One prediction, with every label it was given. Raises PredictionNotFoundError."""
         from relevo.web.schemas.common import Truth
 
         stored = self._store.history.get(_raw(query_id))
@@ -98,25 +98,25 @@ class Local:
         return _item(stored, self._store.labels.current(stored.prediction.id), names) | {"labels": labels}
 
     def label(self, query_id: str, value: str, author: str | None, note: str) -> dict[str, Any]:
-        """Say what was true. Raises PredictionNotFound, LabelRefused, LabelNotNumber."""
+        """Say what was true. Raises PredictionNotFoundError, InvalidLabelError, LabelNotNumberError."""
         from relevo.web.routes.labels import check_label
         from relevo.web.schemas.common import Truth
 
         it = self._store.history.get(_raw(query_id)).prediction
         summary = self._store.registry.version(it.model, it.version).summary
         check_label(value, Task(summary["task"]), tuple(summary["labels"]))
-        said = Label(prediction=it.id, value=value, author=author or who_asks(), source="cli", at=datetime.now(UTC), note=note)
+        said = Label(prediction=it.id, value=value, author=author or current_user(), source="cli", at=datetime.now(UTC), note=note)
         return Truth.of(self._store.labels.put(said)).model_dump(mode="json")
 
 
 def _raw(query_id: str) -> bytes:
     found = ids.raw(query_id)
     if found is None:
-        raise PredictionNotFound
+        raise PredictionNotFoundError
     return found
 
 
-def _item(stored: Stored, truth: Label | None, names: Mapping[str, str]) -> dict[str, Any]:
+def _item(stored: StoredPrediction, truth: Label | None, names: Mapping[str, str]) -> dict[str, Any]:
     from relevo.web.schemas.common import PredictionView
 
     return PredictionView.of(stored, truth, names).model_dump(mode="json")

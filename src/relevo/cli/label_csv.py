@@ -11,10 +11,10 @@ import io
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from relevo.errors import ImportRefused, NoInput
-from relevo.util.csv_dialect import protected, separator_of, unprotected
-from relevo.util.files import open_plain
-from relevo.util.terminal import visible
+from relevo.errors import ImportModelError, MissingInputError
+from relevo.util.csv_dialect import detect_delimiter, protected, unprotected
+from relevo.util.files import open_regular
+from relevo.util.terminal import escape_control
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -95,26 +95,29 @@ class Outcome:
 
 
 def lines_of(path: Path, columns: Columns) -> Iterator[Line]:
-    """The lines of a file, UTF-8. Raises NoInput when it cannot be read, ImportRefused for no CSV or one without the columns."""
+    """The lines of a file, UTF-8.
+
+    Raises MissingInputError when it cannot be read, ImportModelError for no CSV or one without the columns.
+    """
     try:
-        with open_plain(path) as raw, io.TextIOWrapper(raw, encoding="utf-8-sig", newline="") as text:
+        with open_regular(path) as raw, io.TextIOWrapper(raw, encoding="utf-8-sig", newline="") as text:
             yield from _lines(text, columns)
     except UnicodeDecodeError as cause:
-        raise ImportRefused(reason="the file is not UTF-8; save it as CSV UTF-8") from cause
+        raise ImportModelError(reason="the file is not UTF-8; save it as CSV UTF-8") from cause
     except csv.Error as cause:
-        raise ImportRefused(reason=f"the file is no CSV ({cause})") from cause
+        raise ImportModelError(reason=f"the file is no CSV ({cause})") from cause
     except OSError as cause:
-        raise NoInput.told(f"'{path}' cannot be read: {cause.strerror or cause}.") from cause
+        raise MissingInputError.told(f"'{path}' cannot be read: {cause.strerror or cause}.") from cause
 
 
 def _lines(text: io.TextIOWrapper, columns: Columns) -> Iterator[Line]:
     csv.field_size_limit(_MOST_CELL)
     lines = _bounded(text)
     first = next(lines, "")
-    delimiter = separator_of(first)
+    delimiter = detect_delimiter(first)
     heads = [unprotected(name.strip()) for name in next(csv.reader([first], delimiter=delimiter), [])]
     if not heads:
-        raise ImportRefused(reason="its first line is empty, where the columns are named" if first else "the file is empty")
+        raise ImportModelError(reason="its first line is empty, where the columns are named" if first else "the file is empty")
     about = _chosen(heads, (columns.key or columns.query_id,) if columns.key or columns.query_id else _IDS)
     label = _chosen(heads, (columns.label,) if columns.label else _LABELS)
     reader = csv.reader(lines, delimiter=delimiter)
@@ -136,7 +139,7 @@ def _bounded(text: io.TextIOWrapper) -> Iterator[str]:
     """The lines as they stand, none of which fills the memory."""
     while line := text.readline(_LONGEST_LINE + 1):
         if len(line) > _LONGEST_LINE:
-            raise ImportRefused(reason=f"the file is no CSV (a line of it is longer than {_LONGEST_LINE} characters)")
+            raise ImportModelError(reason=f"the file is no CSV (a line of it is longer than {_LONGEST_LINE} characters)")
         yield line
 
 
@@ -144,10 +147,10 @@ def _chosen(heads: list[str], names: tuple[str | None, ...]) -> str:
     for name in names:
         if name is not None and name in heads:
             return name
-    wanted, shown = ", ".join(f"'{name}'" for name in names), visible(", ".join(heads)[:200])
+    wanted, shown = ", ".join(f"'{name}'" for name in names), escape_control(", ".join(heads)[:200])
     if len(names) == 1:
-        raise ImportRefused(reason=f"the file has no column {wanted}; it has {shown}")
-    raise ImportRefused(reason=f"the file has no column that is called one of {wanted}; it has {shown}")
+        raise ImportModelError(reason=f"the file has no column {wanted}; it has {shown}")
+    raise ImportModelError(reason=f"the file has no column that is called one of {wanted}; it has {shown}")
 
 
 def refused_as_csv(refused: list[Refused]) -> str:

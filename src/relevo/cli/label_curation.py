@@ -14,7 +14,7 @@ _A_PAGE = 1000
 
 
 def cleaned_here(settings: Settings, model: str) -> dict[str, Any]:
-    """Counts, and every exclusion. Raises ModelNotFound."""
+    """Counts, and every exclusion. Raises ModelNotFoundError."""
     from relevo.server import open_store
     from relevo.server.curation import Cleaning
     from relevo.web.schemas.labels import CleaningPage
@@ -26,7 +26,7 @@ def cleaned_here(settings: Settings, model: str) -> dict[str, Any]:
 
 
 def cleaned_there(url: str, key: str | None, ca: Path | None, model: str) -> dict[str, Any]:
-    """Counts, and every exclusion. Raises ModelNotFound, NotAllowed."""
+    """Counts, and every exclusion. Raises ModelNotFoundError, PermissionDeniedError."""
     from relevo.client import Client
 
     with Client(url, key, verify=ca) as client:

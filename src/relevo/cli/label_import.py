@@ -12,19 +12,19 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from relevo.cli.label_csv import Outcome
-from relevo.cli.os_user import who_asks
+from relevo.cli.os_user import current_user
 from relevo.cli.translate import sentence
 from relevo.domain import ids
-from relevo.domain.prediction import InputKind, Label, Prediction
+from relevo.domain.prediction import InputKind, Label, PredictionRecord
 from relevo.domain.signature import Task
 from relevo.errors import (
-    InputRefused,
-    LabelRefused,
-    NotAllowed,
-    NotFound,
-    OwnKeyAmbiguous,
-    OwnKeyNotFound,
-    PredictionNotFound,
+    InvalidInputError,
+    InvalidLabelError,
+    NotFoundError,
+    PermissionDeniedError,
+    PredictionNotFoundError,
+    RecordKeyAmbiguousError,
+    RecordKeyNotFoundError,
     RelevoError,
 )
 from relevo.web.routes.labels import check_label
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from relevo.cli.label_csv import Line
     from relevo.client import Client
     from relevo.server import Store
-    from relevo.store.predictions import Sent
+    from relevo.store.predictions import StoredInput
 
 SOURCE = "csv"
 _AT_ONCE = 500
@@ -53,18 +53,18 @@ def import_remotely(client: Client, lines: Iterable[Line], progress: Callable[[i
             client.label(line.about, line.label, note=line.note, wait=0)
             outcome.kept += 1
             outcome.compare(line, line.about)
-        except (InputRefused, LabelRefused, NotAllowed, NotFound) as refusal:
+        except (InvalidInputError, InvalidLabelError, PermissionDeniedError, NotFoundError) as refusal:
             outcome.refuse(line, sentence(refusal))
         progress(done)
     return outcome
 
 
-class Importing:
+class LabelImporter:
     """One file into the store of this folder; lives as long as the command."""
 
     def __init__(self, store: Store, author: str | None) -> None:
         self._store = store
-        self._author = author or who_asks()
+        self._author = author or current_user()
         self._known: dict[tuple[str, int], tuple[Task, tuple[str, ...]]] = {}
         self._waiting: list[Label] = []
         #: What somebody last said of a prediction, labels that wait included.
@@ -91,11 +91,11 @@ class Importing:
         if keys is None:
             found = ids.raw(line.about)
             if found is None:
-                raise PredictionNotFound
+                raise PredictionNotFoundError
             return found
         several = keys.get(line.about, [])
         if len(several) != 1:
-            raise OwnKeyAmbiguous if several else OwnKeyNotFound
+            raise RecordKeyAmbiguousError if several else RecordKeyNotFoundError
         return several[0]
 
     def _take(self, line: Line, prediction: bytes) -> None:
@@ -117,7 +117,7 @@ class Importing:
         mine = [label for label in self._store.labels.of(prediction) if label.author == author]
         return (mine[-1].value, mine[-1].note) if mine else None
 
-    def _expected(self, it: Prediction) -> tuple[Task, tuple[str, ...]]:
+    def _expected(self, it: PredictionRecord) -> tuple[Task, tuple[str, ...]]:
         where = (it.model, it.version)
         if where not in self._known:
             summary = self._store.registry.version(*where).summary
@@ -130,7 +130,7 @@ class Importing:
         self._waiting.clear()
 
 
-def by_own_key(store: Store, model: str, field: str, wanted: Sequence[str]) -> dict[str, list[bytes]]:
+def find_by_record_key(store: Store, model: str, field: str, wanted: Sequence[str]) -> dict[str, list[bytes]]:
     """Which predictions of a model were asked with these values in that field of their record."""
     found: dict[str, list[bytes]] = {value: [] for value in wanted}
     cursor = None
@@ -146,7 +146,7 @@ def by_own_key(store: Store, model: str, field: str, wanted: Sequence[str]) -> d
             return found
 
 
-def _field_of(sent: Sent, field: str) -> str | None:
+def _field_of(sent: StoredInput, field: str) -> str | None:
     if sent.data is None or sent.kind is not InputKind.RECORD:
         return None
     try:

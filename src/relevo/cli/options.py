@@ -16,15 +16,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from relevo.cli.translate import phrase, said
-from relevo.config import ROWS, Settings, load_settings
-from relevo.errors import Forbidden, NotFound, UsersLost
+from relevo.config import SETTINGS, Settings, load_settings
+from relevo.errors import NotFoundError, OriginError, UsersLostError
 from relevo.util.files import look_into
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from relevo.client import Client
-    from relevo.config import Row
+    from relevo.config import Setting
 
 PROJECT_FILE = Path("relevo.toml")
 
@@ -47,35 +47,35 @@ Ca = Annotated[
 ]
 
 
-def settings_of(home: Path | None, *, toml: Path = PROJECT_FILE, **flags: object) -> Settings:
-    """Settings of a command run in this folder, or in that of the project named. Raises UnknownSetting, WrongSetting."""
+def load_command_settings(home: Path | None, *, toml: Path = PROJECT_FILE, **flags: object) -> Settings:
+    """Settings of a command run in this folder, or in that of the project named. Raises UnknownSettingError, InvalidSettingError."""
     settings = load_settings({"home": home, **flags}, toml_path=toml if os.path.lexists(toml) else None)
     # What draws the figures keeps a list of fonts: beside all else of ours, not in the user's own folders.
     os.environ.setdefault("MPLCONFIGDIR", str(settings.home.resolve() / "cache"))
     return settings
 
 
-def existing_home(home: Path | None) -> Settings:
-    """Settings of a command that only looks: it makes nothing where nothing is. Raises NotFound there, UsersLost."""
+def require_home(home: Path | None) -> Settings:
+    """Settings of a command that only looks: it makes nothing where nothing is. Raises NotFoundError there, UsersLostError."""
     from relevo.server.users_marker import had_users
 
-    settings = settings_of(home)
+    settings = load_command_settings(home)
     look_into(settings.home)
     # A home that knows its database had one: what is missing then is told by whoever opens it.
     if not settings.database_url and not any((settings.home / name).exists() for name in ("relevo.db", "database.json")):
         if had_users(settings.home):
-            raise UsersLost
-        raise NotFound.told(
+            raise UsersLostError
+        raise NotFoundError.told(
             f"There is no Relevo home in {settings.home.resolve()}; `relevo train` and `relevo import` make one, "
             "--home names another."
         )
     return settings
 
 
-def asked_server(url: str | None, key: str | None, ca: Path | None, *, home: Path | None = None, timeout: float = 30.0) -> Client:
+def connect(url: str | None, key: str | None, ca: Path | None, *, home: Path | None = None, timeout: float = 30.0) -> Client:
     """The server named, else that of this folder's settings, of which it trusts exactly the certificate it has the file of.
 
-    timeout: seconds a try. Raises ConfigRefused.
+    timeout: seconds a try. Raises ConfigError.
     """
     from relevo.client import Client
 
@@ -83,12 +83,12 @@ def asked_server(url: str | None, key: str | None, ca: Path | None, *, home: Pat
         return Client(url, key, timeout, verify=ca)
     from relevo import server
 
-    settings = settings_of(home)
-    verify = ca or (server.trusting(server.file_of(settings)) if settings.encrypted else None)
-    return Client(server.address_at(settings.host, settings.port, encrypted=settings.encrypted), key, timeout, verify=verify)
+    settings = load_command_settings(home)
+    verify = ca or (server.pinned_context(server.certificate_path(settings)) if settings.encrypted else None)
+    return Client(server.local_url(settings.host, settings.port, encrypted=settings.encrypted), key, timeout, verify=verify)
 
 
-def agreed(question: str) -> bool:
+def confirm(question: str) -> bool:
     """Whether a person says yes, in the language spoken or in English; anything else is a no. Nobody there ends the command."""
     answer = typer.prompt(f"{said(question)} {phrase('[y/N]')}", default="", show_default=False, err=True)
     return answer.strip().casefold() in {"y", "yes", *phrase("y, yes").split(", ")}
@@ -97,34 +97,34 @@ def agreed(question: str) -> bool:
 def confirmed(question: str, *, yes: bool) -> None:
     """Go on only when a person agrees, or has said --yes. question: in the language spoken, with the name of the thing.
 
-    Raises Forbidden when they do not, or when nobody is there to be asked.
+    Raises OriginError when they do not, or when nobody is there to be asked.
     """
     try:
-        if yes or agreed(question):
+        if yes or confirm(question):
             return
     except typer.Abort:
         if sys.stdin.isatty():
             raise
-    raise Forbidden(reason="nothing was changed; --yes does it without asking")
+    raise OriginError(reason="nothing was changed; --yes does it without asking")
 
 
-def takes_settings(command: Callable[..., None]) -> Callable[..., None]:
+def with_settings_flags(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command one flag for each setting; it receives them loaded, as `settings`."""
     own = [one for one in inspect.signature(command, eval_str=True).parameters.values() if one.name != "settings"]
 
     @wraps(command)
     def run(**given: Any) -> None:
-        flags = {row.name: given.pop(row.name) for row in ROWS}
-        command(settings=settings_of(flags.pop("home"), **flags), **given)
+        flags = {row.name: given.pop(row.name) for row in SETTINGS}
+        command(settings=load_command_settings(flags.pop("home"), **flags), **given)
 
-    rows = [_flag(row) for row in ROWS]
+    rows = [_flag(row) for row in SETTINGS]
     run.__signature__ = inspect.Signature([*own, *rows])  # type: ignore[attr-defined]  # how Typer learns the flags
     run.__annotations__ = {one.name: one.annotation for one in [*own, *rows]}
     del run.__wrapped__  # else the plain signature would be found first
     return run
 
 
-def _flag(row: Row) -> inspect.Parameter:
+def _flag(row: Setting) -> inspect.Parameter:
     told = row.help if row.default in ("", None) else f"{row.help} [default: {row.default}]"
     metavar = "|".join(row.choices) or {int: "NUMBER", float: "NUMBER", Path: "FOLDER"}.get(row.kind, "TEXT")
     option = typer.Option(row.flag, help=told, metavar=metavar, rich_help_panel="Settings")

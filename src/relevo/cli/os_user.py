@@ -5,7 +5,7 @@ from __future__ import annotations
 import getpass
 
 
-def who_asks() -> str:
+def current_user() -> str:
     """The system's name of the user; "unknown" where it has none."""
     try:
         return getpass.getuser()

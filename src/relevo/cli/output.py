@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from relevo.cli.translate import number, said, sentence
-from relevo.util.terminal import visible
+from relevo.util.terminal import escape_control
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -35,18 +35,18 @@ def say(text: str) -> None:
 
 def warn(text: str) -> None:
     """Our own line on standard error, in the language spoken."""
-    sys.stderr.write(visible(said(text)) + "\n")
+    sys.stderr.write(escape_control(said(text)) + "\n")
 
 
 def show_error(error: RelevoError, name: str = "") -> None:
     """A refusal on standard error, in the language spoken. name: of what it is about."""
     told = f"{name}: {sentence(error)}" if name else sentence(error)
-    sys.stderr.write(f"error: {visible(told)} ({error.code})\n")
+    sys.stderr.write(f"error: {escape_control(told)} ({error.code})\n")
 
 
 def show_text(text: str) -> None:
     """Somebody's text on standard output, as it is but for what would steer the terminal."""
-    _write(visible(text, keep="\n"))
+    _write(escape_control(text, keep="\n"))
 
 
 def _said(line: str) -> str:
@@ -72,7 +72,7 @@ def show_table(heads: Sequence[str], rows: Iterable[Sequence[object]], *, empty:
     from rich.console import Console
     from rich.table import Table
 
-    shown = [["" if cell is None else visible(str(cell)) for cell in row] for row in rows]
+    shown = [["" if cell is None else escape_control(str(cell)) for cell in row] for row in rows]
     if not shown:
         say(empty)
         return
@@ -129,8 +129,8 @@ def progress(*, quiet: bool = False) -> Iterator[Callable[[int, int, str], None]
             name = what.partition(" ")[0]
             task = known.get(name)
             if task is None:
-                task = known[name] = bars.add_task(visible(step_said(what)), total=total or None)
-            bars.update(task, completed=done, total=total or None, description=visible(step_said(what)))
+                task = known[name] = bars.add_task(escape_control(step_said(what)), total=total or None)
+            bars.update(task, completed=done, total=total or None, description=escape_control(step_said(what)))
 
         yield step
 
@@ -146,7 +146,7 @@ def _lines() -> Callable[[int, int, str], None]:
             return
         how_far = f" {done}/{total}" if total and name in told else ""
         told[name] = now
-        sys.stderr.write(f"{visible(step_said(what))}{how_far} …\n")
+        sys.stderr.write(f"{escape_control(step_said(what))}{how_far} …\n")
         sys.stderr.flush()
 
     return step

@@ -10,7 +10,7 @@ import typer
 from relevo.cli.output import warn
 from relevo.cli.translate import number, said
 from relevo.domain.preprocessing import MatrixSteps
-from relevo.errors import TakeoverRefused
+from relevo.errors import PromotionRefusedError
 
 #: Libraries whose models can name their columns; of them only one that does not is asked for the order.
 _NAMING = ("scikit-learn", "XGBoost", "LightGBM")
@@ -137,10 +137,12 @@ def headline(metrics: dict[str, Any]) -> dict[str, float]:
     return {name: value for name, value in found.items() if isinstance(value, int | float) and not isinstance(value, bool)}
 
 
-def show_takeover(found: Takeover | TakeoverRefused) -> None:
+def show_takeover(found: Takeover | PromotionRefusedError) -> None:
     """Two versions side by side."""
     facts = (
-        found.facts if isinstance(found, TakeoverRefused) else {"before": found.before, "version": found.after, "rows": found.rows}
+        found.facts
+        if isinstance(found, PromotionRefusedError)
+        else {"before": found.before, "version": found.after, "rows": found.rows}
     )
     before, after, rows = (facts.get(name) for name in ("before", "version", "rows"))
     if isinstance(rows, tuple):

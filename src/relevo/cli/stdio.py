@@ -2,7 +2,7 @@ r"""The three streams of a command, made whole before it begins: none is closed,
 
 closed (`>&-`) ─► a stream that leads nowhere, at its own number, so that no file of ours is ever opened there
 letters that its encoding lacks ─► spelt out as JSON does: "caf\u00e9"
-standard output that takes no more, as on a full disk ─► NotShown, which is not taken for a fault of Relevo's
+standard output that takes no more, as on a full disk ─► StdoutError, which is not taken for a fault of Relevo's
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _NAMES = ("stdin", "stdout", "stderr")
 _SPELT = "relevo.spelt"
 
 
-class NotShown(OSError):
+class StdoutError(OSError):
     """Standard output took no more of what a command shows; its text says why."""
 
 
@@ -24,21 +24,21 @@ class _Shown(io.TextIOWrapper):
     """Standard output that says of itself that it is full; lives as long as the process."""
 
     def write(self, text: str) -> int:
-        """Raises NotShown, BrokenPipeError."""
+        """Raises StdoutError, BrokenPipeError."""
         try:
             return super().write(text)
         except OSError as cause:
             raise _not_shown(cause) from cause
 
     def flush(self) -> None:
-        """Raises NotShown, BrokenPipeError."""
+        """Raises StdoutError, BrokenPipeError."""
         try:
             super().flush()
         except OSError as cause:
             raise _not_shown(cause) from cause
 
 
-def make_whole() -> None:
+def repair_streams() -> None:
     """Open what is closed, and let no letter stop a command."""
     for number, name in enumerate(_NAMES):
         if getattr(sys, name) is None:
@@ -51,14 +51,14 @@ def make_whole() -> None:
         sys.stderr.reconfigure(errors=_SPELT)
 
 
-def show_no_more() -> None:
+def discard_stdout() -> None:
     """Lead standard output nowhere, so that what waits in it does not fail once more when Python closes it."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _not_shown(cause: OSError) -> OSError:
     # A reader (head, less) that has gone has seen enough; that is no failure.
-    return cause if isinstance(cause, BrokenPipeError) else NotShown(cause.errno, cause.strerror)
+    return cause if isinstance(cause, BrokenPipeError) else StdoutError(cause.errno, cause.strerror)
 
 
 def _nowhere(number: int) -> io.TextIOWrapper:

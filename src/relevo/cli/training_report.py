@@ -19,7 +19,7 @@ _MOST_CLASSES = 12
 _MOST_FILES = 20
 
 
-def left_out(files: Sequence[Unreadable]) -> Iterator[str]:
+def skipped_images(files: Sequence[Unreadable]) -> Iterator[str]:
     """The pictures that could not be read, each with its reason."""
     if not files:
         return

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _spoken: ContextVar[str] = ContextVar("spoken", default=catalog.LANGUAGES[0])
 
 
-def speak(language: str) -> None:
+def set_language(language: str) -> None:
     """Say everything in this language of catalog.LANGUAGES from now on."""
     _spoken.set(language)
 
@@ -37,7 +37,7 @@ def language() -> str:
     return _spoken.get()
 
 
-def language_here(environ: Mapping[str, str], toml: Path) -> str:
+def detect_language(environ: Mapping[str, str], toml: Path) -> str:
     """The language that the environment, or the settings of this folder, ask for. A broken file is for the command to refuse."""
     return language_asked(environ, _written(toml))
 

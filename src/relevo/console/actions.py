@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from relevo.console import layout
-from relevo.console.markdown import verbatim
-from relevo.errors import NotKnown, RelevoError
+from relevo.console.markdown import escape_markdown
+from relevo.errors import AuthenticationError, RelevoError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,7 +34,7 @@ class Question:
 
 def ask_first(here: Session, question: Question, act: Callable[[], object]) -> None:
     """Show a dialog; only its own button acts."""
-    st.dialog(verbatim(question.title))(_ask)(here, question, act)
+    st.dialog(escape_markdown(question.title))(_ask)(here, question, act)
 
 
 def _ask(here: Session, question: Question, act: Callable[[], object]) -> None:
@@ -43,20 +43,20 @@ def _ask(here: Session, question: Question, act: Callable[[], object]) -> None:
     with st.container(horizontal=True):
         if st.button(here.words["ask.cancel"], key="ask-cancel"):
             st.rerun()
-        agreed = st.button(verbatim(question.act), key="ask-act", type="primary", icon=":material/warning:")
+        agreed = st.button(escape_markdown(question.act), key="ask-act", type="primary", icon=":material/warning:")
     if agreed:
         with refused.container():
             try:
                 act()
-            except NotKnown:
+            except AuthenticationError:
                 layout.say_over(here.words)
 
 
 def attempt(here: Session, done: str, ask: Callable[[], Any]) -> None:
-    """Ask, then draw the page anew and say what was done. Raises NotKnown, as every page does."""
+    """Ask, then draw the page anew and say what was done. Raises AuthenticationError, as every page does."""
     try:
         ask()
-    except NotKnown:
+    except AuthenticationError:
         raise
     except RelevoError as error:
         layout.say_refused(here.words, error)
@@ -69,4 +69,4 @@ def tell_done() -> None:
     """Say what the run before did, once."""
     told = st.session_state.pop(_TOLD, None)
     if told:
-        st.toast(verbatim(told), icon=":material/check:")
+        st.toast(escape_markdown(told), icon=":material/check:")

@@ -1,6 +1,6 @@
 """The frame around every page: run by Streamlit once a visit and once a click.
 
-session.here() ─┬ NotKnown ────► "your session is over", the way to sign in
+session.here() ─┬ AuthenticationError ────► "your session is over", the way to sign in
                 ├ Unavailable ─► "the server is not answering", what to do
                 └ Session ─────► sidebar (pages, who, language) ─► the chosen page's show(session)
 """
@@ -14,7 +14,7 @@ import streamlit as st
 
 from relevo.console import layout, pages, session
 from relevo.console.texts import words_of
-from relevo.errors import NotKnown, RelevoError, Unavailable
+from relevo.errors import AuthenticationError, RelevoError, UnavailableError
 
 if TYPE_CHECKING:
     from relevo.console.session import Session
@@ -26,9 +26,9 @@ def main() -> None:
     layout.begin(words)
     try:
         here = session.here()
-    except NotKnown:
+    except AuthenticationError:
         layout.say_over(words)
-    except Unavailable:
+    except UnavailableError:
         layout.say_away(words)
     else:
         _show(here)
@@ -64,9 +64,9 @@ def _page(page: pages.Page, here: Session) -> None:
         return
     try:
         page.show(here)
-    except NotKnown:
+    except AuthenticationError:
         layout.say_over(here.words)
-    except Unavailable:
+    except UnavailableError:
         layout.say_away(here.words)
     except RelevoError as error:
         layout.say_refused(here.words, error)

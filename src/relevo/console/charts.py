@@ -21,7 +21,7 @@ from relevo.console.components import html
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from relevo.console.texts import Words
+    from relevo.console.texts import Texts
 
 Rows = list[dict[str, Any]]
 Drawn = alt.Chart | alt.LayerChart | alt.FacetChart
@@ -47,13 +47,13 @@ _DARK = {"ink": "#eceae4", "on_mark": "#220c03", "soft": "#a8adb8", "bad": "#ff9
 _LIGHT = {"ink": "#1d2129", "on_mark": "#ffffff", "soft": "#595f6c", "bad": "#98182c", "mark": "#b23c1b"}
 
 
-def show(chart: Drawn, words: Words, *, title: str, height: int = 240) -> None:
+def show(chart: Drawn, words: Texts, *, title: str, height: int = 240) -> None:
     """Draw a chart as wide as its column, its title above it. height: pixels."""
     html.plot_title(title)
     st.altair_chart(spoken(chart.properties(height=height), words), theme="streamlit")
 
 
-def spoken(chart: Drawn, words: Words) -> Drawn:
+def spoken(chart: Drawn, words: Texts) -> Drawn:
     """The chart with its numbers and dates in the language of these words."""
     told: Drawn = chart.configure(locale=_LOCALES[words.language]) if words.language in _LOCALES else chart
     return told
@@ -62,7 +62,7 @@ def spoken(chart: Drawn, words: Words) -> Drawn:
 # --- versions, side by side -----------------------------------------------------------------------------------------------
 
 
-def intervals(rows: Rows, words: Words, *, axis: str) -> Drawn:
+def intervals(rows: Rows, words: Texts, *, axis: str) -> Drawn:
     """A figure of each version with its interval. rows: version, order, value, low, high, marked."""
     base = _chart(rows).encode(
         y=alt.Y("version:N", sort=alt.SortField("order", order="descending"), title=None, axis=alt.Axis(grid=False)),
@@ -82,7 +82,7 @@ def intervals(rows: Rows, words: Words, *, axis: str) -> Drawn:
     return drawn
 
 
-def confusion(matrix: Sequence[Sequence[int]], labels: Sequence[str], words: Words) -> Drawn:
+def confusion(matrix: Sequence[Sequence[int]], labels: Sequence[str], words: Texts) -> Drawn:
     """What was said against what was true; the shade is the share of the truth. matrix: (prediction, truth)."""
     sums = [max(1, sum(row[truth] for row in matrix)) for truth in range(len(labels))]
     rows = [
@@ -114,7 +114,7 @@ def confusion(matrix: Sequence[Sequence[int]], labels: Sequence[str], words: Wor
     return drawn
 
 
-def calibration(rows: Rows, versions: Sequence[str], words: Words) -> Drawn:
+def calibration(rows: Rows, versions: Sequence[str], words: Texts) -> Drawn:
     """How often a confidence was right; the dashed line is honesty.
 
     rows: version, confidence, accuracy, times, run; no line joins one run with the next.
@@ -138,7 +138,7 @@ def calibration(rows: Rows, versions: Sequence[str], words: Words) -> Drawn:
     return drawn
 
 
-def per_label(rows: Rows, versions: Sequence[str], words: Words) -> Drawn:
+def per_label(rows: Rows, versions: Sequence[str], words: Texts) -> Drawn:
     """F1 of each label, by version. rows: version, label, f1, precision, recall, times."""
     order = list(dict.fromkeys(row["label"] for row in rows))
     drawn: Drawn = (
@@ -164,7 +164,7 @@ def per_label(rows: Rows, versions: Sequence[str], words: Words) -> Drawn:
 # --- traffic over time ----------------------------------------------------------------------------------------------------
 
 
-def requests(rows: Rows, versions: Sequence[str], words: Words, *, span: Sequence[str]) -> Drawn:
+def requests(rows: Rows, versions: Sequence[str], words: Texts, *, span: Sequence[str]) -> Drawn:
     """Requests in each stretch, a colour a version, one upon the other. rows: at, end, version, requests, errors."""
     drawn: Drawn = (
         _chart(_piled(rows, "requests"))
@@ -186,7 +186,7 @@ def requests(rows: Rows, versions: Sequence[str], words: Words, *, span: Sequenc
     return drawn
 
 
-def errors(rows: Rows, words: Words, *, span: Sequence[str]) -> Drawn:
+def errors(rows: Rows, words: Texts, *, span: Sequence[str]) -> Drawn:
     """Failures in each stretch. rows: at, end, version, errors."""
     drawn: Drawn = (
         _chart(_piled(rows, "errors"))
@@ -206,7 +206,7 @@ def errors(rows: Rows, words: Words, *, span: Sequence[str]) -> Drawn:
     return drawn
 
 
-def latency(rows: Rows, versions: Sequence[str], words: Words, *, span: Sequence[str]) -> Drawn:
+def latency(rows: Rows, versions: Sequence[str], words: Texts, *, span: Sequence[str]) -> Drawn:
     """Latency by version: the line is the median, the band ends at the 95th percentile.
 
     rows: at, end, middle, version, p50, p95, p99; a stretch without answers has no row.
@@ -229,7 +229,7 @@ def latency(rows: Rows, versions: Sequence[str], words: Words, *, span: Sequence
     return drawn
 
 
-def confidence(rows: Rows, versions: Sequence[str], words: Words, *, span: Sequence[str]) -> Drawn:
+def confidence(rows: Rows, versions: Sequence[str], words: Texts, *, span: Sequence[str]) -> Drawn:
     """Mean confidence of each version over time. rows: at, end, middle, version, confidence_mean, uncertain_share."""
     base = _chart(_in_runs(rows)).encode(
         x=_time(span, field="middle"),
@@ -248,7 +248,7 @@ def confidence(rows: Rows, versions: Sequence[str], words: Words, *, span: Seque
     return drawn
 
 
-def spread(rows: Rows, versions: Sequence[str], words: Words) -> Drawn:
+def spread(rows: Rows, versions: Sequence[str], words: Texts) -> Drawn:
     """How confidences spread, a version beside the other. rows: version, low, high, share."""
     drawn: Drawn = (
         _chart(rows)
@@ -326,7 +326,7 @@ def _dots(base: alt.Chart) -> alt.Chart:
     return dots
 
 
-def _moment(words: Words) -> alt.Tooltip:
+def _moment(words: Texts) -> alt.Tooltip:
     return alt.Tooltip("at:T", title=words["traffic.from"], format="%-d %b, %H:%M %Z")
 
 

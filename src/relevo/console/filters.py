@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from relevo.console.session import Session
-    from relevo.console.texts import Words
+    from relevo.console.texts import Texts
 
 _SPANS = {"hour": timedelta(hours=1), "day": timedelta(days=1), "week": timedelta(days=7), "month": timedelta(days=30)}
 #: Five stand in a row beside the sidebar of a small desktop, two on a telephone.
@@ -44,7 +44,7 @@ def _said(name: str, value: str | None) -> dict[str, str]:
     return {} if value is None else {name: value}
 
 
-def _one(words: Words, title: str, options: list[str], shown: Mapping[str, str] | None = None) -> str | None:
+def _one(words: Texts, title: str, options: list[str], shown: Mapping[str, str] | None = None) -> str | None:
     """One choice, empty for any."""
     return st.selectbox(
         words[title],
@@ -57,7 +57,7 @@ def _one(words: Words, title: str, options: list[str], shown: Mapping[str, str] 
     )
 
 
-def _span(words: Words) -> str | None:
+def _span(words: Texts) -> str | None:
     named = {name: words[f"history.{name}"] for name in _SPANS}
     chosen = _one(words, "history.span", list(_SPANS), named)
     if chosen is None:
@@ -71,11 +71,11 @@ def _span(words: Words) -> str | None:
     return kept[1]
 
 
-def _sure(words: Words) -> str | None:
+def _sure(words: Texts) -> str | None:
     return _one(words, "history.sure", ["true", "false"], {"true": words["history.uncertain"], "false": words["history.certain"]})
 
 
-def _labelled(words: Words, labels: list[str]) -> dict[str, str]:
+def _labelled(words: Texts, labels: list[str]) -> dict[str, str]:
     named = {"true": words["history.with"], "false": words["history.without"]}
     chosen = _one(
         words,

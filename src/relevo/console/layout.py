@@ -14,7 +14,7 @@ from relevo.console.texts import NATIVE
 
 if TYPE_CHECKING:
     from relevo.console.session import Session
-    from relevo.console.texts import Words
+    from relevo.console.texts import Texts
     from relevo.errors import RelevoError
 
 
@@ -29,7 +29,7 @@ _SAID_BY_STYLE = {
 }
 
 
-def begin(words: Words) -> None:
+def begin(words: Texts) -> None:
     """First of every run: the tab's title, the width, our style; what Streamlit says itself is said in our words."""
     st.set_page_config(page_title="Relevo", page_icon=look("mark.svg"), layout="wide", initial_sidebar_state="auto")
     said = "".join(f"--{name}: '{words[key]}'; " for name, key in _SAID_BY_STYLE.items())
@@ -69,19 +69,19 @@ def empty(title: str, what_next: str, *, act: str = "") -> str:
     return f'<div class="rv-empty"><div class="rv-lanes"></div><h2>{safe(title)}</h2><p>{_marked(what_next)}</p>{act}</div>'
 
 
-def say_over(words: Words) -> None:
+def say_over(words: Texts) -> None:
     """The server has forgotten that this visitor signed in."""
     back = urlencode({"next": _address_here()})
     link = f'<a class="rv-act" href="/sign-in?{back}" target="_self">{html.escape(words["frame.sign_in"])}</a>'
     say(words["frame.over"], words["frame.over.next"], act=link)
 
 
-def say_away(words: Words) -> None:
+def say_away(words: Texts) -> None:
     """Nobody answers."""
     say(words["frame.away"], words("frame.away.next", server=sessions.here().told.server))
 
 
-def say_refused(words: Words, error: RelevoError) -> None:
+def say_refused(words: Texts, error: RelevoError) -> None:
     """What the server said no to, in its own words."""
     st.html(
         f'<div class="rv-refusal" role="alert"><strong>{html.escape(words["frame.refused"])}</strong>'
@@ -121,7 +121,7 @@ def _address_here() -> str:
     return f"{parts.path}?{query}" if query else parts.path
 
 
-def _languages(words: Words) -> str:
+def _languages(words: Texts) -> str:
     back = html.escape(urlencode({"back": _address_here()}), quote=True)
     links = "".join(
         f'<a href="/language/{code}?{back}" target="_self" lang="{code}"{_CURRENT if code == words.language else ""}>{title}</a>'

@@ -13,7 +13,7 @@ _SIGNS = frozenset(r"\`*_{}[]()#+-.!$:|<>~&")
 _PLAIN = re.compile(r"[^\W_]+(?:[ _/'-][^\W_]+)*")
 
 
-def verbatim(text: str) -> str:
+def escape_markdown(text: str) -> str:
     """A text as Markdown shows it unchanged, on one line."""
     line = " ".join(text.split())
     if _PLAIN.fullmatch(line):

@@ -20,15 +20,15 @@ from starlette.middleware import Middleware
 
 from relevo.console.assets import look
 from relevo.console.auth import login, sessions
-from relevo.console.auth.proxy import Outside
-from relevo.errors import ConfigRefused, ExtraMissing
+from relevo.console.auth.proxy import ProxyMiddleware
+from relevo.errors import ConfigError, MissingDependencyError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from streamlit.starlette import App
 
-    from relevo.console.auth.sessions import Told
+    from relevo.console.auth.sessions import ConsoleConfig
 
 _BACKLOG = 128
 _MOST_UPLOAD_MB = 20
@@ -49,7 +49,7 @@ _FIXED = {
 
 
 def run(
-    told: Told,
+    told: ConsoleConfig,
     listener: socket.socket,
     *,
     names: tuple[str, ...] = (),
@@ -59,7 +59,7 @@ def run(
     """Show the console on this socket until SIGTERM or Ctrl-C.
 
     names: by which browsers may call it beside its own. pair: files of the certificate and its key, for https. ready: called once
-    it answers. Raises ExtraMissing without Streamlit.
+    it answers. Raises MissingDependencyError without Streamlit.
     """
     host, port = listener.getsockname()[:2]
     cert, key = pair or (None, None)
@@ -97,7 +97,7 @@ class _Server(uvicorn.Server):
             self.ready()
 
 
-def _app(told: Told, host: str, port: int, names: tuple[str, ...]) -> App:
+def _app(told: ConsoleConfig, host: str, port: int, names: tuple[str, ...]) -> App:
     check_installed()
     from streamlit import config
     from streamlit.runtime.pages_manager import PagesManager
@@ -116,8 +116,11 @@ def _app(told: Told, host: str, port: int, names: tuple[str, ...]) -> App:
     # What the pages load takes a second or two: now, rather than while the first visitor waits.
     for name in _WARM:
         import_module(name)
-    coats = [Middleware(Outside, told=told), Middleware(login.Door, visitors=known, pages=frozenset(pages.names()))]
-    return App(Path(__file__).with_name("app.py"), routes=login.Desk(known).routes(), middleware=coats)
+    coats = [
+        Middleware(ProxyMiddleware, told=told),
+        Middleware(login.LoginMiddleware, visitors=known, pages=frozenset(pages.names())),
+    ]
+    return App(Path(__file__).with_name("app.py"), routes=login.LoginRoutes(known).routes(), middleware=coats)
 
 
 def _theme() -> dict[str, Any]:
@@ -136,7 +139,7 @@ def _theme() -> dict[str, Any]:
 
 
 def listening(host: str, port: int) -> socket.socket:
-    """A socket that listens there; port 0 takes a free one. Raises ConfigRefused."""
+    """A socket that listens there; port 0 takes a free one. Raises ConfigError."""
     bound = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
@@ -144,13 +147,11 @@ def listening(host: str, port: int) -> socket.socket:
         bound.listen(_BACKLOG)
     except OSError as cause:
         bound.close()
-        raise ConfigRefused(
-            reason=f"port {port} of {host} cannot be used ({cause.strerror}); choose another with --port"
-        ) from cause
+        raise ConfigError(reason=f"port {port} of {host} cannot be used ({cause.strerror}); choose another with --port") from cause
     return bound
 
 
 def check_installed() -> None:
-    """Raises ExtraMissing without Streamlit."""
+    """Raises MissingDependencyError without Streamlit."""
     if find_spec("streamlit") is None:
-        raise ExtraMissing(extra="console")
+        raise MissingDependencyError(extra="console")

@@ -12,8 +12,8 @@ import streamlit as st
 
 from relevo.console.auth import sessions
 from relevo.console.auth.proxy import COOKIE
-from relevo.console.texts import LANGUAGE_COOKIE, Words, liked, words_of
-from relevo.errors import NotFound
+from relevo.console.texts import LANGUAGE_COOKIE, Texts, liked, words_of
+from relevo.errors import NotFoundError
 
 if TYPE_CHECKING:
     from relevo.client import Client
@@ -28,7 +28,7 @@ class Session:
     client: Client
     #: What the server's GET /me said: id, name, role, grants, way, …
     me: dict[str, Any]
-    words: Words
+    words: Texts
 
     @property
     def language(self) -> str:
@@ -51,7 +51,7 @@ class Session:
 
 
 def here() -> Session:
-    """The session of the browser that is being answered now. Raises NotKnown when it must sign in, Unavailable."""
+    """The session of the browser that is being answered now. Raises AuthenticationError when it must sign in, UnavailableError."""
     language = language_here()
     visitor = sessions.here().of(st.context.cookies.get(COOKIE))
     client = visitor.client if visitor else _unsigned()
@@ -75,6 +75,6 @@ def _unsigned() -> Client:
 def _me(client: Client) -> dict[str, Any]:
     try:
         return dict(client.ask("GET", "/me"))
-    except NotFound:
+    except NotFoundError:
         # A server from before there were users.
         return {"id": "", "name": "", "role": "admin", "grants": {}, "way": "open"}

@@ -14,19 +14,19 @@ from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 from relevo.i18n import formatting
-from relevo.i18n.catalog import LANGUAGES, NATIVE, known, pick_language, texts
+from relevo.i18n.catalog import LANGUAGES, NATIVE, known, negotiate_language, texts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["LANGUAGES", "LANGUAGE_COOKIE", "NATIVE", "Words", "liked", "words_of"]
+__all__ = ["LANGUAGES", "LANGUAGE_COOKIE", "NATIVE", "Texts", "liked", "words_of"]
 
 #: Where a browser keeps the language that was chosen on the console.
 LANGUAGE_COOKIE = "lang"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Words:
+class Texts:
     """One language; lives as long as the process."""
 
     language: str
@@ -74,11 +74,11 @@ def _zone(name: str | None) -> ZoneInfo:
 
 
 @cache
-def words_of(language: str) -> Words:
+def words_of(language: str) -> Texts:
     """The words of a language in LANGUAGES."""
-    return Words(language=language, texts=texts("console", language))
+    return Texts(language=language, texts=texts("console", language))
 
 
 def liked(chosen: str | None, accept_language: str | None, default: str) -> str:
     """The language chosen before, else what the browser likes best of ours, else the default."""
-    return known(chosen) or pick_language(accept_language, default)
+    return known(chosen) or negotiate_language(accept_language, default)

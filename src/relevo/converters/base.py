@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from relevo.package.conversion import Converted
+    from relevo.package.conversion import ConvertedModel
     from relevo.package.samples import Samples
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Done:
+class ConversionResult:
     """A conversion and the samples it was asked with; lives until it is sent."""
 
-    converted: Converted
+    converted: ConvertedModel
     samples: Samples
     generated: bool

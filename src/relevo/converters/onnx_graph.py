@@ -18,7 +18,7 @@ _PREFIX = "last/"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Written:
+class ExportedGraph:
     """A model's graph as bytes; lives as long as one attempt."""
 
     onnx: bytes
@@ -92,7 +92,7 @@ def inputs_read(data: bytes) -> set[str]:
     return {one.name for one in graph.input if one.name in read}
 
 
-def steady_bytes(model: Any) -> bytes:
+def deterministic_bytes(model: Any) -> bytes:
     """Serialised with names of our own counting for everything but inputs and outputs, so that one model has one digest."""
     kept = {value.name: value.name for value in (*model.graph.input, *model.graph.output)}
     _name_steadily(model.graph, kept, "model")
@@ -121,7 +121,7 @@ def _name_steadily(graph: Any, outer: dict[str, str], name: str) -> None:
                 _name_steadily(part, names, f"{name}/node{place}.{number}")
 
 
-def joined(before: Any, last: Any) -> Any:
+def concat_graphs(before: Any, last: Any) -> Any:
     """One model of two: the first output of `before`, cast to double, is the one input of `last`."""
     from onnx import TensorProto, helper
 
@@ -152,7 +152,7 @@ def _raise_versions(model: Any, other: Any) -> None:
     model.ir_version = max(model.ir_version, other.ir_version)
 
 
-def mend_imputers(model: Any, statistics: Sequence[Any]) -> None:
+def fix_imputers(model: Any, statistics: Sequence[Any]) -> None:
     """Write imputers of doubles as Where(IsNaN): ONNX Runtime has none for doubles, and the operator keeps single precision only.
 
     statistics: what each fitted imputer fills in, in double precision.

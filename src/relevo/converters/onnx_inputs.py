@@ -14,12 +14,12 @@ import msgspec
 
 from relevo.domain.preprocessing import Column, ColumnInput, ColumnSteps, ImageSteps, MatrixSteps, Steps
 from relevo.domain.signature import Field, FieldKind, ImageInput, Input, RecordInput
-from relevo.errors import ConversionFailed, ImportRefused, OptionsMissing
+from relevo.errors import ConversionError, ImportModelError, InvalidOptionsError
 from relevo.package.samples import ImageSamples, RecordSamples
 from relevo.package.schema_inference import fractional, infer_field
 
 if TYPE_CHECKING:
-    from relevo.package.conversion import Hints
+    from relevo.package.conversion import ConversionHints
     from relevo.package.samples import Samples
 
 _DTYPES: dict[str, Any] = {
@@ -42,32 +42,32 @@ class Tensor:
 
     @property
     def dtype(self) -> Any:
-        """NumPy's word for the kind. Raises ConversionFailed for those we cannot feed."""
+        """NumPy's word for the kind. Raises ConversionError for those we cannot feed."""
         if self.kind not in _DTYPES:
-            raise ConversionFailed(reason=f"its input '{self.name}' is a {self.kind}, which cannot be fed")
+            raise ConversionError(reason=f"its input '{self.name}' is a {self.kind}, which cannot be fed")
         return _DTYPES[self.kind]
 
 
-def read_input(inputs: tuple[Tensor, ...], samples: Samples | None, hints: Hints) -> tuple[Input, Steps]:
-    """The signature's input and the steps to its tensors. Raises OptionsMissing, ConversionFailed, ImportRefused for a misfit."""
+def read_input(inputs: tuple[Tensor, ...], samples: Samples | None, hints: ConversionHints) -> tuple[Input, Steps]:
+    """The signature's input and the steps to its tensors. Raises InvalidOptionsError, ConversionError, ImportModelError for a misfit."""
     for tensor in inputs:
         if tensor.shape and isinstance(tensor.shape[0], int):
-            raise ConversionFailed(
+            raise ConversionError(
                 reason=f"its input '{tensor.name}' takes exactly {tensor.shape[0]} row(s); export it with a free batch axis"
             )
     if len(inputs) > 1:
         return _columns(inputs, samples, hints)
     if not inputs:
-        raise ConversionFailed(reason="it has no input")
+        raise ConversionError(reason="it has no input")
     rank = len(inputs[0].shape)
     if rank in (3, 4) or (rank == 2 and (isinstance(samples, ImageSamples) or isinstance(hints.input, ImageInput))):
         return _picture(inputs[0], samples, hints)
     if rank == 2:
         return _matrix(inputs[0], samples, hints)
-    raise ConversionFailed(reason=f"its input '{inputs[0].name}' has {rank} axes; 2 to 4 are known")
+    raise ConversionError(reason=f"its input '{inputs[0].name}' has {rank} axes; 2 to 4 are known")
 
 
-def _picture(tensor: Tensor, samples: Samples | None, hints: Hints) -> tuple[Input, Steps]:
+def _picture(tensor: Tensor, samples: Samples | None, hints: ConversionHints) -> tuple[Input, Steps]:
     layout, height, width, channels = _picture_shape(tensor, hints)
     wanted = hints.input if isinstance(hints.input, ImageInput) else None
     if wanted is None and isinstance(samples, ImageSamples) and not (isinstance(height, int) and isinstance(width, int)):
@@ -75,18 +75,18 @@ def _picture(tensor: Tensor, samples: Samples | None, hints: Hints) -> tuple[Inp
         channels = channels or (3 if colours else 1)
     if wanted is None:
         if not (isinstance(height, int) and isinstance(width, int)):
-            raise OptionsMissing(options="input (the width and height of its pictures)")
+            raise InvalidOptionsError(options="input (the width and height of its pictures)")
         wanted = ImageInput(width=width, height=height, mode="RGB" if channels == 3 else "L")
     _refuse_misfit(tensor, wanted, layout, hints)
     return wanted, _picture_steps(tensor, layout, hints)
 
 
-def _refuse_misfit(tensor: Tensor, wanted: ImageInput, layout: str, hints: Hints) -> None:
-    """A size, mode or layout that was told and is not the file's. Raises ImportRefused."""
+def _refuse_misfit(tensor: Tensor, wanted: ImageInput, layout: str, hints: ConversionHints) -> None:
+    """A size, mode or layout that was told and is not the file's. Raises ImportModelError."""
     takes = tensor.shape[1:]
     if any(isinstance(one, int) and one != made for one, made in zip(takes, _axes(wanted, layout), strict=True)):
         told = hints.steps.layout if isinstance(hints.steps, ImageSteps) and len(takes) == 3 else layout
-        raise ImportRefused(
+        raise ImportModelError(
             reason=f"its input takes {_shown(takes)}, and by the size, mode and layout told a picture becomes "
             f"{_shown(_axes(wanted, told))}; tell what fits the file, or leave it out"
         )
@@ -108,7 +108,7 @@ def _shown(axes: tuple[int | str | None, ...]) -> str:
     return "×".join(["N", *(str(axis) if isinstance(axis, int) else "?" for axis in axes)])
 
 
-def _picture_shape(tensor: Tensor, hints: Hints) -> tuple[Any, Any, Any, int | None]:
+def _picture_shape(tensor: Tensor, hints: ConversionHints) -> tuple[Any, Any, Any, int | None]:
     """Layout, height, width and channels, as far as the shape tells."""
     shape = tensor.shape
     if len(shape) == 2:
@@ -121,19 +121,19 @@ def _picture_shape(tensor: Tensor, hints: Hints) -> tuple[Any, Any, Any, int | N
         return "NCHW", shape[2], shape[3], int(shape[1])
     if isinstance(hints.steps, ImageSteps):
         return hints.steps.layout, None, None, None
-    raise OptionsMissing(options="steps (whether its pictures are NHWC or NCHW)")
+    raise InvalidOptionsError(options="steps (whether its pictures are NHWC or NCHW)")
 
 
-def _picture_steps(tensor: Tensor, layout: Any, hints: Hints) -> ImageSteps:
+def _picture_steps(tensor: Tensor, layout: Any, hints: ConversionHints) -> ImageSteps:
     if isinstance(hints.steps, ImageSteps):
         return hints.picture(msgspec.structs.replace(hints.steps, input=tensor.name, dtype=tensor.dtype, layout=layout))
     if hints.scale is None and tensor.dtype != "uint8":
-        raise OptionsMissing(options="scale (1/255 when it was trained on 0..1, 1 when on 0..255) or steps")
+        raise InvalidOptionsError(options="scale (1/255 when it was trained on 0..1, 1 when on 0..255) or steps")
     scale = 1.0 if hints.scale is None else hints.scale
     return hints.picture(ImageSteps(input=tensor.name, layout=layout, scale=scale, dtype=tensor.dtype))
 
 
-def _matrix(tensor: Tensor, samples: Samples | None, hints: Hints) -> tuple[Input, Steps]:
+def _matrix(tensor: Tensor, samples: Samples | None, hints: ConversionHints) -> tuple[Input, Steps]:
     if isinstance(hints.input, RecordInput) and isinstance(hints.steps, MatrixSteps):
         return hints.input, msgspec.structs.replace(hints.steps, input=tensor.name, dtype=tensor.dtype)
     names = hints.features
@@ -145,7 +145,9 @@ def _matrix(tensor: Tensor, samples: Samples | None, hints: Hints) -> tuple[Inpu
     if not names and isinstance(width, int):
         names = tuple(f"f{column}" for column in range(width))
     if not names or (isinstance(width, int) and width != len(names)):
-        raise OptionsMissing(options=f"features ({width if isinstance(width, int) else 'all'} names, in the order of the columns)")
+        raise InvalidOptionsError(
+            options=f"features ({width if isinstance(width, int) else 'all'} names, in the order of the columns)"
+        )
     record = (
         hints.input if isinstance(hints.input, RecordInput) else RecordInput(fields=tuple(_field(name, samples) for name in names))
     )
@@ -153,10 +155,10 @@ def _matrix(tensor: Tensor, samples: Samples | None, hints: Hints) -> tuple[Inpu
     return record, steps
 
 
-def _columns(inputs: tuple[Tensor, ...], samples: Samples | None, hints: Hints) -> tuple[Input, Steps]:
+def _columns(inputs: tuple[Tensor, ...], samples: Samples | None, hints: ConversionHints) -> tuple[Input, Steps]:
     for tensor in inputs:
         if len(tensor.shape) != 2 or tensor.shape[1] not in (1, None) or tensor.dtype == "uint8":
-            raise ConversionFailed(reason=f"it has several inputs, and '{tensor.name}' is not of shape (n, 1)")
+            raise ConversionError(reason=f"it has several inputs, and '{tensor.name}' is not of shape (n, 1)")
     columns = tuple(ColumnInput(field=tensor.name, input=tensor.name, dtype=tensor.dtype) for tensor in inputs)
     if isinstance(hints.input, RecordInput):
         return hints.input, ColumnSteps(columns=columns)

@@ -17,8 +17,8 @@ from relevo.converters.onnx_labels import refuse_other_answers
 from relevo.converters.score_types import output_of
 from relevo.converters.zipmap import without_zipmap
 from relevo.domain.signature import Output, Task
-from relevo.errors import ConversionFailed, OptionsMissing
-from relevo.package.conversion import Converted, Hints
+from relevo.errors import ConversionError, InvalidOptionsError
+from relevo.package.conversion import ConversionHints, ConvertedModel
 from relevo.package.onnx_validation import audit
 from relevo.package.synthetic_samples import generate_samples
 from relevo.runtime.session import load_session
@@ -41,24 +41,24 @@ class Facts:
 def convert_onnx(
     data: bytes,
     samples: Samples | None,
-    hints: Hints | None = None,
+    hints: ConversionHints | None = None,
     *,
     outputs: Any = None,
     generated: bool = False,
-) -> Converted:
+) -> ConvertedModel:
     """The file with a signature.
 
     generated: whether the samples were made here.
     outputs: the original's scores (n, columns), where somebody has them.
-    Raises OnnxRefused, OptionsMissing naming every thing only a person can tell, ConversionFailed.
+    Raises InvalidOnnxError, InvalidOptionsError naming every thing only a person can tell, ConversionError.
     """
-    told = hints or Hints()
+    told = hints or ConversionHints()
     audit(data)
     onnx, labels = without_zipmap(data)
     facts = read_facts(onnx)
     wanted, steps = read_input(facts.inputs, samples, told)
     scores = _scores_output(facts, told)
-    first = Converted(
+    first = ConvertedModel(
         onnx=onnx,
         input=wanted,
         steps=steps,
@@ -75,7 +75,7 @@ def convert_onnx(
 
 
 def read_facts(onnx: bytes) -> Facts:
-    """Inputs, outputs and producer of an audited file. Raises OnnxRefused."""
+    """Inputs, outputs and producer of an audited file. Raises InvalidOnnxError."""
     # One thread: behind the walls no further one can be started.
     session = load_session(onnx)
     return Facts(
@@ -85,16 +85,18 @@ def read_facts(onnx: bytes) -> Facts:
     )
 
 
-def _scores_output(facts: Facts, hints: Hints) -> Tensor:
+def _scores_output(facts: Facts, hints: ConversionHints) -> Tensor:
     names = ", ".join(tensor.name for tensor in facts.outputs)
     if hints.output is not None:
         for tensor in facts.outputs:
             if tensor.name == hints.output.name:
                 return tensor
-        raise OptionsMissing(options=f"an output the file has ({names})")
+        raise InvalidOptionsError(options=f"an output the file has ({names})")
     floats = [tensor for tensor in facts.outputs if tensor.kind in _FLOATS]
     if not floats:
-        raise ConversionFailed(reason=f"none of its outputs ({names}) is a tensor of scores")
+        raise ConversionError(reason=f"none of its outputs ({names}) is a tensor of scores")
     if len(floats) > 1:
-        raise OptionsMissing(options=f"the output that holds the scores (one of {', '.join(tensor.name for tensor in floats)})")
+        raise InvalidOptionsError(
+            options=f"the output that holds the scores (one of {', '.join(tensor.name for tensor in floats)})"
+        )
     return floats[0]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from relevo.errors import OnnxRefused
+from relevo.errors import InvalidOnnxError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,11 +47,11 @@ class Graph:
 
 
 def read_graph(onnx: bytes) -> Graph:
-    """The main graph with the functions of the file. Raises OnnxRefused when the bytes are not as audited."""
+    """The main graph with the functions of the file. Raises InvalidOnnxError when the bytes are not as audited."""
     try:
         return _model(memoryview(onnx))
     except (IndexError, ValueError, UnicodeDecodeError) as cause:
-        raise OnnxRefused(reason="it is damaged, cut off or no ONNX file") from cause
+        raise InvalidOnnxError(reason="it is damaged, cut off or no ONNX file") from cause
 
 
 def _fields(data: memoryview) -> Iterator[tuple[int, Any]]:

@@ -1,6 +1,6 @@
 """What an ONNX file leaves open, asked for all at once, in the words of the command line.
 
-    inputs, outputs ─ options ─ samples ─► Hints, or one OptionsMissing that names every missing flag
+    inputs, outputs ─ options ─ samples ─► Hints, or one InvalidOptionsError that names every missing flag
 
 Whether a number is a pixel, what a pixel of 255 counts as, and what the third score stands for is not in the file.
 """
@@ -18,9 +18,9 @@ from relevo.converters.score_types import ask_labels
 from relevo.converters.zipmap import without_zipmap
 from relevo.domain.preprocessing import ImageSteps
 from relevo.domain.signature import ImageInput, Output
-from relevo.errors import OptionsMissing
+from relevo.errors import InvalidOptionsError
 from relevo.package.class_names import display_names
-from relevo.package.conversion import Hints
+from relevo.package.conversion import ConversionHints
 from relevo.package.onnx_validation import audit
 from relevo.package.samples import ImageSamples
 
@@ -37,17 +37,17 @@ _SMALLEST_PICTURE = 49
 _FLOATS = ("tensor(float)", "tensor(double)", "tensor(float16)")
 
 
-def hints_for_onnx(data: bytes, task: ConversionOptions, samples: Samples | None) -> Hints:
-    """The options as hints for the converter. Raises OptionsMissing with every missing flag, OnnxRefused."""
+def hints_for_onnx(data: bytes, task: ConversionOptions, samples: Samples | None) -> ConversionHints:
+    """The options as hints for the converter. Raises InvalidOptionsError with every missing flag, InvalidOnnxError."""
     audit(data)
     plain, labels = without_zipmap(data)
     facts = read_facts(plain)
     asked = [*_about_input(facts, task, samples), *_about_output(facts, task, labels)]
     if asked:
-        raise OptionsMissing(options="; ".join(asked))
+        raise InvalidOptionsError(options="; ".join(asked))
     wanted, steps = _picture(facts, task)
     output = next((tensor for tensor in facts.outputs if tensor.name == task.output), None)
-    return Hints(
+    return ConversionHints(
         labels=task.labels,
         renamed=task.renamed,
         features=task.features,
@@ -110,9 +110,9 @@ def _is_picture(tensor: Tensor, task: ConversionOptions, samples: Samples | None
 
 
 def ask_for_kind(width: int, task: ConversionOptions, samples: Samples | None) -> None:
-    """Whether so many numbers that nobody named are pixels is asked where no sample tells it. Raises OptionsMissing."""
+    """Whether so many numbers that nobody named are pixels is asked where no sample tells it. Raises InvalidOptionsError."""
     if not task.kind and not task.features and samples is None and could_be_picture(width):
-        raise OptionsMissing(
+        raise InvalidOptionsError(
             options=f"--kind record, or --kind image with --mode and --preprocess, or --samples (it takes a row of {width} "
             "numbers, which may be pixels)"
         )
@@ -179,8 +179,8 @@ def _picture(facts: Facts, task: ConversionOptions) -> tuple[ImageInput | None, 
     return ImageInput(width=size[0], height=size[1], mode="RGB" if _channels(tensor, task) == 3 else "L"), steps
 
 
-def picture_hints(model: Any, task: ConversionOptions, hints: Hints) -> Hints:
-    """Hints with the picture behind a row of pixels. Raises OptionsMissing naming every missing flag."""
+def picture_hints(model: Any, task: ConversionOptions, hints: ConversionHints) -> ConversionHints:
+    """Hints with the picture behind a row of pixels. Raises InvalidOptionsError naming every missing flag."""
     width = int(getattr(with_feature_count(model), "n_features_in_", 0))
     channels = 1 if task.mode == "L" else 3
     side = math.isqrt(width // channels)
@@ -189,7 +189,7 @@ def picture_hints(model: Any, task: ConversionOptions, hints: Hints) -> Hints:
     asked += [] if "scale" in task.told else [ASK_SCALE]
     asked += [] if size else ["--size WIDTHxHEIGHT"]
     if asked or not size:
-        raise OptionsMissing(options="; ".join(asked))
+        raise InvalidOptionsError(options="; ".join(asked))
     wanted = ImageInput(width=size[0], height=size[1], mode="L" if channels == 1 else "RGB")
     steps = ImageSteps(
         input="pixels",

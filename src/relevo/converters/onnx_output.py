@@ -75,7 +75,7 @@ _OTHER = Ending(kind="other")
 
 
 def ending_of(onnx: bytes, output: str) -> Ending:
-    """How the graph ends before that output. Raises OnnxRefused when the bytes are not as audited."""
+    """How the graph ends before that output. Raises InvalidOnnxError when the bytes are not as audited."""
     graph = read_graph(onnx)
     return _Walk(functions=graph.functions).back(output, _Scope(graph=graph), 0)
 

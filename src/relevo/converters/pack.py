@@ -16,20 +16,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from relevo.converters.keras.silent_import import is_keras
-from relevo.converters.preprocessing_presets import steps_named
+from relevo.converters.preprocessing_presets import steps_from_preset
 from relevo.converters.torch.silent_import import is_torch
-from relevo.domain.decision import Argmax
-from relevo.domain.manifest import refuse_bad_background, refuse_bad_options
-from relevo.errors import ConversionFailed, OptionsMissing
-from relevo.package.archive_writer import refuse_bad_goal
-from relevo.package.build import STEPS, Parts, assemble
+from relevo.domain.decision import ArgmaxDecision
+from relevo.domain.manifest import refuse_bad_background, validate_options
+from relevo.errors import ConversionError, InvalidOptionsError
+from relevo.package.archive_writer import check_output_path
+from relevo.package.build import STEPS, PackageSpec, build_package
 from relevo.package.card.texts import card_words
 from relevo.package.class_names import named
-from relevo.package.conversion import Converted, Hints
+from relevo.package.conversion import ConversionHints, ConvertedModel
 from relevo.package.option_types import refuse_other_kinds
-from relevo.package.samples import Samples, take_samples
-from relevo.package.targets import class_text, one_a_row
-from relevo.util.files import read_plain, why_unread
+from relevo.package.samples import Samples, normalize_samples
+from relevo.package.targets import from_one_hot, label_text
+from relevo.util.files import read_error_text, read_plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -110,8 +110,9 @@ def pack(  # noqa: PLR0913 - the one call of a notebook: all by name, nearly all
     drawings: further figures for the card, PNG by file name.
     language: of the card and its figures, "en" or "es"; None for what RELEVO_LANGUAGE or the locale asks for.
     progress: called with (done, total, what).
-    Raises OptionsMissing, LabelsRefused, ConversionFailed, ParityFailed, PrecisionTooCostly, ExtraMissing, ManifestInvalid, and
-    PackageRefused, before anything is converted, when `out` cannot be written.
+    Raises InvalidOptionsError, InvalidLabelsError, ConversionError, ParityError, QuantizationLossError, MissingDependencyError,
+    InvalidManifestError, and
+    PackageError, before anything is converted, when `out` cannot be written.
     """
     refuse_other_kinds(
         name=name,
@@ -141,14 +142,14 @@ def pack(  # noqa: PLR0913 - the one call of a notebook: all by name, nearly all
         progress=progress,
     )
     if out is not None:
-        refuse_bad_goal(Path(out))
-    refuse_bad_options(name=name, decision=decision or Argmax(), answer=answer or {}, synonyms=synonyms)
+        check_output_path(Path(out))
+    validate_options(name=name, decision=decision or ArgmaxDecision(), answer=answer or {}, synonyms=synonyms)
     refuse_bad_background(background)
     names = tuple(str(name) for name in features) if features is not None else ()
-    given = take_samples(samples, names)
-    hints = Hints(
+    given = normalize_samples(samples, names)
+    hints = ConversionHints(
         **named(labels),
-        classes=tuple(class_text(one) for one in classes) if classes is not None else (),
+        classes=tuple(label_text(one) for one in classes) if classes is not None else (),
         features=names,
         input=input,
         steps=_steps(steps, scale, preprocess),
@@ -159,16 +160,16 @@ def pack(  # noqa: PLR0913 - the one call of a notebook: all by name, nearly all
         unit=unit,
         scores=scores or "",
     )
-    truth = None if truth is None else one_a_row(truth)
+    truth = None if truth is None else from_one_hot(truth)
     if progress is not None:
         progress(0, len(STEPS), STEPS[0])
-    parts = Parts(
+    parts = PackageSpec(
         converted=convert(model, given, hints, outputs, truth=truth),
         name=name,
         samples=given,
         truth=truth,
         description=description,
-        decision=decision or Argmax(),
+        decision=decision or ArgmaxDecision(),
         answer=answer or {},
         synonyms=tuple(synonyms),
         unknown_fields=unknown_fields,
@@ -184,20 +185,20 @@ def pack(  # noqa: PLR0913 - the one call of a notebook: all by name, nearly all
         words=card_words(language),
         progress=progress,
     )
-    return assemble(parts, None if out is None else Path(out))
+    return build_package(parts, None if out is None else Path(out))
 
 
 def convert(
     model: Any,
     samples: Samples,
-    hints: Hints,
+    hints: ConversionHints,
     outputs: Any = None,
     *,
     truth: Sequence[Any] | NDArray[Any] | None = None,
-) -> Converted:
-    """Send the model to the converter that knows its kind. Raises ConversionFailed, OptionsMissing, ExtraMissing."""
+) -> ConvertedModel:
+    """Send the model to the converter that knows its kind. Raises ConversionError, InvalidOptionsError, MissingDependencyError."""
     if isinstance(model, type):
-        raise ConversionFailed(reason=f"it is the class {model.__name__} itself, and no fitted model of it")
+        raise ConversionError(reason=f"it is the class {model.__name__} itself, and no fitted model of it")
     # Only the converter that is needed is loaded: an ONNX file can be packed where no scikit-learn is.
     if isinstance(model, bytes | str | Path):
         from relevo.converters.onnx_model import convert_onnx
@@ -205,7 +206,7 @@ def convert(
         data = model if isinstance(model, bytes) else _onnx_file(Path(model))
         return convert_onnx(data, samples, hints, outputs=outputs)
     if outputs is not None:
-        raise OptionsMissing(options="no outputs: this model can be asked itself")
+        raise InvalidOptionsError(options="no outputs: this model can be asked itself")
     if _begins_with_dictvectorizer(model):
         from relevo.converters.sklearn.dict_vectorizer import convert_dictvectorizer
 
@@ -228,15 +229,15 @@ def _onnx_file(path: Path) -> bytes:
     try:
         return read_plain(path)
     except OSError as cause:
-        raise ConversionFailed(reason=f"the file '{path}' cannot be read: {why_unread(cause)}") from cause
+        raise ConversionError(reason=f"the file '{path}' cannot be read: {read_error_text(cause)}") from cause
 
 
 def _steps(steps: Steps | None, scale: float | None, preprocess: str | None) -> Steps | None:
     if preprocess is None:
         return steps
     if steps is not None or scale is not None:
-        raise OptionsMissing(options="only one of preprocess, scale and steps")
-    return steps_named(preprocess)
+        raise InvalidOptionsError(options="only one of preprocess, scale and steps")
+    return steps_from_preset(preprocess)
 
 
 def _begins_with_dictvectorizer(model: Any) -> bool:

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 
 from relevo.domain.preprocessing import ImageSteps
-from relevo.errors import OptionsMissing
+from relevo.errors import InvalidOptionsError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-class Habit(msgspec.Struct, frozen=True, kw_only=True):
+class Preset(msgspec.Struct, frozen=True, kw_only=True):
     """What is done to a pixel, in the words of ImageSteps."""
 
     scale: float = 1.0
@@ -29,15 +29,15 @@ class Habit(msgspec.Struct, frozen=True, kw_only=True):
     channels: Literal["RGB", "BGR"] = "RGB"
 
 
-_RAW = Habit()
-_UNIT = Habit(scale=1 / 255)
-_SIGNED = Habit(scale=1 / 127.5, mean=(1.0,))
+_RAW = Preset()
+_UNIT = Preset(scale=1 / 255)
+_SIGNED = Preset(scale=1 / 127.5, mean=(1.0,))
 #: Mean colours of ImageNet, blue first, as the networks that came from Caffe were trained.
-_CAFFE = Habit(mean=(103.939, 116.779, 123.68), channels="BGR")
+_CAFFE = Preset(mean=(103.939, 116.779, 123.68), channels="BGR")
 #: Mean and spread of ImageNet's colours, red first.
-_TORCH = Habit(scale=1 / 255, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
+_TORCH = Preset(scale=1 / 255, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
 
-HABITS: Mapping[str, Habit] = {
+HABITS: Mapping[str, Preset] = {
     "raw": _RAW,
     "01": _UNIT,
     "tf": _SIGNED,
@@ -51,18 +51,18 @@ HABITS: Mapping[str, Habit] = {
 }
 
 
-def habit(name: str) -> Habit:
-    """The habit of that name, however it is written. Raises OptionsMissing naming the nearest."""
+def get_preset(name: str) -> Preset:
+    """The habit of that name, however it is written. Raises InvalidOptionsError naming the nearest."""
     wanted = name.strip().lower().replace("-", "_")
     if wanted in HABITS:
         return HABITS[wanted]
     nearest = difflib.get_close_matches(wanted, HABITS, n=1, cutoff=0.0)[0]
-    raise OptionsMissing(
+    raise InvalidOptionsError(
         options=f"a preprocessing that is known; {name!r} is not, the nearest is '{nearest}' (there are: {', '.join(HABITS)})"
     )
 
 
-def steps_named(name: str) -> ImageSteps:
-    """The habit as the steps of a picture; what else a model needs is filled in by its converter. Raises OptionsMissing."""
-    told = habit(name)
+def steps_from_preset(name: str) -> ImageSteps:
+    """The habit as the steps of a picture; what else a model needs is filled in by its converter. Raises InvalidOptionsError."""
+    told = get_preset(name)
     return ImageSteps(input="pixels", scale=told.scale, mean=told.mean, std=told.std, channels=told.channels)

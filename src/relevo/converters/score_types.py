@@ -17,9 +17,9 @@ import numpy as np
 
 from relevo.converters.onnx_output import Ending, ending_of
 from relevo.domain.signature import Output, Task
-from relevo.errors import ConversionFailed, ModelFailed, OptionsMissing
+from relevo.errors import ConversionError, InvalidOptionsError, ModelError
 from relevo.package.class_names import display_names
-from relevo.package.parity import in_batches, prepared, provisional
+from relevo.package.parity import build_runnable, in_batches, preprocess_samples
 from relevo.package.probabilities import ROUNDING, are_shares, lies_within
 from relevo.package.samples import ImageSamples
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from relevo.package.conversion import Converted, Hints
+    from relevo.package.conversion import ConversionHints, ConvertedModel
     from relevo.package.samples import Samples
     from relevo.runtime.model import RunnableModel
 
@@ -71,21 +71,29 @@ class Measured:
 
 
 def output_of(
-    first: Converted, samples: Samples, hints: Hints, *, labels: tuple[str, ...], loss: Loss = "", generated: bool = False
+    first: ConvertedModel,
+    samples: Samples,
+    hints: ConversionHints,
+    *,
+    labels: tuple[str, ...],
+    loss: Loss = "",
+    generated: bool = False,
 ) -> Output:
     """The output of a conversion that has none yet but a name.
 
     labels: what the model itself calls its classes, in the order of the scores. loss: what it was trained with, where that is told.
     generated: whether the samples were made here, so that they say nothing about what the model was fitted to.
-    Raises OptionsMissing naming what a person must tell, ConversionFailed where what was told cannot be.
+    Raises InvalidOptionsError naming what a person must tell, ConversionError where what was told cannot be.
     """
     told = hints.output
     if told is not None and (told.task is Task.REGRESSION or told.activation != "none"):
         return told
     found = () if hints.scores == "numbers" else labels
     labels = (() if told is None else told.labels) or display_names(found, hints.labels, hints.renamed)
-    model, samples = provisional(first), _first(samples)
-    measured = _measured(model, in_batches(model.run, prepared(model, samples)), samples, heavy=len(first.onnx) > _HEAVY_BYTES)
+    model, samples = build_runnable(first), _first(samples)
+    measured = _measured(
+        model, in_batches(model.run, preprocess_samples(model, samples)), samples, heavy=len(first.onnx) > _HEAVY_BYTES
+    )
     if generated and measured.columns == 1:
         measured = replace(measured, fitted=True)
     return _decided(first.output.name, ending_of(first.onnx, first.output.name), measured, hints, labels, loss)
@@ -126,7 +134,7 @@ def _odd(model: RunnableModel, samples: Samples, columns: int, most: int) -> Ite
     for feeds in _made_odd(model.feeds(rows)):
         try:
             said = np.asarray(model.run_feeds(feeds), dtype=np.float64)
-        except ModelFailed:
+        except ModelError:
             continue
         if said.size == count * columns:
             yield said.reshape(count, columns)
@@ -153,13 +161,13 @@ def _made_odd(feeds: dict[str, NDArray[Any]]) -> Iterator[dict[str, NDArray[Any]
 # --- the verdict --------------------------------------------------------------------------------------------------------
 
 
-def _decided(name: str, ending: Ending, measured: Measured, hints: Hints, labels: tuple[str, ...], loss: Loss) -> Output:
+def _decided(name: str, ending: Ending, measured: Measured, hints: ConversionHints, labels: tuple[str, ...], loss: Loss) -> Output:
     if hints.scores == "numbers" or (not labels and not hints.scores and _is_number(ending, measured, loss)):
         return _number(name, measured, hints, labels)
     if not labels and measured.columns > 1 and loss == "numbers" and not ending.is_final:
         raise _several(measured)
     if len(labels) != measured.columns and (measured.columns, len(labels)) != (1, 2):
-        raise OptionsMissing(options=ask_labels(measured.columns))
+        raise InvalidOptionsError(options=ask_labels(measured.columns))
     activation = _told(ending, measured, hints.scores) if hints.scores else _found(ending, measured, loss)
     independent = activation == "none" and measured.columns > 1 and not measured.sums_to
     return Output(name=name, labels=labels, activation=activation, independent=independent)
@@ -179,23 +187,23 @@ def _is_number(ending: Ending, measured: Measured, loss: Loss) -> bool:
     return loss in ("", "numbers") and not (ending.kind in ("softmax", "sigmoid") and ending.is_final)
 
 
-def _number(name: str, measured: Measured, hints: Hints, labels: tuple[str, ...]) -> Output:
+def _number(name: str, measured: Measured, hints: ConversionHints, labels: tuple[str, ...]) -> Output:
     if labels:
-        raise OptionsMissing(options="no labels, where the scores are numbers")
+        raise InvalidOptionsError(options="no labels, where the scores are numbers")
     if measured.columns > 1:
         raise _several(measured)
     return Output(name=name, task=Task.REGRESSION, unit=hints.unit)
 
 
-def _several(measured: Measured) -> ConversionFailed:
-    return ConversionFailed(reason=f"it answers {measured.columns} numbers at once; package one model for each")
+def _several(measured: Measured) -> ConversionError:
+    return ConversionError(reason=f"it answers {measured.columns} numbers at once; package one model for each")
 
 
 Activation = Literal["none", "sigmoid", "softmax", "percent", "clip"]
 
 
 def _found(ending: Ending, measured: Measured, loss: Loss) -> Activation:
-    """What makes probabilities of the scores, where graph and measurement agree. Raises OptionsMissing."""
+    """What makes probabilities of the scores, where graph and measurement agree. Raises InvalidOptionsError."""
     squash: Activation = "sigmoid" if measured.columns == 1 else "softmax"
     if measured.sums_to == 1.0:
         return "none"
@@ -209,7 +217,7 @@ def _found(ending: Ending, measured: Measured, loss: Loss) -> Activation:
         return squash
     if ending.kind == "linear" and not loss and not measured.inside and not measured.fitted and not measured.sums_to:
         return squash
-    raise OptionsMissing(options=_question(ending, measured))
+    raise InvalidOptionsError(options=_question(ending, measured))
 
 
 def _question(ending: Ending, measured: Measured, flag: str = "") -> str:
@@ -226,10 +234,10 @@ def _question(ending: Ending, measured: Measured, flag: str = "") -> str:
 
 
 def _told(ending: Ending, measured: Measured, told: str) -> Activation:
-    """What a person said, unless the model shows otherwise. Raises ConversionFailed."""
+    """What a person said, unless the model shows otherwise. Raises ConversionError."""
     if told == "logits":
         if ending.kind in ("softmax", "sigmoid") and ending.is_final and measured.inside:
-            raise ConversionFailed(
+            raise ConversionError(
                 reason=f"its scores are said to be logits, and come out of {_SAID[ending.kind]}: they are probabilities already"
             )
         return "sigmoid" if measured.columns == 1 else "softmax"
@@ -239,7 +247,7 @@ def _told(ending: Ending, measured: Measured, told: str) -> Activation:
         # A linear unit that was fitted to 0 and 1 goes a little beyond both.
         return "none" if measured.inside else "clip"
     if not inside:
-        raise ConversionFailed(
+        raise ConversionError(
             reason=f"its scores are said to be {told}, and lie between {measured.low:.4g} and {measured.high:.4g} on the samples"
         )
     return "percent" if told == "percent" else "none"

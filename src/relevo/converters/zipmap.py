@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from relevo.errors import ExtraMissing
+from relevo.errors import MissingDependencyError
 
 _MARK = b"ZipMap"
 
@@ -15,14 +15,14 @@ _MARK = b"ZipMap"
 def without_zipmap(data: bytes) -> tuple[bytes, tuple[str, ...]]:
     """The same model with plain scores, and the labels it named; unchanged and () where there is no ZipMap.
 
-    Raises ExtraMissing when there is one and the onnx library is not installed.
+    Raises MissingDependencyError when there is one and the onnx library is not installed.
     """
     if _MARK not in data:
         return data, ()
     try:
         import onnx
     except ImportError as cause:
-        raise ExtraMissing(extra="sklearn") from cause
+        raise MissingDependencyError(extra="sklearn") from cause
     proto = onnx.load_model_from_string(data)
     found = [node for node in proto.graph.node if node.op_type == "ZipMap"]
     if len(found) != 1:

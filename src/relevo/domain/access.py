@@ -55,7 +55,7 @@ class Scope(StrEnum):
     OPERATE = "operate"
 
 
-class Way(StrEnum):
+class AuthMethod(StrEnum):
     """How somebody came in."""
 
     OPEN = "open"  # nobody is a user yet, so this machine is asked nothing
@@ -66,7 +66,7 @@ class Way(StrEnum):
 _RANK = {role: rank for rank, role in enumerate(Role)}
 
 #: The least role that may do it.
-LEAST = {
+MIN_ROLE = {
     Action.LOOK: Role.VIEWER,
     Action.PREDICT: Role.VIEWER,
     Action.SEE_ANSWERS: Role.VIEWER,
@@ -84,7 +84,7 @@ LEAST = {
 _EVERYWHERE = frozenset({Action.ADMINISTER, Action.TRUST})
 
 #: What a key of that scope is for; what stands in none is for people alone.
-OF_SCOPE = {
+SCOPE_ACTIONS = {
     Scope.PREDICT: frozenset({Action.PREDICT}),
     Scope.LABEL: frozenset({Action.LABEL}),
     Scope.READ: frozenset({Action.LOOK, Action.SEE_ANSWERS, Action.SEE_INPUTS, Action.EXPORT, Action.READ_AUDIT}),
@@ -94,7 +94,7 @@ OF_SCOPE = {
 
 @cache
 def _is_scoped(scopes: frozenset[Scope], action: Action) -> bool:
-    return any(action in OF_SCOPE[scope] for scope in scopes)
+    return any(action in SCOPE_ACTIONS[scope] for scope in scopes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +103,7 @@ class Principal:
 
     id: str  # of the user, 32 hex digits; "" while there are no users
     name: str
-    way: Way
+    way: AuthMethod
     role: Role | None = None  # everywhere
     grants: Mapping[str, Role] = field(default_factory=dict)  # model → role there
     key: str | None = None  # id of the key
@@ -122,7 +122,7 @@ class Principal:
         if model is not None and self.only_model not in (None, model):
             return False
         role = self.role if action in _EVERYWHERE else self.role_on(model)
-        return role is not None and role.includes(LEAST[action])
+        return role is not None and role.includes(MIN_ROLE[action])
 
     def role_on(self, model: str | None) -> Role | None:
         """The highest role that counts for this model; for None the highest anywhere, which for a key of one model is there."""
@@ -141,7 +141,7 @@ class Principal:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class KnownKey:
+class ApiKeyEntry:
     """A key that lets somebody in."""
 
     principal: Principal
@@ -149,13 +149,13 @@ class KnownKey:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Roll:
+class AccessSnapshot:
     """Everybody who may come in by a key, as one reading of the store found them; a worker holds the newest."""
 
     epoch: int  # grows with every change to users, grants and keys
     open: bool  # no user was ever made
     lost: bool = False  # there were users, and the database knows of none: only keys that were known before let in
-    keys: Mapping[str, KnownKey] = field(default_factory=dict)  # SHA-256 of the key, in hex
+    keys: Mapping[str, ApiKeyEntry] = field(default_factory=dict)  # SHA-256 of the key, in hex
 
     def by_key(self, secret: bytes, now_us: int) -> Principal | None:
         """Whom this key stands for, unless it is unknown or over."""
@@ -166,4 +166,4 @@ class Roll:
 
 
 #: While there are no users, and only this machine can reach the server.
-EVERYBODY = Principal(id="", name="", way=Way.OPEN, role=Role.ADMIN)
+ANONYMOUS_ADMIN = Principal(id="", name="", way=AuthMethod.OPEN, role=Role.ADMIN)

@@ -12,7 +12,7 @@ _MARKS = re.compile("(?:(?:^| )#[0-9a-f]{32})+$")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class By:
+class Actor:
     """Who changes something, and from where."""
 
     actor: str  # Principal.actor, or "cli" for whoever sits at this machine
@@ -20,14 +20,14 @@ class By:
 
 
 #: Whoever sits at this machine.
-HERE = By(actor="cli")
+LOCAL_ACTOR = Actor(actor="cli")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Act:
+class AuditEvent:
     """One change."""
 
-    by: By
+    by: Actor
     action: str  # "user.add", "alias.move", "label.give", …
     object: str  # "user:…", "model:digits/alias:champion", "prediction:…"
     before: str = (

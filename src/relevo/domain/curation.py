@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from relevo.domain.label_sampling import lot_of
+from relevo.domain.label_sampling import sampling_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -39,7 +39,7 @@ class Reason(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Vote:
+class LabelVote:
     """What one person last said of a prediction."""
 
     value: str
@@ -47,7 +47,7 @@ class Vote:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Example:
+class LabelledExample:
     """One prediction that people labelled."""
 
     prediction: bytes  # id; in the order of these, so that of copies the oldest stays
@@ -56,7 +56,7 @@ class Example:
     value: str | None  # the label that counts; None when people disagree
     author: str  # of that label
     trusted: bool  # whether that author may give any share
-    votes: tuple[Vote, ...] = ()  # everybody's last word
+    votes: tuple[LabelVote, ...] = ()  # everybody's last word
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +71,7 @@ class Exclusion:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cleaned:
+class CurationReport:
     """What is learnt from, and what is not."""
 
     kept: tuple[bytes, ...]  # ids, ascending
@@ -83,7 +83,7 @@ class Cleaned:
         return dict(Counter(one.reason.value for one in self.excluded))
 
 
-def cleaned(examples: Iterable[Example], *, share: float, least: int = LEAST) -> Cleaned:
+def curate(examples: Iterable[LabelledExample], *, share: float, least: int = LEAST) -> CurationReport:
     """Keep what is fit to be learnt from.
 
     share: largest part of what is kept that one author not trusted may have given, 0..1; of n authors each may always have 1/n.
@@ -96,18 +96,20 @@ def cleaned(examples: Iterable[Example], *, share: float, least: int = LEAST) ->
         gone = {one.prediction for one in out}
         left = [one for one in left if one.prediction not in gone]
         excluded += out
-    return Cleaned(kept=tuple(one.prediction for one in left), excluded=tuple(sorted(excluded, key=lambda one: one.prediction)))
+    return CurationReport(
+        kept=tuple(one.prediction for one in left), excluded=tuple(sorted(excluded, key=lambda one: one.prediction))
+    )
 
 
-def _out(one: Example, reason: Reason, other: bytes | None = None) -> Exclusion:
+def _out(one: LabelledExample, reason: Reason, other: bytes | None = None) -> Exclusion:
     return Exclusion(prediction=one.prediction, reason=reason, value=one.value, author=one.author, other=other)
 
 
-def _unreadable(some: Sequence[Example]) -> list[Exclusion]:
+def _unreadable(some: Sequence[LabelledExample]) -> list[Exclusion]:
     return [_out(one, one.trouble or Reason.UNREADABLE) for one in some if one.content is None]
 
 
-def _contradicting(some: Sequence[Example]) -> list[Exclusion]:
+def _contradicting(some: Sequence[LabelledExample]) -> list[Exclusion]:
     found: list[Exclusion] = []
     for group in _by_content(some):
         votes = [vote for one in group for vote in one.votes]
@@ -122,7 +124,7 @@ def _contradicting(some: Sequence[Example]) -> list[Exclusion]:
     return found
 
 
-def _against(one: Example, group: Sequence[Example]) -> bytes | None:
+def _against(one: LabelledExample, group: Sequence[LabelledExample]) -> bytes | None:
     return next((other.prediction for other in group if other.prediction != one.prediction and other.value != one.value), None)
 
 
@@ -132,19 +134,19 @@ def _most(values: Iterable[str]) -> str | None:
     return counts[0][0] if counts and (len(counts) == 1 or counts[0][1] > counts[1][1]) else None
 
 
-def _copies(some: Sequence[Example]) -> list[Exclusion]:
+def _copies(some: Sequence[LabelledExample]) -> list[Exclusion]:
     return [_out(one, Reason.DUPLICATE, group[0].prediction) for group in _by_content(some) for one in group[1:]]
 
 
-def _by_content(some: Sequence[Example]) -> list[list[Example]]:
-    groups: defaultdict[bytes | None, list[Example]] = defaultdict(list)
+def _by_content(some: Sequence[LabelledExample]) -> list[list[LabelledExample]]:
+    groups: defaultdict[bytes | None, list[LabelledExample]] = defaultdict(list)
     for one in some:
         groups[one.content].append(one)
     return list(groups.values())
 
 
-def _flooding(some: Sequence[Example], share: float, least: int) -> list[Exclusion]:
-    by_author: defaultdict[str, list[Example]] = defaultdict(list)
+def _flooding(some: Sequence[LabelledExample], share: float, least: int) -> list[Exclusion]:
+    by_author: defaultdict[str, list[LabelledExample]] = defaultdict(list)
     for one in some:
         by_author[one.author].append(one)
     level = max(_level([len(given) for given in by_author.values()], share), least)
@@ -152,7 +154,7 @@ def _flooding(some: Sequence[Example], share: float, least: int) -> list[Exclusi
     for given in by_author.values():
         bounded = [one for one in given if not one.trusted]
         # Which of them stay is drawn by lot: neither the oldest nor the newest.
-        bounded.sort(key=lambda one: (lot_of(one.prediction), one.prediction))
+        bounded.sort(key=lambda one: (sampling_key(one.prediction), one.prediction))
         found += [_out(one, Reason.FLOODING) for one in bounded[level:]]
     return found
 

@@ -13,20 +13,20 @@ import msgspec
 import numpy as np
 
 from relevo.domain.signature import Output, Task
-from relevo.errors import OutputNotFinite
+from relevo.errors import OutputNotFiniteError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-class Argmax(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, tag="argmax"):
+class ArgmaxDecision(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, tag="argmax"):
     """The most probable label; *uncertain* when its probability is below `least`."""
 
     #: Probability below which the answer is uncertain, 0..1.
     least: float = 0.0
 
 
-class Bands(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, tag="bands"):
+class ThresholdDecision(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, tag="bands"):
     """Two labels: at or above `accept` the second, at or below `reject` the first, between them *uncertain*."""
 
     #: Probability of the second label from which on it is the answer, 0..1.
@@ -35,10 +35,10 @@ class Bands(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     reject: float
 
 
-Decision = Argmax | Bands
+Decision = ArgmaxDecision | ThresholdDecision
 
 
-class Answer(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+class DecisionResult(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What one input is taken to be; lives as long as a request.
 
     Of a regression only `value` is set. `label` of an uncertain answer is the more probable one; whoever shows it says *uncertain*.
@@ -57,13 +57,13 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 def probabilities_of(scores: NDArray[np.floating], output: Output) -> NDArray[np.float64]:
     """Probabilities, shape (n, labels), from scores of shape (n, columns) or (n,).
 
-    A single column with two labels becomes (1 − p, p). Raises OutputNotFinite on NaN or infinity.
+    A single column with two labels becomes (1 − p, p). Raises OutputNotFiniteError on NaN or infinity.
     """
     raw = np.asarray(scores, dtype=np.float64).reshape(len(scores), -1)
     if output.label_column:
         raw = raw[:, :-1]
     if not np.isfinite(raw).all():
-        raise OutputNotFinite
+        raise OutputNotFiniteError
     if output.activation == "sigmoid":
         # Written with tanh: exact at both tails and without overflow warnings.
         raw = 0.5 * (1.0 + np.tanh(0.5 * raw))
@@ -79,23 +79,23 @@ def probabilities_of(scores: NDArray[np.floating], output: Output) -> NDArray[np
     return raw
 
 
-def answers(scores: NDArray[np.floating], output: Output, decision: Decision) -> list[Answer]:
-    """One answer a row of scores, in order: by bands, by the model's own label, or the most probable. Raises OutputNotFinite."""
+def decide(scores: NDArray[np.floating], output: Output, decision: Decision) -> list[DecisionResult]:
+    """One answer a row of scores, in order: by bands, by the model's own label, or the most probable. Raises OutputNotFiniteError."""
     if output.task is Task.REGRESSION:
         values = np.asarray(scores, dtype=np.float64).reshape(len(scores), -1)
         if not np.isfinite(values).all():
-            raise OutputNotFinite
-        return [Answer(value=value) for value in values[:, 0].tolist()]
+            raise OutputNotFiniteError
+        return [DecisionResult(value=value) for value in values[:, 0].tolist()]
     table = probabilities_of(scores, output)
-    if isinstance(decision, Bands):
+    if isinstance(decision, ThresholdDecision):
         return [_banded(row, output.labels, decision) for row in table.tolist()]
     best = (scores[:, -1].astype(int) if output.label_column else table.argmax(axis=1)).tolist()
     return [_argmax(row, index, output.labels, decision) for row, index in zip(table.tolist(), best, strict=True)]
 
 
-def _argmax(row: list[float], index: int, labels: tuple[str, ...], rule: Argmax) -> Answer:
+def _argmax(row: list[float], index: int, labels: tuple[str, ...], rule: ArgmaxDecision) -> DecisionResult:
     confidence = row[index]
-    return Answer(
+    return DecisionResult(
         label=labels[index],
         index=index,
         confidence=confidence,
@@ -104,9 +104,9 @@ def _argmax(row: list[float], index: int, labels: tuple[str, ...], rule: Argmax)
     )
 
 
-def _banded(row: list[float], labels: tuple[str, ...], rule: Bands) -> Answer:
+def _banded(row: list[float], labels: tuple[str, ...], rule: ThresholdDecision) -> DecisionResult:
     positive = row[1]
     sure = positive >= rule.accept or positive <= rule.reject
     # Outside the bands the rule itself names the label: with accept = 0.3 a score of 0.35 is the second one.
     index = int(positive >= rule.accept) if sure else int(positive >= 0.5)
-    return Answer(label=labels[index], index=index, confidence=row[index], probabilities=tuple(row), uncertain=not sure)
+    return DecisionResult(label=labels[index], index=index, confidence=row[index], probabilities=tuple(row), uncertain=not sure)

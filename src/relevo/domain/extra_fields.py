@@ -24,7 +24,7 @@ from relevo.domain.signature import Output, Task
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from relevo.domain.decision import Answer
+    from relevo.domain.decision import DecisionResult
 
 #: Names that an answer has already, or may have.
 OWN = frozenset(
@@ -35,7 +35,7 @@ OWN = frozenset(
 )
 #: Those of them that the short answer may give another meaning: it is for clients of one old service, which knew its own.
 _SHORT = frozenset({"model", "version", "prediction", "class", "confidence", "probabilities", "uncertain"})
-_PLAIN: Mapping[str, Callable[[Answer], Any]] = {
+_PLAIN: Mapping[str, Callable[[DecisionResult], Any]] = {
     "prediction": attrgetter("label"),
     "class": attrgetter("index"),
     "confidence": attrgetter("confidence"),
@@ -46,7 +46,7 @@ _LONGEST_NAME = 64
 _FACTS = "prediction, class, confidence, uncertain, number, probability:LABEL or is:LABEL"
 
 
-class AnswerFields:
+class ExtraFields:
     """The fields of one version, ready to be read off its answers; lives as long as the version is loaded."""
 
     __slots__ = ("_readers", "_short", "any")
@@ -59,11 +59,11 @@ class AnswerFields:
         #: Whether an answer of any kind carries something beside its own.
         self.any = bool(self._short)
 
-    def of(self, answer: Answer) -> dict[str, Any]:
+    def of(self, answer: DecisionResult) -> dict[str, Any]:
         """Name → value, in the manifest's order."""
         return {name: read(answer) for name, read in self._readers}
 
-    def short(self, answer: Answer) -> dict[str, Any]:
+    def short(self, answer: DecisionResult) -> dict[str, Any]:
         """Name → value for the short answer, fields of its own among them."""
         return {name: read(answer) for name, read in self._short}
 
@@ -111,7 +111,7 @@ def _fact_problem(fact: str, task: Task, labels: Sequence[str] | None) -> str | 
     return None if labels is None or label in labels else f"speaks of the label {label!r}; there are {', '.join(labels)}"
 
 
-def _reader(fact: str, output: Output) -> Callable[[Answer], Any]:
+def _reader(fact: str, output: Output) -> Callable[[DecisionResult], Any]:
     if output.task is Task.REGRESSION:
         return attrgetter("value")
     if fact in _PLAIN:

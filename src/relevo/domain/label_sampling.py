@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 
-class Why(StrEnum):
+class SamplingReason(StrEnum):
     """What made a prediction worth asking about, the first that holds."""
 
     #: The model itself did not know.
@@ -27,11 +27,11 @@ class Why(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ask:
+class QueueItem:
     """One prediction that somebody was asked about."""
 
     prediction: bytes  # id
-    why: Why
+    why: SamplingReason
     propensity: float  # probability with which the queue asks about it, 0..1
 
 
@@ -40,12 +40,12 @@ LOT_FROM, LOT_BYTES = 9, 3
 _LOTS = 256**LOT_BYTES
 
 
-def lot_of(prediction: bytes) -> bytes:
+def sampling_key(prediction: bytes) -> bytes:
     """What was drawn for this prediction; smaller ones have their turn earlier."""
     return prediction[LOT_FROM : LOT_FROM + LOT_BYTES]
 
 
-def first_lot_beyond(share: float) -> bytes:
+def sampling_threshold(share: float) -> bytes:
     """The smallest lot that is not among this share (0..1) of all; longer than any lot when all are."""
     edge = round(share * _LOTS)
     return bytes([255] * LOT_BYTES) + b"\0" if edge >= _LOTS else edge.to_bytes(LOT_BYTES, "big")

@@ -29,7 +29,7 @@ NAME_WAIT_S = 10
 _SECOND_US = 1_000_000
 
 
-def wait_s(tries_us: Sequence[int], now_us: int) -> int:
+def login_delay_s(tries_us: Sequence[int], now_us: int) -> int:
     """Whole seconds to wait before the next try; 0 for none.
 
     tries_us: when there were wrong ones, in microseconds since 1970, in any order. A clock set back never makes the wait longer.

@@ -9,7 +9,7 @@ was given. The name of an imported file is none: the registry keeps that, so tha
 Changing the format: a field with a default that old readers may not ignore, or any other change of meaning, needs a new
 number. Raise FORMAT; add a function to UPGRADES that turns the plain dict of the former number into the new one; keep one
 package of the former number under tests/package/formats/ with a test that opens it. Older Relevos refuse the new number by
-name (FormatUnknown).
+name (UnknownFormatError).
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from relevo.domain import extra_fields
-from relevo.domain.decision import Argmax, Bands, Decision
+from relevo.domain.decision import ArgmaxDecision, Decision, ThresholdDecision
 from relevo.domain.preprocessing import ColumnSteps, ImageSteps, MatrixSteps, Steps, background_problem
 from relevo.domain.signature import ImageInput, Input, Output, RecordInput, Task
-from relevo.errors import FormatUnknown, ManifestInvalid
-from relevo.util.terminal import steers, visible
+from relevo.errors import InvalidManifestError, UnknownFormatError
+from relevo.util.terminal import escape_control, has_control
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -144,39 +144,39 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 def parse(data: bytes) -> Manifest:
-    """Read manifest.json, lifting older formats. Raises ManifestInvalid, FormatUnknown."""
+    """Read manifest.json, lifting older formats. Raises InvalidManifestError, UnknownFormatError."""
     try:
         plain = msgspec.json.decode(data)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as cause:
-        raise ManifestInvalid(reason=f"it is not JSON ({cause})") from cause
+        raise InvalidManifestError(reason=f"it is not JSON ({cause})") from cause
     if not isinstance(plain, dict) or not isinstance(plain.get("format"), int):
-        raise ManifestInvalid(reason="it has no format number")
+        raise InvalidManifestError(reason="it has no format number")
     found = plain["format"]
     if not 1 <= found <= FORMAT:
-        raise FormatUnknown(found=found, known=FORMAT)
+        raise UnknownFormatError(found=found, known=FORMAT)
     for number in range(found, FORMAT):
         plain = UPGRADES[number](plain)
     try:
         manifest = msgspec.convert(plain, Manifest)
     except (msgspec.ValidationError, RecursionError) as cause:
-        raise ManifestInvalid(reason=str(cause)) from cause
+        raise InvalidManifestError(reason=str(cause)) from cause
     check(manifest)
     return manifest
 
 
 def check(manifest: Manifest) -> None:
-    """Hold the parts against each other. Raises ManifestInvalid naming the first contradiction."""
+    """Hold the parts against each other. Raises InvalidManifestError naming the first contradiction."""
     problem = _contradiction(manifest)
     if problem:
-        raise ManifestInvalid(reason=problem)
+        raise InvalidManifestError(reason=problem)
 
 
-def refuse_bad_options(
+def validate_options(
     *, name: str, decision: Decision, answer: Mapping[str, str], output: Output | None = None, synonyms: Sequence[str] = ()
 ) -> None:
     """Hold what a person tells of a package to be made against the rules and its output, where that is known already.
 
-    Raises ManifestInvalid, in words that name the option: there is no manifest yet.
+    Raises InvalidManifestError, in words that name the option: there is no manifest yet.
     """
     labels = None if output is None else output.labels
     task = Task.CLASSIFICATION if output is None else output.task
@@ -187,14 +187,14 @@ def refuse_bad_options(
         ("synonyms", _synonyms_problem(synonyms)),
     ):
         if problem:
-            raise ManifestInvalid.told(f"The option {option} cannot be used: {problem}.")
+            raise InvalidManifestError.told(f"The option {option} cannot be used: {problem}.")
 
 
 def refuse_bad_background(background: str | None) -> None:
-    """A colour that nobody knows. Raises ManifestInvalid, in words that name the option."""
+    """A colour that nobody knows. Raises InvalidManifestError, in words that name the option."""
     problem = background_problem(background or "")
     if problem:
-        raise ManifestInvalid.told(f"The option background cannot be used: {problem}.")
+        raise InvalidManifestError.told(f"The option background cannot be used: {problem}.")
 
 
 def _contradiction(manifest: Manifest) -> str | None:
@@ -221,8 +221,8 @@ def _contradiction(manifest: Manifest) -> str | None:
 def _words_problem(manifest: Manifest) -> str | None:
     """Words that people are shown must not steer what shows them: terminals, logs, the direction of writing."""
     for what, text in _words(manifest):
-        if steers(text, keep=_MARKS + ("\n" if what.endswith("description") else "")):
-            return f"{what} has a control character: '{visible(text[:80])}'"
+        if has_control(text, keep=_MARKS + ("\n" if what.endswith("description") else "")):
+            return f"{what} has a control character: '{escape_control(text[:80])}'"
     return None
 
 
@@ -254,17 +254,17 @@ def synonym_of(file: str, name: str) -> tuple[str, ...]:
 def _synonyms_problem(synonyms: Sequence[str]) -> str | None:
     for synonym in synonyms:
         if not 1 <= len(synonym) <= 64 or not synonym.isprintable() or "/" in synonym or synonym != synonym.strip():
-            return f"a synonym must be 1 to 64 printable characters without '/', unlike '{visible(synonym[:64])}'"
+            return f"a synonym must be 1 to 64 printable characters without '/', unlike '{escape_control(synonym[:64])}'"
     return None
 
 
 def _decision_problem(rule: Decision, labels: tuple[str, ...] | None) -> str | None:
     """labels: None where they are not known yet."""
-    if isinstance(rule, Argmax):
+    if isinstance(rule, ArgmaxDecision):
         return None if 0.0 <= rule.least <= 1.0 else "decision.least must lie in 0..1"
     if labels is not None and len(labels) != 2:
         return "bands need exactly two labels"
-    if isinstance(rule, Bands) and not 0.0 <= rule.reject <= rule.accept <= 1.0:
+    if isinstance(rule, ThresholdDecision) and not 0.0 <= rule.reject <= rule.accept <= 1.0:
         return "bands need 0 <= reject <= accept <= 1"
     return None
 

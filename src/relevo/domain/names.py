@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 import unicodedata
 
-from relevo.errors import FieldWrongType
+from relevo.errors import FieldTypeError
 
 MOST_LETTERS = 64
 EXPECTED = "1 to 64 characters that can be seen, letters of one script, no blank first or last"
@@ -34,19 +34,19 @@ _ALIKE = str.maketrans(
 
 
 def checked_name(name: str, field: str = "name") -> str:
-    """The name as it is kept. Raises FieldWrongType, which names the field and says what a name is."""
+    """The name as it is kept. Raises FieldTypeError, which names the field and says what a name is."""
     plain = " ".join(unicodedata.normalize("NFKC", name).split(" "))
     seen = plain.isprintable() and plain == plain.strip() and _UNSEEN.search(plain) is None
     if not (0 < len(plain) <= MOST_LETTERS and seen and _is_of_one_script(plain)):
-        raise FieldWrongType(field=field, expected=EXPECTED, got="another name")
+        raise FieldTypeError(field=field, expected=EXPECTED, got="another name")
     return plain
 
 
 def checked_user_name(name: str) -> str:
-    """The name of a user as it is kept; what entries or addresses could take for something else is none. Raises FieldWrongType."""
+    """The name of a user as it is kept; what entries or addresses could take for something else is none. Raises FieldTypeError."""
     written = checked_name(name)
     if name_key(written) in _RESERVED or any(sign in written for sign in ":/"):
-        raise FieldWrongType(field="name", expected=EXPECTED_OF_USER, got="another name")
+        raise FieldTypeError(field="name", expected=EXPECTED_OF_USER, got="another name")
     return written
 
 

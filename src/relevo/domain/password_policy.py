@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from relevo.domain.password_strength import is_easy
-from relevo.errors import PasswordRefused
+from relevo.domain.password_strength import is_guessable
+from relevo.errors import WeakPasswordError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -27,19 +27,19 @@ def check_password(password: str, name: str, others: Iterable[str] = ()) -> None
     """Hold a new password against the rules. Takes a moment, so no event loop may call it.
 
     name: of its user. others: names that somebody who guesses knows, too, as those of models.
-    Raises PasswordRefused, which does not repeat it.
+    Raises WeakPasswordError, which does not repeat it.
     """
     if _HALF.search(password):
-        raise PasswordRefused(reason="it is not UTF-8")
+        raise WeakPasswordError(reason="it is not UTF-8")
     if len(password) < LEAST_LETTERS:
-        raise PasswordRefused(reason=f"it needs at least {LEAST_LETTERS} characters")
+        raise WeakPasswordError(reason=f"it needs at least {LEAST_LETTERS} characters")
     if len(password.encode()) > MOST_BYTES:
-        raise PasswordRefused(reason=f"it may have at most {MOST_BYTES} bytes")
+        raise WeakPasswordError(reason=f"it may have at most {MOST_BYTES} bytes")
     if len(set(password)) < _LEAST_DIFFERENT:
-        raise PasswordRefused(reason="it repeats too few characters")
+        raise WeakPasswordError(reason="it repeats too few characters")
     if name and password.casefold() in {name.casefold(), name.casefold() * 2, name.casefold()[::-1]}:
-        raise PasswordRefused(reason="it is the name of its user")
-    if is_easy(password, [name, *others]):
-        raise PasswordRefused(
+        raise WeakPasswordError(reason="it is the name of its user")
+    if is_guessable(password, [name, *others]):
+        raise WeakPasswordError(
             reason="it is easy to guess: names, common words, rows of keys, years and repetitions count for little"
         )

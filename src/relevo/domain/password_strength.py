@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 #: So many letters must be left.
-LEAST_LEFT = 7
+MIN_EFFECTIVE_LENGTH = 7
 #: 2 of 4 falls to a patient guesser of many accounts.
 _LEAST_SCORE = 3
 #: What comes after these letters is not looked at; the library takes no more.
@@ -34,17 +34,17 @@ _COMMON = (
 )  # fmt: skip
 
 
-def is_easy(password: str, names: Iterable[str]) -> bool:
+def is_guessable(password: str, names: Iterable[str]) -> bool:
     """Whether it would be among the first that somebody tries who knows these names. Takes up to some tenths of a second."""
     known = _words(names)
-    if left_to_guess(password, known) < LEAST_LEFT:
+    if effective_length(password, known) < MIN_EFFECTIVE_LENGTH:
         return True
     from zxcvbn import zxcvbn
 
     return int(zxcvbn(_plain(password)[:_LOOKED_AT], user_inputs=sorted(known))["score"]) < _LEAST_SCORE
 
 
-def left_to_guess(password: str, words: Iterable[str]) -> int:
+def effective_length(password: str, words: Iterable[str]) -> int:
     """How many letters are left, each piece that anybody tries counted as one; 0 to 72. words: small, without accents."""
     text = _BETWEEN_WORDS.sub("", _plain(password)[:_LOOKED_AT])
     for piece in _EASY_PIECES:

@@ -37,7 +37,7 @@ class InputKind(StrEnum):
     RECORD = "record"
 
 
-class KeepInputs(StrEnum):
+class InputLogging(StrEnum):
     """Which inputs are kept beside their predictions."""
 
     #: Every one.
@@ -50,7 +50,7 @@ class KeepInputs(StrEnum):
     NONE = "none"
 
 
-class Prediction(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=False):
+class PredictionRecord(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=False):
     """One answered request, or the model's failure on it; never changed after it was written.
 
     Journals hold it as an array in this order: new fields go to the end, with a default, so that an older journal still reads.
@@ -78,7 +78,7 @@ class Prediction(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=
     asked_by: str | None = None  # who asked, as the audit calls them: "key:…", "user:…"; None while nobody has to say
 
 
-class Verdict(StrEnum):
+class ReviewStatus(StrEnum):
     """What somebody who may judge labels thought of one."""
 
     #: Nobody has judged it; it counts.
@@ -100,15 +100,15 @@ class Label:
     at: datetime  # aware, UTC
     note: str = ""
     serial: int = field(default=0, compare=False)  # its number in the store; 0 before it is there
-    verdict: Verdict = field(default=Verdict.PENDING, compare=False)
+    verdict: ReviewStatus = field(default=ReviewStatus.PENDING, compare=False)
 
 
-def keeps_input(policy: KeepInputs, share: float, *, uncertain: bool, prediction_id: bytes) -> bool:
+def should_log_input(policy: InputLogging, share: float, *, uncertain: bool, prediction_id: bytes) -> bool:
     """Whether an input is kept. `share` (0..1) is used by SAMPLE; the id's random tail decides, so a replay decides alike."""
-    if policy is KeepInputs.ALL:
+    if policy is InputLogging.ALL:
         return True
-    if policy is KeepInputs.UNCERTAIN:
+    if policy is InputLogging.UNCERTAIN:
         return uncertain
-    if policy is KeepInputs.SAMPLE:
+    if policy is InputLogging.SAMPLE:
         return int.from_bytes(prediction_id[-4:], "big") < share * 2**32
     return False

@@ -185,7 +185,7 @@ def _said_in_parts(text: str, language: str, depth: int) -> str:
     return "--" + _said(text[2:], language, depth + 1) if text.startswith("--") else text
 
 
-def pick_language(accept_language: str | None, default: str) -> str:
+def negotiate_language(accept_language: str | None, default: str) -> str:
     """The spoken language that the caller likes best, or the default.
 
     accept_language: the header's value, RFC 9110 §12.5.4: "es-ES,es;q=0.9,en;q=0.8". A broken entry is passed over.

@@ -13,7 +13,7 @@ import shutil
 import tarfile
 from typing import TYPE_CHECKING
 
-from relevo.errors import FileFormatUnknown, QuarantineFailed
+from relevo.errors import SandboxError, UnknownFileFormatError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,14 +27,14 @@ _FOLDER_MODE, _FILE_MODE = 0o755, 0o644
 
 
 def fold(folder: Path) -> bytes:
-    """The folder as a tar. Raises FileFormatUnknown when it is too much, or holds something else than files and folders."""
+    """The folder as a tar. Raises UnknownFileFormatError when it is too much, or holds something else than files and folders."""
     out = io.BytesIO()
     left = MAX_BYTES
     with tarfile.open(fileobj=out, mode="w", format=tarfile.USTAR_FORMAT) as archive:
         for path in _files(folder):
             left -= path.lstat().st_size
             if left < 0:
-                raise FileFormatUnknown(reason=f"it is a folder of more than {MAX_BYTES} bytes")
+                raise UnknownFileFormatError(reason=f"it is a folder of more than {MAX_BYTES} bytes")
             content = path.read_bytes()
             entry = tarfile.TarInfo(path.relative_to(folder).as_posix())
             entry.size = len(content)
@@ -47,16 +47,16 @@ def _files(folder: Path) -> list[Path]:
     for place, folders, files in os.walk(folder):
         for path in (folder.__class__(place, name) for name in (*folders, *files)):
             if path.is_symlink() or not (path.is_file() or path.is_dir()):
-                raise FileFormatUnknown(reason=f"it is a folder in which '{path.name}' is neither a file nor a folder")
+                raise UnknownFileFormatError(reason=f"it is a folder in which '{path.name}' is neither a file nor a folder")
             if path.is_file():
                 found.append(path)
         if len(found) > MAX_FILES:
-            raise FileFormatUnknown(reason=f"it is a folder of more than {MAX_FILES} files")
+            raise UnknownFileFormatError(reason=f"it is a folder of more than {MAX_FILES} files")
     return sorted(found)
 
 
 def unfold(data: bytes, folder: Path) -> None:
-    """The files of a tar that `fold` made, readable by everybody and writable by nobody else. Raises QuarantineFailed."""
+    """The files of a tar that `fold` made, readable by everybody and writable by nobody else. Raises SandboxError."""
     try:
         folder.mkdir()
         with tarfile.open(fileobj=io.BytesIO(data), mode="r:") as archive:
@@ -65,7 +65,7 @@ def unfold(data: bytes, folder: Path) -> None:
         for place, _, _ in os.walk(folder):
             os.chmod(place, _FOLDER_MODE)  # noqa: PTH101 - os.walk gives texts
     except (tarfile.TarError, OSError) as cause:
-        raise QuarantineFailed(reason="its folder cannot be laid out") from cause
+        raise SandboxError(reason="its folder cannot be laid out") from cause
 
 
 def _lay_out(archive: tarfile.TarFile, entry: tarfile.TarInfo, folder: Path) -> None:
@@ -73,7 +73,7 @@ def _lay_out(archive: tarfile.TarFile, entry: tarfile.TarInfo, folder: Path) -> 
     content = archive.extractfile(entry) if entry.isreg() else None
     path = folder / entry.name
     if content is None or ".." in path.parts or not path.is_relative_to(folder):
-        raise QuarantineFailed(reason="its folder cannot be laid out")
+        raise SandboxError(reason="its folder cannot be laid out")
     path.parent.mkdir(parents=True, exist_ok=True)
     with content, path.open("xb") as file:
         shutil.copyfileobj(content, file)

@@ -58,7 +58,7 @@ class Format(StrEnum):
 
 
 #: What this release turns into a package, and what the quarantined child is told that it is.
-DOORS = {
+IMPORTABLE = {
     Format.ONNX: "onnx",
     Format.PICKLE: "pickle",
     Format.TORCH_EXPORT: "torch_export",
@@ -73,7 +73,7 @@ DOORS = {
     Format.LIGHTGBM: "lightgbm",
 }
 #: What a person can do with a file of a format that is refused.
-WAYS_OUT = {
+SUGGESTIONS = {
     Format.TORCH: "It holds numbers (a state_dict) or a pickled class, and not the model's code: load it in Python into its module "
     "and call relevo.pack(module, …), or import what torch.export.save(torch.export.export(module, …), 'model.pt2') writes",
     Format.LIGHTGBM_JSON: "LightGBM itself cannot load such a dump: save the booster with save_model('model.txt') and import that",
@@ -85,7 +85,7 @@ WAYS_OUT = {
     Format.CATBOOST: "CatBoost writes ONNX itself: load it in Python, call save_model('model.onnx', format='onnx') and import that",
 }
 #: Formats that a converter of their own opens, and its module; it has `open_file(task, bodies, samples) -> Done`.
-FRAMEWORKS: dict[str, str] = {
+FILE_CONVERTERS: dict[str, str] = {
     "lightgbm": "relevo.converters.boosting.lightgbm",
     "xgboost": "relevo.converters.boosting.xgboost",
     # What the libraries of another time spelled out of a pickle.
@@ -98,7 +98,7 @@ FRAMEWORKS: dict[str, str] = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sniffed:
+class DetectedFormat:
     """What a file is; a plain value."""
 
     format: Format

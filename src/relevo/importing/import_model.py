@@ -16,22 +16,22 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 
 from relevo.converters.options import ConversionOptions
-from relevo.converters.preprocessing_presets import habit
-from relevo.domain.decision import Argmax
-from relevo.domain.manifest import refuse_bad_background, refuse_bad_options
-from relevo.errors import CodeNotTrusted, ConversionFailed, OptionsMissing, PickleNotTrusted
+from relevo.converters.preprocessing_presets import get_preset
+from relevo.domain.decision import ArgmaxDecision
+from relevo.domain.manifest import refuse_bad_background, validate_options
+from relevo.errors import CodeNotTrustedError, ConversionError, InvalidOptionsError, PickleNotTrustedError
 from relevo.importing.folder_archive import fold
-from relevo.importing.formats import DOORS, Format, Sniffed
+from relevo.importing.formats import IMPORTABLE, DetectedFormat, Format
 from relevo.importing.output_files import read_outputs
 from relevo.importing.pickle_scan import HALF
-from relevo.importing.reference_outputs import Case, by_its_time, by_itself, by_outputs
+from relevo.importing.reference_outputs import ImportCase, reference_from_current, reference_from_legacy, reference_from_user
 from relevo.importing.sample_files import read_samples
 from relevo.importing.sandbox import protocol
 from relevo.importing.sandbox.client import Visit, visit
-from relevo.importing.sandbox.sample_codec import asked, packed
+from relevo.importing.sandbox.sample_codec import asked, encode_samples
 from relevo.importing.sniff import read_model_file, refuse_unless_importable, sniff_path
-from relevo.package.archive_writer import refuse_bad_goal
-from relevo.package.build import Parts, assemble
+from relevo.package.archive_writer import check_output_path
+from relevo.package.build import PackageSpec, build_package
 from relevo.package.card.texts import card_words
 from relevo.package.class_names import named
 from relevo.package.onnx_validation import audit
@@ -59,7 +59,7 @@ class Source:
 
     path: Path
     data: bytes
-    sniffed: Sniffed
+    sniffed: DetectedFormat
 
 
 def import_model(  # noqa: PLR0913 - the one call of an import: all by name, nearly all may be left out
@@ -130,13 +130,15 @@ def import_model(  # noqa: PLR0913 - the one call of an import: all by name, nea
     unknown_fields, missing_fields: "refuse" or "ignore", "refuse" or "zero", as in `relevo.pack`.
     language: of the card and its figures, as in `relevo.pack`.
     out: a folder, or a path ending in .zip; without it the package stays in memory.
-    Raises FileFormatUnknown, ImportRefused, PickleNotTrusted, QuarantineTooWeak, QuarantineFailed, OptionsMissing, ExtraMissing,
-    LabelsRefused, ConversionFailed, OnnxRefused, ParityFailed, ManifestInvalid, EnvironmentFailed; PackageRefused when `out` cannot
+    Raises UnknownFileFormatError, ImportModelError, PickleNotTrustedError, SandboxTooWeakError, SandboxError,
+    InvalidOptionsError, MissingDependencyError,
+    InvalidLabelsError, ConversionError, InvalidOnnxError, ParityError, InvalidManifestError, LegacyEnvironmentError; PackageError
+    when `out` cannot
     be written.
     """
     if out is not None:
-        refuse_bad_goal(Path(out))
-    refuse_bad_options(name=name, decision=decision or Argmax(), answer=answer or {}, synonyms=synonyms)
+        check_output_path(Path(out))
+    validate_options(name=name, decision=decision or ArgmaxDecision(), answer=answer or {}, synonyms=synonyms)
     refuse_bad_background(background)
     source = _read(Path(path), trusted=trust_pickle)
     _refuse_loose_ends(source, releases, python, outputs=outputs is not None, samples=samples is not None)
@@ -160,20 +162,20 @@ def import_model(  # noqa: PLR0913 - the one call of an import: all by name, nea
     if progress is not None:
         progress(0, 1, "converting")
     case = _case(source, second, given, options, accept_weak=accept_weak, bounds=bounds)
-    judged = by_its_time(case, releases, python) if releases else by_itself(case)
+    judged = reference_from_legacy(case, releases, python) if releases else reference_from_current(case)
     rows = asked(judged.back, given)
     if outputs is not None:
-        judged = by_outputs(judged, read_outputs(outputs), rows)
+        judged = reference_from_user(judged, read_outputs(outputs), rows)
     back = judged.back
     if source.sniffed.format is not Format.ONNX:
         _rehearse(back, rows, bounds)
-    parts = Parts(
+    parts = PackageSpec(
         converted=back.converted,
         name=name,
         samples=rows,
         truth=values,
         description=description,
-        decision=decision or Argmax(),
+        decision=decision or ArgmaxDecision(),
         answer=answer or {},
         synonyms=tuple(synonyms),
         unknown_fields=unknown_fields,
@@ -189,68 +191,70 @@ def import_model(  # noqa: PLR0913 - the one call of an import: all by name, nea
         words=card_words(language),
         progress=progress,
     )
-    return assemble(parts, None if out is None else Path(out))
+    return build_package(parts, None if out is None else Path(out))
 
 
 def _read(path: Path, *, trusted: bool) -> Source:
-    """The file, judged by its bytes. Raises FileFormatUnknown, ImportRefused, PickleNotTrusted, OnnxRefused."""
+    """The file, judged by its bytes. Raises UnknownFileFormatError, ImportModelError, PickleNotTrustedError, InvalidOnnxError."""
     sniffed = sniff_path(path)
     refuse_unless_importable(sniffed)
     data = fold(path) if path.is_dir() else read_model_file(path)
     if sniffed.format is Format.PICKLE and not trusted:
-        raise PickleNotTrusted(path=path.name, imports=_imports(sniffed))
+        raise PickleNotTrustedError(path=path.name, imports=_imports(sniffed))
     if sniffed.format in _CAN_RUN_CODE and not trusted:
-        raise CodeNotTrusted(path=path.name, format=sniffed.format.value)
+        raise CodeNotTrustedError(path=path.name, format=sniffed.format.value)
     if sniffed.format is Format.ONNX:
         audit(data)
     return Source(path=path, data=data, sniffed=sniffed)
 
 
 def _second(source: Source, vectorizer: str | Path | None, weights: str | Path | None, *, trusted: bool) -> Source | None:
-    """The file that goes with the first, if any. Raises OptionsMissing, and what `_read` raises."""
+    """The file that goes with the first, if any. Raises InvalidOptionsError, and what `_read` raises."""
     if source.sniffed.format is Format.KERAS_JSON and weights is None:
-        raise OptionsMissing(options="--weights FILE, for it is an architecture without its weights")
+        raise InvalidOptionsError(options="--weights FILE, for it is an architecture without its weights")
     given = vectorizer if vectorizer is not None else weights
     if given is None:
         return None
     second = _read(Path(given), trusted=trusted)
     pair = (source.sniffed.format, second.sniffed.format)
     if vectorizer is not None and (pair != (Format.PICKLE, Format.PICKLE) or weights is not None):
-        raise OptionsMissing(options="no --vectorizer: it goes with a pickled model, and is a pickle itself")
+        raise InvalidOptionsError(options="no --vectorizer: it goes with a pickled model, and is a pickle itself")
     if weights is not None and pair != (Format.KERAS_JSON, Format.KERAS_H5):
-        raise OptionsMissing(options="no --weights: an HDF5 file of weights goes with a Keras architecture in JSON")
+        raise InvalidOptionsError(options="no --weights: an HDF5 file of weights goes with a Keras architecture in JSON")
     return second
 
 
 def _refuse_half(source: Source, second: Source | None) -> None:
-    """A vectorizer without its model. Raises ConversionFailed."""
+    """A vectorizer without its model. Raises ConversionError."""
     seen = source.sniffed.look
     if second is None and seen is not None and seen.is_half:
-        raise ConversionFailed(reason=HALF)
+        raise ConversionError(reason=HALF)
 
 
 def _numbers(scale: float | None, preprocess: str | None, mode: str | None) -> dict[str, Any]:
-    """What becomes of a pixel, as a task tells it. Raises OptionsMissing when it is told twice, or by an unknown name."""
+    """What becomes of a pixel, as a task tells it. Raises InvalidOptionsError when it is told twice, or by an unknown name."""
     if preprocess is None:
         return {"scale": 1.0 if scale is None else scale, "mode": mode or "", "told": () if scale is None else ("scale",)}
     if scale is not None:
-        raise OptionsMissing(options="only one of --preprocess and --scale")
-    named = habit(preprocess)
+        raise InvalidOptionsError(options="only one of --preprocess and --scale")
+    named = get_preset(preprocess)
     order = "BGR" if named.channels == "BGR" else mode or ""
     return {"scale": named.scale, "mean": named.mean, "std": named.std, "mode": order, "told": ("scale",)}
 
 
 def _refuse_loose_ends(source: Source, releases: Sequence[str], python: str | Path | None, *, outputs: bool, samples: bool) -> None:
-    """Options that only mean something together. Raises OptionsMissing."""
+    """Options that only mean something together. Raises InvalidOptionsError."""
     if releases and source.sniffed.format is not Format.PICKLE:
-        raise OptionsMissing(options="no --with: it goes with pickles, which only the library that wrote them reads faithfully")
+        raise InvalidOptionsError(
+            options="no --with: it goes with pickles, which only the library that wrote them reads faithfully"
+        )
     if python is not None and not releases:
-        raise OptionsMissing(options="--with NAME==VERSION, what is to be installed for that --python")
+        raise InvalidOptionsError(options="--with NAME==VERSION, what is to be installed for that --python")
     if outputs and not samples:
-        raise OptionsMissing(options="--samples, the inputs that the outputs belong to")
+        raise InvalidOptionsError(options="--samples, the inputs that the outputs belong to")
 
 
-def _imports(sniffed: Sniffed) -> str:
+def _imports(sniffed: DetectedFormat) -> str:
     """What a pickle would import, the unusual first; the names are the file's own and so kept printable and short."""
     seen = sniffed.look
     if seen is None or not (seen.imports or seen.unusual):
@@ -274,11 +278,11 @@ def _case(
     *,
     accept_weak: bool,
     bounds: Bounds | None,
-) -> Case:
-    """The file with all that is said of it. Raises OptionsMissing."""
-    described, body = packed(given)
+) -> ImportCase:
+    """The file with all that is said of it. Raises InvalidOptionsError."""
+    described, body = encode_samples(given)
     task = ConversionOptions(
-        format=DOORS[source.sniffed.format],
+        format=IMPORTABLE[source.sniffed.format],
         compression=source.sniffed.compression,
         second=second is not None,
         source=source.sniffed.framework,
@@ -288,17 +292,17 @@ def _case(
     bodies = [source.data, b"" if second is None else second.data, body]
     # An ONNX file is data: it is opened in whatever quarantine this system gives.
     program = source.sniffed.format in _PROGRAMS | _CAN_RUN_CODE
-    return Case(task=task, bodies=bodies, samples=given, need_strong=program and not accept_weak, bounds=bounds)
+    return ImportCase(task=task, bodies=bodies, samples=given, need_strong=program and not accept_weak, bounds=bounds)
 
 
 def _rehearse(back: Visit, samples: Samples, bounds: Bounds | None) -> None:
     """Run what the child returned in a further quarantine first: a graph made to run for ever ends there, and not here.
 
-    Raises QuarantineFailed, and ConversionFailed when it does not run.
+    Raises SandboxError, and ConversionError when it does not run.
     """
     converted = back.converted
-    told = protocol.Described(input=converted.input, steps=converted.steps, output=converted.output)
-    described, body = packed(samples)
+    told = protocol.Signature(input=converted.input, steps=converted.steps, output=converted.output)
+    described, body = encode_samples(samples)
     visit(
         ConversionOptions(format="replay", **described),
         [converted.onnx, msgspec.json.encode(told), body],

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from relevo.errors import ImportRefused
-from relevo.util.files import open_plain, read_plain_text, why_unread
+from relevo.errors import ImportModelError
+from relevo.util.files import open_regular, read_error_text, read_plain_text
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -24,7 +24,7 @@ _BETWEEN = re.compile(r"[,;\s]+")
 def read_outputs(source: Any) -> NDArray[np.float64]:
     """Scores as the original gave them, float64 (n, columns). A first line of names is passed over.
 
-    Raises ImportRefused naming what cannot be read.
+    Raises ImportModelError naming what cannot be read.
     """
     name = Path(source).name if isinstance(source, str | Path) else "given"
     try:
@@ -32,15 +32,15 @@ def read_outputs(source: Any) -> NDArray[np.float64]:
         table = np.asarray(numbers, dtype=np.float64)
         table = table.reshape(len(table), -1)
     except (OSError, ValueError, TypeError, RecursionError) as cause:
-        raise ImportRefused(reason=f"the outputs '{name}' cannot be read ({why_unread(cause)})") from cause
+        raise ImportModelError(reason=f"the outputs '{name}' cannot be read ({read_error_text(cause)})") from cause
     if not table.size or not np.isfinite(table).all():
-        raise ImportRefused(reason=f"the outputs '{name}' must be finite numbers, one row a sample")
+        raise ImportModelError(reason=f"the outputs '{name}' must be finite numbers, one row a sample")
     return table
 
 
 def _numbers(path: Path) -> Any:
     if path.suffix == ".npy":
-        with open_plain(path) as file:
+        with open_regular(path) as file:
             return np.load(file, allow_pickle=False)
     text = read_plain_text(path)
     if path.suffix == ".json":

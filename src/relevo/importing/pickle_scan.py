@@ -98,7 +98,7 @@ def look(data: bytes) -> Look:
     problem = ""
     try:
         reader.read()
-    except _Lost as lost:
+    except _InvalidPickleError as lost:
         problem = str(lost)
     except Exception as cause:  # noqa: BLE001 - hostile bytes make pickletools raise nearly anything
         problem = f"{type(cause).__name__} at byte {reader.file.tell()}"
@@ -137,7 +137,7 @@ def _versions_by_key(data: bytes) -> tuple[str, ...]:
     return tuple(dict.fromkeys(found))
 
 
-class _Lost(Exception):
+class _InvalidPickleError(Exception):
     """The opcodes make no sense here."""
 
 
@@ -169,7 +169,7 @@ class _Reader:
         for found in pickletools.genops(self.file):
             self._count += 1
             if self._count > MAX_OPCODES:
-                raise _Lost(f"more than {MAX_OPCODES} opcodes")
+                raise _InvalidPickleError(f"more than {MAX_OPCODES} opcodes")
             yield found
 
     def _step(self, opcode: pickletools.OpcodeInfo, argument: Any) -> None:
@@ -187,7 +187,7 @@ class _Reader:
 
     def _pop(self) -> Any:
         if not self._stack or self._stack[-1] is _MARK:
-            raise _Lost("the stack is empty")
+            raise _InvalidPickleError("the stack is empty")
         return self._stack.pop()
 
     def _to_mark(self) -> list[Any]:
@@ -197,11 +197,11 @@ class _Reader:
             if item is _MARK:
                 return items[::-1]
             items.append(item)
-        raise _Lost("there is no mark")
+        raise _InvalidPickleError("there is no mark")
 
     def _top(self) -> Any:
         if not self._stack:
-            raise _Lost("the stack is empty")
+            raise _InvalidPickleError("the stack is empty")
         return self._stack[-1]
 
     def _import(self, module: object, name: object) -> None:
@@ -298,7 +298,7 @@ class _Reader:
 
     def get(self, argument: int) -> None:
         if int(argument) not in self._memo:
-            raise _Lost("a remembered value is missing")
+            raise _InvalidPickleError("a remembered value is missing")
         self._stack.append(self._memo[int(argument)])
 
     def build(self, _: object) -> None:
@@ -310,7 +310,7 @@ class _Reader:
         """Step over the raw numbers that joblib wrote here, or into the pickle it wrote in their stead."""
         if "O" in _type_name(state.get("dtype")):
             if len(self._outer) >= _MAX_NESTED:
-                raise _Lost("pickles are nested too deep")
+                raise _InvalidPickleError("pickles are nested too deep")
             self._outer.append((self._stack, self._memo))
             self._stack, self._memo = [], {}
             return
@@ -322,7 +322,7 @@ class _Reader:
             padding = 1 + (self.file.read(1) or b"\0")[0]
             self.file.seek(-1, io.SEEK_CUR)
         if size + padding > self.size - self.file.tell():
-            raise _Lost("an array is longer than the file")
+            raise _InvalidPickleError("an array is longer than the file")
         self.file.seek(size + padding, io.SEEK_CUR)
 
 
@@ -339,7 +339,7 @@ def _type_name(dtype: object) -> str:
 def _item_size(dtype: object) -> int:
     found = re.fullmatch(r"[<>|=]?([a-zA-Z])(\d{1,6})", _type_name(dtype))
     if not found:
-        raise _Lost("an array's type is not a simple one")
+        raise _InvalidPickleError("an array's type is not a simple one")
     return int(found[2]) * (4 if found[1] == "U" else 1)
 
 

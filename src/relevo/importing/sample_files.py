@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from relevo.errors import ImportRefused
-from relevo.package.samples import ImageSamples, RecordSamples, Samples, from_records, take_samples
-from relevo.util.csv_dialect import BadTable, has_decimal_commas, read_table
-from relevo.util.files import MOST, open_plain, read_plain, read_plain_text, why_unread
+from relevo.errors import ImportModelError
+from relevo.package.samples import ImageSamples, RecordSamples, Samples, from_records, normalize_samples
+from relevo.util.csv_dialect import InvalidCsvError, has_decimal_commas, read_table
+from relevo.util.files import MOST, open_regular, read_error_text, read_plain, read_plain_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -43,10 +43,10 @@ def read_samples(
 
     source: a path, or samples in memory as `relevo.pack` takes them.
     truth: the name of a column or array in `source`, a file with one value a line (or a JSON list), or the values themselves.
-    Raises ImportRefused naming what cannot be read, OptionsMissing when there are none.
+    Raises ImportModelError naming what cannot be read, InvalidOptionsError when there are none.
     """
     if not isinstance(source, str | Path):
-        return take_samples(source, features), None if truth is None else _given_truth(truth)
+        return normalize_samples(source, features), None if truth is None else _given_truth(truth)
     path = Path(source)
     try:
         if path.is_dir():
@@ -55,14 +55,14 @@ def read_samples(
             return _arrays(path, truth, features)
         return _rows(path, truth)
     except (OSError, ValueError, KeyError, EOFError, csv.Error, RecursionError, zipfile.BadZipFile) as cause:
-        raise ImportRefused(reason=f"the samples '{path.name}' cannot be read ({why_unread(cause)})") from cause
+        raise ImportModelError(reason=f"the samples '{path.name}' cannot be read ({read_error_text(cause)})") from cause
 
 
 def _rows(path: Path, truth: str | Path | Sequence[Any] | None) -> tuple[Samples, list[Any] | None]:
     """JSON, JSON lines or CSV."""
     records = _csv(path) if path.suffix == ".csv" else _json(path)
     if not records or not all(isinstance(record, dict) for record in records):
-        raise ImportRefused(
+        raise ImportModelError(
             reason=f"'{path.name}' must hold records: a JSON list of objects, one object a line, or CSV with a head line"
         )
     if isinstance(truth, str) and truth in records[0]:
@@ -83,14 +83,14 @@ def _csv(path: Path) -> list[dict[str, Any]]:
     text = io.StringIO(read_plain_text(path), newline="")
     try:
         table = read_table(text, path.name)
-    except BadTable as cause:
-        raise ImportRefused(reason=str(cause)) from cause
+    except InvalidCsvError as cause:
+        raise ImportModelError(reason=str(cause)) from cause
     head, lines = table.names, table.rows
     if not lines:
-        raise ImportRefused(reason=f"'{path.name}' has a head line and no rows")
+        raise ImportModelError(reason=f"'{path.name}' has a head line and no rows")
     for position, name in enumerate(head):
         if has_decimal_commas([line[position] for line in lines if line[position].strip()], table.separator):
-            raise ImportRefused(
+            raise ImportModelError(
                 reason=f"{path.name} has numbers with a decimal comma in the column '{name}'; save it with decimal points"
             )
     columns = [_column([line[position] for line in lines]) for position in range(len(head))]
@@ -119,7 +119,7 @@ def _truth_word(cell: str) -> bool:
 
 def _arrays(path: Path, truth: str | Path | Sequence[Any] | None, features: Sequence[str]) -> tuple[Samples, list[Any] | None]:
     """A matrix (n, features) or uint8 pictures (n, h, w[, 3]); in an archive under x, with the truth under y."""
-    with open_plain(path) as file:
+    with open_regular(path) as file:
         return _arrays_in(np.load(file, allow_pickle=False), truth, features)
 
 
@@ -129,7 +129,7 @@ def _arrays_in(
     features: Sequence[str],
 ) -> tuple[Samples, list[Any] | None]:
     if isinstance(loaded, np.ndarray):
-        return take_samples(loaded, features), None if truth is None else _given_truth(truth)
+        return normalize_samples(loaded, features), None if truth is None else _given_truth(truth)
     with loaded:
         samples = _named(loaded, _INPUT_NAMES) if any(name in loaded for name in _INPUT_NAMES) else loaded[loaded.files[0]]
         if isinstance(truth, str) and truth in loaded:
@@ -138,7 +138,7 @@ def _arrays_in(
             values = _given_truth(truth)
         else:
             values = _named(loaded, _TRUTH_NAMES).tolist() if any(name in loaded for name in _TRUTH_NAMES) else None
-        return take_samples(samples, features), values
+        return normalize_samples(samples, features), values
 
 
 def _named(archive: Any, names: Sequence[str]) -> NDArray[Any]:
@@ -149,7 +149,7 @@ def _folder(path: Path, truth: str | Path | Sequence[Any] | None) -> tuple[Sampl
     """Pictures; where they lie in folders of their own, the folders' names are the truth."""
     found = sorted(file for file in path.rglob("*") if file.suffix.lower() in _PICTURES and file.is_file())
     if not found:
-        raise ImportRefused(reason=f"the folder '{path.name}' holds no picture (JPEG, PNG, WebP, GIF, BMP, TIFF, PGM or PPM)")
+        raise ImportModelError(reason=f"the folder '{path.name}' holds no picture (JPEG, PNG, WebP, GIF, BMP, TIFF, PGM or PPM)")
     samples = ImageSamples(files=tuple(_pictures(found)))
     if truth is not None:
         return samples, _given_truth(truth)
@@ -171,7 +171,7 @@ def _given_truth(truth: str | Path | Sequence[Any]) -> list[Any]:
         return list(truth)
     path = Path(truth)
     if not path.is_file():
-        raise ImportRefused(reason=f"the truth '{path.name}' is neither a column of the samples nor a file")
+        raise ImportModelError(reason=f"the truth '{path.name}' is neither a column of the samples nor a file")
     text = read_plain_text(path)
     if path.suffix == ".json":
         return list(json.loads(text))

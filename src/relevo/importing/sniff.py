@@ -21,10 +21,10 @@ import zipfile
 import zlib
 from typing import TYPE_CHECKING, Any
 
-from relevo.errors import FileFormatUnknown, ImportRefused
-from relevo.importing.formats import DOORS, WAYS_OUT, Format, Sniffed
+from relevo.errors import ImportModelError, UnknownFileFormatError
+from relevo.importing.formats import IMPORTABLE, SUGGESTIONS, DetectedFormat, Format
 from relevo.importing.pickle_scan import look
-from relevo.util.files import NotPlain, read_plain
+from relevo.util.files import NotRegularFileError, read_plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,86 +36,86 @@ _MAX_MEMBERS = 10_000  # names in an archive
 _HEAD = 4096
 
 
-def sniff_path(path: Path) -> Sniffed:
-    """Sniff a file, or a folder that a framework wrote. Raises FileFormatUnknown."""
+def sniff_path(path: Path) -> DetectedFormat:
+    """Sniff a file, or a folder that a framework wrote. Raises UnknownFileFormatError."""
     if path.is_dir():
         if (path / "saved_model.pb").is_file():
-            return Sniffed(format=Format.SAVED_MODEL)
+            return DetectedFormat(format=Format.SAVED_MODEL)
         if (path / "manifest.json").is_file() and (path / "model.onnx").is_file():
-            return Sniffed(format=Format.PACKAGE)
-        raise FileFormatUnknown(reason="it is a folder, and none that a known framework writes")
+            return DetectedFormat(format=Format.PACKAGE)
+        raise UnknownFileFormatError(reason="it is a folder, and none that a known framework writes")
     return sniff(read_model_file(path))
 
 
 def refuse_missing(path: Path) -> None:
-    """See before all else whether there is something to import. Raises FileFormatUnknown."""
+    """See before all else whether there is something to import. Raises UnknownFileFormatError."""
     try:
         path.stat()
     except FileNotFoundError as cause:
-        raise FileFormatUnknown(reason="there is no such file") from cause
+        raise UnknownFileFormatError(reason="there is no such file") from cause
     except OSError as cause:
-        raise FileFormatUnknown(reason=f"it cannot be read ({cause.strerror})") from cause
+        raise UnknownFileFormatError(reason=f"it cannot be read ({cause.strerror})") from cause
 
 
 def read_model_file(path: Path) -> bytes:
-    """The bytes of a model file. Raises FileFormatUnknown for what is no plain file, or too large."""
+    """The bytes of a model file. Raises UnknownFileFormatError for what is no plain file, or too large."""
     try:
         return read_plain(path, most=MAX_BYTES)
     except FileNotFoundError as cause:
-        raise FileFormatUnknown(reason="there is no such file") from cause
-    except NotPlain as cause:
-        raise FileFormatUnknown(reason=str(cause)) from cause
+        raise UnknownFileFormatError(reason="there is no such file") from cause
+    except NotRegularFileError as cause:
+        raise UnknownFileFormatError(reason=str(cause)) from cause
     except OSError as cause:
-        raise FileFormatUnknown(reason=f"it cannot be read ({cause.strerror})") from cause
+        raise UnknownFileFormatError(reason=f"it cannot be read ({cause.strerror})") from cause
 
 
-def sniff(data: bytes) -> Sniffed:
-    """What the bytes are. Takes bounded time and memory. Raises FileFormatUnknown on none, or more than one."""
+def sniff(data: bytes) -> DetectedFormat:
+    """What the bytes are. Takes bounded time and memory. Raises UnknownFileFormatError on none, or more than one."""
     if not data:
-        raise FileFormatUnknown(reason="it is empty")
+        raise UnknownFileFormatError(reason="it is empty")
     if len(data) > MAX_BYTES:
-        raise FileFormatUnknown(reason=f"it is larger than {MAX_BYTES} bytes")
+        raise UnknownFileFormatError(reason=f"it is larger than {MAX_BYTES} bytes")
     found = [answer for test in _TESTS if (answer := test(data)) is not None]
     if not found:
-        raise FileFormatUnknown(reason="its bytes are those of no model file Relevo knows")
+        raise UnknownFileFormatError(reason="its bytes are those of no model file Relevo knows")
     if len(found) > 1:
         names = " and ".join(sorted({answer.format.value for answer in found}))
-        raise FileFormatUnknown(reason=f"it can be read in more than one way ({names}), as only a file made to deceive can")
+        raise UnknownFileFormatError(reason=f"it can be read in more than one way ({names}), as only a file made to deceive can")
     if data[:2] != b"PK" and _has_zip_end(data):
-        raise FileFormatUnknown(
+        raise UnknownFileFormatError(
             reason=f"it is {found[0].format.value} with a zip archive behind it, as only a file made to deceive is"
         )
     return found[0]
 
 
-def refuse_unless_importable(sniffed: Sniffed) -> None:
-    """Pass what this release imports; name what it does not. Raises ImportRefused."""
+def refuse_unless_importable(sniffed: DetectedFormat) -> None:
+    """Pass what this release imports; name what it does not. Raises ImportModelError."""
     if sniffed.format is Format.PACKAGE:
-        raise ImportRefused(reason="it is a Relevo package already, there is nothing to convert; register it as it is")
-    if sniffed.format not in DOORS:
+        raise ImportModelError(reason="it is a Relevo package already, there is nothing to convert; register it as it is")
+    if sniffed.format not in IMPORTABLE:
         what = f"{sniffed.format.value} {sniffed.version}".strip()
-        way = WAYS_OUT.get(sniffed.format, "Export it to ONNX with its own framework, and import that")
-        raise ImportRefused(reason=f"it is {what}, which cannot be imported by this release. {way}")
+        way = SUGGESTIONS.get(sniffed.format, "Export it to ONNX with its own framework, and import that")
+        raise ImportModelError(reason=f"it is {what}, which cannot be imported by this release. {way}")
 
 
 # --- one test a format ------------------------------------------------------------------------------------------------
 
 
-def _magic(data: bytes) -> Sniffed | None:
+def _magic(data: bytes) -> DetectedFormat | None:
     """Formats that say their name in the first bytes."""
     if data.startswith(b"\x89HDF\r\n\x1a\n"):
         version = re.search(rb"keras_version[\x00-\xff]{0,120}?(\d{1,2}\.\d{1,3}\.\d{1,3}[-\w]{0,12})", data)
-        return Sniffed(format=Format.KERAS_H5, version=version[1].decode() if version else "")
+        return DetectedFormat(format=Format.KERAS_H5, version=version[1].decode() if version else "")
     if data[4:8] == b"TFL3":
-        return Sniffed(format=Format.TFLITE)
+        return DetectedFormat(format=Format.TFLITE)
     if data[4:8] == b"ORTM":
-        return Sniffed(format=Format.ORT)
+        return DetectedFormat(format=Format.ORT)
     if data.startswith(b"CBM1"):
-        return Sniffed(format=Format.CATBOOST)
+        return DetectedFormat(format=Format.CATBOOST)
     return None
 
 
-def _zip(data: bytes) -> Sniffed | None:
+def _zip(data: bytes) -> DetectedFormat | None:
     """Archives, by the names of their members; nothing is unpacked."""
     if not data.startswith((b"PK\x03\x04", b"PK\x05\x06")):
         return None
@@ -123,19 +123,19 @@ def _zip(data: bytes) -> Sniffed | None:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             names = archive.namelist()
     except (zipfile.BadZipFile, ValueError, NotImplementedError, OSError, struct.error, EOFError) as cause:
-        raise FileFormatUnknown(reason="it is a damaged zip archive") from cause
+        raise UnknownFileFormatError(reason="it is a damaged zip archive") from cause
     if len(names) > _MAX_MEMBERS:
-        raise FileFormatUnknown(reason=f"it is a zip archive of more than {_MAX_MEMBERS} files")
+        raise UnknownFileFormatError(reason=f"it is a zip archive of more than {_MAX_MEMBERS} files")
     members = set(names)
     if {"manifest.json", "model.onnx"} <= {name.rpartition("/")[2] for name in members}:
-        return Sniffed(format=Format.PACKAGE)
+        return DetectedFormat(format=Format.PACKAGE)
     if {"config.json", "model.weights.h5"} <= members:
-        return Sniffed(format=Format.KERAS_ZIP)
+        return DetectedFormat(format=Format.KERAS_ZIP)
     if torch := _torch(members):
-        return Sniffed(format=torch)
+        return DetectedFormat(format=torch)
     if "schema.json" in members:
-        return Sniffed(format=Format.SKOPS)
-    raise FileFormatUnknown(
+        return DetectedFormat(format=Format.SKOPS)
+    raise UnknownFileFormatError(
         reason="it is a zip archive, and none that a known framework writes; unpack it and import the model file inside"
     )
 
@@ -150,7 +150,7 @@ def _torch(members: set[str]) -> Format | None:
     return Format.TORCHSCRIPT if "constants.pkl" in inside else Format.TORCH
 
 
-def _compressed(data: bytes) -> Sniffed | None:
+def _compressed(data: bytes) -> DetectedFormat | None:
     """A pickle that joblib compressed; only its beginning is unpacked, and only to a bound."""
     name = next((name for start, name in _COMPRESSIONS if data.startswith(start)), None)
     if name is None:
@@ -163,13 +163,15 @@ def _compressed(data: bytes) -> Sniffed | None:
     if answer is None:
         if name == "zlib":  # two bytes are a weak sign
             return None
-        raise FileFormatUnknown(
+        raise UnknownFileFormatError(
             reason=f"it is {name}-compressed and holds no model file that Relevo knows in that form; unpack it first"
         )
-    return Sniffed(format=answer.format, version=answer.version, framework=answer.framework, compression=name, look=answer.look)
+    return DetectedFormat(
+        format=answer.format, version=answer.version, framework=answer.framework, compression=name, look=answer.look
+    )
 
 
-def _pickle(data: bytes, *, whole: bool = True) -> Sniffed | None:
+def _pickle(data: bytes, *, whole: bool = True) -> DetectedFormat | None:
     """A pickle of any protocol: opcodes that make sense from the first byte to the last."""
     if not _may_be_pickle(data):
         return None
@@ -179,11 +181,11 @@ def _pickle(data: bytes, *, whole: bool = True) -> Sniffed | None:
         return None
     legacy_torch = data.startswith(_TORCH_MAGIC)
     if seen.complete and seen.ended_at < len(data) and whole and not legacy_torch:
-        raise FileFormatUnknown(reason=f"it is a pickle with {len(data) - seen.ended_at} more bytes behind its end")
+        raise UnknownFileFormatError(reason=f"it is a pickle with {len(data) - seen.ended_at} more bytes behind its end")
     if legacy_torch or any(name.startswith("torch.") for name in seen.imports):
-        return Sniffed(format=Format.TORCH, look=seen)
+        return DetectedFormat(format=Format.TORCH, look=seen)
     version = ", ".join(seen.versions)
-    return Sniffed(
+    return DetectedFormat(
         format=Format.PICKLE, version=f"protocol {seen.protocol}", framework=f"scikit-learn {version}" if version else "", look=seen
     )
 
@@ -195,7 +197,7 @@ def _may_be_pickle(data: bytes) -> bool:
     return data[:1] in {bytes([one]) for one in b"(c]})lditIUVSXKMJFGN"} and data.rstrip(b"\n")[-1:] == b"."
 
 
-def _protobuf(data: bytes) -> Sniffed | None:
+def _protobuf(data: bytes) -> DetectedFormat | None:
     """ONNX and SavedModel: fields that reach exactly to the end, of numbers and types that only this schema has."""
     seen = _top_fields(data)
     if seen is None:
@@ -203,12 +205,12 @@ def _protobuf(data: bytes) -> Sniffed | None:
     numbers = {number: value for number, _, value in seen}
     kinds = {(number, wire) for number, wire, _ in seen}
     if (1, 0) in kinds and (2, 2) in kinds and kinds <= {(1, 0), (2, 2)}:
-        return Sniffed(format=Format.SAVED_MODEL)
+        return DetectedFormat(format=Format.SAVED_MODEL)
     if (7, 2) not in kinds or not ({(1, 0), (8, 2)} & kinds) or not kinds <= _ONNX_FIELDS:
         return None
     texts = [part.decode("utf-8", "replace") for number in (2, 3) if isinstance(part := numbers.get(number), bytes)]
     version = numbers.get(1)
-    return Sniffed(
+    return DetectedFormat(
         format=Format.ONNX, version=f"IR {version}" if isinstance(version, int) else "", framework=_printable(" ".join(texts))
     )
 
@@ -247,19 +249,19 @@ def _varint(data: bytes, at: int) -> tuple[int, int]:
     return 0, 0
 
 
-def _ubjson(data: bytes) -> Sniffed | None:
+def _ubjson(data: bytes) -> DetectedFormat | None:
     if data.startswith((b"{L", b"{U", b"{i")) and b"learner" in data[:64]:
-        return Sniffed(format=Format.XGBOOST_UBJ)
+        return DetectedFormat(format=Format.XGBOOST_UBJ)
     return None
 
 
-def _xgboost_binary(data: bytes) -> Sniffed | None:
+def _xgboost_binary(data: bytes) -> DetectedFormat | None:
     """136 bytes of parameters, then the objective and the booster as counted texts."""
     start = 136 + (4 if data.startswith(b"binf") else 0)
     objective, after = _counted(data, start)
     booster, _ = _counted(data, after)
     if re.fullmatch(rb"[a-z]{2,12}:[a-z0-9_]{2,30}", objective) and booster in {b"gbtree", b"gblinear", b"dart"}:
-        return Sniffed(format=Format.XGBOOST_BINARY)
+        return DetectedFormat(format=Format.XGBOOST_BINARY)
     return None
 
 
@@ -270,25 +272,25 @@ def _counted(data: bytes, at: int) -> tuple[bytes, int]:
     return (data[at + 8 : at + 8 + length], at + 8 + length) if length <= 64 else (b"", at)
 
 
-def _safetensors(data: bytes) -> Sniffed | None:
+def _safetensors(data: bytes) -> DetectedFormat | None:
     if len(data) < 10 or data[8:9] != b"{":
         return None
     length = int(struct.unpack_from("<Q", data)[0])
     inside = 2 <= length <= min(len(data) - 8, 100 * 2**20) and data[8 + length - 1 : 8 + length].strip() in {b"}", b""}
-    return Sniffed(format=Format.SAFETENSORS) if inside and b'"dtype"' in data[8 : 8 + length] else None
+    return DetectedFormat(format=Format.SAFETENSORS) if inside and b'"dtype"' in data[8 : 8 + length] else None
 
 
-def _text(data: bytes) -> Sniffed | None:
+def _text(data: bytes) -> DetectedFormat | None:
     """LightGBM's text and XML's PMML."""
     head = data[:_HEAD].lstrip(b"\xef\xbb\xbf \t\r\n")
     if lightgbm := re.match(rb"tree\r?\nversion=(v\d{1,2})\r?\n", head):
-        return Sniffed(format=Format.LIGHTGBM, version=lightgbm[1].decode())
+        return DetectedFormat(format=Format.LIGHTGBM, version=lightgbm[1].decode())
     if head.startswith(b"<") and (pmml := re.search(rb"<PMML[^>]{0,400}?version=[\"']([\d.]{1,6})", head)):
-        return Sniffed(format=Format.PMML, version=pmml[1].decode())
+        return DetectedFormat(format=Format.PMML, version=pmml[1].decode())
     return None
 
 
-def _json(data: bytes) -> Sniffed | None:
+def _json(data: bytes) -> DetectedFormat | None:
     """JSON models, by their outermost keys."""
     if not data[:64].lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{"):
         return None
@@ -299,16 +301,16 @@ def _json(data: bytes) -> Sniffed | None:
     return _by_keys(plain)
 
 
-def _by_keys(plain: dict[str, Any]) -> Sniffed | None:
+def _by_keys(plain: dict[str, Any]) -> DetectedFormat | None:
     if "learner" in plain:
         version = plain.get("version")
-        return Sniffed(
+        return DetectedFormat(
             format=Format.XGBOOST_JSON, version=".".join(str(part) for part in version[:3]) if isinstance(version, list) else ""
         )
     if plain.get("name") == "tree" and "tree_info" in plain:
-        return Sniffed(format=Format.LIGHTGBM_JSON, version=_printable(plain.get("version")))
+        return DetectedFormat(format=Format.LIGHTGBM_JSON, version=_printable(plain.get("version")))
     if "class_name" in plain and "config" in plain:
-        return Sniffed(format=Format.KERAS_JSON, version=_printable(plain.get("keras_version")))
+        return DetectedFormat(format=Format.KERAS_JSON, version=_printable(plain.get("keras_version")))
     return None
 
 

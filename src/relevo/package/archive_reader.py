@@ -15,9 +15,9 @@ import zlib
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from relevo.errors import PackageRefused, PackageUnsafe
+from relevo.errors import PackageError, UnsafePackageError
 from relevo.package.layout import MANIFEST, MAX_BYTES, MAX_FILES, MAX_RATIO, RATIO_FLOOR, path_is_plain
-from relevo.util.files import open_plain
+from relevo.util.files import open_regular
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -44,19 +44,19 @@ def is_package(path: Path) -> bool:
     if path.is_dir():
         return (path / MANIFEST).is_file()
     try:
-        with open_plain(path, most=MAX_BYTES) as file, zipfile.ZipFile(file) as archive:
+        with open_regular(path, most=MAX_BYTES) as file, zipfile.ZipFile(file) as archive:
             return MANIFEST in archive.namelist()
     except _BROKEN:
         return False
 
 
 def read_files(path: Path) -> dict[str, bytes]:
-    """Every file of the package at `path`, by its path inside. Raises PackageRefused, PackageUnsafe."""
+    """Every file of the package at `path`, by its path inside. Raises PackageError, UnsafePackageError."""
     if path.is_dir():
         return _read_folder(path)
     if path.is_file():
         return _read_zip(path)
-    raise PackageRefused(reason=f"there is no folder or file '{path}'")
+    raise PackageError(reason=f"there is no folder or file '{path}'")
 
 
 def _read_folder(folder: Path) -> dict[str, bytes]:
@@ -70,18 +70,18 @@ def _walk(folder: Path, prefix: str) -> Iterator[tuple[str, int]]:
     with os.scandir(folder) as listing:
         entries = list(islice(listing, MAX_FILES + 1))
     if len(entries) > MAX_FILES:
-        raise PackageUnsafe(reason=f"it holds more than {MAX_FILES} files")
+        raise UnsafePackageError(reason=f"it holds more than {MAX_FILES} files")
     for entry in entries:
         path = prefix + entry.name
         mode = entry.stat(follow_symlinks=False).st_mode
         if not path_is_plain(path):
-            raise PackageUnsafe(reason=f"the file name {_shown(path)} is not allowed")
+            raise UnsafePackageError(reason=f"the file name {_shown(path)} is not allowed")
         if stat.S_ISDIR(mode):
             yield from _walk(folder / entry.name, path + "/")
         elif stat.S_ISREG(mode):
             yield path, entry.stat(follow_symlinks=False).st_size
         else:
-            raise PackageUnsafe(reason=f"'{path}' is a link or a device, not a file")
+            raise UnsafePackageError(reason=f"'{path}' is a link or a device, not a file")
 
 
 def _read_regular(path: Path) -> bytes:
@@ -93,19 +93,19 @@ def _read_regular(path: Path) -> bytes:
 
 def _read_zip(path: Path) -> dict[str, bytes]:
     try:
-        with open_plain(path, most=MAX_BYTES) as file:
+        with open_regular(path, most=MAX_BYTES) as file:
             if file.read(4) != b"PK\x03\x04":
-                raise PackageRefused(reason="it is neither a folder nor a zip")
+                raise PackageError(reason="it is neither a folder nor a zip")
             with zipfile.ZipFile(file) as archive:
                 return _inflate(archive, path.stat().st_size)
     except _BROKEN as cause:
-        raise PackageRefused(reason="the zip is damaged or cut off") from cause
+        raise PackageError(reason="the zip is damaged or cut off") from cause
 
 
 def _inflate(archive: zipfile.ZipFile, archive_bytes: int) -> dict[str, bytes]:
     entries = [entry for entry in archive.infolist() if not _is_folder(entry)]
     if len(entries) > MAX_FILES:
-        raise PackageUnsafe(reason=f"it holds more than {MAX_FILES} files")
+        raise UnsafePackageError(reason=f"it holds more than {MAX_FILES} files")
     for entry in entries:
         _judge(entry)
     _refuse_twins(entry.filename for entry in entries)
@@ -121,19 +121,19 @@ def _is_folder(entry: zipfile.ZipInfo) -> bool:
 def _judge(entry: zipfile.ZipInfo) -> None:
     # `orig_filename` still has what follows a NUL; `filename` was cut there by the library.
     if not path_is_plain(entry.orig_filename):
-        raise PackageUnsafe(reason=f"the file name {_shown(entry.orig_filename)} is not allowed")
+        raise UnsafePackageError(reason=f"the file name {_shown(entry.orig_filename)} is not allowed")
     mode = entry.external_attr >> 16
     if stat.S_IFMT(mode) not in (0, stat.S_IFREG):
-        raise PackageUnsafe(reason=f"'{entry.filename}' is a link or a device, not a file")
+        raise UnsafePackageError(reason=f"'{entry.filename}' is a link or a device, not a file")
     if entry.flag_bits & _ENCRYPTED or entry.compress_type not in _KNOWN_METHODS:
-        raise PackageUnsafe(reason=f"'{entry.filename}' is encrypted or packed in an unusual way")
+        raise UnsafePackageError(reason=f"'{entry.filename}' is encrypted or packed in an unusual way")
 
 
 def _inflate_one(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes:
     with archive.open(entry) as file:
         content = file.read(entry.file_size + 1)
     if len(content) != entry.file_size:
-        raise PackageUnsafe(reason=f"'{entry.filename}' is not as long as the archive says")
+        raise UnsafePackageError(reason=f"'{entry.filename}' is not as long as the archive says")
     return content
 
 
@@ -142,12 +142,12 @@ def _refuse_twins(paths: Iterable[str]) -> None:
     for path in paths:
         other = seen.setdefault(path.lower(), path)
         if other is not path:
-            raise PackageUnsafe(reason=f"'{path}' is there twice, or differs from '{other}' only in case")
+            raise UnsafePackageError(reason=f"'{path}' is there twice, or differs from '{other}' only in case")
 
 
 def _refuse_size(size: int, budget: int) -> None:
     if size > budget:
-        raise PackageUnsafe(reason=f"it would grow to {size} bytes, more than the {budget} allowed")
+        raise UnsafePackageError(reason=f"it would grow to {size} bytes, more than the {budget} allowed")
 
 
 def _shown(path: str) -> str:

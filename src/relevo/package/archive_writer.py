@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from relevo.errors import PackageRefused
+from relevo.errors import PackageError
 from relevo.package.archive_reader import is_package
 
 if TYPE_CHECKING:
@@ -30,9 +30,9 @@ _MODE = 0o100644
 def write_package(files: dict[str, bytes], out: Path) -> None:
     """Write a folder, or a zip when `out` ends in .zip; what was there is replaced only when it is a package or an empty folder.
 
-    Raises PackageRefused when something else is in the way, or nothing can be written there.
+    Raises PackageError when something else is in the way, or nothing can be written there.
     """
-    refuse_bad_goal(out)
+    check_output_path(out)
     with _told(out):
         out.parent.mkdir(parents=True, exist_ok=True)
         if out.suffix == ".zip":
@@ -41,11 +41,11 @@ def write_package(files: dict[str, bytes], out: Path) -> None:
             _replace_folder(out, files)
 
 
-def refuse_bad_goal(out: Path) -> None:
-    """See before the work whether a package can be written there; makes nothing. Raises PackageRefused as `write_package` does."""
-    problem = why_unwritable(out.parent)
+def check_output_path(out: Path) -> None:
+    """See before the work whether a package can be written there; makes nothing. Raises PackageError as `write_package` does."""
+    problem = write_error(out.parent)
     if problem is not None:
-        raise PackageRefused(reason=f"'{out}' cannot be written: {problem}; choose another place")
+        raise PackageError(reason=f"'{out}' cannot be written: {problem}; choose another place")
     with _told(out):
         if out.suffix == ".zip":
             _refuse_no_package(out)
@@ -53,7 +53,7 @@ def refuse_bad_goal(out: Path) -> None:
             _refuse_foreign(out)
 
 
-def why_unwritable(folder: Path) -> str | None:
+def write_error(folder: Path) -> str | None:
     """Why nothing can be made in this folder, which need not be there yet; None when something can. Makes nothing."""
     near = folder
     # Not `exists`, which raises where a folder above may not be entered.
@@ -70,7 +70,7 @@ def _told(out: Path) -> Iterator[None]:
     try:
         yield
     except OSError as cause:
-        raise PackageRefused(reason=f"'{out}' cannot be written: {cause.strerror or cause}; choose another place") from cause
+        raise PackageError(reason=f"'{out}' cannot be written: {cause.strerror or cause}; choose another place") from cause
 
 
 def zip_bytes(files: dict[str, bytes]) -> bytes:
@@ -88,9 +88,9 @@ def zip_bytes(files: dict[str, bytes]) -> bytes:
 
 def _refuse_no_package(out: Path) -> None:
     if out.is_dir():
-        raise PackageRefused(reason=f"'{out}' is a folder; a zip cannot take its place")
+        raise PackageError(reason=f"'{out}' is a folder; a zip cannot take its place")
     if out.exists() and out.stat().st_size and not is_package(out):
-        raise PackageRefused(reason=f"'{out}' is a file that is no package; choose another place")
+        raise PackageError(reason=f"'{out}' is a file that is no package; choose another place")
 
 
 def _replace_file(out: Path, content: bytes) -> None:
@@ -128,9 +128,9 @@ def _replace_folder(out: Path, files: dict[str, bytes]) -> None:
 
 def _refuse_foreign(out: Path) -> None:
     if out.is_symlink() or (out.exists() and not out.is_dir()):
-        raise PackageRefused(reason=f"'{out}' is a file or a link; choose another place")
+        raise PackageError(reason=f"'{out}' is a file or a link; choose another place")
     if out.is_dir() and any(out.iterdir()) and not (out / "manifest.json").is_file():
-        raise PackageRefused(reason=f"'{out}' is a folder with other things in it; choose another place")
+        raise PackageError(reason=f"'{out}' is a folder with other things in it; choose another place")
 
 
 def _write_through(file: io.BufferedWriter, content: bytes) -> None:

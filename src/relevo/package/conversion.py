@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Hints:
+class ConversionHints:
     """What a person said about a model beyond the model itself; everything may be left out."""
 
     labels: tuple[str, ...] = ()  # display names in the order of the model's classes
@@ -46,7 +46,7 @@ class Hints:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Converted:
+class ConvertedModel:
     """A model as ONNX with its signature; lives from conversion to packaging."""
 
     onnx: bytes

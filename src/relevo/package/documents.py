@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import msgspec
 
 from relevo.domain.manifest import parse
-from relevo.errors import FileTampered, NotInPackage, PackageRefused
+from relevo.errors import DigestMismatchError, NotInPackageError, PackageError
 from relevo.package.card.model_card import card_for
 from relevo.package.layout import CARD, MANIFEST, MAX_MANIFEST_BYTES, METRICS, PROFILE
 from relevo.package.promotion_guard import CHAMPION, Side, compare
@@ -31,11 +31,11 @@ _FIGURE = re.compile(r"figures/([A-Za-z0-9_][A-Za-z0-9._-]{0,95}\.png)")
 _PNG = b"\x89PNG\r\n\x1a\n"
 
 
-class Papers:
+class PackageDocuments:
     """The papers of one package; lives as long as a request."""
 
     def __init__(self, folder: Path, digest: str) -> None:
-        """Read the manifest. Raises NotInPackage, FileTampered."""
+        """Read the manifest. Raises NotInPackageError, DigestMismatchError."""
         self._folder = folder
         self.manifest_bytes = _read(folder, MANIFEST, digest, MAX_MANIFEST_BYTES)
         manifest: dict[str, Any] = msgspec.json.decode(self.manifest_bytes)
@@ -44,7 +44,7 @@ class Papers:
     def card(self, language: str) -> str:
         """The model card, Markdown, in a language of catalog.LANGUAGES where it is ours; it may be a stranger's words.
 
-        Raises NotInPackage, FileTampered, ManifestInvalid.
+        Raises NotInPackageError, DigestMismatchError, InvalidManifestError.
         """
         return card_for(
             self._paper(CARD).decode("utf-8", "replace"),
@@ -56,14 +56,14 @@ class Papers:
         )
 
     def metrics(self) -> dict[str, Any]:
-        """What was measured on held-out rows; empty when nothing was. Raises FileTampered."""
+        """What was measured on held-out rows; empty when nothing was. Raises DigestMismatchError."""
         if METRICS not in self._files:
             return {}
         found = msgspec.json.decode(self._paper(METRICS))
         return found if isinstance(found, dict) else {}
 
     def side(self) -> Side:
-        """What a takeover is judged by. Raises FileTampered, ManifestInvalid."""
+        """What a takeover is judged by. Raises DigestMismatchError, InvalidManifestError."""
         return Side(manifest=parse(self.manifest_bytes), metrics=self.metrics())
 
     def figures(self) -> list[str]:
@@ -71,18 +71,18 @@ class Papers:
         return sorted(found[1] for path in self._files if (found := _FIGURE.fullmatch(path)))
 
     def figure(self, name: str) -> bytes:
-        """One picture, a PNG. Raises NotInPackage, FileTampered."""
+        """One picture, a PNG. Raises NotInPackageError, DigestMismatchError."""
         path = f"figures/{name}"
         if _FIGURE.fullmatch(path) is None:
-            raise NotInPackage
+            raise NotInPackageError
         content = self._paper(path)
         if not content.startswith(_PNG):
-            raise NotInPackage
+            raise NotInPackageError
         return content
 
     def _paper(self, path: str) -> bytes:
         if path not in self._files:
-            raise NotInPackage
+            raise NotInPackageError
         return _read(self._folder, path, self._files[path], MOST_BYTES)
 
 
@@ -90,9 +90,9 @@ def _read(folder: Path, path: str, digest: str, most: int) -> bytes:
     try:
         content = read_plain(folder / path, most=most)
     except OSError as cause:
-        raise NotInPackage from cause
+        raise NotInPackageError from cause
     if hashlib.sha256(content).hexdigest() != digest:
-        raise FileTampered(path=path)
+        raise DigestMismatchError(path=path)
     return content
 
 
@@ -124,7 +124,7 @@ class Shelf(Protocol):
 def takeover_of(registry: Registry, shelf: Shelf, model: str, version: int) -> Takeover | None:
     """The version that answers beside the one to come; None where nothing answers yet, or it is the same, or its package is away.
 
-    Raises ModelNotFound, VersionNotFound.
+    Raises ModelNotFoundError, VersionNotFoundError.
     """
     coming = registry.version(model, version)
     stands = registry.aliases(model).get(CHAMPION)
@@ -132,8 +132,8 @@ def takeover_of(registry: Registry, shelf: Shelf, model: str, version: int) -> T
         return None
     answers = registry.version(model, stands)
     try:
-        before, after = (Papers(shelf.path(one.digest), one.digest).side() for one in (answers, coming))
-    except (PackageRefused, NotInPackage):
+        before, after = (PackageDocuments(shelf.path(one.digest), one.digest).side() for one in (answers, coming))
+    except (PackageError, NotInPackageError):
         # What cannot be read is refused where it is loaded, and the one that answers goes on answering.
         return None
     return compare(model, (stands, version), before, after)

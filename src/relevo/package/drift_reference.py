@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import numpy as np
 
-from relevo.errors import PackageRefused
+from relevo.errors import PackageError
 from relevo.package.npz import archive_bytes, read_archive
 from relevo.stats.bins import Bins, CategoryBins, category_hash, fit_bins, fit_categories, jitters
 
@@ -64,7 +64,7 @@ class CategoryProfile:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Profile:
+class DriftReference:
     """The reference of one package."""
 
     rows: int
@@ -129,7 +129,7 @@ def profile_category(name: str, values: Sequence[str | None]) -> CategoryProfile
     )
 
 
-def profile_bytes(profile: Profile) -> bytes:
+def profile_bytes(profile: DriftReference) -> bytes:
     """The profile as .npz, the same bytes each time."""
     numeric, categorical = profile.numeric, profile.categorical
     meta = {
@@ -167,19 +167,19 @@ def _ragged(name: str, rows: list[NDArray[Any]], dtype: Any) -> dict[str, NDArra
     return {name: np.concatenate([np.array([], dtype=dtype), *rows]).astype(dtype), f"{name}_ends": ends}
 
 
-def read_profile(data: bytes) -> Profile:
-    """The profile in these bytes. Raises PackageRefused."""
+def read_profile(data: bytes) -> DriftReference:
+    """The profile in these bytes. Raises PackageError."""
     arrays = read_archive(data, "profile.npz")
     try:
         return _read(arrays)
     except (KeyError, IndexError, ValueError, TypeError, msgspec.MsgspecError, UnicodeDecodeError) as cause:
-        raise PackageRefused(reason="'profile.npz' is not a profile") from cause
+        raise PackageError(reason="'profile.npz' is not a profile") from cause
 
 
-def _read(arrays: dict[str, NDArray[Any]]) -> Profile:
+def _read(arrays: dict[str, NDArray[Any]]) -> DriftReference:
     meta = msgspec.json.decode(arrays["meta"].tobytes())
     if meta["format"] != _FORMAT:
-        raise PackageRefused(reason=f"'profile.npz' has format {meta['format']}; this Relevo reads {_FORMAT}")
+        raise PackageError(reason=f"'profile.npz' has format {meta['format']}; this Relevo reads {_FORMAT}")
     rows = {name: _rows(arrays, f"numeric_{name}") for name in ("edges", "ties", "atoms", "a")}
     numeric = tuple(
         NumericProfile(
@@ -193,7 +193,9 @@ def _read(arrays: dict[str, NDArray[Any]]) -> Profile:
         for place, name in enumerate(meta["numeric"])
     )
     held_out = {name.removeprefix("held_out_"): array for name, array in arrays.items() if name.startswith("held_out_")}
-    return Profile(rows=meta["rows"], salt=meta["salt"], numeric=numeric, categorical=_categories(meta, arrays), held_out=held_out)
+    return DriftReference(
+        rows=meta["rows"], salt=meta["salt"], numeric=numeric, categorical=_categories(meta, arrays), held_out=held_out
+    )
 
 
 def _categories(meta: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> tuple[CategoryProfile, ...]:

@@ -1,7 +1,7 @@
 """Raw inputs with the answers the original gave: the proof a package carries with it.
 
     samples + original scores ─ choose a spread ─► golden/golden.json, 000.png …, scores.npy
-    files ─► Golden ─ replay through the runtime ─► largest difference | GoldenMismatch
+    files ─► Golden ─ replay through the runtime ─► largest difference | GoldenMismatchError
 
 Replayed after conversion, at load, at promotion and by `relevo verify`; serving also warms up with them.
 """
@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import numpy as np
 
-from relevo.domain.decision import answers, probabilities_of
+from relevo.domain.decision import decide, probabilities_of
 from relevo.domain.preprocessing import ImageSteps
 from relevo.domain.signature import ImageInput, Output, Task
-from relevo.errors import FileMissing, GoldenMismatch, PackageRefused, UnsupportedImage
+from relevo.errors import GoldenMismatchError, MissingFileError, PackageError, UnsupportedImageError
 from relevo.package.npz import array_bytes, read_array
 from relevo.package.samples import png
-from relevo.runtime.image import OWN_FILES, ImageLimits, claimed_size, decode, image_format
+from relevo.runtime.image import OWN_FILES, ImageLimits, decode, header_size, image_format
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -54,7 +54,7 @@ class Golden:
         return len(self.payloads)
 
 
-def choose(scores: NDArray[np.float64], output: Output, most: int = MOST) -> list[int]:
+def select_rows(scores: NDArray[np.float64], output: Output, most: int = MOST) -> list[int]:
     """Rows to keep, in order: for each class the surest one, then the least sure of all, then an even spread.
 
     scores: (n, columns), the original's. A regression keeps the smallest, the largest and an even spread between.
@@ -79,7 +79,7 @@ def _spread(order: NDArray[np.intp], most: int) -> list[int]:
     return sorted(int(order[position]) for position in positions)
 
 
-def take_golden(samples: Samples, scores: NDArray[np.float64], rows: Sequence[int], wanted: Input, steps: Steps) -> Golden:
+def make_golden(samples: Samples, scores: NDArray[np.float64], rows: Sequence[int], wanted: Input, steps: Steps) -> Golden:
     """Those rows of the samples with the original's scores, as examples."""
     payloads = tuple(_sendable(samples.payload(row), wanted, steps) for row in rows)
     return Golden(payloads=payloads, scores=np.ascontiguousarray(scores[list(rows)]))
@@ -89,12 +89,12 @@ def with_labels(golden: Golden, output: Output, rule: Decision) -> Golden:
     """The same examples with the labels that the original answered; none of a regression."""
     if output.task is not Task.CLASSIFICATION:
         return golden
-    return replace(golden, labels=tuple(str(answer.label) for answer in answers(golden.scores, output, rule)))
+    return replace(golden, labels=tuple(str(answer.label) for answer in decide(golden.scores, output, rule)))
 
 
 def _sendable(payload: bytes | dict[str, Any], wanted: Input, steps: Steps) -> bytes | dict[str, Any]:
     if isinstance(payload, bytes):
-        if not isinstance(wanted, ImageInput) or not isinstance(steps, ImageSteps) or prod(claimed_size(payload)) <= _WHOLE_PIXELS:
+        if not isinstance(wanted, ImageInput) or not isinstance(steps, ImageSteps) or prod(header_size(payload)) <= _WHOLE_PIXELS:
             return payload
         # A server may be told to take no picture as large as that; the example then is what the model sees of it.
         return png(decode(payload, wanted, steps, OWN_FILES))
@@ -124,56 +124,56 @@ class _Index(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 def read_golden(files: Mapping[str, bytes]) -> Golden:
-    """The examples of a package. Raises FileMissing, PackageRefused."""
+    """The examples of a package. Raises MissingFileError, PackageError."""
     for path in (INDEX, SCORES):
         if path not in files:
-            raise FileMissing(path=path)
+            raise MissingFileError(path=path)
     try:
         index = msgspec.json.decode(files[INDEX], type=_Index)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as cause:
-        raise PackageRefused(reason=f"'{INDEX}' is not valid") from cause
+        raise PackageError(reason=f"'{INDEX}' is not valid") from cause
     payloads: tuple[bytes | dict[str, Any], ...] = tuple(index.records)
     if index.kind == "image":
         payloads = tuple(_picture(files, f"golden/{name}") for name in index.files)
     scores = read_array(files[SCORES], SCORES).astype(np.float64)
     if not payloads or scores.ndim != 2 or len(scores) != len(payloads):
-        raise PackageRefused(reason="its golden examples and their scores do not match in number")
+        raise PackageError(reason="its golden examples and their scores do not match in number")
     if index.labels and len(index.labels) != len(payloads):
-        raise PackageRefused(reason="its golden examples and their labels do not match in number")
+        raise PackageError(reason="its golden examples and their labels do not match in number")
     return Golden(payloads=payloads, scores=scores, labels=tuple(index.labels))
 
 
 def _picture(files: Mapping[str, bytes], path: str) -> bytes:
     if path not in files:
-        raise FileMissing(path=path)
+        raise MissingFileError(path=path)
     try:
         image_format(files[path])
-    except UnsupportedImage as cause:
-        raise PackageRefused(reason=f"'{path}' is no picture") from cause
+    except UnsupportedImageError as cause:
+        raise PackageError(reason=f"'{path}' is no picture") from cause
     return files[path]
 
 
 def replay(model: RunnableModel, golden: Golden) -> float:
     """Answer every example and return the largest absolute difference in scores.
 
-    Raises GoldenMismatch above the manifest's tolerance, InputRefused when an example does not fit the signature, ModelFailed.
+    Raises GoldenMismatchError above the manifest's tolerance, InvalidInputError when an example does not fit the signature, ModelError.
     """
     scores = np.asarray(model.run([model.prepare(payload) for payload in golden.payloads]), dtype=np.float64)
     scores = scores.reshape(len(golden), -1)
     tolerance = model.manifest.golden_tolerance
     if scores.shape != golden.scores.shape:
-        raise GoldenMismatch(example=0, difference=float("inf"), tolerance=tolerance)
+        raise GoldenMismatchError(example=0, difference=float("inf"), tolerance=tolerance)
     gaps = np.abs(scores - golden.scores)
     gaps = np.where(np.isfinite(gaps), gaps, np.inf).max(axis=1)
     worst = int(gaps.argmax())
     if gaps[worst] > tolerance:
-        raise GoldenMismatch(example=worst, difference=float(gaps[worst]), tolerance=tolerance)
+        raise GoldenMismatchError(example=worst, difference=float(gaps[worst]), tolerance=tolerance)
     _replay_labels(model, golden, scores)
     return float(gaps[worst])
 
 
 def _replay_labels(model: RunnableModel, golden: Golden, scores: NDArray[np.float64]) -> None:
-    """Raises GoldenMismatch where a label is another one and the scores are no tie."""
+    """Raises GoldenMismatchError where a label is another one and the scores are no tie."""
     if not golden.labels:
         return
     ours = model.finish(scores)
@@ -181,4 +181,4 @@ def _replay_labels(model: RunnableModel, golden: Golden, scores: NDArray[np.floa
     for place, (label, now, then) in enumerate(zip(golden.labels, ours, theirs, strict=True)):
         # On another machine the scores may fall on the other side of a tie; then the kept scores still say the label.
         if label not in (now.label, then.label):
-            raise GoldenMismatch(example=place, difference=1.0, tolerance=model.manifest.golden_tolerance)
+            raise GoldenMismatchError(example=place, difference=1.0, tolerance=model.manifest.golden_tolerance)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from relevo.domain.decision import answers, probabilities_of
+from relevo.domain.decision import decide, probabilities_of
 from relevo.domain.signature import Task
 from relevo.stats.calibration import log_loss, reliability, temperature
 from relevo.stats.intervals import wilson
@@ -35,10 +35,9 @@ FEW_ROWS = "measured on {rows} rows; from {enough} on the figures are steady"
 
 def measure(manifest: Manifest, scores: NDArray[np.float64], truth: NDArray[Any]) -> dict[str, Any]:
     """Every figure as plain JSON. scores: (n, columns) as served; truth: positions or numbers, (n,)."""
-    if manifest.output.task is Task.REGRESSION:
-        found = _regression(scores[:, 0], truth)
-    else:
-        found = _classification(manifest, scores, truth)
+    found = (
+        _regression(scores[:, 0], truth) if manifest.output.task is Task.REGRESSION else _classification(manifest, scores, truth)
+    )
     found["warnings"] = [FEW_ROWS.format(rows=len(truth), enough=ENOUGH)] if len(truth) < ENOUGH else []
     return {"task": manifest.output.task.value, "rows": len(truth), **found}
 
@@ -53,7 +52,7 @@ def held_out(manifest: Manifest, scores: NDArray[np.float64], truth: NDArray[Any
         if manifest.output.task is Task.REGRESSION:
             told["errors"] = base64.b64encode((scores[:, 0] - truth).astype("<f4").tobytes()).decode()
         else:
-            given = answers(scores, manifest.output, manifest.decision)
+            given = decide(scores, manifest.output, manifest.decision)
             right = np.array([answer.index for answer in given]) == truth
             told["right"] = base64.b64encode(np.packbits(right).tobytes()).decode()
     return {"held_out": told}
@@ -72,7 +71,7 @@ def _regression(values: NDArray[np.float64], truth: NDArray[np.float64]) -> dict
 def _classification(manifest: Manifest, scores: NDArray[np.float64], truth: NDArray[np.intp]) -> dict[str, Any]:
     labels = manifest.output.labels
     table = probabilities_of(scores, manifest.output)
-    given = answers(scores, manifest.output, manifest.decision)
+    given = decide(scores, manifest.output, manifest.decision)
     predicted = np.array([answer.index for answer in given])
     sure = np.array([not answer.uncertain for answer in given])
     right = predicted == truth

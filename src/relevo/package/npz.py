@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.lib import format as npy
 
-from relevo.errors import PackageRefused
+from relevo.errors import PackageError
 
 _NO_TIME = (1980, 1, 1, 0, 0, 0)
 
@@ -29,17 +29,17 @@ def array_bytes(array: np.ndarray[Any, Any]) -> bytes:
 
 
 def read_array(data: bytes, path: str) -> np.ndarray[Any, Any]:
-    """The array of a .npy file. Raises PackageRefused when it is none, or its size is not what it declares."""
+    """The array of a .npy file. Raises PackageError when it is none, or its size is not what it declares."""
     file = io.BytesIO(data)
     try:
         version = npy.read_magic(file)
         shape, fortran, dtype = npy.read_array_header_1_0(file, max_header_size=2000)
     except Exception as cause:
         # A header is parsed as Python: hostile ones raise whatever a tokenizer can.
-        raise PackageRefused(reason=f"'{path}' is not an array we can read") from cause
+        raise PackageError(reason=f"'{path}' is not an array we can read") from cause
     rest = data[file.tell() :]
     if version != (1, 0) or fortran or dtype.kind not in "fiub" or prod(shape) * dtype.itemsize != len(rest):
-        raise PackageRefused(reason=f"'{path}' is not an array of plain numbers of the size it declares")
+        raise PackageError(reason=f"'{path}' is not an array of plain numbers of the size it declares")
     return np.frombuffer(rest, dtype=dtype).reshape(shape)
 
 
@@ -53,14 +53,14 @@ def archive_bytes(arrays: dict[str, np.ndarray[Any, Any]]) -> bytes:
 
 
 def read_archive(data: bytes, path: str) -> dict[str, np.ndarray[Any, Any]]:
-    """The arrays of an .npz file that `archive_bytes` wrote. Raises PackageRefused."""
+    """The arrays of an .npz file that `archive_bytes` wrote. Raises PackageError."""
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
-                raise PackageRefused(reason=f"'{path}' is compressed; arrays are stored plain")
+                raise PackageError(reason=f"'{path}' is compressed; arrays are stored plain")
             return {
                 entry.filename.removesuffix(".npy"): read_array(archive.read(entry), f"{path}/{entry.filename}")
                 for entry in archive.infolist()
             }
     except (zipfile.BadZipFile, EOFError, OSError, ValueError, NotImplementedError, RuntimeError) as cause:
-        raise PackageRefused(reason=f"'{path}' is not an archive of arrays") from cause
+        raise PackageError(reason=f"'{path}' is not an archive of arrays") from cause

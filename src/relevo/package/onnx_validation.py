@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from relevo.errors import OnnxRefused
+from relevo.errors import InvalidOnnxError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -93,12 +93,12 @@ _FIRST_DATA_LOCATION = 0
 def audit(onnx: bytes) -> None:
     """Judge an ONNX file by its bytes alone; returns when nothing speaks against it.
 
-    Takes time in proportion to the file, bounded by MAX_FIELDS; never recurses. Raises OnnxRefused with the first objection.
+    Takes time in proportion to the file, bounded by MAX_FIELDS; never recurses. Raises InvalidOnnxError with the first objection.
     """
     if not onnx:
-        raise OnnxRefused(reason="it is empty")
+        raise InvalidOnnxError(reason="it is empty")
     if len(onnx) > MAX_BYTES:
-        raise OnnxRefused(reason=f"it has more than {MAX_BYTES} bytes")
+        raise InvalidOnnxError(reason=f"it has more than {MAX_BYTES} bytes")
     _Walk(data=onnx).run()
 
 
@@ -125,9 +125,9 @@ class _Walk:
         while self.pending:
             self._message(*self.pending.pop())
         if not self.graphs:
-            raise OnnxRefused(reason="it holds no graph")
+            raise InvalidOnnxError(reason="it holds no graph")
         for domain, operator in sorted(self.used - self.defined):
-            raise OnnxRefused(reason=f"it uses the operator {_shown(operator)} of {_shown(domain)}, which is not on the list")
+            raise InvalidOnnxError(reason=f"it uses the operator {_shown(operator)} of {_shown(domain)}, which is not on the list")
         self._refuse_towers()
 
     def _refuse_towers(self) -> None:
@@ -137,11 +137,11 @@ class _Walk:
         while waiting:
             ready = [start for start in waiting if all(name in unfolded or name not in named for name in self._used_by(start))]
             if not ready:
-                raise OnnxRefused(reason="its functions call each other in a circle")
+                raise InvalidOnnxError(reason="its functions call each other in a circle")
             for start in ready:
                 unfolded[waiting.pop(start)] = self._unfolded(start, unfolded)
         if self._unfolded(0, unfolded) > MAX_NODES:
-            raise OnnxRefused(reason=f"its functions unfold to more than {MAX_NODES} nodes")
+            raise InvalidOnnxError(reason=f"its functions unfold to more than {MAX_NODES} nodes")
 
     def _used_by(self, start: int) -> Counter[tuple[str, str]]:
         return self.calls.get(start, Counter())
@@ -158,13 +158,13 @@ class _Walk:
             self.graphs += 1
             depth += 1
             if depth > MAX_DEPTH:
-                raise OnnxRefused(reason=f"graphs are nested more than {MAX_DEPTH} deep")
+                raise InvalidOnnxError(reason=f"graphs are nested more than {MAX_DEPTH} deep")
         inner = _INNER[kind]
         kept: dict[int, list[tuple[int, int, int]]] = {}
         for number, wire, value, stop in self._fields(start, end, runs=kind is _Kind.ATTRIBUTE):
             if number in inner:
                 if wire != _BYTES:
-                    raise OnnxRefused(reason=f"a {inner[number].value} is not encoded as a message")
+                    raise InvalidOnnxError(reason=f"a {inner[number].value} is not encoded as a message")
                 self.pending.append((inner[number], value, stop, depth, function))
             elif number in _KEPT.get(kind, ()):
                 kept.setdefault(number, []).append((wire, value, stop))
@@ -183,7 +183,7 @@ class _Walk:
                     continue
             self.fields += 1
             if self.fields > MAX_FIELDS:
-                raise OnnxRefused(reason=f"it has more than {MAX_FIELDS} parts")
+                raise InvalidOnnxError(reason=f"it has more than {MAX_FIELDS} parts")
             key, at = self._varint(at, end)
             number, wire = key >> 3, key & 7
             if number == 0:
@@ -222,16 +222,16 @@ class _Walk:
             return ""
         wire, start, stop = found[0]
         if len(found) > 1 or wire != _BYTES:
-            raise OnnxRefused(reason=f"a node or function gives its {what} more than once, or not as text")
+            raise InvalidOnnxError(reason=f"a node or function gives its {what} more than once, or not as text")
         return self.data[start:stop].decode("utf-8", "replace")
 
     def _node(self, kept: dict[int, list[tuple[int, int, int]]], _size: int) -> None:
         self.nodes += 1
         if self.nodes > MAX_NODES:
-            raise OnnxRefused(reason=f"it has more than {MAX_NODES} nodes")
+            raise InvalidOnnxError(reason=f"it has more than {MAX_NODES} nodes")
         operator, domain = self._text(kept, _NODE_OPERATOR, "operator"), self._text(kept, _NODE_DOMAIN, "domain")
         if operator == "EPContext":
-            raise OnnxRefused(reason="it holds an EPContext node, which carries compiled code or names a file with it")
+            raise InvalidOnnxError(reason="it holds an EPContext node, which carries compiled code or names a file with it")
         self.calls.setdefault(self.function, Counter())["" if domain == "ai.onnx" else domain, operator] += 1
         if domain in DOMAINS or (domain == MICROSOFT and operator in MICROSOFT_OPERATORS):
             return
@@ -244,17 +244,17 @@ class _Walk:
 
     def _tensor(self, kept: dict[int, list[tuple[int, int, int]]], size: int) -> None:
         if kept.get(_TENSOR_EXTERNAL):
-            raise OnnxRefused(reason="a tensor names another file for its data (external_data); save the model as one file")
+            raise InvalidOnnxError(reason="a tensor names another file for its data (external_data); save the model as one file")
         if any(wire != _VARINT or value != _FIRST_DATA_LOCATION for wire, value, _ in kept.get(_TENSOR_LOCATION, [])):
-            raise OnnxRefused(reason="a tensor's data lies outside the file (data_location); save the model as one file")
+            raise InvalidOnnxError(reason="a tensor's data lies outside the file (data_location); save the model as one file")
         count = self._count(kept.get(_TENSOR_DIMS, []))
         if kept.get(_TENSOR_DIMS) and count > _PACKING * size:
-            raise OnnxRefused(reason=f"a tensor promises {count} numbers and holds {size} bytes")
+            raise InvalidOnnxError(reason=f"a tensor promises {count} numbers and holds {size} bytes")
 
     def _sparse(self, kept: dict[int, list[tuple[int, int, int]]], _size: int) -> None:
         self.dense += self._count(kept.get(_SPARSE_DIMS, []))
         if self.dense > MAX_DENSE:
-            raise OnnxRefused(reason=f"its sparse tensors unfold to more than {MAX_DENSE} numbers")
+            raise InvalidOnnxError(reason=f"its sparse tensors unfold to more than {MAX_DENSE} numbers")
 
     def _count(self, dims: list[tuple[int, int, int]]) -> int:
         """Product of the sizes, whether they come one by one or packed."""
@@ -262,7 +262,7 @@ class _Walk:
         for wire, value, stop in dims:
             for size in [value] if wire == _VARINT else self._packed(value, stop):
                 if size >= 2**63:
-                    raise OnnxRefused(reason="a tensor has a negative size")
+                    raise InvalidOnnxError(reason="a tensor has a negative size")
                 # The cap keeps a million sizes from growing one number of a million digits.
                 product = min(product * size, 2**127)
         return product
@@ -274,8 +274,8 @@ class _Walk:
             yield value
 
 
-def _damaged() -> OnnxRefused:
-    return OnnxRefused(reason="it is damaged, cut off or no ONNX file")
+def _damaged() -> InvalidOnnxError:
+    return InvalidOnnxError(reason="it is damaged, cut off or no ONNX file")
 
 
 def _shown(name: str) -> str:

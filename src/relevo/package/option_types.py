@@ -10,10 +10,10 @@ from numbers import Real
 from pathlib import Path
 from typing import Any
 
-from relevo.domain.decision import Argmax, Bands
+from relevo.domain.decision import ArgmaxDecision, ThresholdDecision
 from relevo.domain.preprocessing import ColumnSteps, ImageSteps, MatrixSteps
 from relevo.domain.signature import ImageInput, Output, RecordInput
-from relevo.errors import ManifestInvalid
+from relevo.errors import InvalidManifestError
 
 _TEXT, _LIST, _NUMBER = "a text", "a list", "a number"
 _PATHS, _PICTURE_STEPS = (str, Path), (ImageSteps, MatrixSteps, ColumnSteps)
@@ -26,7 +26,7 @@ _KINDS: Mapping[str, tuple[tuple[type, ...], str]] = {
     "scale": ((Real,), _NUMBER),
     "preprocess": ((str,), _TEXT),
     "background": ((str,), _TEXT),
-    "decision": ((Argmax, Bands), "Argmax or Bands"),
+    "decision": ((ArgmaxDecision, ThresholdDecision), "Argmax or Bands"),
     "answer": ((Mapping,), "a dict"),
     "description": ((str,), _TEXT),
     "unit": ((str,), _TEXT),
@@ -47,17 +47,17 @@ _CHOICES = {
 
 
 def refuse_other_kinds(**options: Any) -> None:
-    """Options that are not what they must be; None is none. Raises ManifestInvalid naming the first."""
+    """Options that are not what they must be; None is none. Raises InvalidManifestError naming the first."""
     for name, value in options.items():
         if value is not None or name == "name":
             expected = _problem(name, value)
             if expected:
-                raise ManifestInvalid.told(
+                raise InvalidManifestError.told(
                     f"The option {name} cannot be used: {expected} is expected, not a {type(value).__name__}."
                 )
             choices = _CHOICES.get(name)
             if choices is not None and value not in choices:
-                raise ManifestInvalid.told(f"The option {name} cannot be used: it must be one of {', '.join(choices)}.")
+                raise InvalidManifestError.told(f"The option {name} cannot be used: it must be one of {', '.join(choices)}.")
 
 
 def _problem(name: str, value: Any) -> str | None:

@@ -15,7 +15,14 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from relevo.domain.manifest import Manifest, parse
-from relevo.errors import FileMissing, FileTampered, FileUnexpected, InputRefused, ManifestInvalid, PackageRefused
+from relevo.errors import (
+    DigestMismatchError,
+    InvalidInputError,
+    InvalidManifestError,
+    MissingFileError,
+    PackageError,
+    UnexpectedFileError,
+)
 from relevo.package.archive_reader import read_files
 from relevo.package.archive_writer import write_package
 from relevo.package.golden import Golden, read_golden, replay
@@ -27,7 +34,7 @@ from relevo.util.records import is_record, is_table, record_of, rows_of
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from relevo.domain.decision import Answer
+    from relevo.domain.decision import DecisionResult
     from relevo.runtime.image import ImageLimits
     from relevo.runtime.record_encoder import Remark
 
@@ -69,7 +76,7 @@ class Package:
         try:
             metrics = msgspec.json.decode(self._files[METRICS])
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as cause:
-            raise PackageRefused(reason=f"'{METRICS}' is not valid JSON") from cause
+            raise PackageError(reason=f"'{METRICS}' is not valid JSON") from cause
         return metrics if isinstance(metrics, dict) else {}
 
     def paths(self) -> list[str]:
@@ -77,35 +84,35 @@ class Package:
         return sorted(self._files)
 
     def read(self, path: str) -> bytes:
-        """One file's bytes. Raises FileMissing."""
+        """One file's bytes. Raises MissingFileError."""
         if path not in self._files:
-            raise FileMissing(path=path)
+            raise MissingFileError(path=path)
         return self._files[path]
 
     def files(self) -> dict[str, bytes]:
         """Every file as on disk, the manifest and its seal included."""
-        return {**self._files, MANIFEST: self._manifest_bytes, SEAL: seal(self._manifest_bytes)}
+        return {**self._files, MANIFEST: self._manifest_bytes, SEAL: digest_line(self._manifest_bytes)}
 
     def write(self, out: str | Path) -> None:
-        """Write it as a folder, or as a zip when `out` ends in .zip. Raises PackageRefused when something is in the way."""
+        """Write it as a folder, or as a zip when `out` ends in .zip. Raises PackageError when something is in the way."""
         if not isinstance(out, str | Path):
-            raise PackageRefused(reason=f"the path to write it to is expected, not a {type(out).__name__}")
+            raise PackageError(reason=f"the path to write it to is expected, not a {type(out).__name__}")
         write_package(self.files(), Path(out))
 
-    def predict(self, payload: bytes | Mapping[str, Any]) -> Answer:
-        """Answer one image (its file's bytes) or one record. Raises InputRefused, ModelFailed."""
+    def predict(self, payload: bytes | Mapping[str, Any]) -> DecisionResult:
+        """Answer one image (its file's bytes) or one record. Raises InvalidInputError, ModelError."""
         return self._answers([self._prepared(payload)])[0]
 
-    def predict_many(self, payloads: Iterable[bytes | Mapping[str, Any]]) -> list[Answer]:
+    def predict_many(self, payloads: Iterable[bytes | Mapping[str, Any]]) -> list[DecisionResult]:
         """Answer several, in order: a list, or a DataFrame with one record a row.
 
-        Raises InputRefused at the first bad one, which it names by its index, and ModelFailed.
+        Raises InvalidInputError at the first bad one, which it names by its index, and ModelError.
         """
         prepared = []
         for place, payload in enumerate(_listed(payloads)):
             try:
                 prepared.append(self._prepared(payload))
-            except InputRefused as error:
+            except InvalidInputError as error:
                 raise type(error).told(f"inputs[{place}]: {error}", **{**error.facts, "row": place}) from error
         return self._answers(prepared)
 
@@ -119,35 +126,37 @@ class Package:
         sent = _as_sent(payload)
         return sent, self._model().prepare(sent)
 
-    def _answers(self, prepared: list[tuple[bytes | dict[str, Any], Any]]) -> list[Answer]:
+    def _answers(self, prepared: list[tuple[bytes | dict[str, Any], Any]]) -> list[DecisionResult]:
         model, rows = self._model(), [row for _, row in prepared]
         parts = (rows[start : start + _BATCH] for start in range(0, len(rows), _BATCH))
         answers = (answer for part in parts for answer in model.finish(model.run(part)))
         return [_with_warnings(answer, model.remarks(sent)) for answer, (sent, _) in zip(answers, prepared, strict=True)]
 
 
-def _with_warnings(answer: Answer, remarks: Sequence[Remark]) -> Answer:
+def _with_warnings(answer: DecisionResult, remarks: Sequence[Remark]) -> DecisionResult:
     return msgspec.structs.replace(answer, warnings=tuple(str(one) for one in remarks)) if remarks else answer
 
 
 def _listed(payloads: Any) -> Iterable[Any]:
     if not isinstance(payloads, Iterable) or isinstance(payloads, str | bytes | Mapping):
-        raise InputRefused.told(f"A list of inputs or a DataFrame is expected; this is a {type(payloads).__name__}.")
+        raise InvalidInputError.told(f"A list of inputs or a DataFrame is expected; this is a {type(payloads).__name__}.")
     if not is_table(payloads):
         return payloads
     try:
         return rows_of(payloads)
     except ValueError as cause:
-        raise InputRefused.told(f"Two columns of the DataFrame are called '{cause}'; each field needs its own name.") from cause
+        raise InvalidInputError.told(
+            f"Two columns of the DataFrame are called '{cause}'; each field needs its own name."
+        ) from cause
 
 
 def _as_sent(payload: Any) -> bytes | dict[str, Any]:
-    """A record as JSON would have it: a notebook's values are often NumPy's. Raises InputRefused for what is neither."""
+    """A record as JSON would have it: a notebook's values are often NumPy's. Raises InvalidInputError for what is neither."""
     if is_record(payload):
         return record_of(payload)
     if isinstance(payload, bytes):
         return payload
-    raise InputRefused.told(
+    raise InvalidInputError.told(
         f"An input is the bytes of an image's file, or a record as a dict or a Series; this is a {type(payload).__name__}."
     )
 
@@ -156,27 +165,27 @@ def open_package(path: str | Path, *, digest: str | None = None) -> Package:
     """Open a folder or a .zip and verify everything but the golden replay.
 
     digest: when given, the package must be exactly this one.
-    Raises PackageRefused of many kinds, each naming the file and what is wrong with it.
+    Raises PackageError of many kinds, each naming the file and what is wrong with it.
     """
     if not isinstance(path, str | Path):
-        raise PackageRefused(reason=f"the path of its folder or .zip is expected, not a {type(path).__name__}")
+        raise PackageError(reason=f"the path of its folder or .zip is expected, not a {type(path).__name__}")
     place = Path(path)
-    return verified(read_files(place), folder=place if place.is_dir() else None, digest=digest)
+    return verify_files(read_files(place), folder=place if place.is_dir() else None, digest=digest)
 
 
-def verified(files: dict[str, bytes], *, folder: Path | None = None, digest: str | None = None) -> Package:
-    """The package in these files (path → bytes). Raises PackageRefused."""
+def verify_files(files: dict[str, bytes], *, folder: Path | None = None, digest: str | None = None) -> Package:
+    """The package in these files (path → bytes). Raises PackageError."""
     sealed = dict(files)
     manifest_bytes = _manifest_bytes(sealed)
     if digest not in (None, hashlib.sha256(manifest_bytes).hexdigest()):
-        raise FileTampered(path=MANIFEST)
+        raise DigestMismatchError(path=MANIFEST)
     manifest = parse(manifest_bytes)
     _check_files(manifest, sealed)
     audit(sealed[MODEL])
     return Package(manifest, manifest_bytes, sealed, read_golden(sealed), folder)
 
 
-def seal(manifest_bytes: bytes) -> bytes:
+def digest_line(manifest_bytes: bytes) -> bytes:
     """Content of manifest.sha256, as `sha256sum -c` reads it."""
     return f"{hashlib.sha256(manifest_bytes).hexdigest()}  {MANIFEST}\n".encode()
 
@@ -184,34 +193,34 @@ def seal(manifest_bytes: bytes) -> bytes:
 def _manifest_bytes(files: dict[str, bytes]) -> bytes:
     for path in (MANIFEST, SEAL):
         if path not in files:
-            raise FileMissing(path=path)
+            raise MissingFileError(path=path)
     manifest_bytes = files.pop(MANIFEST)
     if len(manifest_bytes) > MAX_MANIFEST_BYTES:
-        raise ManifestInvalid(reason="it is too large")
-    if files.pop(SEAL) != seal(manifest_bytes):
-        raise FileTampered(path=MANIFEST)
+        raise InvalidManifestError(reason="it is too large")
+    if files.pop(SEAL) != digest_line(manifest_bytes):
+        raise DigestMismatchError(path=MANIFEST)
     return manifest_bytes
 
 
 def _check_files(manifest: Manifest, files: Mapping[str, bytes]) -> None:
     for path in sorted({MODEL, *manifest.files} - files.keys()):
-        raise FileMissing(path=path)
+        raise MissingFileError(path=path)
     for path in sorted(files.keys() - manifest.files.keys()):
-        raise FileUnexpected(path=path)
+        raise UnexpectedFileError(path=path)
     for path, content in sorted(files.items()):
         if hashlib.sha256(content).hexdigest() != manifest.files[path]:
-            raise FileTampered(path=path)
+            raise DigestMismatchError(path=path)
 
 
 def load_runnable(package: Package, threads: int = 1, limits: ImageLimits | None = None) -> RunnableModel:
-    """The model with its session, ready to answer. Raises OnnxRefused."""
+    """The model with its session, ready to answer. Raises InvalidOnnxError."""
     return RunnableModel(package.manifest, package.onnx, threads=threads, limits=limits)
 
 
 def replay_golden(model: Package | RunnableModel, golden: Golden | None = None) -> float:
     """Answer the golden examples; return the largest absolute difference in scores.
 
-    golden: the package's own when not given. Raises GoldenMismatch, OnnxRefused, ModelFailed.
+    golden: the package's own when not given. Raises GoldenMismatchError, InvalidOnnxError, ModelError.
     """
     if isinstance(model, Package):
         return replay(load_runnable(model), golden or model.golden)

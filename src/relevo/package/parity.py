@@ -2,7 +2,7 @@
 
     samples ─ RunnableModel.prepare, run ─► scores ─ activation, decision ─► what is served: probabilities, value, label ─┐
     samples ─ the original ─ predict_proba, predict ─► its scores, its label ─────────────────────────────────────────────┴─► Parity
-                                                                                                                  | ParityFailed
+                                                                                                                  | ParityError
 
 A difference counts against max(1, |original|), so that a regression in millions is not held to its millionth. Scores must agree as
 the graph gives them and as they are served, labels with the original's own `predict` wherever it has one, but for ties.
@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from relevo.domain.decision import Argmax, Bands, answers, probabilities_of
+from relevo.domain.decision import ArgmaxDecision, ThresholdDecision, decide, probabilities_of
 from relevo.domain.manifest import FORMAT, Lineage, Manifest, Parity
 from relevo.domain.preprocessing import ColumnSteps
 from relevo.domain.signature import Task
-from relevo.errors import ParityFailed
+from relevo.errors import ParityError
 from relevo.package.samples import ready_pixels
 from relevo.runtime.image import OWN_FILES
 from relevo.runtime.model import RunnableModel
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from relevo.domain.decision import Decision
-    from relevo.package.conversion import Converted
+    from relevo.package.conversion import ConvertedModel
     from relevo.package.samples import Samples
 
 #: Rows run together: enough to be quick, few enough for large pictures.
@@ -38,21 +38,21 @@ _BATCH = 256
 DOUBLE, SINGLE = 1e-5, 1e-4
 
 
-def provisional(converted: Converted) -> RunnableModel:
-    """The converted model as it would be served, before it has a package. Raises OnnxRefused."""
+def build_runnable(converted: ConvertedModel) -> RunnableModel:
+    """The converted model as it would be served, before it has a package. Raises InvalidOnnxError."""
     manifest = Manifest(
         format=FORMAT,
         name="provisional",
         input=converted.input,
         steps=converted.steps,
         output=converted.output,
-        decision=Argmax(),
+        decision=ArgmaxDecision(),
         lineage=Lineage(framework=converted.framework, parity=Parity(against="none", samples="user")),
     )
     return RunnableModel(manifest, converted.onnx, limits=OWN_FILES)
 
 
-def prepared(model: RunnableModel, samples: Samples) -> list[Any]:
+def preprocess_samples(model: RunnableModel, samples: Samples) -> list[Any]:
     """The samples as rows for `model.run`, in order; pixels that already have the model's size are taken as they are."""
     ready = ready_pixels(samples, model.manifest.input)
     if ready is not None:
@@ -72,10 +72,10 @@ def in_batches(run: Callable[[list[Any]], NDArray[Any]], rows: list[Any]) -> NDA
     return np.concatenate([part.reshape(len(part), -1) for part in parts]).astype(np.float64)
 
 
-def served_scores(converted: Converted, samples: Samples) -> NDArray[np.float64]:
-    """What serving would score the samples with, float64 (n, columns). Raises OnnxRefused, ModelFailed, InputRefused."""
-    model = provisional(converted)
-    return in_batches(model.run, prepared(model, samples))
+def score_as_served(converted: ConvertedModel, samples: Samples) -> NDArray[np.float64]:
+    """What serving would score the samples with, float64 (n, columns). Raises InvalidOnnxError, ModelError, InvalidInputError."""
+    model = build_runnable(converted)
+    return in_batches(model.run, preprocess_samples(model, samples))
 
 
 def difference(served: NDArray[np.float64], original: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -87,15 +87,15 @@ def difference(served: NDArray[np.float64], original: NDArray[np.float64]) -> ND
     return worst
 
 
-def default_tolerance(converted: Converted) -> float:
+def default_tolerance(converted: ConvertedModel) -> float:
     """Double precision is held to 1e-5, single precision to 1e-4."""
     steps = converted.steps
     kinds = {column.dtype for column in steps.columns} if isinstance(steps, ColumnSteps) else {steps.dtype}
     return SINGLE if "float32" in kinds else DOUBLE
 
 
-def prove(
-    converted: Converted,
+def check_parity(
+    converted: ConvertedModel,
     served: NDArray[np.float64],
     *,
     decision: Decision,
@@ -103,14 +103,14 @@ def prove(
     samples: str = "user",
     tolerance: float | None = None,
 ) -> Parity:
-    """The proof to write into the manifest. Raises ParityFailed, naming the worst sample and its difference."""
+    """The proof to write into the manifest. Raises ParityError, naming the worst sample and its difference."""
     if converted.outputs is None:
         return Parity(against="none", samples=samples)
     allowed = default_tolerance(converted) if tolerance is None else tolerance
     gaps = _gaps(converted, served)
     worst = int(gaps.argmax())
     if gaps[worst] > allowed:
-        raise ParityFailed(difference=float(gaps[worst]), example=worst, tolerance=allowed, layer=f"output {converted.output.name}")
+        raise ParityError(difference=float(gaps[worst]), example=worst, tolerance=allowed, layer=f"output {converted.output.name}")
     predicted = _predicted(converted, decision)
     _refuse_other_labels(converted, served, decision, predicted, allowed)
     return Parity(
@@ -123,7 +123,7 @@ def prove(
     )
 
 
-def _gaps(converted: Converted, served: NDArray[np.float64]) -> NDArray[np.float64]:
+def _gaps(converted: ConvertedModel, served: NDArray[np.float64]) -> NDArray[np.float64]:
     """The largest difference a row, (n,), of the scores as they are and of the probabilities that are served for them."""
     assert converted.outputs is not None  # noqa: S101 - asked by `prove`, narrows for the type checker
     gaps = difference(served, converted.outputs)
@@ -133,36 +133,38 @@ def _gaps(converted: Converted, served: NDArray[np.float64]) -> NDArray[np.float
     return np.maximum(gaps, difference(ours, theirs))
 
 
-def _predicted(converted: Converted, decision: Decision) -> NDArray[np.intp] | None:
+def _predicted(converted: ConvertedModel, decision: Decision) -> NDArray[np.intp] | None:
     """The labels of the original's own `predict`, unless a person gave another rule than its own."""
-    own = isinstance(decision, Argmax) if converted.decision is None else decision == converted.decision
+    own = isinstance(decision, ArgmaxDecision) if converted.decision is None else decision == converted.decision
     return converted.predicted if own else None
 
 
 def _refuse_other_labels(
-    converted: Converted, served: NDArray[np.float64], decision: Decision, predicted: NDArray[np.intp] | None, allowed: float
+    converted: ConvertedModel, served: NDArray[np.float64], decision: Decision, predicted: NDArray[np.intp] | None, allowed: float
 ) -> None:
-    """Raises ParityFailed where the served answer is another one than the original's `predict`, and the scores are no tie."""
+    """Raises ParityError where the served answer is another one than the original's `predict`, and the scores are no tie."""
     if predicted is None:
         return
     labels = converted.output.labels
-    for row, (ours, theirs) in enumerate(zip(answers(served, converted.output, decision), predicted.tolist(), strict=True)):
+    for row, (ours, theirs) in enumerate(zip(decide(served, converted.output, decision), predicted.tolist(), strict=True)):
         assert ours.index is not None  # noqa: S101 - a classification's
         if ours.index == theirs:
             continue
         apart = ours.probabilities[ours.index] - ours.probabilities[theirs]
-        if isinstance(decision, Bands):
+        if isinstance(decision, ThresholdDecision):
             apart = ours.probabilities[1] - decision.accept
         if converted.output.label_column or abs(apart) > 2 * allowed:
             told = f"it answers '{labels[ours.index]}', its original's predict '{labels[theirs]}'"
-            raise ParityFailed(difference=abs(apart), example=row, tolerance=allowed, layer=told)
+            raise ParityError(difference=abs(apart), example=row, tolerance=allowed, layer=told)
 
 
-def _agreeing(converted: Converted, served: NDArray[np.float64], decision: Decision, predicted: NDArray[np.intp] | None) -> float:
+def _agreeing(
+    converted: ConvertedModel, served: NDArray[np.float64], decision: Decision, predicted: NDArray[np.intp] | None
+) -> float:
     assert converted.outputs is not None  # noqa: S101 - asked by `prove`, narrows for the type checker
-    ours = answers(served, converted.output, decision)
+    ours = decide(served, converted.output, decision)
     if predicted is not None:
         return float(np.mean([answer.index for answer in ours] == predicted))
-    theirs = answers(converted.outputs, converted.output, decision)
+    theirs = decide(converted.outputs, converted.output, decision)
     same = [a.label == b.label and a.uncertain == b.uncertain for a, b in zip(ours, theirs, strict=True)]
     return sum(same) / len(same)

@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 
 from relevo.domain.signature import Output, Task
-from relevo.errors import ConversionFailed
+from relevo.errors import ConversionError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -28,13 +28,13 @@ def are_shares(table: NDArray[np.float64], whole: float) -> bool:
 
 
 def settled(output: Output, scores: NDArray[np.float64]) -> Output:
-    """The output, held against the scores it is served with, whoever converted the model. Raises ConversionFailed."""
+    """The output, held against the scores it is served with, whoever converted the model. Raises ConversionError."""
     if output.task is not Task.CLASSIFICATION or output.activation != "none":
         return output
     if output.label_column:
         scores = scores[:, :-1]
     if not lies_within(scores, 1.0):
-        raise ConversionFailed(
+        raise ConversionError(
             reason=f"its scores would be served as probabilities, and lie between {scores.min():.4g} and {scores.max():.4g}; "
             "say what they are with scores"
         )

@@ -1,7 +1,7 @@
 """Whether a version may take over from the one that answers: the clients of that one must go on working, and be answered as well.
 
 papers of the version that answers, papers of the one to come ─► compare ─► rows side by side, and objections
-objections, no force ─► TakeoverRefused          force and a reason ─► the reason as it is kept, with what was overridden
+objections, no force ─► PromotionRefusedError          force and a reason ─► the reason as it is kept, with what was overridden
 
 Objections: another kind of input or task, other labels, fields that are newly required, no longer taken or of another kind, fewer
 fields in the answer, and a figure that is significantly worse on the same held-out rows.
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from relevo.domain.signature import FieldKind, ImageInput, Task
-from relevo.errors import TakeoverRefused
+from relevo.errors import PromotionRefusedError
 from relevo.stats.paired import mcnemar, paired_mean, two_proportions
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class Takeover:
     objections: tuple[str, ...]
 
     def allowed(self, why: str, *, force: bool) -> str:
-        """The reason to be kept. Raises TakeoverRefused without force or, with it, without a reason."""
+        """The reason to be kept. Raises PromotionRefusedError without force or, with it, without a reason."""
         if not self.objections:
             return why
         reasons = "; ".join(self.objections)
@@ -62,8 +62,8 @@ class Takeover:
             raise self._refused("forcing it needs a reason of your own")
         return f"{why} [forced: {reasons}]"
 
-    def _refused(self, reason: str) -> TakeoverRefused:
-        return TakeoverRefused(model=self.model, version=self.after, before=self.before, reason=reason, rows=self.rows)
+    def _refused(self, reason: str) -> PromotionRefusedError:
+        return PromotionRefusedError(model=self.model, version=self.after, before=self.before, reason=reason, rows=self.rows)
 
 
 def compare(model: str, numbers: tuple[int, int], before: Side, after: Side) -> Takeover:

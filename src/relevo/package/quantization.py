@@ -1,7 +1,7 @@
 """A heavy network in smaller numbers, if it answers nearly as before: INT8 calibrated on the samples, or half precision.
 
     Converted, samples ─ float16 | static INT8 ─► smaller ONNX ─ serve the samples ─► agreement, figure ─┬─► Light
-                                                                               loss above max_loss ──────┴─► PrecisionTooCostly
+                                                                               loss above max_loss ──────┴─► QuantizationLossError
 
 What is lost is counted twice: in samples that get another label, and in the figure that the model is measured by.
 """
@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from relevo.domain.decision import answers
+from relevo.domain.decision import decide
 from relevo.domain.manifest import Precision
 from relevo.domain.signature import Task
-from relevo.errors import ConversionFailed, ExtraMissing, OptionsMissing, PrecisionTooCostly, RelevoError
+from relevo.errors import ConversionError, InvalidOptionsError, MissingDependencyError, QuantizationLossError, RelevoError
 from relevo.package.metrics import measure
-from relevo.package.parity import prepared, provisional, served_scores
+from relevo.package.parity import build_runnable, preprocess_samples, score_as_served
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from relevo.domain.manifest import Manifest
-    from relevo.package.conversion import Converted
+    from relevo.package.conversion import ConvertedModel
     from relevo.package.samples import Samples
 
 Numbers = Literal["float32", "float16", "int8"]
@@ -38,35 +38,35 @@ _ELSEWHERE = 1.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Light:
+class QuantizedModel:
     """The smaller model and what it costs; lives as long as one packing."""
 
-    converted: Converted
+    converted: ConvertedModel
     served: NDArray[np.float64]  # what it answers to the samples, (n, columns)
     told: Precision
 
 
-def lighten(
+def quantize(
     manifest: Manifest,
-    converted: Converted,
+    converted: ConvertedModel,
     samples: Samples,
     served: NDArray[np.float64],
     *,
     numbers: Numbers,
     max_loss: float,
     truth: NDArray[Any] | None,
-) -> Light:
+) -> QuantizedModel:
     """The model in smaller numbers. served: what it answers as it is; truth: positions or numbers, (n,), where it is known.
 
     max_loss: share of samples that may get another label, and what accuracy (or R²) may fall by, each 0..1.
-    Raises PrecisionTooCostly with the figures, ExtraMissing, ConversionFailed.
+    Raises QuantizationLossError with the figures, MissingDependencyError, ConversionError.
     """
     onnx = _smaller(converted, samples, numbers)
     light = replace(converted, onnx=onnx)
     try:
-        now = served_scores(light, samples)
+        now = score_as_served(light, samples)
     except RelevoError as cause:
-        raise ConversionFailed(reason=f"the model in {numbers} does not run ({cause})") from cause
+        raise ConversionError(reason=f"the model in {numbers} does not run ({cause})") from cause
     told = Precision(
         numbers=numbers,
         rows=len(served),
@@ -78,10 +78,10 @@ def lighten(
         **_measured(manifest, served, now, truth),
     )
     _refuse_loss(told)
-    return Light(converted=light, served=now, told=told)
+    return QuantizedModel(converted=light, served=now, told=told)
 
 
-def tolerance_of(told: Precision, before: float) -> float:
+def golden_tolerance(told: Precision, before: float) -> float:
     """What a golden example's score may differ by from the original's, when it was `before` in full precision."""
     return before + _ELSEWHERE * told.largest_difference
 
@@ -93,7 +93,7 @@ def _agreeing(manifest: Manifest, before: NDArray[np.float64], now: NDArray[np.f
     if manifest.output.task is Task.REGRESSION:
         spread = float(np.ptp(before)) or 1.0
         return float((np.abs(now - before)[:, 0] <= spread / 100).mean())
-    theirs, ours = (answers(scores, manifest.output, manifest.decision) for scores in (before, now))
+    theirs, ours = (decide(scores, manifest.output, manifest.decision) for scores in (before, now))
     return sum(one.label == other.label for one, other in zip(theirs, ours, strict=True)) / len(theirs)
 
 
@@ -116,25 +116,25 @@ def _refuse_loss(told: Precision) -> None:
     if told.metric and told.before - told.after > told.max_loss + 1e-9:
         lost.append(f"{told.metric} falls from {told.before:.4g} to {told.after:.4g}")
     if lost:
-        raise PrecisionTooCostly(numbers=told.numbers, loss="; ".join(lost), allowed=f"{told.max_loss:g}")
+        raise QuantizationLossError(numbers=told.numbers, loss="; ".join(lost), allowed=f"{told.max_loss:g}")
 
 
 # --- the conversion -------------------------------------------------------------------------------------------------------
 
 
-def _smaller(converted: Converted, samples: Samples, numbers: Numbers) -> bytes:
+def _smaller(converted: ConvertedModel, samples: Samples, numbers: Numbers) -> bytes:
     try:
         import onnx
         from onnxruntime import quantization
     except ImportError as cause:
-        raise ExtraMissing(extra="sklearn") from cause
+        raise MissingDependencyError(extra="sklearn") from cause
     if numbers not in ("float16", "int8"):
-        raise OptionsMissing(options="a precision that is known: float32, float16 or int8")
+        raise InvalidOptionsError(options="a precision that is known: float32, float16 or int8")
     model = onnx.load_model_from_string(converted.onnx)
     try:
         return _halved(model) if numbers == "float16" else _in_integers(quantization, model, converted, samples)
     except Exception as cause:
-        raise ConversionFailed(reason=f"the model cannot be written in {numbers} ({type(cause).__name__}: {cause})") from cause
+        raise ConversionError(reason=f"the model cannot be written in {numbers} ({type(cause).__name__}: {cause})") from cause
 
 
 def _halved(model: Any) -> bytes:
@@ -144,7 +144,7 @@ def _halved(model: Any) -> bytes:
     return bytes(convert_float_to_float16(model, keep_io_types=True).SerializeToString(deterministic=True))
 
 
-def _in_integers(library: Any, model: Any, converted: Converted, samples: Samples) -> bytes:
+def _in_integers(library: Any, model: Any, converted: ConvertedModel, samples: Samples) -> bytes:
     """Weights and activations as INT8 with a scale each, calibrated on the first samples."""
     from pathlib import Path
 
@@ -165,9 +165,9 @@ def _in_integers(library: Any, model: Any, converted: Converted, samples: Sample
         return after.read_bytes()
 
 
-def _reader(library: Any, converted: Converted, samples: Samples) -> Any:
-    model = provisional(converted)
-    rows = prepared(model, samples)[:_CALIBRATED_ON]
+def _reader(library: Any, converted: ConvertedModel, samples: Samples) -> Any:
+    model = build_runnable(converted)
+    rows = preprocess_samples(model, samples)[:_CALIBRATED_ON]
     batches: Iterator[dict[str, Any]] = (model.feeds(rows[start : start + _AT_ONCE]) for start in range(0, len(rows), _AT_ONCE))
 
     class Reader(library.CalibrationDataReader):  # type: ignore[misc]  # it ships no types

@@ -13,10 +13,10 @@ import numpy as np
 from relevo.domain.decision import probabilities_of
 from relevo.domain.preprocessing import ImageSteps
 from relevo.domain.signature import FieldKind, RecordInput, Task
-from relevo.package.drift_reference import CategoryProfile, NumericProfile, Profile, profile_category, profile_number
+from relevo.package.drift_reference import CategoryProfile, DriftReference, NumericProfile, profile_category, profile_number
 from relevo.package.metrics import confusion
 from relevo.package.samples import ImageSamples, RecordSamples
-from relevo.runtime.image import OWN_FILES, open_checked, plain
+from relevo.runtime.image import OWN_FILES, open_image, plain
 from relevo.stats.calibration import isotonic
 from relevo.stats.image_stats import NAMES, image_statistics
 
@@ -32,7 +32,9 @@ _MOST_CLASSES = 50
 _MOST_PICTURES = 5000
 
 
-def take_profile(manifest: Manifest, onnx: bytes, samples: Samples, scores: NDArray[np.float64], truth: NDArray[Any]) -> Profile:
+def build_reference(
+    manifest: Manifest, onnx: bytes, samples: Samples, scores: NDArray[np.float64], truth: NDArray[Any]
+) -> DriftReference:
     """The reference profile of held-out rows. scores: (n, columns) as served; truth: positions or numbers, (n,)."""
     # Drawn from the model, so that it is the same at every packing and differs between models.
     salt = hashlib.sha256(onnx).hexdigest()[:16]
@@ -47,7 +49,7 @@ def take_profile(manifest: Manifest, onnx: bytes, samples: Samples, scores: NDAr
     numeric: tuple[NumericProfile, ...] = tuple(profile_number(name, column, salt) for name, column in numbers.items())
     categorical: tuple[CategoryProfile, ...] = tuple(profile_category(name, column) for name, column in texts.items())
     held_out = _held_out(manifest, scores, truth)
-    return Profile(rows=len(truth), salt=salt, numeric=numeric, categorical=categorical, held_out=held_out)
+    return DriftReference(rows=len(truth), salt=salt, numeric=numeric, categorical=categorical, held_out=held_out)
 
 
 def _record_columns(
@@ -75,7 +77,7 @@ def _look_at(samples: ImageSamples, row: int, steps: ImageSteps) -> NDArray[np.f
     if samples.pixels:
         return image_statistics(samples.pixels[row])
     data = samples.files[row]
-    picture = open_checked(data, OWN_FILES)
+    picture = open_image(data, OWN_FILES)
     mode = "L" if picture.mode in ("1", "L", "LA") else "RGB"
     return image_statistics(np.asarray(plain(picture, mode, steps)), len(data) if samples.as_sent else None)
 

@@ -26,8 +26,8 @@ import numpy as np
 from PIL import Image
 
 from relevo.domain.signature import ImageInput
-from relevo.errors import ConversionFailed, OptionsMissing
-from relevo.runtime.image import OWN_FILES, open_checked, size_of
+from relevo.errors import ConversionError, InvalidOptionsError
+from relevo.runtime.image import OWN_FILES, open_image, size_of
 from relevo.util.records import plain
 
 if TYPE_CHECKING:
@@ -90,14 +90,14 @@ class ImageSamples:
         return self.files[index] if self.files else png(self.pixels[index])
 
     def shape(self, orientation: str | None = None) -> tuple[int, ...]:
-        """Height and width (and 3 for colours) of the first picture. Raises UnsupportedImage, BrokenImage, ImageTooLarge.
+        """Height and width (and 3 for colours) of the first picture. Raises UnsupportedImageError, BrokenImageError, ImageTooLargeError.
 
         orientation: `ignore` where a camera's is; else the picture is upright.
         """
         if self.pixels:
             height, width, *colours = self.pixels[0].shape
             return (height, width, 3) if colours else (height, width)
-        picture = open_checked(self.files[0], OWN_FILES)
+        picture = open_image(self.files[0], OWN_FILES)
         size = size_of(picture, follow=orientation != "ignore")[::-1]
         return size if picture.mode in ("1", "L", "LA") else (*size, 3)
 
@@ -123,26 +123,26 @@ def png(pixels: NDArray[np.uint8]) -> bytes:
     return out.getvalue()
 
 
-def take_samples(given: Any, features: Sequence[str] = ()) -> Samples:
+def normalize_samples(given: Any, features: Sequence[str] = ()) -> Samples:
     """Bring what the user gave to records or pictures.
 
     given: list of dicts, DataFrame, matrix (n, features) of NumPy or SciPy, uint8 images (n, h, w[, 3 or 4]), or a list of paths,
         bytes, PIL images or uint8 pixels.
     features: names of a matrix' columns; f0, f1, … where none are given.
-    Raises OptionsMissing when it is empty, ConversionFailed when it is of another kind.
+    Raises InvalidOptionsError when it is empty, ConversionError when it is of another kind.
     """
     if hasattr(given, "toarray"):
-        dense = take_samples(given.toarray(), features)
+        dense = normalize_samples(given.toarray(), features)
         return replace(dense, sparse=given.tocsr()) if isinstance(dense, RecordSamples) and hasattr(given, "tocsr") else dense
     if isinstance(given, str | bytes | Path | Mapping) or not isinstance(given, Iterable):
-        raise ConversionFailed(
+        raise ConversionError(
             reason=f"the samples are a {type(given).__name__}; a list of dicts, a DataFrame, a matrix or a list of "
             "pictures is expected"
         )
     if not hasattr(given, "__len__"):
         given = list(given)
     if len(given) == 0:
-        raise OptionsMissing(options="samples (at least one row)")
+        raise InvalidOptionsError(options="samples (at least one row)")
     if hasattr(given, "columns") and hasattr(given, "to_dict"):
         return _from_frame(given)
     if isinstance(given, np.ndarray):
@@ -154,7 +154,7 @@ def _from_frame(frame: Any) -> RecordSamples:
     names = tuple(str(name) for name in frame.columns)
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
-        raise ConversionFailed(reason=f"the samples have several columns named '{twice}'; rename them, or remove all but one")
+        raise ConversionError(reason=f"the samples have several columns named '{twice}'; rename them, or remove all but one")
     records = tuple({str(name): _cell(value) for name, value in row.items()} for row in frame.to_dict(orient="records"))
     kinds = {name: getattr(frame.dtypes.iloc[position], "kind", "O") for position, name in enumerate(names)}
     return RecordSamples(
@@ -167,7 +167,7 @@ def _from_array(array: NDArray[Any], features: Sequence[str]) -> Samples:
         return _from_matrix(array, features)
     if array.dtype == np.uint8 and (array.ndim == 3 or (array.ndim == 4 and array.shape[3] in (1, 3, 4))):
         return _from_pictures(list(array))
-    raise ConversionFailed(
+    raise ConversionError(
         reason=f"samples of shape {array.shape} and type {array.dtype} are neither a matrix (n, features) "
         "nor uint8 images (n, height, width[, 3])"
     )
@@ -176,7 +176,7 @@ def _from_array(array: NDArray[Any], features: Sequence[str]) -> Samples:
 def _from_matrix(matrix: NDArray[Any], features: Sequence[str]) -> RecordSamples:
     names = tuple(str(name) for name in features) or tuple(f"f{column}" for column in range(matrix.shape[1]))
     if len(names) != matrix.shape[1] or len(set(names)) != len(names):
-        raise OptionsMissing(options=f"features ({matrix.shape[1]} different names, one a column)")
+        raise InvalidOptionsError(options=f"features ({matrix.shape[1]} different names, one a column)")
     numeric = matrix.dtype.kind in "fiub"
     rows = matrix.astype(np.float64).tolist() if numeric else matrix.tolist()
     records = tuple({name: _cell(value) for name, value in zip(names, row, strict=True)} for row in rows)
@@ -192,16 +192,16 @@ def _from_list(given: list[Any], features: Sequence[str]) -> Samples:
     try:
         rows = np.asarray(given)
     except ValueError as cause:
-        raise ConversionFailed(reason="the samples are rows of different lengths") from cause
+        raise ConversionError(reason="the samples are rows of different lengths") from cause
     if rows.ndim == 1:
-        raise ConversionFailed(
+        raise ConversionError(
             reason=f"the samples are a list of {type(first).__name__}; a list of dicts, rows of numbers or pictures is expected"
         )
     return _from_array(rows, features)
 
 
 def _from_pictures(given: list[Any]) -> ImageSamples:
-    """Files where any is one, or needs to become one; else pixels. Raises ConversionFailed."""
+    """Files where any is one, or needs to become one; else pixels. Raises ConversionError."""
     taken = [one_picture(one) for one in given]
     if all(isinstance(one, np.ndarray) for one in taken):
         return ImageSamples(pixels=tuple(one for one in taken if isinstance(one, np.ndarray)))
@@ -210,7 +210,7 @@ def _from_pictures(given: list[Any]) -> ImageSamples:
 
 
 def one_picture(given: Any) -> bytes | NDArray[np.uint8]:
-    """One picture as the bytes of a file, or as pixels where these say all of it. Raises ConversionFailed.
+    """One picture as the bytes of a file, or as pixels where these say all of it. Raises ConversionError.
 
     given: a path, bytes, a PIL image, or uint8 pixels (h, w), (h, w, 1), (h, w, 3) or (h, w, 4).
     """
@@ -221,7 +221,7 @@ def one_picture(given: Any) -> bytes | NDArray[np.uint8]:
             return Path(given).read_bytes()
         except (OSError, ValueError) as cause:
             why = cause.strerror if isinstance(cause, OSError) else cause
-            raise ConversionFailed(
+            raise ConversionError(
                 reason=f"the picture '{given}' cannot be read: {why} (a text is given as a field of a record)"
             ) from cause
     if _is_pil(given):
@@ -230,7 +230,7 @@ def one_picture(given: Any) -> bytes | NDArray[np.uint8]:
     if pixels.ndim == 3 and pixels.shape[2] == 1:
         pixels = pixels[..., 0]
     if pixels.dtype != np.uint8 or not (pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[2] in (3, 4))) or not pixels.size:
-        raise ConversionFailed(
+        raise ConversionError(
             reason=f"a picture of shape {pixels.shape} and type {pixels.dtype} cannot be taken: uint8 pixels of 0..255 are "
             "expected, (height, width), (height, width, 3) or (height, width, 4)"
         )
@@ -253,9 +253,9 @@ def from_records(given: Iterable[dict[str, Any]]) -> RecordSamples:
 
 
 def _of_pil(picture: Any) -> bytes | NDArray[np.uint8]:
-    """Its pixels, or a PNG where a camera's orientation or transparency belong to it. Raises ConversionFailed."""
+    """Its pixels, or a PNG where a camera's orientation or transparency belong to it. Raises ConversionError."""
     if picture.mode not in _PIL_MODES:
-        raise ConversionFailed(
+        raise ConversionError(
             reason=f"a picture of PIL's mode {picture.mode} cannot be taken, as no file of its kind can: bring its pixels to 8 "
             "bits (mode L or RGB) in the way the model was trained with"
         )
@@ -263,7 +263,7 @@ def _of_pil(picture: Any) -> bytes | NDArray[np.uint8]:
         # Pillow turns a TIFF while it loads it, and then knows of no orientation any more.
         picture.load()
     except (OSError, SyntaxError, ValueError) as cause:
-        raise ConversionFailed(reason=f"a picture that PIL opened is damaged or cut off: {cause}") from cause
+        raise ConversionError(reason=f"a picture that PIL opened is damaged or cut off: {cause}") from cause
     clear = picture.has_transparency_data
     try:
         turned = int(picture.getexif().get(_ORIENTATION, 1))
@@ -285,6 +285,6 @@ def _cell(value: Any) -> Any:
     # The original was trained on dates and decimals as such, which JSON does not have.
     if found is None or (isinstance(found, bool | int | float | str) and not isinstance(value, date | time | Decimal)):
         return found
-    raise ConversionFailed(
+    raise ConversionError(
         reason=f"a record holds a {type(value).__name__}; only numbers, texts, true and false can be sent as JSON"
     )

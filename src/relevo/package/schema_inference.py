@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from relevo.domain.signature import Field, FieldKind
-from relevo.errors import ConversionFailed
+from relevo.errors import ConversionError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,12 +29,12 @@ _LONGEST_NUMBER = 12
 
 
 def infer_fields(samples: RecordSamples, names: Sequence[str] = ()) -> tuple[Field, ...]:
-    """One field a name, in the order of `names` (or of the samples). Raises ConversionFailed on a column of mixed kinds."""
+    """One field a name, in the order of `names` (or of the samples). Raises ConversionError on a column of mixed kinds."""
     return tuple(infer_field(samples, name) for name in names or samples.names)
 
 
 def infer_field(samples: RecordSamples, name: str) -> Field:
-    """The field of that name. Raises ConversionFailed when texts and numbers are mixed in it."""
+    """The field of that name. Raises ConversionError when texts and numbers are mixed in it."""
     values = [record.get(name) for record in samples.records]
     known = [value for value in values if value is not None]
     kind = FieldKind.NUMBER if samples.numeric else _kind(name, known, whole=name in samples.whole)
@@ -61,7 +61,7 @@ def _kind(name: str, known: list[Any], *, whole: bool) -> FieldKind:
         return FieldKind.BOOLEAN
     if types == {str}:
         return FieldKind.CATEGORY
-    raise ConversionFailed(reason=f"the samples mix {', '.join(sorted(kind.__name__ for kind in types))} in the field '{name}'")
+    raise ConversionError(reason=f"the samples mix {', '.join(sorted(kind.__name__ for kind in types))} in the field '{name}'")
 
 
 def _categories(known: list[str]) -> tuple[str, ...]:

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from relevo.domain.signature import Field, FieldKind, ImageInput, Input, RecordInput
-from relevo.errors import OptionsMissing
+from relevo.errors import InvalidOptionsError
 from relevo.package.samples import ImageSamples, RecordSamples
 
 if TYPE_CHECKING:
-    from relevo.package.conversion import Hints
+    from relevo.package.conversion import ConversionHints
     from relevo.package.samples import Samples
 
 ROWS = 64
@@ -49,12 +49,12 @@ def _value(field: Field, draw: np.random.Generator) -> Any:
     return round(number) if field.kind is FieldKind.INTEGER else number
 
 
-def guess_record(model: Any, hints: Hints) -> RecordInput:
-    """A record of plain numbers for a scikit-learn model that tells how many it takes. Raises OptionsMissing."""
+def infer_record(model: Any, hints: ConversionHints) -> RecordInput:
+    """A record of plain numbers for a scikit-learn model that tells how many it takes. Raises InvalidOptionsError."""
     if isinstance(hints.input, RecordInput):
         return hints.input
     names = hints.features or tuple(str(name) for name in getattr(model, "feature_names_in_", ()))
     names = names or tuple(f"f{column}" for column in range(getattr(model, "n_features_in_", 0)))
     if not names:
-        raise OptionsMissing(options="samples, since the model does not tell how many features it takes")
+        raise InvalidOptionsError(options="samples, since the model does not tell how many features it takes")
     return RecordInput(fields=tuple(Field(name=name, kind=FieldKind.NUMBER, example=1.0) for name in names))

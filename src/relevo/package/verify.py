@@ -1,6 +1,6 @@
 """`relevo verify`: is this package what it was when it was packed, and does it still answer as it did?
 
-path ─ open (every check) ─ replay the golden examples ─► Report | PackageRefused, naming what is wrong
+path ─ open (every check) ─ replay the golden examples ─► Report | PackageError, naming what is wrong
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Report:
 
 
 def verify(path: str | Path) -> Report:
-    """Check a folder or .zip whole. Raises PackageRefused of many kinds."""
+    """Check a folder or .zip whole. Raises PackageError of many kinds."""
     package = open_package(path)
     profiled = PROFILE in package.manifest.files
     if profiled:

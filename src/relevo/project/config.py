@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 
 from relevo.config import read_toml
-from relevo.converters.preprocessing_presets import steps_named
-from relevo.domain.decision import Argmax, Bands, Decision
+from relevo.converters.preprocessing_presets import steps_from_preset
+from relevo.domain.decision import ArgmaxDecision, Decision, ThresholdDecision
 from relevo.domain.extra_fields import problem_of
 from relevo.domain.preprocessing import ImageSteps, background_problem, stated
 from relevo.domain.signature import ImageInput, MissingFields, Task, UnknownFields
-from relevo.errors import ConfigRefused, OptionsMissing, UnknownSetting
+from relevo.errors import ConfigError, InvalidOptionsError, UnknownSettingError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -99,44 +99,44 @@ class Project(msgspec.Struct, frozen=True, kw_only=True):
     answer: Mapping[str, str] = msgspec.field(default_factory=dict)
 
     def image(self) -> tuple[ImageInput, ImageSteps] | None:
-        """How pictures are taken in, or None for records. Raises ConfigRefused when that is not all said, or said twice."""
+        """How pictures are taken in, or None for records. Raises ConfigError when that is not all said, or said twice."""
         told = self.input
         if told.kind == "record":
             return None
         if told.unknown_fields is not None or told.missing_fields is not None:
-            raise ConfigRefused(reason="[input] takes unknown_fields and missing_fields for records, not for pictures")
+            raise ConfigError(reason="[input] takes unknown_fields and missing_fields for records, not for pictures")
         if told.size is None:
-            raise ConfigRefused(reason="[input] needs size = [height, width] for pictures")
+            raise ConfigError(reason="[input] needs size = [height, width] for pictures")
         height, width = told.size
         if not (1 <= height <= _MOST_SIDE and 1 <= width <= _MOST_SIDE):
-            raise ConfigRefused(reason=f"[input] size = [height, width] must lie in 1..{_MOST_SIDE}")
+            raise ConfigError(reason=f"[input] size = [height, width] must lie in 1..{_MOST_SIDE}")
         wanted = ImageInput(width=width, height=height, mode=told.mode, description=told.description)
         problem = background_problem(told.background)
         if problem:
-            raise ConfigRefused(reason=f"[input] {problem}")
+            raise ConfigError(reason=f"[input] {problem}")
         steps = msgspec.structs.replace(_numbers(told), resample=told.resample, layout=told.layout)
         return wanted, stated(steps, orientation=told.orientation, background=told.background)
 
     def rule(self) -> Decision:
-        """When the answer is *uncertain*. Raises ConfigRefused for half a rule or two."""
+        """When the answer is *uncertain*. Raises ConfigError for half a rule or two."""
         told = self.decision
         if told.accept is None and told.reject is None:
-            return Argmax(least=told.least or 0.0)
+            return ArgmaxDecision(least=told.least or 0.0)
         if told.accept is None or told.reject is None or told.least is not None:
-            raise ConfigRefused(reason="[decision] takes accept and reject together, or least alone")
-        return Bands(accept=told.accept, reject=told.reject)
+            raise ConfigError(reason="[decision] takes accept and reject together, or least alone")
+        return ThresholdDecision(accept=told.accept, reject=told.reject)
 
 
 def _numbers(told: InputSection) -> ImageSteps:
-    """What is done to a pixel's 0..255. Raises ConfigRefused for an unknown name, or a name and numbers."""
+    """What is done to a pixel's 0..255. Raises ConfigError for an unknown name, or a name and numbers."""
     if not told.preprocess:
         return ImageSteps(input="pixels", scale=told.scale, mean=told.mean, std=told.std, channels=told.channels)
     if (told.scale, told.mean, told.std, told.channels) != (1.0, (), (), "RGB"):
-        raise ConfigRefused(reason="[input] takes preprocess, or scale, mean, std and channels, and not both")
+        raise ConfigError(reason="[input] takes preprocess, or scale, mean, std and channels, and not both")
     try:
-        return steps_named(told.preprocess)
-    except OptionsMissing as cause:
-        raise ConfigRefused(reason=f"[input] preprocess needs {cause.facts['options']}") from cause
+        return steps_from_preset(told.preprocess)
+    except InvalidOptionsError as cause:
+        raise ConfigError(reason=f"[input] preprocess needs {cause.facts['options']}") from cause
 
 
 #: Pixels a model's picture may have along a side.
@@ -145,16 +145,16 @@ _SECTIONS: dict[str, Any] = {"model": ModelSection, "data": DataSection, "input"
 
 
 def read_project(folder: Path) -> Project:
-    """The project in this folder. Raises ConfigRefused, UnknownSetting."""
+    """The project in this folder. Raises ConfigError, UnknownSettingError."""
     path = folder / "relevo.toml"
     if not os.path.lexists(path):
-        raise ConfigRefused(
+        raise ConfigError(
             reason=f"there is no project in {folder.resolve()}, for it has no relevo.toml; `relevo new NAME` writes one"
         )
     sections = read_toml(path)
     parts: dict[str, Any] = {name: _section(path.name, name, sections.get(name, {})) for name in _SECTIONS}
     if not 0.0 < parts["data"].held_out < 1.0:
-        raise ConfigRefused(reason="[data] held_out is the share of the examples held out, and lies between 0 and 1")
+        raise ConfigError(reason="[data] held_out is the share of the examples held out, and lies between 0 and 1")
     return Project(folder=folder, **parts, answer=_answer(path.name, sections.get("answer", {}), _known_labels(parts["model"])))
 
 
@@ -164,11 +164,11 @@ def _known_labels(model: ModelSection) -> tuple[str, ...]:
 
 
 def _answer(file: str, told: dict[str, Any], labels: tuple[str, ...]) -> dict[str, str]:
-    """[answer]; seen through before anything is trained. Raises ConfigRefused."""
+    """[answer]; seen through before anything is trained. Raises ConfigError."""
     wrong = next((name for name, fact in told.items() if not isinstance(fact, str)), None)
     problem = f"{wrong} must be a text" if wrong else problem_of(told, Task.CLASSIFICATION, labels or None)
     if problem:
-        raise ConfigRefused(reason=f"{file} [answer]: {problem}")
+        raise ConfigError(reason=f"{file} [answer]: {problem}")
     return told
 
 
@@ -178,8 +178,8 @@ def _section(file: str, name: str, told: dict[str, Any]) -> Any:
     for key in told:
         if key not in known:
             nearest = difflib.get_close_matches(key, known, n=1, cutoff=0.0)[0]
-            raise UnknownSetting(source=f"{file} [{name}]", name=key, nearest=nearest)
+            raise UnknownSettingError(source=f"{file} [{name}]", name=key, nearest=nearest)
     try:
         return msgspec.convert(told, kind)
     except msgspec.ValidationError as cause:
-        raise ConfigRefused(reason=f"{file} [{name}]: {cause}") from cause
+        raise ConfigError(reason=f"{file} [{name}]: {cause}") from cause

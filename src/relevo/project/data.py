@@ -22,11 +22,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from relevo.errors import ConfigRefused
+from relevo.errors import ConfigError
 from relevo.project.image_folder import read_pictures, readable
 from relevo.project.loaded_data import given_by
 from relevo.project.user_code import refuse_other_arguments, users_code
-from relevo.util.csv_dialect import BadTable, has_decimal_commas, read_table
+from relevo.util.csv_dialect import InvalidCsvError, has_decimal_commas, read_table
 from relevo.util.files import refuse_unless_plain
 
 if TYPE_CHECKING:
@@ -58,11 +58,11 @@ class Example:
 def load_examples(project: Project, tell: Callable[[Unreadable], object] = lambda _: None) -> list[Example]:
     """Every example of the project. tell: is given each picture that cannot be read, which is then left out.
 
-    Raises ConfigRefused when there is nothing, or nothing readable.
+    Raises ConfigError when there is nothing, or nothing readable.
     """
     path = project.folder / project.data.path
     if not path.exists():
-        raise ConfigRefused(reason=f"[data] path: there is no '{project.data.path}' in the project")
+        raise ConfigError(reason=f"[data] path: there is no '{project.data.path}' in the project")
     left: list[Unreadable] = []
 
     def count(file: Unreadable) -> None:
@@ -71,19 +71,19 @@ def load_examples(project: Project, tell: Callable[[Unreadable], object] = lambd
 
     examples = _loaded(path, project, count)
     if not examples and left:
-        raise ConfigRefused(
+        raise ConfigError(
             reason=f"[data] path: none of the {len(left)} files that '{project.data.path}' names can be read as a picture; "
             f"the first is {left[0].path}: {left[0].reason}"
         )
     if not examples:
-        raise ConfigRefused(reason=f"[data] path: '{project.data.path}' holds no examples")
+        raise ConfigError(reason=f"[data] path: '{project.data.path}' holds no examples")
     return examples
 
 
 def refuse_unfit(examples: list[Example], project: Project) -> None:
-    """Pictures where [input] says records or the other way round, both at once, one truth alone. Raises ConfigRefused."""
+    """Pictures where [input] says records or the other way round, both at once, one truth alone. Raises ConfigError."""
     if len({one.y for one in examples}) == 1:
-        raise ConfigRefused(reason=f"all {len(examples)} examples have the truth '{examples[0].y}'; there is nothing to tell apart")
+        raise ConfigError(reason=f"all {len(examples)} examples have the truth '{examples[0].y}'; there is nothing to tell apart")
     wanted = project.input.kind == "image"
     for place, one in enumerate(examples, 1):
         picture = isinstance(one.x, bytes) or (isinstance(one.x, np.ndarray) and one.x.ndim > 1)
@@ -91,17 +91,17 @@ def refuse_unfit(examples: list[Example], project: Project) -> None:
             continue
         if wanted:
             what = "a record" if isinstance(one.x, dict) else "a row of numbers"
-            raise ConfigRefused(
+            raise ConfigError(
                 reason=f"[input] says kind = \"image\", and example {place} of '{project.data.path}' is {what}; remove the section "
                 "[input], or give pictures"
             )
-        raise ConfigRefused(
+        raise ConfigError(
             reason=f"example {place} of '{project.data.path}' is a picture; [input] needs kind = \"image\" and "
             "size = [height, width]"
         )
     shapes = {one.x.shape if isinstance(one.x, np.ndarray) else type(one.x).__name__ for one in examples}
     if not wanted and len(shapes) > 1:
-        raise ConfigRefused(
+        raise ConfigError(
             reason=f"the examples of '{project.data.path}' are not all of one kind: records, or rows of as many numbers"
         )
 
@@ -123,27 +123,25 @@ def _loaded(path: Path, project: Project, tell: Callable[[Unreadable], object]) 
                 loaded = {name: arrays[name] for name in arrays.files}
             except ValueError as cause:
                 # An array of objects is a pickle, which is never loaded.
-                raise ConfigRefused(
-                    reason=f"[data] path: '{path.name}' holds objects, and no arrays of numbers or texts"
-                ) from cause
+                raise ConfigError(reason=f"[data] path: '{path.name}' holds objects, and no arrays of numbers or texts") from cause
             return _given(loaded, path.name, project, tell)
     if path.suffix == ".py":
         return _program(path, project, tell)
-    raise ConfigRefused(reason="[data] path must be a folder, a .csv, a .npz or a .py")
+    raise ConfigError(reason="[data] path must be a folder, a .csv, a .npz or a .py")
 
 
 def _archive(path: Path) -> Any:
     try:
         return np.load(path, allow_pickle=False)
     except (ValueError, OSError, EOFError, zipfile.BadZipFile) as cause:
-        raise ConfigRefused(reason=f"[data] path: '{path.name}' is no .npz that NumPy wrote") from cause
+        raise ConfigError(reason=f"[data] path: '{path.name}' is no .npz that NumPy wrote") from cause
 
 
 def _refuse_unless_plain(path: Path) -> None:
     try:
         refuse_unless_plain(path, most=_MOST)
     except OSError as cause:
-        raise ConfigRefused(reason=f"[data] path: '{path.name}' cannot be read: {cause.strerror or cause}") from cause
+        raise ConfigError(reason=f"[data] path: '{path.name}' cannot be read: {cause.strerror or cause}") from cause
 
 
 def _grouping(pattern: str) -> Callable[[str], bytes]:
@@ -151,7 +149,7 @@ def _grouping(pattern: str) -> Callable[[str], bytes]:
     try:
         wanted = re.compile(pattern)
     except re.error as cause:
-        raise ConfigRefused(reason=f"[data] together is no regular expression: {cause}") from cause
+        raise ConfigError(reason=f"[data] together is no regular expression: {cause}") from cause
 
     def group(name: str) -> bytes:
         match = wanted.search(name)
@@ -165,22 +163,22 @@ def _table(path: Path, told: DataSection) -> list[Example]:
     names = table.names
     for column in (told.target, told.identity, *told.ignore):
         if column and column not in names:
-            raise ConfigRefused(reason=f"[data] names the column '{column}', which {path.name} has not")
+            raise ConfigError(reason=f"[data] names the column '{column}', which {path.name} has not")
     if not told.target:
-        raise ConfigRefused(reason="[data] needs target = the column that holds the truth")
+        raise ConfigError(reason="[data] needs target = the column that holds the truth")
     if not table.rows:
-        raise ConfigRefused(reason=f"[data] path: '{path.name}' has a head line and no rows")
+        raise ConfigError(reason=f"[data] path: '{path.name}' has a head line and no rows")
     hidden = {told.target, told.identity, *told.ignore}
     seen = [name for name in names if name not in hidden or name == told.target]
     columns = {name: table.column(name) for name in seen}
     for name in seen:
         if has_decimal_commas([cell for cell in columns[name] if not _unknown(cell)], table.separator):
-            raise ConfigRefused(
+            raise ConfigError(
                 reason=f"{path.name} has numbers with a decimal comma in the column '{name}'; save it with decimal points"
             )
     lacking = [line for line, cell in zip(table.lines, columns[told.target], strict=True) if _unknown(cell)]
     if lacking:
-        raise ConfigRefused(
+        raise ConfigError(
             reason=f"{path.name}: {len(lacking)} of {len(table.rows)} rows have no truth in the column '{told.target}', the first "
             f"in line {lacking[0]}; fill them in, or remove these rows"
         )
@@ -195,15 +193,15 @@ def _table(path: Path, told: DataSection) -> list[Example]:
 
 
 def _rows(path: Path) -> Table:
-    """Raises ConfigRefused for what is no table, or one that cannot be read without losing some of it."""
+    """Raises ConfigError for what is no table, or one that cannot be read without losing some of it."""
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             return read_table(file, path.name)
-    except BadTable as cause:
-        raise ConfigRefused(reason=f"[data] path: {cause}") from cause
+    except InvalidCsvError as cause:
+        raise ConfigError(reason=f"[data] path: {cause}") from cause
     except (UnicodeDecodeError, csv.Error) as cause:
         why = cause if isinstance(cause, csv.Error) else "the file is not UTF-8; save it as CSV UTF-8"
-        raise ConfigRefused(reason=f"[data] path: '{path.name}' cannot be read: {why}") from cause
+        raise ConfigError(reason=f"[data] path: '{path.name}' cannot be read: {why}") from cause
 
 
 def _reader(cells: Iterable[str | None]) -> Any:
@@ -229,7 +227,7 @@ def _program(path: Path, project: Project, tell: Callable[[Unreadable], object])
     with users_code(path.parent):
         load = runpy.run_path(str(path)).get("load")
         if not callable(load):
-            raise ConfigRefused(reason=f"{path.name} has no function load()")
+            raise ConfigError(reason=f"{path.name} has no function load()")
         refuse_other_arguments(load, "load()", path.name)
         given = load()
     return _given(given, path.name, project, tell)

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING
 
 from relevo.domain.preprocessing import ImageSteps
 from relevo.domain.signature import ImageInput
-from relevo.errors import ConfigRefused, InputRefused
+from relevo.errors import ConfigError, InvalidInputError
 from relevo.runtime.image import OWN_FILES, decode
-from relevo.util.files import read_plain, why_unread
+from relevo.util.files import read_error_text, read_plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -57,7 +57,7 @@ def read_pictures(folder: Path, ignored: tuple[str, ...], tell: Callable[[Unread
     """Every readable picture with its class, the name of the folder it lies under; in order of their paths.
 
     ignored: folders that are no class. tell: is given each file that cannot be read as a picture.
-    Raises ConfigRefused for a class without a readable picture, a split without classes, and no class at all.
+    Raises ConfigError for a class without a readable picture, a split without classes, and no class at all.
     """
     parts = _folders(folder, ignored)
     split = [one for one in parts if _part(one) in _LEARN | _HELD]
@@ -65,7 +65,7 @@ def read_pictures(folder: Path, ignored: tuple[str, ...], tell: Callable[[Unread
         yield from _split(parts, split, ignored, tell)
         return
     if len(split) > 1 and len(split) == len(parts):
-        raise ConfigRefused(
+        raise ConfigError(
             reason=f"[data] path: '{folder.name}' holds {_named(split)}, which are parts of a split and no classes; "
             "in each, put a folder for each class"
         )
@@ -79,10 +79,10 @@ def _part(folder: Path) -> str:
 
 
 def _refuse_unknown_split(parts: list[Path]) -> None:
-    """Raises ConfigRefused when all folders hold the same folders and nothing else: those are classes, and these their parts."""
+    """Raises ConfigError when all folders hold the same folders and nothing else: those are classes, and these their parts."""
     within = [{one.name for one in _folders(part, ())} for part in parts if not _holds_files(part)]
     if len(parts) > 1 and len(within) == len(parts) and len(within[0]) > 1 and all(names == within[0] for names in within):
-        raise ConfigRefused(
+        raise ConfigError(
             reason=f"[data] path: {_named(parts[:5])} each hold the same folders, so they look like parts of a split "
             "and no classes; call them train and test, or let path name one of them"
         )
@@ -96,8 +96,8 @@ def readable(file: Path, tell: Callable[[Unreadable], object]) -> bytes | None:
             # What Pillow makes of odd metadata is nothing to a training: the pixels are there, or the file is left out.
             warnings.simplefilter("ignore")
             decode(content, _ANY_SIZE, _ANY_STEPS, OWN_FILES)
-    except (InputRefused, OSError) as cause:
-        tell(Unreadable(path=file, reason=why_unread(cause) if isinstance(cause, OSError) else str(cause)))
+    except (InvalidInputError, OSError) as cause:
+        tell(Unreadable(path=file, reason=read_error_text(cause) if isinstance(cause, OSError) else str(cause)))
         return None
     return content
 
@@ -106,7 +106,7 @@ def _split(parts: list[Path], split: list[Path], ignored: tuple[str, ...], tell:
     """The classes within the parts of the folder's own split."""
     others = [one for one in parts if one not in split]
     if others:
-        raise ConfigRefused(
+        raise ConfigError(
             reason=f"[data] path: {_named(split)} look like parts of a split, and {_named(others)} like classes; "
             "name those that are to be left out in [data] ignore"
         )
@@ -116,7 +116,7 @@ def _split(parts: list[Path], split: list[Path], ignored: tuple[str, ...], tell:
     for part, classes in named.items():
         unknown = sorted(classes - learnt)
         if learnt and unknown:
-            raise ConfigRefused(
+            raise ConfigError(
                 reason=f"[data] path: '{part.name}' holds the class '{unknown[0]}', of which there is nothing to learn from"
             )
     # One part alone, or none to learn from, is no split: the hash divides it as it would any folder.
@@ -127,7 +127,7 @@ def _split(parts: list[Path], split: list[Path], ignored: tuple[str, ...], tell:
 
 def _classes(classes: list[Path], tell: Callable[[Unreadable], object], *, held: bool | None) -> Iterator[Found]:
     if len(classes) == 1 and (inner := _folders(classes[0], ())) and not _holds_files(classes[0]):
-        raise ConfigRefused(
+        raise ConfigError(
             reason=f"[data] path: there is one class only, '{classes[0].name}', and it holds the folders {_named(inner[:5])}; "
             "if these are the classes, let path name the folder they lie in"
         )
@@ -147,7 +147,7 @@ def _classes(classes: list[Path], tell: Callable[[Unreadable], object], *, held:
                 read += 1
                 yield Found(label=one.name, path=file, content=content, held=held)
         if not read:
-            raise ConfigRefused(
+            raise ConfigError(
                 reason=f"[data] path: none of the {left} files of the class '{one.name}' can be read as a picture; "
                 "name it in [data] ignore if it is no class"
                 if left

@@ -9,9 +9,9 @@ import re
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
-from relevo.errors import ConfigRefused
+from relevo.errors import ConfigError
 from relevo.i18n.catalog import LANGUAGES
-from relevo.package.archive_writer import why_unwritable
+from relevo.package.archive_writer import write_error
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,19 +25,19 @@ def start_project(folder: Path, *, language: str = LANGUAGES[0]) -> list[Path]:
 
     language: one of catalog.LANGUAGES.
 
-    Raises ConfigRefused when the name cannot be a model's, nothing can be written there, or a file is there already: nothing is
+    Raises ConfigError when the name cannot be a model's, nothing can be written there, or a file is there already: nothing is
     ever overwritten.
     """
     name = folder.name
     if _NAME.fullmatch(name) is None:
-        raise ConfigRefused(reason="a project's name must be 1 to 64 of a-z, 0-9, '-' and '_', beginning with a letter or digit")
-    problem = why_unwritable(folder)
+        raise ConfigError(reason="a project's name must be 1 to 64 of a-z, 0-9, '-' and '_', beginning with a letter or digit")
+    problem = write_error(folder)
     if problem is not None:
-        raise ConfigRefused(reason=f"the project {folder} cannot be made: {problem}; choose another place")
+        raise ConfigError(reason=f"the project {folder} cannot be made: {problem}; choose another place")
     wanted = [folder / file for file in _FILES]
     for path in wanted:
         if path.exists():
-            raise ConfigRefused(reason=f"{path} is there already; choose another name")
+            raise ConfigError(reason=f"{path} is there already; choose another name")
     template = files("relevo.project") / "template" / language
     texts = {path: (template / path.name).read_text(encoding="utf-8").replace("NAME", name) for path in wanted}
     try:
@@ -45,7 +45,5 @@ def start_project(folder: Path, *, language: str = LANGUAGES[0]) -> list[Path]:
         for path, text in texts.items():
             path.write_text(text, encoding="utf-8")
     except OSError as cause:
-        raise ConfigRefused(
-            reason=f"the project {folder} cannot be made: {cause.strerror or cause}; choose another place"
-        ) from cause
+        raise ConfigError(reason=f"the project {folder} cannot be made: {cause.strerror or cause}; choose another place") from cause
     return wanted

@@ -18,9 +18,9 @@ import numpy as np
 
 from relevo.converters.keras.silent_import import library, library_if_there
 from relevo.converters.pack import pack
-from relevo.domain.manifest import refuse_bad_options
-from relevo.errors import ConfigRefused
-from relevo.package.archive_writer import refuse_bad_goal
+from relevo.domain.manifest import validate_options
+from relevo.errors import ConfigError
+from relevo.package.archive_writer import check_output_path
 from relevo.package.samples import png
 from relevo.project.data import Example, load_examples, refuse_unfit
 from relevo.project.holdout import held_out, place_of
@@ -97,15 +97,15 @@ def train_project(
     language: str | None = None,
     tell: Callable[[Unreadable], object] = lambda _: None,
 ) -> Package:
-    """Train and pack to `out`. Raises ConfigRefused, TrainingFailed, and what packing raises; PackageRefused for `out` at once.
+    """Train and pack to `out`. Raises ConfigError, TrainingError, and what packing raises; PackageError for `out` at once.
 
     most: learn from at most so many examples; those of a smaller number are among those of a larger, and all held out stay so.
     language: of the card and its figures, as in `relevo.pack`.
     tell: is given each picture that cannot be read and was left out.
     """
-    refuse_bad_goal(out)
+    check_output_path(out)
     images = project.image()
-    refuse_bad_options(name=project.model.name, decision=project.rule(), answer=project.answer, synonyms=project.model.synonyms)
+    validate_options(name=project.model.name, decision=project.rule(), answer=project.answer, synonyms=project.model.synonyms)
     step(0, 1, "loading data")
     examples = load_examples(project, tell)
     refuse_unfit(examples, project)
@@ -116,7 +116,7 @@ def train_project(
     with users_code(project.folder):
         model = _train_function(project.folder)(run)
     if model is None:
-        raise ConfigRefused(reason="train(run) in train.py returned nothing; let it return the fitted model")
+        raise ConfigError(reason="train(run) in train.py returned nothing; let it return the fitted model")
     # What train(run) was given came in this order, whether the model remembers it or not.
     told: dict[str, Any] = {"features": list(held[0].x)} if isinstance(held[0].x, dict) else {}
     if images is not None:
@@ -145,11 +145,11 @@ def train_project(
 
 
 def split_examples(examples: Sequence[Example], share: float) -> tuple[list[Example], list[Example]]:
-    """Those to learn from and those held out. Raises ConfigRefused when a side is too small to be of use."""
+    """Those to learn from and those held out. Raises ConfigError when a side is too small to be of use."""
     held = [one for one in examples if _is_held(one, share)]
     learn = [one for one in examples if not _is_held(one, share)]
     if not learn or len(held) < _LEAST_HELD_OUT:
-        raise ConfigRefused(
+        raise ConfigError(
             reason=f"of {len(examples)} examples {len(held)} would be held out; at least {_LEAST_HELD_OUT} are needed "
             "(more data, or a larger [data] held_out)"
         )
@@ -211,7 +211,7 @@ def _classes(examples: Sequence[Example], *, named: bool) -> list[Any] | None:
 def _train_function(folder: Path) -> Callable[[Run], Any]:
     path = folder / "train.py"
     if not path.is_file():
-        raise ConfigRefused(reason=f"the project has no train.py (looked in {folder})")
+        raise ConfigError(reason=f"the project has no train.py (looked in {folder})")
     if any(word in path.read_text(encoding="utf-8") for word in ("keras", "tensorflow")):
         # Loaded by us it is silent.
         library_if_there("keras")
@@ -219,6 +219,6 @@ def _train_function(folder: Path) -> Callable[[Run], Any]:
     sys.path.insert(0, str(folder.resolve()))
     train = runpy.run_path(str(path)).get("train")
     if not callable(train):
-        raise ConfigRefused(reason="train.py has no function train(run)")
+        raise ConfigError(reason="train.py has no function train(run)")
     refuse_other_arguments(train, "train(run)", path.name)
     return train  # type: ignore[no-any-return]  # the user's function, known by its name

@@ -1,7 +1,7 @@
 """The user's own code runs in here: what it raises is told as its own, and Ctrl-C ends it for good.
 
 with users_code(folder): train(run)
-    an exception ─► its trace from the user's first line on, then TrainingFailed | ExtraMissing
+    an exception ─► its trace from the user's first line on, then TrainingError | MissingDependencyError
     Ctrl-C       ─► KeyboardInterrupt, also when a framework has taken the first one for "stop fitting here"
 """
 
@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from relevo.errors import ConfigRefused, ExtraMissing, RelevoError, TrainingFailed
+from relevo.errors import ConfigError, MissingDependencyError, RelevoError, TrainingError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -34,12 +34,12 @@ _EXTRAS = {
 
 
 def refuse_other_arguments(function: Callable[..., object], wanted: str, file: str) -> None:
-    """A function that cannot be called as `wanted`, such as "train(run)". Raises ConfigRefused."""
+    """A function that cannot be called as `wanted`, such as "train(run)". Raises ConfigError."""
     names = [one for one in wanted.partition("(")[2].removesuffix(")").split(", ") if one]
     try:
         inspect.signature(function).bind(*names)
     except TypeError as cause:
-        raise ConfigRefused(reason=f"{file} must have a function that is called as {wanted}, with no other argument") from cause
+        raise ConfigError(reason=f"{file} must have a function that is called as {wanted}, with no other argument") from cause
     except ValueError:
         # A function of C tells no arguments.
         return
@@ -47,7 +47,7 @@ def refuse_other_arguments(function: Callable[..., object], wanted: str, file: s
 
 @contextmanager
 def users_code(folder: Path) -> Iterator[None]:
-    """Around a call into the project in this folder. Raises TrainingFailed, ExtraMissing, KeyboardInterrupt."""
+    """Around a call into the project in this folder. Raises TrainingError, MissingDependencyError, KeyboardInterrupt."""
     try:
         with _interrupt_is_final():
             yield
@@ -56,8 +56,8 @@ def users_code(folder: Path) -> Iterator[None]:
     except Exception as cause:
         extra = _EXTRAS.get((cause.name or "").partition(".")[0]) if isinstance(cause, ModuleNotFoundError) else None
         if extra is not None:
-            raise ExtraMissing(extra=extra) from cause
-        raise TrainingFailed(reason=_told(cause, folder)) from cause
+            raise MissingDependencyError(extra=extra) from cause
+        raise TrainingError(reason=_told(cause, folder)) from cause
 
 
 def _told(cause: Exception, folder: Path) -> str:

@@ -14,7 +14,7 @@ _LONG_S = 0.25
 _MOMENT_S = 0.1
 
 
-class Portion:
+class AdaptiveBatchSize:
     """The size of the next transaction; lives as long as the loop."""
 
     def __init__(self) -> None:

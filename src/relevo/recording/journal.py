@@ -1,7 +1,7 @@
 """The writing end of the spool: one batch of predictions, one transaction, before any of them is answered.
 
     write(batch) ─ encode ─ INSERT ─ COMMIT ─► may be answered
-         └─ on any failure: the file is given up, StorageUnavailable, a fresh file is tried a moment later
+         └─ on any failure: the file is given up, JournalUnavailableError, a fresh file is tried a moment later
 
 Files are numbered within the worker's folder and replaced by size and age. Closing one means a checkpoint, which takes
 milliseconds of disk: it happens on a thread of its own, never on the path of a request.
@@ -22,21 +22,21 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from relevo.errors import StorageUnavailable
+from relevo.errors import JournalUnavailableError
 from relevo.util.files import NO_ROOM
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from relevo.domain.prediction import Prediction
+    from relevo.domain.prediction import PredictionRecord
 
 log = logging.getLogger(__name__)
 
 SUFFIX = ".journal"
 LOCK = "alive"
 #: In the spool: touched when every worker shall begin a new file, since something in the old ones must go.
-ANEW = "anew"
+ROTATE_MARKER = "anew"
 #: In the spool: since when what the database took is kept a second time, for its file was exchanged.
 EXCHANGED = "exchanged"
 #: What such a journal ends in once it was shipped.
@@ -84,7 +84,7 @@ class Journal:
         self._broken_until = 0.0
         self._reason = ""
         self._closers: list[threading.Thread] = []
-        self._anew = asked_anew(folder.parent)
+        self._anew = rotation_requested_at(folder.parent)
         self._lock_fd = _claim(folder)
 
     @property
@@ -92,8 +92,8 @@ class Journal:
         """Why nothing can be written at the moment; empty when all is well."""
         return self._reason
 
-    def write(self, predictions: Sequence[Prediction]) -> None:
-        """Commit one batch. Raises StorageUnavailable, and then none of the batch is kept."""
+    def write(self, predictions: Sequence[PredictionRecord]) -> None:
+        """Commit one batch. Raises JournalUnavailableError, and then none of the batch is kept."""
         data = self._encode(predictions)
         with self._guard:
             file = self._file()
@@ -102,7 +102,7 @@ class Journal:
             except sqlite3.Error as cause:
                 # After a failed write the state of this file is unknown: it is never written again.
                 self._give_up(file, str(cause))
-                raise StorageUnavailable(reason=str(cause)) from cause
+                raise JournalUnavailableError(reason=str(cause)) from cause
             if self._is_due(file):
                 self._open = None
                 self._close_aside(file)
@@ -114,7 +114,7 @@ class Journal:
             return not self._reason
         try:
             self._file()
-        except StorageUnavailable:
+        except JournalUnavailableError:
             return False
         else:
             return True
@@ -124,7 +124,7 @@ class Journal:
     def rotate_if_old(self) -> None:
         """Replace a file that nobody wrote to for long, or that must go, so that it can be shipped and removed."""
         with self._guard:
-            before, self._anew = self._anew, asked_anew(self.folder.parent)
+            before, self._anew = self._anew, rotation_requested_at(self.folder.parent)
             must_go = before != self._anew
             file = self._open
             if file is not None and file.rows and (must_go or self._is_due(file)):
@@ -132,7 +132,7 @@ class Journal:
                 self._close_aside(file)
             if must_go and self._open is None and self._number:
                 # A live worker's last file counts as unfinished; with a newer one beside it, it is shipped and removed.
-                with contextlib.suppress(StorageUnavailable):
+                with contextlib.suppress(JournalUnavailableError):
                     self._file()
 
     def close(self) -> None:
@@ -154,7 +154,7 @@ class Journal:
             return self._open
         now = self._monotonic()
         if now < self._broken_until:
-            raise StorageUnavailable(reason=self._reason)
+            raise JournalUnavailableError(reason=self._reason)
         try:
             self._check_room()
             self._number += 1
@@ -167,7 +167,7 @@ class Journal:
                 log.warning("no journal can be opened in %s: %s", self.folder, why, extra={"action": "journal_broken"})
             self._reason = why
             self._broken_until = now + self.limits.retry_s
-            raise StorageUnavailable(reason=self._reason) from cause
+            raise JournalUnavailableError(reason=self._reason) from cause
         self._reason = ""
         return self._open
 
@@ -245,10 +245,10 @@ def _claim(folder: Path) -> int:
     return descriptor
 
 
-def begin_anew(spool: Path) -> None:
+def request_rotation(spool: Path) -> None:
     """Ask every worker of a spool to begin a new file, so that what the old ones hold is soon gone."""
     if spool.is_dir():
-        (spool / ANEW).touch(mode=0o600)
+        (spool / ROTATE_MARKER).touch(mode=0o600)
 
 
 def remove_damaged(spool: Path) -> None:
@@ -273,10 +273,10 @@ def remove_kept(spool: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def asked_anew(spool: Path) -> int:
+def rotation_requested_at(spool: Path) -> int:
     """When that was asked last, in nanoseconds since 1970; 0 for never."""
     try:
-        return (spool / ANEW).stat().st_mtime_ns
+        return (spool / ROTATE_MARKER).stat().st_mtime_ns
     except OSError:
         return 0
 

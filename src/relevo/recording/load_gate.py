@@ -30,7 +30,7 @@ _USE = Path("/proc/stat")
 _IDLE, _IOWAIT, _COUNTED = 3, 4, 8
 
 
-class Peak:
+class LoadGate:
     """What the loop has seen come in; lives as long as its process."""
 
     def __init__(
@@ -45,7 +45,7 @@ class Peak:
         self._waiting = waiting
         self._may_wait = may_wait
         self._monotonic = monotonic
-        self._use = use or use_of_processors
+        self._use = use or cpu_times
         self._bytes = waiting()
         self._used = self._use()
         self._at = self._rested_from = self._may_rest_from = monotonic()
@@ -77,7 +77,7 @@ class Peak:
         return passed > 0 and left / passed < _SHORT
 
 
-def use_of_processors() -> tuple[int, int]:
+def cpu_times() -> tuple[int, int]:
     """Time that all processors had nothing to do, and all their time, since the system started; zeros where it does not tell."""
     try:
         counts = [int(count) for count in _USE.read_text().split("\n", 1)[0].split()[1 : 1 + _COUNTED]]

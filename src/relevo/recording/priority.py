@@ -24,7 +24,7 @@ _EQUALS = 0
 _AUTOGROUP = Path("/proc/self/autogroup")
 
 
-class Courtesy:
+class PriorityController:
     """The loop's manners; lives as long as its process."""
 
     def __init__(self, *, waiting: Callable[[], int], may_wait: int, set_niceness: Callable[[int], bool] | None = None) -> None:

@@ -1,6 +1,6 @@
 """The reading end of the spool: what every worker, alive or dead, has committed and nobody has shipped yet.
 
-    spool/ ─ files() ─► SpoolFile(finished?) ─ read(after) ─► [(number, predictions), …] ─► ship ─► remove when finished
+    spool/ ─ files() ─► JournalFile(finished?) ─ read(after) ─► [(number, predictions), …] ─► ship ─► remove when finished
 
 The database's file exchanged under a running server ─► mark: for a day, remove() keeps what was shipped as *.kept
 another exchange, or a start ─► bring_back(): the kept files are journals again, and their rows reach this database too
@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from relevo.domain.prediction import Prediction
+from relevo.domain.prediction import PredictionRecord
 from relevo.recording.journal import EXCHANGED, KEPT, LOCK, SUFFIX, exchanged_at, remove, remove_kept
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ _NO_TABLE = "no such table"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SpoolFile:
+class JournalFile:
     """One journal file as found; a finished one gets no further batches."""
 
     path: Path
@@ -55,29 +55,29 @@ class Batch:
     """One committed batch; lives until it is shipped."""
 
     number: int
-    predictions: list[Prediction]
+    predictions: list[PredictionRecord]
 
 
-class SpoolReader:
+class JournalReader:
     """Finds and reads journal files; lives as long as the loop."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._decode = msgspec.msgpack.Decoder(list[Prediction]).decode
+        self._decode = msgspec.msgpack.Decoder(list[PredictionRecord]).decode
 
-    def files(self) -> list[SpoolFile]:
+    def files(self) -> list[JournalFile]:
         """All files, oldest first within each worker."""
-        found: list[SpoolFile] = []
+        found: list[JournalFile] = []
         if not self.folder.is_dir():
             return found
         for worker in sorted(path for path in self.folder.iterdir() if path.is_dir()):
             # The lock is asked before the files are listed: a writer that dies in between only looks alive a little longer.
-            dead = writer_is_gone(worker)
+            dead = is_writer_dead(worker)
             paths = sorted(worker.glob(f"*{SUFFIX}"))
-            found += [SpoolFile(path=path, finished=dead or path != paths[-1]) for path in paths]
+            found += [JournalFile(path=path, finished=dead or path != paths[-1]) for path in paths]
         return found
 
-    def read(self, file: SpoolFile, *, after: int, limit_rows: int = _ROWS, limit_bytes: int = _BYTES) -> list[Batch]:
+    def read(self, file: JournalFile, *, after: int, limit_rows: int = _ROWS, limit_bytes: int = _BYTES) -> list[Batch]:
         """Committed batches with a number above `after`, in order, up to about so many predictions or bytes of them.
 
         One transaction of the store ships what this gives, and others wait for its rows; so they are few. Large inputs are no
@@ -116,7 +116,7 @@ class SpoolReader:
         rows.close()
         return batches
 
-    def remove(self, file: SpoolFile) -> None:
+    def remove(self, file: JournalFile) -> None:
         """Remove a shipped, finished file, or keep it while the database may be an older state that was put in place."""
         if exchanged_at(self.folder) is None:
             remove(file.path)
@@ -143,10 +143,10 @@ class SpoolReader:
         for worker in [path for path in self.folder.iterdir() if path.is_dir()]:
             # Race: a worker that starts has its folder a moment before it has the lock; a folder of some age is past that.
             settled = time.time() - worker.stat().st_mtime > _SETTLED_S
-            if settled and not any(worker.glob(f"*{SUFFIX}")) and not any(worker.glob(f"*{KEPT}")) and writer_is_gone(worker):
+            if settled and not any(worker.glob(f"*{SUFFIX}")) and not any(worker.glob(f"*{KEPT}")) and is_writer_dead(worker):
                 shutil.rmtree(worker, ignore_errors=True)
 
-    def set_aside(self, file: SpoolFile) -> Path:
+    def set_aside(self, file: JournalFile) -> Path:
         """Rename a damaged file with its log, so that it stops nobody and a person can look at it."""
         return _rename(file.path, ".damaged")
 
@@ -161,7 +161,7 @@ def _rename(path: Path, ending: str) -> Path:
     return renamed
 
 
-def writer_is_gone(worker: Path) -> bool:
+def is_writer_dead(worker: Path) -> bool:
     """Whether nobody holds the lock of this worker's folder any more; one without a lock yet is about to have it."""
     try:
         descriptor = os.open(worker / LOCK, os.O_RDWR)

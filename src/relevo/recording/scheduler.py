@@ -11,7 +11,7 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from relevo.errors import StoreUnavailable
+from relevo.errors import DatabaseUnavailableError
 
 if TYPE_CHECKING:
     import threading
@@ -25,7 +25,7 @@ _LONGEST_WAIT_S = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pace:
+class Intervals:
     """How often the loop does what; seconds."""
 
     ship_every_s: float = 0.25
@@ -33,15 +33,15 @@ class Pace:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Chore:
-    """What is done now and then beside shipping; may raise StoreUnavailable and is then tried again with the next tick."""
+class PeriodicTask:
+    """What is done now and then beside shipping; may raise DatabaseUnavailableError and is then tried again with the next tick."""
 
     every_s: float
     run: Callable[[], None]
     at_the_end: bool = False  # whether it is done once more by the last tick
 
 
-class Loop:
+class BackgroundLoop:
     """Ticks until told to stop; lives as long as its process."""
 
     def __init__(
@@ -49,16 +49,16 @@ class Loop:
         shipper: Shipper,
         *,
         checkpoint: Callable[[], None],
-        pace: Pace,
+        pace: Intervals,
         monotonic: Callable[[], float],
         migrate: Callable[[], None] = lambda: None,
-        chores: Sequence[Chore] = (),
+        chores: Sequence[PeriodicTask] = (),
         look: Callable[[], bool] = lambda: False,
-        note: Callable[[StoreUnavailable | None], None] = lambda _: None,
+        note: Callable[[DatabaseUnavailableError | None], None] = lambda _: None,
     ) -> None:
         """migrate: done before anything is shipped, and after the store was away: it may not be the same, or a backup.
 
-        look: tells whether the store is another one, or an older state of it, than before; raises StoreUnavailable while it must
+        look: tells whether the store is another one, or an older state of it, than before; raises DatabaseUnavailableError while it must
         not be written to. note: is told after each tick why the store cannot be used, or None.
         """
         self._look = look
@@ -95,7 +95,7 @@ class Loop:
             for chore in [one for one in self._chores if self._is_due(one) or (last and one.at_the_end)]:
                 chore.run()
                 self._chores[chore] = self._monotonic()
-        except StoreUnavailable as cause:
+        except DatabaseUnavailableError as cause:
             self._migrated = False
             self._note(cause)
             self._wait_s = min(self._wait_s * 2, _LONGEST_WAIT_S)
@@ -104,5 +104,5 @@ class Loop:
             self._note(None)
             self._wait_s = self._pace.ship_every_s
 
-    def _is_due(self, chore: Chore) -> bool:
+    def _is_due(self, chore: PeriodicTask) -> bool:
         return self._monotonic() - self._chores[chore] >= chore.every_s

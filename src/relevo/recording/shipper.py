@@ -18,22 +18,22 @@ from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
-from relevo.errors import StoreUnavailable
-from relevo.recording.batch_size import Portion
+from relevo.errors import DatabaseUnavailableError
+from relevo.recording.batch_size import AdaptiveBatchSize
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from relevo.domain.prediction import Prediction
-    from relevo.recording.reader import Batch, SpoolFile, SpoolReader
+    from relevo.domain.prediction import PredictionRecord
+    from relevo.recording.reader import Batch, JournalFile, JournalReader
 
 log = logging.getLogger(__name__)
 
 
-class Ledger(Protocol):
+class PredictionSink(Protocol):
     """What shipping asks of the history: the real one, or that of a test in memory."""
 
-    def ship(self, file: str, up_to: int, some: Sequence[Prediction], /) -> int:
+    def ship(self, file: str, up_to: int, some: Sequence[PredictionRecord], /) -> int:
         """Insert and remember the position, in one transaction."""
 
     def positions(self) -> dict[str, int]:
@@ -42,7 +42,7 @@ class Ledger(Protocol):
     def forget(self, file: str, /) -> None:
         """Drop the position of a removed file."""
 
-    def missing(self, some: Sequence[Prediction], /) -> int:
+    def missing(self, some: Sequence[PredictionRecord], /) -> int:
         """How many of these are not there, those whose subject was erased excepted."""
 
 
@@ -51,14 +51,14 @@ class Shipper:
 
     def __init__(
         self,
-        reader: SpoolReader,
-        ledger: Ledger,
+        reader: JournalReader,
+        ledger: PredictionSink,
         *,
         before_each: Callable[[], None] = lambda: None,
         rests: Callable[[], bool] = lambda: False,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """before_each: called before each transaction and before a file is removed; may raise StoreUnavailable.
+        """before_each: called before each transaction and before a file is removed; may raise DatabaseUnavailableError.
 
         rests: whether a peak is let pass before any more is shipped.
         """
@@ -67,17 +67,17 @@ class Shipper:
         self._before_each = before_each
         self._rests = rests
         self._monotonic = monotonic
-        self._portion = Portion()
+        self._portion = AdaptiveBatchSize()
         self._positions: dict[str, int] | None = None
 
     def ship(self, *, to_the_end: bool = False) -> int:
-        """Ship what is there now; gives the number of predictions shipped. Raises StoreUnavailable, and then nothing is lost.
+        """Ship what is there now; gives the number of predictions shipped. Raises DatabaseUnavailableError, and then nothing is lost.
 
         to_the_end: without a rest.
         """
         try:
             return self._ship(to_the_end=to_the_end)
-        except StoreUnavailable:
+        except DatabaseUnavailableError:
             # What comes back may be a backup, which was read less far.
             self._positions = None
             raise
@@ -94,7 +94,7 @@ class Shipper:
         self._reader.sweep()
         return shipped
 
-    def _ship_batches(self, file: SpoolFile, batches: Sequence[Batch]) -> int:
+    def _ship_batches(self, file: JournalFile, batches: Sequence[Batch]) -> int:
         rows = [prediction for batch in batches for prediction in batch.predictions]
         begin = self._monotonic()
         self._ledger.ship(file.name, batches[-1].number, rows)
@@ -108,7 +108,7 @@ class Shipper:
             self._ledger.forget(name)
             del positions[name]
 
-    def _is_kept(self, file: SpoolFile) -> bool:
+    def _is_kept(self, file: JournalFile) -> bool:
         """Whether the database has every row of the file, read back from it; what it lacks is shipped again."""
         after = 0
         while batches := self._reader.read(file, after=after):
@@ -126,7 +126,7 @@ class Shipper:
         self._before_each()
         return True
 
-    def _ship_file(self, file: SpoolFile, positions: dict[str, int], *, to_the_end: bool) -> int:
+    def _ship_file(self, file: JournalFile, positions: dict[str, int], *, to_the_end: bool) -> int:
         shipped = 0
         try:
             while to_the_end or not self._rests():

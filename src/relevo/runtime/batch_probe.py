@@ -21,7 +21,7 @@ _TOGETHER = 8
 _TRIES = 3
 
 
-def rows_at_once(run: Callable[[Sequence[Any]], object], row: Any) -> int | None:
+def best_batch_size(run: Callable[[Sequence[Any]], object], row: Any) -> int | None:
     """1 where rows cost less one by one than eight at a time, else None. run: as the model's; a few calls, none over a second."""
     alone = _quickest(run, [row])
     if not _HEAVY_S <= alone <= _TOO_HEAVY_S:

@@ -31,7 +31,7 @@ _MAX_PIXELS = 65_536
 _MAX_BYTES = 1 << 18
 
 
-class PlainPng:
+class FastPngDecoder:
     """Decodes usual PNGs of one size and mode; lives as long as its model. One thread at a time uses the canvas."""
 
     def __init__(self, wanted: ImageInput) -> None:

@@ -19,8 +19,8 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from relevo.domain.preprocessing import colour_of
-from relevo.errors import BrokenImage, ImageTooLarge, UnsupportedImage
-from relevo.runtime.image_bounds import bmp_size, check_structure, gif_size, jpeg_size
+from relevo.errors import BrokenImageError, ImageTooLargeError, UnsupportedImageError
+from relevo.runtime.image_bounds import bmp_size, check_segment_count, gif_size, jpeg_size
 from relevo.runtime.tiff_bounds import tiff_size
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ OWN_FILES = ImageLimits(max_pixels=178_000_000, max_side=65_535)
 
 
 def image_format(data: bytes) -> str:
-    """JPEG, PNG, WEBP, GIF, BMP, TIFF or PPM, by the first bytes alone. Raises UnsupportedImage."""
+    """JPEG, PNG, WEBP, GIF, BMP, TIFF or PPM, by the first bytes alone. Raises UnsupportedImageError."""
     for kind, starts in _STARTS.items():
         if data.startswith(starts):
             return kind
@@ -90,17 +90,17 @@ def image_format(data: bytes) -> str:
     if _PNM.match(data[:_PNM_HEAD]):
         return "PPM"
     if data[4:8] == b"ftyp":
-        raise UnsupportedImage(reason="it is HEIC, AVIF or a film")
-    raise UnsupportedImage(reason="the first bytes are those of none of these formats")
+        raise UnsupportedImageError(reason="it is HEIC, AVIF or a film")
+    raise UnsupportedImageError(reason="the first bytes are those of none of these formats")
 
 
 def decode(data: bytes, wanted: ImageInput, steps: ImageSteps, limits: ImageLimits) -> NDArray[np.uint8]:
     """Pixels as the model was trained on them: shape (height, width) for L, (height, width, 3) for RGB.
 
     Equal bit for bit to Pillow's open, exif_transpose, paste on the background, convert and resize; of a JPEG of more than 40
-    million pixels, after Pillow's draft. Raises UnsupportedImage, ImageTooLarge, BrokenImage.
+    million pixels, after Pillow's draft. Raises UnsupportedImageError, ImageTooLargeError, BrokenImageError.
     """
-    picture = open_checked(data, limits)
+    picture = open_image(data, limits)
     try:
         if picture.width * picture.height > _WHOLE_PIXELS:
             side = _SPARE * max(wanted.width, wanted.height)
@@ -114,7 +114,7 @@ def decode(data: bytes, wanted: ImageInput, steps: ImageSteps, limits: ImageLimi
         pixels = np.frombuffer(picture.tobytes(), dtype=np.uint8)
         return pixels.reshape((wanted.height, wanted.width) if wanted.mode == "L" else (wanted.height, wanted.width, 3))
     except _DECODE_FAILURES as cause:
-        raise BrokenImage from cause
+        raise BrokenImageError from cause
 
 
 def plain(picture: Image.Image, mode: str, steps: ImageSteps) -> Image.Image:
@@ -147,17 +147,17 @@ def _on(colour: tuple[int, int, int], picture: Image.Image) -> Image.Image:
     return behind
 
 
-def looks_large(data: bytes) -> bool:
+def is_expensive(data: bytes) -> bool:
     """Whether decoding may take long enough to hold others up, judged by the header; what will be refused is not large."""
     try:
-        width, height = claimed_size(data)
-    except (UnsupportedImage, BrokenImage):
+        width, height = header_size(data)
+    except (UnsupportedImageError, BrokenImageError):
         return False
     return width * height > _LARGE_PIXELS
 
 
-def claimed_size(data: bytes) -> tuple[int, int]:
-    """Width and height as the header tells them, true or not. Raises UnsupportedImage, BrokenImage."""
+def header_size(data: bytes) -> tuple[int, int]:
+    """Width and height as the header tells them, true or not. Raises UnsupportedImageError, BrokenImageError."""
     kind = image_format(data)
     if kind == "PNG":
         # IHDR is always the first chunk (PNG 3rd edition §5.6).
@@ -168,39 +168,39 @@ def claimed_size(data: bytes) -> tuple[int, int]:
     return {"WEBP": _webp_size, "JPEG": jpeg_size, "GIF": gif_size, "BMP": bmp_size, "TIFF": tiff_size}[kind](data)
 
 
-def open_checked(data: bytes, limits: ImageLimits) -> Image.Image:
-    """Read the header only, and hold it against the limits. Raises UnsupportedImage, ImageTooLarge, BrokenImage."""
+def open_image(data: bytes, limits: ImageLimits) -> Image.Image:
+    """Read the header only, and hold it against the limits. Raises UnsupportedImageError, ImageTooLargeError, BrokenImageError."""
     kind = image_format(data)
-    check_structure(data, kind)
+    check_segment_count(data, kind)
     if kind in ("WEBP", "TIFF"):
         # Pillow's WebP reader allots the whole canvas while it opens the file.
-        _check_size(*claimed_size(data), limits)
+        _check_size(*header_size(data), limits)
     try:
         picture = Image.open(io.BytesIO(data), formats=(kind,))
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as cause:
-        raise ImageTooLarge(width="?", height="?", max_pixels=limits.max_pixels, max_side=limits.max_side) from cause
+        raise ImageTooLargeError(width="?", height="?", max_pixels=limits.max_pixels, max_side=limits.max_side) from cause
     except UnidentifiedImageError as cause:
-        raise BrokenImage from cause
+        raise BrokenImageError from cause
     except _DECODE_FAILURES as cause:
-        raise BrokenImage from cause
+        raise BrokenImageError from cause
     _check_size(*picture.size, limits)
     if picture.mode not in _MODES:
-        raise UnsupportedImage(reason="its pixels are not of the usual 8-bit kinds")
+        raise UnsupportedImageError(reason="its pixels are not of the usual 8-bit kinds")
     return picture
 
 
 def _check_size(width: int, height: int, limits: ImageLimits) -> None:
     if width < 1 or height < 1:
-        raise BrokenImage
+        raise BrokenImageError
     if width * height > limits.max_pixels or max(width, height) > limits.max_side:
-        raise ImageTooLarge(width=width, height=height, max_pixels=limits.max_pixels, max_side=limits.max_side)
+        raise ImageTooLargeError(width=width, height=height, max_pixels=limits.max_pixels, max_side=limits.max_side)
 
 
 def _webp_size(data: bytes) -> tuple[int, int]:
     """Canvas size from the first chunk (RFC 9649 §2.5–2.7)."""
     chunk, body = data[12:16], data[20:30]
     if len(body) < 10:
-        raise BrokenImage
+        raise BrokenImageError
     if chunk == b"VP8X":
         return 1 + int.from_bytes(body[4:7], "little"), 1 + int.from_bytes(body[7:10], "little")
     if chunk == b"VP8L":
@@ -208,7 +208,7 @@ def _webp_size(data: bytes) -> tuple[int, int]:
         return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
     if chunk == b"VP8 ":
         return int.from_bytes(body[6:8], "little") & 0x3FFF, int.from_bytes(body[8:10], "little") & 0x3FFF
-    raise BrokenImage
+    raise BrokenImageError
 
 
 def _turned(picture: Image.Image, *, follow: bool) -> Image.Image:

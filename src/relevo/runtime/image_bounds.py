@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import re
 
-from relevo.errors import UnsupportedImage
+from relevo.errors import UnsupportedImageError
 from relevo.runtime.tiff_bounds import tiff_size
 
 _SMALL_BYTES = 16 * 1024
@@ -43,8 +43,8 @@ _SEQUENTIAL = frozenset({0xC0, 0xC1})
 _FRAMES = frozenset({*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC})
 
 
-def check_structure(data: bytes, kind: str) -> None:
-    """Refuse a file of too many pieces; kind: as `image_format` gives it. Raises UnsupportedImage, BrokenImage."""
+def check_segment_count(data: bytes, kind: str) -> None:
+    """Refuse a file of too many pieces; kind: as `image_format` gives it. Raises UnsupportedImageError, BrokenImageError."""
     if kind == "PNG":
         too_many = len(data) > _SMALL_BYTES and _has_many_chunks(data)
     elif kind == "JPEG":
@@ -53,7 +53,7 @@ def check_structure(data: bytes, kind: str) -> None:
         too_many = _has_many_blocks(data)
     elif kind == "BMP":
         if bmp_size(data) and data[14:15] != b"\x0c" and int.from_bytes(data[30:34], "little") not in _BMP_PLAIN:
-            raise UnsupportedImage(reason="it is a BMP of an unusual compression")
+            raise UnsupportedImageError(reason="it is a BMP of an unusual compression")
         too_many = False
     elif kind == "TIFF":
         tiff_size(data)
@@ -62,7 +62,7 @@ def check_structure(data: bytes, kind: str) -> None:
         # libwebp walks through its chunks in C, and a PGM or PPM has none.
         too_many = False
     if too_many:
-        raise UnsupportedImage(reason="it is made of more pieces than cameras and programs write")
+        raise UnsupportedImageError(reason="it is made of more pieces than cameras and programs write")
 
 
 def jpeg_size(data: bytes) -> tuple[int, int]:

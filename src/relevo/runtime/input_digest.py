@@ -13,8 +13,8 @@ import msgspec
 from PIL import Image, ImageOps
 
 from relevo.domain.prediction import InputKind
-from relevo.errors import BadJson, BrokenImage
-from relevo.runtime.image import open_checked
+from relevo.errors import BrokenImageError, InvalidJsonError
+from relevo.runtime.image import open_image
 
 if TYPE_CHECKING:
     from relevo.runtime.image import ImageLimits
@@ -23,16 +23,16 @@ _FAILURES = (OSError, SyntaxError, ValueError, IndexError, TypeError, ZeroDivisi
 
 
 def content_digest(kind: InputKind, data: bytes, limits: ImageLimits) -> bytes:
-    """32 bytes that two inputs share when a model could not tell them apart. Raises InputRefused for what cannot be read."""
+    """32 bytes that two inputs share when a model could not tell them apart. Raises InvalidInputError for what cannot be read."""
     return _of_image(data, limits) if kind is InputKind.IMAGE else _of_record(data)
 
 
 def _of_image(data: bytes, limits: ImageLimits) -> bytes:
-    picture = open_checked(data, limits)
+    picture = open_image(data, limits)
     try:
         upright = ImageOps.exif_transpose(picture).convert("RGBA")
     except _FAILURES as cause:
-        raise BrokenImage from cause
+        raise BrokenImageError from cause
     digest = hashlib.sha256(b"%d %d " % upright.size)
     digest.update(upright.tobytes())
     return digest.digest()
@@ -42,5 +42,5 @@ def _of_record(data: bytes) -> bytes:
     try:
         record = msgspec.json.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError) as cause:
-        raise BadJson(reason="it is no JSON") from cause
+        raise InvalidJsonError(reason="it is no JSON") from cause
     return hashlib.sha256(msgspec.json.encode(record, order="sorted")).digest()

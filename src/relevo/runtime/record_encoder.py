@@ -22,16 +22,16 @@ import numpy as np
 from relevo.domain.preprocessing import ColumnSteps, MatrixSteps
 from relevo.domain.signature import Field, FieldKind, RecordInput
 from relevo.errors import (
-    BadJson,
-    FieldMissing,
-    FieldNotListed,
-    FieldOutOfRange,
-    FieldTooLarge,
-    FieldTooSmall,
-    FieldUnknown,
-    FieldWrongType,
+    FieldRangeError,
+    FieldTooLargeError,
+    FieldTooSmallError,
+    FieldTypeError,
+    InvalidJsonError,
+    MissingFieldError,
+    UnknownCategoryError,
+    UnknownFieldError,
 )
-from relevo.util.terminal import visible
+from relevo.util.terminal import escape_control
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -120,15 +120,15 @@ class RecordEncoder:
         ]
         positions = {field.name: position for position, field in enumerate(record.fields)}
         self.stack: Callable[[Sequence[tuple[Value, ...]]], dict[str, NDArray[Any]]]
-        self.stack = _Matrix(steps, positions) if isinstance(steps, MatrixSteps) else _Columns(steps, positions)
+        self.stack = _MatrixEncoder(steps, positions) if isinstance(steps, MatrixSteps) else _ColumnEncoder(steps, positions)
 
     def check(self, record: Mapping[str, Any]) -> tuple[Value, ...]:
         """Values in the signature's order, None where an optional field is absent.
 
-        Raises BadJson when it is no object, and FieldRefused of many kinds, naming the field.
+        Raises InvalidJsonError when it is no object, and InvalidFieldError of many kinds, naming the field.
         """
         if not isinstance(record, dict):
-            raise BadJson(reason="a record must be an object of named fields")
+            raise InvalidJsonError(reason="a record must be an object of named fields")
         values = []
         seen = 0
         for name, rule, check in self._checks:
@@ -140,7 +140,7 @@ class RecordEncoder:
                 if rule.field.required and not self._counts_as_zero(rule.field, record):
                     # A name with a slip of the pen is both unknown and missing; the first says more.
                     self._refuse_unknown(record)
-                    raise FieldMissing(field=name, expected=_EXPECTED[rule.field.kind])
+                    raise MissingFieldError(field=name, expected=_EXPECTED[rule.field.kind])
                 seen += name in record
             else:
                 seen += 1
@@ -192,14 +192,14 @@ class RecordEncoder:
             return
         if self._record.extra == "refuse":
             near = difflib.get_close_matches(unknown[0][:_NAME_LENGTH_SHOWN], self._names, n=1, cutoff=0.0)
-            raise FieldUnknown(field=unknown[0][:_NAME_LENGTH_SHOWN], nearest=near[0] if near else "")
+            raise UnknownFieldError(field=unknown[0][:_NAME_LENGTH_SHOWN], nearest=near[0] if near else "")
         if len(self._names) > _COMPARED:
             return
         missing = [(name, letters) for name, letters in self._letters if record.get(name) is None]
         for name in unknown[:_UNKNOWN_COMPARED] if missing else ():
             meant = _meant(name[:_NAME_LENGTH_SHOWN], missing)
             if meant is not None:
-                raise FieldUnknown(field=name[:_NAME_LENGTH_SHOWN], nearest=meant)
+                raise UnknownFieldError(field=name[:_NAME_LENGTH_SHOWN], nearest=meant)
 
 
 def _meant(unknown: str, missing: Sequence[tuple[str, str]]) -> str | None:
@@ -225,7 +225,7 @@ def _letters(name: str) -> str:
 
 
 def _listed(names: Sequence[str]) -> str:
-    shown = [visible(name[:_NAME_LENGTH_SHOWN]) for name in names[:_NAMES_SHOWN]]
+    shown = [escape_control(name[:_NAME_LENGTH_SHOWN]) for name in names[:_NAMES_SHOWN]]
     return ", ".join(shown) + (", …" if len(names) > _NAMES_SHOWN else "")
 
 
@@ -250,7 +250,7 @@ def _longest(steps: MatrixSteps | ColumnSteps) -> dict[str, int]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Rule:
+class _FieldBounds:
     """One field and the numbers it takes, both ends included; lives as long as its encoder."""
 
     field: Field
@@ -262,11 +262,11 @@ class _Rule:
     letters: int | None = None
 
 
-def _rule(field: Field, largest: float, letters: int | None) -> _Rule:
+def _rule(field: Field, largest: float, letters: int | None) -> _FieldBounds:
     most = min(largest, _EXACT if field.kind is FieldKind.INTEGER else _LARGEST["float64"])
     low = -most if field.minimum is None else max(field.minimum, -most)
     numeric = field.closed and field.kind in (FieldKind.NUMBER, FieldKind.INTEGER)
-    return _Rule(
+    return _FieldBounds(
         field=field,
         low=low,
         high=most if field.maximum is None else min(field.maximum, most),
@@ -275,9 +275,9 @@ def _rule(field: Field, largest: float, letters: int | None) -> _Rule:
     )
 
 
-def _wrong(field: Field, value: object) -> FieldWrongType:
+def _wrong(field: Field, value: object) -> FieldTypeError:
     expected = _UNQUOTED[field.kind] if _is_quoted(field.kind, value) else _EXPECTED[field.kind]
-    return FieldWrongType(field=field.name, expected=expected, got=_WORDS.get(type(value), "another type"))
+    return FieldTypeError(field=field.name, expected=expected, got=_WORDS.get(type(value), "another type"))
 
 
 def _is_quoted(kind: FieldKind, value: object) -> bool:
@@ -288,7 +288,7 @@ def _is_quoted(kind: FieldKind, value: object) -> bool:
     return text in ("true", "false") if kind is FieldKind.BOOLEAN else _BARE.fullmatch(text) is not None
 
 
-def _number(rule: _Rule, value: object) -> float:
+def _number(rule: _FieldBounds, value: object) -> float:
     if type(value) is not float and type(value) is not int:
         raise _wrong(rule.field, value)
     # NaN and infinity lie in no range either; Python compares a whole number of any length exactly.
@@ -298,12 +298,12 @@ def _number(rule: _Rule, value: object) -> float:
     return float(value)
 
 
-def _refuse_other_number(rule: _Rule, value: float) -> None:
+def _refuse_other_number(rule: _FieldBounds, value: float) -> None:
     if rule.choices and value not in rule.choices:
-        raise FieldNotListed(field=rule.field.name, choices=", ".join(rule.field.categories[:_CHOICES_SHOWN]))
+        raise UnknownCategoryError(field=rule.field.name, choices=", ".join(rule.field.categories[:_CHOICES_SHOWN]))
 
 
-def _integer(rule: _Rule, value: object) -> float:
+def _integer(rule: _FieldBounds, value: object) -> float:
     whole = int(value) if type(value) is float and value.is_integer() else value
     if type(whole) is not int:
         raise _wrong(rule.field, value)
@@ -313,35 +313,35 @@ def _integer(rule: _Rule, value: object) -> float:
     return whole
 
 
-def _out_of_range(rule: _Rule, value: float) -> FieldOutOfRange:
+def _out_of_range(rule: _FieldBounds, value: float) -> FieldRangeError:
     name, minimum, maximum = rule.field.name, rule.field.minimum, rule.field.maximum
     if maximum is None and minimum is not None and value < rule.low:
-        return FieldTooSmall(field=name, minimum=_plain(rule.low))
+        return FieldTooSmallError(field=name, minimum=_plain(rule.low))
     if minimum is None and maximum is not None and value > rule.high:
-        return FieldTooLarge(field=name, maximum=_plain(rule.high))
-    return FieldOutOfRange(field=name, minimum=_plain(rule.low), maximum=_plain(rule.high))
+        return FieldTooLargeError(field=name, maximum=_plain(rule.high))
+    return FieldRangeError(field=name, minimum=_plain(rule.low), maximum=_plain(rule.high))
 
 
 def _plain(number: float) -> str:
     return f"{number:.12g}"
 
 
-def _category(rule: _Rule, value: object) -> str:
+def _category(rule: _FieldBounds, value: object) -> str:
     field = rule.field
     if type(value) is not str:
         raise _wrong(field, value)
     if field.closed and value not in field.categories:
-        raise FieldNotListed(field=field.name, choices=", ".join(field.categories[:_CHOICES_SHOWN]))
+        raise UnknownCategoryError(field=field.name, choices=", ".join(field.categories[:_CHOICES_SHOWN]))
     return value[: rule.letters]
 
 
-def _boolean(rule: _Rule, value: object) -> bool:
+def _boolean(rule: _FieldBounds, value: object) -> bool:
     if type(value) is not bool:
         raise _wrong(rule.field, value)
     return value
 
 
-_CHECKS: dict[FieldKind, Callable[[_Rule, object], Value]] = {
+_CHECKS: dict[FieldKind, Callable[[_FieldBounds, object], Value]] = {
     FieldKind.NUMBER: _number,
     FieldKind.INTEGER: _integer,
     FieldKind.CATEGORY: _category,
@@ -349,24 +349,24 @@ _CHECKS: dict[FieldKind, Callable[[_Rule, object], Value]] = {
 }
 
 
-def _number_or_truth(rule: _Rule, value: object) -> float:
+def _number_or_truth(rule: _FieldBounds, value: object) -> float:
     return _number(rule, float(value) if type(value) is bool else value)
 
 
-def _integer_or_truth(rule: _Rule, value: object) -> float:
+def _integer_or_truth(rule: _FieldBounds, value: object) -> float:
     return _integer(rule, int(value) if type(value) is bool else value)
 
 
-def _category_or_truth(rule: _Rule, value: object) -> str | None:
+def _category_or_truth(rule: _FieldBounds, value: object) -> str | None:
     return None if type(value) is bool else _category(rule, value)
 
 
-def _truth_or_number(rule: _Rule, value: object) -> bool | float:
+def _truth_or_number(rule: _FieldBounds, value: object) -> bool | float:
     return _number(rule, value) if type(value) is int or type(value) is float else _boolean(rule, value)
 
 
 #: As DictVectorizer takes true and false: as numbers, which no category is.
-_LENIENT: dict[FieldKind, Callable[[_Rule, object], Value]] = {
+_LENIENT: dict[FieldKind, Callable[[_FieldBounds, object], Value]] = {
     FieldKind.NUMBER: _number_or_truth,
     FieldKind.INTEGER: _integer_or_truth,
     FieldKind.CATEGORY: _category_or_truth,
@@ -374,7 +374,7 @@ _LENIENT: dict[FieldKind, Callable[[_Rule, object], Value]] = {
 }
 
 
-class _Matrix:
+class _MatrixEncoder:
     """Encodes rows as one float matrix (n, columns)."""
 
     def __init__(self, steps: MatrixSteps, positions: Mapping[str, int]) -> None:
@@ -404,7 +404,7 @@ class _Matrix:
         return {self._input: matrix}
 
 
-class _Columns:
+class _ColumnEncoder:
     """Encodes rows as one tensor (n, 1) a field."""
 
     def __init__(self, steps: ColumnSteps, positions: Mapping[str, int]) -> None:

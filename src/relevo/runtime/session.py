@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from relevo.errors import ModelFailed, OnnxRefused
+from relevo.errors import InvalidOnnxError, ModelError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,7 +41,7 @@ def load_onnxruntime() -> Any:
 
 
 def load_session(onnx: bytes, *, threads: int = 1) -> Any:
-    """ONNX Runtime's own session over a file's bytes. Raises OnnxRefused when it cannot build one."""
+    """ONNX Runtime's own session over a file's bytes. Raises InvalidOnnxError when it cannot build one."""
     library = load_onnxruntime()
     options = library.SessionOptions()
     options.intra_op_num_threads = threads
@@ -54,32 +54,32 @@ def load_session(onnx: bytes, *, threads: int = 1) -> Any:
     try:
         return library.InferenceSession(onnx, options, providers=["CPUExecutionProvider"])
     except Exception as cause:
-        raise OnnxRefused(reason=f"ONNX Runtime cannot load it ({_first_line(cause)})") from cause
+        raise InvalidOnnxError(reason=f"ONNX Runtime cannot load it ({_first_line(cause)})") from cause
 
 
 class Session:
     """One loaded model; lives as long as its lane or opened package."""
 
     def __init__(self, onnx: bytes, *, output: str, threads: int = 1) -> None:
-        """Build from bytes. Raises OnnxRefused when ONNX Runtime cannot build it or it has no output of that name."""
+        """Build from bytes. Raises InvalidOnnxError when ONNX Runtime cannot build it or it has no output of that name."""
         self._session = load_session(onnx, threads=threads)
         names = [node.name for node in self._session.get_outputs()]
         if output not in names:
-            raise OnnxRefused(reason=f"it has no output '{output}', only {', '.join(names)}")
+            raise InvalidOnnxError(reason=f"it has no output '{output}', only {', '.join(names)}")
         self._wanted = [output]
         # The operator's name stands in the bytes; a tensor that is called so costs a few microseconds a run.
         self._loops = b"Loop" in onnx
         self.inputs = {node.name: (node.type, tuple(node.shape)) for node in self._session.get_inputs()}
 
     def run(self, feeds: dict[str, NDArray[Any]]) -> NDArray[np.floating]:
-        """Scores for n rows, shape (n, columns) or (n,). Raises ModelFailed when the model raises or loses rows."""
+        """Scores for n rows, shape (n, columns) or (n,). Raises ModelError when the model raises or loses rows."""
         try:
             scores = self._watched(feeds) if self._loops else self._session.run(self._wanted, feeds)[0]
         except Exception as cause:
-            raise ModelFailed from cause
+            raise ModelError from cause
         rows = len(next(iter(feeds.values())))
         if not isinstance(scores, np.ndarray) or len(scores) != rows:
-            raise ModelFailed
+            raise ModelError
         return scores
 
     def _watched(self, feeds: dict[str, NDArray[Any]]) -> Any:

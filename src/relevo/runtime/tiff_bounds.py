@@ -11,7 +11,7 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING
 
-from relevo.errors import BrokenImage, UnsupportedImage
+from relevo.errors import BrokenImageError, UnsupportedImageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,18 +34,18 @@ _MOST_BYTES = 4 * 2**20
 
 
 def tiff_size(data: bytes) -> tuple[int, int]:
-    """Width and height, after checking what it would take to read the file. Raises UnsupportedImage, BrokenImage."""
+    """Width and height, after checking what it would take to read the file. Raises UnsupportedImageError, BrokenImageError."""
     order = _ORDER.get(data[:4])
     if order is None:
-        raise UnsupportedImage(reason="it is a TIFF of an unusual kind")
+        raise UnsupportedImageError(reason="it is a TIFF of an unusual kind")
     try:
         facts = _facts(data, order)
     except struct.error as cause:
-        raise BrokenImage from cause
+        raise BrokenImageError from cause
     if facts.get(_COMPRESSION, 1) not in _PLAIN:
-        raise UnsupportedImage(reason="it is a TIFF of an unusual compression")
+        raise UnsupportedImageError(reason="it is a TIFF of an unusual compression")
     if any(facts.get(side, 1) > _MOST_TILE for side in _TILE_SIDES):
-        raise UnsupportedImage(reason="it is made of more pieces than cameras and programs write")
+        raise UnsupportedImageError(reason="it is made of more pieces than cameras and programs write")
     return facts.get(_WIDTH, 0), facts.get(_HEIGHT, 0)
 
 
@@ -66,10 +66,10 @@ def _facts(data: bytes, order: str) -> dict[int, int]:
             pieces = tag in _PIECES
             weight += 0 if pieces else size
             if entries > _MOST_ENTRIES or weight > _MOST_BYTES or (pieces and count > _MOST_PIECES):
-                raise UnsupportedImage(reason="it is made of more pieces than cameras and programs write")
+                raise UnsupportedImageError(reason="it is made of more pieces than cameras and programs write")
             if size > _INLINE and value + size > len(data):
                 # Pillow would warn, and go on without it.
-                raise BrokenImage
+                raise BrokenImageError
             if tag in _DIRECTORIES:
                 places.append(value)
             elif place == first:

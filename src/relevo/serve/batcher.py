@@ -20,14 +20,14 @@ from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Generic
 
-from relevo.errors import BatchTooLong, Draining, ModelFailed, Overloaded, QueueTooLong
+from relevo.errors import BatchTooLongError, ModelError, OverloadedError, QueueTooLongError, ShuttingDownError
 from relevo.serve.fair_queue import FairQueue, Part, Result, Row, Ticket
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 #: Seconds a batch may take on the event loop; what is expected to take longer goes to the lane's thread.
-CHEAP_S = 0.004
+INLINE_BUDGET_S = 0.004
 #: Weight of the newest measurement in the running mean of a row's cost.
 _FRESH = 0.1
 
@@ -45,22 +45,23 @@ class Batcher(Generic[Row, Result]):
         self,
         work: Callable[[list[Row]], list[Result]],
         *,
-        max_rows: int,
+        max_batch_size: int,
         max_waiting: int,
         max_wait_s: float = math.inf,
         always_aside: bool = False,
-        failed: Callable[[list[Row], ModelFailed], None] = lambda _rows, _cause: None,
+        failed: Callable[[list[Row], ModelError], None] = lambda _rows, _cause: None,
         monotonic: Callable[[], float] = time.perf_counter,
     ) -> None:
         """work: rows in, as many results out, in order; may raise, and then fails exactly its batch.
 
-        After ModelFailed each caller of the batch is asked once more alone, so that one caller's input fails nobody else.
-        max_rows: rows in one batch (one ticket may be larger). max_waiting: rows that may wait. max_wait_s: seconds that a new
+        After ModelError each caller of the batch is asked once more alone, so that one caller's input fails nobody else.
+        max_batch_size: rows in one batch (one ticket may be larger). max_waiting: rows that may wait. max_wait_s:
+        seconds that a new
         one's answer may be expected to take.
         always_aside: never run `work` on the event loop. failed: told, where `work` runs, of rows that the model failed for good.
         """
         self._work = work
-        self._max_rows = max_rows
+        self._max_batch_size = max_batch_size
         self._max_waiting = max_waiting
         self._always_aside = always_aside
         self._failed = failed
@@ -94,15 +95,15 @@ class Batcher(Generic[Row, Result]):
 
     def is_dear(self, rows: int) -> bool:
         """Whether so many rows would run on the lane's thread."""
-        return self._always_aside or self._row_cost_s * rows > CHEAP_S
+        return self._always_aside or self._row_cost_s * rows > INLINE_BUDGET_S
 
     def submit(self, rows: Sequence[Row], caller: str = "") -> asyncio.Future[list[Result]]:
         """Queue one caller's rows. caller: whose turn they take.
 
-        Raises BatchTooLong, Overloaded or QueueTooLong at the bounds, and Draining after close.
+        Raises BatchTooLongError, OverloadedError or QueueTooLongError at the bounds, and ShuttingDownError after close.
         """
         if self._closed:
-            raise Draining
+            raise ShuttingDownError
         if not self._fits(len(rows)):
             self._make_room(caller, len(rows))
         loop = asyncio.get_running_loop()
@@ -129,7 +130,9 @@ class Batcher(Generic[Row, Result]):
     def _make_room(self, caller: str, rows: int) -> None:
         """Let rows in beyond a bound where nobody waits, or in the place of those who have more waiting. Raises as `submit`."""
         if rows > 1 and rows * self._row_s > self._max_wait_s:
-            raise BatchTooLong(rows=rows, seconds=math.ceil(rows * self._row_s), limit=max(1, int(self._max_wait_s / self._row_s)))
+            raise BatchTooLongError(
+                rows=rows, seconds=math.ceil(rows * self._row_s), limit=max(1, int(self._max_wait_s / self._row_s))
+            )
         self._queue.sweep()
         while self._queue and not self._fits(rows):
             displaced = self._queue.displaced_by(caller, rows)
@@ -137,11 +140,11 @@ class Batcher(Generic[Row, Result]):
                 raise self._refusal()
             displaced.answer.set_exception(self._refusal())
 
-    def _refusal(self) -> Overloaded:
+    def _refusal(self) -> OverloadedError:
         wait_s = self.expected_wait_s()
         if self._max_wait_s < math.inf and wait_s > 1.0:
-            return QueueTooLong(seconds=math.ceil(wait_s), retry_after=math.ceil(wait_s))
-        return Overloaded(limit=self._max_waiting)
+            return QueueTooLongError(seconds=math.ceil(wait_s), retry_after=math.ceil(wait_s))
+        return OverloadedError(limit=self._max_waiting)
 
     def _cut(self) -> None:
         self._scheduled = False
@@ -167,7 +170,7 @@ class Batcher(Generic[Row, Result]):
     def _came_back(self, batch: list[Part[Row, Result]], done: asyncio.Future[list[Result]]) -> None:
         self._busy = False
         self._rows_running = 0
-        cause = ModelFailed() if done.cancelled() else done.exception()
+        cause = ModelError() if done.cancelled() else done.exception()
         if cause is not None:
             self._fail(batch, cause)
         else:
@@ -175,17 +178,13 @@ class Batcher(Generic[Row, Result]):
         self._go_on()
 
     def _fail(self, batch: list[Part[Row, Result]], cause: BaseException) -> None:
-        if isinstance(cause, ModelFailed) and len(batch) > 1:
+        if isinstance(cause, ModelError) and len(batch) > 1:
             for part in reversed(batch):
                 part.ticket.alone = True
                 self._queue.put_back(part)
             return
         for part in batch:
-            if (
-                isinstance(cause, ModelFailed)
-                and isinstance(row := cause.facts.pop("row", None), int)
-                and len(part.ticket.rows) > 1
-            ):
+            if isinstance(cause, ModelError) and isinstance(row := cause.facts.pop("row", None), int) and len(part.ticket.rows) > 1:
                 # By its place in what the caller sent, of which a run may have taken a part.
                 cause.facts["row"] = part.start + row
             if not part.ticket.answer.done():
@@ -206,13 +205,13 @@ class Batcher(Generic[Row, Result]):
             for ticket in self._queue.waiting(since=now - 2 * self._max_wait_s):
                 ticket.answer.set_exception(self._refusal())
         in_time = math.ceil(RUN_S / self._row_s) if self._row_s else self._max_waiting
-        return self._queue.take(in_time, self._max_rows, older_than=now - self._max_wait_s / 2)
+        return self._queue.take(in_time, self._max_batch_size, older_than=now - self._max_wait_s / 2)
 
     def _timed(self, rows: list[Row], callers: int) -> list[Result]:
         begin = self._monotonic()
         try:
             results = self._work(rows)
-        except ModelFailed as cause:
+        except ModelError as cause:
             if callers == 1:
                 self._failed(rows, cause)
             raise
@@ -223,7 +222,7 @@ class Batcher(Generic[Row, Result]):
         self._recent.append(spent)
         self._row_s = sorted(self._recent)[len(self._recent) // 2]
         if len(results) != len(rows):
-            raise ModelFailed
+            raise ModelError
         return results
 
     def _own_thread(self) -> ThreadPoolExecutor:

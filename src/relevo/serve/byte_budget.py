@@ -1,6 +1,6 @@
 """How many bytes of inputs one worker holds at a time: bodies being read, and large pictures that wait to be decoded.
 
-take(n) ─ too many? ─► OverloadedByBytes
+take(n) ─ too many? ─► OverloadedByBytesError
 give(n) ─► room for others
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from relevo.errors import OverloadedByBytes
+from relevo.errors import OverloadedByBytesError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,7 +19,7 @@ _MIB = 2**20
 DEFAULT_BYTES = 256 * _MIB
 
 
-class Room:
+class ByteBudget:
     """Counts bytes against a bound; lives as long as the worker, and is used by its event loop alone."""
 
     def __init__(self, most: int = DEFAULT_BYTES) -> None:
@@ -32,9 +32,9 @@ class Room:
         return self._held
 
     def take(self, size: int) -> None:
-        """Hold so many more. Raises OverloadedByBytes, and then holds none of them."""
+        """Hold so many more. Raises OverloadedByBytesError, and then holds none of them."""
         if self._held + size > self._most:
-            raise OverloadedByBytes(limit=self._most // _MIB)
+            raise OverloadedByBytesError(limit=self._most // _MIB)
         self._held += size
 
     def give(self, size: int) -> None:
@@ -43,7 +43,7 @@ class Room:
 
     @contextmanager
     def holding(self, size: int) -> Iterator[None]:
-        """Hold so many bytes for a block. Raises OverloadedByBytes."""
+        """Hold so many bytes for a block. Raises OverloadedByBytesError."""
         self.take(size)
         try:
             yield

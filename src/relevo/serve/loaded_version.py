@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from relevo.domain.decision import Answer
-from relevo.domain.extra_fields import AnswerFields
+from relevo.domain.decision import DecisionResult
+from relevo.domain.extra_fields import ExtraFields
 from relevo.domain.ids import new_id
-from relevo.domain.prediction import Arm, InputKind, KeepInputs, Prediction, keeps_input
-from relevo.errors import ModelFailed, StorageUnavailable
+from relevo.domain.prediction import Arm, InputKind, InputLogging, PredictionRecord, should_log_input
+from relevo.errors import JournalUnavailableError, ModelError
 from relevo.serve.batcher import Batcher
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-class Asked(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+class PendingRow(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One row with what must be remembered of its request; lives from the parsed request to the journal."""
 
     row: Any  # what model.prepare gave
@@ -51,34 +51,34 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     remarks: tuple[Remark, ...] = ()
 
 
-class Reply(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+class PredictionResult(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One recorded answer; lives until it is sent."""
 
     id: bytes
     model: str
     version: int
-    answer: Answer
+    answer: DecisionResult
     recorded: bool
     seconds: float
     #: What it is told beside its own fields; None when nothing is.
-    fields: AnswerFields | None = None
+    fields: ExtraFields | None = None
     #: What of the input was taken otherwise than it came; told as `warnings`.
     remarks: tuple[Remark, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LaneOptions:
+class ServingOptions:
     """What a lane is told by the settings."""
 
-    max_batch_rows: int = 64
-    max_queue_rows: int = 2000
+    max_batch_size: int = 64
+    max_queue_size: int = 2000
     max_queue_seconds: float = 25.0
     durability: str = "process"
-    keep_inputs: KeepInputs = KeepInputs.ALL
-    keep_inputs_share: float = 0.1
+    log_inputs: InputLogging = InputLogging.ALL
+    log_inputs_rate: float = 0.1
 
 
-class Lane:
+class LoadedVersion:
     """A loaded version; lives from the swap that brings it to the one that replaces it."""
 
     def __init__(
@@ -87,8 +87,8 @@ class Lane:
         model: RunnableModel,
         version: int,
         digest: str,
-        write: Callable[[Sequence[Prediction]], None],
-        options: LaneOptions,
+        write: Callable[[Sequence[PredictionRecord]], None],
+        options: ServingOptions,
         now_ns: Callable[[], int] = time.time_ns,
         monotonic_ns: Callable[[], int] = time.perf_counter_ns,
     ) -> None:
@@ -96,7 +96,7 @@ class Lane:
         self.version = version
         self.digest = digest
         self._name = model.manifest.name
-        fields = AnswerFields(model.manifest.answer, model.manifest.output)
+        fields = ExtraFields(model.manifest.answer, model.manifest.output)
         self._fields = fields if fields.any else None
         self._write = write
         self._options = options
@@ -104,10 +104,10 @@ class Lane:
         self._monotonic_ns = monotonic_ns
         self.batches = 0
         self.retired = False
-        self.batcher: Batcher[Asked, Reply] = Batcher(
+        self.batcher: Batcher[PendingRow, PredictionResult] = Batcher(
             self._work,
-            max_rows=options.max_batch_rows,
-            max_waiting=options.max_queue_rows,
+            max_batch_size=options.max_batch_size,
+            max_waiting=options.max_queue_size,
             max_wait_s=options.max_queue_seconds,
             # An fsync takes milliseconds whatever the model costs.
             always_aside=options.durability == "full",
@@ -119,8 +119,11 @@ class Lane:
         """What this version is."""
         return self.model.manifest
 
-    def ask(self, rows: Sequence[Asked], caller: str = "") -> asyncio.Future[list[Reply]]:
-        """Queue one caller's rows. caller: whose turn they take. Raises BatchTooLong, Overloaded, QueueTooLong, Draining."""
+    def ask(self, rows: Sequence[PendingRow], caller: str = "") -> asyncio.Future[list[PredictionResult]]:
+        """Queue one caller's rows. caller: whose turn they take.
+
+        Raises BatchTooLongError, OverloadedError, QueueTooLongError, ShuttingDownError.
+        """
         return self.batcher.submit(rows, caller)
 
     async def retire(self) -> None:
@@ -128,7 +131,7 @@ class Lane:
         self.retired = True
         await self.batcher.close()
 
-    def _work(self, asked: list[Asked]) -> list[Reply]:
+    def _work(self, asked: list[PendingRow]) -> list[PredictionResult]:
         self.batches += 1
         answers = self.model.finish(self.model.run([one.row for one in asked]))
         now_us = self._now_ns() // 1000
@@ -136,7 +139,7 @@ class Lane:
         predictions = [self._prediction(one, answer, now_us, end) for one, answer in zip(asked, answers, strict=True)]
         recorded = self._record(predictions)
         return [
-            Reply(
+            PredictionResult(
                 id=prediction.id,
                 model=self._name,
                 version=self.version,
@@ -149,16 +152,16 @@ class Lane:
             for one, answer, prediction in zip(asked, answers, predictions, strict=True)
         ]
 
-    def _record(self, predictions: list[Prediction]) -> bool:
+    def _record(self, predictions: list[PredictionRecord]) -> bool:
         try:
             self._write(predictions)
-        except StorageUnavailable:
+        except JournalUnavailableError:
             if self._options.durability != "relaxed":
                 raise
             return False
         return True
 
-    def _record_failure(self, asked: list[Asked], failure: ModelFailed) -> None:
+    def _record_failure(self, asked: list[PendingRow], failure: ModelError) -> None:
         """Log and record what failed for good: the one row where it is told apart, which the failure then names, else all."""
         facts = {"action": "model_failed", "model": self._name, "version": self.version, "rows": len(asked)}
         row = self._failing(asked)
@@ -170,11 +173,11 @@ class Lane:
         end = self._monotonic_ns()
         try:
             self._write([self._prediction(one, _NO_ANSWER, now_us, end, error=failure.code) for one in asked])
-        except StorageUnavailable:
+        except JournalUnavailableError:
             # The caller gets the model's failure either way, and nothing was acknowledged.
             return
 
-    def _failing(self, asked: list[Asked]) -> int | None:
+    def _failing(self, asked: list[PendingRow]) -> int | None:
         """The place of the first row that the model fails, by halving; None where none fails without the others."""
         start, stop = 0, len(asked)
         while stop - start > 1:
@@ -183,18 +186,22 @@ class Lane:
         # The last half was blamed for what the halves before it did not do: it may not fail alone either.
         return start if len(asked) == 1 or self._fails(asked[start:stop]) else None
 
-    def _fails(self, asked: list[Asked]) -> bool:
+    def _fails(self, asked: list[PendingRow]) -> bool:
         try:
             self.model.finish(self.model.run([one.row for one in asked]))
-        except ModelFailed:
+        except ModelError:
             return True
         return False
 
-    def _prediction(self, one: Asked, answer: Answer, now_us: int, end_ns: int, *, error: str | None = None) -> Prediction:
+    def _prediction(
+        self, one: PendingRow, answer: DecisionResult, now_us: int, end_ns: int, *, error: str | None = None
+    ) -> PredictionRecord:
         prediction_id = new_id(now_us // 1000)
         options = self._options
-        kept = keeps_input(options.keep_inputs, options.keep_inputs_share, uncertain=answer.uncertain, prediction_id=prediction_id)
-        return Prediction(
+        kept = should_log_input(
+            options.log_inputs, options.log_inputs_rate, uncertain=answer.uncertain, prediction_id=prediction_id
+        )
+        return PredictionRecord(
             id=prediction_id,
             at_us=now_us,
             model=self._name,
@@ -217,10 +224,10 @@ class Lane:
         )
 
 
-_NO_ANSWER = Answer()
+_NO_ANSWER = DecisionResult()
 
 
-def _without_values(failure: ModelFailed) -> str:
+def _without_values(failure: ModelError) -> str:
     """What ONNX Runtime says of a failure, as far as it is of the model: what follows may quote the input."""
     cause = failure.__cause__
     told = str(cause).partition("Status Message")[0] if cause is not None else failure.code

@@ -14,19 +14,19 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from relevo.errors import RelevoError, StoreUnavailable
-from relevo.serve.loaded_version import Lane
+from relevo.errors import DatabaseUnavailableError, RelevoError
+from relevo.serve.loaded_version import LoadedVersion
 from relevo.serve.router import Router
-from relevo.util.files import why_unread
+from relevo.util.files import read_error_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Sequence
 
-    from relevo.domain.prediction import Prediction
-    from relevo.domain.routing import Leg, Route
+    from relevo.domain.prediction import PredictionRecord
+    from relevo.domain.routing import RouteTarget, TrafficSplit
     from relevo.runtime.model import RunnableModel
-    from relevo.serve.loaded_version import LaneOptions
-    from relevo.serve.service import Service
+    from relevo.serve.loaded_version import ServingOptions
+    from relevo.serve.service import ModelService
 
 log = logging.getLogger(__name__)
 
@@ -35,34 +35,34 @@ _TRY_AGAIN_S = 15.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Loaded:
+class WarmModel:
     """A version that has replayed its golden examples, and what a row costs it."""
 
     model: RunnableModel
     row_cost_s: float
 
 
-class Watcher:
+class ModelLoader:
     """Keeps a worker's lanes as the stored routes say; lives as long as the worker."""
 
     def __init__(
         self,
-        service: Service,
+        service: ModelService,
         *,
-        routes: Callable[[], Sequence[Route]],
-        load: Callable[[Leg], Loaded],
-        write: Callable[[Sequence[Prediction]], None],
-        options: LaneOptions,
+        routes: Callable[[], Sequence[TrafficSplit]],
+        load: Callable[[RouteTarget], WarmModel],
+        write: Callable[[Sequence[PredictionRecord]], None],
+        options: ServingOptions,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """routes: what the store wants, may raise StoreUnavailable. load: opens, verifies, replays; may raise RelevoError."""
+        """routes: what the store wants, may raise DatabaseUnavailableError. load: opens, verifies, replays; may raise RelevoError."""
         self._service = service
         self._routes = routes
         self._load = load
         self._write = write
         self._options = options
         self._monotonic = monotonic
-        self._failed: dict[str, tuple[Route, float]] = {}
+        self._failed: dict[str, tuple[TrafficSplit, float]] = {}
         self._away = False
         self._retiring: set[asyncio.Task[None]] = set()
 
@@ -76,7 +76,7 @@ class Watcher:
         """One look at the routes; brings each model to what is wanted."""
         try:
             routes = await asyncio.to_thread(self._routes)
-        except StoreUnavailable as cause:
+        except DatabaseUnavailableError as cause:
             self._tell_away(str(cause))
             return
         self._tell_away("")
@@ -98,14 +98,14 @@ class Watcher:
             log.warning("the store answers again", extra={"action": "store_back"})
         self._away = bool(away)
 
-    def _is_news(self, route: Route) -> bool:
+    def _is_news(self, route: TrafficSplit) -> bool:
         router = self._service.router(route.model)
         if router is not None and router.route == route:
             return False
         failed = self._failed.get(route.model)
         return failed is None or failed[0] != route or self._monotonic() >= failed[1]
 
-    async def _bring(self, route: Route) -> None:
+    async def _bring(self, route: TrafficSplit) -> None:
         before = self._service.router(route.model)
         kept = dict(before.lanes) if before is not None else {}
         try:
@@ -121,9 +121,9 @@ class Watcher:
         self._retire(self._service.install(Router(route, lanes)), keep=lanes.keys())
         log.info("route in force", extra={"action": "swapped", "model": route.model, "epoch": route.epoch})
 
-    async def _lane(self, leg: Leg) -> Lane:
+    async def _lane(self, leg: RouteTarget) -> LoadedVersion:
         loaded = await asyncio.to_thread(self._load, leg)
-        lane = Lane(model=loaded.model, version=leg.version, digest=leg.digest, write=self._write, options=self._options)
+        lane = LoadedVersion(model=loaded.model, version=leg.version, digest=leg.digest, write=self._write, options=self._options)
         lane.batcher.expect(loaded.row_cost_s)
         return lane
 
@@ -143,5 +143,5 @@ def _why(cause: Exception) -> str:
     if isinstance(cause, MemoryError):
         return "there is not enough memory for it"
     if isinstance(cause, OSError):
-        return f"its package cannot be read ({why_unread(cause)})"
+        return f"its package cannot be read ({read_error_text(cause)})"
     return str(cause)

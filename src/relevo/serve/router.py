@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from relevo.domain.routing import Route, pick
+from relevo.domain.routing import TrafficSplit, pick
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from relevo.domain.prediction import Arm
-    from relevo.serve.loaded_version import Lane
+    from relevo.serve.loaded_version import LoadedVersion
 
 
-class Chosen(msgspec.Struct, frozen=True, kw_only=True):
+class RouteChoice(msgspec.Struct, frozen=True, kw_only=True):
     """The lane for one request, with what the history must know of the choice."""
 
-    lane: Lane
+    lane: LoadedVersion
     arm: Arm
     propensity: float  # probability with which this arm was given, 0..1
     epoch: int
@@ -30,7 +30,7 @@ class Chosen(msgspec.Struct, frozen=True, kw_only=True):
 class Router:
     """One route with its lanes loaded; lives until the next swap."""
 
-    def __init__(self, route: Route, lanes: Mapping[str, Lane]) -> None:
+    def __init__(self, route: TrafficSplit, lanes: Mapping[str, LoadedVersion]) -> None:
         """lanes: by package digest, one for each leg of the route."""
         self.route = route
         self.lanes = lanes
@@ -38,11 +38,11 @@ class Router:
         # With one leg there is nothing to draw.
         self._only = self._chosen(b"") if first.propensity == 1.0 else None
 
-    def pick(self, key: bytes) -> Chosen:
+    def pick(self, key: bytes) -> RouteChoice:
         """The lane for a key, with arm, propensity and epoch to log."""
         return self._only or self._chosen(key)
 
-    def _chosen(self, key: bytes) -> Chosen:
+    def _chosen(self, key: bytes) -> RouteChoice:
         picked = pick(self.route, key)
         leg = picked.leg
-        return Chosen(lane=self.lanes[leg.digest], arm=leg.arm, propensity=picked.propensity, epoch=self.route.epoch)
+        return RouteChoice(lane=self.lanes[leg.digest], arm=leg.arm, propensity=picked.propensity, epoch=self.route.epoch)

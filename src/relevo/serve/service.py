@@ -19,18 +19,26 @@ import msgspec
 
 from relevo.domain.prediction import InputKind
 from relevo.domain.signature import ImageInput
-from relevo.errors import CallerGone, Draining, InputRefused, ModelFailed, ModelNotFound, NotReady, TooManyRows
-from relevo.runtime.image import looks_large
-from relevo.serve.byte_budget import Room
-from relevo.serve.loaded_version import Asked, Reply
+from relevo.errors import (
+    ClientDisconnectedError,
+    InvalidInputError,
+    ModelError,
+    ModelNotFoundError,
+    NotReadyError,
+    ShuttingDownError,
+    TooManyRecordsError,
+)
+from relevo.runtime.image import is_expensive
+from relevo.serve.byte_budget import ByteBudget
+from relevo.serve.loaded_version import PendingRow, PredictionResult
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from relevo.domain.manifest import Manifest
     from relevo.runtime.record_encoder import Remark
-    from relevo.serve.loaded_version import Lane
-    from relevo.serve.router import Chosen, Router
+    from relevo.serve.loaded_version import LoadedVersion
+    from relevo.serve.router import RouteChoice, Router
 
     Gone = Callable[[], Awaitable[object]]
 
@@ -51,7 +59,7 @@ class ModelState:
     reason: str
 
 
-class Question(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+class PredictRequest(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One request for answers, parsed; lives as long as the request."""
 
     model: str | None
@@ -62,16 +70,18 @@ class Question(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     begun_ns: int = msgspec.field(default_factory=time.perf_counter_ns)
 
 
-class Service:
+class ModelService:
     """All models of one worker; lives as long as the worker."""
 
-    def __init__(self, *, default_model: str = "", max_rows: int = 1000, journal_trouble: Callable[[], str] = str) -> None:
+    def __init__(
+        self, *, default_model: str = "", max_records_per_request: int = 1000, journal_trouble: Callable[[], str] = str
+    ) -> None:
         """default_model: who answers when a request names nobody; empty: the first of `wanted`.
 
         journal_trouble: tells why recording is impossible; empty when it is possible.
         """
         self._default = default_model
-        self._max_rows = max_rows
+        self._max_records_per_request = max_records_per_request
         self._journal_trouble = journal_trouble
         self._routers: dict[str, Router] = {}
         self._failures: dict[str, str] = {}
@@ -83,7 +93,7 @@ class Service:
         #: Why the store cannot say what is wanted; empty while it can.
         self.store_trouble = ""
         #: Shared with those who read bodies.
-        self.room = Room()
+        self.room = ByteBudget()
         self.draining = False
         self.swaps = 0
 
@@ -131,21 +141,23 @@ class Service:
 
     # --- what a request does --------------------------------------------------------------------------------------------
 
-    def choose(self, question: Question) -> Chosen:
-        """The lane that will answer. Raises ModelNotFound, NotReady, Draining."""
+    def choose(self, question: PredictRequest) -> RouteChoice:
+        """The lane that will answer. Raises ModelNotFoundError, NotReadyError, ShuttingDownError."""
         if self.draining:
-            raise Draining
+            raise ShuttingDownError
         name = question.model or self.default_model()
         router = self._routers.get(name) if name else None
         if router is None:
             raise self._absent(name)
         return router.pick(question.key)
 
-    async def predict(self, question: Question, payload: bytes | Mapping[str, Any], *, gone: Gone | None = None) -> Reply:
+    async def predict(
+        self, question: PredictRequest, payload: bytes | Mapping[str, Any], *, gone: Gone | None = None
+    ) -> PredictionResult:
         """Answer one image (its bytes) or one record, recorded.
 
         gone: completes when the caller has hung up; asked only where the model is slow enough for that to matter.
-        Raises InputRefused and Unavailable of many kinds, ModelFailed.
+        Raises InvalidInputError and UnavailableError of many kinds, ModelError.
         """
         chosen = self.choose(question)
         if isinstance(payload, bytes):
@@ -158,7 +170,7 @@ class Service:
             asked = self._record(question, chosen, payload)
         return (await _answered(chosen.lane, (asked,), question.caller, gone))[0]
 
-    def ask(self, question: Question, payload: bytes | Mapping[str, Any]) -> asyncio.Future[list[Reply]] | None:
+    def ask(self, question: PredictRequest, payload: bytes | Mapping[str, Any]) -> asyncio.Future[list[PredictionResult]] | None:
         """The same without a task of its own; None for a large picture, which is decoded aside.
 
         Cancel the future when the caller has hung up. Raises like `predict`.
@@ -166,7 +178,7 @@ class Service:
         chosen = self.choose(question)
         lane = chosen.lane
         if isinstance(payload, bytes):
-            if looks_large(payload):
+            if is_expensive(payload):
                 return None
             asked = _asked(question, chosen, lane.model.prepare(payload), InputKind.IMAGE, payload)
         else:
@@ -174,22 +186,22 @@ class Service:
         return lane.ask((asked,), question.caller)
 
     async def predict_many(
-        self, question: Question, records: Sequence[Mapping[str, Any]], *, gone: Gone | None = None
-    ) -> list[Reply]:
+        self, question: PredictRequest, records: Sequence[Mapping[str, Any]], *, gone: Gone | None = None
+    ) -> list[PredictionResult]:
         """Answer a batch of records, in order; one bad record refuses the batch before anything is recorded.
 
         One that fails the model is named by its row as well.
         """
         chosen = self.choose(question)
-        if len(records) > self._max_rows:
-            raise TooManyRows(rows=len(records), limit=self._max_rows)
+        if len(records) > self._max_records_per_request:
+            raise TooManyRecordsError(rows=len(records), limit=self._max_records_per_request)
         if not records:
             return []
         asked, begun = [], time.perf_counter()
         for place, record in enumerate(records):
             try:
                 asked.append(self._record(question, chosen, record))
-            except InputRefused as error:
+            except InvalidInputError as error:
                 # The caller has to know which of the rows to mend.
                 error.facts["row"] = place
                 raise
@@ -202,30 +214,30 @@ class Service:
             return await self.predict_many(question, records, gone=gone)
         try:
             return await _answered(chosen.lane, asked, question.caller, gone)
-        except ModelFailed as error:
+        except ModelError as error:
             if len(asked) == 1:
                 error.facts["row"] = 0
             raise
 
-    def _record(self, question: Question, chosen: Chosen, record: Mapping[str, Any]) -> Asked:
-        """One record, prepared. Raises InputRefused of many kinds."""
+    def _record(self, question: PredictRequest, chosen: RouteChoice, record: Mapping[str, Any]) -> PendingRow:
+        """One record, prepared. Raises InvalidInputError of many kinds."""
         model = chosen.lane.model
         row = model.prepare(record)
         return _asked(question, chosen, row, InputKind.RECORD, self._encode(record), model.remarks(record))
 
-    async def _picture(self, lane: Lane, payload: bytes) -> Any:
-        if looks_large(payload) and isinstance(lane.manifest.input, ImageInput):
+    async def _picture(self, lane: LoadedVersion, payload: bytes) -> Any:
+        if is_expensive(payload) and isinstance(lane.manifest.input, ImageInput):
             with self.room.holding(len(payload)):
                 return await asyncio.get_running_loop().run_in_executor(self._side, lane.model.prepare, payload)
         return lane.model.prepare(payload)
 
-    def _absent(self, name: str | None) -> ModelNotFound | NotReady:
+    def _absent(self, name: str | None) -> ModelNotFoundError | NotReadyError:
         if name is None:
             reason = next(iter(self._failures.values()), "no model is registered yet; `relevo train` or `relevo import` makes one")
-            return NotReady(reason=reason)
+            return NotReadyError(reason=reason)
         if name in self._failures:
-            return NotReady(reason=self._failures[name])
-        return ModelNotFound(model=name[:64])
+            return NotReadyError(reason=self._failures[name])
+        return ModelNotFoundError(model=name[:64])
 
     # --- how it stands ----------------------------------------------------------------------------------------------------
 
@@ -272,14 +284,14 @@ class Service:
 
 
 def _asked(
-    question: Question,
-    chosen: Chosen,
+    question: PredictRequest,
+    chosen: RouteChoice,
     row: Any,
     kind: InputKind,
     stored: bytes,
     remarks: tuple[Remark, ...] = (),
-) -> Asked:
-    return Asked(
+) -> PendingRow:
+    return PendingRow(
         row=row,
         kind=kind,
         input=stored,
@@ -293,7 +305,7 @@ def _asked(
     )
 
 
-async def _answered(lane: Lane, asked: Sequence[Asked], caller: str, gone: Gone | None) -> list[Reply]:
+async def _answered(lane: LoadedVersion, asked: Sequence[PendingRow], caller: str, gone: Gone | None) -> list[PredictionResult]:
     """Wait for the answers; where the model is slow, a caller who hangs up takes the rows back."""
     ticket = lane.ask(asked, caller)
     if gone is None or not lane.batcher.is_dear(len(asked)):
@@ -303,7 +315,7 @@ async def _answered(lane: Lane, asked: Sequence[Asked], caller: str, gone: Gone 
         await asyncio.wait((ticket, watch), return_when=asyncio.FIRST_COMPLETED)
         if not ticket.done():
             ticket.cancel()
-            raise CallerGone
+            raise ClientDisconnectedError
         return await ticket
     finally:
         watch.cancel()

@@ -17,35 +17,35 @@ A file is loaded only by the process it is for: the supervisor stays small, and 
 
 from __future__ import annotations
 
-from relevo.server.console import address_at, console_socket, key_reader
-from relevo.server.instance_lock import once_orphans_ended, served_elsewhere
-from relevo.server.main import check_address, check_exposure, serve
-from relevo.server.model_status import standing
+from relevo.server.console import console_socket, key_loader, local_url
+from relevo.server.instance_lock import once_orphans_ended, other_address
+from relevo.server.main import check_address, check_server_exposure, serve
+from relevo.server.model_status import model_statuses
 from relevo.server.stores import Store, champion_of, check_home, move_alias, open_store, register, utc_now
 from relevo.server.subprocess import RunningServer, start_server
-from relevo.server.tls import Certificate, certificate_of, file_of, trusting
+from relevo.server.tls import Certificate, certificate_of, certificate_path, pinned_context
 
 __all__ = [
     "Certificate",
     "RunningServer",
     "Store",
-    "address_at",
     "certificate_of",
+    "certificate_path",
     "champion_of",
     "check_address",
-    "check_exposure",
     "check_home",
+    "check_server_exposure",
     "console_socket",
-    "file_of",
-    "key_reader",
+    "key_loader",
+    "local_url",
+    "model_statuses",
     "move_alias",
     "once_orphans_ended",
     "open_store",
+    "other_address",
+    "pinned_context",
     "register",
     "serve",
-    "served_elsewhere",
-    "standing",
     "start_server",
-    "trusting",
     "utc_now",
 ]

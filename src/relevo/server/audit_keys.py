@@ -9,23 +9,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from relevo.domain.audit import HERE
+from relevo.domain.audit import LOCAL_ACTOR
 from relevo.server.stores import open_store, utc_now
-from relevo.store.audit.keys import KeyRing
-from relevo.store.db.engine import writing
+from relevo.store.audit.keys import AuditKeyRing
+from relevo.store.db.engine import write_transaction
 
 if TYPE_CHECKING:
     from relevo.config import Settings
-    from relevo.store.audit.keys import HandedOver
+    from relevo.store.audit.keys import KeyRotation
 
 
-def rotate_audit_key(settings: Settings, *, why: str = "") -> HandedOver:
-    """Replace the key that seals the audit. Raises StoreUnavailable, ConfigRefused."""
+def rotate_audit_key(settings: Settings, *, why: str = "") -> KeyRotation:
+    """Replace the key that seals the audit. Raises DatabaseUnavailableError, ConfigError."""
     store = open_store(settings, begins=False)
-    ring = KeyRing(settings.keys_folder)
+    ring = AuditKeyRing(settings.keys_folder)
     new = ring.draw()
-    with writing(store.engine) as connection:
-        done = store.audit.hand_over(connection, new, by=HERE, at=utc_now(), reason=why)
+    with write_transaction(store.engine) as connection:
+        done = store.audit.hand_over(connection, new, by=LOCAL_ACTOR, at=utc_now(), reason=why)
     ring.choose(new)
     store.engine.dispose()
     return done

@@ -14,15 +14,15 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING
 
-from relevo.errors import StoreUnavailable
+from relevo.errors import DatabaseUnavailableError
 from relevo.recording.journal import folder_bytes
-from relevo.recording.load_gate import Peak
-from relevo.recording.priority import Courtesy
-from relevo.recording.reader import SpoolReader
-from relevo.recording.scheduler import Loop, Pace
+from relevo.recording.load_gate import LoadGate
+from relevo.recording.priority import PriorityController
+from relevo.recording.reader import JournalReader
+from relevo.recording.scheduler import BackgroundLoop, Intervals
 from relevo.recording.shipper import Shipper
 from relevo.server.label_aggregation import resolution_of
-from relevo.server.maintenance import chores_of, witnessed
+from relevo.server.maintenance import checkpoint_thread, periodic_tasks
 from relevo.server.stores import open_store, told_elsewhere, utc_now, witness_of
 from relevo.server.supervisor import when_orphaned
 from relevo.server.users_marker import check_users
@@ -48,9 +48,9 @@ def run_loop(settings: Settings, life: int) -> None:
     when_orphaned(life, lambda: os._exit(1))
     store = open_store(settings, migrated=True)
     waiting, may_wait = partial(folder_bytes, settings.spool_folder), settings.spool_max_mb * 2**20
-    courtesy = Courtesy(waiting=waiting, may_wait=may_wait)
-    peak = Peak(waiting=waiting, may_wait=may_wait, monotonic=time.monotonic)
-    reader = SpoolReader(settings.spool_folder)
+    courtesy = PriorityController(waiting=waiting, may_wait=may_wait)
+    peak = LoadGate(waiting=waiting, may_wait=may_wait, monotonic=time.monotonic)
+    reader = JournalReader(settings.spool_folder)
 
     def changed(was_trusted: bool) -> None:  # noqa: FBT001 - as DatabaseTrust calls it
         if was_trusted:
@@ -64,26 +64,26 @@ def run_loop(settings: Settings, life: int) -> None:
         courtesy.look()
         if trust.look():
             # An older state of it, perhaps: how far the journals were shipped is asked anew by the next tick.
-            raise StoreUnavailable
+            raise DatabaseUnavailableError
 
     def own_checkpoint() -> None:
         with trust.own_change():
             checkpoint(store.engine)
 
-    loop = Loop(
+    loop = BackgroundLoop(
         Shipper(reader, store.history, before_each=before_each, rests=peak.rests),
         checkpoint=own_checkpoint,
-        pace=Pace(ship_every_s=settings.ship_every_ms / 1000),
+        pace=Intervals(ship_every_s=settings.flush_interval_ms / 1000),
         monotonic=time.monotonic,
         migrate=lambda: _make_ready(settings, store),
-        chores=chores_of(settings, store, trust),
+        chores=periodic_tasks(settings, store, trust),
         look=trust.look,
         note=trust.note,
     )
     with (
-        witnessed(witness_of(settings, store.trail, store.audit)),
+        checkpoint_thread(witness_of(settings, store.trail, store.audit)),
         # A thread of its own: another server may be slow.
-        witnessed(told_elsewhere(settings, store.trail, store.audit)),
+        checkpoint_thread(told_elsewhere(settings, store.trail, store.audit)),
     ):
         loop.run(stop)
     if trust.holds:

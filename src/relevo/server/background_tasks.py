@@ -17,12 +17,12 @@ log = logging.getLogger(__name__)
 _AGAIN_S = 1.0
 
 
-def begin_side_task(name: str, begin: Callable[[], Awaitable[None]]) -> asyncio.Task[None]:
+def start_background_task(name: str, begin: Callable[[], Awaitable[None]]) -> asyncio.Task[None]:
     """Run it until it is cancelled. begin: gives what runs for ever; called once more whenever that fails."""
-    return asyncio.create_task(_kept_going(name, begin), name=name)
+    return asyncio.create_task(_restart_on_error(name, begin), name=name)
 
 
-async def _kept_going(name: str, begin: Callable[[], Awaitable[None]]) -> None:
+async def _restart_on_error(name: str, begin: Callable[[], Awaitable[None]]) -> None:
     # A task that dies without a word would leave revoked keys good and new versions unseen, while answers go on.
     while True:
         try:

@@ -1,6 +1,6 @@
 """The end of the audit, told to where whoever takes this machine does not reach: a file on another disk, or another server.
 
-look ─ a new head? ─┬ audit_head_to names a file ─► a line more in it, as in heads.jsonl: `relevo audit verify --heads FILE`
+look ─ a new head? ─┬ audit_checkpoint_to names a file ─► a line more in it, as in heads.jsonl: `relevo audit verify --heads FILE`
                     └ an address ─ Webhook ───────► POST {"head": "12:3fa9…", "sequence": 12, "seal": "3fa9…", …}
 
 What was not taken is told in the log, and sent again a while later: the newest head stands for all before it.
@@ -25,25 +25,25 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from relevo.config import Settings
-    from relevo.store.audit.checkpoints import Head
-    from relevo.store.audit.log import Audit
-    from relevo.store.audit.reader import Trail
+    from relevo.store.audit.checkpoints import Checkpoint
+    from relevo.store.audit.log import AuditLog
+    from relevo.store.audit.reader import AuditReader
 
 log = logging.getLogger(__name__)
 
 _AGAIN_S = 30.0
 
 
-def sender_of(settings: Settings) -> Callable[[Head], None] | None:
-    """What tells a head to where the settings say; None where they say nothing. Raises ConfigRefused."""
-    place = settings.audit_head_to
+def sender_of(settings: Settings) -> Callable[[Checkpoint], None] | None:
+    """What tells a head to where the settings say; None where they say nothing. Raises ConfigError."""
+    place = settings.audit_checkpoint_to
     if not place:
         return None
     if "://" not in place:
         return lambda head: add_head(Path(place), head)
     webhook = Webhook(place, settings.audit_head_allowed)
 
-    def post(head: Head) -> None:
+    def post(head: Checkpoint) -> None:
         words = {"head": f"{head.sequence}:{head.seal}", **msgspec.to_builtins(head)}
         webhook.post(msgspec.json.encode(words))
 
@@ -55,9 +55,9 @@ class HeadsElsewhere:
 
     def __init__(
         self,
-        send: Callable[[Head], None],
-        trail: Trail,
-        audit: Audit,
+        send: Callable[[Checkpoint], None],
+        trail: AuditReader,
+        audit: AuditLog,
         *,
         now: Callable[[], datetime],
         monotonic: Callable[[], float] = time.monotonic,

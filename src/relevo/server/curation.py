@@ -10,9 +10,9 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from relevo.domain.curation import Example, Reason, Vote, cleaned
-from relevo.domain.label_aggregation import last_words
-from relevo.errors import InputRefused
+from relevo.domain.curation import LabelledExample, LabelVote, Reason, curate
+from relevo.domain.label_aggregation import latest_by_author
+from relevo.errors import InvalidInputError
 from relevo.runtime.image import ImageLimits
 from relevo.runtime.input_digest import content_digest
 
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from relevo.config import Settings
-    from relevo.domain.curation import Cleaned
-    from relevo.domain.label_aggregation import Resolution
+    from relevo.domain.curation import CurationReport
+    from relevo.domain.label_aggregation import LabelAggregation
     from relevo.domain.prediction import Label
     from relevo.store.labels.labels import Labels
-    from relevo.store.predictions import History, Sent
+    from relevo.store.predictions import PredictionStore, StoredInput
 
 #: As long as an answer is remembered at most: an erased input changes no label.
 _REMEMBERED_S = 60.0
@@ -34,47 +34,47 @@ _MOST_REMEMBERED = 4
 class Cleaning:
     """Cleans models' labels, one at a time; lives as long as the process, safe for several threads."""
 
-    def __init__(self, history: History, labels: Labels, settings: Settings) -> None:
+    def __init__(self, history: PredictionStore, labels: Labels, settings: Settings) -> None:
         self._history = history
         self._labels = labels
-        self._share = settings.label_author_share
+        self._share = settings.max_author_share
         self._limits = ImageLimits(max_pixels=settings.max_pixels, max_side=settings.max_side)
         self._one_at_a_time = threading.Lock()
-        self._remembered: dict[tuple[str, str], tuple[float, Cleaned]] = {}
+        self._remembered: dict[tuple[str, str], tuple[float, CurationReport]] = {}
 
-    def look(self, model: str) -> Cleaned:
-        """What is learnt from, and what is left out and why; pages of one look share it. Raises StoreUnavailable."""
+    def look(self, model: str) -> CurationReport:
+        """What is learnt from, and what is left out and why; pages of one look share it. Raises DatabaseUnavailableError."""
         with self._one_at_a_time:
             key = (model, self._labels.state())
             born, found = self._remembered.get(key, (0.0, None))
             if found is None or time.monotonic() - born > _REMEMBERED_S:
-                found = cleaned(self._examples(model), share=self._share)
+                found = curate(self._examples(model), share=self._share)
                 if len(self._remembered) >= _MOST_REMEMBERED:
                     self._remembered.clear()
                 self._remembered[key] = (time.monotonic(), found)
             return found
 
-    def _examples(self, model: str) -> Iterator[Example]:
+    def _examples(self, model: str) -> Iterator[LabelledExample]:
         rule = self._labels.rule()
         for some in self._labels.labelled(model):
             for sent in self._history.inputs(list(some)):
                 yield _example(sent.prediction, *self._content(sent), some[sent.prediction], rule)
 
-    def _content(self, sent: Sent) -> tuple[bytes | None, Reason | None]:
+    def _content(self, sent: StoredInput) -> tuple[bytes | None, Reason | None]:
         if sent.data is None:
             return None, Reason.INPUT_NOT_KEPT
         try:
             return content_digest(sent.kind, sent.data, self._limits), None
-        except InputRefused:
+        except InvalidInputError:
             return None, Reason.UNREADABLE
 
 
 def _example(
-    prediction: bytes, content: bytes | None, trouble: Reason | None, labels: Sequence[Label], rule: Resolution
-) -> Example:
+    prediction: bytes, content: bytes | None, trouble: Reason | None, labels: Sequence[Label], rule: LabelAggregation
+) -> LabelledExample:
     label = rule.of(labels)
-    votes = tuple(Vote(value=one.value, trusted=rule.trusts(one)) for one in last_words(labels))
-    return Example(
+    votes = tuple(LabelVote(value=one.value, trusted=rule.trusts(one)) for one in latest_by_author(labels))
+    return LabelledExample(
         prediction=prediction,
         content=content,
         trouble=trouble,

@@ -12,9 +12,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from relevo.errors import StoreUnavailable
-from relevo.store.encryption import Sealing
-from relevo.store.files.key_files import key_from, key_of
+from relevo.errors import DatabaseUnavailableError
+from relevo.store.encryption import InputEncryption
+from relevo.store.files.key_files import load_or_create_key, parse_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,36 +30,36 @@ _REMEMBERED = "day.json"
 _LOOK_EVERY_S = 0.5
 
 
-def sealing_of(settings: Settings, engine: Engine) -> Sealing | None:
-    """What seals and opens in this home; None where nothing was ever sealed. Raises ConfigRefused, ExtraMissing."""
-    wanted = settings.seal_inputs == "on"
+def sealing_of(settings: Settings, engine: Engine) -> InputEncryption | None:
+    """What seals and opens in this home; None where nothing was ever sealed. Raises ConfigError, MissingDependencyError."""
+    wanted = settings.encrypt_inputs == "on"
     if not wanted and find_spec("cryptography") is None:
         return None
     master = master_key(settings, make=wanted)
-    return None if master is None else Sealing(engine, master, remembered=settings.keys_folder / _REMEMBERED)
+    return None if master is None else InputEncryption(engine, master, remembered=settings.keys_folder / _REMEMBERED)
 
 
 def master_key(settings: Settings, *, make: bool) -> bytes | None:
-    """The master key; None where there is none and none is to be made. A named file must be there. Raises ConfigRefused."""
+    """The master key; None where there is none and none is to be made. A named file must be there. Raises ConfigError."""
     if given := os.environ.get(VARIABLE):
-        return key_of(given, f"the variable {VARIABLE}")
+        return parse_key(given, f"the variable {VARIABLE}")
     if settings.master_key_file:
-        return key_from(Path(settings.master_key_file), make=False)
+        return load_or_create_key(Path(settings.master_key_file), make=False)
     own = settings.keys_folder / FILE
-    return key_from(own) if make or own.exists() else None
+    return load_or_create_key(own) if make or own.exists() else None
 
 
-async def prepare_days(sealing: Sealing, now: Callable[[], datetime]) -> None:
+async def load_day_key(sealing: InputEncryption, now: Callable[[], datetime]) -> None:
     """Have today's key at hand before the first request; where the store is away, the one that was used last in this home."""
     try:
         await asyncio.to_thread(sealing.prepare_day, now())
-    except StoreUnavailable:
+    except DatabaseUnavailableError:
         await asyncio.to_thread(sealing.recall_day)
 
 
-async def follow_days(sealing: Sealing, now: Callable[[], datetime]) -> None:
+async def refresh_day_keys(sealing: InputEncryption, now: Callable[[], datetime]) -> None:
     """Take each new day's key soon after midnight, UTC, until cancelled."""
     while True:
         await asyncio.sleep(_LOOK_EVERY_S)
-        with contextlib.suppress(StoreUnavailable):
+        with contextlib.suppress(DatabaseUnavailableError):
             await asyncio.to_thread(sealing.prepare_day, now())

@@ -19,12 +19,12 @@ from typing import TYPE_CHECKING, Any
 
 import uvicorn
 
-from relevo.store.files.key_files import key_from
-from relevo.util.hmac_signing import Vouched
-from relevo.util.proxy_headers import proxies_of
-from relevo.web.http.fast_path import express
-from relevo.web.http.protocol import HEAD_SECONDS, Connection, Crowd, crowd_for
-from relevo.web.middleware.trusted_host import Callers
+from relevo.store.files.key_files import load_or_create_key
+from relevo.util.hmac_signing import CallerVerifier
+from relevo.util.proxy_headers import parse_trusted_proxies
+from relevo.web.http.fast_path import make_protocol
+from relevo.web.http.protocol import HEAD_SECONDS, Connection, ConnectionLimit, limit_for
+from relevo.web.middleware.trusted_host import HostChecker
 
 if TYPE_CHECKING:
     import ssl
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
     from relevo.config import Settings
-    from relevo.server.tls import Encryption
+    from relevo.server.tls import TlsContext
     from relevo.web.predict.handlers import PredictHandlers
 
 
@@ -74,7 +74,9 @@ class _EncryptedListening:
     uvicorn's own way counts a caller when the handshake is over, so those who never say a word would take every descriptor.
     """
 
-    def __init__(self, listener: socket.socket, context: ssl.SSLContext, make: Callable[[], Connection], crowd: Crowd) -> None:
+    def __init__(
+        self, listener: socket.socket, context: ssl.SSLContext, make: Callable[[], Connection], crowd: ConnectionLimit
+    ) -> None:
         self.sockets = [listener]
         self.handshakes: set[asyncio.Task[None]] = set()
         self._context = context
@@ -139,7 +141,7 @@ class _EncryptedListening:
 class HttpServer(uvicorn.Server):
     """One worker's HTTP server; lives as long as it."""
 
-    def __init__(self, config: uvicorn.Config, crowd: Crowd) -> None:
+    def __init__(self, config: uvicorn.Config, crowd: ConnectionLimit) -> None:
         super().__init__(config)
         self._crowd = crowd
         self._encrypted: list[_EncryptedListening] = []
@@ -212,11 +214,11 @@ def _refuse_newcomers(listener: socket.socket) -> None:
         listener.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("HL", len(_DROP_SYN), ctypes.addressof(program)))
 
 
-def http_server(settings: Settings, app: ASGIApp, predict: PredictHandlers, encryption: Encryption | None) -> HttpServer:
+def http_server(settings: Settings, app: ASGIApp, predict: PredictHandlers, encryption: TlsContext | None) -> HttpServer:
     """The server for this app, not yet listening."""
-    crowd = crowd_for(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
-    protocol = express(predict, Callers(settings), crowd, proxies_of(settings.behind_proxy))
-    protocol.vouched = Vouched(key_from(settings.console_key))
+    crowd = limit_for(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+    protocol = make_protocol(predict, HostChecker(settings), crowd, parse_trusted_proxies(settings.trusted_proxies))
+    protocol.vouched = CallerVerifier(load_or_create_key(settings.console_key))
     config = uvicorn.Config(
         app,
         http=protocol,
@@ -229,7 +231,7 @@ def http_server(settings: Settings, app: ASGIApp, predict: PredictHandlers, encr
         access_log=False,
         log_config=None,
         server_header=False,
-        timeout_graceful_shutdown=settings.drain_seconds,
+        timeout_graceful_shutdown=settings.shutdown_timeout_s,
         timeout_keep_alive=settings.keep_alive_seconds,
         headers=encryption.headers if encryption else [],
     )

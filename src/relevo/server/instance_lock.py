@@ -1,7 +1,7 @@
 """One server a home: two would ship each other's journals and count each other's numbers.
 
     server.lock in the home ─ held? ─ no ─► held until this process ends, however it ends; what stands in it says who
-                                      ├ yes, by a server of this machine ─► ConfigRefused
+                                      ├ yes, by a server of this machine ─► ConfigError
                                       └ yes, by another machine's, on a shared folder ─► told, and served: their journals are apart
     served_elsewhere ─ held? ─► the address that stands in it, where it is another than that of the settings
 
@@ -22,8 +22,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from relevo.errors import ConfigRefused
-from relevo.server.console import address_at
+from relevo.errors import ConfigError
+from relevo.server.console import local_url
 from relevo.server.supervisor import ORPHAN_S
 
 if TYPE_CHECKING:
@@ -45,40 +45,40 @@ _A_LOOK_S = 0.05
 
 
 @contextlib.contextmanager
-def sole_server(home: Path) -> Iterator[Callable[[str], None]]:
-    """Be the home's only server of this machine inside the block, which is given what notes its address. Raises ConfigRefused."""
+def hold_instance_lock(home: Path) -> Iterator[Callable[[str], None]]:
+    """Be the home's only server of this machine inside the block, which is given what notes its address. Raises ConfigError."""
     descriptor = _opened(home / LOCK_FILE)
     try:
         is_ours = _is_locked(descriptor)
         if is_ours:
-            _note(descriptor, "")
+            _write_holder(descriptor, "")
         else:
-            _refuse_or_tell(home, _said(descriptor))
-        yield lambda url: _note(descriptor, url) if is_ours else None
+            _refuse_or_tell(home, _read_holder(descriptor))
+        yield lambda url: _write_holder(descriptor, url) if is_ours else None
     finally:
         os.close(descriptor)
 
 
 def once_orphans_ended(act: Callable[[], Held]) -> Held:
-    """What `act` gives, tried again while it may be refused for a killed server's children alone. Raises ConfigRefused."""
+    """What `act` gives, tried again while it may be refused for a killed server's children alone. Raises ConfigError."""
     deadline = time.monotonic() + ORPHAN_S + 2 * _A_LOOK_S
     while True:
         try:
             return act()
-        except ConfigRefused:
+        except ConfigError:
             if time.monotonic() > deadline:
                 raise
             time.sleep(_A_LOOK_S)
 
 
-def served_elsewhere(settings: Settings) -> str:
+def other_address(settings: Settings) -> str:
     """Where a server of this machine serves the home, if at another address than these settings say; else empty.
 
     Never in that server's own process: a look would end its lock.
     """
     told = _holder(settings.home / LOCK_FILE)
     found = str(told.get("url", "")) if told.get("machine") == _machine() else ""
-    return "" if found == address_at(settings.host, settings.port, encrypted=settings.encrypted) else found
+    return "" if found == local_url(settings.host, settings.port, encrypted=settings.encrypted) else found
 
 
 def _holder(place: Path) -> dict[str, Any]:
@@ -90,7 +90,7 @@ def _holder(place: Path) -> dict[str, Any]:
     try:
         fcntl.lockf(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except (BlockingIOError, PermissionError):
-        return _said(descriptor)
+        return _read_holder(descriptor)
     except OSError:
         # A pipe or a folder, or a network folder that knows no locks.
         return {}
@@ -100,7 +100,7 @@ def _holder(place: Path) -> dict[str, Any]:
         os.close(descriptor)
 
 
-def _note(descriptor: int, url: str) -> None:
+def _write_holder(descriptor: int, url: str) -> None:
     """Say who holds it. url: where it answers; empty while it starts."""
     told = {"machine": _machine(), "host": socket.gethostname(), "pid": os.getpid(), "url": url}
     os.ftruncate(descriptor, 0)
@@ -112,10 +112,10 @@ def _opened(place: Path) -> int:
         # Never by a link: what it leads to would be emptied.
         descriptor = os.open(place, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)
     except OSError as cause:
-        raise ConfigRefused(reason=f"{place} cannot be read ({cause.strerror})") from cause
+        raise ConfigError(reason=f"{place} cannot be read ({cause.strerror})") from cause
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise ConfigRefused(reason=f"{place} cannot be read ({_NO_FILE})")
+        raise ConfigError(reason=f"{place} cannot be read ({_NO_FILE})")
     return descriptor
 
 
@@ -133,7 +133,7 @@ def _is_locked(descriptor: int) -> bool:
     return False
 
 
-def _said(descriptor: int) -> dict[str, Any]:
+def _read_holder(descriptor: int) -> dict[str, Any]:
     try:
         found = json.loads(os.pread(descriptor, _MOST_SAID, 0))
     except ValueError:
@@ -144,7 +144,7 @@ def _said(descriptor: int) -> dict[str, Any]:
 
 def _refuse_or_tell(home: Path, other: dict[str, Any]) -> None:
     if other.get("machine", _machine()) == _machine():
-        raise ConfigRefused(
+        raise ConfigError(
             reason=f"another server (process {other.get('pid', '?')}) already serves the home {home}; end it first, "
             "or give this one a home of its own with --home"
         )

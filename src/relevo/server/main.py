@@ -18,21 +18,21 @@ import threading
 from functools import partial
 from typing import TYPE_CHECKING
 
-from relevo.errors import ConfigRefused, StoreLater, StoreUnavailable
-from relevo.recording.reader import writer_is_gone
-from relevo.server.console import address_at, run_console
-from relevo.server.instance_lock import once_orphans_ended, sole_server
-from relevo.server.oidc import provider_of
+from relevo.errors import ConfigError, DatabaseSchemaTooNewError, DatabaseUnavailableError
+from relevo.recording.reader import is_writer_dead
+from relevo.server.console import local_url, run_console
+from relevo.server.instance_lock import hold_instance_lock, once_orphans_ended
+from relevo.server.oidc import oidc_provider
 from relevo.server.stores import make_home, open_store, utc_now
-from relevo.server.supervisor import Role, Supervisor
+from relevo.server.supervisor import ProcessSpec, Supervisor
 from relevo.server.tls import certificate_of
 from relevo.server.users_marker import had_users
 from relevo.store.db.identity import error_of, read_state
 from relevo.store.files.drafts import sweep_drafts
-from relevo.store.files.key_files import key_from
-from relevo.telemetry import fold
-from relevo.util.proxy_headers import proxies_of
-from relevo.web.auth.exposure import check_reach
+from relevo.store.files.key_files import load_or_create_key
+from relevo.telemetry import merge_dead
+from relevo.util.proxy_headers import parse_trusted_proxies
+from relevo.web.auth.exposure import check_exposure
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -63,14 +63,14 @@ def serve(
 
     insecure: a person wants it served beyond this machine whatever that lacks. ready: told the URL once every worker answers.
     warn: told what it lacks where others can reach it. console: where to show the console too.
-    Raises ConfigRefused when it cannot listen, encrypt, has no home, or may not be reached from where it would be.
+    Raises ConfigError when it cannot listen, encrypt, has no home, or may not be reached from where it would be.
     """
-    check_exposure(settings, insecure=insecure)
+    check_server_exposure(settings, insecure=insecure)
     _quiet_libraries()
     # Whatever this server and its children write is the owner's alone: it tells what people sent.
     os.umask(0o077)
     make_home(settings)
-    with sole_server(settings.home) as note:
+    with hold_instance_lock(settings.home) as note:
         return _serve_alone(settings, insecure=insecure, note=note, ready=ready, warn=warn, alone=alone, console=console)
 
 
@@ -87,15 +87,15 @@ def _serve_alone(
     _sweep(settings)
     certificate = certificate_of(settings, utc_now())
     once_orphans_ended(partial(check_address, settings))
-    warning = check_reach(settings, users=_migrate_if_reachable(settings), insecure=insecure)
+    warning = check_exposure(settings, users=_migrate_if_reachable(settings), insecure=insecure)
     if warning:
         warn(warning)
     # Made before the first worker or console reads it.
-    key_from(settings.console_key)
+    load_or_create_key(settings.console_key)
     listeners = _listen(settings)
     _fold_what_others_left(settings)
     port = listeners[0].getsockname()[1]
-    note(address_at(settings.host, port, encrypted=certificate is not None))
+    note(local_url(settings.host, port, encrypted=certificate is not None))
     address = f"http{'s' if certificate else ''}://{_shown_host(settings.host)}:{port}"
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -125,7 +125,7 @@ def _fold_what_others_left(settings: Settings) -> None:
     folder = settings.telemetry_folder
     folder.mkdir(exist_ok=True)
     spools = {path.stem: settings.spool_folder / path.stem for path in folder.glob("*-*.json")}
-    fold(folder, [boot for boot, spool in spools.items() if not spool.is_dir() or writer_is_gone(spool)])
+    merge_dead(folder, [boot for boot, spool in spools.items() if not spool.is_dir() or is_writer_dead(spool)])
 
 
 def _quiet_libraries() -> None:
@@ -151,17 +151,17 @@ def _supervise(
     from relevo.server.worker import run_worker
 
     load_onnxruntime()
-    roll_call = _RollCall(settings.worker_count, ready)
+    roll_call = ReadyBarrier(settings.worker_count, ready)
     act = partial(run_worker, settings, certificate=certificate, insecure=insecure, present=roll_call.present)
     port = listeners[0].getsockname()[1]
     everywhere = [*listeners, *([console] if console else [])]
-    workers = [Role(name="worker", act=_keeping(listener, everywhere, partial(act, listener))) for listener in listeners]
+    workers = [ProcessSpec(name="worker", act=_keeping(listener, everywhere, partial(act, listener))) for listener in listeners]
     # Last: what a worker writes until its very end is shipped by the loop's last tick.
-    loop = Role(name="loop", act=_keeping(None, everywhere, partial(run_loop, settings)), nice=_LOOP_NICENESS, last=True)
+    loop = ProcessSpec(name="loop", act=_keeping(None, everywhere, partial(run_loop, settings)), nice=_LOOP_NICENESS, last=True)
     beside = []
     if console:
         show = partial(run_console, settings, console, certificate, port)
-        beside.append(Role(name="console", act=_keeping(console, everywhere, show)))
+        beside.append(ProcessSpec(name="console", act=_keeping(console, everywhere, show)))
     folder = settings.telemetry_folder
 
     def look() -> None:
@@ -172,8 +172,8 @@ def _supervise(
     with contextlib.closing(roll_call):
         Supervisor(
             [*workers, *beside, loop],
-            grace_s=settings.drain_seconds + _GRACE_BEYOND_DRAIN_S,
-            died=lambda pid: fold(folder, [path.stem for path in folder.glob(f"{pid}-*.json")]),
+            grace_s=settings.shutdown_timeout_s + _GRACE_BEYOND_DRAIN_S,
+            died=lambda pid: merge_dead(folder, [path.stem for path in folder.glob(f"{pid}-*.json")]),
             each_look=look,
             # The workers' copies are then the only ones, so nobody is kept waiting at a socket that no one will accept from.
             ending=lambda: _close(listeners),
@@ -195,7 +195,7 @@ def _close(listeners: list[socket.socket]) -> None:
         one.close()
 
 
-class _RollCall:
+class ReadyBarrier:
     """Hears from every worker once, then says so; lives as long as the server."""
 
     def __init__(self, expected: int, complete: Callable[[], None]) -> None:
@@ -230,9 +230,9 @@ def _migrate_if_reachable(settings: Settings) -> bool:
         store = open_store(settings)
         has_users = not store.people.roll().open
         store.engine.dispose()
-    except StoreLater:
+    except DatabaseSchemaTooNewError:
         raise
-    except StoreUnavailable as cause:
+    except DatabaseUnavailableError as cause:
         # What was registered before is served from the routes each worker remembers; journals wait.
         log.warning("serving what is known: %s", cause, extra={"action": "store_away"})
         return True
@@ -243,7 +243,7 @@ def _refuse_untrusted(settings: Settings) -> None:
     """Look at a database beside which a killed server left its log, before anything brings that log into it.
 
     In a process of its own, which closes nothing: the last connection that closes checkpoints, whatever it is into.
-    Raises StoreUnavailable.
+    Raises DatabaseUnavailableError.
     """
     from relevo.store.db.engine import connect
     from relevo.store.db.identity import DatabaseIdentity
@@ -259,29 +259,29 @@ def _refuse_untrusted(settings: Settings) -> None:
         try:
             trust.look()
             code = 0
-        except StoreUnavailable as cause:
+        except DatabaseUnavailableError as cause:
             trust.note(cause)
         finally:
             os._exit(code)
     if os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]):
         state = read_state(settings.home)
-        raise StoreUnavailable if state is None else error_of(state)
+        raise DatabaseUnavailableError if state is None else error_of(state)
 
 
-def check_exposure(settings: Settings, *, insecure: bool) -> None:
-    """Refuse what is refused in any case, before anything is made. Raises ConfigRefused."""
-    proxies_of(settings.behind_proxy)
-    provider_of(settings)
-    if settings.audit_head_to:
+def check_server_exposure(settings: Settings, *, insecure: bool) -> None:
+    """Refuse what is refused in any case, before anything is made. Raises ConfigError."""
+    parse_trusted_proxies(settings.trusted_proxies)
+    oidc_provider(settings)
+    if settings.audit_checkpoint_to:
         from relevo.server.checkpoint_export import sender_of
 
         sender_of(settings)
     may_have_users = bool(settings.database_url) or (settings.home / "relevo.db").exists() or had_users(settings.home)
-    check_reach(settings, users=may_have_users, insecure=insecure)
+    check_exposure(settings, users=may_have_users, insecure=insecure)
 
 
 def check_address(settings: Settings) -> None:
-    """See whether the server could listen where it is told to, before long work. Raises ConfigRefused."""
+    """See whether the server could listen where it is told to, before long work. Raises ConfigError."""
     _bound(settings, settings.port, shared=False).close()
 
 
@@ -310,7 +310,7 @@ def _bound(settings: Settings, port: int, *, shared: bool) -> socket.socket:
         bound.bind((settings.host, port))
     except OSError as cause:
         bound.close()
-        raise ConfigRefused(
+        raise ConfigError(
             reason=f"port {port} of {settings.host} cannot be used ({cause.strerror}); choose another with --port"
         ) from cause
     return bound

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from relevo.server.stores import open_store
-from relevo.util.state_file import recall, remember
+from relevo.util.state_file import load_state, save_state
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -24,7 +24,7 @@ _NOBODY = "no version of it is in charge"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
+class ModelStatus:
     """One registered model."""
 
     name: str
@@ -32,14 +32,14 @@ class Standing:
     reason: str  # why none answers
 
 
-def tell_unserved(home: Path, states: Iterable[ModelState]) -> None:
+def save_load_failures(home: Path, states: Iterable[ModelState]) -> None:
     """In a worker that is about to answer: note which models it could not load, and why."""
-    remember(home / _FILE, {one.name: one.reason for one in states if not one.ready})
+    save_state(home / _FILE, {one.name: one.reason for one in states if not one.ready})
 
 
-def standing(settings: Settings) -> list[Standing]:
-    """Every registered model as a server that has just started serves it. Raises StoreUnavailable."""
-    unserved = recall(settings.home / _FILE, dict[str, str]) or {}
+def model_statuses(settings: Settings) -> list[ModelStatus]:
+    """Every registered model as a server that has just started serves it. Raises DatabaseUnavailableError."""
+    unserved = load_state(settings.home / _FILE, dict[str, str]) or {}
     store = open_store(settings, migrated=True)
     try:
         names = [model.name for model in store.registry.models()]
@@ -47,7 +47,7 @@ def standing(settings: Settings) -> list[Standing]:
     finally:
         store.engine.dispose()
     return [
-        Standing(
+        ModelStatus(
             name=name,
             version=None if name in unserved else charged.get(name),
             reason=unserved.get(name, "" if name in charged else _NOBODY),

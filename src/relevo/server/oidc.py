@@ -7,23 +7,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from relevo.errors import ConfigRefused
+from relevo.errors import ConfigError
 
 if TYPE_CHECKING:
     from relevo.config import Settings
     from relevo.web.auth.oidc import Provider
 
 
-def provider_of(settings: Settings) -> Provider | None:
-    """The identity provider; None when none is set. Nobody is asked yet. Raises ConfigRefused."""
+def oidc_provider(settings: Settings) -> Provider | None:
+    """The identity provider; None when none is set. Nobody is asked yet. Raises ConfigError."""
     if not settings.oidc_issuer:
         return None
     try:
-        from relevo.web.auth.oidc import Provider, is_safe
+        from relevo.web.auth.oidc import Provider, is_https_or_local
     except ImportError as cause:
-        raise ConfigRefused(reason="oidc_issuer needs `pip install 'relevo[oidc]'`") from cause
-    if not is_safe(settings.oidc_issuer) or not settings.oidc_issuer.isascii():
-        raise ConfigRefused(reason="oidc_issuer must begin with https://")
+        raise ConfigError(reason="oidc_issuer needs `pip install 'relevo[oidc]'`") from cause
+    if not is_https_or_local(settings.oidc_issuer) or not settings.oidc_issuer.isascii():
+        raise ConfigError(reason="oidc_issuer must begin with https://")
     if not settings.oidc_client_id:
-        raise ConfigRefused(reason="oidc_issuer needs oidc_client_id, the name of this server there")
+        raise ConfigError(reason="oidc_issuer needs oidc_client_id, the name of this server there")
     return Provider(settings)

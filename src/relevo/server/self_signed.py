@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from relevo.errors import ConfigRefused
+from relevo.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -55,7 +55,7 @@ def alone(folder: Path) -> Iterator[None]:
         folder.mkdir(parents=True, exist_ok=True)
         lock = (folder / "lock").open("w")
     except OSError as cause:
-        raise ConfigRefused(reason=f"the folder {folder} cannot be written ({cause.strerror})") from cause
+        raise ConfigError(reason=f"the folder {folder} cannot be written ({cause.strerror})") from cause
     with lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
@@ -73,13 +73,13 @@ def is_good_for(cert: Path, host: str, moment: datetime) -> bool:
 
 
 def make_pair(cert: Path, key: Path, host: str, now: datetime) -> None:
-    """Write a new key and a certificate for this host. Raises ConfigRefused when they cannot be written."""
+    """Write a new key and a certificate for this host. Raises ConfigError when they cannot be written."""
     body, secret = _made([*_needed(host), *_reached_by(host)], now)
     try:
         _write(key, secret, 0o600)
         _write(cert, body, 0o644)
     except OSError as cause:
-        raise ConfigRefused(reason=f"the certificate {cert} cannot be written ({cause.strerror})") from cause
+        raise ConfigError(reason=f"the certificate {cert} cannot be written ({cause.strerror})") from cause
 
 
 def _needed(host: str) -> list[str]:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from relevo.errors import ConfigRefused, RelevoError
+from relevo.errors import ConfigError, RelevoError
 from relevo.server.users_marker import check_users, had_users, note_users
 
 if TYPE_CHECKING:
@@ -29,16 +29,16 @@ if TYPE_CHECKING:
 
     from relevo.config import Settings
     from relevo.package.package import Package
-    from relevo.store.audit.log import Audit
-    from relevo.store.audit.reader import Trail
-    from relevo.store.auth.users import People
-    from relevo.store.encryption import Sealing
-    from relevo.store.erasure import Erasing
+    from relevo.store.audit.log import AuditLog
+    from relevo.store.audit.reader import AuditReader
+    from relevo.store.auth.users import Users
+    from relevo.store.encryption import InputEncryption
+    from relevo.store.erasure import Erasure
     from relevo.store.files.blobs import Blobs
-    from relevo.store.files.packages import Shelf
+    from relevo.store.files.packages import PackageStore
     from relevo.store.labels.labels import Labels
-    from relevo.store.labels.queue import Asking
-    from relevo.store.predictions import History
+    from relevo.store.labels.queue import LabelQueue
+    from relevo.store.predictions import PredictionStore
     from relevo.store.registry import AliasMove, Registry, Version
     from relevo.store.traffic import Traffic
 
@@ -62,40 +62,40 @@ class Store:
 
     engine: Engine
     registry: Registry
-    history: History
+    history: PredictionStore
     labels: Labels
     traffic: Traffic
-    asking: Asking
-    people: People
-    audit: Audit
-    trail: Trail
-    sealing: Sealing | None
-    erasing: Erasing
+    asking: LabelQueue
+    people: Users
+    audit: AuditLog
+    trail: AuditReader
+    sealing: InputEncryption | None
+    erasing: Erasure
     blobs: Blobs
-    shelf: Shelf
+    shelf: PackageStore
 
 
 def open_store(settings: Settings, *, migrated: bool = False, begins: bool = True) -> Store:
     """The store of this home, its schema brought up to date unless a parent has done so.
 
     begins: whether a database is created where this home never had one; where it had one, none ever is. Commands that only look say
-    no. Raises StoreUnavailable, WrongSetting, and UsersLost where the home knows of users and the database of none.
+    no. Raises DatabaseUnavailableError, InvalidSettingError, and UsersLostError where the home knows of users and the database of none.
     """
     # The database's libraries take half a second to load; a supervisor whose store is already migrated never needs them.
     from relevo.server.encryption_keys import sealing_of
-    from relevo.store.audit.keys import KeyRing
-    from relevo.store.audit.log import Audit
-    from relevo.store.audit.reader import Trail
-    from relevo.store.auth.users import People
+    from relevo.store.audit.keys import AuditKeyRing
+    from relevo.store.audit.log import AuditLog
+    from relevo.store.audit.reader import AuditReader
+    from relevo.store.auth.users import Users
     from relevo.store.db.engine import connect, migrate
     from relevo.store.db.identity import DatabaseIdentity
-    from relevo.store.erasure import Erasing
+    from relevo.store.erasure import Erasure
     from relevo.store.files.blobs import Blobs
-    from relevo.store.files.packages import Shelf
+    from relevo.store.files.packages import PackageStore
     from relevo.store.labels.labels import Labels
     from relevo.store.labels.notes import Notes
-    from relevo.store.labels.queue import Asking
-    from relevo.store.predictions import History
+    from relevo.store.labels.queue import LabelQueue
+    from relevo.store.predictions import PredictionStore
     from relevo.store.registry import Registry
     from relevo.store.traffic import Traffic
 
@@ -109,33 +109,33 @@ def open_store(settings: Settings, *, migrated: bool = False, begins: bool = Tru
         migrate(engine)
     blobs = Blobs(settings.blobs_folder)
     sealing = sealing_of(settings, engine)
-    ring = KeyRing(settings.keys_folder)
-    audit, trail = Audit(ring.current(), ring=ring), Trail(engine)
+    ring = AuditKeyRing(settings.keys_folder)
+    audit, trail = AuditLog(ring.current(), ring=ring), AuditReader(engine)
     if not migrated:
         # No loop may be running; beside the server's workers there is one, which looks each second.
         audit.witnessed_by(_both(witness_of(settings, trail, audit), told_elsewhere(settings, trail, audit)))
     return Store(
         engine=engine,
         registry=Registry(engine, audit),
-        history=History(engine, blobs, sealing),
-        labels=Labels(engine, audit, Notes(engine, sealing, seals=settings.seal_inputs == "on")),
+        history=PredictionStore(engine, blobs, sealing),
+        labels=Labels(engine, audit, Notes(engine, sealing, seals=settings.encrypt_inputs == "on")),
         traffic=Traffic(engine),
-        asking=Asking(engine, share=settings.label_random_share),
-        people=People(engine, audit, noted=partial(note_users, settings.home)),
+        asking=LabelQueue(engine, share=settings.label_sampling_rate),
+        people=Users(engine, audit, noted=partial(note_users, settings.home)),
         audit=audit,
         trail=trail,
         sealing=sealing,
-        erasing=Erasing(engine, blobs, audit),
+        erasing=Erasure(engine, blobs, audit),
         blobs=blobs,
-        shelf=Shelf(settings.packages_folder),
+        shelf=PackageStore(settings.packages_folder),
     )
 
 
-def witness_of(settings: Settings, trail: Trail, audit: Audit) -> Callable[[], None]:
+def witness_of(settings: Settings, trail: AuditReader, audit: AuditLog) -> Callable[[], None]:
     """Writes the head of the audit down when there is a new one; never raises, for the change itself is made by then."""
-    from relevo.store.audit.checkpoints import Heads
+    from relevo.store.audit.checkpoints import Checkpoints
 
-    heads = Heads(settings.audit_folder, trail, audit)
+    heads = Checkpoints(settings.audit_folder, trail, audit)
     told = ""
 
     def look() -> None:
@@ -151,9 +151,9 @@ def witness_of(settings: Settings, trail: Trail, audit: Audit) -> Callable[[], N
     return look
 
 
-def told_elsewhere(settings: Settings, trail: Trail, audit: Audit) -> Callable[[], None]:
-    """Tells a new head of the audit to where audit_head_to says; it never raises. Raises ConfigRefused for a bad setting."""
-    if not settings.audit_head_to:
+def told_elsewhere(settings: Settings, trail: AuditReader, audit: AuditLog) -> Callable[[], None]:
+    """Tells a new head of the audit to where audit_checkpoint_to says; it never raises. Raises ConfigError for a bad setting."""
+    if not settings.audit_checkpoint_to:
         return lambda: None
     from relevo.server.checkpoint_export import HeadsElsewhere, sender_of
 
@@ -170,26 +170,26 @@ def _both(*looks: Callable[[], None]) -> Callable[[], None]:
 
 
 def make_home(settings: Settings) -> None:
-    """Make the folder of this home, or close an older one to everybody else. Raises ConfigRefused when it cannot be used."""
+    """Make the folder of this home, or close an older one to everybody else. Raises ConfigError when it cannot be used."""
     home = settings.home
     try:
         if not home.is_dir():
             home.parent.mkdir(parents=True, exist_ok=True)
             home.mkdir(mode=_OWN_FOLDER, exist_ok=True)
     except OSError as cause:
-        raise ConfigRefused(reason=f"the folder {home} cannot be made ({cause.strerror})") from cause
+        raise ConfigError(reason=f"the folder {home} cannot be made ({cause.strerror})") from cause
     _check_folders(settings)
     _close_to_others(home, _folders(settings))
 
 
 def check_home(settings: Settings) -> None:
-    """See before long work whether this home can be used; makes nothing. Raises ConfigRefused as `make_home` does."""
-    from relevo.package.archive_writer import why_unwritable
+    """See before long work whether this home can be used; makes nothing. Raises ConfigError as `make_home` does."""
+    from relevo.package.archive_writer import write_error
 
     home = settings.home
-    problem = None if os.path.lexists(home) else why_unwritable(home.parent)
+    problem = None if os.path.lexists(home) else write_error(home.parent)
     if problem is not None:
-        raise ConfigRefused(reason=f"the folder {home} cannot be made ({problem})")
+        raise ConfigError(reason=f"the folder {home} cannot be made ({problem})")
     _check_folders(settings)
 
 
@@ -211,9 +211,9 @@ def _check_folders(settings: Settings) -> None:
 
 def _check_folder(folder: Path) -> None:
     if not folder.is_dir():
-        raise ConfigRefused(reason=f"{folder} is no folder; move it away, or choose another --home")
+        raise ConfigError(reason=f"{folder} is no folder; move it away, or choose another --home")
     if not os.access(folder, os.W_OK | os.X_OK):
-        raise ConfigRefused(reason=f"the folder {folder} cannot be written; choose another --home, or mend its rights")
+        raise ConfigError(reason=f"the folder {folder} cannot be written; choose another --home, or mend its rights")
 
 
 def _close_to_others(home: Path, folders: Iterable[Path]) -> None:
@@ -242,11 +242,11 @@ def register(
     force: bool = False,
     synonyms: Sequence[str] = (),
 ) -> Version:
-    """Verify a package (folder or .zip), put it on the shelf, give it a version and the alias. Raises PackageRefused.
+    """Verify a package (folder or .zip), put it on the shelf, give it a version and the alias. Raises PackageError.
 
     The first version of a model is its champion too, whatever its alias. force: whether it becomes champion although clients of
     the one before would miss something, or it is worse. synonyms: names by which old clients ask for it, beside the package's.
-    Raises TakeoverRefused without force; then the version is registered, and the alias stands where it stood.
+    Raises PromotionRefusedError without force; then the version is registered, and the alias stands where it stood.
     """
     from relevo.package.package import open_package, replay_golden
 
@@ -280,7 +280,7 @@ def champion_of(settings: Settings, model: str) -> int | None:
 def move_alias(
     store: Store, model: str, alias: str, version: int, *, who: str, why: str, at: datetime, force: bool = False
 ) -> AliasMove:
-    """Let the alias name another version. Raises TakeoverRefused where that is to answer, and may not, without force."""
+    """Let the alias name another version. Raises PromotionRefusedError where that is to answer, and may not, without force."""
     from relevo.package.documents import takeover_of
 
     takeover = takeover_of(store.registry, store.shelf, model, version) if alias == _CHAMPION else None

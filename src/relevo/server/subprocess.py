@@ -19,7 +19,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from relevo.config import Settings
-from relevo.errors import RelevoError, StoreFull, Unavailable, by_code
+from relevo.errors import DatabaseFullError, RelevoError, UnavailableError, by_code
 from relevo.server.main import serve
 from relevo.telemetry import configure_logging
 from relevo.util.files import NO_ROOM
@@ -52,14 +52,14 @@ class RunningServer:
         return self._process.pid
 
     def wait_ready(self, timeout: float) -> None:
-        """Wait until every worker answers; timeout in seconds. Raises what kept it from starting, or Unavailable."""
+        """Wait until every worker answers; timeout in seconds. Raises what kept it from starting, or UnavailableError."""
         in_time = self._told.wait(timeout)
         if self._refusal is not None:
             raise self._refusal
         if not in_time:
-            raise Unavailable.told(f"The server did not start within {timeout:g} s; its log says why.")
+            raise UnavailableError.told(f"The server did not start within {timeout:g} s; its log says why.")
         if not self.url:
-            raise Unavailable.told("The server ended while it was starting; its log says why.")
+            raise UnavailableError.told("The server ended while it was starting; its log says why.")
 
     def stop(self) -> int:
         """End it in order and give its exit code."""
@@ -103,7 +103,7 @@ def main() -> int:
     except OSError as cause:
         if cause.errno not in NO_ROOM:
             raise
-        return _refused(StoreFull())
+        return _refused(DatabaseFullError())
 
 
 def _refused(error: RelevoError) -> int:

@@ -42,7 +42,7 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Role:
+class ProcessSpec:
     """What a child does; many may be forked from it."""
 
     name: str  # shown by ps as "relevo:<name>"
@@ -56,7 +56,7 @@ class Role:
 class _Child:
     """One place and the process that fills it now."""
 
-    role: Role
+    role: ProcessSpec
     pid: int | None = None
     born: float = 0.0
     early_deaths: int = 0
@@ -68,7 +68,7 @@ class Supervisor:
 
     def __init__(
         self,
-        roles: list[Role],
+        roles: list[ProcessSpec],
         *,
         grace_s: float,
         died: Callable[[int], None] = lambda _pid: None,
@@ -124,7 +124,7 @@ class Supervisor:
         self._died(child.pid)
         child.pid = None
 
-    def _fork(self, role: Role) -> int:
+    def _fork(self, role: ProcessSpec) -> int:
         # Race: a signal between fork and the child's own handlers would run the parent's handler in the child; so it waits.
         signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
         pid = os.fork()
@@ -133,7 +133,7 @@ class Supervisor:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
         return pid
 
-    def _become(self, role: Role) -> NoReturn:
+    def _become(self, role: ProcessSpec) -> NoReturn:
         code = 1
         try:
             for number in _SIGNALS:

@@ -17,7 +17,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from relevo.errors import ConfigRefused
+from relevo.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,11 +55,11 @@ class Certificate:
 def certificate_of(settings: Settings, now: datetime) -> Certificate | None:
     """The certificate the settings ask for, made first where it is to be the server's own; None when nothing is encrypted.
 
-    now: aware. Raises ConfigRefused, which names the file and what is wrong with it.
+    now: aware. Raises ConfigError, which names the file and what is wrong with it.
     """
     if settings.tls == "auto":
         if settings.tls_cert or settings.tls_key:
-            raise ConfigRefused(
+            raise ConfigError(
                 reason="tls=auto makes a certificate of its own, but tls_cert or tls_key names one; choose one of the two"
             )
         return _own(settings, now)
@@ -67,11 +67,11 @@ def certificate_of(settings: Settings, now: datetime) -> Certificate | None:
         return None
     for name, other in (("tls_cert", "tls_key"), ("tls_key", "tls_cert")):
         if not getattr(settings, name):
-            raise ConfigRefused(reason=f"{other} is given without {name}; encryption needs both")
-    return rehearse(Path(settings.tls_cert), Path(settings.tls_key))
+            raise ConfigError(reason=f"{other} is given without {name}; encryption needs both")
+    return self_test(Path(settings.tls_cert), Path(settings.tls_key))
 
 
-def file_of(settings: Settings) -> Path:
+def certificate_path(settings: Settings) -> Path:
     """Where the certificate lies that a server with these settings shows."""
     return Path(settings.tls_cert) if settings.tls_cert else settings.tls_folder / "cert.pem"
 
@@ -80,38 +80,38 @@ def _own(settings: Settings, now: datetime) -> Certificate:
     try:
         from relevo.server.self_signed import alone, is_good_for, make_pair
     except ImportError as cause:
-        raise ConfigRefused(reason="tls=auto needs `pip install 'relevo[tls]'`; or give tls_cert and tls_key") from cause
-    cert, key = file_of(settings), settings.tls_folder / "key.pem"
+        raise ConfigError(reason="tls=auto needs `pip install 'relevo[tls]'`; or give tls_cert and tls_key") from cause
+    cert, key = certificate_path(settings), settings.tls_folder / "key.pem"
     with alone(settings.tls_folder):
         if not _is_kept(cert, key) or not is_good_for(cert, settings.host, now + _NEAR_ITS_END):
             make_pair(cert, key, settings.host, now)
-        return rehearse(cert, key, own=True)
+        return self_test(cert, key, own=True)
 
 
 def _is_kept(cert: Path, key: Path) -> bool:
     if not cert.exists() or not key.exists():
         return False
     if key.stat().st_mode & 0o077:
-        raise ConfigRefused(
+        raise ConfigError(
             reason=f"others may read the private key {key}; delete it for a new pair, or `chmod 600` it if nobody has read it"
         )
     return True
 
 
-def rehearse(cert: Path, key: Path, *, own: bool = False) -> Certificate:
+def self_test(cert: Path, key: Path, *, own: bool = False) -> Certificate:
     """Let both ends of a handshake meet in memory, so that what is wrong is said at the start and not to the first caller.
 
-    Raises ConfigRefused: a file is missing, unreadable or of another kind, they are no pair, or the certificate is out of date.
+    Raises ConfigError: a file is missing, unreadable or of another kind, they are no pair, or the certificate is out of date.
     """
     server = _context(cert, key).wrap_bio(to_server := ssl.MemoryBIO(), to_client := ssl.MemoryBIO(), server_side=True)
-    client = trusting(cert).wrap_bio(to_client, to_server)
+    client = pinned_context(cert).wrap_bio(to_client, to_server)
     try:
         _shake_hands(client, server)
     except ssl.SSLCertVerificationError as cause:
         found = _REASONS.get(cause.verify_code, f"cannot be used ({cause.verify_message})")
-        raise ConfigRefused(reason=f"the certificate {cert} {found}") from cause
+        raise ConfigError(reason=f"the certificate {cert} {found}") from cause
     except ssl.SSLError as cause:
-        raise ConfigRefused(reason=f"the certificate {cert} cannot be used ({cause.reason})") from cause
+        raise ConfigError(reason=f"the certificate {cert} cannot be used ({cause.reason})") from cause
     body, facts = client.getpeercert(binary_form=True), client.getpeercert()
     assert body is not None  # noqa: S101 - narrows: it was just verified
     assert facts is not None  # noqa: S101 - the same
@@ -138,10 +138,10 @@ def _shake_hands(client: ssl.SSLObject, server: ssl.SSLObject) -> None:
             continue
 
 
-def trusting(cert: Path) -> ssl.SSLContext:
+def pinned_context(cert: Path) -> ssl.SSLContext:
     """For a caller on this machine who has the server's file: trusts exactly that, whatever name it was asked by.
 
-    Raises ConfigRefused when the file cannot be read.
+    Raises ConfigError when the file cannot be read.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
@@ -149,12 +149,12 @@ def trusting(cert: Path) -> ssl.SSLContext:
     try:
         context.load_verify_locations(cert)
     except OSError as cause:
-        raise ConfigRefused(reason=f"the certificate {cert} cannot be read ({cause.strerror or cause})") from cause
+        raise ConfigError(reason=f"the certificate {cert} cannot be read ({cause.strerror or cause})") from cause
     return context
 
 
 def _context(cert: Path, key: Path) -> ssl.SSLContext:
-    """The server's end. Raises ConfigRefused."""
+    """The server's end. Raises ConfigError."""
     _look_into(cert, "tls_cert", b"-----BEGIN CERTIFICATE-----", "certificate")
     _look_into(key, "tls_key", b"PRIVATE KEY-----", "private key")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -165,10 +165,8 @@ def _context(cert: Path, key: Path) -> ssl.SSLContext:
         context.load_cert_chain(cert, key, password=_no_passphrase(key))
     except ssl.SSLError as cause:
         if str(cause.reason) in _NO_PAIR:
-            raise ConfigRefused(reason=f"the key {key} does not belong to the certificate {cert}") from cause
-        raise ConfigRefused(
-            reason=f"{cert} and {key} cannot be read as certificate and key ({cause.reason or 'damaged'})"
-        ) from cause
+            raise ConfigError(reason=f"the key {key} does not belong to the certificate {cert}") from cause
+        raise ConfigError(reason=f"{cert} and {key} cannot be read as certificate and key ({cause.reason or 'damaged'})") from cause
     return context
 
 
@@ -176,19 +174,19 @@ def _look_into(path: Path, setting: str, mark: bytes, what: str) -> None:
     try:
         content = path.read_bytes()
     except OSError as cause:
-        raise ConfigRefused(reason=f"{path} (setting {setting}) cannot be read: {cause.strerror}") from cause
+        raise ConfigError(reason=f"{path} (setting {setting}) cannot be read: {cause.strerror}") from cause
     if mark not in content:
-        raise ConfigRefused(reason=f"{path} (setting {setting}) holds no {what} in PEM form")
+        raise ConfigError(reason=f"{path} (setting {setting}) holds no {what} in PEM form")
 
 
 def _no_passphrase(key: Path) -> Callable[[], str]:
     def ask() -> str:
-        raise ConfigRefused(reason=f"the key {key} has a passphrase, and nobody is there to type it; give one without")
+        raise ConfigError(reason=f"the key {key} has a passphrase, and nobody is there to type it; give one without")
 
     return ask
 
 
-class Encryption:
+class TlsContext:
     """What handshakes use; lives as long as a worker, and takes renewed files without a restart."""
 
     def __init__(self, certificate: Certificate, *, outward: bool) -> None:
@@ -214,10 +212,10 @@ class Encryption:
             return
         self._seen = stamps
         try:
-            renewed = rehearse(self._certificate.cert, self._certificate.key)
+            renewed = self_test(self._certificate.cert, self._certificate.key)
             self._current = _context(renewed.cert, renewed.key)
             self.until = renewed.until
-        except ConfigRefused as error:
+        except ConfigError as error:
             log.warning("the certificate stays the old one: %s", error, extra={"action": "certificate_refused"})
         else:
             log.info("the certificate was renewed", extra={"action": "certificate_renewed", "until": renewed.until.isoformat()})

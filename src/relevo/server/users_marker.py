@@ -4,7 +4,7 @@ first user made ─ after the commit ─┐
 store opened, people followed ──────┴─ note_users ─► had_users in the home: being there is all it tells
                                       and people.json is removed where a worker wrote there that everybody is let in
 had_users(home) ─ the file, or people.json of a worker that knew of some
-check_users(settings, engine) ─ had some, and the database knows none ─► UsersLost, before anything is written into it
+check_users(settings, engine) ─ had some, and the database knows none ─► UsersLostError, before anything is written into it
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ import logging
 import os
 from typing import TYPE_CHECKING
 
-from relevo.domain.access import Roll
-from relevo.errors import ConfigRefused, UsersLost
-from relevo.util.state_file import recall
+from relevo.domain.access import AccessSnapshot
+from relevo.errors import ConfigError, UsersLostError
+from relevo.util.state_file import load_state
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from relevo.config import Settings
-    from relevo.store.audit.reader import Trail
+    from relevo.store.audit.reader import AuditReader
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +38,7 @@ def had_users(home: Path) -> bool:
     """Whether the files of this home tell of users, whatever its database says."""
     if os.path.lexists(home / HAD_USERS_FILE):
         return True
-    known = recall(home / PEOPLE_FILE, Roll)
+    known = load_state(home / PEOPLE_FILE, AccessSnapshot)
     return known is not None and not known.open
 
 
@@ -65,7 +65,7 @@ def note_users(home: Path) -> None:
 def _forget_open(home: Path) -> None:
     """Remove what workers remembered of the time before the first user: with it, the loss of one file would open the home."""
     place = home / PEOPLE_FILE
-    known = recall(place, Roll)
+    known = load_state(place, AccessSnapshot)
     if known is None or not known.open:
         return
     try:
@@ -75,7 +75,7 @@ def _forget_open(home: Path) -> None:
 
 
 def check_users(settings: Settings, engine: Engine) -> None:
-    """Hold the database against what the home knows, without writing. Raises UsersLost, StoreUnavailable."""
+    """Hold the database against what the home knows, without writing. Raises UsersLostError, DatabaseUnavailableError."""
     from relevo.store.auth.users import knows_users
     from relevo.store.db.engine import file_of
 
@@ -83,7 +83,7 @@ def check_users(settings: Settings, engine: Engine) -> None:
     if not _is_empty(file_of(engine)) and knows_users(engine):
         note_users(settings.home)
     elif had_users(settings.home):
-        raise UsersLost
+        raise UsersLostError
 
 
 def _is_empty(file: Path | None) -> bool:
@@ -93,17 +93,17 @@ def _is_empty(file: Path | None) -> bool:
         return True
 
 
-def past_is_there(settings: Settings, trail: Trail) -> bool:
+def past_is_there(settings: Settings, trail: AuditReader) -> bool:
     """Whether the database holds the first head of the audit that the home wrote down; one that does not is not this home's.
 
-    Raises StoreUnavailable.
+    Raises DatabaseUnavailableError.
     """
-    from relevo.store.audit.checkpoints import known_heads
+    from relevo.store.audit.checkpoints import load_checkpoints
 
     try:
         # The first: an older backup holds it, too, and what is written down of another database comes after it.
-        first = min(known_heads(settings.audit_folder), key=lambda head: head.at_us, default=None)
-    except ConfigRefused:
+        first = min(load_checkpoints(settings.audit_folder), key=lambda head: head.at_us, default=None)
+    except ConfigError:
         # Damaged: it tells of a past, and no database can be held against it.
         return False
     return first is None or trail.seal_of(first.sequence) == first.seal

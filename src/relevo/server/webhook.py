@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from relevo.errors import ConfigRefused, Unavailable
+from relevo.errors import ConfigError, UnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -45,7 +45,7 @@ class Webhook:
         resolver: Callable[[str, int], list[Address]] = resolve,
         timeout_s: float = _TIMEOUT_S,
     ) -> None:
-        """allowed: hosts and networks, with commas between, that may be private or speak plain http. Raises ConfigRefused."""
+        """allowed: hosts and networks, with commas between, that may be private or speak plain http. Raises ConfigError."""
         parts = urlsplit(url)
         try:
             port = parts.port
@@ -56,7 +56,7 @@ class Webhook:
         self._networks = [network for one in listed if (network := _network(one)) is not None]
         self._is_listed = self._host in listed
         if parts.scheme not in {"http", "https"} or not self._host or port == 0 or parts.username is not None:
-            raise ConfigRefused(reason="audit_head_to is neither a file nor an address like https://host/path")
+            raise ConfigError(reason="audit_checkpoint_to is neither a file nor an address like https://host/path")
         self._secure = parts.scheme == "https"
         self._port = port or (443 if self._secure else 80)
         self._name = parts.netloc
@@ -65,23 +65,23 @@ class Webhook:
         self._timeout_s = timeout_s
 
     def post(self, body: bytes) -> None:
-        """Send JSON and wait until it was taken. Raises Unavailable, which says why not in words without the address."""
+        """Send JSON and wait until it was taken. Raises UnavailableError, which says why not in words without the address."""
         try:
             addresses = self._resolve(self._host, self._port)
         except (OSError, UnicodeError) as cause:
-            raise Unavailable.told("its name leads nowhere") from cause
+            raise UnavailableError.told("its name leads nowhere") from cause
         if not addresses or not all(self._may(address) for address in addresses):
-            raise Unavailable.told("it is a private address, or not of the internet, and is not listed in audit_head_allowed")
+            raise UnavailableError.told("it is a private address, or not of the internet, and is not listed in audit_head_allowed")
         if not self._secure and not all(self._is_named(address) for address in addresses):
-            raise Unavailable.told("it does not encrypt, and is not listed in audit_head_allowed")
+            raise UnavailableError.told("it does not encrypt, and is not listed in audit_head_allowed")
         try:
             status = asyncio.run(self._sent(addresses[0], body))
         except TimeoutError as cause:
-            raise Unavailable.told("it did not answer in time") from cause
+            raise UnavailableError.told("it did not answer in time") from cause
         except httpx.HTTPError as cause:
-            raise Unavailable.told("it cannot be reached, or its certificate is not trusted") from cause
+            raise UnavailableError.told("it cannot be reached, or its certificate is not trusted") from cause
         if not 200 <= status < 300:
-            raise Unavailable.told(f"it answered with status {status}")
+            raise UnavailableError.told(f"it answered with status {status}")
 
     async def _sent(self, address: Address, body: bytes) -> int:
         place = f"[{address}]" if address.version == 6 else str(address)

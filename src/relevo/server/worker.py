@@ -18,36 +18,36 @@ from uuid import uuid4
 
 import uvloop
 
-from relevo.domain.prediction import KeepInputs
-from relevo.domain.routing import Leg, Route
-from relevo.errors import StoreUnavailable
+from relevo.domain.prediction import InputLogging
+from relevo.domain.routing import RouteTarget, TrafficSplit
+from relevo.errors import DatabaseUnavailableError
 from relevo.package.package import load_runnable, open_package, replay_golden
 from relevo.recording.journal import Journal, JournalLimits
-from relevo.runtime.batch_probe import rows_at_once
+from relevo.runtime.batch_probe import best_batch_size
 from relevo.runtime.image import ImageLimits
-from relevo.serve.loaded_version import LaneOptions
-from relevo.serve.model_loader import Loaded, Watcher
-from relevo.serve.service import Service
-from relevo.server.background_tasks import begin_side_task
+from relevo.serve.loaded_version import ServingOptions
+from relevo.serve.model_loader import ModelLoader, WarmModel
+from relevo.serve.service import ModelService
+from relevo.server.background_tasks import start_background_task
 from relevo.server.curation import Cleaning
-from relevo.server.encryption_keys import follow_days, prepare_days
+from relevo.server.encryption_keys import load_day_key, refresh_day_keys
 from relevo.server.http import http_server
-from relevo.server.model_status import tell_unserved
-from relevo.server.oidc import provider_of
+from relevo.server.model_status import save_load_failures
+from relevo.server.oidc import oidc_provider
 from relevo.server.stores import ROUTES_FILE, Store, open_store, utc_now
 from relevo.server.supervisor import when_orphaned
-from relevo.server.sync import follow_people, look_at_people
-from relevo.server.tls import Encryption
-from relevo.store.files.key_files import key_from
+from relevo.server.sync import refresh_access, sync_access
+from relevo.server.tls import TlsContext
+from relevo.store.files.key_files import load_or_create_key
 from relevo.telemetry import Telemetry, configure_logging, render
-from relevo.util.state_file import recall, remember
-from relevo.web.app import Parts, build_app
-from relevo.web.auth.exposure import reaches_out
-from relevo.web.auth.guard import Door
-from relevo.web.auth.sessions import SessionBook
+from relevo.util.state_file import load_state, save_state
+from relevo.web.app import AppContext, build_app
+from relevo.web.auth.exposure import is_exposed
+from relevo.web.auth.guard import Authenticator
+from relevo.web.auth.sessions import SessionCache
 from relevo.web.middleware.rate_limit import allowance_of
 from relevo.web.predict.handlers import PredictHandlers
-from relevo.web.predict.subjects import Subjects
+from relevo.web.predict.subjects import SubjectResolver
 
 if TYPE_CHECKING:
     import socket
@@ -58,7 +58,7 @@ if TYPE_CHECKING:
 
     from relevo.config import Settings
     from relevo.server.tls import Certificate
-    from relevo.store.encryption import Sealing
+    from relevo.store.encryption import InputEncryption
 
 _FLUSH_EVERY_S = 0.5
 _RENEWAL_EVERY_S = 5.0
@@ -81,14 +81,14 @@ def run_worker(
     gc.set_threshold(_COLLECT_EVERY)
     # What a stranger's picture lacks in its metadata is no news to whoever runs the server.
     warnings.filterwarnings("ignore", module=r"PIL\.")
-    encryption = Encryption(certificate, outward=not settings.stays_here) if certificate else None
+    encryption = TlsContext(certificate, outward=not settings.stays_here) if certificate else None
     uvloop.run(_worker(settings, listener, encryption, present, life, insecure=insecure))
 
 
 async def _worker(
     settings: Settings,
     listener: socket.socket,
-    encryption: Encryption | None,
+    encryption: TlsContext | None,
     present: Callable[[], None],
     life: int,
     *,
@@ -97,12 +97,14 @@ async def _worker(
     boot = f"{os.getpid()}-{uuid4().hex[:8]}"
     journal = _journal(settings, boot)
     telemetry = Telemetry(settings.telemetry_folder, boot)
-    service = Service(
-        default_model=settings.default_model, max_rows=settings.max_rows, journal_trouble=_trouble_of(settings, journal)
+    service = ModelService(
+        default_model=settings.default_model,
+        max_records_per_request=settings.max_records_per_request,
+        journal_trouble=_trouble_of(settings, journal),
     )
     store = open_store(settings, migrated=True)
-    sealing = store.sealing if settings.seal_inputs == "on" else None
-    watcher = Watcher(
+    sealing = store.sealing if settings.encrypt_inputs == "on" else None
+    watcher = ModelLoader(
         service,
         routes=_remembered_routes(settings, store),
         load=_loader(settings, store),
@@ -110,25 +112,25 @@ async def _worker(
         options=_lane_options(settings),
     )
     first_look = asyncio.ensure_future(watcher.look())
-    door = Door(sessions=SessionBook(store.people.sessions, utc_now))
-    subjects = Subjects(store.erasing.pseudonym, sealing, now=utc_now)
+    door = Authenticator(sessions=SessionCache(store.people.sessions, utc_now))
+    subjects = SubjectResolver(store.erasing.pseudonym, sealing, now=utc_now)
     predict = PredictHandlers(service, settings, telemetry, door, allowance=allowance_of(settings), subjects=subjects)
     server = http_server(settings, _app(settings, predict, service, store, telemetry, door), predict, encryption)
-    openly = insecure or not reaches_out(settings)
-    await asyncio.to_thread(look_at_people, settings, store, door, openly=openly)
+    openly = insecure or not is_exposed(settings)
+    await asyncio.to_thread(refresh_access, settings, store, door, openly=openly)
     if sealing is not None:
-        await prepare_days(sealing, utc_now)
+        await load_day_key(sealing, utc_now)
     await first_look
     tasks = [
-        begin_side_task("following routes", partial(watcher.run, settings.watch_every_ms / 1000)),
-        begin_side_task("following people", partial(follow_people, settings, store, door, openly=openly)),
-        begin_side_task("housekeeping", partial(_housekeeping, service, journal, telemetry)),
-        *([begin_side_task("following days", partial(follow_days, sealing, utc_now))] if sealing else []),
-        *([begin_side_task("following the certificate", partial(_renewals, encryption, telemetry))] if encryption else []),
+        start_background_task("following routes", partial(watcher.run, settings.route_poll_ms / 1000)),
+        start_background_task("following people", partial(sync_access, settings, store, door, openly=openly)),
+        start_background_task("housekeeping", partial(_housekeeping, service, journal, telemetry)),
+        *([start_background_task("following days", partial(refresh_day_keys, sealing, utc_now))] if sealing else []),
+        *([start_background_task("following the certificate", partial(_renewals, encryption, telemetry))] if encryption else []),
     ]
     when_orphaned(life, lambda: os.kill(os.getpid(), signal.SIGTERM))
     serving = asyncio.ensure_future(server.serve(sockets=[listener]))
-    await asyncio.to_thread(tell_unserved, settings.home, service.models())
+    await asyncio.to_thread(save_load_failures, settings.home, service.models())
     await _tell_ready(server, present)
     await serving
     await service.drain()
@@ -163,18 +165,18 @@ def _trouble_of(settings: Settings, journal: Journal) -> Callable[[], str]:
     return lambda: "" if journal.probe() else journal.trouble
 
 
-def _lane_options(settings: Settings) -> LaneOptions:
-    return LaneOptions(
-        max_batch_rows=settings.batch_rows,
-        max_queue_rows=settings.max_queue_rows,
+def _lane_options(settings: Settings) -> ServingOptions:
+    return ServingOptions(
+        max_batch_size=settings.max_batch_size,
+        max_queue_size=settings.max_queue_size,
         max_queue_seconds=settings.max_queue_seconds,
         durability=settings.durability,
-        keep_inputs=KeepInputs(settings.keep_inputs),
-        keep_inputs_share=settings.keep_inputs_share,
+        log_inputs=InputLogging(settings.log_inputs),
+        log_inputs_rate=settings.log_inputs_rate,
     )
 
 
-def _counted(journal: Journal, telemetry: Telemetry, sealing: Sealing | None) -> Callable[[Any], None]:
+def _counted(journal: Journal, telemetry: Telemetry, sealing: InputEncryption | None) -> Callable[[Any], None]:
     """The journal's write, with the size of each batch counted and, where that is wanted, its inputs sealed."""
     count = telemetry.batch
     write = journal.write if sealing is None else _sealed(journal, sealing)
@@ -186,12 +188,14 @@ def _counted(journal: Journal, telemetry: Telemetry, sealing: Sealing | None) ->
     return counted
 
 
-def _sealed(journal: Journal, sealing: Sealing) -> Callable[[Any], None]:
+def _sealed(journal: Journal, sealing: InputEncryption) -> Callable[[Any], None]:
     return lambda predictions: journal.write(sealing.seal_all(predictions))
 
 
-def _app(settings: Settings, predict: PredictHandlers, service: Service, store: Store, telemetry: Telemetry, door: Door) -> ASGIApp:
-    parts = Parts(
+def _app(
+    settings: Settings, predict: PredictHandlers, service: ModelService, store: Store, telemetry: Telemetry, door: Authenticator
+) -> ASGIApp:
+    parts = AppContext(
         service=service,
         predict=predict,
         registry=store.registry,
@@ -209,8 +213,8 @@ def _app(settings: Settings, predict: PredictHandlers, service: Service, store: 
         settings=settings,
         metrics=_metrics(settings, telemetry),
         allowance=predict.allowance,
-        provider=provider_of(settings),
-        console_key=key_from(settings.console_key),
+        provider=oidc_provider(settings),
+        console_key=load_or_create_key(settings.console_key),
     )
     return build_app(parts)
 
@@ -225,46 +229,46 @@ def _metrics(settings: Settings, telemetry: Telemetry) -> Callable[[], bytes]:
     return text
 
 
-def _remembered_routes(settings: Settings, store: Store) -> Callable[[], list[Route]]:
+def _remembered_routes(settings: Settings, store: Store) -> Callable[[], list[TrafficSplit]]:
     """The stored routes; when the store is away at the start, those last seen by any worker of this home."""
     place = settings.home / ROUTES_FILE
-    seen: list[Route] | None = None
+    seen: list[TrafficSplit] | None = None
 
-    def routes() -> list[Route]:
+    def routes() -> list[TrafficSplit]:
         nonlocal seen
         try:
             now = store.registry.routes()
-        except StoreUnavailable:
-            known = recall(place, list[Route]) if seen is None else None
+        except DatabaseUnavailableError:
+            known = load_state(place, list[TrafficSplit]) if seen is None else None
             if known is None:
                 raise
             seen = known
             return known
         if now != seen:
             seen = now
-            remember(place, now)
+            save_state(place, now)
         return now
 
     return routes
 
 
-def _loader(settings: Settings, store: Store) -> Callable[[Leg], Loaded]:
+def _loader(settings: Settings, store: Store) -> Callable[[RouteTarget], WarmModel]:
     limits = ImageLimits(max_pixels=settings.max_pixels, max_side=settings.max_side)
 
-    def load(leg: Leg) -> Loaded:
+    def load(leg: RouteTarget) -> WarmModel:
         package = open_package(store.shelf.path(leg.digest), digest=leg.digest)
-        model = load_runnable(package, threads=settings.threads_per_model, limits=limits)
+        model = load_runnable(package, threads=settings.intra_op_threads, limits=limits)
         replay_golden(model, package.golden)
         rows = [model.prepare(payload) for payload in package.golden.payloads]
-        model.rows_at_once = rows_at_once(model.run, rows[0])
+        model.rows_at_once = best_batch_size(model.run, rows[0])
         begin = time.perf_counter()
         model.finish(model.run(rows))
-        return Loaded(model=model, row_cost_s=(time.perf_counter() - begin) / len(rows))
+        return WarmModel(model=model, row_cost_s=(time.perf_counter() - begin) / len(rows))
 
     return load
 
 
-async def _renewals(encryption: Encryption, telemetry: Telemetry) -> None:
+async def _renewals(encryption: TlsContext, telemetry: Telemetry) -> None:
     """Look after the certificate's files now and then, and tell when the one in use ends."""
     while True:
         telemetry.certificate_until = int(encryption.until.timestamp())
@@ -272,7 +276,7 @@ async def _renewals(encryption: Encryption, telemetry: Telemetry) -> None:
         await asyncio.to_thread(encryption.refresh)
 
 
-async def _housekeeping(service: Service, journal: Journal, telemetry: Telemetry) -> None:
+async def _housekeeping(service: ModelService, journal: Journal, telemetry: Telemetry) -> None:
     """Twice a second: let an old journal file go, and tell the numbers."""
     while True:
         await asyncio.sleep(_FLUSH_EVERY_S)

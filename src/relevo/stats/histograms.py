@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 #: Bins of latency a decade; each is 15 % wide, and a percentile inside one is interpolated.
-A_DECADE = 16
+BINS_PER_DECADE = 16
 #: The last one begins at about 87 s.
 LATENCY_BINS = 128
 SHARE_BINS = 20
@@ -54,7 +54,7 @@ class Tally:
             uncertain=uncertain,
             latency_us=sum(latencies_us),
             confidence=sum(confidences),
-            latencies=_binned(A_DECADE * np.log10(np.maximum(1, latencies_us)), LATENCY_BINS),
+            latencies=_binned(BINS_PER_DECADE * np.log10(np.maximum(1, latencies_us)), LATENCY_BINS),
             confidences=_binned(np.multiply(confidences, SHARE_BINS), SHARE_BINS),
         )
 
@@ -97,7 +97,7 @@ class Tally:
 
 def latency_edge(number: int) -> float:
     """Where a bin of latency begins, in microseconds; the first begins at nothing."""
-    return 10.0 ** (number / A_DECADE) if number else 0.0
+    return 10.0 ** (number / BINS_PER_DECADE) if number else 0.0
 
 
 def _binned(places: NDArray[np.float64], bins: int) -> NDArray[np.int64]:

@@ -9,5 +9,5 @@
                             └► Sealing, Erasing, Retention    what is encrypted, what is removed for good
     Blobs, Shelf ─► files named by their content, beside the database
 
-Every failure of the database surfaces as StoreUnavailable. Nobody above this room sees SQLAlchemy.
+Every failure of the database surfaces as DatabaseUnavailableError. Nobody above this room sees SQLAlchemy.
 """

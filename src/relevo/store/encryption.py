@@ -23,12 +23,12 @@ from uuid import uuid4
 import msgspec
 from sqlalchemy import func, select
 
-from relevo.domain.audit import Act
-from relevo.errors import ExtraMissing, InputSealed, StorageUnavailable
-from relevo.store.db.engine import reading, writing
+from relevo.domain.audit import AuditEvent
+from relevo.errors import InputUndecryptableError, JournalUnavailableError, MissingDependencyError
+from relevo.store.db.engine import read_transaction, write_transaction
 from relevo.store.db.tables import subject_keys
-from relevo.util.state_file import recall, remember
-from relevo.util.timestamps import microseconds
+from relevo.util.state_file import load_state, save_state
+from relevo.util.timestamps import to_us
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -38,9 +38,9 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
     from sqlalchemy import Connection, Engine
 
-    from relevo.domain.audit import By
-    from relevo.domain.prediction import Prediction
-    from relevo.store.audit.log import Audit
+    from relevo.domain.audit import Actor
+    from relevo.domain.prediction import PredictionRecord
+    from relevo.store.audit.log import AuditLog
 
 _NONCE = 12
 _KEY_BYTES = 32
@@ -67,13 +67,13 @@ class _Remembered(msgspec.Struct, frozen=True, kw_only=True):
     wrapped: bytes
 
 
-def keys_in_use(engine: Engine) -> int:
-    """How many keys count, whatever wrapped them: without one nothing was sealed. Raises StoreUnavailable."""
-    with reading(engine) as connection:
+def count_data_keys(engine: Engine) -> int:
+    """How many keys count, whatever wrapped them: without one nothing was sealed. Raises DatabaseUnavailableError."""
+    with read_transaction(engine) as connection:
         return connection.scalar(select(func.count()).where(subject_keys.c.wrapped.is_not(None))) or 0
 
 
-class Sealing:
+class InputEncryption:
     """Seals and opens inputs; lives as long as the process, safe for several threads."""
 
     def __init__(
@@ -81,10 +81,10 @@ class Sealing:
     ) -> None:
         """master: 32 bytes. remembered: where the wrapped key of the day is kept for a start without the store.
 
-        Raises ExtraMissing without the extra that encrypts.
+        Raises MissingDependencyError without the extra that encrypts.
         """
         if find_spec("cryptography") is None:
-            raise ExtraMissing(extra="sealing")
+            raise MissingDependencyError(extra="sealing")
         self._engine = engine
         self._master = _cipher(master)
         self._monotonic = monotonic
@@ -103,7 +103,7 @@ class Sealing:
         return known is not None and known.until > self._monotonic()
 
     def prepare(self, subject: str, *, at: datetime) -> None:
-        """Have this subject's key at hand. Raises StoreUnavailable."""
+        """Have this subject's key at hand. Raises DatabaseUnavailableError."""
         known = self._key_for(subject, at)
         while len(self._known) >= _MOST_KNOWN:
             # Race: another thread may have taken the oldest already.
@@ -121,66 +121,66 @@ class Sealing:
     def recall_day(self) -> None:
         """Take the key that was used last in this home, when the store is away at the start; nothing where none is remembered."""
         if self._place is not None and self._today is None:
-            kept = recall(self._place, _Remembered)
+            kept = load_state(self._place, _Remembered)
             # Wrapped by another master key, it is of no use here.
-            with contextlib.suppress(InputSealed):
+            with contextlib.suppress(InputUndecryptableError):
                 if kept is not None:
                     self._today = _Key(id=kept.id, cipher=self._unwrapped(kept.id, kept.subject, kept.wrapped), until=0)
 
     # --- in the path of a request -------------------------------------------------------------------------------------------
 
-    def seal(self, prediction: Prediction) -> Prediction:
-        """The prediction with its input sealed. Raises StorageUnavailable where no key is at hand."""
+    def seal(self, prediction: PredictionRecord) -> PredictionRecord:
+        """The prediction with its input sealed. Raises JournalUnavailableError where no key is at hand."""
         data = prediction.input
         if data is None:
             return prediction
         key = self._today if prediction.subject is None else self._known.get(prediction.subject)
         if key is None:
-            raise StorageUnavailable(reason="the key to seal inputs with is not at hand while the database is away")
+            raise JournalUnavailableError(reason="the key to seal inputs with is not at hand while the database is away")
         nonce = os.urandom(_NONCE)
         sealed = nonce + key.cipher.encrypt(nonce, data, _tied(prediction.id, key.id))
         return msgspec.structs.replace(prediction, input=sealed, key=key.id)
 
-    def seal_all(self, predictions: Sequence[Prediction]) -> list[Prediction]:
-        """Each with its input sealed. Raises StorageUnavailable."""
+    def seal_all(self, predictions: Sequence[PredictionRecord]) -> list[PredictionRecord]:
+        """Each with its input sealed. Raises JournalUnavailableError."""
         return [self.seal(one) for one in predictions]
 
     # --- afterwards ---------------------------------------------------------------------------------------------------------
 
     def open(self, prediction: bytes, key: str, sealed: bytes) -> bytes:
-        """The input of that prediction. Raises InputSealed when its key is gone or not ours, or it was changed or moved."""
-        with reading(self._engine) as connection:
+        """The input of that prediction. Raises InputUndecryptableError when its key is gone or not ours, or it was changed or moved."""
+        with read_transaction(self._engine) as connection:
             cipher = self._look_up(connection, key)
         return _decrypted(cipher, sealed, _tied(prediction, key))
 
     def seal_text(self, text: str, row: bytes, *, subject: str | None, at: datetime) -> tuple[bytes, str]:
         """A text sealed with the key of this subject, or of the day where nobody is named, and the id of that key.
 
-        row: what the text belongs to: table, column and row. Raises StoreUnavailable.
+        row: what the text belongs to: table, column and row. Raises DatabaseUnavailableError.
         """
         key = self._key_for(_day(at) if subject is None else subject, at)
         nonce = os.urandom(_NONCE)
         return nonce + key.cipher.encrypt(nonce, text.encode(), row + b"\0" + key.id.encode()), key.id
 
     def open_text(self, connection: Connection, sealed: bytes, key: str, row: bytes) -> str:
-        """The text that `seal_text` sealed, within the caller's transaction. Raises InputSealed as `open` does."""
+        """The text that `seal_text` sealed, within the caller's transaction. Raises InputUndecryptableError as `open` does."""
         return _decrypted(self._look_up(connection, key), sealed, row + b"\0" + key.encode()).decode()
 
-    def rewrap(self, master: bytes, audit: Audit, *, at: datetime, by: By) -> int:
+    def rewrap(self, master: bytes, audit: AuditLog, *, at: datetime, by: Actor) -> int:
         """Wrap every key anew by another master key, so that older copies of them are worth nothing once its own is gone.
 
         Nobody may seal meanwhile. Those that the new one has wrapped already stay, so it may be done again after a kill.
-        Returns how many keys. Raises InputSealed when one does not open, and then nothing was changed.
+        Returns how many keys. Raises InputUndecryptableError when one does not open, and then nothing was changed.
         """
-        new = Sealing(self._engine, master)
-        with writing(self._engine) as connection:
+        new = InputEncryption(self._engine, master)
+        with write_transaction(self._engine) as connection:
             old = subject_keys.c.wrapped.is_not(None) & (subject_keys.c.master != new.master_id)
             rows = connection.execute(select(subject_keys).where(old)).all()
             for row in rows:
                 secret = self._secret(row.id, row.subject, bytes(row.wrapped))
                 values = {"wrapped": new.wrap(row.id, row.subject, secret), "master": new.master_id}
                 connection.execute(subject_keys.update().where(subject_keys.c.id == row.id).values(**values))
-            act = Act(by=by, action="sealing.rewrap", object="master_key", before=self.master_id, after=new.master_id)
+            act = AuditEvent(by=by, action="sealing.rewrap", object="master_key", before=self.master_id, after=new.master_id)
             audit.append(connection, act, at=at)
         if self._place is not None:
             self._place.unlink(missing_ok=True)
@@ -192,15 +192,15 @@ class Sealing:
         return nonce + self._master.encrypt(nonce, secret, _wrapping(key, subject))
 
     def closed_keys(self) -> int:
-        """How many keys that count were wrapped by another master key. Raises StoreUnavailable."""
+        """How many keys that count were wrapped by another master key. Raises DatabaseUnavailableError."""
         others = subject_keys.c.wrapped.is_not(None) & (subject_keys.c.master != self.master_id)
-        with reading(self._engine) as connection:
+        with read_transaction(self._engine) as connection:
             return connection.scalar(select(func.count()).select_from(subject_keys).where(others)) or 0
 
     def _look_up(self, connection: Connection, key: str) -> AESGCM:
         row = connection.execute(select(subject_keys).where(subject_keys.c.id == key)).first()
         if row is None or row.wrapped is None:
-            raise InputSealed
+            raise InputUndecryptableError
         return self._unwrapped(row.id, row.subject, bytes(row.wrapped))
 
     def _key_for(self, subject: str, at: datetime, *, remembers: bool = False) -> _Key:
@@ -209,7 +209,7 @@ class Sealing:
         remembers: whether a file keeps it for a start without the store.
         """
         counts = select(subject_keys).where(subject_keys.c.subject == subject, subject_keys.c.wrapped.is_not(None))
-        with reading(self._engine) as connection:
+        with read_transaction(self._engine) as connection:
             row = connection.execute(counts.order_by(subject_keys.c.made_us.desc()).limit(1)).first()
         if row is None or row.master != self.master_id:
             key, wrapped = self._made(subject, at)
@@ -217,14 +217,14 @@ class Sealing:
             key, wrapped = row.id, bytes(row.wrapped)
         cipher = self._unwrapped(key, subject, wrapped)
         if remembers and self._place is not None:
-            remember(self._place, _Remembered(id=key, subject=subject, wrapped=wrapped))
+            save_state(self._place, _Remembered(id=key, subject=subject, wrapped=wrapped))
         return _Key(id=key, cipher=cipher, until=self._monotonic() + _TRUSTED_S)
 
     def _made(self, subject: str, at: datetime) -> tuple[str, bytes]:
         key, secret = uuid4().hex, os.urandom(_KEY_BYTES)
         wrapped = self.wrap(key, subject, secret)
-        row = {"id": key, "subject": subject, "wrapped": wrapped, "master": self.master_id, "made_us": microseconds(at)}
-        with writing(self._engine) as connection:
+        row = {"id": key, "subject": subject, "wrapped": wrapped, "master": self.master_id, "made_us": to_us(at)}
+        with write_transaction(self._engine) as connection:
             connection.execute(subject_keys.insert().values(row))
         return key, wrapped
 
@@ -237,7 +237,7 @@ class Sealing:
         try:
             return self._master.decrypt(wrapped[:_NONCE], wrapped[_NONCE:], _wrapping(key, subject))
         except (InvalidTag, ValueError) as cause:
-            raise InputSealed from cause
+            raise InputUndecryptableError from cause
 
 
 def _cipher(secret: bytes) -> AESGCM:
@@ -252,7 +252,7 @@ def _decrypted(cipher: AESGCM, sealed: bytes, tied: bytes) -> bytes:
     try:
         return cipher.decrypt(sealed[:_NONCE], sealed[_NONCE:], tied)
     except (InvalidTag, ValueError) as cause:
-        raise InputSealed from cause
+        raise InputUndecryptableError from cause
 
 
 def _day(at: datetime) -> str:

@@ -16,11 +16,11 @@ from uuid import uuid4
 
 from sqlalchemy import and_, func, select
 
-from relevo.domain.audit import Act
-from relevo.store.db.engine import keeps_removed_bytes, write_anew, writing
+from relevo.domain.audit import AuditEvent
+from relevo.store.db.engine import needs_vacuum, write_anew, write_transaction
 from relevo.store.db.tables import asks, judgements, labels, predictions, subject_keys, versions
-from relevo.store.db.text import storable
-from relevo.util.timestamps import microseconds, moment
+from relevo.store.db.text import strip_unstorable
+from relevo.util.timestamps import from_us, to_us
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Engine
 
-    from relevo.domain.audit import By
-    from relevo.domain.prediction import Prediction
-    from relevo.store.audit.log import Audit
+    from relevo.domain.audit import Actor
+    from relevo.domain.prediction import PredictionRecord
+    from relevo.store.audit.log import AuditLog
     from relevo.store.files.blobs import Blobs
 
 #: Ids in one statement; SQLite's oldest limit is 999 parameters.
@@ -39,7 +39,7 @@ Id = TypeVar("Id", bytes, str)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MadeSince:
+class VersionTrainedSince:
     """A version that may have learnt from what was erased."""
 
     model: str
@@ -48,20 +48,20 @@ class MadeSince:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Erased:
+class ErasureReport:
     """What was erased of a subject."""
 
     subject: str  # the pseudonym
     predictions: int
     labels: int
     keys: int
-    versions: list[MadeSince]
+    versions: list[VersionTrainedSince]
 
 
-class Erasing:
-    """Erases; lives as long as the process, safe for several threads. All methods raise StoreUnavailable."""
+class Erasure:
+    """Erases; lives as long as the process, safe for several threads. All methods raise DatabaseUnavailableError."""
 
-    def __init__(self, engine: Engine, blobs: Blobs, audit: Audit) -> None:
+    def __init__(self, engine: Engine, blobs: Blobs, audit: AuditLog) -> None:
         self._engine = engine
         self._blobs = blobs
         self._audit = audit
@@ -70,10 +70,10 @@ class Erasing:
         """How this home calls a subject: nobody without the audit's key can tell whom it stands for."""
         return self._audit.mark(["subject", subject])
 
-    def erase(self, subject: str, *, at: datetime, by: By, reason: str = "") -> Erased:
+    def erase(self, subject: str, *, at: datetime, by: Actor, reason: str = "") -> ErasureReport:
         """Erase everything about a pseudonym, and what is still on its way here."""
-        at_us = microseconds(at)
-        with writing(self._engine) as connection:
+        at_us = to_us(at)
+        with write_transaction(self._engine) as connection:
             known = select(predictions.c.id, predictions.c.at_us, predictions.c.model).where(predictions.c.subject == subject)
             rows = connection.execute(known).all()
             first: dict[str, int] = {}
@@ -81,18 +81,18 @@ class Erasing:
                 first[row.model] = min(row.at_us, first.get(row.model, row.at_us))
             given = remove(connection, [bytes(row.id) for row in rows], self._blobs)
             keys = _destroy_keys(connection, subject, at_us)
-            erased = Erased(
+            erased = ErasureReport(
                 subject=subject, predictions=len(rows), labels=given, keys=keys, versions=list(_made_since(connection, first))
             )
             told = f"predictions:{len(rows)} labels:{given} keys:{keys}"
-            act = Act(by=by, action="subject.erase", object=f"subject:{subject}", after=told, reason=reason)
+            act = AuditEvent(by=by, action="subject.erase", object=f"subject:{subject}", after=told, reason=reason)
             self._audit.append(connection, act, at=at)
         return erased
 
     @property
     def leaves_bytes(self) -> bool:
         """Whether files of the database hold what was erased, and was not sealed, until `write_anew`."""
-        return keeps_removed_bytes(self._engine)
+        return needs_vacuum(self._engine)
 
     def write_anew(self) -> None:
         """Have nothing that was erased in the database's files; its log apart. The history waits meanwhile."""
@@ -124,11 +124,11 @@ def remove_blobs(connection: Connection, names: Collection[str], blobs: Blobs) -
         blobs.remove(set(some) - set(kept))
 
 
-def without_erased(connection: Connection, some: Sequence[Prediction]) -> list[Prediction]:
+def drop_erased(connection: Connection, some: Sequence[PredictionRecord]) -> list[PredictionRecord]:
     """Those predictions whose subject was not erased since, and whose key still counts."""
-    ended = _ends(connection, {storable(it.subject) for it in some if it.subject is not None})
+    ended = _ends(connection, {strip_unstorable(it.subject) for it in some if it.subject is not None})
     destroyed = _destroyed(connection, {it.key for it in some if it.key is not None}) if ended else set()
-    return [it for it in some if it.key not in destroyed and it.at_us > ended.get(storable(it.subject or ""), -1)]
+    return [it for it in some if it.key not in destroyed and it.at_us > ended.get(strip_unstorable(it.subject or ""), -1)]
 
 
 def _ends(connection: Connection, subjects: Collection[str]) -> dict[str, int]:
@@ -162,11 +162,11 @@ def _destroy_keys(connection: Connection, subject: str, at_us: int) -> int:
     return keys
 
 
-def _made_since(connection: Connection, first: dict[str, int]) -> Iterator[MadeSince]:
+def _made_since(connection: Connection, first: dict[str, int]) -> Iterator[VersionTrainedSince]:
     for model, at_us in sorted(first.items()):
         query = select(versions).where(versions.c.model == model, versions.c.at_us >= at_us).order_by(versions.c.number)
         for row in connection.execute(query):
-            yield MadeSince(model=model, version=row.number, at=moment(row.at_us))
+            yield VersionTrainedSince(model=model, version=row.number, at=from_us(row.at_us))
 
 
 def _portions(all_of_them: Sequence[Id]) -> Iterable[Sequence[Id]]:

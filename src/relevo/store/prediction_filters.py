@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, TypedDict
 from sqlalchemy import ColumnElement, Select, false, select, text, union_all
 
 from relevo.store.db.tables import predictions
-from relevo.store.db.text import numbered, storable
-from relevo.util.timestamps import first_id
+from relevo.store.db.text import is_version_number, strip_unstorable
+from relevo.util.timestamps import min_id_at
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -54,7 +54,7 @@ def newest_ids(connection: Connection, filters: Filters, *, before: bytes | None
     if not {name for name, value in filters.items() if value is not None} - _BY_TIME_ALONE or filters.get("model") is not None:
         return _ids(connection, _newest(narrow, limit))
     wanted = filters.get("models")
-    models = connection.execute(_MODELS).scalars().all() if wanted is None else sorted({storable(one) for one in wanted})
+    models = connection.execute(_MODELS).scalars().all() if wanted is None else sorted({strip_unstorable(one) for one in wanted})
     parts = [select(_newest([predictions.c.model == model, *narrow], limit).subquery()) for model in models]
     if not parts:
         return []
@@ -79,17 +79,17 @@ def _exact(filters: Filters) -> list[ColumnElement[bool]]:
     table = predictions.c
     found: list[ColumnElement[bool]] = []
     if (model := filters.get("model")) is not None:
-        found.append(table.model == storable(model))
+        found.append(table.model == strip_unstorable(model))
     if (models := filters.get("models")) is not None:
-        found.append(table.model.in_([storable(model) for model in models]))
+        found.append(table.model.in_([strip_unstorable(model) for model in models]))
     if (version := filters.get("version")) is not None:
-        found.append(table.version == version if numbered(version) else false())
+        found.append(table.version == version if is_version_number(version) else false())
     if (label := filters.get("label")) is not None:
-        found.append(table.label == storable(label))
+        found.append(table.label == strip_unstorable(label))
     if (asked_by := filters.get("asked_by")) is not None:
-        found.append(table.asked_by == storable(asked_by))
+        found.append(table.asked_by == strip_unstorable(asked_by))
     if (truth := filters.get("truth")) is not None:
-        found.append(table.truth == storable(truth))
+        found.append(table.truth == strip_unstorable(truth))
     return found
 
 
@@ -106,7 +106,7 @@ def _yes_or_no(filters: Filters) -> list[ColumnElement[bool]]:
 def _between(filters: Filters) -> list[ColumnElement[bool]]:
     found: list[ColumnElement[bool]] = []
     if (since := filters.get("since")) is not None:
-        found.append(predictions.c.id >= first_id(since))
+        found.append(predictions.c.id >= min_id_at(since))
     if (until := filters.get("until")) is not None:
-        found.append(predictions.c.id < first_id(until))
+        found.append(predictions.c.id < min_id_at(until))
     return found

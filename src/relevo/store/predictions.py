@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 from sqlalchemy import func, or_, select, text
 
-from relevo.domain.prediction import Arm, InputKind, Prediction
-from relevo.errors import FieldOutOfRange, FieldWrongType, InputNotKept, InputSealed, PredictionNotFound
+from relevo.domain.prediction import Arm, InputKind, PredictionRecord
+from relevo.errors import FieldRangeError, FieldTypeError, InputNotStoredError, InputUndecryptableError, PredictionNotFoundError
 from relevo.store import traffic
-from relevo.store.db.engine import reading, writing
+from relevo.store.db.engine import read_transaction, write_transaction
 from relevo.store.db.tables import predictions, spool_positions
-from relevo.store.db.text import storable
-from relevo.store.erasure import remove_blobs, without_erased
+from relevo.store.db.text import strip_unstorable
+from relevo.store.erasure import drop_erased, remove_blobs
 from relevo.store.prediction_filters import Filters, conditions, newest_ids
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Engine, Row
 
-    from relevo.store.encryption import Sealing
+    from relevo.store.encryption import InputEncryption
     from relevo.store.files.blobs import Blobs
 
 INLINE_BYTES = 16 * 1024
@@ -52,15 +52,15 @@ _SHA256 = _SENT.index("input_sha256")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Stored:
+class StoredPrediction:
     """A prediction as the store has it. `prediction.input` is None here; `History.input` fetches the bytes."""
 
-    prediction: Prediction
+    prediction: PredictionRecord
     input_kept: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sent:
+class StoredInput:
     """What was sent in."""
 
     prediction: bytes  # id
@@ -72,64 +72,64 @@ class Sent:
 class Page:
     """Some predictions, newest first, and where the next older ones begin."""
 
-    items: list[Stored]
+    items: list[StoredPrediction]
     next_cursor: str | None  # opaque; None on the last page
 
 
-class History:
-    """Predictions; lives as long as the process, safe for several threads. All methods raise StoreUnavailable.
+class PredictionStore:
+    """Predictions; lives as long as the process, safe for several threads. All methods raise DatabaseUnavailableError.
 
     blobs: where inputs above 16 KiB go; without it they stay in the rows. sealing: opens sealed ones.
     """
 
-    def __init__(self, engine: Engine, blobs: Blobs | None = None, sealing: Sealing | None = None) -> None:
+    def __init__(self, engine: Engine, blobs: Blobs | None = None, sealing: InputEncryption | None = None) -> None:
         self._engine = engine
         self._blobs = blobs
         self._sealing = sealing
 
-    def record(self, some: Sequence[Prediction]) -> int:
+    def record(self, some: Sequence[PredictionRecord]) -> int:
         """Keep these predictions, those already there excepted. Returns how many are new."""
         rows = self._rows(some)
-        with writing(self._engine) as connection:
+        with write_transaction(self._engine) as connection:
             return self._keep(connection, rows, some)
 
-    def ship(self, file: str, up_to: int, some: Sequence[Prediction]) -> int:
+    def ship(self, file: str, up_to: int, some: Sequence[PredictionRecord]) -> int:
         """Keep these predictions and note, in the same transaction, that the journal file was read up to there.
 
         A position never goes back. Returns how many predictions are new.
         """
         rows = self._rows(some)
-        with writing(self._engine) as connection:
+        with write_transaction(self._engine) as connection:
             fresh = self._keep(connection, rows, some)
             connection.execute(_ADVANCE, {"file": file, "position": up_to})
         return fresh
 
     def positions(self) -> dict[str, int]:
         """How far each journal file was read."""
-        with reading(self._engine) as connection:
+        with read_transaction(self._engine) as connection:
             return {row.file: row.position for row in connection.execute(select(spool_positions))}
 
-    def missing(self, some: Sequence[Prediction]) -> int:
+    def missing(self, some: Sequence[PredictionRecord]) -> int:
         """How many of these are not there, those whose subject was erased excepted."""
-        with reading(self._engine) as connection:
+        with read_transaction(self._engine) as connection:
             known = _known(connection, [it.id for it in some])
             absent = [it for it in some if it.id not in known]
-            return len(without_erased(connection, absent)) if absent else 0
+            return len(drop_erased(connection, absent)) if absent else 0
 
     def forget(self, file: str) -> None:
         """Drop the position of a journal file that is no more."""
-        with writing(self._engine) as connection:
+        with write_transaction(self._engine) as connection:
             connection.execute(spool_positions.delete().where(spool_positions.c.file == file))
 
     def window(self, *, cursor: str | None = None, limit: int = 50, **filters: Unpack[Filters]) -> Page:
         """A page of predictions, newest first.
 
-        cursor: `next_cursor` of the page before. limit: 1 to 1000. Raises FieldWrongType, FieldOutOfRange for those two.
+        cursor: `next_cursor` of the page before. limit: 1 to 1000. Raises FieldTypeError, FieldRangeError for those two.
         """
         if not 1 <= limit <= MOST_ITEMS:
-            raise FieldOutOfRange(field="limit", minimum=1, maximum=MOST_ITEMS)
+            raise FieldRangeError(field="limit", minimum=1, maximum=MOST_ITEMS)
         before = None if cursor is None else _id_of(cursor)
-        with reading(self._engine) as connection:
+        with read_transaction(self._engine) as connection:
             ids = newest_ids(connection, filters, before=before, limit=limit + 1)
             query = select(*_NARROW).where(predictions.c.id.in_(ids)).order_by(predictions.c.id.desc())
             rows = connection.execute(query).all()
@@ -139,62 +139,62 @@ class History:
     def count(self, **filters: Unpack[Filters]) -> int:
         """How many predictions the same filters leave."""
         query = select(func.count()).select_from(predictions).where(*conditions(filters))
-        with reading(self._engine) as connection:
+        with read_transaction(self._engine) as connection:
             return connection.scalar(query) or 0
 
-    def get(self, prediction: bytes) -> Stored:
-        """One prediction by id. Raises PredictionNotFound."""
-        with reading(self._engine) as connection:
+    def get(self, prediction: bytes) -> StoredPrediction:
+        """One prediction by id. Raises PredictionNotFoundError."""
+        with read_transaction(self._engine) as connection:
             row = connection.execute(select(*_NARROW).where(predictions.c.id == prediction)).first()
         if row is None:
-            raise PredictionNotFound
+            raise PredictionNotFoundError
         return _stored(row)
 
     def input(self, prediction: bytes) -> tuple[InputKind, bytes]:
-        """What was sent in, byte for byte. Raises PredictionNotFound, InputNotKept, InputSealed."""
-        with reading(self._engine) as connection:
+        """What was sent in, byte for byte. Raises PredictionNotFoundError, InputNotStoredError, InputUndecryptableError."""
+        with read_transaction(self._engine) as connection:
             row = connection.execute(_SENT_IN.where(predictions.c.id == prediction)).first()
         if row is None:
-            raise PredictionNotFound
+            raise PredictionNotFoundError
         return InputKind(row.kind), self._opened(row)
 
-    def inputs(self, some: Sequence[bytes]) -> Iterator[Sent]:
+    def inputs(self, some: Sequence[bytes]) -> Iterator[StoredInput]:
         """What was sent in for some hundred predictions that are there, in one question; large ones are read one by one."""
-        with reading(self._engine) as connection:
+        with read_transaction(self._engine) as connection:
             rows = connection.execute(_SENT_IN.where(predictions.c.id.in_(some))).all()
         for row in rows:
             try:
                 data = self._opened(row)
-            except (InputNotKept, InputSealed):
+            except (InputNotStoredError, InputUndecryptableError):
                 data = None
-            yield Sent(prediction=bytes(row.id), kind=InputKind(row.kind), data=data)
+            yield StoredInput(prediction=bytes(row.id), kind=InputKind(row.kind), data=data)
 
     def _opened(self, row: Any) -> bytes:
         data = self._bytes_of(row)
         if row.input_key is None:
             return data
         if self._sealing is None:
-            raise InputSealed
+            raise InputUndecryptableError
         return self._sealing.open(bytes(row.id), row.input_key, data)
 
     def _bytes_of(self, row: Any) -> bytes:
         if row.input is not None:
             return bytes(row.input)
         if row.input_sha256 is None or self._blobs is None:
-            raise InputNotKept
+            raise InputNotStoredError
         return self._blobs.get(row.input_sha256)
 
-    def _keep(self, connection: Connection, rows: list[tuple[object, ...]], some: Sequence[Prediction]) -> int:
+    def _keep(self, connection: Connection, rows: list[tuple[object, ...]], some: Sequence[PredictionRecord]) -> int:
         if all(it.subject is None for it in some):
             return _keep(connection, rows, some)
-        living = {it.id for it in without_erased(connection, some)}
+        living = {it.id for it in drop_erased(connection, some)}
         if self._blobs is not None:
             # Written before it was known that their subject was erased.
             remove_blobs(connection, {str(row[_SHA256]) for row in rows if row[0] not in living and row[_SHA256]}, self._blobs)
         kept = [row for row in rows if row[0] in living]
         return _keep(connection, kept, [it for it in some if it.id in living])
 
-    def _rows(self, some: Sequence[Prediction]) -> list[tuple[object, ...]]:
+    def _rows(self, some: Sequence[PredictionRecord]) -> list[tuple[object, ...]]:
         """The rows of these predictions. Large inputs are on the disk before a row may point to them."""
         large = {} if self._blobs is None else {it.id: it.input for it in some if it.input and len(it.input) > INLINE_BYTES}
         names = self._blobs.put_all(list(large.values())) if self._blobs and large else []
@@ -202,7 +202,7 @@ class History:
         return [_row(it, blobs.get(it.id)) for it in some]
 
 
-def _row(it: Prediction, blob: str | None) -> tuple[object, ...]:
+def _row(it: PredictionRecord, blob: str | None) -> tuple[object, ...]:
     """The columns in the table's order. blob: name of the input, when it is kept apart."""
     return (
         it.id,
@@ -230,10 +230,10 @@ def _row(it: Prediction, blob: str | None) -> tuple[object, ...]:
 
 
 def _text(it: str | None) -> str | None:
-    return None if it is None else storable(it)
+    return None if it is None else strip_unstorable(it)
 
 
-def _keep(connection: Connection, rows: list[tuple[object, ...]], some: Sequence[Prediction]) -> int:
+def _keep(connection: Connection, rows: list[tuple[object, ...]], some: Sequence[PredictionRecord]) -> int:
     """Insert what is not yet there and count it as traffic; returns how many rows that were. rows: of `some`, in order."""
     with connection.begin_nested() as attempt:
         fresh = _insert(connection, rows)
@@ -280,13 +280,13 @@ def _id_of(cursor: str) -> bytes:
     except (binascii.Error, ValueError):
         found = b""
     if len(found) != _ID_BYTES:
-        raise FieldWrongType(field="cursor", expected="the next_cursor of an earlier page", got="something else")
+        raise FieldTypeError(field="cursor", expected="the next_cursor of an earlier page", got="something else")
     return found
 
 
-def _stored(row: Row[Any]) -> Stored:
-    return Stored(
-        prediction=Prediction(
+def _stored(row: Row[Any]) -> StoredPrediction:
+    return StoredPrediction(
+        prediction=PredictionRecord(
             id=bytes(row.id),
             at_us=row.at_us,
             model=row.model,

@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from sqlalchemy import and_, func, select, text
 
-from relevo.domain.audit import HERE, Act, By, with_marks
+from relevo.domain.audit import LOCAL_ACTOR, Actor, AuditEvent, with_marks
 from relevo.domain.prediction import Arm
-from relevo.domain.routing import Leg, Route
-from relevo.errors import AliasNotFound, ModelNotFound, StaleState, VersionNotFound
-from relevo.store.db.engine import reading, writing
+from relevo.domain.routing import RouteTarget, TrafficSplit
+from relevo.errors import AliasNotFoundError, ModelNotFoundError, PreconditionFailedError, VersionNotFoundError
+from relevo.store.db.engine import read_transaction, write_transaction
 from relevo.store.db.tables import alias_moves, models, versions
-from relevo.store.db.text import named, numbered, storable
-from relevo.util.timestamps import microseconds, moment
+from relevo.store.db.text import is_version_number, strip_unstorable, validate_name
+from relevo.util.timestamps import from_us, to_us
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Engine, Row, Select
 
-    from relevo.store.audit.log import Audit
+    from relevo.store.audit.log import AuditLog
 
 #: The alias whose version answers.
 CHAMPION = "champion"
@@ -68,7 +68,7 @@ class Version:
             digest=row.digest,
             summary=msgspec.json.decode(row.summary),
             who=row.who,
-            at=moment(row.at_us),
+            at=from_us(row.at_us),
         )
 
     @property
@@ -102,7 +102,7 @@ class AliasMove:
             previous=row.previous,
             who=row.who,
             why=row.why,
-            at=moment(row.at_us),
+            at=from_us(row.at_us),
             move=row.move,
         )
 
@@ -114,9 +114,9 @@ class _Called(msgspec.Struct, frozen=True):
 
 
 class Registry:
-    """Models, versions and aliases; lives as long as the process, safe for several threads. All methods raise StoreUnavailable."""
+    """Models, versions and aliases; lives as long as the process, safe for several threads. All methods raise DatabaseUnavailableError."""
 
-    def __init__(self, engine: Engine, audit: Audit) -> None:
+    def __init__(self, engine: Engine, audit: AuditLog) -> None:
         self._engine = engine
         self._audit = audit
 
@@ -129,16 +129,16 @@ class Registry:
         who: str,
         at: datetime,
         synonyms: Sequence[str] = (),
-        by: By = HERE,
+        by: Actor = LOCAL_ACTOR,
     ) -> Version:
         """Register a package as the model's next version, or find the version it already is. Moves no alias.
 
-        summary: JSON-able excerpts of the manifest. at: aware. Raises FieldWrongType for a name that cannot be one.
+        summary: JSON-able excerpts of the manifest. at: aware. Raises FieldTypeError for a name that cannot be one.
         synonyms: what old clients call it, kept in the summary; a version that is there already keeps its own, too.
         """
-        named(model, "model")
-        at_us = microseconds(at)
-        with writing(self._engine) as connection:
+        validate_name(model, "model")
+        at_us = to_us(at)
+        with write_transaction(self._engine) as connection:
             connection.execute(_KNOW, {"name": model, "at_us": at_us})
             _lock(connection, model)
             known = connection.execute(select(versions).where(versions.c.model == model, versions.c.digest == digest)).first()
@@ -151,16 +151,16 @@ class Registry:
                 "number": last + 1,
                 "digest": digest,
                 "summary": told,
-                "who": storable(who),
+                "who": strip_unstorable(who),
                 "at_us": at_us,
             }
             connection.execute(versions.insert().values(row))
             after = words_of_version(digest, told)
             thing = f"model:{model}/version:{last + 1}"
-            self._audit.append(connection, Act(by=by, action="version.add", object=thing, after=after), at=at)
+            self._audit.append(connection, AuditEvent(by=by, action="version.add", object=thing, after=after), at=at)
         return self.version(model, last + 1)
 
-    def _call_too(self, connection: Connection, row: Row[Any], synonyms: Sequence[str], *, by: By, at: datetime) -> Version:
+    def _call_too(self, connection: Connection, row: Row[Any], synonyms: Sequence[str], *, by: Actor, at: datetime) -> Version:
         """Add what a version goes by to what it went by before."""
         version = Version.from_row(row)
         names = sorted({*version.synonyms, *synonyms})
@@ -172,66 +172,66 @@ class Registry:
         connection.execute(versions.update().where(here).values(summary=text))
         before, after = (words_of_version(version.digest, told) for told in (row.summary, text))
         thing = f"model:{version.model}/version:{version.number}"
-        self._audit.append(connection, Act(by=by, action="version.add", object=thing, before=before, after=after), at=at)
+        self._audit.append(connection, AuditEvent(by=by, action="version.add", object=thing, before=before, after=after), at=at)
         return replace(version, summary=summary)
 
     def models(self) -> list[Model]:
         """Every model, by name."""
         counted = select(versions.c.model, func.count().label("versions")).group_by(versions.c.model).subquery()
         query = select(models, counted.c.versions).join(counted, counted.c.model == models.c.name).order_by(models.c.name)
-        with reading(self._engine) as connection:
+        with read_transaction(self._engine) as connection:
             rows = connection.execute(query).all()
             moves = connection.execute(_last_moves()).all()
         aliases: dict[str, dict[str, int]] = {}
         for move in moves:
             aliases.setdefault(move.model, {})[move.alias] = move.version
         return [
-            Model(name=row.name, at=moment(row.at_us), versions=row.versions, aliases=aliases.get(row.name, {})) for row in rows
+            Model(name=row.name, at=from_us(row.at_us), versions=row.versions, aliases=aliases.get(row.name, {})) for row in rows
         ]
 
     def versions(self, model: str) -> list[Version]:
-        """The model's versions, newest first. Raises ModelNotFound."""
-        model = storable(model)
+        """The model's versions, newest first. Raises ModelNotFoundError."""
+        model = strip_unstorable(model)
         query = select(versions).where(versions.c.model == model).order_by(versions.c.number.desc())
-        with reading(self._engine) as connection:
+        with read_transaction(self._engine) as connection:
             rows = connection.execute(query).all()
         if not rows:
-            raise ModelNotFound(model=model)
+            raise ModelNotFoundError(model=model)
         return [Version.from_row(row) for row in rows]
 
     def version(self, model: str, number: int) -> Version:
-        """One version. Raises ModelNotFound, VersionNotFound."""
-        model = storable(model)
-        with reading(self._engine) as connection:
+        """One version. Raises ModelNotFoundError, VersionNotFoundError."""
+        model = strip_unstorable(model)
+        with read_transaction(self._engine) as connection:
             row = _version_row(connection, model, number)
         return Version.from_row(row)
 
     def aliases(self, model: str) -> dict[str, int]:
-        """Where each alias of the model stands. Raises ModelNotFound."""
-        model = storable(model)
-        with reading(self._engine) as connection:
+        """Where each alias of the model stands. Raises ModelNotFoundError."""
+        model = strip_unstorable(model)
+        with read_transaction(self._engine) as connection:
             _must_exist(connection, model)
             rows = connection.execute(_last_moves().where(alias_moves.c.model == model)).all()
         return {row.alias: row.version for row in rows}
 
     def resolve(self, model: str, alias: str) -> Version:
-        """The version an alias names. Raises ModelNotFound, AliasNotFound."""
-        model, alias = storable(model), storable(alias)
-        with reading(self._engine) as connection:
+        """The version an alias names. Raises ModelNotFoundError, AliasNotFoundError."""
+        model, alias = strip_unstorable(model), strip_unstorable(alias)
+        with read_transaction(self._engine) as connection:
             _must_exist(connection, model)
             last = _last_move(connection, model, alias)
             if last is None:
-                raise AliasNotFound(model=model, alias=alias)
+                raise AliasNotFoundError(model=model, alias=alias)
             row = _version_row(connection, model, last.version)
         return Version.from_row(row)
 
     def alias_history(self, model: str, *, before: int | None = None, limit: int | None = None) -> list[AliasMove]:
-        """Moves of every alias of the model, newest first: those before that number, at most so many. Raises ModelNotFound."""
-        model = storable(model)
+        """Moves of every alias of the model, newest first: those before that number, at most so many. Raises ModelNotFoundError."""
+        model = strip_unstorable(model)
         query = select(alias_moves).where(alias_moves.c.model == model).order_by(alias_moves.c.move.desc()).limit(limit)
         if before is not None:
             query = query.where(alias_moves.c.move < before)
-        with reading(self._engine) as connection:
+        with read_transaction(self._engine) as connection:
             _must_exist(connection, model)
             rows = connection.execute(query).all()
         return [AliasMove.from_row(row) for row in rows]
@@ -246,22 +246,22 @@ class Registry:
         why: str,
         at: datetime,
         expected: int | None = None,
-        by: By = HERE,
+        by: Actor = LOCAL_ACTOR,
     ) -> AliasMove:
         """Let the alias name another version. Where it already stands there, nothing changes and its last move is returned.
 
         expected: the version the caller believes it stands at, 0 for "not set yet", None for "whatever it is".
-        Raises FieldWrongType for a name that cannot be one, ModelNotFound, VersionNotFound, StaleState.
+        Raises FieldTypeError for a name that cannot be one, ModelNotFoundError, VersionNotFoundError, PreconditionFailedError.
         """
-        named(alias, "alias")
-        model = storable(model)
-        with writing(self._engine) as connection:
+        validate_name(alias, "alias")
+        model = strip_unstorable(model)
+        with write_transaction(self._engine) as connection:
             _lock(connection, model)
             _version_row(connection, model, version)
             last = _last_move(connection, model, alias)
             stands = 0 if last is None else last.version
             if expected is not None and stands != expected:
-                raise StaleState(reason=_standing(alias, stands))
+                raise PreconditionFailedError(reason=_standing(alias, stands))
             if last is not None and last.version == version:
                 return AliasMove.from_row(last)
             connection.execute(
@@ -271,9 +271,9 @@ class Registry:
                     serial=1 if last is None else last.serial + 1,
                     version=version,
                     previous=None if last is None else last.version,
-                    who=storable(who),
-                    why=storable(why),
-                    at_us=microseconds(at),
+                    who=strip_unstorable(who),
+                    why=strip_unstorable(why),
+                    at_us=to_us(at),
                 )
             )
             made = _last_move(connection, model, alias)
@@ -282,7 +282,7 @@ class Registry:
             self._audit.append(connection, _moved(by, made, with_marks(str(version), mark)), at=at)
         return AliasMove.from_row(made)
 
-    def routes(self) -> list[Route]:
+    def routes(self) -> list[TrafficSplit]:
         """One route for each model that has a champion, the model registered first ahead; its epoch counts the champion's moves."""
         moved = _last_moves().where(alias_moves.c.alias == CHAMPION).subquery()
         query = (
@@ -291,7 +291,7 @@ class Registry:
             .join(models, models.c.name == moved.c.model)
             .order_by(models.c.at_us, moved.c.model)
         )
-        with reading(self._engine) as connection:
+        with read_transaction(self._engine) as connection:
             rows = connection.execute(query).all()
         return [_route(row.serial, Version.from_row(row)) for row in rows]
 
@@ -301,9 +301,9 @@ def facts_of_move(row: Row[Any]) -> list[object]:
     return ["move", row.model, row.alias, row.serial, row.version, row.previous, row.who, row.why, row.at_us]
 
 
-def _moved(by: By, move: Row[Any], after: str) -> Act:
+def _moved(by: Actor, move: Row[Any], after: str) -> AuditEvent:
     thing = f"model:{move.model}/alias:{move.alias}"
-    return Act(by=by, action="alias.move", object=thing, before=str(move.previous or ""), after=after, reason=move.why)
+    return AuditEvent(by=by, action="alias.move", object=thing, before=str(move.previous or ""), after=after, reason=move.why)
 
 
 def words_of_version(digest: str, summary: str) -> str:
@@ -315,9 +315,9 @@ def words_of_version(digest: str, summary: str) -> str:
     return f"{digest} {msgspec.json.encode(synonyms).decode()}" if synonyms else digest
 
 
-def _route(epoch: int, version: Version) -> Route:
-    leg = Leg(version=version.number, digest=version.digest, arm=Arm.CHAMPION, weight=1.0)
-    return Route(model=version.model, epoch=epoch, legs=(leg,), salt=version.model, synonyms=version.synonyms)
+def _route(epoch: int, version: Version) -> TrafficSplit:
+    leg = RouteTarget(version=version.number, digest=version.digest, arm=Arm.CHAMPION, weight=1.0)
+    return TrafficSplit(model=version.model, epoch=epoch, legs=(leg,), salt=version.model, synonyms=version.synonyms)
 
 
 def _standing(alias: str, version: int) -> str:
@@ -328,20 +328,20 @@ def _lock(connection: Connection, model: str) -> None:
     """Let nobody else change this model before the transaction ends; SQLite has the whole file locked already."""
     found = connection.execute(select(models.c.name).where(models.c.name == model).with_for_update()).first()
     if found is None:
-        raise ModelNotFound(model=model)
+        raise ModelNotFoundError(model=model)
 
 
 def _must_exist(connection: Connection, model: str) -> None:
     if connection.execute(select(models.c.name).where(models.c.name == model)).first() is None:
-        raise ModelNotFound(model=model)
+        raise ModelNotFoundError(model=model)
 
 
 def _version_row(connection: Connection, model: str, number: int) -> Row[Any]:
     query = select(versions).where(versions.c.model == model, versions.c.number == number)
-    row = connection.execute(query).first() if numbered(number) else None
+    row = connection.execute(query).first() if is_version_number(number) else None
     if row is None:
         _must_exist(connection, model)
-        raise VersionNotFound(model=model, version=number)
+        raise VersionNotFoundError(model=model, version=number)
     return row
 
 

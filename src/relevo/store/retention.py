@@ -12,24 +12,24 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import func, or_, select
 
-from relevo.domain.audit import Act, By
-from relevo.store.db.engine import reading, writing
+from relevo.domain.audit import Actor, AuditEvent
+from relevo.store.db.engine import read_transaction, write_transaction
 from relevo.store.db.tables import predictions, subject_keys
 from relevo.store.erasure import remove, remove_blobs
-from relevo.util.timestamps import first_id, microseconds
+from relevo.util.timestamps import min_id_at, to_us
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from sqlalchemy import Engine
 
-    from relevo.store.audit.log import Audit
+    from relevo.store.audit.log import AuditLog
     from relevo.store.files.blobs import Blobs
 
 _AT_ONCE = 500
 #: Transactions in one go; the loop ships in between.
 _MOST_PORTIONS = 40
-_BY = By(actor="retention")
+_BY = Actor(actor="retention")
 _KEPT = or_(predictions.c.input.is_not(None), predictions.c.input_sha256.is_not(None))
 
 
@@ -48,9 +48,9 @@ class Removed:
 
 
 class Retention:
-    """Removes what need not be kept; lives as long as the loop. All methods raise StoreUnavailable."""
+    """Removes what need not be kept; lives as long as the loop. All methods raise DatabaseUnavailableError."""
 
-    def __init__(self, engine: Engine, blobs: Blobs, audit: Audit, *, days: int, megabytes: int) -> None:
+    def __init__(self, engine: Engine, blobs: Blobs, audit: AuditLog, *, days: int, megabytes: int) -> None:
         """days: 0 keeps predictions for ever. megabytes: of inputs, MiB as they came; 0 keeps them all."""
         self._engine = engine
         self._blobs = blobs
@@ -64,10 +64,10 @@ class Retention:
         if not self._days:
             return Removed()
         end = now - timedelta(days=self._days)
-        older = select(predictions.c.id).where(predictions.c.id < first_id(end)).order_by(predictions.c.id).limit(_AT_ONCE)
+        older = select(predictions.c.id).where(predictions.c.id < min_id_at(end)).order_by(predictions.c.id).limit(_AT_ONCE)
         gone = 0
         for _ in range(_MOST_PORTIONS):
-            with writing(self._engine) as connection:
+            with write_transaction(self._engine) as connection:
                 ids = [bytes(row.id) for row in connection.execute(older)]
                 remove(connection, ids, self._blobs)
             gone += len(ids)
@@ -83,7 +83,7 @@ class Retention:
         """Remove the oldest inputs while all of them together are too large."""
         if not self._most_bytes:
             return Removed()
-        with reading(self._engine) as connection:
+        with read_transaction(self._engine) as connection:
             excess = (connection.scalar(select(func.sum(predictions.c.input_bytes)).where(_KEPT)) or 0) - self._most_bytes
         gone = 0
         for _ in range(_MOST_PORTIONS):
@@ -99,7 +99,7 @@ class Retention:
         """Remove some of the oldest inputs, no more than it takes. Returns how many, and their bytes."""
         table = predictions.c
         oldest = select(table.id, table.input_bytes, table.input_sha256).where(_KEPT, table.id > self._emptied)
-        with writing(self._engine) as connection:
+        with write_transaction(self._engine) as connection:
             chosen, size = [], 0
             for row in connection.execute(oldest.order_by(table.id).limit(_AT_ONCE)).all():
                 if size >= excess:
@@ -116,16 +116,16 @@ class Retention:
 
     def _destroy_days(self, end: datetime) -> None:
         days = subject_keys.c.subject.startswith("day:") & (subject_keys.c.subject < f"day:{end:%Y-%m-%d}")
-        with writing(self._engine) as connection:
+        with write_transaction(self._engine) as connection:
             connection.execute(
-                subject_keys.update()
-                .where(days, subject_keys.c.wrapped.is_not(None))
-                .values(wrapped=None, destroyed_us=microseconds(end))
+                subject_keys.update().where(days, subject_keys.c.wrapped.is_not(None)).values(wrapped=None, destroyed_us=to_us(end))
             )
 
     def _told(self, removed: Removed, now: datetime) -> Removed:
         if removed.anything:
             told = f"predictions:{removed.predictions} inputs:{removed.inputs}"
-            with writing(self._engine) as connection:
-                self._audit.append(connection, Act(by=_BY, action="retention.apply", object="predictions", after=told), at=now)
+            with write_transaction(self._engine) as connection:
+                self._audit.append(
+                    connection, AuditEvent(by=_BY, action="retention.apply", object="predictions", after=told), at=now
+                )
         return removed

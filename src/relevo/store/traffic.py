@@ -18,10 +18,10 @@ from sqlalchemy import select, text
 
 from relevo.domain.prediction import Arm
 from relevo.stats.histograms import Tally
-from relevo.store.db.engine import reading, writing
+from relevo.store.db.engine import read_transaction, write_transaction
 from relevo.store.db.tables import traffic
-from relevo.store.db.text import storable
-from relevo.util.timestamps import microseconds, moment
+from relevo.store.db.text import strip_unstorable
+from relevo.util.timestamps import from_us, to_us
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from sqlalchemy import Connection, Engine, Row
 
-    from relevo.domain.prediction import Prediction
+    from relevo.domain.prediction import PredictionRecord
 
 #: Lengths of the times that are counted apart, in seconds.
 MINUTE_S, HOUR_S = 60, 3600
@@ -57,7 +57,7 @@ _Key = tuple[str, int, int, int]  # as _KEY has it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Slot:
+class TrafficBucket:
     """One version's requests in one stretch of time."""
 
     at: datetime  # when it begins, aware, UTC
@@ -66,30 +66,31 @@ class Slot:
 
 
 class Traffic:
-    """What was asked of the models; lives as long as the process, safe for several threads. Raises StoreUnavailable."""
+    """What was asked of the models; lives as long as the process, safe for several threads. Raises DatabaseUnavailableError."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def window(self, model: str, *, since: datetime, until: datetime, bucket_s: int) -> list[Slot]:
+    def window(self, model: str, *, since: datetime, until: datetime, bucket_s: int) -> list[TrafficBucket]:
         """The requests of one model from `since` (included) to `until` (not), both cut to whole buckets, oldest first.
 
         bucket_s: seconds, a multiple of 60; buckets begin where the seconds since 1970 are a multiple of it.
         """
         table = traffic.c
-        first, last = (microseconds(at) // 1_000_000 for at in (since, until))
+        first, last = (to_us(at) // 1_000_000 for at in (since, until))
         query = (
             select(table.start_s, table.version, *(table[name] for name in _COUNTS))
-            .where(table.model == storable(model), table.step_s == (MINUTE_S if bucket_s % HOUR_S else HOUR_S))
+            .where(table.model == strip_unstorable(model), table.step_s == (MINUTE_S if bucket_s % HOUR_S else HOUR_S))
             .where(table.start_s >= first - first % bucket_s, table.start_s < -(-last // bucket_s) * bucket_s)
         )
-        with reading(self._engine) as connection:
+        with read_transaction(self._engine) as connection:
             rows = connection.execute(query).all()
         slots: dict[tuple[int, int], list[Row[Any]]] = {}
         for row in rows:
             slots.setdefault((row.start_s - row.start_s % bucket_s, row.version), []).append(row)
         return [
-            Slot(at=moment(at * 1_000_000), version=version, tally=_tally(some)) for (at, version), some in sorted(slots.items())
+            TrafficBucket(at=from_us(at * 1_000_000), version=version, tally=_tally(some))
+            for (at, version), some in sorted(slots.items())
         ]
 
     def shortest(self, since: datetime, now: datetime) -> int:
@@ -99,7 +100,7 @@ class Traffic:
     def forget_minutes(self, now: datetime) -> int:
         """Remove the minutes that nobody is told any more; every request stays counted in its hour. Returns how many rows."""
         # An hour later than nobody is told, so that no stretch that is told was half forgotten.
-        end = microseconds(now - MINUTES_KEPT) // 1_000_000 - HOUR_S
+        end = to_us(now - MINUTES_KEPT) // 1_000_000 - HOUR_S
         gone = 0
         for model in self._models():
             while some := self._forget_some(model, end):
@@ -109,7 +110,7 @@ class Traffic:
     def _models(self) -> list[str]:
         """Every model that was counted, each found by one step through the key."""
         models: list[str] = []
-        with reading(self._engine) as connection:
+        with read_transaction(self._engine) as connection:
             following = select(traffic.c.model).order_by(traffic.c.model).limit(1)
             while (name := connection.scalar(following.where(traffic.c.model > models[-1]) if models else following)) is not None:
                 models.append(name)
@@ -118,15 +119,15 @@ class Traffic:
     def _forget_some(self, model: str, end: int) -> int:
         minutes = (traffic.c.model == model, traffic.c.step_s == MINUTE_S)
         past_some = select(traffic.c.start_s).where(*minutes).order_by(traffic.c.start_s).offset(_FORGOTTEN_AT_ONCE).limit(1)
-        with reading(self._engine) as connection:
+        with read_transaction(self._engine) as connection:
             bound = connection.scalar(past_some)
         until = end if bound is None else min(end, bound)
-        with writing(self._engine) as connection:
+        with write_transaction(self._engine) as connection:
             return connection.execute(traffic.delete().where(*minutes, traffic.c.start_s < until)).rowcount
 
 
 @dataclass(slots=True)
-class _Heap:
+class _BucketValues:
     """What there is to count of one model, version and minute; lives as long as a batch is counted."""
 
     latencies_us: list[int] = field(default_factory=list)
@@ -135,7 +136,7 @@ class _Heap:
     uncertain: int = 0
 
 
-def count(connection: Connection, some: Iterable[Prediction]) -> None:
+def count(connection: Connection, some: Iterable[PredictionRecord]) -> None:
     """Count these predictions, which are being kept in the same transaction and were not there before."""
     counts: dict[_Key, Tally] = {}
     for (model, start, version), heap in _heaps(some).items():
@@ -148,15 +149,15 @@ def count(connection: Connection, some: Iterable[Prediction]) -> None:
         _add(connection, {key: counts[key] for key in keys[start : start + _ROWS_A_QUESTION]})
 
 
-def _heaps(some: Iterable[Prediction]) -> dict[tuple[str, int, int], _Heap]:
-    heaps: dict[tuple[str, int, int], _Heap] = {}
+def _heaps(some: Iterable[PredictionRecord]) -> dict[tuple[str, int, int], _BucketValues]:
+    heaps: dict[tuple[str, int, int], _BucketValues] = {}
     for it in some:
         if it.arm is Arm.SHADOW:
             continue  # nobody asked for it, and nobody was answered by it
-        key = (storable(it.model), it.at_us // 1_000_000 // MINUTE_S * MINUTE_S, it.version)
+        key = (strip_unstorable(it.model), it.at_us // 1_000_000 // MINUTE_S * MINUTE_S, it.version)
         heap = heaps.get(key)
         if heap is None:
-            heap = heaps[key] = _Heap()
+            heap = heaps[key] = _BucketValues()
         if it.error is not None:
             heap.errors += 1
             continue

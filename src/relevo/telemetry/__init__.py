@@ -12,8 +12,8 @@ passed to them on purpose, and of an exception only its kind and where it was ra
 
 from __future__ import annotations
 
-from relevo.telemetry.counters import Telemetry, fold
+from relevo.telemetry.counters import Telemetry, merge_dead
 from relevo.telemetry.logging import configure_logging
 from relevo.telemetry.prometheus import CONTENT_TYPE, render
 
-__all__ = ["CONTENT_TYPE", "Telemetry", "configure_logging", "fold", "render"]
+__all__ = ["CONTENT_TYPE", "Telemetry", "configure_logging", "merge_dead", "render"]

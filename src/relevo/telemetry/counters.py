@@ -127,7 +127,7 @@ def read(folder: Path) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     return [numbers for numbers in live if numbers["boot"] not in folded], total
 
 
-def fold(folder: Path, dead: Iterable[str] | None = None) -> None:
+def merge_dead(folder: Path, dead: Iterable[str] | None = None) -> None:
     """Add the files of dead boots to the total and remove them; None means all (at a start, when nobody is alive yet).
 
     Called by one process only, the one that watches the workers. Gauges die with their process; counters stay.

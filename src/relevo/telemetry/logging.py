@@ -17,7 +17,7 @@ from pathlib import Path
 from traceback import extract_tb
 from typing import TYPE_CHECKING, Any, TextIO
 
-from relevo.util.terminal import visible
+from relevo.util.terminal import escape_control
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -78,7 +78,7 @@ class _Text(_Line):
         told = " ".join(f"{key}={value}" for key, value in self.fields(record).items())
         line = f"{self.at(record)} {record.levelname} {record.name} {record.getMessage()} {told}".rstrip()
         # A line break in a value would let it pose as an event of its own, an escape would write over those before.
-        return visible(line.replace("\\", "\\\\"))
+        return escape_control(line.replace("\\", "\\\\"))
 
 
 class _Json(_Line):
@@ -87,7 +87,7 @@ class _Json(_Line):
     def format(self, record: logging.LogRecord) -> str:
         """One line, since JSON escapes line breaks."""
         known = {"at": self.at(record), "level": record.levelname.lower(), "logger": record.name, "message": record.getMessage()}
-        return visible(json.dumps(known | self.fields(record), default=str, ensure_ascii=False))
+        return escape_control(json.dumps(known | self.fields(record), default=str, ensure_ascii=False))
 
 
 def _places(trace: TracebackType | None) -> str:

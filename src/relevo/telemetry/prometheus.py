@@ -27,11 +27,11 @@ def render(folder: Path) -> bytes:
     from prometheus_client import CollectorRegistry, generate_latest
 
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Sum(folder))
+    registry.register(_AggregateCollector(folder))
     return generate_latest(registry)
 
 
-class _Sum:
+class _AggregateCollector:
     """Collector over a folder; lives as long as one scrape."""
 
     def __init__(self, folder: Path) -> None:
@@ -78,7 +78,9 @@ def _histograms(total: dict[str, Any]) -> Iterator[Metric]:
         seconds.add_metric([model, str(version), outcome], buckets=_cumulated(SECONDS, counts), sum_value=spent)
     yield seconds
     rows, *counts = total["batches"]
-    yield HistogramMetricFamily("relevo_batch_rows", "Rows a model saw at once.", buckets=_cumulated(ROWS, counts), sum_value=rows)
+    yield HistogramMetricFamily(
+        "relevo_max_batch_size", "Rows a model saw at once.", buckets=_cumulated(ROWS, counts), sum_value=rows
+    )
 
 
 def _gauges(live: list[dict[str, int]]) -> Iterator[Metric]:

@@ -37,7 +37,7 @@ _PROTECT = re.compile(_BEGINNING + _FORMULA)
 _UNPROTECT = re.compile(f"{_BEGINNING}'{_FORMULA}")
 
 
-class BadTable(ValueError):
+class InvalidCsvError(ValueError):
     """What is no table that can be read without losing some of it; its text says why."""
 
     def __init__(self, *, reason: str) -> None:
@@ -61,18 +61,18 @@ class Table:
 
 
 def read_table(file: TextIO, name: str) -> Table:
-    """The table in an open file, which is called `name` where it is refused. Raises BadTable, csv.Error."""
-    separator = separator_of(file.readline())
+    """The table in an open file, which is called `name` where it is refused. Raises InvalidCsvError, csv.Error."""
+    separator = detect_delimiter(file.readline())
     file.seek(0)
     reader = csv.reader(file, delimiter=separator)
     numbered = [(reader.line_num, tuple(row)) for row in reader if any(cell.strip() for cell in row)]
     if not numbered:
-        raise BadTable(reason=f"'{name}' is empty")
+        raise InvalidCsvError(reason=f"'{name}' is empty")
     names, found = numbered[0][1], numbered[1:]
     width = len(names)
     odd = [(line, len(row)) for line, row in found if len(row) != width and any(row[width:] or (len(row) < width,))]
     if odd:
-        raise BadTable(
+        raise InvalidCsvError(
             reason=f"'{name}' has lines of another length than its head: {len(odd)}, the first is line {odd[0][0]} "
             f"({odd[0][1]} cells for {width} columns)"
         )
@@ -89,16 +89,16 @@ def read_table(file: TextIO, name: str) -> Table:
 
 
 def _refuse_names(names: Sequence[str], file: str) -> None:
-    """Columns that cannot be told apart. Raises BadTable."""
+    """Columns that cannot be told apart. Raises InvalidCsvError."""
     nameless = next((place for place, one in enumerate(names, 1) if not one.strip()), None)
     if nameless is not None:
-        raise BadTable(reason=f"the head line of '{file}' gives column {nameless} no name; name it, or remove the column")
+        raise InvalidCsvError(reason=f"the head line of '{file}' gives column {nameless} no name; name it, or remove the column")
     twice, times = Counter(names).most_common(1)[0]
     if times > 1:
-        raise BadTable(reason=f"'{file}' has {times} columns named '{twice}'; rename them, or remove all but one")
+        raise InvalidCsvError(reason=f"'{file}' has {times} columns named '{twice}'; rename them, or remove all but one")
 
 
-def separator_of(head: str) -> str:
+def detect_delimiter(head: str) -> str:
     """The separator of a table with this head line: the most frequent outside quotes, a comma where there is none."""
     plain = _QUOTED.sub("", head)
     return max(_SEPARATORS, key=plain.count)

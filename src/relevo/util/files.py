@@ -20,16 +20,16 @@ MOST = 2**30
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
-class NotPlain(OSError):
+class NotRegularFileError(OSError):
     """What the path names is no file that can be read whole; its text says why, without the path."""
 
 
-def open_plain(path: Path | str, *, most: int = MOST) -> BinaryIO:
-    """The open file. Raises NotPlain for a folder, device or pipe and beyond `most` bytes, OSError where it cannot be opened."""
+def open_regular(path: Path | str, *, most: int = MOST) -> BinaryIO:
+    """The open file. Raises NotRegularFileError for a folder, device or pipe and beyond `most` bytes, OSError where it cannot be opened."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         _refuse(os.fstat(descriptor), most)
-    except NotPlain:
+    except NotRegularFileError:
         os.close(descriptor)
         raise
     return os.fdopen(descriptor, "rb")
@@ -37,10 +37,10 @@ def open_plain(path: Path | str, *, most: int = MOST) -> BinaryIO:
 
 def read_plain(path: Path | str, *, most: int = MOST) -> bytes:
     """All bytes of the file. Raises as `open_plain` does, also when it grows beyond the bound meanwhile."""
-    with open_plain(path, most=most) as file:
+    with open_regular(path, most=most) as file:
         data = file.read(most + 1)
     if len(data) > most:
-        raise NotPlain(_too_large(most))
+        raise NotRegularFileError(_too_large(most))
     return data
 
 
@@ -49,7 +49,7 @@ def read_plain_text(path: Path | str, *, most: int = MOST) -> str:
     return read_plain(path, most=most).decode("utf-8-sig")
 
 
-def why_unread(cause: Exception) -> str:
+def read_error_text(cause: Exception) -> str:
     """Why a file could not be read, in words that have a translation, without its path."""
     if isinstance(cause, UnicodeDecodeError):
         return "it is not UTF-8"
@@ -73,9 +73,9 @@ def refuse_unless_plain(path: Path | str, *, most: int = MOST) -> None:
 
 def _refuse(found: os.stat_result, most: int) -> None:
     if not stat.S_ISREG(found.st_mode):
-        raise NotPlain("it is a folder" if stat.S_ISDIR(found.st_mode) else "it is a device or a pipe, not a file")
+        raise NotRegularFileError("it is a folder" if stat.S_ISDIR(found.st_mode) else "it is a device or a pipe, not a file")
     if found.st_size > most:
-        raise NotPlain(_too_large(most))
+        raise NotRegularFileError(_too_large(most))
 
 
 def _too_large(most: int) -> str:

@@ -30,23 +30,23 @@ class Purpose(StrEnum):
     REDEEM = "redeem"
 
 
-def mark(key: bytes, purpose: Purpose, *words: str) -> str:
+def sign(key: bytes, purpose: Purpose, *words: str) -> str:
     """HMAC-SHA256 over the purpose and the words, each with its length before it, so that no two lists are the same bytes."""
     told = b"".join(b"%d:%s" % (len(word), word) for word in (one.encode("utf-8", "replace") for one in (purpose, *words)))
     return hmac.new(key, b"relevo console " + told, hashlib.sha256).hexdigest()
 
 
-def is_marked(key: bytes, given: str, purpose: Purpose, *words: str) -> bool:
+def verify(key: bytes, given: str, purpose: Purpose, *words: str) -> bool:
     """Whether somebody with the key marked these words, in constant time; without a key nobody did."""
-    return bool(key) and hmac.compare_digest(mark(key, purpose, *words).encode(), given.encode("utf-8", "replace"))
+    return bool(key) and hmac.compare_digest(sign(key, purpose, *words).encode(), given.encode("utf-8", "replace"))
 
 
-def vouched(key: bytes, address: str) -> str:
+def caller_header(key: bytes, address: str) -> str:
     """The header's value for a caller at this address."""
-    return f"{address} {mark(key, Purpose.CALLER, address)}"
+    return f"{address} {sign(key, Purpose.CALLER, address)}"
 
 
-class Vouched:
+class CallerVerifier:
     """Knows what a console vouches for; lives as long as the worker."""
 
     def __init__(self, key: bytes) -> None:
@@ -57,7 +57,7 @@ class Vouched:
     def _caller(self, value: bytes) -> str | None:
         """The caller's address that a console says, as its header came; None for words of anybody else."""
         address, _, given = value[:_MOST_HEADER].decode("latin-1").partition(" ")
-        if not is_marked(self._key, given, Purpose.CALLER, address):
+        if not verify(self._key, given, Purpose.CALLER, address):
             return None
         try:
             return str(ipaddress.ip_address(address))

@@ -13,7 +13,7 @@ import ipaddress
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from relevo.errors import ConfigRefused
+from relevo.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -25,7 +25,7 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 _MOST_HOPS = 20
 
 
-class Proxies:
+class TrustedProxies:
     """The proxies in front of this process; lives as long as it."""
 
     def __init__(self, networks: Iterable[Network]) -> None:
@@ -68,18 +68,18 @@ class Proxies:
         return address is not None and any(address in network for network in self._networks)
 
 
-def proxies_of(behind_proxy: str) -> Proxies | None:
-    """The proxies that this setting names; None when it names none. Raises ConfigRefused for what is no address."""
-    names = [name.strip() for name in behind_proxy.split(",") if name.strip()]
-    return Proxies([_network(name) for name in names]) if names else None
+def parse_trusted_proxies(trusted_proxies: str) -> TrustedProxies | None:
+    """The proxies that this setting names; None when it names none. Raises ConfigError for what is no address."""
+    names = [name.strip() for name in trusted_proxies.split(",") if name.strip()]
+    return TrustedProxies([_network(name) for name in names]) if names else None
 
 
 def _network(name: str) -> Network:
     try:
         return ipaddress.ip_network(name)
     except ValueError as cause:
-        raise ConfigRefused(
-            reason=f"behind_proxy has {name!r}, which is no address like 10.0.0.5 and no network like 10.0.0.0/24"
+        raise ConfigError(
+            reason=f"trusted_proxies has {name!r}, which is no address like 10.0.0.5 and no network like 10.0.0.0/24"
         ) from cause
 
 

@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 Value = TypeVar("Value")
 
 
-def remember(path: Path, value: object) -> None:
+def save_state(path: Path, value: object) -> None:
     """Keep a value of msgspec's kinds; on a full disk the one before stays."""
     draft = path.with_suffix(f".{os.getpid()}")
     with contextlib.suppress(OSError):
@@ -32,7 +32,7 @@ def remember(path: Path, value: object) -> None:
         draft.replace(path)
 
 
-def recall(path: Path, kind: type[Value]) -> Value | None:
+def load_state(path: Path, kind: type[Value]) -> Value | None:
     """What was last remembered there, if it can be read as that type."""
     try:
         return msgspec.json.decode(path.read_bytes(), type=kind)

@@ -14,12 +14,12 @@ _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 _STEERING = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
-def visible(text: str, *, keep: str = "") -> str:
+def escape_control(text: str, *, keep: str = "") -> str:
     """The text with every steering character spelt out but those in `keep`."""
     return _STEERING.sub(lambda found: found[0] if found[0] in keep else _spelt(found[0]), text)
 
 
-def steers(text: str, *, keep: str = "") -> bool:
+def has_control(text: str, *, keep: str = "") -> bool:
     """Whether the text has a character that `visible` would spell out."""
     return any(found[0] not in keep for found in _STEERING.finditer(text))
 

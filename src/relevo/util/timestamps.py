@@ -9,19 +9,19 @@ _MICROSECOND = timedelta(microseconds=1)
 _LAST_MS = 2**48 - 1
 
 
-def microseconds(at: datetime) -> int:
+def to_us(at: datetime) -> int:
     """Whole microseconds since 1970. Raises ValueError for a datetime without a time zone."""
     if at.tzinfo is None:
         raise ValueError("a moment needs a time zone")
     return (at - _EPOCH) // _MICROSECOND
 
 
-def moment(at_us: int) -> datetime:
+def from_us(at_us: int) -> datetime:
     """The aware UTC datetime of so many microseconds since 1970."""
     return _EPOCH + at_us * _MICROSECOND
 
 
-def first_id(at: datetime) -> bytes:
+def min_id_at(at: datetime) -> bytes:
     """The smallest UUIDv7 that can be given in the millisecond of `at`; every id of an earlier one is smaller."""
-    unix_ms = min(max(microseconds(at) // 1000, 0), _LAST_MS)
+    unix_ms = min(max(to_us(at) // 1000, 0), _LAST_MS)
     return unix_ms.to_bytes(6, "big") + bytes(10)

@@ -1,7 +1,7 @@
 """Relevo over HTTP: routes, the model page, OpenAPI, languages, and the one map from error to answer.
 
     bytes ─► Envelope ─► Boundary ─► Wall ──► Guard ──► Dispatch ─┬► predict handlers   raw ASGI, the hot path
-             request id  errors      not from  who asks,          └► Turnstile ─► SmallBodies ─► FastAPI   everything else
+             request id  errors      not from  who asks,          └► Turnstile ─► BodyLimitMiddleware ─► FastAPI   everything else
              headers     become      another   and may            where rates are
                          problems    site      they?              bound
 

@@ -1,6 +1,6 @@
 """The application: what it is given, and its layers as one expression.
 
-compose ─ Parts ─► build_app ─► Envelope(Boundary(Queries(Wall(Guard(Dispatch(predict, Turnstile(SmallBodies(FastAPI(routes)))))))))
+compose ─ Parts ─► build_app ─► Envelope(Boundary(Queries(Wall(Guard(Dispatch(predict, Turnstile(BodyLimitMiddleware(FastAPI(routes)))))))))
                                                                                     where rates are bound
 """
 
@@ -14,13 +14,20 @@ from starlette.exceptions import HTTPException
 
 import relevo
 from relevo.errors import RelevoError
-from relevo.web.auth.guard import Guard
-from relevo.web.auth.password_login import SignIns
-from relevo.web.context import Parts
+from relevo.web.auth.guard import AuthMiddleware
+from relevo.web.auth.password_login import PasswordAuthenticator
+from relevo.web.context import AppContext
 from relevo.web.exception_handlers import answer_failure
-from relevo.web.middleware.core import SMALL_BODY, Boundary, Dispatch, Envelope, SmallBodies, Wall
-from relevo.web.middleware.rate_limit import Turnstile
-from relevo.web.middleware.trusted_host import Callers
+from relevo.web.middleware.core import (
+    MAX_SMALL_BODY,
+    BodyLimitMiddleware,
+    ErrorMiddleware,
+    PredictDispatch,
+    SecurityHeadersMiddleware,
+    TrustedHostMiddleware,
+)
+from relevo.web.middleware.rate_limit import RateLimitMiddleware
+from relevo.web.middleware.trusted_host import HostChecker
 from relevo.web.predict.body import BodyLimits
 from relevo.web.query_string import Queries, only_known
 from relevo.web.routes import (
@@ -50,7 +57,7 @@ from relevo.web.routes import (
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
-__all__ = ["Parts", "build_api", "build_app"]
+__all__ = ["AppContext", "build_api", "build_app"]
 
 #: Rooms whose addresses come from elsewhere with parameters of their own: providers, probes.
 _OPEN = (login.router, oidc.router, console_login.router, health.router, metrics.router)
@@ -58,18 +65,20 @@ _OPEN = (login.router, oidc.router, console_login.router, health.router, metrics
 _NO_TELEMETRY: Any = dict.fromkeys(("auto_configure", "tracing", "metrics", "logs", "operation_spans"), False)
 
 
-def build_app(parts: Parts) -> ASGIApp:
+def build_app(parts: AppContext) -> ASGIApp:
     """The whole of HTTP as one ASGI app; nothing runs until it is served."""
     settings = parts.settings
-    limits = BodyLimits(max_bytes=SMALL_BODY, max_parts=settings.max_parts, max_fields=settings.max_fields)
-    rest: ASGIApp = SmallBodies(build_api(parts), limits, parts.service.room)
+    limits = BodyLimits(max_bytes=MAX_SMALL_BODY, max_parts=settings.max_parts, max_fields=settings.max_fields)
+    rest: ASGIApp = BodyLimitMiddleware(build_api(parts), limits, parts.service.room)
     if parts.allowance is not None:
-        rest = Turnstile(rest, parts.allowance)
-    inside = Wall(Guard(Dispatch(predict=parts.predict, rest=rest), parts.door), Callers(settings))
-    return Envelope(Boundary(Queries(inside), language=settings.language))
+        rest = RateLimitMiddleware(rest, parts.allowance)
+    inside = TrustedHostMiddleware(
+        AuthMiddleware(PredictDispatch(predict=parts.predict, rest=rest), parts.door), HostChecker(settings)
+    )
+    return SecurityHeadersMiddleware(ErrorMiddleware(Queries(inside), language=settings.language))
 
 
-def build_api(parts: Parts) -> FastAPI:
+def build_api(parts: AppContext) -> FastAPI:
     """Every route but the predict paths. Its own docs are off: they would fetch their script from another host."""
     api = FastAPI(
         title="Relevo",
@@ -87,7 +96,7 @@ def build_api(parts: Parts) -> FastAPI:
         },
     )
     api.state.parts = parts
-    api.state.sign_ins = SignIns(parts.people, parts.now)
+    api.state.sign_ins = PasswordAuthenticator(parts.people, parts.now)
     api.state.rooms = [
         room.router
         for room in (

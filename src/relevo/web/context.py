@@ -15,21 +15,21 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
     from relevo.config import Settings
-    from relevo.domain.curation import Cleaned
-    from relevo.serve.service import Service
-    from relevo.store.audit.log import Audit
-    from relevo.store.audit.reader import Trail
-    from relevo.store.auth.users import People
-    from relevo.store.erasure import Erasing
-    from relevo.store.files.packages import Shelf
+    from relevo.domain.curation import CurationReport
+    from relevo.serve.service import ModelService
+    from relevo.store.audit.log import AuditLog
+    from relevo.store.audit.reader import AuditReader
+    from relevo.store.auth.users import Users
+    from relevo.store.erasure import Erasure
+    from relevo.store.files.packages import PackageStore
     from relevo.store.labels.labels import Labels
-    from relevo.store.labels.queue import Asking
-    from relevo.store.predictions import History
+    from relevo.store.labels.queue import LabelQueue
+    from relevo.store.predictions import PredictionStore
     from relevo.store.registry import Registry
     from relevo.store.traffic import Traffic
-    from relevo.web.auth.guard import Door
+    from relevo.web.auth.guard import Authenticator
     from relevo.web.auth.oidc import Provider
-    from relevo.web.middleware.rate_limit import Allowance
+    from relevo.web.middleware.rate_limit import RateLimiter
 
 
 def utc_now() -> datetime:
@@ -38,26 +38,26 @@ def utc_now() -> datetime:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Parts:
+class AppContext:
     """Everything the routes work with; made by compose, lives as long as the worker."""
 
-    service: Service
+    service: ModelService
     predict: ASGIApp  # the raw handlers of the predict paths
     registry: Registry
-    history: History
+    history: PredictionStore
     labels: Labels
     traffic: Traffic
-    shelf: Shelf
-    asking: Asking
-    clean: Callable[[str], Cleaned]  # model → what is fit to be learnt from
-    people: People
-    audit: Audit
-    trail: Trail
-    erasing: Erasing
-    door: Door
+    shelf: PackageStore
+    asking: LabelQueue
+    clean: Callable[[str], CurationReport]  # model → what is fit to be learnt from
+    people: Users
+    audit: AuditLog
+    trail: AuditReader
+    erasing: Erasure
+    door: Authenticator
     settings: Settings
     metrics: Callable[[], bytes]  # the Prometheus text of all workers
     provider: Provider | None = None  # where else people may sign in
     console_key: bytes = b""  # by which consoles are believed; without one none is
-    allowance: Allowance | None = None  # how much each caller may ask for; shared with `predict`
+    allowance: RateLimiter | None = None  # how much each caller may ask for; shared with `predict`
     now: Callable[[], datetime] = utc_now  # aware, UTC

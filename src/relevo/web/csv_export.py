@@ -16,16 +16,16 @@ from typing import TYPE_CHECKING, Any
 
 from relevo.domain import ids
 from relevo.util.csv_dialect import protected
-from relevo.util.timestamps import moment
+from relevo.util.timestamps import from_us
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from relevo.domain.label_sampling import Ask
+    from relevo.domain.label_sampling import QueueItem
     from relevo.domain.prediction import Label
     from relevo.store.labels.labels import Labels
-    from relevo.store.labels.queue import Asking
-    from relevo.store.predictions import History, Stored
+    from relevo.store.labels.queue import LabelQueue
+    from relevo.store.predictions import PredictionStore, StoredPrediction
 
 HEADS = (
     "query_id",
@@ -50,7 +50,7 @@ HEADS = (
 _A_PAGE = 1000
 
 
-def lines(history: History, labels: Labels, asking: Asking, **filters: Any) -> Iterator[bytes]:
+def csv_lines(history: PredictionStore, labels: Labels, asking: LabelQueue, **filters: Any) -> Iterator[bytes]:
     """The whole window, newest first: a line with the names of the columns, then one for each prediction."""
     yield _written([HEADS])
     cursor = None
@@ -64,7 +64,7 @@ def lines(history: History, labels: Labels, asking: Asking, **filters: Any) -> I
             return
 
 
-def _cells(stored: Stored, label: Label | None, ask: Ask | None) -> tuple[object, ...]:
+def _cells(stored: StoredPrediction, label: Label | None, ask: QueueItem | None) -> tuple[object, ...]:
     it = stored.prediction
     told: tuple[object, ...] = ("", "", "", "", "")
     if label is not None:
@@ -77,7 +77,7 @@ def _cells(stored: Stored, label: Label | None, ask: Ask | None) -> tuple[object
         )
     return (
         ids.text(it.id),
-        moment(it.at_us).isoformat(),
+        from_us(it.at_us).isoformat(),
         it.model,
         it.version,
         it.arm.value,

@@ -16,7 +16,7 @@ from zlib import crc32
 
 import msgspec
 
-from relevo.errors import ConfigRefused, RelevoError, TakeoverRefused
+from relevo.errors import ConfigError, PromotionRefusedError, RelevoError
 from relevo.i18n.catalog import sentence
 
 if TYPE_CHECKING:
@@ -82,13 +82,13 @@ def status_of(kind: type[RelevoError]) -> int:
 
 def for_callers(error: RelevoError) -> RelevoError:
     """The error without where this server's keys and settings lie: no caller can mend them, and its owner reads the log."""
-    if not isinstance(error, ConfigRefused) or str(error) == _NOT_FOR_CALLERS:
+    if not isinstance(error, ConfigError) or str(error) == _NOT_FOR_CALLERS:
         return error
     log.error("%s", error, extra={"action": "web.server_files"})
-    return ConfigRefused.told(_NOT_FOR_CALLERS)
+    return ConfigError.told(_NOT_FOR_CALLERS)
 
 
-def body_of(error: RelevoError, language: str, request_id: str) -> dict[str, Any]:
+def error_body(error: RelevoError, language: str, request_id: str) -> dict[str, Any]:
     """The facts of an error as a caller may see them: no input values, no traces, no files of this machine."""
     error = for_callers(error)
     body: dict[str, Any] = {"error": sentence(error, language), "code": error.code, "request_id": request_id}
@@ -98,17 +98,17 @@ def body_of(error: RelevoError, language: str, request_id: str) -> dict[str, Any
     if isinstance(row, int):
         # Position in the batch, from 0.
         body["row"] = row
-    if isinstance(error, TakeoverRefused):
+    if isinstance(error, PromotionRefusedError):
         compared = error.facts.get("rows")
         # Both versions side by side.
         body["compared"] = [list(it) for it in compared] if isinstance(compared, tuple) else []
     return body
 
 
-def problem(error: RelevoError, language: str, request_id: str) -> tuple[int, list[Header], bytes]:
+def error_response(error: RelevoError, language: str, request_id: str) -> tuple[int, list[Header], bytes]:
     """Status, headers and body of an error, in a language of the catalogue."""
     status = status_of(type(error))
-    body = msgspec.json.encode(body_of(error, language, request_id))
+    body = msgspec.json.encode(error_body(error, language, request_id))
     headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
     headers += retry_header(error, request_id)
     if status == STATUS["not_known"]:

@@ -14,7 +14,14 @@ from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
-from relevo.errors import BadJson, InputRefused, MethodNotAllowed, NotFound, ParameterWrong, RelevoError
+from relevo.errors import (
+    InvalidInputError,
+    InvalidJsonError,
+    InvalidParameterError,
+    MethodNotAllowedError,
+    NotFoundError,
+    RelevoError,
+)
 from relevo.web.pages.error_page import refusal
 
 if TYPE_CHECKING:
@@ -64,12 +71,12 @@ def as_error(failure: Exception, request: Request) -> RelevoError:
 
 def _refused_by_framework(failure: HTTPException, request: Request) -> RelevoError:
     if failure.status_code == 404:
-        return NotFound()
+        return NotFoundError()
     if failure.status_code == 405:
-        return MethodNotAllowed(allowed=", ".join(methods_at(request)))
+        return MethodNotAllowedError(allowed=", ".join(methods_at(request)))
     if failure.status_code == 400:
-        return BadJson(reason="it cannot be parsed")
-    return InputRefused()
+        return InvalidJsonError(reason="it cannot be parsed")
+    return InvalidInputError()
 
 
 def methods_at(request: Request) -> list[str]:
@@ -85,11 +92,11 @@ def methods_at(request: Request) -> list[str]:
 def _wrong_parameter(failure: RequestValidationError) -> RelevoError:
     first: dict[str, Any] = failure.errors()[0]
     if first["type"] == "json_invalid":
-        return BadJson(reason="it cannot be parsed")
+        return InvalidJsonError(reason="it cannot be parsed")
     names = [part for part in first["loc"][1:] if isinstance(part, str)]
     # After a field's own name come the validator's names for what it tried there.
     field = names[0] if names else str(first["loc"][0])
-    return ParameterWrong(field=field[:_FIELD_LENGTH_SHOWN], expected=_expected(first["type"]))
+    return InvalidParameterError(field=field[:_FIELD_LENGTH_SHOWN], expected=_expected(first["type"]))
 
 
 def _expected(complaint: str) -> str:

@@ -18,7 +18,7 @@ from relevo.domain.extra_fields import OWN
 from relevo.domain.preprocessing import MatrixSteps
 from relevo.domain.signature import Field, FieldKind, ImageInput, RecordInput, Task
 from relevo.i18n.catalog import LANGUAGES, said
-from relevo.web.routes.responses import refusals
+from relevo.web.routes.responses import error_responses
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -90,7 +90,7 @@ def document(api: FastAPI, states: Sequence[ModelState], default: str | None) ->
 def _answer_with_ours(responses: Json) -> None:
     """What the framework would say of a wrong parameter is never sent: `failures` answers all of them."""
     if str(responses.get("422", "")).find(_FRAMEWORKS[0]) >= 0:
-        responses["422"] = _refusal(refusals(422)[422])
+        responses["422"] = _refusal(error_responses(422)[422])
 
 
 def _predict_paths(served: dict[str, Manifest], default: str | None) -> Json:
@@ -114,7 +114,7 @@ def _operation(manifest: Manifest, identity: str, summary: str) -> Json:
         "requestBody": {"required": True, "content": _bodies(manifest)},
         "responses": {
             "200": {"description": "The answer", "content": {"application/json": {"schema": _answers(manifest)}}},
-            **{str(status): _refusal(facts) for status, facts in refusals(*_REFUSED).items()},
+            **{str(status): _refusal(facts) for status, facts in error_responses(*_REFUSED).items()},
         },
     }
 
@@ -133,7 +133,7 @@ def _plain_form(names: list[str]) -> Json:
         "requestBody": {"required": True, "content": {"multipart/form-data": {"schema": form}}},
         "responses": {
             "200": {"description": "The answer in short", "content": {"application/json": {"schema": answer}}},
-            **{str(status): _refusal(facts) for status, facts in refusals(*_REFUSED).items()},
+            **{str(status): _refusal(facts) for status, facts in error_responses(*_REFUSED).items()},
         },
     }
 

@@ -15,7 +15,7 @@ from fastapi import Request  # noqa: TC002 - FastAPI reads the type at run time
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
 
-from relevo.errors import ParameterUnknown, TooManyParameters
+from relevo.errors import TooManyParametersError, UnknownParameterError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -36,9 +36,9 @@ class Queries:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Raises TooManyParameters."""
+        """Raises TooManyParametersError."""
         if scope["type"] == "http" and scope.get("query_string", b"").count(b"&") >= MOST:
-            raise TooManyParameters(limit=MOST)
+            raise TooManyParametersError(limit=MOST)
         await self._app(scope, receive, send)
 
 
@@ -51,16 +51,16 @@ def query_of(scope: Scope) -> dict[str, str]:
 
 
 def refuse_unknown(given: Iterable[str], known: Iterable[str]) -> None:
-    """Raises ParameterUnknown for the first parameter that is not known, the language's apart."""
+    """Raises UnknownParameterError for the first parameter that is not known, the language's apart."""
     names = [*known, LANGUAGE]
     for name in given:
         if name not in names:
             shown = name[:_NAME_LENGTH_SHOWN]
-            raise ParameterUnknown(field=shown, nearest=difflib.get_close_matches(shown, names, n=1, cutoff=0.0)[0])
+            raise UnknownParameterError(field=shown, nearest=difflib.get_close_matches(shown, names, n=1, cutoff=0.0)[0])
 
 
 def only_known(request: Request) -> None:
-    """For routes of the framework: refuse what none of the route's own parameters is. Raises ParameterUnknown."""
+    """For routes of the framework: refuse what none of the route's own parameters is. Raises UnknownParameterError."""
     route = request.scope.get("route")
     if isinstance(route, APIRoute):
         refuse_unknown(query_of(request.scope), _names(route))

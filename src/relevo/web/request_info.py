@@ -9,7 +9,7 @@ import os
 import re
 from typing import TYPE_CHECKING
 
-from relevo.i18n.catalog import known, pick_language
+from relevo.i18n.catalog import known, negotiate_language
 from relevo.web.query_string import LANGUAGE, query_of
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def header(scope: Scope, name: bytes) -> str | None:
 
 def language_of(scope: Scope, default: str) -> str:
     """The language of an answer to this request, one of catalog.LANGUAGES."""
-    return _asked_for(scope) or _remembered(scope) or pick_language(header(scope, b"accept-language"), default)
+    return _asked_for(scope) or _remembered(scope) or negotiate_language(header(scope, b"accept-language"), default)
 
 
 def _asked_for(scope: Scope) -> str | None:

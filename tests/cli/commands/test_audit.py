@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from relevo import server
 from relevo.cli.app import app
-from relevo.cli.translate import speak
+from relevo.cli.translate import set_language
 from relevo.config import Settings
 from relevo.domain.access import Role
 
@@ -112,8 +112,8 @@ def test_faults_are_told_in_the_readers_language(home: Path) -> None:
     with sqlite3.connect(home / "relevo.db") as database:
         database.execute("DROP TRIGGER audit_refuse_update")
         database.execute("UPDATE audit SET actor = 'user:1' WHERE sequence = 1")
-    speak("es")
+    set_language("es")
     try:
         assert "alterada: la entrada 1 no es lo que se selló" in run(home, "verify").output
     finally:
-        speak("en")
+        set_language("en")

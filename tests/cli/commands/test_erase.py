@@ -13,9 +13,9 @@ from typer.testing import CliRunner
 
 from relevo import server
 from relevo.cli.app import app
-from relevo.cli.translate import speak
+from relevo.cli.translate import set_language
 from relevo.config import Settings
-from relevo.errors import ConfigRefused, InputSealed
+from relevo.errors import ConfigError, InputUndecryptableError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,11 +45,11 @@ def test_a_name_of_nobody_does_not_pass_for_somebody_erased(tmp_path: Path, lang
     """That nothing was found is said in words; it succeeds, is in the audit, and leaves the others be."""
     store = server.open_store(Settings(home=tmp_path))
     store.history.record([prediction(subject=store.erasing.pseudonym("patient 17"))])
-    speak(language)
+    set_language(language)
     try:
         done = CliRunner().invoke(app, ["erase", "--subject", "patient 18", "--yes", "--home", str(tmp_path)])
     finally:
-        speak("en")
+        set_language("en")
     assert (done.exit_code, nothing in done.output, store.history.count()) == (0, True, 1)
     pseudonym, head = store.erasing.pseudonym("patient 18"), store.trail.head()
     assert head is not None
@@ -62,7 +62,7 @@ def test_vacuum_is_for_a_postgresql_at_hand(tmp_path: Path) -> None:
     store.history.record([prediction(subject=store.erasing.pseudonym("patient 4711"))])
     asked = ["erase", "--subject", "patient 4711", "--yes", "--vacuum"]
     for where in (["--home", str(tmp_path)], ["--url", "http://127.0.0.1:9"]):
-        assert isinstance(CliRunner().invoke(app, [*asked, *where]).exception, ConfigRefused)
+        assert isinstance(CliRunner().invoke(app, [*asked, *where]).exception, ConfigError)
     assert store.history.count() == 1
 
 
@@ -70,7 +70,7 @@ def test_another_master_key_takes_over(tmp_path: Path) -> None:
     """The old one opens nothing any more, the new one everything; it is in the audit, and the new file must be there."""
     pytest.importorskip("cryptography", reason="sealing is an extra")
     home, to = tmp_path / "home", tmp_path / "new.key"
-    settings = Settings(home=home, seal_inputs="on")
+    settings = Settings(home=home, encrypt_inputs="on")
     store = server.open_store(settings)
     assert store.sealing is not None
     store.sealing.prepare_day(datetime.now(UTC))
@@ -83,7 +83,7 @@ def test_another_master_key_takes_over(tmp_path: Path) -> None:
     assert json.loads(CliRunner().invoke(app, asked).output) == {"keys": 1}
     # Whoever did not hear that it was done may ask again: all of them are its already.
     assert json.loads(CliRunner().invoke(app, asked).output) == {"keys": 0}
-    with pytest.raises(InputSealed):
+    with pytest.raises(InputUndecryptableError):
         store.history.input(one.id)
     assert server.open_store(replace(settings, master_key_file=str(to))).history.input(one.id)[1] == one.input
     head = store.trail.head()

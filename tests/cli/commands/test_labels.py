@@ -16,7 +16,7 @@ import relevo.server
 from relevo.cli.app import run
 from relevo.config import Settings
 from relevo.domain import ids
-from relevo.domain.prediction import Arm, InputKind, Label, Prediction
+from relevo.domain.prediction import Arm, InputKind, Label, PredictionRecord
 from relevo.testing import memory_store
 
 if TYPE_CHECKING:
@@ -43,9 +43,9 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
     made.engine.dispose()
 
 
-def prediction(number: int, customer: int) -> Prediction:
+def prediction(number: int, customer: int) -> PredictionRecord:
     record = json.dumps({"customer": customer, "tenure": 5}).encode()
-    return Prediction(
+    return PredictionRecord(
         id=id_of(number),
         at_us=number * 1000,
         model="churn",
@@ -118,7 +118,7 @@ def test_two_truths_in_one_file_are_told(store: Store, tmp_path: Path, capsys: p
     assert run(["label", "import", str(file), "--home", "home"]) == 0
     said = capsys.readouterr()
     assert "the later line counts" in said.err
-    assert "label_resolution = last" in said.err
+    assert "label_aggregation = last" in said.err
     assert query_id(1) in said.out
 
 

@@ -12,7 +12,14 @@ import pytest
 from tests.support.server import running
 
 from relevo.client import Client
-from relevo.errors import BrokenImage, FieldRefused, InputRefused, ModelNotFound, NoInput, ParameterWrong
+from relevo.errors import (
+    BrokenImageError,
+    InvalidFieldError,
+    InvalidInputError,
+    InvalidParameterError,
+    MissingInputError,
+    ModelNotFoundError,
+)
 
 if TYPE_CHECKING:
     import subprocess
@@ -29,7 +36,7 @@ Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 @pytest.fixture(scope="module")
 def url(tmp_path_factory: pytest.TempPathFactory, digits_package: Package, churn_package: Package) -> Iterator[str]:
-    with running(tmp_path_factory.mktemp("predict"), digits_package, churn_package, max_rows=MOST_ROWS) as server:
+    with running(tmp_path_factory.mktemp("predict"), digits_package, churn_package, max_records_per_request=MOST_ROWS) as server:
         yield server.url
 
 
@@ -79,7 +86,7 @@ def test_answers_come_with_the_error(client: Client, churn_records: list[dict[st
     for place, name in bad.items():
         records[place][name] = {"no": "value"}
     done: list[int] = []
-    with pytest.raises(FieldRefused, match=r"^inputs\[3\]: .*'contract'.* 2 more failed\. 27 of 30") as caught:
+    with pytest.raises(InvalidFieldError, match=r"^inputs\[3\]: .*'contract'.* 2 more failed\. 27 of 30") as caught:
         client.predict_many("churn", records, progress=done.append)
     error = caught.value
     assert {place: failed.field for place, failed in error.failures.items()} == bad
@@ -101,16 +108,16 @@ def test_batches_fit_the_server(client: Client, churn_records: list[dict[str, An
 def test_pictures_are_named_too(client: Client, tmp_path: Path, files: list[str]) -> None:
     """Paths are told beside their index; a file that is not there costs no other its answer."""
     paths = [tmp_path / name for name in [*files, "nowhere.png"]]
-    with pytest.raises(BrokenImage, match=r"inputs\[2\] \('.*broken\.png'\)") as caught:
+    with pytest.raises(BrokenImageError, match=r"inputs\[2\] \('.*broken\.png'\)") as caught:
         client.predict_many("digits", paths)
     assert [one is None for one in caught.value.results] == [False, False, True, False, True]
-    assert isinstance(caught.value.failures[4], NoInput)
+    assert isinstance(caught.value.failures[4], MissingInputError)
 
 
 def test_what_every_input_would_meet_is_met_once(client: Client, churn_records: list[dict[str, Any]]) -> None:
     """A model that nobody knows fails for the first input; the others are not asked."""
     for given in ([b"\x89PNG"] * 50, churn_records[:20]):
-        with pytest.raises(ModelNotFound) as caught:
+        with pytest.raises(ModelNotFoundError) as caught:
             client.predict_many("nobody", given)
         assert len(caught.value.failures) < 10
 
@@ -142,25 +149,25 @@ def test_notebooks_values_are_taken(client: Client, churn_records: list[dict[str
 @pytest.mark.parametrize("given", [np.zeros(3), 3.5, None, {1, 2}], ids=["array", "number", "nothing", "set"])
 def test_what_is_no_input_is_said_so(client: Client, given: Any) -> None:
     """Whatever has no fields and is no picture gets a sentence that says what to give, never Python's own error."""
-    with pytest.raises(InputRefused, match="a record as a dict"):
+    with pytest.raises(InvalidInputError, match="a record as a dict"):
         client.predict("churn", given)
-    with pytest.raises(InputRefused, match="a record as a dict"):
+    with pytest.raises(InvalidInputError, match="a record as a dict"):
         client.predict_many("churn", [given])
 
 
 def test_one_input_is_not_many(client: Client, churn_records: list[dict[str, Any]]) -> None:
     """A single record or path given as many is told which call takes it; two columns of one name are told, too."""
     for given in (churn_records[0], "a.png", b"\x89PNG", 3):
-        with pytest.raises(InputRefused, match="for a single one use predict"):
+        with pytest.raises(InvalidInputError, match="for a single one use predict"):
             client.predict_many("churn", given)  # type: ignore[arg-type]  # what people try
     frame = pd.DataFrame([[1, 2]], columns=["tenure", "tenure"])
-    with pytest.raises(InputRefused, match="'tenure'"):
+    with pytest.raises(InvalidInputError, match="'tenure'"):
         client.predict_many("churn", frame)
 
 
 def test_a_value_that_json_has_not_is_named(client: Client, churn_records: list[dict[str, Any]]) -> None:
     """The field is named, by its record's index among many."""
-    with pytest.raises(InputRefused, match=r"inputs\[1\]: The field 'tenure' cannot be sent") as caught:
+    with pytest.raises(InvalidInputError, match=r"inputs\[1\]: The field 'tenure' cannot be sent") as caught:
         client.predict_many("churn", [churn_records[0], {**churn_records[1], "tenure": 3 + 4j}])
     assert caught.value.field == "tenure"
     assert caught.value.results[0] is not None
@@ -171,10 +178,10 @@ def test_infinity_is_refused_by_its_field(
 ) -> None:
     """No infinity becomes the null of a missing value on its way: the field is named, in Python and on the command line."""
     endless = {**churn_records[0], "monthlycharges": float("inf")}
-    with pytest.raises(InputRefused, match="'monthlycharges' expects a finite number") as caught:
+    with pytest.raises(InvalidInputError, match="'monthlycharges' expects a finite number") as caught:
         client.predict("churn", endless)
     assert caught.value.field == "monthlycharges"
-    with pytest.raises(InputRefused, match=r"inputs\[2\]: The field 'monthlycharges' expects a finite number") as caught:
+    with pytest.raises(InvalidInputError, match=r"inputs\[2\]: The field 'monthlycharges' expects a finite number") as caught:
         client.predict_many("churn", [*churn_records[:2], endless])
     assert [one is not None for one in caught.value.results] == [True, True, False]
     for text in (json.dumps(endless), json.dumps(endless).replace("Infinity", "1e999")):
@@ -204,12 +211,12 @@ def test_times_are_taken_as_people_have_them(client: Client, churn_records: list
         assert client.history(since=since, limit=1).items[0]["query_id"] == last
         assert last not in [one["query_id"] for one in client.all_history(until=since)]
     for wrong in ("yesterday", "31/01/2026", "2026-02-30"):
-        with pytest.raises(ParameterWrong, match=r"'since' expects a time, like 2026-01-31, .*\+01:00"):
+        with pytest.raises(InvalidParameterError, match=r"'since' expects a time, like 2026-01-31, .*\+01:00"):
             client.history(since=wrong)
 
 
 def test_a_refused_batch_names_its_row_over_http(client: Client, churn_records: list[dict[str, Any]]) -> None:
     """The refusal of a batch says which of its rows is at fault, counted from 0."""
-    with pytest.raises(FieldRefused) as caught:
+    with pytest.raises(InvalidFieldError) as caught:
         client.ask("POST", "/models/churn/predict", json=[churn_records[0], {**churn_records[1], "tenure": "x"}])
     assert caught.value.facts["row"] == 1

@@ -17,7 +17,7 @@ from tests.support.server import put, settings_of
 import relevo.server
 from relevo.config import Settings
 from relevo.domain.access import Role
-from relevo.store.auth.password_hash import hashed
+from relevo.store.auth.password_hash import hash_password
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -69,7 +69,7 @@ def test_other_commands_are_told_of_flags_they_do_not_see(home: Path, relevo_run
     pytest.importorskip("cryptography", reason="encryption is an extra")
     folder = home.parent
     (folder / "relevo.toml").write_text(f'[server]\nhome = "{home}"\nport = 9\n', encoding="utf-8")
-    with serving(home, "--tls", "auto", "--seal-inputs", "on") as said:
+    with serving(home, "--tls", "auto", "--encrypt-inputs", "on") as said:
         address = said.readline().split()[3]
         assert address.startswith("https://")
         found = {one["what"]: one for one in json.loads(relevo_run("doctor", "--json", cwd=folder).stdout)}
@@ -90,7 +90,7 @@ def test_its_models_are_told_with_users_too(home: Path) -> None:
     assert all(line.startswith(start) for line, start in zip(openly, expected, strict=True)), openly
     assert len(openly[0]) > len(expected[0])
     people = relevo.server.open_store(Settings(home=home)).people
-    people.add_user("ana", Role.ADMIN, password_hash=hashed("correct horse battery"), at=AT)
+    people.add_user("ana", Role.ADMIN, password_hash=hash_password("correct horse battery"), at=AT)
     assert said_at_the_start(home, 4)[1:] == openly
 
 

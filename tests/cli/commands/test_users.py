@@ -13,17 +13,17 @@ from tests.support.server import put
 
 from relevo import server
 from relevo.cli.app import run
-from relevo.cli.translate import speak
+from relevo.cli.translate import set_language
 from relevo.config import Settings
 from relevo.domain.access import Role, Scope
-from relevo.store.auth.password_hash import fits
+from relevo.store.auth.password_hash import verify_password
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from relevo.package.package import Package
-    from relevo.store.auth.users import People
+    from relevo.store.auth.users import Users
 
 PASSWORD = "correct horse battery"  # noqa: S105 - of users who live as long as a test
 
@@ -44,11 +44,11 @@ def relevo(
         return ended, said.out if "--json" in words and not ended else said.out + said.err
 
     yield say
-    speak("en")
+    set_language("en")
 
 
 @pytest.fixture
-def people(tmp_path: Path) -> Callable[[], People]:
+def people(tmp_path: Path) -> Callable[[], Users]:
     """Those of the home, as the store has them."""
     return lambda: server.open_store(Settings(home=tmp_path / "home")).people
 
@@ -59,11 +59,11 @@ def shown(said: tuple[int, str]) -> Any:
     return json.loads(said[1])
 
 
-def test_the_first_admin_takes_one_command(relevo: Callable[..., tuple[int, str]], people: Callable[[], People]) -> None:
+def test_the_first_admin_takes_one_command(relevo: Callable[..., tuple[int, str]], people: Callable[[], Users]) -> None:
     """In a folder where nothing is yet; the password is read unseen, kept as a hash, and never said."""
     told = relevo("user", "add", "ana", "--role", "admin", typed=f"{PASSWORD}\n")
     assert told == (0, "ana is a user now.\n")
-    assert fits(people().sign_in("ana")[1], PASSWORD)
+    assert verify_password(people().sign_in("ana")[1], PASSWORD)
     assert shown(relevo("user", "list", "--json"))[0]["role"] == "admin"
 
 
@@ -83,7 +83,7 @@ def test_the_first_user_is_an_admin(relevo: Callable[..., tuple[int, str]]) -> N
 )
 def test_what_a_new_user_may_not_do_is_said(
     relevo: Callable[..., tuple[int, str]],
-    people: Callable[[], People],
+    people: Callable[[], Users],
     monkeypatch: pytest.MonkeyPatch,
     language: str,
     absent: str,
@@ -119,7 +119,7 @@ def test_a_password_too_easy_is_refused(relevo: Callable[..., tuple[int, str]], 
     assert not typed or typed.strip() not in said
 
 
-def test_a_user_from_beginning_to_end(relevo: Callable[..., tuple[int, str]], people: Callable[[], People]) -> None:
+def test_a_user_from_beginning_to_end(relevo: Callable[..., tuple[int, str]], people: Callable[[], Users]) -> None:
     """Made with grants, given other ones, another password, switched off and on; each step told and kept."""
     relevo("user", "add", "ana", "--role", "admin", typed=f"{PASSWORD}\n")
     made = shown(relevo("user", "add", "bob", "--grant", "digits=labeler", "--grant", "churn=viewer", "--no-password", "--json"))
@@ -131,7 +131,7 @@ def test_a_user_from_beginning_to_end(relevo: Callable[..., tuple[int, str]], pe
     assert relevo("user", "disable", "bob", "--yes") == (0, "bob: digits: labeler, switched off.\n")
     assert people().sign_in("bob") == (None, None)
     assert relevo("user", "enable", "bob")[0] == 0
-    assert fits(people().sign_in("bob")[1], PASSWORD)
+    assert verify_password(people().sign_in("bob")[1], PASSWORD)
     table = relevo("user", "list")[1]
     assert "digits: labeler" in table
     assert "argon2" not in table
@@ -162,7 +162,7 @@ def test_what_cannot_be_done_is_told(relevo: Callable[..., tuple[int, str]], wor
     assert relevo("user", "list", "--json") == before
 
 
-def test_a_key_from_beginning_to_end(relevo: Callable[..., tuple[int, str]], people: Callable[[], People]) -> None:
+def test_a_key_from_beginning_to_end(relevo: Callable[..., tuple[int, str]], people: Callable[[], Users]) -> None:
     """Shown once, listed without itself, changed for a new one, revoked."""
     relevo("user", "add", "ana", "--role", "admin", typed=f"{PASSWORD}\n")
     ended, said = relevo("key", "add", "shop", "--user", "ana", "--scope", "predict", "--scope", "read", "--model", "digits")
@@ -218,7 +218,7 @@ def test_a_name_cannot_steer_the_terminal(relevo: Callable[..., tuple[int, str]]
     assert "\x1b" not in said
 
 
-def test_an_account_elsewhere_is_linked(relevo: Callable[..., tuple[int, str]], people: Callable[[], People]) -> None:
+def test_an_account_elsewhere_is_linked(relevo: Callable[..., tuple[int, str]], people: Callable[[], Users]) -> None:
     """A user without a password signs in elsewhere; one account is one user's."""
     assert relevo("user", "add", "boss", "--role", "admin", typed=PASSWORD + "\n")[0] == 0
     assert relevo("user", "add", "ana", "--role", "viewer", "--no-password")[0] == 0
@@ -230,7 +230,7 @@ def test_an_account_elsewhere_is_linked(relevo: Callable[..., tuple[int, str]], 
 
 
 def test_lists_are_walked_to_their_end(
-    relevo: Callable[..., tuple[int, str]], people: Callable[[], People], monkeypatch: pytest.MonkeyPatch
+    relevo: Callable[..., tuple[int, str]], people: Callable[[], Users], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """More users and keys than one look into the database gives are all shown."""
     monkeypatch.setattr("relevo.store.auth.users.MOST_ITEMS", 2)
@@ -244,7 +244,7 @@ def test_lists_are_walked_to_their_end(
     assert len(shown(relevo("key", "list", "--user", "u1", "--json"))) == 1
 
 
-def test_what_cannot_be_undone_is_asked_by_name(relevo: Callable[..., tuple[int, str]], people: Callable[[], People]) -> None:
+def test_what_cannot_be_undone_is_asked_by_name(relevo: Callable[..., tuple[int, str]], people: Callable[[], Users]) -> None:
     """Each question names the thing; a no, and nobody there to answer, change nothing; a yes and --yes do it."""
     relevo("user", "add", "ana", "--role", "admin", typed=PASSWORD + "\n")
     relevo("user", "add", "bob", "--grant", "digits=labeler", "--no-password")

@@ -46,7 +46,7 @@ def test_keys_that_do_not_open_are_told(tmp_path: Path) -> None:
     settings = Settings(home=tmp_path)
     server.open_store(settings).engine.dispose()
     assert verdicts(settings)["sealing"][0] == "ok"
-    sealed = replace(settings, seal_inputs="on")
+    sealed = replace(settings, encrypt_inputs="on")
     store = server.open_store(sealed)
     assert store.sealing is not None
     store.sealing.prepare_day(AT)

@@ -18,13 +18,13 @@ from tests.support.server import settings_of, started
 from tests.support.web_app import served
 
 from relevo.config import Settings
-from relevo.console.auth.login import Desk
-from relevo.console.auth.sessions import Told, Visitors
+from relevo.console.auth.login import LoginRoutes
+from relevo.console.auth.sessions import ConsoleConfig, ConsoleSessions
 from relevo.domain.access import Role
-from relevo.server import key_reader, open_store
-from relevo.store.db.engine import reading
+from relevo.server import key_loader, open_store
+from relevo.store.db.engine import read_transaction
 from relevo.store.db.tables import sign_in_failures
-from relevo.util.hmac_signing import Purpose, mark, vouched
+from relevo.util.hmac_signing import Purpose, caller_header, sign
 
 pytest.importorskip("authlib", reason="the library that speaks with identity providers is not installed")
 pytest.importorskip("streamlit", reason="the extra 'console' is not installed")
@@ -52,7 +52,7 @@ def provider() -> Iterator[IdentityProvider]:
 def settings(tmp_path_factory: pytest.TempPathFactory, provider: IdentityProvider) -> Settings:
     """A server where who is new becomes a viewer, and whose console's key lies where no home has it."""
     folder = tmp_path_factory.mktemp("elsewhere")
-    told = {"oidc_issuer": provider.issuer, "oidc_client_id": CLIENT, "oidc_client_secret": SECRET, "oidc_new_role": "viewer"}
+    told = {"oidc_issuer": provider.issuer, "oidc_client_id": CLIENT, "oidc_client_secret": SECRET, "oidc_default_role": "viewer"}
     made = settings_of(folder, console_key_file=str(folder / "shared" / "console.key"), **told)
     add_users(made, boss=Role.ADMIN)
     return made
@@ -67,7 +67,7 @@ def server(settings: Settings) -> Iterator[relevo.server.RunningServer]:
 @pytest.fixture(scope="module")
 def ours(server: relevo.server.RunningServer, settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Console]:
     """Its console; to it the test itself is a proxy, so that it may come from many machines."""
-    flags = ("--console-key-file", settings.console_key_file, "--behind-proxy", "127.0.0.1")
+    flags = ("--console-key-file", settings.console_key_file, "--trusted-proxies", "127.0.0.1")
     with console_over(server.url, tmp_path_factory.mktemp("elsewhere-console"), *flags) as it:
         yield it
 
@@ -77,10 +77,10 @@ def browser_of(console: Console) -> httpx.Client:
 
 
 @contextmanager
-def desk_of(told: Told, host: str = "another.example") -> Iterator[httpx.Client]:
+def desk_of(told: ConsoleConfig, host: str = "another.example") -> Iterator[httpx.Client]:
     """A browser before the desk of a console that was told so, calling it by that name."""
     with (
-        served(Starlette(routes=list(Desk(Visitors(told)).routes()))) as address,
+        served(Starlette(routes=list(LoginRoutes(ConsoleSessions(told)).routes()))) as address,
         httpx.Client(base_url=address, headers={"host": host}, timeout=30) as browser,
     ):
         yield browser
@@ -139,7 +139,7 @@ def test_serve_with_its_console_needs_to_be_told_nothing(tmp_path: Path, provide
     home = Settings(home=tmp_path / ".relevo")
     add_users(home, boss=Role.ADMIN)
     flags = ("--oidc-issuer", provider.issuer, "--oidc-client-id", CLIENT, "--oidc-client-secret", SECRET)
-    with served_beside(tmp_path, "--oidc-new-role", "viewer", *flags) as beside, browser_of(beside) as browser:
+    with served_beside(tmp_path, "--oidc-default-role", "viewer", *flags) as beside, browser_of(beside) as browser:
         done = browser.get(gone_and_back(browser))
         assert (done.status_code, done.headers["location"]) == (303, "/models")
         assert browser.get("/models").status_code == 200
@@ -191,22 +191,22 @@ def test_a_stolen_code_is_worth_nothing(ours: Console, server: relevo.server.Run
     with browser_of(ours) as owner, browser_of(ours) as thief:
         code = words_in(gone_and_back(owner))["code"]
         for key in (b"", b"a guess"):
-            told = {"code": code, "verifier": "v" * 43, "console": ours.url, "mark": mark(key, Purpose.REDEEM, code, ours.url)}
+            told = {"code": code, "verifier": "v" * 43, "console": ours.url, "mark": sign(key, Purpose.REDEEM, code, ours.url)}
             assert httpx.post(f"{server.url}/login/console", json=told).status_code == 401
         own = words_in(gone_and_back(thief))
         _is_kept_out(thief.get("/sign-in/back", params={"code": code, "state": own["state"]}))
-    assert key_reader(settings.console_key)() != b""
+    assert key_loader(settings.console_key)() != b""
 
 
 def test_a_code_for_another_console_is_refused(ours: Console, server: relevo.server.RunningServer, settings: Settings) -> None:
     """Two consoles of one server: what was sent to one opens nothing at the other, though all else be right."""
-    told = Told(server=server.url, address="http://another.example", key=key_reader(settings.console_key))
+    told = ConsoleConfig(server=server.url, address="http://another.example", key=key_loader(settings.console_key))
     with desk_of(told) as there, browser_of(ours) as browser:
         sent = there.get("/sign-in/elsewhere").headers["location"]
         asked = words_in(sent) | {"to": ours.url}
         words = tuple(asked[name] for name in ("to", "state", "challenge"))
         assert browser.get(f"{server.url}/login/console?{urlencode(asked)}").status_code == 401, "its mark is for its own address"
-        asked["mark"] = mark(key_reader(settings.console_key)(), Purpose.LEAVE, *words)
+        asked["mark"] = sign(key_loader(settings.console_key)(), Purpose.LEAVE, *words)
         at = browser.get(f"{server.url}/login/console?{urlencode(asked)}")
         while not at.headers["location"].startswith(ours.url):
             at = browser.get(at.headers["location"])
@@ -216,9 +216,9 @@ def test_a_code_for_another_console_is_refused(ours: Console, server: relevo.ser
 
 
 def test_browsers_are_sent_where_they_reach_the_server() -> None:
-    """server_address, where the console itself asks another one; and from console_address alone, whatever name was called."""
-    told = Told(
-        server="http://api:8000", server_address="https://models.example", address="https://console.example", key=lambda: b"key"
+    """public_url, where the console itself asks another one; and from console_public_url alone, whatever name was called."""
+    told = ConsoleConfig(
+        server="http://api:8000", public_url="https://models.example", address="https://console.example", key=lambda: b"key"
     )
     with desk_of(told, host="evil.example") as browser:
         first = browser.get("/sign-in/elsewhere", params={"next": "/history"}).headers["location"]
@@ -230,7 +230,7 @@ def test_browsers_are_sent_where_they_reach_the_server() -> None:
 
 def test_without_the_key_nobody_is_sent_anywhere() -> None:
     """A console that cannot prove itself offers no such way."""
-    with desk_of(Told(server="http://127.0.0.1:9")) as browser:
+    with desk_of(ConsoleConfig(server="http://127.0.0.1:9")) as browser:
         assert browser.get("/sign-in/elsewhere").headers["location"] == "/sign-in"
         assert "/sign-in/elsewhere" not in browser.get("/sign-in").text
 
@@ -241,8 +241,8 @@ def test_the_key_is_where_the_settings_say(server: relevo.server.RunningServer, 
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert not (settings.home / "keys" / "console.key").exists()
     for header, address in (
-        (vouched(key_reader(path)(), "203.0.113.9"), "203.0.113.9"),
-        (vouched(b"a guess", "203.0.113.66"), "127.0.0.1"),
+        (caller_header(key_loader(path)(), "203.0.113.9"), "203.0.113.9"),
+        (caller_header(b"a guess", "203.0.113.66"), "127.0.0.1"),
         ("203.0.113.66", "127.0.0.1"),
     ):
         told = {"Relevo-Caller": header, "X-Forwarded-For": "203.0.113.77"}
@@ -261,7 +261,7 @@ def test_each_visitor_of_the_console_has_tries_of_their_own(ours: Console, setti
         answer = httpx.post(f"{ours.url}/sign-in", data={"name": "boss", "password": "wrong"}, headers=told, timeout=60)
         assert answer.status_code == 401
     store = open_store(settings, migrated=True)
-    with reading(store.engine) as connection:
+    with read_transaction(store.engine) as connection:
         counted = Counter(connection.scalars(select(sign_in_failures.c.address)).all())
     store.engine.dispose()
     assert counted == {"203.0.113.7": 2, "203.0.113.8": 1}

@@ -8,16 +8,18 @@ from typing import Any
 import pytest
 from starlette.responses import Response
 
-from relevo.console.auth.proxy import COOKIE, Outside, is_secure, set_cookie
-from relevo.console.auth.sessions import Told
-from relevo.util.proxy_headers import proxies_of
+from relevo.console.auth.proxy import COOKIE, ProxyMiddleware, is_secure, set_cookie
+from relevo.console.auth.sessions import ConsoleConfig
+from relevo.util.proxy_headers import parse_trusted_proxies
 
-TOLD = Told(server="http://127.0.0.1:8000")
-BEHIND = Told(server="http://127.0.0.1:8000", proxies=proxies_of("10.0.0.5"))
+TOLD = ConsoleConfig(server="http://127.0.0.1:8000")
+BEHIND = ConsoleConfig(server="http://127.0.0.1:8000", proxies=parse_trusted_proxies("10.0.0.5"))
 FORWARDED = ((b"x-forwarded-for", b"203.0.113.9"), (b"x-forwarded-proto", b"https"))
 
 
-def seen(told: Told, peer: str, *headers: tuple[bytes, bytes], scheme: str = "http", kind: str = "http") -> dict[str, Any] | int:
+def seen(
+    told: ConsoleConfig, peer: str, *headers: tuple[bytes, bytes], scheme: str = "http", kind: str = "http"
+) -> dict[str, Any] | int:
     """The scope as the console sees it; the status when it is kept out."""
     found: list[Any] = []
 
@@ -30,7 +32,7 @@ def seen(told: Told, peer: str, *headers: tuple[bytes, bytes], scheme: str = "ht
             found.append(message["status"])
 
     scope = {"type": kind, "scheme": scheme, "client": (peer, 1), "headers": list(headers), "method": "GET", "path": "/"}
-    asyncio.run(Outside(inside, TOLD if told is None else told)(scope, None, send))  # type: ignore[arg-type]  # nothing is received
+    asyncio.run(ProxyMiddleware(inside, TOLD if told is None else told)(scope, None, send))  # type: ignore[arg-type]  # nothing is received
     return found[0]  # type: ignore[no-any-return]  # said above
 
 
@@ -65,8 +67,8 @@ def test_over_https_only_our_sealed_cookies_count() -> None:
 
 
 def test_an_address_that_is_https_makes_every_cookie_secure() -> None:
-    """console_address tells that a proxy encrypts, though the console itself hears http."""
-    found = seen(Told(server="http://127.0.0.1:8000", address="https://console.example"), "127.0.0.1")
+    """console_public_url tells that a proxy encrypts, though the console itself hears http."""
+    found = seen(ConsoleConfig(server="http://127.0.0.1:8000", address="https://console.example"), "127.0.0.1")
     assert isinstance(found, dict)
     assert is_secure(found)
 

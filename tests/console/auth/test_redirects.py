@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from relevo.console.auth.redirects import landing
+from relevo.console.auth.redirects import safe_redirect
 
 
 @pytest.mark.parametrize(
@@ -23,7 +23,7 @@ from relevo.console.auth.redirects import landing
 )
 def test_a_page_and_what_it_was_asked(asked: str | None, there: str) -> None:
     """With or without slashes, and the first page at its only address."""
-    assert landing(asked) == there
+    assert safe_redirect(asked) == there
 
 
 @pytest.mark.parametrize(
@@ -43,4 +43,4 @@ def test_a_page_and_what_it_was_asked(asked: str | None, there: str) -> None:
 )
 def test_nowhere_else(asked: str) -> None:
     """Another host, another scheme, a second header: the first page."""
-    assert landing(asked) == "/"
+    assert safe_redirect(asked) == "/"

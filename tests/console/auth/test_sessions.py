@@ -12,9 +12,9 @@ import httpx
 import pytest
 from starlette.applications import Starlette
 
-from relevo.console.auth.login import Desk
-from relevo.console.auth.sessions import Told, Visitors
-from relevo.errors import SignInRefused
+from relevo.console.auth.login import LoginRoutes
+from relevo.console.auth.sessions import ConsoleConfig, ConsoleSessions
+from relevo.errors import InvalidCredentialsError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -63,8 +63,8 @@ def server() -> Iterator[type[_Server]]:
         http.shutdown()
 
 
-def _visitors(server: type[_Server], clock: list[float]) -> Visitors:
-    return Visitors(Told(server=server.url), monotonic=lambda: clock[0])  # type: ignore[attr-defined]  # put there above
+def _visitors(server: type[_Server], clock: list[float]) -> ConsoleSessions:
+    return ConsoleSessions(ConsoleConfig(server=server.url), monotonic=lambda: clock[0])  # type: ignore[attr-defined]  # put there above
 
 
 def test_a_token_leads_to_a_client_with_the_servers_session(server: type[_Server]) -> None:
@@ -89,7 +89,7 @@ def test_a_token_leads_to_a_client_with_the_servers_session(server: type[_Server
 def test_a_refusal_leaves_nobody_behind(server: type[_Server]) -> None:
     """A wrong password is the server's refusal, and no token."""
     here = _visitors(server, [0.0])
-    with pytest.raises(SignInRefused):
+    with pytest.raises(InvalidCredentialsError):
         here.sign_in("ana", "wrong", language="en", address="")
     assert here._known == {}
 
@@ -97,7 +97,7 @@ def test_a_refusal_leaves_nobody_behind(server: type[_Server]) -> None:
 @pytest.mark.parametrize(("password", "status"), [("wrong", 401), ("again", 429), ("right", 303)])
 def test_the_door_answers_as_the_server_did(server: type[_Server], password: str, status: int) -> None:
     """A wrong password, and one too many, are told with their own status: that nobody is there would be untrue."""
-    desk = Starlette(routes=Desk(_visitors(server, [0.0])).routes())
+    desk = Starlette(routes=LoginRoutes(_visitors(server, [0.0])).routes())
     form, own = {"name": "ana", "password": password}, {"Origin": "http://console"}
 
     async def answered() -> int:
@@ -144,9 +144,9 @@ def test_a_server_that_is_away_is_asked_again_soon_and_not_at_every_page() -> No
 
     clock = [0.0]
     with ThreadingHTTPServer(("127.0.0.1", 0), Told200) as http:
-        here = Visitors(Told(server="http://127.0.0.1:9", key=lambda: b"key"), monotonic=lambda: clock[0])
+        here = ConsoleSessions(ConsoleConfig(server="http://127.0.0.1:9", key=lambda: b"key"), monotonic=lambda: clock[0])
         assert here.provider() == ""
-        here.told = Told(server=f"http://127.0.0.1:{http.server_port}", key=lambda: b"key")
+        here.told = ConsoleConfig(server=f"http://127.0.0.1:{http.server_port}", key=lambda: b"key")
         threading.Thread(target=http.serve_forever, daemon=True).start()
         assert (here.provider(), asked) == ("", [])
         clock[0] = 5.0

@@ -11,7 +11,7 @@ from tests.support.browser import IN_A_BROWSER, sideways
 from tests.support.console import SIGNED_PASSWORD, Console, opened, settled, signed_in
 
 from relevo.client import Client
-from relevo.errors import NotKnown
+from relevo.errors import AuthenticationError
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -62,7 +62,7 @@ def test_an_admin_looks_after_users_and_keys(
             settled(page)
             expect(page.locator("tr", has_text="nightly")).to_contain_text("over")
             expect(page.get_by_text(key)).to_have_count(0)
-            with pytest.raises(NotKnown):
+            with pytest.raises(AuthenticationError):
                 _ask_for_ever(program)
         page.get_by_role("tab", name="Audit").click()
         for change in ("key.revoke", "key.add", "user.add"):

@@ -14,7 +14,7 @@ import relevo
 from relevo.converters.boosting.lightgbm import read_file
 from relevo.converters.boosting.lightgbm_text import read_text, to_ensemble
 from relevo.domain.signature import RecordInput
-from relevo.errors import ConversionFailed, FileFormatUnknown, ImportRefused, OptionsMissing, RelevoError
+from relevo.errors import ConversionError, ImportModelError, InvalidOptionsError, RelevoError, UnknownFileFormatError
 from relevo.importing.import_model import import_model
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ def test_a_live_booster_is_packed() -> None:
 def test_linear_leaves_are_refused_in_words() -> None:
     """A model with linear models in its leaves is not converted wrongly, but refused with the way out."""
     model = lgb.LGBMRegressor(linear_tree=True, **SMALL).fit(ROWS, values(ROWS))
-    with pytest.raises(ConversionFailed, match="without linear_tree"):
+    with pytest.raises(ConversionError, match="without linear_tree"):
         read_file(model.booster_.model_to_string().encode())
 
 
@@ -131,7 +131,7 @@ def test_a_file_comes_in_through_the_quarantine(tmp_path: Path) -> None:
     rows = ROWS.copy()
     rows[:, 1] = np.nan_to_num(rows[:, 1])
     lgb.LGBMClassifier(**SMALL).fit(rows, three(rows)).booster_.save_model(str(file))
-    with pytest.raises(OptionsMissing, match=r"--labels \(3 of them.*--labels 0,1,2"):
+    with pytest.raises(InvalidOptionsError, match=r"--labels \(3 of them.*--labels 0,1,2"):
         import_model(file, name="told", figures=False)
     package = import_model(file, name="told", labels=("a", "b", "c"), figures=False)
     lineage = package.manifest.lineage
@@ -154,7 +154,7 @@ def test_cut_and_garbled_texts_are_refused() -> None:
         (b"leaf_value=", b"leaf_value=x"),
         (b"split_feature=", b"split_feature=99"),
     ):
-        with pytest.raises(ConversionFailed):
+        with pytest.raises(ConversionError):
             read_file(data.replace(old, new, 1))
 
 
@@ -162,14 +162,14 @@ def test_cut_and_garbled_texts_are_refused() -> None:
 @pytest.mark.parametrize("name", ["lg_1tree.json", "lg_1tree_1leaf.json"])
 def test_a_json_dump_is_refused_with_the_way_out(name: str) -> None:
     """A dump that LightGBM itself cannot load is no model, and the error says what to save instead."""
-    with pytest.raises(ImportRefused, match="save_model"):
+    with pytest.raises(ImportModelError, match="save_model"):
         import_model(LEAVES / name, name="dump", figures=False)
 
 
 @strangers
 def test_a_fragment_of_a_text_is_no_model() -> None:
     """One tree cut out of a text is refused as a file of no known format."""
-    with pytest.raises(FileFormatUnknown):
+    with pytest.raises(UnknownFileFormatError):
         import_model(DATA / "leaves" / "tree_3leaves.txt", name="part", figures=False)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from relevo.converters.boosting.ubjson_check import require_whole_ubjson
-from relevo.errors import ConversionFailed
+from relevo.errors import ConversionError
 
 xgb = pytest.importorskip("xgboost")
 
@@ -27,9 +27,9 @@ def test_what_the_library_writes_is_whole(saved: bytes) -> None:
 def test_every_cut_is_noticed(saved: bytes) -> None:
     """Wherever the file is cut off, it is refused; and so is anything behind its end."""
     for cut in range(len(saved)):
-        with pytest.raises(ConversionFailed):
+        with pytest.raises(ConversionError):
             require_whole_ubjson(saved[:cut])
-    with pytest.raises(ConversionFailed, match="behind its end"):
+    with pytest.raises(ConversionError, match="behind its end"):
         require_whole_ubjson(saved + b"}")
 
 
@@ -49,5 +49,5 @@ def test_every_cut_is_noticed(saved: bytes) -> None:
 )
 def test_hostile_lengths_are_refused_at_once(torn: bytes) -> None:
     """Negative, enormous and missing lengths, unknown marks and endless nesting are refused."""
-    with pytest.raises(ConversionFailed):
+    with pytest.raises(ConversionError):
         require_whole_ubjson(torn)

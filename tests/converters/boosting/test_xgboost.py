@@ -16,7 +16,7 @@ import relevo
 from relevo.converters.boosting.xgboost import read_file, told_again
 from relevo.converters.boosting.xgboost_json import read_learner
 from relevo.converters.boosting.xgboost_legacy import read_binary
-from relevo.errors import ConversionFailed, OptionsMissing, ParityFailed, RelevoError
+from relevo.errors import ConversionError, InvalidOptionsError, ParityError, RelevoError
 from relevo.importing.import_model import import_model
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def test_an_old_binary_says_loudly_that_nobody_was_asked() -> None:
     assert alone.manifest.lineage.framework == "XGBoost before 1.0"
     proved = import_model(model, name="mushrooms", labels=EDIBLE, samples=rows, outputs=truth, figures=False)
     assert proved.manifest.lineage.parity.against == "supplied"
-    with pytest.raises(ParityFailed):
+    with pytest.raises(ParityError):
         import_model(model, name="mushrooms", labels=EDIBLE, samples=rows, outputs=1 - truth, figures=False)
 
 
@@ -152,7 +152,7 @@ def test_a_file_comes_in_through_the_quarantine(tmp_path: Path, ending: str) -> 
     saved = tmp_path / f"model.{ending}"
     xgb.XGBClassifier(**SMALL).fit(ROWS, two(ROWS)).save_model(saved)
     file = saved.rename(tmp_path / "model.anything")
-    with pytest.raises(OptionsMissing, match=r"--labels \(2 of them.*--labels 0,1"):
+    with pytest.raises(InvalidOptionsError, match=r"--labels \(2 of them.*--labels 0,1"):
         import_model(file, name="told", figures=False)
     package = import_model(file, name="told", labels=("no", "yes"), output="margin", figures=False)
     lineage = package.manifest.lineage
@@ -163,10 +163,10 @@ def test_a_file_comes_in_through_the_quarantine(tmp_path: Path, ending: str) -> 
 def test_what_cannot_be_written_is_refused_in_words() -> None:
     """An objective with a step for a link, and several answers at once, are named."""
     model = xgb.XGBClassifier(objective="binary:hinge", **SMALL).fit(ROWS, two(ROWS))
-    with pytest.raises(ConversionFailed, match="binary:hinge"):
+    with pytest.raises(ConversionError, match="binary:hinge"):
         read_file(bytes(model.get_booster().save_raw("json")))
     both = xgb.XGBRegressor(**SMALL).fit(ROWS, np.stack([values(ROWS), two(ROWS)], axis=1))
-    with pytest.raises(ConversionFailed, match="several numbers"):
+    with pytest.raises(ConversionError, match="several numbers"):
         read_file(bytes(both.get_booster().save_raw("json")))
 
 
@@ -190,7 +190,7 @@ def test_cut_and_garbled_files_are_refused(ending: str) -> None:
             read_file(data[:cut])
     plain = json.loads(xgb.XGBClassifier(**SMALL).fit(ROWS, two(ROWS)).get_booster().save_raw("json"))
     plain["learner"]["gradient_booster"]["model"]["trees"][0]["left_children"][0] = 0
-    with pytest.raises(ConversionFailed):
+    with pytest.raises(ConversionError):
         read_learner(plain)
 
 
@@ -200,9 +200,9 @@ def test_cut_binaries_are_refused(name: str) -> None:
     """A binary cut off anywhere, or with something behind its end, is refused."""
     data = (LEAVES / name).read_bytes()
     for cut in np.linspace(1, len(data) - 1, 40).astype(int).tolist():
-        with pytest.raises(ConversionFailed):
+        with pytest.raises(ConversionError):
             read_binary(data[:cut])
-    with pytest.raises(ConversionFailed, match="behind its end"):
+    with pytest.raises(ConversionError, match="behind its end"):
         read_binary(data + b"more")
 
 

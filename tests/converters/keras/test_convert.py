@@ -9,15 +9,15 @@ import pytest
 
 import relevo
 from relevo.converters.keras.convert import convert_keras
-from relevo.converters.keras.export import Axes, write_graph
+from relevo.converters.keras.export import TensorSpec, write_graph
 from relevo.converters.keras.silent_import import is_keras, library
-from relevo.domain.decision import Bands
+from relevo.domain.decision import ThresholdDecision
 from relevo.domain.preprocessing import ImageSteps, MatrixSteps
 from relevo.domain.signature import ImageInput, Output, Task
-from relevo.errors import ConversionFailed, OptionsMissing
-from relevo.package.conversion import Hints
-from relevo.package.parity import served_scores
-from relevo.package.samples import take_samples
+from relevo.errors import ConversionError, InvalidOptionsError
+from relevo.package.conversion import ConversionHints
+from relevo.package.parity import score_as_served
+from relevo.package.samples import normalize_samples
 
 pytest.importorskip("tensorflow", reason="Keras models need the extra 'keras'")
 pytest.importorskip("tf2onnx", reason="Keras models need the extra 'keras'")
@@ -58,7 +58,7 @@ def test_a_grey_classifier_answers_as_the_original() -> None:
 
 
 def _files(pictures: Any) -> list[bytes]:
-    samples = take_samples(pictures)
+    samples = normalize_samples(pictures)
     return [samples.payload(row) for row in range(len(samples))]  # type: ignore[misc]  # pictures are bytes
 
 
@@ -85,7 +85,7 @@ def test_one_sigmoid_is_the_probability_of_the_second_label() -> None:
         truth=truth,
         labels=["Cat", "Dog"],
         scale=1 / 255,
-        decision=Bands(accept=0.85, reject=0.15),
+        decision=ThresholdDecision(accept=0.85, reject=0.15),
         figures=False,
     )
     dog = predicted(model, COLOUR / 255)[:, 0]
@@ -163,7 +163,7 @@ def test_what_graph_and_loss_leave_open_is_asked_for(ending: Any, loss: Any, lab
     if loss:
         model.compile(loss=loss)
     said: dict[str, Any] = {"name": "m", "samples": ROWS / 10, "labels": labels, "figures": False}
-    with pytest.raises(OptionsMissing, match=r"add: scores \(logits, probabilities or percent; numbers"):
+    with pytest.raises(InvalidOptionsError, match=r"add: scores \(logits, probabilities or percent; numbers"):
         relevo.pack(model, **said)
     assert relevo.pack(model, scores="logits", **said).manifest.output.activation in ("softmax", "sigmoid")
 
@@ -172,7 +172,7 @@ def test_several_numbers_are_no_classes() -> None:
     """Three outputs trained on a loss for numbers are refused in a sentence, and nobody is asked for their labels."""
     model = net((5,), layers.Dense(3))
     model.compile(loss="mae")
-    with pytest.raises(ConversionFailed, match="it answers 3 numbers at once; package one model for each"):
+    with pytest.raises(ConversionError, match="it answers 3 numbers at once; package one model for each"):
         relevo.pack(model, name="m", samples=ROWS)
 
 
@@ -196,17 +196,17 @@ def heads(kind: Any) -> Any:
 def test_one_of_several_outputs_is_taken_by_its_name(kind: Any, names: Any) -> None:
     """A dict of heads of different widths answers with the head that was named, whatever order Keras counts them in."""
     model = heads(kind)
-    with pytest.raises(OptionsMissing, match="--output, one of "):
-        convert_keras(model, take_samples(ROWS))
+    with pytest.raises(InvalidOptionsError, match="--output, one of "):
+        convert_keras(model, normalize_samples(ROWS))
     found = model.predict(ROWS.astype(np.float32), verbose=0)
     for name, labels, width in ((names[0], ("a", "b", "c"), 3), (names[1], ("no", "yes"), 1)):
-        converted = convert_keras(model, take_samples(ROWS), Hints(labels=labels), output=name)
+        converted = convert_keras(model, normalize_samples(ROWS), ConversionHints(labels=labels), output=name)
         wanted = found[name] if isinstance(found, dict) else found[1 if width == 3 else 0]
         assert converted.outputs is not None
         assert np.abs(converted.outputs - wanted).max() < 1e-6
-        assert np.abs(served_scores(converted, take_samples(ROWS)) - wanted).max() < 1e-6
-    with pytest.raises(OptionsMissing, match="--output, one of "):
-        convert_keras(model, take_samples(ROWS), Hints(labels=("a", "b", "c")), output="third")
+        assert np.abs(score_as_served(converted, normalize_samples(ROWS)) - wanted).max() < 1e-6
+    with pytest.raises(InvalidOptionsError, match="--output, one of "):
+        convert_keras(model, normalize_samples(ROWS), ConversionHints(labels=("a", "b", "c")), output="third")
     package = relevo.pack(model, name="m", samples=ROWS, output=Output(name=names[0], labels=("a", "b", "c")), figures=False)
     assert (package.manifest.output.name, package.manifest.output.labels) == ("scores", ("a", "b", "c"))
 
@@ -225,12 +225,12 @@ def test_a_linear_column_is_a_value() -> None:
 
 def test_everything_missing_is_asked_for_at_once() -> None:
     """Scaling and labels are named in one error, in pack's own words; a leading Rescaling layer gives the guess."""
-    with pytest.raises(OptionsMissing, match=r"add: preprocess NAME, or scale NUMBER \(most often 01.*labels \(10 of them"):
+    with pytest.raises(InvalidOptionsError, match=r"add: preprocess NAME, or scale NUMBER \(most often 01.*labels \(10 of them"):
         relevo.pack(net((12, 12, 1), layers.Dense(10, activation="softmax")), name="d", samples=GREY)
     model = keras.Sequential([keras.Input((12, 12, 1)), layers.Rescaling(1 / 255), layers.Flatten(), layers.Dense(1)])
-    with pytest.raises(OptionsMissing, match="begins with a Rescaling layer of its own, so most likely scale 1"):
+    with pytest.raises(InvalidOptionsError, match="begins with a Rescaling layer of its own, so most likely scale 1"):
         relevo.pack(model, name="d", samples=GREY)
-    with pytest.raises(OptionsMissing, match="only one of preprocess, scale and steps"):
+    with pytest.raises(InvalidOptionsError, match="only one of preprocess, scale and steps"):
         relevo.pack(model, name="d", samples=GREY, preprocess="01", scale=1)
 
 
@@ -267,8 +267,8 @@ def test_a_class_of_the_users_own_is_a_keras_model_too() -> None:
     model = Own()
     assert is_keras(model)
     assert not is_keras(object())
-    with pytest.raises(ConversionFailed, match="build it, or call it once"):
-        convert_keras(model, take_samples(ROWS))
+    with pytest.raises(ConversionError, match="build it, or call it once"):
+        convert_keras(model, normalize_samples(ROWS))
     model(ROWS[:2])
     package = relevo.pack(model, name="own", samples=ROWS, labels=["a", "b", "c"], figures=False)
     assert package.manifest.lineage.parity.largest_difference < 1e-6
@@ -284,14 +284,14 @@ def test_a_class_of_the_users_own_is_a_keras_model_too() -> None:
 )
 def test_what_does_not_fit_is_told(model: Any, samples: Any, words: str) -> None:
     """A model and samples of different kinds are refused with both kinds named."""
-    with pytest.raises(ConversionFailed, match=words):
+    with pytest.raises(ConversionError, match=words):
         relevo.pack(model(), name="d", samples=samples, labels=["a", "b"], scale=1)
 
 
 def test_a_picture_of_another_shape_is_refused() -> None:
     """An input that the user describes otherwise than the model declares it names both shapes."""
     model = net((16, 16, 3), layers.Dense(2, activation="softmax"))
-    with pytest.raises(ConversionFailed, match=r"takes \(n, 16, 16, 3\); pictures as told would be \(n, 12, 12, 1\)"):
+    with pytest.raises(ConversionError, match=r"takes \(n, 16, 16, 3\); pictures as told would be \(n, 12, 12, 1\)"):
         relevo.pack(model, name="d", samples=GREY, labels=["a", "b"], scale=1, input=ImageInput(width=12, height=12, mode="L"))
 
 
@@ -308,6 +308,6 @@ def test_steps_of_the_user_are_kept() -> None:
 def test_what_cannot_be_written_is_told() -> None:
     """An operation that ONNX has not is a refusal with the converter's reason, and no trace of the tool."""
     tensorflow: Any = library("tensorflow")
-    axes = [Axes(name="x", dtype="float32", shape=(2,))]
-    with pytest.raises(ConversionFailed, match="operations that ONNX has not: Svd"):
+    axes = [TensorSpec(name="x", dtype="float32", shape=(2,))]
+    with pytest.raises(ConversionError, match="operations that ONNX has not: Svd"):
         write_graph(lambda tensors: tensorflow.linalg.svd(tensors[0][..., None], compute_uv=False), axes)

@@ -8,7 +8,7 @@ import numpy as np
 import onnxruntime as ort
 import pytest
 
-from relevo.converters.keras.export import Axes, write_graph
+from relevo.converters.keras.export import TensorSpec, write_graph
 from relevo.converters.keras.large_weights import lightened
 from relevo.converters.keras.silent_import import library
 
@@ -66,7 +66,7 @@ def answers(written: bytes, given: Any) -> Any:
 def test_what_stood_aside_is_in_its_place(make: Callable[[], Any], given: Any) -> None:
     """Whichever weights stand aside, one graph with one input answers as the original."""
     model = make()
-    axes = [Axes(name="x", dtype="float32", shape=given.shape[1:])]
+    axes = [TensorSpec(name="x", dtype="float32", shape=given.shape[1:])]
     wanted = model.predict(given, verbose=0)
     light = write_graph(called(model), axes, heavy=0)
     for graph in (light, write_graph(called(model), axes, heavy=2**40)):
@@ -76,7 +76,7 @@ def test_what_stood_aside_is_in_its_place(make: Callable[[], Any], given: Any) -
 
 def test_the_same_model_is_the_same_bytes() -> None:
     """Heavy weights come in the order of the graph, as everything else does."""
-    model, axes = vgg(), [Axes(name="x", dtype="float32", shape=(16, 16, 3))]
+    model, axes = vgg(), [TensorSpec(name="x", dtype="float32", shape=(16, 16, 3))]
     assert write_graph(called(model), axes, heavy=0) == write_graph(called(model), axes, heavy=0)
 
 
@@ -98,7 +98,7 @@ def test_turned_weights_are_turned_once() -> None:
     """A convolution's weight lies in the file as ONNX wants it: nothing is left to turn when the server starts."""
     model = vgg()
     graph = onnx.load_from_string(
-        write_graph(called(model), [Axes(name="x", dtype="float32", shape=(16, 16, 3))], heavy=0).onnx
+        write_graph(called(model), [TensorSpec(name="x", dtype="float32", shape=(16, 16, 3))], heavy=0).onnx
     ).graph
     weights = {weight.name: tuple(weight.dims) for weight in graph.initializer}
     assert not [node for node in graph.node if node.op_type == "Transpose" and node.input[0] in weights]
@@ -126,4 +126,4 @@ def test_want_of_memory_is_told_as_that() -> None:
 
     for call in (greedy, exhausted):
         with pytest.raises(MemoryError):
-            write_graph(call, [Axes(name="x", dtype="float32", shape=(2,))])
+            write_graph(call, [TensorSpec(name="x", dtype="float32", shape=(2,))])

@@ -13,7 +13,7 @@ import pytest
 from relevo.converters.keras.load import load
 from relevo.converters.keras.outputs import loss_kind
 from relevo.converters.keras.silent_import import library
-from relevo.errors import ConversionFailed, OptionsMissing
+from relevo.errors import ConversionError, InvalidOptionsError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -260,7 +260,7 @@ def test_architecture_and_weights_apart(trained: Any, tmp_path: Path) -> None:
     loaded = load([architecture, old])
     assert loaded.release == "2.0.4"
     assert np.abs(answers(loaded.model) - answers(trained)).max() < 1e-6
-    with pytest.raises(OptionsMissing, match="--weights FILE"):
+    with pytest.raises(InvalidOptionsError, match="--weights FILE"):
         load([architecture, b""])
 
 
@@ -307,7 +307,7 @@ def refused(config: Any, release: str = "2.3.0") -> bytes:
 def test_programs_and_strange_layers_are_refused(layer: dict[str, Any], words: str) -> None:
     """A Lambda, a layer of somebody's own, or one that no release since knows is named, with the way out."""
     release = "1.2.0" if "mode" in layer["config"] or "border_mode" in layer["config"] else "2.3.0"
-    with pytest.raises(ConversionFailed, match=words):
+    with pytest.raises(ConversionError, match=words):
         load([refused(keras_2([layer]), release), b""])
 
 
@@ -315,11 +315,11 @@ def test_a_lambda_in_a_keras_3_file_is_refused(tmp_path: Path) -> None:
     """Also in the zip, and also as an argument of another layer."""
     model = keras.Sequential([keras.Input((3,)), layers.Lambda(lambda numbers: numbers * 2)])
     model.save(tmp_path / "m.keras")
-    with pytest.raises(ConversionFailed, match="a Lambda layer"):
+    with pytest.raises(ConversionError, match="a Lambda layer"):
         load([(tmp_path / "m.keras").read_bytes(), b""])
     model = keras.Sequential([keras.Input((3,)), layers.Dense(2, activation=lambda numbers: numbers * 2)])
     model.save(tmp_path / "m.keras")
-    with pytest.raises(ConversionFailed, match="a program inside the file"):
+    with pytest.raises(ConversionError, match="a program inside the file"):
         load([(tmp_path / "m.keras").read_bytes(), b""])
 
 
@@ -334,7 +334,7 @@ def test_a_lambda_in_a_keras_3_file_is_refused(tmp_path: Path) -> None:
 )
 def test_broken_files_are_refused(data: bytes, words: str) -> None:
     """What was cut off or filled with nonsense is refused in words."""
-    with pytest.raises(ConversionFailed, match=words):
+    with pytest.raises(ConversionError, match=words):
         load([data, b""])
 
 
@@ -344,7 +344,7 @@ def test_weights_alone_ask_for_the_architecture(trained: Any, tmp_path: Path) ->
     def change(file: Any) -> None:
         del file.attrs["model_config"]
 
-    with pytest.raises(OptionsMissing, match="this file has only weights"):
+    with pytest.raises(InvalidOptionsError, match="this file has only weights"):
         load([hdf5(trained, tmp_path, change), b""])
 
 
@@ -354,7 +354,7 @@ def test_a_zip_that_unpacks_to_too_much_is_refused() -> None:
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("config.json", b" " * (65 * 2**20))
         archive.writestr("model.weights.h5", b"")
-    with pytest.raises(ConversionFailed, match=r"its config.json is larger than any network's"):
+    with pytest.raises(ConversionError, match=r"its config.json is larger than any network's"):
         load([out.getvalue(), b""])
 
 
@@ -366,10 +366,10 @@ def test_a_file_that_would_fill_the_memory_is_refused_before_it_is_unpacked(tmp_
     with zipfile.ZipFile(tmp_path / "bomb.keras", "w", zipfile.ZIP_DEFLATED) as archive:
         for name, part in parts.items():
             archive.writestr(name, part + bytes(100 * 2**20) if name.endswith(".h5") else part)
-    with pytest.raises(ConversionFailed, match=r"would unpack from .* which no network's weights do; --max-memory allows more"):
+    with pytest.raises(ConversionError, match=r"would unpack from .* which no network's weights do; --max-memory allows more"):
         load([(tmp_path / "bomb.keras").read_bytes(), b""])
     trained.save(tmp_path / "m.h5")
     with h5py.File(tmp_path / "m.h5", "r+") as file:
         file.create_dataset("model_weights/promise", shape=(10**9,), dtype="f4", chunks=(2**16,))
-    with pytest.raises(ConversionFailed, match="would unpack from"):
+    with pytest.raises(ConversionError, match="would unpack from"):
         load([(tmp_path / "m.h5").read_bytes(), b""])

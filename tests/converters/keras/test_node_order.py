@@ -10,7 +10,7 @@ import pytest
 onnx = pytest.importorskip("onnx", reason="the extra keras is not installed")
 from onnx import helper  # noqa: E402 - follows the question whether it is there
 
-from relevo.converters.keras.node_order import put_in_order  # noqa: E402 - as above
+from relevo.converters.keras.node_order import sort_nodes  # noqa: E402 - as above
 
 _FLOAT = onnx.TensorProto.FLOAT
 
@@ -42,7 +42,7 @@ def _inner(draw: random.Random, last: str) -> Any:
 
 def _ordered(seed: int) -> Any:
     graph = _graph(random.Random(seed))  # noqa: S311 - an order, no secret
-    put_in_order(graph)
+    sort_nodes(graph)
     return graph
 
 
@@ -62,5 +62,5 @@ def test_another_weight_may_stand_elsewhere_but_nothing_is_lost() -> None:
     """Weights that are filled in later are told apart by their place; no node and no edge goes missing."""
     graph = _graph(random.Random(1))  # noqa: S311 - an order, no secret
     edges = {(node.op_type, tuple(node.input), tuple(node.output)) for node in graph.node}
-    put_in_order(graph, ["w", "v"])
+    sort_nodes(graph, ["w", "v"])
     assert {(node.op_type, tuple(node.input), tuple(node.output)) for node in graph.node} == edges

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from relevo.converters.sklearn.compat import mend
+from relevo.converters.sklearn.compat import fix_attributes
 
 pytest.importorskip("sklearn", reason="scikit-learn models need the extra 'sklearn'")
 from sklearn.impute import SimpleImputer
@@ -22,5 +22,5 @@ def test_an_imputer_of_before_answers_as_it_did() -> None:
     del model[0]._fill_dtype
     with pytest.raises(AttributeError):
         model.predict_proba(ROWS)
-    mend(model, "scikit-learn 1.3.0")
+    fix_attributes(model, "scikit-learn 1.3.0")
     assert (model.predict_proba(ROWS) == wanted).all()

@@ -38,10 +38,10 @@ from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 import relevo
 from relevo.converters.sklearn.convert import convert_sklearn
 from relevo.domain.preprocessing import ColumnSteps, MatrixSteps
-from relevo.errors import ConversionFailed, OptionsMissing
-from relevo.package.conversion import Hints
-from relevo.package.parity import difference, provisional, served_scores
-from relevo.package.samples import take_samples
+from relevo.errors import ConversionError, InvalidOptionsError
+from relevo.package.conversion import ConversionHints
+from relevo.package.parity import build_runnable, difference, score_as_served
+from relevo.package.samples import normalize_samples
 
 #: Model, data, and what the served scores may differ by, in units of max(1, |score|).
 EXACT, SINGLE = 1e-12, 1e-5
@@ -101,10 +101,10 @@ def test_the_served_model_answers_as_the_original(model: Any, load: Any, allowed
     features, truth = load(return_X_y=True)
     half = np.arange(len(features)) % 2 == 0
     fitted = _fitted(model, features[half], truth[half])
-    samples = take_samples(features[~half])
+    samples = normalize_samples(features[~half])
     converted = convert_sklearn(fitted, samples)
     assert converted.outputs is not None
-    gaps = difference(served_scores(converted, samples), converted.outputs)
+    gaps = difference(score_as_served(converted, samples), converted.outputs)
     assert gaps.max() <= allowed
     assert converted.output.labels == (tuple(str(label) for label in np.unique(truth)) if hasattr(fitted, "classes_") else ())
     assert isinstance(converted.steps, MatrixSteps)
@@ -115,7 +115,7 @@ def test_conversion_gives_the_same_bytes_each_time(model: Any) -> None:
     """No name in the graph is drawn at random."""
     features, truth = load_iris(return_X_y=True)
     fitted = model.fit(features, truth)
-    samples = take_samples(features[:20])
+    samples = normalize_samples(features[:20])
     assert convert_sklearn(fitted, samples).onnx == convert_sklearn(fitted, samples).onnx
 
 
@@ -142,12 +142,12 @@ def test_a_column_transformer_takes_each_column_as_it_is(encoder: Any, last: Any
     table, truth = _table()
     numbers = make_pipeline(SimpleImputer(strategy="median"), StandardScaler())
     model = _fitted(make_pipeline(ColumnTransformer([("n", numbers, [0, 1]), ("c", encoder, [2])]), last), table[:200], truth[:200])
-    samples = take_samples(table[200:], ["tenure", "charge", "contract"])
+    samples = normalize_samples(table[200:], ["tenure", "charge", "contract"])
     converted = convert_sklearn(model, samples)
     assert converted.outputs is not None
     assert isinstance(converted.steps, ColumnSteps)
     assert [column.dtype for column in converted.steps.columns] == ["float64", "float64", "string"]
-    assert difference(served_scores(converted, samples), converted.outputs).max() < EXACT
+    assert difference(score_as_served(converted, samples), converted.outputs).max() < EXACT
     assert [field.required for field in converted.input.fields] == [True, False, True]  # type: ignore[union-attr]  # a record
 
 
@@ -155,8 +155,8 @@ def test_a_tie_between_classes_stays_a_tie() -> None:
     """A forest of two trees that disagree answers .5 exactly, so the label is the original's and not rounding's."""
     features, truth = load_breast_cancer(return_X_y=True)
     model = RandomForestClassifier(2, random_state=1).fit(features[::2, :4], truth[::2])
-    samples = take_samples(features[1::2, :4])
-    scores = served_scores(convert_sklearn(model, samples), samples)
+    samples = normalize_samples(features[1::2, :4])
+    scores = score_as_served(convert_sklearn(model, samples), samples)
     assert (scores == 0.5).any()
     assert np.array_equal(scores.argmax(axis=1), model.predict(features[1::2, :4]))
 
@@ -171,8 +171,8 @@ def test_thresholds_are_not_rounded_across_a_value() -> None:
         [np.nextafter(splits.astype(np.float32), side) for side in (-np.inf, np.inf)] + [splits, splits + 1e-12, splits - 1e-12]
     )
     rows = np.stack([near, near[::-1]], axis=1).astype(np.float64)
-    samples = take_samples(rows)
-    assert np.array_equal(served_scores(convert_sklearn(model, samples), samples), model.predict_proba(rows))
+    samples = normalize_samples(rows)
+    assert np.array_equal(score_as_served(convert_sklearn(model, samples), samples), model.predict_proba(rows))
 
 
 def test_missing_numbers_go_where_the_original_sends_them() -> None:
@@ -181,10 +181,10 @@ def test_missing_numbers_go_where_the_original_sends_them() -> None:
     holes = np.where(np.random.default_rng(0).random(features.shape) < 0.2, np.nan, features)
     for model in (HistGradientBoostingClassifier(max_iter=10), DecisionTreeClassifier(random_state=0)):
         fitted = model.fit(holes[::2], truth[::2])
-        samples = take_samples(holes[1::2])
+        samples = normalize_samples(holes[1::2])
         converted = convert_sklearn(fitted, samples)
         assert converted.outputs is not None
-        assert difference(served_scores(converted, samples), converted.outputs).max() < EXACT
+        assert difference(score_as_served(converted, samples), converted.outputs).max() < EXACT
 
 
 def test_hints_name_features_labels_and_unit() -> None:
@@ -192,7 +192,9 @@ def test_hints_name_features_labels_and_unit() -> None:
     features, truth = load_iris(return_X_y=True)
     model = LogisticRegression(max_iter=1000).fit(features, truth)
     names = ("a", "b", "c", "d")
-    converted = convert_sklearn(model, take_samples(features[:9], names), Hints(features=names, labels=("x", "y", "z")))
+    converted = convert_sklearn(
+        model, normalize_samples(features[:9], names), ConversionHints(features=names, labels=("x", "y", "z"))
+    )
     assert converted.output.labels == ("x", "y", "z")
     assert converted.classes == ("0", "1", "2")
     assert tuple(field.name for field in converted.input.fields) == names  # type: ignore[union-attr]  # a record
@@ -202,14 +204,14 @@ def test_models_that_answer_several_things_are_refused() -> None:
     """A model of two questions at once is refused with what to do."""
     features = np.random.default_rng(0).normal(size=(50, 3))
     for model, truth in ((LinearRegression(), features[:, :2]), (RandomForestClassifier(3), (features[:, :2] > 0).astype(int))):
-        with pytest.raises(ConversionFailed, match="one model for each"):
-            convert_sklearn(model.fit(features, truth), take_samples(features))
+        with pytest.raises(ConversionError, match="one model for each"):
+            convert_sklearn(model.fit(features, truth), normalize_samples(features))
 
 
 def test_an_unfitted_model_is_refused_with_its_own_complaint() -> None:
     """The library's own words say what is wrong."""
-    with pytest.raises(ConversionFailed, match="not fitted"):
-        convert_sklearn(LinearRegression(), take_samples(np.ones((3, 2))))
+    with pytest.raises(ConversionError, match="not fitted"):
+        convert_sklearn(LinearRegression(), normalize_samples(np.ones((3, 2))))
 
 
 def test_columns_may_be_called_anything() -> None:
@@ -235,9 +237,9 @@ def test_the_order_of_unnamed_columns_is_stated() -> None:
     rows = draw.normal(size=(60, 2))
     model = LogisticRegression().fit(rows, rows[:, 0] > 0)
     swapped = [{"b": row[1], "a": row[0]} for row in rows.tolist()]
-    with pytest.raises(OptionsMissing, match=r"features .*b,a"):
+    with pytest.raises(InvalidOptionsError, match=r"features .*b,a"):
         relevo.pack(model, name="m", samples=swapped, figures=False)
-    with pytest.raises(OptionsMissing, match="'c'"):
+    with pytest.raises(InvalidOptionsError, match="'c'"):
         relevo.pack(model, name="m", samples=swapped, features=["a", "c"], figures=False)
     package = relevo.pack(model, name="m", samples=swapped, features=["a", "b"], figures=False)
     answers = [answer.probabilities for answer in package.predict_many(swapped)]
@@ -250,7 +252,7 @@ def test_named_columns_are_not_taken_in_another_order() -> None:
     draw = np.random.default_rng(0)
     frame = pandas.DataFrame(draw.normal(size=(60, 2)), columns=["a", "b"])
     model = LogisticRegression().fit(frame, frame["a"] > 0)
-    with pytest.raises(OptionsMissing, match="a, b"):
+    with pytest.raises(InvalidOptionsError, match="a, b"):
         relevo.pack(model, name="m", samples=frame.to_numpy()[:, ::-1], features=["b", "a"], figures=False)
     package = relevo.pack(model, name="m", samples=frame[["b", "a"]].to_dict(orient="records"), features=["b", "a"], figures=False)
     assert package.predict({"b": 0.0, "a": 5.0}).label == "True"
@@ -264,7 +266,7 @@ def test_xgboost_behind_a_sparse_columntransformer_answers_as_before(threshold: 
         [("c", OneHotEncoder(handle_unknown="ignore"), ["c"])], remainder="passthrough", sparse_threshold=threshold
     )
     model = make_pipeline(columns, xgboost.XGBClassifier(n_estimators=4)).fit(frame, [int(row % 7 > 3) for row in range(200)])
-    served = provisional(convert_sklearn(model, take_samples(frame)))
+    served = build_runnable(convert_sklearn(model, normalize_samples(frame)))
     others = [{"a": a, "c": c, "n": n} for a in (0.0, 3.0, 5.5) for c in "xyw" for n in (0.0, 1.0)]
     for record, expected in zip(others, model.predict_proba(pd.DataFrame(others)), strict=True):
         assert served.predict(record).probabilities == pytest.approx(expected, abs=1e-5), record
@@ -287,9 +289,9 @@ def test_xgboost_asked_with_a_sparse_matrix_answers_as_before(before: tuple[Any,
     asked = {"sparse": matrix.asformat(form), "dense": matrix.toarray()}
     expected = {kind: model.predict_proba(given) for kind, given in asked.items()}
     assert np.abs(expected["sparse"] - expected["dense"]).max() > 0.01
-    rows = take_samples(matrix.toarray())
+    rows = normalize_samples(matrix.toarray())
     for kind, given in asked.items():
-        served = provisional(convert_sklearn(model, take_samples(given)))
+        served = build_runnable(convert_sklearn(model, normalize_samples(given)))
         answers = [served.predict(rows.payload(row)).probabilities for row in range(len(rows))]
         assert np.abs(np.array(answers) - expected[kind]).max() < 1e-6, kind
 
@@ -300,7 +302,7 @@ def test_a_booster_asked_with_a_sparse_matrix_answers_as_before() -> None:
     data = xgboost.DMatrix(matrix, label=truth)
     booster = xgboost.train({"objective": "binary:logistic"}, data, 8)
     package = relevo.pack(booster, name="m", samples=matrix, labels=["no", "yes"], figures=False)
-    rows = take_samples(matrix.toarray())
+    rows = normalize_samples(matrix.toarray())
     answers = [package.predict(rows.payload(row)).probabilities[1] for row in range(len(rows))]
     assert np.abs(np.array(answers) - booster.predict(data)).max() < 1e-6
 
@@ -310,7 +312,7 @@ def test_stored_zeros_that_xgboost_tells_from_missing_are_refused() -> None:
     matrix, truth = scattered()
     model = xgboost.XGBClassifier(n_estimators=8).fit(matrix, truth)
     matrix.data[::3] = 0.0
-    with pytest.raises(ConversionFailed, match=r"sparse matrix.*toarray\(\).*eliminate_zeros\(\)"):
-        convert_sklearn(model, take_samples(matrix))
+    with pytest.raises(ConversionError, match=r"sparse matrix.*toarray\(\).*eliminate_zeros\(\)"):
+        convert_sklearn(model, normalize_samples(matrix))
     matrix.eliminate_zeros()
-    assert convert_sklearn(model, take_samples(matrix)).output.labels == ("0", "1")
+    assert convert_sklearn(model, normalize_samples(matrix)).output.labels == ("0", "1")

@@ -19,12 +19,12 @@ from relevo.converters.pack import pack
 from relevo.converters.sklearn.dict_vectorizer import convert_dictvectorizer, record_of
 from relevo.domain.preprocessing import Column, MatrixSteps
 from relevo.domain.signature import FieldKind, RecordInput
-from relevo.errors import ConversionFailed, FieldRefused, OptionsMissing
-from relevo.package.parity import difference, provisional, served_scores
-from relevo.package.samples import from_records, take_samples
+from relevo.errors import ConversionError, InvalidFieldError, InvalidOptionsError
+from relevo.package.parity import build_runnable, difference, score_as_served
+from relevo.package.samples import from_records, normalize_samples
 
 if TYPE_CHECKING:
-    from relevo.package.conversion import Converted
+    from relevo.package.conversion import ConvertedModel
 
 
 def _customers(rows: int = 300) -> tuple[list[dict[str, Any]], np.ndarray]:
@@ -44,9 +44,9 @@ def _customers(rows: int = 300) -> tuple[list[dict[str, Any]], np.ndarray]:
     return customers, churned
 
 
-def _gap(converted: Converted, customers: list[dict[str, Any]]) -> float:
+def _gap(converted: ConvertedModel, customers: list[dict[str, Any]]) -> float:
     assert converted.outputs is not None
-    return float(difference(served_scores(converted, from_records(customers)), converted.outputs).max())
+    return float(difference(score_as_served(converted, from_records(customers)), converted.outputs).max())
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ def test_an_unseen_category_counts_as_none_of_them() -> None:
     customers, churned = _customers()
     vectorizer = DictVectorizer(sparse=False)
     model = LogisticRegression(max_iter=2000).fit(vectorizer.fit_transform(customers), churned)
-    served = provisional(convert_dictvectorizer((vectorizer, model), from_records(customers)))
+    served = build_runnable(convert_dictvectorizer((vectorizer, model), from_records(customers)))
     stranger = customers[0] | {"contract": "for ever"}
     expected = model.predict_proba(vectorizer.transform([stranger]))[0]
     assert served.predict(stranger).probabilities == pytest.approx(expected, abs=1e-12)
@@ -150,7 +150,7 @@ def test_a_client_of_the_pair_is_answered_as_by_the_pair(change: dict[str, Any])
     )
     assert strict.predict(records[9]).warnings == ()
     if change != {"tenure": 41.5}:
-        with pytest.raises(FieldRefused):
+        with pytest.raises(InvalidFieldError):
             strict.predict(record)
 
 
@@ -174,7 +174,7 @@ def test_what_the_original_cannot_have_meant_is_refused(record: dict[str, Any], 
     vectorizer = DictVectorizer(sparse=False)
     model = LogisticRegression().fit(vectorizer.fit_transform(records), [int(one["tenure"] < 9) for one in records])
     package = pack((vectorizer, model), name="churn", samples=records, figures=False)
-    with pytest.raises(FieldRefused) as caught:
+    with pytest.raises(InvalidFieldError) as caught:
         package.predict(record)
     assert str(caught.value) == told
 
@@ -191,7 +191,7 @@ def test_without_samples_the_vocabulary_alone_gives_a_record() -> None:
 def test_a_field_that_is_number_and_text_is_refused() -> None:
     """Such a vocabulary has no honest form."""
     vectorizer = DictVectorizer().fit([{"x": 1.0}, {"x": "one"}])
-    with pytest.raises(ConversionFailed, match="both a number and a text"):
+    with pytest.raises(ConversionError, match="both a number and a text"):
         record_of(vectorizer)
 
 
@@ -200,9 +200,9 @@ def test_pictures_and_triples_are_refused() -> None:
     customers, churned = _customers(50)
     vectorizer = DictVectorizer()
     model = LogisticRegression().fit(vectorizer.fit_transform(customers), churned)
-    with pytest.raises(OptionsMissing, match="records"):
-        convert_dictvectorizer((vectorizer, model), take_samples(np.zeros((2, 4, 4), dtype=np.uint8)))
-    with pytest.raises(ConversionFailed, match="tuple of 3"):
+    with pytest.raises(InvalidOptionsError, match="records"):
+        convert_dictvectorizer((vectorizer, model), normalize_samples(np.zeros((2, 4, 4), dtype=np.uint8)))
+    with pytest.raises(ConversionError, match="tuple of 3"):
         convert_dictvectorizer((vectorizer, model, 1), from_records(customers))
 
 
@@ -232,7 +232,7 @@ def test_a_booster_answers_absent_fields_nulls_and_numbers_for_truths_as_before(
     """Whatever of a record is absent, null, unseen or a number for a truth: the original's own answer, sparse or dense."""
     records, truth = _flags()
     model = make_pipeline(DictVectorizer(sparse=sparse), last).fit(records, truth)
-    served = provisional(convert_dictvectorizer(model, from_records(records)))
+    served = build_runnable(convert_dictvectorizer(model, from_records(records)))
     for record in _unlike_records():
         assert served.predict(record).probabilities == pytest.approx(model.predict_proba([record])[0], abs=1e-5), record
 
@@ -241,7 +241,7 @@ def test_what_sparse_xgboost_takes_as_missing_is_told_as_missing() -> None:
     """The warning says that an absent field counts as missing, and that a number in place of a truth counts as itself."""
     records, truth = _flags()
     model = make_pipeline(DictVectorizer(), xgboost.XGBClassifier(n_estimators=4)).fit(records, truth)
-    served = provisional(convert_dictvectorizer(model, from_records(records)))
+    served = build_runnable(convert_dictvectorizer(model, from_records(records)))
     told = [str(remark) for remark in served.remarks({"c": "x", "flag": 1})]
     assert told == [
         "Fields without a value that the model knows count as missing, as in the original: a.",
@@ -253,8 +253,8 @@ def test_a_null_number_is_refused_where_the_original_refuses_it() -> None:
     """A linear model fails on NaN, so that a null in place of its number is still refused by name."""
     records, truth = _flags()
     model = make_pipeline(DictVectorizer(), LogisticRegression()).fit(records, truth)
-    served = provisional(convert_dictvectorizer(model, from_records(records)))
-    with pytest.raises(FieldRefused, match="'a'"):
+    served = build_runnable(convert_dictvectorizer(model, from_records(records)))
+    with pytest.raises(InvalidFieldError, match="'a'"):
         served.predict({"a": None, "c": "x", "flag": True})
 
 
@@ -262,5 +262,5 @@ def test_a_sparse_step_that_cannot_be_followed_is_named_with_the_mend() -> None:
     """Lengths that are taken over what is stored: refused, naming the sparse matrix and `sparse=False`."""
     records, truth = _flags()
     model = make_pipeline(DictVectorizer(), Normalizer(), xgboost.XGBClassifier(n_estimators=4)).fit(records, truth)
-    with pytest.raises(ConversionFailed, match=r"sparse matrix.*DictVectorizer\(sparse=False\)"):
+    with pytest.raises(ConversionError, match=r"sparse matrix.*DictVectorizer\(sparse=False\)"):
         convert_dictvectorizer(model, from_records(records))

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 import relevo
-from relevo.domain.decision import Bands
-from relevo.errors import ConversionFailed, GoldenMismatch
+from relevo.domain.decision import ThresholdDecision
+from relevo.errors import ConversionError, GoldenMismatchError
 from relevo.importing.import_model import import_model
 from relevo.package.package import load_runnable, replay_golden
-from relevo.package.targets import class_text
+from relevo.package.targets import label_text
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -87,7 +87,7 @@ def test_the_answer_is_what_predict_answers(case: str) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         model.fit(x[::2], y[::2])
-        expected = [class_text(value) for value in model.predict(x[1::2])]
+        expected = [label_text(value) for value in model.predict(x[1::2])]
     package = relevo.pack(model, name="m", samples=x[1::2], features=NAMES, truth=y[1::2], figures=False)
     answers = package.predict_many([dict(zip(NAMES, row, strict=True)) for row in x[1::2].tolist()])
     assert [answer.label for answer in answers] == expected
@@ -105,15 +105,15 @@ def test_a_threshold_survives_an_import_and_gives_way_to_a_persons(tmp_path: Pat
     model = FixedThresholdClassifier(LogisticRegression(), threshold=0.8).fit(X2, Y2)
     (tmp_path / "m.pickle").write_bytes(pickle.dumps(model))
     options: dict[str, Any] = {"name": "m", "trust_pickle": True, "samples": X2[:50], "features": NAMES, "figures": False}
-    assert import_model(tmp_path / "m.pickle", **options).manifest.decision == Bands(accept=0.8, reject=0.8)
-    own = Bands(accept=0.6, reject=0.4)
+    assert import_model(tmp_path / "m.pickle", **options).manifest.decision == ThresholdDecision(accept=0.8, reject=0.8)
+    own = ThresholdDecision(accept=0.6, reject=0.4)
     assert import_model(tmp_path / "m.pickle", decision=own, **options).manifest.decision == own
 
 
 def test_several_labels_a_row_are_refused() -> None:
     """A model of several labels is no model of one class, and the sentence says so."""
     model = OneVsRestClassifier(LogisticRegression()).fit(X3, np.stack([Y3 == 0, Y3 > 0, X3[:, 0] > 0], axis=1).astype(int))
-    with pytest.raises(ConversionFailed, match="several labels"):
+    with pytest.raises(ConversionError, match="several labels"):
         relevo.pack(model, name="m", samples=X3, features=NAMES, figures=False)
 
 
@@ -126,5 +126,5 @@ def test_golden_examples_prove_labels() -> None:
     assert set(package.golden.labels) == {"0", "1", "2"}
     assert replay_golden(package) <= package.manifest.golden_tolerance
     wrong = dataclasses.replace(package.golden, labels=(*package.golden.labels[1:], package.golden.labels[0]))
-    with pytest.raises(GoldenMismatch):
+    with pytest.raises(GoldenMismatchError):
         replay_golden(load_runnable(package), wrong)

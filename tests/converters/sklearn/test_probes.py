@@ -15,17 +15,17 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import Normalizer, OneHotEncoder, OrdinalEncoder, PolynomialFeatures, StandardScaler
 
 import relevo
-from relevo.converters.boosting.booster import Boosting
-from relevo.converters.boosting.lightgbm import read_live
+from relevo.converters.boosting.booster import BoosterEstimator
+from relevo.converters.boosting.lightgbm import from_booster
 from relevo.converters.sklearn.convert import convert_sklearn
 from relevo.converters.sklearn.dict_vectorizer import convert_dictvectorizer
-from relevo.converters.sklearn.estimator import look_at
-from relevo.converters.sklearn.input_layouts import layouts
+from relevo.converters.sklearn.estimator import inspect_estimator
+from relevo.converters.sklearn.input_layouts import input_layouts
 from relevo.converters.sklearn.probes import Original, probed_gap, probes_of, refuse_unlike
 from relevo.domain.signature import FieldKind
-from relevo.errors import ConversionFailed, FieldNotListed, FieldWrongType, OptionsMissing
-from relevo.package.conversion import Hints
-from relevo.package.samples import from_records, take_samples
+from relevo.errors import ConversionError, FieldTypeError, InvalidOptionsError, UnknownCategoryError
+from relevo.package.conversion import ConversionHints
+from relevo.package.samples import from_records, normalize_samples
 
 pytest.importorskip("skl2onnx")
 pandas = pytest.importorskip("pandas")
@@ -98,7 +98,7 @@ def test_a_whole_column_that_is_computed_with_takes_fractions(number: Any, final
     assert served == pytest.approx(
         model.predict(asked)[0] if final.__class__ is Ridge else model.predict_proba(asked)[0, 1], abs=1e-4
     )
-    with pytest.raises(FieldWrongType) as refusal:
+    with pytest.raises(FieldTypeError) as refusal:
         package.predict(row | {"children": 2.5})
     assert refusal.value.facts["field"] == "children"
 
@@ -108,7 +108,7 @@ def test_a_strict_encoder_of_a_regression_closes_its_field() -> None:
     steps = [("plan", OrdinalEncoder(), ["plan"]), ("rest", "passthrough", ["income", "children"])]
     model = make_pipeline(ColumnTransformer(steps), Ridge()).fit(FRAME, FRAME["income"] / 1000)
     package = relevo.pack(model, name="m", samples=FRAME, figures=False)
-    with pytest.raises(FieldNotListed):
+    with pytest.raises(UnknownCategoryError):
         package.predict({"income": 2100.0, "children": 2.0, "plan": "new"})
 
 
@@ -125,7 +125,7 @@ def test_what_the_original_raises_at_is_a_closed_field(kind: Any) -> None:
     expected = model.predict_proba(pandas.DataFrame([row]))[0]
     assert package.predict(row).probabilities == pytest.approx(tuple(expected), abs=1e-6)
     for wrong in ({"plan": "new"}, {"children": 2.7}):
-        with pytest.raises(FieldNotListed) as refusal:
+        with pytest.raises(UnknownCategoryError) as refusal:
             package.predict(row | wrong)
         assert refusal.value.facts["field"] == next(iter(wrong))
 
@@ -144,7 +144,7 @@ def test_a_column_that_the_samples_lack_is_asked_for() -> None:
     """Nothing is proved of a column without a single value, so it must come with the samples."""
     model = fitted(OneHotEncoder(handle_unknown="ignore"))
     records = [{name: value for name, value in row.items() if name != "children"} for row in FRAME.to_dict(orient="records")]
-    with pytest.raises(OptionsMissing, match="children"):
+    with pytest.raises(InvalidOptionsError, match="children"):
         relevo.pack(model, name="m", samples=records, figures=False)
 
 
@@ -152,13 +152,13 @@ def test_a_graph_that_is_right_on_the_samples_alone_is_refused() -> None:
     """A converted model that differs outside of the samples only is found by the probes, which name the input."""
     rows = np.abs(DRAW.normal(size=(60, 2)))
     model = LogisticRegression().fit(rows, rows[:, 0] > rows[:, 1])
-    samples = take_samples(rows, ["a", "b"])
-    layout = next(iter(layouts(look_at(model), samples, Hints())))
-    probes = probes_of(Original(estimator=look_at(model), layout=layout, samples=samples).ask, samples, layout.input)  # type: ignore[arg-type]
+    samples = normalize_samples(rows, ["a", "b"])
+    layout = next(iter(input_layouts(inspect_estimator(model), samples, ConversionHints())))
+    probes = probes_of(Original(estimator=inspect_estimator(model), layout=layout, samples=samples).ask, samples, layout.input)  # type: ignore[arg-type]
     right = convert_sklearn(model, samples)
     assert probed_gap(right, probes)[0] < 1e-9
     wrong = convert_sklearn(LogisticRegression().fit(rows, rows[:, 0] > 2 * rows[:, 1]), samples)
-    with pytest.raises(ConversionFailed, match="unlike"):
+    with pytest.raises(ConversionError, match="unlike"):
         refuse_unlike(replace(wrong, outputs=right.outputs), probes, 1e-4)
     assert layout.input.fields[0].kind is FieldKind.NUMBER  # type: ignore[union-attr]  # a record
 
@@ -178,16 +178,15 @@ def moody(model: LogisticRegression) -> LogisticRegression:
 @pytest.mark.parametrize("field", ["plan", "income"])
 def test_a_pair_with_a_vectorizer_is_asked_beyond_the_samples(field: str) -> None:
     """Unseen categories, absent keys and extremes are asked of the pair too; another answer than the package's is refused."""
-    records: list[dict[str, Any]]
-    if field == "plan":
-        records = [{"plan": word} for word in ("basic", "pro")] * 10  # an unseen category is a row of zeros
-    else:
-        records = [{"income": 1.0 + number} for number in range(20)]  # none is as large as the probes
+    # An unseen category is a row of zeros; none of the incomes is as large as the probes.
+    plans: list[dict[str, Any]] = [{"plan": word} for word in ("basic", "pro")] * 10
+    incomes: list[dict[str, Any]] = [{"income": 1.0 + number} for number in range(20)]
+    records = plans if field == "plan" else incomes
     vectorizer = DictVectorizer(sparse=False)
     table = vectorizer.fit_transform(records)
     model = LogisticRegression().fit(table, [0, 1] * 10)
     assert convert_dictvectorizer((vectorizer, model), from_records(records)).outputs is not None
-    with pytest.raises(ConversionFailed, match=f"inputs unlike them: with .*{field}"):
+    with pytest.raises(ConversionError, match=f"inputs unlike them: with .*{field}"):
         convert_dictvectorizer((vectorizer, moody(model)), from_records(records))
 
 
@@ -198,16 +197,16 @@ def test_a_booster_is_asked_beyond_the_samples(*, missing: bool) -> None:
     rows = draw.normal(size=(200, 3))
     rows[::4, 1] = np.nan
     booster = lightgbm.train({"verbose": -1, "objective": "regression"}, lightgbm.Dataset(rows, np.nan_to_num(rows).sum(axis=1)), 5)
-    read = read_live(booster)
-    samples = take_samples(rows, ["a", "b", "c"])
-    assert convert_sklearn(Boosting(read), samples, Hints(features=("a", "b", "c"))).outputs is not None
+    read = from_booster(booster)
+    samples = normalize_samples(rows, ["a", "b", "c"])
+    assert convert_sklearn(BoosterEstimator(read), samples, ConversionHints(features=("a", "b", "c"))).outputs is not None
 
     def ask(table: Any, scale: Any) -> Any:
         strange = np.isnan(table[:, 1]) & (np.abs(table[:, 0]) > 5) if missing else np.abs(table[:, 2]) > 50
         return np.where(strange, 77.0, read.ask(table, scale))
 
-    with pytest.raises(ConversionFailed, match="unlike"):
-        convert_sklearn(Boosting(replace(read, ask=ask)), samples, Hints(features=("a", "b", "c")))
+    with pytest.raises(ConversionError, match="unlike"):
+        convert_sklearn(BoosterEstimator(replace(read, ask=ask)), samples, ConversionHints(features=("a", "b", "c")))
 
 
 @pytest.mark.parametrize("covariance", ["full", "tied", "diag", "spherical"])

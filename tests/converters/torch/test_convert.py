@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import relevo
-from relevo.errors import CodeNotTrusted, ConversionFailed, ImportRefused, OptionsMissing
+from relevo.errors import CodeNotTrustedError, ConversionError, ImportModelError, InvalidOptionsError
 from relevo.importing.import_model import import_model
 
 if TYPE_CHECKING:
@@ -88,10 +88,10 @@ def test_probabilities_are_left_as_they_are_and_scores_can_be_named() -> None:
     said: dict[str, Any] = {"name": "digits", "samples": PIXELS, "labels": LABELS, "scale": 1 / 255, "figures": False}
     assert relevo.pack(module, **said).manifest.output.activation == "none"
     assert relevo.pack(module, scores="probabilities", **said).manifest.output.activation == "none"
-    with pytest.raises(ConversionFailed, match="logits, and come out of a softmax: they are probabilities already"):
+    with pytest.raises(ConversionError, match="logits, and come out of a softmax: they are probabilities already"):
         relevo.pack(module, scores="logits", **said)
     assert relevo.pack(network(), scores="logits", **said).manifest.output.activation == "softmax"
-    with pytest.raises(ConversionFailed, match="said to be probabilities, and lie between"):
+    with pytest.raises(ConversionError, match="said to be probabilities, and lie between"):
         relevo.pack(network(), scores="probabilities", **said)
 
 
@@ -106,9 +106,9 @@ def test_a_module_over_records_gives_a_value() -> None:
 
 def test_what_only_a_person_knows_is_asked_for() -> None:
     """Pixels without a scale, and scores without labels, are asked for."""
-    with pytest.raises(OptionsMissing, match="scale"):
+    with pytest.raises(InvalidOptionsError, match="scale"):
         relevo.pack(network(), name="digits", samples=PIXELS, labels=LABELS)
-    with pytest.raises(OptionsMissing, match="labels"):
+    with pytest.raises(InvalidOptionsError, match="labels"):
         relevo.pack(network(), name="digits", samples=PIXELS, scale=1 / 255)
 
 
@@ -117,9 +117,9 @@ def test_an_exported_program_comes_in_through_the_quarantine(tmp_path: Path) -> 
     module = network()
     path = tmp_path / "model.pt2"
     path.write_bytes(exported(module))
-    with pytest.raises(CodeNotTrusted, match="--trust-pickle"):
+    with pytest.raises(CodeNotTrustedError, match="--trust-pickle"):
         import_model(path, name="digits")
-    with pytest.raises(OptionsMissing, match=r"--scale.*--labels"):
+    with pytest.raises(InvalidOptionsError, match=r"--scale.*--labels"):
         import_model(path, name="digits", trust_pickle=True)
     package = import_model(path, name="digits", trust_pickle=True, labels=LABELS, scale=1 / 255, samples=PIXELS, figures=False)
     lineage = package.manifest.lineage
@@ -134,7 +134,7 @@ def test_a_program_for_a_fixed_number_of_rows_says_how_to_export_it(tmp_path: Pa
     """An export that remembers its example's rows is refused with the line that frees them."""
     path = tmp_path / "model.pt2"
     path.write_bytes(exported(network(), free=False))
-    with pytest.raises(ConversionFailed, match=r"exactly 2 row.*Dim\.DYNAMIC"):
+    with pytest.raises(ConversionError, match=r"exactly 2 row.*Dim\.DYNAMIC"):
         import_model(path, name="digits", trust_pickle=True, labels=LABELS, scale=1 / 255)
 
 
@@ -143,7 +143,7 @@ def test_torchscript_comes_in_when_a_person_tells_its_input(tmp_path: Path) -> N
     """TorchScript does not tell its input; told that, it answers as the module did."""
     path = tmp_path / "model.pt"
     torch.jit.save(torch.jit.trace(network().eval(), torch.rand(2, 1, 8, 8)), path)
-    with pytest.raises(OptionsMissing, match="--kind image"):
+    with pytest.raises(InvalidOptionsError, match="--kind image"):
         import_model(path, name="digits", trust_pickle=True)
     package = import_model(
         path, name="digits", trust_pickle=True, labels=LABELS, scale=1 / 255, samples=PIXELS, kind="image", figures=False
@@ -159,5 +159,5 @@ def test_numbers_without_a_model_are_refused_with_what_to_do(tmp_path: Path, *, 
     path = tmp_path / "model.pt"
     module = network()
     torch.save(module if whole else module.state_dict(), path, _use_new_zipfile_serialization=not old)
-    with pytest.raises(ImportRefused, match=r"relevo\.pack\(module"):
+    with pytest.raises(ImportModelError, match=r"relevo\.pack\(module"):
         import_model(path, name="digits", trust_pickle=True)

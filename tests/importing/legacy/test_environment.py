@@ -12,7 +12,7 @@ import pytest
 from tests.support.hostile_files import MODELS, running, strangers
 
 from relevo.converters.sklearn.versions import advice, time_of
-from relevo.errors import ConversionFailed, EnvironmentFailed, OptionsMissing
+from relevo.errors import ConversionError, InvalidOptionsError, LegacyEnvironmentError
 from relevo.importing.import_model import import_model
 from relevo.importing.legacy.environment import environment, read_releases
 from relevo.importing.sandbox import protocol
@@ -29,7 +29,7 @@ OLD_PYTHON = os.environ.get("RELEVO_TEST_OLD_PYTHON", "")
 )
 def test_only_a_name_and_a_version_are_taken(given: str) -> None:
     """What stands behind --with is never an option, an address or a range."""
-    with pytest.raises(OptionsMissing, match="NAME==VERSION"):
+    with pytest.raises(InvalidOptionsError, match="NAME==VERSION"):
         read_releases([given])
 
 
@@ -69,7 +69,7 @@ def test_a_release_of_this_python_needs_no_other() -> None:
 @pytest.mark.parametrize(("python", "words"), [("no-such-python", "no program"), ("true", "not a Python")])
 def test_what_is_no_python_is_refused_by_name(python: str, words: str) -> None:
     """A --python that cannot be one stops the import before anything is installed."""
-    with pytest.raises(EnvironmentFailed, match=words), environment(read_releases(["scikit-learn==1.1.3"]), python):
+    with pytest.raises(LegacyEnvironmentError, match=words), environment(read_releases(["scikit-learn==1.1.3"]), python):
         pytest.fail("an environment without a Python")
 
 
@@ -80,7 +80,7 @@ def test_an_index_out_of_reach_is_told(monkeypatch: pytest.MonkeyPatch, own_plac
     monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
     monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
     monkeypatch.setenv("PIP_RETRIES", "1")
-    with pytest.raises(EnvironmentFailed, match="cannot be reached"), environment(read_releases(["scikit-learn==1.1.3"])):
+    with pytest.raises(LegacyEnvironmentError, match="cannot be reached"), environment(read_releases(["scikit-learn==1.1.3"])):
         pytest.fail("an environment without an index")
     assert list(own_place.iterdir()) == []
 
@@ -101,23 +101,23 @@ def test_the_child_of_other_times_stands_behind_the_same_walls(tmp_path: Path) -
     secret.write_text("secret", encoding="utf-8")
     canary = tmp_path / "canary"
     for act in (f"open({str(secret)!r}).read()", f"open({str(canary)!r}, 'w')", "__import__('socket').socket()"):
-        with pytest.raises(ConversionFailed, match=r"PermissionError|Errno 1\b|Errno 13"):
-            ask(protocol.Question(), [running(act), b"", b""], python=Path(sys.executable), need_strong=True)
+        with pytest.raises(ConversionError, match=r"PermissionError|Errno 1\b|Errno 13"):
+            ask(protocol.LegacyRequest(), [running(act), b"", b""], python=Path(sys.executable), need_strong=True)
     assert not canary.exists()
 
 
 def test_options_that_belong_together_are_asked_for() -> None:
     """--python without --with, and --outputs without --samples, mean nothing and are told so."""
     path = strangers(*CHURN)
-    with pytest.raises(OptionsMissing, match="--with"):
+    with pytest.raises(InvalidOptionsError, match="--with"):
         import_model(path, name="churn", trust_pickle=True, python="python3.9")
-    with pytest.raises(OptionsMissing, match="--samples"):
+    with pytest.raises(InvalidOptionsError, match="--samples"):
         import_model(path, name="churn", trust_pickle=True, outputs=[[0.5]])
 
 
 def test_with_goes_with_pickles_only(digits_onnx: Path) -> None:
     """A file that no old library need read takes no --with."""
-    with pytest.raises(OptionsMissing, match="pickles"):
+    with pytest.raises(InvalidOptionsError, match="pickles"):
         import_model(digits_onnx, name="digits", releases=["scikit-learn==1.1.3"])
 
 
@@ -139,7 +139,7 @@ def test_the_library_of_its_time_is_the_judge(own_place: Path) -> None:
     path = strangers(*CHURN)
     try:
         package = import_model(path, name="churn", trust_pickle=True, figures=False, releases=["scikit-learn==1.1.3"])
-    except EnvironmentFailed as refusal:
+    except LegacyEnvironmentError as refusal:
         if "reached" not in str(refusal):
             raise
         pytest.skip(f"no package index is reachable ({refusal})")
@@ -166,7 +166,7 @@ def test_what_today_cannot_load_is_spelled_out_by_its_time() -> None:
             releases=["scikit-learn==0.19.2"],
             python=OLD_PYTHON,
         )
-    except EnvironmentFailed as refusal:
+    except LegacyEnvironmentError as refusal:
         if "reached" not in str(refusal):
             raise
         pytest.skip(f"no package index is reachable ({refusal})")

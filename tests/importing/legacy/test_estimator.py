@@ -12,18 +12,20 @@ import pytest
 from tests.support.hostile_files import pairs
 
 from relevo.converters.options import ConversionOptions
-from relevo.errors import ConversionFailed
+from relevo.errors import ConversionError
 from relevo.importing.sandbox import protocol
 from relevo.importing.sandbox.client import Visit, ask, visit
 from relevo.importing.sandbox.sample_codec import asked
-from relevo.package.parity import difference, served_scores
+from relevo.package.parity import difference, score_as_served
 
 pytest.importorskip("sklearn")
 
 
 def spelled(model: Any) -> Visit:
     """The model through both children; this Python stands for the old one."""
-    answer = ask(protocol.Question(spell=True), [pickle.dumps(model), b"", b""], python=Path(sys.executable), need_strong=False)
+    answer = ask(
+        protocol.LegacyRequest(spell=True), [pickle.dumps(model), b"", b""], python=Path(sys.executable), need_strong=False
+    )
     return visit(ConversionOptions(format="spelled", source="scikit-learn 0.24.2"), [answer.frame, b"", b""], need_strong=False)
 
 
@@ -51,7 +53,7 @@ def test_a_spelled_model_answers_as_the_original(name: str) -> None:
     """The rebuilt model gives, to 1e-9, what the original gave; the pickle itself never reached the second child."""
     back = spelled(models()[name])
     assert back.converted.outputs is not None
-    served = served_scores(back.converted, asked(back, None))
+    served = score_as_served(back.converted, asked(back, None))
     assert difference(served, back.converted.outputs).max() < 1e-9
     assert back.converted.framework == "scikit-learn 0.24.2"
 
@@ -77,5 +79,5 @@ def test_what_no_exact_graph_knows_is_refused_by_name() -> None:
     from sklearn.svm import SVC
 
     x = np.random.default_rng(0).normal(size=(40, 2))
-    with pytest.raises(ConversionFailed, match=r"SVC of scikit-learn 0\.24\.2"):
+    with pytest.raises(ConversionError, match=r"SVC of scikit-learn 0\.24\.2"):
         spelled(SVC().fit(x, (x[:, 0] > 0).astype(int)))

@@ -21,7 +21,7 @@ from relevo.converters.limits import Bounds
 from relevo.converters.options import ConversionOptions
 from relevo.domain.preprocessing import Column, MatrixSteps
 from relevo.domain.signature import Field, FieldKind, Output, RecordInput
-from relevo.errors import ConversionFailed, ManifestInvalid, OnnxRefused, QuarantineFailed, QuarantineTooWeak, RelevoError
+from relevo.errors import ConversionError, InvalidManifestError, InvalidOnnxError, RelevoError, SandboxError, SandboxTooWeakError
 from relevo.importing.import_model import import_model
 from relevo.importing.sandbox import protocol
 from relevo.importing.sandbox.client import Visit, visit
@@ -39,7 +39,7 @@ def opened(data: bytes, *, bounds: Bounds = SHORT, need_strong: bool = True) -> 
 
 def complaint(code: str, bounds: Bounds = SHORT) -> str:
     """What comes back from code that ends in `raise RuntimeError(...)`."""
-    with pytest.raises(ConversionFailed) as caught:
+    with pytest.raises(ConversionError) as caught:
         opened(running(code), bounds=bounds)
     return str(caught.value)
 
@@ -198,16 +198,16 @@ def test_the_environment_is_empty(monkeypatch: pytest.MonkeyPatch) -> None:
     ids=["loop", "sleep", "exit", "crash", "bomb", "slow-bomb", "flood", "silence"],
 )
 def test_greed_ends_in_bounded_time(code: str, word: str) -> None:
-    """Endless loops, memory bombs, floods and crashes end in QuarantineFailed within the time given."""
+    """Endless loops, memory bombs, floods and crashes end in SandboxError within the time given."""
     started = time.monotonic()
-    with pytest.raises(QuarantineFailed, match=word):
+    with pytest.raises(SandboxError, match=word):
         opened(running(code), bounds=Bounds(wall_seconds=8, cpu_seconds=30, memory_mb=1500, output_mb=1))
     assert time.monotonic() - started < 20
 
 
 def test_processor_time_is_bounded() -> None:
     """A loop that outlasts its processor time is ended by the kernel."""
-    with pytest.raises(QuarantineFailed, match="processor time"):
+    with pytest.raises(SandboxError, match="processor time"):
         opened(running("while True: pass"), bounds=Bounds(wall_seconds=20, cpu_seconds=4))
 
 
@@ -231,9 +231,9 @@ def test_a_small_file_has_little_time_unless_a_person_gives_more() -> None:
 
 def test_what_ended_a_file_names_the_flag_that_allows_more() -> None:
     """Too much time and too much memory are told with the flag of the command line."""
-    with pytest.raises(QuarantineFailed, match="more than the 2 seconds of processor time it is given; --max-seconds allows more"):
+    with pytest.raises(SandboxError, match="more than the 2 seconds of processor time it is given; --max-seconds allows more"):
         opened(running("while True: pass"), bounds=Bounds(wall_seconds=60, cpu_seconds=2))
-    with pytest.raises(QuarantineFailed, match="needs more memory than it is given; --max-memory allows more"):
+    with pytest.raises(SandboxError, match="needs more memory than it is given; --max-memory allows more"):
         opened(running("bytearray(10**12)"))
 
 
@@ -242,7 +242,7 @@ def test_a_module_that_is_not_there_is_named_at_once(tmp_path: Path) -> None:
     (tmp_path / "m.pkl").write_bytes(b"cmy_own_transformers\nDropper\n.")
     began = time.monotonic()
     for releases in ((), ("scikit-learn==1.1.3",)):
-        with pytest.raises(ConversionFailed, match="needs the Python module 'my_own_transformers', which is not installed here"):
+        with pytest.raises(ConversionError, match="needs the Python module 'my_own_transformers', which is not installed here"):
             import_model(tmp_path / "m.pkl", name="m", trust_pickle=True, releases=releases)
     assert time.monotonic() - began < 60
 
@@ -250,7 +250,7 @@ def test_a_module_that_is_not_there_is_named_at_once(tmp_path: Path) -> None:
 def test_a_visit_asks_for_what_its_file_needs() -> None:
     """What a child may hold grows with the bytes it is sent, four times as fast."""
     code = "import resource\nraise RuntimeError(f'may hold {resource.getrlimit(resource.RLIMIT_AS)[0] // 2**20}')"
-    with pytest.raises(ConversionFailed, match=r"may hold 3080"):
+    with pytest.raises(ConversionError, match=r"may hold 3080"):
         visit(ConversionOptions(format="pickle"), [running(code), b"", bytes(20 * 2**20)], need_strong=True, bounds=SHORT)
 
 
@@ -294,7 +294,7 @@ def forged(numbers: bytes = b"", **changes: Any) -> bytes:
         "samples": "generated",
         "bodies": (0, 0, 0),
     }
-    header = protocol.Opened(**{**fields, **changes})
+    header = protocol.ConvertedMessage(**{**fields, **changes})
     return protocol.pack(header, [honest_onnx(), numbers, b'[{"a": 1.0}]'])
 
 
@@ -312,9 +312,9 @@ def honest_onnx() -> bytes:
 
 def test_a_forged_answer_meets_the_audit() -> None:
     """ONNX bytes that come out of the quarantine are judged like a stranger's."""
-    header = next(iter(protocol.frames(forged(), protocol.Opened))).header
+    header = next(iter(protocol.frames(forged(), protocol.ConvertedMessage))).header
     frame = protocol.pack(header, [b"\x08junk", b"", b""])
-    with pytest.raises(OnnxRefused):
+    with pytest.raises(InvalidOnnxError):
         opened(answering(frame))
 
 
@@ -330,12 +330,12 @@ def test_a_forged_answer_meets_the_audit() -> None:
         pytest.param(forged(np.array([0.5, 2.0]).tobytes(), outputs=(1, 2), predicted=True), id="a label that is none"),
         pytest.param(forged(np.array([0.5]).tobytes(), outputs=(1, 1), predicted=True), id="labels without scores"),
         pytest.param(forged(predicted=True), id="labels alone"),
-        pytest.param(protocol.pack(protocol.Walls(level="strong", unheld=())), id="walls again"),
+        pytest.param(protocol.pack(protocol.SandboxStatus(level="strong", unheld=())), id="walls again"),
     ],
 )
 def test_a_forged_answer_is_not_believed(frame: bytes) -> None:
     """What is not exactly as agreed is refused, whatever it claims."""
-    with pytest.raises(QuarantineFailed):
+    with pytest.raises(SandboxError):
         opened(answering(frame))
 
 
@@ -344,7 +344,7 @@ def test_a_forged_manifest_is_refused(labels: tuple[str, ...], tmp_path: Path) -
     """Labels and fields that come out of the quarantine are held against each other before a package is written."""
     path = tmp_path / "model.pkl"
     path.write_bytes(answering(forged(output=Output(name="y", labels=labels))))
-    with pytest.raises(ManifestInvalid):
+    with pytest.raises(InvalidManifestError):
         import_model(path, name="forged", trust_pickle=True, out=tmp_path / "out", bounds=SHORT)
     assert not (tmp_path / "out").exists()
 
@@ -376,10 +376,10 @@ def endless_onnx() -> bytes:
 def test_an_endless_graph_ends_in_a_quarantine_too(tmp_path: Path) -> None:
     """ONNX that a hostile pickle returns, made never to answer, does not hang the importing process."""
     path = tmp_path / "model.pkl"
-    header = next(iter(protocol.frames(forged(), protocol.Opened))).header
+    header = next(iter(protocol.frames(forged(), protocol.ConvertedMessage))).header
     path.write_bytes(answering(protocol.pack(header, [endless_onnx(), b"", b'[{"a": 1.0}]'])))
     started = time.monotonic()
-    with pytest.raises(QuarantineFailed, match=r"longer than|processor time"):
+    with pytest.raises(SandboxError, match=r"longer than|processor time"):
         import_model(path, name="endless", trust_pickle=True, bounds=Bounds(wall_seconds=10, cpu_seconds=8))
     assert time.monotonic() - started < 25
 
@@ -395,7 +395,7 @@ def test_its_words_are_made_fit_to_be_shown() -> None:
 def test_a_weak_system_opens_no_pickle(walls: tuple[str, ...], level: str, tmp_path: Path) -> None:
     """Where a wall is missing the file is not opened, and the refusal tells the level and the way out."""
     canary = tmp_path / "canary"
-    with pytest.raises(QuarantineTooWeak, match=f"only a {level}.*--accept-weak-quarantine"):
+    with pytest.raises(SandboxTooWeakError, match=f"only a {level}.*--accept-weak-quarantine"):
         opened(running(f"open({str(canary)!r}, 'w')"), bounds=Bounds(walls=walls, wall_seconds=20))
     assert not canary.exists()
 

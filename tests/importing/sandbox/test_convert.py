@@ -6,7 +6,7 @@ import pickle
 
 import pytest
 
-from relevo.errors import ConversionFailed
+from relevo.errors import ConversionError
 from relevo.importing.sandbox.convert import load
 
 sklearn = pytest.importorskip("sklearn", reason="the extra sklearn loads pickles")
@@ -21,7 +21,7 @@ class Raises:
 
 
 def told(source: str) -> str:
-    with pytest.raises(ConversionFailed) as refused:
+    with pytest.raises(ConversionError) as refused:
         load(pickle.dumps(Raises()), source)
     return str(refused.value)
 

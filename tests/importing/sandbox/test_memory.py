@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from relevo.converters.options import ConversionOptions
-from relevo.errors import QuarantineFailed
+from relevo.errors import SandboxError
 from relevo.importing.sandbox import client as quarantine
-from relevo.importing.sandbox.memory import memory_at_hand
+from relevo.importing.sandbox.memory import available_memory_mib
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,8 +32,8 @@ def machine(root: Path, group: str, **files: int | str) -> Path:
 
 def test_a_share_of_what_is_free(tmp_path: Path) -> None:
     """Without a group, four fifths of what the machine has free; without a /proc, nobody knows."""
-    assert memory_at_hand(machine(tmp_path / "a", "0::/\n")) == 8192
-    assert memory_at_hand(tmp_path / "nothing") is None
+    assert available_memory_mib(machine(tmp_path / "a", "0::/\n")) == 8192
+    assert available_memory_mib(tmp_path / "nothing") is None
 
 
 @pytest.mark.parametrize(
@@ -51,12 +51,12 @@ def test_a_share_of_what_is_free(tmp_path: Path) -> None:
 )
 def test_the_narrowest_group_counts(group: str, files: dict[str, int | str], tmp_path: Path) -> None:
     """Of the groups of either kind, the one with the least room; what a container calls its top is found too."""
-    assert memory_at_hand(machine(tmp_path, group, **files)) == 819
+    assert available_memory_mib(machine(tmp_path, group, **files)) == 819
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the quarantine's walls are Linux's")
 def test_the_child_gets_no_more_and_that_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     """On a machine that can spare 40 MiB the file is not opened with 6 GiB, and the error tells both figures."""
     monkeypatch.setattr(quarantine, "memory_at_hand", lambda: 40)
-    with pytest.raises(QuarantineFailed, match=r"had 40 MiB of memory.*of the 6144 MiB"):
+    with pytest.raises(SandboxError, match=r"had 40 MiB of memory.*of the 6144 MiB"):
         quarantine.visit(ConversionOptions(format="pickle"), [b"\x80\x04N.", b"", b""], need_strong=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from relevo.importing.sandbox.workdir import PREFIX, folder_of_its_own, sweep
+from relevo.importing.sandbox.workdir import PREFIX, sandbox_workdir, sweep
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,7 +23,7 @@ def test_only_what_nobody_holds_is_swept(tmp_path: Path, monkeypatch: pytest.Mon
     (left / "held").touch()
     os.utime(old, (1, 1))
     (tmp_path / "other").mkdir()
-    with folder_of_its_own() as held:
+    with sandbox_workdir() as held:
         assert not left.exists()
         assert not old.exists()
         sweep(tmp_path)

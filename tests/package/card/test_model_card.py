@@ -12,7 +12,7 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 import relevo
-from relevo.errors import OptionsMissing
+from relevo.errors import InvalidOptionsError
 from relevo.i18n import catalog
 from relevo.package.card import model_card, plots, training_curves
 from relevo.package.card.model_card import card_for
@@ -90,7 +90,7 @@ def test_the_environment_says_which_language(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.delenv("RELEVO_LANGUAGE")
     monkeypatch.setenv("LC_ALL", "C.UTF-8")
     assert "## Limits" in written(packed(None))
-    with pytest.raises(OptionsMissing, match="language"):
+    with pytest.raises(InvalidOptionsError, match="language"):
         packed("tlh")
 
 

@@ -11,7 +11,7 @@ from PIL import Image
 from sklearn.linear_model import LogisticRegression
 
 import relevo
-from relevo.errors import ConversionFailed
+from relevo.errors import ConversionError
 from relevo.package.card.training_curves import CURVES, draw_learning
 from relevo.package.samples import png
 
@@ -49,5 +49,5 @@ def test_figures_of_ones_own() -> None:
     assert package.read("figures/CNN_Model.png") == own
     assert "figures/CNN_Model.png" in package.read("card.md").decode()
     for name, content in (("../evil.png", own), ("a.svg", own), ("a.png", b"<svg/>")):
-        with pytest.raises(ConversionFailed, match=r"PNG"):
+        with pytest.raises(ConversionError, match=r"PNG"):
             packed(drawings={name: content})

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 import pytest
 from sqlalchemy import text
 
-from relevo.domain.audit import HERE, Act, By
-from relevo.store.audit.checkpoints import Heads, known_heads
-from relevo.store.audit.keys import KeyRing, SealKey
-from relevo.store.audit.log import Audit
-from relevo.store.audit.reader import Trail
-from relevo.store.audit.verify import Verdict, verify
-from relevo.store.db.engine import writing
+from relevo.domain.audit import LOCAL_ACTOR, Actor, AuditEvent
+from relevo.store.audit.checkpoints import Checkpoints, load_checkpoints
+from relevo.store.audit.keys import AuditKey, AuditKeyRing
+from relevo.store.audit.log import AuditLog
+from relevo.store.audit.reader import AuditReader
+from relevo.store.audit.verify import VerificationReport, verify
+from relevo.store.db.engine import write_transaction
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,39 +25,39 @@ AT = datetime(2026, 3, 1, tzinfo=UTC)
 
 
 @pytest.fixture
-def ring(tmp_path: Path) -> KeyRing:
-    return KeyRing(tmp_path / "keys")
+def ring(tmp_path: Path) -> AuditKeyRing:
+    return AuditKeyRing(tmp_path / "keys")
 
 
-def opened(ring: KeyRing) -> Audit:
+def opened(ring: AuditKeyRing) -> AuditLog:
     """What a process that starts now appends with."""
-    return Audit(ring.current(), ring=ring)
+    return AuditLog(ring.current(), ring=ring)
 
 
-def grow(engine: Engine, audit: Audit) -> None:
-    with writing(engine) as connection:
-        audit.append(connection, Act(by=By(actor="cli"), action="user.add", object="user:1"), at=AT)
+def grow(engine: Engine, audit: AuditLog) -> None:
+    with write_transaction(engine) as connection:
+        audit.append(connection, AuditEvent(by=Actor(actor="cli"), action="user.add", object="user:1"), at=AT)
 
 
-def rotate(engine: Engine, ring: KeyRing, *, killed: bool = False) -> bytes:
+def rotate(engine: Engine, ring: AuditKeyRing, *, killed: bool = False) -> bytes:
     """killed: after the commit, before the new key bears its name."""
     new = ring.draw()
-    with writing(engine) as connection:
-        opened(ring).hand_over(connection, new, by=HERE, at=AT)
+    with write_transaction(engine) as connection:
+        opened(ring).hand_over(connection, new, by=LOCAL_ACTOR, at=AT)
     if not killed:
         ring.choose(new)
     return new
 
 
-def checked(engine: Engine, ring: KeyRing, folder: Path | None = None) -> Verdict:
-    return verify(Trail(engine).links(), opened(ring), known_heads(folder) if folder else ())
+def checked(engine: Engine, ring: AuditKeyRing, folder: Path | None = None) -> VerificationReport:
+    return verify(AuditReader(engine).links(), opened(ring), load_checkpoints(folder) if folder else ())
 
 
-def kinds(verdict: Verdict) -> list[tuple[int, str]]:
+def kinds(verdict: VerificationReport) -> list[tuple[int, str]]:
     return [(fault.sequence, fault.kind) for fault in verdict.faults]
 
 
-def test_old_entries_stay_verifiable(engine: Engine, ring: KeyRing) -> None:
+def test_old_entries_stay_verifiable(engine: Engine, ring: AuditKeyRing) -> None:
     """After each of two rotations the whole chain is whole, heads of before too, and a process that never ended goes along."""
     running = opened(ring)
     for entries in (3, 6):
@@ -65,11 +65,11 @@ def test_old_entries_stay_verifiable(engine: Engine, ring: KeyRing) -> None:
         rotate(engine, ring)
         assert checked(engine, ring).links == entries
     grow(engine, running)
-    assert running.key_id == SealKey(ring.current()).id
+    assert running.key_id == AuditKey(ring.current()).id
     assert checked(engine, ring).whole
 
 
-def test_marks_outlive_the_key(engine: Engine, ring: KeyRing) -> None:
+def test_marks_outlive_the_key(engine: Engine, ring: AuditKeyRing) -> None:
     """Pseudonyms stand in rows: whoever starts after a rotation calls people as before it."""
     before = opened(ring).mark(["subject", "patient 17"])
     for _ in range(2):
@@ -77,30 +77,30 @@ def test_marks_outlive_the_key(engine: Engine, ring: KeyRing) -> None:
         assert opened(ring).mark(["subject", "patient 17"]) == before
 
 
-def test_the_old_key_seals_nothing_any_more(engine: Engine, ring: KeyRing) -> None:
+def test_the_old_key_seals_nothing_any_more(engine: Engine, ring: AuditKeyRing) -> None:
     """Who stole the old key and writes to the database is found out, and draws nobody back to the old key."""
     stolen = ring.current()
     rotate(engine, ring)
-    grow(engine, Audit(stolen))
+    grow(engine, AuditLog(stolen))
     grow(engine, opened(ring))
     assert kinds(checked(engine, ring)) == [(3, "replaced_key")]
 
 
-def test_a_past_put_back_to_the_old_key_is_seen(engine: Engine, ring: KeyRing) -> None:
+def test_a_past_put_back_to_the_old_key_is_seen(engine: Engine, ring: AuditKeyRing) -> None:
     """Cut back to before the rotation, and grown anew with the stolen key, the chain lacks every entry of the key in use."""
     stolen = ring.current()
     grow(engine, opened(ring))
     rotate(engine, ring)
-    with writing(engine) as connection:
+    with write_transaction(engine) as connection:
         for act in ("delete", "update"):
             on = "" if connection.dialect.name == "sqlite" else " ON audit"
             connection.execute(text(f"DROP TRIGGER audit_refuse_{act}{on}"))
         connection.execute(text("DELETE FROM audit WHERE sequence > 1"))
-    grow(engine, Audit(stolen))
+    grow(engine, AuditLog(stolen))
     assert kinds(checked(engine, ring)) == [(3, "cut")]
 
 
-def test_killed_before_the_commit_nothing_has_happened(engine: Engine, ring: KeyRing) -> None:
+def test_killed_before_the_commit_nothing_has_happened(engine: Engine, ring: AuditKeyRing) -> None:
     """A key that was drawn and never used is no fault, and the next rotation works."""
     grow(engine, opened(ring))
     ring.draw()
@@ -109,7 +109,7 @@ def test_killed_before_the_commit_nothing_has_happened(engine: Engine, ring: Key
     assert checked(engine, ring).whole
 
 
-def test_killed_after_the_commit_it_is_finished_by_the_next(engine: Engine, ring: KeyRing) -> None:
+def test_killed_after_the_commit_it_is_finished_by_the_next(engine: Engine, ring: AuditKeyRing) -> None:
     """The chain is whole at once, and whoever appends next, also one that was running, gives the new key its name."""
     running = opened(ring)
     grow(engine, running)
@@ -122,11 +122,11 @@ def test_killed_after_the_commit_it_is_finished_by_the_next(engine: Engine, ring
     assert (verdict.links, verdict.faults) == (5, [])
 
 
-def test_heads_of_either_key_count(engine: Engine, ring: KeyRing, tmp_path: Path) -> None:
+def test_heads_of_either_key_count(engine: Engine, ring: AuditKeyRing, tmp_path: Path) -> None:
     """A head that was written under the old key is no forgery after the rotation."""
     grow(engine, opened(ring))
-    Heads(tmp_path / "audit", Trail(engine), opened(ring)).keep(AT)
+    Checkpoints(tmp_path / "audit", AuditReader(engine), opened(ring)).keep(AT)
     rotate(engine, ring)
-    Heads(tmp_path / "audit", Trail(engine), opened(ring)).look(AT)
+    Checkpoints(tmp_path / "audit", AuditReader(engine), opened(ring)).look(AT)
     verdict = checked(engine, ring, tmp_path / "audit")
     assert (verdict.heads, verdict.faults) == (2, [])

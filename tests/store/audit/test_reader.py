@@ -7,30 +7,30 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from relevo.domain.audit import Act, By
-from relevo.errors import FieldOutOfRange, FieldWrongType
-from relevo.store.audit.reader import Trail
-from relevo.store.db.engine import writing
+from relevo.domain.audit import Actor, AuditEvent
+from relevo.errors import FieldRangeError, FieldTypeError
+from relevo.store.audit.reader import AuditReader
+from relevo.store.db.engine import write_transaction
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
-    from relevo.store.audit.log import Audit
+    from relevo.store.audit.log import AuditLog
 
 AT = datetime(2026, 3, 1, tzinfo=UTC)
 
 
 @pytest.fixture
-def read(engine: Engine, trail: Audit) -> Trail:
+def read(engine: Engine, trail: AuditLog) -> AuditReader:
     things = ("model:digits/alias:champion", "model:digits", "model:digits_2/version:1", "user:1", "model:x%/alias:a")
-    with writing(engine) as connection:
+    with write_transaction(engine) as connection:
         for number, thing in enumerate(things):
             actor = "cli" if number % 2 else "user:1"
-            trail.append(connection, Act(by=By(actor=actor, address="::1"), action="test", object=thing), at=AT)
-    return Trail(engine)
+            trail.append(connection, AuditEvent(by=Actor(actor=actor, address="::1"), action="test", object=thing), at=AT)
+    return AuditReader(engine)
 
 
-def test_pages_follow_each_other_newest_first(read: Trail) -> None:
+def test_pages_follow_each_other_newest_first(read: AuditReader) -> None:
     """Each entry comes once, and the last page says so."""
     first = read.page(limit=3)
     rest = read.page(limit=3, cursor=first.next_cursor)
@@ -39,7 +39,7 @@ def test_pages_follow_each_other_newest_first(read: Trail) -> None:
     assert (first.items[0].at, first.items[0].address) == (AT, "::1")
 
 
-def test_a_thing_is_found_with_what_lies_within_it(read: Trail) -> None:
+def test_a_thing_is_found_with_what_lies_within_it(read: AuditReader) -> None:
     """A model's name finds its aliases and no other model that begins alike; signs of patterns mean themselves."""
     assert [link.sequence for link in read.page(object="model:digits").items] == [2, 1]
     assert [link.sequence for link in read.page(object="model:x%").items] == [5]
@@ -49,17 +49,17 @@ def test_a_thing_is_found_with_what_lies_within_it(read: Trail) -> None:
     assert read.page(models=[]).items == []
 
 
-def test_the_head_is_the_last_entry(read: Trail) -> None:
+def test_the_head_is_the_last_entry(read: AuditReader) -> None:
     """What is to be kept elsewhere is the newest entry's seal."""
     head = read.head()
     assert head is not None
     assert head == read.page(limit=1).items[0]
 
 
-def test_nonsense_is_refused(read: Trail) -> None:
+def test_nonsense_is_refused(read: AuditReader) -> None:
     """A cursor of somebody's own and a limit beyond the bounds are told by name."""
     for cursor in ("x", "", "١", "9" * 19):
-        with pytest.raises(FieldWrongType):
+        with pytest.raises(FieldTypeError):
             read.page(cursor=cursor)
-    with pytest.raises(FieldOutOfRange):
+    with pytest.raises(FieldRangeError):
         read.page(limit=0)

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 from sqlalchemy import func, select
 
 from relevo.domain.access import Role
-from relevo.store.audit.log import Audit
+from relevo.store.audit.log import AuditLog
 from relevo.store.auth.login_attempts import UNKNOWN, WRONG, Attempts
-from relevo.store.auth.users import People
-from relevo.store.db.engine import reading
+from relevo.store.auth.users import Users
+from relevo.store.db.engine import read_transaction
 from relevo.store.db.tables import sign_in_attempts
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 def test_alike_ones_of_an_hour_are_one_row(emptied: Engine) -> None:
     """Another address, reason, name or hour begins a row of its own; a page follows the one before."""
-    people = People(emptied, Audit(b"key"))
+    people = Users(emptied, AuditLog(b"key"))
     ana = people.add_user("ana", Role.ADMIN, password_hash="", at=NOW)
     for minute in range(3):
         people.attempts.note(ana, "ana", "10.0.0.1", WRONG, at=NOW + timedelta(minutes=minute))
@@ -40,8 +40,8 @@ def test_alike_ones_of_an_hour_are_one_row(emptied: Engine) -> None:
 
 def test_a_flood_keeps_the_newest(emptied: Engine) -> None:
     """Of more rows than the bound the oldest go, whatever was typed."""
-    attempts = Attempts(emptied, Audit(b"key"), most=5)
+    attempts = Attempts(emptied, AuditLog(b"key"), most=5)
     for number in range(12):
         attempts.note(None, f"\x00{number}", "x" * 300, UNKNOWN, at=NOW)
-    with reading(emptied) as connection:
+    with read_transaction(emptied) as connection:
         assert connection.scalar(select(func.count()).select_from(sign_in_attempts)) == 5

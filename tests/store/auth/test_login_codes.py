@@ -10,10 +10,10 @@ import pytest
 from sqlalchemy import select
 
 from relevo.domain.access import Role
-from relevo.store.audit.log import Audit
-from relevo.store.auth.login_codes import LONGEST, HandOver
-from relevo.store.auth.users import People
-from relevo.store.db.engine import reading
+from relevo.store.audit.log import AuditLog
+from relevo.store.auth.login_codes import LONGEST, LoginCode
+from relevo.store.auth.users import Users
+from relevo.store.db.engine import read_transaction
 from relevo.store.db.tables import hand_overs
 
 if TYPE_CHECKING:
@@ -23,20 +23,20 @@ NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
 @pytest.fixture
-def people(emptied: Engine) -> People:
+def people(emptied: Engine) -> Users:
     """A store with one admin, ana."""
-    people = People(emptied, Audit(b"key"))
+    people = Users(emptied, AuditLog(b"key"))
     people.add_user("ana", Role.ADMIN, at=NOW)
     return people
 
 
 @pytest.fixture
-def wanted(people: People) -> HandOver:
+def wanted(people: Users) -> LoginCode:
     """Her, and a console."""
-    return HandOver(user=people.named("ana").id, console="https://console.example", challenge="c" * 43)
+    return LoginCode(user=people.named("ana").id, console="https://console.example", challenge="c" * 43)
 
 
-def test_a_code_is_taken_once_and_in_time(people: People, wanted: HandOver) -> None:
+def test_a_code_is_taken_once_and_in_time(people: Users, wanted: LoginCode) -> None:
     """A second later, a second time, or a word that is no code: nothing."""
     codes = people.hand_overs
     first, late, punctual = (codes.issue(wanted, at=NOW) for _ in range(3))
@@ -48,7 +48,7 @@ def test_a_code_is_taken_once_and_in_time(people: People, wanted: HandOver) -> N
     assert codes.take(punctual, at=NOW + LONGEST - timedelta(seconds=1)) == wanted
 
 
-def test_two_at_once_take_it_once(people: People, wanted: HandOver) -> None:
+def test_two_at_once_take_it_once(people: Users, wanted: LoginCode) -> None:
     """Whoever saw a code on its way and is as quick as its console: one of them has it."""
     code = people.hand_overs.issue(wanted, at=NOW)
     told: list[bool] = []
@@ -66,11 +66,11 @@ def test_two_at_once_take_it_once(people: People, wanted: HandOver) -> None:
     assert sorted(told) == [False, False, False, True]
 
 
-def test_old_ones_go_and_no_code_is_kept(people: People, wanted: HandOver, emptied: Engine) -> None:
+def test_old_ones_go_and_no_code_is_kept(people: Users, wanted: LoginCode, emptied: Engine) -> None:
     """What lies in the table lets nobody in, and what is over goes when the next one comes."""
     people.hand_overs.issue(wanted, at=NOW)
     code = people.hand_overs.issue(wanted, at=NOW + LONGEST)
-    with reading(emptied) as connection:
+    with read_transaction(emptied) as connection:
         rows = connection.execute(select(hand_overs)).all()
     assert len(rows) == 1
     assert code not in str(rows)

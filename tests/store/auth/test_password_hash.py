@@ -7,22 +7,22 @@ import time
 
 from argon2 import PasswordHasher, Type, extract_parameters
 
-from relevo.store.auth.password_hash import fits, hashed, is_stale
+from relevo.store.auth.password_hash import hash_password, needs_rehash, verify_password
 
 
 def test_a_password_fits_its_hash_and_no_other() -> None:
     """Two hashes of one password differ, and both are its own."""
-    first, second = hashed("correct horse battery"), hashed("correct horse battery")
+    first, second = hash_password("correct horse battery"), hash_password("correct horse battery")
     assert first != second
-    assert fits(first, "correct horse battery")
-    assert fits(second, "correct horse battery")
-    assert not fits(first, "correct horse batterx")
-    assert not fits(first, "")
+    assert verify_password(first, "correct horse battery")
+    assert verify_password(second, "correct horse battery")
+    assert not verify_password(first, "correct horse batterx")
+    assert not verify_password(first, "")
 
 
 def test_the_parameters_are_at_least_those_recommended() -> None:
     """argon2id with 19 MiB, two passes, one lane (OWASP); a salt of 16 bytes."""
-    told = extract_parameters(hashed("correct horse battery"))
+    told = extract_parameters(hash_password("correct horse battery"))
     assert told.type is Type.ID
     assert told.memory_cost >= 19 * 1024
     assert told.time_cost >= 2
@@ -32,29 +32,29 @@ def test_the_parameters_are_at_least_those_recommended() -> None:
 
 def test_one_password_on_two_keyboards_is_one() -> None:
     """An accent as one sign or as two."""
-    assert fits(hashed("contrase\u00f1a larga"), "contrasen\u0303a larga")
+    assert verify_password(hash_password("contrase\u00f1a larga"), "contrasen\u0303a larga")
 
 
 def test_nobodys_password_is_never_right() -> None:
     """Not even the one that stands in for it."""
-    assert not fits(None, "nobody")
-    assert not fits("no hash at all", "nobody")
+    assert not verify_password(None, "nobody")
+    assert not verify_password("no hash at all", "nobody")
 
 
 def test_a_hash_of_other_parameters_is_stale() -> None:
     """So that the next sign-in makes it anew."""
-    assert not is_stale(hashed("correct horse battery"))
-    assert is_stale(PasswordHasher(time_cost=1, memory_cost=8 * 1024, parallelism=1).hash("correct horse battery"))
+    assert not needs_rehash(hash_password("correct horse battery"))
+    assert needs_rehash(PasswordHasher(time_cost=1, memory_cost=8 * 1024, parallelism=1).hash("correct horse battery"))
 
 
 def test_nobody_takes_as_long_as_somebody() -> None:
     """Whether a user exists cannot be told from the time that a wrong password takes."""
-    kept = hashed("correct horse battery")
-    fits(None, "wrong")
+    kept = hash_password("correct horse battery")
+    verify_password(None, "wrong")
 
     def took(target: str | None) -> float:
         begin = time.thread_time()
-        fits(target, "wrong password")
+        verify_password(target, "wrong password")
         return time.thread_time() - begin
 
     pairs = [(took(kept), took(None)) for _ in range(15)]

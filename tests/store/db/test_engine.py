@@ -21,14 +21,14 @@ from sqlalchemy import event, text
 
 from relevo.domain.ids import new_id
 from relevo.domain.prediction import Label
-from relevo.errors import StoreUnavailable, WrongSetting
-from relevo.store.audit.log import Audit
+from relevo.errors import DatabaseUnavailableError, InvalidSettingError
+from relevo.store.audit.log import AuditLog
 from relevo.store.db import engine as door
-from relevo.store.db.engine import checkpoint, connect, migrate, reading, writing
+from relevo.store.db.engine import checkpoint, connect, migrate, read_transaction, write_transaction
 from relevo.store.db.migrations import HEAD
 from relevo.store.db.sqlite import sqlite_warning
 from relevo.store.labels.labels import Labels
-from relevo.store.predictions import History
+from relevo.store.predictions import PredictionStore
 from relevo.store.registry import Registry
 
 if TYPE_CHECKING:
@@ -36,9 +36,9 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Engine
 
-    from relevo.domain.prediction import Prediction
+    from relevo.domain.prediction import PredictionRecord
 
-TRAIL = Audit(b"key")
+TRAIL = AuditLog(b"key")
 AT = datetime(2026, 3, 1, tzinfo=UTC)
 SOURCE = Path(__file__).parents[2] / "src"
 
@@ -50,7 +50,7 @@ def label(value: str = "7") -> Label:
 def terminate(url: str, pid: int | None) -> None:
     """Close a connection from the server's side."""
     killer = connect(url)
-    with writing(killer) as connection:
+    with write_transaction(killer) as connection:
         assert connection.scalar(text("SELECT pg_terminate_backend(:pid, 2000)"), {"pid": pid})
     killer.dispose()
 
@@ -58,11 +58,11 @@ def terminate(url: str, pid: int | None) -> None:
 class TestTransactions:
     """The contract of reading and writing."""
 
-    def test_all_or_nothing(self, engine: Engine, history: History) -> None:
+    def test_all_or_nothing(self, engine: Engine, history: PredictionStore) -> None:
         """A block that ends in an error leaves nothing of what it wrote, and its error is not disguised."""
 
         def half() -> None:
-            with writing(engine) as connection:
+            with write_transaction(engine) as connection:
                 connection.execute(text("INSERT INTO spool_positions VALUES ('a', 1)"))
                 raise KeyError
 
@@ -70,9 +70,9 @@ class TestTransactions:
             half()
         assert history.positions() == {}
 
-    def test_a_reader_sees_no_half_transaction(self, engine: Engine, history: History) -> None:
+    def test_a_reader_sees_no_half_transaction(self, engine: Engine, history: PredictionStore) -> None:
         """While somebody writes, others read on, and see the state before."""
-        with writing(engine) as connection:
+        with write_transaction(engine) as connection:
             connection.execute(text("INSERT INTO spool_positions VALUES ('a', 1)"))
             assert history.positions() == {}
         assert history.positions() == {"a": 1}
@@ -86,7 +86,7 @@ class TestTransactions:
 
         with ThreadPoolExecutor(8) as pool:
             list(pool.map(put, range(80)))
-        with reading(engines[0]) as connection:
+        with read_transaction(engines[0]) as connection:
             assert connection.scalar(text("SELECT count(DISTINCT value) FROM labels")) == 80
         for engine in engines:
             engine.dispose()
@@ -94,8 +94,8 @@ class TestTransactions:
     def test_a_missing_table_is_an_unavailable_store(self, empty_url: str) -> None:
         """A database that nobody migrated is told like one that does not answer, not as a programming error."""
         engine = connect(empty_url)
-        with pytest.raises(StoreUnavailable):
-            History(engine).positions()
+        with pytest.raises(DatabaseUnavailableError):
+            PredictionStore(engine).positions()
         engine.dispose()
 
 
@@ -107,16 +107,16 @@ class TestPostgresOutage:
         """The one that these tests are about."""
         return "postgresql"
 
-    def test_a_restart_mends_itself(self, engine: Engine, postgres: Any, prediction: Callable[..., Prediction]) -> None:
+    def test_a_restart_mends_itself(self, engine: Engine, postgres: Any, prediction: Callable[..., PredictionRecord]) -> None:
         """A stopped server is a store that is unavailable, at once; when it is back, the same objects work, and nothing doubled."""
-        history = History(engine)
+        history = PredictionStore(engine)
         some = [prediction(), prediction()]
         history.ship("w1.spool", 10, some[:1])
         postgres.stop()
         try:
             for _ in range(3):
                 before = time.monotonic()
-                with pytest.raises(StoreUnavailable):
+                with pytest.raises(DatabaseUnavailableError):
                     history.ship("w1.spool", 20, some)
                 assert time.monotonic() - before < 3
         finally:
@@ -126,7 +126,7 @@ class TestPostgresOutage:
 
     def test_a_cut_connection_is_not_noticed(self, engine: Engine, url: str) -> None:
         """A connection that the server closed while it was idle is replaced without an error."""
-        history = History(engine)
+        history = PredictionStore(engine)
         history.positions()
         with engine.connect() as connection:
             pid = connection.scalar(text("SELECT pg_backend_pid()"))
@@ -137,14 +137,14 @@ class TestPostgresOutage:
         """A connection lost in the middle of a transaction is an unavailable store and writes nothing."""
 
         def cut() -> None:
-            with writing(engine) as connection:
+            with write_transaction(engine) as connection:
                 connection.execute(text("INSERT INTO spool_positions VALUES ('a', 1)"))
                 terminate(url, connection.scalar(text("SELECT pg_backend_pid()")))
                 connection.execute(text("INSERT INTO spool_positions VALUES ('b', 1)"))
 
-        with pytest.raises(StoreUnavailable):
+        with pytest.raises(DatabaseUnavailableError):
             cut()
-        assert History(engine).positions() == {}
+        assert PredictionStore(engine).positions() == {}
 
 
 class TestSqliteOutage:
@@ -172,7 +172,7 @@ class TestSqliteOutage:
         labels = Labels(engine, TRAIL)
         holder = sqlite3.connect(path, isolation_level=None)
         holder.execute("BEGIN IMMEDIATE")
-        with pytest.raises(StoreUnavailable):
+        with pytest.raises(DatabaseUnavailableError):
             labels.put(label())
         assert labels.of(bytes(16)) == []
         holder.execute("ROLLBACK")
@@ -199,9 +199,9 @@ class TestSqliteOutage:
         away = path.with_suffix(".away")
         path.rename(away)
         for _ in range(2):
-            with pytest.raises(StoreUnavailable):
+            with pytest.raises(DatabaseUnavailableError):
                 labels.put(given)
-            with pytest.raises(StoreUnavailable):
+            with pytest.raises(DatabaseUnavailableError):
                 labels.of(given.prediction)
         assert not path.exists()
         away.rename(path)
@@ -212,7 +212,7 @@ class TestSqliteOutage:
         """After a backup was put in the file's place, writes go to it and not to the file that has no name any more."""
         labels = Labels(engine, TRAIL)
         backup = tmp_path / "backup.db"
-        with writing(engine) as connection:
+        with write_transaction(engine) as connection:
             connection.execute(text("SELECT 1"))
         checkpoint(engine)
         shutil.copy(path, backup)
@@ -232,42 +232,44 @@ class TestSqliteOutage:
         path = tmp_path / "broken.db"
         path.write_bytes(b"this is no database " * 300)
         engine = connect(f"sqlite:///{path}")
-        with pytest.raises(StoreUnavailable):
+        with pytest.raises(DatabaseUnavailableError):
             migrate(engine)
         engine.dispose()
         assert path.read_bytes().startswith(b"this is no database")
 
-    def test_a_full_disk_leaves_nothing_half(self, engine: Engine, history: History, prediction: Callable[..., Prediction]) -> None:
+    def test_a_full_disk_leaves_nothing_half(
+        self, engine: Engine, history: PredictionStore, prediction: Callable[..., PredictionRecord]
+    ) -> None:
         """When the disk is full, a batch is refused whole, reading goes on, and with room again the same batch arrives."""
         some = [prediction(input=bytes(8000)) for _ in range(100)]
-        with reading(engine) as connection:
+        with read_transaction(engine) as connection:
             pages = connection.exec_driver_sql("PRAGMA page_count").scalar()
             connection.exec_driver_sql(f"PRAGMA max_page_count = {pages}")
-        with pytest.raises(StoreUnavailable):
+        with pytest.raises(DatabaseUnavailableError):
             history.ship("w1.spool", 10, some)
         assert (history.count(), history.positions()) == (0, {})
-        with reading(engine) as connection:
+        with read_transaction(engine) as connection:
             connection.exec_driver_sql("PRAGMA max_page_count = 1000000")
         assert history.ship("w1.spool", 10, some) == 100
 
-    def test_only_the_loop_checkpoints(self, engine: Engine, path: Path, prediction: Callable[..., Prediction]) -> None:
+    def test_only_the_loop_checkpoints(self, engine: Engine, path: Path, prediction: Callable[..., PredictionRecord]) -> None:
         """Writing alone never moves the log into the file; `checkpoint` does, with every commit in it."""
         size = path.stat().st_size
-        History(engine).record([prediction(input=bytes(8000)) for _ in range(2000)])
+        PredictionStore(engine).record([prediction(input=bytes(8000)) for _ in range(2000)])
         assert path.stat().st_size == size
         checkpoint(engine)
         assert path.stat().st_size > size + 16_000_000
 
     def test_an_acknowledged_commit_is_on_the_disk(self, engine: Engine) -> None:
         """Every commit is synced, so that labels and moves survive a power cut."""
-        with reading(engine) as connection:
+        with read_transaction(engine) as connection:
             settings = {name: connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in ("journal_mode", "synchronous")}
         assert settings == {"journal_mode": "wal", "synchronous": 2}
 
     def test_a_file_that_cannot_be_made(self, tmp_path: Path) -> None:
         """A database in a place that is no folder is an unavailable store."""
         (tmp_path / "file").write_text("")
-        with pytest.raises(StoreUnavailable):
+        with pytest.raises(DatabaseUnavailableError):
             connect(f"sqlite:///{tmp_path}/file/relevo.db")
 
     def test_a_new_file_is_private(self, tmp_path: Path) -> None:
@@ -279,15 +281,15 @@ class TestSqliteOutage:
 def test_a_full_pool_is_an_outage() -> None:
     """Who finds every connection taken is told that the store is unavailable, after the patience it was given."""
     engine = connect("sqlite://", busy_s=0.1)
-    with reading(engine), pytest.raises(StoreUnavailable):
-        History(engine).positions()
+    with read_transaction(engine), pytest.raises(DatabaseUnavailableError):
+        PredictionStore(engine).positions()
     engine.dispose()
 
 
 @pytest.mark.parametrize("url", ["", "relevo.db", "mysql://host/db", "postgresql://host:port/db", "sqlite"])
 def test_another_kind_of_url_is_refused(url: str) -> None:
     """A URL of no database we know stops the start with the two forms it may have."""
-    with pytest.raises(WrongSetting, match="sqlite:///"):
+    with pytest.raises(InvalidSettingError, match="sqlite:///"):
         connect(url)
 
 
@@ -302,7 +304,7 @@ def test_common_spellings_of_postgres(start: str) -> None:
 def test_the_password_is_not_told() -> None:
     """The error of a database out of reach holds no password, in its cause neither."""
     engine = connect("postgresql://ana:s3cret@127.0.0.1:9/relevo")
-    with pytest.raises(StoreUnavailable) as told:
+    with pytest.raises(DatabaseUnavailableError) as told:
         migrate(engine)
     assert "s3cret" not in f"{told.value!r} {told.value.__cause__!r} {told.value.__cause__}"
 
@@ -406,7 +408,7 @@ def test_what_lies_in_the_place_is_named(make: Callable[[Path], object], code: s
         migrate(engine)
         Registry(engine, TRAIL).models()
 
-    with pytest.raises(StoreUnavailable) as refused:
+    with pytest.raises(DatabaseUnavailableError) as refused:
         use()
     assert refused.value.code == code
     assert path.is_dir() or path.read_bytes()[4096:] == before[4096:]
@@ -418,24 +420,24 @@ def test_a_full_disk_is_told(tmp_path: Path) -> None:
     migrate(engine)
 
     def write() -> None:
-        with writing(engine) as connection:
+        with write_transaction(engine) as connection:
             connection.exec_driver_sql("PRAGMA max_page_count = 1")
             for number in range(2000):
                 connection.execute(text("INSERT INTO spool_positions VALUES (:file, 1)"), {"file": f"{number:200}"})
 
-    with pytest.raises(StoreUnavailable) as refused:
+    with pytest.raises(DatabaseUnavailableError) as refused:
         write()
     assert refused.value.code == "store_full"
-    assert History(engine, None).positions() == {}
+    assert PredictionStore(engine, None).positions() == {}
     engine.dispose()
 
 
 def test_a_later_schema_is_refused(url: str) -> None:
     """A database that a later release brought further is not worked on: the sentence names both schemas."""
     engine = connect(url)
-    with writing(engine) as connection:
+    with write_transaction(engine) as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '0977'"))
-    with pytest.raises(StoreUnavailable, match=f"0977.*{HEAD}") as refused:
+    with pytest.raises(DatabaseUnavailableError, match=f"0977.*{HEAD}") as refused:
         migrate(engine)
     assert refused.value.code == "store_later"
     engine.dispose()
@@ -450,11 +452,11 @@ def test_a_disk_without_room_for_the_index_is_full(tmp_path: Path, monkeypatch: 
     for ending in ("-shm", "-wal"):
         (tmp_path / f"relevo.db{ending}").unlink(missing_ok=True)
         (tmp_path / f"relevo.db{ending}").symlink_to("/dev/full")
-    with pytest.raises(StoreUnavailable) as refused:
+    with pytest.raises(DatabaseUnavailableError) as refused:
         Registry(engine, TRAIL).models()
     assert refused.value.code == "store_unavailable", "a disk with room is not full"
     used = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: used._replace(free=0))
-    with pytest.raises(StoreUnavailable) as refused:
+    with pytest.raises(DatabaseUnavailableError) as refused:
         Registry(engine, TRAIL).models()
     assert refused.value.code == "store_full"

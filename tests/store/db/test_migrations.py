@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from sqlalchemy import inspect, text
 
-from relevo.errors import StoreLater
+from relevo.errors import DatabaseSchemaTooNewError
 from relevo.store.db import migrations
-from relevo.store.db.engine import connect, migrate, reading, writing
+from relevo.store.db.engine import connect, migrate, read_transaction, write_transaction
 from relevo.store.db.migrations import HEAD
 from relevo.store.db.tables import create
 
@@ -48,7 +48,7 @@ def schema(engine: Engine) -> dict[str, Any]:
         }
         for name in tables
     }
-    with reading(engine) as connection:
+    with read_transaction(engine) as connection:
         for kind, query in (("triggers", TRIGGERS), ("indexes", INDEXES)):
             rows = connection.execute(text(query[engine.dialect.name])).all()
             described[kind] = [tuple(row) for row in rows if "alembic" not in row[0]]
@@ -61,7 +61,7 @@ class TestMigrations:
     def test_fresh_equals_migrated(self, engine: Engine, empty_url: str) -> None:
         """A database that went through every step has the schema of one made from the tables at once."""
         fresh = connect(empty_url)
-        with writing(fresh) as connection:
+        with write_transaction(fresh) as connection:
             create(connection)
         assert schema(fresh) == schema(engine)
         assert len(schema(fresh)["triggers"]) == 6
@@ -69,7 +69,7 @@ class TestMigrations:
 
     def test_the_database_knows_where_it_stands(self, engine: Engine) -> None:
         """After a migration the database stands at this release's newest step."""
-        with reading(engine) as connection:
+        with read_transaction(engine) as connection:
             assert connection.scalar(text("SELECT version_num FROM alembic_version")) == HEAD
 
     def test_several_processes_migrate_at_once(self, empty_url: str) -> None:
@@ -83,10 +83,10 @@ class TestMigrations:
 
     def test_a_later_schema_is_left_alone(self, engine: Engine) -> None:
         """An old process that starts after a newer release has upgraded changes nothing."""
-        with writing(engine) as connection:
+        with write_transaction(engine) as connection:
             connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
         before = schema(engine)
-        with pytest.raises(StoreLater):
+        with pytest.raises(DatabaseSchemaTooNewError):
             migrate(engine)
         assert schema(engine) == before
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from relevo.errors import StoreDamaged
+from relevo.errors import DatabaseCorruptError
 from relevo.store.db import sqlite
 from relevo.store.db.identity import DatabaseIdentity
 
@@ -77,5 +77,5 @@ def test_a_file_whose_end_is_nowhere_is_damaged(ended_early: Path, identity: Dat
     """A log that is gone, or has only a part of the missing pages, does not excuse a short file."""
     with ended_early.with_name("relevo.db-wal").open("r+b") as log:
         log.truncate(left)
-    with pytest.raises(StoreDamaged):
+    with pytest.raises(DatabaseCorruptError):
         sqlite.refuse_unfit(ended_early, identity)

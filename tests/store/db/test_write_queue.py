@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import pytest
 from sqlalchemy import text
 
-from relevo.store.db.engine import connect, migrate, writing
-from relevo.store.db.write_queue import turn
+from relevo.store.db.engine import connect, migrate, write_transaction
+from relevo.store.db.write_queue import write_lock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,7 +38,7 @@ def _writing_without_rest(engine: Engine) -> Iterator[None]:
 
     def work() -> None:
         while not stop.is_set():
-            with writing(engine) as connection:
+            with write_transaction(engine) as connection:
                 connection.execute(_TOUCH, {"file": "backlog"})
                 time.sleep(_LASTS_S)
 
@@ -58,7 +58,7 @@ def test_a_busy_writer_does_not_keep_others_out(file: Path) -> None:
     with _writing_without_rest(busy):
         for number in range(10):
             begin = time.monotonic()
-            with writing(other) as connection:
+            with write_transaction(other) as connection:
                 connection.execute(_TOUCH, {"file": str(number)})
             waits.append(time.monotonic() - begin)
             time.sleep(0.01)
@@ -70,7 +70,7 @@ def test_a_turn_that_never_ends_stops_nobody_for_good(file: Path, monkeypatch: p
     monkeypatch.setattr("relevo.store.db.sqlite.BUSY_S", 0.2)
     with file.with_name("relevo.db-turn").open("w") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
-        with writing(connect(f"sqlite:///{file}")) as connection:
+        with write_transaction(connect(f"sqlite:///{file}")) as connection:
             connection.execute(_TOUCH, {"file": "mine"})
 
 
@@ -82,5 +82,5 @@ def test_where_files_have_no_locks_nobody_waits_for_a_turn(file: Path, monkeypat
 
     monkeypatch.setattr(fcntl, "flock", refuse)
     begin = time.monotonic()
-    with turn(file, patience_s=5):
+    with write_lock(file, patience_s=5):
         assert time.monotonic() - begin < 1

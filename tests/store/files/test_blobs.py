@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from relevo.errors import InputNotKept, StoreUnavailable
+from relevo.errors import DatabaseUnavailableError, InputNotStoredError
 from relevo.store.files.blobs import Blobs
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def test_changed_bytes_are_never_given(tmp_path: Path, damage: bytes, caplog: py
     blobs = Blobs(tmp_path)
     sha256 = blobs.put(b"a photo")
     files(tmp_path)[0].write_bytes(damage)
-    with pytest.raises(InputNotKept):
+    with pytest.raises(InputNotStoredError):
         blobs.get(sha256)
     assert [record.levelname for record in caplog.records] == ["ERROR"]
 
@@ -67,7 +67,7 @@ def test_a_cut_file_is_mended(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["", "0" * 64, "../../etc/passwd", "A" * 64, "0" * 63 + "/"])
 def test_unknown_names_are_told(tmp_path: Path, name: str) -> None:
     """A name that nobody put, or that is none, is an input not kept."""
-    with pytest.raises(InputNotKept):
+    with pytest.raises(InputNotStoredError):
         Blobs(tmp_path).get(name)
 
 
@@ -79,7 +79,7 @@ def test_a_failed_sync_keeps_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyP
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", fail)
-    with pytest.raises(StoreUnavailable):
+    with pytest.raises(DatabaseUnavailableError):
         blobs.put(b"a photo")
     assert files(tmp_path) == []
     monkeypatch.undo()

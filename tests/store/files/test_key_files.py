@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from relevo.errors import ConfigRefused
-from relevo.store.files.key_files import key_from
+from relevo.errors import ConfigError
+from relevo.store.files.key_files import load_or_create_key
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,7 +19,7 @@ def test_a_key_is_made_once(tmp_path: Path) -> None:
     """Several that make it at once all read the same one, which only its owner may read."""
     path = tmp_path / "keys" / "audit.key"
     with ThreadPoolExecutor(8) as pool:
-        made = set(pool.map(lambda _: key_from(path), range(8)))
+        made = set(pool.map(lambda _: load_or_create_key(path), range(8)))
     assert len(made) == 1
     assert len(next(iter(made))) == 32
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
@@ -29,10 +29,10 @@ def test_a_key_is_made_once(tmp_path: Path) -> None:
 def test_a_key_that_others_may_read_is_refused(tmp_path: Path) -> None:
     """A key open to others is no secret; the sentence says how to close it and nothing of the key."""
     path = tmp_path / "audit.key"
-    key = key_from(path).hex()
+    key = load_or_create_key(path).hex()
     path.chmod(0o640)
-    with pytest.raises(ConfigRefused, match="chmod 600") as refused:
-        key_from(path)
+    with pytest.raises(ConfigError, match="chmod 600") as refused:
+        load_or_create_key(path)
     assert key not in str(refused.value)
 
 
@@ -42,8 +42,8 @@ def test_something_else_is_no_key(tmp_path: Path, content: str) -> None:
     path = tmp_path / "audit.key"
     path.write_text(content, encoding="latin-1")
     path.chmod(0o600)
-    with pytest.raises(ConfigRefused):
-        key_from(path)
+    with pytest.raises(ConfigError):
+        load_or_create_key(path)
     assert path.read_text(encoding="latin-1") == content
 
 
@@ -51,13 +51,13 @@ def test_a_link_to_nothing_is_no_key(tmp_path: Path) -> None:
     """A key is not made where a link leads, and the refusal names the file."""
     path = tmp_path / "master.key"
     path.symlink_to("nowhere")
-    with pytest.raises(ConfigRefused, match="cannot be read"):
-        key_from(path)
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load_or_create_key(path)
     assert not (tmp_path / "nowhere").exists()
 
 
 def test_a_key_that_must_be_there_is_not_made(tmp_path: Path) -> None:
     """Where a new key would be of no use, its absence is told."""
-    with pytest.raises(ConfigRefused, match="not there"):
-        key_from(tmp_path / "master.key", make=False)
+    with pytest.raises(ConfigError, match="not there"):
+        load_or_create_key(tmp_path / "master.key", make=False)
     assert list(tmp_path.iterdir()) == []

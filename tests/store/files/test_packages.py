@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from relevo.errors import PackageRefused, StoreUnavailable
-from relevo.store.files.packages import Shelf
+from relevo.errors import DatabaseUnavailableError, PackageError
+from relevo.store.files.packages import PackageStore
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,7 +32,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 def test_a_package_is_found_by_its_digest(tmp_path: Path, package: Path) -> None:
     """A package put on the shelf lies there byte for byte, and its source may go."""
-    shelf = Shelf(tmp_path / "packages")
+    shelf = PackageStore(tmp_path / "packages")
     place = shelf.put(package, DIGEST)
     assert place == shelf.path(DIGEST) == tmp_path / "packages" / DIGEST
     assert contents(place) == contents(package)
@@ -40,7 +40,7 @@ def test_a_package_is_found_by_its_digest(tmp_path: Path, package: Path) -> None
 
 def test_putting_again_changes_nothing(tmp_path: Path, package: Path) -> None:
     """The same digest again leaves the package there untouched."""
-    shelf = Shelf(tmp_path / "packages")
+    shelf = PackageStore(tmp_path / "packages")
     first = shelf.put(package, DIGEST).stat()
     assert shelf.put(package, DIGEST).stat().st_ino == first.st_ino
 
@@ -48,20 +48,20 @@ def test_putting_again_changes_nothing(tmp_path: Path, package: Path) -> None:
 def test_many_put_at_once(tmp_path: Path, package: Path) -> None:
     """Several processes that put one package make one folder and leave no remains."""
     with ThreadPoolExecutor(4) as pool:
-        places = set(pool.map(lambda _: Shelf(tmp_path / "packages").put(package, DIGEST), range(12)))
+        places = set(pool.map(lambda _: PackageStore(tmp_path / "packages").put(package, DIGEST), range(12)))
     assert list((tmp_path / "packages").iterdir()) == list(places)
     assert contents(places.pop()) == contents(package)
 
 
 def test_a_failed_copy_leaves_nothing(tmp_path: Path, package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """When the disk fails in the middle, there is no half package, and the next try succeeds."""
-    shelf = Shelf(tmp_path / "packages")
+    shelf = PackageStore(tmp_path / "packages")
 
     def fail(_handle: int) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", fail)
-    with pytest.raises(StoreUnavailable):
+    with pytest.raises(DatabaseUnavailableError):
         shelf.put(package, DIGEST)
     assert list((tmp_path / "packages").iterdir()) == []
     monkeypatch.undo()
@@ -71,14 +71,14 @@ def test_a_failed_copy_leaves_nothing(tmp_path: Path, package: Path, monkeypatch
 @pytest.mark.parametrize("digest", ["", "..", "../" + "a" * 61, "AB" * 32, "ab" * 32 + "/"])
 def test_only_digests_are_names(tmp_path: Path, package: Path, digest: str) -> None:
     """A name that is no digest leads nowhere, least of all out of the shelf."""
-    shelf = Shelf(tmp_path / "packages")
-    with pytest.raises(PackageRefused):
+    shelf = PackageStore(tmp_path / "packages")
+    with pytest.raises(PackageError):
         shelf.put(package, digest)
-    with pytest.raises(PackageRefused):
+    with pytest.raises(PackageError):
         shelf.path(digest)
 
 
 def test_an_absent_package_is_told(tmp_path: Path) -> None:
     """A package that is not here is refused by name."""
-    with pytest.raises(PackageRefused, match="abababababab"):
-        Shelf(tmp_path).path(DIGEST)
+    with pytest.raises(PackageError, match="abababababab"):
+        PackageStore(tmp_path).path(DIGEST)

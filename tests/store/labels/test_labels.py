@@ -11,9 +11,9 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from relevo.domain.ids import new_id
-from relevo.domain.label_aggregation import Resolution, Rule
-from relevo.domain.prediction import Label, Prediction, Verdict
-from relevo.errors import LabelNotFound
+from relevo.domain.label_aggregation import AggregationStrategy, LabelAggregation
+from relevo.domain.prediction import Label, PredictionRecord, ReviewStatus
+from relevo.errors import LabelNotFoundError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from relevo.store.labels.labels import Labels
-    from relevo.store.predictions import History
+    from relevo.store.predictions import PredictionStore
 
 AT = datetime(2026, 3, 1, 12, 30, 0, 7, tzinfo=UTC)
 
@@ -90,7 +90,7 @@ class TestLabels:
         assert labels.of(one)[0].note == "a\ufffdb"
 
 
-MAJORITY = Resolution(rule=Rule.MAJORITY)
+MAJORITY = LabelAggregation(rule=AggregationStrategy.MAJORITY)
 
 
 def said(prediction: bytes, author: str, value: str) -> Label:
@@ -98,7 +98,7 @@ def said(prediction: bytes, author: str, value: str) -> Label:
 
 
 @pytest.fixture
-def known(history: History, prediction: Callable[..., Prediction]) -> list[bytes]:
+def known(history: PredictionStore, prediction: Callable[..., PredictionRecord]) -> list[bytes]:
     """Ids of five predictions in the history."""
     some = [prediction(1_700_000_000_000 + number) for number in range(5)]
     history.record(some)
@@ -108,21 +108,21 @@ def known(history: History, prediction: Callable[..., Prediction]) -> list[bytes
 class TestTruth:
     """The label that counts stands beside its prediction, whatever happened to the labels."""
 
-    def test_the_history_follows_the_labels(self, labels: Labels, history: History, known: list[bytes]) -> None:
+    def test_the_history_follows_the_labels(self, labels: Labels, history: PredictionStore, known: list[bytes]) -> None:
         """A label, a correction and a judgement are each found by the very next look into the history."""
         one = known[0]
         for value in ("7", "9"):
             labels.put(said(one, "ana", value))
             assert [it.prediction.id for it in history.window(truth=value).items] == [one]
         last = labels.of(one)[-1]
-        labels.judge(one, last.serial, Verdict.REJECTED, judge="olga", at=AT, reason="blurred")
+        labels.judge(one, last.serial, ReviewStatus.REJECTED, judge="olga", at=AT, reason="blurred")
         assert history.count(truth="9") == 0
         assert history.count(truth="7", labelled=True) == 1
-        labels.judge(one, last.serial, Verdict.ACCEPTED, judge="olga", at=AT)
+        labels.judge(one, last.serial, ReviewStatus.ACCEPTED, judge="olga", at=AT)
         assert labels.current(one) == last
         assert history.count(labelled=False) == 4
 
-    def test_another_rule_finds_every_truth_anew(self, labels: Labels, history: History, known: list[bytes]) -> None:
+    def test_another_rule_finds_every_truth_anew(self, labels: Labels, history: PredictionStore, known: list[bytes]) -> None:
         """A rule once set holds for all labels, old and new, in every process; setting it again costs nothing."""
         labels.put_many([said(one, who, value) for one in known for who, value in (("ana", "7"), ("eva", "7"), ("bob", "9"))])
         assert history.count(truth="9") == 5
@@ -132,7 +132,9 @@ class TestTruth:
         labels.put(said(known[0], "eva", "9"))
         assert history.count(truth="9") == 1
 
-    def test_a_rule_half_applied_is_finished(self, labels: Labels, engine: Engine, history: History, known: list[bytes]) -> None:
+    def test_a_rule_half_applied_is_finished(
+        self, labels: Labels, engine: Engine, history: PredictionStore, known: list[bytes]
+    ) -> None:
         """A crash between the rule and the last truth is made good by the next start."""
         labels.put_many([said(one, who, value) for one in known for who, value in (("ana", "7"), ("eva", "9"))])
         labels.settle(MAJORITY, at=AT)
@@ -146,8 +148,8 @@ class TestTruth:
         """The label of another prediction cannot be judged by this one's address."""
         labels.put(said(known[0], "ana", "7"))
         (label,) = labels.of(known[0])
-        with pytest.raises(LabelNotFound):
-            labels.judge(known[1], label.serial, Verdict.REJECTED, judge="olga", at=AT)
+        with pytest.raises(LabelNotFoundError):
+            labels.judge(known[1], label.serial, ReviewStatus.REJECTED, judge="olga", at=AT)
 
     def test_all_that_was_labelled_is_walked_through(self, labels: Labels, known: list[bytes]) -> None:
         """Every labelled prediction of the model comes once, disputed ones too, with all its labels."""

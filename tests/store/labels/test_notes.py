@@ -9,23 +9,23 @@ from typing import TYPE_CHECKING
 import pytest
 from sqlalchemy import select
 
-from relevo.domain.audit import HERE
-from relevo.domain.prediction import Label, Prediction, Verdict
-from relevo.store.db.engine import reading, writing
+from relevo.domain.audit import LOCAL_ACTOR
+from relevo.domain.prediction import Label, PredictionRecord, ReviewStatus
+from relevo.store.db.engine import read_transaction, write_transaction
 from relevo.store.db.tables import judgements, labels, subject_keys
-from relevo.store.encryption import Sealing
-from relevo.store.erasure import Erasing
+from relevo.store.encryption import InputEncryption
+from relevo.store.erasure import Erasure
 from relevo.store.files.blobs import Blobs
 from relevo.store.labels.labels import Labels
 from relevo.store.labels.notes import SEALED, Notes
-from relevo.store.predictions import History
+from relevo.store.predictions import PredictionStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sqlalchemy import Engine
 
-    from relevo.store.audit.log import Audit
+    from relevo.store.audit.log import AuditLog
 
 pytest.importorskip("cryptography", reason="sealing is an extra")
 
@@ -40,8 +40,8 @@ def disk(backend: str, tmp_path: Path, request: pytest.FixtureRequest) -> Path:
     return tmp_path if backend == "sqlite" else Path(request.getfixturevalue("postgres").server.pgdata)
 
 
-def sealed_labels(engine: Engine, trail: Audit, *, master: bytes = MASTER) -> Labels:
-    return Labels(engine, trail, Notes(engine, Sealing(engine, master), seals=True))
+def sealed_labels(engine: Engine, trail: AuditLog, *, master: bytes = MASTER) -> Labels:
+    return Labels(engine, trail, Notes(engine, InputEncryption(engine, master), seals=True))
 
 
 def holding(disk: Path, *needles: str) -> set[str]:
@@ -56,15 +56,15 @@ def said(prediction: bytes, note: str, author: str = "eva") -> Label:
 
 @pytest.mark.parametrize("seals", [True, False])
 def test_no_note_lies_in_the_open(
-    engine: Engine, trail: Audit, disk: Path, prediction: Callable[..., Prediction], backend: str, *, seals: bool
+    engine: Engine, trail: AuditLog, disk: Path, prediction: Callable[..., PredictionRecord], backend: str, *, seals: bool
 ) -> None:
     """Sealed, no file of the database holds a note or a reason of a judgement, and they are read as they were written."""
     note, reason, batch = (f"{text} {backend} {seals}" for text in (NOTE, REASON, BATCH))
-    some = Labels(engine, trail, Notes(engine, Sealing(engine, MASTER), seals=seals))
+    some = Labels(engine, trail, Notes(engine, InputEncryption(engine, MASTER), seals=seals))
     one, other = prediction(subject="ana"), prediction()
-    History(engine).record([one, other])
+    PredictionStore(engine).record([one, other])
     kept = some.put(said(one.id, note))
-    some.judge(one.id, kept.serial, Verdict.ACCEPTED, judge="leo", at=AT, reason=reason)
+    some.judge(one.id, kept.serial, ReviewStatus.ACCEPTED, judge="leo", at=AT, reason=reason)
     some.put_many([said(other.id, batch)])
     assert holding(disk, note, reason, batch) == (set() if seals else {note, reason, batch})
     assert kept.note == note
@@ -73,37 +73,39 @@ def test_no_note_lies_in_the_open(
     assert [label.note for label in some.current_many([one.id, other.id]).values()] == [note, batch]
     assert {item.label.note for item in some.given().items} == {note, batch}
     assert {label.note for found in some.labelled("digits") for several in found.values() for label in several} == {note, batch}
-    with reading(engine) as connection:
+    with read_transaction(engine) as connection:
         keys = set(connection.scalars(select(subject_keys.c.subject)))
         row = connection.execute(select(judgements)).one()
         if seals:
             tied = b"judgements\0reason\0" + str(kept.serial).encode()
-            assert Sealing(engine, MASTER).open_text(connection, bytes(row.sealed_reason), row.reason_key, tied) == reason
+            assert InputEncryption(engine, MASTER).open_text(connection, bytes(row.sealed_reason), row.reason_key, tied) == reason
     assert keys == ({"ana", "day:2023-11-14"} if seals else set())
 
 
 def test_a_note_goes_with_the_subjects_key(
-    engine: Engine, trail: Audit, tmp_path: Path, prediction: Callable[..., Prediction]
+    engine: Engine, trail: AuditLog, tmp_path: Path, prediction: Callable[..., PredictionRecord]
 ) -> None:
     """It is sealed with the input's own key; once that is destroyed, a copy of the label's row tells its value alone."""
-    sealing = Sealing(engine, MASTER)
+    sealing = InputEncryption(engine, MASTER)
     sealing.prepare("ana", at=AT)
     one = sealing.seal(prediction(subject="ana"))
-    History(engine).record([one])
+    PredictionStore(engine).record([one])
     some = sealed_labels(engine, trail)
     some.put(said(one.id, NOTE))
-    with reading(engine) as connection:
+    with read_transaction(engine) as connection:
         row = connection.execute(select(labels)).one()
         assert (row.note, row.note_key) == ("", one.key)
-    Erasing(engine, Blobs(tmp_path / "blobs"), trail).erase("ana", at=AT, by=HERE)
-    with reading(engine) as connection:
+    Erasure(engine, Blobs(tmp_path / "blobs"), trail).erase("ana", at=AT, by=LOCAL_ACTOR)
+    with read_transaction(engine) as connection:
         assert Notes(engine, sealing, seals=True).of(connection, row) == SEALED
 
 
-def test_without_its_key_a_label_still_tells_its_value(engine: Engine, trail: Audit, prediction: Callable[..., Prediction]) -> None:
+def test_without_its_key_a_label_still_tells_its_value(
+    engine: Engine, trail: AuditLog, prediction: Callable[..., PredictionRecord]
+) -> None:
     """With another master key or none the note is told to be sealed; the label counts, and one without a note needs no key."""
     one = prediction()
-    History(engine).record([one])
+    PredictionStore(engine).record([one])
     sealed_labels(engine, trail).put(said(one.id, NOTE))
     for others in (Labels(engine, trail), sealed_labels(engine, trail, master=bytes(32))):
         assert [(label.value, label.note) for label in others.of(one.id)] == [("7", SEALED)]
@@ -111,15 +113,17 @@ def test_without_its_key_a_label_still_tells_its_value(engine: Engine, trail: Au
     assert [label.note for label in sealed_labels(engine, trail).of(one.id)] == [NOTE, plain.note]
 
 
-def test_a_note_moved_to_another_label_does_not_open(engine: Engine, trail: Audit, prediction: Callable[..., Prediction]) -> None:
+def test_a_note_moved_to_another_label_does_not_open(
+    engine: Engine, trail: AuditLog, prediction: Callable[..., PredictionRecord]
+) -> None:
     """Row, key and bytes belong together."""
     some = [prediction(subject="ana"), prediction(subject="ana")]
-    History(engine).record(some)
-    notes = Notes(engine, Sealing(engine, MASTER), seals=True)
+    PredictionStore(engine).record(some)
+    notes = Notes(engine, InputEncryption(engine, MASTER), seals=True)
     first, second = (notes.columns(said(one.id, NOTE), 1) for one in some)
     assert first["note_key"] == second["note_key"]
     told = {"prediction": some[1].id, "value": "7", "author": "eva", "source": "api", "at_us": 1}
-    with writing(engine) as connection:
+    with write_transaction(engine) as connection:
         connection.execute(labels.insert().values(**told, **first))
         connection.execute(labels.insert().values(**told, **second))
     assert [label.note for label in Labels(engine, trail, notes).of(some[1].id)] == [SEALED, NOTE]

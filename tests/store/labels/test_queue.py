@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from relevo.domain.ids import new_id
-from relevo.domain.label_sampling import Ask, Why, first_lot_beyond, lot_of
-from relevo.domain.prediction import Arm, Label, Prediction
-from relevo.errors import PredictionNotFound
-from relevo.store.labels.queue import ALONE, Asking
+from relevo.domain.label_sampling import QueueItem, SamplingReason, sampling_key, sampling_threshold
+from relevo.domain.prediction import Arm, Label, PredictionRecord
+from relevo.errors import PredictionNotFoundError
+from relevo.store.labels.queue import ALONE, LabelQueue
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,29 +19,29 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from relevo.store.labels.labels import Labels
-    from relevo.store.predictions import History
+    from relevo.store.predictions import PredictionStore
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 START = 1_700_000_000_000
 
 
 @pytest.fixture
-def asking(engine: Engine) -> Asking:
-    return Asking(engine, share=0.5)
+def asking(engine: Engine) -> LabelQueue:
+    return LabelQueue(engine, share=0.5)
 
 
 @pytest.fixture
-def with_lot(prediction: Callable[..., Prediction]) -> Callable[..., Prediction]:
+def with_lot(prediction: Callable[..., PredictionRecord]) -> Callable[..., PredictionRecord]:
     """A prediction whose lot is this share of all lots."""
 
-    def build(share: float, number: int = 0, **facts: Any) -> Prediction:
+    def build(share: float, number: int = 0, **facts: Any) -> PredictionRecord:
         lot = round(share * 2**24).to_bytes(3, "big")
         return prediction(START + number, id=new_id(START + number, bytes(3) + lot + bytes(4)), **facts)
 
     return build
 
 
-def kinds(asks: list[Ask]) -> list[tuple[bytes, str, float]]:
+def kinds(asks: list[QueueItem]) -> list[tuple[bytes, str, float]]:
     return [(ask.prediction, ask.why.value, ask.propensity) for ask in asks]
 
 
@@ -49,7 +49,7 @@ class TestAsking:
     """The contract of the queue."""
 
     def test_uncertain_then_disputed_then_drawn(
-        self, asking: Asking, history: History, labels: Labels, with_lot: Callable[..., Prediction]
+        self, asking: LabelQueue, history: PredictionStore, labels: Labels, with_lot: Callable[..., PredictionRecord]
     ) -> None:
         """The order is by kind, within a kind by lot; beyond the share nothing certain is asked; each tells its propensity."""
         some = {
@@ -75,7 +75,7 @@ class TestAsking:
         ]
 
     def test_what_is_asked_stays_until_it_is_done(
-        self, asking: Asking, history: History, labels: Labels, with_lot: Callable[..., Prediction]
+        self, asking: LabelQueue, history: PredictionStore, labels: Labels, with_lot: Callable[..., PredictionRecord]
     ) -> None:
         """The same person is asked the same again until it is labelled or skipped; then the next come."""
         some = [with_lot(number / 10, number, uncertain=True) for number in range(4)]
@@ -85,11 +85,11 @@ class TestAsking:
         labels.put(Label(prediction=some[0].id, value="7", author="ana", source="page", at=NOW), user="ana")
         asking.skip(some[1].id, "ana", now=NOW)
         assert [ask.prediction for ask in asking.slate("digits", "ana", 9, now=NOW)] == [some[2].id, some[3].id]
-        with pytest.raises(PredictionNotFound):
+        with pytest.raises(PredictionNotFoundError):
             asking.skip(some[2].id, "eva", now=NOW)
 
     def test_two_people_are_asked_about_different_things(
-        self, asking: Asking, history: History, with_lot: Callable[..., Prediction]
+        self, asking: LabelQueue, history: PredictionStore, with_lot: Callable[..., PredictionRecord]
     ) -> None:
         """What one is asked, another is not, before an hour has passed or the first one skipped it."""
         some = [with_lot(number / 10, number, uncertain=True) for number in range(3)]
@@ -106,21 +106,23 @@ class TestAsking:
         assert not asking.asked(some[0].id, "ana", now=later)
 
     def test_a_disputed_one_waits_for_the_person_asked(
-        self, asking: Asking, history: History, labels: Labels, with_lot: Callable[..., Prediction]
+        self, asking: LabelQueue, history: PredictionStore, labels: Labels, with_lot: Callable[..., PredictionRecord]
     ) -> None:
         """A dispute is not over by the labels it is made of; whoever was asked is done when they have said something."""
         one = with_lot(0.9)
         history.record([one])
         for author, value in (("ana", "7"), ("eva", "9")):
             labels.put(Label(prediction=one.id, value=value, author=author, source="page", at=NOW))
-        assert [ask.why for ask in asking.slate("digits", "bob", 5, now=NOW)] == [Why.DISAGREEMENT]
-        assert asking.of([one.id, new_id(1)]) == {one.id: Ask(prediction=one.id, why=Why.DISAGREEMENT, propensity=1.0)}
+        assert [ask.why for ask in asking.slate("digits", "bob", 5, now=NOW)] == [SamplingReason.DISAGREEMENT]
+        assert asking.of([one.id, new_id(1)]) == {
+            one.id: QueueItem(prediction=one.id, why=SamplingReason.DISAGREEMENT, propensity=1.0)
+        }
         labels.put(Label(prediction=one.id, value="7", author="bob", source="page", at=NOW), user="bob")
         assert asking.slate("digits", "bob", 5, now=NOW) == []
 
 
 def test_versions_that_differ_on_one_input_are_asked_about(
-    asking: Asking, history: History, with_lot: Callable[..., Prediction]
+    asking: LabelQueue, history: PredictionStore, with_lot: Callable[..., PredictionRecord]
 ) -> None:
     """The same input answered otherwise by another version is worth asking about; answered alike, or by one version, not."""
     same, other = {"input": b"same"}, {"input": b"other"}
@@ -139,12 +141,14 @@ def test_versions_that_differ_on_one_input_are_asked_about(
 @pytest.mark.parametrize("share", [0.0, 0.001, 0.25, 1.0])
 def test_the_lot_draws_its_share(share: float) -> None:
     """Among many ids about that share has a smaller lot than its edge; none at 0, all at 1."""
-    edge, count = first_lot_beyond(share), 20_000
-    drawn = sum(lot_of(new_id(START)) < edge for _ in range(count))
+    edge, count = sampling_threshold(share), 20_000
+    drawn = sum(sampling_key(new_id(START)) < edge for _ in range(count))
     assert abs(drawn - share * count) <= 5 * (count * share * (1 - share)) ** 0.5
 
 
-def test_wherever_people_stop_it_is_a_fair_sample(asking: Asking, history: History, prediction: Callable[..., Prediction]) -> None:
+def test_wherever_people_stop_it_is_a_fair_sample(
+    asking: LabelQueue, history: PredictionStore, prediction: Callable[..., PredictionRecord]
+) -> None:
     """Those asked first are spread over all the time, not its end: the turn is drawn, independent of the moment."""
     history.record([prediction(START + number, uncertain=True) for number in range(1000)])
     asked = asking.slate("digits", "ana", 100, now=NOW)
@@ -153,7 +157,7 @@ def test_wherever_people_stop_it_is_a_fair_sample(asking: Asking, history: Histo
 
 
 def test_only_the_newest_are_asked_about(
-    asking: Asking, history: History, with_lot: Callable[..., Prediction], monkeypatch: pytest.MonkeyPatch
+    asking: LabelQueue, history: PredictionStore, with_lot: Callable[..., PredictionRecord], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is not among so many of the newest when somebody takes up work is never asked about; what was asked stays asked."""
     monkeypatch.setattr("relevo.store.labels.queue.NEWEST", 3)

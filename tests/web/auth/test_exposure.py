@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from relevo.config import Settings
-from relevo.errors import ConfigRefused
-from relevo.web.auth.exposure import check_reach, lacks, reaches_out
+from relevo.errors import ConfigError
+from relevo.web.auth.exposure import check_exposure, is_exposed, missing_protection
 
 _HERE = ["127.0.0.1", "127.8.9.1", "::1", "localhost"]
 #: A name, too, may lead outward, and so may a writing of an address that only the system understands.
@@ -18,7 +18,7 @@ _GUARDS: dict[str, dict[str, Any]] = {
     "": {},
     "auto": {"tls": "auto"},
     "pair": {"tls_cert": "cert.pem", "tls_key": "key.pem"},
-    "proxy": {"behind_proxy": "10.0.0.5"},
+    "proxy": {"trusted_proxies": "10.0.0.5"},
 }
 
 
@@ -28,12 +28,12 @@ def test_who_is_served_where(host: str, guard: str, *, users: bool) -> None:
     settings = Settings(host=host, **_GUARDS[guard])
     is_safe = (host in _HERE and guard != "proxy") or (users and guard != "")
     if is_safe:
-        assert check_reach(settings, users=users, insecure=False) == ""
-        assert check_reach(settings, users=users, insecure=True) == "", "nothing is dared, so nothing is warned of"
+        assert check_exposure(settings, users=users, insecure=False) == ""
+        assert check_exposure(settings, users=users, insecure=True) == "", "nothing is dared, so nothing is warned of"
         return
-    with pytest.raises(ConfigRefused, match="--insecure") as refused:
-        check_reach(settings, users=users, insecure=False)
-    warning = check_reach(settings, users=users, insecure=True)
+    with pytest.raises(ConfigError, match="--insecure") as refused:
+        check_exposure(settings, users=users, insecure=False)
+    warning = check_exposure(settings, users=users, insecure=True)
     for told in (str(refused.value), warning):
         assert ("who they are" in told) is not users
         assert ("encrypted" in told) is (guard == "")
@@ -41,8 +41,8 @@ def test_who_is_served_where(host: str, guard: str, *, users: bool) -> None:
 
 def test_a_proxy_in_front_makes_loopback_reachable() -> None:
     """What a proxy passes on comes from anywhere, so nobody is let in unasked; what it lacks is told by name."""
-    behind = Settings(behind_proxy="127.0.0.1")
-    assert reaches_out(behind)
-    assert not reaches_out(Settings())
-    assert lacks(behind, users=False) == {"users"}
-    assert lacks(behind, users=True) == frozenset()
+    behind = Settings(trusted_proxies="127.0.0.1")
+    assert is_exposed(behind)
+    assert not is_exposed(Settings())
+    assert missing_protection(behind, users=False) == {"users"}
+    assert missing_protection(behind, users=True) == frozenset()

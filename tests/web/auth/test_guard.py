@@ -10,7 +10,7 @@ from fastapi.routing import APIRoute
 
 from relevo.domain.access import Role, Scope
 from relevo.web.app import build_api
-from relevo.web.auth.access_rules import RULES, rule_of
+from relevo.web.auth.access_rules import RULES, find_rule
 from relevo.web.auth.guard import NOBODY_YET
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def test_every_route_is_classified(world: World) -> None:
         for route in room.routes:
             assert isinstance(route, APIRoute)
             for method in route.methods or ():
-                rule, _ = rule_of(method, route.path)
+                rule, _ = find_rule(method, route.path)
                 assert rule is not None, f"{method} {route.path} stands in no row of web/auth/access_rules.py"
                 assert rule.path.count("{") == route.path.count("{")
 

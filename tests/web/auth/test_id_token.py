@@ -22,13 +22,13 @@ from tests.support.identity_provider import (
     unsigned,
 )
 
-from relevo.errors import ProofRefused
-from relevo.web.auth.id_token import Asked, check_id_token, public_keys
+from relevo.errors import IdentityProofError
+from relevo.web.auth.id_token import ExpectedToken, check_id_token, public_keys
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-ASKED = Asked(issuer="https://id.example", client_id=CLIENT, nonce="a nonce")
+ASKED = ExpectedToken(issuer="https://id.example", client_id=CLIENT, nonce="a nonce")
 
 
 @pytest.fixture
@@ -99,7 +99,7 @@ def _by_okp(provider: IdentityProvider) -> str:
 def test_what_does_not_fit_is_refused(provider: IdentityProvider, claims: dict[str, Any]) -> None:
     """Another's nonce, audience, issuer or access token, one that is over or not yet good, or of nobody."""
     provider.claims = claims
-    with pytest.raises(ProofRefused) as refused:
+    with pytest.raises(IdentityProofError) as refused:
         believed(provider)
     assert "another" not in str(refused.value)
 
@@ -108,7 +108,7 @@ def test_what_does_not_fit_is_refused(provider: IdentityProvider, claims: dict[s
 def test_what_the_provider_did_not_sign_is_refused(provider: IdentityProvider, sign: Any) -> None:
     """Without a signature, with a secret that others know, by the public key taken for one, or by another key of the same name."""
     provider.sign = sign
-    with pytest.raises(ProofRefused):
+    with pytest.raises(IdentityProofError):
         believed(provider)
 
 
@@ -116,7 +116,7 @@ def test_a_shared_secret_is_no_public_key(provider: IdentityProvider) -> None:
     """A provider that lists one signs with it in vain."""
     shared = OctKey.import_key(SECRET.encode(), {"kid": "shared"})
     provider.header, provider.sign = {"kid": "shared"}, signed_with_the_secret
-    with pytest.raises(ProofRefused):
+    with pytest.raises(IdentityProofError):
         believed(provider, shared)
 
 
@@ -135,7 +135,7 @@ def test_a_token_is_good_for_ten_minutes(provider: IdentityProvider) -> None:
     """However long the provider would have it."""
     provider.claims = {"exp": int(time.time()) + 86_400}
     believed(provider, later_s=590)
-    with pytest.raises(ProofRefused, match="over"):
+    with pytest.raises(IdentityProofError, match="over"):
         believed(provider, later_s=610)
 
 
@@ -143,7 +143,7 @@ def test_a_token_is_good_for_ten_minutes(provider: IdentityProvider) -> None:
 def test_what_is_no_token_is_refused(provider: IdentityProvider, token: str) -> None:
     """Told as such, never by a trace."""
     keys = public_keys({"keys": [provider.key.as_dict(private=False)]})
-    with pytest.raises(ProofRefused):
+    with pytest.raises(IdentityProofError):
         check_id_token(token, keys, ASKED, access_token=None, now=int(time.time()))
 
 
@@ -152,5 +152,5 @@ def test_what_is_no_token_is_refused(provider: IdentityProvider, token: str) -> 
 )
 def test_keys_that_are_none_check_nothing(provider: IdentityProvider, told: dict[str, Any]) -> None:
     """Broken keys are refused, or are none; in either case nobody comes in."""
-    with pytest.raises(ProofRefused):
+    with pytest.raises(IdentityProofError):
         check_id_token(provider.token({"nonce": ASKED.nonce}), public_keys(told), ASKED, access_token=None, now=int(time.time()))

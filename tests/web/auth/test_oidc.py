@@ -26,11 +26,11 @@ from tests.support.web_app import build_world, served
 import relevo.server
 from relevo.config import Settings
 from relevo.domain.access import Role
-from relevo.store.auth.oidc_logins import Account
-from relevo.store.auth.users import Change
+from relevo.store.auth.oidc_logins import ExternalIdentity
+from relevo.store.auth.users import UserChange
 from relevo.testing import memory_store
 from relevo.web.app import build_app
-from relevo.web.auth.oidc import Provider, is_safe
+from relevo.web.auth.oidc import Provider, is_https_or_local
 from relevo.web.context import utc_now
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ PAGE = {"accept": "text/html"}
 @pytest.fixture
 def world(provider: IdentityProvider) -> Iterator[World]:
     """A world with an admin, where who is new becomes a viewer."""
-    settings = Settings(oidc_issuer=provider.issuer, oidc_client_id=CLIENT, oidc_client_secret=SECRET, oidc_new_role="viewer")
+    settings = Settings(oidc_issuer=provider.issuer, oidc_client_id=CLIENT, oidc_client_secret=SECRET, oidc_default_role="viewer")
     with memory_store() as store:
         store.people.add_user("boss", Role.ADMIN, at=utc_now())
         built = build_world(store, [])
@@ -239,23 +239,23 @@ def test_who_is_switched_off_stays_out(browser: httpx.Client, world: World) -> N
     """The account is known and leads to a user who may not come in; no second user is made of it."""
     signed_in(browser)
     people = world.store.people
-    people.change_user(people.named("ana").id, Change(disabled=True), at=utc_now())
+    people.change_user(people.named("ana").id, UserChange(disabled=True), at=utc_now())
     browser.cookies.clear()
     assert signed_in(browser).status_code == 401
     assert len(list(people.each())) == 2
 
 
 def test_where_nobody_is_made_an_account_must_be_linked(world: World, provider: IdentityProvider) -> None:
-    """oidc_new_role = nobody: a stranger stays out; linked to a user, the account is that user, whatever the provider calls it."""
-    settings = dataclasses.replace(world.parts.settings, oidc_new_role="nobody")
+    """oidc_default_role = nobody: a stranger stays out; linked to a user, the account is that user, whatever the provider calls it."""
+    settings = dataclasses.replace(world.parts.settings, oidc_default_role="nobody")
     people = world.store.people
     app = build_app(dataclasses.replace(world.parts, settings=settings))
     with served(app) as address, httpx.Client(base_url=address, headers=PAGE) as browser:
         _refused(browser, signed_in(browser), world)
-        people.elsewhere.link(people.named("boss").id, Account(issuer=provider.issuer, subject="7"), at=utc_now())
+        people.elsewhere.link(people.named("boss").id, ExternalIdentity(issuer=provider.issuer, subject="7"), at=utc_now())
         assert signed_in(browser).status_code == 303
         assert browser.get("/me").json()["name"] == "boss"
-        people.elsewhere.link(people.named("boss").id, Account(issuer=provider.issuer, subject="8"), at=utc_now())
+        people.elsewhere.link(people.named("boss").id, ExternalIdentity(issuer=provider.issuer, subject="8"), at=utc_now())
         time.sleep(0.4)
         assert browser.get("/me", headers={"accept": "application/json"}).status_code == 401, (
             "linked to another, the session is over"
@@ -294,17 +294,19 @@ def test_journeys_of_one_address_are_bounded(browser: httpx.Client, world: World
 
 def test_what_is_safe() -> None:
     """https, or this machine."""
-    assert is_safe("https://id.example/realms/one")
-    assert is_safe("http://localhost:8080")
-    assert not any(is_safe(one) for one in ("http://id.example", "http://127.0.0.1.example", "ftp://x", "//x", "", "https://"))
+    assert is_https_or_local("https://id.example/realms/one")
+    assert is_https_or_local("http://localhost:8080")
+    assert not any(
+        is_https_or_local(one) for one in ("http://id.example", "http://127.0.0.1.example", "ftp://x", "//x", "", "https://")
+    )
 
 
 def test_the_settings_reach_the_server(tmp_path: Path, provider: IdentityProvider) -> None:
-    """oidc_issuer, oidc_client_id, oidc_client_secret, oidc_new_role: a real server leads there, and back in as what was set."""
+    """oidc_issuer, oidc_client_id, oidc_client_secret, oidc_default_role: a real server leads there, and back in as what was set."""
     store = relevo.server.open_store(settings_of(tmp_path))
     store.people.add_user("boss", Role.ADMIN, at=utc_now())
     store.engine.dispose()
-    told = {"oidc_issuer": provider.issuer, "oidc_client_id": CLIENT, "oidc_client_secret": SECRET, "oidc_new_role": "labeler"}
+    told = {"oidc_issuer": provider.issuer, "oidc_client_id": CLIENT, "oidc_client_secret": SECRET, "oidc_default_role": "labeler"}
     with running(tmp_path, **told) as server, httpx.Client(base_url=server.url, headers=PAGE) as browser:
         assert 'href="/login/oidc?next=' in browser.get("/login").text
         assert signed_in(browser).status_code == 303

@@ -23,13 +23,13 @@ from tests.support.web_app import CHURN, DIGITS, StandInService, World, build_wo
 from relevo.config import Settings
 from relevo.domain import ids
 from relevo.domain.access import Action, Role, Scope
-from relevo.domain.audit import HERE
+from relevo.domain.audit import LOCAL_ACTOR
 from relevo.domain.prediction import Label
-from relevo.errors import ModelNotFound, NotAllowed, NotReady
+from relevo.errors import ModelNotFoundError, NotReadyError, PermissionDeniedError
 from relevo.telemetry import Telemetry
 from relevo.testing import memory_store
 from relevo.web.app import build_app
-from relevo.web.auth.access_rules import RULES, Rule
+from relevo.web.auth.access_rules import RULES, AccessRule
 from relevo.web.auth.sessions import csrf_of
 from relevo.web.predict.handlers import PredictHandlers
 
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from relevo.serve.service import ModelState
-    from relevo.web.context import Parts
+    from relevo.web.context import AppContext
 
 NOW = datetime.now(UTC)
 URL = "http://127.0.0.1"
@@ -130,11 +130,11 @@ class WaitingService(StandInService):
 
     async def predict(self, *_: object, **__: object) -> None:
         """Nobody is refused any more here."""
-        raise NotReady(reason="it stands in")
+        raise NotReadyError(reason="it stands in")
 
     def choose(self, *_: object) -> None:
         """Nor here."""
-        raise NotReady(reason="it stands in")
+        raise NotReadyError(reason="it stands in")
 
     def router(self, _: str) -> None:
         """No route is in force, so no field of a model bears the name of a selector."""
@@ -193,7 +193,7 @@ def _handlers(world: World, folder: Path) -> PredictHandlers:
     return PredictHandlers(service, Settings(), Telemetry(folder, "1-a"), world.parts.door)  # type: ignore[arg-type]  # stands in
 
 
-def _with(world: World, handlers: PredictHandlers) -> Parts:
+def _with(world: World, handlers: PredictHandlers) -> AppContext:
     return replace(world.parts, predict=handlers)
 
 
@@ -203,7 +203,7 @@ def _headers(world: World, caller: Caller) -> dict[str, str]:
     if caller.scopes is not None:
         key = people.keys.add(user, "test", caller.scopes, model=caller.only_model, at=NOW).secret
         return {"authorization": f"Bearer {key}"}
-    token = people.sessions.open(user, at=NOW, by=HERE)
+    token = people.sessions.open(user, at=NOW, by=LOCAL_ACTOR)
     return {"cookie": f"relevo_session={token}", "origin": URL, "x-csrf-token": csrf_of(token)}
 
 
@@ -214,7 +214,7 @@ def _predicted(world: World, model: str) -> str:
     return ids.text(made.id)
 
 
-def walked() -> Iterator[tuple[Rule, str]]:
+def walked() -> Iterator[tuple[AccessRule, str]]:
     """Every row with every model that it may be asked about."""
     for rule in RULES:
         if (rule.method, rule.path) not in ELSEWHERE:
@@ -222,14 +222,14 @@ def walked() -> Iterator[tuple[Rule, str]]:
                 yield rule, model
 
 
-def address(house: House, rule: Rule, model: str) -> str:
+def address(house: House, rule: AccessRule, model: str) -> str:
     """The row's path with things of this model in it."""
     filled = {"name": model, "query_id": house.ids[model], "user_id": house.user, "key_id": "rlv_nobodys"}
     filled |= {"version": "1", "alias": "champion", "number": "1"}
     return rule.path.format_map(defaultdict(lambda: "x", filled))
 
 
-def expected(caller: Caller | None, rule: Rule, model: str) -> set[str]:
+def expected(caller: Caller | None, rule: AccessRule, model: str) -> set[str]:
     """The codes that may come; empty for being let in."""
     if rule.public:
         return set()
@@ -245,7 +245,7 @@ def expected(caller: Caller | None, rule: Rule, model: str) -> set[str]:
     return _by_object(caller, rule, rule.action, model)
 
 
-def _by_object(caller: Caller, rule: Rule, action: Action, model: str) -> set[str]:
+def _by_object(caller: Caller, rule: AccessRule, action: Action, model: str) -> set[str]:
     at_all = caller.may(action, None) or (rule.own is not None and caller.may(rule.own, None))
     if not at_all or not rule.by_object or "{" not in rule.path:
         return _unless(at_all)
@@ -357,6 +357,6 @@ def test_the_short_way_asks_the_same(house: House, caller: Caller) -> None:
     for model in ("digits", "churn"):
         for url, asked in ((f"/models/{model}/predict", model), ("/predict", "digits")):
             # Whoever is let in gets as far as asking the model, of which there is none behind this service.
-            wanted = AttributeError if caller.may(Action.PREDICT, asked) else (NotAllowed, ModelNotFound)
+            wanted = AttributeError if caller.may(Action.PREDICT, asked) else (PermissionDeniedError, ModelNotFoundError)
             with pytest.raises(wanted):
                 house.handlers.ask(url.encode(), headers, b"{}", None)

@@ -18,7 +18,7 @@ import uvicorn
 import uvloop
 from tests.support.server import running, settings_of, started
 
-from relevo.web.http.protocol import MOST_HEAD, Connection, Crowd, crowd_for
+from relevo.web.http.protocol import MOST_HEAD, Connection, ConnectionLimit, limit_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -206,7 +206,7 @@ async def _app(scope: Scope, __: Receive, send: Send) -> None:
 @contextmanager
 def serving(most: int = 100) -> Iterator[str]:
     """A plain app behind impatient connections."""
-    own = {"handlers": _Counting(), "crowd": Crowd(most), "head_seconds": _HEAD_S, "unread_seconds": _UNREAD_S}
+    own = {"handlers": _Counting(), "crowd": ConnectionLimit(most), "head_seconds": _HEAD_S, "unread_seconds": _UNREAD_S}
     kind = type("Impatient", (Connection,), own)
     server = uvicorn.Server(uvicorn.Config(_app, http=kind, ws="none", lifespan="off", log_config=None, timeout_keep_alive=2))
     listener = socket.create_server(("127.0.0.1", 0))
@@ -353,4 +353,4 @@ def test_callers_have_a_number_and_it_is_said_once(caplog: pytest.LogCaptureFixt
 @pytest.mark.parametrize(("descriptors", "most"), [(1024, 960), (256, 192), (20, 16)])
 def test_the_number_follows_what_the_process_may_open(descriptors: int, most: int) -> None:
     """A worker keeps descriptors for its own files."""
-    assert crowd_for(descriptors).most == most
+    assert limit_for(descriptors).most == most

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from relevo.errors import BadJson, Draining
-from relevo.web.middleware.core import Boundary, Dispatch, Envelope
+from relevo.errors import InvalidJsonError, ShuttingDownError
+from relevo.web.middleware.core import ErrorMiddleware, PredictDispatch, SecurityHeadersMiddleware
 from relevo.web.request_info import address_of, language_of
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def asked(app: ASGIApp, **changes: Any) -> list[Message]:
 async def _half(_: Scope, __: Receive, send: Send) -> None:
     await send({"type": "http.response.start", "status": 200, "headers": []})
     await send({"type": "http.response.body", "body": b"half", "more_body": True})
-    raise Draining
+    raise ShuttingDownError
 
 
 async def _late(_: Scope, __: Receive, send: Send) -> None:
@@ -46,18 +46,18 @@ async def _late(_: Scope, __: Receive, send: Send) -> None:
 
 
 async def _refuse(_: Scope, __: Receive, ___: Send) -> None:
-    raise BadJson(reason="it cannot be parsed")
+    raise InvalidJsonError(reason="it cannot be parsed")
 
 
 def test_a_half_sent_answer_breaks_the_connection() -> None:
     """After the status is out no second answer is sent: the server must see the failure and cut the line."""
-    with pytest.raises(Draining):
-        asked(Envelope(Boundary(_half, language="en")))
+    with pytest.raises(ShuttingDownError):
+        asked(SecurityHeadersMiddleware(ErrorMiddleware(_half, language="en")))
 
 
 def test_a_failure_after_a_whole_answer_changes_nothing() -> None:
     """What goes wrong after the last byte is logged and the caller keeps the answer."""
-    assert [message["type"] for message in asked(Envelope(Boundary(_late, language="en")))] == [
+    assert [message["type"] for message in asked(SecurityHeadersMiddleware(ErrorMiddleware(_late, language="en")))] == [
         "http.response.start",
         "http.response.body",
     ]
@@ -65,7 +65,7 @@ def test_a_failure_after_a_whole_answer_changes_nothing() -> None:
 
 def test_an_error_is_said_in_the_default_language_of_the_server() -> None:
     """A caller who asks for no language hears the server's."""
-    start, body = asked(Envelope(Boundary(_refuse, language="es")))
+    start, body = asked(SecurityHeadersMiddleware(ErrorMiddleware(_refuse, language="es")))
     assert start["status"] == 400
     assert "no se puede interpretar" in body["body"].decode()
 
@@ -78,7 +78,10 @@ def test_lifespan_passes_through() -> None:
         await asyncio.sleep(0)
         met.append(scope["type"])
 
-    assert asked(Envelope(Boundary(Dispatch(predict=_half, rest=rest), language="en")), type="lifespan") == []
+    assert (
+        asked(SecurityHeadersMiddleware(ErrorMiddleware(PredictDispatch(predict=_half, rest=rest), language="en")), type="lifespan")
+        == []
+    )
     assert met == ["lifespan"]
 
 

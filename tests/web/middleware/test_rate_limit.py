@@ -14,9 +14,9 @@ from PIL import Image
 from tests.support.server import running
 
 from relevo.config import Settings
-from relevo.domain.access import EVERYBODY, Principal, Role, Way
-from relevo.errors import RateExceeded, RateLimited
-from relevo.web.middleware.rate_limit import _MOST_CALLERS, Allowance, allowance_of, caller_of, units_of
+from relevo.domain.access import ANONYMOUS_ADMIN, AuthMethod, Principal, Role
+from relevo.errors import ConcurrencyLimitError, RateLimitError
+from relevo.web.middleware.rate_limit import _MOST_CALLERS, RateLimiter, allowance_of, client_id, request_cost
 
 if TYPE_CHECKING:
     from relevo.package.package import Package
@@ -34,8 +34,8 @@ class Clock:
         return self.now
 
 
-def allowed(clock: Clock | None = None, **changes: Any) -> Allowance:
-    return Allowance(**{"rate": 10.0, "burst": 20.0, "at_once": 0, "monotonic": clock or Clock(), **changes})
+def allowed(clock: Clock | None = None, **changes: Any) -> RateLimiter:
+    return RateLimiter(**{"rate": 10.0, "burst": 20.0, "at_once": 0, "monotonic": clock or Clock(), **changes})
 
 
 def test_what_is_over_the_burst_is_waited_for() -> None:
@@ -43,13 +43,13 @@ def test_what_is_over_the_burst_is_waited_for() -> None:
     clock = Clock()
     allowance = allowed(clock)
     allowance.pay("ana", 45)
-    with pytest.raises(RateExceeded) as refused:
+    with pytest.raises(RateLimitError) as refused:
         allowance.check("ana")
     wait = refused.value.facts["retry_after"]
     assert wait == 3
     allowance.check("ben")
     clock.now += 2.4
-    with pytest.raises(RateExceeded):
+    with pytest.raises(RateLimitError):
         allowance.pay("ana", 1)
     clock.now += 0.2
     allowance.check("ana")
@@ -62,7 +62,7 @@ def test_units_come_back_up_to_the_burst() -> None:
     allowance.pay("ana", 1)
     clock.now += 36_000
     allowance.pay("ana", 20)
-    with pytest.raises(RateExceeded):
+    with pytest.raises(RateLimitError):
         allowance.check("ana")
 
 
@@ -72,7 +72,7 @@ def test_so_many_at_once() -> None:
     with allowance.visit("ana"), allowance.visit("ben"):
         with pytest.raises(ZeroDivisionError), allowance.visit("ana"):
             1 / 0  # noqa: B018 - what went wrong is of no matter
-        with allowance.visit("ana"), pytest.raises(RateLimited) as refused, allowance.visit("ana"):
+        with allowance.visit("ana"), pytest.raises(ConcurrencyLimitError) as refused, allowance.visit("ana"):
             pass
         assert refused.value.facts["limit"] == 2
         with allowance.visit("ana"):
@@ -90,7 +90,7 @@ def test_callers_that_are_gone_are_forgotten() -> None:
         allowance.pay(f"caller {number}", 1)
         clock.now += 0.001
     assert len(allowance._accounts) <= _MOST_CALLERS
-    with pytest.raises(RateExceeded):
+    with pytest.raises(RateLimitError):
         allowance.check("ana")
     allowance.leave("ben")
     for number in range(3 * _MOST_CALLERS):
@@ -108,35 +108,35 @@ def test_callers_that_are_gone_are_forgotten() -> None:
 )
 def test_an_address_is_one_caller(address: str, same: str, other: str) -> None:
     """Whoever holds a network of IPv6 holds 2^64 addresses; they are one."""
-    named = {told: caller_of(EVERYBODY, (told, 1)) for told in (address, same, other)}
+    named = {told: client_id(ANONYMOUS_ADMIN, (told, 1)) for told in (address, same, other)}
     assert named[address] == named[same] != named[other]
-    assert caller_of(None, None) == ""
+    assert client_id(None, None) == ""
 
 
 def test_a_key_is_a_caller_wherever_it_asks_from() -> None:
     """The key before the user, the user before the address."""
-    key = Principal(id="u1", name="ana", way=Way.KEY, role=Role.VIEWER, key="rlv_1")
-    session = Principal(id="u1", name="ana", way=Way.SESSION, role=Role.VIEWER)
-    assert caller_of(key, ("10.0.0.1", 1)) == caller_of(key, ("10.0.0.2", 1)) != caller_of(session, ("10.0.0.1", 1))
+    key = Principal(id="u1", name="ana", way=AuthMethod.KEY, role=Role.VIEWER, key="rlv_1")
+    session = Principal(id="u1", name="ana", way=AuthMethod.SESSION, role=Role.VIEWER)
+    assert client_id(key, ("10.0.0.1", 1)) == client_id(key, ("10.0.0.2", 1)) != client_id(session, ("10.0.0.1", 1))
 
 
 def test_rows_bytes_and_pixels_weigh() -> None:
     """A row is a unit, and so are 256 KiB or a million pixels; what is no picture weighs its bytes."""
     held = io.BytesIO()
     Image.new("L", (3000, 1000)).save(held, "PNG")
-    assert units_of(0, rows=7) == 7
-    assert units_of(2**19) == 3
-    assert units_of(0, image=held.getvalue()) == 4
-    assert units_of(0, image=b"no picture") == 1
+    assert request_cost(0, rows=7) == 7
+    assert request_cost(2**19) == 3
+    assert request_cost(0, image=held.getvalue()) == 4
+    assert request_cost(0, image=b"no picture") == 1
 
 
 def test_the_settings_are_shared_out_among_workers() -> None:
-    """rate_per_client and burst_per_client: each worker has its part; without a burst it is ten seconds' worth; 0 is no bound."""
+    """rate_limit and rate_burst: each worker has its part; without a burst it is ten seconds' worth; 0 is no bound."""
     assert allowance_of(Settings()) is None
-    halves = allowance_of(Settings(rate_per_client=10, workers=2))
+    halves = allowance_of(Settings(rate_limit=10, workers=2))
     assert halves is not None
     assert (halves._rate, halves._burst) == (5.0, 50.0)
-    named = allowance_of(Settings(rate_per_client=10, burst_per_client=12, workers=2))
+    named = allowance_of(Settings(rate_limit=10, rate_burst=12, workers=2))
     assert named is not None
     assert (named._rate, named._burst) == (5.0, 6.0)
 
@@ -145,7 +145,7 @@ def test_the_settings_are_shared_out_among_workers() -> None:
 def test_all_workers_together_allow_what_was_said(workers: int) -> None:
     """Units a second, units at once and requests under way: the shares add up to no more, unless each worker must have its one."""
     for bound in (1, 2, 5, 10, 16, 33, 100):
-        settings = Settings(rate_per_client=bound / 3, burst_per_client=bound, max_concurrency_per_client=bound, workers=workers)
+        settings = Settings(rate_limit=bound / 3, rate_burst=bound, max_concurrency_per_client=bound, workers=workers)
         share = allowance_of(settings)
         assert share is not None
         assert share._rate * workers == pytest.approx(bound / 3)
@@ -158,7 +158,7 @@ def test_unevenly_spread_connections_get_no_more_than_was_said(
     tmp_path: Any, digits_package: Package, digit_pngs: list[bytes]
 ) -> None:
     """Over one kept connection the share of one worker; over many connections what the settings say, and no more."""
-    with running(tmp_path, digits_package, workers=2, rate_per_client=0.2, burst_per_client=24) as server:
+    with running(tmp_path, digits_package, workers=2, rate_limit=0.2, rate_burst=24) as server:
 
         def answered(client: httpx.Client, times: int, headers: dict[str, str]) -> int:
             told = [client.post("/predict", content=digit_pngs[0], headers=headers).status_code for _ in range(times)]
@@ -176,8 +176,8 @@ def test_unevenly_spread_connections_get_no_more_than_was_said(
 
 
 def test_a_flood_of_one_leaves_the_others_alone(tmp_path: Any, digits_package: Package, digit_pngs: list[bytes]) -> None:
-    """rate_per_client, by both ways and beside predictions: 429 and when to come back for who floods, answers for who does not."""
-    with running(tmp_path, digits_package, rate_per_client=2, burst_per_client=6) as server:
+    """rate_limit, by both ways and beside predictions: 429 and when to come back for who floods, answers for who does not."""
+    with running(tmp_path, digits_package, rate_limit=2, rate_burst=6) as server:
         flooder = httpx.Client(base_url=server.url, transport=httpx.HTTPTransport(local_address="127.0.0.2"))
         neighbour = httpx.Client(base_url=server.url, transport=httpx.HTTPTransport(local_address="127.0.0.3"))
         with flooder, neighbour:
@@ -199,7 +199,7 @@ def test_a_flood_of_one_leaves_the_others_alone(tmp_path: Any, digits_package: P
 
 def test_what_is_no_question_costs_as_well(tmp_path: Any, churn_package: Package, churn_records: list[dict[str, Any]]) -> None:
     """Garbage is paid by its size, a batch by its rows, and a large one is answered once."""
-    with running(tmp_path, churn_package, rate_per_client=1, burst_per_client=3) as server:
+    with running(tmp_path, churn_package, rate_limit=1, rate_burst=3) as server:
         for number, (body, status) in enumerate([(b"{" + b" " * 2**20, 413), (b"{}", 429)]):
             assert httpx.post(f"{server.url}/predict", content=body, headers={"content-type": "application/json"}).status_code == (
                 status

@@ -10,8 +10,8 @@ import pytest
 from tests.support.server import running
 
 from relevo.config import Settings
-from relevo.errors import Forbidden, HostNotAllowed
-from relevo.web.middleware.trusted_host import Callers
+from relevo.errors import HostNotAllowedError, OriginError
+from relevo.web.middleware.trusted_host import HostChecker
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,7 +31,7 @@ def server(tmp_path_factory: pytest.TempPathFactory, digits_package: Package) ->
 
 def checked(*headers: tuple[str, str], method: str = "POST", **settings: Any) -> None:
     lines = [(name.encode(), value.encode("latin-1")) for name, value in headers]
-    Callers(Settings(**settings)).check({"type": "http", "method": method, "headers": lines})
+    HostChecker(Settings(**settings)).check({"type": "http", "method": method, "headers": lines})
 
 
 @pytest.mark.parametrize(
@@ -62,13 +62,13 @@ def test_its_own_names_are_let_in(host: str) -> None:
 )
 def test_every_other_name_is_refused(host: str) -> None:
     """A name that leads here by somebody else's doing is not ours."""
-    with pytest.raises(HostNotAllowed):
+    with pytest.raises(HostNotAllowedError):
         checked(("host", host), method="GET")
 
 
 def test_one_strange_name_of_two_is_enough() -> None:
     """Two Host headers are no way around."""
-    with pytest.raises(HostNotAllowed):
+    with pytest.raises(HostNotAllowedError):
         checked(("host", "localhost"), ("host", "evil.example"))
 
 
@@ -80,7 +80,7 @@ def test_a_server_for_others_goes_by_addresses_and_plain_names(host: str) -> Non
 
 def test_a_server_for_others_has_no_names_of_the_internet() -> None:
     """A name with a dot must be listed there, too; with * every name is."""
-    with pytest.raises(HostNotAllowed):
+    with pytest.raises(HostNotAllowedError):
         checked(("host", "evil.example"), host=_OPEN)
     checked(("host", "models.example"), host=_OPEN, allowed_hosts="Models.Example.")
     checked(("host", "any.example"), allowed_hosts="*")
@@ -109,7 +109,7 @@ def test_its_own_pages_may_change_things(origin: str) -> None:
 )
 def test_a_page_elsewhere_may_change_nothing(line: tuple[str, str]) -> None:
     """Another host, another port, or an origin that hides itself; reading, which the browser guards, goes on."""
-    with pytest.raises(Forbidden):
+    with pytest.raises(OriginError):
         checked(("host", "localhost:5000"), line)
     checked(("host", "localhost:5000"), line, method="GET")
 
@@ -122,7 +122,7 @@ def test_programs_are_asked_for_nothing() -> None:
 
 def test_what_is_remembered_is_bounded() -> None:
     """A caller cannot fill the memory with ports of localhost."""
-    callers = Callers(Settings())
+    callers = HostChecker(Settings())
     assert all(callers.know(b"localhost:%d" % port) for port in range(3000))
     assert len(callers._met) <= 1000
 

@@ -15,7 +15,7 @@ from tests.support.web_app import CHURN, DIGITS, RENT, prediction
 
 from relevo.domain import ids
 from relevo.domain.signature import ImageInput
-from relevo.errors import FieldMissing, Overloaded, RateExceeded
+from relevo.errors import MissingFieldError, OverloadedError, RateLimitError
 from relevo.i18n import catalog
 from relevo.runtime.image import ImageLimits
 from relevo.serve.service import ModelState
@@ -32,8 +32,8 @@ def state_of(manifest: Manifest) -> ModelState:
     return ModelState(name=manifest.name, version=3, manifest=manifest, ready=True, reason="")
 
 
-def visit(*manifests: Manifest, language: str = "en") -> model_page.Visit:
-    return model_page.Visit(
+def visit(*manifests: Manifest, language: str = "en") -> model_page.PageContext:
+    return model_page.PageContext(
         language=language,
         address="http://127.0.0.1:8000",
         request_id="r-1",
@@ -159,7 +159,7 @@ def test_an_unrecorded_answer_takes_no_feedback() -> None:
 
 def test_a_refusal_keeps_what_was_typed() -> None:
     """The page of a refused form has the status, the reason and the record to be mended."""
-    error = FieldMissing(field="tenure", expected="a whole number")
+    error = MissingFieldError(field="tenure", expected="a whole number")
     status, headers, body = model_page.render_refusal(error, state_of(CHURN), visit(CHURN), record={"monthlycharges": 12.5})
     assert (status, dict(headers)[b"content-type"]) == (422, b"text/html; charset=utf-8")
     assert b'value="12.5"' in body
@@ -168,10 +168,10 @@ def test_a_refusal_keeps_what_was_typed() -> None:
 
 def test_a_full_server_says_when_to_come_back_in_html_too() -> None:
     """A page with 503 carries Retry-After like JSON does."""
-    status, headers, _ = model_page.render_refusal(Overloaded(limit=1), None, visit())
+    status, headers, _ = model_page.render_refusal(OverloadedError(limit=1), None, visit())
     assert status == 503
     assert b"retry-after" in dict(headers)
-    told = RateExceeded(retry_after=37)
+    told = RateLimitError(retry_after=37)
     assert dict(model_page.render_refusal(told, None, visit())[1])[b"retry-after"] == b"37"
 
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from tests.support.web_app import CHURN
 
 from relevo.domain.signature import Field, FieldKind, RecordInput
-from relevo.errors import FieldWrongType
+from relevo.errors import FieldTypeError
 from relevo.i18n.catalog import sentence
 from relevo.web.pages import record_form
 
@@ -25,8 +25,8 @@ RECORD = RecordInput(fields=FIELDS)
 def test_what_a_form_shows_is_read_back(whole: int, real: float, truth: bool, kind: str) -> None:  # noqa: FBT001 - a drawn value
     """A record shown in a form and sent again is the same record."""
     record = {"whole": whole, "real": real, "truth": truth, "kind": kind}
-    texts = {entry.name: entry.value for entry in record_form.entries(RECORD, record)}
-    assert record_form.record_from(RECORD, texts, language="en") == record
+    texts = {entry.name: entry.value for entry in record_form.form_fields(RECORD, record)}
+    assert record_form.parse_form(RECORD, texts, language="en") == record
 
 
 @pytest.mark.parametrize(
@@ -44,19 +44,19 @@ def test_what_a_form_shows_is_read_back(whole: int, real: float, truth: bool, ki
 )
 def test_numbers_are_read_as_people_write_them(text: str, value: object) -> None:
     """What is no number stays text, so that the model's own check names the field."""
-    assert record_form.record_from(RECORD, {"real": text}, language="en") == {"real": value}
+    assert record_form.parse_form(RECORD, {"real": text}, language="en") == {"real": value}
 
 
 @pytest.mark.parametrize(("text", "value"), [("1,234", 1.234), ("-4,5", -4.5), ("1.234", 1.234), (",5", 0.5), ("1,5e3", 1500.0)])
 def test_a_decimal_comma_is_one_where_the_language_says_so(text: str, value: float) -> None:
     """In Spanish a comma stands before the decimals, and how it was read is told; in English it may mean thousands: refused."""
-    read = record_form.record_from(RECORD, {"real": text, "kind": "a"}, language="es")
+    read = record_form.parse_form(RECORD, {"real": text, "kind": "a"}, language="es")
     assert read == {"real": value, "kind": "a"}
     told = [str(one) for one in record_form.commas_in({"real": text, "kind": "a"}, read)]
     assert told == ([f"A comma was read as the decimal sign: real = {read['real']:g}."] if "," in text else [])
     if "," in text:
-        with pytest.raises(FieldWrongType, match="'real' expects a number with a decimal point"):
-            record_form.record_from(RECORD, {"real": text}, language="en")
+        with pytest.raises(FieldTypeError, match="'real' expects a number with a decimal point"):
+            record_form.parse_form(RECORD, {"real": text}, language="en")
 
 
 _ASKED = {
@@ -70,8 +70,8 @@ _ASKED = {
 @pytest.mark.parametrize("text", ["1,234,567", "1.234,5", "1,000.5", "1,,5"])
 def test_a_number_with_both_signs_is_refused(text: str, language: str) -> None:
     """What reads otherwise in another country is never guessed; what is asked for is what the language takes."""
-    with pytest.raises(FieldWrongType) as caught:
-        record_form.record_from(RECORD, {"whole": text}, language=language)
+    with pytest.raises(FieldTypeError) as caught:
+        record_form.parse_form(RECORD, {"whole": text}, language=language)
     assert caught.value.field == "whole"
     assert sentence(caught.value, language) == _ASKED[language]
 
@@ -89,25 +89,25 @@ def test_a_number_with_both_signs_is_refused(text: str, language: str) -> None:
 )
 def test_a_long_name_breaks_between_its_words(name: str, words: list[str], broad: bool) -> None:  # noqa: FBT001 - a drawn value
     """A line of the form breaks where a name's words meet; a word that no column holds gets the width of two."""
-    entry = record_form.entries(RecordInput(fields=(Field(name=name, kind=FieldKind.NUMBER),)))[0]
+    entry = record_form.form_fields(RecordInput(fields=(Field(name=name, kind=FieldKind.NUMBER),)))[0]
     assert entry.words == words
     assert entry.broad is broad
 
 
 def test_blanks_are_absent_fields() -> None:
     """A field left blank is not sent as an empty text."""
-    assert record_form.record_from(RECORD, {"whole": "", "kind": "  ", "truth": "on"}, language="en") == {"truth": True}
+    assert record_form.parse_form(RECORD, {"whole": "", "kind": "  ", "truth": "on"}, language="en") == {"truth": True}
 
 
 def test_a_field_nobody_knows_is_passed_on() -> None:
     """What the form did not have is refused by the model's check, not swallowed here."""
-    assert record_form.record_from(RECORD, {"other": "1"}, language="en") == {"other": "1"}
+    assert record_form.parse_form(RECORD, {"other": "1"}, language="en") == {"other": "1"}
 
 
 def test_examples_are_plain_and_optional_fields_stay_blank() -> None:
     """Every required field has an example that fits it; an optional one only its own."""
     assert isinstance(CHURN.input, RecordInput)
-    filled = {entry.name: entry.value for entry in record_form.entries(CHURN.input, fill=True)}
+    filled = {entry.name: entry.value for entry in record_form.form_fields(CHURN.input, fill=True)}
     assert filled == {
         "tenure": "41",
         "monthlycharges": "79.85",
@@ -120,5 +120,5 @@ def test_examples_are_plain_and_optional_fields_stay_blank() -> None:
 
 def test_an_unlisted_value_of_an_open_list_is_shown_again() -> None:
     """A category outside an open list does not vanish from the form."""
-    entry = next(entry for entry in record_form.entries(RECORD, {"kind": "c"}) if entry.name == "kind")
+    entry = next(entry for entry in record_form.form_fields(RECORD, {"kind": "c"}) if entry.name == "kind")
     assert (entry.value, entry.choices) == ("c", ("a", "b", "c"))

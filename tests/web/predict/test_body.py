@@ -15,22 +15,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from relevo.errors import (
-    BadForm,
-    BadJson,
-    BodyTooLarge,
-    BodyTooSlow,
-    CallerGone,
-    EmptyFile,
-    FieldWrongType,
-    NoInput,
-    OverloadedByBytes,
+    BodyTimeoutError,
+    BodyTooLargeError,
+    ClientDisconnectedError,
+    EmptyFileError,
+    FieldTypeError,
+    InvalidFormError,
+    InvalidJsonError,
+    MissingInputError,
+    OverloadedByBytesError,
     RelevoError,
-    TooManyParts,
-    TooManyRows,
-    UnsupportedMedia,
+    TooManyPartsError,
+    TooManyRecordsError,
+    UnsupportedMediaTypeError,
 )
-from relevo.serve.byte_budget import Room
-from relevo.web.predict.body import FILE_PARTS, Body, BodyLimits, is_light, parse, read_body
+from relevo.serve.byte_budget import ByteBudget
+from relevo.web.predict.body import FILE_PARTS, BodyLimits, RequestBody, is_light, parse, read_body
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -56,7 +56,7 @@ def form(*parts: bytes) -> bytes:
 def test_a_form_part_with_an_image_is_the_image(name: str) -> None:
     """`file`, `image` and `my_image` are the image, whatever the file is called; text parts come along."""
     asked = parse(form(part("model", b"digits"), part(name, PNG, "a.png")), FORM, LIMITS)
-    assert asked == Body(image=PNG, form={"model": "digits"})
+    assert asked == RequestBody(image=PNG, form={"model": "digits"})
 
 
 def test_a_file_sent_without_a_file_name_is_still_the_image() -> None:
@@ -79,7 +79,7 @@ def test_the_bytes_of_a_part_are_not_changed() -> None:
 @pytest.mark.parametrize("kind", ["image/png", "image/jpeg", "IMAGE/WEBP", "image/x-unknown", "application/octet-stream"])
 def test_a_raw_image_is_the_body(kind: str) -> None:
     """A body of an image type is the image; its bytes decide later, not its name."""
-    assert parse(PNG, kind, LIMITS) == Body(image=PNG)
+    assert parse(PNG, kind, LIMITS) == RequestBody(image=PNG)
 
 
 @pytest.mark.parametrize(
@@ -87,9 +87,9 @@ def test_a_raw_image_is_the_body(kind: str) -> None:
 )
 def test_a_json_object_is_one_record_and_an_array_a_batch(kind: str) -> None:
     """An object is a record, an array a batch, in order."""
-    assert parse(b'{"a": 1}', kind, LIMITS) == Body(record={"a": 1})
-    assert parse(b'[{"a": 1}, {"a": 2}]', kind, LIMITS) == Body(batch=[{"a": 1}, {"a": 2}])
-    assert parse(b"[]", kind, LIMITS) == Body(batch=[])
+    assert parse(b'{"a": 1}', kind, LIMITS) == RequestBody(record={"a": 1})
+    assert parse(b'[{"a": 1}, {"a": 2}]', kind, LIMITS) == RequestBody(batch=[{"a": 1}, {"a": 2}])
+    assert parse(b"[]", kind, LIMITS) == RequestBody(batch=[])
 
 
 @pytest.mark.parametrize("kind", ["", "text/plain", "application/x-www-form-urlencoded"])
@@ -121,36 +121,36 @@ def test_of_a_key_sent_twice_the_last_counts() -> None:
 @pytest.mark.parametrize(
     ("body", "kind", "error"),
     [
-        (b"", "application/json", NoInput),
-        (b"", "image/png", NoInput),
-        (b"", "", NoInput),
-        (form(part("other", PNG, "a.png")), FORM, NoInput),
-        (form(part("file", b"", "")), FORM, EmptyFile),
-        (form(part("my_image", b"", "a.png")), FORM, EmptyFile),
-        (b"3", "application/json", BadJson),
-        (b'"text"', "application/json", BadJson),
-        (b"null", "application/json", BadJson),
-        (b"[1]", "application/json", BadJson),
-        (b'[{"a": 1}, null]', "application/json", BadJson),
-        (b'{"a": 1', "application/json", BadJson),
-        (b'{"a": NaN}', "application/json", FieldWrongType),
-        (b'[{"a": 1}, {"b": -Infinity}]', "application/json", FieldWrongType),
-        (b'{"a": 1e999}', "application/json", FieldWrongType),
-        (b'{"a": [NaN}', "application/json", BadJson),
-        (b'{"a": ' + b"1" * 5000 + b"}", "application/json", BadJson),
-        (b'{"a": "\xff"}', "application/json", BadJson),
-        (b"[" * 9000, "application/json", BadJson),
-        (b'{"a":' * 50_000 + b"1" + b"}" * 50_000, "application/json", BadJson),
-        (b"a=%", "application/xml", UnsupportedMedia),
-        (b"<x/>", "text/html", UnsupportedMedia),
-        (b"\xff=1", "application/x-www-form-urlencoded", BadForm),
-        (form(part("file", PNG, "a.png")), "multipart/form-data", BadForm),
-        (form(part("file", PNG, "a.png")), "multipart/form-data; boundary=", BadForm),
-        (b"no boundary here at all", FORM, BadForm),
-        (b"", FORM, BadForm),
-        (part("file", PNG, "a.png"), FORM, BadForm),
-        (part("file", PNG, "a.png")[:-20], FORM, BadForm),
-        (b"--xXx\r\n" + b"x-header: 1\r\n" * 100 + b"\r\n\r\n--xXx--\r\n", FORM, BadForm),
+        (b"", "application/json", MissingInputError),
+        (b"", "image/png", MissingInputError),
+        (b"", "", MissingInputError),
+        (form(part("other", PNG, "a.png")), FORM, MissingInputError),
+        (form(part("file", b"", "")), FORM, EmptyFileError),
+        (form(part("my_image", b"", "a.png")), FORM, EmptyFileError),
+        (b"3", "application/json", InvalidJsonError),
+        (b'"text"', "application/json", InvalidJsonError),
+        (b"null", "application/json", InvalidJsonError),
+        (b"[1]", "application/json", InvalidJsonError),
+        (b'[{"a": 1}, null]', "application/json", InvalidJsonError),
+        (b'{"a": 1', "application/json", InvalidJsonError),
+        (b'{"a": NaN}', "application/json", FieldTypeError),
+        (b'[{"a": 1}, {"b": -Infinity}]', "application/json", FieldTypeError),
+        (b'{"a": 1e999}', "application/json", FieldTypeError),
+        (b'{"a": [NaN}', "application/json", InvalidJsonError),
+        (b'{"a": ' + b"1" * 5000 + b"}", "application/json", InvalidJsonError),
+        (b'{"a": "\xff"}', "application/json", InvalidJsonError),
+        (b"[" * 9000, "application/json", InvalidJsonError),
+        (b'{"a":' * 50_000 + b"1" + b"}" * 50_000, "application/json", InvalidJsonError),
+        (b"a=%", "application/xml", UnsupportedMediaTypeError),
+        (b"<x/>", "text/html", UnsupportedMediaTypeError),
+        (b"\xff=1", "application/x-www-form-urlencoded", InvalidFormError),
+        (form(part("file", PNG, "a.png")), "multipart/form-data", InvalidFormError),
+        (form(part("file", PNG, "a.png")), "multipart/form-data; boundary=", InvalidFormError),
+        (b"no boundary here at all", FORM, InvalidFormError),
+        (b"", FORM, InvalidFormError),
+        (part("file", PNG, "a.png"), FORM, InvalidFormError),
+        (part("file", PNG, "a.png")[:-20], FORM, InvalidFormError),
+        (b"--xXx\r\n" + b"x-header: 1\r\n" * 100 + b"\r\n\r\n--xXx--\r\n", FORM, InvalidFormError),
     ],
 )
 def test_what_cannot_be_understood_is_refused_by_kind(body: bytes, kind: str, error: type[RelevoError]) -> None:
@@ -172,17 +172,17 @@ def test_what_cannot_be_understood_is_refused_by_kind(body: bytes, kind: str, er
 )
 def test_parts_and_fields_are_counted(body: bytes, kind: str) -> None:
     """More files than max_parts or more fields than max_fields are refused in every form of body."""
-    with pytest.raises(TooManyParts):
+    with pytest.raises(TooManyPartsError):
         parse(body, kind, LIMITS)
 
 
 @pytest.mark.parametrize(
     ("body", "kind", "error"),
     [
-        (b"a=" + b"%" * 2**21, "application/x-www-form-urlencoded", BodyTooLarge),
-        (form(part('f";' + ";" * 2000, b"x")), FORM, BadForm),
-        (form(part('f"; ' + "a;" * 1000 + 'b="', b"x")), FORM, BadForm),
-        (form(part("f", b"x", "n" * 2000)), FORM, BadForm),
+        (b"a=" + b"%" * 2**21, "application/x-www-form-urlencoded", BodyTooLargeError),
+        (form(part('f";' + ";" * 2000, b"x")), FORM, InvalidFormError),
+        (form(part('f"; ' + "a;" * 1000 + 'b="', b"x")), FORM, InvalidFormError),
+        (form(part("f", b"x", "n" * 2000)), FORM, InvalidFormError),
     ],
 )
 def test_what_is_slow_to_read_is_refused_by_its_size(body: bytes, kind: str, error: type[RelevoError]) -> None:
@@ -198,7 +198,7 @@ def test_a_long_name_of_a_file_is_taken() -> None:
 
 def test_a_refusal_never_repeats_what_was_sent() -> None:
     """The sentence about broken JSON tells the place and not the text."""
-    with pytest.raises(BadJson) as caught:
+    with pytest.raises(InvalidJsonError) as caught:
         parse(b'{"password": secret}', "application/json", LIMITS)
     assert "secret" not in str(caught.value)
     assert "byte 13" in str(caught.value)
@@ -214,7 +214,7 @@ def test_any_bytes_of_any_type_are_parsed_or_refused(body: bytes, kind: str) -> 
         asked = parse(body, kind, LIMITS)
     except RelevoError:
         return
-    assert isinstance(asked, Body)
+    assert isinstance(asked, RequestBody)
 
 
 @given(st.data())
@@ -228,7 +228,7 @@ def test_a_form_with_bytes_changed_is_parsed_or_refused(data: st.DataObject) -> 
         asked = parse(body, FORM, LIMITS)
     except RelevoError:
         return
-    assert isinstance(asked, Body)
+    assert isinstance(asked, RequestBody)
 
 
 # --- how a body arrives -------------------------------------------------------------------------------------------------
@@ -249,8 +249,8 @@ def arriving(
 
     scope: Any = {"headers": [(name.encode(), value.encode()) for name, value in (headers or {}).items()]}
     try:
-        return asyncio.run(read_body(scope, receive, limits, Room()))
-    except BodyTooLarge:
+        return asyncio.run(read_body(scope, receive, limits, ByteBudget()))
+    except BodyTooLargeError:
         return len(read)
 
 
@@ -279,7 +279,7 @@ def test_a_body_of_exactly_the_limit_is_taken() -> None:
 def test_a_slow_body_is_given_up() -> None:
     """A body that trickles in longer than allowed is refused, however long each piece is waited for."""
     limits = BodyLimits(max_bytes=10_000, max_parts=3, max_fields=10, max_seconds=0.1)
-    with pytest.raises(BodyTooSlow):
+    with pytest.raises(BodyTimeoutError):
         arriving([b"x"] * 100, limits=limits, pause=0.01)
 
 
@@ -291,14 +291,14 @@ def test_a_caller_who_hangs_up_in_the_middle_is_told_nothing() -> None:
         return messages.pop(0)
 
     scope: Any = {"headers": []}
-    with pytest.raises(CallerGone):
-        asyncio.run(read_body(scope, receive, LIMITS, Room()))
+    with pytest.raises(ClientDisconnectedError):
+        asyncio.run(read_body(scope, receive, LIMITS, ByteBudget()))
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "br", "deflate, gzip"])
 def test_a_compressed_body_is_refused(encoding: str) -> None:
     """A Content-Encoding is not undone: a small body could become an endless one."""
-    with pytest.raises(UnsupportedMedia):
+    with pytest.raises(UnsupportedMediaTypeError):
         arriving([b"x"], {"content-encoding": encoding})
     assert arriving([b"x"], {"content-encoding": "identity"})[0] == b"x"
 
@@ -309,9 +309,9 @@ def test_bodies_being_read_share_a_bounded_room() -> None:
     async def receive() -> dict[str, object]:
         return {"type": "http.request", "body": b"x" * 600, "more_body": True}
 
-    room = Room(1000)
+    room = ByteBudget(1000)
     scope = {"headers": [(b"content-type", b"image/png")]}
-    with pytest.raises(OverloadedByBytes):
+    with pytest.raises(OverloadedByBytesError):
         asyncio.run(read_body(scope, receive, LIMITS, room))
     assert room.held == 0
 
@@ -319,28 +319,28 @@ def test_bodies_being_read_share_a_bounded_room() -> None:
 # --- heavy bodies -------------------------------------------------------------------------------------------------------
 
 _MIB = 2**20
-_HEAVY_LIMITS = BodyLimits(max_bytes=20 * _MIB, max_parts=20, max_fields=2000, max_rows=1000)
+_HEAVY_LIMITS = BodyLimits(max_bytes=20 * _MIB, max_parts=20, max_fields=2000, max_records_per_request=1000)
 _M = 6 * _MIB
 _HEAVY: dict[str, tuple[bytes, type[RelevoError]]] = {
-    "empty rows": (b"[" + b"{}," * (_M // 3) + b"{}]", TooManyRows),
-    "a field of empty lists": (b'{"a":[' + b"[]," * (_M // 3) + b"[]]}", TooManyParts),
-    "a row with a field of objects": (b'[{"a":[' + b"{}," * (_M // 3) + b"{}]}]", TooManyParts),
-    "escapes": (b'{"a":"' + b"\\u00e1" * (_M // 6) + b'"}', BodyTooLarge),
-    "quotes": (b'{"a":"' + b'\\"' * (_M // 2) + b'"}', BodyTooLarge),
-    "a text without an end": (b'{"a":"' + b"x" * _M, BodyTooLarge),
-    "a number": (b'{"a":' + b"1" * _M + b"}", BodyTooLarge),
-    "blanks": (b'{"a":' + b" " * _M + b"1}", BodyTooLarge),
-    "keys": (b"{" + b",".join(b'"%d":1' % key for key in range(_M // 10)) + b"}", TooManyParts),
-    "lists in lists": (b"[" * _M, BadJson),
-    "objects in objects": (b'{"a":' * (_M // 5), BadJson),
-    "commas": (b"[" + b"," * _M, BadJson),
-    "texts": (b"[" + b'"",' * (_M // 3) + b'""]', BadJson),
-    "numbers": (b"[" + b"1," * (_M // 2) + b"1]", BadJson),
-    "ends": (b"[" + b"}" * _M, BadJson),
-    "two records": (b'{"a":"' + b"x" * 70_000 + b'"}{"a":1}', BadJson),
-    "a batch that breaks off": (b'[{"a":"' + b"x" * 70_000 + b'"},', BadJson),
-    "rows of empty lists": (b"[" + b",".join([b'{"a":[' + b"[]," * 1900 + b"[]]}"] * 999) + b"]", TooManyParts),
-    "a broken record": (b'[{"a":"' + b"x" * 70_000 + b'"},{"a" 1}]', BadJson),
+    "empty rows": (b"[" + b"{}," * (_M // 3) + b"{}]", TooManyRecordsError),
+    "a field of empty lists": (b'{"a":[' + b"[]," * (_M // 3) + b"[]]}", TooManyPartsError),
+    "a row with a field of objects": (b'[{"a":[' + b"{}," * (_M // 3) + b"{}]}]", TooManyPartsError),
+    "escapes": (b'{"a":"' + b"\\u00e1" * (_M // 6) + b'"}', BodyTooLargeError),
+    "quotes": (b'{"a":"' + b'\\"' * (_M // 2) + b'"}', BodyTooLargeError),
+    "a text without an end": (b'{"a":"' + b"x" * _M, BodyTooLargeError),
+    "a number": (b'{"a":' + b"1" * _M + b"}", BodyTooLargeError),
+    "blanks": (b'{"a":' + b" " * _M + b"1}", BodyTooLargeError),
+    "keys": (b"{" + b",".join(b'"%d":1' % key for key in range(_M // 10)) + b"}", TooManyPartsError),
+    "lists in lists": (b"[" * _M, InvalidJsonError),
+    "objects in objects": (b'{"a":' * (_M // 5), InvalidJsonError),
+    "commas": (b"[" + b"," * _M, InvalidJsonError),
+    "texts": (b"[" + b'"",' * (_M // 3) + b'""]', InvalidJsonError),
+    "numbers": (b"[" + b"1," * (_M // 2) + b"1]", InvalidJsonError),
+    "ends": (b"[" + b"}" * _M, InvalidJsonError),
+    "two records": (b'{"a":"' + b"x" * 70_000 + b'"}{"a":1}', InvalidJsonError),
+    "a batch that breaks off": (b'[{"a":"' + b"x" * 70_000 + b'"},', InvalidJsonError),
+    "rows of empty lists": (b"[" + b",".join([b'{"a":[' + b"[]," * 1900 + b"[]]}"] * 999) + b"]", TooManyPartsError),
+    "a broken record": (b'[{"a":"' + b"x" * 70_000 + b'"},{"a" 1}]', InvalidJsonError),
 }
 
 

@@ -14,9 +14,9 @@ import httpx
 import pytest
 from tests.support.server import running
 
-from relevo.errors import BodyTooLarge, BodyTooSlow, OverloadedByBytes
-from relevo.serve.byte_budget import Room
-from relevo.web.middleware.core import SMALL_BODY, SmallBodies
+from relevo.errors import BodyTimeoutError, BodyTooLargeError, OverloadedByBytesError
+from relevo.serve.byte_budget import ByteBudget
+from relevo.web.middleware.core import MAX_SMALL_BODY, BodyLimitMiddleware
 from relevo.web.predict.body import BodyLimits
 
 if TYPE_CHECKING:
@@ -67,10 +67,10 @@ def answer_from(connection: socket.socket) -> tuple[int, dict[str, str]]:
 def test_a_body_that_says_it_is_too_large_is_refused_unread(server: RunningServer, method: str, path: str) -> None:
     """The announced length is enough: 413 comes before the first byte of the body."""
     with connect(server) as connection:
-        connection.sendall(f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {SMALL_BODY + 1}\r\n\r\n".encode())
+        connection.sendall(f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {MAX_SMALL_BODY + 1}\r\n\r\n".encode())
         status, told = answer_from(connection)
     assert (status, told["code"]) == (413, "body_too_large")
-    assert str(SMALL_BODY) in told["error"]
+    assert str(MAX_SMALL_BODY) in told["error"]
 
 
 @pytest.mark.parametrize(("method", "path"), _ADDRESSES)
@@ -88,7 +88,7 @@ async def _never(_: Scope, __: Receive, ___: Send) -> None:
     pytest.fail("a refused body reaches no route")
 
 
-def _asked(messages: list[Message], room: Room) -> None:
+def _asked(messages: list[Message], room: ByteBudget) -> None:
     async def receive() -> Message:
         if not messages:
             await asyncio.sleep(10)
@@ -98,32 +98,32 @@ def _asked(messages: list[Message], room: Room) -> None:
         pytest.fail("nothing is sent here")
 
     scope = {"type": "http", "method": "PUT", "headers": [(b"transfer-encoding", b"chunked")]}
-    asyncio.run(SmallBodies(_never, _LIMITS, room)(scope, receive, send))
+    asyncio.run(BodyLimitMiddleware(_never, _LIMITS, room)(scope, receive, send))
 
 
 def test_a_body_that_does_not_come_is_refused_in_time() -> None:
     """Half a body and then silence ends in body_too_slow, and gives back the room it held."""
-    room = Room()
-    with pytest.raises(BodyTooSlow):
+    room = ByteBudget()
+    with pytest.raises(BodyTimeoutError):
         _asked([{"type": "http.request", "body": b"half", "more_body": True}], room)
     assert room.held == 0
 
 
 def test_small_bodies_share_the_room_of_large_ones() -> None:
     """What all bodies of a worker hold together is bounded, whatever their address."""
-    with pytest.raises(OverloadedByBytes):
-        _asked([{"type": "http.request", "body": b"four", "more_body": True}], Room(3))
+    with pytest.raises(OverloadedByBytesError):
+        _asked([{"type": "http.request", "body": b"four", "more_body": True}], ByteBudget(3))
 
 
 def test_the_bound_holds_for_a_body_in_one_piece_too() -> None:
     """A whole body that came at once is measured like any other."""
-    with pytest.raises(BodyTooLarge):
-        _asked([{"type": "http.request", "body": b"eleven byte", "more_body": False}], Room())
+    with pytest.raises(BodyTooLargeError):
+        _asked([{"type": "http.request", "body": b"eleven byte", "more_body": False}], ByteBudget())
 
 
 def test_a_caller_that_hangs_up_is_told_nothing() -> None:
     """Its request reaches no route either."""
-    _asked([{"type": "http.request", "body": b"a", "more_body": True}, {"type": "http.disconnect"}], Room())
+    _asked([{"type": "http.request", "body": b"a", "more_body": True}, {"type": "http.disconnect"}], ByteBudget())
 
 
 _MIB = 2**20
@@ -158,6 +158,6 @@ def test_no_body_keeps_others_waiting(server: RunningServer, body: bytes, kind: 
 def test_a_small_body_of_a_hundred_thousand_fields_is_refused_unread(server: RunningServer) -> None:
     """A label, a user or a key has a dozen fields: telling of each further one that it is unknown would keep all others waiting."""
     body = b"{" + b",".join(b'"%d":1' % key for key in range(100_000)) + b"}"
-    assert len(body) < SMALL_BODY
+    assert len(body) < MAX_SMALL_BODY
     told = httpx.put(f"{server.url}/predictions/{_ID}/label", content=body)
     assert (told.status_code, told.json()["code"]) == (413, "too_many_parts")

@@ -24,7 +24,14 @@ if TYPE_CHECKING:
     from relevo.package.package import Package
 
 PNG_TYPE = {"content-type": "image/png"}
-LIMITS = {"max_body_mb": 1, "max_rows": 20, "max_fields": 30, "max_parts": 3, "max_pixels": 1_000_000, "max_side": 3000}
+LIMITS = {
+    "max_body_mb": 1,
+    "max_records_per_request": 20,
+    "max_fields": 30,
+    "max_parts": 3,
+    "max_pixels": 1_000_000,
+    "max_side": 3000,
+}
 
 
 @pytest.fixture(scope="module")

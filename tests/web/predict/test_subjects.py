@@ -11,11 +11,11 @@ import pytest
 from sqlalchemy import text
 from tests.support.web_app import prediction
 
-from relevo.errors import ParameterWrong, StoreUnavailable
-from relevo.store.db.engine import writing
-from relevo.store.encryption import Sealing
+from relevo.errors import DatabaseUnavailableError, InvalidParameterError
+from relevo.store.db.engine import write_transaction
+from relevo.store.encryption import InputEncryption
 from relevo.testing import memory_store
-from relevo.web.predict.subjects import Subjects, named_subject
+from relevo.web.predict.subjects import SubjectResolver, validate_subject
 
 if TYPE_CHECKING:
     import httpx
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
 @pytest.mark.parametrize("text", ["", " ", "x" * 201, "a\x7fb", "a\x00", "\ud800"])
 def test_an_odd_subject_is_refused(text: str) -> None:
     """Nothing that could not be seen or typed names a subject, and the refusal repeats nothing of it."""
-    with pytest.raises(ParameterWrong) as refused:
-        named_subject(text)
+    with pytest.raises(InvalidParameterError) as refused:
+        validate_subject(text)
     assert text.strip() not in str(refused.value) or not text.strip()
 
 
 def test_a_subject_is_known_by_its_pseudonym() -> None:
     """The header's name is taken in any language, without the blanks around it; a request without one is about nobody."""
-    subjects = Subjects(lambda name: f"<{name}>", None, now=lambda: datetime.now(UTC))
+    subjects = SubjectResolver(lambda name: f"<{name}>", None, now=lambda: datetime.now(UTC))
 
     def of(*headers: tuple[bytes, bytes]) -> str | None:
         return asyncio.run(subjects.of({"headers": list(headers)}))
@@ -40,7 +40,7 @@ def test_a_subject_is_known_by_its_pseudonym() -> None:
     assert of((b"host", b"x"), (b"relevo-subject", " Íñigo 7 ".encode())) == "<Íñigo 7>"
     assert of((b"host", b"x")) is None
     assert of((b"relevo-subject", "Pérez".encode("latin-1"))) == of((b"relevo-subject", "Pérez".encode())) == "<Pérez>"
-    with pytest.raises(ParameterWrong):
+    with pytest.raises(InvalidParameterError):
         of((b"relevo-subject", b"\xff\x81"))
 
 
@@ -48,22 +48,22 @@ def test_a_subjects_key_is_at_hand_before_its_request_goes_on() -> None:
     """With sealing the store is asked once; while it is away, a subject not asked about yet is refused, not kept unsealed."""
     pytest.importorskip("cryptography", reason="sealing is an extra")
     with memory_store() as store:
-        sealing = Sealing(store.engine, bytes(32))
-        subjects = Subjects(store.erasing.pseudonym, sealing, now=lambda: datetime.now(UTC))
+        sealing = InputEncryption(store.engine, bytes(32))
+        subjects = SubjectResolver(store.erasing.pseudonym, sealing, now=lambda: datetime.now(UTC))
         known = asyncio.run(subjects.of({"headers": [(b"relevo-subject", b"ana")]}))
         assert known is not None
         assert sealing.is_ready(known)
-        with writing(store.engine) as connection:
+        with write_transaction(store.engine) as connection:
             connection.execute(text("DROP TABLE subject_keys"))
         assert asyncio.run(subjects.of({"headers": [(b"relevo-subject", b"ana")]})) == known
-        with pytest.raises(StoreUnavailable):
+        with pytest.raises(DatabaseUnavailableError):
             asyncio.run(subjects.of({"headers": [(b"relevo-subject", b"eva")]}))
 
 
 @pytest.mark.parametrize("name", ["patient 4711", "ward/3", "https://example.org/people/7?a=1#b", "50% / Íñigo", "a//b/", "./.."])
 def test_whoever_may_be_named_can_be_erased(world: World, client: httpx.Client, name: str) -> None:
     """A subject's name is the caller's own: with slashes, signs or blanks in it, what is theirs goes all the same."""
-    assert named_subject(name) == name
+    assert validate_subject(name) == name
     world.store.history.record([prediction(subject=world.store.erasing.pseudonym(name))])
     told = client.delete(f"/subjects/{quote(name, safe='')}")
     assert (told.status_code, told.json()["predictions"], world.store.history.count()) == (200, 1, 0)

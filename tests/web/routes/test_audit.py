@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from tests.support.web_app import prediction
 
 from relevo.domain import ids
-from relevo.domain.access import Principal, Role, Scope, Way
+from relevo.domain.access import AuthMethod, Principal, Role, Scope
 from relevo.web.routes.audit import read_by
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def test_a_viewer_does_not_read_it(world: World, client: httpx.Client) -> None:
 
 def test_who_operates_one_model_reads_of_that_one() -> None:
     """A grant shows what was done to its model, a key no more than its own; a grant to look shows nothing."""
-    someone = Principal(id="1", name="ana", way=Way.SESSION, grants={"digits": Role.OPERATOR, "churn": Role.VIEWER})
+    someone = Principal(id="1", name="ana", way=AuthMethod.SESSION, grants={"digits": Role.OPERATOR, "churn": Role.VIEWER})
     assert read_by(someone) == ["digits"]
     assert read_by(replace(someone, role=Role.LABELER)) == ["digits"]
     assert read_by(replace(someone, role=Role.OPERATOR)) is None

@@ -19,9 +19,9 @@ from tests.support.web_app import build_world, served
 
 from relevo.config import Settings
 from relevo.domain.access import Role
-from relevo.store.auth.users import Change
+from relevo.store.auth.users import UserChange
 from relevo.testing import memory_store
-from relevo.util.hmac_signing import Purpose, mark
+from relevo.util.hmac_signing import Purpose, sign
 from relevo.web.app import build_app
 from relevo.web.auth.oidc import Provider
 from relevo.web.context import utc_now
@@ -48,7 +48,7 @@ def late() -> list[timedelta]:
 @pytest.fixture
 def world(provider: IdentityProvider, late: list[timedelta]) -> Iterator[World]:
     """A world with an admin and a console's key, where who is new becomes a viewer."""
-    settings = Settings(oidc_issuer=provider.issuer, oidc_client_id=CLIENT, oidc_client_secret=SECRET, oidc_new_role="viewer")
+    settings = Settings(oidc_issuer=provider.issuer, oidc_client_id=CLIENT, oidc_client_secret=SECRET, oidc_default_role="viewer")
     more: dict[str, Any] = {"settings": settings, "provider": Provider(settings), "console_key": KEY}
     with memory_store() as store:
         store.people.add_user("boss", Role.ADMIN, at=utc_now())
@@ -70,7 +70,7 @@ def browser(address: str) -> Iterator[httpx.Client]:
 
 def leaving(to: str = CONSOLE, state: str = STATE, challenge: str = CHALLENGE, *, key: bytes = KEY, **other: str) -> str:
     """Where a console with that key sends a browser."""
-    told = {"to": to, "state": state, "challenge": challenge, "mark": mark(key, Purpose.LEAVE, to, state, challenge)}
+    told = {"to": to, "state": state, "challenge": challenge, "mark": sign(key, Purpose.LEAVE, to, state, challenge)}
     return "/login/console?" + urlencode(told | other)
 
 
@@ -91,7 +91,7 @@ def code_of(answer: httpx.Response) -> str:
 
 
 def redeem(address: str, code: str, *, console: str = CONSOLE, verifier: str = VERIFIER, key: bytes = KEY) -> httpx.Response:
-    told = {"code": code, "verifier": verifier, "console": console, "mark": mark(key, Purpose.REDEEM, code, console)}
+    told = {"code": code, "verifier": verifier, "console": console, "mark": sign(key, Purpose.REDEEM, code, console)}
     return httpx.post(f"{address}/login/console", json=told)
 
 
@@ -149,8 +149,8 @@ def test_a_code_counts_for_the_browser_that_set_out(browser: httpx.Client, addre
         leaving(key=b"another key"),
         leaving(key=b""),
         leaving(mark="0" * 64),
-        leaving("https://evil.example", mark=mark(KEY, Purpose.LEAVE, CONSOLE, STATE, CHALLENGE)),
-        leaving(challenge="e" * 43, mark=mark(KEY, Purpose.LEAVE, CONSOLE, STATE, CHALLENGE)),
+        leaving("https://evil.example", mark=sign(KEY, Purpose.LEAVE, CONSOLE, STATE, CHALLENGE)),
+        leaving(challenge="e" * 43, mark=sign(KEY, Purpose.LEAVE, CONSOLE, STATE, CHALLENGE)),
         leaving("https://console.example/path"),
         leaving("https://console.example@evil.example"),
         leaving("javascript:alert(1)"),
@@ -178,7 +178,7 @@ def test_who_is_switched_off_on_the_way_stays_out(browser: httpx.Client, address
     """Between the code and the console somebody may have left."""
     code = code_of(come_back(browser))
     people = world.store.people
-    people.change_user(people.named("ana").id, Change(disabled=True), at=utc_now())
+    people.change_user(people.named("ana").id, UserChange(disabled=True), at=utc_now())
     _is_refused(redeem(address, code))
 
 

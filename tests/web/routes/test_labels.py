@@ -12,8 +12,8 @@ from tests.support.web_app import prediction
 
 from relevo.domain import ids
 from relevo.domain.access import Role, Scope
-from relevo.domain.label_aggregation import Resolution, Rule
-from relevo.store.auth.users import Change
+from relevo.domain.label_aggregation import AggregationStrategy, LabelAggregation
+from relevo.store.auth.users import UserChange
 
 if TYPE_CHECKING:
     import httpx
@@ -64,7 +64,7 @@ def test_labels_are_judged(world: World, client: httpx.Client, keys: dict[str, d
 
 def test_everybody_has_a_vote(world: World, client: httpx.Client, keys: dict[str, dict[str, str]]) -> None:
     """Who agrees with the label before is kept, too, since a majority is counted by people; saying it twice counts once."""
-    world.store.labels.settle(Resolution(rule=Rule.MAJORITY), at=NOW)
+    world.store.labels.settle(LabelAggregation(rule=AggregationStrategy.MAJORITY), at=NOW)
     one = recorded(world)[0]
     for who, value in (("ana", "3"), ("eva", "5"), ("olga", "3"), ("olga", "3")):
         client.put(f"/predictions/{one}/label", json={"value": value}, headers=keys[who])
@@ -99,7 +99,7 @@ def test_labels_are_listed(world: World, client: httpx.Client, keys: dict[str, d
     assert [it["value"] for it in client.get("/labels?author=eva", headers=keys["olga"]).json()["items"]] == ["0"]
     people = world.store.people
     user = people.add_user("vic", None, at=NOW)
-    people.change_user(user, Change(grants={"churn": Role.VIEWER}), at=NOW)
+    people.change_user(user, UserChange(grants={"churn": Role.VIEWER}), at=NOW)
     key = people.add_key(user, "vic", list(Scope), at=NOW)
     world.parts.door.roll = people.roll()
     assert client.get("/labels", headers={"authorization": f"Bearer {key}"}).json()["items"] == []

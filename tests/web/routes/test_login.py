@@ -18,14 +18,14 @@ import pytest
 from tests.support.login import PASSWORD, add, code, cookie, signed_in
 
 from relevo.domain.access import Role, Scope
-from relevo.domain.audit import HERE
-from relevo.errors import StoreUnavailable
+from relevo.domain.audit import LOCAL_ACTOR
+from relevo.errors import DatabaseUnavailableError
 from relevo.store.auth import password_hash
 from relevo.store.auth.sessions import Desk
-from relevo.store.auth.users import Change
+from relevo.store.auth.users import UserChange
 from relevo.web.auth.access_rules import RULES
-from relevo.web.auth.guard import Door
-from relevo.web.auth.sessions import SessionBook, cookie_name, set_cookie, token_of
+from relevo.web.auth.guard import Authenticator
+from relevo.web.auth.sessions import SessionCache, cookie_name, cookie_value, set_cookie
 from relevo.web.routes.login import local_path
 
 if TYPE_CHECKING:
@@ -169,7 +169,7 @@ def test_whoever_is_switched_off_is_out(world: World, address: str, ana: str) ->
     assert ana
     bob = add(world, "bob", Role.VIEWER)
     with signed_in(address, "bob") as caller:
-        world.store.people.change_user(bob, Change(disabled=True), at=NOW)
+        world.store.people.change_user(bob, UserChange(disabled=True), at=NOW)
         time.sleep(0.35)
         assert caller.get("/me").status_code == 401
         assert code(caller.post("/login", json={"name": "bob", "password": PASSWORD})) == (401, "sign_in_refused")
@@ -179,8 +179,8 @@ def test_over_https_only_the_cookie_that_nobody_else_can_set_counts() -> None:
     """Its name begins with __Host-, it is Secure and for no script; the plain one is not even looked at."""
     https = {"scheme": "https", "headers": [(b"cookie", b"relevo_session=planted; __Host-relevo=ours")]}
     http = {"scheme": "http", "headers": https["headers"]}
-    assert token_of(https, cookie_name(https)) == "ours"
-    assert token_of(http, cookie_name(http)) == "planted"
+    assert cookie_value(https, cookie_name(https)) == "ours"
+    assert cookie_value(http, cookie_name(http)) == "planted"
     assert set_cookie(https, cookie_name(https), "x") == "__Host-relevo=x; Path=/; HttpOnly; SameSite=Lax; Secure"
     assert set_cookie(http, cookie_name(http), "x") == "relevo_session=x; Path=/; HttpOnly; SameSite=Lax"
 
@@ -414,7 +414,7 @@ def test_a_password_of_other_days_is_kept_anew(world: World, address: str, ana: 
     now_kept = world.store.people.sign_in("ana")[1]
     assert now_kept is not None
     assert now_kept != weak
-    assert not password_hash.is_stale(now_kept)
+    assert not password_hash.needs_rehash(now_kept)
     signs_in(address, "ana")
 
 
@@ -516,8 +516,8 @@ def test_no_password_is_hashed_to_predict(world: World, address: str, ana: str, 
 def test_a_session_just_seen_outlives_the_store(world: World, ana: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """While the database does not answer, whoever a worker has seen goes on; a cookie it never saw does not come in."""
     people = world.store.people
-    token = people.sessions.open(ana, at=NOW, by=HERE)
-    door = Door(people.roll(), sessions=SessionBook(people.sessions, lambda: NOW))
+    token = people.sessions.open(ana, at=NOW, by=LOCAL_ACTOR)
+    door = Authenticator(people.roll(), sessions=SessionCache(people.sessions, lambda: NOW))
 
     def who(cookie: str) -> str:
         scope = {"scheme": "http", "headers": [(b"cookie", f"relevo_session={cookie}".encode())], "method": "GET"}
@@ -527,12 +527,12 @@ def test_a_session_just_seen_outlives_the_store(world: World, ana: str, monkeypa
     monkeypatch.setattr(type(people.sessions), "find", _away)
     monkeypatch.setattr("relevo.web.auth.sessions._REMEMBERED_S", 0.0)
     assert who(token) == "ana"
-    with pytest.raises(StoreUnavailable):
+    with pytest.raises(DatabaseUnavailableError):
         who("another")
     monkeypatch.setattr("relevo.web.auth.sessions._REMEMBERED_IN_NEED_S", 0.0)
-    with pytest.raises(StoreUnavailable):
+    with pytest.raises(DatabaseUnavailableError):
         who(token)
 
 
 def _away(*_: object, **__: object) -> None:
-    raise StoreUnavailable
+    raise DatabaseUnavailableError

@@ -10,7 +10,7 @@ from tests.support.browser import IN_A_BROWSER, Seen, sideways, verdict
 from tests.support.login import PASSWORD, add
 
 from relevo.domain.access import Role
-from relevo.store.auth.users import Change
+from relevo.store.auth.users import UserChange
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -71,7 +71,7 @@ def test_a_session_that_ended_leads_to_the_form(world: World, visit: Callable[..
     page = visit("/?model=churn")
     sign_in(page, "ana")
     page.wait_for_url("**/?model=churn")
-    world.store.people.change_user(ana, Change(role=Role.LABELER), at=datetime.now(UTC))
+    world.store.people.change_user(ana, UserChange(role=Role.LABELER), at=datetime.now(UTC))
     page.click("#fill")
     page.wait_for_timeout(400)
     page.click("main .primary")

@@ -11,7 +11,7 @@ import httpx
 import pytest
 from tests.support.web_app import DIGITS, build_world, served
 
-from relevo.store.files.packages import Shelf
+from relevo.store.files.packages import PackageStore
 from relevo.testing import memory_store
 
 if TYPE_CHECKING:
@@ -40,12 +40,12 @@ def digest_of(reader: httpx.Client) -> str:
 
 
 @pytest.fixture
-def shelf(tmp_path: Path) -> Shelf:
-    return Shelf(tmp_path / "packages")
+def shelf(tmp_path: Path) -> PackageStore:
+    return PackageStore(tmp_path / "packages")
 
 
 @pytest.fixture
-def reader(tmp_path: Path, shelf: Shelf, digits_package: Package) -> Iterator[httpx.Client]:
+def reader(tmp_path: Path, shelf: PackageStore, digits_package: Package) -> Iterator[httpx.Client]:
     """A caller of a server whose model `digits` has a real package as version 2, and one that is not here as version 1."""
     digest = with_figure(digits_package, tmp_path / "package")
     shelf.put(tmp_path / "package", digest)
@@ -66,7 +66,7 @@ def test_card_metrics_and_manifest(reader: httpx.Client, digits_package: Package
     assert hashlib.sha256(manifest.content).hexdigest() == digest_of(reader)
 
 
-def test_a_card_comes_in_the_callers_language(tmp_path: Path, shelf: Shelf, digits_package: Package) -> None:
+def test_a_card_comes_in_the_callers_language(tmp_path: Path, shelf: PackageStore, digits_package: Package) -> None:
     """Who reads Spanish reads a Spanish card of the very package that others read in English, and caches keep the two apart."""
     digits_package.write(tmp_path / "package")
     shelf.put(tmp_path / "package", digits_package.digest)
@@ -104,7 +104,7 @@ def test_what_is_not_here(reader: httpx.Client) -> None:
     assert httpx.get(f"{elsewhere}card".replace("versions/1", "versions/9")).json()["code"] == "version_not_found"
 
 
-def test_a_changed_paper_is_refused(reader: httpx.Client, shelf: Shelf) -> None:
+def test_a_changed_paper_is_refused(reader: httpx.Client, shelf: PackageStore) -> None:
     """A file that is no longer what the manifest pins is never shown."""
     path = shelf.path(digest_of(reader)) / "card.md"
     path.write_text("# Trust me")

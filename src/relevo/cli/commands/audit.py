@@ -8,20 +8,20 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from relevo.cli.options import AsJson, Home, Yes, confirmed, existing_home
+from relevo.cli.options import AsJson, Home, Yes, confirmed, require_home
 from relevo.cli.output import say, show_json, show_table, show_text
 from relevo.cli.translate import moment, phrase, said
 from relevo.domain.audit import without_marks
-from relevo.errors import ConfigRefused
+from relevo.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from relevo.config import Settings
     from relevo.server.stores import Store
-    from relevo.store.audit.checkpoints import Head
-    from relevo.store.audit.reader import Link
-    from relevo.store.audit.verify import Verdict
+    from relevo.store.audit.checkpoints import Checkpoint
+    from relevo.store.audit.reader import AuditEntry
+    from relevo.store.audit.verify import VerificationReport
 
 group = typer.Typer(help="Read and verify the record of every change.", rich_markup_mode=None, no_args_is_help=True)
 
@@ -49,7 +49,7 @@ def list_(
     as_json: AsJson = False,
 ) -> None:
     """Who changed what, newest first."""
-    store = _store(existing_home(home))
+    store = _store(require_home(home))
     page = store.trail.page(object=object_, actor=actor, limit=limit, cursor=cursor)
     if as_json:
         from relevo.web.schemas.audit import TrailView
@@ -71,7 +71,7 @@ def sign_ins(
     as_json: AsJson = False,
 ) -> None:
     """Who tried to sign in and was refused, newest first; alike ones of an hour stand together."""
-    page = _store(existing_home(home)).people.attempts.page(limit=limit, cursor=cursor)
+    page = _store(require_home(home)).people.attempts.page(limit=limit, cursor=cursor)
     if as_json:
         from relevo.web.schemas.audit import AttemptsView
 
@@ -89,7 +89,7 @@ def sign_ins(
 @group.command("head")
 def head(*, home: Home = None, as_json: AsJson = False) -> None:
     """The end of the record, to be kept elsewhere: `relevo audit verify --head` holds the record against it."""
-    found = _store(existing_home(home)).trail.head()
+    found = _store(require_home(home)).trail.head()
     if as_json:
         show_json({"sequence": found.sequence, "seal": found.seal} if found else {"sequence": 0, "seal": ""})
         return
@@ -112,7 +112,7 @@ def verify(
 
     Exit code 1 when something was.
     """
-    verdict = _verdict(existing_home(home), kept or [], heads)
+    verdict = _verdict(require_home(home), kept or [], heads)
     if as_json:
         show_json(verdict)
     else:
@@ -135,7 +135,7 @@ def rotate_key(
     """
     from relevo.server.audit_keys import rotate_audit_key
 
-    settings = existing_home(home)
+    settings = require_home(home)
     confirmed(phrase("Seal the audit in {home} with a new key from now on?", home=settings.home.resolve()), yes=yes)
     rotated = rotate_audit_key(settings, why=why)
     if as_json:
@@ -144,7 +144,7 @@ def rotate_key(
     say(f"Sealed with a new key since entry {rotated.entry}. Copy the folder {settings.keys_folder} to where its copy is kept.")
 
 
-def _row(one: Link, names: Mapping[str, str]) -> tuple[object, ...]:
+def _row(one: AuditEntry, names: Mapping[str, str]) -> tuple[object, ...]:
     """One entry as a person reads it. names: of users, by id."""
     who, what, before, after = (_named(text, names) for text in (one.actor, one.object, one.before, without_marks(one.after)))
     return one.sequence, moment(one.at, seconds=True), who, one.action, what, _short(before), _short(after), one.reason
@@ -162,7 +162,7 @@ def _short(text: str) -> str:
     return text if len(text) <= _LONG else f"{text[: _LONG - 1]}…"
 
 
-def _verdict(settings: Settings, kept: list[str], copy: Path | None) -> Verdict:
+def _verdict(settings: Settings, kept: list[str], copy: Path | None) -> VerificationReport:
     from relevo.server.users_marker import had_users
     from relevo.store.audit import checkpoints
     from relevo.store.audit import state as state_module
@@ -171,14 +171,14 @@ def _verdict(settings: Settings, kept: list[str], copy: Path | None) -> Verdict:
     # Opening the database writes down what it finds there.
     past = had_users(settings.home)
     store = _store(settings)
-    known = [*checkpoints.known_heads(settings.audit_folder), *map(_head_of, kept)]
+    known = [*checkpoints.load_checkpoints(settings.audit_folder), *map(_head_of, kept)]
     if copy is not None:
         known += checkpoints.read_heads(copy)
     state, is_kept = state_module.read_state(store.engine), checkpoints.read_last(settings.audit_folder) is not None
     return verify_module.verify(store.trail.links(), store.audit, known, state=state, kept=is_kept, past=past)
 
 
-def _tell(verdict: Verdict) -> None:
+def _tell(verdict: VerificationReport) -> None:
     if verdict.whole:
         say(f"The audit is whole: {verdict.links} entries, held against {verdict.heads} heads.")
         return
@@ -187,13 +187,13 @@ def _tell(verdict: Verdict) -> None:
     say(f"The audit is not whole. Faults found: {len(verdict.faults)}.")
 
 
-def _head_of(text: str) -> Head:
-    from relevo.store.audit.checkpoints import Head
+def _head_of(text: str) -> Checkpoint:
+    from relevo.store.audit.checkpoints import Checkpoint
 
     sequence, colon, seal = text.partition(":")
     if not (colon and sequence.isascii() and sequence.isdigit()):
-        raise ConfigRefused(reason="--head takes what `relevo audit head` said: a number, a colon, a seal")
-    return Head(sequence=int(sequence), seal=seal)
+        raise ConfigError(reason="--head takes what `relevo audit head` said: a number, a colon, a seal")
+    return Checkpoint(sequence=int(sequence), seal=seal)
 
 
 def _store(settings: Settings) -> Store:

@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from relevo.cli.options import AsJson, Ca, Home, Url, settings_of
+from relevo.cli.options import AsJson, Ca, Home, Url, load_command_settings
 from relevo.cli.output import say, show_json, warn
-from relevo.config import ROWS
-from relevo.errors import ConfigRefused
-from relevo.util.proxy_headers import proxies_of
+from relevo.config import SETTINGS
+from relevo.errors import ConfigError
+from relevo.util.proxy_headers import parse_trusted_proxies
 
 if TYPE_CHECKING:
     from relevo.config import Settings
-    from relevo.console.auth.sessions import Told
+    from relevo.console.auth.sessions import ConsoleConfig
 
-_HELP = {row.name: row.help for row in ROWS}
+_HELP = {row.name: row.help for row in SETTINGS}
 _THIS_MACHINE = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
@@ -44,14 +44,14 @@ def console(
     key: Annotated[
         Path | None, typer.Option("--tls-key", help="File with the private key (PEM, without a passphrase).", metavar="FILE")
     ] = None,
-    behind_proxy: Annotated[
-        str | None, typer.Option("--behind-proxy", help=_HELP["behind_proxy"], metavar="TEXT", show_default=False)
+    trusted_proxies: Annotated[
+        str | None, typer.Option("--trusted-proxies", help=_HELP["trusted_proxies"], metavar="TEXT", show_default=False)
     ] = None,
     address: Annotated[
-        str | None, typer.Option("--console-address", help=_HELP["console_address"], metavar="TEXT", show_default=False)
+        str | None, typer.Option("--console-public-url", help=_HELP["console_public_url"], metavar="TEXT", show_default=False)
     ] = None,
-    server_address: Annotated[
-        str | None, typer.Option("--server-address", help=_HELP["server_address"], metavar="TEXT", show_default=False)
+    public_url: Annotated[
+        str | None, typer.Option("--public-url", help=_HELP["public_url"], metavar="TEXT", show_default=False)
     ] = None,
     key_file: Annotated[
         str | None, typer.Option("--console-key-file", help=_HELP["console_key_file"], metavar="TEXT", show_default=False)
@@ -68,18 +68,18 @@ def console(
     It asks a running server, and signs in there like anyone.
     """
     if (cert is None) != (key is None):
-        raise ConfigRefused(reason="--tls-cert and --tls-key come together")
-    settings = settings_of(
-        home, behind_proxy=behind_proxy, console_address=address, server_address=server_address, console_key_file=key_file
+        raise ConfigError(reason="--tls-cert and --tls-key come together")
+    settings = load_command_settings(
+        home, trusted_proxies=trusted_proxies, console_public_url=address, public_url=public_url, console_key_file=key_file
     )
-    if host not in _THIS_MACHINE and cert is None and not settings.behind_proxy:
+    if host not in _THIS_MACHINE and cert is None and not settings.trusted_proxies:
         _allow_outside(host, insecure=insecure)
     from relevo import server
     from relevo.console.server import check_installed, listening, run
 
     check_installed()
     listener = listening(host, port)
-    own = server.address_at(host, listener.getsockname()[1], encrypted=cert is not None)
+    own = server.local_url(host, listener.getsockname()[1], encrypted=cert is not None)
     told = _told(settings, url=url, ca=ca, own=own)
 
     def ready() -> None:
@@ -92,28 +92,28 @@ def console(
     run(told, listener, names=tuple(filter(None, names.split(","))), pair=pair, ready=ready)
 
 
-def _told(settings: Settings, *, url: str | None, ca: Path | None, own: str) -> Told:
+def _told(settings: Settings, *, url: str | None, ca: Path | None, own: str) -> ConsoleConfig:
     """What the pages are told of the server and of themselves. url: the server, else the home's own. own: where they are."""
     from relevo import server
-    from relevo.console.auth.sessions import Told
+    from relevo.console.auth.sessions import ConsoleConfig
 
     # The home's own key is shown to the home's own server alone.
     key_path = settings.console_key if url is None or settings.console_key_file else None
-    return Told(
-        server=url or server.address_at(settings.host, settings.port, encrypted=settings.encrypted),
-        verify=ca or (server.trusting(server.file_of(settings)) if settings.encrypted and url is None else None),
+    return ConsoleConfig(
+        server=url or server.local_url(settings.host, settings.port, encrypted=settings.encrypted),
+        verify=ca or (server.pinned_context(server.certificate_path(settings)) if settings.encrypted and url is None else None),
         language=settings.language,
-        address=settings.console_address.rstrip("/") or own,
-        server_address=settings.server_address.rstrip("/"),
-        key=server.key_reader(key_path),
-        proxies=proxies_of(settings.behind_proxy),
+        address=settings.console_public_url.rstrip("/") or own,
+        public_url=settings.public_url.rstrip("/"),
+        key=server.key_loader(key_path),
+        proxies=parse_trusted_proxies(settings.trusted_proxies),
     )
 
 
 def _allow_outside(host: str, *, insecure: bool) -> None:
     if not insecure:
-        raise ConfigRefused(
+        raise ConfigError(
             reason=f"host {host} can be reached from other machines, and passwords would travel to the console unencrypted; "
-            "give --tls-cert and --tls-key, name a proxy that encrypts with --behind-proxy, or accept the risk with --insecure"
+            "give --tls-cert and --tls-key, name a proxy that encrypts with --trusted-proxies, or accept the risk with --insecure"
         )
     warn(f"warning: {host} can be reached from other machines, without encryption")

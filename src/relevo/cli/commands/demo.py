@@ -19,11 +19,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import relevo.server
-from relevo.cli.os_user import who_asks
+from relevo.cli.os_user import current_user
 from relevo.cli.output import progress, say, show_json, show_text
 from relevo.cli.translate import fixed, language, percent, said
 from relevo.client import Client
-from relevo.errors import ExtraMissing
+from relevo.errors import MissingDependencyError
 from relevo.package.samples import png
 from relevo.project.config import read_project
 from relevo.project.data import load_examples
@@ -73,7 +73,7 @@ def run_demo(settings: Settings, *, headless: bool, as_json: bool) -> int:
     """Run the story. Returns the exit code."""
     tell: Callable[[str], None] = (lambda _line: None) if as_json else say
     if importlib.util.find_spec("skl2onnx") is None:
-        raise ExtraMissing(extra="demo")
+        raise MissingDependencyError(extra="demo")
     relevo.server.check_address(settings)
     with contextlib.ExitStack() as end_bars:
         step = end_bars.enter_context(progress(quiet=as_json))
@@ -103,14 +103,14 @@ def _prepare(settings: Settings, step: Callable[[int, int, str], object]) -> tup
     start_project(folder, language=language())
     project = read_project(folder)
     package = train_project(project, folder / "package", step, language=language())
-    relevo.server.register(settings, folder / "package", alias="champion", who=who_asks(), why=said("the demo trained it"))
+    relevo.server.register(settings, folder / "package", alias="champion", who=current_user(), why=said("the demo trained it"))
     held = split_examples(load_examples(project), project.data.held_out)[1]
     return held, settings.packages_folder / package.digest
 
 
 def _trust(settings: Settings) -> ssl.SSLContext | None:
     certificate = relevo.server.certificate_of(settings, relevo.server.utc_now())
-    return relevo.server.trusting(certificate.cert) if certificate else None
+    return relevo.server.pinned_context(certificate.cert) if certificate else None
 
 
 def _ask(

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from relevo.cli.options import AsJson, Home, settings_of
+from relevo.cli.options import AsJson, Home, load_command_settings
 from relevo.cli.output import show_json, show_text
 from relevo.cli.translate import said
 
@@ -30,7 +30,7 @@ def doctor(
     """
     from relevo.cli.doctor.checks import examine
 
-    findings = examine(settings_of(home, port=port))
+    findings = examine(load_command_settings(home, port=port))
     if as_json:
         show_json(findings)
     else:

@@ -8,10 +8,10 @@ from urllib.parse import quote
 
 import typer
 
-from relevo.cli.options import AsJson, Ca, Home, Key, Url, Yes, confirmed, existing_home
+from relevo.cli.options import AsJson, Ca, Home, Key, Url, Yes, confirmed, require_home
 from relevo.cli.output import say, show_json, warn
 from relevo.cli.translate import phrase
-from relevo.errors import ConfigRefused
+from relevo.errors import ConfigError
 
 
 def add_to(app: typer.Typer) -> None:
@@ -40,7 +40,7 @@ def erase(
     With --vacuum the history waits for as long as PostgreSQL writes; that takes as much free room as its tables have.
     """
     if vacuum and url is not None:
-        raise ConfigRefused(reason="--vacuum works on the database itself; leave --url out")
+        raise ConfigError(reason="--vacuum works on the database itself; leave --url out")
     confirmed(phrase("Erase everything about '{subject}'? It cannot be brought back.", subject=subject), yes=yes)
     told = _local(subject, why, home, vacuum=vacuum) if url is None else _remote(subject, why, url, key, ca)
     if as_json:
@@ -76,11 +76,11 @@ def rewrap(
 
     Once the old one is destroyed, erased subjects stay erased in older backups, too.
     """
-    from relevo.server.erasure import rewrap_here
+    from relevo.server.erasure import rewrap_offline
 
-    settings = existing_home(home)
+    settings = require_home(home)
     confirmed(phrase("Wrap the keys of sealed inputs by the one in {file} from now on?", file=to), yes=yes)
-    keys = rewrap_here(settings, to)
+    keys = rewrap_offline(settings, to)
     if as_json:
         show_json({"keys": keys})
         return
@@ -88,15 +88,15 @@ def rewrap(
 
 
 def _local(subject: str, why: str, home: Path | None, *, vacuum: bool) -> dict[str, Any]:
-    from relevo.server.erasure import erase_here
-    from relevo.web.predict.subjects import named_subject
+    from relevo.server.erasure import erase_offline
+    from relevo.web.predict.subjects import validate_subject
     from relevo.web.schemas.erasure import ErasedView
 
-    settings = existing_home(home)
+    settings = require_home(home)
     postgres = settings.store_url.startswith("postgres")
     if vacuum and not postgres:
-        raise ConfigRefused(reason="--vacuum is for PostgreSQL; SQLite overwrites what is erased by itself")
-    erased = erase_here(settings, named_subject(subject), why=why, write_anew=vacuum)
+        raise ConfigError(reason="--vacuum is for PostgreSQL; SQLite overwrites what is erased by itself")
+    erased = erase_offline(settings, validate_subject(subject), why=why, write_anew=vacuum)
     return ErasedView.of(erased, left_in_files=postgres and not vacuum).model_dump(mode="json")
 
 

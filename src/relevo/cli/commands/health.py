@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from relevo.cli.options import AsJson, Ca, Home, Url, asked_server, settings_of
+from relevo.cli.options import AsJson, Ca, Home, Url, connect, load_command_settings
 from relevo.cli.output import say, show_json
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def health(
 
     Exit code 1 when it does not. Needs no other program, so a container can ask itself.
     """
-    with asked_server(url, None, ca, home=home, timeout=_PATIENCE_S) as client:
+    with connect(url, None, ca, home=home, timeout=_PATIENCE_S) as client:
         well = client.ready() if ready else client.live()
         asked = "ready" if ready else "live"
         elsewhere = "" if well or url else _elsewhere(home)
@@ -62,6 +62,6 @@ def health(
 
 
 def _elsewhere(home: Path | None) -> str:
-    from relevo.server import served_elsewhere
+    from relevo.server import other_address
 
-    return served_elsewhere(settings_of(home))
+    return other_address(load_command_settings(home))

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from relevo.cli.help import misused
-from relevo.cli.options import AsJson, Home, settings_of
-from relevo.cli.os_user import who_asks
+from relevo.cli.options import AsJson, Home, load_command_settings
+from relevo.cli.os_user import current_user
 from relevo.cli.output import progress, say, show_json
 from relevo.cli.package_summary import Alias, Force, Out, Register, Why, reason, told
 from relevo.cli.translate import language
@@ -237,7 +237,7 @@ def import_file(
     from relevo.package.archive_reader import is_package
 
     refuse_missing(file)
-    settings, began = settings_of(home), server.utc_now()
+    settings, began = load_command_settings(home), server.utc_now()
     kept = reason(why, "imported", force=force)
     if register:
         server.check_home(settings)
@@ -252,7 +252,7 @@ def import_file(
             called = synonym_of(file.name, package.manifest.name) if synonyms is None else ()
         version = champion = None
         if register:
-            version = server.register(settings, place, alias=alias, who=who_asks(), why=kept, force=force, synonyms=called)
+            version = server.register(settings, place, alias=alias, who=current_user(), why=kept, force=force, synonyms=called)
             champion = server.champion_of(settings, version.model)
     if as_json:
         facts = {"digest": package.digest, "output": package.manifest.output, "metrics": package.metrics}
@@ -270,16 +270,16 @@ def _converted(file: Path, name: str | None, said: dict[str, Any], place: Path, 
 
 
 def _ready_made(file: Path, name: str | None, said: dict[str, Any], out: Path | None) -> Package:
-    """A package as it is. Raises ImportRefused when it is to be made into something else, PackageRefused when it is none."""
-    from relevo.errors import ImportRefused
+    """A package as it is. Raises ImportModelError when it is to be made into something else, PackageError when it is none."""
+    from relevo.errors import ImportModelError
     from relevo.package.package import open_package
 
     package = open_package(file)
     if name not in (None, package.manifest.name):
-        raise ImportRefused(reason=f"it is a package of the model {package.manifest.name}, and a package keeps its name")
+        raise ImportModelError(reason=f"it is a package of the model {package.manifest.name}, and a package keeps its name")
     given = sorted(flag for flag, value in said.items() if value not in (None, False, "", (), True))
     if given:
-        raise ImportRefused(reason=f"it is a package, in which everything is settled; leave out {', '.join(given)}")
+        raise ImportModelError(reason=f"it is a package, in which everything is settled; leave out {', '.join(given)}")
     if out is not None:
         package.write(out)
     return package
@@ -335,10 +335,10 @@ def _bounds(seconds: int | None, memory: int | None) -> Bounds | None:
 
 
 def _rule(accept: float | None, reject: float | None, least: float | None) -> Decision | None:
-    from relevo.domain.decision import Argmax, Bands
+    from relevo.domain.decision import ArgmaxDecision, ThresholdDecision
 
     if accept is None and reject is None:
-        return None if least is None else Argmax(least=least)
+        return None if least is None else ArgmaxDecision(least=least)
     if accept is None or reject is None or least is not None:
         raise misused("--accept and --reject go together, and not with --least.")
-    return Bands(accept=accept, reject=reject)
+    return ThresholdDecision(accept=accept, reject=reject)

@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from relevo.cli.options import AsJson, Home, Yes, confirmed, existing_home
+from relevo.cli.options import AsJson, Home, Yes, confirmed, require_home
 from relevo.cli.output import say, show_json, show_table
 from relevo.cli.translate import day, moment, phrase
 from relevo.domain.access import Scope
-from relevo.errors import ConfigRefused
+from relevo.errors import ConfigError
 
 if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
     from relevo.store.auth.api_keys import ApiKey, NewKey
-    from relevo.store.auth.users import People
+    from relevo.store.auth.users import Users
 
 group = typer.Typer(help="Keys for programs: make, list, rotate, revoke.", rich_markup_mode=None, no_args_is_help=True)
 
@@ -128,10 +128,10 @@ def rotate(
     _show_new(made, as_json=as_json)
 
 
-def _people(home: Path | None) -> People:
+def _people(home: Path | None) -> Users:
     from relevo import server
 
-    return server.open_store(existing_home(home), begins=False).people
+    return server.open_store(require_home(home), begins=False).people
 
 
 def _show_new(made: NewKey, *, as_json: bool) -> None:
@@ -162,7 +162,7 @@ def _scope(word: str) -> Scope:
     try:
         return Scope(word)
     except ValueError:
-        raise ConfigRefused(reason=f"a scope is one of {', '.join(Scope)}") from None
+        raise ConfigError(reason=f"a scope is one of {', '.join(Scope)}") from None
 
 
 def _after(now: datetime, days: int | None) -> datetime | None:

@@ -13,10 +13,10 @@ import typer
 import typer.core
 
 from relevo.cli.help import misused
-from relevo.cli.options import AsJson, Ca, Home, Key, Url, existing_home
+from relevo.cli.options import AsJson, Ca, Home, Key, Url, require_home
 from relevo.cli.output import progress, say, show_json, show_table, warn
 from relevo.cli.translate import said
-from relevo.errors import Forbidden, NoInput
+from relevo.errors import MissingInputError, OriginError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -140,9 +140,9 @@ def _at_server(
     from relevo.client import Client
 
     if own_key is not None:
-        raise Forbidden(reason="--match looks through the records of the folder; leave --url out")
+        raise OriginError(reason="--match looks through the records of the folder; leave --url out")
     if author is not None:
-        raise Forbidden(reason="with --url the server names the author; leave --author out")
+        raise OriginError(reason="with --url the server names the author; leave --author out")
     with Client(url, key, verify=ca) as client:
         return import_remotely(client, lines, told)
 
@@ -156,15 +156,15 @@ def _in_folder(
     model: str | None,
     field: str | None,
 ) -> Outcome:
-    from relevo.cli.label_import import Importing, by_own_key
+    from relevo.cli.label_import import LabelImporter, find_by_record_key
     from relevo.server import open_store
 
-    store = open_store(existing_home(home), begins=False)
+    store = open_store(require_home(home), begins=False)
     if model is None or field is None:
-        return Importing(store, author).run(lines, told)
+        return LabelImporter(store, author).run(lines, told)
     some = list(lines)
-    keys = by_own_key(store, model, field, [line.about for line in some])
-    return Importing(store, author).run(some, told, keys=keys)
+    keys = find_by_record_key(store, model, field, [line.about for line in some])
+    return LabelImporter(store, author).run(some, told, keys=keys)
 
 
 def _tell(outcome: Outcome, rejects: Path | None, *, as_json: bool) -> None:
@@ -194,7 +194,7 @@ def _tell_contradictions(outcome: Outcome) -> None:
         return
     warn(f"{len(found)} lines tell another truth than an earlier line about the same prediction; both stay in its history.")
     if outcome.rule:
-        warn(f"Of one author the later line counts; of several authors, what label_resolution = {outcome.rule} finds.")
+        warn(f"Of one author the later line counts; of several authors, what label_aggregation = {outcome.rule} finds.")
     else:
         warn("The later line counts.")
     rows = [(one.line, one.label, one.before, one.label_before, one.about) for one in found[:_SHOWN]]
@@ -221,10 +221,10 @@ def export(
 
 def _labelled(home: Path | None, model: str | None) -> Iterable[bytes]:
     from relevo.server import open_store
-    from relevo.web.csv_export import lines
+    from relevo.web.csv_export import csv_lines
 
-    store = open_store(existing_home(home), begins=False)
-    return lines(store.history, store.labels, store.asking, model=model, labelled=True)
+    store = open_store(require_home(home), begins=False)
+    return csv_lines(store.history, store.labels, store.asking, model=model, labelled=True)
 
 
 def _labelled_there(url: str, key: str | None, ca: Path | None, model: str | None) -> Iterable[bytes]:
@@ -245,7 +245,7 @@ def _write(file: Path, pieces: Iterable[bytes]) -> None:
             with file.open("wb") as target:
                 target.writelines(pieces)
     except OSError as cause:
-        raise NoInput.told(f"'{file}' cannot be written: {cause.strerror or cause}.") from cause
+        raise MissingInputError.told(f"'{file}' cannot be written: {cause.strerror or cause}.") from cause
 
 
 @group.command("clean")
@@ -261,7 +261,7 @@ def clean(
     """Show which labelled predictions are fit to be learnt from, and why the others are not; changes nothing."""
     from relevo.cli.label_curation import cleaned_here, cleaned_there
 
-    found = cleaned_there(url, key, ca, model) if url is not None else cleaned_here(existing_home(home), model)
+    found = cleaned_there(url, key, ca, model) if url is not None else cleaned_here(require_home(home), model)
     if as_json:
         show_json(found)
         return

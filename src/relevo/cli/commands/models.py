@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from relevo.cli.options import AsJson, Home, Yes, confirmed, existing_home
-from relevo.cli.os_user import who_asks
+from relevo.cli.options import AsJson, Home, Yes, confirmed, require_home
+from relevo.cli.os_user import current_user
 from relevo.cli.output import say, show_json, show_table
 from relevo.cli.package_summary import Force, show_takeover
 from relevo.cli.translate import moment, phrase
@@ -30,7 +30,7 @@ def models(context: typer.Context, *, home: Home = None, as_json: AsJson = False
         return
     from relevo import server
 
-    registry = server.open_store(existing_home(home), begins=False).registry
+    registry = server.open_store(require_home(home), begins=False).registry
     found = registry.models()
     if as_json:
         show_json([{"name": one.name, "versions": registry.versions(one.name), "aliases": one.aliases} for one in found])
@@ -44,7 +44,7 @@ def show(name: Name, *, home: Home = None, as_json: AsJson = False) -> None:
     """The versions of one model, newest first."""
     from relevo import server
 
-    registry = server.open_store(existing_home(home), begins=False).registry
+    registry = server.open_store(require_home(home), begins=False).registry
     versions, aliases = registry.versions(name), registry.aliases(name)
     if as_json:
         show_json({"name": name, "versions": versions, "aliases": aliases})
@@ -73,7 +73,7 @@ def alias(
     from relevo import server
     from relevo.package.documents import takeover_of
 
-    store, now = server.open_store(existing_home(home), begins=False), server.utc_now()
+    store, now = server.open_store(require_home(home), begins=False), server.utc_now()
     registry = store.registry
     registry.version(name, version)
     stands = registry.aliases(name).get(which)
@@ -89,7 +89,7 @@ def alias(
             version=version, model=name, before=stands,
         )  # fmt: skip
         confirmed(told, yes=yes)
-    move = server.move_alias(store, name, which, version, who=who_asks(), why=why, at=now, force=force)
+    move = server.move_alias(store, name, which, version, who=current_user(), why=why, at=now, force=force)
     if as_json:
         show_json(move)
     elif move.at < now:
@@ -103,7 +103,7 @@ def history(name: Name, *, home: Home = None, as_json: AsJson = False) -> None:
     """Every move of the model's aliases, newest first: who, when and why."""
     from relevo import server
 
-    moves = server.open_store(existing_home(home), begins=False).registry.alias_history(name)
+    moves = server.open_store(require_home(home), begins=False).registry.alias_history(name)
     if as_json:
         show_json(moves)
         return

@@ -98,12 +98,12 @@ def _facts(package: Package) -> list[tuple[str, str]]:
 
 
 def _decision(package: Package) -> str:
-    from relevo.domain.decision import Bands
+    from relevo.domain.decision import ThresholdDecision
 
     rule, labels = package.manifest.decision, package.manifest.output.labels
-    if isinstance(rule, Bands) and rule.accept == rule.reject:
+    if isinstance(rule, ThresholdDecision) and rule.accept == rule.reject:
         return f"{labels[1]} from {number(rule.accept)} on, else {labels[0]}"
-    if isinstance(rule, Bands):
+    if isinstance(rule, ThresholdDecision):
         return f"{labels[1]} from {number(rule.accept)} on, {labels[0]} up to {number(rule.reject)}, uncertain between"
     if package.manifest.output.label_column:
         own = f"the label that the model itself answers, uncertain below {number(rule.least)}"

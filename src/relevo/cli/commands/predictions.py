@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from relevo.cli.options import AsJson, Ca, Home, Key, Url, asked_server
+from relevo.cli.options import AsJson, Ca, Home, Key, Url, connect
 from relevo.cli.output import progress, say, show_error, show_json, show_table, warn
 from relevo.cli.translate import language, percent, said, sentence
-from relevo.errors import BadJson, NoInput, RelevoError
+from relevo.errors import InvalidJsonError, MissingInputError, RelevoError
 from relevo.util.files import MOST, read_plain_text, refuse_unless_plain
 from relevo.util.time_parsing import aware
 
@@ -63,7 +63,7 @@ def predict(
     waiting = [one for _, one in named]
     failures: dict[int, RelevoError] = {}
     results: list[Result | None]
-    with asked_server(url, key, ca) as client, progress(quiet=as_json) as step:
+    with connect(url, key, ca) as client, progress(quiet=as_json) as step:
         client.speak(language())
         try:
             results = [
@@ -118,28 +118,28 @@ def _read(given: str) -> list[tuple[str, Any]]:
             return [(given, path)]
         return [(f"{given}[{place}]", one) for place, one in enumerate(_records(read_plain_text(path)))]
     except FileNotFoundError:
-        raise NoInput.told(f"There is no file '{given}'.") from None
+        raise MissingInputError.told(f"There is no file '{given}'.") from None
     except (OSError, UnicodeDecodeError) as cause:
-        raise NoInput.told(f"'{given}' cannot be read: {getattr(cause, 'strerror', None) or cause}.") from cause
+        raise MissingInputError.told(f"'{given}' cannot be read: {getattr(cause, 'strerror', None) or cause}.") from cause
 
 
 def _typed() -> str:
     try:
         return sys.stdin.read(MOST)
     except UnicodeDecodeError as cause:
-        raise BadJson(reason="it is not UTF-8") from cause
+        raise InvalidJsonError(reason="it is not UTF-8") from cause
 
 
 def _records(text: str) -> list[Any]:
     try:
         found = json.loads(text)
     except ValueError as cause:
-        raise BadJson(reason=str(cause)) from cause
+        raise InvalidJsonError(reason=str(cause)) from cause
     except RecursionError as cause:
-        raise BadJson(reason="it is nested too deeply") from cause
+        raise InvalidJsonError(reason="it is nested too deeply") from cause
     records = found if isinstance(found, list) else [found]
     if not all(isinstance(one, dict) for one in records):
-        raise BadJson(reason="a record must be an object of named fields")
+        raise InvalidJsonError(reason="a record must be an object of named fields")
     return records
 
 

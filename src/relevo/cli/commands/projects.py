@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from relevo.cli.options import AsJson, Home, settings_of
-from relevo.cli.os_user import who_asks
+from relevo.cli.options import AsJson, Home, load_command_settings
+from relevo.cli.os_user import current_user
 from relevo.cli.output import progress, say, show_json
 from relevo.cli.package_summary import Alias, Force, Out, Register, Why, reason, told
-from relevo.cli.training_report import left_out, report
+from relevo.cli.training_report import report, skipped_images
 from relevo.cli.translate import language
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def train(
     from relevo.project.config import read_project
     from relevo.project.training import train_project
 
-    settings, began = settings_of(home, toml=project / "relevo.toml"), server.utc_now()
+    settings, began = load_command_settings(home, toml=project / "relevo.toml"), server.utc_now()
     kept = reason(why, "trained", force=force)
     if register:
         server.check_home(settings)
@@ -78,11 +78,11 @@ def train(
         package = train_project(read_project(project), place, step, most=most, language=language(), tell=left.append)
         version = champion = None
         if register:
-            version = server.register(settings, place, alias=alias, who=who_asks(), why=kept, force=force)
+            version = server.register(settings, place, alias=alias, who=current_user(), why=kept, force=force)
             champion = server.champion_of(settings, version.model)
     if as_json:
         unreadable = [{"path": one.path, "reason": one.reason} for one in left]
         show_json({"digest": package.digest, "metrics": package.metrics, "version": version, "unreadable": unreadable})
         return
-    for line in (*left_out(left), *report(package.metrics), told(package, version, alias, began=began, champion=champion)):
+    for line in (*skipped_images(left), *report(package.metrics), told(package, version, alias, began=began, champion=champion)):
         say(line)

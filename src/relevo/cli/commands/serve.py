@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from relevo.cli.options import AsJson, settings_of, takes_settings
+from relevo.cli.options import AsJson, load_command_settings, with_settings_flags
 from relevo.cli.output import say, show_json, warn
 from relevo.cli.translate import day
 from relevo.config import Settings
@@ -25,7 +25,7 @@ _DEMO_HOME = Path("demo-home")
 def add_to(app: typer.Typer) -> None:
     """Add this file's commands."""
     app.command("demo")(demo)
-    app.command("serve")(takes_settings(serve))
+    app.command("serve")(with_settings_flags(serve))
 
 
 def serve(
@@ -51,7 +51,7 @@ def serve(
     from relevo import server
     from relevo.telemetry import configure_logging
 
-    server.check_exposure(settings, insecure=insecure)
+    server.check_server_exposure(settings, insecure=insecure)
     configure_logging(settings.log_level, settings.log_format)
     certificate = server.certificate_of(settings, server.utc_now())
     beside = server.once_orphans_ended(partial(server.console_socket, settings, console_port)) if console else None
@@ -78,9 +78,9 @@ def _warn(text: str) -> None:
 
 
 def _console_at(settings: Settings, listener: socket.socket) -> str:
-    from relevo.server import address_at
+    from relevo.server import local_url
 
-    return settings.console_address or address_at(settings.host, listener.getsockname()[1], encrypted=settings.encrypted)
+    return settings.console_public_url or local_url(settings.host, listener.getsockname()[1], encrypted=settings.encrypted)
 
 
 def _shown(certificate: Certificate | None) -> list[str]:
@@ -97,10 +97,10 @@ def _shown(certificate: Certificate | None) -> list[str]:
 def _served(settings: Settings) -> list[str]:
     """Which models answer, or what a newcomer does next. The server is not asked: where it has users, it asks back."""
     from relevo.errors import RelevoError
-    from relevo.server import standing
+    from relevo.server import model_statuses
 
     try:
-        models = standing(settings)
+        models = model_statuses(settings)
     except RelevoError:
         # The database is away, which the log tells.
         return []
@@ -128,5 +128,5 @@ def demo(
     """
     from relevo.cli.commands.demo import run_demo
 
-    settings = settings_of(home, toml=home / "no-project.toml", port=0 if headless and port == 8000 else port)
+    settings = load_command_settings(home, toml=home / "no-project.toml", port=0 if headless and port == 8000 else port)
     raise typer.Exit(run_demo(settings, headless=headless, as_json=as_json))

@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from relevo.cli.options import AsJson, Home, Yes, confirmed, existing_home, settings_of
+from relevo.cli.options import AsJson, Home, Yes, confirmed, load_command_settings, require_home
 from relevo.cli.output import say, show_json, show_table, warn
 from relevo.cli.translate import day, phrase
 from relevo.domain.access import Role
 from relevo.domain.password_policy import check_password
-from relevo.errors import ConfigRefused, LastAdmin, PasswordRefused
+from relevo.errors import ConfigError, LastAdminError, WeakPasswordError
 
 if TYPE_CHECKING:
     from collections.abc import Collection
     from pathlib import Path
 
     from relevo.server.stores import Store
-    from relevo.store.auth.users import Change, People, User
+    from relevo.store.auth.users import User, UserChange, Users
 
 group = typer.Typer(help="Users: make them, give them roles, switch them off.", rich_markup_mode=None, no_args_is_help=True)
 
@@ -55,15 +55,15 @@ def add(
     With the first user the server asks everybody who they are, so the first is an admin with a password.
     """
     from relevo import server
-    from relevo.store.auth.password_hash import hashed
+    from relevo.store.auth.password_hash import hash_password
 
     granted = dict(_granted(one) for one in grant or ())
     given = _role(role) if role is not None else None
-    store = server.open_store(settings_of(home))
+    store = server.open_store(load_command_settings(home))
     people = store.people
     if people.roll().open and (given is not Role.ADMIN or no_password):
-        raise LastAdmin
-    kept = None if no_password else hashed(_new_password(name, _models(store)))
+        raise LastAdminError
+    kept = None if no_password else hash_password(_new_password(name, _models(store)))
     made = people.add_user(name, given, grants=granted, password_hash=kept, at=server.utc_now())
     _told(people.one(made), as_json=as_json, sentence=_welcome(name, may_something=bool(given or granted)))
     _warn_of_absent(store, granted)
@@ -84,9 +84,9 @@ def list_(*, home: Home = None, as_json: AsJson = False) -> None:
 @group.command("role")
 def role(name: Name, which: WhichRole, *, yes: Yes = False, home: Home = None, as_json: AsJson = False) -> None:
     """Give a user another role for every model. They sign in anew. Asks before a role is taken away."""
-    from relevo.store.auth.users import Change
+    from relevo.store.auth.users import UserChange
 
-    change = Change(no_role=True) if which == _NONE else Change(role=_role(which))
+    change = UserChange(no_role=True) if which == _NONE else UserChange(role=_role(which))
     asked = phrase("Take the role for every model from {name}? Their sessions end.", name=name) if which == _NONE else ""
     _change(name, change, home, as_json=as_json, asked=asked, yes=yes)
 
@@ -102,9 +102,9 @@ def grant(
     as_json: AsJson = False,
 ) -> None:
     """Give a user a role for one model. They sign in anew. Asks before a role is taken away."""
-    from relevo.store.auth.users import Change
+    from relevo.store.auth.users import UserChange
 
-    change = Change(grants={model: None if which == _NONE else _role(which)})
+    change = UserChange(grants={model: None if which == _NONE else _role(which)})
     asked = phrase("Take the role for {model} from {name}? Their sessions end.", model=model, name=name) if which == _NONE else ""
     _change(name, change, home, as_json=as_json, asked=asked, yes=yes)
 
@@ -112,18 +112,18 @@ def grant(
 @group.command("disable")
 def disable(name: Name, *, yes: Yes = False, home: Home = None, as_json: AsJson = False) -> None:
     """Let a user in no longer: sessions end, keys count no more. Their name stays in the histories. Asks first."""
-    from relevo.store.auth.users import Change
+    from relevo.store.auth.users import UserChange
 
     asked = phrase("Switch off {name}? Their sessions end, and their keys count no more.", name=name)
-    _change(name, Change(disabled=True), home, as_json=as_json, asked=asked, yes=yes)
+    _change(name, UserChange(disabled=True), home, as_json=as_json, asked=asked, yes=yes)
 
 
 @group.command("enable")
 def enable(name: Name, *, home: Home = None, as_json: AsJson = False) -> None:
     """Let a user in again who was switched off."""
-    from relevo.store.auth.users import Change
+    from relevo.store.auth.users import UserChange
 
-    _change(name, Change(disabled=False), home, as_json=as_json)
+    _change(name, UserChange(disabled=False), home, as_json=as_json)
 
 
 @group.command("link")
@@ -137,11 +137,11 @@ def link(
 ) -> None:
     """Let a user sign in with an account elsewhere. Their sessions end."""
     from relevo import server
-    from relevo.store.auth.oidc_logins import Account
+    from relevo.store.auth.oidc_logins import ExternalIdentity
 
     people = _people(home)
     user = people.named(name)
-    people.elsewhere.link(user.id, Account(issuer=issuer, subject=subject), at=server.utc_now())
+    people.elsewhere.link(user.id, ExternalIdentity(issuer=issuer, subject=subject), at=server.utc_now())
     _told(
         people.one(user.id),
         as_json=as_json,
@@ -153,12 +153,12 @@ def link(
 def password(name: Name, *, home: Home = None, as_json: AsJson = False) -> None:
     """Set a user's password: asked for, or read from standard input. Their sessions end."""
     from relevo import server
-    from relevo.store.auth.password_hash import hashed
+    from relevo.store.auth.password_hash import hash_password
 
-    store = server.open_store(existing_home(home), begins=False)
+    store = server.open_store(require_home(home), begins=False)
     people = store.people
     user = people.named(name)
-    people.set_password(user.id, hashed(_new_password(user.name, _models(store))), at=server.utc_now())
+    people.set_password(user.id, hash_password(_new_password(user.name, _models(store))), at=server.utc_now())
     _told(people.one(user.id), as_json=as_json, sentence=phrase("{name} has a new password.", name=user.name))
 
 
@@ -166,17 +166,17 @@ def _models(store: Store) -> list[str]:
     return [model.name for model in store.registry.models()]
 
 
-def _people(home: Path | None) -> People:
+def _people(home: Path | None) -> Users:
     from relevo import server
 
-    return server.open_store(existing_home(home), begins=False).people
+    return server.open_store(require_home(home), begins=False).people
 
 
-def _change(name: str, change: Change, home: Path | None, *, as_json: bool, asked: str = "", yes: bool = False) -> None:
+def _change(name: str, change: UserChange, home: Path | None, *, as_json: bool, asked: str = "", yes: bool = False) -> None:
     """Change a user. asked: the question that is put first."""
     from relevo import server
 
-    store = server.open_store(existing_home(home), begins=False)
+    store = server.open_store(require_home(home), begins=False)
     people = store.people
     user = people.named(name)
     if asked:
@@ -232,27 +232,27 @@ def _role(word: str) -> Role:
     try:
         return Role(word)
     except ValueError:
-        raise ConfigRefused(reason=f"a role is one of {', '.join(Role)}") from None
+        raise ConfigError(reason=f"a role is one of {', '.join(Role)}") from None
 
 
 def _granted(text: str) -> tuple[str, Role]:
     model, equals, word = text.partition("=")
     if not equals:
-        raise ConfigRefused(reason="--grant takes MODEL=ROLE, as digits=labeler")
+        raise ConfigError(reason="--grant takes MODEL=ROLE, as digits=labeler")
     return model, _role(word)
 
 
 def _new_password(name: str, models: list[str]) -> str:
-    """From a pipe its first line; from a person twice, unseen. models: their names. Raises PasswordRefused."""
+    """From a pipe its first line; from a person twice, unseen. models: their names. Raises WeakPasswordError."""
     if not sys.stdin.isatty():
         try:
             given = sys.stdin.readline().removesuffix("\n")
         except UnicodeDecodeError as cause:
-            raise PasswordRefused(reason="it is not UTF-8") from cause
+            raise WeakPasswordError(reason="it is not UTF-8") from cause
         check_password(given, name, models)
         return given
     given = getpass.getpass(phrase("Password of {name}: ", name=name))
     check_password(given, name, models)
     if getpass.getpass(phrase("Once more: ")) != given:
-        raise PasswordRefused(reason="the two are not the same")
+        raise WeakPasswordError(reason="the two are not the same")
     return given

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 from relevo.cli.doctor.finding import Finding
 from relevo.cli.doctor.security_checks import safeguards
 from relevo.cli.translate import day, fixed, moment, why_closed
-from relevo.errors import RelevoError, StoreMissing, StoreUnavailable
+from relevo.errors import DatabaseMissingError, DatabaseUnavailableError, RelevoError
 from relevo.recording.journal import exchanged_at
 from relevo.util.files import look_into
 
@@ -187,13 +187,13 @@ def _database(settings: Settings) -> Finding:
         found = store.registry.models()
         check_integrity(store.engine)
         store.engine.dispose()
-    except StoreMissing as error:
+    except DatabaseMissingError as error:
         if not known:
             return none_yet
         mend = "If it is lost for good: remove database.json from the home, and the next start begins an empty one."
         return Finding(what="database", verdict="fail", told=str(error), mend=mend)
     except RelevoError as error:
-        plain = error.code == StoreUnavailable.code
+        plain = error.code == DatabaseUnavailableError.code
         mend = "Check the setting database_url and that it runs." if plain else "As it says; the rest works without it."
         return Finding(what="database", verdict="fail", told=str(error), mend=mend)
     exchanged = exchanged_at(settings.spool_folder)
@@ -211,7 +211,7 @@ def _port(settings: Settings) -> Finding:
     from relevo import server
 
     told = f"{settings.host}:{settings.port}"
-    elsewhere = server.served_elsewhere(settings) if settings.port else ""
+    elsewhere = server.other_address(settings) if settings.port else ""
     if elsewhere:
         mend = "Other commands do not see the flags of `relevo serve`; write them into relevo.toml."
         return Finding(what="port", verdict="warn", told=f"{told}, but this home's server answers at {elsewhere}", mend=mend)
@@ -247,7 +247,7 @@ def _encryption(settings: Settings) -> Finding:
 
     if not settings.encrypted:
         return Finding(what="tls", verdict="ok", told="off: http only")
-    if settings.tls == "auto" and not server.file_of(settings).exists():
+    if settings.tls == "auto" and not server.certificate_path(settings).exists():
         return Finding(what="tls", verdict="ok", told="auto: `relevo serve` makes the certificate at its first start")
     now = server.utc_now()
     try:

@@ -54,7 +54,7 @@ def _audit(settings: Settings, store: Store) -> Finding:
     if last is not None and last.sequence > _MOST_LINKS:
         return Finding(what="audit", verdict="ok", told=f"{last.sequence} entries; `relevo audit verify` checks them all")
     kept, state = checkpoints.read_last(settings.audit_folder) is not None, state_module.read_state(store.engine)
-    known = checkpoints.known_heads(settings.audit_folder)
+    known = checkpoints.load_checkpoints(settings.audit_folder)
     past = had_users(settings.home)
     verdict = verify.verify(store.trail.links(), store.audit, known, state=state, kept=kept, past=past)
     if verdict.whole:
@@ -66,11 +66,11 @@ def _audit(settings: Settings, store: Store) -> Finding:
 
 def _sealing(settings: Settings, store: Store) -> Finding:
     from relevo.server.encryption_keys import VARIABLE
-    from relevo.store.encryption import keys_in_use
+    from relevo.store.encryption import count_data_keys
 
-    is_off, keys = settings.seal_inputs == "off", keys_in_use(store.engine)
+    is_off, keys = settings.encrypt_inputs == "off", count_data_keys(store.engine)
     if is_off and not keys:
-        return Finding(what="sealing", verdict="ok", told="off: inputs lie as they came (setting seal_inputs)")
+        return Finding(what="sealing", verdict="ok", told="off: inputs lie as they came (setting encrypt_inputs)")
     if find_spec("cryptography") is None:
         return Finding(what="sealing", verdict="fail", told="nothing here encrypts", mend="pip install 'relevo[sealing]'")
     # Without a master key none of them opens.
@@ -80,7 +80,7 @@ def _sealing(settings: Settings, store: Store) -> Finding:
         return Finding(what="sealing", verdict="fail", told=f"keys wrapped by another master key: {closed}", mend=mend)
     if is_off:
         told = f"off in these settings, but inputs of this home were sealed; keys that open them: {keys}"
-        mend = "If it was a flag of `relevo serve`, write seal_inputs into relevo.toml: other commands do not see flags."
+        mend = "If it was a flag of `relevo serve`, write encrypt_inputs into relevo.toml: other commands do not see flags."
         return Finding(what="sealing", verdict="warn", told=told, mend=mend)
     if not settings.master_key_file and not os.environ.get(VARIABLE):
         mend = "Let master_key_file name a file on another disk: whoever takes this one has both."

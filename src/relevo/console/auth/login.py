@@ -23,19 +23,19 @@ from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Re
 from starlette.routing import Route
 
 from relevo.console.assets import look
-from relevo.console.auth.oidc import Elsewhere
+from relevo.console.auth.oidc import OidcLogin
 from relevo.console.auth.proxy import COOKIE, set_cookie
-from relevo.console.auth.redirects import landing
+from relevo.console.auth.redirects import safe_redirect
 from relevo.console.texts import LANGUAGE_COOKIE, LANGUAGES, NATIVE, liked, words_of
-from relevo.errors import NotKnown, Refused, RelevoError
+from relevo.errors import AuthenticationError, RelevoError, RequestRejectedError
 
 if TYPE_CHECKING:
     from collections.abc import Container
 
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-    from relevo.console.auth.sessions import Visitors
-    from relevo.console.texts import Words
+    from relevo.console.auth.sessions import ConsoleSessions
+    from relevo.console.texts import Texts
 
 _YEAR_S = 365 * 24 * 3600
 _MOST_FORM = 8192
@@ -65,10 +65,10 @@ def policy() -> str:
     return _POLICY.format(scripts=" ".join(f"'sha256-{one}'" for one in hashes))
 
 
-class Door:
+class LoginMiddleware:
     """Seals every answer, and leads a browser that must sign in to where it can; lives as long as the process."""
 
-    def __init__(self, app: ASGIApp, visitors: Visitors, pages: Container[str]) -> None:
+    def __init__(self, app: ASGIApp, visitors: ConsoleSessions, pages: Container[str]) -> None:
         """pages: their names."""
         self._app = app
         self._visitors = visitors
@@ -95,7 +95,7 @@ class Door:
         """To the sign-in page and back, or to a page's one address; Streamlit has none but / for its first page."""
         query = scope.get("query_string", b"").decode("latin-1")
         asked = f"{scope['path']}?{query}" if query else scope["path"]
-        there = landing(asked)
+        there = safe_redirect(asked)
         if await must_sign_in(self._visitors, Request(scope)):
             return RedirectResponse("/sign-in" if there == "/" else f"/sign-in?{urlencode({'next': there})}", 303)
         known = scope["path"].strip("/") in self._pages or scope["path"] == "/"
@@ -105,12 +105,12 @@ class Door:
 _CURRENT = ' aria-current="true"'
 
 
-class Desk:
+class LoginRoutes:
     """The addresses that Streamlit does not answer; lives as long as the process."""
 
-    def __init__(self, visitors: Visitors) -> None:
+    def __init__(self, visitors: ConsoleSessions) -> None:
         self._visitors = visitors
-        self._elsewhere = Elsewhere(visitors, language=partial(_language, visitors), forget=self._forget)
+        self._elsewhere = OidcLogin(visitors, language=partial(_language, visitors), forget=self._forget)
 
     def routes(self) -> list[Route]:
         """What it answers."""
@@ -154,7 +154,7 @@ class Desk:
         except RelevoError as error:
             return await self._page(request, sentence=str(error), name=name, status=_status(error), to=to)
         await self._forget(request)
-        answer = RedirectResponse(landing(to), 303)
+        answer = RedirectResponse(safe_redirect(to), 303)
         set_cookie(answer, request.scope, COOKIE, token)
         return answer
 
@@ -170,8 +170,8 @@ class Desk:
         """Remember a language, and go back to the page it was chosen on."""
         code, back = request.path_params["code"], request.query_params.get("back", "")
         # The sign-in page is none of Streamlit's, and keeps where one was going.
-        to = landing(request.query_params.get("next"))
-        answer = RedirectResponse(f"/sign-in?{urlencode({'next': to})}" if back == "sign-in" else landing(back), 303)
+        to = safe_redirect(request.query_params.get("next"))
+        answer = RedirectResponse(f"/sign-in?{urlencode({'next': to})}" if back == "sign-in" else safe_redirect(back), 303)
         if code in LANGUAGES:
             set_cookie(answer, request.scope, LANGUAGE_COOKIE, code, lives_s=_YEAR_S)
         return answer
@@ -188,7 +188,7 @@ class Desk:
 
 def _status(error: RelevoError) -> int:
     """Not let in, told to wait, or nobody there."""
-    return 401 if isinstance(error, NotKnown) else 429 if isinstance(error, Refused) else 503
+    return 401 if isinstance(error, AuthenticationError) else 429 if isinstance(error, RequestRejectedError) else 503
 
 
 def _own_origin(request: Request) -> bool:
@@ -200,12 +200,12 @@ def _own_origin(request: Request) -> bool:
     return origin is not None and urlsplit(origin).netloc == request.headers.get("host")
 
 
-def _language(visitors: Visitors, request: Request) -> str:
+def _language(visitors: ConsoleSessions, request: Request) -> str:
     return liked(request.cookies.get(LANGUAGE_COOKIE), request.headers.get("accept-language"), visitors.told.language)
 
 
 def _page(
-    visitors: Visitors,
+    visitors: ConsoleSessions,
     request: Request,
     *,
     said: str = "",
@@ -215,7 +215,7 @@ def _page(
     to: str = "",
     provider: str = "",
 ) -> HTMLResponse:
-    words, there = words_of(_language(visitors, request)), landing(to)
+    words, there = words_of(_language(visitors, request)), safe_redirect(to)
     why = sentence or (words[said] if said else "")
     body = _template("sign_in.html").substitute(
         language=words.language,
@@ -234,12 +234,12 @@ def _page(
     return HTMLResponse(body, status, {"cache-control": "no-store"})
 
 
-def _elsewhere(words: Words, provider: str, there: str) -> str:
+def _elsewhere(words: Texts, provider: str, there: str) -> str:
     address = html.escape(f"/sign-in/elsewhere?{urlencode({'next': there})}", quote=True)
     return f'<p class="elsewhere"><a href="{address}">{html.escape(words("sign_in.at", provider=provider))}</a></p>'
 
 
-def _switch(words: Words, there: str) -> str:
+def _switch(words: Texts, there: str) -> str:
     kept = html.escape(urlencode({"back": "sign-in", "next": there}), quote=True)
     return "".join(
         f'<a href="/language/{code}?{kept}" hreflang="{code}" lang="{code}"{_CURRENT if code == words.language else ""}>{title}</a>'
@@ -259,18 +259,18 @@ def _is_a_page(scope: Scope) -> bool:
     return not ours and scope["method"] == "GET" and b"text/html" in accept
 
 
-async def must_sign_in(visitors: Visitors, request: Request) -> bool:
+async def must_sign_in(visitors: ConsoleSessions, request: Request) -> bool:
     """Whether this browser is nobody to a server that asks."""
     if visitors.of(request.cookies.get(COOKIE)) is not None:
         return False
     return await run_in_threadpool(_asks_who, visitors)
 
 
-def _asks_who(visitors: Visitors) -> bool:
+def _asks_who(visitors: ConsoleSessions) -> bool:
     try:
         with visitors.client() as client:
             client.ask("GET", "/me")
-    except NotKnown:
+    except AuthenticationError:
         return True
     except RelevoError:
         # A server from before there were users, or one that is away: the page itself says so.

@@ -22,16 +22,16 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from relevo.console.auth.proxy import COOKIE, TIE_COOKIE, set_cookie
-from relevo.console.auth.redirects import landing
-from relevo.errors import NotKnown, RelevoError
-from relevo.util.hmac_signing import Purpose, mark
+from relevo.console.auth.redirects import safe_redirect
+from relevo.errors import AuthenticationError, RelevoError
+from relevo.util.hmac_signing import Purpose, sign
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from starlette.requests import Request
 
-    from relevo.console.auth.sessions import Visitors
+    from relevo.console.auth.sessions import ConsoleSessions
 
 #: How long somebody may take to sign in there, in s.
 _LONGEST_S = 600
@@ -39,22 +39,22 @@ _MOST_WORD = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Tie:
+class BrowserBinding:
     """What ties a sign-in to one browser, and where that was going; lives in its cookie."""
 
     secret: str
     back: str
 
     @classmethod
-    def new(cls, back: str) -> Tie:
+    def new(cls, back: str) -> BrowserBinding:
         """For a browser that sets out now."""
         return cls(secret=secrets.token_urlsafe(32), back=back)
 
     @classmethod
-    def of(cls, cookie: str | None) -> Tie | None:
+    def of(cls, cookie: str | None) -> BrowserBinding | None:
         """What a cookie holds; None for none."""
         secret, _, back = (cookie or "").partition(".")
-        return cls(secret=secret, back=landing(_plain(back))) if secret else None
+        return cls(secret=secret, back=safe_redirect(_plain(back))) if secret else None
 
     @property
     def cookie(self) -> str:
@@ -80,11 +80,11 @@ class Tie:
         return _letters(hmac.new(self.secret.encode(), purpose, hashlib.sha256).digest())
 
 
-class Elsewhere:
+class OidcLogin:
     """The way there and back; lives as long as the process."""
 
     def __init__(
-        self, visitors: Visitors, *, language: Callable[[Request], str], forget: Callable[[Request], Awaitable[None]]
+        self, visitors: ConsoleSessions, *, language: Callable[[Request], str], forget: Callable[[Request], Awaitable[None]]
     ) -> None:
         """language: of a browser. forget: whoever was in before with it."""
         self._visitors = visitors
@@ -100,23 +100,23 @@ class Elsewhere:
 
     async def go(self, request: Request) -> Response:
         """Send the browser off, from the one address that it can come back to."""
-        told, back = self._visitors.told, landing(request.query_params.get("next"))
+        told, back = self._visitors.told, safe_redirect(request.query_params.get("next"))
         key = told.key()
         if not key:
             return RedirectResponse("/sign-in", 303)
         if f"{request.url.scheme}://{request.headers.get('host')}" != told.address and "here" not in request.query_params:
             # Its cookie must be there on the way back. Once: a proxy may give us another name than the browser's.
             return RedirectResponse(f"{told.address}/sign-in/elsewhere?here&next={quote(back)}", 303)
-        tie = Tie.new(back)
+        tie = BrowserBinding.new(back)
         words = (told.address, tie.state, tie.challenge)
-        asked = dict(zip(("to", "state", "challenge"), words, strict=True)) | {"mark": mark(key, Purpose.LEAVE, *words)}
-        answer = RedirectResponse(f"{told.server_address or told.server}/login/console?{urlencode(asked)}", 303)
+        asked = dict(zip(("to", "state", "challenge"), words, strict=True)) | {"mark": sign(key, Purpose.LEAVE, *words)}
+        answer = RedirectResponse(f"{told.public_url or told.server}/login/console?{urlencode(asked)}", 303)
         set_cookie(answer, request.scope, TIE_COOKIE, tie.cookie, lives_s=_LONGEST_S)
         return _unstored(answer)
 
     async def come_back(self, request: Request) -> Response:
         """Sign in whoever set out from this browser; the code leaves the address with the answer, whatever it was worth."""
-        tie, asked = Tie.of(request.cookies.get(TIE_COOKIE)), request.query_params
+        tie, asked = BrowserBinding.of(request.cookies.get(TIE_COOKIE)), request.query_params
         code, state = asked.get("code", "")[:_MOST_WORD], asked.get("state", "")
         if tie is None or not code or not hmac.compare_digest(tie.state.encode(), state.encode("utf-8", "replace")):
             return _unstored(RedirectResponse("/sign-in?said=back", 303))
@@ -126,7 +126,7 @@ class Elsewhere:
                 self._visitors.hand_over, code, tie.verifier, language=self._language(request), address=address
             )
         except RelevoError as error:
-            answer = RedirectResponse(f"/sign-in?said={'back' if isinstance(error, NotKnown) else 'away'}", 303)
+            answer = RedirectResponse(f"/sign-in?said={'back' if isinstance(error, AuthenticationError) else 'away'}", 303)
         else:
             await self._forget(request)
             answer = RedirectResponse(tie.back, 303)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from starlette.responses import Response
     from starlette.types import ASGIApp, Receive, Scope, Send
 
-    from relevo.console.auth.sessions import Told
+    from relevo.console.auth.sessions import ConsoleConfig
 
 #: Who is signed in, and which browser left to sign in elsewhere.
 COOKIE, TIE_COOKIE = "relevo_console", "relevo_console_tie"
@@ -26,10 +26,10 @@ _OURS = (COOKIE, TIE_COOKIE)
 _HTTPS = frozenset({"https", "wss"})
 
 
-class Outside:
+class ProxyMiddleware:
     """Tells all that follows how the browser came; lives as long as the process."""
 
-    def __init__(self, app: ASGIApp, told: Told) -> None:
+    def __init__(self, app: ASGIApp, told: ConsoleConfig) -> None:
         self._app = app
         self._proxies = told.proxies
         self._encrypted = told.address.startswith("https://")

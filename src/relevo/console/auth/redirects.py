@@ -12,7 +12,7 @@ ROOT = "classify"
 _PAGE = re.compile(r"/?([a-z]{0,40})/?(\?[!-~]{0,2000})?")
 
 
-def landing(asked: str | None) -> str:
+def safe_redirect(asked: str | None) -> str:
     """The address of that page with its question, else of the first one."""
     found = _PAGE.fullmatch(asked or "")
     if found is None:

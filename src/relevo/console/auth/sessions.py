@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from relevo.util.proxy_headers import Proxies
+    from relevo.util.proxy_headers import TrustedProxies
 
 #: As long as the server's own longest session, in s.
 _LONGEST_S = 12 * 3600
@@ -34,20 +34,20 @@ _PROVIDER_AWAY_S = 3.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Told:
+class ConsoleConfig:
     """What a console is told when it starts; lives as long as the process."""
 
     server: str  # "http://127.0.0.1:8000"
     verify: ssl.SSLContext | Path | None = None  # what to trust over https, as `Client` takes it
     language: str = "en"  # where the browser asks for none of ours
     address: str = "http://127.0.0.1:8501"  # at which browsers reach the console
-    server_address: str = ""  # at which browsers reach the server; empty: as the console does
+    public_url: str = ""  # at which browsers reach the server; empty: as the console does
     key: Callable[[], bytes] = bytes  # shared with the server; none, and it believes the console nothing
-    proxies: Proxies | None = None  # in front of the console
+    proxies: TrustedProxies | None = None  # in front of the console
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Visitor:
+class ConsoleSession:
     """Somebody signed in; lives as long as their session."""
 
     client: Client
@@ -61,13 +61,13 @@ class Visitor:
         self.client.close()
 
 
-class Visitors:
+class ConsoleSessions:
     """Everybody signed in to this console; lives as long as the process. Shared by threads."""
 
-    def __init__(self, told: Told, *, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, told: ConsoleConfig, *, monotonic: Callable[[], float] = time.monotonic) -> None:
         self.told = told
         self._monotonic = monotonic
-        self._known: dict[str, Visitor] = {}
+        self._known: dict[str, ConsoleSession] = {}
         self._lock = threading.Lock()
         self._provider = (float("-inf"), "")
 
@@ -81,12 +81,12 @@ class Visitors:
     def sign_in(self, name: str, password: str, *, language: str, address: str) -> str:
         """Ask the server, on behalf of that address; gives the token for the browser's cookie.
 
-        Raises SignInRefused, RateLimited, Unavailable.
+        Raises InvalidCredentialsError, ConcurrencyLimitError, UnavailableError.
         """
         return self._enter(lambda client: client.sign_in(name, password), language, address)
 
     def hand_over(self, code: str, verifier: str, *, language: str, address: str) -> str:
-        """The same for whoever the server sent here with a code. Raises ProofRefused, Unavailable."""
+        """The same for whoever the server sent here with a code. Raises IdentityProofError, UnavailableError."""
         key, console = self.told.key(), self.told.address
         return self._enter(lambda client: client.take_over(code, verifier, console=console, key=key), language, address)
 
@@ -115,12 +115,12 @@ class Visitors:
         token = secrets.token_urlsafe(32)
         with self._lock:
             old = self._take_old()
-            self._known[_hashed(token)] = Visitor(client=client, name=str(user.get("name", "")), since=self._monotonic())
+            self._known[_hashed(token)] = ConsoleSession(client=client, name=str(user.get("name", "")), since=self._monotonic())
         for one in old:
             one.client.close()
         return token
 
-    def of(self, token: str | None) -> Visitor | None:
+    def of(self, token: str | None) -> ConsoleSession | None:
         """Whoever that cookie names, unless it is unknown or over."""
         if not token:
             return None
@@ -128,14 +128,14 @@ class Visitors:
             found = self._known.get(_hashed(token))
         return found if found and self._monotonic() - found.since < _LONGEST_S else None
 
-    def sign_out(self, token: str | None) -> Visitor | None:
+    def sign_out(self, token: str | None) -> ConsoleSession | None:
         """Forget this browser's session here; the caller tells the server."""
         if not token:
             return None
         with self._lock:
             return self._known.pop(_hashed(token), None)
 
-    def _take_old(self) -> list[Visitor]:
+    def _take_old(self) -> list[ConsoleSession]:
         """Those whose session is over, and the oldest beyond what anybody could have opened; they are known no more."""
         now = self._monotonic()
         young = [key for key, one in self._known.items() if now - one.since < _LONGEST_S][-_MOST + 1 :]
@@ -146,15 +146,15 @@ def _hashed(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
 
 
-_open: list[Visitors] = []
+_open: list[ConsoleSessions] = []
 
 
-def open_for(told: Told) -> Visitors:
+def open_for(told: ConsoleConfig) -> ConsoleSessions:
     """The visitors of this process from now on: Streamlit runs the pages without arguments, so they ask here."""
-    _open[:] = [Visitors(told)]
+    _open[:] = [ConsoleSessions(told)]
     return _open[0]
 
 
-def here() -> Visitors:
+def here() -> ConsoleSessions:
     """The visitors of this process."""
     return _open[0]

@@ -14,7 +14,7 @@ from relevo.console import layout
 from relevo.console.actions import Question, ask_first
 from relevo.console.components import html
 from relevo.console.components.version_comparison import called
-from relevo.console.markdown import verbatim
+from relevo.console.markdown import escape_markdown
 from relevo.errors import RelevoError
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def show(here: Session, model: dict[str, Any]) -> None:
     html.section(words["moving.title"], words["moving.lead"])
     told = st.session_state.pop("moving-told", None)
     if told:
-        st.success(verbatim(told), icon=":material/check:")
+        st.success(escape_markdown(told), icon=":material/check:")
     left, right = st.columns([1, 2], gap="medium")
     with left:
         if here.is_at_least("operator", model["name"]):

@@ -15,13 +15,13 @@ from relevo.console import layout
 from relevo.console.actions import Question, ask_first, attempt
 from relevo.console.components import html
 from relevo.console.components.pagination import Turns
-from relevo.errors import NotKnown, RelevoError
+from relevo.errors import AuthenticationError, RelevoError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from relevo.console.session import Session
-    from relevo.console.texts import Words
+    from relevo.console.texts import Texts
 
 _SCOPES = ("predict", "label", "read", "operate")
 #: Days until a key ends; None: never.
@@ -50,7 +50,7 @@ def show(here: Session, names: dict[str, str], models: list[str]) -> None:
         _end(here, [key for key in known if not _over(key)])
 
 
-def _once(words: Words) -> None:
+def _once(words: Texts) -> None:
     """A key that was made a moment ago: this is the only time it is told."""
     made = st.session_state.pop(_MADE, None)
     if made:
@@ -58,7 +58,7 @@ def _once(words: Words) -> None:
         st.code(made, language=None)
 
 
-def _table(known: list[dict[str, Any]], words: Words) -> None:
+def _table(known: list[dict[str, Any]], words: Texts) -> None:
     html.table(
         [words[key] for key in ("keys.name", "keys.key", "people.user", "keys.for", "models.model", "keys.ends", "people.state")],
         [
@@ -108,14 +108,14 @@ def _new(here: Session, names: dict[str, str], models: list[str]) -> None:
         _made(here, lambda: here.client.ask("POST", "/keys", json=body))
 
 
-def _lasting(days: int | None, words: Words) -> str:
+def _lasting(days: int | None, words: Texts) -> str:
     return words["keys.never"] if days is None else words("keys.days", days=days)
 
 
 def _made(here: Session, ask: Callable[[], Any]) -> None:
     try:
         st.session_state[_MADE] = ask()["key"]
-    except NotKnown:
+    except AuthenticationError:
         raise
     except RelevoError as error:
         layout.say_refused(here.words, error)
@@ -148,7 +148,7 @@ def _end(here: Session, known: list[dict[str, Any]]) -> None:
         ask_first(here, _question(words, "revoke", facts), lambda: attempt(here, words("keys.revoked", name=key["name"]), act))
 
 
-def _question(words: Words, what: str, facts: dict[str, Any]) -> Question:
+def _question(words: Texts, what: str, facts: dict[str, Any]) -> Question:
     return Question(
         title=words[f"keys.{what}"], text=words(f"keys.{what}.ask", **facts), act=words(f"keys.{what}.act", name=facts["name"])
     )

@@ -15,7 +15,7 @@ from relevo.console.components.pagination import Turns
 
 if TYPE_CHECKING:
     from relevo.console.session import Session
-    from relevo.console.texts import Words
+    from relevo.console.texts import Texts
 
 _A_PAGE = 25
 
@@ -46,7 +46,7 @@ def refused(here: Session) -> None:
         _refused_table(found, words)
 
 
-def _refused_table(items: list[dict[str, Any]], words: Words) -> None:
+def _refused_table(items: list[dict[str, Any]], words: Texts) -> None:
     html.table(
         [words[f"attempts.{key}"] for key in ("last", "name", "address", "reason", "tries")],
         [
@@ -62,7 +62,7 @@ def _refused_table(items: list[dict[str, Any]], words: Words) -> None:
     )
 
 
-def _actor_chosen(names: dict[str, str], words: Words) -> str:
+def _actor_chosen(names: dict[str, str], words: Texts) -> str:
     if not names:
         return ""
     chosen = st.selectbox(
@@ -76,7 +76,7 @@ def _actor_chosen(names: dict[str, str], words: Words) -> str:
     return f"user:{chosen}" if chosen else ""
 
 
-def _table(items: list[dict[str, Any]], names: dict[str, str], words: Words) -> None:
+def _table(items: list[dict[str, Any]], names: dict[str, str], words: Texts) -> None:
     html.table(
         [words[key] for key in ("trail.number", "moving.when", "moving.who", "trail.action", "trail.object", "moving.reason")],
         [
@@ -93,7 +93,7 @@ def _table(items: list[dict[str, Any]], names: dict[str, str], words: Words) -> 
     )
 
 
-def _who(actor: str, names: dict[str, str], words: Words) -> str:
+def _who(actor: str, names: dict[str, str], words: Texts) -> str:
     """Whoever did it; who sat at the machine itself is told in words."""
     return words[f"trail.{actor}"] if actor in {"cli", "open"} else _named(actor, names)
 

@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from relevo.errors import NotFound, NotKnown, Refused, RelevoError
+from relevo.errors import AuthenticationError, NotFoundError, RelevoError, RequestRejectedError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from relevo.client import Client
     from relevo.console.session import Session
-    from relevo.console.texts import Words
+    from relevo.console.texts import Texts
 
 #: Up to this side a picture is shown enlarged, pixel by pixel.
 _TINY = 64
@@ -33,7 +33,7 @@ _SIZE_AT = slice(16, 24)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Seen:
+class InputPreview:
     """One input; kept as long as the visit."""
 
     picture: str = ""  # a data: URI
@@ -43,8 +43,8 @@ class Seen:
     lack: str = ""
 
 
-def many(here: Session, rows: Sequence[Mapping[str, Any]], side: int) -> list[Seen]:
-    """The inputs of some rows of the history, a few at a time; side: of pictures, in pixels. Raises NotKnown."""
+def many(here: Session, rows: Sequence[Mapping[str, Any]], side: int) -> list[InputPreview]:
+    """The inputs of some rows of the history, a few at a time; side: of pictures, in pixels. Raises AuthenticationError."""
     kept = _kept()
     fetch_into(kept, here.client, lacking(rows, side), side)
     found = [kept[row["query_id"], side] for row in rows]
@@ -59,8 +59,8 @@ def lacking(rows: Sequence[Mapping[str, Any]], side: int) -> list[Mapping[str, A
     return [row for row in rows if (row["query_id"], side) not in kept]
 
 
-def fetch_into(kept: dict[tuple[str, int], Seen], client: Client, rows: Sequence[Mapping[str, Any]], side: int) -> None:
-    """Fetch some inputs; may run on a thread of its own. Raises NotKnown."""
+def fetch_into(kept: dict[tuple[str, int], InputPreview], client: Client, rows: Sequence[Mapping[str, Any]], side: int) -> None:
+    """Fetch some inputs; may run on a thread of its own. Raises AuthenticationError."""
     if not rows:
         return
     with ThreadPoolExecutor(_AT_ONCE) as pool:
@@ -68,42 +68,42 @@ def fetch_into(kept: dict[tuple[str, int], Seen], client: Client, rows: Sequence
             kept[row["query_id"], side] = seen
 
 
-def _kept() -> dict[tuple[str, int], Seen]:
-    found: dict[tuple[str, int], Seen] = st.session_state.setdefault("inputs", {})
+def _kept() -> dict[tuple[str, int], InputPreview]:
+    found: dict[tuple[str, int], InputPreview] = st.session_state.setdefault("inputs", {})
     return found
 
 
-def one(here: Session, row: Mapping[str, Any], side: int) -> Seen:
+def one(here: Session, row: Mapping[str, Any], side: int) -> InputPreview:
     """The input of one row."""
     return many(here, [row], side)[0]
 
 
-def _fetch(client: Client, row: Mapping[str, Any], side: int) -> Seen:
+def _fetch(client: Client, row: Mapping[str, Any], side: int) -> InputPreview:
     if not row["input_kept"]:
-        return Seen(lack="input.not_kept")
+        return InputPreview(lack="input.not_kept")
     try:
         kind, content = client.file(
             f"/predictions/{row['query_id']}/input", **({"side": str(side)} if row["kind"] == "image" else {})
         )
-    except NotKnown:
+    except AuthenticationError:
         raise
-    except Refused:
-        return Seen(lack="input.not_yours")
-    except NotFound:
-        return Seen(lack="input.not_kept")
+    except RequestRejectedError:
+        return InputPreview(lack="input.not_yours")
+    except NotFoundError:
+        return InputPreview(lack="input.not_kept")
     except RelevoError:
-        return Seen(lack="input.unreadable")
+        return InputPreview(lack="input.unreadable")
     return of_bytes(kind, content)
 
 
-def of_bytes(kind: str, content: bytes) -> Seen:
+def of_bytes(kind: str, content: bytes) -> InputPreview:
     """A picture or a record as it came from the server."""
     if kind.startswith("image/"):
         sides = content[_SIZE_AT]
         size = max(int.from_bytes(sides[:4], "big"), int.from_bytes(sides[4:], "big")) if kind == "image/png" else _TINY + 1
-        return Seen(picture=f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}", tiny=size <= _TINY)
+        return InputPreview(picture=f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}", tiny=size <= _TINY)
     found = json.loads(content)
-    return Seen(values=found if isinstance(found, dict) else {"": found})
+    return InputPreview(values=found if isinstance(found, dict) else {"": found})
 
 
 def kind_of(content: bytes) -> str:
@@ -111,12 +111,12 @@ def kind_of(content: bytes) -> str:
     return next((kind for magic, kind in _MAGIC if content.startswith(magic)), "application/octet-stream")
 
 
-def picture(seen: Seen, alt: str) -> str:
+def picture(seen: InputPreview, alt: str) -> str:
     """The picture alone."""
     return f'<img src="{seen.picture}" class="{"tiny" if seen.tiny else ""}" alt="{html.escape(alt, quote=True)}">'
 
 
-def shown(seen: Seen, words: Words, alt: str) -> str:
+def shown(seen: InputPreview, words: Texts, alt: str) -> str:
     """The input at its full size, or why there is none."""
     if seen.picture:
         return f'<div class="rv-sent">{picture(seen, alt)}</div>'
@@ -125,13 +125,13 @@ def shown(seen: Seen, words: Words, alt: str) -> str:
     return f'<div class="rv-record">{facts(values(seen.values, words))}</div>'
 
 
-def values(record: Mapping[str, Any], words: Words) -> Iterable[tuple[str, str]]:
+def values(record: Mapping[str, Any], words: Texts) -> Iterable[tuple[str, str]]:
     """A record's fields as words."""
     for name, value in record.items():
         yield name, said(value, words)
 
 
-def said(value: object, words: Words) -> str:
+def said(value: object, words: Texts) -> str:
     """One value of a record in the reader's language."""
     if isinstance(value, bool):
         return words["form.yes" if value else "form.no"]

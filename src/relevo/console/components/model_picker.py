@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from relevo.console import layout
-from relevo.console.markdown import verbatim
+from relevo.console.markdown import escape_markdown
 
 if TYPE_CHECKING:
     from relevo.console.session import Session
@@ -31,7 +31,7 @@ def model_chosen(here: Session) -> str | None:
         return first
     if len(names) <= _FEW:
         chosen: str = st.segmented_control(
-            words["models.model"], names, default=first, required=True, format_func=verbatim, key="model-chosen"
+            words["models.model"], names, default=first, required=True, format_func=escape_markdown, key="model-chosen"
         )
     else:
         chosen = st.selectbox(words["models.model"], names, index=names.index(first), key="model-chosen")

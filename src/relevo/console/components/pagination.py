@@ -12,7 +12,7 @@ import streamlit as st
 from relevo.console.components import html
 
 if TYPE_CHECKING:
-    from relevo.console.texts import Words
+    from relevo.console.texts import Texts
 
 
 class Turns:
@@ -34,7 +34,7 @@ class Turns:
         here = {"cursor": self._cursors[-1]} if self._cursors else {}
         return {**self._wanted, "limit": str(self._a_page), **here}
 
-    def buttons(self, following: str | None, words: Words, *, back: str = "trail.newer", on: str = "trail.older") -> None:
+    def buttons(self, following: str | None, words: Texts, *, back: str = "trail.newer", on: str = "trail.older") -> None:
         """To the page before and the next one; nothing where all is on one page. back, on: keys of their words."""
         if not self._cursors and following is None:
             return

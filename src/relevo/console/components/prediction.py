@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from relevo.client import Result
-    from relevo.console.texts import Words
+    from relevo.console.texts import Texts
 
 _BARS = 10
 
@@ -54,7 +54,7 @@ class Told:
         return cls(prediction=prediction, confidence=confidence, uncertain=uncertain, shares=named, unit=output.get("unit", ""))
 
 
-def verdict(told: Told, words: Words) -> str:
+def verdict(told: Told, words: Texts) -> str:
     """The answer, large; an uncertain one says so first."""
     if isinstance(told.prediction, float | int):
         unit = f' <span class="unit">{html.escape(told.unit)}</span>' if told.unit else ""
@@ -70,7 +70,7 @@ def _large(text: str, after: str = "") -> str:
     return f'<p class="rv-verdict" data-testid="verdict">{html.escape(text)}{after}</p>'
 
 
-def bars(told: Told, words: Words) -> str:
+def bars(told: Told, words: Texts) -> str:
     """A bar for every label, the likeliest first; beyond ten they fold."""
     likeliest = sorted(told.shares, key=lambda pair: -pair[1])
     top = likeliest[0][0] if likeliest else None
@@ -83,7 +83,7 @@ def bars(told: Told, words: Words) -> str:
     return f'<ul class="rv-bars">{"".join(shown)}</ul>{more}' if shown else ""
 
 
-def _bar(label: str, share: float, words: Words, *, chosen: bool) -> str:
+def _bar(label: str, share: float, words: Texts, *, chosen: bool) -> str:
     return (
         f'<li class="{"chosen" if chosen else ""}"><span class="name">{html.escape(label)}</span>'
         f'<div class="lane"><div class="share" style="width:{share * 100:.2f}%"></div></div>'
@@ -91,12 +91,12 @@ def _bar(label: str, share: float, words: Words, *, chosen: bool) -> str:
     )
 
 
-def card(told: Told, words: Words) -> str:
+def card(told: Told, words: Texts) -> str:
     """Verdict and bars in a frame."""
     return f'<div class="rv-card{" rv-unsure" if told.uncertain else ""}">{verdict(told, words)}{bars(told, words)}</div>'
 
 
-def short(told: Told, words: Words) -> str:
+def short(told: Told, words: Texts) -> str:
     """The answer in a few words, for a table or a thumbnail."""
     if isinstance(told.prediction, float | int):
         return f"{words.number(told.prediction)} {told.unit}".strip()

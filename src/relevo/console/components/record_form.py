@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from relevo.console.markdown import verbatim
+from relevo.console.markdown import escape_markdown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from relevo.console.texts import Words
+    from relevo.console.texts import Texts
 
 _COLUMNS = 2
 _YES_NO = (True, False)
 
 
-def ask(fields: Sequence[Mapping[str, Any]], words: Words, *, model: str) -> dict[str, Any] | None:
+def ask(fields: Sequence[Mapping[str, Any]], words: Texts, *, model: str) -> dict[str, Any] | None:
     """Draw the form; gives the record when it was sent, else None. Fields start with their examples."""
     with st.form(f"record-{model}", border=False):
         columns = st.columns(_COLUMNS)
@@ -34,7 +34,7 @@ def ask(fields: Sequence[Mapping[str, Any]], words: Words, *, model: str) -> dic
     return record if sent else None
 
 
-def _widget(field: Mapping[str, Any], words: Words, *, key: str) -> Any:
+def _widget(field: Mapping[str, Any], words: Texts, *, key: str) -> Any:
     label = _label(field, words)
     if field["kind"] == "boolean":
         return _choice(label, _YES_NO, field, words, key)
@@ -43,15 +43,15 @@ def _widget(field: Mapping[str, Any], words: Words, *, key: str) -> Any:
     return _number(label, field, words, key)
 
 
-def _label(field: Mapping[str, Any], words: Words) -> str:
-    notes = [verbatim(str(field["unit"]))] if field.get("unit") else []
+def _label(field: Mapping[str, Any], words: Texts) -> str:
+    notes = [escape_markdown(str(field["unit"]))] if field.get("unit") else []
     if not field.get("required", True):
         notes.append(words["form.optional"])
-    name = verbatim(str(field["name"]))
+    name = escape_markdown(str(field["name"]))
     return f"{name} :gray[({', '.join(notes)})]" if notes else name
 
 
-def _choice(label: str, options: tuple[Any, ...], field: Mapping[str, Any], words: Words, key: str) -> Any:
+def _choice(label: str, options: tuple[Any, ...], field: Mapping[str, Any], words: Texts, key: str) -> Any:
     example = field.get("example")
     return st.selectbox(
         label,
@@ -64,7 +64,7 @@ def _choice(label: str, options: tuple[Any, ...], field: Mapping[str, Any], word
     )
 
 
-def _number(label: str, field: Mapping[str, Any], words: Words, key: str) -> float | int | None:
+def _number(label: str, field: Mapping[str, Any], words: Texts, key: str) -> float | int | None:
     whole = field["kind"] == "integer"
     kind: type[int | float] = int if whole else float
     low, high, example = (None if field.get(name) is None else kind(field[name]) for name in ("minimum", "maximum", "example"))

@@ -17,7 +17,7 @@ from relevo.console.components.pagination import Turns
 
 if TYPE_CHECKING:
     from relevo.console.session import Session
-    from relevo.console.texts import Words
+    from relevo.console.texts import Texts
 
 _ROLES = ("viewer", "labeler", "operator", "admin")
 _NONE = "none"
@@ -86,7 +86,7 @@ def show(here: Session, page: UserPage, models: list[str]) -> None:
         _roles(words)
 
 
-def _table(some: list[dict[str, Any]], words: Words) -> None:
+def _table(some: list[dict[str, Any]], words: Texts) -> None:
     html.table(
         [words[key] for key in ("people.name", "people.role", "people.grants", "people.since", "people.state")],
         [
@@ -102,7 +102,7 @@ def _table(some: list[dict[str, Any]], words: Words) -> None:
     )
 
 
-def _state(user: dict[str, Any], words: Words) -> str:
+def _state(user: dict[str, Any], words: Texts) -> str:
     if user["disabled"]:
         return words["people.disabled"]
     if user["issuer"]:
@@ -157,7 +157,7 @@ def _change(here: Session, some: list[dict[str, Any]], models: list[str]) -> Non
         _password(here, user, path)
 
 
-def _losses(words: Words, user: dict[str, Any], body: dict[str, Any]) -> list[str]:
+def _losses(words: Texts, user: dict[str, Any], body: dict[str, Any]) -> list[str]:
     """What a change takes from a user, each as a phrase."""
     loses = [words["people.ask.disabled"]] if body["disabled"] and not user["disabled"] else []
     if user["role"] and body["role"] is None:
@@ -182,5 +182,5 @@ def _role(chosen: str) -> str | None:
     return None if chosen == _NONE else chosen
 
 
-def _roles(words: Words) -> None:
+def _roles(words: Texts) -> None:
     html.facts((words[f"role.{role}"], words[f"people.may.{role}"]) for role in _ROLES)

@@ -13,11 +13,11 @@ import streamlit as st
 
 from relevo.console import charts
 from relevo.console.components import html
-from relevo.errors import NotFound
+from relevo.errors import NotFoundError
 
 if TYPE_CHECKING:
     from relevo.console.session import Session
-    from relevo.console.texts import Words
+    from relevo.console.texts import Texts
 
 #: More labels than this leave no room in a plot.
 _MOST_LABELS = 60
@@ -64,7 +64,7 @@ def _papers(here: Session, version: dict[str, Any]) -> dict[str, Any]:
             "figures": here.client.ask("GET", f"{path}/figures")["figures"],
             "card": here.client.file(f"{path}/card")[1].decode(),
         }
-    except NotFound:
+    except NotFoundError:
         return {"metrics": version["summary"].get("metrics") or {}, "manifest": {}, "figures": [], "card": ""}
 
 
@@ -106,7 +106,7 @@ def _figures(here: Session, some: list[dict[str, Any]], papers: list[dict[str, A
             )
 
 
-def _confusion(told: dict[str, Any], words: Words) -> None:
+def _confusion(told: dict[str, Any], words: Texts) -> None:
     metrics = told["metrics"]
     labels = [one["label"] for one in metrics.get("per_class") or []]
     if not labels:
@@ -149,7 +149,7 @@ def _per_label(version: str, metrics: dict[str, Any]) -> list[dict[str, Any]]:
 # --- card and lineage -----------------------------------------------------------------------------------------------------
 
 
-def _card(card: str, words: Words) -> None:
+def _card(card: str, words: Texts) -> None:
     if not card:
         html.note(words["models.no_card"])
         return
@@ -163,7 +163,7 @@ def harmless(card: str) -> str:
     return _HEADING.sub(lambda found: f"{found[1]}## ", plain)
 
 
-def _lineage(version: dict[str, Any], manifest: dict[str, Any], words: Words) -> list[tuple[str, str]]:
+def _lineage(version: dict[str, Any], manifest: dict[str, Any], words: Texts) -> list[tuple[str, str]]:
     lineage = manifest.get("lineage") or {}
     parity = lineage.get("parity") or {}
     precision = lineage.get("precision") or {}
@@ -182,7 +182,7 @@ def _lineage(version: dict[str, Any], manifest: dict[str, Any], words: Words) ->
     ]
 
 
-def _proof(parity: dict[str, Any], words: Words) -> str:
+def _proof(parity: dict[str, Any], words: Texts) -> str:
     if parity.get("against", "none") == "none":
         return words["models.unproved"]
     return words(

@@ -13,7 +13,7 @@ import streamlit as st
 from relevo.client import Result
 from relevo.console import layout, manifests
 from relevo.console.components import input_preview, label_form, model_picker, prediction, record_form
-from relevo.errors import NotKnown, RelevoError, Unavailable
+from relevo.errors import AuthenticationError, RelevoError, UnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from streamlit.runtime.uploaded_file_manager import UploadedFile
 
     from relevo.console.session import Session
-    from relevo.console.texts import Words
+    from relevo.console.texts import Texts
 
 #: Larger files are sent to the browser by an address of their own.
 _INLINE = 200_000
@@ -82,13 +82,13 @@ def _asked(here: Session, model: Mapping[str, Any], sent: UploadedFile) -> Resul
 def _ask(here: Session, model: str, payload: bytes | dict[str, Any]) -> Result | RelevoError:
     try:
         return here.client.predict(model, payload)
-    except (NotKnown, Unavailable):
+    except (AuthenticationError, UnavailableError):
         raise
     except RelevoError as error:
         return error
 
 
-def _show_sent(sent: UploadedFile, words: Words) -> None:
+def _show_sent(sent: UploadedFile, words: Texts) -> None:
     """The picture as it was given; a tiny one enlarged, pixel by pixel."""
     content = sent.getvalue()
     if len(content) <= _INLINE:

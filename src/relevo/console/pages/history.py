@@ -13,7 +13,7 @@ import streamlit as st
 from relevo.console import filters, layout, manifests
 from relevo.console.components import input_preview, prediction, prediction_detail
 from relevo.console.components.model_picker import model_chosen
-from relevo.console.markdown import verbatim
+from relevo.console.markdown import escape_markdown
 from relevo.console.parquet import as_parquet
 
 if TYPE_CHECKING:
@@ -83,12 +83,12 @@ def _gallery(here: Session, rows: Sequence[Mapping[str, Any]], manifest: Mapping
             with st.container(width=150, gap=None, key=f"card-{row['query_id']}"):
                 st.html(_card(here, row, one, manifest))
                 said = prediction.short(prediction.Told.of_row(row, manifest), here.words)
-                if st.button(here.words("history.open", label=verbatim(said)), key=f"open-{row['query_id']}"):
+                if st.button(here.words("history.open", label=escape_markdown(said)), key=f"open-{row['query_id']}"):
                     chosen = str(row["query_id"])
     return chosen
 
 
-def _card(here: Session, row: Mapping[str, Any], seen: input_preview.Seen, manifest: Mapping[str, Any]) -> str:
+def _card(here: Session, row: Mapping[str, Any], seen: input_preview.InputPreview, manifest: Mapping[str, Any]) -> str:
     words, told = here.words, prediction.Told.of_row(row, manifest)
     said = prediction.short(told, words)
     sight = (

@@ -22,8 +22,8 @@ import streamlit as st
 from relevo.console import layout, manifests
 from relevo.console.components import input_preview
 from relevo.console.components.model_picker import model_chosen
-from relevo.console.markdown import verbatim
-from relevo.errors import NotKnown, RelevoError, Unavailable
+from relevo.console.markdown import escape_markdown
+from relevo.errors import AuthenticationError, RelevoError, UnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -121,12 +121,12 @@ def _turn(here: Session, turn: _Round) -> None:
     """One question. Runs alone at each key, without the rest of the page."""
     try:
         turn.refill(here)
-        if isinstance(turn.refusal, NotKnown):
+        if isinstance(turn.refusal, AuthenticationError):
             raise turn.refusal
         _draw(here, turn)
-    except NotKnown:
+    except AuthenticationError:
         layout.say_over(here.words)
-    except Unavailable:
+    except UnavailableError:
         layout.say_away(here.words)
 
 
@@ -158,7 +158,7 @@ def _progress(here: Session, turn: _Round) -> str:
     return f'<p class="rv-small">{layout.safe(told)}</p><div class="rv-progress"><div style="width:{share:.1f}%"></div></div>'
 
 
-def _question(here: Session, turn: _Round, seen: input_preview.Seen, labels: Sequence[str]) -> str:
+def _question(here: Session, turn: _Round, seen: input_preview.InputPreview, labels: Sequence[str]) -> str:
     words = here.words
     turn.drawings += 1
     keys = [*(keys_of(labels) if 0 < len(labels) <= len(_KEYS) else ["enter"]), _SKIP, _UNDO]
@@ -203,7 +203,7 @@ def _buttons(here: Session, turn: _Round, labels: Sequence[str], query_id: str) 
     with st.container(key="choices-own" if own else "choices"):
         for label, key in zip(labels, keys, strict=True):
             st.button(
-                verbatim(label), key=f"choice-{label}-{query_id}", shortcut=key, width="stretch",
+                escape_markdown(label), key=f"choice-{label}-{query_id}", shortcut=key, width="stretch",
                 on_click=partial(turn.answer, here, query_id, label), type="primary" if label == given else "secondary",
             )  # fmt: skip
 
@@ -257,7 +257,7 @@ def _fetch_ahead(here: Session, items: Sequence[Mapping[str, Any]]) -> None:
         threading.Thread(target=_fetch, args=(st.session_state["inputs"], here.client, lacking), daemon=True).start()
 
 
-def _fetch(kept: dict[tuple[str, int], input_preview.Seen], client: Client, lacking: Sequence[Mapping[str, Any]]) -> None:
+def _fetch(kept: dict[tuple[str, int], input_preview.InputPreview], client: Client, lacking: Sequence[Mapping[str, Any]]) -> None:
     # Whoever is not known any more is told by the page, when it asks for itself.
-    with suppress(NotKnown):
+    with suppress(AuthenticationError):
         input_preview.fetch_into(kept, client, lacking, _SIDE)

@@ -19,7 +19,7 @@ from relevo.i18n import formatting
 
 if TYPE_CHECKING:
     from relevo.console.session import Session
-    from relevo.console.texts import Words
+    from relevo.console.texts import Texts
 
 #: Versions told at once; the older ones are a click away.
 _NEWEST = 12
@@ -47,7 +47,7 @@ def show(here: Session) -> None:
     alias_form.show(here, model)
 
 
-def _standing(model: dict[str, Any], words: Words) -> None:
+def _standing(model: dict[str, Any], words: Texts) -> None:
     """Where the aliases stand, and whether the model answers."""
     aliases = [f"{alias} → {called(version)}" for alias, version in sorted(model["aliases"].items(), key=_champion_first)]
     state = words("models.answers", version=called(model["serving"])) if model["ready"] else words["models.silent"]
@@ -61,7 +61,7 @@ def _champion_first(pair: tuple[str, int]) -> tuple[bool, str]:
     return (pair[0] != "champion", pair[0])
 
 
-def _told(versions: list[dict[str, Any]], aliases: dict[str, int], words: Words) -> None:
+def _told(versions: list[dict[str, Any]], aliases: dict[str, int], words: Texts) -> None:
     html.section(words["models.versions"], words("models.versions.lead", count=words.whole(len(versions))))
     shown = versions[:_NEWEST]
     if len(versions) > _NEWEST and st.toggle(words("models.older", count=words.whole(len(versions) - _NEWEST))):
@@ -83,7 +83,7 @@ def _intervals(versions: list[dict[str, Any]], aliases: dict[str, int]) -> list[
     return rows
 
 
-def _table(versions: list[dict[str, Any]], aliases: dict[str, int], words: Words) -> None:
+def _table(versions: list[dict[str, Any]], aliases: dict[str, int], words: Texts) -> None:
     regression = versions[0]["summary"].get("task") == "regression"
     told = ("mae", "rmse", "r2") if regression else ("accuracy", "macro_f1", "log_loss", "expected_error")
     html.table(
@@ -105,7 +105,7 @@ def _version_cell(version: int, aliases: dict[str, int]) -> html.Markup:
     return html.joined(called(version), html.chips(here, strong=["champion"]))
 
 
-def _figure(metrics: dict[str, Any], name: str, words: Words) -> str | html.Markup:
+def _figure(metrics: dict[str, Any], name: str, words: Texts) -> str | html.Markup:
     if name == "accuracy":
         found = metrics.get("accuracy") or {}
         if found.get("value") is None:
@@ -117,11 +117,11 @@ def _figure(metrics: dict[str, Any], name: str, words: Words) -> str | html.Mark
     return _fixed(metrics.get(name), words)
 
 
-def _fixed(value: float | None, words: Words) -> str:
+def _fixed(value: float | None, words: Texts) -> str:
     return "–" if value is None else formatting.fixed(value, words.language, places=_PLACES)
 
 
-def _chosen(versions: list[dict[str, Any]], aliases: dict[str, int], words: Words) -> list[int]:
+def _chosen(versions: list[dict[str, Any]], aliases: dict[str, int], words: Texts) -> list[int]:
     """The versions to look at side by side: those with an alias first, then the newest."""
     numbers = [one["version"] for one in versions]
     lead = words("models.beside.lead", most=_MOST_BESIDE) if len(numbers) > 1 else ""

@@ -14,11 +14,11 @@ from relevo.console import charts, layout
 from relevo.console.components import html
 from relevo.console.components.model_picker import model_chosen
 from relevo.console.components.version_comparison import called
-from relevo.errors import NotKnown, Unavailable
+from relevo.errors import AuthenticationError, UnavailableError
 
 if TYPE_CHECKING:
     from relevo.console.session import Session
-    from relevo.console.texts import Words
+    from relevo.console.texts import Texts
 
 #: Name of a span → its length, the stretch that one column of its plots stands for, and how often it is drawn again (s).
 _SPANS = {
@@ -50,9 +50,9 @@ def _drawn(here: Session, name: str, span: str) -> None:
     # Nobody stands around a fragment that runs by itself, so failures are told here.
     try:
         _draw(here, name, span)
-    except NotKnown:
+    except AuthenticationError:
         layout.say_over(here.words)
-    except Unavailable:
+    except UnavailableError:
         layout.say_away(here.words)
 
 
@@ -69,7 +69,7 @@ def _draw(here: Session, name: str, span: str) -> None:
     _by_version(found, here.words)
 
 
-def _tiles(found: dict[str, Any], length: timedelta, words: Words) -> None:
+def _tiles(found: dict[str, Any], length: timedelta, words: Texts) -> None:
     total = found["total"]
     requests, latency = total["requests"], total["latency_ms"]
     html.tiles(
@@ -101,7 +101,7 @@ def _tiles(found: dict[str, Any], length: timedelta, words: Words) -> None:
     )
 
 
-def _plots(found: dict[str, Any], words: Words) -> None:
+def _plots(found: dict[str, Any], words: Texts) -> None:
     rows = [_row(slot, found["bucket_s"]) for slot in found["series"]]
     versions = [called(int(number)) for number in sorted(found["versions"], key=int)]
     span = [found["since"], found["until"]]
@@ -148,7 +148,7 @@ def _spread(versions: dict[str, Any]) -> list[dict[str, Any]]:
     return rows
 
 
-def _by_version(found: dict[str, Any], words: Words) -> None:
+def _by_version(found: dict[str, Any], words: Texts) -> None:
     html.section(words["traffic.by_version"])
     html.table(
         [words[key] for key in ("models.version", "traffic.requests", "traffic.errors", "traffic.median")]
@@ -169,7 +169,7 @@ def _by_version(found: dict[str, Any], words: Words) -> None:
     )
 
 
-def _ms(value: float | None, words: Words) -> str:
+def _ms(value: float | None, words: Texts) -> str:
     return "–" if value is None else f"{words.number(value, digits=3)} ms"
 
 

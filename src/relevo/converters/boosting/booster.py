@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from relevo.converters.graphs.linear import Linear
-from relevo.errors import OptionsMissing
+from relevo.errors import InvalidOptionsError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -43,13 +43,13 @@ class Read:
     library: dict[str, str] = field(default_factory=dict)  # who reads it here → version
 
 
-class Boosting:
+class BoosterEstimator:
     """A booster that is asked like an estimator of scikit-learn; lives as long as one conversion."""
 
     def __init__(self, read: Read, *, features: Sequence[str] = ()) -> None:
-        """Take what was read. features: other names than its own. Raises OptionsMissing when they do not fit."""
+        """Take what was read. features: other names than its own. Raises InvalidOptionsError when they do not fit."""
         if features and len(features) != len(read.names):
-            raise OptionsMissing(options=f"--features ({len(read.names)} of them, in the order of the model's features)")
+            raise InvalidOptionsError(options=f"--features ({len(read.names)} of them, in the order of the model's features)")
         self.read = read
         self.framework = read.framework
         self.n_features_in_ = len(read.names)
@@ -68,7 +68,7 @@ class Boosting:
         return np.stack([1.0 - said, said], axis=1) if said.ndim == 1 else said
 
 
-class Margins(Boosting):
+class MarginEstimator(BoosterEstimator):
     """The same, answering with raw scores: what the link is applied to."""
 
     def __init__(self, read: Read, *, features: Sequence[str] = ()) -> None:
@@ -89,10 +89,10 @@ def _matrix(table: Any) -> Any:
 
 def _unlinked(read: Read) -> Ensemble | Linear:
     if read.body.link == "Sigmoid" and read.classes > 2:
-        raise OptionsMissing(options="no --output margin: this model's classes are asked one against the rest")
+        raise InvalidOptionsError(options="no --output margin: this model's classes are asked one against the rest")
     ensemble = None if isinstance(read.body, Linear) else read.body
     if ensemble is not None and ensemble.link == "Sigmoid" and ensemble.divisor < 1.0 and read.classes:
-        raise OptionsMissing(options="no --output margin: this model's raw score is not the one its probabilities are made of")
+        raise InvalidOptionsError(options="no --output margin: this model's raw score is not the one its probabilities are made of")
     return replace(read.body, link="")
 
 
@@ -105,8 +105,8 @@ def house_of(model: Any) -> str:
 
 
 def body_of(model: Any) -> Ensemble | Linear | None:
-    """The trees or weights of a booster; None of anything else. Raises ConversionFailed when they cannot be written."""
-    if isinstance(model, Boosting):
+    """The trees or weights of a booster; None of anything else. Raises ConversionError when they cannot be written."""
+    if isinstance(model, BoosterEstimator):
         return model.read.body
     house = _house(model)
     if house is None:
@@ -124,17 +124,17 @@ def _house(model: Any) -> Any:
 
 def is_booster(model: Any) -> bool:
     """Whether `body_of` may have something to say, told without reading the model."""
-    return isinstance(model, Boosting) or bool(house_of(model))
+    return isinstance(model, BoosterEstimator) or bool(house_of(model))
 
 
 def answers_itself(model: Any) -> bool:
     """Whether it is a booster whose own library answers whatever it is asked."""
-    return isinstance(model, Boosting) and model.read.proved
+    return isinstance(model, BoosterEstimator) and model.read.proved
 
 
 def framework_of(model: Any) -> str:
     """The library that made a booster, and its version; empty of anything else."""
-    if isinstance(model, Boosting):
+    if isinstance(model, BoosterEstimator):
         return model.framework
     house = _house(model)
     return "" if house is None else f"{house.NAME} {house.release()}"
@@ -145,4 +145,4 @@ def as_estimator(model: Any) -> Any:
     house = _house(model)
     if house is None or type(model).__name__ != "Booster":
         return model
-    return Boosting(house.read_live(model))
+    return BoosterEstimator(house.read_live(model))

@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from relevo.converters.base import Done
-from relevo.converters.boosting.booster import Boosting, Margins, Read
+from relevo.converters.base import ConversionResult
+from relevo.converters.boosting.booster import BoosterEstimator, MarginEstimator, Read
 from relevo.converters.graphs.linear import Linear
 from relevo.converters.onnx_options import ask_for_kind, picture_hints
 from relevo.converters.sklearn.convert import convert_sklearn
 from relevo.converters.sklearn.input_layouts import order_missing
-from relevo.errors import OptionsMissing
-from relevo.package.conversion import Hints
-from relevo.package.samples import RecordSamples, take_samples
+from relevo.errors import InvalidOptionsError
+from relevo.package.conversion import ConversionHints
+from relevo.package.samples import RecordSamples, normalize_samples
 from relevo.package.synthetic_samples import generate_samples
 
 if TYPE_CHECKING:
@@ -37,12 +37,12 @@ _COUNTED = re.compile(r"(f|Column_)\d+")
 _MISSING = 0.1  # share of absent values in samples that we make
 
 
-def open_booster(task: ConversionOptions, read: Read, samples: Samples | None) -> Done:
-    """A file's booster as a conversion. Raises OptionsMissing naming every missing flag, ConversionFailed, ExtraMissing."""
+def open_booster(task: ConversionOptions, read: Read, samples: Samples | None) -> ConversionResult:
+    """A file's booster as a conversion. Raises InvalidOptionsError naming every missing flag, ConversionError, MissingDependencyError."""
     _ask_for(task, read)
-    kind = Margins if task.output == "margin" else Boosting
+    kind = MarginEstimator if task.output == "margin" else BoosterEstimator
     model = kind(read, features=task.features)
-    hints = Hints(
+    hints = ConversionHints(
         labels=task.labels,
         renamed=task.renamed,
         features=task.features,
@@ -58,7 +58,9 @@ def open_booster(task: ConversionOptions, read: Read, samples: Samples | None) -
     converted = convert_sklearn(model, given, hints)
     tools = {**read.library, **converted.converter}
     outputs = converted.outputs if read.proved else None
-    return Done(converted=replace(converted, converter=tools, outputs=outputs), samples=given, generated=samples is None)
+    return ConversionResult(
+        converted=replace(converted, converter=tools, outputs=outputs), samples=given, generated=samples is None
+    )
 
 
 def _ask_for(task: ConversionOptions, read: Read) -> None:
@@ -73,22 +75,22 @@ def _ask_for(task: ConversionOptions, read: Read) -> None:
     if task.output not in ("", "margin"):
         asked.append("--output margin, or none of it: a booster answers with probabilities or values, or with the raw score")
     if asked:
-        raise OptionsMissing(options="; ".join(asked))
+        raise InvalidOptionsError(options="; ".join(asked))
 
 
 def _ask_for_order(task: ConversionOptions, read: Read, samples: Samples | None) -> None:
-    """Records tell no order, and a file without names neither. Raises OptionsMissing."""
+    """Records tell no order, and a file without names neither. Raises InvalidOptionsError."""
     if task.features or not isinstance(samples, RecordSamples) or samples.table is not None:
         return
     if not set(samples.names) & set(read.names):
         raise order_missing(samples)
 
 
-def _made(model: Boosting) -> Samples:
+def _made(model: BoosterEstimator) -> Samples:
     """Rows on both sides of the model's thresholds and on them, the same each time."""
     draw = np.random.default_rng(0)
     columns = [_column(model.read, place, draw) for place in range(model.n_features_in_)]
-    return take_samples(np.stack(columns, axis=1), [str(name) for name in model.feature_names_in_])
+    return normalize_samples(np.stack(columns, axis=1), [str(name) for name in model.feature_names_in_])
 
 
 def _column(read: Read, place: int, draw: np.random.Generator) -> NDArray[np.float64]:

@@ -15,14 +15,14 @@ from relevo.converters.boosting.booster import Read
 from relevo.converters.boosting.files import open_booster
 from relevo.converters.boosting.lightgbm_text import Told, features_with_missing, read_text, thresholds, to_ensemble
 from relevo.converters.sklearn.estimator import one_line
-from relevo.errors import ConversionFailed, ExtraMissing
+from relevo.errors import ConversionError, MissingDependencyError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
-    from relevo.converters.base import Done
+    from relevo.converters.base import ConversionResult
     from relevo.converters.boosting.booster import Scale
     from relevo.converters.graphs.trees import Ensemble
     from relevo.converters.options import ConversionOptions
@@ -34,24 +34,24 @@ NAME = "LightGBM"
 
 
 def release() -> str:
-    """The version that is installed. Raises ExtraMissing."""
+    """The version that is installed. Raises MissingDependencyError."""
     return str(_library().__version__)
 
 
-def open_file(task: ConversionOptions, bodies: Sequence[bytes], samples: Samples | None) -> Done:
-    """A LightGBM text as a conversion. Raises OptionsMissing, ConversionFailed, ExtraMissing."""
+def open_file(task: ConversionOptions, bodies: Sequence[bytes], samples: Samples | None) -> ConversionResult:
+    """A LightGBM text as a conversion. Raises InvalidOptionsError, ConversionError, MissingDependencyError."""
     return open_booster(task, read_file(bodies[0], task.rounds), samples)
 
 
 def read_file(data: bytes, rounds: int = 0) -> Read:
-    """The model in a text. Raises ConversionFailed, ExtraMissing."""
+    """The model in a text. Raises ConversionError, MissingDependencyError."""
     told = read_text(data)
     body = to_ensemble(told, rounds)
     library = _library()
     try:
         booster = library.Booster(model_str=data.decode("utf-8", "replace"))
     except library.basic.LightGBMError as cause:
-        raise ConversionFailed(reason=f"LightGBM {library.__version__} cannot load it ({one_line(cause)})") from cause
+        raise ConversionError(reason=f"LightGBM {library.__version__} cannot load it ({one_line(cause)})") from cause
     return _read(told, body, _asking(booster, told, rounds), library)
 
 
@@ -73,7 +73,7 @@ def _library() -> Any:
     try:
         import lightgbm
     except ImportError as cause:
-        raise ExtraMissing(extra="lightgbm") from cause
+        raise MissingDependencyError(extra="lightgbm") from cause
     return lightgbm
 
 
@@ -94,12 +94,12 @@ def _asking(booster: Any, told: Told, rounds: int) -> Callable[..., NDArray[np.f
 # --- live models ------------------------------------------------------------------------------------------------------
 
 
-def read_live(booster: Any) -> Read:
+def from_booster(booster: Any) -> Read:
     """A live Booster; of an early-stopped one the rounds up to its best, as it answers itself."""
     told = read_text(booster.model_to_string().encode())
     return _read(told, to_ensemble(told), _asking(booster, told, 0), _library())
 
 
-def live_body(model: Any) -> Ensemble:
+def structure_of_fitted(model: Any) -> Ensemble:
     """The trees of a fitted model with scikit-learn's face."""
     return to_ensemble(read_text(model.booster_.model_to_string().encode()))

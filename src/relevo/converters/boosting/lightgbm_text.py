@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from relevo.converters.graphs.derived_features import ZERO, Wanted
+from relevo.converters.graphs.derived_features import ZERO, DerivedColumnsBuilder
 from relevo.converters.graphs.trees import SIGNED_SQUARE, SOFTPLUS, Ensemble, Tree, renumbered
-from relevo.errors import ConversionFailed
+from relevo.errors import ConversionError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -46,25 +46,25 @@ class Told:
 
 
 def read_text(data: bytes) -> Told:
-    """The parts of the text. Raises ConversionFailed when it is cut off, garbled, or of a kind that cannot be taken."""
+    """The parts of the text. Raises ConversionError when it is cut off, garbled, or of a kind that cannot be taken."""
     text = data.decode("utf-8", "replace").replace("\r\n", "\n")
     head, _, rest = text.partition("\nTree=")
     header = dict(_pairs(head))
     blocks, ended, tail = rest.partition("\nend of trees")
     if not ended or ("\nparameters:" in tail and "\nend of parameters" not in tail):
-        raise ConversionFailed(reason="the LightGBM text is cut off")
+        raise ConversionError(reason="the LightGBM text is cut off")
     if header.get("version") not in _VERSIONS:
-        raise ConversionFailed(reason=f"it is LightGBM text {header.get('version', '')[:20]}; {', '.join(_VERSIONS)} are known")
+        raise ConversionError(reason=f"it is LightGBM text {header.get('version', '')[:20]}; {', '.join(_VERSIONS)} are known")
     trees = tuple(dict(_pairs(block)) for block in blocks.split("\nTree=")) if rest else ()
     names = tuple(header.get("feature_names", "").split(" "))
     if len(trees) != len(header.get("tree_sizes", "").split()) or not trees:
-        raise ConversionFailed(reason=f"the LightGBM text holds {len(trees)} trees, and its head tells another number")
+        raise ConversionError(reason=f"the LightGBM text holds {len(trees)} trees, and its head tells another number")
     if len(names) != _whole(header, "max_feature_idx") + 1 or len(set(names)) != len(names):
-        raise ConversionFailed(reason="the LightGBM text names its features twice, or too few or too many of them")
+        raise ConversionError(reason="the LightGBM text names its features twice, or too few or too many of them")
     objective = header.get("objective", "")
     columns = _whole(header, "num_tree_per_iteration")
     if columns < 1 or len(trees) % columns:
-        raise ConversionFailed(reason="the LightGBM text holds an unfinished round of trees")
+        raise ConversionError(reason="the LightGBM text holds an unfinished round of trees")
     return Told(
         version=header["version"],
         names=names,
@@ -84,7 +84,7 @@ def _whole(header: dict[str, str], key: str) -> int:
     try:
         return int(header[key])
     except (KeyError, ValueError) as cause:
-        raise ConversionFailed(reason=f"the LightGBM text does not tell its {key}") from cause
+        raise ConversionError(reason=f"the LightGBM text does not tell its {key}") from cause
 
 
 def _classes(objective: str, columns: int) -> int:
@@ -95,12 +95,12 @@ def _classes(objective: str, columns: int) -> int:
 
 
 def to_ensemble(told: Told, rounds: int = 0) -> Ensemble:
-    """The trees as we write them. rounds: only the first so many; 0 for all. Raises ConversionFailed."""
+    """The trees as we write them. rounds: only the first so many; 0 for all. Raises ConversionError."""
     link, slope = _link(told)
     if not told.links_average:
         link, slope = "", 1.0
     taken = told.trees[: rounds * told.columns] if rounds else told.trees
-    wanted = Wanted(width=len(told.names))
+    wanted = DerivedColumnsBuilder(width=len(told.names))
     trees = [_tree(block, place % told.columns, told.columns, wanted) for place, block in enumerate(taken)]
     columns, made = wanted.finish()
     count = len(trees) // told.columns if told.averaged else 1
@@ -128,16 +128,16 @@ def _link(told: Told) -> tuple[str, float]:
     if kind in ("cross_entropy", "cross_entropy_lambda"):
         return ("Sigmoid" if kind == "cross_entropy" else SOFTPLUS), 1.0
     if kind not in _PLAIN:
-        raise ConversionFailed(reason=f"the LightGBM objective '{kind[:40]}' is not known")
+        raise ConversionError(reason=f"the LightGBM objective '{kind[:40]}' is not known")
     if told.columns > 1:
-        raise ConversionFailed(reason="it answers several numbers at once under an objective of its own")
+        raise ConversionError(reason="it answers several numbers at once under an objective of its own")
     return (SIGNED_SQUARE if "sqrt" in options else ""), 1.0
 
 
-def _tree(block: dict[str, str], column: int, columns: int, wanted: Wanted) -> Tree:
+def _tree(block: dict[str, str], column: int, columns: int, wanted: DerivedColumnsBuilder) -> Tree:
     leaves = _whole(block, "num_leaves")
     if block.get("is_linear", "0") == "1":
-        raise ConversionFailed(
+        raise ConversionError(
             reason="its leaves are linear models (linear_tree), which are not converted; train it without linear_tree"
         )
     said = _numbers(block, "leaf_value", leaves)
@@ -166,16 +166,16 @@ def _numbers(block: dict[str, str], key: str, count: int) -> NDArray[np.float64]
     try:
         found = np.array(block.get(key, "").split(), dtype=np.float64)
     except ValueError as cause:
-        raise ConversionFailed(reason=f"a tree's {key} are no numbers") from cause
+        raise ConversionError(reason=f"a tree's {key} are no numbers") from cause
     if len(found) != count:
-        raise ConversionFailed(reason=f"a tree tells {len(found)} {key} where {count} belong")
+        raise ConversionError(reason=f"a tree tells {len(found)} {key} where {count} belong")
     return found
 
 
 def _wholes(block: dict[str, str], key: str, count: int) -> NDArray[np.int64]:
     found = _numbers(block, key, count)
     if not (np.abs(found) < 2**32).all() or not (found == np.floor(found)).all():
-        raise ConversionFailed(reason=f"a tree's {key} are no whole numbers")
+        raise ConversionError(reason=f"a tree's {key} are no whole numbers")
     return found.astype(np.int64)
 
 
@@ -190,18 +190,18 @@ def _check(left: NDArray[np.int64], right: NDArray[np.int64], inner: int, leaves
     children = np.sort(np.concatenate([left, right]))
     after = all(((side >= inner) | (side > np.arange(inner))).all() for side in (left, right))
     if leaves < 1 or not after or not np.array_equal(children, np.arange(1, inner + leaves)[: 2 * inner]):
-        raise ConversionFailed(reason="a tree's children make no tree")
+        raise ConversionError(reason="a tree's children make no tree")
 
 
 def _splits(
-    block: dict[str, str], inner: int, wanted: Wanted
+    block: dict[str, str], inner: int, wanted: DerivedColumnsBuilder
 ) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_]]:
     """Feature, threshold, where NaN goes, and whether the two children change places, of each split."""
     kind = _wholes(block, "decision_type", inner)
     feature = _wholes(block, "split_feature", inner)
     threshold = places = _numbers(block, "threshold", inner)
     if ((feature < 0) | (feature >= wanted.width)).any():
-        raise ConversionFailed(reason="a tree asks for a feature that the model does not take")
+        raise ConversionError(reason="a tree asks for a feature that the model does not take")
     told = (kind >> 2) & 3
     # The library takes what is smaller than its zero for 0, so a threshold inside that range lies at its edge.
     threshold = np.where((threshold >= 0) & (threshold < ZERO), ZERO, threshold)
@@ -225,7 +225,7 @@ def _sets(block: dict[str, str]) -> list[frozenset[int]]:
     bounds = _wholes(block, "cat_boundaries", len(block.get("cat_boundaries", "").split()))
     words = _wholes(block, "cat_threshold", len(block.get("cat_threshold", "").split()))
     if len(bounds) == 0 or (np.diff(bounds) < 0).any() or bounds[0] < 0 or bounds[-1] > len(words):
-        raise ConversionFailed(reason="a tree's sets of categories are damaged")
+        raise ConversionError(reason="a tree's sets of categories are damaged")
     return [
         frozenset(32 * place + bit for place, word in enumerate(words[low:high].tolist()) for bit in range(32) if word >> bit & 1)
         for low, high in zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True)
@@ -234,7 +234,7 @@ def _sets(block: dict[str, str]) -> list[frozenset[int]]:
 
 def _set(sets: list[frozenset[int]], place: float) -> frozenset[int]:
     if not 0 <= place < len(sets):
-        raise ConversionFailed(reason="a tree's sets of categories are damaged")
+        raise ConversionError(reason="a tree's sets of categories are damaged")
     return sets[int(place)]
 
 

@@ -8,7 +8,7 @@ Source: the UBJSON specification, draft 12, with the 64-bit lengths that XGBoost
 
 from __future__ import annotations
 
-from relevo.errors import ConversionFailed
+from relevo.errors import ConversionError
 
 #: Bytes behind each mark of one value.
 _SIZES = {b"i": 1, b"U": 1, b"I": 2, b"l": 4, b"L": 8, b"d": 4, b"D": 8, b"C": 1, b"T": 0, b"F": 0, b"Z": 0, b"N": 0}
@@ -17,7 +17,7 @@ _DEEPEST = 64
 
 
 def require_whole_ubjson(data: bytes) -> None:
-    """Walk over every mark to the end. Raises ConversionFailed where one leads past the end, or something stands behind it."""
+    """Walk over every mark to the end. Raises ConversionError where one leads past the end, or something stands behind it."""
     cursor = _Cursor(data)
     cursor.take_mark(b"{")
     #: One entry an open container: how many values are still to come, or None for an object, which ends with its brace.
@@ -101,5 +101,5 @@ class _Cursor:
         return int.from_bytes(self.skip(_SIZES[mark]), "big", signed=mark != b"U")
 
 
-def _torn(why: str) -> ConversionFailed:
-    return ConversionFailed(reason=f"it is no whole UBJSON file of XGBoost's: {why}")
+def _torn(why: str) -> ConversionError:
+    return ConversionError(reason=f"it is no whole UBJSON file of XGBoost's: {why}")

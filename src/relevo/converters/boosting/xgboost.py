@@ -25,16 +25,16 @@ from relevo.converters.boosting.xgboost_json import link_of, read_learner, thres
 from relevo.converters.boosting.xgboost_legacy import read_binary
 from relevo.converters.graphs.linear import Linear
 from relevo.converters.sklearn.estimator import one_line
-from relevo.errors import ConversionFailed, ExtraMissing
+from relevo.errors import ConversionError, MissingDependencyError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
-    from relevo.converters.base import Done
+    from relevo.converters.base import ConversionResult
     from relevo.converters.boosting.booster import Scale
-    from relevo.converters.boosting.xgboost_json import Boosted
+    from relevo.converters.boosting.xgboost_json import ParsedXGBoost
     from relevo.converters.graphs.trees import Ensemble
     from relevo.converters.options import ConversionOptions
     from relevo.package.samples import Samples
@@ -49,17 +49,17 @@ NAME = "XGBoost"
 
 
 def release() -> str:
-    """The version that is installed. Raises ExtraMissing."""
+    """The version that is installed. Raises MissingDependencyError."""
     return str(_library().__version__)
 
 
-def open_file(task: ConversionOptions, bodies: Sequence[bytes], samples: Samples | None) -> Done:
-    """A file of XGBoost's as a conversion. Raises OptionsMissing, ConversionFailed, ExtraMissing."""
+def open_file(task: ConversionOptions, bodies: Sequence[bytes], samples: Samples | None) -> ConversionResult:
+    """A file of XGBoost's as a conversion. Raises InvalidOptionsError, ConversionError, MissingDependencyError."""
     return open_booster(task, read_file(bodies[0], task.rounds), samples)
 
 
 def read_file(data: bytes, rounds: int = 0) -> Read:
-    """The model in a file of any of the three forms. Raises ConversionFailed, ExtraMissing."""
+    """The model in a file of any of the three forms. Raises ConversionError, MissingDependencyError."""
     library = _library()
     if not data.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{"):
         return _read_binary(library, read_binary(data), rounds)
@@ -73,7 +73,7 @@ def _is_ubjson(data: bytes) -> bool:
 
 
 def _version_in_ubjson(data: bytes) -> list[int]:
-    """Who wrote it: three small numbers at the end, where the library would tell its own. Raises ConversionFailed."""
+    """Who wrote it: three small numbers at the end, where the library would tell its own. Raises ConversionError."""
     require_whole_ubjson(data)
     found = re.search(rb"version\[#L\0{7}\x03i([\0-\x7f])i([\0-\x7f])i([\0-\x7f])}\Z", data[-64:])
     return [part[0] for part in found.groups()] if found else []
@@ -83,14 +83,14 @@ def _version_in_json(data: bytes) -> Any:
     try:
         return json.loads(data).get("version")
     except (ValueError, RecursionError) as cause:
-        raise ConversionFailed(reason=f"it is no whole JSON file ({one_line(cause)})") from cause
+        raise ConversionError(reason=f"it is no whole JSON file ({one_line(cause)})") from cause
 
 
 def _library() -> Any:
     try:
         import xgboost
     except ImportError as cause:
-        raise ExtraMissing(extra="xgboost") from cause
+        raise MissingDependencyError(extra="xgboost") from cause
     return xgboost
 
 
@@ -100,7 +100,7 @@ def _loaded(library: Any, data: bytes) -> Any:
     try:
         booster.load_model(bytearray(data))
     except (library.core.XGBoostError, ValueError, UnicodeDecodeError) as cause:
-        raise ConversionFailed(reason=f"XGBoost {library.__version__} cannot load it ({_short(cause)})") from cause
+        raise ConversionError(reason=f"XGBoost {library.__version__} cannot load it ({_short(cause)})") from cause
     return booster
 
 
@@ -123,7 +123,7 @@ def _read_binary(library: Any, plain: dict[str, Any], rounds: int) -> Read:
     return replace(read, proved=False)
 
 
-def _as_read(told: Boosted, framework: str, ask: Callable[..., NDArray[np.float64]], library: Any) -> Read:
+def _as_read(told: ParsedXGBoost, framework: str, ask: Callable[..., NDArray[np.float64]], library: Any) -> Read:
     return Read(
         framework=framework,
         names=told.names,
@@ -141,7 +141,7 @@ def _framework(version: Any) -> str:
     return f"XGBoost {'.'.join(str(part) for part in numbers)}".strip() if numbers else "XGBoost before 1.0"
 
 
-def _asking(library: Any, booster: Any, told: Boosted, rounds: int) -> Callable[..., NDArray[np.float64]]:
+def _asking(library: Any, booster: Any, told: ParsedXGBoost, rounds: int) -> Callable[..., NDArray[np.float64]]:
     """The library's answers: margins where the objective would hide the probabilities, the link then ours."""
 
     def ask(matrix: NDArray[np.float64], scale: Scale) -> NDArray[np.float64]:
@@ -233,14 +233,14 @@ def _tree_again(tree: dict[str, Any], number: int, width: str) -> dict[str, Any]
 # --- live models ------------------------------------------------------------------------------------------------------
 
 
-def read_live(booster: Any) -> Read:
+def from_booster(booster: Any) -> Read:
     """A live Booster, all its rounds."""
     library = _library()
     plain = json.loads(booster.save_raw("json"))
     return _read(library, booster, plain.get("version"), 0)
 
 
-def live_body(model: Any) -> Ensemble | Linear:
+def structure_of_fitted(model: Any) -> Ensemble | Linear:
     """The trees or weights of a fitted model with scikit-learn's face: of an early-stopped one those up to its best round."""
     rounds = 0
     if getattr(model, "early_stopping_rounds", None) is not None:

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from relevo.converters.graphs.derived_features import Wanted
+from relevo.converters.graphs.derived_features import DerivedColumnsBuilder
 from relevo.converters.graphs.linear import Linear
 from relevo.converters.graphs.trees import Ensemble, Tree, renumbered
-from relevo.errors import ConversionFailed
+from relevo.errors import ConversionError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,7 +33,7 @@ _BOOSTERS = ("gbtree", "dart", "gblinear")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Boosted:
+class ParsedXGBoost:
     """A model of XGBoost as we write it; lives as long as one conversion."""
 
     objective: str
@@ -47,40 +47,40 @@ class Boosted:
         return isinstance(self.body, Linear)
 
 
-def read_learner(plain: dict[str, Any], rounds: int = 0) -> Boosted:
+def read_learner(plain: dict[str, Any], rounds: int = 0) -> ParsedXGBoost:
     """The model that the JSON tells. rounds: only the first so many; 0 for all.
 
-    Raises ConversionFailed when it is damaged or of a kind that cannot be written.
+    Raises ConversionError when it is damaged or of a kind that cannot be written.
     """
     try:
         return _learner(plain["learner"], rounds)
     except (KeyError, ValueError, TypeError, IndexError, AttributeError, OverflowError) as cause:
-        raise ConversionFailed(reason=f"the XGBoost model is damaged ({type(cause).__name__}: {str(cause)[:80]})") from cause
+        raise ConversionError(reason=f"the XGBoost model is damaged ({type(cause).__name__}: {str(cause)[:80]})") from cause
 
 
-def _learner(learner: dict[str, Any], rounds: int) -> Boosted:
+def _learner(learner: dict[str, Any], rounds: int) -> ParsedXGBoost:
     told, booster = learner["learner_model_param"], learner["gradient_booster"]
     objective = str(learner["objective"]["name"])
     groups = max(1, int(told["num_class"]))
     width = int(told["num_feature"])
     link = link_of(objective)
     if int(told.get("num_target", 1)) > 1:
-        raise ConversionFailed(reason="it answers several numbers at once; train one model for each")
+        raise ConversionError(reason="it answers several numbers at once; train one model for each")
     if booster["name"] not in _BOOSTERS:
-        raise ConversionFailed(reason=f"the XGBoost booster '{str(booster['name'])[:40]}' is not known")
+        raise ConversionError(reason=f"the XGBoost booster '{str(booster['name'])[:40]}' is not known")
     base = _margin(told, objective, groups)
     body: Ensemble | Linear
     if booster["name"] == "gblinear":
         body = _linear(booster["model"]["weights"], base, width, link)
     else:
         body = _ensemble(booster, base, width, link, rounds)
-    return Boosted(objective=objective, classes=_classes(objective, groups), names=_names(learner, width), body=body)
+    return ParsedXGBoost(objective=objective, classes=_classes(objective, groups), names=_names(learner, width), body=body)
 
 
 def _names(learner: dict[str, Any], width: int) -> tuple[str, ...]:
     names = tuple(str(name) for name in learner.get("feature_names") or ())
     if not 0 < width < 2**24:
-        raise ConversionFailed(reason="the XGBoost model does not tell how many features it takes")
+        raise ConversionError(reason="the XGBoost model does not tell how many features it takes")
     return names if len(set(names)) == width else tuple(f"f{place}" for place in range(width))
 
 
@@ -91,7 +91,7 @@ def _classes(objective: str, groups: int) -> int:
 
 
 def link_of(objective: str) -> str:
-    """The operator that makes the answer of a sum; empty for none. Raises ConversionFailed."""
+    """The operator that makes the answer of a sum; empty for none. Raises ConversionError."""
     if objective in ("binary:logistic", "binary:logitraw", "reg:logistic"):
         # The raw score of logitraw is shown as the probability that it stands for.
         return "Sigmoid"
@@ -101,7 +101,7 @@ def link_of(objective: str) -> str:
         return "Exp"
     if objective in _PLAIN or objective.startswith("rank:"):
         return ""
-    raise ConversionFailed(reason=f"the XGBoost objective '{objective[:40]}' is not one that is converted")
+    raise ConversionError(reason=f"the XGBoost objective '{objective[:40]}' is not one that is converted")
 
 
 def _margin(told: dict[str, Any], objective: str, groups: int) -> NDArray[np.float64]:
@@ -109,7 +109,7 @@ def _margin(told: dict[str, Any], objective: str, groups: int) -> NDArray[np.flo
     plain = json.loads(str(told["base_score"]))
     score = np.atleast_1d(np.asarray(plain, dtype=np.float32)).astype(np.float64)
     if score.shape not in ((1,), (groups,)) or not np.isfinite(score).all():
-        raise ConversionFailed(reason="the XGBoost model's base score is damaged")
+        raise ConversionError(reason="the XGBoost model's base score is damaged")
     if not told.get("margin", False):
         score = _undone(objective)(score)
     return np.array(np.broadcast_to(score.astype(np.float32).astype(np.float64), (groups,)))
@@ -133,13 +133,13 @@ def _ensemble(booster: dict[str, Any], base: NDArray[np.float64], width: int, li
     model = booster["gbtree"]["model"] if "gbtree" in booster else booster["model"]
     weights = [float(np.float32(weight)) for weight in tree_weights(booster)] or [1.0] * len(model["trees"])
     count = _taken(model, len(base), rounds)
-    wanted = Wanted(width=width)
+    wanted = DerivedColumnsBuilder(width=width)
     trees = [
         _tree(tree, int(group), len(base), weight, wanted)
         for tree, group, weight in zip(model["trees"][:count], model["tree_info"][:count], weights[:count], strict=True)
     ]
     if not trees:
-        raise ConversionFailed(reason="the XGBoost model holds no trees")
+        raise ConversionError(reason="the XGBoost model holds no trees")
     columns, made = wanted.finish()
     return Ensemble(trees=renumbered(trees, columns), base=base, divisor=1.0, link=link, single=True, strict=True, made=made)
 
@@ -159,15 +159,15 @@ def _taken(model: dict[str, Any], groups: int, rounds: int) -> int:
     return int(ends[min(rounds, len(ends) - 1)]) if ends else min(len(model["trees"]), rounds * groups * parallel)
 
 
-def _tree(plain: dict[str, Any], group: int, groups: int, weight: float, wanted: Wanted) -> Tree:
+def _tree(plain: dict[str, Any], group: int, groups: int, weight: float, wanted: DerivedColumnsBuilder) -> Tree:
     left, right, feature = (np.asarray(plain[key], dtype=np.int64) for key in ("left_children", "right_children", "split_indices"))
     number = np.asarray(plain["split_conditions"], dtype=np.float32).astype(np.float64)
     missing = np.asarray(plain["default_left"]).astype(bool)
     order = _reached(left, right)
     if int(plain.get("tree_param", {}).get("size_leaf_vector", 1)) > 1:
-        raise ConversionFailed(reason="its leaves hold several numbers (multi_output_tree), which are not converted")
+        raise ConversionError(reason="its leaves hold several numbers (multi_output_tree), which are not converted")
     if not (len(number) == len(missing) == len(feature) == len(left)) or not 0 <= group < groups:
-        raise ConversionFailed(reason="a tree of the XGBoost model is damaged")
+        raise ConversionError(reason="a tree of the XGBoost model is damaged")
     place = np.full(len(left), -1)
     place[order] = np.arange(len(order))
     leaf = left[order] < 0
@@ -192,7 +192,7 @@ def _reached(left: NDArray[np.int64], right: NDArray[np.int64]) -> NDArray[np.in
     while waiting:
         node = waiting.pop()
         if not 0 <= node < len(left) or len(right) != len(left) or seen[node]:
-            raise ConversionFailed(reason="a tree's children make no tree")
+            raise ConversionError(reason="a tree's children make no tree")
         seen[node] = True
         order.append(node)
         if left[node] >= 0:
@@ -201,12 +201,16 @@ def _reached(left: NDArray[np.int64], right: NDArray[np.int64]) -> NDArray[np.in
 
 
 def _questions(
-    plain: dict[str, Any], order: NDArray[np.int64], feature: NDArray[np.int64], number: NDArray[np.float64], wanted: Wanted
+    plain: dict[str, Any],
+    order: NDArray[np.int64],
+    feature: NDArray[np.int64],
+    number: NDArray[np.float64],
+    wanted: DerivedColumnsBuilder,
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Feature and threshold of each node, a split by category asking for its made column: members go right."""
     inner = np.asarray(plain["left_children"])[order] >= 0
     if ((feature[inner] < 0) | (feature[inner] >= wanted.width)).any():
-        raise ConversionFailed(reason="a tree asks for a feature that the model does not take")
+        raise ConversionError(reason="a tree asks for a feature that the model does not take")
     kinds = np.asarray(plain.get("split_type") or [0] * len(plain["left_children"]))[order]
     feature, number = feature.copy(), number.copy()
     for place in np.flatnonzero((kinds == 1) & inner).tolist():
@@ -219,11 +223,11 @@ def _set(plain: dict[str, Any], node: int) -> frozenset[int]:
     where = list(plain["categories_nodes"]).index(node)
     start, size = int(plain["categories_segments"][where]), int(plain["categories_sizes"][where])
     if start < 0 or size < 0 or start + size > len(plain["categories"]):
-        raise ConversionFailed(reason="a tree's sets of categories are damaged")
+        raise ConversionError(reason="a tree's sets of categories are damaged")
     return frozenset(int(member) for member in plain["categories"][start : start + size])
 
 
-def thresholds(boosted: Boosted) -> dict[int, list[float]]:
+def thresholds(boosted: ParsedXGBoost) -> dict[int, list[float]]:
     """By feature's place, the numbers where an answer may change; for trying a conversion where it could fail."""
     found: dict[int, list[float]] = {place: [0.0, 1.0] for place in range(len(boosted.names))}
     if isinstance(boosted.body, Ensemble):

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from relevo.errors import ConversionFailed
+from relevo.errors import ConversionError
 
 #: Bytes before the objective, of the tree booster's and the linear one's parameters, of one tree's, of one node's, of its figures.
 _HEAD, _GBTREE, _GBLINEAR, _TREE, _NODE, _FIGURES = 136, 160, 136, 148, 20, 16
@@ -30,9 +30,9 @@ class _Reader:
     at: int = 0
 
     def take(self, size: int) -> bytes:
-        """The next bytes. Raises ConversionFailed at the end."""
+        """The next bytes. Raises ConversionError at the end."""
         if not 0 <= size <= len(self.data) - self.at:
-            raise ConversionFailed(reason="the XGBoost binary is cut off or damaged")
+            raise ConversionError(reason="the XGBoost binary is cut off or damaged")
         self.at += size
         return self.data[self.at - size : self.at]
 
@@ -44,7 +44,7 @@ class _Reader:
         """A length of eight bytes."""
         number = int(struct.unpack("<Q", self.take(8))[0])
         if number > _MOST:
-            raise ConversionFailed(reason="the XGBoost binary is cut off or damaged")
+            raise ConversionError(reason="the XGBoost binary is cut off or damaged")
         return number
 
     def numbers(self, count: int, kind: str) -> list[Any]:
@@ -55,7 +55,7 @@ class _Reader:
 def read_binary(data: bytes) -> dict[str, Any]:
     """The model as XGBoost's JSON would tell it; its base_score is a margin already, under "margin".
 
-    Raises ConversionFailed when the file is cut off, damaged, or holds more than a model.
+    Raises ConversionError when the file is cut off, damaged, or holds more than a model.
     """
     reader = _Reader(data=data, at=4 if data.startswith(b"binf") else 0)
     head = struct.unpack_from("<fIiiiII", reader.take(_HEAD))
@@ -71,7 +71,7 @@ def read_binary(data: bytes) -> dict[str, Any]:
         for _ in range(reader.count()):
             reader.counted()
     if reader.at != len(data):
-        raise ConversionFailed(reason=f"the XGBoost binary has {len(data) - reader.at} bytes behind its end")
+        raise ConversionError(reason=f"the XGBoost binary has {len(data) - reader.at} bytes behind its end")
     return {
         "version": [major, minor, 0] if major else [],
         "learner": {
@@ -95,7 +95,7 @@ def _linear(reader: _Reader) -> dict[str, Any]:
 def _trees(reader: _Reader, *, dropped: bool) -> dict[str, Any]:
     count = struct.unpack_from("<i", reader.take(_GBTREE))[0]
     if not 0 < count <= _MOST:
-        raise ConversionFailed(reason="the XGBoost binary holds no trees")
+        raise ConversionError(reason="the XGBoost binary holds no trees")
     model: dict[str, Any] = {"trees": [_tree(reader) for _ in range(count)]}
     model["tree_info"] = reader.numbers(count, "<i4")
     if not dropped:
@@ -106,7 +106,7 @@ def _trees(reader: _Reader, *, dropped: bool) -> dict[str, Any]:
 def _tree(reader: _Reader) -> dict[str, Any]:
     _, nodes, _, _, _, vector = struct.unpack_from("<6i", reader.take(_TREE))
     if nodes < 1 or vector > 1:
-        raise ConversionFailed(reason="a tree of the XGBoost binary is damaged, or its leaves hold several numbers")
+        raise ConversionError(reason="a tree of the XGBoost binary is damaged, or its leaves hold several numbers")
     kinds = np.dtype([("parent", "<i4"), ("left", "<i4"), ("right", "<i4"), ("split", "<u4"), ("number", "<f4")])
     table = np.frombuffer(reader.take(nodes * _NODE), kinds)
     reader.take(nodes * _FIGURES)

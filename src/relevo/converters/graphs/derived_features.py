@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from relevo.errors import ConversionFailed
+from relevo.errors import ConversionError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -27,7 +27,7 @@ _MOST_CELLS = 2**26
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Membership:
+class CategoryTable:
     """Questions about one feature's category; lives as long as one conversion."""
 
     feature: int
@@ -36,15 +36,15 @@ class Membership:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Made:
+class DerivedColumns:
     """The columns behind a model's own; lives as long as one conversion."""
 
     zeros: tuple[int, ...] = ()  # features whose zeros count as missing
-    memberships: tuple[Membership, ...] = ()
+    memberships: tuple[CategoryTable, ...] = ()
 
 
 @dataclass(slots=True, kw_only=True)
-class Wanted:
+class DerivedColumnsBuilder:
     """Collects the columns that splits ask for; lives while one model is read."""
 
     width: int  # of the model's own features
@@ -58,10 +58,10 @@ class Wanted:
     def member(self, feature: int, categories: frozenset[int], missing: float) -> int:
         """The column that is 1 where the feature's category is one of these, 0 elsewhere, and `missing` for NaN."""
         if any(not 0 <= category < _MOST_CATEGORIES for category in categories):
-            raise ConversionFailed(reason=f"a split names a category outside 0..{_MOST_CATEGORIES}")
+            raise ConversionError(reason=f"a split names a category outside 0..{_MOST_CATEGORIES}")
         return self.questions.setdefault((feature, categories, missing), self.width + len(self.zeros) + len(self.questions))
 
-    def finish(self) -> tuple[NDArray[np.int64], Made | None]:
+    def finish(self) -> tuple[NDArray[np.int64], DerivedColumns | None]:
         """The final number of each column that was given out, and what is to be made."""
         final = np.arange(self.width + len(self.zeros) + len(self.questions))
         at = self.width
@@ -76,21 +76,21 @@ class Wanted:
                 final[column] = at
                 at += 1
         nothing = not self.zeros and not self.questions
-        return final, None if nothing else Made(zeros=tuple(self.zeros), memberships=tuple(memberships))
+        return final, None if nothing else DerivedColumns(zeros=tuple(self.zeros), memberships=tuple(memberships))
 
 
-def _membership(feature: int, questions: list[tuple[int, frozenset[int], float]]) -> Membership:
+def _membership(feature: int, questions: list[tuple[int, frozenset[int], float]]) -> CategoryTable:
     categories = 1 + max((max(members, default=0) for _, members, _ in questions), default=0)
     if (categories + 3) * len(questions) > _MOST_CELLS:
-        raise ConversionFailed(reason=f"feature {feature} is split by category too often to be written as a table")
+        raise ConversionError(reason=f"feature {feature} is split by category too often to be written as a table")
     table = np.zeros((categories + 3, len(questions)))
     for place, (_, members, missing) in enumerate(questions):
         table[[1 + member for member in members], place] = 1.0
         table[-1, place] = missing
-    return Membership(feature=feature, table=table)
+    return CategoryTable(feature=feature, table=table)
 
 
-def write_made(made: Made, kind: Any, *, input: str, output: str) -> tuple[list[Any], dict[str, NDArray[Any]]]:  # noqa: A002 - ONNX's words; a NumPy type
+def write_made(made: DerivedColumns, kind: Any, *, input: str, output: str) -> tuple[list[Any], dict[str, NDArray[Any]]]:  # noqa: A002 - ONNX's words; a NumPy type
     """Nodes that put the made columns behind those of `input`, and their constants."""
     from onnx import helper
 
@@ -114,7 +114,7 @@ def write_made(made: Made, kind: Any, *, input: str, output: str) -> tuple[list[
     return [*nodes, helper.make_node("Concat", parts, [output], axis=1)], constants
 
 
-def _ask(member: Membership, kind: Any, source: str) -> tuple[list[Any], dict[str, NDArray[Any]]]:
+def _ask(member: CategoryTable, kind: Any, source: str) -> tuple[list[Any], dict[str, NDArray[Any]]]:
     """One feature to a row of its table: single precision rounds down as XGBoost's categories do, double towards zero."""
     from onnx import TensorProto, helper
 

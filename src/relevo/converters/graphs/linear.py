@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from relevo.errors import ExtraMissing
+from relevo.errors import MissingDependencyError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -57,11 +57,11 @@ def _one_against_rest(model: Any) -> bool:
 
 
 def write_linear(linear: Linear, *, input: str, output: str) -> Any:  # noqa: A002 - ONNX's own words; a ModelProto
-    """The model over one float64 tensor (n, features), as an onnx.ModelProto. Raises ExtraMissing without the onnx library."""
+    """The model over one float64 tensor (n, features), as an onnx.ModelProto. Raises MissingDependencyError without the onnx library."""
     try:
         from onnx import TensorProto, helper, numpy_helper
     except ImportError as cause:
-        raise ExtraMissing(extra="sklearn") from cause
+        raise MissingDependencyError(extra="sklearn") from cause
     names = ["margins" if linear.link else output]
     at = "known" if linear.skips_missing else input
     nodes = _known(input, at) if linear.skips_missing else []

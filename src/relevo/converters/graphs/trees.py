@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from relevo.converters.graphs.derived_features import write_made
-from relevo.errors import ExtraMissing
+from relevo.errors import MissingDependencyError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from relevo.converters.graphs.derived_features import Made
+    from relevo.converters.graphs.derived_features import DerivedColumns
 
 #: The operator TreeEnsemble came with this set; ONNX Runtime reads it from 1.20 on.
 _TREE_OPSET, _OPSET, _IR = 5, 17, 8
@@ -55,7 +55,7 @@ class Ensemble:
     single: bool  # whether the model itself rounds its input to single precision
     strict: bool = False  # whether a feature equal to the threshold goes right
     absent: float | None = None  # a number that counts as missing, beside NaN
-    made: Made | None = None  # columns behind the model's own
+    made: DerivedColumns | None = None  # columns behind the model's own
 
 
 def read_ensemble(model: Any) -> Ensemble | None:
@@ -170,11 +170,11 @@ def renumbered(trees: Sequence[Tree], columns: NDArray[np.int64]) -> tuple[Tree,
 
 
 def write_ensemble(ensemble: Ensemble, *, width: int, input: str, output: str) -> Any:  # noqa: A002 - ONNX's words; a ModelProto
-    """The ensemble over one float64 tensor (n, width), as an onnx.ModelProto. Raises ExtraMissing without the onnx library."""
+    """The ensemble over one float64 tensor (n, width), as an onnx.ModelProto. Raises MissingDependencyError without the onnx library."""
     try:
         from onnx import TensorProto, helper, numpy_helper
     except ImportError as cause:
-        raise ExtraMissing(extra="sklearn") from cause
+        raise MissingDependencyError(extra="sklearn") from cause
     kind = np.float32 if ensemble.single else np.float64
     table = np.concatenate([tree.values[tree.left < 0] for tree in ensemble.trees])
     constants = {"leaves": table, "divisor": np.array(ensemble.divisor), "base": np.array(ensemble.base)}

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import numpy as np
 
-from relevo.converters.base import Done
+from relevo.converters.base import ConversionResult
 from relevo.converters.keras.export import SCORES, write_graph
 from relevo.converters.keras.inputs import (
     Entry,
-    Feed,
+    InputBinding,
     Told,
     asked_about_picture,
     entries_of,
@@ -32,16 +32,16 @@ from relevo.converters.keras.inputs import (
 )
 from relevo.converters.keras.load import load
 from relevo.converters.keras.outputs import Head, head_of, picked
-from relevo.converters.keras.silent_import import leave_out, library, no_words
+from relevo.converters.keras.silent_import import leave_out, library, silence_stderr
 from relevo.converters.onnx_options import ask_for_kind
 from relevo.converters.score_types import ask_labels, output_of
 from relevo.converters.sklearn.estimator import one_line
 from relevo.domain.signature import Output, Task
-from relevo.errors import ConversionFailed, OptionsMissing, RelevoError
+from relevo.errors import ConversionError, InvalidOptionsError, RelevoError
 from relevo.package.class_names import display_names
-from relevo.package.conversion import Converted, Hints
+from relevo.package.conversion import ConversionHints, ConvertedModel
 from relevo.package.synthetic_samples import generate_samples
-from relevo.package.targets import class_text
+from relevo.package.targets import label_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -66,14 +66,16 @@ class Read:
     ask: Callable[[list[NDArray[Any]]], Any]  # arrays in, one out: the original's own word
 
 
-def convert_keras(model: Any, samples: Samples, hints: Hints | None = None, *, truth: Any = None, output: str = "") -> Converted:
+def convert_keras(
+    model: Any, samples: Samples, hints: ConversionHints | None = None, *, truth: Any = None, output: str = ""
+) -> ConvertedModel:
     """A live model as ONNX, with the outputs it gave for the samples.
 
     truth: of the samples; its texts, sorted, are the classes where nothing else names them, as Keras' own data sets number them.
     output: which of several outputs has the scores.
-    Raises OptionsMissing naming all that is missing, ConversionFailed, ExtraMissing.
+    Raises InvalidOptionsError naming all that is missing, ConversionError, MissingDependencyError.
     """
-    told = hints or Hints()
+    told = hints or ConversionHints()
     chosen = "" if told.output is None or told.output.name == SCORES else told.output.name
     read = look_at(model, output or chosen)
     if not told.classes and truth is not None:
@@ -83,7 +85,7 @@ def convert_keras(model: Any, samples: Samples, hints: Hints | None = None, *, t
         told = replace(told, classes=told.labels if stated else classes)
     asked = missing(read, samples, told, Told())
     if asked:
-        raise OptionsMissing(options="; ".join(one.replace("--", "") for one in asked))
+        raise InvalidOptionsError(options="; ".join(one.replace("--", "") for one in asked))
     feed = feed_of(read, samples, told, Told())
     return converted(read, feed, samples, told, framework=f"Keras {library('keras').__version__}")
 
@@ -92,39 +94,39 @@ def _classes(truth: Any, read: Read) -> tuple[str, ...]:
     """What the truth calls the classes: its texts in sorted order, or 0, 1, … where it counts them; none for other numbers."""
     values = [value.item() if isinstance(value, np.generic) else value for value in truth]
     if all(isinstance(value, str | bool) for value in values):
-        return tuple(sorted({class_text(value) for value in values}))
+        return tuple(sorted({label_text(value) for value in values}))
     scores = read.head.columns or 0
     count = 2 if scores == 1 and read.head.two else scores if scores > 1 else 0
     counted = all(isinstance(value, int | float) and value in range(count) for value in values)
     return tuple(str(place) for place in range(count)) if counted else ()
 
 
-def open_file(task: ConversionOptions, bodies: Sequence[bytes], samples: Samples | None) -> Done:
-    """The door of Keras' files: loaded, asked, converted. Raises ConversionFailed, OptionsMissing, ExtraMissing."""
+def open_file(task: ConversionOptions, bodies: Sequence[bytes], samples: Samples | None) -> ConversionResult:
+    """The door of Keras' files: loaded, asked, converted. Raises ConversionError, InvalidOptionsError, MissingDependencyError."""
     leave_out("sklearn", "pandas", "matplotlib")
     loaded = load(bodies)
     read = look_at(loaded.model, task.output, loss=loaded.loss)
     return done(read, task, samples, framework=f"Keras {loaded.release}".removesuffix("-tf"))
 
 
-def done(read: Read, task: ConversionOptions, samples: Samples | None, *, framework: str) -> Done:
-    """What a file of TensorFlow's family hands back, however it was loaded. Raises OptionsMissing, ConversionFailed."""
+def done(read: Read, task: ConversionOptions, samples: Samples | None, *, framework: str) -> ConversionResult:
+    """What a file of TensorFlow's family hands back, however it was loaded. Raises InvalidOptionsError, ConversionError."""
     hints, told = hints_of(task), told_of(task)
     if len(read.entries) == 1 and len(read.entries[0].shape) == 1 and not told.mode:
         ask_for_kind(read.entries[0].shape[0] or 0, task, samples)
     asked = missing(read, samples, hints, told)
     if asked:
-        raise OptionsMissing(options="; ".join(asked))
+        raise InvalidOptionsError(options="; ".join(asked))
     feed = feed_of(read, samples, hints, told)
     given = samples if samples is not None else generate_samples(feed.input)
     found = converted(read, feed, given, hints, framework=framework, generated=samples is None)
-    return Done(converted=found, samples=given, generated=samples is None)
+    return ConversionResult(converted=found, samples=given, generated=samples is None)
 
 
 def look_at(model: Any, output: str = "", *, loss: Any = None) -> Read:
     """Read a Keras model's inputs and outputs. loss: as the file tells it.
 
-    Raises OptionsMissing when several outputs wait for a choice, ConversionFailed.
+    Raises InvalidOptionsError when several outputs wait for a choice, ConversionError.
     """
     head = head_of(model, output, loss=loss)
 
@@ -140,7 +142,7 @@ def look_at(model: Any, output: str = "", *, loss: Any = None) -> Read:
     )
 
 
-def missing(read: Read, samples: Samples | None, hints: Hints, told: Told) -> list[str]:
+def missing(read: Read, samples: Samples | None, hints: ConversionHints, told: Told) -> list[str]:
     """Every option a person must add, in the words of the command line."""
     asked = []
     if is_picture(read.entries, samples, hints, told):
@@ -148,7 +150,7 @@ def missing(read: Read, samples: Samples | None, hints: Hints, told: Told) -> li
     return [*asked, *_asked_about_labels(read.head, hints)]
 
 
-def _asked_about_labels(head: Head, hints: Hints) -> list[str]:
+def _asked_about_labels(head: Head, hints: ConversionHints) -> list[str]:
     """The labels, where it is known before the model is converted that they are missing."""
     if hints.output is not None or hints.scores == "numbers" or head.columns is None or head.loss == "numbers":
         return []
@@ -165,18 +167,20 @@ def _rescales(model: Any) -> bool:
     return any(name in ("Rescaling", "Normalization") for name in first)
 
 
-def feed_of(read: Read, samples: Samples | None, hints: Hints, told: Told) -> Feed:
-    """How the model is fed. Raises ConversionFailed."""
+def feed_of(read: Read, samples: Samples | None, hints: ConversionHints, told: Told) -> InputBinding:
+    """How the model is fed. Raises ConversionError."""
     if is_picture(read.entries, samples, hints, told):
         return picture_feed(read.entries[0], samples, hints, told)
     return record_feed(read.entries, samples, hints)
 
 
-def converted(read: Read, feed: Feed, samples: Samples, hints: Hints, *, framework: str, generated: bool = False) -> Converted:
-    """Ask the original, write the graph. Raises ConversionFailed, OptionsMissing, ExtraMissing."""
+def converted(
+    read: Read, feed: InputBinding, samples: Samples, hints: ConversionHints, *, framework: str, generated: bool = False
+) -> ConvertedModel:
+    """Ask the original, write the graph. Raises ConversionError, InvalidOptionsError, MissingDependencyError."""
     outputs = _answers(read, feed, samples)
     graph = write_graph(read.call, feed.axes)
-    found = Converted(
+    found = ConvertedModel(
         onnx=graph.onnx,
         input=feed.input,
         steps=feed.steps,
@@ -192,14 +196,14 @@ def converted(read: Read, feed: Feed, samples: Samples, hints: Hints, *, framewo
     return replace(found, output=msgspec.structs.replace(output, name=SCORES), classes=classes)
 
 
-def _answers(read: Read, feed: Feed, samples: Samples) -> NDArray[np.float64]:
-    """What the original says to the samples, float64 (n, columns). Raises ConversionFailed with its complaint."""
+def _answers(read: Read, feed: InputBinding, samples: Samples) -> NDArray[np.float64]:
+    """What the original says to the samples, float64 (n, columns). Raises ConversionError with its complaint."""
     tensors = tensors_of(feed, samples)
     try:
-        with no_words():
+        with silence_stderr():
             found = read.ask(tensors)
     except RelevoError:
         raise
     except Exception as cause:
-        raise ConversionFailed(reason=f"the model itself fails on the samples ({one_line(cause)})") from cause
+        raise ConversionError(reason=f"the model itself fails on the samples ({one_line(cause)})") from cause
     return np.asarray(found, dtype=np.float64).reshape(len(samples), -1)

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from relevo.converters.keras.large_weights import HEAVY, Lightened, fill, lightened, make_places
-from relevo.converters.keras.node_order import put_in_order
-from relevo.converters.keras.silent_import import library, no_words
+from relevo.converters.keras.large_weights import HEAVY, StrippedGraph, fill, lightened, make_places
+from relevo.converters.keras.node_order import sort_nodes
+from relevo.converters.keras.silent_import import library, silence_stderr
 from relevo.converters.sklearn.estimator import one_line
-from relevo.errors import ConversionFailed, RelevoError
+from relevo.errors import ConversionError, RelevoError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -30,7 +30,7 @@ _BATCH = "n"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Axes:
+class TensorSpec:
     """One input tensor of the model; lives as long as one conversion."""
 
     name: str
@@ -47,11 +47,11 @@ class Graph:
     libraries: dict[str, str]
 
 
-def write_graph(call: Callable[[list[Any]], Any], axes: Sequence[Axes], *, heavy: int = HEAVY) -> Graph:
+def write_graph(call: Callable[[list[Any]], Any], axes: Sequence[TensorSpec], *, heavy: int = HEAVY) -> Graph:
     """Trace `call`, which takes a list of tensors and gives one of shape (n, …), and write it.
 
     heavy: bytes from which a weight is put in after tf2onnx.
-    Raises ConversionFailed, ExtraMissing, MemoryError.
+    Raises ConversionError, MissingDependencyError, MemoryError.
     """
     tensorflow, tf2onnx = library("tensorflow"), library("tf2onnx")
     signature = [tensorflow.TensorSpec((None, *one.shape), one.dtype, name=one.name) for one in axes]
@@ -62,7 +62,7 @@ def write_graph(call: Callable[[list[Any]], Any], axes: Sequence[Axes], *, heavy
         return {SCORES: tensorflow.reshape(found, (-1, 1)) if len(found.shape) == 1 else found}
 
     try:
-        with warnings.catch_warnings(), no_words():
+        with warnings.catch_warnings(), silence_stderr():
             # Its own complaints about NumPy and protobuf are none of the user's.
             warnings.simplefilter("ignore")
             traced = tensorflow.function(scores, input_signature=signature, autograph=False)
@@ -73,10 +73,10 @@ def write_graph(call: Callable[[list[Any]], Any], axes: Sequence[Axes], *, heavy
     except Exception as cause:
         if isinstance(cause, tensorflow.errors.ResourceExhaustedError):
             raise MemoryError from cause  # noqa: TRY004 - it is no question of a type
-        raise ConversionFailed(reason=f"tf2onnx cannot write this Keras model as ONNX ({one_line(cause)})") from cause
+        raise ConversionError(reason=f"tf2onnx cannot write this Keras model as ONNX ({one_line(cause)})") from cause
     _refuse_unknown(proto)
     places = {} if light is None else make_places(proto.graph, light.aside)
-    put_in_order(proto.graph, list(places))
+    sort_nodes(proto.graph, list(places))
     names = _plain_names(proto)
     fill(proto.graph, {names[name]: place for name, place in places.items()})
     return Graph(
@@ -90,7 +90,7 @@ def _written(tf2onnx: Any, traced: Any, signature: list[Any]) -> Any:
     return proto
 
 
-def _written_light(tf2onnx: Any, light: Lightened) -> Any:
+def _written_light(tf2onnx: Any, light: StrippedGraph) -> Any:
     """The same without the heavy weights, which are inputs for the time being."""
     inputs = [*light.inputs, *light.aside]
     proto, _ = tf2onnx.convert.from_graph_def(
@@ -104,12 +104,12 @@ def _written_light(tf2onnx: Any, light: Lightened) -> Any:
 
 
 def _refuse_unknown(proto: Any) -> None:
-    """tf2onnx leaves in what it does not know, and only logs it. Raises ConversionFailed."""
+    """tf2onnx leaves in what it does not know, and only logs it. Raises ConversionError."""
     import onnx
 
     unknown = {node.op_type for node in proto.graph.node if not onnx.defs.has(node.op_type, node.domain)}
     if unknown:
-        raise ConversionFailed(reason=f"the model uses operations that ONNX has not: {', '.join(sorted(unknown))[:200]}")
+        raise ConversionError(reason=f"the model uses operations that ONNX has not: {', '.join(sorted(unknown))[:200]}")
 
 
 def _plain_names(proto: Any) -> dict[str, str]:

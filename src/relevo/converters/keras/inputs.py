@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 import numpy as np
 
-from relevo.converters.keras.export import Axes
+from relevo.converters.keras.export import TensorSpec
 from relevo.domain.preprocessing import Column, ColumnInput, ColumnSteps, ImageSteps, MatrixSteps, Steps
 from relevo.domain.signature import Field, FieldKind, ImageInput, Input, RecordInput
-from relevo.errors import ConversionFailed
-from relevo.package.conversion import Hints
+from relevo.errors import ConversionError
+from relevo.package.conversion import ConversionHints
 from relevo.package.samples import ImageSamples, RecordSamples, ready_pixels
 from relevo.package.schema_inference import fractional, infer_fields
 from relevo.runtime.image import OWN_FILES, decode, tensor
@@ -49,12 +49,12 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Feed:
+class InputBinding:
     """One way to feed the model; lives as long as one conversion."""
 
     input: Input
     steps: Steps
-    axes: tuple[Axes, ...]
+    axes: tuple[TensorSpec, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,12 +68,12 @@ class Told:
     channels: Literal["RGB", "BGR"] = "RGB"
 
 
-def hints_of(task: ConversionOptions) -> Hints:
+def hints_of(task: ConversionOptions) -> ConversionHints:
     """What the task says, in the words that live models know."""
     steps = None
     if "scale" in task.told:
         steps = ImageSteps(input=_PICTURE, scale=task.scale, mean=task.mean, std=task.std)
-    return Hints(
+    return ConversionHints(
         labels=task.labels,
         renamed=task.renamed,
         features=task.features,
@@ -91,7 +91,7 @@ def told_of(task: ConversionOptions) -> Told:
 
 
 def entries_of(model: Any) -> tuple[Entry, ...]:
-    """The model's inputs. Raises ConversionFailed when it has not been built, so that nobody knows them."""
+    """The model's inputs. Raises ConversionError when it has not been built, so that nobody knows them."""
     inputs = getattr(model, "inputs", None)
     if inputs:
         return tuple(
@@ -107,14 +107,14 @@ def entries_of(model: Any) -> tuple[Entry, ...]:
     shape = called[0] if len(called) == 1 else None
     if isinstance(shape, tuple | list) and shape and not isinstance(shape[0], tuple | list | dict):
         return (Entry(name="input", shape=tuple(shape)[1:], dtype="float32"),)
-    raise ConversionFailed(reason="the Keras model does not tell its inputs; build it, or call it once, before it is packed")
+    raise ConversionError(reason="the Keras model does not tell its inputs; build it, or call it once, before it is packed")
 
 
 def _dtype(dtype: Any) -> str:
     return str(getattr(dtype, "name", dtype))
 
 
-def is_picture(entries: tuple[Entry, ...], samples: Samples | None, hints: Hints, told: Told) -> bool:
+def is_picture(entries: tuple[Entry, ...], samples: Samples | None, hints: ConversionHints, told: Told) -> bool:
     """Whether the model takes one picture."""
     if len(entries) != 1 or told.kind == "record" or isinstance(samples, RecordSamples) or isinstance(hints.input, RecordInput):
         return False
@@ -125,7 +125,7 @@ def is_picture(entries: tuple[Entry, ...], samples: Samples | None, hints: Hints
 # --- pictures -----------------------------------------------------------------------------------------------------------
 
 
-def asked_about_picture(entry: Entry, samples: Samples | None, hints: Hints, told: Told, *, rescales: bool) -> list[str]:
+def asked_about_picture(entry: Entry, samples: Samples | None, hints: ConversionHints, told: Told, *, rescales: bool) -> list[str]:
     """The options a person must add for this picture, if any. rescales: the model begins with a Rescaling layer."""
     asked = []
     if not isinstance(hints.steps, ImageSteps) and hints.scale is None:
@@ -141,8 +141,8 @@ def asked_about_picture(entry: Entry, samples: Samples | None, hints: Hints, tol
     return asked
 
 
-def picture_feed(entry: Entry, samples: Samples | None, hints: Hints, told: Told) -> Feed:
-    """Input and steps of a picture about which everything is told. Raises ConversionFailed when it cannot be one."""
+def picture_feed(entry: Entry, samples: Samples | None, hints: ConversionHints, told: Told) -> InputBinding:
+    """Input and steps of a picture about which everything is told. Raises ConversionError when it cannot be one."""
     layout, channels = _layout(entry, told)
     size = _size(entry, samples, hints, told)
     assert size is not None  # noqa: S101 - asked for before
@@ -162,9 +162,9 @@ def picture_feed(entry: Entry, samples: Samples | None, hints: Hints, told: Told
         "flat": (wanted.height * wanted.width * colours,),
     }[layout]
     if any(known not in (None, ours) for known, ours in zip(entry.shape, shape, strict=True)):
-        raise ConversionFailed(reason=f"the model takes {_shown(entry.shape)}; pictures as told would be {_shown(shape)}")
-    axes = Axes(name=_PICTURE, dtype="float32", shape=shape, model_dtype=entry.dtype)
-    return Feed(input=wanted, steps=steps, axes=(axes,))
+        raise ConversionError(reason=f"the model takes {_shown(entry.shape)}; pictures as told would be {_shown(shape)}")
+    axes = TensorSpec(name=_PICTURE, dtype="float32", shape=shape, model_dtype=entry.dtype)
+    return InputBinding(input=wanted, steps=steps, axes=(axes,))
 
 
 def _one(scale: float | None) -> float:
@@ -184,14 +184,14 @@ def _layout(entry: Entry, told: Told) -> tuple[Layout, int | None]:
         return "NCHW", shape[0]
     if len(shape) == 3 and shape[2] is None:
         return "NHWC", None
-    raise ConversionFailed(reason=f"its input of shape {_shown(shape)} is no picture of one or three colours")
+    raise ConversionError(reason=f"its input of shape {_shown(shape)} is no picture of one or three colours")
 
 
-def _wanted(samples: Samples | None, hints: Hints, told: Told) -> bool:
+def _wanted(samples: Samples | None, hints: ConversionHints, told: Told) -> bool:
     return isinstance(hints.input, ImageInput) or isinstance(samples, ImageSamples) or bool(told.mode)
 
 
-def _channels(samples: Samples | None, hints: Hints, told: Told) -> int:
+def _channels(samples: Samples | None, hints: ConversionHints, told: Told) -> int:
     if isinstance(hints.input, ImageInput):
         return 3 if hints.input.mode == "RGB" else 1
     if told.mode:
@@ -199,7 +199,7 @@ def _channels(samples: Samples | None, hints: Hints, told: Told) -> int:
     return 3 if not isinstance(samples, ImageSamples) or len(samples.shape(hints.orientation)) == 3 else 1
 
 
-def _size(entry: Entry, samples: Samples | None, hints: Hints, told: Told) -> tuple[int, int] | None:
+def _size(entry: Entry, samples: Samples | None, hints: ConversionHints, told: Told) -> tuple[int, int] | None:
     """Width and height: told, read off the shape, or the samples' own."""
     if isinstance(hints.input, ImageInput):
         return hints.input.width, hints.input.height
@@ -225,76 +225,76 @@ def _size(entry: Entry, samples: Samples | None, hints: Hints, told: Told) -> tu
 # --- records ------------------------------------------------------------------------------------------------------------
 
 
-def record_feed(entries: tuple[Entry, ...], samples: Samples | None, hints: Hints) -> Feed:
-    """Input and steps of a record. Raises ConversionFailed when the model takes something else."""
+def record_feed(entries: tuple[Entry, ...], samples: Samples | None, hints: ConversionHints) -> InputBinding:
+    """Input and steps of a record. Raises ConversionError when the model takes something else."""
     if len(entries) > 1:
         return _columns(entries, samples, hints)
     entry = entries[0]
     if len(entry.shape) != 1 or entry.shape[0] is None:
-        raise ConversionFailed(
+        raise ConversionError(
             reason=f"its input of shape {_shown(entry.shape)} is neither a row of numbers nor a picture; "
             "sequences and volumes are not served by this release"
         )
     if entry.dtype == "string":
-        raise ConversionFailed(reason="it takes texts; put the vocabulary outside the model, so that it takes numbers")
+        raise ConversionError(reason="it takes texts; put the vocabulary outside the model, so that it takes numbers")
     width = entry.shape[0]
     record, steps = _matrix(width, samples, hints)
     if not isinstance(hints.input, RecordInput) and entry.dtype not in _INTEGERS:
         record = msgspec.structs.replace(record, fields=tuple(fractional(field) for field in record.fields))
-    axes = Axes(name=_MATRIX, dtype="float32", shape=(width,), model_dtype=entry.dtype)
-    return Feed(input=record, steps=msgspec.structs.replace(steps, input=_MATRIX, dtype="float32"), axes=(axes,))
+    axes = TensorSpec(name=_MATRIX, dtype="float32", shape=(width,), model_dtype=entry.dtype)
+    return InputBinding(input=record, steps=msgspec.structs.replace(steps, input=_MATRIX, dtype="float32"), axes=(axes,))
 
 
-def _matrix(width: int, samples: Samples | None, hints: Hints) -> tuple[RecordInput, MatrixSteps]:
+def _matrix(width: int, samples: Samples | None, hints: ConversionHints) -> tuple[RecordInput, MatrixSteps]:
     if isinstance(hints.input, RecordInput) and isinstance(hints.steps, MatrixSteps):
         return hints.input, hints.steps
     record = hints.input if isinstance(hints.input, RecordInput) else RecordInput(fields=_fields(width, samples, hints))
     texts = [field.name for field in record.fields if field.kind is FieldKind.CATEGORY]
     if texts:
-        raise ConversionFailed(
+        raise ConversionError(
             reason=f"the fields {', '.join(texts[:8])} hold texts, and the model takes {width} numbers; give input= and steps= "
             "(MatrixSteps says which text becomes which column)"
         )
     if len(record.fields) != width:
-        raise ConversionFailed(reason=f"the model takes {width} numbers, and the samples have {len(record.fields)} fields")
+        raise ConversionError(reason=f"the model takes {width} numbers, and the samples have {len(record.fields)} fields")
     columns = tuple(Column(field=field.name) for field in record.fields)
     return record, MatrixSteps(input=_MATRIX, columns=columns, missing="nan")
 
 
-def _fields(width: int, samples: Samples | None, hints: Hints) -> tuple[Field, ...]:
+def _fields(width: int, samples: Samples | None, hints: ConversionHints) -> tuple[Field, ...]:
     if isinstance(samples, RecordSamples):
         return infer_fields(samples, hints.features)
     names = hints.features or tuple(f"f{column}" for column in range(width))
     return tuple(Field(name=name, kind=FieldKind.NUMBER, example=1.0) for name in names)
 
 
-def _columns(entries: tuple[Entry, ...], samples: Samples | None, hints: Hints) -> Feed:
+def _columns(entries: tuple[Entry, ...], samples: Samples | None, hints: ConversionHints) -> InputBinding:
     if any(entry.shape not in ((), (1,)) or entry.dtype == "string" for entry in entries):
         told = ", ".join(f"{entry.name} {_shown(entry.shape)}" for entry in entries[:8])
-        raise ConversionFailed(reason=f"it has several inputs ({told}); only single numbers can be served together")
+        raise ConversionError(reason=f"it has several inputs ({told}); only single numbers can be served together")
     columns = tuple(
         ColumnInput(field=entry.name, input=entry.name, dtype="int64" if entry.dtype in _INTEGERS else "float32")
         for entry in entries
     )
     axes = tuple(
-        Axes(name=column.input, dtype=column.dtype, shape=(1,), model_dtype=entry.dtype)
+        TensorSpec(name=column.input, dtype=column.dtype, shape=(1,), model_dtype=entry.dtype)
         for column, entry in zip(columns, entries, strict=True)
     )
     if isinstance(hints.input, RecordInput):
-        return Feed(input=hints.input, steps=ColumnSteps(columns=columns), axes=axes)
+        return InputBinding(input=hints.input, steps=ColumnSteps(columns=columns), axes=axes)
     if isinstance(samples, RecordSamples):
         seen = infer_fields(samples, [entry.name for entry in entries])
         fields = tuple(one if entry.dtype in _INTEGERS else fractional(one) for one, entry in zip(seen, entries, strict=True))
     else:
         kinds = {"int64": FieldKind.INTEGER}
         fields = tuple(Field(name=one.field, kind=kinds.get(one.dtype, FieldKind.NUMBER), example=1) for one in columns)
-    return Feed(input=RecordInput(fields=fields), steps=ColumnSteps(columns=columns), axes=axes)
+    return InputBinding(input=RecordInput(fields=fields), steps=ColumnSteps(columns=columns), axes=axes)
 
 
 # --- what the original is asked with --------------------------------------------------------------------------------------
 
 
-def tensors_of(feed: Feed, samples: Samples) -> list[NDArray[Any]]:
+def tensors_of(feed: InputBinding, samples: Samples) -> list[NDArray[Any]]:
     """The samples as the very tensors that serving makes, one an input, each (n, …)."""
     if isinstance(feed.input, ImageInput):
         assert isinstance(feed.steps, ImageSteps)  # noqa: S101 - pictures have image steps
@@ -315,7 +315,7 @@ def tensors_of(feed: Feed, samples: Samples) -> list[NDArray[Any]]:
 
 def _file(payload: bytes | dict[str, Any]) -> bytes:
     if isinstance(payload, dict):
-        raise ConversionFailed(reason="the model takes pictures, and the samples are records")
+        raise ConversionError(reason="the model takes pictures, and the samples are records")
     return payload
 
 

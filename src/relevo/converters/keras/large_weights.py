@@ -34,7 +34,7 @@ _PASSING = ("Identity", "ReadVariableOp")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Lightened:
+class StrippedGraph:
     """A frozen graph without its heavy weights; lives as long as one conversion."""
 
     graph_def: Any  # TensorFlow's GraphDef
@@ -43,7 +43,7 @@ class Lightened:
     aside: Mapping[str, Any]  # placeholder → TensorFlow's variable
 
 
-def lightened(function: Any, *, heavy: int = HEAVY) -> Lightened | None:
+def lightened(function: Any, *, heavy: int = HEAVY) -> StrippedGraph | None:
     """Freeze a traced function, the heavy weights left out. None when none of its weights can stand aside.
 
     heavy: bytes from which a weight does.
@@ -54,7 +54,7 @@ def lightened(function: Any, *, heavy: int = HEAVY) -> Lightened | None:
         graph_def = _frozen(function, weights)
         kept = {name: variable for name, variable in weights.items() if _stands_aside(name, graph_def)}
         if kept == weights:
-            return Lightened(
+            return StrippedGraph(
                 graph_def=_opened(graph_def, weights),
                 inputs=tuple(one.name.split(":")[0] for one in function.inputs if one.dtype.name != "resource"),
                 output=function.outputs[0].name,
@@ -133,7 +133,7 @@ def _pass_on(weight: Any, graph_def: Any) -> None:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Place:
+class WeightSlot:
     """Where a weight goes in the finished graph."""
 
     variable: Any  # TensorFlow's
@@ -144,7 +144,7 @@ class Place:
         return np.ascontiguousarray(np.transpose(self.variable.numpy(), self.order))
 
 
-def make_places(graph: Any, aside: Mapping[str, Any]) -> dict[str, Place]:
+def make_places(graph: Any, aside: Mapping[str, Any]) -> dict[str, WeightSlot]:
     """Initializers without numbers in place of the inputs for weights; turned already where the graph only turns them.
 
     Returns what belongs into each of them, by its name.
@@ -159,7 +159,7 @@ def make_places(graph: Any, aside: Mapping[str, Any]) -> dict[str, Place]:
         dims = [variable.shape[axis] for axis in order]
         graph.initializer.add(name=name, dims=dims, data_type=value.type.tensor_type.elem_type)
         graph.input.remove(value)
-        places[name] = Place(variable=variable, order=order)
+        places[name] = WeightSlot(variable=variable, order=order)
     return places
 
 
@@ -184,7 +184,7 @@ def _turn(node: Any) -> tuple[int, ...] | None:
     return told[0] if node.op_type == "Transpose" and told else None
 
 
-def fill(graph: Any, places: Mapping[str, Place]) -> None:
+def fill(graph: Any, places: Mapping[str, WeightSlot]) -> None:
     """Put the numbers into their initializers, one weight after the other."""
     for weight in graph.initializer:
         if weight.name in places:

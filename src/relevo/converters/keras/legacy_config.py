@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from relevo.errors import ConversionFailed
+from relevo.errors import ConversionError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -84,8 +84,8 @@ def major(release: str) -> int:
     return int(first) if first.isdigit() else 1
 
 
-def modern(model: dict[str, Any], release: str) -> dict[str, Any]:
-    """The whole architecture in the words of today. Raises ConversionFailed for what has none."""
+def upgrade_config(model: dict[str, Any], release: str) -> dict[str, Any]:
+    """The whole architecture in the words of today. Raises ConversionError for what has none."""
     if major(release) >= 3:
         return model
     found: dict[str, Any] = _rewritten(model, major(release))
@@ -106,7 +106,7 @@ def _rewritten(thing: Any, since: int) -> Any:
 def _layer(layer: dict[str, Any], since: int) -> dict[str, Any]:
     kind = layer["class_name"]
     if kind in _REFUSED:
-        raise ConversionFailed(reason=f"{_REFUSED[kind]}; {_INSTEAD}")
+        raise ConversionError(reason=f"{_REFUSED[kind]}; {_INSTEAD}")
     config = layer["config"]
     if kind == "Sequential" and isinstance(config, list):
         # Before 2.2.3 a Sequential was the bare list of its layers.
@@ -162,7 +162,7 @@ def _plain_dtype(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def _of_keras_1(kind: str, config: dict[str, Any]) -> dict[str, Any]:
-    """Keras 1's arguments by their names of today. Raises ConversionFailed for those that have none."""
+    """Keras 1's arguments by their names of today. Raises ConversionError for those that have none."""
     config = dict(config)
     if kind == "Embedding":
         config["output_dim_kept"] = config.pop("output_dim", None)
@@ -173,9 +173,9 @@ def _of_keras_1(kind: str, config: dict[str, Any]) -> dict[str, Any]:
     if "dim_ordering" in config:
         config["data_format"] = _ORDERS.get(config.pop("dim_ordering"), "channels_last")
     if kind == "BatchNormalization" and config.pop("mode", 0) != 0:
-        raise ConversionFailed(reason=f"its BatchNormalization has a mode that no release since knows; {_INSTEAD}")
+        raise ConversionError(reason=f"its BatchNormalization has a mode that no release since knows; {_INSTEAD}")
     if config.get("border_mode") == "full":
-        raise ConversionFailed(reason=f"it has a convolution with border_mode 'full', which no release since knows; {_INSTEAD}")
+        raise ConversionError(reason=f"it has a convolution with border_mode 'full', which no release since knows; {_INSTEAD}")
     # What a layer was told twice: the shape of what comes in stands in batch_input_shape.
     if kind != "Embedding":
         config.pop("input_dim", None)
@@ -218,23 +218,23 @@ _MENDED: Mapping[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
 }
 
 
-def refuse_programs(model: Any, known: Callable[[str], bool]) -> None:
+def refuse_custom_layers(model: Any, known: Callable[[str], bool]) -> None:
     """Pass an architecture of layers that Keras itself has.
 
-    known: whether Keras has a layer of that name. Raises ConversionFailed naming a Lambda or the layers that are somebody's own.
+    known: whether Keras has a layer of that name. Raises ConversionError naming a Lambda or the layers that are somebody's own.
     """
     own = set()
     for thing in _things(model):
         kind = str(thing["class_name"])
         if kind in _REFUSED or kind in ("__lambda__", "function") or thing.get("module") == "builtins":
-            raise ConversionFailed(reason=f"{_REFUSED.get(kind, _REFUSED['Lambda'])}; {_INSTEAD}")
+            raise ConversionError(reason=f"{_REFUSED.get(kind, _REFUSED['Lambda'])}; {_INSTEAD}")
         module = thing.get("module")
         foreign = module is not None and str(module).partition(".")[0] not in ("keras", "tf_keras", "tensorflow")
         if foreign or thing.get("registered_name") not in (None, kind) or (thing["in_layers"] and not known(kind)):
             own.add(kind)
     if own:
         names = ", ".join(sorted("".join(sign for sign in name if sign.isprintable())[:60] for name in own)[:8])
-        raise ConversionFailed(reason=f"it uses {names}, whose code is not in the file and not in Keras; {_INSTEAD}")
+        raise ConversionError(reason=f"it uses {names}, whose code is not in the file and not in Keras; {_INSTEAD}")
 
 
 def _things(model: Any) -> Iterator[dict[str, Any]]:

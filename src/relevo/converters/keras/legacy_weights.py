@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from relevo.errors import ConversionFailed
+from relevo.errors import ConversionError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -22,7 +22,7 @@ _GATES = ("LSTM", "GRU", "SimpleRNN", "ConvLSTM2D", "Bidirectional")
 
 
 def rearrange(model: Any, group: Any, *, keras: int, theano: bool) -> None:
-    """Change the arrays of a file that is open in memory. Raises ConversionFailed for layers whose arrays are not known."""
+    """Change the arrays of a file that is open in memory. Raises ConversionError for layers whose arrays are not known."""
     if keras >= 2 and not theano:
         return
     names = [_text(name) for name in group.attrs.get("layer_names", ())]
@@ -31,7 +31,7 @@ def rearrange(model: Any, group: Any, *, keras: int, theano: bool) -> None:
     for name, layer in zip(saved, layers, strict=False):
         kind = type(layer).__name__
         if keras == 1 and kind in _GATES:
-            raise ConversionFailed(reason=f"it is a {kind} of Keras 1, whose weights are kept gate by gate; save it with Keras 2")
+            raise ConversionError(reason=f"it is a {kind} of Keras 1, whose weights are kept gate by gate; save it with Keras 2")
         if kind in _CONVOLUTIONS:
             path = _text(group[name].attrs["weight_names"][0])
             kernel = np.asarray(group[name][path])

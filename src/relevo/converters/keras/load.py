@@ -16,12 +16,12 @@ import zipfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from relevo.converters.keras.legacy_config import OLD_HARD_SIGMOID, major, modern, refuse_programs
+from relevo.converters.keras.legacy_config import OLD_HARD_SIGMOID, major, refuse_custom_layers, upgrade_config
 from relevo.converters.keras.legacy_weights import rearrange
-from relevo.converters.keras.silent_import import library, no_words
+from relevo.converters.keras.silent_import import library, silence_stderr
 from relevo.converters.limits import Bounds
 from relevo.converters.sklearn.estimator import one_line
-from relevo.errors import ConversionFailed, ExtraMissing, OptionsMissing, RelevoError
+from relevo.errors import ConversionError, InvalidOptionsError, MissingDependencyError, RelevoError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,7 +46,7 @@ class Loaded:
 def load(bodies: Sequence[bytes]) -> Loaded:
     """The model in the first body, with the weights in the second where they are apart.
 
-    Raises ConversionFailed in words for a person, OptionsMissing when the weights are missing, ExtraMissing.
+    Raises ConversionError in words for a person, InvalidOptionsError when the weights are missing, MissingDependencyError.
     """
     data = bodies[0]
     try:
@@ -58,14 +58,14 @@ def load(bodies: Sequence[bytes]) -> Loaded:
     except (RelevoError, MemoryError):
         raise
     except Exception as cause:
-        raise ConversionFailed(reason=f"Keras cannot load it ({one_line(cause)})") from cause
+        raise ConversionError(reason=f"Keras cannot load it ({one_line(cause)})") from cause
 
 
 def _from_hdf5(data: bytes) -> Loaded:
     with _opened(data) as file:
         told = file.attrs.get("model_config")
         if told is None:
-            raise OptionsMissing(
+            raise InvalidOptionsError(
                 options="the architecture: this file has only weights. Import the model's JSON, with this file as --weights"
             )
         release = _text(file.attrs.get("keras_version", file["model_weights"].attrs.get("keras_version", "1")))
@@ -77,7 +77,7 @@ def _from_hdf5(data: bytes) -> Loaded:
 
 def _from_json(architecture: bytes, weights: bytes) -> Loaded:
     if not weights:
-        raise OptionsMissing(options="--weights FILE, for it is an architecture without its weights")
+        raise InvalidOptionsError(options="--weights FILE, for it is an architecture without its weights")
     plain = _architecture(architecture)
     with _opened(weights) as file:
         group = file.get("model_weights", file)
@@ -94,7 +94,7 @@ def _from_zip(data: bytes) -> Loaded:
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         sizes = {name: archive.getinfo(name).file_size for name in (_CONFIG, _WEIGHTS)}
         if sizes[_CONFIG] > _MAX_TEXT or sizes[_WEIGHTS] > 2**31 - 1:
-            raise ConversionFailed(reason=f"its {_CONFIG if sizes[_CONFIG] > _MAX_TEXT else _WEIGHTS} is larger than any network's")
+            raise ConversionError(reason=f"its {_CONFIG if sizes[_CONFIG] > _MAX_TEXT else _WEIGHTS} is larger than any network's")
         _refuse_swelling(sum(sizes.values()), len(data))
         plain = _architecture(archive.read(_CONFIG))
         told = json.loads(archive.read(_METADATA)) if _METADATA in archive.namelist() else {}
@@ -110,15 +110,15 @@ def _from_zip(data: bytes) -> Loaded:
 
 
 def _opened(data: bytes) -> Any:
-    """HDF5 in memory, writable there. Raises ExtraMissing, ConversionFailed."""
+    """HDF5 in memory, writable there. Raises MissingDependencyError, ConversionError."""
     try:
         import h5py  # type: ignore[import-untyped]
     except ImportError as cause:
-        raise ExtraMissing(extra="keras") from cause
+        raise MissingDependencyError(extra="keras") from cause
     try:
         file = h5py.File(io.BytesIO(data), "r+")
     except (OSError, ValueError) as cause:
-        raise ConversionFailed(reason="it is a damaged HDF5 file, or was cut off") from cause
+        raise ConversionError(reason="it is a damaged HDF5 file, or was cut off") from cause
     promised: list[int] = []
     file.visititems(
         lambda _, one: promised.append(int(one.size or 0) * one.dtype.itemsize) if isinstance(one, h5py.Dataset) else None
@@ -130,14 +130,14 @@ def _opened(data: bytes) -> Any:
 def _refuse_swelling(unpacked: int, packed: int) -> None:
     """Weights hardly become smaller when they are packed; what would become much larger is made to fill the memory.
 
-    A person who gives more memory than a file of this size is given lets it swell into that. Raises ConversionFailed.
+    A person who gives more memory than a file of this size is given lets it swell into that. Raises ConversionError.
     """
     most = _SLACK + _SWELLING * packed
     given = resource.getrlimit(resource.RLIMIT_DATA)[0]
     if unpacked > most and (
         given == resource.RLIM_INFINITY or unpacked > given // _TIMES_HELD or given <= Bounds().for_bytes(packed).data_mb * 2**20
     ):
-        raise ConversionFailed(
+        raise ConversionError(
             reason=f"it would unpack from {packed} bytes to {unpacked}, which no network's weights do; --max-memory allows more"
         )
 
@@ -148,26 +148,26 @@ def _text(value: Any) -> str:
 
 def _architecture(text: str | bytes) -> dict[str, Any]:
     if len(text) > _MAX_TEXT:
-        raise ConversionFailed(reason="its architecture is larger than any network's")
+        raise ConversionError(reason="its architecture is larger than any network's")
     try:
         plain = json.loads(text)
     except (ValueError, RecursionError) as cause:
-        raise ConversionFailed(reason="its architecture is no JSON") from cause
+        raise ConversionError(reason="its architecture is no JSON") from cause
     if not isinstance(plain, dict) or not isinstance(plain.get("class_name"), str) or "config" not in plain:
-        raise ConversionFailed(reason="its architecture is none that Keras writes")
+        raise ConversionError(reason="its architecture is none that Keras writes")
     return plain
 
 
 def _built(plain: dict[str, Any], release: str) -> Any:
-    """The layers without their weights. Raises ConversionFailed."""
-    config = modern(
+    """The layers without their weights. Raises ConversionError."""
+    config = upgrade_config(
         {key: value for key, value in plain.items() if key in ("class_name", "config", "module", "registered_name")}, release
     )
     # What needs no Keras to be refused is refused first.
-    refuse_programs(config, lambda _: True)
+    refuse_custom_layers(config, lambda _: True)
     keras = library("keras")
-    refuse_programs(config, lambda kind: kind == "Functional" or hasattr(keras.layers, kind) or hasattr(keras.models, kind))
-    with no_words():
+    refuse_custom_layers(config, lambda kind: kind == "Functional" or hasattr(keras.layers, kind) or hasattr(keras.models, kind))
+    with silence_stderr():
         return _deserialized(keras, config)
 
 
@@ -188,27 +188,27 @@ def _deserialized(keras: Any, config: dict[str, Any]) -> Any:
 
 
 def _fill(model: Any, group: Any, release: str) -> None:
-    """Weights by the order of the layers, as every HDF5 file before `.weights.h5` has them. Raises ConversionFailed."""
+    """Weights by the order of the layers, as every HDF5 file before `.weights.h5` has them. Raises ConversionError."""
     from keras.src.legacy.saving import legacy_h5_format
 
     rearrange(model, group, keras=major(release), theano=_text(group.attrs.get("backend", "")) == "theano")
     try:
-        with no_words():
+        with silence_stderr():
             legacy_h5_format.load_weights_from_hdf5_group(group, model)
     except (ValueError, KeyError) as cause:
-        raise ConversionFailed(reason=f"its weights do not fit its architecture ({one_line(cause)})") from cause
+        raise ConversionError(reason=f"its weights do not fit its architecture ({one_line(cause)})") from cause
 
 
 def _with_state(model: Any, weights: bytes) -> Any:
-    """Weights as Keras 3 writes them, by the layers' places. Raises ConversionFailed when any is missing."""
+    """Weights as Keras 3 writes them, by the layers' places. Raises ConversionError when any is missing."""
     from keras.src.saving import saving_lib  # type: ignore[import-untyped]
 
     store = saving_lib.H5IOStore(io.BytesIO(weights), mode="r")
     try:
-        with no_words():
+        with silence_stderr():
             saving_lib._load_state(model, weights_store=store, assets_store=None, inner_path="")  # noqa: SLF001 - see above
     except (ValueError, KeyError) as cause:
-        raise ConversionFailed(reason=f"its weights do not fit its architecture ({one_line(cause)})") from cause
+        raise ConversionError(reason=f"its weights do not fit its architecture ({one_line(cause)})") from cause
     finally:
         store.close()
     return model

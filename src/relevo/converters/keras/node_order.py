@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 Print = bytes
 
 
-def put_in_order(graph: Any, places: Sequence[str] = ()) -> None:
+def sort_nodes(graph: Any, places: Sequence[str] = ()) -> None:
     """Reorder the nodes, inner graphs included. places: weights that are not filled in yet, in the model's order."""
     known = {name: _print("place", str(number)) for number, name in enumerate(places)}
     _order(graph, {**{value.name: _print("input", value.name) for value in graph.input}, **known})

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from relevo.errors import ConversionFailed, OptionsMissing
+from relevo.errors import ConversionError, InvalidOptionsError
 
 if TYPE_CHECKING:
     from relevo.converters.score_types import Loss
@@ -42,11 +42,11 @@ class Head:
 def head_of(model: Any, wanted: str, *, loss: Any = None) -> Head:
     """The output of that name, or the only one. loss: as the file tells it, where the model does not.
 
-    Raises OptionsMissing when several wait for a choice or none has the name, ConversionFailed for outputs within outputs.
+    Raises InvalidOptionsError when several wait for a choice or none has the name, ConversionError for outputs within outputs.
     """
     tensors = _tensors(model)
     if tensors and (len(tensors) > 1 or wanted) and wanted not in tensors:
-        raise OptionsMissing(options=f"--output, one of {', '.join(tensors)}")
+        raise InvalidOptionsError(options=f"--output, one of {', '.join(tensors)}")
     name = wanted if tensors and wanted else next(iter(tensors), "")
     place = list(tensors).index(name) if tensors else 0
     told = getattr(model, "loss", None)
@@ -62,7 +62,7 @@ def _tensors(model: Any) -> dict[str, Any]:
     structure = getattr(model, "_outputs_struct", None)
     if isinstance(structure, Mapping):
         if any(isinstance(one, Mapping | list | tuple) for one in structure.values()):
-            raise ConversionFailed(reason="its outputs lie within outputs; make a model of the one that has the scores")
+            raise ConversionError(reason="its outputs lie within outputs; make a model of the one that has the scores")
         return {str(name): one for name, one in structure.items()}
     outputs = list(getattr(model, "outputs", None) or ())
     names = [str(name) for name in getattr(model, "output_names", None) or ()]
@@ -80,7 +80,7 @@ def _columns(tensor: Any) -> int | None:
 
 
 def picked(found: Any, head: Head) -> Any:
-    """The chosen one of what the model answered. Raises OptionsMissing when that leaves a choice, ConversionFailed."""
+    """The chosen one of what the model answered. Raises InvalidOptionsError when that leaves a choice, ConversionError."""
     if isinstance(found, Mapping):
         answers = {str(name): one for name, one in found.items()}
     elif isinstance(found, list | tuple):
@@ -90,9 +90,9 @@ def picked(found: Any, head: Head) -> Any:
     if head.name in answers or len(answers) == 1:
         one = answers[head.name] if head.name in answers else next(iter(answers.values()))
         if isinstance(one, Mapping | list | tuple):
-            raise ConversionFailed(reason="its outputs lie within outputs; make a model of the one that has the scores")
+            raise ConversionError(reason="its outputs lie within outputs; make a model of the one that has the scores")
         return one
-    raise OptionsMissing(options=f"--output, one of {', '.join(answers)}")
+    raise InvalidOptionsError(options=f"--output, one of {', '.join(answers)}")
 
 
 def loss_kind(loss: Any, name: str = "", place: int = 0) -> Loss:

@@ -14,14 +14,14 @@ import numpy as np
 from relevo.converters.keras.convert import Read, done
 from relevo.converters.keras.inputs import Entry
 from relevo.converters.keras.outputs import Head
-from relevo.converters.keras.silent_import import library, no_words
+from relevo.converters.keras.silent_import import library, silence_stderr
 from relevo.converters.sklearn.estimator import one_line
-from relevo.errors import ConversionFailed, OptionsMissing
+from relevo.errors import ConversionError, InvalidOptionsError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from relevo.converters.base import Done
+    from relevo.converters.base import ConversionResult
     from relevo.converters.options import ConversionOptions
     from relevo.package.samples import Samples
 
@@ -31,16 +31,16 @@ FOLDER = "model"
 _SIGNATURES = ("serving_default", "serve", "predict")
 
 
-def open_file(task: ConversionOptions, _bodies: Sequence[bytes], samples: Samples | None) -> Done:
-    """The door of SavedModels. Raises ConversionFailed, OptionsMissing, ExtraMissing."""
+def open_file(task: ConversionOptions, _bodies: Sequence[bytes], samples: Samples | None) -> ConversionResult:
+    """The door of SavedModels. Raises ConversionError, InvalidOptionsError, MissingDependencyError."""
     tensorflow = library("tensorflow")
     try:
-        with no_words():
+        with silence_stderr():
             model = tensorflow.saved_model.load(FOLDER)
     except MemoryError:
         raise
     except Exception as cause:
-        raise ConversionFailed(reason=f"TensorFlow cannot load the folder ({one_line(cause)})") from cause
+        raise ConversionError(reason=f"TensorFlow cannot load the folder ({one_line(cause)})") from cause
     return done(_read(tensorflow, model, task.output), task, samples, framework=f"TensorFlow {_release(model)}".strip())
 
 
@@ -53,7 +53,7 @@ def _read(tensorflow: Any, model: Any, output: str) -> Read:
     specs = signature.structured_input_signature[1]
     outputs = signature.structured_outputs
     if (len(outputs) > 1 or output) and output not in outputs:
-        raise OptionsMissing(options=f"--output, one of {', '.join(sorted(outputs))}")
+        raise InvalidOptionsError(options=f"--output, one of {', '.join(sorted(outputs))}")
     chosen = output or next(iter(outputs))
     names = sorted(specs)
     axes = tuple(outputs[chosen].shape)[1:] if outputs[chosen].shape.rank else (None,)
@@ -86,12 +86,12 @@ def _signature(model: Any) -> Any:
     for name in (*_SIGNATURES, *found):
         if name in found:
             return found[name]
-    raise ConversionFailed(reason="the SavedModel has no serving signature; export it with model.export(folder)")
+    raise ConversionError(reason="the SavedModel has no serving signature; export it with model.export(folder)")
 
 
 def _entry(name: str, spec: Any) -> Entry:
     if spec.shape.rank is None or spec.shape.rank < 1:
-        raise ConversionFailed(reason=f"its input '{name}' has no shape")
+        raise ConversionError(reason=f"its input '{name}' has no shape")
     if spec.shape[0] is not None:
-        raise ConversionFailed(reason=f"its input '{name}' takes exactly {spec.shape[0]} row(s); export it with a free batch axis")
+        raise ConversionError(reason=f"its input '{name}' takes exactly {spec.shape[0]} row(s); export it with a free batch axis")
     return Entry(name=name, shape=tuple(spec.shape)[1:], dtype=spec.dtype.name)

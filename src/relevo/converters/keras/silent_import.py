@@ -1,6 +1,6 @@
 """TensorFlow, Keras and tf2onnx, loaded without what they print: their first words go past every setting to standard error.
 
-library("keras") ─ standard error aside ─► the module | ExtraMissing
+library("keras") ─ standard error aside ─► the module | MissingDependencyError
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from relevo.converters.limits import give_back
-from relevo.errors import ExtraMissing
+from relevo.errors import MissingDependencyError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,7 +31,7 @@ def is_keras(model: Any) -> bool:
 
 
 def library(name: str) -> Any:
-    """Import `tensorflow`, `keras` or `tf2onnx`, silently. Raises ExtraMissing."""
+    """Import `tensorflow`, `keras` or `tf2onnx`, silently. Raises MissingDependencyError."""
     found = sys.modules.get(name)
     if found is not None:
         return found
@@ -40,10 +40,10 @@ def library(name: str) -> Any:
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     began = time.process_time()
     try:
-        with no_words():
+        with silence_stderr():
             found = import_module(name)
     except ImportError as cause:
-        raise ExtraMissing(extra="keras") from cause
+        raise MissingDependencyError(extra="keras") from cause
     give_back(time.process_time() - began)
     for speaker in _SPEAKERS:
         logging.getLogger(speaker).setLevel(logging.CRITICAL)
@@ -59,12 +59,12 @@ def leave_out(*names: str) -> None:
 def library_if_there(name: str) -> None:
     """Import it silently where it is installed, for others who will import it loudly."""
     if find_spec(name) is not None:
-        with suppress(ExtraMissing):
+        with suppress(MissingDependencyError):
             library(name)
 
 
 @contextmanager
-def no_words() -> Iterator[None]:
+def silence_stderr() -> Iterator[None]:
     """What compiled code writes to standard error goes nowhere meanwhile; Python's own errors are raised as ever."""
     sys.stderr.flush()
     try:

@@ -2,7 +2,7 @@
 
     pickle ─ module of a former name ─► module of today             (0.22 renamed them; the classes are the same)
     model  ─ parts ─ attribute absent or renamed ─► as that release meant it
-           └ an answer that today's code would give otherwise ─► ConversionFailed
+           └ an answer that today's code would give otherwise ─► ConversionError
 
 The original answers the samples here, read by today's code. A release that meant something else by the same numbers would be
 copied wrongly and agree with itself, so that case must be known by name.
@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from relevo.converters.sklearn.estimator import parts_of
 from relevo.converters.sklearn.versions import advice
-from relevo.errors import ConversionFailed
+from relevo.errors import ConversionError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -75,7 +75,7 @@ _MOVED_TO = {
 }
 
 
-class _FormerNames(MetaPathFinder, Loader):
+class _AliasFinder(MetaPathFinder, Loader):
     """Finds a module by its former name; lives as long as the child."""
 
     def find_spec(self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None) -> ModuleSpec | None:
@@ -91,16 +91,16 @@ class _FormerNames(MetaPathFinder, Loader):
         """It was run under its own name already."""
 
 
-def know_former_names() -> None:
+def install_module_aliases() -> None:
     """Let pickles import modules by the names they had before scikit-learn 0.22."""
-    if not any(isinstance(finder, _FormerNames) for finder in sys.meta_path):
-        sys.meta_path.append(_FormerNames())
+    if not any(isinstance(finder, _AliasFinder) for finder in sys.meta_path):
+        sys.meta_path.append(_AliasFinder())
 
 
-def mend(model: Any, source: str = "") -> None:
+def fix_attributes(model: Any, source: str = "") -> None:
     """Set on the model and its parts what newer releases expect; never overwrites.
 
-    source: what the file says wrote it. Raises ConversionFailed where an older release meant something else.
+    source: what the file says wrote it. Raises ConversionError where an older release meant something else.
     """
     whole = list(model) if isinstance(model, tuple) else [model]
     for part in [part for one in whole for part in parts_of(one)]:
@@ -133,7 +133,7 @@ def _refuse_other_meaning(part: Any, source: str) -> None:
     one_against_rest = option in ("ovr", "warn") or by_solver
     if (several and one_against_rest) or (not several and option == "multinomial"):
         line = advice(source)
-        raise ConversionFailed(
+        raise ConversionError(
             reason=f"its {type(part).__name__} ({source or 'an older scikit-learn'}) has multi_class='{option}', and the "
             f"scikit-learn {version('scikit-learn')} installed here would compute other probabilities from it. "
             + (f"Repeat with {line}, or fit it again" if line else "Fit it again")

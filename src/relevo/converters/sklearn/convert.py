@@ -18,9 +18,9 @@ import msgspec
 
 from relevo.converters.boosting.booster import answers_itself, framework_of
 from relevo.converters.onnx_graph import inputs_read
-from relevo.converters.sklearn.estimator import look_at, one_line
+from relevo.converters.sklearn.estimator import inspect_estimator, one_line
 from relevo.converters.sklearn.exact_export import can_be_exact, write_exact
-from relevo.converters.sklearn.input_layouts import Layout, layouts, original_input
+from relevo.converters.sklearn.input_layouts import Layout, input_layouts, original_input
 from relevo.converters.sklearn.probes import (
     Original,
     Probes,
@@ -34,15 +34,15 @@ from relevo.converters.sklearn.skl2onnx_export import write_onnx
 from relevo.converters.sklearn.sparse import reads_sparse, sparse_refusal
 from relevo.domain.preprocessing import ColumnSteps
 from relevo.domain.signature import RecordInput
-from relevo.errors import ConversionFailed, InputRefused, RelevoError
-from relevo.package.conversion import Converted, Hints
-from relevo.package.parity import default_tolerance, difference, served_scores
+from relevo.errors import ConversionError, InvalidInputError, RelevoError
+from relevo.package.conversion import ConversionHints, ConvertedModel
+from relevo.package.parity import default_tolerance, difference, score_as_served
 from relevo.package.samples import RecordSamples
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from relevo.converters.onnx_graph import Written
+    from relevo.converters.onnx_graph import ExportedGraph
     from relevo.converters.sklearn.estimator import Estimator
     from relevo.domain.preprocessing import Steps
     from relevo.domain.signature import Input
@@ -56,14 +56,14 @@ _DENSE = "ColumnTransformer(sparse_threshold=0)"
 _DENSE_SAMPLES = "toarray(), or give samples without stored zeros, after eliminate_zeros()"
 
 
-def convert_sklearn(model: Any, samples: Samples, hints: Hints | None = None) -> Converted:
+def convert_sklearn(model: Any, samples: Samples, hints: ConversionHints | None = None) -> ConvertedModel:
     """The model as ONNX, with the outputs the original gave for the samples.
 
-    Raises ExtraMissing without skl2onnx, OptionsMissing when something only a person knows is missing, and ConversionFailed.
+    Raises MissingDependencyError without skl2onnx, InvalidOptionsError when something only a person knows is missing, and ConversionError.
     """
-    told = hints or Hints()
-    estimator = look_at(model)
-    first = next(iter(layouts(estimator, samples, told)))
+    told = hints or ConversionHints()
+    estimator = inspect_estimator(model)
+    first = next(iter(input_layouts(estimator, samples, told)))
     if isinstance(samples, RecordSamples):
         refuse_absent(estimator, samples)
     given = original_input(estimator, first, samples)
@@ -72,13 +72,13 @@ def convert_sklearn(model: Any, samples: Samples, hints: Hints | None = None) ->
     estimator = replace(estimator, sparse=reads_sparse(estimator, given))
     told, probes = _beyond(estimator, first, samples, told)
     dense = _DENSE_SAMPLES if hasattr(given, "tocsr") else _DENSE
-    found = closest(_attempts(estimator, samples, told), samples, probes, dense=dense if estimator.sparse else "")
+    found = best_conversion(_attempts(estimator, samples, told), samples, probes, dense=dense if estimator.sparse else "")
     if estimator.labelled:
         refuse_other_labels(found, samples)
     return found
 
 
-def _beyond(estimator: Estimator, layout: Layout, samples: Samples, hints: Hints) -> tuple[Hints, Probes]:
+def _beyond(estimator: Estimator, layout: Layout, samples: Samples, hints: ConversionHints) -> tuple[ConversionHints, Probes]:
     """What the original makes of inputs that the samples lack: the hints with its closed fields, and what it answers to others."""
     if (
         not isinstance(samples, RecordSamples)
@@ -93,28 +93,28 @@ def _beyond(estimator: Estimator, layout: Layout, samples: Samples, hints: Hints
     return replace(hints, input=record), probes_of(original.ask, samples, record)
 
 
-def refuse_other_labels(converted: Converted, samples: Samples) -> None:
-    """The answers beside the scores are the original's, or nothing is converted. Raises ConversionFailed."""
+def refuse_other_labels(converted: ConvertedModel, samples: Samples) -> None:
+    """The answers beside the scores are the original's, or nothing is converted. Raises ConversionError."""
     assert converted.outputs is not None  # noqa: S101 - every candidate has asked the original
-    apart = int((served_scores(converted, samples)[:, -1] != converted.outputs[:, -1]).sum())
+    apart = int((score_as_served(converted, samples)[:, -1] != converted.outputs[:, -1]).sum())
     if apart:
-        raise ConversionFailed(
+        raise ConversionError(
             reason=f"its predict answers other classes than its scores say, and the converted model another one at {apart} of "
             f"{len(samples)} samples"
         )
 
 
-def closest(
-    attempts: Iterable[Callable[[], Converted]], samples: Samples, probes: Probes | None = None, *, dense: str = ""
-) -> Converted:
+def best_conversion(
+    attempts: Iterable[Callable[[], ConvertedModel]], samples: Samples, probes: Probes | None = None, *, dense: str = ""
+) -> ConvertedModel:
     """The first that answers samples and probes within its tolerance, else the nearest.
 
     dense: where XGBoost reads a sparse matrix, the step that would give a dense one; what answers otherwise is then refused.
-    Raises ConversionFailed when none runs, or none that answers the samples answers the probes.
+    Raises ConversionError when none runs, or none that answers the samples answers the probes.
     """
-    best: tuple[float, Converted] | None = None
+    best: tuple[float, ConvertedModel] | None = None
     beyond = probes or Probes()
-    refusals: list[ConversionFailed] = []
+    refusals: list[ConversionError] = []
     for attempt in attempts:
         try:
             candidate = attempt()
@@ -123,7 +123,7 @@ def closest(
                 far := probed_gap(candidate, beyond)[0]
             ):
                 gap = max(gap, far)
-        except ConversionFailed as refusal:
+        except ConversionError as refusal:
             refusals.append(refusal)
             continue
         if best is None or gap < best[0]:
@@ -140,9 +140,9 @@ def closest(
     return best[1]
 
 
-def _attempts(estimator: Estimator, samples: Samples, hints: Hints) -> Iterator[Callable[[], Converted]]:
+def _attempts(estimator: Estimator, samples: Samples, hints: ConversionHints) -> Iterator[Callable[[], ConvertedModel]]:
     """Our own exact graph first where the model's last step allows one, then skl2onnx's; what takes fractions before all else."""
-    every = list(layouts(estimator, samples, hints))
+    every = list(input_layouts(estimator, samples, hints))
     whole = [layout for layout in every if any(dtype == "int64" for _, dtype, _ in layout.tensors)]
     for forms in ([layout for layout in every if layout not in whole], whole):
         for layout in forms:
@@ -153,13 +153,17 @@ def _attempts(estimator: Estimator, samples: Samples, hints: Hints) -> Iterator[
 
 
 def _candidate(
-    write: Callable[[Estimator, Layout], Written], estimator: Estimator, layout: Layout, samples: Samples, hints: Hints
-) -> Converted:
+    write: Callable[[Estimator, Layout], ExportedGraph],
+    estimator: Estimator,
+    layout: Layout,
+    samples: Samples,
+    hints: ConversionHints,
+) -> ConvertedModel:
     given = original_input(estimator, layout, samples)
     outputs = estimator.ask(given)
     written = write(estimator, layout)
     steps = _fed(layout.steps, written.inputs)
-    return Converted(
+    return ConvertedModel(
         onnx=written.onnx,
         input=_needed(layout.input, steps, written.onnx),
         steps=steps,
@@ -194,11 +198,11 @@ def _fed(steps: Steps, inputs: tuple[str, ...]) -> Steps:
     return ColumnSteps(columns=tuple(msgspec.structs.replace(column, input=name) for column, name in pairs))
 
 
-def _gap(converted: Converted, samples: Samples) -> float:
+def _gap(converted: ConvertedModel, samples: Samples) -> float:
     assert converted.outputs is not None  # noqa: S101 - every candidate has asked the original
     try:
-        return float(difference(served_scores(converted, samples), converted.outputs).max())
-    except InputRefused:
+        return float(difference(score_as_served(converted, samples), converted.outputs).max())
+    except InvalidInputError:
         raise
     except RelevoError as cause:
-        raise ConversionFailed(reason=f"the converted model does not run ({one_line(cause)})") from cause
+        raise ConversionError(reason=f"the converted model does not run ({one_line(cause)})") from cause

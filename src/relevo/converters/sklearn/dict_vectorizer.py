@@ -18,8 +18,8 @@ import msgspec
 import numpy as np
 
 from relevo.converters.boosting.booster import is_booster
-from relevo.converters.sklearn.convert import UNLIKE, closest, refuse_other_labels
-from relevo.converters.sklearn.estimator import Estimator, look_at, one_line
+from relevo.converters.sklearn.convert import UNLIKE, best_conversion, refuse_other_labels
+from relevo.converters.sklearn.estimator import Estimator, inspect_estimator, one_line
 from relevo.converters.sklearn.exact_export import can_be_exact, write_exact
 from relevo.converters.sklearn.input_layouts import Layout, Precision, precisions
 from relevo.converters.sklearn.probes import Probes, probes_of
@@ -27,9 +27,9 @@ from relevo.converters.sklearn.skl2onnx_export import write_onnx
 from relevo.converters.sklearn.sparse import reads_sparse
 from relevo.domain.preprocessing import Column, MatrixSteps
 from relevo.domain.signature import Field, FieldKind, RecordInput
-from relevo.errors import ConversionFailed, OptionsMissing, RelevoError
-from relevo.package.conversion import Converted, Hints
-from relevo.package.parity import default_tolerance, difference, provisional
+from relevo.errors import ConversionError, InvalidOptionsError, RelevoError
+from relevo.package.conversion import ConversionHints, ConvertedModel
+from relevo.package.parity import build_runnable, default_tolerance, difference
 from relevo.package.samples import RecordSamples
 from relevo.package.schema_inference import fractional, infer_field
 
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from relevo.converters.onnx_graph import Written
+    from relevo.converters.onnx_graph import ExportedGraph
     from relevo.converters.sklearn.probes import Ask, Record
     from relevo.package.samples import Samples
 
@@ -62,20 +62,20 @@ class Vectorized:
         def ask(records: Sequence[Record], _: int) -> NDArray[np.float64] | None:
             try:
                 return self.estimator.ask(_vectors(self.vectorizer, replace(samples, records=tuple(records), table=None)))
-            except ConversionFailed:
+            except ConversionError:
                 return None
 
         return ask
 
 
-def convert_dictvectorizer(model: Any, samples: Samples, hints: Hints | None = None) -> Converted:
+def convert_dictvectorizer(model: Any, samples: Samples, hints: ConversionHints | None = None) -> ConvertedModel:
     """The two as one ONNX model over records, with the outputs the original gave for the samples.
 
-    Raises ConversionFailed, OptionsMissing when the samples are no records, ExtraMissing.
+    Raises ConversionError, InvalidOptionsError when the samples are no records, MissingDependencyError.
     """
-    told = hints or Hints()
+    told = hints or ConversionHints()
     if not isinstance(samples, RecordSamples):
-        raise OptionsMissing(options="samples as a list of records, since the model takes records")
+        raise InvalidOptionsError(options="samples as a list of records, since the model takes records")
     halves = split(model)
     vectors = _vectors(halves.vectorizer, samples)
     halves = replace(halves, estimator=halves.estimator.settled(vectors))
@@ -87,7 +87,7 @@ def convert_dictvectorizer(model: Any, samples: Samples, hints: Hints | None = N
     probes = probes_of(halves.asked_with(samples), samples, record) if live else Probes()
     steps = MatrixSteps(input=_INPUT, columns=columns, missing="sparse" if reads_sparse(halves.estimator, vectors) else "zero")
     attempts = _attempts(halves.estimator, record, steps, outputs, told)
-    found = closest(attempts, samples, probes, dense="DictVectorizer(sparse=False)" if steps.missing == "sparse" else "")
+    found = best_conversion(attempts, samples, probes, dense="DictVectorizer(sparse=False)" if steps.missing == "sparse" else "")
     if live:
         found = _with_nulls(found, halves, samples)
     found = replace(found, predicted=predicted)
@@ -97,13 +97,13 @@ def convert_dictvectorizer(model: Any, samples: Samples, hints: Hints | None = N
 
 
 def _attempts(
-    estimator: Estimator, record: RecordInput, steps: MatrixSteps, outputs: NDArray[np.float64], hints: Hints
-) -> Iterator[Callable[[], Converted]]:
+    estimator: Estimator, record: RecordInput, steps: MatrixSteps, outputs: NDArray[np.float64], hints: ConversionHints
+) -> Iterator[Callable[[], ConvertedModel]]:
     """Our own graph first, where the model behind allows one; then skl2onnx's in double and in single precision."""
 
-    def attempt(write: Callable[[Estimator, Layout], Written], layout: Layout) -> Converted:
+    def attempt(write: Callable[[Estimator, Layout], ExportedGraph], layout: Layout) -> ConvertedModel:
         written = write(estimator, layout)
-        return Converted(
+        return ConvertedModel(
             onnx=written.onnx,
             input=record,
             steps=layout.steps,
@@ -126,7 +126,7 @@ def _layout(record: RecordInput, steps: MatrixSteps, precision: Precision) -> La
     return Layout(input=record, steps=typed, tensors=((_INPUT, precision, len(steps.columns)),))
 
 
-def _with_nulls(converted: Converted, halves: Vectorized, samples: RecordSamples) -> Converted:
+def _with_nulls(converted: ConvertedModel, halves: Vectorized, samples: RecordSamples) -> ConvertedModel:
     """The same, taking a null in place of a number as NaN, where the original and the converted model answer it alike."""
     record, steps = converted.input, converted.steps
     if not is_booster(halves.estimator.final) or not isinstance(record, RecordInput) or not isinstance(steps, MatrixSteps):
@@ -137,7 +137,7 @@ def _with_nulls(converted: Converted, halves: Vectorized, samples: RecordSamples
     lenient = replace(converted, steps=msgspec.structs.replace(steps, null="nan"))
     try:
         expected = halves.estimator.ask(halves.vectorizer.transform(asked)) if asked else None
-        model = provisional(lenient)
+        model = build_runnable(lenient)
         served = np.asarray(model.run([model.prepare(one) for one in asked]), dtype=np.float64) if asked else None
     except (RelevoError, ValueError, TypeError):
         return converted
@@ -149,15 +149,15 @@ def _with_nulls(converted: Converted, halves: Vectorized, samples: RecordSamples
 
 
 def split(model: Any) -> Vectorized:
-    """The vectorizer, and the model behind it. Raises ConversionFailed when it is another arrangement."""
+    """The vectorizer, and the model behind it. Raises ConversionError when it is another arrangement."""
     if isinstance(model, tuple):
         if len(model) != 2:
-            raise ConversionFailed(reason=f"a tuple of {len(model)} things; (DictVectorizer, model) was expected")
+            raise ConversionError(reason=f"a tuple of {len(model)} things; (DictVectorizer, model) was expected")
         vectorizer, rest = model
     else:
         vectorizer, rest = model.steps[0][1], model[1:]
         rest = rest.steps[0][1] if len(rest.steps) == 1 else rest
-    return Vectorized(vectorizer=vectorizer, estimator=look_at(rest))
+    return Vectorized(vectorizer=vectorizer, estimator=inspect_estimator(rest))
 
 
 def _vectors(vectorizer: Any, samples: RecordSamples) -> Any:
@@ -165,7 +165,7 @@ def _vectors(vectorizer: Any, samples: RecordSamples) -> Any:
     try:
         return vectorizer.transform(known)
     except Exception as cause:
-        raise ConversionFailed(reason=f"the DictVectorizer fails on the samples ({one_line(cause)})") from cause
+        raise ConversionError(reason=f"the DictVectorizer fails on the samples ({one_line(cause)})") from cause
 
 
 def record_of(vectorizer: Any, samples: RecordSamples | None = None) -> RecordInput:
@@ -190,7 +190,7 @@ def _field(name: str, categories: Sequence[str], samples: RecordSamples | None, 
 
 
 def vocabulary(vectorizer: Any) -> tuple[list[str], dict[str, list[str]]]:
-    """Names of numbers, and for each category field its values. Raises ConversionFailed on a field that is both."""
+    """Names of numbers, and for each category field its values. Raises ConversionError on a field that is both."""
     separator = vectorizer.separator
     numbers: list[str] = []
     categories: dict[str, list[str]] = {}
@@ -202,17 +202,17 @@ def vocabulary(vectorizer: Any) -> tuple[list[str], dict[str, list[str]]]:
             numbers.append(name)
     both = categories.keys() & set(numbers)
     if both:
-        raise ConversionFailed(reason=f"the field '{min(both)}' is both a number and a text in the vocabulary")
+        raise ConversionError(reason=f"the field '{min(both)}' is both a number and a text in the vocabulary")
     return numbers, categories
 
 
 def columns_of(vectorizer: Any, record: RecordInput) -> tuple[Column, ...]:
-    """One column an entry of the vocabulary, in its order. Raises ConversionFailed when the record lacks its field."""
+    """One column an entry of the vocabulary, in its order. Raises ConversionError when the record lacks its field."""
     names = {field.name for field in record.fields}
     columns = tuple(_columns(vectorizer))
     lacking = {column.field for column in columns} - names
     if lacking:
-        raise ConversionFailed(reason=f"the given input lacks the field '{min(lacking)}', which the vocabulary has")
+        raise ConversionError(reason=f"the given input lacks the field '{min(lacking)}', which the vocabulary has")
     return columns
 
 

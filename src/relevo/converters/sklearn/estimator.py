@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from relevo.converters.sklearn.meta_estimators import Threshold, unwrapped
-from relevo.domain.decision import Argmax, Bands, answers
+from relevo.domain.decision import ArgmaxDecision, ThresholdDecision, decide
 from relevo.domain.signature import Output, Task
-from relevo.errors import ConversionFailed, OptionsMissing
+from relevo.errors import ConversionError, InvalidOptionsError
 from relevo.package.class_names import display_names, refuse_other_order
-from relevo.package.conversion import Hints
-from relevo.package.targets import class_text
+from relevo.package.conversion import ConversionHints
+from relevo.package.targets import label_text
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -47,47 +47,47 @@ class Estimator:
     sparse: bool = False
 
     def ask(self, features: Any) -> NDArray[np.float64]:
-        """The original's own scores, float64 (n, columns). Raises ConversionFailed with the model's complaint."""
+        """The original's own scores, float64 (n, columns). Raises ConversionError with the model's complaint."""
         try:
             with warnings.catch_warnings():
                 # Models fitted on named columns grumble about plain arrays; the order is ours to keep.
                 warnings.simplefilter("ignore")
                 scores = np.asarray(getattr(self.model, self.method)(features), dtype=np.float64)
         except Exception as cause:
-            raise ConversionFailed(reason=f"the model itself fails on the samples ({one_line(cause)})") from cause
+            raise ConversionError(reason=f"the model itself fails on the samples ({one_line(cause)})") from cause
         if not self.classes and scores.size != len(scores):
-            raise ConversionFailed(reason="it answers several numbers at once; package one model for each")
+            raise ConversionError(reason="it answers several numbers at once; package one model for each")
         columns = self.as_columns(scores)
         if self.classes and columns.shape[1] not in (1, len(self.classes)):
-            raise ConversionFailed(reason=f"its {self.method} gives {columns.shape[1]} numbers for {len(self.classes)} classes")
+            raise ConversionError(reason=f"its {self.method} gives {columns.shape[1]} numbers for {len(self.classes)} classes")
         return np.column_stack([columns, self.answers(features)]) if self.labelled else columns
 
     def answers(self, features: Any) -> NDArray[np.intp]:
-        """The places of the classes that the original's own `predict` answers, (n,). Raises ConversionFailed."""
+        """The places of the classes that the original's own `predict` answers, (n,). Raises ConversionError."""
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 said = np.asarray((self.model if self.original is None else self.original).predict(features))
         except Exception as cause:
-            raise ConversionFailed(reason=f"the model itself fails on the samples ({one_line(cause)})") from cause
+            raise ConversionError(reason=f"the model itself fails on the samples ({one_line(cause)})") from cause
         places = {name: place for place, name in enumerate(self.classes)}
         try:
-            return np.array([places[class_text(value)] for value in said.reshape(len(said), -1)[:, 0]], dtype=np.intp)
+            return np.array([places[label_text(value)] for value in said.reshape(len(said), -1)[:, 0]], dtype=np.intp)
         except KeyError as cause:
-            raise ConversionFailed(reason="its predict answers what is none of its classes") from cause
+            raise ConversionError(reason="its predict answers what is none of its classes") from cause
 
     def predicted(self, features: Any) -> NDArray[np.intp] | None:
-        """The same; None where its `predict` answers no classes. Raises ConversionFailed."""
+        """The same; None where its `predict` answers no classes. Raises ConversionError."""
         # A booster's gives scores, and what stands in for a model of another time knows only the samples' answers.
         return self.answers(features) if self.classes and hasattr(self.original, "fit") else None
 
     def settled(self, features: Any) -> Estimator:
-        """The same, knowing whether its answers follow from its scores. Raises ConversionFailed."""
+        """The same, knowing whether its answers follow from its scores. Raises ConversionError."""
         if (predicted := self.predicted(features)) is None:
             return self
         if _several_labels(self.original, features):
-            raise ConversionFailed(reason="it answers several labels for each row; package one model for each label")
-        own = answers(self.ask(features), self.output("", Hints()), self.decision or Argmax())
+            raise ConversionError(reason="it answers several labels for each row; package one model for each label")
+        own = decide(self.ask(features), self.output("", ConversionHints()), self.decision or ArgmaxDecision())
         apart = [answer.index for answer in own] != predicted.tolist()
         return replace(self, labelled=self.decision is None and (apart or _votes(self.final)))
 
@@ -97,8 +97,8 @@ class Estimator:
             return scores
         return np.stack([-scores, scores], axis=1) if self.method == "decision_function" else scores[:, None]
 
-    def output(self, name: str, hints: Hints) -> Output:
-        """The model's output as the manifest tells it. Raises OptionsMissing when the labels do not fit."""
+    def output(self, name: str, hints: ConversionHints) -> Output:
+        """The model's output as the manifest tells it. Raises InvalidOptionsError when the labels do not fit."""
         if not self.classes:
             return Output(name=name, task=Task.REGRESSION, unit=hints.unit)
         labels = display_names(self.classes, hints.labels, hints.renamed)
@@ -106,20 +106,20 @@ class Estimator:
             # The names that the truth has, where the model only counts its classes.
             refuse_other_order(hints.classes, labels)
         if len(labels) != len(self.classes):
-            raise OptionsMissing(options=f"labels ({len(self.classes)} of them, for {', '.join(self.classes[:20])})")
+            raise InvalidOptionsError(options=f"labels ({len(self.classes)} of them, for {', '.join(self.classes[:20])})")
         if self.method == "predict_proba":
             return Output(name=name, labels=labels, label_column=self.labelled)
         activation: Literal["sigmoid", "softmax"] = "sigmoid" if len(labels) == 2 else "softmax"
         return Output(name=name, labels=labels, activation=activation, label_column=self.labelled)
 
 
-def look_at(model: Any) -> Estimator:
-    """Read the facts off a fitted estimator. Raises ConversionFailed when it is none we can take."""
+def inspect_estimator(model: Any) -> Estimator:
+    """Read the facts off a fitted estimator. Raises ConversionError when it is none we can take."""
     original, bare = model, unwrapped(model)
     model, threshold = bare.model, bare.threshold
     final = model.steps[-1][1] if hasattr(model, "steps") else model
     if not hasattr(model, "predict"):
-        raise ConversionFailed(reason=f"a {type(model).__name__} has no predict: it is no model, or not the whole of one")
+        raise ConversionError(reason=f"a {type(model).__name__} has no predict: it is no model, or not the whole of one")
     classes = _classes(model)
     if not classes:
         return Estimator(model=model, final=final, classes=(), method="predict", original=original)
@@ -127,18 +127,18 @@ def look_at(model: Any) -> Estimator:
     if threshold is not None and threshold.method == "decision_function":
         method = "decision_function"
     if not hasattr(model, method):
-        raise ConversionFailed(reason=f"a {type(final).__name__} tells no score for each class, only the class")
+        raise ConversionError(reason=f"a {type(final).__name__} tells no score for each class, only the class")
     decision = None if threshold is None else _rule(threshold)
     return Estimator(model=model, final=final, classes=classes, method=method, original=original, decision=decision)
 
 
-def _rule(threshold: Threshold) -> Bands:
+def _rule(threshold: Threshold) -> ThresholdDecision:
     """A threshold as bands without anything between: on the probability of the second class, as it is served."""
     value = threshold.value if threshold.method == "predict_proba" else 0.5 * (1.0 + float(np.tanh(0.5 * threshold.value)))
     if threshold.positive:
-        return Bands(accept=value, reject=value)
+        return ThresholdDecision(accept=value, reject=value)
     # The first class is answered from its own threshold on, the second only above what is left.
-    return Bands(accept=float(np.nextafter(1.0 - value, 2.0)), reject=1.0 - value)
+    return ThresholdDecision(accept=float(np.nextafter(1.0 - value, 2.0)), reject=1.0 - value)
 
 
 def _votes(final: Any) -> bool:
@@ -158,8 +158,8 @@ def _classes(model: Any) -> tuple[str, ...]:
     if classes is None:
         return ()
     if isinstance(classes, list):
-        raise ConversionFailed(reason="it answers several questions at once; package one model for each")
-    return tuple(class_text(value) for value in classes)
+        raise ConversionError(reason="it answers several questions at once; package one model for each")
+    return tuple(label_text(value) for value in classes)
 
 
 def parts_of(model: Any) -> list[Any]:

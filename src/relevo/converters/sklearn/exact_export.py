@@ -13,9 +13,9 @@ from relevo import __version__
 from relevo.converters.boosting.booster import body_of, is_booster
 from relevo.converters.graphs.linear import Linear, read_linear, write_linear
 from relevo.converters.graphs.trees import Ensemble, read_ensemble, write_ensemble
-from relevo.converters.onnx_graph import Written, joined, steady_bytes
+from relevo.converters.onnx_graph import ExportedGraph, concat_graphs, deterministic_bytes
 from relevo.converters.sklearn.skl2onnx_export import ask, inputs_of, libraries
-from relevo.errors import ConversionFailed
+from relevo.errors import ConversionError
 
 if TYPE_CHECKING:
     from relevo.converters.sklearn.estimator import Estimator
@@ -35,19 +35,21 @@ def can_be_exact(estimator: Estimator, layout: Layout) -> bool:
     return read_linear(estimator.final) is not None or read_ensemble(estimator.final) is not None
 
 
-def write_exact(estimator: Estimator, layout: Layout) -> Written:
-    """The graph of a model for which `can_be_exact` holds. Raises ExtraMissing, ConversionFailed."""
+def write_exact(estimator: Estimator, layout: Layout) -> ExportedGraph:
+    """The graph of a model for which `can_be_exact` holds. Raises MissingDependencyError, ConversionError."""
     whole = not hasattr(estimator.model, "steps") or len(estimator.model.steps) == 1
     name, _, width = layout.tensors[0]
     tail, one_column = _tail(estimator, width if whole else _width(estimator.final), name if whole else "joined")
     if whole:
-        return Written(onnx=steady_bytes(tail), output=_OUTPUT, libraries={"relevo": __version__}, one_column=one_column)
+        return ExportedGraph(
+            onnx=deterministic_bytes(tail), output=_OUTPUT, libraries={"relevo": __version__}, one_column=one_column
+        )
     before = ask(estimator.model[:-1], layout, {})
-    proto = joined(before, tail)
+    proto = concat_graphs(before, tail)
     inputs = inputs_of(proto)
     tools = {"relevo": __version__, **libraries()}
-    return Written(
-        onnx=steady_bytes(proto), output=proto.graph.output[0].name, libraries=tools, inputs=inputs, one_column=one_column
+    return ExportedGraph(
+        onnx=deterministic_bytes(proto), output=proto.graph.output[0].name, libraries=tools, inputs=inputs, one_column=one_column
     )
 
 
@@ -59,12 +61,12 @@ def _tail(estimator: Estimator, width: int, input_name: str) -> tuple[Any, bool]
     linear = body if isinstance(body, Linear) else read_linear(final)
     if linear is not None:
         if linear.coef.shape[0] != width:
-            raise ConversionFailed(reason=f"the model takes {linear.coef.shape[0]} numbers, the layout gives {width}")
+            raise ConversionError(reason=f"the model takes {linear.coef.shape[0]} numbers, the layout gives {width}")
         one_column = linear.coef.shape[1] == 1 and hasattr(final, "classes_")
         return write_linear(linear, input=input_name, output=_OUTPUT), one_column
     ensemble = body if isinstance(body, Ensemble) else read_ensemble(final)
     if ensemble is None:
-        raise ConversionFailed(reason=f"a {type(final).__name__} cannot be written exactly")
+        raise ConversionError(reason=f"a {type(final).__name__} cannot be written exactly")
     one_column = len(ensemble.base) == 1 and hasattr(final, "classes_")
     return write_ensemble(ensemble, width=width, input=input_name, output=_OUTPUT), one_column
 

@@ -21,7 +21,7 @@ from relevo.converters.sklearn.estimator import parts_of
 from relevo.converters.sklearn.sparse import has_xgboost
 from relevo.domain.preprocessing import Column, ColumnInput, ColumnSteps, ImageSteps, MatrixSteps, Steps
 from relevo.domain.signature import FieldKind, ImageInput, Input, RecordInput
-from relevo.errors import ConversionFailed, OptionsMissing
+from relevo.errors import ConversionError, InvalidOptionsError
 from relevo.package.samples import ImageSamples, RecordSamples, ready_pixels
 from relevo.package.schema_inference import fractional, infer_fields
 from relevo.runtime.image import OWN_FILES, decode, tensor
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from relevo.converters.sklearn.estimator import Estimator
-    from relevo.package.conversion import Hints
+    from relevo.package.conversion import ConversionHints
     from relevo.package.samples import Samples
 
 _PICTURE, _MATRIX = "pixels", "features"
@@ -50,8 +50,8 @@ class Layout:
     tensors: tuple[tuple[str, str, int], ...]  # name, dtype, width of each ONNX input
 
 
-def layouts(estimator: Estimator, samples: Samples, hints: Hints) -> Iterator[Layout]:
-    """The forms to try, in order. Raises ConversionFailed, OptionsMissing when samples and model do not fit."""
+def input_layouts(estimator: Estimator, samples: Samples, hints: ConversionHints) -> Iterator[Layout]:
+    """The forms to try, in order. Raises ConversionError, InvalidOptionsError when samples and model do not fit."""
     order = precisions(estimator)
     if isinstance(samples, ImageSamples):
         yield from (_picture(estimator, samples, hints, precision) for precision in order)
@@ -110,46 +110,46 @@ def precisions(estimator: Estimator) -> tuple[Precision, Precision]:
     return ("float32", "float64") if trees else ("float64", "float32")
 
 
-def _picture(estimator: Estimator, samples: ImageSamples, hints: Hints, precision: Precision) -> Layout:
+def _picture(estimator: Estimator, samples: ImageSamples, hints: ConversionHints, precision: Precision) -> Layout:
     shape = samples.shape(hints.orientation)
     wanted = hints.input or ImageInput(width=shape[1], height=shape[0], mode="RGB" if len(shape) == 3 else "L")
     if not isinstance(wanted, ImageInput):
-        raise OptionsMissing(options="an image input, since the samples are pictures")
+        raise InvalidOptionsError(options="an image input, since the samples are pictures")
     steps = hints.picture(
         hints.steps if isinstance(hints.steps, ImageSteps) else ImageSteps(input=_PICTURE, scale=hints.scale or 1.0)
     )
     width = wanted.width * wanted.height * (3 if wanted.mode == "RGB" else 1)
     expected = getattr(estimator.model, "n_features_in_", width)
     if expected != width:
-        raise ConversionFailed(
+        raise ConversionError(
             reason=f"the model takes {expected} numbers; pictures of {wanted.width} × {wanted.height} {wanted.mode} give {width}"
         )
     flat = msgspec.structs.replace(steps, input=_PICTURE, layout="flat", dtype=precision)
     return Layout(input=wanted, steps=flat, tensors=((_PICTURE, precision, width),))
 
 
-def _record(estimator: Estimator, samples: RecordSamples, hints: Hints) -> RecordInput:
+def _record(estimator: Estimator, samples: RecordSamples, hints: ConversionHints) -> RecordInput:
     if isinstance(hints.input, RecordInput):
         return hints.input
     return _fractional(estimator, RecordInput(fields=infer_fields(samples, _names(estimator, samples, hints))))
 
 
-def _names(estimator: Estimator, samples: RecordSamples, hints: Hints) -> tuple[str, ...]:
+def _names(estimator: Estimator, samples: RecordSamples, hints: ConversionHints) -> tuple[str, ...]:
     known = known_names(estimator, samples)
     names = hints.features or samples.names
     if samples.table is None:
         names = _names_of_records(samples, known, hints.features)
     elif known and known != names and sorted(known) == sorted(names):
-        raise OptionsMissing(options=f"features in the model's own order: {', '.join(known)}")
+        raise InvalidOptionsError(options=f"features in the model's own order: {', '.join(known)}")
     expected = getattr(estimator.model, "n_features_in_", len(names))
     if len(names) != expected:
-        raise OptionsMissing(options=f"samples with {expected} features; these have {len(names)}")
+        raise InvalidOptionsError(options=f"samples with {expected} features; these have {len(names)}")
     return names
 
 
-def order_missing(samples: RecordSamples) -> OptionsMissing:
+def order_missing(samples: RecordSamples) -> InvalidOptionsError:
     """The refusal of records for a model that does not name its columns."""
-    return OptionsMissing(
+    return InvalidOptionsError(
         options="features (the columns in the order in which the model was trained: it does not name them, so nothing can "
         f"check their order, which in the samples is {','.join(samples.names)})"
     )
@@ -165,14 +165,14 @@ def known_names(estimator: Estimator, samples: RecordSamples) -> tuple[str, ...]
 
 
 def _names_of_records(samples: RecordSamples, known: tuple[str, ...], features: tuple[str, ...]) -> tuple[str, ...]:
-    """The order of the model's columns: records have none, so the model tells it, or a person. Raises OptionsMissing."""
+    """The order of the model's columns: records have none, so the model tells it, or a person. Raises InvalidOptionsError."""
     if known and (not features or set(known) <= set(features)):
         return known
     if not features and len(samples.names) > 1:
         raise order_missing(samples)
     stranger = next((name for name in features if name not in samples.names), None)
     if stranger is not None:
-        raise OptionsMissing(
+        raise InvalidOptionsError(
             options=f"features that the samples have: '{stranger[:40]}' is none of {', '.join(samples.names[:20])}"
         )
     return features or samples.names
@@ -230,7 +230,7 @@ def _frame(estimator: Estimator, samples: RecordSamples) -> Any:
         # Only models fitted on frames get here, so it is at hand where they are.
         pandas: Any = import_module("pandas")
     except ImportError as cause:
-        raise OptionsMissing(
+        raise InvalidOptionsError(
             options="pandas (pip install pandas), since the model was fitted on a DataFrame and is asked with one"
         ) from cause
     return pandas.DataFrame([{name: record.get(name) for name in names} for record in samples.records])

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from relevo.errors import ConversionFailed
+from relevo.errors import ConversionError
 
 _KEPT = 0.5
 
@@ -38,7 +38,7 @@ class Unwrapped:
 
 
 def unwrapped(model: Any) -> Unwrapped:
-    """The form that is converted; the same object where nothing is to be taken off. Raises ConversionFailed."""
+    """The form that is converted; the same object where nothing is to be taken off. Raises ConversionError."""
     while hasattr(model, "best_estimator_"):
         model = model.best_estimator_
     if type(model).__name__ == "Pipeline" and hasattr(model, "steps") and hasattr(model.steps[-1][1], "predict"):
@@ -95,5 +95,5 @@ def _threshold(model: Any) -> Threshold:
         value = 0.5 if asked == "predict_proba" else 0.0
     classes = list(model.classes_)
     if len(classes) != 2:
-        raise ConversionFailed(reason=f"a threshold goes with two classes, and it has {len(classes)}")
+        raise ConversionError(reason=f"a threshold goes with two classes, and it has {len(classes)}")
     return Threshold(method=asked, value=float(value), positive=1 if positive is None else classes.index(positive))

@@ -19,8 +19,8 @@ from relevo.converters.sklearn.estimator import parts_of
 from relevo.converters.sklearn.input_layouts import known_names, original_input
 from relevo.converters.sklearn.sparse import sparse_refusal
 from relevo.domain.signature import Field, FieldKind, RecordInput
-from relevo.errors import ConversionFailed, OptionsMissing, RelevoError
-from relevo.package.parity import difference, provisional
+from relevo.errors import ConversionError, InvalidOptionsError, RelevoError
+from relevo.package.parity import build_runnable, difference
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from relevo.converters.sklearn.estimator import Estimator
     from relevo.converters.sklearn.input_layouts import Layout
-    from relevo.package.conversion import Converted
+    from relevo.package.conversion import ConvertedModel
     from relevo.package.samples import RecordSamples
 
 #: A category that nobody has.
@@ -92,14 +92,14 @@ class Original:
 
 
 def refuse_absent(estimator: Estimator, samples: RecordSamples) -> None:
-    """Columns that the model knows and the samples lack: nothing would be proved of them. Raises OptionsMissing."""
+    """Columns that the model knows and the samples lack: nothing would be proved of them. Raises InvalidOptionsError."""
     known = known_names(estimator, samples)
     # A booster has answers of its own to what is missing, and sparse tables have columns of nothing else.
     taken = is_booster(estimator.final)
     seen = {name for record in samples.records for name, value in record.items() if taken or value is not None}
     absent = [name for name in known if name not in seen] if set(known) & seen else []
     if absent:
-        raise OptionsMissing(options=f"samples with values in the model's column {', '.join(absent[:10])}")
+        raise InvalidOptionsError(options=f"samples with values in the model's column {', '.join(absent[:10])}")
 
 
 def closed_fields(original: Original, record: RecordInput) -> RecordInput:
@@ -199,11 +199,11 @@ def _values(value: Any, field: Field, *, absent: bool) -> list[Any]:
     return [*changed, *([middle + 0.5] if field.kind is FieldKind.NUMBER else []), *missing]
 
 
-def probed_gap(converted: Converted, probes: Probes) -> tuple[float, str]:
+def probed_gap(converted: ConvertedModel, probes: Probes) -> tuple[float, str]:
     """The largest difference to the original on the probes, and where; those that the signature refuses count nothing."""
     if probes.outputs is None:
         return 0.0, ""
-    model = provisional(converted)
+    model = build_runnable(converted)
     worst, where = 0.0, ""
     for record, told, output in zip(probes.records, probes.told, probes.outputs, strict=True):
         try:
@@ -226,8 +226,8 @@ def _gap(run: Callable[[list[Any]], NDArray[Any]], row: Any, output: NDArray[np.
     return float(difference(served, expected)[0])
 
 
-def refuse_unlike(converted: Converted, probes: Probes, tolerance: float, *, dense: str = "") -> None:
-    """Nothing is converted that answers otherwise outside of the samples. Raises ConversionFailed.
+def refuse_unlike(converted: ConvertedModel, probes: Probes, tolerance: float, *, dense: str = "") -> None:
+    """Nothing is converted that answers otherwise outside of the samples. Raises ConversionError.
 
     dense: the step that would give a dense matrix, where XGBoost reads a sparse one.
     """
@@ -235,7 +235,7 @@ def refuse_unlike(converted: Converted, probes: Probes, tolerance: float, *, den
     if gap > tolerance and dense:
         raise sparse_refusal(dense)
     if gap > tolerance:
-        raise ConversionFailed(
+        raise ConversionError(
             reason="it answers the samples as the original does, but not inputs unlike them: "
             f"with {where} the difference is {gap:.3g}"
         )

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from relevo.converters.onnx_graph import Written, mend_imputers, only_output, steady_bytes, with_label
+from relevo.converters.onnx_graph import ExportedGraph, deterministic_bytes, fix_imputers, only_output, with_label
 from relevo.converters.sklearn.encoders import custom_converters
 from relevo.converters.sklearn.estimator import one_line, parts_of
-from relevo.errors import ConversionFailed, ExtraMissing
+from relevo.errors import ConversionError, MissingDependencyError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from relevo.converters.sklearn.input_layouts import Layout
 
 
-def write_onnx(estimator: Estimator, layout: Layout) -> Written:
-    """The model's graph with its scores alone. Raises ExtraMissing, ConversionFailed."""
+def write_onnx(estimator: Estimator, layout: Layout) -> ExportedGraph:
+    """The model's graph with its scores alone. Raises MissingDependencyError, ConversionError."""
     reason = "skl2onnx does not know it"
     if estimator.labelled:
         estimator = _counting(estimator)
@@ -38,10 +38,10 @@ def write_onnx(estimator: Estimator, layout: Layout) -> Written:
             continue
         if estimator.labelled:
             name = with_label(proto, len(estimator.classes))
-            return Written(onnx=steady_bytes(proto), output=name, libraries=libraries(), inputs=inputs_of(proto))
+            return ExportedGraph(onnx=deterministic_bytes(proto), output=name, libraries=libraries(), inputs=inputs_of(proto))
         name = only_output(proto, 1 if estimator.classes and len(proto.graph.output) > 1 else 0)
-        return Written(onnx=steady_bytes(proto), output=name, libraries=libraries(), inputs=inputs_of(proto))
-    raise ConversionFailed(reason=reason)
+        return ExportedGraph(onnx=deterministic_bytes(proto), output=name, libraries=libraries(), inputs=inputs_of(proto))
+    raise ConversionError(reason=reason)
 
 
 def _counting(estimator: Estimator) -> Estimator:
@@ -50,7 +50,7 @@ def _counting(estimator: Estimator) -> Estimator:
     try:
         final.classes_ = np.arange(len(estimator.classes))
     except AttributeError as cause:
-        raise ConversionFailed(
+        raise ConversionError(
             reason=f"a {type(final).__name__} answers other classes than its scores say, and how cannot be written as ONNX"
         ) from cause
     if estimator.final is estimator.model:
@@ -71,12 +71,12 @@ def libraries() -> dict[str, str]:
 
 
 def ask(model: Any, layout: Layout, options: dict[int, dict[str, Any]]) -> Any:
-    """The graph as skl2onnx writes it, imputers mended. Raises ExtraMissing, ConversionFailed, NameError on an unknown option."""
+    """The graph as skl2onnx writes it, imputers mended. Raises MissingDependencyError, ConversionError, NameError on an unknown option."""
     try:
         from skl2onnx import convert_sklearn as write
         from skl2onnx.common import data_types
     except ImportError as cause:
-        raise ExtraMissing(extra="sklearn") from cause
+        raise MissingDependencyError(extra="sklearn") from cause
     types = {
         "float64": data_types.DoubleTensorType,
         "float32": data_types.FloatTensorType,
@@ -91,8 +91,8 @@ def ask(model: Any, layout: Layout, options: dict[int, dict[str, Any]]) -> Any:
     except NameError:
         raise
     except Exception as cause:
-        raise ConversionFailed(reason=f"skl2onnx cannot write a part of it as ONNX ({one_line(cause)})") from cause
-    mend_imputers(proto, [part.statistics_ for part in parts_of(model) if hasattr(part, "statistics_")])
+        raise ConversionError(reason=f"skl2onnx cannot write a part of it as ONNX ({one_line(cause)})") from cause
+    fix_imputers(proto, [part.statistics_ for part in parts_of(model) if hasattr(part, "statistics_")])
     return proto
 
 

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 from relevo.converters.boosting.booster import framework_of
 from relevo.converters.sklearn.estimator import one_line, parts_of
-from relevo.errors import ConversionFailed
+from relevo.errors import ConversionError
 
 if TYPE_CHECKING:
     from relevo.converters.sklearn.estimator import Estimator
 
 
 def reads_sparse(estimator: Estimator, features: Any) -> bool:
-    """Whether XGBoost is the last step, or inside of it, and is given a sparse matrix. Raises ConversionFailed."""
+    """Whether XGBoost is the last step, or inside of it, and is given a sparse matrix. Raises ConversionError."""
     if not has_xgboost(estimator.final):
         return False
     before = getattr(estimator.model, "steps", ())[:-1]
@@ -28,7 +28,7 @@ def reads_sparse(estimator: Estimator, features: Any) -> bool:
             warnings.simplefilter("ignore")
             matrix = estimator.model[:-1].transform(features) if before else features
     except Exception as cause:
-        raise ConversionFailed(reason=f"the model itself fails on the samples ({one_line(cause)})") from cause
+        raise ConversionError(reason=f"the model itself fails on the samples ({one_line(cause)})") from cause
     return hasattr(matrix, "tocsr")
 
 
@@ -43,9 +43,9 @@ def _inside(final: Any) -> list[Any]:
     return [*parts_of(final), *(voters if isinstance(voters, list) else ()), *calibrated]
 
 
-def sparse_refusal(dense: str) -> ConversionFailed:
+def sparse_refusal(dense: str) -> ConversionError:
     """The refusal of what answers otherwise than the original, naming the step that would give a dense matrix."""
-    return ConversionFailed(
+    return ConversionError(
         reason="XGBoost is given a sparse matrix, whose zeros that are not stored it takes as missing, and the converted model "
         f"does not answer as the original then; train it anew on a dense matrix, with {dense}"
     )

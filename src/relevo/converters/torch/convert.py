@@ -21,17 +21,17 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import numpy as np
 
-from relevo.converters.base import Done
-from relevo.converters.onnx_graph import steady_bytes
+from relevo.converters.base import ConversionResult
+from relevo.converters.onnx_graph import deterministic_bytes
 from relevo.converters.onnx_model import convert_onnx
 from relevo.converters.onnx_options import hints_for_onnx
 from relevo.converters.sklearn.estimator import one_line
 from relevo.converters.torch.silent_import import library, silence
 from relevo.domain.preprocessing import Column, ImageSteps, MatrixSteps
 from relevo.domain.signature import ImageInput, Input, RecordInput
-from relevo.errors import ConversionFailed, OptionsMissing
-from relevo.package.conversion import Converted, Hints
-from relevo.package.parity import prepared, provisional
+from relevo.errors import ConversionError, InvalidOptionsError
+from relevo.package.conversion import ConversionHints, ConvertedModel
+from relevo.package.parity import build_runnable, preprocess_samples
 from relevo.package.samples import ImageSamples, RecordSamples, ready_pixels
 from relevo.package.schema_inference import fractional, infer_fields
 from relevo.package.synthetic_samples import generate_samples
@@ -53,19 +53,19 @@ _BATCH = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Feed:
+class InputBinding:
     """How a module is fed; lives as long as one conversion."""
 
     input: Input
     steps: ImageSteps | MatrixSteps
 
 
-def convert_torch(model: Any, samples: Samples, hints: Hints | None = None) -> Converted:
+def convert_torch(model: Any, samples: Samples, hints: ConversionHints | None = None) -> ConvertedModel:
     """A live module (or exported program) as ONNX, with the outputs it gave for the samples in eval mode.
 
-    Raises ExtraMissing, OptionsMissing naming what only a person can tell, ConversionFailed.
+    Raises MissingDependencyError, InvalidOptionsError naming what only a person can tell, ConversionError.
     """
-    told = hints or Hints()
+    told = hints or ConversionHints()
     torch = library()
     feed = _feed(samples, told)
     module = model.module() if hasattr(model, "graph_module") and not hasattr(model, "eval") else model
@@ -74,8 +74,8 @@ def convert_torch(model: Any, samples: Samples, hints: Hints | None = None) -> C
         return _asked(module, onnx, samples, replace(told, input=feed.input, steps=feed.steps), f"PyTorch {torch.__version__}")
 
 
-def open_file(task: ConversionOptions, bodies: Sequence[bytes], samples: Samples | None) -> Done:
-    """Convert an exported program or TorchScript. Raises ConversionFailed, OptionsMissing, ExtraMissing."""
+def open_file(task: ConversionOptions, bodies: Sequence[bytes], samples: Samples | None) -> ConversionResult:
+    """Convert an exported program or TorchScript. Raises ConversionError, InvalidOptionsError, MissingDependencyError."""
     torch = library()
     framework = f"PyTorch {torch.__version__}"
     # Where torch would look for a place to write, trying to; nothing can be written here.
@@ -86,7 +86,7 @@ def open_file(task: ConversionOptions, bodies: Sequence[bytes], samples: Samples
         try:
             program = torch.export.load(io.BytesIO(bodies[0]))
         except Exception as cause:
-            raise ConversionFailed(
+            raise ConversionError(
                 reason=f"the torch {torch.__version__} installed here cannot load the program ({one_line(cause)}); "
                 "export it again with torch.export.save of a newer release"
             ) from cause
@@ -94,10 +94,10 @@ def open_file(task: ConversionOptions, bodies: Sequence[bytes], samples: Samples
         hints = hints_for_onnx(onnx, task, samples)
         given = samples if samples is not None else generate_samples(hints.input or convert_onnx(onnx, None, hints).input)
         converted = _asked(program.module(), onnx, given, hints, framework, generated=samples is None)
-        return Done(converted=converted, samples=given, generated=samples is None)
+        return ConversionResult(converted=converted, samples=given, generated=samples is None)
 
 
-def _script(torch: Any, task: ConversionOptions, data: bytes, samples: Samples | None) -> Done:
+def _script(torch: Any, task: ConversionOptions, data: bytes, samples: Samples | None) -> ConversionResult:
     module = torch.jit.load(io.BytesIO(data), map_location="cpu")
     hints = _hints_for_script(task, samples)
     given = samples if samples is not None else generate_samples(_known(hints.input))
@@ -107,12 +107,12 @@ def _script(torch: Any, task: ConversionOptions, data: bytes, samples: Samples |
         told = replace(hints, input=feed.input, steps=feed.steps)
         framework = f"TorchScript, PyTorch {torch.__version__}"
         converted = _asked(module, onnx, given, told, framework, generated=samples is None)
-    return Done(converted=converted, samples=given, generated=samples is None)
+    return ConversionResult(converted=converted, samples=given, generated=samples is None)
 
 
-def _hints_for_script(task: ConversionOptions, samples: Samples | None) -> Hints:
-    """TorchScript does not tell the shape of its input; a person must. Raises OptionsMissing."""
-    hints = Hints(
+def _hints_for_script(task: ConversionOptions, samples: Samples | None) -> ConversionHints:
+    """TorchScript does not tell the shape of its input; a person must. Raises InvalidOptionsError."""
+    hints = ConversionHints(
         labels=task.labels,
         renamed=task.renamed,
         features=task.features,
@@ -123,14 +123,14 @@ def _hints_for_script(task: ConversionOptions, samples: Samples | None) -> Hints
     )
     if isinstance(samples, RecordSamples) or task.kind == "record":
         if samples is None:
-            raise OptionsMissing(options="--samples, since TorchScript does not tell the shape of its input")
+            raise InvalidOptionsError(options="--samples, since TorchScript does not tell the shape of its input")
         return hints
     size = task.size or (samples.shape(task.orientation)[1::-1] if isinstance(samples, ImageSamples) else None)
     asked = [] if size else ["--kind record and --samples, or --kind image and --size WIDTHxHEIGHT"]
     asked += [] if task.mode or samples else ["--mode L or --mode RGB"]
     asked += [] if "scale" in task.told else ["--scale (0.00392156862745098 when it was trained on pixels of 0..1)"]
     if asked or not size:
-        raise OptionsMissing(options="; ".join(asked))
+        raise InvalidOptionsError(options="; ".join(asked))
     grey = task.mode == "L" or (not task.mode and isinstance(samples, ImageSamples) and len(samples.shape()) == 2)
     wanted = ImageInput(width=size[0], height=size[1], mode="L" if grey else "RGB")
     steps = ImageSteps(
@@ -152,29 +152,29 @@ def _known(wanted: Input | None) -> Input:
 # --- in and out ---------------------------------------------------------------------------------------------------------
 
 
-def _feed(samples: Samples, hints: Hints) -> Feed:
-    """Pictures as (n, c, h, w), records as rows of numbers, unless steps say otherwise. Raises OptionsMissing."""
+def _feed(samples: Samples, hints: ConversionHints) -> InputBinding:
+    """Pictures as (n, c, h, w), records as rows of numbers, unless steps say otherwise. Raises InvalidOptionsError."""
     if isinstance(samples, ImageSamples):
         height, width, *colours = samples.shape(hints.orientation)
         wanted = hints.input or ImageInput(width=width, height=height, mode="RGB" if colours else "L")
         if not isinstance(hints.steps, ImageSteps) and hints.scale is None:
-            raise OptionsMissing(options="scale= (1/255 when it was trained on pixels of 0..1, 1 when on 0..255), or steps=")
+            raise InvalidOptionsError(options="scale= (1/255 when it was trained on pixels of 0..1, 1 when on 0..255), or steps=")
         scale = 1.0 if hints.scale is None else hints.scale
         steps = hints.picture(
             hints.steps if isinstance(hints.steps, ImageSteps) else ImageSteps(input=_INPUT, scale=scale, layout="NCHW")
         )
-        return Feed(input=wanted, steps=msgspec.structs.replace(steps, input=_INPUT))
+        return InputBinding(input=wanted, steps=msgspec.structs.replace(steps, input=_INPUT))
     if isinstance(hints.input, RecordInput) and isinstance(hints.steps, MatrixSteps):
-        return Feed(input=hints.input, steps=msgspec.structs.replace(hints.steps, input=_INPUT))
+        return InputBinding(input=hints.input, steps=msgspec.structs.replace(hints.steps, input=_INPUT))
     names = hints.features or samples.names
     record = hints.input
     if not isinstance(record, RecordInput):
         record = RecordInput(fields=tuple(fractional(field) for field in infer_fields(samples, names)))
     columns = tuple(Column(field=field.name) for field in record.fields)
-    return Feed(input=record, steps=MatrixSteps(input=_INPUT, columns=columns, missing="nan"))
+    return InputBinding(input=record, steps=MatrixSteps(input=_INPUT, columns=columns, missing="nan"))
 
 
-def _tensors(feed: Feed, samples: Samples, dtype: str) -> NDArray[Any]:
+def _tensors(feed: InputBinding, samples: Samples, dtype: str) -> NDArray[Any]:
     """A few samples as serving makes them, at least two rows: the example that torch follows through the module."""
     first = range(min(len(samples), _EXAMPLE_ROWS))
     rows: NDArray[Any]
@@ -193,13 +193,13 @@ def _tensors(feed: Feed, samples: Samples, dtype: str) -> NDArray[Any]:
 
 def _file(payload: bytes | dict[str, Any]) -> bytes:
     if isinstance(payload, dict):
-        raise ConversionFailed(reason="the model takes pictures, and the samples are records")
+        raise ConversionError(reason="the model takes pictures, and the samples are records")
     return payload
 
 
 def _present(payload: bytes | dict[str, Any]) -> dict[str, Any]:
     if isinstance(payload, bytes):
-        raise ConversionFailed(reason="the model takes records, and the samples are pictures")
+        raise ConversionError(reason="the model takes records, and the samples are pictures")
     return {name: value for name, value in payload.items() if value is not None}
 
 
@@ -209,11 +209,13 @@ def _dtype(module: Any) -> str:
     return str(found).rpartition(".")[2] if found is not None else "float32"
 
 
-def _asked(module: Any, onnx: bytes, samples: Samples, hints: Hints, framework: str, *, generated: bool = False) -> Converted:
-    """The graph with its signature and the module's own answers. Raises ConversionFailed, OptionsMissing."""
+def _asked(
+    module: Any, onnx: bytes, samples: Samples, hints: ConversionHints, framework: str, *, generated: bool = False
+) -> ConvertedModel:
+    """The graph with its signature and the module's own answers. Raises ConversionError, InvalidOptionsError."""
     converted = convert_onnx(onnx, samples, hints, generated=generated)
-    model = provisional(converted)
-    (rows,) = model.feeds(prepared(model, samples)).values()
+    model = build_runnable(converted)
+    (rows,) = model.feeds(preprocess_samples(model, samples)).values()
     outputs = _answers(module, rows)
     libraries = {"torch": version("torch"), "onnxscript": version("onnxscript")}
     classes = hints.classes or tuple(str(place) for place in range(len(converted.output.labels)))
@@ -221,7 +223,7 @@ def _asked(module: Any, onnx: bytes, samples: Samples, hints: Hints, framework: 
 
 
 def _answers(module: Any, rows: NDArray[Any]) -> NDArray[np.float64]:
-    """What the module says to tensors as serving makes them, float64 (n, columns). Raises ConversionFailed with its complaint."""
+    """What the module says to tensors as serving makes them, float64 (n, columns). Raises ConversionError with its complaint."""
     torch = library()
     parts = []
     try:
@@ -229,18 +231,18 @@ def _answers(module: Any, rows: NDArray[Any]) -> NDArray[np.float64]:
             for start in range(0, len(rows), _BATCH):
                 found = module(torch.from_numpy(np.ascontiguousarray(rows[start : start + _BATCH], dtype=_dtype(module))))
                 parts.append(_only(found).detach().to("cpu").numpy().astype(np.float64))
-    except (ConversionFailed, MemoryError):
+    except (ConversionError, MemoryError):
         raise
     except Exception as cause:
-        raise ConversionFailed(reason=f"the module itself fails on the samples ({one_line(cause)})") from cause
+        raise ConversionError(reason=f"the module itself fails on the samples ({one_line(cause)})") from cause
     return np.concatenate([part.reshape(len(part), -1) for part in parts])
 
 
 def _only(found: Any) -> Any:
-    """The one tensor of scores. Raises ConversionFailed when there are several."""
+    """The one tensor of scores. Raises ConversionError when there are several."""
     values = list(found.values()) if isinstance(found, dict) else list(found) if isinstance(found, tuple | list) else [found]
     if len(values) != 1:
-        raise ConversionFailed(reason=f"it gives {len(values)} outputs; wrap it in a module whose forward returns only the scores")
+        raise ConversionError(reason=f"it gives {len(values)} outputs; wrap it in a module whose forward returns only the scores")
     return values[0]
 
 
@@ -248,7 +250,7 @@ def _only(found: Any) -> Any:
 
 
 def _exported(model: Any, example: NDArray[Any] | None, *, script: bool = False) -> bytes:
-    """The graph over a free batch axis, without the traces of the machine that made it. Raises ConversionFailed."""
+    """The graph over a free batch axis, without the traces of the machine that made it. Raises ConversionError."""
     torch = library()
     try:
         with silence():
@@ -261,10 +263,10 @@ def _exported(model: Any, example: NDArray[Any] | None, *, script: bool = False)
                 given = (torch.from_numpy(example),)
                 axes = ({0: torch.export.Dim.DYNAMIC},)
                 proto = torch.onnx.export(model, given, dynamo=True, verbose=False, dynamic_shapes=axes).model_proto
-    except (ConversionFailed, MemoryError):
+    except (ConversionError, MemoryError):
         raise
     except Exception as cause:
-        raise ConversionFailed(reason=f"torch cannot write it as ONNX ({one_line(cause)})") from cause
+        raise ConversionError(reason=f"torch cannot write it as ONNX ({one_line(cause)})") from cause
     return _cleaned(proto)
 
 
@@ -283,7 +285,7 @@ def _refuse_fixed_batch(program: Any) -> None:
     nodes = {node.name: node for node in program.graph_module.graph.nodes}
     shapes = [tuple(nodes[name].meta["val"].shape) for name in program.graph_signature.user_inputs if name in nodes]
     if shapes and shapes[0] and isinstance(shapes[0][0], int):
-        raise ConversionFailed(
+        raise ConversionError(
             reason=f"it was exported for exactly {shapes[0][0]} row(s); export it again with "
             "dynamic_shapes=({0: torch.export.Dim.DYNAMIC},)"
         )
@@ -299,7 +301,7 @@ def _cleaned(proto: Any) -> bytes:
         first = value.type.tensor_type.shape.dim
         if first and first[0].dim_param:
             first[0].dim_param = "n"
-    return steady_bytes(proto)
+    return deterministic_bytes(proto)
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """PyTorch, loaded only where it is needed, and without what it tells its own developers.
 
-library() ─ standard error aside ─► torch | ExtraMissing
+library() ─ standard error aside ─► torch | MissingDependencyError
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ import warnings
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from relevo.converters.keras.silent_import import no_words
+from relevo.converters.keras.silent_import import silence_stderr
 from relevo.converters.limits import give_back
-from relevo.errors import ExtraMissing
+from relevo.errors import MissingDependencyError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,14 +26,14 @@ def is_torch(model: Any) -> bool:
 
 
 def library() -> Any:
-    """Import torch, silently. Raises ExtraMissing."""
+    """Import torch, silently. Raises MissingDependencyError."""
     began = time.process_time()
     try:
-        with no_words():
+        with silence_stderr():
             import onnxscript  # noqa: F401 - an extra, large
             import torch
     except ImportError as cause:
-        raise ExtraMissing(extra="torch") from cause
+        raise MissingDependencyError(extra="torch") from cause
     give_back(time.process_time() - began)
     return torch
 
@@ -45,7 +45,7 @@ def silence() -> Iterator[None]:
     before = logger.level
     logger.setLevel(logging.ERROR)
     try:
-        with warnings.catch_warnings(), no_words():
+        with warnings.catch_warnings(), silence_stderr():
             warnings.simplefilter("ignore")
             yield
     finally:

@@ -3,7 +3,7 @@
     --with scikit-learn==0.24.2 ─ read strictly ─┐
     --python python3.9 ─ asked its version ──────┴─► python -m venv ─ pip, wheels only ─► Environment ─► removed
                                                         │ NumPy and SciPy held to that time
-                                                        └ no index · no such wheel: which Python has one? ─► EnvironmentFailed
+                                                        └ no index · no such wheel: which Python has one? ─► LegacyEnvironmentError
 
 A wheel is unpacked, nothing in it is run while it is installed; what it holds runs later, inside the quarantine.
 """
@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from relevo.converters.sklearn.versions import RELEASE, time_of
-from relevo.errors import EnvironmentFailed, OptionsMissing
+from relevo.errors import InvalidOptionsError, LegacyEnvironmentError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -59,12 +59,12 @@ class Environment:
 
 
 def read_releases(given: Sequence[str]) -> tuple[Release, ...]:
-    """What stands behind `--with`, strictly: a name and a version. Raises OptionsMissing."""
+    """What stands behind `--with`, strictly: a name and a version. Raises InvalidOptionsError."""
     found = []
     for text in given:
         told = RELEASE.fullmatch(text.strip())
         if told is None:
-            raise OptionsMissing(options="--with as NAME==VERSION, for example --with scikit-learn==1.1.3")
+            raise InvalidOptionsError(options="--with as NAME==VERSION, for example --with scikit-learn==1.1.3")
         name = re.sub(r"[-_.]+", "-", told[1]).lower()
         found.append(Release(name="scikit-learn" if name == "sklearn" else name, version=told[2]))
     return tuple(found)
@@ -74,7 +74,7 @@ def read_releases(given: Sequence[str]) -> tuple[Release, ...]:
 def environment(releases: Sequence[Release], python: str | Path | None = None) -> Iterator[Environment]:
     """A throw-away environment that holds these releases and what they need; removed when the block ends.
 
-    python: a path or a name to find; without it, the Python that runs this. Raises EnvironmentFailed.
+    python: a path or a name to find; without it, the Python that runs this. Raises LegacyEnvironmentError.
     """
     interpreter = _interpreter(python)
     with tempfile.TemporaryDirectory(prefix="relevo-environment-", ignore_cleanup_errors=True) as outer:
@@ -86,18 +86,18 @@ def environment(releases: Sequence[Release], python: str | Path | None = None) -
 
 
 def _interpreter(python: str | Path | None) -> str:
-    """The interpreter's path, once it has told its version. Raises EnvironmentFailed."""
+    """The interpreter's path, once it has told its version. Raises LegacyEnvironmentError."""
     if python is None:
         return sys.executable
     found = shutil.which(str(python))
     if found is None:
-        raise EnvironmentFailed(reason=f"--python '{python}' is no program that can be run")
+        raise LegacyEnvironmentError(reason=f"--python '{python}' is no program that can be run")
     code = "import sys; print('%d.%d' % sys.version_info[:2])"
     told = re.fullmatch(r"(\d)\.(\d{1,2})\s*", _run([found, "-I", "-c", code], _ASKING).stdout)
     if told is None:
-        raise EnvironmentFailed(reason=f"--python '{python}' is not a Python, or one that does not start")
+        raise LegacyEnvironmentError(reason=f"--python '{python}' is not a Python, or one that does not start")
     if (int(told[1]), int(told[2])) < OLDEST_PYTHON:
-        raise EnvironmentFailed(reason=f"--python '{python}' is Python {told[0].strip()}; the sandbox needs 3.7 or later")
+        raise LegacyEnvironmentError(reason=f"--python '{python}' is Python {told[0].strip()}; the sandbox needs 3.7 or later")
     return found
 
 
@@ -105,7 +105,9 @@ def _created(interpreter: str, folder: Path) -> Path:
     done = _run([interpreter, "-I", "-m", "venv", str(folder)], _PATIENCE)
     python = folder / ("Scripts" if os.name == "nt" else "bin") / "python"
     if done.returncode or not python.exists():
-        raise EnvironmentFailed(reason=f"{Path(interpreter).name} -m venv failed ({_last(done)}); some systems want python3-venv")
+        raise LegacyEnvironmentError(
+            reason=f"{Path(interpreter).name} -m venv failed ({_last(done)}); some systems want python3-venv"
+        )
     return python
 
 
@@ -116,7 +118,7 @@ def _install(python: Path, releases: Sequence[Release], folder: Path) -> None:
     beside = ("numpy", "scipy", "joblib") if any(release.name == "scikit-learn" for release in releases) else ()
     done = _pip(python, "install", "--quiet", "--constraint", str(constraints), *map(str, releases), *beside)
     if done.returncode:
-        raise EnvironmentFailed(reason=_why(python, releases, done))
+        raise LegacyEnvironmentError(reason=_why(python, releases, done))
 
 
 def _bounds(releases: Sequence[Release]) -> list[str]:
@@ -149,7 +151,7 @@ def _why(python: Path, releases: Sequence[Release], done: subprocess.CompletedPr
 def _starts(python: str) -> bool:
     try:
         return bool(_interpreter(python))
-    except EnvironmentFailed:
+    except LegacyEnvironmentError:
         return False
 
 
@@ -169,7 +171,7 @@ def _versions(python: Path) -> dict[str, str]:
     """What is installed, asked before any stranger's file is near."""
     done = _pip(python, "list", "--format", "json")
     if done.returncode:
-        raise EnvironmentFailed(reason=f"pip does not tell what it installed ({_last(done)})")
+        raise LegacyEnvironmentError(reason=f"pip does not tell what it installed ({_last(done)})")
     return {re.sub(r"[-_.]+", "-", one["name"]).lower(): str(one["version"]) for one in json.loads(done.stdout)}
 
 
@@ -180,16 +182,16 @@ def _pip(python: Path, command: str, *arguments: str) -> subprocess.CompletedPro
 
 
 def _run(command: list[str], seconds: float) -> subprocess.CompletedProcess[str]:
-    """A program's words. The index and its keys are the user's own, as pip knows them. Raises EnvironmentFailed."""
+    """A program's words. The index and its keys are the user's own, as pip knows them. Raises LegacyEnvironmentError."""
     environ = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
     try:
         return subprocess.run(  # noqa: S603 - a Python that a person named, and arguments of ours
             command, capture_output=True, text=True, errors="replace", timeout=seconds, check=False, env=environ
         )
     except subprocess.TimeoutExpired as cause:
-        raise EnvironmentFailed(reason=f"'{Path(command[0]).name}' took longer than {seconds:g} seconds") from cause
+        raise LegacyEnvironmentError(reason=f"'{Path(command[0]).name}' took longer than {seconds:g} seconds") from cause
     except OSError as cause:
-        raise EnvironmentFailed(reason=f"'{Path(command[0]).name}' cannot be run ({cause.strerror})") from cause
+        raise LegacyEnvironmentError(reason=f"'{Path(command[0]).name}' cannot be run ({cause.strerror})") from cause
 
 
 def _last(done: subprocess.CompletedProcess[str]) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 _DEEPEST = 40
 
 
-class Unable(Exception):
+class UnsupportedError(Exception):
     """It cannot be done, in words for a person."""
 
 
@@ -27,10 +27,10 @@ def width(model: Any) -> int:
             array: Any = getattr(thing, name, None)
             if getattr(array, "ndim", 0) > max(axis, 0):
                 return int(array.shape[axis])
-    raise Unable("the model does not tell how many features it takes; give --samples")
+    raise UnsupportedError("the model does not tell how many features it takes; give --samples")
 
 
-class _Speller:
+class _Serializer:
     """Turns fitted objects into JSON with numbered arrays beside it; lives as long as the process."""
 
     def __init__(self) -> None:
@@ -42,7 +42,7 @@ class _Speller:
         import numpy as np
 
         if depth > _DEEPEST:
-            raise Unable("it is nested too deep")
+            raise UnsupportedError("it is nested too deep")
         if isinstance(thing, np.generic):
             thing = thing.item()
         if thing is None or isinstance(thing, (bool, int, str)):
@@ -96,9 +96,9 @@ def _start(model: Any) -> Any:
     return found[0] if np.array_equal(found[0], found[1]) else None
 
 
-def spell_out(vectorizer: Any, model: Any) -> tuple[Any, ...]:
+def serialize(vectorizer: Any, model: Any) -> tuple[Any, ...]:
     """The two as JSON, and the bytes of the arrays that it names by their place. Raises Unable."""
-    speller = _Speller()
+    speller = _Serializer()
     spelled = {"vectorizer": speller.spell(vectorizer), "model": speller.spell(model), "width": _width_or_none(model)}
     return spelled, b"".join(speller.parts)
 
@@ -106,5 +106,5 @@ def spell_out(vectorizer: Any, model: Any) -> tuple[Any, ...]:
 def _width_or_none(model: Any) -> Any:
     try:
         return width(model)
-    except Unable:
+    except UnsupportedError:
         return None

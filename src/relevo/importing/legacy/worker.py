@@ -25,7 +25,7 @@ if __name__ == "__main__":
     # Behind everything else: beside our source there may lie libraries of today, which must not be found.
     sys.path.append(sys.argv[1])
 
-from relevo.importing.legacy.serialize import Unable, spell_out, width
+from relevo.importing.legacy.serialize import UnsupportedError, serialize, width
 
 _LENGTH = struct.Struct("<I")
 _WORDS = 400
@@ -41,12 +41,12 @@ def main() -> None:
         landlock,  # noqa: F401 - read before they stand
         self_test,
     )
-    from relevo.importing.sandbox.worker import build_walls, private_pipes
+    from relevo.importing.sandbox.worker import enter_sandbox, private_pipes
 
     sys.path.remove(source)
     walls_folder = os.path.dirname(self_test.__file__)  # noqa: PTH120 - no pathlib in the child
     out, task = private_pipes()
-    level, unheld = build_walls(walls_folder, int(memory), int(cpu), int(file_bytes), walls.split(","))
+    level, unheld = enter_sandbox(walls_folder, int(memory), int(cpu), int(file_bytes), walls.split(","))
     _send(out, {"kind": "walls", "level": level, "unheld": unheld}, ())
     if need == "strong" and level != "strong":
         return
@@ -66,7 +66,7 @@ def _carry_out(raw: bytes) -> tuple[Any, ...]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return _answered(*_received(raw))
-    except Unable as refusal:
+    except UnsupportedError as refusal:
         return {"kind": "stopped", "code": "conversion_failed", "reason": str(refusal)[:_WORDS]}, ()
     except MemoryError:
         return {"kind": "stopped", "code": "quarantine_failed", "reason": "the file needs more memory than it is given"}, ()
@@ -95,7 +95,7 @@ def _answered(question: dict[str, Any], bodies: list[Any]) -> tuple[Any, ...]:
     _on_one_thread(model, 0)
     samples = _Samples(question, bodies[2]) if question["samples"] != "none" else _generated(vectorizer, model)
     method, classes, scores = _ask(model, _features(vectorizer, model, samples))
-    spelled, arrays = spell_out(vectorizer, model) if question["spell"] else ({}, b"")
+    spelled, arrays = serialize(vectorizer, model) if question["spell"] else ({}, b"")
     header = {"kind": "answered", "method": method, "classes": classes, "outputs": list(scores.shape)}
     records = json.dumps(samples.records).encode() if question["samples"] == "none" else b""
     return header, (scores.astype("<f8").tobytes(), records, json.dumps(spelled).encode() if spelled else b"", arrays)
@@ -118,7 +118,7 @@ def _load(data: bytes) -> Any:
     except MemoryError:
         raise
     except Exception as cause:
-        raise Unable(f"the libraries it was to be opened with cannot load it ({_one_line(cause)})") from cause
+        raise UnsupportedError(f"the libraries it was to be opened with cannot load it ({_one_line(cause)})") from cause
 
 
 def _joblib() -> Any:
@@ -145,7 +145,7 @@ def _arranged(loaded: list[Any]) -> tuple[Any, ...]:
     vectorizers = [thing for thing in things if _is_vectorizer(thing)]
     if len(models) != 1 or len(vectorizers) > 1:
         kinds = ", ".join(type(thing).__name__ for thing in things[:8])
-        raise Unable(f"it holds {kinds or 'nothing'}; one model was expected, or a DictVectorizer and a model")
+        raise UnsupportedError(f"it holds {kinds or 'nothing'}; one model was expected, or a DictVectorizer and a model")
     return (vectorizers[0] if vectorizers else None), models[0]
 
 
@@ -246,7 +246,7 @@ def _table(model: Any, samples: _Samples) -> Any:
         import pandas as pd  # type: ignore[import-untyped]  # its types are not installed
     except ImportError as cause:
         if by_name:
-            raise Unable("it takes a table with named columns; add pandas of its time: --with pandas==…") from cause
+            raise UnsupportedError("it takes a table with named columns; add pandas of its time: --with pandas==…") from cause
         return np.array(rows, dtype=object)
     return pd.DataFrame(rows, columns=names)
 
@@ -257,18 +257,18 @@ def _ask(model: Any, features: Any) -> tuple[Any, ...]:
 
     classes = getattr(model, "classes_", None)
     if isinstance(classes, list):
-        raise Unable("it answers several questions at once; package one model for each")
+        raise UnsupportedError("it answers several questions at once; package one model for each")
     method = "predict" if classes is None else "predict_proba" if hasattr(model, "predict_proba") else "decision_function"
     if not hasattr(model, method):
-        raise Unable(f"a {type(model).__name__} tells no score for each class, only the class")
+        raise UnsupportedError(f"a {type(model).__name__} tells no score for each class, only the class")
     try:
         scores = np.asarray(getattr(model, method)(features), dtype=np.float64)
     except Exception as cause:
-        raise Unable(f"the model itself fails on the samples ({_one_line(cause)})") from cause
+        raise UnsupportedError(f"the model itself fails on the samples ({_one_line(cause)})") from cause
     if scores.ndim == 1:
         scores = np.stack([-scores, scores], axis=1) if method == "decision_function" else scores[:, None]
     if scores.ndim != 2 or (classes is None and scores.shape[1] != 1):
-        raise Unable("it answers several numbers at once; package one model for each")
+        raise UnsupportedError("it answers several numbers at once; package one model for each")
     return method, [] if classes is None else [str(value) for value in np.asarray(classes).tolist()], scores
 
 

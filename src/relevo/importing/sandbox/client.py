@@ -1,7 +1,7 @@
 """Open a stranger's file in another process, and believe nothing that comes back.
 
     file, samples, options ─► Task (one read-only descriptor) ─► child behind walls ─► one pipe, read up to a bound
-                                                                   │ too slow, too much, wrong ─► killed, QuarantineFailed
+                                                                   │ too slow, too much, wrong ─► killed, SandboxError
     Visit(level, Converted, samples) ◄─ strict decode ◄─ audit ◄───┘
 
 The child is started fresh, in isolated mode, with an empty environment, in an empty folder that is removed afterwards.
@@ -25,21 +25,21 @@ import msgspec
 from relevo.converters.keras.saved_model import FOLDER
 from relevo.converters.limits import Bounds
 from relevo.errors import (
-    ConversionFailed,
-    ExtraMissing,
-    ImportRefused,
-    LabelsRefused,
-    OnnxRefused,
-    OptionsMissing,
-    QuarantineFailed,
-    QuarantineTooWeak,
+    ConversionError,
+    ImportModelError,
+    InvalidLabelsError,
+    InvalidOnnxError,
+    InvalidOptionsError,
+    MissingDependencyError,
     RelevoError,
+    SandboxError,
+    SandboxTooWeakError,
 )
 from relevo.importing.folder_archive import FOLDERS, unfold
 from relevo.importing.sandbox import protocol
-from relevo.importing.sandbox.memory import memory_at_hand
-from relevo.importing.sandbox.workdir import folder_of_its_own
-from relevo.package.conversion import Converted
+from relevo.importing.sandbox.memory import available_memory_mib
+from relevo.importing.sandbox.workdir import sandbox_workdir
+from relevo.package.conversion import ConvertedModel
 from relevo.package.onnx_validation import audit
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ class Visit:
     """What came back from the quarantine, checked; lives as long as one import."""
 
     level: str
-    converted: Converted
+    converted: ConvertedModel
     records: tuple[dict[str, Any], ...]  # the samples the child made, when it was given none
     generated: bool
 
@@ -88,12 +88,12 @@ class Answer:
 
 
 def ask(
-    question: protocol.Question, bodies: Sequence[bytes], *, python: Path, need_strong: bool, bounds: Bounds | None = None
+    question: protocol.LegacyRequest, bodies: Sequence[bytes], *, python: Path, need_strong: bool, bounds: Bounds | None = None
 ) -> Answer:
     """Have a child under another Python load the file and answer the samples; the same walls stand around it.
 
     python: the interpreter of the environment that can load the file.
-    Raises QuarantineTooWeak, QuarantineFailed, and what the child reports: ConversionFailed.
+    Raises SandboxTooWeakError, SandboxError, and what the child reports: ConversionError.
     """
     running = _Running(
         python=str(python),
@@ -103,14 +103,14 @@ def ask(
     )
     level, frame = _heard(protocol.pack(question, bodies), running)
     header = frame.header
-    if isinstance(header, protocol.Stopped):
+    if isinstance(header, protocol.FailureMessage):
         raise _reported(header)
-    if not isinstance(header, protocol.Answered) or len(frame.bodies) != 4:
-        raise QuarantineFailed(reason="it answered out of turn")
+    if not isinstance(header, protocol.LegacyOutputsMessage) or len(frame.bodies) != 4:
+        raise SandboxError(reason="it answered out of turn")
     try:
         outputs = protocol.numbers_in(frame.bodies[0], header.outputs)
-    except protocol.Broken as cause:
-        raise QuarantineFailed(reason="its arrays are not as agreed") from cause
+    except protocol.ProtocolError as cause:
+        raise SandboxError(reason="its arrays are not as agreed") from cause
     return Answer(level=level, outputs=outputs, frame=protocol.pack(header, frame.bodies))
 
 
@@ -118,8 +118,8 @@ def visit(task: ConversionOptions, bodies: Sequence[bytes], *, need_strong: bool
     """Have a child open the file and convert it.
 
     need_strong: refuse before the file is opened when a wall does not hold.
-    Raises QuarantineTooWeak, QuarantineFailed, OnnxRefused, and what the child reports: ConversionFailed, OptionsMissing,
-    ExtraMissing.
+    Raises SandboxTooWeakError, SandboxError, InvalidOnnxError, and what the child reports: ConversionError, InvalidOptionsError,
+    MissingDependencyError.
     """
     running = _Running(
         python=sys.executable,
@@ -152,50 +152,50 @@ class _Running:
 
 
 def _heard(task: bytes, running: _Running) -> tuple[str, protocol.Frame]:
-    """How strong the walls were, and the child's one answer. Raises QuarantineTooWeak, QuarantineFailed."""
-    spared = memory_at_hand()
+    """How strong the walls were, and the child's one answer. Raises SandboxTooWeakError, SandboxError."""
+    spared = available_memory_mib()
     if spared is None or spared >= running.bounds.memory_mb:
         return _heard_within(task, running)
     told = f"it had {spared} MiB of memory, what this machine can spare now of the {running.bounds.memory_mb} MiB an import may use"
     try:
         level, frame = _heard_within(task, replace(running, bounds=replace(running.bounds, memory_mb=spared)))
-    except QuarantineFailed as cause:
-        raise QuarantineFailed(reason=f"{cause.facts['reason']}; {told}") from cause
-    if isinstance(frame.header, protocol.Stopped) and frame.header.code == "quarantine_failed":
-        raise QuarantineFailed(reason=f"{_readable(frame.header.reason)}; {told}")
+    except SandboxError as cause:
+        raise SandboxError(reason=f"{cause.facts['reason']}; {told}") from cause
+    if isinstance(frame.header, protocol.FailureMessage) and frame.header.code == "quarantine_failed":
+        raise SandboxError(reason=f"{_readable(frame.header.reason)}; {told}")
     return level, frame
 
 
 def _heard_within(task: bytes, running: _Running) -> tuple[str, protocol.Frame]:
     frames = _frames(_run(task, running))
-    if not frames or not isinstance(frames[0].header, protocol.Walls):
-        raise QuarantineFailed(reason="it ended before it began")
+    if not frames or not isinstance(frames[0].header, protocol.SandboxStatus):
+        raise SandboxError(reason="it ended before it began")
     walls = frames[0].header
     if running.need_strong and walls.level != "strong":
-        raise QuarantineTooWeak(level=walls.level, reason=f"these are possible in it: {_readable(', '.join(walls.unheld))}")
+        raise SandboxTooWeakError(level=walls.level, reason=f"these are possible in it: {_readable(', '.join(walls.unheld))}")
     if len(frames) != 2:
-        raise QuarantineFailed(reason="it gave no result, or more than one")
+        raise SandboxError(reason="it gave no result, or more than one")
     return walls.level, frames[1]
 
 
 def _believed(level: str, frame: protocol.Frame) -> Visit:
     """Turn the child's last word into a Visit, or into the error it reports. The child may be the attacker."""
     header = frame.header
-    if isinstance(header, protocol.Stopped):
+    if isinstance(header, protocol.FailureMessage):
         raise _reported(header)
-    if not isinstance(header, protocol.Opened) or len(frame.bodies) != 3:
-        raise QuarantineFailed(reason="it answered out of turn")
+    if not isinstance(header, protocol.ConvertedMessage) or len(frame.bodies) != 3:
+        raise SandboxError(reason="it answered out of turn")
     onnx, outputs, samples = frame.bodies
     audit(onnx)
     try:
         records = msgspec.json.decode(samples, type=tuple[dict[str, str | int | float | bool | None], ...]) if samples else ()
         scores = None if header.outputs is None else protocol.numbers_in(outputs, header.outputs)
-    except (protocol.Broken, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as cause:
-        raise QuarantineFailed(reason="its arrays are not as agreed") from cause
+    except (protocol.ProtocolError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as cause:
+        raise SandboxError(reason="its arrays are not as agreed") from cause
     predicted = None
     if header.predicted:
         scores, predicted = _apart(scores, len(header.output.labels))
-    converted = Converted(
+    converted = ConvertedModel(
         onnx=onnx,
         input=header.input,
         steps=header.steps,
@@ -211,22 +211,22 @@ def _believed(level: str, frame: protocol.Frame) -> Visit:
 
 
 def _apart(told: NDArray[np.float64] | None, labels: int) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
-    """The scores, and the places of labels in the column behind them. Raises QuarantineFailed when they are none."""
+    """The scores, and the places of labels in the column behind them. Raises SandboxError when they are none."""
     if told is None or told.shape[1] < 2 or any(place not in range(labels) for place in told[:, -1].tolist()):
-        raise QuarantineFailed(reason="its arrays are not as agreed")
+        raise SandboxError(reason="its arrays are not as agreed")
     return told[:, :-1], told[:, -1].astype("intp")
 
 
-def _reported(header: protocol.Stopped) -> RelevoError:
+def _reported(header: protocol.FailureMessage) -> RelevoError:
     reason = _readable(header.reason)
     errors: dict[str, RelevoError] = {
-        "conversion_failed": ConversionFailed(reason=reason),
-        "options_missing": OptionsMissing(options=reason),
-        "extra_missing": ExtraMissing(extra=reason),
-        "onnx_refused": OnnxRefused(reason=reason),
-        "import_refused": ImportRefused(reason=reason),
-        "labels_refused": LabelsRefused(reason=reason),
-        "quarantine_failed": QuarantineFailed(reason=reason),
+        "conversion_failed": ConversionError(reason=reason),
+        "options_missing": InvalidOptionsError(options=reason),
+        "extra_missing": MissingDependencyError(extra=reason),
+        "onnx_refused": InvalidOnnxError(reason=reason),
+        "import_refused": ImportModelError(reason=reason),
+        "labels_refused": InvalidLabelsError(reason=reason),
+        "quarantine_failed": SandboxError(reason=reason),
     }
     return errors[header.code]
 
@@ -239,16 +239,16 @@ def _readable(text: str) -> str:
 def _frames(data: bytes) -> list[protocol.Frame]:
     try:
         return list(protocol.frames(data, protocol.Header))
-    except protocol.Broken as cause:
-        raise QuarantineFailed(reason=f"what it sent cannot be read ({cause})") from cause
+    except protocol.ProtocolError as cause:
+        raise SandboxError(reason=f"what it sent cannot be read ({cause})") from cause
 
 
 # --- the process ------------------------------------------------------------------------------------------------------
 
 
 def _run(task: bytes, running: _Running) -> bytes:
-    """Everything the child wrote, after it ended by itself. Raises QuarantineFailed when it did not, or wrote too much."""
-    with folder_of_its_own() as outer:
+    """Everything the child wrote, after it ended by itself. Raises SandboxError when it did not, or wrote too much."""
+    with sandbox_workdir() as outer:
         folder = outer / "work"
         # The way to the inner folder is open, so that a child without rights can stand in it; it holds nothing.
         outer.chmod(0o711)
@@ -307,7 +307,7 @@ def _environment(folder: Path) -> dict[str, str]:
 
 
 def _collect(process: subprocess.Popen[bytes], bounds: Bounds) -> bytes:
-    """Read the pipe to its end, within the bounds of time and size. Raises QuarantineFailed."""
+    """Read the pipe to its end, within the bounds of time and size. Raises SandboxError."""
     assert process.stdout is not None  # noqa: S101 - a pipe was asked for; narrows for the type checker
     deadline = time.monotonic() + bounds.wall_seconds
     parts: list[bytes] = []
@@ -317,29 +317,29 @@ def _collect(process: subprocess.Popen[bytes], bounds: Bounds) -> bytes:
         while True:
             left = deadline - time.monotonic()
             if left <= 0 or not ready.select(left):
-                raise QuarantineFailed(reason=f"it took longer than {bounds.wall_seconds:g} seconds")
+                raise SandboxError(reason=f"it took longer than {bounds.wall_seconds:g} seconds")
             part = os.read(process.stdout.fileno(), _CHUNK)
             if not part:
                 break
             parts.append(part)
             size += len(part)
             if size > bounds.output_mb * 2**20:
-                raise QuarantineFailed(reason=f"it sent more than {bounds.output_mb} MiB")
+                raise SandboxError(reason=f"it sent more than {bounds.output_mb} MiB")
     _check_end(process, max(deadline - time.monotonic(), 1.0), bounds, empty=size == 0)
     return b"".join(parts)
 
 
 def _check_end(process: subprocess.Popen[bytes], seconds: float, bounds: Bounds, *, empty: bool) -> None:
-    """The child must also end, and end well. Raises QuarantineFailed."""
+    """The child must also end, and end well. Raises SandboxError."""
     try:
         code = process.wait(timeout=seconds)
     except subprocess.TimeoutExpired as cause:
-        raise QuarantineFailed(reason="it closed its pipe and went on") from cause
+        raise SandboxError(reason="it closed its pipe and went on") from cause
     if code == -signal.SIGXCPU:
-        raise QuarantineFailed(
+        raise SandboxError(
             reason=f"it used more than the {bounds.cpu_seconds} seconds of processor time it is given; --max-seconds allows more"
         )
     if code < 0:
-        raise QuarantineFailed(reason=_SIGNALS.get(-code, f"it was ended by signal {-code}"))
+        raise SandboxError(reason=_SIGNALS.get(-code, f"it was ended by signal {-code}"))
     if code > 0 or empty:
-        raise QuarantineFailed(reason=f"it ended with code {code}" + (" and said nothing" if empty else ""))
+        raise SandboxError(reason=f"it ended with code {code}" + (" and said nothing" if empty else ""))

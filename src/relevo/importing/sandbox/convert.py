@@ -21,26 +21,26 @@ from typing import IO, TYPE_CHECKING, Any
 import msgspec
 import numpy as np
 
-from relevo.converters.base import Done
+from relevo.converters.base import ConversionResult
 from relevo.converters.onnx_options import ASK_SCALE, ask_for_kind, hints_for_onnx, picture_hints, with_feature_count
 from relevo.converters.options import ConversionOptions
 from relevo.converters.sklearn.versions import advice
 from relevo.errors import (
-    ConversionFailed,
-    ExtraMissing,
-    ImportRefused,
-    LabelsRefused,
-    ModelFailed,
-    OnnxRefused,
-    OptionsMissing,
+    ConversionError,
+    ImportModelError,
+    InvalidLabelsError,
+    InvalidOnnxError,
+    InvalidOptionsError,
+    MissingDependencyError,
+    ModelError,
     RelevoError,
 )
-from relevo.importing.formats import FRAMEWORKS
+from relevo.importing.formats import FILE_CONVERTERS
 from relevo.importing.pickle_scan import HALF
 from relevo.importing.sandbox import protocol
-from relevo.package.conversion import Converted, Hints
+from relevo.package.conversion import ConversionHints, ConvertedModel
 from relevo.package.samples import ImageSamples, RecordSamples, from_records
-from relevo.package.synthetic_samples import generate_samples, guess_record
+from relevo.package.synthetic_samples import generate_samples, infer_record
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -52,16 +52,16 @@ _WORDS = 400
 MISSING_MODULE = "it needs the Python module"
 _OF_SCIKIT = frozenset({"sklearn", "numpy", "scipy", "joblib"})
 _CODES: tuple[tuple[type[RelevoError], Any], ...] = (
-    (OptionsMissing, "options_missing"),
-    (ExtraMissing, "extra_missing"),
-    (ConversionFailed, "conversion_failed"),
-    (OnnxRefused, "onnx_refused"),
-    (LabelsRefused, "labels_refused"),
-    (ImportRefused, "import_refused"),
+    (InvalidOptionsError, "options_missing"),
+    (MissingDependencyError, "extra_missing"),
+    (ConversionError, "conversion_failed"),
+    (InvalidOnnxError, "onnx_refused"),
+    (InvalidLabelsError, "labels_refused"),
+    (ImportModelError, "import_refused"),
 )
 
 
-def carry_out(given: IO[bytes]) -> bytes:
+def run_request(given: IO[bytes]) -> bytes:
     """One Task as bytes to one frame as bytes; whatever goes wrong becomes a Stopped."""
     try:
         # Nothing else holds what is read here: a heavy file would be in memory twice.
@@ -75,31 +75,31 @@ def carry_out(given: IO[bytes]) -> bytes:
         return protocol.pack(_stopped(refusal))
     except MemoryError:
         return protocol.pack(
-            protocol.Stopped(
+            protocol.FailureMessage(
                 code="quarantine_failed", reason="the file needs more memory than it is given; --max-memory allows more"
             )
         )
     except Exception as cause:  # noqa: BLE001 - a stranger's code raises whatever it likes
-        return protocol.pack(protocol.Stopped(code="conversion_failed", reason=f"{type(cause).__name__}: {cause}"[:_WORDS]))
+        return protocol.pack(protocol.FailureMessage(code="conversion_failed", reason=f"{type(cause).__name__}: {cause}"[:_WORDS]))
 
 
-def _stopped(refusal: RelevoError) -> protocol.Stopped:
+def _stopped(refusal: RelevoError) -> protocol.FailureMessage:
     for kind, code in _CODES:
         if isinstance(refusal, kind):
             words = str(next(iter(refusal.facts.values()), refusal))
             # Converters speak to Python; who imports a file gives flags.
-            flag = "--" if kind is OptionsMissing and words.startswith(("labels (", "features (", "scores (")) else ""
-            return protocol.Stopped(code=code, reason=(flag + words)[:_WORDS])
+            flag = "--" if kind is InvalidOptionsError and words.startswith(("labels (", "features (", "scores (")) else ""
+            return protocol.FailureMessage(code=code, reason=(flag + words)[:_WORDS])
     # A sentence within a sentence, which has a stop of its own.
     words = str(refusal)[:_WORDS].removesuffix(".")
-    return protocol.Stopped(code="import_refused" if isinstance(refusal, ModelFailed) else "conversion_failed", reason=words)
+    return protocol.FailureMessage(code="import_refused" if isinstance(refusal, ModelError) else "conversion_failed", reason=words)
 
 
-def _sent(done: Done) -> bytes:
+def _sent(done: ConversionResult) -> bytes:
     outputs, predicted = done.converted.outputs, done.converted.predicted
     if outputs is not None and predicted is not None:
         outputs = np.column_stack([outputs, predicted])
-    header = protocol.Opened(
+    header = protocol.ConvertedMessage(
         input=done.converted.input,
         steps=done.converted.steps,
         output=done.converted.output,
@@ -117,20 +117,20 @@ def _sent(done: Done) -> bytes:
     return protocol.pack(header, [done.converted.onnx, numbers, msgspec.json.encode(records) if records else b""])
 
 
-def _convert(task: ConversionOptions, bodies: Sequence[bytes]) -> Done:
+def _convert(task: ConversionOptions, bodies: Sequence[bytes]) -> ConversionResult:
     samples = _samples(task, bodies[2])
     if task.format == "replay":
         return _replay(bodies[0], bodies[1], samples)
     if task.format == "onnx":
         return _convert_onnx(task, bodies[0], samples)
-    if task.format in FRAMEWORKS:
+    if task.format in FILE_CONVERTERS:
         # Libraries find a place for temporary files by writing one, which is forbidden here; none of them needs it in the end.
         tempfile.tempdir = str(Path.cwd())
         # Each loads a framework that is large and optional.
-        opened: Done = import_module(FRAMEWORKS[task.format]).open_file(task, bodies, samples)
+        opened: ConversionResult = import_module(FILE_CONVERTERS[task.format]).open_file(task, bodies, samples)
         return opened
-    model = arrange([load(body, task.source) for body in bodies[: 2 if task.second else 1]])
-    hints = Hints(
+    model = find_model([load(body, task.source) for body in bodies[: 2 if task.second else 1]])
+    hints = ConversionHints(
         labels=task.labels,
         renamed=task.renamed,
         features=task.features,
@@ -142,24 +142,24 @@ def _convert(task: ConversionOptions, bodies: Sequence[bytes]) -> Done:
     return _convert_pickle(task, model, samples, hints)
 
 
-def _convert_pickle(task: ConversionOptions, model: Any, samples: Samples | None, hints: Hints) -> Done:
-    from relevo.converters.sklearn.compat import mend
+def _convert_pickle(task: ConversionOptions, model: Any, samples: Samples | None, hints: ConversionHints) -> ConversionResult:
+    from relevo.converters.sklearn.compat import fix_attributes
     from relevo.converters.sklearn.convert import convert_sklearn
     from relevo.converters.sklearn.dict_vectorizer import convert_dictvectorizer, record_of, split
 
-    mend(model, task.source)
+    fix_attributes(model, task.source)
     vectorized = _begins_with_vectorizer(model)
     given = samples
     if not vectorized and not hasattr(with_feature_count(model), "feature_names_in_"):
         ask_for_kind(int(getattr(with_feature_count(model), "n_features_in_", 0)), task, samples)
     if isinstance(samples, ImageSamples) and "scale" not in task.told:
-        raise OptionsMissing(options=ASK_SCALE)
+        raise InvalidOptionsError(options=ASK_SCALE)
     if task.kind == "image":
         hints = picture_hints(model, task, hints)
     if given is None and hints.input is not None:
         given = generate_samples(hints.input)
     elif given is None:
-        record = record_of(split(model).vectorizer) if vectorized else guess_record(with_feature_count(model), hints)
+        record = record_of(split(model).vectorizer) if vectorized else infer_record(with_feature_count(model), hints)
         given = generate_samples(record)
     if samples is None and isinstance(given, RecordSamples) and not hints.features:
         # Made up in the model's own order.
@@ -169,56 +169,58 @@ def _convert_pickle(task: ConversionOptions, model: Any, samples: Samples | None
         # Who wrote it is told by its bytes; who reads it here is a converter.
         here = {"scikit-learn": converted.framework.partition(" ")[2]}
         converted = replace(converted, framework=task.source, converter={**here, **converted.converter})
-    return Done(converted=converted, samples=given, generated=samples is None)
+    return ConversionResult(converted=converted, samples=given, generated=samples is None)
 
 
-def _convert_onnx(task: ConversionOptions, data: bytes, samples: Samples | None) -> Done:
+def _convert_onnx(task: ConversionOptions, data: bytes, samples: Samples | None) -> ConversionResult:
     from relevo.converters.onnx_model import convert_onnx
-    from relevo.package.parity import served_scores
+    from relevo.package.parity import score_as_served
 
     hints = hints_for_onnx(data, task, samples)
     converted = convert_onnx(data, samples, hints)
     given = samples if samples is not None else generate_samples(converted.input)
     # The original is the file itself: what it answers here is what it must answer outside.
-    return Done(converted=replace(converted, outputs=served_scores(converted, given)), samples=given, generated=samples is None)
+    return ConversionResult(
+        converted=replace(converted, outputs=score_as_served(converted, given)), samples=given, generated=samples is None
+    )
 
 
-def _replay(onnx: bytes, described: bytes, samples: Samples | None) -> Done:
+def _replay(onnx: bytes, described: bytes, samples: Samples | None) -> ConversionResult:
     """Answer the samples with ONNX that came out of a quarantine, to see that it ends."""
-    from relevo.package.parity import served_scores
+    from relevo.package.parity import score_as_served
 
-    told = msgspec.json.decode(described, type=protocol.Described)
-    converted = Converted(onnx=onnx, input=told.input, steps=told.steps, output=told.output, framework="")
+    told = msgspec.json.decode(described, type=protocol.Signature)
+    converted = ConvertedModel(onnx=onnx, input=told.input, steps=told.steps, output=told.output, framework="")
     given = samples if samples is not None else generate_samples(converted.input)
-    return Done(converted=replace(converted, outputs=served_scores(converted, given)), samples=given, generated=False)
+    return ConversionResult(converted=replace(converted, outputs=score_as_served(converted, given)), samples=given, generated=False)
 
 
 # --- from bytes to a live model -----------------------------------------------------------------------------------------
 
 
 def load(data: bytes, source: str = "") -> Any:
-    """Unpickle, joblib's forms included. source: what the bytes say wrote it. Raises ExtraMissing, ConversionFailed."""
+    """Unpickle, joblib's forms included. source: what the bytes say wrote it. Raises MissingDependencyError, ConversionError."""
     try:
         import joblib  # type: ignore[import-untyped]
 
         # Not imported: that takes a second, and the pickle itself does it when it needs to.
         here = version("scikit-learn")
     except ImportError as cause:
-        raise ExtraMissing(extra="sklearn") from cause
-    from relevo.converters.sklearn.compat import know_former_names
+        raise MissingDependencyError(extra="sklearn") from cause
+    from relevo.converters.sklearn.compat import install_module_aliases
 
-    know_former_names()
+    install_module_aliases()
     try:
         return joblib.load(io.BytesIO(data))
     except MemoryError:
         raise
     except Exception as cause:
         if (module := _missing_module(cause)) is not None:
-            raise ConversionFailed(
+            raise ConversionError(
                 reason=f"it needs the Python module '{module}', which is not installed here; install it beside Relevo, or fit "
                 "the model without it"
             ) from cause
-        raise ConversionFailed(
+        raise ConversionError(
             reason=f"it was written by {source or 'an unknown release'} and cannot be loaded by the "
             f"scikit-learn {here} installed here ({type(cause).__name__}: {str(cause)[:160]}). " + _way_out(source, here)
         ) from cause
@@ -239,8 +241,8 @@ def _way_out(source: str, here: str) -> str:
     return f"Repeat with {line}, or fit it again with a newer release" if line else "Fit it again with a newer release"
 
 
-def arrange(loaded: list[Any]) -> Any:
-    """A model, or (vectorizer, model), out of whatever containers people pickle. Raises ConversionFailed."""
+def find_model(loaded: list[Any]) -> Any:
+    """A model, or (vectorizer, model), out of whatever containers people pickle. Raises ConversionError."""
     things = [thing for one in loaded for thing in _spread(one)]
     models = [thing for thing in things if hasattr(thing, "predict")]
     vectorizers = [thing for thing in things if hasattr(thing, "vocabulary_") and hasattr(thing, "feature_names_")]
@@ -249,9 +251,9 @@ def arrange(loaded: list[Any]) -> Any:
     if len(models) == 1 and len(things) == 1:
         return models[0]
     if vectorizers and not models:
-        raise ConversionFailed(reason=HALF)
+        raise ConversionError(reason=HALF)
     kinds = ", ".join(type(thing).__name__ for thing in things[:8])
-    raise ConversionFailed(reason=f"it holds {kinds or 'nothing'}; one model was expected, or a DictVectorizer and a model")
+    raise ConversionError(reason=f"it holds {kinds or 'nothing'}; one model was expected, or a DictVectorizer and a model")
 
 
 def _spread(thing: Any) -> list[Any]:

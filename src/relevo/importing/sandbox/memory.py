@@ -24,7 +24,7 @@ _CACHED = re.compile(r"^(?:total_)?inactive_file (\d+)$", re.MULTILINE)
 _FILES = {"": ("memory.max", "memory.current"), "memory": ("memory.limit_in_bytes", "memory.usage_in_bytes")}
 
 
-def memory_at_hand(root: Path = Path("/")) -> int | None:
+def available_memory_mib(root: Path = Path("/")) -> int | None:
     """MiB that can be given away now; None where nobody tells. root: where /proc and /sys are."""
     free = [*_free_of_machine(root), *_free_of_groups(root)]
     return max(1, int(min(free) * _SHARE) // _MIB) if free else None

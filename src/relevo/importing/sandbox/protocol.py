@@ -27,7 +27,7 @@ _LENGTH = struct.Struct("<I")
 MAX_HEADER = 16 * 2**20
 
 
-class Broken(Exception):
+class ProtocolError(Exception):
     """The bytes are no frames of ours."""
 
 
@@ -35,7 +35,7 @@ class _Strict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """A header: exact fields, nothing beside them."""
 
 
-class Walls(_Strict, frozen=True, kw_only=True, tag_field="kind", tag="walls"):
+class SandboxStatus(_Strict, frozen=True, kw_only=True, tag_field="kind", tag="walls"):
     """How strong the quarantine is; sent before the file is opened."""
 
     level: Literal["strong", "partial", "none"]
@@ -43,7 +43,7 @@ class Walls(_Strict, frozen=True, kw_only=True, tag_field="kind", tag="walls"):
     bodies: tuple[int, ...] = ()
 
 
-class Described(_Strict, frozen=True, kw_only=True):
+class Signature(_Strict, frozen=True, kw_only=True):
     """How a converted model is fed and read."""
 
     input: Input
@@ -51,7 +51,7 @@ class Described(_Strict, frozen=True, kw_only=True):
     output: Output
 
 
-class Opened(_Strict, frozen=True, kw_only=True, tag_field="kind", tag="opened"):
+class ConvertedMessage(_Strict, frozen=True, kw_only=True, tag_field="kind", tag="opened"):
     """A converted model. Bodies: ONNX, outputs as little-endian float64, samples."""
 
     input: Input
@@ -67,7 +67,7 @@ class Opened(_Strict, frozen=True, kw_only=True, tag_field="kind", tag="opened")
     bodies: tuple[int, int, int]
 
 
-class Stopped(_Strict, frozen=True, kw_only=True, tag_field="kind", tag="stopped"):
+class FailureMessage(_Strict, frozen=True, kw_only=True, tag_field="kind", tag="stopped"):
     """The child could not do it; `code` is one of a short list, the rest is its own words."""
 
     code: Literal[
@@ -83,7 +83,7 @@ class Stopped(_Strict, frozen=True, kw_only=True, tag_field="kind", tag="stopped
     bodies: tuple[int, ...] = ()
 
 
-class Answered(_Strict, frozen=True, kw_only=True, tag_field="kind", tag="answered"):
+class LegacyOutputsMessage(_Strict, frozen=True, kw_only=True, tag_field="kind", tag="answered"):
     """The original's own answers, given in an environment of its time.
 
     Bodies: outputs as little-endian float64, the records it made (JSON) where it was given none, the model spelled out (JSON),
@@ -96,10 +96,10 @@ class Answered(_Strict, frozen=True, kw_only=True, tag_field="kind", tag="answer
     bodies: tuple[int, int, int, int]
 
 
-Header = Walls | Opened | Stopped | Answered
+Header = SandboxStatus | ConvertedMessage | FailureMessage | LegacyOutputsMessage
 
 
-class Question(_Strict, frozen=True, kw_only=True):
+class LegacyRequest(_Strict, frozen=True, kw_only=True):
     """What the child of other times is asked. Bodies: the file, a second file or nothing, then the samples."""
 
     samples: Literal["none", "records", "matrix"] = "none"
@@ -132,7 +132,7 @@ def frames(data: bytes, kind: Any) -> Iterator[Frame]:
         bodies = []
         for size in header.bodies:
             if size < 0 or size > len(data) - at:
-                raise Broken("it is cut off")
+                raise ProtocolError("it is cut off")
             bodies.append(data[at : at + size])
             at += size
         yield Frame(header=header, bodies=tuple(bodies))
@@ -140,15 +140,15 @@ def frames(data: bytes, kind: Any) -> Iterator[Frame]:
 
 def _header(data: bytes, at: int, kind: Any) -> tuple[Any, int]:
     if len(data) - at < _LENGTH.size:
-        raise Broken("it is cut off")
+        raise ProtocolError("it is cut off")
     (length,) = _LENGTH.unpack_from(data, at)
     start = at + _LENGTH.size
     if length > MAX_HEADER or length > len(data) - start:
-        raise Broken("it is cut off or its header is too long")
+        raise ProtocolError("it is cut off or its header is too long")
     try:
         return msgspec.json.decode(data[start : start + length], type=kind), start + length
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as cause:
-        raise Broken("its header is not as agreed") from cause
+        raise ProtocolError("its header is not as agreed") from cause
 
 
 def numbers_out(array: NDArray[np.float64]) -> bytes:
@@ -160,5 +160,5 @@ def numbers_in(data: bytes, shape: tuple[int, int]) -> NDArray[np.float64]:
     """The matrix again, its own memory. Raises Broken when the size differs."""
     rows, columns = shape
     if rows < 0 or columns < 0 or rows * columns * 8 != len(data):
-        raise Broken("an array has another size than agreed")
+        raise ProtocolError("an array has another size than agreed")
     return np.frombuffer(data, dtype="<f8").reshape(shape).astype(np.float64)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from relevo.package.samples import Samples
 
 
-def packed(samples: Samples | None) -> tuple[dict[str, Any], bytes]:
+def encode_samples(samples: Samples | None) -> tuple[dict[str, Any], bytes]:
     """The samples as the child unpacks them: what the task says of them, and their bytes."""
     if samples is None:
         return {}, b""
@@ -34,7 +34,7 @@ def packed(samples: Samples | None) -> tuple[dict[str, Any], bytes]:
         return {"samples": "files"}, msgspec.msgpack.encode(list(samples.files))
     shape = (len(samples.pixels), *samples.pixels[0].shape)
     if any(pixels.shape != shape[1:] for pixels in samples.pixels):
-        return packed(ImageSamples(files=tuple(samples.payload(index) for index in range(len(samples)))))
+        return encode_samples(ImageSamples(files=tuple(samples.payload(index) for index in range(len(samples)))))
     return {"samples": "pixels", "shape": shape}, b"".join(pixels.tobytes() for pixels in samples.pixels)
 
 

@@ -26,7 +26,7 @@ _SETTLED_S = 3600.0
 
 
 @contextmanager
-def folder_of_its_own() -> Iterator[Path]:
+def sandbox_workdir() -> Iterator[Path]:
     """An empty folder, removed at the end, also by a later import when this process does not live to do it."""
     sweep(Path(tempfile.gettempdir()))
     with tempfile.TemporaryDirectory(prefix=PREFIX, ignore_cleanup_errors=True) as outer:

@@ -26,18 +26,18 @@ def main() -> None:
     sys.path.insert(0, source)
     out, task = private_pipes()
     threads, data, loading = (int(number) for number in sys.argv[7:10])
-    level, unheld = build_walls(
+    level, unheld = enter_sandbox(
         source, int(memory), int(cpu), int(file_bytes), walls.split(","), threads=threads, data=data, loading=loading
     )
     # Not before the walls stand: these load libraries.
     from relevo.importing.sandbox import protocol
-    from relevo.importing.sandbox.convert import carry_out
+    from relevo.importing.sandbox.convert import run_request
 
-    out.write(protocol.pack(protocol.Walls(level=level, unheld=unheld)))
+    out.write(protocol.pack(protocol.SandboxStatus(level=level, unheld=unheld)))
     out.flush()
     if need == "strong" and level != "strong":
         return
-    out.write(carry_out(task))
+    out.write(run_request(task))
     out.flush()
 
 
@@ -51,7 +51,7 @@ def private_pipes() -> tuple[IO[bytes], IO[bytes]]:
     return out, task
 
 
-def build_walls(
+def enter_sandbox(
     source: str, memory: int, cpu: int, file_bytes: int, walls: list[str], *, threads: int = 0, data: int = 0, loading: int = 0
 ) -> tuple[Level, tuple[str, ...]]:
     """Shut this process in; how strong it is then, and what it could still do. source: a folder that stays readable.
@@ -73,10 +73,10 @@ def build_walls(
     rlimits.set_limits(
         memory_bytes=memory, data_bytes=data or memory, cpu_seconds=cpu, loading_seconds=loading, file_bytes=file_bytes
     )
-    rlimits.give_away_privileges(MACHINE, folder, libraries)
+    rlimits.drop_privileges(MACHINE, folder, libraries)
     if "landlock" in walls:
         # TensorFlow asks how it was called before it starts a thread, and ends when it is not told.
-        own = [allowed_paths.own_command()] if threads else []
+        own = [allowed_paths.proc_cmdline_path()] if threads else []
         landlock.restrict(readable=[*libraries, *allowed_paths.SYSTEM, *own], writable=[folder], devices=allowed_paths.DEVICES)
     if "seccomp" in walls:
         seccomp.install(threads=threads > 0)

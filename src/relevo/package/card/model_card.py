@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from relevo.domain.decision import Bands
+from relevo.domain.decision import ThresholdDecision
 from relevo.domain.preprocessing import ImageSteps, MatrixSteps, colour_of
 from relevo.domain.signature import Field, FieldKind, ImageInput, RecordInput, Task
 from relevo.i18n.catalog import LANGUAGES, facts_in
@@ -187,7 +187,7 @@ def _scores(output: Output, words: CardWords) -> str:
 
 def _rule(manifest: Manifest, words: CardWords) -> str:
     rule = manifest.decision
-    if isinstance(rule, Bands):
+    if isinstance(rule, ThresholdDecision):
         low, high = (plain(label) for label in manifest.output.labels)
         if rule.accept == rule.reject:
             return words("{high} from a score of {accept} on, else {low}.", high=high, low=low, accept=words.number(rule.accept))

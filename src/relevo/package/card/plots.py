@@ -15,7 +15,7 @@ import numpy as np
 
 from relevo.domain.decision import probabilities_of
 from relevo.domain.signature import Task
-from relevo.errors import ExtraMissing
+from relevo.errors import MissingDependencyError
 from relevo.package.card.texts import CardWords
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def draw_figures(
     truth: NDArray[Any],
     words: CardWords = CardWords(),  # noqa: B008 - a frozen value
 ) -> dict[str, bytes]:
-    """PNG files by their path in the package. Raises ExtraMissing without matplotlib."""
+    """PNG files by their path in the package. Raises MissingDependencyError without matplotlib."""
     if manifest.output.task is Task.REGRESSION:
         return {"figures/residuals.png": _residuals(scores[:, 0], truth, words)}
     # A dollar sign would begin a formula.
@@ -50,13 +50,13 @@ def draw_figures(
     return figures
 
 
-def sheet(size: tuple[float, float]) -> Any:
-    """An empty sheet of so many inches, drawn without a window. Raises ExtraMissing without matplotlib."""
+def new_figure(size: tuple[float, float]) -> Any:
+    """An empty sheet of so many inches, drawn without a window. Raises MissingDependencyError without matplotlib."""
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError as cause:
-        raise ExtraMissing(extra="sklearn") from cause
+        raise MissingDependencyError(extra="sklearn") from cause
     figure = Figure(figsize=size, layout="constrained")
     FigureCanvasAgg(figure)
     return figure
@@ -64,7 +64,7 @@ def sheet(size: tuple[float, float]) -> Any:
 
 def _axes(size: tuple[float, float], words: CardWords) -> tuple[Any, Any]:
     """A sheet with one plot on it, whose numbers are written as the language does."""
-    figure = sheet(size)
+    figure = new_figure(size)
     axes = figure.add_subplot()
     axes.xaxis.set_major_formatter(words.tick())
     axes.yaxis.set_major_formatter(words.tick())

@@ -11,7 +11,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from relevo.errors import OptionsMissing
+from relevo.errors import InvalidOptionsError
 from relevo.i18n import catalog, formatting
 from relevo.i18n.environment import language_asked
 
@@ -47,8 +47,8 @@ class CardWords:
 
 
 def card_words(language: str | None) -> CardWords:
-    """Those of the language; of the one that the environment asks for, when None. Raises OptionsMissing for one not spoken."""
+    """Those of the language; of the one that the environment asks for, when None. Raises InvalidOptionsError for one not spoken."""
     spoken = language_asked(os.environ) if language is None else catalog.known(language)
     if spoken is None:
-        raise OptionsMissing(options=f"language: one of {', '.join(catalog.LANGUAGES)}")
+        raise InvalidOptionsError(options=f"language: one of {', '.join(catalog.LANGUAGES)}")
     return CardWords(spoken)

@@ -9,8 +9,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from relevo.errors import ConversionFailed
-from relevo.package.card.plots import png_bytes, sheet
+from relevo.errors import ConversionError
+from relevo.package.card.plots import new_figure, png_bytes
 from relevo.package.card.texts import CardWords
 from relevo.package.layout import path_is_plain
 
@@ -29,13 +29,13 @@ def draw_learning(
     learning: Sequence[Mapping[str, float]],
     words: CardWords = CardWords(),  # noqa: B008 - a frozen value
 ) -> dict[str, bytes]:
-    """The learning curves by their path in the package; nothing for fewer than two epochs. Raises ExtraMissing."""
+    """The learning curves by their path in the package; nothing for fewer than two epochs. Raises MissingDependencyError."""
     if len(learning) < 2:
         return {}
     quantities = list(dict.fromkeys(_quantity(name) for epoch in learning for name in epoch if name != "epoch"))[:_MOST_PANELS]
     if not quantities:
         return {}
-    figure = sheet((_PANEL_INCHES[0] * len(quantities), _PANEL_INCHES[1]))
+    figure = new_figure((_PANEL_INCHES[0] * len(quantities), _PANEL_INCHES[1]))
     for place, quantity in enumerate(quantities, start=1):
         draw_panel(figure.add_subplot(1, len(quantities), place), learning, quantity, words)
     return {CURVES: png_bytes(figure)}
@@ -72,11 +72,11 @@ def _side(name: str, words: CardWords) -> str:
     return words("held out") if name.startswith(_HELD_OUT) else words("training")
 
 
-def drawn_by_hand(drawings: Mapping[str, bytes]) -> dict[str, bytes]:
-    """Figures that the user drew, by their path in the package. Raises ConversionFailed for a name or content that is no PNG's."""
+def user_figures(drawings: Mapping[str, bytes]) -> dict[str, bytes]:
+    """Figures that the user drew, by their path in the package. Raises ConversionError for a name or content that is no PNG's."""
     for name, content in drawings.items():
         if "/" in name or not name.endswith(".png") or not path_is_plain(f"figures/{name}"):
-            raise ConversionFailed(reason=f"'{name}' is no plain name of a PNG file")
+            raise ConversionError(reason=f"'{name}' is no plain name of a PNG file")
         if not content.startswith(_PNG):
-            raise ConversionFailed(reason=f"the figure '{name}' is no PNG")
+            raise ConversionError(reason=f"the figure '{name}' is no PNG")
     return {f"figures/{name}": content for name, content in drawings.items()}

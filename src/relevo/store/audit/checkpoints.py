@@ -23,19 +23,19 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from relevo.errors import ConfigRefused
-from relevo.store.files.blobs import sync_folder, write_whole
+from relevo.errors import ConfigError
+from relevo.store.files.blobs import sync_folder, write_atomic
 from relevo.util.files import read_plain_text
-from relevo.util.timestamps import microseconds
+from relevo.util.timestamps import to_us
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from datetime import datetime
     from pathlib import Path
 
-    from relevo.store.audit.keys import SealKey
-    from relevo.store.audit.log import Audit
-    from relevo.store.audit.reader import Link, Trail
+    from relevo.store.audit.keys import AuditKey
+    from relevo.store.audit.log import AuditLog
+    from relevo.store.audit.reader import AuditEntry, AuditReader
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +47,7 @@ _MOST_BYTES = 2**28
 _MOST_LINE = 4096
 
 
-class Head(msgspec.Struct, frozen=True, kw_only=True):
+class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
     """What the last link of the chain was at a moment."""
 
     sequence: int
@@ -56,19 +56,19 @@ class Head(msgspec.Struct, frozen=True, kw_only=True):
     mark: str = ""  # under the audit's key; "" for one that a person kept
 
 
-class Heads:
-    """Writes heads down; lives as long as the process, safe for several processes. All methods raise StoreUnavailable, OSError."""
+class Checkpoints:
+    """Writes heads down; lives as long as the process, safe for several processes. All methods raise DatabaseUnavailableError, OSError."""
 
-    def __init__(self, folder: Path, trail: Trail, audit: Audit) -> None:
+    def __init__(self, folder: Path, trail: AuditReader, audit: AuditLog) -> None:
         self._folder = folder
         self._file = folder / FILE
         self._trail = trail
         self._audit = audit
-        self._last: Head | None = None
-        self._seen: Head | None = None
+        self._last: Checkpoint | None = None
+        self._seen: Checkpoint | None = None
 
-    def look(self, now: datetime) -> Head | None:
-        """Write the head down in the place of the one before, when there is a new one. Raises ConfigRefused."""
+    def look(self, now: datetime) -> Checkpoint | None:
+        """Write the head down in the place of the one before, when there is a new one. Raises ConfigError."""
         link = self._trail.head()
         if link is None or (self._seen is not None and link.seal == self._seen.seal and (self._folder / LAST).exists()):
             return None
@@ -84,16 +84,16 @@ class Heads:
                 add_head(self._file, before)
             head = head_of(self._audit, link, now)
             if before is None or before.seal != head.seal or not (self._folder / LAST).exists():
-                write_whole({self._folder / LAST: msgspec.json.encode(head) + b"\n"})
+                write_atomic({self._folder / LAST: msgspec.json.encode(head) + b"\n"})
         self._seen = head
         return head
 
-    def keep(self, now: datetime, *, at_once: bool = False) -> Head | None:
-        """Add the head to those that stay when it is time, and there is a new one. Raises ConfigRefused."""
+    def keep(self, now: datetime, *, at_once: bool = False) -> Checkpoint | None:
+        """Add the head to those that stay when it is time, and there is a new one. Raises ConfigError."""
         link = self._trail.head()
         if self._last is None:
-            self._last = max(read_heads(self._file), key=lambda head: head.at_us, default=Head(sequence=0, seal=""))
-        if link is None or not (self._is_due(link, microseconds(now)) or (at_once and link.seal != self._last.seal)):
+            self._last = max(read_heads(self._file), key=lambda head: head.at_us, default=Checkpoint(sequence=0, seal=""))
+        if link is None or not (self._is_due(link, to_us(now)) or (at_once and link.seal != self._last.seal)):
             return None
         head = head_of(self._audit, link, now)
         with self._alone():
@@ -101,7 +101,7 @@ class Heads:
         self._last = head
         return head
 
-    def _is_due(self, link: Link, now_us: int) -> bool:
+    def _is_due(self, link: AuditEntry, now_us: int) -> bool:
         last = self._last
         if last is None or last.seal == link.seal:
             return False
@@ -119,13 +119,15 @@ class Heads:
             os.close(handle)
 
 
-def head_of(audit: Audit, link: Link, now: datetime) -> Head:
+def head_of(audit: AuditLog, link: AuditEntry, now: datetime) -> Checkpoint:
     """The head that this link is, marked."""
-    at_us = microseconds(now)
-    return Head(sequence=link.sequence, seal=link.seal, at_us=at_us, mark=mark_of(audit.key, link.sequence, link.seal, at_us))
+    at_us = to_us(now)
+    return Checkpoint(
+        sequence=link.sequence, seal=link.seal, at_us=at_us, mark=sign_checkpoint(audit.key, link.sequence, link.seal, at_us)
+    )
 
 
-def add_head(file: Path, head: Head) -> None:
+def add_head(file: Path, head: Checkpoint) -> None:
     """Add a line to a file of heads, safe from a power cut. Raises OSError."""
     handle = os.open(file, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
     try:
@@ -139,24 +141,24 @@ def add_head(file: Path, head: Head) -> None:
     sync_folder(file.parent)
 
 
-def mark_of(key: SealKey, sequence: int, seal: str, at_us: int) -> str:
+def sign_checkpoint(key: AuditKey, sequence: int, seal: str, at_us: int) -> str:
     """The mark of a head."""
     return key.mark(["head", sequence, seal, at_us])
 
 
-def known_heads(folder: Path) -> list[Head]:
-    """Every head that was written down in this folder. Raises ConfigRefused."""
+def load_checkpoints(folder: Path) -> list[Checkpoint]:
+    """Every head that was written down in this folder. Raises ConfigError."""
     last = read_last(folder)
     return [*read_heads(folder / FILE), *([last] if last else [])]
 
 
-def read_last(folder: Path) -> Head | None:
-    """The head that was written down last. Raises ConfigRefused."""
+def read_last(folder: Path) -> Checkpoint | None:
+    """The head that was written down last. Raises ConfigError."""
     return next(iter(read_heads(folder / LAST)), None)
 
 
-def read_heads(file: Path) -> list[Head]:
-    """Every head in a file; none where there is no file. Raises ConfigRefused for a file that holds something else.
+def read_heads(file: Path) -> list[Checkpoint]:
+    """Every head in a file; none where there is no file. Raises ConfigError for a file that holds something else.
 
     What a power cut left of a line at the end is none.
     """
@@ -166,14 +168,14 @@ def read_heads(file: Path) -> list[Head]:
     except FileNotFoundError:
         return []
     except (OSError, UnicodeDecodeError, msgspec.MsgspecError) as cause:
-        raise ConfigRefused(reason=f"{file} holds something else than heads of the audit") from cause
+        raise ConfigError(reason=f"{file} holds something else than heads of the audit") from cause
 
 
-def _decoded(lines: Iterable[str]) -> Iterator[Head]:
+def _decoded(lines: Iterable[str]) -> Iterator[Checkpoint]:
     for line in lines:
         try:
             if line.strip():
-                yield msgspec.json.decode(line, type=Head)
+                yield msgspec.json.decode(line, type=Checkpoint)
         except msgspec.MsgspecError:
             if line.endswith("\n"):
                 raise

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from relevo.store.files.key_files import KEY_BYTES, key_from, put_key
+from relevo.store.files.key_files import KEY_BYTES, load_or_create_key, write_key
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,7 +32,7 @@ _ID = re.compile(f"[0-9a-f]{{{_ID_LETTERS}}}")
 
 
 @dataclass(frozen=True, slots=True)
-class SealKey:
+class AuditKey:
     """One key of the audit."""
 
     secret: bytes
@@ -53,7 +53,7 @@ class SealKey:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HandedOver:
+class KeyRotation:
     """Which key took the place of which."""
 
     before: str  # ids, as links name them
@@ -61,41 +61,41 @@ class HandedOver:
     entry: int  # the first that the new one sealed
 
 
-class KeyRing:
-    """The keys in their folder; lives as long as the process, keeps nothing. All methods raise ConfigRefused."""
+class AuditKeyRing:
+    """The keys in their folder; lives as long as the process, keeps nothing. All methods raise ConfigError."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     def current(self) -> bytes:
         """The key that seals, made when there is none."""
-        return key_from(self._folder / _CURRENT)
+        return load_or_create_key(self._folder / _CURRENT)
 
     def marking(self, current: bytes) -> bytes:
         """The key that marks are made with: the first one."""
         place = self._folder / _MARKS
-        return key_from(place, make=False) if place.exists() else current
+        return load_or_create_key(place, make=False) if place.exists() else current
 
     def all(self) -> list[bytes]:
         """Every key that was ever replaced or took the place of another."""
-        return [key_from(place, make=False) for place in sorted(self._folder.glob("audit-*.key"))]
+        return [load_or_create_key(place, make=False) for place in sorted(self._folder.glob("audit-*.key"))]
 
     def find(self, key_id: str) -> bytes | None:
         """The key of this id; None where it is not here."""
         place = self._named(key_id)
-        return key_from(place, make=False) if _ID.fullmatch(key_id) and place.exists() else None
+        return load_or_create_key(place, make=False) if _ID.fullmatch(key_id) and place.exists() else None
 
     def draw(self) -> bytes:
         """A new key, on the disk under its id, as the one that it will replace."""
         current, new = self.current(), secrets.token_bytes(KEY_BYTES)
-        put_key(self._folder / _MARKS, current)
+        write_key(self._folder / _MARKS, current)
         for secret in (current, new):
-            put_key(self._named(SealKey(secret).id), secret)
+            write_key(self._named(AuditKey(secret).id), secret)
         return new
 
     def choose(self, secret: bytes) -> None:
         """Make a key the one that seals."""
-        put_key(self._folder / _CURRENT, secret, instead=True)
+        write_key(self._folder / _CURRENT, secret, instead=True)
 
     def _named(self, key_id: str) -> Path:
         return self._folder / f"audit-{key_id}.key"

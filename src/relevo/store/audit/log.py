@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select, text
 
-from relevo.domain.audit import Act
-from relevo.store.audit.keys import HandedOver, SealKey
+from relevo.domain.audit import AuditEvent
+from relevo.store.audit.keys import AuditKey, KeyRotation
 from relevo.store.db.engine import after_commit
 from relevo.store.db.tables import audit
-from relevo.store.db.text import storable
-from relevo.util.timestamps import microseconds
+from relevo.store.db.text import strip_unstorable
+from relevo.util.timestamps import to_us
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Row
 
-    from relevo.domain.audit import By
-    from relevo.store.audit.keys import KeyRing
+    from relevo.domain.audit import Actor
+    from relevo.store.audit.keys import AuditKeyRing
 
 #: Any number will do; it must be the same in every process that appends to one PostgreSQL database.
 _CHAIN_LOCK = 7_305_517_339
@@ -41,22 +41,22 @@ _BEGIN = "audit.begin_key"
 _ITSELF = "audit"
 
 
-class Audit:
+class AuditLog:
     """Writes the chain; lives as long as the process, safe for several threads."""
 
-    def __init__(self, key: bytes, *, ring: KeyRing | None = None, witness: Callable[[], object] | None = None) -> None:
+    def __init__(self, key: bytes, *, ring: AuditKeyRing | None = None, witness: Callable[[], object] | None = None) -> None:
         """key: kept outside the database, so that who may write there cannot forge a chain.
 
         ring: where the keys before and after it are. witness: called after each commit of links.
         """
-        self._key = SealKey(key)
+        self._key = AuditKey(key)
         self._ring = ring
         self._witness = witness
         #: Marks stand in rows for things that nobody can be asked for again, so they outlive the key that seals.
-        self._marks = SealKey(ring.marking(key)) if ring else self._key
+        self._marks = AuditKey(ring.marking(key)) if ring else self._key
 
     @property
-    def key(self) -> SealKey:
+    def key(self) -> AuditKey:
         """What seals now."""
         return self._key
 
@@ -69,15 +69,15 @@ class Audit:
         """Have this called after each commit of links."""
         self._witness = witness
 
-    def keys(self) -> Mapping[str, SealKey]:
-        """Every key that may have sealed a link, by its id. Raises ConfigRefused."""
-        return {key.id: key for key in (*map(SealKey, self._ring.all() if self._ring else ()), self._key)}
+    def keys(self) -> Mapping[str, AuditKey]:
+        """Every key that may have sealed a link, by its id. Raises ConfigError."""
+        return {key.id: key for key in (*map(AuditKey, self._ring.all() if self._ring else ()), self._key)}
 
-    def append(self, connection: Connection, act: Act, *, at: datetime) -> None:
+    def append(self, connection: Connection, act: AuditEvent, *, at: datetime) -> None:
         """Add a link, in the transaction of the change that it tells of."""
         self.append_all(connection, [(act, at)])
 
-    def append_all(self, connection: Connection, acts: Sequence[tuple[Act, datetime]]) -> None:
+    def append_all(self, connection: Connection, acts: Sequence[tuple[AuditEvent, datetime]]) -> None:
         """Add a link for each act with its moment, in the transaction of the changes that they tell of."""
         if connection.dialect.name == "postgresql":
             connection.execute(_ONE_AT_A_TIME, {"lock": _CHAIN_LOCK})
@@ -87,31 +87,31 @@ class Audit:
         if self._witness is not None:
             after_commit(connection, self._witness)
 
-    def hand_over(self, connection: Connection, new: bytes, *, by: By, at: datetime, reason: str = "") -> HandedOver:
+    def hand_over(self, connection: Connection, new: bytes, *, by: Actor, at: datetime, reason: str = "") -> KeyRotation:
         """End the key and begin a new one, which the ring must hold already, in two links."""
         self.append_all(connection, [])
-        old, following = self._key, SealKey(new)
-        retire = Act(by=by, action=RETIRE, object=_ITSELF, before=old.id, after=following.id, reason=reason)
-        begin = Act(by=by, action=_BEGIN, object=_ITSELF, before=old.id, after=following.id, reason=reason)
+        old, following = self._key, AuditKey(new)
+        retire = AuditEvent(by=by, action=RETIRE, object=_ITSELF, before=old.id, after=following.id, reason=reason)
+        begin = AuditEvent(by=by, action=_BEGIN, object=_ITSELF, before=old.id, after=following.id, reason=reason)
         rows = _linked(_last(connection), [(retire, at, old), (begin, at, following)])
         _insert(connection, rows)
-        return HandedOver(before=old.id, after=following.id, entry=rows[-1]["sequence"])
+        return KeyRotation(before=old.id, after=following.id, entry=rows[-1]["sequence"])
 
     def mark(self, thing: object) -> str:
         """What stands for something in the chain: equal things have equal marks, and without the key nobody can try them out."""
         return self._marks.mark(thing)
 
-    def _following(self, connection: Connection, last: Row[Any] | None) -> SealKey:
+    def _following(self, connection: Connection, last: Row[Any] | None) -> AuditKey:
         """The key that seals the next link: another process may have replaced ours."""
         if last is None or self._ring is None or last.key == self._key.id:
             return self._key
-        current = SealKey(self._ring.current())
+        current = AuditKey(self._ring.current())
         if current.id == self._key.id:
             # Race: whoever replaced it was killed after the commit and before the file bore its name.
             secret = self._ring.find(last.key)
             if secret is not None and self._ended_for(connection, last.key):
                 self._ring.choose(secret)
-                current = SealKey(secret)
+                current = AuditKey(secret)
         self._key = current
         return current
 
@@ -126,7 +126,7 @@ def _last(connection: Connection) -> Row[Any] | None:
     return connection.execute(select(audit).order_by(audit.c.sequence.desc()).limit(1)).first()
 
 
-def _linked(last: Row[Any] | None, acts: Sequence[tuple[Act, datetime, SealKey]]) -> list[dict[str, Any]]:
+def _linked(last: Row[Any] | None, acts: Sequence[tuple[AuditEvent, datetime, AuditKey]]) -> list[dict[str, Any]]:
     sequence, previous = (last.sequence, last.seal) if last else (0, "")
     rows = []
     for act, at, key in acts:
@@ -142,14 +142,14 @@ def _insert(connection: Connection, rows: list[dict[str, Any]]) -> None:
         connection.execute(audit.insert(), rows)
 
 
-def _row(act: Act, at: datetime) -> dict[str, Any]:
+def _row(act: AuditEvent, at: datetime) -> dict[str, Any]:
     return {
-        "at_us": microseconds(at),
-        "actor": storable(act.by.actor),
+        "at_us": to_us(at),
+        "actor": strip_unstorable(act.by.actor),
         "action": act.action,
-        "object": storable(act.object),
-        "before": storable(act.before),
-        "after": storable(act.after),
-        "reason": storable(act.reason),
-        "address": storable(act.by.address),
+        "object": strip_unstorable(act.object),
+        "before": strip_unstorable(act.before),
+        "after": strip_unstorable(act.after),
+        "reason": strip_unstorable(act.reason),
+        "address": strip_unstorable(act.by.address),
     }

@@ -22,10 +22,10 @@ from sqlalchemy import func, select, text
 from relevo.domain.access import Role
 from relevo.domain.audit import marks_of, without_marks
 from relevo.store.auth.api_keys import facts_of_key, words_of_key
-from relevo.store.auth.grants import granted
+from relevo.store.auth.grants import grants_by_user
 from relevo.store.auth.user_names import facts_of_user
 from relevo.store.auth.users import words_of_user
-from relevo.store.db.engine import reading
+from relevo.store.db.engine import read_transaction
 from relevo.store.db.tables import alias_moves, api_keys, audit, users, versions
 from relevo.store.registry import facts_of_move, words_of_version
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Engine
 
-    from relevo.store.audit.reader import Link
+    from relevo.store.audit.reader import AuditEntry
 
 _OFF, _REVOKED = "; switched off", "; revoked"
 
@@ -49,8 +49,8 @@ class State:
 
 
 def read_state(engine: Engine) -> State:
-    """The state of now. Raises StoreUnavailable."""
-    with reading(engine) as connection:
+    """The state of now. Raises DatabaseUnavailableError."""
+    with read_transaction(engine) as connection:
         if connection.dialect.name == "postgresql":
             # All that follows is of one moment; else a change between two queries would look like one behind the audit's back.
             connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"))
@@ -75,7 +75,7 @@ def _move(thing: str, count: int) -> str:
 
 
 def _users(connection: Connection) -> Iterator[tuple[str, str]]:
-    grants = granted(connection)
+    grants = grants_by_user(connection)
     for row in connection.execute(select(users.c.id, users.c.role, users.c.disabled_us)):
         words = words_of_user(Role(row.role) if row.role in set(Role) else None, grants.get(row.id, {}))
         yield f"user:{row.id}", words + (_OFF if row.disabled_us is not None else "")
@@ -114,7 +114,7 @@ class Replay:
         self._moves: dict[str, int] = {}
         self._marks: dict[str, str] = {}
 
-    def step(self, link: Link) -> None:
+    def step(self, link: AuditEntry) -> None:
         """Take the next link; what was appended after the state was read does not count."""
         thing, after = link.object, without_marks(link.after)
         if link.sequence > self._state.last:

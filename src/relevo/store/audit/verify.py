@@ -18,24 +18,24 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from relevo.store.audit.checkpoints import mark_of
+from relevo.store.audit.checkpoints import sign_checkpoint
 from relevo.store.audit.log import RETIRE
 from relevo.store.audit.state import Replay
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
 
-    from relevo.store.audit.checkpoints import Head
-    from relevo.store.audit.keys import SealKey
-    from relevo.store.audit.log import Audit
-    from relevo.store.audit.reader import Link
+    from relevo.store.audit.checkpoints import Checkpoint
+    from relevo.store.audit.keys import AuditKey
+    from relevo.store.audit.log import AuditLog
+    from relevo.store.audit.reader import AuditEntry
     from relevo.store.audit.state import State
 
 _MOST_FAULTS = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Fault:
+class AuditFault:
     """One thing that is not as it was written."""
 
     sequence: int
@@ -44,14 +44,14 @@ class Fault:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
+class VerificationReport:
     """What a walk over the whole chain found."""
 
     links: int
     head: int  # sequence of the last link; 0 while there is none
     seal: str
     heads: int  # how many were compared
-    faults: list[Fault]  # the first hundred
+    faults: list[AuditFault]  # the first hundred
 
     @property
     def whole(self) -> bool:
@@ -60,18 +60,18 @@ class Verdict:
 
 
 def verify(
-    links: Iterable[Link],
-    audit: Audit,
-    heads: Iterable[Head] = (),
+    links: Iterable[AuditEntry],
+    audit: AuditLog,
+    heads: Iterable[Checkpoint] = (),
     *,
     state: State | None = None,
     kept: bool = True,
     past: bool = False,
-) -> Verdict:
+) -> VerificationReport:
     """Walk the chain from its first link. audit: holds the keys that the seals are checked with.
 
     state: what the database says beside the chain, read before the links are. kept: whether the last head lies where it is written.
-    past: whether files of the home tell of users, each of whom an entry tells of. Raises ConfigRefused.
+    past: whether files of the home tell of users, each of whom an entry tells of. Raises ConfigError.
     """
     written = sorted(heads, key=lambda head: head.sequence)
     # Of heads of the same entry each counts: one of them may be of another past.
@@ -92,93 +92,99 @@ def verify(
         faults.append(_missing(last))
     if replay is not None:
         differing = islice(replay.differences(audit.mark), max(0, _MOST_FAULTS - len(faults)))
-        faults += [Fault(sequence=last.sequence if last else 0, kind="state", told=told) for told in differing]
-    return Verdict(
+        faults += [AuditFault(sequence=last.sequence if last else 0, kind="state", told=told) for told in differing]
+    return VerificationReport(
         links=walk.count, head=last.sequence if last else 0, seal=last.seal if last else "", heads=len(written), faults=faults
     )
 
 
-def _missing(last: Link | None) -> Fault:
+def _missing(last: AuditEntry | None) -> AuditFault:
     told = "heads are missing: nothing here outside the database says where the record ends (last.json in the folder of the heads)"
-    return Fault(sequence=last.sequence if last else 0, kind="heads_missing", told=told)
+    return AuditFault(sequence=last.sequence if last else 0, kind="heads_missing", told=told)
 
 
 class _Walk:
     """Where a walk stands; lives as long as it."""
 
-    def __init__(self, keys: Mapping[str, SealKey]) -> None:
+    def __init__(self, keys: Mapping[str, AuditKey]) -> None:
         self._keys = keys
         self._due = ""  # id of the key that seals here; "" before the first link
         self._met: set[str] = set()
-        self.last: Link | None = None
+        self.last: AuditEntry | None = None
         self.count = 0
 
-    def step(self, link: Link) -> Iterator[Fault]:
+    def step(self, link: AuditEntry) -> Iterator[AuditFault]:
         """The faults of one link beside the one before it."""
         last, self.last = self.last, link
         self.count += 1
         yield from self._seal(link)
         yield from _order(last, link)
 
-    def lacks(self, current: SealKey) -> Iterator[Fault]:
+    def lacks(self, current: AuditKey) -> Iterator[AuditFault]:
         """The fault of a chain that does not reach to the key which is in use, though keys were replaced before."""
         if len(self._keys) > 1 and current.id not in self._met:
             missing = (self.last.sequence if self.last else 0) + 1
-            yield Fault(sequence=missing, kind="cut", told="the end is missing: no entry is sealed with the key that is in use")
+            yield AuditFault(
+                sequence=missing, kind="cut", told="the end is missing: no entry is sealed with the key that is in use"
+            )
 
-    def _seal(self, link: Link) -> Iterator[Fault]:
+    def _seal(self, link: AuditEntry) -> Iterator[AuditFault]:
         number = link.sequence
         key = self._keys.get(link.key)
         if key is None:
-            yield Fault(sequence=number, kind="foreign_key", told=f"entry {number} was sealed with another key than this home's")
+            yield AuditFault(
+                sequence=number, kind="foreign_key", told=f"entry {number} was sealed with another key than this home's"
+            )
             return
         self._due = self._due or link.key
         if not hmac.compare_digest(key.seal(link.sealed), link.seal):
-            yield Fault(sequence=number, kind="altered", told=f"entry {number} is not what was sealed")
+            yield AuditFault(sequence=number, kind="altered", told=f"entry {number} is not what was sealed")
             return
         if link.key != self._due:
-            yield Fault(sequence=number, kind="replaced_key", told=f"entry {number} was sealed with a key that was not in use then")
+            yield AuditFault(
+                sequence=number, kind="replaced_key", told=f"entry {number} was sealed with a key that was not in use then"
+            )
             return
         self._met.add(link.key)
         if link.action == RETIRE and link.after in self._keys:
             self._due = link.after
 
 
-def _order(last: Link | None, link: Link) -> Iterator[Fault]:
+def _order(last: AuditEntry | None, link: AuditEntry) -> Iterator[AuditFault]:
     number = link.sequence
     before = last.sequence if last else 0
     if number <= before or (last is not None and link.previous == last.previous):
-        yield Fault(sequence=number, kind="forked", told=f"two entries follow the one before {number}")
+        yield AuditFault(sequence=number, kind="forked", told=f"two entries follow the one before {number}")
     elif number != before + 1:
-        yield Fault(
+        yield AuditFault(
             sequence=before + 1,
             kind="removed",
             told=f"entry {before + 1} is missing" if number == before + 2 else f"entries {before + 1} to {number - 1} are missing",
         )
     elif link.previous != (last.seal if last else ""):
-        yield Fault(sequence=number, kind="unlinked", told=f"entry {number} does not follow the one before it")
+        yield AuditFault(sequence=number, kind="unlinked", told=f"entry {number} does not follow the one before it")
 
 
-def _past(seals: Collection[str], link: Link) -> Iterator[Fault]:
+def _past(seals: Collection[str], link: AuditEntry) -> Iterator[AuditFault]:
     if any(seal != link.seal for seal in seals):
         number = link.sequence
-        yield Fault(
+        yield AuditFault(
             sequence=number, kind="other_past", told=f"entry {number} is another one than was written down outside the database"
         )
 
 
-def _cut(written: list[Head], last: Link | None) -> Iterator[Fault]:
+def _cut(written: list[Checkpoint], last: AuditEntry | None) -> Iterator[AuditFault]:
     stands = last.sequence if last else 0
     if written and written[-1].sequence > stands:
         most = written[-1].sequence
-        yield Fault(
+        yield AuditFault(
             sequence=stands + 1, kind="cut", told=f"the end is missing: {most} entries were written down, {stands} are there"
         )
 
 
-def _head_faults(head: Head, keys: Mapping[str, SealKey]) -> Iterator[Fault]:
-    marks = (mark_of(key, head.sequence, head.seal, head.at_us) for key in keys.values())
+def _head_faults(head: Checkpoint, keys: Mapping[str, AuditKey]) -> Iterator[AuditFault]:
+    marks = (sign_checkpoint(key, head.sequence, head.seal, head.at_us) for key in keys.values())
     if head.mark and not any(hmac.compare_digest(mark, head.mark) for mark in marks):
-        yield Fault(
+        yield AuditFault(
             sequence=head.sequence, kind="head_forged", told=f"the head of entry {head.sequence} was not written by this home"
         )

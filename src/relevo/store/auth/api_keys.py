@@ -14,17 +14,17 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Row, or_, select, update
 
-from relevo.domain.access import KnownKey, Principal, Role, Scope, Way
-from relevo.domain.audit import HERE, Act, By, with_marks
+from relevo.domain.access import ApiKeyEntry, AuthMethod, Principal, Role, Scope
+from relevo.domain.audit import LOCAL_ACTOR, Actor, AuditEvent, with_marks
 from relevo.domain.names import checked_name, name_key
-from relevo.errors import FieldMissing, FieldWrongType, Forbidden, KeyNotFound, UserNotFound
-from relevo.store.auth.grants import granted
-from relevo.store.db.engine import reading, writing
+from relevo.errors import ApiKeyNotFoundError, FieldTypeError, MissingFieldError, OriginError, UserNotFoundError
+from relevo.store.auth.grants import grants_by_user
+from relevo.store.db.engine import read_transaction, write_transaction
 from relevo.store.db.tables import api_keys, users
-from relevo.store.db.text import named, storable
-from relevo.store.pagination import MOST_ITEMS, checked_limit, where
-from relevo.store.pagination import cursor as cursor_after
-from relevo.util.timestamps import microseconds, moment
+from relevo.store.db.text import strip_unstorable, validate_name
+from relevo.store.pagination import MOST_ITEMS, checked_limit, decode_cursor
+from relevo.store.pagination import encode_cursor as cursor_after
+from relevo.util.timestamps import from_us, to_us
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Engine
 
-    from relevo.store.audit.log import Audit
+    from relevo.store.audit.log import AuditLog
 
 _LARGEST = 2**63 - 1
 
@@ -70,9 +70,9 @@ class KeyPage:
 
 
 class ApiKeys:
-    """Everybody's keys; lives as long as the process, safe for several threads. All methods raise StoreUnavailable."""
+    """Everybody's keys; lives as long as the process, safe for several threads. All methods raise DatabaseUnavailableError."""
 
-    def __init__(self, engine: Engine, audit: Audit, *, next_epoch: Callable[[Connection], None]) -> None:
+    def __init__(self, engine: Engine, audit: AuditLog, *, next_epoch: Callable[[Connection], None]) -> None:
         """next_epoch: says, within the transaction, that people changed."""
         self._engine = engine
         self._audit = audit
@@ -81,18 +81,18 @@ class ApiKeys:
     def page(self, *, cursor: str | None = None, limit: int = 50, user: str | None = None) -> KeyPage:
         """Some keys, the newest first, those that ended among them. user: only theirs, by id. limit: 1 to 1000.
 
-        Raises FieldWrongType, FieldOutOfRange for cursor and limit.
+        Raises FieldTypeError, FieldRangeError for cursor and limit.
         """
         made, key = api_keys.c.made_us, api_keys.c.id
         query = _with_owner().order_by(made.desc(), key).limit(checked_limit(limit) + 1)
         if cursor is not None:
-            made_us, last = where(cursor, tuple[int, str])
+            made_us, last = decode_cursor(cursor, tuple[int, str])
             # What is beyond a database's numbers lies after or before every key.
             made_us = max(-_LARGEST, min(made_us, _LARGEST))
-            query = query.where(or_(made < made_us, (made == made_us) & (key > storable(last))))
+            query = query.where(or_(made < made_us, (made == made_us) & (key > strip_unstorable(last))))
         if user is not None:
-            query = query.where(api_keys.c.user_id == storable(user))
-        with reading(self._engine) as connection:
+            query = query.where(api_keys.c.user_id == strip_unstorable(user))
+        with read_transaction(self._engine) as connection:
             rows = connection.execute(query).all()
         items = [_key(row) for row in rows[:limit]]
         more = len(rows) > limit
@@ -107,8 +107,8 @@ class ApiKeys:
             yield from page.items
 
     def one(self, key: str) -> ApiKey:
-        """The key with this id. Raises KeyNotFound."""
-        with reading(self._engine) as connection:
+        """The key with this id. Raises ApiKeyNotFoundError."""
+        with read_transaction(self._engine) as connection:
             return _found(connection, key)
 
     def add(
@@ -120,55 +120,57 @@ class ApiKeys:
         at: datetime,
         model: str | None = None,
         ends: datetime | None = None,
-        by: By = HERE,
+        by: Actor = LOCAL_ACTOR,
     ) -> NewKey:
-        """A new key. Raises UserNotFound, FieldMissing without a scope, FieldWrongType for what is no name, or no model's.
+        """A new key. Raises UserNotFoundError, MissingFieldError without a scope, FieldTypeError for what is no name, or no model's.
 
         No name is that of another key of this user which still counts, by the rule for users' names.
         """
-        with writing(self._engine) as connection:
+        with write_transaction(self._engine) as connection:
             self._next_epoch(connection)
-            if connection.execute(select(users.c.id).where(users.c.id == storable(user))).first() is None:
-                raise UserNotFound
+            if connection.execute(select(users.c.id).where(users.c.id == strip_unstorable(user))).first() is None:
+                raise UserNotFoundError
             _refuse_taken(connection, user, name, at)
             new = _insert(connection, user, name, tuple(sorted(set(scopes))), model, at, ends)
             told = with_marks(_words(new.key), _mark(connection, self._audit, new.key.id))
             self._say(connection, "key.add", new.key, by, at, told)
         return new
 
-    def revoke(self, key: str, *, at: datetime, by: By = HERE) -> ApiKey:
-        """End a key for good; a second time changes nothing. Raises KeyNotFound."""
-        with writing(self._engine) as connection:
+    def revoke(self, key: str, *, at: datetime, by: Actor = LOCAL_ACTOR) -> ApiKey:
+        """End a key for good; a second time changes nothing. Raises ApiKeyNotFoundError."""
+        with write_transaction(self._engine) as connection:
             self._next_epoch(connection)
             found = _found(connection, key)
             if found.revoked is None:
-                connection.execute(update(api_keys).where(api_keys.c.id == found.id).values(revoked_us=microseconds(at)))
+                connection.execute(update(api_keys).where(api_keys.c.id == found.id).values(revoked_us=to_us(at)))
                 self._say(connection, "key.revoke", found, by, at, _words(found))
             return _found(connection, key)
 
-    def rotate(self, key: str, *, at: datetime, old_ends: datetime, ends: datetime | None = None, by: By = HERE) -> NewKey:
+    def rotate(
+        self, key: str, *, at: datetime, old_ends: datetime, ends: datetime | None = None, by: Actor = LOCAL_ACTOR
+    ) -> NewKey:
         """A new key like this one, and an end for this one, so that programs can change over in between.
 
         ends: of the new key; without, it lasts as long as this one, from made to its end, counted from now.
-        Raises KeyNotFound, also for a key that is over, and Forbidden while its owner is switched off.
+        Raises ApiKeyNotFoundError, also for a key that is over, and OriginError while its owner is switched off.
         """
-        with writing(self._engine) as connection:
+        with write_transaction(self._engine) as connection:
             self._next_epoch(connection)
             old = _found(connection, key)
             if old.revoked is not None or (old.ends is not None and old.ends <= at):
-                raise KeyNotFound
+                raise ApiKeyNotFoundError
             if old.owner_disabled is not None:
-                raise Forbidden(reason="the owner of the key is switched off (`relevo user enable` lets them in again)")
+                raise OriginError(reason="the owner of the key is switched off (`relevo user enable` lets them in again)")
             last = min(old_ends, old.ends) if old.ends else old_ends
-            connection.execute(update(api_keys).where(api_keys.c.id == old.id).values(ends_us=microseconds(last)))
+            connection.execute(update(api_keys).where(api_keys.c.id == old.id).values(ends_us=to_us(last)))
             ends = ends or (at + (old.ends - old.made) if old.ends else None)
             new = _insert(connection, old.user, old.name, old.scopes, old.model, at, ends)
             marks = (_mark(connection, self._audit, one) for one in (new.key.id, old.id))
             self._say(connection, "key.rotate", old, by, at, with_marks(f"key:{new.key.id}", *marks))
         return new
 
-    def _say(self, connection: Connection, action: str, key: ApiKey, by: By, at: datetime, told: str) -> None:
-        self._audit.append(connection, Act(by=by, action=action, object=f"key:{key.id}", after=told), at=at)
+    def _say(self, connection: Connection, action: str, key: ApiKey, by: Actor, at: datetime, told: str) -> None:
+        self._audit.append(connection, AuditEvent(by=by, action=action, object=f"key:{key.id}", after=told), at=at)
 
 
 def _insert(
@@ -181,7 +183,7 @@ def _insert(
     ends: datetime | None,
 ) -> NewKey:
     if not scopes:
-        raise FieldMissing(field="scopes", expected="one or more of predict, label, read, operate")
+        raise MissingFieldError(field="scopes", expected="one or more of predict, label, read, operate")
     # Its beginning is public, so no part of what is secret stands there.
     prefix = f"rlv_{secrets.token_hex(4)}"
     secret = f"{prefix}_{secrets.token_urlsafe(32)}"
@@ -191,19 +193,19 @@ def _insert(
         "name": checked_name(name),
         "secret_hash": hashlib.sha256(secret.encode()).hexdigest(),
         "scopes": " ".join(scopes),
-        "model": named(model, "model") if model else None,
-        "made_us": microseconds(at),
-        "ends_us": microseconds(ends) if ends else None,
+        "model": validate_name(model, "model") if model else None,
+        "made_us": to_us(at),
+        "ends_us": to_us(ends) if ends else None,
     }
     connection.execute(api_keys.insert().values(row))
     return NewKey(key=_found(connection, prefix), secret=secret)
 
 
 def _refuse_taken(connection: Connection, user: str, name: str, at: datetime) -> None:
-    counts = or_(api_keys.c.ends_us.is_(None), api_keys.c.ends_us > microseconds(at))
+    counts = or_(api_keys.c.ends_us.is_(None), api_keys.c.ends_us > to_us(at))
     theirs = select(api_keys.c.name).where(api_keys.c.user_id == user, api_keys.c.revoked_us.is_(None), counts)
     if name_key(checked_name(name)) in {name_key(row.name) for row in connection.execute(theirs)}:
-        raise FieldWrongType(field="name", expected="a name that no other key of this user has", got="one that is taken")
+        raise FieldTypeError(field="name", expected="a name that no other key of this user has", got="one that is taken")
 
 
 def _words(key: ApiKey) -> str:
@@ -215,7 +217,7 @@ def facts_of_key(row: Row[Any]) -> list[object]:
     return ["key", row.id, row.name, row.secret_hash, row.made_us, row.ends_us]
 
 
-def _mark(connection: Connection, audit: Audit, key: str) -> str:
+def _mark(connection: Connection, audit: AuditLog, key: str) -> str:
     return audit.mark(facts_of_key(connection.execute(select(api_keys).where(api_keys.c.id == key)).one()))
 
 
@@ -224,9 +226,9 @@ def words_of_key(user: str, scopes: Iterable[str], model: str | None) -> str:
     return f"user:{user} {' '.join(scopes)} {model or '*'}"
 
 
-def known_keys(connection: Connection) -> dict[str, KnownKey]:
+def known_keys(connection: Connection) -> dict[str, ApiKeyEntry]:
     """Every key that may count, by its SHA-256; whether one is over is asked when it comes."""
-    theirs = granted(connection)
+    theirs = grants_by_user(connection)
     counting = _with_owner().where(api_keys.c.revoked_us.is_(None), users.c.disabled_us.is_(None))
     return {row.secret_hash: _known(row, theirs.get(row.user_id, {})) for row in connection.execute(counting)}
 
@@ -236,24 +238,24 @@ def _with_owner() -> Any:
     return select(api_keys, users.c.name.label("owner"), users.c.role, users.c.disabled_us).join(users, owner)
 
 
-def _known(row: Row[Any], grants: dict[str, Role]) -> KnownKey:
+def _known(row: Row[Any], grants: dict[str, Role]) -> ApiKeyEntry:
     principal = Principal(
         id=row.user_id,
         name=row.owner,
-        way=Way.KEY,
+        way=AuthMethod.KEY,
         role=Role(row.role) if row.role else None,
         grants=grants,
         key=row.id,
         scopes=frozenset(Scope(one) for one in row.scopes.split()),
         only_model=row.model,
     )
-    return KnownKey(principal=principal, ends_us=row.ends_us)
+    return ApiKeyEntry(principal=principal, ends_us=row.ends_us)
 
 
 def _found(connection: Connection, key: str) -> ApiKey:
-    row = connection.execute(_with_owner().where(api_keys.c.id == storable(key))).first()
+    row = connection.execute(_with_owner().where(api_keys.c.id == strip_unstorable(key))).first()
     if row is None:
-        raise KeyNotFound
+        raise ApiKeyNotFoundError
     return _key(row)
 
 
@@ -262,11 +264,11 @@ def _key(row: Row[Any]) -> ApiKey:
         id=row.id,
         user=row.user_id,
         owner=row.owner,
-        owner_disabled=moment(row.disabled_us) if row.disabled_us is not None else None,
+        owner_disabled=from_us(row.disabled_us) if row.disabled_us is not None else None,
         name=row.name,
         scopes=tuple(Scope(one) for one in row.scopes.split()),
         model=row.model,
-        made=moment(row.made_us),
-        ends=moment(row.ends_us) if row.ends_us is not None else None,
-        revoked=moment(row.revoked_us) if row.revoked_us is not None else None,
+        made=from_us(row.made_us),
+        ends=from_us(row.ends_us) if row.ends_us is not None else None,
+        revoked=from_us(row.revoked_us) if row.revoked_us is not None else None,
     )

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
 
-def granted(connection: Connection, some: Sequence[str] | None = None) -> dict[str, dict[str, Role]]:
+def grants_by_user(connection: Connection, some: Sequence[str] | None = None) -> dict[str, dict[str, Role]]:
     """By user and model; who has no grant is left out. some: ids of users, a page of them at most."""
     query = select(grants) if some is None else select(grants).where(grants.c.user_id.in_(some))
     found: dict[str, dict[str, Role]] = {}

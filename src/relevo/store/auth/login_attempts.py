@@ -14,19 +14,19 @@ from typing import TYPE_CHECKING
 from sqlalchemy import delete, func, select, text
 
 from relevo.domain.names import name_key
-from relevo.store.db.engine import reading, writing
+from relevo.store.db.engine import read_transaction, write_transaction
 from relevo.store.db.tables import sign_in_attempts, users
-from relevo.store.db.text import storable
-from relevo.store.pagination import checked_limit, where
-from relevo.store.pagination import cursor as cursor_after
-from relevo.util.timestamps import microseconds, moment
+from relevo.store.db.text import strip_unstorable
+from relevo.store.pagination import checked_limit, decode_cursor
+from relevo.store.pagination import encode_cursor as cursor_after
+from relevo.util.timestamps import from_us, to_us
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from sqlalchemy import Engine
 
-    from relevo.store.audit.log import Audit
+    from relevo.store.audit.log import AuditLog
 
 #: Rows kept.
 MOST_ROWS = 10_000
@@ -68,31 +68,31 @@ class AttemptPage:
 
 
 class Attempts:
-    """Tries that were refused; lives as long as the process, safe for several threads. All methods raise StoreUnavailable."""
+    """Tries that were refused; lives as long as the process, safe for several threads. All methods raise DatabaseUnavailableError."""
 
-    def __init__(self, engine: Engine, audit: Audit, *, most: int = MOST_ROWS) -> None:
+    def __init__(self, engine: Engine, audit: AuditLog, *, most: int = MOST_ROWS) -> None:
         self._engine = engine
         self._audit = audit
         self._most = most
 
     def note(self, user: str | None, name: str, address: str, reason: str, *, at: datetime) -> None:
         """One more try. user: whose name it was; None for nobody's, of which a mark is kept."""
-        now, table = microseconds(at), sign_in_attempts.c
+        now, table = to_us(at), sign_in_attempts.c
         mark = "" if user else self._audit.mark(["name", name_key(name)])[:_MARK_LETTERS]
-        alike = {"user_id": user or "", "name_mark": mark, "address": storable(address)[:_MOST_ADDRESS], "reason": reason}
-        with writing(self._engine) as connection:
+        alike = {"user_id": user or "", "name_mark": mark, "address": strip_unstorable(address)[:_MOST_ADDRESS], "reason": reason}
+        with write_transaction(self._engine) as connection:
             connection.execute(_COUNT, {**alike, "hour": str(now // _HOUR_US), "now": now})
             newest = connection.scalar(select(func.max(table.serial))) or 0
             connection.execute(delete(sign_in_attempts).where(table.serial <= newest - self._most))
 
     def page(self, *, cursor: str | None = None, limit: int = 50) -> AttemptPage:
-        """Some attempts, those that began last first. limit: 1 to 1000. Raises FieldWrongType, FieldOutOfRange."""
+        """Some attempts, those that began last first. limit: 1 to 1000. Raises FieldTypeError, FieldRangeError."""
         table = sign_in_attempts.c
         query = select(sign_in_attempts, users.c.name).outerjoin(users, users.c.id == table.user_id)
         query = query.order_by(table.serial.desc()).limit(checked_limit(limit) + 1)
         if cursor is not None:
-            query = query.where(table.serial < max(0, min(where(cursor, int), 2**62)))
-        with reading(self._engine) as connection:
+            query = query.where(table.serial < max(0, min(decode_cursor(cursor, int), 2**62)))
+        with read_transaction(self._engine) as connection:
             rows = connection.execute(query).all()
         items = [
             Attempt(
@@ -102,8 +102,8 @@ class Attempts:
                 address=row.address,
                 reason=row.reason,
                 tries=row.tries,
-                first=moment(row.first_us),
-                last=moment(row.last_us),
+                first=from_us(row.first_us),
+                last=from_us(row.last_us),
             )
             for row in rows[:limit]
         ]

@@ -1,6 +1,6 @@
 """Codes by which a console gets the session of whoever has just signed in elsewhere: drawn once, good for a minute, taken once.
 
-    issue(user, console, challenge) ─► code, to that browser alone ─ SHA-256 ─► hand_overs ─ take(code) ─► HandOver | None
+    issue(user, console, challenge) ─► code, to that browser alone ─ SHA-256 ─► hand_overs ─ take(code) ─► LoginCode | None
 
 A code that was shown is gone, whatever became of it.
 """
@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import delete, select
 
-from relevo.store.db.engine import reading, writing
+from relevo.store.db.engine import read_transaction, write_transaction
 from relevo.store.db.tables import hand_overs
-from relevo.util.timestamps import microseconds
+from relevo.util.timestamps import to_us
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -29,7 +29,7 @@ LONGEST = timedelta(seconds=60)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HandOver:
+class LoginCode:
     """Who is handed over to whom; lives as long as its code."""
 
     user: str  # id
@@ -37,35 +37,35 @@ class HandOver:
     challenge: str  # of the secret that only who asked for the code knows (RFC 7636, S256)
 
 
-class HandOvers:
-    """Codes under way; lives as long as the process, safe for several threads. All methods raise StoreUnavailable."""
+class LoginCodes:
+    """Codes under way; lives as long as the process, safe for several threads. All methods raise DatabaseUnavailableError."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def issue(self, wanted: HandOver, *, at: datetime) -> str:
+    def issue(self, wanted: LoginCode, *, at: datetime) -> str:
         """A code for this; of what is kept nobody can make it."""
         code = secrets.token_urlsafe(32)
         row = {"code_hash": _kept(code), "user_id": wanted.user, "console": wanted.console, "challenge": wanted.challenge}
-        with writing(self._engine) as connection:
-            connection.execute(delete(hand_overs).where(hand_overs.c.issued_us <= microseconds(at - LONGEST)))
-            connection.execute(hand_overs.insert().values(**row, issued_us=microseconds(at)))
+        with write_transaction(self._engine) as connection:
+            connection.execute(delete(hand_overs).where(hand_overs.c.issued_us <= to_us(at - LONGEST)))
+            connection.execute(hand_overs.insert().values(**row, issued_us=to_us(at)))
         return code
 
-    def take(self, code: str, *, at: datetime) -> HandOver | None:
+    def take(self, code: str, *, at: datetime) -> LoginCode | None:
         """What a code is for, the first time and in time; None else."""
         here = hand_overs.c
         this = here.code_hash == _kept(code)
-        with reading(self._engine) as connection:
+        with read_transaction(self._engine) as connection:
             # Words that are no code cost no writing.
             if connection.scalar(select(here.issued_us).where(this)) is None:
                 return None
         columns = (here.user_id, here.console, here.challenge, here.issued_us)
-        with writing(self._engine) as connection:
+        with write_transaction(self._engine) as connection:
             row = connection.execute(delete(hand_overs).where(this).returning(*columns)).first()
-        if row is None or row.issued_us <= microseconds(at - LONGEST):
+        if row is None or row.issued_us <= to_us(at - LONGEST):
             return None
-        return HandOver(user=row.user_id, console=row.console, challenge=row.challenge)
+        return LoginCode(user=row.user_id, console=row.console, challenge=row.challenge)
 
 
 def _kept(code: str) -> str:

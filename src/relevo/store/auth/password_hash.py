@@ -21,12 +21,12 @@ TIME_COST = 2
 PARALLELISM = 1
 
 
-def hashed(password: str) -> str:
+def hash_password(password: str) -> str:
     """What may be kept of a password."""
     return _hasher().hash(_same_bytes(password))
 
 
-def fits(kept: str | None, password: str) -> bool:
+def verify_password(kept: str | None, password: str) -> bool:
     """Whether this is the password. kept: None for a user who is not there or has none; that takes as long and is never true."""
     from argon2.exceptions import InvalidHashError, VerifyMismatchError
 
@@ -37,7 +37,7 @@ def fits(kept: str | None, password: str) -> bool:
     return found and kept is not None
 
 
-def is_stale(kept: str) -> bool:
+def needs_rehash(kept: str) -> bool:
     """Whether it was made with other parameters than today's, so that the next sign-in should make it anew."""
     return _hasher().check_needs_rehash(kept)
 

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import case, or_, select
 
 from relevo.domain.names import name_key
-from relevo.errors import NameTaken
+from relevo.errors import NameTakenError
 from relevo.store.db.tables import users
 
 if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Connection, Row, Select
 
-    from relevo.store.audit.log import Audit
+    from relevo.store.audit.log import AuditLog
 
 
 def plain(name: str) -> str:
@@ -29,9 +29,9 @@ def called(name: str) -> Select[Any]:
 
 
 def refuse_taken(connection: Connection, name: str, *, but: str = "") -> None:
-    """See that nobody, or only the user of this id, goes by the name. Raises NameTaken."""
+    """See that nobody, or only the user of this id, goes by the name. Raises NameTakenError."""
     if connection.execute(select(users.c.id).where(_is(name), users.c.id != but)).first() is not None:
-        raise NameTaken
+        raise NameTakenError
 
 
 def _is(name: str) -> ColumnElement[bool]:
@@ -43,6 +43,6 @@ def facts_of_user(row: Row[Any]) -> list[object]:
     return ["user", row.id, row.name, row.name_key, row.issuer, row.subject, row.password_hash]
 
 
-def mark_of_user(connection: Connection, audit: Audit, user: str) -> str:
+def mark_of_user(connection: Connection, audit: AuditLog, user: str) -> str:
     """The mark of a user as this transaction leaves them."""
     return audit.mark(facts_of_user(connection.execute(select(users).where(users.c.id == user)).one()))

@@ -16,23 +16,23 @@ from uuid import uuid4
 
 from sqlalchemy import Row, delete, func, or_, select, text, update
 
-from relevo.domain.access import Role, Roll
-from relevo.domain.audit import HERE, Act, By, with_marks
+from relevo.domain.access import AccessSnapshot, Role
+from relevo.domain.audit import LOCAL_ACTOR, Actor, AuditEvent, with_marks
 from relevo.domain.names import checked_user_name, name_key
-from relevo.errors import LastAdmin, UserNotFound
+from relevo.errors import LastAdminError, UserNotFoundError
 from relevo.store.auth.api_keys import ApiKeys, known_keys
-from relevo.store.auth.grants import granted
+from relevo.store.auth.grants import grants_by_user
 from relevo.store.auth.login_attempts import Attempts
-from relevo.store.auth.login_codes import HandOvers
-from relevo.store.auth.oidc_logins import Elsewhere
+from relevo.store.auth.login_codes import LoginCodes
+from relevo.store.auth.oidc_logins import OidcLogins
 from relevo.store.auth.sessions import Sessions
 from relevo.store.auth.user_names import called, mark_of_user, plain, refuse_taken
-from relevo.store.db.engine import after_commit, reading, writing
+from relevo.store.db.engine import after_commit, read_transaction, write_transaction
 from relevo.store.db.tables import api_keys, grants, people_epoch, sessions, users
-from relevo.store.db.text import named
-from relevo.store.pagination import MOST_ITEMS, checked_limit, where
-from relevo.store.pagination import cursor as cursor_after
-from relevo.util.timestamps import microseconds, moment
+from relevo.store.db.text import validate_name
+from relevo.store.pagination import MOST_ITEMS, checked_limit, decode_cursor
+from relevo.store.pagination import encode_cursor as cursor_after
+from relevo.util.timestamps import from_us, to_us
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
 
     from relevo.domain.access import Scope
-    from relevo.store.audit.log import Audit
+    from relevo.store.audit.log import AuditLog
 
 _NEXT_EPOCH = text(
     'INSERT INTO people_epoch ("row", epoch) VALUES (1, 1) ON CONFLICT ("row") DO UPDATE SET epoch = people_epoch.epoch + 1'
@@ -71,7 +71,7 @@ class UserPage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Change:
+class UserChange:
     """What is to become of a user; None leaves a thing as it is."""
 
     name: str | None = None
@@ -81,10 +81,10 @@ class Change:
     disabled: bool | None = None
 
 
-class People:
-    """Who there is; lives as long as the process, safe for several threads. All methods raise StoreUnavailable."""
+class Users:
+    """Who there is; lives as long as the process, safe for several threads. All methods raise DatabaseUnavailableError."""
 
-    def __init__(self, engine: Engine, audit: Audit, *, noted: Callable[[], object] | None = None) -> None:
+    def __init__(self, engine: Engine, audit: AuditLog, *, noted: Callable[[], object] | None = None) -> None:
         """noted: called after each commit of a user that came in here, so that the home knows that it has some."""
         self._engine = engine
         self._audit = audit
@@ -92,37 +92,39 @@ class People:
         self.sessions = Sessions(engine, audit)
         self.attempts = Attempts(engine, audit)
         self.keys = ApiKeys(engine, audit, next_epoch=self._next_epoch)
-        self.elsewhere = Elsewhere(engine, audit, next_epoch=self._next_epoch)
-        self.hand_overs = HandOvers(engine)
+        self.elsewhere = OidcLogins(engine, audit, next_epoch=self._next_epoch)
+        self.hand_overs = LoginCodes(engine)
 
     # --- looking ------------------------------------------------------------------------------------------------------
 
     def epoch(self) -> int:
         """A number that grows with every change to users, grants and keys."""
-        with reading(self._engine) as connection:
+        with read_transaction(self._engine) as connection:
             return connection.scalar(select(people_epoch.c.epoch)) or 0
 
-    def roll(self) -> Roll:
+    def roll(self) -> AccessSnapshot:
         """Everybody who may come in by a key, all read at one moment."""
-        with reading(self._engine) as connection:
+        with read_transaction(self._engine) as connection:
             epoch = connection.scalar(select(people_epoch.c.epoch)) or 0
             count = connection.scalar(select(func.count()).select_from(users)) or 0
             # The epoch grew with the first user: a table that was emptied since is no table that was always empty.
-            return Roll(epoch=epoch, open=count == 0 and epoch == 0, lost=count == 0 and epoch > 0, keys=known_keys(connection))
+            return AccessSnapshot(
+                epoch=epoch, open=count == 0 and epoch == 0, lost=count == 0 and epoch > 0, keys=known_keys(connection)
+            )
 
     def page(self, *, cursor: str | None = None, limit: int = 50, name: str = "") -> UserPage:
         """Some users, by name. name: only those whose name has this in it, written large or small. limit: 1 to 1000.
 
-        Raises FieldWrongType, FieldOutOfRange for cursor and limit.
+        Raises FieldTypeError, FieldRangeError for cursor and limit.
         """
         query = select(users).order_by(users.c.name).limit(checked_limit(limit) + 1)
         if cursor is not None:
-            query = query.where(users.c.name > plain(where(cursor, str)))
+            query = query.where(users.c.name > plain(decode_cursor(cursor, str)))
         if name:
             query = query.where(users.c.name.icontains(plain(name), autoescape=True))
-        with reading(self._engine) as connection:
+        with read_transaction(self._engine) as connection:
             rows = connection.execute(query).all()
-            theirs = granted(connection, [row.id for row in rows])
+            theirs = grants_by_user(connection, [row.id for row in rows])
         items = [_user(row, theirs.get(row.id, {})) for row in rows[:limit]]
         return UserPage(items=items, next_cursor=cursor_after(items[-1].name) if len(rows) > limit else None)
 
@@ -135,25 +137,25 @@ class People:
             yield from page.items
 
     def one(self, user: str) -> User:
-        """The user with this id. Raises UserNotFound."""
-        with reading(self._engine) as connection:
+        """The user with this id. Raises UserNotFoundError."""
+        with read_transaction(self._engine) as connection:
             return _found(connection, user)
 
     def named(self, name: str) -> User:
-        """The user of this name. Raises UserNotFound."""
-        with reading(self._engine) as connection:
+        """The user of this name. Raises UserNotFoundError."""
+        with read_transaction(self._engine) as connection:
             row = connection.execute(called(name)).first()
             if row is None:
-                raise UserNotFound
+                raise UserNotFoundError
             return _found(connection, row.id)
 
     def identified(self, issuer: str, subject: str) -> User:
-        """Whoever an issuer of identities calls so, and is not switched off. Raises UserNotFound."""
+        """Whoever an issuer of identities calls so, and is not switched off. Raises UserNotFoundError."""
         theirs = (users.c.issuer == plain(issuer), users.c.subject == plain(subject), users.c.disabled_us.is_(None))
-        with reading(self._engine) as connection:
+        with read_transaction(self._engine) as connection:
             row = connection.execute(select(users.c.id).where(*theirs)).first()
             if row is None:
-                raise UserNotFound
+                raise UserNotFoundError
             return _found(connection, row.id)
 
     def names_of(self, actors: Iterable[str | None]) -> dict[str, str]:
@@ -162,7 +164,7 @@ class People:
         found: dict[str, str] = {}
         if not wanted:
             return found
-        with reading(self._engine) as connection:
+        with read_transaction(self._engine) as connection:
             for kind, table in (("key", api_keys), ("user", users)):
                 ids = [actor.partition(":")[2] for actor in wanted if actor.startswith(f"{kind}:")]
                 rows = connection.execute(select(table.c.id, table.c.name).where(table.c.id.in_(ids))) if ids else ()
@@ -171,11 +173,11 @@ class People:
 
     def sign_in(self, name: str) -> tuple[User | None, str | None]:
         """Whoever goes by this name and is not switched off, and the hash of their password; None for nobody, or no password."""
-        with reading(self._engine) as connection:
+        with read_transaction(self._engine) as connection:
             row = connection.execute(called(name)).first()
             if row is None or row.disabled_us is not None:
                 return None, None
-            return _user(row, granted(connection, [row.id]).get(row.id, {})), row.password_hash
+            return _user(row, grants_by_user(connection, [row.id]).get(row.id, {})), row.password_hash
 
     # --- changing -----------------------------------------------------------------------------------------------------
 
@@ -188,9 +190,9 @@ class People:
         password_hash: str | None = None,
         identity: tuple[str, str] | None = None,
         grants: Mapping[str, Role] | None = None,
-        by: By = HERE,
+        by: Actor = LOCAL_ACTOR,
     ) -> str:
-        """A new user. identity: issuer and subject, if they sign in elsewhere. Returns the id. Raises NameTaken, FieldWrongType."""
+        """A new user. identity: issuer and subject, if they sign in elsewhere. Returns the id. Raises NameTakenError, FieldTypeError."""
         user = uuid4().hex
         written = checked_user_name(name)
         row = {
@@ -199,26 +201,26 @@ class People:
             "name_key": name_key(written),
             "role": role,
             "password_hash": password_hash,
-            "made_us": microseconds(at),
+            "made_us": to_us(at),
         }
         row["issuer"], row["subject"] = identity or (None, None)
-        with writing(self._engine) as connection:
+        with write_transaction(self._engine) as connection:
             self._next_epoch(connection)
             refuse_taken(connection, written)
             connection.execute(users.insert().values(row))
             _grant(connection, user, grants or {})
             after = with_marks(words_of_user(role, grants or {}), mark_of_user(connection, self._audit, user))
-            self._audit.append(connection, Act(by=by, action="user.add", object=f"user:{user}", after=after), at=at)
+            self._audit.append(connection, AuditEvent(by=by, action="user.add", object=f"user:{user}", after=after), at=at)
             if self._noted is not None:
                 after_commit(connection, self._noted)
         return user
 
-    def change_user(self, user: str, change: Change, *, at: datetime, by: By = HERE) -> User:
+    def change_user(self, user: str, change: UserChange, *, at: datetime, by: Actor = LOCAL_ACTOR) -> User:
         """Change name, role, grants, or whether they may come in at all. Whoever may do other things from now on signs in anew.
 
-        Raises UserNotFound, NameTaken, FieldWrongType, and LastAdmin when nobody would be left to undo it.
+        Raises UserNotFoundError, NameTakenError, FieldTypeError, and LastAdminError when nobody would be left to undo it.
         """
-        with writing(self._engine) as connection:
+        with write_transaction(self._engine) as connection:
             self._next_epoch(connection)
             before = _found(connection, user)
             _apply(connection, before, change, at)
@@ -230,44 +232,44 @@ class People:
                 self._audit.append(connection, act, at=at)
         return after
 
-    def set_password(self, user: str, password_hash: str, *, at: datetime, by: By = HERE) -> None:
-        """Another password; every session of theirs ends. Raises UserNotFound."""
-        with writing(self._engine) as connection:
+    def set_password(self, user: str, password_hash: str, *, at: datetime, by: Actor = LOCAL_ACTOR) -> None:
+        """Another password; every session of theirs ends. Raises UserNotFoundError."""
+        with write_transaction(self._engine) as connection:
             self._next_epoch(connection)
             _found(connection, user)
             connection.execute(update(users).where(users.c.id == user).values(password_hash=password_hash))
             connection.execute(delete(sessions).where(sessions.c.user_id == user))
             self._say_hash(connection, "user.password", user, by, at)
 
-    def rehash(self, user: str, old: str, new: str, *, at: datetime, by: By = HERE) -> None:
+    def rehash(self, user: str, old: str, new: str, *, at: datetime, by: Actor = LOCAL_ACTOR) -> None:
         """The same password, kept under today's parameters; nothing changes for anybody."""
-        with writing(self._engine) as connection:
+        with write_transaction(self._engine) as connection:
             same = update(users).where(users.c.id == user, users.c.password_hash == old)
             if connection.execute(same.values(password_hash=new)).rowcount:
                 self._say_hash(connection, "user.rehash", user, by, at)
 
     def add_key(
-        self, user: str, name: str, scopes: Iterable[Scope], *, at: datetime, ends: datetime | None = None, by: By = HERE
+        self, user: str, name: str, scopes: Iterable[Scope], *, at: datetime, ends: datetime | None = None, by: Actor = LOCAL_ACTOR
     ) -> str:
         """A new key for every model of its owner, whole; it is kept nowhere."""
         return self.keys.add(user, name, scopes, at=at, ends=ends, by=by).secret
 
-    def _say_hash(self, connection: Connection, action: str, user: str, by: By, at: datetime) -> None:
+    def _say_hash(self, connection: Connection, action: str, user: str, by: Actor, at: datetime) -> None:
         after = with_marks("", mark_of_user(connection, self._audit, user))
-        self._audit.append(connection, Act(by=by, action=action, object=f"user:{user}", after=after), at=at)
+        self._audit.append(connection, AuditEvent(by=by, action=action, object=f"user:{user}", after=after), at=at)
 
     def _next_epoch(self, connection: Connection) -> None:
         connection.execute(_NEXT_EPOCH)
 
 
 def knows_users(engine: Engine) -> bool:
-    """Whether there is a user in this database, whose tables may not even be made. Raises StoreUnavailable."""
-    with reading(engine) as connection:
+    """Whether there is a user in this database, whose tables may not even be made. Raises DatabaseUnavailableError."""
+    with read_transaction(engine) as connection:
         there = connection.dialect.has_table(connection, users.name)
         return there and connection.execute(select(users.c.id).limit(1)).first() is not None
 
 
-def _apply(connection: Connection, user: User, change: Change, at: datetime) -> None:
+def _apply(connection: Connection, user: User, change: UserChange, at: datetime) -> None:
     values: dict[str, Any] = {}
     if change.name is not None and checked_user_name(change.name) != user.name:
         values["name"] = checked_user_name(change.name)
@@ -276,7 +278,7 @@ def _apply(connection: Connection, user: User, change: Change, at: datetime) -> 
     if change.role is not None or change.no_role:
         values["role"] = None if change.no_role else change.role
     if change.disabled is not None and change.disabled != (user.disabled is not None):
-        values["disabled_us"] = microseconds(at) if change.disabled else None
+        values["disabled_us"] = to_us(at) if change.disabled else None
     if values:
         connection.execute(update(users).where(users.c.id == user.id).values(values))
     _grant(connection, user.id, change.grants)
@@ -284,33 +286,33 @@ def _apply(connection: Connection, user: User, change: Change, at: datetime) -> 
 
 def _grant(connection: Connection, user: str, wanted: Mapping[str, Role | None]) -> None:
     for model, role in wanted.items():
-        named(model, "grants")
+        validate_name(model, "grants")
         connection.execute(delete(grants).where(grants.c.user_id == user, grants.c.model == model))
         if role is not None:
             connection.execute(grants.insert().values(user_id=user, model=model, role=role))
 
 
 def _keep_an_admin(connection: Connection, before: User) -> None:
-    """Hold a change of one user against who is left. Raises LastAdmin, which takes the whole transaction back."""
+    """Hold a change of one user against who is left. Raises LastAdminError, which takes the whole transaction back."""
     if before.role is not Role.ADMIN or before.disabled is not None:
         return
     admins = select(func.count()).select_from(users).where(users.c.role == Role.ADMIN, users.c.disabled_us.is_(None))
     if before.has_password or before.issuer is not None:
         admins = admins.where(or_(users.c.password_hash.is_not(None), users.c.subject.is_not(None)))
     if not connection.scalar(admins):
-        raise LastAdmin
+        raise LastAdminError
 
 
-def _acts(before: User, after: User, by: By, mark: str) -> list[Act]:
+def _acts(before: User, after: User, by: Actor, mark: str) -> list[AuditEvent]:
     """One act for each thing that changed; what people are called stays out of the chain but for its mark."""
     old, new = words_of_user(before.role, before.grants), words_of_user(after.role, after.grants)
     acts = []
     if before.name != after.name:
-        acts.append(Act(by=by, action="user.rename", object=f"user:{after.id}", after=with_marks("", mark)))
+        acts.append(AuditEvent(by=by, action="user.rename", object=f"user:{after.id}", after=with_marks("", mark)))
     if old != new:
-        acts.append(Act(by=by, action="user.role", object=f"user:{after.id}", before=old, after=new))
+        acts.append(AuditEvent(by=by, action="user.role", object=f"user:{after.id}", before=old, after=new))
     if before.disabled != after.disabled:
-        acts.append(Act(by=by, action="user.disable" if after.disabled else "user.enable", object=f"user:{after.id}"))
+        acts.append(AuditEvent(by=by, action="user.disable" if after.disabled else "user.enable", object=f"user:{after.id}"))
     return acts
 
 
@@ -322,8 +324,8 @@ def words_of_user(role: Role | None, granted: Mapping[str, Role]) -> str:
 def _found(connection: Connection, user: str) -> User:
     row = connection.execute(select(users).where(users.c.id == plain(user))).first()
     if row is None:
-        raise UserNotFound
-    return _user(row, granted(connection, [row.id]).get(row.id, {}))
+        raise UserNotFoundError
+    return _user(row, grants_by_user(connection, [row.id]).get(row.id, {}))
 
 
 def _user(row: Row[Any], granted: Mapping[str, Role]) -> User:
@@ -332,8 +334,8 @@ def _user(row: Row[Any], granted: Mapping[str, Role]) -> User:
         name=row.name,
         role=Role(row.role) if row.role else None,
         grants=granted,
-        made=moment(row.made_us),
-        disabled=moment(row.disabled_us) if row.disabled_us is not None else None,
+        made=from_us(row.made_us),
+        disabled=from_us(row.disabled_us) if row.disabled_us is not None else None,
         has_password=row.password_hash is not None,
         issuer=row.issuer,
     )

@@ -22,14 +22,14 @@ from typing import TYPE_CHECKING
 from sqlalchemy import create_engine, exc, make_url, text
 
 from relevo.errors import (
-    ExtraMissing,
-    StoreDamaged,
-    StoreForeign,
-    StoreFull,
-    StoreLater,
-    StoreMissing,
-    StoreUnavailable,
-    WrongSetting,
+    DatabaseCorruptError,
+    DatabaseFullError,
+    DatabaseMissingError,
+    DatabaseNotRecognizedError,
+    DatabaseSchemaTooNewError,
+    DatabaseUnavailableError,
+    InvalidSettingError,
+    MissingDependencyError,
 )
 from relevo.store.db import sqlite
 from relevo.store.db.identity import IDENTITY, STATE_FILE, DatabaseIdentity, fingerprint
@@ -61,7 +61,8 @@ def connect(url: str, *, busy_s: float = sqlite.BUSY_S, make: bool = True, ident
     url: `sqlite:///path` (an absolute path has four slashes), `sqlite://` for one in memory, `postgresql://user@host/database`.
     busy_s: seconds to wait for another writer. make: whether an SQLite file that is not there is made; if not, nothing is touched.
     identity: that its database must have to be read or written.
-    Raises WrongSetting for another kind of URL, ExtraMissing without psycopg, StoreUnavailable when the file cannot be made.
+    Raises InvalidSettingError for another kind of URL, MissingDependencyError without psycopg, DatabaseUnavailableError when the
+    file cannot be made.
     """
     try:
         parsed = make_url(url)
@@ -79,15 +80,15 @@ def connect(url: str, *, busy_s: float = sqlite.BUSY_S, make: bool = True, ident
     return engine
 
 
-def _not_a_url() -> WrongSetting:
-    return WrongSetting(
+def _not_a_url() -> InvalidSettingError:
+    return InvalidSettingError(
         source="The store", name="database_url", expected="sqlite:///path/to/file or postgresql://user@host/database"
     )
 
 
 def _postgres(url: URL, busy_s: float) -> Engine:
     if find_spec("psycopg") is None:
-        raise ExtraMissing(extra="postgres")
+        raise MissingDependencyError(extra="postgres")
     arguments: dict[str, object] = {"connect_timeout": _POSTGRES_CONNECT_S}
     if "options" not in url.query:
         arguments["options"] = _POSTGRES_OPTIONS
@@ -103,8 +104,8 @@ def _postgres(url: URL, busy_s: float) -> Engine:
 
 
 @contextmanager
-def reading(engine: Engine) -> Iterator[Connection]:
-    """A connection that sees one state of the home's own database throughout. Raises StoreUnavailable."""
+def read_transaction(engine: Engine) -> Iterator[Connection]:
+    """A connection that sees one state of the home's own database throughout. Raises DatabaseUnavailableError."""
     with _reading(engine) as connection:
         _check(connection)
         yield connection
@@ -112,13 +113,13 @@ def reading(engine: Engine) -> Iterator[Connection]:
 
 @contextmanager
 def _reading(engine: Engine) -> Iterator[Connection]:
-    with answering(engine), engine.connect() as connection, connection.begin():
+    with translate_db_errors(engine), engine.connect() as connection, connection.begin():
         yield connection
 
 
 @contextmanager
-def writing(engine: Engine) -> Iterator[Connection]:
-    """A transaction, committed when the block ends well. Raises StoreUnavailable; then nothing was written.
+def write_transaction(engine: Engine) -> Iterator[Connection]:
+    """A transaction, committed when the block ends well. Raises DatabaseUnavailableError; then nothing was written.
 
     Nothing is written into a database that is not the home's, or that the background process found damaged.
     """
@@ -151,7 +152,7 @@ def _refuse_in_trouble(connection: Connection) -> None:
 @contextmanager
 def _writing(engine: Engine) -> Iterator[Connection]:
     afterwards: dict[Callable[[], object], None] = {}
-    with answering(engine), engine.connect() as plain:
+    with translate_db_errors(engine), engine.connect() as plain:
         connection = plain.execution_options(**{sqlite.BEGIN: sqlite.IMMEDIATE, _AFTERWARDS: afterwards})
         with connection.begin():
             yield connection
@@ -167,8 +168,8 @@ def after_commit(connection: Connection, act: Callable[[], object]) -> None:
 
 
 @contextmanager
-def answering(engine: Engine) -> Iterator[None]:
-    """Turn every failure of the database into StoreUnavailable; values it would never take stay what they are, a fault of ours."""
+def translate_db_errors(engine: Engine) -> Iterator[None]:
+    """Turn every failure of the database into DatabaseUnavailableError; values it would never take stay what they are, a fault of ours."""
     try:
         yield
     except exc.DBAPIError as cause:
@@ -176,26 +177,26 @@ def answering(engine: Engine) -> Iterator[None]:
             raise
         raise _named(cause, engine) from cause
     except exc.TimeoutError as cause:
-        raise StoreUnavailable from cause
+        raise DatabaseUnavailableError from cause
 
 
-def _named(cause: exc.DBAPIError, engine: Engine) -> StoreUnavailable:
+def _named(cause: exc.DBAPIError, engine: Engine) -> DatabaseUnavailableError:
     """What a person must mend, where the database says it; else it only does not answer."""
     # The low byte is the kind; what stands above it tells where it was met.
     kind = getattr(cause.orig, "sqlite_errorcode", 0) & 0xFF
     if kind == sqlite3.SQLITE_NOTADB:
-        return StoreForeign(reason="it is no SQLite database, or its beginning is damaged")
+        return DatabaseNotRecognizedError(reason="it is no SQLite database, or its beginning is damaged")
     if kind == sqlite3.SQLITE_CORRUPT:
-        return StoreDamaged()
+        return DatabaseCorruptError()
     if kind == sqlite3.SQLITE_FULL or getattr(cause.orig, "sqlstate", None) == _POSTGRES_DISK_FULL:
-        return StoreFull()
+        return DatabaseFullError()
     file: Path | None = engine.get_execution_options().get(sqlite.FILE)
     if kind == sqlite3.SQLITE_CANTOPEN and file is not None and not file.exists():
-        return StoreMissing()
+        return DatabaseMissingError()
     # The index of the log has no room: SQLite tells it like a broken disk, or a file it cannot open.
     if kind in {sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN} and file is not None and sqlite.has_no_room(file):
-        return StoreFull()
-    return StoreUnavailable()
+        return DatabaseFullError()
+    return DatabaseUnavailableError()
 
 
 def file_of(engine: Engine) -> Path | None:
@@ -205,31 +206,31 @@ def file_of(engine: Engine) -> Path | None:
 
 
 def checkpoint(engine: Engine) -> None:
-    """Bring SQLite's write-ahead log into the file; PostgreSQL needs none. Only the loop may call this. Raises StoreUnavailable.
+    """Bring SQLite's write-ahead log into the file; PostgreSQL needs none. Only the loop may call this. Raises DatabaseUnavailableError.
 
     Waits for nobody: pages that a reader still needs stay in the log until the next time.
     """
     if engine.dialect.name != "sqlite":
         return
     _warn_once()
-    with answering(engine), engine.connect() as connection:
+    with translate_db_errors(engine), engine.connect() as connection:
         # No transaction: inside one SQLite refuses to checkpoint.
         connection.execution_options(**{sqlite.BEGIN: ""}).exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)").close()
 
 
-def truncate(engine: Engine) -> bool:
+def truncate_wal(engine: Engine) -> bool:
     """Bring SQLite's log into the file and empty it, so that nothing erased stays there. Tells whether that was possible now.
 
-    Waits a moment for readers. Only the loop may call this, or whoever is alone. Raises StoreUnavailable.
+    Waits a moment for readers. Only the loop may call this, or whoever is alone. Raises DatabaseUnavailableError.
     """
     if engine.dialect.name != "sqlite":
         return True
-    with answering(engine), engine.connect() as connection:
+    with translate_db_errors(engine), engine.connect() as connection:
         done = connection.execution_options(**{sqlite.BEGIN: ""}).exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").one()
     return int(done[0]) == 0
 
 
-def keeps_removed_bytes(engine: Engine) -> bool:
+def needs_vacuum(engine: Engine) -> bool:
     """Whether the database's files hold what was removed until its tables are written anew."""
     return engine.dialect.name == "postgresql"
 
@@ -237,11 +238,11 @@ def keeps_removed_bytes(engine: Engine) -> bool:
 def write_anew(engine: Engine, tables: Sequence[str]) -> None:
     """Have PostgreSQL write these tables into new files and drop the old ones; SQLite has overwritten what was removed.
 
-    Takes as long, and as much free room, as the tables are large; whoever reads or writes them waits. Raises StoreUnavailable.
+    Takes as long, and as much free room, as the tables are large; whoever reads or writes them waits. Raises DatabaseUnavailableError.
     """
-    if not keeps_removed_bytes(engine):
+    if not needs_vacuum(engine):
         return
-    with answering(engine), engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+    with translate_db_errors(engine), engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         for name in ("statement_timeout", "lock_timeout"):
             connection.exec_driver_sql(f"SET {name} = 0")
         try:
@@ -252,11 +253,11 @@ def write_anew(engine: Engine, tables: Sequence[str]) -> None:
 
 
 def check_integrity(engine: Engine) -> None:
-    """Read the whole SQLite database and raise StoreDamaged where it is not whole; PostgreSQL looks after itself. Takes long."""
+    """Read the whole SQLite database and raise DatabaseCorruptError where it is not whole; PostgreSQL looks after itself. Takes long."""
     if engine.dialect.name == "sqlite":
-        with reading(engine) as connection:
+        with read_transaction(engine) as connection:
             if connection.exec_driver_sql("PRAGMA integrity_check(1)").scalar() != "ok":
-                raise StoreDamaged
+                raise DatabaseCorruptError
 
 
 @cache
@@ -268,7 +269,7 @@ def _warn_once() -> None:
 
 
 def migrate(engine: Engine) -> None:
-    """Bring the schema to this release's state; safe to call from several processes at once. Raises StoreUnavailable.
+    """Bring the schema to this release's state; safe to call from several processes at once. Raises DatabaseUnavailableError.
 
     An empty database becomes this home's only where none was known before. A schema of a later release is refused: what this one
     would write may lack what that one needs. Alembic is loaded only when there is something to do.
@@ -280,9 +281,9 @@ def migrate(engine: Engine) -> None:
         if identity is not None:
             identity.check(connection)
         if found is None and identity is not None and not identity.begins:
-            raise StoreMissing
+            raise DatabaseMissingError
         if found is not None and found > HEAD:
-            raise StoreLater(found=found, known=HEAD)
+            raise DatabaseSchemaTooNewError(found=found, known=HEAD)
     if found != HEAD:
         with _writing(engine) as connection:
             if engine.dialect.name == "postgresql":
@@ -294,13 +295,13 @@ def migrate(engine: Engine) -> None:
 
 
 def _refuse_foreign(connection: Connection, revision: str | None) -> None:
-    """No table is added to somebody else's file, and no other program's numbering is taken for ours. Raises StoreForeign."""
+    """No table is added to somebody else's file, and no other program's numbering is taken for ours. Raises DatabaseNotRecognizedError."""
     if revision is not None and _OUR_NUMBERS.fullmatch(revision) is None:
-        raise StoreForeign(reason="its tables are another program's")
+        raise DatabaseNotRecognizedError(reason="its tables are another program's")
     if revision is None and connection.dialect.name == "sqlite":
         tables = connection.execute(text("SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite%'"))
         if tables.scalar():
-            raise StoreForeign(reason="it is a database of another program")
+            raise DatabaseNotRecognizedError(reason="it is a database of another program")
 
 
 def _wait_for_turn(connection: Connection) -> None:

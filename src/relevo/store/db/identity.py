@@ -2,7 +2,7 @@
 
     home/database.json ── id by place ──┐
     table database_identity ── id ──────┴─ equal? ─► it is read and written
-                                          else ───► StoreMissing · StoreDamaged · StoreForeign, and nothing in its place is touched
+         else ───► DatabaseMissingError · DatabaseCorruptError · DatabaseNotRecognizedError, and nothing in its place is touched
 
 A place is where the settings say the database is; another `database_url` is another place, whose database becomes known at its
 first use. A home that knows an id never creates a database in that place again: the file would stay empty where records were.
@@ -25,9 +25,9 @@ from typing import TYPE_CHECKING
 import msgspec
 from sqlalchemy import exc, make_url, text
 
-from relevo.errors import StoreForeign, StoreFull, StoreUnavailable, by_code
-from relevo.store.files.blobs import write_whole
-from relevo.util.state_file import recall, remember
+from relevo.errors import DatabaseFullError, DatabaseNotRecognizedError, DatabaseUnavailableError, by_code
+from relevo.store.files.blobs import write_atomic
+from relevo.util.state_file import load_state, save_state
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -65,23 +65,26 @@ class DatabaseIdentity:
         self._known: str | None = None
 
     def known(self) -> str | None:
-        """The id kept in the home; None before the first use of this place. Raises StoreForeign when the file cannot be read."""
+        """The id kept in the home; None before the first use of this place.
+
+        Raises DatabaseNotRecognizedError when the file cannot be read.
+        """
         if self._known is None:
             self._known = self._kept().get(self._place)
         return self._known
 
     def keep(self, found: str) -> None:
-        """Keep the id of the database found in this place. Raises StoreFull, StoreUnavailable."""
+        """Keep the id of the database found in this place. Raises DatabaseFullError, DatabaseUnavailableError."""
         kept = self._kept()
         if self._place not in kept:
             try:
-                write_whole({self._file: msgspec.json.encode(kept | {self._place: found}) + b"\n"})
+                write_atomic({self._file: msgspec.json.encode(kept | {self._place: found}) + b"\n"})
             except OSError as cause:
-                raise (StoreFull if cause.errno == errno.ENOSPC else StoreUnavailable) from cause
+                raise (DatabaseFullError if cause.errno == errno.ENOSPC else DatabaseUnavailableError) from cause
         self._known = found
 
     def check(self, connection: Connection) -> None:
-        """Refuse a database with another id, or none. Raises StoreForeign."""
+        """Refuse a database with another id, or none. Raises DatabaseNotRecognizedError."""
         known = self.known()
         if known is None:
             return
@@ -89,13 +92,13 @@ class DatabaseIdentity:
             found = connection.execute(_FIND).scalar()
         except exc.DBAPIError as cause:
             if _lacks_table(cause):
-                raise StoreForeign(reason="it is empty or another one, where this home had a database") from cause
+                raise DatabaseNotRecognizedError(reason="it is empty or another one, where this home had a database") from cause
             raise
         if found != known:
-            raise StoreForeign(reason="it belongs to another home")
+            raise DatabaseNotRecognizedError(reason="it belongs to another home")
 
     def check_file(self, connection: sqlite3.Connection) -> None:
-        """Refuse an SQLite file with another id, or none. Raises StoreForeign, and what SQLite raises."""
+        """Refuse an SQLite file with another id, or none. Raises DatabaseNotRecognizedError, and what SQLite raises."""
         known = self.known()
         if known is None:
             return
@@ -103,10 +106,10 @@ class DatabaseIdentity:
             found = connection.execute(FIND).fetchone()
         except sqlite3.OperationalError as cause:
             if _NO_TABLE in str(cause):
-                raise StoreForeign(reason="it is empty or another one, where this home had a database") from cause
+                raise DatabaseNotRecognizedError(reason="it is empty or another one, where this home had a database") from cause
             raise
         if found is None or found[0] != known:
-            raise StoreForeign(reason="it belongs to another home")
+            raise DatabaseNotRecognizedError(reason="it belongs to another home")
 
     def adopt(self, connection: Connection) -> None:
         """Keep the id of this database where the home knows none yet. Raises as `keep` does."""
@@ -117,16 +120,16 @@ class DatabaseIdentity:
 
     # --- what the background process found ----------------------------------------------------------------------------
 
-    def tell(self, error: StoreUnavailable | None, file: Fingerprint | None = None) -> None:
+    def tell(self, error: DatabaseUnavailableError | None, file: Fingerprint | None = None) -> None:
         """Write down why the database cannot be trusted; None: it can again."""
         place = self.home / STATE_FILE
         if error is not None:
-            remember(place, State(code=error.code, reason=str(error.facts.get("reason", "")), file=file))
+            save_state(place, State(code=error.code, reason=str(error.facts.get("reason", "")), file=file))
         else:
             with contextlib.suppress(OSError):
                 place.unlink()
 
-    def trouble(self, file: Fingerprint | None) -> StoreUnavailable | None:
+    def trouble(self, file: Fingerprint | None) -> DatabaseUnavailableError | None:
         """What was written down about the file of this fingerprint, if anything."""
         state = read_state(self.home)
         return None if state is None or state.file is None or state.file != file else error_of(state)
@@ -137,20 +140,20 @@ class DatabaseIdentity:
         except FileNotFoundError:
             return {}
         except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as cause:
-            raise StoreForeign(reason=f"{IDENTITY_FILE}, which names it, cannot be read") from cause
+            raise DatabaseNotRecognizedError(reason=f"{IDENTITY_FILE}, which names it, cannot be read") from cause
 
 
 def read_state(home: Path) -> State | None:
     """Why the background process cannot use the database; None while it can, or where none runs."""
     place = home / STATE_FILE
-    return recall(place, State) if place.exists() else None
+    return load_state(place, State) if place.exists() else None
 
 
-def error_of(state: State) -> StoreUnavailable:
+def error_of(state: State) -> DatabaseUnavailableError:
     """The state as the error that it was."""
     kind = by_code(state.code)
-    error = (kind if issubclass(kind, StoreUnavailable) else StoreUnavailable)(reason=state.reason)
-    assert isinstance(error, StoreUnavailable)  # noqa: S101 - narrows
+    error = (kind if issubclass(kind, DatabaseUnavailableError) else DatabaseUnavailableError)(reason=state.reason)
+    assert isinstance(error, DatabaseUnavailableError)  # noqa: S101 - narrows
     return error
 
 

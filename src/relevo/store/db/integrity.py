@@ -3,7 +3,7 @@
     look ─ fingerprint as it was? ─► yes: trusted      the file changes by checkpoints alone, which this process makes
                 └ no ─► opened anew: identity, integrity ─┬ right ─► trusted, perhaps an older state of it: True is returned
                                                           ├ wrong, but right without its log ─► the log is of another file: dropped
-                                                          └ wrong ─► StoreDamaged · StoreForeign · StoreMissing, told in the home
+                                                          └ wrong ─► DatabaseCorrupt, NotRecognized or MissingError, also in the home
 
 SQLite keeps a write-ahead log beside the file. When somebody puts a backup over the file, the log is of the former content, and
 SQLite would bring it into the backup and spoil it. Therefore a file that is only right without its log is replaced by its own copy:
@@ -19,7 +19,13 @@ import sqlite3
 import time
 from typing import TYPE_CHECKING
 
-from relevo.errors import StoreDamaged, StoreForeign, StoreFull, StoreMissing, StoreUnavailable
+from relevo.errors import (
+    DatabaseCorruptError,
+    DatabaseFullError,
+    DatabaseMissingError,
+    DatabaseNotRecognizedError,
+    DatabaseUnavailableError,
+)
 from relevo.store.db import sqlite
 from relevo.store.db.identity import IDENTITY, fingerprint
 from relevo.store.files.blobs import sync_file
@@ -39,7 +45,7 @@ _COPY = "-checked"
 _NOT_YET = "nothing"
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 #: A file that was found so stays so until it changes.
-_LASTING = (StoreDamaged, StoreForeign)
+_LASTING = (DatabaseCorruptError, DatabaseNotRecognizedError)
 
 
 class DatabaseTrust:
@@ -66,7 +72,7 @@ class DatabaseTrust:
         if self._file is not None and self._identity is not None:
             self._log = sqlite.LogOwner(self._file, self._identity.home / sqlite.LOG_FILE)
         self._trusted: Fingerprint | None = None
-        self._rejected: tuple[Fingerprint, StoreUnavailable] | None = None
+        self._rejected: tuple[Fingerprint, DatabaseUnavailableError] | None = None
         # The state of the file that was found wrong, and what was told of it last.
         self._blamed: Fingerprint | None = None
         self._told: tuple[str, Fingerprint | None] | str | None = _NOT_YET
@@ -80,7 +86,7 @@ class DatabaseTrust:
         return self._file is None or (self._trusted is not None and fingerprint(self._file) == self._trusted)
 
     def look(self) -> bool:
-        """Whether it is another database, or an older state of it, than at the last look. Raises StoreUnavailable."""
+        """Whether it is another database, or an older state of it, than at the last look. Raises DatabaseUnavailableError."""
         if self._file is None or self._identity is None or self._identity.known() is None:
             return False
         found = fingerprint(self._file)
@@ -93,7 +99,7 @@ class DatabaseTrust:
         self._changed(was_trusted)
         return True
 
-    def note(self, error: StoreUnavailable | None) -> None:
+    def note(self, error: DatabaseUnavailableError | None) -> None:
         """Tell in the home why the database cannot be used, or that it can again; nothing is written while that stays the same."""
         if self._identity is None:
             return
@@ -104,7 +110,7 @@ class DatabaseTrust:
 
     @contextlib.contextmanager
     def own_change(self) -> Iterator[None]:
-        """Around a checkpoint: what it changes in the file, even ending early, is trusted as before. Raises StoreUnavailable."""
+        """Around a checkpoint: what it changes in the file, even ending early, is trusted as before. Raises DatabaseUnavailableError."""
         self.look()
         try:
             yield
@@ -126,12 +132,12 @@ class DatabaseTrust:
 
     def _examine(self, file: Path, identity: DatabaseIdentity, found: Fingerprint | None) -> None:
         if found is None:
-            raise StoreMissing
+            raise DatabaseMissingError
         if self._rejected is not None and self._rejected[0] == found:
             raise self._rejected[1]
         # What was trusted was changed by somebody: nobody else writes until it is known to be right.
         if self._trusted is not None:
-            self.note(StoreUnavailable())
+            self.note(DatabaseUnavailableError())
         if self._log is not None and self._log.is_stale():
             self._log.set_aside()
         sqlite.refuse_unfit(file, identity)
@@ -145,7 +151,7 @@ class DatabaseTrust:
         self._hold(file)
         self._trusted, self._rejected = trusted, None
 
-    def _reject(self, file: Path, identity: DatabaseIdentity, found: Fingerprint, fault: StoreUnavailable) -> None:
+    def _reject(self, file: Path, identity: DatabaseIdentity, found: Fingerprint, fault: DatabaseUnavailableError) -> None:
         """Raise the fault, unless the file is right without its log."""
         if not isinstance(fault, _LASTING) or self._now() - found[3] / 1e9 < _SETTLED_S:
             raise fault
@@ -181,7 +187,7 @@ class DatabaseTrust:
                 self._log.set_aside()
             copy.replace(file)
         except OSError as cause:
-            raise StoreFull from cause
+            raise DatabaseFullError from cause
         finally:
             for ending in ("", "-wal", "-shm"):
                 copy.with_name(copy.name + ending).unlink(missing_ok=True)
@@ -200,16 +206,16 @@ def _close(connection: sqlite3.Connection | None) -> None:
             connection.close()
 
 
-def _checked(file: Path, identity: DatabaseIdentity) -> tuple[sqlite3.Connection | None, StoreUnavailable | None]:
+def _checked(file: Path, identity: DatabaseIdentity) -> tuple[sqlite3.Connection | None, DatabaseUnavailableError | None]:
     """A connection of its own, whose memory holds nothing of the database yet, and what is wrong with it."""
     connection = None
     try:
         connection = _opened(file)
         identity.check_file(connection)
         problems = connection.execute("PRAGMA integrity_check(1)").fetchall()
-    except StoreForeign as fault:
+    except DatabaseNotRecognizedError as fault:
         return connection, fault
     except sqlite3.Error as cause:
         kind = getattr(cause, "sqlite_errorcode", 0) & 0xFF
-        return connection, StoreDamaged() if kind in _DAMAGED else StoreUnavailable()
-    return connection, None if problems == [("ok",)] else StoreDamaged()
+        return connection, DatabaseCorruptError() if kind in _DAMAGED else DatabaseUnavailableError()
+    return connection, None if problems == [("ok",)] else DatabaseCorruptError()

@@ -25,10 +25,16 @@ from urllib.parse import quote
 from sqlalchemy import create_engine, event, exc
 from sqlalchemy.pool import QueuePool
 
-from relevo.errors import StoreDamaged, StoreForeign, StoreFull, StoreMissing, StoreUnavailable
+from relevo.errors import (
+    DatabaseCorruptError,
+    DatabaseFullError,
+    DatabaseMissingError,
+    DatabaseNotRecognizedError,
+    DatabaseUnavailableError,
+)
 from relevo.store.db.identity import fingerprint
-from relevo.store.db.write_queue import turn
-from relevo.util.state_file import recall, remember
+from relevo.store.db.write_queue import write_lock
+from relevo.util.state_file import load_state, save_state
 
 if TYPE_CHECKING:
     from sqlalchemy import URL, Connection, Engine
@@ -99,7 +105,7 @@ def open_engine(url: URL, busy_s: float, *, make: bool, identity: DatabaseIdenti
         if identity is not None:
             refuse_unfit(path, identity)
             if log is not None and log.is_stale():
-                raise StoreUnavailable
+                raise DatabaseUnavailableError
         try:
             return _opened(path, busy_s, identity)
         except sqlite3.OperationalError:
@@ -142,9 +148,9 @@ def _make(path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch(mode=0o600)
     except OSError as cause:
-        raise (StoreFull if cause.errno == errno.ENOSPC else StoreUnavailable) from cause
+        raise (DatabaseFullError if cause.errno == errno.ENOSPC else DatabaseUnavailableError) from cause
     if not path.is_file():
-        raise StoreForeign(reason=f"{path.name} is no file")
+        raise DatabaseNotRecognizedError(reason=f"{path.name} is no file")
 
 
 def _listening(engine: Engine) -> Engine:
@@ -185,7 +191,7 @@ def _begin(connection: Connection) -> None:
     options = connection.get_execution_options()
     statement = options.get(BEGIN, "BEGIN")
     if statement == IMMEDIATE and FILE in options:
-        with turn(options[FILE], patience_s=BUSY_S / 2):
+        with write_lock(options[FILE], patience_s=BUSY_S / 2):
             connection.exec_driver_sql(statement)
     elif statement:
         connection.exec_driver_sql(statement)
@@ -228,7 +234,7 @@ class LogOwner:
         """Remember the file and the index that are there now."""
         seen = self._now()
         if seen is not None and seen != self._seen():
-            remember(self._kept, seen)
+            save_state(self._kept, seen)
 
     def is_stale(self) -> bool:
         """Whether the file is another one beside the same index."""
@@ -236,7 +242,7 @@ class LogOwner:
         return seen is not None and now is not None and now[0] != seen[0] and now[1] == seen[1]
 
     def _seen(self) -> _FileAndIndex | None:
-        return recall(self._kept, tuple[tuple[int, int], tuple[int, int]])
+        return load_state(self._kept, tuple[tuple[int, int], tuple[int, int]])
 
     def _now(self) -> _FileAndIndex | None:
         file, index = fingerprint(self._path), fingerprint(self._index)
@@ -259,32 +265,32 @@ class LogOwner:
 
 
 def refuse_unfit(path: Path, identity: DatabaseIdentity) -> None:
-    """Refuse a file that cannot be the home's database, before SQLite opens it and writes to it. Raises StoreUnavailable."""
+    """Refuse a file that cannot be the home's database, before SQLite opens it and writes to it. Raises DatabaseUnavailableError."""
     deadline = time.monotonic() + _PATIENCE_S
     while (fault := _fault(path, identity)) is not None:
         # Race: a checkpoint writes the first page, which tells the length, before the file has that length.
-        if not isinstance(fault, StoreDamaged) or time.monotonic() > deadline:
+        if not isinstance(fault, DatabaseCorruptError) or time.monotonic() > deadline:
             raise fault
         time.sleep(_SWITCH_AGAIN_S)
 
 
-def _fault(path: Path, identity: DatabaseIdentity) -> StoreUnavailable | None:
+def _fault(path: Path, identity: DatabaseIdentity) -> DatabaseUnavailableError | None:
     found = fingerprint(path)
     if found is None:
-        return StoreMissing()
+        return DatabaseMissingError()
     if not path.is_file():
-        return StoreForeign(reason=f"{path.name} is no file")
+        return DatabaseNotRecognizedError(reason=f"{path.name} is no file")
     if not os.access(path, os.R_OK, effective_ids=True):
-        return StoreUnavailable.told("This user may not read the database: change the rights of relevo.db.")
+        return DatabaseUnavailableError.told("This user may not read the database: change the rights of relevo.db.")
     known, size = identity.known(), found[2]
     if known is None:
-        return None if size or identity.begins else StoreMissing()
+        return None if size or identity.begins else DatabaseMissingError()
     head = _head(path, found[:2])
     page = int.from_bytes(head[16:18], "big")
     page = 65536 if page == 1 else page
     pages = int.from_bytes(head[28:32], "big")
     if not head.startswith(_MAGIC) or (size < page * pages and not _log_holds(path, range(size // page + 1, pages + 1))):
-        return StoreDamaged()
+        return DatabaseCorruptError()
     return None
 
 

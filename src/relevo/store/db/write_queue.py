@@ -23,7 +23,7 @@ _AGAIN_S = 0.005
 
 
 @contextmanager
-def turn(file: Path, *, patience_s: float) -> Iterator[None]:
+def write_lock(file: Path, *, patience_s: float) -> Iterator[None]:
     """Hold the turn at this file; without it where no lock can be made, and once patience ends: its holder may be stopped."""
     try:
         handle = os.open(file.with_name(file.name + "-turn"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

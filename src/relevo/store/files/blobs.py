@@ -16,7 +16,7 @@ from pathlib import Path
 from tempfile import mkstemp
 from typing import TYPE_CHECKING
 
-from relevo.errors import InputNotKept, StoreUnavailable
+from relevo.errors import DatabaseUnavailableError, InputNotStoredError
 from relevo.store.files.drafts import draft_prefix
 
 if TYPE_CHECKING:
@@ -33,11 +33,11 @@ class Blobs:
         self._folder = Path(folder)
 
     def put(self, data: bytes) -> str:
-        """Keep the bytes; they are on the disk when this returns. Returns their SHA-256 in hex. Raises StoreUnavailable."""
+        """Keep the bytes; they are on the disk when this returns. Returns their SHA-256 in hex. Raises DatabaseUnavailableError."""
         return self.put_all([data])[0]
 
     def put_all(self, inputs: Sequence[bytes]) -> list[str]:
-        """Keep them all; they are on the disk when this returns. Returns the SHA-256 of each. Raises StoreUnavailable.
+        """Keep them all; they are on the disk when this returns. Returns the SHA-256 of each. Raises DatabaseUnavailableError.
 
         When it raises, some may be kept: whole, and found again when they are put once more.
         """
@@ -46,28 +46,28 @@ class Blobs:
         try:
             absent = {path: data for path, data in wanted.items() if not _is_whole(path, len(data))}
             self._make({path.parent for path in absent})
-            write_whole(absent)
+            write_atomic(absent)
         except OSError as cause:
-            raise StoreUnavailable from cause
+            raise DatabaseUnavailableError from cause
         return names
 
     def get(self, sha256: str) -> bytes:
-        """The bytes of that name. Raises InputNotKept when they are gone or no longer what they were, StoreUnavailable."""
+        """The bytes of that name. Raises InputNotStoredError when they are gone or no longer what they were, DatabaseUnavailableError."""
         if _SHA256.fullmatch(sha256) is None:
-            raise InputNotKept
+            raise InputNotStoredError
         try:
             data = self._path(sha256).read_bytes()
         except FileNotFoundError as cause:
-            raise InputNotKept from cause
+            raise InputNotStoredError from cause
         except OSError as cause:
-            raise StoreUnavailable from cause
+            raise DatabaseUnavailableError from cause
         if hashlib.sha256(data).hexdigest() != sha256:
             _log.error("a stored input was changed on the disk", extra={"action": "blob.damaged", "sha256": sha256})
-            raise InputNotKept
+            raise InputNotStoredError
         return data
 
     def remove(self, names: Iterable[str]) -> None:
-        """Remove the files of these names, those that are there. Raises StoreUnavailable."""
+        """Remove the files of these names, those that are there. Raises DatabaseUnavailableError."""
         folders = set()
         try:
             for path in map(self._path, names):
@@ -77,7 +77,7 @@ class Blobs:
                 if folder.is_dir():
                     sync_folder(folder)
         except OSError as cause:
-            raise StoreUnavailable from cause
+            raise DatabaseUnavailableError from cause
 
     def _make(self, folders: set[Path]) -> None:
         new = [folder for folder in folders if not folder.is_dir()]
@@ -97,7 +97,7 @@ def _is_whole(path: Path, size: int) -> bool:
         return False
 
 
-def write_whole(files: Mapping[Path, bytes]) -> None:
+def write_atomic(files: Mapping[Path, bytes]) -> None:
     """Write files so that each is there with all its bytes or not at all, also after a power cut. Raises OSError."""
     written: dict[Path, Path] = {}
     try:

@@ -14,7 +14,7 @@ import stat
 import tempfile
 from pathlib import Path
 
-from relevo.errors import ConfigRefused
+from relevo.errors import ConfigError
 from relevo.store.files.blobs import sync_folder
 from relevo.store.files.drafts import draft_prefix
 from relevo.util.files import read_plain_text
@@ -25,36 +25,36 @@ _MOST = 4096
 _NEVER_WRITTEN = "it cannot be made"
 
 
-def key_from(path: Path, *, make: bool = True) -> bytes:
-    """The 32 bytes that a key file holds, made when it is not there. Raises ConfigRefused, which repeats nothing of the key."""
+def load_or_create_key(path: Path, *, make: bool = True) -> bytes:
+    """The 32 bytes that a key file holds, made when it is not there. Raises ConfigError, which repeats nothing of the key."""
     try:
         return _read(path)
     except FileNotFoundError:
         if not make:
-            raise ConfigRefused(reason=f"the key file {path} is not there") from None
-    put_key(path, secrets.token_bytes(KEY_BYTES))
+            raise ConfigError(reason=f"the key file {path} is not there") from None
+    write_key(path, secrets.token_bytes(KEY_BYTES))
     try:
         return _read(path)
     except FileNotFoundError:
         # Its name is taken by a link to nothing.
-        raise ConfigRefused(reason=f"the key file {path} cannot be read") from None
+        raise ConfigError(reason=f"the key file {path} cannot be read") from None
 
 
-def put_key(path: Path, secret: bytes, *, instead: bool = False) -> None:
-    """Write a key file, safe from a power cut. instead: in the place of one that is there. Raises ConfigRefused."""
+def write_key(path: Path, secret: bytes, *, instead: bool = False) -> None:
+    """Write a key file, safe from a power cut. instead: in the place of one that is there. Raises ConfigError."""
     try:
         _put(path, secret, instead=instead)
     except OSError as cause:
-        raise ConfigRefused(reason=f"the key file {path} cannot be made ({cause.strerror or _NEVER_WRITTEN})") from cause
+        raise ConfigError(reason=f"the key file {path} cannot be made ({cause.strerror or _NEVER_WRITTEN})") from cause
 
 
-def key_of(text: str, source: str) -> bytes:
-    """The 32 bytes that 64 hex digits stand for. source: names where they came from. Raises ConfigRefused."""
+def parse_key(text: str, source: str) -> bytes:
+    """The 32 bytes that 64 hex digits stand for. source: names where they came from. Raises ConfigError."""
     digits = text.strip()
     with contextlib.suppress(ValueError):
         if len(digits) == 2 * KEY_BYTES:
             return bytes.fromhex(digits)
-    raise ConfigRefused(reason=f"{source} must hold {2 * KEY_BYTES} hex digits, as `openssl rand -hex {KEY_BYTES}` makes them")
+    raise ConfigError(reason=f"{source} must hold {2 * KEY_BYTES} hex digits, as `openssl rand -hex {KEY_BYTES}` makes them")
 
 
 def _read(path: Path) -> bytes:
@@ -64,10 +64,10 @@ def _read(path: Path) -> bytes:
     except FileNotFoundError:
         raise
     except (OSError, UnicodeDecodeError) as cause:
-        raise ConfigRefused(reason=f"the key file {path} cannot be read") from cause
+        raise ConfigError(reason=f"the key file {path} cannot be read") from cause
     if stat.S_IMODE(mode) & _OF_OTHERS:
-        raise ConfigRefused(reason=f"others may read the key file {path}; close it: chmod 600 {path}")
-    return key_of(text, f"the key file {path}")
+        raise ConfigError(reason=f"others may read the key file {path}; close it: chmod 600 {path}")
+    return parse_key(text, f"the key file {path}")
 
 
 def _put(path: Path, secret: bytes, *, instead: bool) -> None:

@@ -10,14 +10,14 @@ import shutil
 from pathlib import Path
 from tempfile import mkdtemp
 
-from relevo.errors import PackageRefused, StoreUnavailable
+from relevo.errors import DatabaseUnavailableError, PackageError
 from relevo.store.files.blobs import sync_file, sync_folder
 from relevo.store.files.drafts import draft_prefix
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
-class Shelf:
+class PackageStore:
     """Package folders by digest; lives as long as the process, safe for several threads and processes."""
 
     def __init__(self, folder: Path) -> None:
@@ -26,7 +26,7 @@ class Shelf:
     def put(self, package_folder: Path, digest: str) -> Path:
         """Copy an opened and verified package folder; on the disk, whole, when this returns. The same digest again is left alone.
 
-        Raises PackageRefused for a digest that is none, StoreUnavailable when the disk does not take it.
+        Raises PackageError for a digest that is none, DatabaseUnavailableError when the disk does not take it.
         """
         place = self._place(digest)
         if place.is_dir():
@@ -35,19 +35,19 @@ class Shelf:
             self._folder.mkdir(parents=True, exist_ok=True)
             self._copy(Path(package_folder), place)
         except OSError as cause:
-            raise StoreUnavailable from cause
+            raise DatabaseUnavailableError from cause
         return place
 
     def path(self, digest: str) -> Path:
-        """Where the package lies. Raises PackageRefused when it is not here."""
+        """Where the package lies. Raises PackageError when it is not here."""
         place = self._place(digest)
         if not place.is_dir():
-            raise PackageRefused(reason=f"{digest[:12]}… is not among this machine's packages")
+            raise PackageError(reason=f"{digest[:12]}… is not among this machine's packages")
         return place
 
     def _place(self, digest: str) -> Path:
         if _SHA256.fullmatch(digest) is None:
-            raise PackageRefused(reason="its digest is not a SHA-256")
+            raise PackageError(reason="its digest is not a SHA-256")
         return self._folder / digest
 
     def _copy(self, source: Path, place: Path) -> None:

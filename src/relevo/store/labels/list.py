@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, TypedDict, Unpack
 
 from sqlalchemy import func, select
 
-from relevo.domain.prediction import Label, Verdict
-from relevo.store.db.engine import reading
+from relevo.domain.prediction import Label, ReviewStatus
+from relevo.store.db.engine import read_transaction
 from relevo.store.db.tables import judgements, labels, predictions
-from relevo.store.db.text import storable
+from relevo.store.db.text import strip_unstorable
 from relevo.store.labels.resolved import label_of
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ _MODEL = predictions.c.model.concat("")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GivenLabel:
+class LabelEntry:
     """A label and what it is about."""
 
     label: Label
@@ -38,14 +38,14 @@ class GivenLabel:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LabelsGiven:
+class LabelPage:
     """Some labels, newest first, and where the next older ones begin."""
 
-    items: list[GivenLabel]
+    items: list[LabelEntry]
     next_cursor: int | None  # None on the last page
 
 
-class GivenBy(TypedDict, total=False):
+class LabelFilters(TypedDict, total=False):
     """What narrows the labels; everything may be left out or None."""
 
     model: str | None
@@ -54,42 +54,44 @@ class GivenBy(TypedDict, total=False):
     source: str | None
 
 
-def given(engine: Engine, notes: Notes, *, cursor: int | None = None, limit: int = 50, **filters: Unpack[GivenBy]) -> LabelsGiven:
-    """A page of labels whose predictions are in the history, newest first. Raises StoreUnavailable."""
+def list_labels(
+    engine: Engine, notes: Notes, *, cursor: int | None = None, limit: int = 50, **filters: Unpack[LabelFilters]
+) -> LabelPage:
+    """A page of labels whose predictions are in the history, newest first. Raises DatabaseUnavailableError."""
     columns = (labels, predictions.c.model, predictions.c.version, predictions.c.label, predictions.c.value.label("number"))
     query = select(*columns).join(predictions, predictions.c.id == labels.c.prediction).where(*_conditions(filters))
     if cursor is not None:
         query = query.where(labels.c.serial < cursor)
-    with reading(engine) as connection:
+    with read_transaction(engine) as connection:
         rows = connection.execute(query.order_by(labels.c.serial.desc()).limit(limit + 1)).all()
         judged = _judged(connection, [row.serial for row in rows])
         told = [notes.of(connection, row) for row in rows[:limit]]
     items = [
-        GivenLabel(
-            label=label_of(row, judged.get(row.serial, Verdict.PENDING), note),
+        LabelEntry(
+            label=label_of(row, judged.get(row.serial, ReviewStatus.PENDING), note),
             model=row.model,
             version=row.version,
             answer=row.number if row.label is None else row.label,
         )
         for row, note in zip(rows[:limit], told, strict=True)
     ]
-    return LabelsGiven(items=items, next_cursor=items[-1].label.serial if len(rows) > limit else None)
+    return LabelPage(items=items, next_cursor=items[-1].label.serial if len(rows) > limit else None)
 
 
-def _conditions(filters: GivenBy) -> list[ColumnElement[bool]]:
+def _conditions(filters: LabelFilters) -> list[ColumnElement[bool]]:
     found: list[ColumnElement[bool]] = []
     if (model := filters.get("model")) is not None:
-        found.append(_MODEL.in_([storable(model)]))
+        found.append(_MODEL.in_([strip_unstorable(model)]))
     if (models := filters.get("models")) is not None:
-        found.append(_MODEL.in_([storable(one) for one in models]))
+        found.append(_MODEL.in_([strip_unstorable(one) for one in models]))
     if (author := filters.get("author")) is not None:
-        found.append(labels.c.author == storable(author))
+        found.append(labels.c.author == strip_unstorable(author))
     if (source := filters.get("source")) is not None:
-        found.append(labels.c.source == storable(source))
+        found.append(labels.c.source == strip_unstorable(source))
     return found
 
 
-def _judged(connection: Connection, serials: Sequence[int]) -> dict[int, Verdict]:
+def _judged(connection: Connection, serials: Sequence[int]) -> dict[int, ReviewStatus]:
     newest = select(func.max(judgements.c.serial)).where(judgements.c.label.in_(serials)).group_by(judgements.c.label)
     rows = connection.execute(select(judgements.c.label, judgements.c.verdict).where(judgements.c.serial.in_(newest)))
-    return {row.label: Verdict(row.verdict) for row in rows}
+    return {row.label: ReviewStatus(row.verdict) for row in rows}

@@ -11,25 +11,25 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
 
-from relevo.errors import InputSealed
-from relevo.store.db.engine import reading
+from relevo.errors import InputUndecryptableError
+from relevo.store.db.engine import read_transaction
 from relevo.store.db.tables import predictions
-from relevo.store.db.text import storable
+from relevo.store.db.text import strip_unstorable
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine, Row
 
     from relevo.domain.prediction import Label
-    from relevo.store.encryption import Sealing
+    from relevo.store.encryption import InputEncryption
 
 #: What is told in place of a note that does not open.
 SEALED = "[sealed]"
 
 
 class Notes:
-    """Seals and opens notes; lives as long as the process, safe for several threads. All methods raise StoreUnavailable."""
+    """Seals and opens notes; lives as long as the process, safe for several threads. All methods raise DatabaseUnavailableError."""
 
-    def __init__(self, engine: Engine, sealing: Sealing | None = None, *, seals: bool = False) -> None:
+    def __init__(self, engine: Engine, sealing: InputEncryption | None = None, *, seals: bool = False) -> None:
         """sealing: what opens those that are sealed. seals: whether new ones are."""
         self._engine = engine
         self._sealing = sealing
@@ -52,11 +52,11 @@ class Notes:
         try:
             tied = _of_label(bytes(row.prediction), row.at_us)
             return self._sealing.open_text(connection, bytes(row.sealed_note), row.note_key, tied)
-        except InputSealed:
+        except InputUndecryptableError:
             return SEALED
 
     def _columns(self, name: str, text: str, prediction: bytes, tied: bytes) -> dict[str, Any]:
-        text, sealed, key = storable(text), None, None
+        text, sealed, key = strip_unstorable(text), None, None
         if text and self._seals and self._sealing is not None:
             # The prediction's day: retention destroys that key when it removes the prediction.
             day = datetime.fromtimestamp(int.from_bytes(prediction[:6], "big") / 1000, UTC)
@@ -65,7 +65,7 @@ class Notes:
         return {name: text, f"sealed_{name}": sealed, f"{name}_key": key}
 
     def _subject_of(self, prediction: bytes) -> str | None:
-        with reading(self._engine) as connection:
+        with read_transaction(self._engine) as connection:
             found: str | None = connection.scalar(select(predictions.c.subject).where(predictions.c.id == prediction))
         return found
 

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from sqlalchemy import Row, func, select, text, union
 
-from relevo.domain.label_aggregation import Resolution, disputed
-from relevo.domain.prediction import Label, Verdict
+from relevo.domain.label_aggregation import LabelAggregation, is_disputed
+from relevo.domain.prediction import Label, ReviewStatus
 from relevo.store.db.tables import judgements, label_rule, labels, predictions
-from relevo.util.timestamps import moment
+from relevo.util.timestamps import from_us
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,7 +28,7 @@ _IN_FORCE, _UNDER_WAY = 1, 2
 _SET = text('INSERT INTO label_rule ("row", rule) VALUES (:row, :rule) ON CONFLICT ("row") DO UPDATE SET rule = excluded.rule')
 
 
-def of(connection: Connection, some: Sequence[bytes], notes: Notes | None = None) -> dict[bytes, list[Label]]:
+def labels_of(connection: Connection, some: Sequence[bytes], notes: Notes | None = None) -> dict[bytes, list[Label]]:
     """Every label of these predictions, in the order they were given, each with the last verdict on it.
 
     notes: what opens their notes; without it they are empty.
@@ -36,23 +36,23 @@ def of(connection: Connection, some: Sequence[bytes], notes: Notes | None = None
     wanted = select(labels.c.serial).where(labels.c.prediction.in_(some))
     newest = select(func.max(judgements.c.serial)).where(judgements.c.label.in_(wanted)).group_by(judgements.c.label)
     verdicts = select(judgements.c.label, judgements.c.verdict).where(judgements.c.serial.in_(newest))
-    judged = {row.label: Verdict(row.verdict) for row in connection.execute(verdicts)}
+    judged = {row.label: ReviewStatus(row.verdict) for row in connection.execute(verdicts)}
     found: dict[bytes, list[Label]] = {}
     for row in connection.execute(select(labels).where(labels.c.prediction.in_(some)).order_by(labels.c.serial)):
         note = "" if notes is None else notes.of(connection, row)
-        label = label_of(row, judged.get(row.serial, Verdict.PENDING), note)
+        label = label_of(row, judged.get(row.serial, ReviewStatus.PENDING), note)
         found.setdefault(label.prediction, []).append(label)
     return found
 
 
-def label_of(row: Row[Any], verdict: Verdict, note: str) -> Label:
+def label_of(row: Row[Any], verdict: ReviewStatus, note: str) -> Label:
     """A label out of its row."""
     return Label(
         prediction=bytes(row.prediction),
         value=row.value,
         author=row.author,
         source=row.source,
-        at=moment(row.at_us),
+        at=from_us(row.at_us),
         note=note,
         serial=row.serial,
         verdict=verdict,
@@ -62,11 +62,11 @@ def label_of(row: Row[Any], verdict: Verdict, note: str) -> Label:
 def find_anew(connection: Connection, some: Sequence[bytes]) -> None:
     """Write what counts for these predictions beside them."""
     rule = rule_of(connection)
-    given = of(connection, some)
+    given = labels_of(connection, some)
     for prediction in some:
         several = given.get(prediction, [])
         label = rule.of(several)
-        values = {"truth": None if label is None else label.value, "disputed": disputed(several)}
+        values = {"truth": None if label is None else label.value, "disputed": is_disputed(several)}
         connection.execute(predictions.update().where(predictions.c.id == prediction).values(values))
 
 
@@ -86,10 +86,10 @@ def state(connection: Connection) -> str:
     return f"{given[0]} {given[1]} {judged} {words(rule_of(connection))}"
 
 
-def rule_of(connection: Connection) -> Resolution:
+def rule_of(connection: Connection) -> LabelAggregation:
     """The rule in force; the last label counts where none was ever set."""
     found = connection.scalar(select(label_rule.c.rule).where(label_rule.c.row == _IN_FORCE))
-    return Resolution() if found is None else msgspec.json.decode(found, type=Resolution)
+    return LabelAggregation() if found is None else msgspec.json.decode(found, type=LabelAggregation)
 
 
 def is_whole(connection: Connection) -> bool:
@@ -97,12 +97,12 @@ def is_whole(connection: Connection) -> bool:
     return connection.scalar(select(label_rule.c.row).where(label_rule.c.row == _UNDER_WAY)) is None
 
 
-def words(rule: Resolution) -> str:
+def words(rule: LabelAggregation) -> str:
     """The rule as its row holds it, and as the audit tells it."""
     return msgspec.json.encode(rule).decode()
 
 
-def begin(connection: Connection, rule: Resolution) -> None:
+def begin(connection: Connection, rule: LabelAggregation) -> None:
     """From now on this rule is in force, and truths found before are to be found anew."""
     for row in (_IN_FORCE, _UNDER_WAY):
         connection.execute(_SET, {"row": row, "rule": words(rule)})

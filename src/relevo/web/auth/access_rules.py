@@ -14,7 +14,7 @@ from relevo.domain.access import Action
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rule:
+class AccessRule:
     """What it takes to ask at one address."""
 
     method: str
@@ -32,8 +32,8 @@ class Rule:
         return self.action is None and not self.known
 
 
-def _rule(method: str, path: str, action: Action | None, **more: Any) -> Rule:
-    return Rule(method=method, path=path, action=action, **more)
+def _rule(method: str, path: str, action: Action | None, **more: Any) -> AccessRule:
+    return AccessRule(method=method, path=path, action=action, **more)
 
 
 RULES = (
@@ -103,7 +103,7 @@ RULES = (
 )
 
 
-def _pattern(rule: Rule) -> re.Pattern[str]:
+def _pattern(rule: AccessRule) -> re.Pattern[str]:
     parts = re.split(r"\{(\w+)\}", rule.path)
     some = ".+" if rule.deep else "[^/]+"
     return re.compile("".join(re.escape(part) if at % 2 == 0 else f"(?P<{part}>{some})" for at, part in enumerate(parts)))
@@ -113,7 +113,7 @@ _PATTERNS = tuple((rule, _pattern(rule)) for rule in RULES)
 
 
 @lru_cache(maxsize=4096)
-def rule_of(method: str, path: str) -> tuple[Rule | None, str | None]:
+def find_rule(method: str, path: str) -> tuple[AccessRule | None, str | None]:
     """The rule of this address, and the model that it names. HEAD is asked what GET is. path: decoded, as ASGI has it."""
     asked = "GET" if method == "HEAD" else method
     for rule, pattern in _PATTERNS:
@@ -122,6 +122,6 @@ def rule_of(method: str, path: str) -> tuple[Rule | None, str | None]:
     return None, None
 
 
-def methods_of(path: str) -> list[str]:
+def allowed_methods(path: str) -> list[str]:
     """Every method that some row has for this path."""
     return sorted({rule.method for rule, pattern in _PATTERNS if pattern.fullmatch(path)})

@@ -18,21 +18,21 @@ import time
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
-from relevo.domain.access import EVERYBODY, LEAST, Action, Principal, Roll, Way
-from relevo.domain.audit import By
+from relevo.domain.access import ANONYMOUS_ADMIN, MIN_ROLE, AccessSnapshot, Action, AuthMethod, Principal
+from relevo.domain.audit import Actor
 from relevo.errors import (
-    MethodNotAllowed,
-    ModelNotFound,
-    NotAllowed,
-    NotFound,
-    NotKnown,
-    NotYourPage,
+    AuthenticationError,
+    CsrfError,
+    DatabaseUnavailableError,
+    MethodNotAllowedError,
+    ModelNotFoundError,
+    NotFoundError,
+    PermissionDeniedError,
     RelevoError,
-    StoreUnavailable,
-    UsersLost,
+    UsersLostError,
 )
-from relevo.web.auth.access_rules import Rule, methods_of, rule_of
-from relevo.web.auth.sessions import CSRF_FIELD, CSRF_HEADER, SessionBook, check_csrf, cookie_name, csrf_of, token_of
+from relevo.web.auth.access_rules import AccessRule, allowed_methods, find_rule
+from relevo.web.auth.sessions import CSRF_FIELD, CSRF_HEADER, SessionCache, check_csrf, cookie_name, cookie_value, csrf_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -43,13 +43,13 @@ if TYPE_CHECKING:
 _BEARER = b"bearer "
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 #: Until the store has told who there is, nobody is let in.
-NOBODY_YET = Roll(epoch=-1, open=False)
+NOBODY_YET = AccessSnapshot(epoch=-1, open=False)
 
 
-class Door:
+class Authenticator:
     """Knows who may come in; lives as long as the worker. Whoever follows the store puts a new roll here when people change."""
 
-    def __init__(self, roll: Roll = NOBODY_YET, *, sessions: SessionBook | None = None) -> None:
+    def __init__(self, roll: AccessSnapshot = NOBODY_YET, *, sessions: SessionCache | None = None) -> None:
         """sessions: None where nobody can sign in, as without a store."""
         self.roll = roll
         self.sessions = sessions
@@ -57,78 +57,79 @@ class Door:
     def by_key(self, headers: Iterable[tuple[bytes, bytes]]) -> Principal | None:
         """Whoever these headers name without a look into the store.
 
-        Raises NotKnown for a key that does not count, StoreUnavailable while the store has never told who there is, UsersLost for
+        Raises AuthenticationError for a key that does not count, DatabaseUnavailableError while the store has never told who
+        there is, UsersLostError for
         whoever was not known before the users were lost.
         """
         roll = self.roll
         if roll.open:
-            return EVERYBODY
+            return ANONYMOUS_ADMIN
         if roll.epoch < 0:
-            raise StoreUnavailable
+            raise DatabaseUnavailableError
         for name, value in headers:
             if name == b"authorization":
                 return self._by_key(roll, value)
         if roll.lost:
-            raise UsersLost
+            raise UsersLostError
         return None
 
-    def _by_key(self, roll: Roll, value: bytes) -> Principal:
+    def _by_key(self, roll: AccessSnapshot, value: bytes) -> Principal:
         if value[: len(_BEARER)].lower() != _BEARER:
-            raise NotKnown
+            raise AuthenticationError
         principal = roll.by_key(value[len(_BEARER) :].strip(), time.time_ns() // 1000)
         if principal is None:
-            raise UsersLost if roll.lost else NotKnown
+            raise UsersLostError if roll.lost else AuthenticationError
         return principal
 
     def check_users(self) -> None:
-        """See that there is somebody who could sign in. Raises UsersLost."""
+        """See that there is somebody who could sign in. Raises UsersLostError."""
         if self.roll.lost:
-            raise UsersLost
+            raise UsersLostError
 
     async def who(self, scope: Scope) -> Principal:
-        """Whoever asks. Raises NotKnown."""
+        """Whoever asks. Raises AuthenticationError."""
         principal = self.by_key(scope["headers"])
         if principal is not None:
             return principal
-        token = token_of(scope, cookie_name(scope))
+        token = cookie_value(scope, cookie_name(scope))
         if token is None or self.sessions is None:
-            raise NotKnown
+            raise AuthenticationError
         return await self.sessions.who(token)
 
     async def maybe(self, scope: Scope) -> Principal | None:
         """Whoever asks, on an address that is open to all; None for nobody, or nobody that can be found now."""
         try:
             return await self.who(scope)
-        except (NotKnown, StoreUnavailable):
+        except (AuthenticationError, DatabaseUnavailableError):
             return None
 
 
-class Guard:
+class AuthMiddleware:
     """Lets in whom a rule lets in; lives as long as the app."""
 
-    def __init__(self, app: ASGIApp, door: Door) -> None:
+    def __init__(self, app: ASGIApp, door: Authenticator) -> None:
         self._app = app
         self._door = door
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Raises NotKnown, NotYourPage, NotAllowed, ModelNotFound, NotFound, MethodNotAllowed."""
+        """Raises AuthenticationError, CsrfError, PermissionDeniedError, ModelNotFoundError, NotFoundError, MethodNotAllowedError."""
         if scope["type"] == "http":
-            rule, model = rule_of(scope["method"], scope["path"])
+            rule, model = find_rule(scope["method"], scope["path"])
             if rule is None or not rule.public:
                 try:
                     principal = await self._door.who(scope)
-                except NotKnown:
-                    if not reads_pages(scope):
+                except AuthenticationError:
+                    if not wants_html(scope):
                         raise
-                    await lead_to_login(scope, send)
+                    await redirect_to_login(scope, send)
                     return
                 _hold(scope, principal, rule, model)
         await self._app(scope, receive, send)
 
 
-def _hold(scope: Scope, principal: Principal, rule: Rule | None, model: str | None) -> None:
+def _hold(scope: Scope, principal: Principal, rule: AccessRule | None, model: str | None) -> None:
     scope["state"]["principal"] = principal
-    check_forged(scope, principal, may_be_form=rule is not None and rule.form)
+    check_request_csrf(scope, principal, may_be_form=rule is not None and rule.form)
     if rule is None:
         # What stands in no row is not passed on: a router may be more generous about a path than the rows are.
         raise _nowhere(scope["path"])
@@ -137,21 +138,21 @@ def _hold(scope: Scope, principal: Principal, rule: Rule | None, model: str | No
 
 
 def _nowhere(path: str) -> RelevoError:
-    methods = methods_of(path)
-    return MethodNotAllowed(allowed=", ".join(methods)) if methods else NotFound()
+    methods = allowed_methods(path)
+    return MethodNotAllowedError(allowed=", ".join(methods)) if methods else NotFoundError()
 
 
-def check_forged(scope: Scope, principal: Principal, *, may_be_form: bool) -> None:
+def check_request_csrf(scope: Scope, principal: Principal, *, may_be_form: bool) -> None:
     """A session comes along with whatever a browser sends, so what changes something must also show that a page of ours sent it.
 
     By its origin, whose being ours the wall has seen to, and by the session's token: in a header, or in the form of a route that
-    reads it. Raises NotYourPage.
+    reads it. Raises CsrfError.
     """
-    if principal.way is not Way.SESSION or scope["method"] in _SAFE:
+    if principal.way is not AuthMethod.SESSION or scope["method"] in _SAFE:
         return
     told = dict(scope["headers"])
     if b"origin" not in told and told.get(b"sec-fetch-site") != b"same-origin":
-        raise NotYourPage
+        raise CsrfError
     sent = told.get(CSRF_HEADER)
     if sent is None and may_be_form:
         scope["state"]["form_must_tell"] = True
@@ -160,30 +161,30 @@ def check_forged(scope: Scope, principal: Principal, *, may_be_form: bool) -> No
 
 
 def check_form(scope: Scope, form: Mapping[str, str]) -> None:
-    """In a route whose rule says `form`: hold the form's token against the session's, if no header told it. Raises NotYourPage."""
+    """In a route whose rule says `form`: hold the form's token against the session's, if no header told it. Raises CsrfError."""
     if scope["state"].get("form_must_tell"):
         check_csrf(_session(scope), form.get(CSRF_FIELD))
 
 
-def page_csrf(scope: Scope) -> str:
+def csrf_token(scope: Scope) -> str:
     """What the forms of this page must send along; empty where nobody came by a session."""
     principal: Principal | None = scope["state"].get("principal")
-    return csrf_of(_session(scope)) if principal is not None and principal.way is Way.SESSION else ""
+    return csrf_of(_session(scope)) if principal is not None and principal.way is AuthMethod.SESSION else ""
 
 
 def signed_in_as(scope: Scope) -> str:
     """The name of whoever came by a session, for the top of the page; empty for everybody else."""
     principal: Principal | None = scope["state"].get("principal")
-    return principal.name if principal is not None and principal.way is Way.SESSION else ""
+    return principal.name if principal is not None and principal.way is AuthMethod.SESSION else ""
 
 
-def reads_pages(scope: Scope) -> bool:
+def wants_html(scope: Scope) -> bool:
     """Whether a person with a browser asks, rather than a program or a script of a page."""
     told = dict(scope["headers"])
     return b"text/html" in told.get(b"accept", b"") and b"authorization" not in told
 
 
-async def lead_to_login(scope: Scope, send: Send) -> None:
+async def redirect_to_login(scope: Scope, send: Send) -> None:
     """To the sign-in page, and from there back to what was asked, unless that would be done by asking alone."""
     back = scope["path"] if scope["method"] in _SAFE else "/"
     query = scope.get("query_string", b"").decode("latin-1") if scope["method"] in _SAFE else ""
@@ -194,20 +195,20 @@ async def lead_to_login(scope: Scope, send: Send) -> None:
 
 
 def _session(scope: Scope) -> str:
-    return token_of(scope, cookie_name(scope)) or ""
+    return cookie_value(scope, cookie_name(scope)) or ""
 
 
 def require(principal: Principal, action: Action, model: str | None = None) -> None:
-    """Hold somebody against the table. Raises ModelNotFound for a model not theirs to see, NotAllowed."""
+    """Hold somebody against the table. Raises ModelNotFoundError for a model not theirs to see, PermissionDeniedError."""
     if model is not None and not principal.sees(model):
-        raise ModelNotFound(model=model)
+        raise ModelNotFoundError(model=model)
     if not principal.may(action, model):
-        raise NotAllowed(who=principal.name or "You", role=LEAST[action].value, action=action.value)
+        raise PermissionDeniedError(who=principal.name or "You", role=MIN_ROLE[action].value, action=action.value)
 
 
-def by_of(request: Request) -> By:
+def audit_actor(request: Request) -> Actor:
     """How the audit calls whoever asks on this route."""
-    return By(actor=principal_of(request).actor, address=address_of_caller(request))
+    return Actor(actor=principal_of(request).actor, address=address_of_caller(request))
 
 
 def address_of_caller(request: Request) -> str:

@@ -1,7 +1,7 @@
 """What an identity provider says of who signed in: a token that is believed only when everything about it fits.
 
     id_token ─ header: alg on the list, a key of the provider's ─ signature ─ iss, aud, azp, exp, iat, nonce, at_hash ─► claims
-                                                                     any of them wrong ─► ProofRefused
+                                                                     any of them wrong ─► IdentityProofError
 
 Pure: the token, the provider's keys and what was asked for. OpenID Connect Core 1.0 §3.1.3.7, RFC 8725.
 """
@@ -16,7 +16,7 @@ from joserfc import jws, jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import KeySet
 
-from relevo.errors import ProofRefused
+from relevo.errors import IdentityProofError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,7 +32,7 @@ _MOST_SUBJECT = 255
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class ExpectedToken:
     """What the token must be an answer to."""
 
     issuer: str
@@ -41,36 +41,36 @@ class Asked:
 
 
 def public_keys(told: Mapping[str, Any]) -> KeySet:
-    """The provider's keys that signatures may be checked with. Raises ProofRefused when it tells none."""
+    """The provider's keys that signatures may be checked with. Raises IdentityProofError when it tells none."""
     rows = told.get("keys")
     usable = [row for row in rows if _is_usable(row)] if isinstance(rows, list) else []
     try:
         return KeySet.import_key_set({"keys": usable})
     except (JoseError, ValueError, TypeError, KeyError) as cause:
-        raise ProofRefused(reason="its keys cannot be read") from cause
+        raise IdentityProofError(reason="its keys cannot be read") from cause
 
 
 def _is_usable(row: object) -> bool:
     return isinstance(row, dict) and row.get("use", "sig") == "sig"
 
 
-def key_named(token: str) -> str | None:
-    """The name of the key that the token says it was signed with. Raises ProofRefused for what is no token."""
+def token_key_id(token: str) -> str | None:
+    """The name of the key that the token says it was signed with. Raises IdentityProofError for what is no token."""
     if len(token) > _MOST_TOKEN:
-        raise ProofRefused(reason="its token is too long")
+        raise IdentityProofError(reason="its token is too long")
     try:
         return jws.extract_compact(token.encode()).headers().get("kid")
     except (JoseError, ValueError, TypeError) as cause:
-        raise ProofRefused(reason="its token cannot be read") from cause
+        raise IdentityProofError(reason="its token cannot be read") from cause
 
 
-def check_id_token(token: str, keys: KeySet, asked: Asked, *, access_token: str | None, now: int) -> dict[str, Any]:
-    """The claims. now: seconds since 1970. Raises ProofRefused, which never repeats what the token says."""
-    key_named(token)
+def check_id_token(token: str, keys: KeySet, asked: ExpectedToken, *, access_token: str | None, now: int) -> dict[str, Any]:
+    """The claims. now: seconds since 1970. Raises IdentityProofError, which never repeats what the token says."""
+    token_key_id(token)
     try:
         found = jwt.decode(token, keys, algorithms=list(ALGORITHMS))
     except (JoseError, ValueError, TypeError) as cause:
-        raise ProofRefused(reason="its token is not signed as it must be") from cause
+        raise IdentityProofError(reason="its token is not signed as it must be") from cause
     claims = found.claims
     _check_values(claims, now)
     params = {"client_id": asked.client_id, "nonce": asked.nonce, "access_token": access_token}
@@ -78,17 +78,17 @@ def check_id_token(token: str, keys: KeySet, asked: Asked, *, access_token: str 
     try:
         checked.validate(now=now, leeway=_LEEWAY_S)
     except (JoseError, ValueError, TypeError) as cause:
-        raise ProofRefused(reason="its token is not for this sign-in") from cause
+        raise IdentityProofError(reason="its token is not for this sign-in") from cause
     return claims
 
 
 def _check_values(claims: Mapping[str, Any], now: int) -> None:
     """What the library leaves open: who somebody may be, how old a token, and that a moment is a number."""
     if not _is_subject(claims.get("sub")):
-        raise ProofRefused(reason="its token is not for this sign-in")
+        raise IdentityProofError(reason="its token is not for this sign-in")
     begins, ends = _moment(claims.get("iat")), _moment(claims.get("exp"))
     if not now - _OLDEST_S <= begins <= now + _LEEWAY_S or ends <= now - _LEEWAY_S:
-        raise ProofRefused(reason="its token is over, or not yet good")
+        raise IdentityProofError(reason="its token is over, or not yet good")
 
 
 def _is_subject(subject: object) -> bool:

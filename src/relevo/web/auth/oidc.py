@@ -24,8 +24,8 @@ import httpx
 import msgspec
 from authlib.oauth2.rfc7636 import create_s256_code_challenge  # type: ignore[import-untyped]  # it ships no types
 
-from relevo.errors import ProofRefused, ProviderAway
-from relevo.web.auth.id_token import Asked, check_id_token, key_named, public_keys
+from relevo.errors import IdentityProofError, IdentityProviderUnavailableError
+from relevo.web.auth.id_token import ExpectedToken, check_id_token, public_keys, token_key_id
 
 if TYPE_CHECKING:
     from joserfc.jwk import KeySet
@@ -40,7 +40,7 @@ _TIMEOUT_S = 5.0
 _MOST_BYTES = 2**20
 
 
-class About(msgspec.Struct, frozen=True, kw_only=True):
+class ProviderMetadata(msgspec.Struct, frozen=True, kw_only=True):
     """What a provider tells of itself (OpenID Connect Discovery 1.0 §3)."""
 
     issuer: str
@@ -57,7 +57,7 @@ class _Tokens(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Secrets:
+class LoginSecrets:
     """What ties a sign-in to one browser; both are made from the tie in its cookie, so nothing of them is stored."""
 
     tie: str
@@ -83,7 +83,7 @@ class Provider:
         self.issuer = settings.oidc_issuer
         self._client_id = settings.oidc_client_id
         self._secret = settings.oidc_client_secret
-        self._about: tuple[float, About] | None = None
+        self._about: tuple[float, ProviderMetadata] | None = None
         self._keys: tuple[float, KeySet] | None = None
 
     @property
@@ -91,8 +91,8 @@ class Provider:
         """What people know it by."""
         return urlsplit(self.issuer).hostname or self.issuer
 
-    async def address(self, *, state: str, secrets: Secrets, redirect: str) -> str:
-        """Where to send a browser. Raises ProviderAway."""
+    async def address(self, *, state: str, secrets: LoginSecrets, redirect: str) -> str:
+        """Where to send a browser. Raises IdentityProviderUnavailableError."""
         about = await self.about()
         asked = {
             "response_type": "code",
@@ -107,32 +107,32 @@ class Provider:
         joint = "&" if urlsplit(about.authorization_endpoint).query else "?"
         return about.authorization_endpoint + joint + urlencode(asked)
 
-    async def claims(self, code: str, *, secrets: Secrets, redirect: str) -> dict[str, Any]:
-        """What the provider says of whoever brought this code. Raises ProviderAway, ProofRefused."""
+    async def claims(self, code: str, *, secrets: LoginSecrets, redirect: str) -> dict[str, Any]:
+        """What the provider says of whoever brought this code. Raises IdentityProviderUnavailableError, IdentityProofError."""
         tokens = await self._exchange(code, secrets.verifier, redirect)
-        asked = Asked(issuer=self.issuer, client_id=self._client_id, nonce=secrets.nonce)
+        asked = ExpectedToken(issuer=self.issuer, client_id=self._client_id, nonce=secrets.nonce)
         keys = await self._keys_for(tokens.id_token)
         return check_id_token(tokens.id_token, keys, asked, access_token=tokens.access_token, now=int(time.time()))
 
-    async def about(self) -> About:
-        """What it tells of itself, as read in the last hour. Raises ProviderAway."""
+    async def about(self) -> ProviderMetadata:
+        """What it tells of itself, as read in the last hour. Raises IdentityProviderUnavailableError."""
         if self._about is not None and time.monotonic() - self._about[0] < _KNOWN_FOR_S:
             return self._about[1]
         body = await self._get(self.issuer.rstrip("/") + "/.well-known/openid-configuration")
         try:
-            about = msgspec.json.decode(body, type=About)
+            about = msgspec.json.decode(body, type=ProviderMetadata)
         except msgspec.MsgspecError as cause:
-            raise ProviderAway(reason="it does not describe itself as OpenID Connect wants") from cause
+            raise IdentityProviderUnavailableError(reason="it does not describe itself as OpenID Connect wants") from cause
         if about.issuer != self.issuer:
-            raise ProviderAway(reason="it calls itself otherwise than the setting oidc_issuer does")
+            raise IdentityProviderUnavailableError(reason="it calls itself otherwise than the setting oidc_issuer does")
         for address in (about.authorization_endpoint, about.token_endpoint, about.jwks_uri):
-            if not is_safe(address):
-                raise ProviderAway(reason="it names an address that is not https")
+            if not is_https_or_local(address):
+                raise IdentityProviderUnavailableError(reason="it names an address that is not https")
         self._about = (time.monotonic(), about)
         return about
 
     async def _keys_for(self, token: str) -> KeySet:
-        name = key_named(token)
+        name = token_key_id(token)
         age = time.monotonic() - self._keys[0] if self._keys else float("inf")
         known = self._keys is not None and (name is None or any(key.kid == name for key in self._keys[1]))
         if self._keys is None or age > _KNOWN_FOR_S or (not known and age > _KEYS_AGAIN_S):
@@ -140,7 +140,7 @@ class Provider:
             try:
                 told = msgspec.json.decode(body, type=dict[str, Any])
             except msgspec.MsgspecError as cause:
-                raise ProviderAway(reason="its keys cannot be read") from cause
+                raise IdentityProviderUnavailableError(reason="its keys cannot be read") from cause
             self._keys = (time.monotonic(), public_keys(told))
         return self._keys[1]
 
@@ -158,18 +158,18 @@ class Provider:
                 form["client_secret"] = self._secret
         status, body = await self._ask("POST", about.token_endpoint, data=form, headers=headers)
         if 400 <= status < 500:
-            raise ProofRefused(reason="it does not take the code")
+            raise IdentityProofError(reason="it does not take the code")
         if status != 200:
-            raise ProviderAway(reason=f"it answered {status}")
+            raise IdentityProviderUnavailableError(reason=f"it answered {status}")
         try:
             return msgspec.json.decode(body, type=_Tokens)
         except msgspec.MsgspecError as cause:
-            raise ProofRefused(reason="its answer holds no token") from cause
+            raise IdentityProofError(reason="its answer holds no token") from cause
 
     async def _get(self, address: str) -> bytes:
         status, body = await self._ask("GET", address)
         if status != 200:
-            raise ProviderAway(reason=f"it answered {status}")
+            raise IdentityProviderUnavailableError(reason=f"it answered {status}")
         return body
 
     async def _ask(self, method: str, address: str, **sent: Any) -> tuple[int, bytes]:
@@ -183,13 +183,13 @@ class Provider:
                 async for piece in answer.aiter_bytes():
                     held += piece
                     if len(held) > _MOST_BYTES:
-                        raise ProviderAway(reason="its answer is too long")
+                        raise IdentityProviderUnavailableError(reason="its answer is too long")
         except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as cause:
-            raise ProviderAway(reason="it does not answer") from cause
+            raise IdentityProviderUnavailableError(reason="it does not answer") from cause
         return answer.status_code, bytes(held)
 
 
-def is_safe(address: str) -> bool:
+def is_https_or_local(address: str) -> bool:
     """Whether nobody on the way can read or change what is said there: https, or this machine."""
     parts = urlsplit(address)
     if parts.scheme == "https":

@@ -1,8 +1,8 @@
 """Holding a password against what is kept, out of everybody else's way.
 
     name, password ─ few wait ─────────────────────────► the line of all ─┐  one thread each, of low priority
-                   ├ known here: browser, network, key ─► a line apart ────┴─ tries noted ─ argon2id ─► User | SignInRefused
-                   └ too many wait already ─────────────► Unavailable                                   TooManyFailures
+                   ├ known here: browser, network, key ─► a line apart ────┴─ tries noted ─ argon2id ─► User | InvalidCredentialsError
+                   └ too many wait already ─────────────► Unavailable                                   LoginThrottledError
 
 argon2 is dear on purpose. One thread for each line bounds what a flood of sign-ins takes, idle time of a core and 19 MiB;
 predictions never wait for it. A flood fills the line of all: whoever has signed in from there before has a share of their own.
@@ -23,10 +23,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
-from relevo.domain.audit import By
+from relevo.domain.audit import Actor
 from relevo.domain.names import name_key
 from relevo.domain.password_policy import MOST_BYTES, check_password
-from relevo.errors import SignInRefused, TooManyFailures, Unavailable
+from relevo.errors import InvalidCredentialsError, LoginThrottledError, UnavailableError
 from relevo.store.auth import password_hash
 from relevo.store.auth.login_attempts import UNKNOWN, WAITING, WRONG
 from relevo.store.auth.sessions import Desk
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from relevo.domain.access import Principal
-    from relevo.store.auth.users import People, User
+    from relevo.store.auth.users import User, Users
 
 R = TypeVar("R")
 _MOST_WAITING = 64
@@ -73,9 +73,9 @@ class _Line:
         self.waiting = 0
 
     async def run(self, of: str, work: Callable[[], R]) -> R:
-        """Do it in turn. of: whose share it takes; one must not fill the line for all others. Raises Unavailable."""
+        """Do it in turn. of: whose share it takes; one must not fill the line for all others. Raises UnavailableError."""
         if self.waiting >= self._most or (of and self._from[of] >= self._most_of_one):
-            raise Unavailable
+            raise UnavailableError
         self._from[of] += 1
         self.waiting += 1
         try:
@@ -87,10 +87,10 @@ class _Line:
                 del self._from[of]
 
 
-class SignIns:
+class PasswordAuthenticator:
     """Checks passwords; lives as long as the worker."""
 
-    def __init__(self, people: People, now: Callable[[], datetime]) -> None:
+    def __init__(self, people: Users, now: Callable[[], datetime]) -> None:
         self._people = people
         self._sessions = people.sessions
         self._now = now
@@ -102,7 +102,7 @@ class SignIns:
         self._known = _Line("known passwords", most=_MOST_KNOWN_WAITING, of_one=_MOST_OF_ONE_KNOWN)
 
     async def check(self, name: str, password: str, applicant: Applicant) -> User:
-        """Whoever has this name and password. Raises SignInRefused, TooManyFailures, Unavailable."""
+        """Whoever has this name and password. Raises InvalidCredentialsError, LoginThrottledError, UnavailableError."""
         work, network = partial(self._check, name, password, applicant), network_of(applicant.address)
         if self._all.waiting >= _FEW and await self._may_be_known(applicant, network):
             desk = await self._looks.run(network, partial(self._desk_of, name, applicant))
@@ -113,7 +113,7 @@ class SignIns:
     async def hashed(self, password: str, name: str, others: Iterable[str]) -> str:
         """What is kept of a new password of the user of this name; others: as `check_password` takes them.
 
-        Whoever asks is signed in, so a flood of sign-ins does not hold them up. Raises PasswordRefused, Unavailable.
+        Whoever asks is signed in, so a flood of sign-ins does not hold them up. Raises WeakPasswordError, UnavailableError.
         """
         return await self._known.run("", partial(_checked_and_hashed, password, name, others))
 
@@ -143,25 +143,25 @@ class SignIns:
         note = partial(self._people.attempts.note, user.id if user else None, name, applicant.address, at=self._now())
         try:
             self._sessions.try_password(name, desk, at=self._now())
-        except TooManyFailures:
+        except LoginThrottledError:
             note(WAITING)
             raise
         too_long = len(password.encode("utf-8", "surrogatepass")) > MOST_BYTES
-        fits = password_hash.fits(kept, "" if too_long else password)
+        fits = password_hash.verify_password(kept, "" if too_long else password)
         if user is None or kept is None or not fits:
             note(WRONG if user else UNKNOWN)
-            raise SignInRefused
+            raise InvalidCredentialsError
         self._sessions.forget_tries(name, desk)
         self._sessions.was_at(user.id, applicant.address, at=self._now())
-        if password_hash.is_stale(kept):
-            by = By(actor=f"user:{user.id}", address=applicant.address)
-            self._people.rehash(user.id, kept, password_hash.hashed(password), at=self._now(), by=by)
+        if password_hash.needs_rehash(kept):
+            by = Actor(actor=f"user:{user.id}", address=applicant.address)
+            self._people.rehash(user.id, kept, password_hash.hash_password(password), at=self._now(), by=by)
         return user
 
 
 def _checked_and_hashed(password: str, name: str, others: Iterable[str]) -> str:
     check_password(password, name, others)
-    return password_hash.hashed(password)
+    return password_hash.hash_password(password)
 
 
 def _give_way() -> None:

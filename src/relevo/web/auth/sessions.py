@@ -1,7 +1,7 @@
 """A browser's session as HTTP has it: its cookie, the token that its forms carry, and the worker's short memory of who it is.
 
-    Set-Cookie ─► browser ─► Cookie ─ token_of ─► SessionBook.who ─ seen a moment ago? ─► Principal
-                                                       └ Sessions.find, in a thread ────► Principal | NotKnown
+    Set-Cookie ─► browser ─► Cookie ─ token_of ─► SessionCache.who ─ seen a moment ago? ─► Principal
+                                                       └ Sessions.find, in a thread ────► Principal | AuthenticationError
     csrf_of(token) ─► hidden field and X-CSRF-Token: known to our own pages alone, since a page elsewhere cannot read them
 
 Over https the cookie's name begins with __Host-, so that no neighbour's host and no plain http can set it.
@@ -15,7 +15,7 @@ import hmac
 import time
 from typing import TYPE_CHECKING
 
-from relevo.errors import NotKnown, NotYourPage, StoreUnavailable
+from relevo.errors import AuthenticationError, CsrfError, DatabaseUnavailableError
 from relevo.web.request_info import header
 
 if TYPE_CHECKING:
@@ -48,12 +48,12 @@ def login_cookie_name(scope: Scope) -> str:
     return "__Host-relevo-form" if scope.get("scheme") == "https" else "relevo_form"
 
 
-def known_cookie_name(scope: Scope) -> str:
+def device_cookie_name(scope: Scope) -> str:
     """What the cookie is called by which a browser is recognised that somebody has signed in at before."""
     return "__Host-relevo-known" if scope.get("scheme") == "https" else "relevo_known"
 
 
-def token_of(scope: Scope, name: str) -> str | None:
+def cookie_value(scope: Scope, name: str) -> str | None:
     """The value of a cookie, the first of that name; None without."""
     for pair in (header(scope, b"cookie") or "").split(";"):
         key, _, value = pair.strip().partition("=")
@@ -75,12 +75,12 @@ def csrf_of(token: str) -> str:
 
 
 def check_csrf(token: str, sent: str | None) -> None:
-    """Hold what came against what the pages of a signed-in visitor send, in constant time. Raises NotYourPage."""
+    """Hold what came against what the pages of a signed-in visitor send, in constant time. Raises CsrfError."""
     if sent is None or not hmac.compare_digest(csrf_of(token).encode(), sent.encode("utf-8", "replace")):
-        raise NotYourPage
+        raise CsrfError
 
 
-class SessionBook:
+class SessionCache:
     """Who a worker has just seen; lives as long as the worker."""
 
     def __init__(self, sessions: Sessions, now: Callable[[], datetime]) -> None:
@@ -89,7 +89,7 @@ class SessionBook:
         self._seen: dict[str, tuple[float, Principal]] = {}
 
     async def who(self, token: str) -> Principal:
-        """Whoever signed in with this token. Raises NotKnown, StoreUnavailable."""
+        """Whoever signed in with this token. Raises AuthenticationError, DatabaseUnavailableError."""
         mark = _mark(token)
         read_at, principal = self._seen.get(mark, (float("-inf"), None))
         age = time.monotonic() - read_at
@@ -97,10 +97,10 @@ class SessionBook:
             return principal
         try:
             found = await asyncio.to_thread(self._sessions.find, token, at=self._now())
-        except NotKnown:
+        except AuthenticationError:
             self._seen.pop(mark, None)
             raise
-        except StoreUnavailable:
+        except DatabaseUnavailableError:
             if principal is not None and age < _REMEMBERED_IN_NEED_S:
                 return principal
             raise

@@ -17,7 +17,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from relevo.errors import RelevoError
-from relevo.web.http.protocol import SEAL, Connection, Crowd
+from relevo.web.http.protocol import SEAL, Connection, ConnectionLimit
 from relevo.web.request_info import request_id_of
 
 if TYPE_CHECKING:
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
     from starlette.types import Scope
 
-    from relevo.serve.loaded_version import Reply
-    from relevo.util.proxy_headers import Proxies
-    from relevo.web.middleware.trusted_host import Callers
+    from relevo.serve.loaded_version import PredictionResult
+    from relevo.util.proxy_headers import TrustedProxies
+    from relevo.web.middleware.trusted_host import HostChecker
     from relevo.web.predict.handlers import PredictHandlers
 
 _PREDICT = b"/predict"
@@ -36,9 +36,11 @@ _MAX_BODY = 1 << 20
 #: How long a caller has to say farewell once its connection was closed for the server's end.
 _FAREWELL_S = 0.5
 #: Headers that change how a body is to be read, name whom it is about, or may say that a page elsewhere asks.
-_LONG_WAY = frozenset({b"transfer-encoding", b"expect", b"content-encoding", b"origin", b"sec-fetch-site", b"relevo-subject"})
+_SLOW_PATH_HEADERS = frozenset(
+    {b"transfer-encoding", b"expect", b"content-encoding", b"origin", b"sec-fetch-site", b"relevo-subject"}
+)
 #: The only headers that are looked at before the body is there.
-_TELLING = _LONG_WAY | {b"connection", b"host", b"content-length"}
+_INSPECTED = _SLOW_PATH_HEADERS | {b"connection", b"host", b"content-length"}
 #: Where the canonical answer's query_id stands: {"query_id":"…
 _ID_IN_BODY = slice(13, 49)
 _OK = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n"
@@ -51,7 +53,7 @@ class _NoEvent:
         """Wake nobody."""
 
 
-class Waiting:
+class PendingCycle:
     """Stands where uvicorn keeps its cycle while an answer is awaited, so that pipelined requests queue up behind it."""
 
     __slots__ = ("body", "disconnected", "keep_alive", "more_body", "response_complete", "scope", "ticket")
@@ -66,14 +68,14 @@ class Waiting:
         self.response_complete = False
         self.disconnected = False
         self.keep_alive = True
-        self.ticket: asyncio.Future[list[Reply]] | None = None
+        self.ticket: asyncio.Future[list[PredictionResult]] | None = None
 
 
-class ExpressProtocol(Connection):
+class FastPathProtocol(Connection):
     """One connection; lives as long as it. Subclassed by `express` with the handlers to ask."""
 
-    callers: Callers
-    _waiting: Waiting | None = None  # held back from the long way: its body is not complete, or its answer not there
+    callers: HostChecker
+    _waiting: PendingCycle | None = None  # held back from the long way: its body is not complete, or its answer not there
     _held = False
     _before: Any = None
 
@@ -89,7 +91,7 @@ class ExpressProtocol(Connection):
             super().head_is_here()
             return
         self._before = self.cycle
-        self._waiting = self.cycle = Waiting()  # type: ignore[assignment]  # it has what uvicorn looks at
+        self._waiting = self.cycle = PendingCycle()  # type: ignore[assignment]  # it has what uvicorn looks at
         self._waiting.keep_alive = not self.crowd.ending
         self._held = True
 
@@ -142,9 +144,9 @@ class ExpressProtocol(Connection):
             return False
         sized = False
         for name, value in self.headers:
-            if name not in _TELLING:
+            if name not in _INSPECTED:
                 continue
-            if name in _LONG_WAY or (name == b"connection" and value.lower() != b"keep-alive"):
+            if name in _SLOW_PATH_HEADERS or (name == b"connection" and value.lower() != b"keep-alive"):
                 return False
             if name == b"host" and not self.callers.know(value):
                 return False
@@ -152,7 +154,7 @@ class ExpressProtocol(Connection):
                 sized = int(value) <= _MAX_BODY
         return sized
 
-    def _take_long_way(self, waiting: Waiting | None) -> None:
+    def _take_long_way(self, waiting: PendingCycle | None) -> None:
         """Hand over to uvicorn what was held back, as if it came now."""
         self._held = False
         self._waiting = None
@@ -162,7 +164,7 @@ class ExpressProtocol(Connection):
         if body:
             super().on_body(body)
 
-    def _answered(self, ticket: asyncio.Future[list[Reply]]) -> None:
+    def _answered(self, ticket: asyncio.Future[list[PredictionResult]]) -> None:
         waiting, self._waiting = self._waiting, None
         if waiting is None or ticket.cancelled() or self.transport.is_closing():
             return
@@ -179,7 +181,7 @@ class ExpressProtocol(Connection):
             self.transport.close()
         self.on_response_complete()
 
-    def _succeeded(self, reply: Reply, scope: Scope) -> tuple[bytes, bytes]:
+    def _succeeded(self, reply: PredictionResult, scope: Scope) -> tuple[bytes, bytes]:
         body = self.handlers.body(reply, scope)
         # A request that has no name of its own goes by its prediction's.
         own = _own_request_id(scope) or body[_ID_IN_BODY]
@@ -198,6 +200,8 @@ def _own_request_id(scope: Scope) -> bytes | None:
     return request_id_of(scope).encode()
 
 
-def express(handlers: PredictHandlers, callers: Callers, crowd: Crowd, proxies: Proxies | None = None) -> type[ExpressProtocol]:
+def make_protocol(
+    handlers: PredictHandlers, callers: HostChecker, crowd: ConnectionLimit, proxies: TrustedProxies | None = None
+) -> type[FastPathProtocol]:
     """The protocol class for uvicorn, bound to the handlers of this worker, whom it may serve, how many at once, and by whom."""
-    return type("Express", (ExpressProtocol,), {"handlers": handlers, "callers": callers, "crowd": crowd, "proxies": proxies})
+    return type("Express", (FastPathProtocol,), {"handlers": handlers, "callers": callers, "crowd": crowd, "proxies": proxies})

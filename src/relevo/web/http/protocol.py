@@ -22,9 +22,9 @@ import httptools
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from relevo.errors import Forbidden, HeadTooLarge, HostMissing, HttpMalformed, RelevoError
+from relevo.errors import HeadersTooLargeError, InvalidHttpError, MissingHostError, OriginError, RelevoError
 from relevo.util.hmac_signing import CALLER_HEADER
-from relevo.web.errors import problem
+from relevo.web.errors import error_response
 from relevo.web.middleware.core import SECURITY_HEADERS
 from relevo.web.request_info import language_of, request_id_of
 
@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from starlette.types import Scope
     from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
-    from relevo.util.hmac_signing import Vouched
-    from relevo.util.proxy_headers import Proxies
+    from relevo.util.hmac_signing import CallerVerifier
+    from relevo.util.proxy_headers import TrustedProxies
     from relevo.web.predict.handlers import PredictHandlers
 
 LOG = logging.getLogger("relevo.web")
@@ -49,7 +49,7 @@ UNREAD_SECONDS = 30.0
 #: What is read, and thrown away, of a body that was refused: a caller that looks for the answer only at the end gets it.
 _MOST_DROPPED = 2**25
 #: How long a refused caller has to read why before the connection closes.
-_FAREWELL_S = 1.0
+_CLOSE_DELAY_S = 1.0
 #: Beside the callers a worker holds journals, a database, packages and pipes.
 _OWN_DESCRIPTORS = 64
 _FEWEST = 16
@@ -57,7 +57,7 @@ SEAL = b"".join(name + b": " + value + b"\r\n" for name, value in SECURITY_HEADE
 _SWITCHING = frozenset({b"upgrade", b"http2-settings"})
 
 
-class Crowd:
+class ConnectionLimit:
     """How many callers one worker holds at once; lives as long as the worker."""
 
     def __init__(self, most: int) -> None:
@@ -73,12 +73,12 @@ class Crowd:
             LOG.warning("%d connections are open; more are closed at once", self.most, extra={"action": "web.full"})
 
 
-def crowd_for(descriptors: int) -> Crowd:
+def limit_for(descriptors: int) -> ConnectionLimit:
     """As many callers as a process with so many file descriptors can hold beside its own files."""
-    return Crowd(max(descriptors - _OWN_DESCRIPTORS, _FEWEST))
+    return ConnectionLimit(max(descriptors - _OWN_DESCRIPTORS, _FEWEST))
 
 
-class _Deaf:
+class _NullParser:
     """Stands where a parser was, once nothing more is heard."""
 
     def feed_data(self, data: bytes) -> None:
@@ -103,9 +103,9 @@ class Connection(HttpToolsProtocol):
     """One connection; lives as long as it. Who serves it says what happens to a whole head and to a whole message."""
 
     handlers: PredictHandlers
-    crowd = Crowd(2**16)
-    proxies: Proxies | None = None  # in front of this server
-    vouched: Vouched | None = None  # whom a console asks for
+    crowd = ConnectionLimit(2**16)
+    proxies: TrustedProxies | None = None  # in front of this server
+    vouched: CallerVerifier | None = None  # whom a console asks for
     head_seconds = HEAD_SECONDS
     unread_seconds = UNREAD_SECONDS
     #: Bytes that were neither body nor a head that is complete.
@@ -177,12 +177,12 @@ class Connection(HttpToolsProtocol):
             self._is_in_time()
         if loose > MOST_HEAD and len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers) > MOST_HEAD:
             self._in_head = True
-            self._because = HeadTooLarge(limit=MOST_HEAD)
+            self._because = HeadersTooLargeError(limit=MOST_HEAD)
             raise self._because
         hosts, self._hosts = self._hosts, 0
         if hosts != 1 and (hosts or self.parser.get_http_version() == "1.1"):
             self._in_head = True
-            self._because = HostMissing()
+            self._because = MissingHostError()
             raise self._because
         if self.proxies is not None:
             self._look_behind(self.proxies)
@@ -193,7 +193,7 @@ class Connection(HttpToolsProtocol):
             return
         self.head_is_here()
 
-    def _look_behind(self, proxies: Proxies) -> None:
+    def _look_behind(self, proxies: TrustedProxies) -> None:
         """Take for the caller whom a listed proxy names; raises for who goes past the proxies in the clear."""
         peer = self.client[0] if self.client else ""
         if proxies.lists(peer):
@@ -202,10 +202,10 @@ class Connection(HttpToolsProtocol):
             self.scope["scheme"] = scheme
         elif self.scheme == "http" and not proxies.lets_in(peer):
             self._in_head = True
-            self._because = Forbidden(reason="it did not come by way of the proxy")
+            self._because = OriginError(reason="it did not come by way of the proxy")
             raise self._because
 
-    def _look_for_whom(self, vouched: Vouched) -> None:
+    def _look_for_whom(self, vouched: CallerVerifier) -> None:
         """Take for the caller whom a console vouches for."""
         for name, value in self.headers:
             if name == CALLER_HEADER:
@@ -327,7 +327,7 @@ class Connection(HttpToolsProtocol):
 
     def _look_at_head(self) -> None:
         if self._loose > MOST_HEAD:
-            self._refuse(HeadTooLarge(limit=MOST_HEAD))
+            self._refuse(HeadersTooLargeError(limit=MOST_HEAD))
         elif self._in_head and self._late is None and not self._refused:
             self._late = self.loop.call_later(self.head_seconds, self._is_late)
 
@@ -350,7 +350,7 @@ class Connection(HttpToolsProtocol):
         The parser takes all that follows such a head for the other protocol, a body too.
         """
         if not self._switching:  # CONNECT: no proxy is here, and what follows is for one
-            self.parser = _Deaf()  # type: ignore[assignment]  # it has what is called here
+            self.parser = _NullParser()  # type: ignore[assignment]  # it has what is called here
             self._loose = 0
             return
         self._switching = False
@@ -367,7 +367,7 @@ class Connection(HttpToolsProtocol):
         self._refused = True
         self._loose = 0
         self._is_in_time()
-        self.parser = _Deaf()  # type: ignore[assignment]  # it has what is called here
+        self.parser = _NullParser()  # type: ignore[assignment]  # it has what is called here
         self.handlers.refused(error)
         cycle = self.cycle
         if cycle is not None and not cycle.response_complete and (self._in_head or cycle.response_started):
@@ -383,12 +383,12 @@ class Connection(HttpToolsProtocol):
             self.transport.write_eof()
         else:
             self.transport.close()
-        self.loop.call_later(_FAREWELL_S, self.transport.abort)
+        self.loop.call_later(_CLOSE_DELAY_S, self.transport.abort)
 
     def told(self, error: RelevoError, scope: Scope) -> tuple[bytes, bytes]:
         """An answer's head, all but its end, and its body: the problem as the long way writes it."""
         request_id = request_id_of(scope)
-        status, headers, body = problem(error, language_of(scope, self.handlers.language), request_id)
+        status, headers, body = error_response(error, language_of(scope, self.handlers.language), request_id)
         lines = b"".join(name + b": " + value + b"\r\n" for name, value in headers)
         start = f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n".encode()
         return start + self.default_headers() + lines + SEAL + b"x-request-id: " + request_id.encode() + b"\r\n", body
@@ -402,7 +402,7 @@ def _what_failed(cause: httptools.HttpParserError) -> RelevoError:
     """A mistake of ours is not called the caller's."""
     inner = cause.__context__
     if inner is None or isinstance(inner, UnicodeError | httptools.HttpParserError):
-        return HttpMalformed()
+        return InvalidHttpError()
     LOG.error("a request failed while it was read", exc_info=inner, extra={"action": "web.internal"})
     return RelevoError()
 

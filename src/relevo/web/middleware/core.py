@@ -4,7 +4,7 @@ Envelope      gives the request its id and every answer its headers
 Boundary      whatever is raised below becomes a problem; nobody outside sees a trace
 Wall          only what calls this server by a name of its own, and no page of another site, gets further
 Dispatch      predict paths go to the raw handlers, which read their own bodies; the rest goes on
-SmallBodies   reads a whole body, small and in time, before FastAPI sees the request
+BodyLimitMiddleware   reads a whole body, small and in time, before FastAPI sees the request
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import logging
 import re
 from typing import TYPE_CHECKING
 
-from relevo.errors import CallerGone, MethodNotAllowed, RelevoError, TooManyParts
+from relevo.errors import ClientDisconnectedError, MethodNotAllowedError, RelevoError, TooManyPartsError
 from relevo.web.pages.error_page import refusal
 from relevo.web.predict.body import BodyLimits, read_body
 from relevo.web.request_info import request_id_of
@@ -21,8 +21,8 @@ from relevo.web.request_info import request_id_of
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-    from relevo.serve.byte_budget import Room
-    from relevo.web.middleware.trusted_host import Callers
+    from relevo.serve.byte_budget import ByteBudget
+    from relevo.web.middleware.trusted_host import HostChecker
 
 LOG = logging.getLogger("relevo.web")
 
@@ -30,7 +30,7 @@ LOG = logging.getLogger("relevo.web")
 PREDICT_PATHS = re.compile(r"/predict/?|/submit|/models/[^/]+/predict")
 
 #: What a label, an alias or a form of the page may weigh; none comes near it.
-SMALL_BODY = 2**20
+MAX_SMALL_BODY = 2**20
 #: Commas in such a body, those of its texts among them.
 _MOST_COMMAS = 20_000
 
@@ -52,7 +52,7 @@ _KEPT = frozenset({"GET", "HEAD"})
 _UNKEPT = ((b"cache-control", b"no-store"),)
 
 
-class Envelope:
+class SecurityHeadersMiddleware:
     """Names each request and seals each answer; lives as long as the app."""
 
     def __init__(self, app: ASGIApp) -> None:
@@ -80,7 +80,7 @@ class Envelope:
         await self._app(scope, receive, sealed)
 
 
-class Boundary:
+class ErrorMiddleware:
     """Turns what is raised into a problem; lives as long as the app."""
 
     def __init__(self, app: ASGIApp, *, language: str) -> None:
@@ -115,31 +115,31 @@ class Boundary:
     async def _settle(self, error: RelevoError, scope: Scope, send: Send, *, begun: bool) -> None:
         if begun:
             raise error
-        await send_problem(error, scope, send, default_language=self._language)
+        await send_error(error, scope, send, default_language=self._language)
 
 
-async def send_problem(error: RelevoError, scope: Scope, send: Send, *, default_language: str) -> None:
+async def send_error(error: RelevoError, scope: Scope, send: Send, *, default_language: str) -> None:
     """One error as a whole ASGI answer, in the caller's language; a page for a person with a browser."""
     status, headers, body = refusal(error, scope, default_language)
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
 
 
-class Wall:
+class TrustedHostMiddleware:
     """Keeps out what comes from elsewhere; lives as long as the app."""
 
-    def __init__(self, app: ASGIApp, callers: Callers) -> None:
+    def __init__(self, app: ASGIApp, callers: HostChecker) -> None:
         self._app = app
         self._callers = callers
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Raises HostNotAllowed, Forbidden."""
+        """Raises HostNotAllowedError, OriginError."""
         if scope["type"] == "http":
             self._callers.check(scope)
         await self._app(scope, receive, send)
 
 
-class Dispatch:
+class PredictDispatch:
     """Sends predict paths past the framework; lives as long as the app."""
 
     def __init__(self, *, predict: ASGIApp, rest: ASGIApp) -> None:
@@ -147,10 +147,10 @@ class Dispatch:
         self._rest = rest
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Raises MethodNotAllowed for a predict path asked with anything but POST."""
+        """Raises MethodNotAllowedError for a predict path asked with anything but POST."""
         if scope["type"] == "http" and PREDICT_PATHS.fullmatch(scope["path"]):
             if scope["method"] != "POST":
-                raise MethodNotAllowed(allowed="POST")
+                raise MethodNotAllowedError(allowed="POST")
             await self._predict(scope, receive, send)
             return
         # RFC 9110 §9.3.2: whatever answers GET answers HEAD; the server leaves the body out.
@@ -158,27 +158,27 @@ class Dispatch:
         await self._rest(asked, receive, send)
 
 
-class SmallBodies:
+class BodyLimitMiddleware:
     """Hands a request on with its whole body read; lives as long as the app."""
 
-    def __init__(self, app: ASGIApp, limits: BodyLimits, room: Room) -> None:
+    def __init__(self, app: ASGIApp, limits: BodyLimits, room: ByteBudget) -> None:
         """room: what the worker may hold of bodies, these among them."""
         self._app = app
         self._limits = limits
         self._room = room
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Raises BodyTooLarge, BodyTooSlow, TooManyParts, UnsupportedMedia, OverloadedByBytes; who hung up is told nothing."""
+        """Raises BodyTooLargeError, BodyTimeoutError, TooManyPartsError, UnsupportedMediaTypeError, OverloadedByBytesError."""
         if scope["type"] != "http" or not _has_body(scope):
             await self._app(scope, receive, send)
             return
         try:
             body, kind = await read_body(scope, receive, self._limits, self._room)
-        except CallerGone:
+        except ClientDisconnectedError:
             return
         if body.count(b",") > _MOST_COMMAS and not kind.startswith("multipart/"):
             # None of these requests has more than a dozen fields, and telling of each that it is unknown takes its time.
-            raise TooManyParts(limit=_MOST_COMMAS)
+            raise TooManyPartsError(limit=_MOST_COMMAS)
         await self._app(_as_json(scope) if scope["method"] == "PUT" else scope, _again(body, receive), send)
 
 

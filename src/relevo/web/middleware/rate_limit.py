@@ -20,8 +20,8 @@ import re
 import time
 from typing import TYPE_CHECKING
 
-from relevo.errors import BrokenImage, RateExceeded, RateLimited, UnsupportedImage
-from relevo.runtime.image import claimed_size
+from relevo.errors import BrokenImageError, ConcurrencyLimitError, RateLimitError, UnsupportedImageError
+from relevo.runtime.image import header_size
 from relevo.util.addresses import network_of
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from relevo.domain.access import Principal
 
 #: What weighs as much as one row.
-BYTES_A_UNIT = 2**18
+BYTES_PER_UNIT = 2**18
 PIXELS_A_UNIT = 1_000_000
 #: Seconds' worth of units that may be asked for at once where the settings name no burst.
 _BURST_S = 10.0
@@ -42,7 +42,7 @@ _MOST_CALLERS = 10_000
 _FREE = re.compile(r"/health/\w+|/static/[^/]+|/favicon\.ico")
 
 
-class _Account:
+class _TokenBucket:
     """What one caller has left; lives until it has all of it again."""
 
     __slots__ = ("at", "under_way", "units")
@@ -53,7 +53,7 @@ class _Account:
         self.under_way = 0
 
 
-class Allowance:
+class RateLimiter:
     """Who has asked for how much; lives as long as the worker. Not for several threads."""
 
     def __init__(self, *, rate: float, burst: float, at_once: int, monotonic: Callable[[], float] = time.monotonic) -> None:
@@ -62,15 +62,15 @@ class Allowance:
         self._burst = burst
         self._at_once = at_once
         self._monotonic = monotonic
-        self._accounts: dict[str, _Account] = {}
+        self._accounts: dict[str, _TokenBucket] = {}
 
     def check(self, caller: str) -> None:
-        """See whether this caller may ask now. Raises RateLimited, RateExceeded."""
+        """See whether this caller may ask now. Raises ConcurrencyLimitError, RateLimitError."""
         account = self._account(caller)
         if self._at_once and account.under_way >= self._at_once:
-            raise RateLimited(limit=self._at_once)
+            raise ConcurrencyLimitError(limit=self._at_once)
         if self._rate and account.units <= 0:
-            raise RateExceeded(retry_after=max(1, math.ceil(-account.units / self._rate)))
+            raise RateLimitError(retry_after=max(1, math.ceil(-account.units / self._rate)))
 
     def enter(self, caller: str, units: float = 0.0) -> None:
         """One more request of this caller, just checked, is under way; take its units, whether they are there or not."""
@@ -87,15 +87,15 @@ class Allowance:
         self._accounts[caller].units -= units
 
     def pay(self, caller: str, units: float) -> None:
-        """Take units unless others of this caller's requests left it in debt meanwhile. Raises RateExceeded."""
+        """Take units unless others of this caller's requests left it in debt meanwhile. Raises RateLimitError."""
         account = self._account(caller)
         if self._rate and account.units <= 0:
-            raise RateExceeded(retry_after=max(1, math.ceil(-account.units / self._rate)))
+            raise RateLimitError(retry_after=max(1, math.ceil(-account.units / self._rate)))
         account.units -= units
 
     @contextlib.contextmanager
     def visit(self, caller: str) -> Iterator[None]:
-        """Let one request in for as long as it takes. Raises RateLimited, RateExceeded."""
+        """Let one request in for as long as it takes. Raises ConcurrencyLimitError, RateLimitError."""
         self.check(caller)
         self.enter(caller)
         try:
@@ -103,18 +103,18 @@ class Allowance:
         finally:
             self.leave(caller)
 
-    def _account(self, caller: str) -> _Account:
+    def _account(self, caller: str) -> _TokenBucket:
         now = self._monotonic()
         account = self._accounts.get(caller)
         if account is None:
             if len(self._accounts) >= _MOST_CALLERS:
                 self._forget(now)
-            account = self._accounts[caller] = _Account(self._burst, now)
+            account = self._accounts[caller] = _TokenBucket(self._burst, now)
             return account
         self._refill(account, now)
         return account
 
-    def _refill(self, account: _Account, now: float) -> None:
+    def _refill(self, account: _TokenBucket, now: float) -> None:
         account.units = min(self._burst, account.units + (now - account.at) * self._rate)
         account.at = now
 
@@ -129,55 +129,55 @@ class Allowance:
             del self._accounts[caller]
 
 
-def allowance_of(settings: Settings) -> Allowance | None:
+def allowance_of(settings: Settings) -> RateLimiter | None:
     """What each caller is allowed in one worker; None where the settings bound nobody."""
-    if not settings.rate_per_client and not settings.max_concurrency_per_client:
+    if not settings.rate_limit and not settings.max_concurrency_per_client:
         return None
     workers = settings.worker_count
-    burst = settings.burst_per_client or settings.rate_per_client * _BURST_S
-    return Allowance(
-        rate=settings.rate_per_client / workers,
+    burst = settings.rate_burst or settings.rate_limit * _BURST_S
+    return RateLimiter(
+        rate=settings.rate_limit / workers,
         burst=max(burst / workers, 1.0),
         # Rounded down, so that all workers together never let more in than was said, unless each lets in the one that it must.
         at_once=max(settings.max_concurrency_per_client // workers, min(settings.max_concurrency_per_client, 1)),
     )
 
 
-def caller_of(principal: Principal | None, client: tuple[str, int] | None) -> str:
+def client_id(principal: Principal | None, client: tuple[str, int] | None) -> str:
     """Whose share it is: that of a key, of a user, of an address; in this order."""
     if principal is not None and (principal.key or principal.id):
         return principal.actor
     return network_of(client[0]) if client else ""
 
 
-def units_of(body_bytes: int, *, rows: int = 1, image: bytes | None = None) -> float:
+def request_cost(body_bytes: int, *, rows: int = 1, image: bytes | None = None) -> float:
     """What a request weighs: its rows, bytes and pixels together."""
-    units = rows + body_bytes / BYTES_A_UNIT
+    units = rows + body_bytes / BYTES_PER_UNIT
     if image is None:
         return units
     try:
-        width, height = claimed_size(image)
-    except (UnsupportedImage, BrokenImage):
+        width, height = header_size(image)
+    except (UnsupportedImageError, BrokenImageError):
         # What is no picture is refused by who decodes it.
         return units
     return units + width * height / PIXELS_A_UNIT
 
 
-class Turnstile:
+class RateLimitMiddleware:
     """Counts what is asked beside predictions, which count themselves; lives as long as the app."""
 
-    def __init__(self, app: ASGIApp, allowance: Allowance) -> None:
+    def __init__(self, app: ASGIApp, allowance: RateLimiter) -> None:
         self._app = app
         self._allowance = allowance
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Raises RateLimited, RateExceeded."""
+        """Raises ConcurrencyLimitError, RateLimitError."""
         if scope["type"] != "http" or _FREE.fullmatch(scope["path"]):
             await self._app(scope, receive, send)
             return
-        caller = caller_of(scope["state"].get("principal"), scope.get("client"))
+        caller = client_id(scope["state"].get("principal"), scope.get("client"))
         with self._allowance.visit(caller):
-            self._allowance.take(caller, units_of(_said_length(scope)))
+            self._allowance.take(caller, request_cost(_said_length(scope)))
             await self._app(scope, receive, send)
 
 

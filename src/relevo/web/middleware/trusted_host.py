@@ -15,7 +15,7 @@ import re
 import socket
 from typing import TYPE_CHECKING
 
-from relevo.errors import Forbidden, HostNotAllowed
+from relevo.errors import HostNotAllowedError, OriginError
 
 if TYPE_CHECKING:
     from starlette.types import Scope
@@ -29,7 +29,7 @@ _EVERYBODY = "*"
 _MOST_REMEMBERED = 1000
 
 
-class Callers:
+class HostChecker:
     """Knows the names of this server; lives as long as the worker."""
 
     def __init__(self, settings: Settings) -> None:
@@ -53,22 +53,22 @@ class Callers:
         return True
 
     def check(self, scope: Scope) -> None:
-        """Raises HostNotAllowed and Forbidden."""
+        """Raises HostNotAllowedError and OriginError."""
         host = b""
         for name, value in scope["headers"]:
             if name == b"host":
                 host = value
                 if not self.know(value):
-                    raise HostNotAllowed
+                    raise HostNotAllowedError
         if scope["method"] not in _SAFE:
             self._check_site(scope, host.decode("latin-1"))
 
     def _check_site(self, scope: Scope, host: str) -> None:
         for name, value in scope["headers"]:
             if name == b"sec-fetch-site" and value in _ELSEWHERE:
-                raise Forbidden(reason="it comes from another site")
+                raise OriginError(reason="it comes from another site")
             if name == b"origin" and not self._is_own(value.decode("latin-1"), host):
-                raise Forbidden(reason="it comes from another site")
+                raise OriginError(reason="it comes from another site")
 
     def _is_own(self, origin: str, host: str) -> bool:
         """A proxy may speak https where we hear http, and leave a port out: for the names it was given, the name counts."""

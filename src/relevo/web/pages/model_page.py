@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
-from relevo.domain.decision import Bands
+from relevo.domain.decision import ThresholdDecision
 from relevo.domain.signature import ImageInput, RecordInput, Task
 from relevo.i18n.catalog import LANGUAGES, sentence
 from relevo.runtime.image import ImageLimits
@@ -37,7 +37,7 @@ _BARS_SHOWN = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Visit:
+class PageContext:
     """What a page needs to know of its request; lives as long as the request."""
 
     language: str
@@ -50,7 +50,7 @@ class Visit:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Bar:
+class ClassShare:
     """One class of the answer with its share."""
 
     label: str
@@ -58,7 +58,7 @@ class Bar:
     chosen: bool
 
 
-def model_page(state: ModelState | None, visit: Visit, *, fill: bool = False) -> bytes:
+def model_page(state: ModelState | None, visit: PageContext, *, fill: bool = False) -> bytes:
     """The page of one model, or the one that says that there is none yet."""
     if state is None or state.manifest is None:
         return render("empty.html", visit.language, **frame(state, visit))
@@ -68,7 +68,7 @@ def model_page(state: ModelState | None, visit: Visit, *, fill: bool = False) ->
 def render_result(
     state: ModelState,
     answer: Mapping[str, Any],
-    visit: Visit,
+    visit: PageContext,
     *,
     image: bytes | None = None,
     record: Mapping[str, Any] | None = None,
@@ -97,7 +97,7 @@ def render_result(
 
 
 def render_refusal(
-    error: RelevoError, state: ModelState | None, visit: Visit, *, record: Mapping[str, Any] | None = None
+    error: RelevoError, state: ModelState | None, visit: PageContext, *, record: Mapping[str, Any] | None = None
 ) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
     """Status, headers and page of a form that was refused; the page says why and keeps what was typed."""
     status = status_of(type(error))
@@ -118,30 +118,30 @@ HTML_HEADERS = [
 ]
 
 
-def thanks_page(visit: Visit, *, model: str, value: str) -> bytes:
+def thanks_page(visit: PageContext, *, model: str, value: str) -> bytes:
     """The page after a label was sent without JavaScript."""
     state = next((one for one in visit.models if one.name == model), None)
     return render("thanks.html", visit.language, **frame(state, visit), value=value)
 
 
-def login_page(visit: Visit, error: RelevoError | None, facts: Mapping[str, Any]) -> bytes:
+def login_page(visit: PageContext, error: RelevoError | None, facts: Mapping[str, Any]) -> bytes:
     """The page to sign in on. facts: `tie` of its form, where to go `next`, the name `typed` before, if there is `nobody` yet."""
     said = None if error is None else {"sentence": sentence(error, visit.language), "request_id": visit.request_id}
     switch = {code: "?" + urlencode({"next": facts["next"], "lang": code}) for code in LANGUAGES}
     return render("login.html", visit.language, **{**frame(None, visit, said), "switch": switch}, **facts)
 
 
-def bars_of(labels: Sequence[str], answer: Mapping[str, Any]) -> list[Bar]:
+def bars_of(labels: Sequence[str], answer: Mapping[str, Any]) -> list[ClassShare]:
     """One bar a class, the likeliest first; classes of equal share keep the manifest's order."""
     shares = answer.get("probabilities") or ()
     bars = [
-        Bar(label=label, share=share, chosen=index == answer.get("class"))
+        ClassShare(label=label, share=share, chosen=index == answer.get("class"))
         for index, (label, share) in enumerate(zip(labels, shares, strict=False))
     ]
     return sorted(bars, key=lambda bar: -bar.share)
 
 
-def curl_line(state: ModelState, visit: Visit, *, record: Mapping[str, Any] | None = None) -> str:
+def curl_line(state: ModelState, visit: PageContext, *, record: Mapping[str, Any] | None = None) -> str:
     """The same question for a terminal."""
     address = shlex.quote(f"{visit.address}/models/{state.name}/predict")
     if visit.signed_in:
@@ -153,7 +153,7 @@ def curl_line(state: ModelState, visit: Visit, *, record: Mapping[str, Any] | No
     return f"curl -H 'Content-Type: application/json' -d {body} {address}"
 
 
-def frame(state: ModelState | None, visit: Visit, problem: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def frame(state: ModelState | None, visit: PageContext, problem: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """What the page around everything needs."""
     name = state.name if state is not None else ""
     return {
@@ -167,11 +167,11 @@ def frame(state: ModelState | None, visit: Visit, problem: Mapping[str, Any] | N
     }
 
 
-def _page(state: ModelState, visit: Visit, *, record: Mapping[str, Any] | None = None, fill: bool = False) -> dict[str, Any]:
+def _page(state: ModelState, visit: PageContext, *, record: Mapping[str, Any] | None = None, fill: bool = False) -> dict[str, Any]:
     manifest = state.manifest
     assert manifest is not None  # noqa: S101 - narrows: the callers have looked
     image = manifest.input if isinstance(manifest.input, ImageInput) else None
-    entries = record_form.entries(manifest.input, record, fill=fill) if isinstance(manifest.input, RecordInput) else []
+    entries = record_form.form_fields(manifest.input, record, fill=fill) if isinstance(manifest.input, RecordInput) else []
     return {
         **frame(state, visit),
         "manifest": manifest,
@@ -190,6 +190,6 @@ def _bands(state: ModelState, answer: Mapping[str, Any]) -> dict[str, float] | N
     assert state.manifest is not None  # noqa: S101 - narrows: what answered has a manifest
     rule = state.manifest.decision
     shares: Sequence[float] = answer.get("probabilities") or []
-    if not isinstance(rule, Bands) or len(shares) != 2:
+    if not isinstance(rule, ThresholdDecision) or len(shares) != 2:
         return None
     return {"reject": rule.reject, "accept": rule.accept, "score": shares[1]}

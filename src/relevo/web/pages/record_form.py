@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from relevo.domain.signature import Field, FieldKind, RecordInput
-from relevo.errors import FieldWrongType
+from relevo.errors import FieldTypeError
 from relevo.runtime.record_encoder import Remark
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ Widget = Literal["number", "choice", "typed", "yesno"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class FormField:
     """One control of the form; lives as long as a page is made."""
 
     name: str
@@ -58,19 +58,19 @@ class Entry:
         return max(map(len, self.words)) > _COLUMN
 
 
-def entries(record: RecordInput, values: Mapping[str, Any] | None = None, *, fill: bool = False) -> list[Entry]:
+def form_fields(record: RecordInput, values: Mapping[str, Any] | None = None, *, fill: bool = False) -> list[FormField]:
     """The controls in the signature's order. values: a record to show again; fill: show the examples as values."""
     return [
         _entry(field, _written((values or {}).get(field.name)) or (example_of(field) if fill else "")) for field in record.fields
     ]
 
 
-def _entry(field: Field, value: str) -> Entry:
+def _entry(field: Field, value: str) -> FormField:
     widget = _widget(field)
     choices = field.categories
     if widget == "choice" and value and value not in choices:
         choices = (*choices, value)
-    return Entry(
+    return FormField(
         name=field.name,
         widget=widget,
         required=field.required,
@@ -121,10 +121,10 @@ def _written(value: object) -> str:
     return str(value)
 
 
-def record_from(record: RecordInput, sent: Mapping[str, str], *, language: str) -> dict[str, Any]:
+def parse_form(record: RecordInput, sent: Mapping[str, str], *, language: str) -> dict[str, Any]:
     """The record that a form's texts stand for. A blank is an absent field; what is no number stays text, to be refused by name.
 
-    language: the form's, which says what a comma in a number is. Raises FieldWrongType where it does not.
+    language: the form's, which says what a comma in a number is. Raises FieldTypeError where it does not.
     """
     kinds = {field.name: field.kind for field in record.fields}
     texts = {name: text.strip() for name, text in sent.items()}
@@ -152,9 +152,9 @@ def _with_point(name: str, text: str, language: str) -> str:
     if "," not in text or not _NUMERIC.fullmatch(text):
         return text
     if language not in _DECIMAL_COMMA:
-        raise FieldWrongType(field=name[:_NAME_LENGTH_SHOWN], expected="a number with a decimal point", got="a number with a comma")
+        raise FieldTypeError(field=name[:_NAME_LENGTH_SHOWN], expected="a number with a decimal point", got="a number with a comma")
     if text.count(",") > 1 or "." in text:
-        raise FieldWrongType(
+        raise FieldTypeError(
             field=name[:_NAME_LENGTH_SHOWN],
             expected="a number with a decimal comma and no thousands separators",
             got="a number with several commas or points",

@@ -15,8 +15,8 @@ from PIL import Image
 
 from relevo.domain.preprocessing import ImageSteps
 from relevo.domain.signature import ImageInput
-from relevo.errors import BrokenImage, RelevoError
-from relevo.runtime.image import decode, open_checked, plain
+from relevo.errors import BrokenImageError, RelevoError
+from relevo.runtime.image import decode, open_image, plain
 
 if TYPE_CHECKING:
     from relevo.domain.manifest import Manifest
@@ -69,13 +69,13 @@ def seen_picture(data: bytes, manifest: Manifest, limits: ImageLimits) -> Pictur
 def reencoded(data: bytes, limits: ImageLimits, *, side: int | None = None) -> bytes:
     """The image's pixels as a fresh PNG without metadata, upright. side: at most so many pixels a side.
 
-    Raises UnsupportedImage, ImageTooLarge, BrokenImage.
+    Raises UnsupportedImageError, ImageTooLargeError, BrokenImageError.
     """
     return _png(_plain(data, limits, side=side))
 
 
 def _plain(data: bytes, limits: ImageLimits, *, side: int | None = None) -> Image.Image:
-    picture = open_checked(data, limits)
+    picture = open_image(data, limits)
     try:
         if side is not None:
             # A JPEG is then decoded at a half, quarter or eighth of its size, which is enough.
@@ -84,7 +84,7 @@ def _plain(data: bytes, limits: ImageLimits, *, side: int | None = None) -> Imag
         if side is not None:
             shown.thumbnail((side, side))
     except Exception as cause:
-        raise BrokenImage from cause
+        raise BrokenImageError from cause
     return shown
 
 

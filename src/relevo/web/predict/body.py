@@ -27,26 +27,26 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
 from relevo.errors import (
-    BadForm,
-    BadJson,
-    BodyTooLarge,
-    BodyTooSlow,
-    CallerGone,
-    EmptyFile,
-    FieldWrongType,
-    NoInput,
-    TooManyParts,
-    TooManyRows,
-    UnsupportedMedia,
+    BodyTimeoutError,
+    BodyTooLargeError,
+    ClientDisconnectedError,
+    EmptyFileError,
+    FieldTypeError,
+    InvalidFormError,
+    InvalidJsonError,
+    MissingInputError,
+    TooManyPartsError,
+    TooManyRecordsError,
+    UnsupportedMediaTypeError,
 )
-from relevo.util.terminal import visible
+from relevo.util.terminal import escape_control
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from starlette.types import Receive, Scope
 
-    from relevo.serve.byte_budget import Room
+    from relevo.serve.byte_budget import ByteBudget
 
 #: Form parts that may hold the image, in the order they are looked for.
 FILE_PARTS = ("file", "image", "my_image")
@@ -84,12 +84,12 @@ class BodyLimits:
     max_parts: int
     max_fields: int
     #: Records of a batch.
-    max_rows: int = 1000
+    max_records_per_request: int = 1000
     #: Seconds the whole body may take to arrive.
     max_seconds: float = 30.0
 
 
-class Body(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+class RequestBody(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A parsed body; exactly one of image, record, batch and form is what was asked."""
 
     image: bytes | None = None
@@ -117,16 +117,19 @@ class _Records(Sequence[Any]):
         return _decode_json(memoryview(self._body)[start:end])
 
 
-async def read_body(scope: Scope, receive: Receive, limits: BodyLimits, room: Room) -> tuple[bytes, str]:
-    """The body's bytes and its content type in lower case. Raises BodyTooLarge, BodyTooSlow, UnsupportedMedia, CallerGone."""
+async def read_body(scope: Scope, receive: Receive, limits: BodyLimits, room: ByteBudget) -> tuple[bytes, str]:
+    """The body's bytes and its content type in lower case.
+
+    Raises BodyTooLargeError, BodyTimeoutError, UnsupportedMediaTypeError, ClientDisconnectedError.
+    """
     kind = ""
     for name, value in scope["headers"]:
         if name == b"content-type":
             kind = value.decode("latin-1")
         elif name == b"content-length" and int(value) > limits.max_bytes:
-            raise BodyTooLarge(limit=limits.max_bytes)
+            raise BodyTooLargeError(limit=limits.max_bytes)
         elif name == b"content-encoding" and value.lower() != b"identity":
-            raise UnsupportedMedia(expected="a body without Content-Encoding", got="an encoded one")
+            raise UnsupportedMediaTypeError(expected="a body without Content-Encoding", got="an encoded one")
     message = await receive()
     if message["type"] == "http.request" and not message.get("more_body", False):
         # Nearly every request: the whole body came with its head.
@@ -134,28 +137,28 @@ async def read_body(scope: Scope, receive: Receive, limits: BodyLimits, room: Ro
     else:
         body = await _rest(message, receive, limits, room)
     if len(body) > limits.max_bytes:
-        raise BodyTooLarge(limit=limits.max_bytes)
+        raise BodyTooLargeError(limit=limits.max_bytes)
     return body, kind
 
 
-async def _rest(message: Any, receive: Receive, limits: BodyLimits, room: Room) -> bytes:
+async def _rest(message: Any, receive: Receive, limits: BodyLimits, room: ByteBudget) -> bytes:
     body = bytearray()
     taken = 0
     try:
         async with asyncio.timeout(limits.max_seconds):
             while True:
                 if message["type"] == "http.disconnect":
-                    raise CallerGone
+                    raise ClientDisconnectedError
                 room.take(len(message.get("body", b"")))
                 body += message.get("body", b"")
                 taken = len(body)
                 if len(body) > limits.max_bytes:
-                    raise BodyTooLarge(limit=limits.max_bytes)
+                    raise BodyTooLargeError(limit=limits.max_bytes)
                 if not message.get("more_body", False):
                     return bytes(body)
                 message = await receive()
     except TimeoutError as cause:
-        raise BodyTooSlow(limit=f"{limits.max_seconds:g}") from cause
+        raise BodyTimeoutError(limit=f"{limits.max_seconds:g}") from cause
     finally:
         room.give(taken)
 
@@ -171,10 +174,11 @@ def is_light(body: bytes, content_type: str) -> bool:
     return kind.startswith("image/") or kind == "application/octet-stream"
 
 
-def parse(body: bytes, content_type: str, limits: BodyLimits) -> Body:
+def parse(body: bytes, content_type: str, limits: BodyLimits) -> RequestBody:
     """What the body asks.
 
-    Raises BadJson, BadForm, NoInput, EmptyFile, TooManyParts, TooManyRows, BodyTooLarge, UnsupportedMedia.
+    Raises InvalidJsonError, InvalidFormError, MissingInputError, EmptyFileError, TooManyPartsError, TooManyRecordsError,
+    BodyTooLargeError, UnsupportedMediaTypeError.
     """
     kind = content_type.partition(";")[0].strip().lower()
     if kind.startswith("image/") or kind == "application/octet-stream":
@@ -188,33 +192,33 @@ def parse(body: bytes, content_type: str, limits: BodyLimits) -> Body:
     if kind in ("", "text/plain", "application/x-www-form-urlencoded"):
         # curl -d sends JSON under the form's type unless told otherwise.
         return _image(body) if body.startswith(_IMAGE_STARTS) else _json(body, limits)
-    raise UnsupportedMedia(expected=_TAKEN, got="another content type")
+    raise UnsupportedMediaTypeError(expected=_TAKEN, got="another content type")
 
 
 def _looks_like_json(body: bytes) -> bool:
     return body.lstrip()[:1] in (b"{", b"[")
 
 
-def _image(body: bytes) -> Body:
+def _image(body: bytes) -> RequestBody:
     if not body:
-        raise NoInput
-    return Body(image=body)
+        raise MissingInputError
+    return RequestBody(image=body)
 
 
-def _json(body: bytes, limits: BodyLimits) -> Body:
+def _json(body: bytes, limits: BodyLimits) -> RequestBody:
     if not body:
-        raise NoInput
+        raise MissingInputError
     if len(body) > _LIGHT:
         return _large_json(body, limits)
     value = _decoded(body)
     if isinstance(value, dict):
         _check_fields(value, limits)
-        return Body(record=value)
+        return RequestBody(record=value)
     if isinstance(value, list):
         for one in value:
             _check_fields(one, limits)
-        return Body(batch=value)
-    raise BadJson(reason="a record is an object, a batch an array of objects")
+        return RequestBody(batch=value)
+    raise InvalidJsonError(reason="a record is an object, a batch an array of objects")
 
 
 def _decoded(text: bytes) -> Any:
@@ -222,11 +226,11 @@ def _decoded(text: bytes) -> Any:
         return _decode_json(text)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as cause:
         _refuse_infinite(text)
-        raise BadJson(reason=_plain_reason(cause)) from cause
+        raise InvalidJsonError(reason=_plain_reason(cause)) from cause
 
 
 def _refuse_infinite(text: bytes) -> None:
-    """Raises FieldWrongType where the only fault is a number like 1e999, or what Python writes as Infinity or NaN."""
+    """Raises FieldTypeError where the only fault is a number like 1e999, or what Python writes as Infinity or NaN."""
     try:
         read = json.loads(text)
     except (ValueError, RecursionError):
@@ -235,34 +239,34 @@ def _refuse_infinite(text: bytes) -> None:
         for name, value in record.items() if isinstance(record, dict) else ():
             if isinstance(value, float) and not math.isfinite(value):
                 got = "not a number" if math.isnan(value) else "infinity"
-                raise FieldWrongType(field=name[:_NAME_LENGTH_SHOWN], expected="a finite number", got=got)
+                raise FieldTypeError(field=name[:_NAME_LENGTH_SHOWN], expected="a finite number", got=got)
 
 
-def _large_json(body: bytes, limits: BodyLimits) -> Body:
+def _large_json(body: bytes, limits: BodyLimits) -> RequestBody:
     """The same for a large body: counted first, then built a record at a time, so that other threads get their turn."""
     first = body.lstrip()[:1]
     if first == b"{":
         start, end = next(_records(body, 0, limits), (0, len(body)))
         if body[end:].strip():
-            raise BadJson(reason="it breaks off or goes wrong")
-        return Body(record=_decoded_record(body[start:end], limits))
+            raise InvalidJsonError(reason="it breaks off or goes wrong")
+        return RequestBody(record=_decoded_record(body[start:end], limits))
     if first != b"[":
-        raise BadJson(reason="a record is an object, a batch an array of objects")
+        raise InvalidJsonError(reason="a record is an object, a batch an array of objects")
     places: list[tuple[int, int]] = []
     after = body.index(b"[") + 1
     for start, end in _records(body, after, limits):
         # Nothing but one comma stands between two records, and nothing before the first.
         if body[after:start].strip() != (b"," if places else b""):
-            raise BadJson(reason="a record is an object, a batch an array of objects")
+            raise InvalidJsonError(reason="a record is an object, a batch an array of objects")
         places.append((start, end))
-        if len(places) > limits.max_rows:
-            raise TooManyRows(rows=len(places), limit=limits.max_rows)
+        if len(places) > limits.max_records_per_request:
+            raise TooManyRecordsError(rows=len(places), limit=limits.max_records_per_request)
         after = end
     if body[after:].strip() != b"]":
-        raise BadJson(reason="a record is an object, a batch an array of objects")
+        raise InvalidJsonError(reason="a record is an object, a batch an array of objects")
     for start, end in places:
         _decoded_record(body[start:end], limits)
-    return Body(batch=_Records(body, places))
+    return RequestBody(batch=_Records(body, places))
 
 
 def _decoded_record(text: bytes, limits: BodyLimits) -> dict[str, Any]:
@@ -276,7 +280,7 @@ def _records(  # noqa: C901 - one pass over the signs of JSON
 ) -> Iterator[tuple[int, int]]:
     """Where each object of the outermost level begins and ends; what stands within is counted, not built.
 
-    Raises BadJson for what is nested too deeply or never ends, TooManyParts, BodyTooLarge for one record.
+    Raises InvalidJsonError for what is nested too deeply or never ends, TooManyPartsError, BodyTooLargeError for one record.
     """
     depth = values = start = nested = 0
     while position < len(body):
@@ -289,9 +293,9 @@ def _records(  # noqa: C901 - one pass over the signs of JSON
         sign, position = found[0], found.end()
         nested += depth > 1 or (depth == 1 and sign in b"{[")
         if nested > _NESTED * limits.max_fields:
-            raise TooManyParts(limit=_NESTED * limits.max_fields)
+            raise TooManyPartsError(limit=_NESTED * limits.max_fields)
         if depth == 0 and (sign in b'"[' or values > 1):
-            raise BadJson(reason="a record is an object, a batch an array of objects")
+            raise InvalidJsonError(reason="a record is an object, a batch an array of objects")
         flat = _FLAT.match(body, found.start(), found.start() + _MOST_TEXT) if depth == 0 and sign == b"{" else None
         if flat is not None and body.count(b",", *flat.span()) < limits.max_fields:
             # Nearly every record: nothing stands within it, and no comma in its texts makes it seem to have too many fields.
@@ -315,24 +319,24 @@ def _records(  # noqa: C901 - one pass over the signs of JSON
                 yield start, position
         _refuse_heavy(depth, values, position - start if depth else 0, limits)
     if depth:
-        raise BadJson(reason="it breaks off or goes wrong")
+        raise InvalidJsonError(reason="it breaks off or goes wrong")
 
 
 def _refuse_heavy(depth: int, values: int, size: int, limits: BodyLimits) -> None:
-    """Raises BadJson, BodyTooLarge, TooManyParts for a record of which that much was read."""
+    """Raises InvalidJsonError, BodyTooLargeError, TooManyPartsError for a record of which that much was read."""
     if depth > _DEEPEST:
-        raise BadJson(reason="it is nested too deeply")
+        raise InvalidJsonError(reason="it is nested too deeply")
     if size > _MOST_TEXT:
-        raise BodyTooLarge(limit=_MOST_TEXT)
+        raise BodyTooLargeError(limit=_MOST_TEXT)
     if depth and values >= limits.max_fields:
-        raise TooManyParts(limit=limits.max_fields)
+        raise TooManyPartsError(limit=limits.max_fields)
 
 
 def _check_fields(record: object, limits: BodyLimits) -> None:
     if not isinstance(record, dict):
-        raise BadJson(reason="a record is an object, a batch an array of objects")
+        raise InvalidJsonError(reason="a record is an object, a batch an array of objects")
     if len(record) > limits.max_fields:
-        raise TooManyParts(limit=limits.max_fields)
+        raise TooManyPartsError(limit=limits.max_fields)
 
 
 def _plain_reason(cause: Exception) -> str:
@@ -345,17 +349,17 @@ def _plain_reason(cause: Exception) -> str:
     return f"it breaks off or goes wrong at byte {tail}" if tail.isdigit() else "it breaks off or goes wrong"
 
 
-def _urlencoded(body: bytes, limits: BodyLimits) -> Body:
+def _urlencoded(body: bytes, limits: BodyLimits) -> RequestBody:
     if len(body) > _MOST_TEXT:
-        raise BodyTooLarge(limit=_MOST_TEXT)
+        raise BodyTooLargeError(limit=_MOST_TEXT)
     if body.count(b"&") >= limits.max_fields:
-        raise TooManyParts(limit=limits.max_fields)
+        raise TooManyPartsError(limit=limits.max_fields)
     try:
         body.decode("utf-8")
     except UnicodeDecodeError as cause:
-        raise BadForm(reason="it is not UTF-8") from cause
+        raise InvalidFormError(reason="it is not UTF-8") from cause
     pairs = (pair.partition(b"=") for pair in body.split(b"&") if pair)
-    return Body(form={_unescaped(name): _unescaped(text) for name, _, text in pairs})
+    return RequestBody(form={_unescaped(name): _unescaped(text) for name, _, text in pairs})
 
 
 def _unescaped(text: bytes) -> str:
@@ -364,11 +368,11 @@ def _unescaped(text: bytes) -> str:
     return _ESCAPED.sub(lambda found: _BYTES[found[1].lower()], plain).decode("utf-8", "replace")
 
 
-def _multipart(body: bytes, content_type: str, limits: BodyLimits) -> Body:
+def _multipart(body: bytes, content_type: str, limits: BodyLimits) -> RequestBody:
     boundary = parse_options_header(content_type)[1].get(b"boundary")
     if not boundary:
-        raise BadForm(reason="its Content-Type names no boundary")
-    collector = _Collector(max(limits.max_parts, 1), limits.max_fields)
+        raise InvalidFormError(reason="its Content-Type names no boundary")
+    collector = _MultipartCollector(max(limits.max_parts, 1), limits.max_fields)
     try:
         parser = MultipartParser(boundary, collector.callbacks())
         for start in range(0, len(body), _PIECE):
@@ -376,33 +380,33 @@ def _multipart(body: bytes, content_type: str, limits: BodyLimits) -> Body:
             parser.write(body[start : start + _PIECE])
         parser.finalize()
     except FormParserError as cause:
-        raise BadForm(reason="its parts are not as the boundary says") from cause
+        raise InvalidFormError(reason="its parts are not as the boundary says") from cause
     if not collector.ended:
-        raise BadForm(reason="it breaks off before its last boundary")
+        raise InvalidFormError(reason="it breaks off before its last boundary")
     return _from_parts(collector)
 
 
-def _from_parts(collector: _Collector) -> Body:
+def _from_parts(collector: _MultipartCollector) -> RequestBody:
     for name in FILE_PARTS:
         if name in collector.files:
             content = collector.files[name]
             if not content:
-                raise EmptyFile(field=name)
-            return Body(image=content, form=collector.fields)
+                raise EmptyFileError(field=name)
+            return RequestBody(image=content, form=collector.fields)
     if collector.files:
         raise misnamed([*collector.files, *collector.fields])
-    return Body(form=collector.fields)
+    return RequestBody(form=collector.fields)
 
 
-def misnamed(names: Iterable[str]) -> NoInput:
+def misnamed(names: Iterable[str]) -> MissingInputError:
     """The refusal of a form that has parts, but none that is read as an image."""
-    told = ", ".join(visible(name[:_NAME_LENGTH_SHOWN]) for name in list(names)[:_NAMES_SHOWN])
-    return NoInput.told(
+    told = ", ".join(escape_control(name[:_NAME_LENGTH_SHOWN]) for name in list(names)[:_NAMES_SHOWN])
+    return MissingInputError.told(
         f"No file was sent under a name that is read: the form's parts are {told}; the image is read from file, image or my_image."
     )
 
 
-class _Collector:
+class _MultipartCollector:
     """Takes the parser's events and keeps parts by name; lives as long as one form."""
 
     def __init__(self, max_files: int, max_fields: int) -> None:
@@ -433,7 +437,7 @@ class _Collector:
     def _part_begin(self) -> None:
         self._parts += 1
         if self._parts > self._max_fields:
-            raise TooManyParts(limit=self._max_fields)
+            raise TooManyPartsError(limit=self._max_fields)
         self._disposition = b""
         self._data = []
 
@@ -443,7 +447,7 @@ class _Collector:
     def _header_value(self, data: bytes, start: int, end: int) -> None:
         self._header[1] += data[start:end]
         if len(self._header[1]) > _MOST_SAID:
-            raise BadForm(reason="its parts are not as the boundary says")
+            raise InvalidFormError(reason="its parts are not as the boundary says")
 
     def _header_end(self) -> None:
         if self._header[0].lower() == b"content-disposition":
@@ -459,7 +463,7 @@ class _Collector:
         content = b"".join(self._data)
         if b"filename" in options or b"filename*" in options:
             if len(self.files) >= self._max_files:
-                raise TooManyParts(limit=self._max_files)
+                raise TooManyPartsError(limit=self._max_files)
             self.files[name] = content
         elif name in FILE_PARTS and content.startswith(_IMAGE_STARTS):
             # Some programs send a file's bytes without a file name.

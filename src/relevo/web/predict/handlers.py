@@ -20,17 +20,17 @@ import msgspec
 from relevo.domain import ids
 from relevo.domain.access import Action
 from relevo.domain.signature import RecordInput
-from relevo.errors import CallerGone, NoInput, ParameterWrong, RelevoError, UnsupportedMedia
+from relevo.errors import ClientDisconnectedError, InvalidParameterError, MissingInputError, RelevoError, UnsupportedMediaTypeError
 from relevo.i18n.catalog import phrase
 from relevo.runtime.image import ImageLimits
-from relevo.serve.service import Question
-from relevo.web.auth.guard import check_form, page_csrf, require, signed_in_as
+from relevo.serve.service import PredictRequest
+from relevo.web.auth.guard import check_form, csrf_token, require, signed_in_as
 from relevo.web.auth.sessions import CSRF_FIELD
-from relevo.web.errors import body_of, retry_header, status_of
-from relevo.web.middleware.rate_limit import caller_of, units_of
-from relevo.web.pages.model_page import HTML_HEADERS, Visit, render_refusal, render_result
-from relevo.web.pages.record_form import commas_in, record_from
-from relevo.web.predict.body import Body, BodyLimits, is_light, misnamed, parse, read_body
+from relevo.web.errors import error_body, retry_header, status_of
+from relevo.web.middleware.rate_limit import client_id, request_cost
+from relevo.web.pages.model_page import HTML_HEADERS, PageContext, render_refusal, render_result
+from relevo.web.pages.record_form import commas_in, parse_form
+from relevo.web.predict.body import BodyLimits, RequestBody, is_light, misnamed, parse, read_body
 from relevo.web.query_string import query_of, refuse_unknown
 from relevo.web.request_info import address_of, language_of
 
@@ -41,13 +41,13 @@ if TYPE_CHECKING:
 
     from relevo.config import Settings
     from relevo.domain.access import Principal
-    from relevo.domain.decision import Answer
-    from relevo.serve.loaded_version import Reply
-    from relevo.serve.service import ModelState, Service
+    from relevo.domain.decision import DecisionResult
+    from relevo.serve.loaded_version import PredictionResult
+    from relevo.serve.service import ModelService, ModelState
     from relevo.telemetry import Telemetry
-    from relevo.web.auth.guard import Door
-    from relevo.web.middleware.rate_limit import Allowance
-    from relevo.web.predict.subjects import Subjects
+    from relevo.web.auth.guard import Authenticator
+    from relevo.web.middleware.rate_limit import RateLimiter
+    from relevo.web.predict.subjects import SubjectResolver
 
 _MODELS = "/models/"
 _PREDICT = "/predict"
@@ -64,13 +64,13 @@ class PredictHandlers:
 
     def __init__(
         self,
-        service: Service,
+        service: ModelService,
         settings: Settings,
         telemetry: Telemetry,
-        door: Door,
+        door: Authenticator,
         *,
-        allowance: Allowance | None = None,
-        subjects: Subjects | None = None,
+        allowance: RateLimiter | None = None,
+        subjects: SubjectResolver | None = None,
     ) -> None:
         """allowance: how much each caller may ask for; None where nobody is bound. subjects: names whom inputs are about."""
         self._service = service
@@ -81,7 +81,7 @@ class PredictHandlers:
             max_bytes=settings.max_body_mb * 2**20,
             max_parts=settings.max_parts,
             max_fields=settings.max_fields,
-            max_rows=settings.max_rows,
+            max_records_per_request=settings.max_records_per_request,
         )
         # One: several would take turns with the event loop, and it would wait for each of them.
         self._side = ThreadPoolExecutor(max_workers=1, thread_name_prefix="parse")
@@ -99,7 +99,7 @@ class PredictHandlers:
             else:
                 with self.allowance.visit(_caller(scope)):
                     await handler(scope, receive, send)
-        except CallerGone:
+        except ClientDisconnectedError:
             # Nobody is there to be told.
             return
         except RelevoError as error:
@@ -112,7 +112,7 @@ class PredictHandlers:
 
     def ask(
         self, url: bytes, headers: list[tuple[bytes, bytes]], body: bytes, client: tuple[str, int] | None
-    ) -> asyncio.Future[list[Reply]] | None:
+    ) -> asyncio.Future[list[PredictionResult]] | None:
         """The ticket of a plain request whose body is whole; None when it takes the long way.
 
         Raises RelevoError, and then nothing was recorded.
@@ -123,7 +123,7 @@ class PredictHandlers:
             return None
         if not is_light(body, kind):
             return None
-        caller = caller_of(principal, client)
+        caller = client_id(principal, client)
         if self.allowance is not None:
             self.allowance.check(caller)
         asked = parse(body, kind, self._limits)
@@ -134,7 +134,7 @@ class PredictHandlers:
         named = None if named is None else self._service.named(named)
         require(principal, Action.PREDICT, named or self._service.default_model())
         asker = _asked_by(principal)
-        question = Question(model=named, key=client[0].encode() if client else b"", caller=caller, asked_by=asker)
+        question = PredictRequest(model=named, key=client[0].encode() if client else b"", caller=caller, asked_by=asker)
         payload = asked.image if asked.image is not None else asked.record
         if payload is None:
             return None
@@ -142,7 +142,7 @@ class PredictHandlers:
             return self._service.ask(question, payload)
         return self._ask_within(self.allowance, caller, question, payload, len(body))
 
-    def body(self, reply: Reply, scope: Scope) -> bytes:
+    def body(self, reply: PredictionResult, scope: Scope) -> bytes:
         """One answer as JSON, counted."""
         self.count(reply)
         return _encode(answer_body(reply, self._language(reply, scope)))
@@ -152,28 +152,28 @@ class PredictHandlers:
         self._telemetry.refused(error.code)
 
     def _ask_within(
-        self, allowance: Allowance, caller: str, question: Question, payload: bytes | dict[str, Any], weight: int
-    ) -> asyncio.Future[list[Reply]] | None:
+        self, allowance: RateLimiter, caller: str, question: PredictRequest, payload: bytes | dict[str, Any], weight: int
+    ) -> asyncio.Future[list[PredictionResult]] | None:
         """Take the caller's units only once it is certain that the long way does not take them too."""
         ticket = self._service.ask(question, payload)
         if ticket is not None:
-            allowance.enter(caller, units_of(weight, image=payload if isinstance(payload, bytes) else None))
+            allowance.enter(caller, request_cost(weight, image=payload if isinstance(payload, bytes) else None))
             ticket.add_done_callback(lambda _: allowance.leave(caller))
         return ticket
 
-    async def _asked(self, scope: Scope, receive: Receive) -> Body:
-        """The body, read and parsed; what is no question costs its caller as well. Raises RateExceeded."""
+    async def _asked(self, scope: Scope, receive: Receive) -> RequestBody:
+        """The body, read and parsed; what is no question costs its caller as well. Raises RateLimitError."""
         body, kind = await read_body(scope, receive, self._limits, self._service.room)
         if self.allowance is None:
             return await self._parsed(body, kind)
         caller = _caller(scope)
-        self.allowance.pay(caller, units_of(len(body)))
+        self.allowance.pay(caller, request_cost(len(body)))
         asked = await self._parsed(body, kind)
         more_rows = 0 if asked.batch is None else len(asked.batch) - 1
-        self.allowance.take(caller, units_of(0, rows=more_rows, image=asked.image))
+        self.allowance.take(caller, request_cost(0, rows=more_rows, image=asked.image))
         return asked
 
-    async def _parsed(self, body: bytes, kind: str) -> Body:
+    async def _parsed(self, body: bytes, kind: str) -> RequestBody:
         if is_light(body, kind):
             return parse(body, kind, self._limits)
         with self._service.room.holding(len(body)):
@@ -199,14 +199,14 @@ class PredictHandlers:
         self.count(reply)
         await _send(send, _encode(answer_body(reply, self._language(reply, scope))), _version((reply,)))
 
-    def _language(self, reply: Reply, scope: Scope) -> str:
+    def _language(self, reply: PredictionResult, scope: Scope) -> str:
         """What the answer's warnings are said in; looked up only where there are any."""
         return language_of(scope, self.language) if reply.remarks else self.language
 
-    def _selected(self, scope: Scope, asked: Body, named: str | None) -> tuple[Body, str | None]:
+    def _selected(self, scope: Scope, asked: RequestBody, named: str | None) -> tuple[RequestBody, str | None]:
         """The body without its selector, and the model that address, query and form agree on.
 
-        Raises ParameterWrong where they do not: whoever names a model is answered by that one, or by none.
+        Raises InvalidParameterError where they do not: whoever names a model is answered by that one, or by none.
         """
         told = [query_of(scope).get(_MODEL)]
         if not self._has_field(named or told[0]):
@@ -215,7 +215,7 @@ class PredictHandlers:
             asked = msgspec.structs.replace(asked, form=rest)
         names = {self._service.named(one) for one in (named, *told) if one}
         if len(names) > 1:
-            raise ParameterWrong(field=_MODEL, expected="one model, the same in the address and the form")
+            raise InvalidParameterError(field=_MODEL, expected="one model, the same in the address and the form")
         return asked, next(iter(names), None)
 
     def _has_field(self, named: str | None) -> bool:
@@ -224,34 +224,34 @@ class PredictHandlers:
         wanted = None if router is None else router.pick(b"").lane.manifest.input
         return isinstance(wanted, RecordInput) and any(field.name == _MODEL for field in wanted.fields)
 
-    def _payload(self, question: Question, asked: Body, scope: Scope) -> bytes | dict[str, Any]:
+    def _payload(self, question: PredictRequest, asked: RequestBody, scope: Scope) -> bytes | dict[str, Any]:
         if asked.image is not None:
             return asked.image
         if asked.record is not None:
             return asked.record
         wanted = self._service.choose(question).lane.manifest.input
         if isinstance(wanted, RecordInput) and asked.form:
-            return record_from(wanted, asked.form, language=language_of(scope, self.language))
-        raise misnamed(asked.form) if asked.form else NoInput
+            return parse_form(wanted, asked.form, language=language_of(scope, self.language))
+        raise misnamed(asked.form) if asked.form else MissingInputError
 
-    def _question(self, scope: Scope, named: str | None, subject: str | None = None) -> Question:
-        """What is asked of which model. Raises ModelNotFound, NotAllowed."""
+    def _question(self, scope: Scope, named: str | None, subject: str | None = None) -> PredictRequest:
+        """What is asked of which model. Raises ModelNotFoundError, PermissionDeniedError."""
         require(scope["state"]["principal"], Action.PREDICT, named or self._service.default_model())
         asker = _asked_by(scope["state"]["principal"])
-        return Question(model=named, key=_key(scope), caller=_caller(scope), subject=subject, asked_by=asker)
+        return PredictRequest(model=named, key=_key(scope), caller=_caller(scope), subject=subject, asked_by=asker)
 
     async def _subject(self, scope: Scope) -> str | None:
         return None if self._subjects is None else await self._subjects.of(scope)
 
-    def _name(self, question: Question) -> str:
+    def _name(self, question: PredictRequest) -> str:
         return question.model or self._service.default_model() or ""
 
-    def count(self, reply: Reply) -> None:
+    def count(self, reply: PredictionResult) -> None:
         """Count one answer."""
         outcome = "uncertain" if reply.answer.uncertain else "ok"
         self._telemetry.predicted(model=reply.model, version=reply.version, outcome=outcome, seconds=reply.seconds)
 
-    def _count_many(self, replies: list[Reply]) -> None:
+    def _count_many(self, replies: list[PredictionResult]) -> None:
         for outcome, some in (
             ("ok", [r for r in replies if not r.answer.uncertain]),
             ("uncertain", [r for r in replies if r.answer.uncertain]),
@@ -281,7 +281,7 @@ class PredictHandlers:
         """A refusal with the keys of the short answer, so that an old client reads one shape."""
         status = status_of(type(error))
         request_id = scope["state"]["request_id"]
-        told = body_of(error, language_of(scope, self.language), request_id)
+        told = error_body(error, language_of(scope, self.language), request_id)
         body = _encode({"status_code": status, "query_id": None, "prediction": None, "execution_time": None, **told})
         headers = [_JSON, (b"content-length", b"%d" % len(body)), *retry_header(error, request_id)]
         await send({"type": "http.response.start", "status": status, "headers": headers})
@@ -293,7 +293,7 @@ class PredictHandlers:
         query, visit = query_of(scope), self._visit(scope)
         named = self._service.named(query[_MODEL]) if query.get(_MODEL) else None
         asker = _asked_by(scope["state"]["principal"])
-        question = Question(model=named, key=_key(scope), caller=_caller(scope), asked_by=asker)
+        question = PredictRequest(model=named, key=_key(scope), caller=_caller(scope), asked_by=asker)
         record: Mapping[str, Any] | None = None
         try:
             refuse_unknown(query, (_MODEL,))
@@ -304,14 +304,14 @@ class PredictHandlers:
             asked, named = self._selected(scope, msgspec.structs.replace(asked, form=form), question.model)
             question = msgspec.structs.replace(question, model=self._question(scope, named).model)
             if asked.batch is not None:
-                raise UnsupportedMedia(expected="one record or one image", got="a batch")
+                raise UnsupportedMediaTypeError(expected="one record or one image", got="a batch")
             question = msgspec.structs.replace(question, subject=await self._subject(scope))
             # What was typed is shown again, even if it cannot be read.
             record = asked.form
             payload = self._payload(question, asked, scope)
             record = payload if isinstance(payload, dict) else None
             reply = _with_commas(await self._service.predict(question, payload, gone=_gone(receive)), asked, payload)
-        except CallerGone:
+        except ClientDisconnectedError:
             raise
         except RelevoError as error:
             self._telemetry.refused(error.code)
@@ -329,31 +329,31 @@ class PredictHandlers:
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": page})
 
-    def _visit(self, scope: Scope) -> Visit:
+    def _visit(self, scope: Scope) -> PageContext:
         principal: Principal = scope["state"]["principal"]
-        return Visit(
+        return PageContext(
             language=language_of(scope, self.language),
             address=address_of(scope),
             request_id=scope["state"]["request_id"],
             models=[one for one in self._service.models() if principal.sees(one.name)],
             limits=self._image_limits,
             signed_in=signed_in_as(scope),
-            csrf=page_csrf(scope),
+            csrf=csrf_token(scope),
         )
 
-    def _state(self, question: Question, visit: Visit) -> ModelState | None:
+    def _state(self, question: PredictRequest, visit: PageContext) -> ModelState | None:
         """What a refusal shows of the model that was asked: nothing where whoever asks does not see it."""
         name = self._name(question)
         return next((one for one in visit.models if one.name == name), None)
 
 
-def _with_commas(reply: Reply, asked: Body, payload: bytes | dict[str, Any]) -> Reply:
+def _with_commas(reply: PredictionResult, asked: RequestBody, payload: bytes | dict[str, Any]) -> PredictionResult:
     """The reply with a remark on the numbers that a form wrote with a decimal comma."""
     told = commas_in(asked.form, payload) if isinstance(payload, dict) and asked.form else ()
     return msgspec.structs.replace(reply, remarks=(*reply.remarks, *told)) if told else reply
 
 
-def answer_body(reply: Reply, language: str) -> dict[str, Any]:
+def answer_body(reply: PredictionResult, language: str) -> dict[str, Any]:
     """The canonical answer as plain values, and after it the fields its model was given for old clients."""
     answer = reply.answer
     facts: dict[str, Any] = {"query_id": ids.text(reply.id), "model": reply.model, "version": reply.version}
@@ -371,7 +371,7 @@ def answer_body(reply: Reply, language: str) -> dict[str, Any]:
     return facts
 
 
-def _classified(answer: Answer) -> dict[str, Any]:
+def _classified(answer: DecisionResult) -> dict[str, Any]:
     return {
         "prediction": answer.label,
         "class": answer.index,
@@ -383,7 +383,7 @@ def _classified(answer: Answer) -> dict[str, Any]:
 
 def _caller(scope: Scope) -> str:
     """Whose share a request is taken from."""
-    return caller_of(scope["state"].get("principal"), scope.get("client"))
+    return client_id(scope["state"].get("principal"), scope.get("client"))
 
 
 def _asked_by(principal: Principal) -> str | None:

@@ -12,7 +12,7 @@ import asyncio
 import unicodedata
 from typing import TYPE_CHECKING
 
-from relevo.errors import ParameterWrong
+from relevo.errors import InvalidParameterError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,26 +20,29 @@ if TYPE_CHECKING:
 
     from starlette.types import Scope
 
-    from relevo.store.encryption import Sealing
+    from relevo.store.encryption import InputEncryption
 
 HEADER = b"relevo-subject"
 MOST_LETTERS = 200
 
 
-class Subjects:
+class SubjectResolver:
     """Names the subjects of requests; lives as long as the worker."""
 
-    def __init__(self, pseudonym: Callable[[str], str], sealing: Sealing | None, *, now: Callable[[], datetime]) -> None:
+    def __init__(self, pseudonym: Callable[[str], str], sealing: InputEncryption | None, *, now: Callable[[], datetime]) -> None:
         """sealing: where inputs are sealed; None where they are not."""
         self._pseudonym = pseudonym
         self._sealing = sealing
         self._now = now
 
     async def of(self, scope: Scope) -> str | None:
-        """The pseudonym of whom this request is about; None where nobody is named. Raises ParameterWrong, StoreUnavailable."""
+        """The pseudonym of whom this request is about; None where nobody is named.
+
+        Raises InvalidParameterError, DatabaseUnavailableError.
+        """
         for name, value in scope["headers"]:
             if name == HEADER:
-                return await self._known(named_subject(_text(value)))
+                return await self._known(validate_subject(_text(value)))
         return None
 
     async def _known(self, subject: str) -> str:
@@ -49,12 +52,12 @@ class Subjects:
         return pseudonym
 
 
-def named_subject(text: str) -> str:
-    """The subject, when it may be one: 1 to 200 letters that can be seen. Raises ParameterWrong, which repeats nothing of it."""
+def validate_subject(text: str) -> str:
+    """The subject, when it may be one: 1 to 200 letters that can be seen. Raises InvalidParameterError, which repeats nothing of it."""
     # Of one person, however it is composed: an accent of its own or within the letter.
     subject = unicodedata.normalize("NFKC", text).strip()
     if not (0 < len(subject) <= MOST_LETTERS and subject.isprintable()):
-        raise ParameterWrong(field="Relevo-Subject", expected=f"1 to {MOST_LETTERS} letters that can be seen")
+        raise InvalidParameterError(field="Relevo-Subject", expected=f"1 to {MOST_LETTERS} letters that can be seen")
     return subject
 
 

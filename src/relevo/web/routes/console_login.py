@@ -24,9 +24,9 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
 from starlette.concurrency import run_in_threadpool
 
-from relevo.errors import BadJson, NotFound, ProofRefused, UserNotFound
-from relevo.store.auth.login_codes import HandOver
-from relevo.util.hmac_signing import Purpose, is_marked
+from relevo.errors import IdentityProofError, InvalidJsonError, NotFoundError, UserNotFoundError
+from relevo.store.auth.login_codes import LoginCode
+from relevo.util.hmac_signing import Purpose, verify
 from relevo.web.auth.sessions import csrf_of
 from relevo.web.routes.login import as_principal, open_session, with_session
 from relevo.web.schemas.users import Me, SignedIn
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from relevo.store.auth.users import User
-    from relevo.web.context import Parts
+    from relevo.web.context import AppContext
 
 router = APIRouter(tags=["people"])
 
@@ -62,11 +62,11 @@ class Leaving:
 
     @classmethod
     def of(cls, asked: Mapping[str, str], key: bytes) -> Leaving:
-        """What was asked. Raises ProofRefused unless a console with this key did."""
+        """What was asked. Raises IdentityProofError unless a console with this key did."""
         leaving = cls(**{name: asked.get(name, "") for name in ("to", "state", "challenge", "mark")})
         shaped = _CONSOLE.fullmatch(leaving.to) and all(map(_WORD.fullmatch, (leaving.state, leaving.challenge)))
-        if not shaped or not is_marked(key, leaving.mark, Purpose.LEAVE, leaving.to, leaving.state, leaving.challenge):
-            raise ProofRefused(reason="no console of this server sent you here")
+        if not shaped or not verify(key, leaving.mark, Purpose.LEAVE, leaving.to, leaving.state, leaving.challenge):
+            raise IdentityProofError(reason="no console of this server sent you here")
         return leaving
 
     @property
@@ -91,14 +91,14 @@ async def elsewhere(request: Request) -> Elsewhere:
 
 @router.post(PATH, include_in_schema=False)
 async def redeem(request: Request) -> Response:
-    """A console's code becomes a session. Raises NotFound, BadJson, ProofRefused."""
+    """A console's code becomes a session. Raises NotFoundError, InvalidJsonError, IdentityProofError."""
     parts = request.app.state.parts
     if parts.provider is None:
-        raise NotFound
+        raise NotFoundError
     try:
         given = msgspec.json.decode(await request.body(), type=_Given)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as cause:
-        raise BadJson(reason="it is no hand-over") from cause
+        raise InvalidJsonError(reason="it is no hand-over") from cause
     user = await run_in_threadpool(_handed_over, parts, given)
     token = await open_session(request, user)
     answer = SignedIn(user=Me.of(as_principal(user)), csrf=csrf_of(token))
@@ -106,31 +106,31 @@ async def redeem(request: Request) -> Response:
 
 
 def asked_before(back: str, key: bytes) -> Leaving | None:
-    """What a journey was begun for, if a console sent its browser. Raises ProofRefused when the key has changed since."""
+    """What a journey was begun for, if a console sent its browser. Raises IdentityProofError when the key has changed since."""
     parts = urlsplit(back)
     return Leaving.of(dict(parse_qsl(parts.query)), key) if parts.path == PATH else None
 
 
-async def handed_over(parts: Parts, leaving: Leaving, user: User) -> Response:
+async def handed_over(parts: AppContext, leaving: Leaving, user: User) -> Response:
     """Send the browser to its console, with a code that is worth nothing to anybody else."""
-    wanted = HandOver(user=user.id, console=leaving.to, challenge=leaving.challenge)
+    wanted = LoginCode(user=user.id, console=leaving.to, challenge=leaving.challenge)
     code = await run_in_threadpool(parts.people.hand_overs.issue, wanted, at=parts.now())
     there = f"{leaving.to}/sign-in/back?{urlencode({'code': code, 'state': leaving.state})}"
     return Response(status_code=303, headers={"location": there, "cache-control": "no-store"})
 
 
-def _handed_over(parts: Parts, given: _Given) -> User:
-    if not is_marked(parts.console_key, given.mark, Purpose.REDEEM, given.code, given.console):
-        raise ProofRefused(reason="no console of this server asks for it")
+def _handed_over(parts: AppContext, given: _Given) -> User:
+    if not verify(parts.console_key, given.mark, Purpose.REDEEM, given.code, given.console):
+        raise IdentityProofError(reason="no console of this server asks for it")
     found = parts.people.hand_overs.take(given.code, at=parts.now())
     if found is None or found.console != given.console or not _fits(found.challenge, given.verifier):
-        raise ProofRefused(reason="the code counts no more, or not here")
+        raise IdentityProofError(reason="the code counts no more, or not here")
     try:
         user = parts.people.one(found.user)
-    except UserNotFound:
+    except UserNotFoundError:
         user = None
     if user is None or user.disabled is not None:
-        raise ProofRefused(reason="that user is switched off")
+        raise IdentityProofError(reason="that user is switched off")
     return user
 
 

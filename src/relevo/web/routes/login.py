@@ -16,27 +16,27 @@ import msgspec
 from fastapi import APIRouter, Request, Response
 from starlette.concurrency import run_in_threadpool
 
-from relevo.domain.access import Principal, Way
-from relevo.domain.audit import By
-from relevo.errors import BadJson, NotYourPage, ParameterWrong, RelevoError
-from relevo.web.auth.exposure import lacks
-from relevo.web.auth.guard import address_of_caller, by_of, check_form, page_csrf, principal_of
+from relevo.domain.access import AuthMethod, Principal
+from relevo.domain.audit import Actor
+from relevo.errors import CsrfError, InvalidJsonError, InvalidParameterError, RelevoError
+from relevo.web.auth.exposure import missing_protection
+from relevo.web.auth.guard import address_of_caller, audit_actor, check_form, csrf_token, principal_of
 from relevo.web.auth.password_login import Applicant
 from relevo.web.auth.sessions import (
     CSRF_FIELD,
     check_csrf,
     cookie_name,
+    cookie_value,
     csrf_of,
-    known_cookie_name,
+    device_cookie_name,
     login_cookie_name,
     set_cookie,
-    token_of,
 )
 from relevo.web.errors import retry_header, status_of
 from relevo.web.pages import model_page
 from relevo.web.request_info import header
 from relevo.web.routes.model_page import form_of, html, visit_of
-from relevo.web.routes.responses import refusals
+from relevo.web.routes.responses import error_responses
 from relevo.web.schemas.users import Me, SignedIn, SignIn
 
 if TYPE_CHECKING:
@@ -61,10 +61,14 @@ async def login_page(request: Request) -> Response:
 
 
 @router.post(
-    "/login", summary="Sign in", response_model=SignedIn, openapi_extra=_BODY, responses=refusals(400, 401, 403, 422, 429, 503)
+    "/login",
+    summary="Sign in",
+    response_model=SignedIn,
+    openapi_extra=_BODY,
+    responses=error_responses(400, 401, 403, 422, 429, 503),
 )
 async def sign_in(request: Request) -> Response:
-    """The session comes as a cookie. Takes JSON, or the form of /login. Raises SignInRefused, TooManyFailures."""
+    """The session comes as a cookie. Takes JSON, or the form of /login. Raises InvalidCredentialsError, LoginThrottledError."""
     if _is_json(request):
         given = await _json_of(request)
         user = await _checked(request, given.name, given.password)
@@ -76,15 +80,15 @@ async def sign_in(request: Request) -> Response:
     return await _by_form(request)
 
 
-@router.post("/logout", summary="Sign out", response_model=None, responses=refusals(403, 503))
+@router.post("/logout", summary="Sign out", response_model=None, responses=error_responses(403, 503))
 async def sign_out(request: Request) -> Response:
     """Sign out, here and in every worker."""
     parts = request.app.state.parts
     if _is_form(request):
         check_form(request.scope, await form_of(request))
-    token = token_of(request.scope, cookie_name(request.scope))
-    if token is not None and principal_of(request).way is Way.SESSION:
-        await run_in_threadpool(parts.people.sessions.close, token, at=parts.now(), by=by_of(request))
+    token = cookie_value(request.scope, cookie_name(request.scope))
+    if token is not None and principal_of(request).way is AuthMethod.SESSION:
+        await run_in_threadpool(parts.people.sessions.close, token, at=parts.now(), by=audit_actor(request))
         parts.door.sessions.forget(token)
     response = Response(status_code=303, headers={"location": "/login"}) if _is_form(request) else Response(status_code=204)
     response.headers["clear-site-data"] = '"cache"'
@@ -92,21 +96,21 @@ async def sign_out(request: Request) -> Response:
     return response
 
 
-@router.get("/me", summary="Who asks, and what they may", responses=refusals(503))
+@router.get("/me", summary="Who asks, and what they may", responses=error_responses(503))
 async def me(request: Request) -> Me:
     """The same for sessions, keys, and whoever asks while there are no users."""
     parts = request.app.state.parts
-    insecure = lacks(parts.settings, users=not parts.door.roll.open)
-    return Me.of(principal_of(request), page_csrf(request.scope) or None, insecure)
+    insecure = missing_protection(parts.settings, users=not parts.door.roll.open)
+    return Me.of(principal_of(request), csrf_token(request.scope) or None, insecure)
 
 
 def renew_session(request: Request, response: Response, user: User) -> None:
     """Whoever changed themselves goes on under a new id; the old one has ended with all others of theirs."""
     principal = principal_of(request)
-    if principal.way is not Way.SESSION or principal.id != user.id or user.disabled is not None:
+    if principal.way is not AuthMethod.SESSION or principal.id != user.id or user.disabled is not None:
         return
-    parts, old = request.app.state.parts, token_of(request.scope, cookie_name(request.scope))
-    token = parts.people.sessions.open(user.id, at=parts.now(), by=by_of(request), instead_of=old)
+    parts, old = request.app.state.parts, cookie_value(request.scope, cookie_name(request.scope))
+    token = parts.people.sessions.open(user.id, at=parts.now(), by=audit_actor(request), instead_of=old)
     parts.door.sessions.forget(old)
     response.headers.append("set-cookie", set_cookie(request.scope, cookie_name(request.scope), token))
     response.headers["x-csrf-token"] = csrf_of(token)
@@ -123,9 +127,9 @@ def local_path(asked: str | None) -> str:
 async def _by_form(request: Request) -> Response:
     form = await form_of(request)
     try:
-        tie = token_of(request.scope, login_cookie_name(request.scope))
+        tie = cookie_value(request.scope, login_cookie_name(request.scope))
         if tie is None:
-            raise NotYourPage
+            raise CsrfError
         check_csrf(tie, form.get(CSRF_FIELD))
         user = await _checked(request, form.get("name", ""), form.get("password", ""))
     except RelevoError as error:
@@ -138,7 +142,7 @@ async def _by_form(request: Request) -> Response:
 async def _checked(request: Request, name: str, password: str) -> User:
     request.app.state.parts.door.check_users()
     principal = await _key_of(request)
-    recognised = token_of(request.scope, known_cookie_name(request.scope))
+    recognised = cookie_value(request.scope, device_cookie_name(request.scope))
     applicant = Applicant(address=address_of_caller(request), recognised=recognised, key=principal)
     user: User = await request.app.state.sign_ins.check(name, password, applicant)
     return user
@@ -149,7 +153,7 @@ async def _key_of(request: Request) -> Principal | None:
     if header(request.scope, b"authorization") is None:
         return None
     principal: Principal | None = await request.app.state.parts.door.maybe(request.scope)
-    return principal if principal is not None and principal.way is Way.KEY else None
+    return principal if principal is not None and principal.way is AuthMethod.KEY else None
 
 
 async def open_session(request: Request, user: User) -> str:
@@ -158,8 +162,8 @@ async def open_session(request: Request, user: User) -> str:
     Always a new session: what came in as a cookie ends, so nobody can choose the id of another's.
     """
     parts = request.app.state.parts
-    old = token_of(request.scope, cookie_name(request.scope))
-    by = By(actor=f"user:{user.id}", address=address_of_caller(request))
+    old = cookie_value(request.scope, cookie_name(request.scope))
+    by = Actor(actor=f"user:{user.id}", address=address_of_caller(request))
     token: str = await run_in_threadpool(parts.people.sessions.open, user.id, at=parts.now(), by=by, instead_of=old)
     if old is not None:
         parts.door.sessions.forget(old)
@@ -175,14 +179,14 @@ def with_session(request: Request, response: Response, token: str) -> Response:
 
 def _recognised(request: Request, response: Response, user: User) -> Response:
     """The answer with what lets this browser try again while others of its network guess."""
-    name, mark = known_cookie_name(request.scope), request.app.state.parts.people.sessions.recognised(user.id)
+    name, mark = device_cookie_name(request.scope), request.app.state.parts.people.sessions.recognised(user.id)
     response.headers.append("set-cookie", set_cookie(request.scope, name, mark, lives_s=_YEAR_S))
     return response
 
 
 def as_principal(user: User) -> Principal:
     """Whoever a session of this user's is."""
-    return Principal(id=user.id, name=user.name, way=Way.SESSION, role=user.role, grants=user.grants)
+    return Principal(id=user.id, name=user.name, way=AuthMethod.SESSION, role=user.role, grants=user.grants)
 
 
 async def sign_in_page(request: Request, *, error: RelevoError | None = None, name: str = "", to: str | None = None) -> Response:
@@ -213,9 +217,9 @@ async def _json_of(request: Request) -> _Given:
     try:
         return msgspec.json.decode(await request.body(), type=_Given)
     except msgspec.ValidationError as cause:
-        raise ParameterWrong(field="body", expected='{"name": "…", "password": "…"}') from cause
+        raise InvalidParameterError(field="body", expected='{"name": "…", "password": "…"}') from cause
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as cause:
-        raise BadJson(reason="it cannot be parsed") from cause
+        raise InvalidJsonError(reason="it cannot be parsed") from cause
 
 
 def _kind(request: Request) -> str:

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import TypeAdapter, ValidationError
 
-from relevo.errors import BodyTooLarge, ModelNotFound, NotFound, ParameterWrong, RelevoError
+from relevo.errors import BodyTooLargeError, InvalidParameterError, ModelNotFoundError, NotFoundError, RelevoError
 from relevo.i18n.catalog import known
 from relevo.runtime.image import ImageLimits
-from relevo.web.auth.guard import check_form, page_csrf, principal_of, signed_in_as
+from relevo.web.auth.guard import check_form, csrf_token, principal_of, signed_in_as
 from relevo.web.pages import assets
 from relevo.web.pages import model_page as model_page_module
 from relevo.web.predict.body import BodyLimits, parse
@@ -34,18 +34,18 @@ _DAY = 24 * 3600
 _YEAR = 365 * _DAY
 
 
-def visit_of(request: Request, models: Sequence[ModelState] | None = None) -> model_page_module.Visit:
+def visit_of(request: Request, models: Sequence[ModelState] | None = None) -> model_page_module.PageContext:
     """What the pages need to know of a request. models: those listed at the top, else all that whoever asks may see."""
     parts = request.app.state.parts
     settings = parts.settings
-    return model_page_module.Visit(
+    return model_page_module.PageContext(
         language=language_of(request.scope, settings.language),
         address=address_of(request.scope),
         request_id=request.state.request_id,
         models=models if models is not None else [one for one in parts.service.models() if principal_of(request).sees(one.name)],
         limits=ImageLimits(max_pixels=settings.max_pixels, max_side=settings.max_side),
         signed_in=signed_in_as(request.scope),
-        csrf=page_csrf(request.scope),
+        csrf=csrf_token(request.scope),
     )
 
 
@@ -60,7 +60,7 @@ def model_page(
     name = model or request.app.state.parts.service.default_model()
     state = next((one for one in visit.models if one.name == name), None)
     if model and state is None:
-        return refused(request, ModelNotFound(model=model), visit)
+        return refused(request, ModelNotFoundError(model=model), visit)
     return html(request, model_page_module.model_page(state, visit, fill=bool(example)))
 
 
@@ -77,34 +77,34 @@ async def feedback(request: Request) -> Response:
 
 
 async def _feedback_of(request: Request) -> tuple[str, str]:
-    """What the form says: the prediction's id, and the label. Raises ParameterWrong, BadForm, TooManyParts."""
+    """What the form says: the prediction's id, and the label. Raises InvalidParameterError, InvalidFormError, TooManyPartsError."""
     form = await form_of(request)
     check_form(request.scope, form)
     for name in ("query_id", "value"):
         if not form.get(name):
-            raise ParameterWrong(field=name, expected="a value")
+            raise InvalidParameterError(field=name, expected="a value")
     try:
         _check_label(form["value"])
     except ValidationError as cause:
-        raise ParameterWrong(field="value", expected="text of the documented form (see /docs)") from cause
+        raise InvalidParameterError(field="value", expected="text of the documented form (see /docs)") from cause
     return form["query_id"], form["value"]
 
 
 async def form_of(request: Request) -> dict[str, str]:
-    """The few fields of a form that a page sent. Raises BadForm, BodyTooLarge, TooManyParts."""
+    """The few fields of a form that a page sent. Raises InvalidFormError, BodyTooLargeError, TooManyPartsError."""
     body = await request.body()
     if len(body) > _MOST_FORM:
-        raise BodyTooLarge(limit=_MOST_FORM)
+        raise BodyTooLargeError(limit=_MOST_FORM)
     limits = BodyLimits(max_bytes=_MOST_FORM, max_parts=1, max_fields=_MOST_FIELDS)
     return parse(body, header(request.scope, b"content-type") or "", limits).form
 
 
 @router.get("/static/{address}")
 async def static(address: str) -> Response:
-    """A file of the page; its address changes with its content, so it may be kept for ever. Raises NotFound."""
+    """A file of the page; its address changes with its content, so it may be kept for ever. Raises NotFoundError."""
     asset = assets.at(address)
     if asset is None:
-        raise NotFound
+        raise NotFoundError
     return Response(
         asset.content,
         headers={"content-type": asset.media_type, "cache-control": f"public, max-age={_YEAR}, immutable"},
@@ -118,7 +118,7 @@ async def favicon() -> Response:
     return Response(mark, media_type="image/svg+xml", headers={"cache-control": f"public, max-age={_DAY}"})
 
 
-def refused(request: Request, error: RelevoError, visit: model_page_module.Visit) -> Response:
+def refused(request: Request, error: RelevoError, visit: model_page_module.PageContext) -> Response:
     """A page that says why there is no other, with the status and headers of its error."""
     status, headers, body = model_page_module.render_refusal(error, None, visit)
     return html(request, body, status, headers)

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi import Path as InPath
 
-from relevo.errors import AliasNotFound
+from relevo.errors import AliasNotFoundError
 from relevo.package.documents import takeover_of
 from relevo.package.promotion_guard import CHAMPION
-from relevo.web.auth.guard import by_of, principal_of
-from relevo.web.routes.responses import refusals
+from relevo.web.auth.guard import audit_actor, principal_of
+from relevo.web.routes.responses import error_responses
 from relevo.web.schemas.common import (
     Alias,
     Aliases,
@@ -38,16 +38,16 @@ Version = Annotated[VersionNumber, InPath(description="Number of a version, from
 AliasPath = Annotated[AliasName, InPath(description="champion, challenger, or a name of your own")]
 
 
-@router.get("", summary="Every registered model", responses=refusals(503))
+@router.get("", summary="Every registered model", responses=error_responses(503))
 def all_models(request: Request) -> ModelList:
     """Join the registry with what this worker serves."""
     registry, sees, states = request.app.state.parts.registry, principal_of(request).sees, _states(request)
     return ModelList(models=[ModelSummary.of(model, states.get(model.name)) for model in registry.models() if sees(model.name)])
 
 
-@router.get("/{name}", summary="One model with its versions", responses=refusals(404, 422, 503))
+@router.get("/{name}", summary="One model with its versions", responses=error_responses(404, 422, 503))
 def one_model(request: Request, name: Name) -> ModelDetail:
-    """Raises ModelNotFound."""
+    """Raises ModelNotFoundError."""
     registry = request.app.state.parts.registry
     versions = registry.versions(name)
     model = next(model for model in registry.models() if model.name == name)
@@ -55,20 +55,20 @@ def one_model(request: Request, name: Name) -> ModelDetail:
     return ModelDetail(**summary.model_dump(), history=[VersionSummary.of(version) for version in versions])
 
 
-@router.get("/{name}/versions/{version}", summary="One version", responses=refusals(404, 422, 503))
+@router.get("/{name}/versions/{version}", summary="One version", responses=error_responses(404, 422, 503))
 def one_version(request: Request, name: Name, version: Version) -> VersionSummary:
-    """Raises ModelNotFound, VersionNotFound."""
+    """Raises ModelNotFoundError, VersionNotFoundError."""
     return VersionSummary.of(request.app.state.parts.registry.version(name, version))
 
 
-@router.get("/{name}/aliases", summary="Where the aliases stand, and who moved them", responses=refusals(404, 422, 503))
+@router.get("/{name}/aliases", summary="Where the aliases stand, and who moved them", responses=error_responses(404, 422, 503))
 def all_aliases(
     request: Request,
     name: Name,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     before: Annotated[int | None, Query(ge=1, le=2**63 - 1, description="The next_before of the page before")] = None,
 ) -> Aliases:
-    """Raises ModelNotFound."""
+    """Raises ModelNotFoundError."""
     registry = request.app.state.parts.registry
     moves = registry.alias_history(name, before=before, limit=limit + 1)
     shown = moves[:limit]
@@ -79,18 +79,18 @@ def all_aliases(
     )
 
 
-@router.get("/{name}/aliases/{alias}", summary="Where one alias stands", responses=refusals(404, 422, 503))
+@router.get("/{name}/aliases/{alias}", summary="Where one alias stands", responses=error_responses(404, 422, 503))
 def one_alias(request: Request, response: Response, name: Name, alias: AliasPath) -> Alias:
-    """Answer with the ETag that a move may be tied to. Raises ModelNotFound, AliasNotFound."""
+    """Answer with the ETag that a move may be tied to. Raises ModelNotFoundError, AliasNotFoundError."""
     version = request.app.state.parts.registry.aliases(name).get(alias)
     if version is None:
-        raise AliasNotFound(model=name, alias=alias)
+        raise AliasNotFoundError(model=name, alias=alias)
     response.headers["etag"] = f'"{version}"'
     return Alias(alias=alias, version=version)
 
 
 @router.put(
-    "/{name}/aliases/{alias}", summary="Let an alias name another version", responses=refusals(400, 404, 409, 412, 422, 503)
+    "/{name}/aliases/{alias}", summary="Let an alias name another version", responses=error_responses(400, 404, 409, 412, 422, 503)
 )
 def move_alias(
     request: Request,
@@ -100,7 +100,10 @@ def move_alias(
     wanted: MoveAlias,
     if_match: Annotated[str, Header(description='The ETag of the alias: "3"', pattern=_ETAG)] = "",
 ) -> Move:
-    """The workers follow within moments. Raises ModelNotFound, VersionNotFound, StaleState, TakeoverRefused."""
+    """The workers follow within moments.
+
+    Raises ModelNotFoundError, VersionNotFoundError, PreconditionFailedError, PromotionRefusedError.
+    """
     parts = request.app.state.parts
     expected = int(if_match.strip('"')) if if_match else None
     why = wanted.reason
@@ -115,7 +118,7 @@ def move_alias(
         why=why,
         at=parts.now(),
         expected=expected,
-        by=by_of(request),
+        by=audit_actor(request),
     )
     response.headers["etag"] = f'"{move.version}"'
     return Move.of(move)

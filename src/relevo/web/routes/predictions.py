@@ -10,21 +10,21 @@ from fastapi import Path as InPath
 from starlette.concurrency import run_in_threadpool
 
 from relevo.domain import ids
-from relevo.domain.access import LEAST, Action, Principal
+from relevo.domain.access import MIN_ROLE, Action, Principal
 from relevo.domain.prediction import InputKind
-from relevo.errors import PredictionNotFound
+from relevo.errors import PredictionNotFoundError
 from relevo.runtime.image import ImageLimits
-from relevo.web.auth.guard import principal_of, reads_pages, require
+from relevo.web.auth.guard import principal_of, require, wants_html
 from relevo.web.pages import model_page
 from relevo.web.pages.error_page import plain_visit
 from relevo.web.pages.templating import render
 from relevo.web.pages.thumbnails import reencoded
-from relevo.web.routes.responses import refusals
+from relevo.web.routes.responses import error_responses
 from relevo.web.schemas.common import PredictionPage, PredictionView, Window
 
 if TYPE_CHECKING:
-    from relevo.store.predictions import Stored
-    from relevo.web.context import Parts
+    from relevo.store.predictions import StoredPrediction
+    from relevo.web.context import AppContext
 
 router = APIRouter(prefix="/predictions", tags=["history"])
 
@@ -36,7 +36,7 @@ _LOOK_EVERY_SECONDS = 0.05
 QueryId = Annotated[str, InPath(description="The query_id of an answer", json_schema_extra={"format": "uuid"}, max_length=64)]
 
 
-@router.get("", summary="The history, newest first", responses=refusals(422, 503))
+@router.get("", summary="The history, newest first", responses=error_responses(422, 503))
 def window(request: Request, narrow: Annotated[Window, Query()]) -> PredictionPage:
     """A page of the history, with the label that counts for each prediction."""
     parts = request.app.state.parts
@@ -47,11 +47,11 @@ def window(request: Request, narrow: Annotated[Window, Query()]) -> PredictionPa
     return PredictionPage(items=items, next_cursor=some.next_cursor)
 
 
-@router.get("/{query_id}", summary="One prediction", response_model=PredictionView, responses=refusals(404, 422, 503))
+@router.get("/{query_id}", summary="One prediction", response_model=PredictionView, responses=error_responses(404, 422, 503))
 async def one(request: Request, query_id: QueryId) -> PredictionView | Response:
-    """For a person with a browser, a page of it. Raises PredictionNotFound."""
+    """For a person with a browser, a page of it. Raises PredictionNotFoundError."""
     view = await _view(request, query_id)
-    if not reads_pages(request.scope):
+    if not wants_html(request.scope):
         return view
     visit = plain_visit(request.scope, request.app.state.parts.settings.language)
     may_see = view.input_kept and principal_of(request).may(Action.SEE_INPUTS, view.model)
@@ -75,7 +75,7 @@ async def _view(request: Request, query_id: str) -> PredictionView:
     response_class=Response,
     responses={
         200: {"content": {"image/png": {"schema": {"type": "string", "format": "binary"}}, "application/json": {"schema": {}}}},
-        **refusals(404, 422, 503),
+        **error_responses(404, 422, 503),
     },
 )
 async def kept_input(
@@ -83,7 +83,7 @@ async def kept_input(
     query_id: QueryId,
     side: Annotated[int | None, Query(description="Shrink an image to so many pixels a side", ge=16, le=4096)] = None,
 ) -> Response:
-    """A download, never shown by the browser; an image's pixels only. Raises PredictionNotFound, InputNotKept."""
+    """A download, never shown by the browser; an image's pixels only. Raises PredictionNotFoundError, InputNotStoredError."""
     parts, principal = request.app.state.parts, principal_of(request)
     stored = await found(parts, query_id, principal)
     own = principal.may(Action.LABEL, stored.prediction.model)
@@ -92,7 +92,7 @@ async def kept_input(
     return await run_in_threadpool(_download, parts, stored, side)
 
 
-def _download(parts: Parts, stored: Stored, side: int | None) -> Response:
+def _download(parts: AppContext, stored: StoredPrediction, side: int | None) -> Response:
     kind, data = parts.history.input(stored.prediction.id)
     ending = "json"
     if kind is InputKind.IMAGE:
@@ -110,43 +110,46 @@ def _download(parts: Parts, stored: Stored, side: int | None) -> Response:
 
 
 def seen(request: Request, asked: str | None, action: Action = Action.SEE_ANSWERS) -> list[str] | None:
-    """The models that somebody may do this with; None for all of them. Raises ModelNotFound, NotAllowed for the one asked."""
+    """The models that somebody may do this with; None for all of them.
+
+    Raises ModelNotFoundError, PermissionDeniedError for the one asked.
+    """
     principal = principal_of(request)
     if asked is not None:
         require(principal, action, asked)
         return None
     if principal.only_model is not None:
         return [principal.only_model] if principal.may(action, principal.only_model) else []
-    if principal.role is not None and principal.role.includes(LEAST[action]):
+    if principal.role is not None and principal.role.includes(MIN_ROLE[action]):
         return None
     return sorted(model for model in principal.grants if principal.may(action, model))
 
 
-async def found(parts: Parts, query_id: str, principal: Principal, action: Action | None = None) -> Stored:
+async def found(parts: AppContext, query_id: str, principal: Principal, action: Action | None = None) -> StoredPrediction:
     """The prediction of that id, for somebody who would do that with it; one of a model not theirs to see is not found.
 
     action None: whoever calls looks for themselves whether it is allowed.
 
-    Raises PredictionNotFound, NotAllowed.
+    Raises PredictionNotFoundError, PermissionDeniedError.
     """
     stored = await _found(parts, query_id)
     if not principal.sees(stored.prediction.model):
-        raise PredictionNotFound
+        raise PredictionNotFoundError
     if action is not None:
         require(principal, action, stored.prediction.model)
     return stored
 
 
-async def _found(parts: Parts, query_id: str) -> Stored:
-    """Wait for a fresh prediction, since its journal is shipped within moments. Raises PredictionNotFound."""
+async def _found(parts: AppContext, query_id: str) -> StoredPrediction:
+    """Wait for a fresh prediction, since its journal is shipped within moments. Raises PredictionNotFoundError."""
     key = ids.raw(query_id)
     if key is None:
-        raise PredictionNotFound
+        raise PredictionNotFoundError
     age = parts.now().timestamp() - int.from_bytes(key[:6], "big") / 1000
     looks = round(_WAIT_SECONDS / _LOOK_EVERY_SECONDS) if abs(age) < _FRESH_SECONDS else 0
     for _ in range(looks):
         try:
             return await run_in_threadpool(parts.history.get, key)
-        except PredictionNotFound:
+        except PredictionNotFoundError:
             await anyio.sleep(_LOOK_EVERY_SECONDS)
     return await run_in_threadpool(parts.history.get, key)

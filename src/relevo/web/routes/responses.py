@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from relevo.web.schemas.common import Problem
+from relevo.web.schemas.common import ErrorBody
 
 _MEANING = {
     400: "The body cannot be read",
@@ -22,6 +22,6 @@ _MEANING = {
 }
 
 
-def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
+def error_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """The `responses` of a route: each status with the one body of refusals."""
-    return {status: {"model": Problem, "description": _MEANING[status]} for status in statuses}
+    return {status: {"model": ErrorBody, "description": _MEANING[status]} for status in statuses}

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 from fastapi import APIRouter, Request, Response
 from fastapi import Path as InPath
 
-from relevo.errors import NotInPackage, PackageRefused
-from relevo.package.documents import Papers
+from relevo.errors import NotInPackageError, PackageError
+from relevo.package.documents import PackageDocuments
 from relevo.web.request_info import language_of
 from relevo.web.routes.models import Name, Version  # noqa: TC001 - FastAPI reads the annotations when it runs
-from relevo.web.routes.responses import refusals
+from relevo.web.routes.responses import error_responses
 from relevo.web.schemas.common import Figures
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 router = APIRouter(prefix="/models/{name}/versions/{version}", tags=["models"])
 
-_REFUSED = refusals(404, 422, 503)
+_REFUSED = error_responses(404, 422, 503)
 #: A package never changes, so what was read of it may be kept; by the reader alone, since not everybody may see it.
 _KEEP = {"cache-control": "private, max-age=3600"}
 
@@ -39,7 +39,7 @@ def _answer_of(kind: str, schema: dict[str, Any]) -> dict[int | str, dict[str, A
 def card(request: Request, name: Name, version: Version) -> Response:
     """Relevo wrote it, and it comes in the caller's language; or who packed the model did, in their own words.
 
-    Raises ModelNotFound, VersionNotFound, NotInPackage.
+    Raises ModelNotFoundError, VersionNotFoundError, NotInPackageError.
     """
     told = _papers(request, name, version).card(language_of(request.scope, request.app.state.parts.settings.language))
     headers = _KEEP | {"vary": "accept-language, cookie"}
@@ -50,7 +50,7 @@ def card(request: Request, name: Name, version: Version) -> Response:
 def metrics(request: Request, response: Response, name: Name, version: Version) -> dict[str, Any]:
     """Accuracy with its interval, per-class figures, confusion, calibration; empty when no truth was given.
 
-    Raises ModelNotFound, VersionNotFound, NotInPackage.
+    Raises ModelNotFoundError, VersionNotFoundError, NotInPackageError.
     """
     response.headers.update(_KEEP)
     return _papers(request, name, version).metrics()
@@ -63,13 +63,13 @@ def metrics(request: Request, response: Response, name: Name, version: Version) 
     responses=_answer_of("application/json", {"type": "object"}),
 )
 def manifest(request: Request, name: Name, version: Version) -> Response:
-    """Byte for byte, so that its SHA-256 is the version's digest. Raises ModelNotFound, VersionNotFound, NotInPackage."""
+    """Byte for byte, so that its SHA-256 is the version's digest. Raises ModelNotFoundError, VersionNotFoundError, NotInPackageError."""
     return Response(_papers(request, name, version).manifest_bytes, headers={"content-type": "application/json", **_KEEP})
 
 
 @router.get("/figures", summary="Names of the pictures in the package", responses=_REFUSED)
 def figures(request: Request, name: Name, version: Version) -> Figures:
-    """Raises ModelNotFound, VersionNotFound, NotInPackage."""
+    """Raises ModelNotFoundError, VersionNotFoundError, NotInPackageError."""
     return Figures(figures=_papers(request, name, version).figures())
 
 
@@ -80,16 +80,16 @@ def figures(request: Request, name: Name, version: Version) -> Figures:
     responses=_answer_of("image/png", {"type": "string", "format": "binary"}),
 )
 def figure(request: Request, name: Name, version: Version, file: FileName) -> Response:
-    """A download, never shown by the browser as a page. Raises ModelNotFound, VersionNotFound, NotInPackage."""
+    """A download, never shown by the browser as a page. Raises ModelNotFoundError, VersionNotFoundError, NotInPackageError."""
     content = _papers(request, name, version).figure(file)
     return Response(content, media_type="image/png", headers={"content-disposition": f'attachment; filename="{file}"', **_KEEP})
 
 
-def _papers(request: Request, name: str, version: int) -> Papers:
+def _papers(request: Request, name: str, version: int) -> PackageDocuments:
     parts = request.app.state.parts
     registered: Registered = parts.registry.version(name, version)
     try:
         folder = parts.shelf.path(registered.digest)
-    except PackageRefused as cause:
-        raise NotInPackage from cause
-    return Papers(folder, registered.digest)
+    except PackageError as cause:
+        raise NotInPackageError from cause
+    return PackageDocuments(folder, registered.digest)

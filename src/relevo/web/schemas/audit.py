@@ -12,7 +12,7 @@ from relevo.domain.audit import without_marks
 from relevo.web.schemas.common import Lang  # noqa: TC001 - the same
 
 if TYPE_CHECKING:
-    from relevo.store.audit.reader import Link, TrailPage
+    from relevo.store.audit.reader import AuditEntry, AuditPage
     from relevo.store.auth.login_attempts import AttemptPage
 
 _Thing = Annotated[str, StringConstraints(min_length=1, max_length=300)]
@@ -33,7 +33,7 @@ class LinkView(BaseModel):
     seal: str
 
     @classmethod
-    def of(cls, link: Link) -> LinkView:
+    def of(cls, link: AuditEntry) -> LinkView:
         """A stored link."""
         return cls(
             sequence=link.sequence,
@@ -56,7 +56,7 @@ class TrailView(BaseModel):
     next_cursor: str | None
 
     @classmethod
-    def of(cls, page: TrailPage) -> TrailView:
+    def of(cls, page: AuditPage) -> TrailView:
         """A page of the store."""
         return cls(items=[LinkView.of(link) for link in page.items], next_cursor=page.next_cursor)
 

@@ -15,14 +15,14 @@ from pydantic_core import PydanticCustomError
 
 from relevo.domain import ids
 from relevo.util.time_parsing import aware
-from relevo.util.timestamps import moment
+from relevo.util.timestamps import from_us
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from relevo.domain.prediction import Label
     from relevo.serve.service import ModelState
-    from relevo.store.predictions import Stored
+    from relevo.store.predictions import StoredPrediction
     from relevo.store.registry import AliasMove, Model, Version
 
 #: No control characters: databases refuse the zero byte, and nobody needs the others in a label.
@@ -65,7 +65,7 @@ Lang = Annotated[str, StringConstraints(max_length=20)] | None
 YesNo = Annotated[bool, BeforeValidator(_truth, json_schema_input_type=Literal["true", "false"])]
 
 
-class Problem(BaseModel):
+class ErrorBody(BaseModel):
     """What every refusal looks like."""
 
     error: str
@@ -297,12 +297,12 @@ class PredictionView(BaseModel):
     asked_by_name: str | None = None
 
     @classmethod
-    def of(cls, stored: Stored, label: Label | None, names: Mapping[str, str] | None = None) -> PredictionView:
+    def of(cls, stored: StoredPrediction, label: Label | None, names: Mapping[str, str] | None = None) -> PredictionView:
         """A stored prediction with the label that counts for it. names: of who asked, by what the history calls them."""
         it = stored.prediction
         return cls(
             query_id=ids.text(it.id),
-            at=moment(it.at_us),
+            at=from_us(it.at_us),
             model=it.model,
             version=it.version,
             arm=it.arm.value,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pydantic import BaseModel
 
 if TYPE_CHECKING:
-    from relevo.store.erasure import Erased
+    from relevo.store.erasure import ErasureReport
 
 
 class MadeSinceView(BaseModel):
@@ -31,7 +31,7 @@ class ErasedView(BaseModel):
     left_in_files: bool
 
     @classmethod
-    def of(cls, erased: Erased, *, left_in_files: bool) -> ErasedView:
+    def of(cls, erased: ErasureReport, *, left_in_files: bool) -> ErasedView:
         """What the store tells."""
         versions = [MadeSinceView(model=one.model, version=one.version, at=one.at) for one in erased.versions]
         return cls(

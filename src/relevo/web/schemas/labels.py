@@ -11,10 +11,10 @@ from relevo.domain import ids
 from relevo.web.schemas.common import LabelText, Lang, ModelName, Remark, Truth
 
 if TYPE_CHECKING:
-    from relevo.domain.curation import Cleaned, Exclusion
-    from relevo.domain.label_sampling import Ask
-    from relevo.store.labels.list import GivenLabel
-    from relevo.store.predictions import Stored
+    from relevo.domain.curation import CurationReport, Exclusion
+    from relevo.domain.label_sampling import QueueItem
+    from relevo.store.labels.list import LabelEntry
+    from relevo.store.predictions import StoredPrediction
 
 _UUID = r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$"
 
@@ -33,7 +33,7 @@ class Asked(BaseModel):
     input_kept: bool
 
     @classmethod
-    def of(cls, ask: Ask, stored: Stored) -> Asked:
+    def of(cls, ask: QueueItem, stored: StoredPrediction) -> Asked:
         """An ask and the prediction it is about."""
         it = stored.prediction
         return cls(
@@ -71,7 +71,7 @@ class LabelView(Truth):
     prediction: str | float | None
 
     @classmethod
-    def about(cls, given: GivenLabel) -> LabelView:
+    def about(cls, given: LabelEntry) -> LabelView:
         """A label and what it is about."""
         return cls(**Truth.of(given.label).model_dump(), model=given.model, prediction=given.answer)
 
@@ -126,7 +126,7 @@ class CleaningPage(BaseModel):
     next_cursor: str | None
 
     @classmethod
-    def of(cls, found: Cleaned, after: bytes, limit: int) -> CleaningPage:
+    def of(cls, found: CurationReport, after: bytes, limit: int) -> CleaningPage:
         """A page of what was left out."""
         rest = [one for one in found.excluded if one.prediction > after]
         return cls(

@@ -11,7 +11,7 @@ from relevo.web.schemas.common import Lang, Moment  # noqa: TC001 - the same
 
 if TYPE_CHECKING:
     from relevo.stats.histograms import Tally
-    from relevo.store.traffic import Slot
+    from relevo.store.traffic import TrafficBucket
 
 #: Lengths of one stretch of time, in seconds: a minute to a day.
 BUCKETS = (60, 300, 900, 3600, 10_800, 21_600, 86_400)
@@ -73,7 +73,7 @@ class TrafficSlot(TrafficCounts):
     version: int
 
     @classmethod
-    def at_time(cls, slot: Slot) -> TrafficSlot:
+    def at_time(cls, slot: TrafficBucket) -> TrafficSlot:
         """A stored stretch."""
         return cls(at=slot.at, version=slot.version, **TrafficCounts.of(slot.tally).model_dump())
 

@@ -14,7 +14,7 @@ SYSTEM = (
 DEVICES = ("/dev/null", "/dev/urandom", "/dev/random", "/dev/zero")
 
 
-def own_command() -> str:
+def proc_cmdline_path() -> str:
     """The file that tells how this process was called; kept open, so that the kernel does not forget which file was allowed."""
     path = f"/proc/{os.getpid()}/cmdline"
     try:

@@ -61,7 +61,7 @@ def allow_no_processes(*, threads: int = 0) -> None:
         resource.setrlimit(resource.RLIMIT_NPROC, (threads, threads))
 
 
-def give_away_privileges(machine: str, folder: str, libraries: Iterable[str]) -> None:
+def drop_privileges(machine: str, folder: str, libraries: Iterable[str]) -> None:
     """Leave root's powers behind; as an ordinary user there are none to leave.
 
     Where others can read the libraries, the process becomes `nobody` and `folder` its own; else it stays root without capabilities.
