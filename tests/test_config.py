@@ -135,7 +135,7 @@ def test_choices_are_held_to() -> None:
 
 def test_the_nearer_source_wins(tmp_path: Path) -> None:
     """Flags win over variables, variables over relevo.toml, and that over the default."""
-    path = toml(tmp_path, "[server]\nport = 1001\nmax_rows = 11\nbatch_rows = 21\n")
+    path = toml(tmp_path, "[server]\nport = 1001\nmax_records_per_request = 11\nmax_batch_size = 21\n")
     environ = {"RELEVO_PORT": "1002", "RELEVO_MAX_RECORDS_PER_REQUEST": "12"}
     settings = load_settings({"port": 1003, "workers": None}, environ, path)
     assert (settings.port, settings.max_records_per_request, settings.max_batch_size, settings.workers) == (1003, 12, 21, 0)

@@ -65,8 +65,8 @@ def relay(
             seen=clients.seen,
             comparison=compare(settings, clients.seen, questions),
             counted=_by_version(client),
-            swaps_counted=total(client, "relevo_swaps_total"),
-            refusals_counted=total(client, "relevo_refusals_total"),
+            swaps_counted=total(client, "relevo_model_swaps_total"),
+            refusals_counted=total(client, "relevo_request_errors_total"),
         )
     say(
         f"{swaps} swaps: {told.seen.requests} requests, refused {told.seen.refused}, broken {told.seen.broken}, "

@@ -180,12 +180,12 @@ def test_the_queue_has_a_bound(journal: Journal) -> None:
         install(service, shelf(), journal, max_queue_size=2)
         asked = [asyncio.ensure_future(service.predict(NOBODY, {"number": 1})) for _ in range(3)]
         results = await asyncio.gather(*asked, return_exceptions=True)
-        assert [type(result).__name__ for result in results] == ["Reply", "Reply", OverloadedError.__name__]
+        assert [type(result).__name__ for result in results] == ["PredictionResult", "PredictionResult", OverloadedError.__name__]
 
     within(run())
 
 
-def test_the_model_sees_at_most_batch_rows_at_once(journal: Journal) -> None:
+def test_the_model_sees_at_most_max_batch_size_at_once(journal: Journal) -> None:
     """max_batch_size bounds what one run of the model gets of many callers."""
 
     async def run() -> int:

@@ -120,13 +120,13 @@ _SPOKEN = {
 def spoken() -> set[str]:
     """Every text that a command shows a person: sentences, heads of tables, what stands where there are no rows, steps."""
     found: set[str] = set()
-    for call in calls("cli", "project", "package", "compose"):
+    for call in calls("cli", "project", "package", "converters", "importing", "server"):
         name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
         if name in _SPOKEN:
             values = [call.args[at] for at in _SPOKEN[name] if at < len(call.args)]
             values += [word.value for word in call.keywords if word.arg == "empty"]
             found |= {line.strip() for value in values for text in told(value) for line in text.split("\n")}
-    for call in calls("cli", "store/verifying"):
+    for call in calls("cli", "store/audit/verify"):
         found |= {text for word in call.keywords if word.arg in ("told", "mend", "what") for text in told(word.value)}
     return {text for text in found | _heads() if _LETTERS.search(_HOLE.sub("", text))}
 
@@ -134,7 +134,7 @@ def spoken() -> set[str]:
 def _heads() -> set[str]:
     """The words of the tuples that commands show as the heads of a table, or as names before facts."""
     found: set[str] = set()
-    for file in sorted((SOURCE / "cli").glob("*.py")):
+    for file in sorted((SOURCE / "cli").rglob("*.py")):
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             named = isinstance(node, ast.Assign) and any("HEADS" in getattr(target, "id", "") for target in node.targets)
             shown = isinstance(node, ast.Call) and getattr(node.func, "id", "") == "show_table"

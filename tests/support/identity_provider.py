@@ -94,7 +94,7 @@ def _part(value: dict[str, Any]) -> str:
 def identity_provider() -> Iterator[IdentityProvider]:
     """One that answers for as long as the block."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
-    provider = server.provider = IdentityProvider(issuer=f"http://127.0.0.1:{server.public_url[1]}")  # type: ignore[attr-defined]  # for the handler
+    provider = server.provider = IdentityProvider(issuer=f"http://127.0.0.1:{server.server_address[1]}")  # type: ignore[attr-defined]  # for the handler
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()
     try:

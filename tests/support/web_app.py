@@ -267,7 +267,7 @@ class World:
 #: What the workers counted: of all, and of each model.
 METRICS = b"""relevo_up 1
 relevo_predictions_total{model="digits",outcome="ok",version="1"} 3.0
-relevo_request_seconds_bucket{le="0.5",model="churn",version="1"} 2.0
+relevo_request_duration_seconds_bucket{le="0.5",model="churn",version="1"} 2.0
 """
 #: Where no package was ever put.
 _EMPTY = PackageStore(Path("no-packages-here"))

@@ -49,8 +49,8 @@ def test_one_scrape_shows_all_workers(tmp_path: Path) -> None:
     two.flush()
     found = samples(page_of(one))
     assert found[PREDICTIONS] == 43
-    assert found[("relevo_request_seconds_count", "1", "digits", "ok")] == 7
-    assert found[("relevo_request_seconds_sum", "1", "digits", "ok")] == pytest.approx(0.021)
+    assert found[("relevo_request_duration_seconds_count", "1", "digits", "ok")] == 7
+    assert found[("relevo_request_duration_seconds_sum", "1", "digits", "ok")] == pytest.approx(0.021)
     assert found[("relevo_workers",)] == 2
 
 
@@ -62,7 +62,7 @@ def test_buckets_are_cumulated(tmp_path: Path) -> None:
     found = samples(page_of(telemetry))
     edges = {"0.0005": 1, "0.001": 2, "0.002": 3, "10.0": 3, "+Inf": 4}
     for edge, count in edges.items():
-        assert found[("relevo_request_seconds_bucket", *sorted((edge, "1", "digits", "ok")))] == count
+        assert found[("relevo_request_duration_seconds_bucket", *sorted((edge, "1", "digits", "ok")))] == count
 
 
 def test_every_metric_is_on_the_page(tmp_path: Path) -> None:
@@ -74,12 +74,12 @@ def test_every_metric_is_on_the_page(tmp_path: Path) -> None:
     telemetry.batch(3)
     telemetry.swaps = 1
     found = samples(page_of(telemetry))
-    assert found[("relevo_refusals_total", "bad_json")] == 2
+    assert found[("relevo_request_errors_total", "bad_json")] == 2
     assert found[("relevo_batch_rows_sum",)] == 3
     assert found[("relevo_batch_rows_bucket", "4")] == 1
-    assert found[("relevo_swaps_total",)] == 1
+    assert found[("relevo_model_swaps_total",)] == 1
     assert found[("relevo_queue_rows",)] == 7
-    assert found[("relevo_spool_bytes",)] == 4096
+    assert found[("relevo_journal_backlog_bytes",)] == 4096
     assert found[("relevo_ready",)] == 1
     assert any(name == "relevo_build_info" for name, *_ in found)
 
@@ -106,7 +106,7 @@ def test_counters_survive_their_worker(tmp_path: Path) -> None:
     merge_dead(tmp_path, ["dead"])
     found = samples(page_of(alive))
     assert found[PREDICTIONS] == 6
-    assert found[("relevo_refusals_total", "bad_json")] == 1
+    assert found[("relevo_request_errors_total", "bad_json")] == 1
     assert found[("relevo_batch_rows_count",)] == 1
     assert found[("relevo_queue_rows",)] == 0
     assert not (tmp_path / "dead.json").exists()
@@ -161,7 +161,7 @@ def test_a_scrape_during_folding_never_loses_or_doubles(tmp_path: Path) -> None:
     def scrape() -> None:
         while not over.is_set():
             found = samples(render(tmp_path))
-            seen.add(found[PREDICTIONS] - found[("relevo_swaps_total",)])
+            seen.add(found[PREDICTIONS] - found[("relevo_model_swaps_total",)])
 
     reader = threading.Thread(target=scrape)
     reader.start()

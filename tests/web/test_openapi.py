@@ -32,7 +32,7 @@ def test_every_route_is_documented(client: httpx.Client) -> None:
             assert operation["summary"], path
             for status, facts in operation["responses"].items():
                 if status >= "400" and path not in {"/health/ready", "/submit"}:
-                    assert facts["content"]["application/json"]["schema"]["$ref"].endswith("/Problem"), (path, status)
+                    assert facts["content"]["application/json"]["schema"]["$ref"].endswith("/ErrorBody"), (path, status)
     assert "HTTPValidationError" not in whole["components"]["schemas"]
 
 

@@ -61,26 +61,26 @@ def _counters(total: dict[str, Any]) -> Iterator[Metric]:
     for model, version, outcome, rows, *_ in total["latencies"]:
         predictions.add_metric([model, str(version), outcome], rows)
     yield predictions
-    refusals = CounterMetricFamily("relevo_refusals", "Requests refused before a model saw them.", labels=["code"])
+    refusals = CounterMetricFamily("relevo_request_errors", "Requests refused before a model saw them.", labels=["code"])
     for code, count in sorted(total["refusals"].items()):
         refusals.add_metric([code], count)
     yield refusals
-    yield CounterMetricFamily("relevo_swaps", "Times a worker handed a model over to another version.", value=total["swaps"])
+    yield CounterMetricFamily("relevo_model_swaps", "Times a worker handed a model over to another version.", value=total["swaps"])
 
 
 def _histograms(total: dict[str, Any]) -> Iterator[Metric]:
     from prometheus_client.core import HistogramMetricFamily
 
     seconds = HistogramMetricFamily(
-        "relevo_request_seconds", "Time from the parsed request to its recorded answer.", labels=["model", "version", "outcome"]
+        "relevo_request_duration_seconds",
+        "Time from the parsed request to its recorded answer.",
+        labels=["model", "version", "outcome"],
     )
     for model, version, outcome, _, spent, *counts in total["latencies"]:
         seconds.add_metric([model, str(version), outcome], buckets=_cumulated(SECONDS, counts), sum_value=spent)
     yield seconds
     rows, *counts = total["batches"]
-    yield HistogramMetricFamily(
-        "relevo_max_batch_size", "Rows a model saw at once.", buckets=_cumulated(ROWS, counts), sum_value=rows
-    )
+    yield HistogramMetricFamily("relevo_batch_rows", "Rows a model saw at once.", buckets=_cumulated(ROWS, counts), sum_value=rows)
 
 
 def _gauges(live: list[dict[str, int]]) -> Iterator[Metric]:
@@ -91,7 +91,7 @@ def _gauges(live: list[dict[str, int]]) -> Iterator[Metric]:
     yield GaugeMetricFamily("relevo_workers", "Processes that count now.", value=len(live))
     yield GaugeMetricFamily("relevo_queue_rows", "Rows waiting now.", value=sum(one["queue_rows"] for one in live))
     yield GaugeMetricFamily(
-        "relevo_spool_bytes", "Bytes of journals not shipped yet.", value=sum(one["spool_bytes"] for one in live)
+        "relevo_journal_backlog_bytes", "Bytes of journals not shipped yet.", value=sum(one["spool_bytes"] for one in live)
     )
     ends = [one["certificate_until"] for one in live if one.get("certificate_until")]
     yield GaugeMetricFamily(

@@ -157,7 +157,7 @@ def _page_form(names: list[str]) -> Json:
 
 
 def _refusal(facts: Json) -> Json:
-    schema = {"$ref": "#/components/schemas/Problem"}
+    schema = {"$ref": "#/components/schemas/ErrorBody"}
     return {"description": facts["description"], "content": {"application/json": {"schema": schema}}}
 
 

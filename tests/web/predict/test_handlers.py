@@ -339,7 +339,7 @@ def test_a_wrong_record_names_its_field(
         assert (english if language == "en" else spanish) in problem["error"]
 
 
-def test_a_batch_beyond_max_rows_is_refused(http: httpx.Client, churn_records: list[dict[str, Any]]) -> None:
+def test_a_batch_beyond_max_records_per_request_is_refused(http: httpx.Client, churn_records: list[dict[str, Any]]) -> None:
     """Twenty-one records where twenty are allowed are refused with both numbers."""
     body = refused(http.post("/models/churn/predict", json=churn_records[:21]), 413, "too_many_rows")
     assert "21" in body["error"]
