@@ -146,10 +146,10 @@ def test_a_full_disk_at_the_start_is_told(
 _KILLED = """
 import os, sys
 from pathlib import Path
-from relevo import compose
+import relevo.server
 from relevo.config import Settings
-store = compose.open_store(Settings(home=Path(sys.argv[1])))
-store.registry.move_alias("digits", "challenger", 1, who="ana", why="only in the log", at=compose.utc_now())
+store = relevo.server.open_store(Settings(home=Path(sys.argv[1])))
+store.registry.move_alias("digits", "challenger", 1, who="ana", why="only in the log", at=relevo.server.utc_now())
 os._exit(0)
 """
 _READING = {

@@ -14,6 +14,7 @@ from relevo.recording.reader import JournalReader
 from relevo.recording.scheduler import BackgroundLoop, Intervals, PeriodicTask
 from relevo.recording.shipper import Shipper
 from relevo.testing import memory_store
+from relevo.util.stop_flag import StopFlag
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -136,7 +137,7 @@ def test_while_the_store_is_away_the_loop_waits_longer(world: World) -> None:
 
 def test_a_last_tick_ships_what_stopping_workers_left(world: World) -> None:
     """What is written between the last tick and the stop is shipped before the loop ends."""
-    stop = threading.Event()
+    stop = StopFlag()
     thread = threading.Thread(target=world.loop.run, args=(stop,))
     stop.set()
     world.journal.write([prediction()])
@@ -148,7 +149,7 @@ def test_a_last_tick_ships_what_stopping_workers_left(world: World) -> None:
 
 def test_the_loop_ticks_at_its_pace(world: World) -> None:
     """A running loop ships what comes, again and again, until it is stopped."""
-    stop = threading.Event()
+    stop = StopFlag()
     thread = threading.Thread(target=world.loop.run, args=(stop,))
     thread.start()
     for wanted in range(1, 4):

@@ -12,10 +12,10 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import threading
 import time
 
 from relevo.server.supervisor import ProcessSpec, Supervisor, when_orphaned
+from relevo.util.stop_flag import StopFlag
 
 
 def tell(kind: str, event: str) -> None:
@@ -25,7 +25,7 @@ def tell(kind: str, event: str) -> None:
 
 def steady(_: int) -> None:
     """Live until told to end."""
-    stop = threading.Event()
+    stop = StopFlag()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     tell("steady", f"nice={os.nice(0)}")
     stop.wait()
@@ -54,7 +54,7 @@ def raising(_: int) -> None:
 
 def orphan(life: int) -> None:
     """End when the parent is gone."""
-    stop = threading.Event()
+    stop = StopFlag()
     when_orphaned(life, stop.set)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     tell("orphan", "born")
@@ -64,7 +64,7 @@ def orphan(life: int) -> None:
 
 def slow(_: int) -> None:
     """Take a moment to end."""
-    stop = threading.Event()
+    stop = StopFlag()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     tell("slow", "born")
     stop.wait()
@@ -74,7 +74,7 @@ def slow(_: int) -> None:
 
 def final(_: int) -> None:
     """Tell when the turn came to end; it is the last."""
-    stop = threading.Event()
+    stop = StopFlag()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     tell("final", "born")
     stop.wait()
@@ -85,7 +85,7 @@ def main() -> None:
     """Supervise children of these kinds until SIGTERM."""
     kinds, grace = sys.argv[1].split(","), float(sys.argv[2])
     acts = {act.__name__: act for act in (steady, stubborn, dying, raising, orphan, slow, final)}
-    stop = threading.Event()
+    stop = StopFlag()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     roles = [ProcessSpec(name=kind, act=acts[kind], nice=7 if kind == "steady" else 0, last=kind == "final") for kind in kinds]
     Supervisor(roles, grace_s=grace, died=lambda pid: tell("died", str(pid))).run(stop)

@@ -36,6 +36,7 @@ from relevo.cli.stdio import StdoutError, discard_stdout, repair_streams
 from relevo.cli.translate import detect_language, phrase, set_language, user_here
 from relevo.errors import DatabaseFullError, MissingInputError, OriginError, PromotionRefusedError, RelevoError
 from relevo.util.files import NO_ROOM
+from relevo.util.stop_flag import StopFlag
 from relevo.util.terminal import escape_control
 
 if TYPE_CHECKING:
@@ -103,9 +104,9 @@ def run(arguments: Sequence[str]) -> int:
 
 
 @contextmanager
-def _signals() -> Iterator[threading.Event]:
+def _signals() -> Iterator[StopFlag]:
     """Notice Ctrl-C; let SIGTERM end a command as an exception does, so that what is half-made is cleared away."""
-    seen = threading.Event()
+    seen = StopFlag()
     if threading.current_thread() is not threading.main_thread():
         yield seen
         return
@@ -125,7 +126,7 @@ def _signals() -> Iterator[threading.Event]:
             signal.signal(number, act)
 
 
-def _run(arguments: Sequence[str], interrupted: threading.Event) -> int:
+def _run(arguments: Sequence[str], interrupted: StopFlag) -> int:
     try:
         ended = _program().main(list(arguments), prog_name="relevo", standalone_mode=False)
         sys.stdout.flush()

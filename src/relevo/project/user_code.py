@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from relevo.errors import ConfigError, MissingDependencyError, RelevoError, TrainingError
+from relevo.util.stop_flag import StopFlag
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -83,7 +84,7 @@ def _interrupt_is_final() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread() or not callable(before):
         yield
         return
-    seen = threading.Event()
+    seen = StopFlag()
 
     def handler(number: int, frame: Any) -> None:
         seen.set()

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 from relevo.errors import DatabaseUnavailableError
 
 if TYPE_CHECKING:
-    import threading
     from collections.abc import Callable, Sequence
 
     from relevo.recording.shipper import Shipper
+    from relevo.util.stop_flag import StopFlag
 
 log = logging.getLogger(__name__)
 
@@ -73,7 +73,7 @@ class BackgroundLoop:
         self._checkpointed = monotonic()
         self._wait_s = pace.ship_every_s
 
-    def run(self, stop: threading.Event) -> None:
+    def run(self, stop: StopFlag) -> None:
         """Tick until `stop`; a last tick ships what the stopping workers left."""
         while not stop.wait(self._wait_s):
             self.tick()

@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import os
 import signal
-import threading
 import time
 from functools import partial
 from typing import TYPE_CHECKING
@@ -29,6 +28,7 @@ from relevo.server.users_marker import check_users
 from relevo.store.db.engine import checkpoint, migrate
 from relevo.store.db.integrity import DatabaseTrust
 from relevo.telemetry import configure_logging
+from relevo.util.stop_flag import StopFlag
 
 if TYPE_CHECKING:
     from relevo.config import Settings
@@ -43,7 +43,7 @@ _EXCHANGED = "the database's file was exchanged, perhaps for an older state: for
 def run_loop(settings: Settings, life: int) -> None:
     """Be the loop until told to stop; a last tick ships what was left. life: see `supervisor.Role`."""
     configure_logging(settings.log_level, settings.log_format)
-    stop = threading.Event()
+    stop = StopFlag()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     when_orphaned(life, lambda: os._exit(1))
     store = open_store(settings, migrated=True)

@@ -14,7 +14,6 @@ import logging
 import os
 import signal
 import socket
-import threading
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -32,6 +31,7 @@ from relevo.store.files.drafts import sweep_drafts
 from relevo.store.files.key_files import load_or_create_key
 from relevo.telemetry import merge_dead
 from relevo.util.proxy_headers import parse_trusted_proxies
+from relevo.util.stop_flag import StopFlag
 from relevo.web.auth.exposure import check_exposure
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def _serve_alone(
     port = listeners[0].getsockname()[1]
     note(local_url(settings.host, port, encrypted=certificate is not None))
     address = f"http{'s' if certificate else ''}://{_shown_host(settings.host)}:{port}"
-    stop = threading.Event()
+    stop = StopFlag()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     with contextlib.ExitStack() as open_sockets:
@@ -138,7 +138,7 @@ def _supervise(
     settings: Settings,
     listeners: list[socket.socket],
     certificate: Certificate | None,
-    stop: threading.Event,
+    stop: StopFlag,
     *,
     insecure: bool,
     ready: Callable[[], None],

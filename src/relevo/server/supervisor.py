@@ -28,6 +28,8 @@ from typing import TYPE_CHECKING, NoReturn
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from relevo.util.stop_flag import StopFlag
+
 log = logging.getLogger(__name__)
 
 #: A child that lived shorter than this is restarted more slowly each time.
@@ -88,7 +90,7 @@ class Supervisor:
         self._monotonic = monotonic
         self._life = os.pipe()
 
-    def run(self, stop: threading.Event) -> None:
+    def run(self, stop: StopFlag) -> None:
         """Keep all children alive until `stop`, then end them."""
         # What is loaded now lives for ever: the collector need not touch it, so its pages stay shared.
         gc.collect()

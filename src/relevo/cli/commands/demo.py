@@ -13,7 +13,6 @@ import shutil
 import signal
 import statistics
 import sys
-import threading
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -29,6 +28,7 @@ from relevo.project.config import read_project
 from relevo.project.data import load_examples
 from relevo.project.scaffold import start_project
 from relevo.project.training import split_examples, train_project
+from relevo.util.stop_flag import StopFlag
 
 if TYPE_CHECKING:
     import ssl
@@ -175,7 +175,7 @@ def _show(outcome: Outcome, *, as_json: bool, stays: bool) -> None:
 def _wait_for_interrupt() -> None:
     say("Draw a digit on the page; Ctrl-C ends the demo.")
     sys.stdout.flush()
-    over = threading.Event()
+    over = StopFlag()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: over.set())
     over.wait()
