@@ -222,10 +222,10 @@ from pathlib import Path
 from relevo.recording.shipper import Shipper
 from relevo.recording.reader import JournalReader
 from relevo.store.db.engine import connect
-from relevo.store.predictions import History
+from relevo.store.predictions import PredictionStore
 
 engine = connect(sys.argv[2])
-shipper = Shipper(JournalReader(Path(sys.argv[1])), History(engine))
+shipper = Shipper(JournalReader(Path(sys.argv[1])), PredictionStore(engine))
 print("ready", flush=True)
 while True:
     shipper.ship()

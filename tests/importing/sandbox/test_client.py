@@ -421,8 +421,8 @@ def test_the_probe_finds_this_process_open(tmp_path: Path) -> None:
     code = f"""
 import sys
 sys.path.insert(0, {str(SOURCE)!r})
-from relevo.importing.sandbox.linux import probe
-print(probe.level(probe.probe({str(tmp_path)!r})))
+from relevo.importing.sandbox.linux import self_test
+print(self_test.level(self_test.probe({str(tmp_path)!r})))
 """
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=30)
     assert said.stdout.strip() == "none"

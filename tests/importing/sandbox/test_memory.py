@@ -57,6 +57,6 @@ def test_the_narrowest_group_counts(group: str, files: dict[str, int | str], tmp
 @pytest.mark.skipif(sys.platform != "linux", reason="the quarantine's walls are Linux's")
 def test_the_child_gets_no_more_and_that_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     """On a machine that can spare 40 MiB the file is not opened with 6 GiB, and the error tells both figures."""
-    monkeypatch.setattr(quarantine, "memory_at_hand", lambda: 40)
+    monkeypatch.setattr(quarantine, "available_memory_mib", lambda: 40)
     with pytest.raises(SandboxError, match=r"had 40 MiB of memory.*of the 6144 MiB"):
         quarantine.visit(ConversionOptions(format="pickle"), [b"\x80\x04N.", b"", b""], need_strong=False)

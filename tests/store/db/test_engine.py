@@ -339,9 +339,9 @@ def test_a_worker_stays_light(tmp_path: Path) -> None:
     program = f"""
 import sys
 from relevo.store.db.engine import connect, migrate
-from relevo.store.audit.log import Audit
+from relevo.store.audit.log import AuditLog
 from relevo.store.registry import Registry
-engine = connect({url!r}); migrate(engine); assert Registry(engine, Audit(b"key")).routes() == []; engine.dispose()
+engine = connect({url!r}); migrate(engine); assert Registry(engine, AuditLog(b"key")).routes() == []; engine.dispose()
 print(sorted({{"alembic", "mako", "psycopg", "logging.config"}} & set(sys.modules)))
 """
     done = subprocess.run(
