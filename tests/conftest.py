@@ -39,7 +39,7 @@ settings.load_profile("relevo")
 _DATA = Path(os.environ.get("RELEVO_TEST_DATA") or Path(__file__).parents[2] / "shared" / "data")
 _TESTS = Path(__file__).parent
 #: Rooms whose tests train, serve or start browsers, by how long that takes.
-_LONG = ("chaos", "examples", "docs", "cli", "console", "compose", "flow", "package")
+_LONG = ("chaos", "examples", "docs", "cli", "console", "server", "flow", "importing", "converters", "package")
 #: Rows of the bundled digits that train; the others are held out.
 _TRAINED = 1200
 

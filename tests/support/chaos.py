@@ -154,7 +154,7 @@ class Clients:
         self.seen = Seen(rows=[])
         self._folder = folder
         self._process = subprocess.Popen(
-            [sys.executable, str(Path(__file__).with_name("ledger_client.py"))],
+            [sys.executable, str(Path(__file__).with_name("recording_client.py"))],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-DATA = Path(os.environ.get("RELEVO_TEST_DATA", Path(__file__).parents[3].parent / "shared" / "data"))
+DATA = Path(os.environ.get("RELEVO_TEST_DATA", Path(__file__).parents[2].parent / "shared" / "data"))
 MODELS = DATA / "models"
 
 

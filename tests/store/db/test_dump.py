@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tests.store.conftest import Postgres
 
 _PAGES = ("back-up-and-restore.md", "back-up-and-restore.es.md")
-_HOW_TO = Path(__file__).parent.parent.parent / "docs" / "how-to"
+_HOW_TO = Path(__file__).parents[3] / "docs" / "how-to"
 
 
 @pytest.fixture

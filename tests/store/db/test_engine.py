@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 TRAIL = AuditLog(b"key")
 AT = datetime(2026, 3, 1, tzinfo=UTC)
-SOURCE = Path(__file__).parents[2] / "src"
+SOURCE = Path(__file__).parents[3] / "src"
 
 
 def label(value: str = "7") -> Label:

@@ -315,7 +315,12 @@ def test_refusals_are_told_in_the_callers_language(
     ("change", "code", "english", "spanish"),
     [
         ({"tenure": None}, "field_missing", "missing", "Falta"),
-        ({"tenure": "41"}, "field_wrong_type", "expects a number, but text came", "espera un número, pero ha llegado un texto"),
+        (
+            {"tenure": "41"},
+            "field_wrong_type",
+            "expects a number without quotes, but text came",
+            "espera un número sin comillas, pero ha llegado un texto",
+        ),
         ({"tenur": 1, "tenure": _ABSENT}, "field_unknown", "'tenure'", "'tenure'"),
         ({"tenure": 10**400}, "field_out_of_range", "from -1.79769313486e+308", "de -1.79769313486e+308"),
         ({"monthlycharges": 10**400}, "field_out_of_range", "expects a number", "espera un número"),

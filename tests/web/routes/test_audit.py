@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import httpx
     from tests.support.web_app import World
 
-SOURCE = Path(__file__).parents[2] / "src" / "relevo"
+SOURCE = Path(__file__).parents[3] / "src" / "relevo"
 #: The rooms of the store as routes reach them.
 ROOMS = ("people", "keys", "sessions", "elsewhere", "registry", "labels", "erasing")
 
@@ -73,7 +73,7 @@ def test_every_change_by_a_route_names_its_caller() -> None:
     """Whatever the store lets somebody change takes `by`, and no route leaves it to the default, which is this machine."""
     changing = {
         node.name
-        for path in (SOURCE / "store").glob("*.py")
+        for path in (SOURCE / "store").rglob("*.py")
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.FunctionDef) and any(one.arg == "by" for one in node.args.kwonlyargs)
     }
