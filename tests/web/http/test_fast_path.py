@@ -226,3 +226,18 @@ def test_bytes_that_are_no_http_are_refused_as_all_else(server: RunningServer, r
     told = json.loads(body)
     assert (told["code"], told["error"][:12]) == ("http_malformed", "What arrived")
     assert b"x-request-id: " + told["request_id"].encode() in head
+
+
+def test_a_model_named_beside_the_image_is_asked(server: RunningServer, digit_pngs: list[bytes]) -> None:
+    """A form that arrives in one piece with its head is no shorter way past the model that it names."""
+
+    def form(model: str) -> bytes:
+        image = b'--b\r\nContent-Disposition: form-data; name="image"; filename="a.png"\r\n\r\n' + digit_pngs[0]
+        return image + f'\r\n--b\r\nContent-Disposition: form-data; name="model"\r\n\r\n{model}\r\n--b--\r\n'.encode()
+
+    kind = "multipart/form-data; boundary=b"
+    for path in ("/predict", "/models/digits/predict"):
+        head, body = told(server, request(form("nosuch"), path=path, kind=kind))
+        assert head.split()[1] in (b"404", b"422"), (path, body)
+        head, body = told(server, request(form("digits"), path=path, kind=kind))
+        assert head.split()[1] == b"200", (path, body)

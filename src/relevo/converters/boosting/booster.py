@@ -111,7 +111,7 @@ def body_of(model: Any) -> Ensemble | Linear | None:
     house = _house(model)
     if house is None:
         return None
-    body: Ensemble | Linear = house.live_body(model)
+    body: Ensemble | Linear = house.structure_of_fitted(model)
     return body
 
 
@@ -145,4 +145,4 @@ def as_estimator(model: Any) -> Any:
     house = _house(model)
     if house is None or type(model).__name__ != "Booster":
         return model
-    return BoosterEstimator(house.read_live(model))
+    return BoosterEstimator(house.from_booster(model))

@@ -136,7 +136,7 @@ class PredictHandlers:
         asker = _asked_by(principal)
         question = PredictRequest(model=named, key=client[0].encode() if client else b"", caller=caller, asked_by=asker)
         payload = asked.image if asked.image is not None else asked.record
-        if payload is None:
+        if payload is None or asked.form:  # a form beside the image may name a model
             return None
         if self.allowance is None:
             return self._service.ask(question, payload)
