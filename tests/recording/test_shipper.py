@@ -16,11 +16,11 @@ from tests.support.journal import prediction
 from relevo.errors import DatabaseUnavailableError
 from relevo.recording.journal import EXCHANGED, Journal, JournalLimits, remove_kept
 from relevo.recording.reader import KEPT_S, JournalReader
-from relevo.recording.shipper import Shipper
+from relevo.recording.shipper import AdaptiveBatchSize, Shipper
 from relevo.testing import memory_store
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from relevo.domain.prediction import PredictionRecord
     from relevo.testing import MemoryStore
@@ -219,7 +219,7 @@ def test_a_batch_of_another_form_is_damage(shipper: Shipper, spool: Path, store:
 _SHIP = """
 import os, signal, sys
 from pathlib import Path
-from relevo.recording.shipper import Shipper
+from relevo.recording.shipper import AdaptiveBatchSize, Shipper
 from relevo.recording.reader import JournalReader
 from relevo.store.db.engine import connect
 from relevo.store.predictions import History
@@ -317,3 +317,55 @@ def test_what_was_kept_goes_after_a_day_or_with_an_erasure(shipper: Shipper, spo
         shipper.ship()
         assert list(spool.rglob("*.kept*")) == []
         assert not (spool / EXCHANGED).exists()
+
+
+def test_slow_transactions_make_the_next_ones_small() -> None:
+    """After a few slow transactions, later ones no longer delay other writers for long."""
+    size = AdaptiveBatchSize()
+    for _ in range(5):
+        size.record(3.0)
+    assert size.rows == 100
+    size.record(0.2)
+    assert size.rows == 100, "a duration that is neither slow nor fast changes nothing"
+
+
+def test_fast_transactions_grow_to_a_limit() -> None:
+    """On a fast database, many rows share the fixed cost of a transaction, but never more than memory allows."""
+    size = AdaptiveBatchSize()
+    for _ in range(20):
+        size.record(0.01)
+    assert size.rows == 2500
+
+
+class _SlowSink:
+    """A store whose transactions take a second each, by its own clock."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.sizes: list[int] = []
+
+    def ship(self, _file: str, _up_to: int, predictions: Sequence[PredictionRecord], /) -> int:
+        self.now += 1.0
+        self.sizes.append(len(predictions))
+        return len(predictions)
+
+    def positions(self) -> dict[str, int]:
+        return {}
+
+    def forget(self, _file: str, /) -> None:
+        return
+
+    def missing(self, _predictions: Sequence[PredictionRecord], /) -> int:
+        return 0
+
+
+def test_transactions_shrink_on_a_slow_database(tmp_path: Path) -> None:
+    """Everything is shipped, in ever smaller transactions."""
+    journal = Journal(tmp_path / "spool" / "w1")
+    for _ in range(300):
+        journal.write([prediction() for _ in range(10)])
+    sink = _SlowSink()
+    assert Shipper(JournalReader(tmp_path / "spool"), sink, monotonic=lambda: sink.now).ship() == 3000
+    journal.close()
+    assert sink.sizes[0] > 4 * sink.sizes[-2]
+    assert sum(sink.sizes) == 3000

@@ -97,7 +97,7 @@ def test_a_caller_who_hangs_up_while_the_model_runs_disturbs_nobody(size: int, p
     gate = Gate()
 
     async def run() -> list[Any]:
-        one = room(gate, always_aside=True)
+        one = room(gate, always_in_thread=True)
         answers = [one.submit([index]) for index in range(size)]
         await gate.entered()
         answers[position].cancel()
@@ -161,7 +161,7 @@ def test_an_exception_fails_exactly_its_batch(*, aside: bool) -> None:
         return doubled(rows)
 
     async def run() -> list[Any]:
-        one = room(work, max_batch_size=2, always_aside=aside)
+        one = room(work, max_batch_size=2, always_in_thread=aside)
         return await settled(*[one.submit([row]) for row in (1, 2, 13, 4, 5, 6)])
 
     results = asyncio.run(run())
@@ -182,7 +182,7 @@ def test_an_input_that_fails_the_model_fails_nobody_else(*, aside: bool) -> None
         return doubled(rows)
 
     async def run() -> list[Any]:
-        one = room(work, max_batch_size=4, always_aside=aside, failed=lambda rows, _: blamed.append(rows))
+        one = room(work, max_batch_size=4, always_in_thread=aside, on_failure=lambda rows, _: blamed.append(rows))
         answers = [one.submit(rows) for rows in ([1], [12, 13], [4], [5], [6])]
         results = await settled(*answers)
         await one.close()
@@ -205,7 +205,7 @@ def test_lost_rows_are_a_failure(lost: int, *, aside: bool) -> None:
         return [0] * (len(rows) + lost)
 
     async def run() -> list[Any]:
-        one = room(work, always_aside=aside)
+        one = room(work, always_in_thread=aside)
         return await settled(one.submit([1]), one.submit([2, 3]))
 
     assert [type(result) for result in asyncio.run(run())] == [ModelError, ModelError]
@@ -216,7 +216,7 @@ def test_a_full_room_refuses_and_takes_again_when_it_emptied() -> None:
     gate = Gate()
 
     async def run() -> list[Any]:
-        one = room(gate, always_aside=True, max_waiting=4)
+        one = room(gate, always_in_thread=True, max_waiting=4)
         first = one.submit([0])
         await gate.entered()
         waiting = one.submit([1, 2, 3])
@@ -246,7 +246,7 @@ def test_close_answers_what_was_taken_and_takes_nothing_more() -> None:
     gate = Gate()
 
     async def run() -> list[Any]:
-        one = room(gate, always_aside=True, max_batch_size=1)
+        one = room(gate, always_in_thread=True, max_batch_size=1)
         answers = [one.submit([row]) for row in (1, 2, 3)]
         await gate.entered()
         closing = asyncio.ensure_future(one.close())
@@ -286,7 +286,7 @@ def test_dear_work_leaves_the_event_loop() -> None:
 
     async def run() -> int:
         one = room(slow)
-        one.expect(0.2)
+        one.set_row_cost(0.2)
         answer = one.submit([1])
         ticks = 0
         while not answer.done():
@@ -308,12 +308,12 @@ def test_cheap_work_stays_on_the_event_loop() -> None:
     async def run() -> None:
         one = room(work)
         await one.submit([1])
-        one.expect(1.0)
+        one.set_row_cost(1.0)
         await one.submit([2])
 
     asyncio.run(run())
     assert where[0] == threading.current_thread().name
-    assert where[1].startswith("lane")
+    assert where[1].startswith("model")
 
 
 def test_a_model_that_turns_slow_is_moved_aside() -> None:
@@ -323,11 +323,11 @@ def test_a_model_that_turns_slow_is_moved_aside() -> None:
 
     async def run() -> None:
         one.append(room(monotonic=lambda: float(next(clock))))
-        assert not one[0].is_dear(1)
+        assert not one[0].runs_in_thread(1)
         await one[0].submit([1])
 
     asyncio.run(run())
-    assert one[0].is_dear(1)
+    assert one[0].runs_in_thread(1)
 
 
 def test_what_waits_while_the_model_is_busy_leaves_together() -> None:
@@ -335,7 +335,7 @@ def test_what_waits_while_the_model_is_busy_leaves_together() -> None:
     gate = Gate()
 
     async def run() -> list[Any]:
-        one = room(gate, always_aside=True)
+        one = room(gate, always_in_thread=True)
         first = one.submit([0])
         await gate.entered()
         later = [one.submit([row]) for row in (1, 2, 3)]
@@ -360,7 +360,7 @@ def runs_of(
 
     async def run() -> list[Any]:
         one = room(work, monotonic=lambda: now[0], **changes)
-        one.expect(0.7)
+        one.set_row_cost(0.7)
         first = one.submit([0], "first")
         await gate.entered()
         answers = submit(one)
@@ -399,7 +399,7 @@ def test_what_is_left_of_a_batch_whose_caller_left_is_not_computed() -> None:
 
     async def run() -> list[Any]:
         one = room(gate)
-        one.expect(0.7)
+        one.set_row_cost(0.7)
         batch = one.submit(list(range(60)))
         await gate.entered()
         other = one.submit([7])
@@ -420,7 +420,7 @@ def test_a_wait_beyond_the_bound_is_refused_with_the_time_it_would_take() -> Non
 
     async def run() -> None:
         one = room(gate, max_wait_s=7.0)
-        one.expect(0.7)
+        one.set_row_cost(0.7)
         answers = [one.submit([0])]
         await gate.entered()
         answers += [one.submit([row]) for row in range(1, 10)]
@@ -442,7 +442,7 @@ def test_who_fills_the_queue_makes_room_for_others() -> None:
 
     async def run() -> list[Any]:
         one = room(gate, max_wait_s=7.0)
-        one.expect(0.7)
+        one.set_row_cost(0.7)
         first = one.submit([0], "busy")
         await gate.entered()
         busy = [one.submit([row], "busy") for row in range(1, 10)]
@@ -468,7 +468,7 @@ def test_who_has_waited_long_comes_first() -> None:
 
     async def run() -> list[Any]:
         one = room(work, max_wait_s=10.0, monotonic=lambda: now[0])
-        one.expect(1.0)
+        one.set_row_cost(1.0)
         batch = one.submit([100, 101, 102, 103, 104, 105], "batch")
         others = [one.submit([row], str(row)) for row in (1, 2, 3)]
         await settled(*others)
@@ -491,8 +491,8 @@ def test_a_model_that_becomes_much_slower_leaves_nobody_waiting_for_ever() -> No
         return doubled(rows)
 
     async def run() -> list[Any]:
-        one = room(work, max_batch_size=1, max_wait_s=10.0, always_aside=True, monotonic=lambda: now[0])
-        one.expect(0.1)
+        one = room(work, max_batch_size=1, max_wait_s=10.0, always_in_thread=True, monotonic=lambda: now[0])
+        one.set_row_cost(0.1)
         return await settled(*[one.submit([row]) for row in range(20)])
 
     results = asyncio.run(run())
@@ -512,8 +512,8 @@ def test_a_row_is_measured_and_runs_follow() -> None:
         return doubled(rows)
 
     async def run() -> None:
-        one = room(work, always_aside=True, monotonic=lambda: now[0])
-        one.expect(0.1)
+        one = room(work, always_in_thread=True, monotonic=lambda: now[0])
+        one.set_row_cost(0.1)
         for slow in (False, True, False, False, False):
             pace[0] = 1.0 if slow else 0.1
             await settled(one.submit(list(range(5))))

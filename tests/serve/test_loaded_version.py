@@ -125,7 +125,9 @@ def test_full_durability_never_writes_on_the_event_loop(digits_package: Package)
 
     async def run() -> list[bool]:
         model = load_runnable(digits_package)
-        return [lane_of(model, print, durability=durability).batcher.is_dear(1) for durability in ("full", "process", "relaxed")]
+        return [
+            lane_of(model, print, durability=durability).batcher.runs_in_thread(1) for durability in ("full", "process", "relaxed")
+        ]
 
     assert asyncio.run(run()) == [True, False, False]
 
@@ -265,7 +267,7 @@ def test_the_row_is_named_by_its_place_in_what_was_sent(journal: Journal) -> Non
     """A slow model takes a batch in parts; the failing row is counted from the first of the batch."""
     model = shelf()
     lane = lane_of(model, journal.write)
-    lane.batcher.expect(0.3)
+    lane.batcher.set_row_cost(0.3)
     with pytest.raises(ModelError) as caught:
         replies_of(lane, [asked_of(model, {"number": number}) for number in (1.0, 2.0, 3.0, 4.0, 99.0)])
     assert caught.value.facts == {"row": 4}

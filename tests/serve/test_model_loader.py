@@ -149,7 +149,7 @@ def test_a_swap_leaves_tickets_in_flight_intact(
         packages.routes = [route_to("digits", 1, "one")]
         await packages.watcher.look()
         old = service.choose(NOBODY).lane
-        old.batcher.expect(0.1)  # dear: its batch runs aside, so that the swap comes in the middle
+        old.batcher.set_row_cost(0.1)  # dear: its batch runs aside, so that the swap comes in the middle
         taken = [asyncio.ensure_future(service.predict(NOBODY, png)) for png in digit_pngs]
         await asyncio.sleep(0)
         packages.routes = [route_to("digits", 2, "two", epoch=2)]

@@ -290,7 +290,7 @@ def test_a_caller_who_hangs_up_on_a_slow_model_takes_the_rows_back(journal: Jour
     async def run() -> None:
         service = ModelService()
         lane = install(service, shelf(), journal)
-        lane.batcher.expect(1.0)
+        lane.batcher.set_row_cost(1.0)
         gone = asyncio.Event()
         first = asyncio.ensure_future(service.predict(NOBODY, {"number": 1}))
         left = asyncio.ensure_future(service.predict(NOBODY, {"number": 2}, gone=gone.wait))
