@@ -100,48 +100,48 @@ def decode(data: bytes, expected: ImageInput, steps: ImageSteps, limits: ImageLi
     Bit for bit equal to Pillow's open, exif_transpose, paste on the background, convert and resize; for a JPEG of more than 40
     million pixels, after Pillow's draft. Raises UnsupportedImageError, ImageTooLargeError, BrokenImageError.
     """
-    picture = open_image(data, limits)
+    image = open_image(data, limits)
     try:
-        if picture.width * picture.height > _MAX_FULL_DECODE_PIXELS:
+        if image.width * image.height > _MAX_FULL_DECODE_PIXELS:
             side = _MIN_DRAFT_FACTOR * max(expected.width, expected.height)
-            picture.draft(None, (side, side))
-        picture = _orient(picture, follow=steps.orientation != "ignore")
+            image.draft(None, (side, side))
+        image = _orient(image, follow=steps.orientation != "ignore")
         if steps.resample == "nearest":
             # It selects pixels without mixing them, so resizing first avoids converting the pixels that are dropped.
-            picture = _resize(picture, expected, steps)
-        picture = _resize(_convert(picture, expected.mode, steps), expected, steps)
+            image = _resize(image, expected, steps)
+        image = _resize(_convert(image, expected.mode, steps), expected, steps)
         # Half the cost of np.asarray, which uses Pillow's array interface.
-        pixels = np.frombuffer(picture.tobytes(), dtype=np.uint8)
+        pixels = np.frombuffer(image.tobytes(), dtype=np.uint8)
         return pixels.reshape((expected.height, expected.width) if expected.mode == "L" else (expected.height, expected.width, 3))
     except _DECODE_FAILURES as cause:
         raise BrokenImageError from cause
 
 
-def plain(picture: Image.Image, mode: str, steps: ImageSteps) -> Image.Image:
+def plain(image: Image.Image, mode: str, steps: ImageSteps) -> Image.Image:
     """Load an image that `open_image` returned: upright, on the background, in that mode. Raises Pillow's errors."""
-    return _convert(_orient(picture, follow=steps.orientation != "ignore"), mode, steps)
+    return _convert(_orient(image, follow=steps.orientation != "ignore"), mode, steps)
 
 
-def _resize(picture: Image.Image, expected: ImageInput, steps: ImageSteps) -> Image.Image:
+def _resize(image: Image.Image, expected: ImageInput, steps: ImageSteps) -> Image.Image:
     size = (expected.width, expected.height)
-    return picture if picture.size == size else picture.resize(size, Image.Resampling[steps.resample.upper()])
+    return image if image.size == size else image.resize(size, Image.Resampling[steps.resample.upper()])
 
 
-def _convert(picture: Image.Image, mode: str, steps: ImageSteps) -> Image.Image:
+def _convert(image: Image.Image, mode: str, steps: ImageSteps) -> Image.Image:
     colour = colour_of(steps.background)
-    if colour is not None and picture.has_transparency_data:
-        picture = _composite(colour, picture)
-    if picture.mode != mode:
+    if colour is not None and image.has_transparency_data:
+        image = _composite(colour, image)
+    if image.mode != mode:
         # The transparent colour changes no pixel of L or RGB; Pillow would warn about a palette with several.
-        picture.info.pop("transparency", None)
-        picture = picture.convert(mode)
-    return picture
+        image.info.pop("transparency", None)
+        image = image.convert(mode)
+    return image
 
 
-def _composite(colour: tuple[int, int, int], picture: Image.Image) -> Image.Image:
+def _composite(colour: tuple[int, int, int], image: Image.Image) -> Image.Image:
     """Composites the image onto a background of that colour."""
-    foreground = picture if picture.mode in ("RGBA", "LA") else picture.convert("RGBA")
-    canvas = Image.new("RGB", picture.size, colour)
+    foreground = image if image.mode in ("RGBA", "LA") else image.convert("RGBA")
+    canvas = Image.new("RGB", image.size, colour)
     # Pillow reads the alpha channel in place: extracting it would double the time, and need memory.
     canvas.paste(foreground, mask=foreground)
     return canvas
@@ -176,17 +176,17 @@ def open_image(data: bytes, limits: ImageLimits) -> Image.Image:
         # Pillow's WebP reader allocates the whole canvas when it opens the file.
         _check_size(*header_size(data), limits)
     try:
-        picture = Image.open(io.BytesIO(data), formats=(kind,))
+        image = Image.open(io.BytesIO(data), formats=(kind,))
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as cause:
         raise ImageTooLargeError(width="?", height="?", max_pixels=limits.max_pixels, max_side=limits.max_side) from cause
     except UnidentifiedImageError as cause:
         raise BrokenImageError from cause
     except _DECODE_FAILURES as cause:
         raise BrokenImageError from cause
-    _check_size(*picture.size, limits)
-    if picture.mode not in _MODES:
+    _check_size(*image.size, limits)
+    if image.mode not in _MODES:
         raise UnsupportedImageError(reason="its pixels are not of the usual 8-bit kinds")
-    return picture
+    return image
 
 
 def _check_size(width: int, height: int, limits: ImageLimits) -> None:
@@ -211,32 +211,32 @@ def _webp_size(data: bytes) -> tuple[int, int]:
     raise BrokenImageError
 
 
-def _orient(picture: Image.Image, *, follow: bool) -> Image.Image:
+def _orient(image: Image.Image, *, follow: bool) -> Image.Image:
     """The loaded image: upright if `follow`, which applies the camera's orientation, else as stored."""
-    if picture.format == "TIFF":
+    if image.format == "TIFF":
         # Pillow applies the orientation of a TIFF while loading it, so it is reverted if it must stay as stored.
-        orientation = _orientation(picture)
-        picture.load()
+        orientation = _orientation(image)
+        image.load()
         inverse = _TRANSPOSES.get(_INVERSE.get(orientation, orientation))
-        return picture if follow or inverse is None else picture.transpose(inverse)
-    picture.load()
+        return image if follow or inverse is None else image.transpose(inverse)
+    image.load()
     transpose = None
-    if follow and {"exif", "xmp", "Raw profile type exif", "XML:com.adobe.xmp"} & picture.info.keys():
-        transpose = _TRANSPOSES.get(_orientation(picture))
-    return picture if transpose is None else picture.transpose(transpose)
+    if follow and {"exif", "xmp", "Raw profile type exif", "XML:com.adobe.xmp"} & image.info.keys():
+        transpose = _TRANSPOSES.get(_orientation(image))
+    return image if transpose is None else image.transpose(transpose)
 
 
-def size_of(picture: Image.Image, *, follow: bool) -> tuple[int, int]:
+def size_of(image: Image.Image, *, follow: bool) -> tuple[int, int]:
     """Width and height of an image that `open_image` returned: upright if `follow`, else as stored."""
-    is_quarter_turn = _orientation(picture) in _QUARTER_TURNS
+    is_quarter_turn = _orientation(image) in _QUARTER_TURNS
     # Pillow reports the size of a TIFF as after the orientation was applied.
-    return picture.size[::-1] if is_quarter_turn and follow == (picture.format != "TIFF") else picture.size
+    return image.size[::-1] if is_quarter_turn and follow == (image.format != "TIFF") else image.size
 
 
-def _orientation(picture: Image.Image) -> int:
+def _orientation(image: Image.Image) -> int:
     try:
-        return int(picture.getexif().get(_ORIENTATION, 1))
-    except Exception:  # noqa: BLE001 - broken metadata must not hide a good picture
+        return int(image.getexif().get(_ORIENTATION, 1))
+    except Exception:  # noqa: BLE001 - broken metadata must not hide a valid image
         return 1
 
 
