@@ -1,4 +1,4 @@
-"""The loop: ships at its pace, waits longer while the store is away, ships a last time when told to stop."""
+"""The background process: ships at its interval, backs off while the database is unavailable, ships once more at shutdown."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ if TYPE_CHECKING:
 
 
 class Away:
-    """A history that does not answer until it is told to."""
+    """A store that is unavailable until the test says otherwise."""
 
     def __init__(self, store: MemoryStore) -> None:
         self.history = store.history
         self.away = False
 
     def ship(self, file: str, up_to: int, some: object) -> int:
-        """Ship, or be away."""
+        """Ship, or be unavailable."""
         if self.away:
             raise DatabaseUnavailableError
         return self.history.ship(file, up_to, some)  # type: ignore[arg-type]  # handed through
 
     def positions(self) -> dict[str, int]:
-        """As stored, or be away."""
+        """As stored, or be unavailable."""
         if self.away:
             raise DatabaseUnavailableError
         return self.history.positions()
@@ -51,7 +51,7 @@ class Away:
 
 
 class World:
-    """A loop on a real spool and a store in memory; lives as long as a test."""
+    """A background loop with real journals and an in-memory store. Lifetime: a test."""
 
     def __init__(self, spool: Path, store: MemoryStore) -> None:
         self.journal = Journal(spool / "w")
@@ -62,7 +62,7 @@ class World:
         self.loop = self.loop_with()
 
     def loop_with(self, *chores: PeriodicTask, rests: Callable[[], bool] = lambda: False) -> BackgroundLoop:
-        """A loop that does these chores, too, and rests where it is told so."""
+        """A loop with these periodic tasks, which pauses when `rests` says so."""
         pace = Intervals(ship_every_s=0.01, checkpoint_every_s=5)
         shipper = Shipper(JournalReader(self.journal.folder.parent), self.ledger, rests=rests)
         return BackgroundLoop(shipper, checkpoint=self._checkpoint, pace=pace, monotonic=lambda: self.now, chores=chores)
@@ -80,14 +80,14 @@ def world(tmp_path: Path) -> Iterator[World]:
 
 
 def test_a_tick_ships(world: World) -> None:
-    """What was written before a tick is in the history after it."""
+    """Predictions written before a tick are in the history after it."""
     world.journal.write([prediction()])
     world.loop.tick()
     assert world.store.history.count() == 1
 
 
 def test_a_peak_is_let_pass(world: World) -> None:
-    """A tick that rests ships nothing; the last one ships whatever there is."""
+    """A paused tick ships nothing; the last one ships everything."""
     loop = world.loop_with(rests=lambda: True)
     world.journal.write([prediction()])
     loop.tick()
@@ -105,7 +105,7 @@ def test_the_databases_log_is_moved_now_and_then(world: World) -> None:
 
 
 def test_chores_are_done_when_they_are_due(world: World) -> None:
-    """Each at its own pace, one of them with the last tick; while the store is away they wait."""
+    """Each task runs at its own interval, one of them in the last tick too; while the database is unavailable they wait."""
     done: list[str] = []
     often = PeriodicTask(every_s=2, run=lambda: done.append("often"))
     ending = PeriodicTask(every_s=float("inf"), run=lambda: done.append("ending"), at_the_end=True)
@@ -119,7 +119,7 @@ def test_chores_are_done_when_they_are_due(world: World) -> None:
 
 
 def test_while_the_store_is_away_the_loop_waits_longer(world: World) -> None:
-    """Each tick without a store doubles the wait up to five seconds; the first that succeeds brings it back."""
+    """Each failed tick doubles the wait up to five seconds; the first successful one resets it."""
     world.journal.write([prediction()])
     world.ledger.away = True
     waits = []
@@ -135,7 +135,7 @@ def test_while_the_store_is_away_the_loop_waits_longer(world: World) -> None:
 
 
 def test_a_last_tick_ships_what_stopping_workers_left(world: World) -> None:
-    """What is written between the last tick and the stop is shipped before the loop ends."""
+    """Predictions written between the last tick and the stop are shipped before the loop ends."""
     stop = threading.Event()
     thread = threading.Thread(target=world.loop.run, args=(stop,))
     stop.set()
@@ -147,7 +147,7 @@ def test_a_last_tick_ships_what_stopping_workers_left(world: World) -> None:
 
 
 def test_the_loop_ticks_at_its_pace(world: World) -> None:
-    """A running loop ships what comes, again and again, until it is stopped."""
+    """A running loop ships at every interval until it is stopped."""
     stop = threading.Event()
     thread = threading.Thread(target=world.loop.run, args=(stop,))
     thread.start()

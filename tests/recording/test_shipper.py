@@ -1,4 +1,4 @@
-"""Shipping: each prediction in the history once, whatever was killed in between, and no file removed before its time."""
+"""Shipping: each prediction is in the history exactly once after any crash, and no file is removed too early."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def shipper(spool: Path, store: MemoryStore) -> Shipper:
 
 
 def written(spool: Path, *batches: list[PredictionRecord], worker: str = "w", **limits: Any) -> list[bytes]:
-    """Write batches as a worker that then ends; gives their ids."""
+    """Write batches as a worker that then ends; returns their ids."""
     journal = Journal(spool / worker, limits=JournalLimits(**limits))
     for batch in batches:
         journal.write(batch)
@@ -62,7 +62,7 @@ def journals(spool: Path) -> list[str]:
 
 
 class Stumbling:
-    """The real history, which fails where a test says so."""
+    """The real history, which fails when a test says so."""
 
     def __init__(self, store: MemoryStore) -> None:
         self.history = store.history
@@ -70,7 +70,7 @@ class Stumbling:
         self.fails_after_commit = False
 
     def ship(self, file: str, up_to: int, some: Any) -> int:
-        """Ship, or be away, or break right after the commit."""
+        """Ship, or be unavailable, or fail right after the commit."""
         if self.away:
             raise DatabaseUnavailableError
         told = self.history.ship(file, up_to, some)
@@ -94,7 +94,7 @@ class Stumbling:
 
 
 def test_what_was_written_arrives_and_its_file_goes(shipper: Shipper, spool: Path, store: MemoryStore) -> None:
-    """Everything a finished file holds is in the history with all its facts; file and position are gone."""
+    """All rows of a finished file are in the history with all fields; the file and its position are gone."""
     batch = [prediction(30_000), prediction(), prediction(10, error="model_failed", label=None, confidence=None, scores=b"")]
     ids = written(spool, batch)
     assert shipper.ship() == 3
@@ -105,14 +105,14 @@ def test_what_was_written_arrives_and_its_file_goes(shipper: Shipper, spool: Pat
 
 
 def test_shipping_again_ships_nothing(shipper: Shipper, spool: Path, store: MemoryStore) -> None:
-    """A second round finds nothing to do."""
+    """A second run ships nothing."""
     written(spool, [prediction()])
     assert (shipper.ship(), shipper.ship()) == (1, 0)
     assert len(known(store)) == 1
 
 
 def test_a_living_writers_file_is_shipped_and_stays(shipper: Shipper, spool: Path, store: MemoryStore) -> None:
-    """What a living worker has committed is shipped batch by batch, and its file is left for what comes."""
+    """Committed batches of a live worker are shipped one by one, and its file stays for later ones."""
     journal = Journal(spool / "w")
     ids = []
     for round_ in range(3):
@@ -129,7 +129,7 @@ def test_a_living_writers_file_is_shipped_and_stays(shipper: Shipper, spool: Pat
 
 
 def test_killed_between_commit_and_removal_nothing_doubles(shipper: Shipper, spool: Path, store: MemoryStore) -> None:
-    """A loop that dies right after the commit leaves file and position; the next one removes both and ships nothing twice."""
+    """If the process dies right after the commit, the next one removes file and position, and ships nothing twice."""
     ids = written(spool, [prediction()], [prediction()])
     stumbling = Stumbling(store)
     stumbling.fails_after_commit = True
@@ -142,14 +142,14 @@ def test_killed_between_commit_and_removal_nothing_doubles(shipper: Shipper, spo
 
 
 def test_killed_between_removal_and_forgetting_the_position_goes(shipper: Shipper, store: MemoryStore) -> None:
-    """A position whose file is gone is forgotten by the next loop."""
+    """The next process deletes a position whose file is gone."""
     store.history.ship("w/00000009.journal", 4, [prediction()])
     shipper.ship()
     assert store.history.positions() == {}
 
 
 def test_a_database_put_back_from_yesterday_gets_the_rest_again(spool: Path, store: MemoryStore) -> None:
-    """When positions are lost with their database, what the spool still has is inserted again, and ids make it one."""
+    """If positions are lost with their database, the remaining journals are inserted again, and ids prevent duplicates."""
     journal = Journal(spool / "w")
     batch = [prediction() for _ in range(3)]
     journal.write(batch)
@@ -164,7 +164,7 @@ def test_a_database_put_back_from_yesterday_gets_the_rest_again(spool: Path, sto
 
 
 def test_a_store_that_is_away_loses_nothing(spool: Path, store: MemoryStore) -> None:
-    """While the store does not answer, files stay as they are; when it is back, everything arrives once."""
+    """While the database is unavailable, files stay as they are; once it is back, everything arrives once."""
     ids = written(spool, [prediction()], worker="a") + written(spool, [prediction()], worker="b")
     stumbling = Stumbling(store)
     shipper = Shipper(JournalReader(spool), stumbling)
@@ -179,7 +179,7 @@ def test_a_store_that_is_away_loses_nothing(spool: Path, store: MemoryStore) -> 
 
 
 def test_many_files_of_many_workers_arrive(shipper: Shipper, spool: Path, store: MemoryStore) -> None:
-    """Every file of every worker is shipped, the replaced ones removed."""
+    """Every file of every worker is shipped, the rotated ones are removed."""
     ids = [
         one
         for worker in ("a", "b", "c")
@@ -191,7 +191,7 @@ def test_many_files_of_many_workers_arrive(shipper: Shipper, spool: Path, store:
 
 
 def test_a_damaged_file_stops_nobody_and_is_kept(shipper: Shipper, spool: Path, store: MemoryStore, caplog: Any) -> None:
-    """A file of nonsense is set aside for a person, said once in the log, and the files after it are shipped."""
+    """A file without valid content is set aside, logged once, and the files after it are shipped."""
     (spool / "a").mkdir(parents=True)
     (spool / "a" / "00000001.journal").write_bytes(b"nonsense" * 2000)
     ids = written(spool, [prediction()], worker="b")
@@ -203,7 +203,7 @@ def test_a_damaged_file_stops_nobody_and_is_kept(shipper: Shipper, spool: Path, 
 
 
 def test_a_batch_of_another_form_is_damage(shipper: Shipper, spool: Path, store: MemoryStore) -> None:
-    """A batch that cannot be decoded sets the file aside; what came before it in the file was shipped."""
+    """A batch that cannot be decoded sets the file aside; earlier batches of the file were shipped."""
     journal = Journal(spool / "w")
     first = prediction()
     journal.write([first])
@@ -234,7 +234,7 @@ while True:
 
 @pytest.mark.chaos
 def test_a_loop_killed_at_any_moment_ships_each_prediction_once(tmp_path: Path, spool: Path) -> None:
-    """A loop killed again and again while a worker writes: in the end all is in the history, once, and the spool is empty."""
+    """The process is killed repeatedly while a worker writes: in the end the history has every row once, and no journal is left."""
     from relevo.store.db.engine import connect, migrate
     from relevo.store.predictions import PredictionStore
 
@@ -268,7 +268,7 @@ def test_a_loop_killed_at_any_moment_ships_each_prediction_once(tmp_path: Path, 
 
 
 def test_a_peak_that_begins_while_a_file_is_shipped_stops_it(spool: Path, store: MemoryStore) -> None:
-    """What is left of a finished file stays, and comes with a later look, each prediction once."""
+    """The rest of a finished file stays, and is shipped later, each prediction once."""
     journal = Journal(spool / "w")
     for _ in range(3):
         journal.write([prediction() for _ in range(1000)])
@@ -283,7 +283,7 @@ def test_a_peak_that_begins_while_a_file_is_shipped_stops_it(spool: Path, store:
 
 
 def test_after_an_exchange_of_the_database_a_second_one_gets_the_rows_too(spool: Path, store: MemoryStore) -> None:
-    """What an older database took is kept, and reaches the newer one that is put back; each row once."""
+    """Journals shipped to an older database are kept, and reach the newer one that replaces it; each row once."""
     reader = JournalReader(spool)
     reader.folder.mkdir()
     reader.mark_exchange()
@@ -302,7 +302,7 @@ def test_after_an_exchange_of_the_database_a_second_one_gets_the_rows_too(spool:
 
 
 def test_what_was_kept_goes_after_a_day_or_with_an_erasure(shipper: Shipper, spool: Path) -> None:
-    """Shipped journals stay for a day after the exchange, and no longer; whoever erases a subject ends it at once."""
+    """Shipped journals stay for a day after the exchange; erasing a subject removes them at once."""
     reader = JournalReader(spool)
     for erased in (False, True):
         spool.mkdir(exist_ok=True)

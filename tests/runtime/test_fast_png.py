@@ -1,4 +1,4 @@
-"""The usual small PNG: decoded without Pillow's file machinery, and not one pixel differs from Pillow's, nor is anybody else's."""
+"""The fast path for small PNGs: its pixels always equal Pillow's, and never contain those of another caller."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def general(file: bytes, asked: ImageInput) -> np.ndarray:
     data=st.data(),
 )
 def test_any_plain_png_is_pillows(width: int, height: int, mode: str, cuts: int, level: int, data: st.DataObject) -> None:
-    """Grey and RGB PNGs of any size, with every line filter, however their data are cut, give Pillow's pixels."""
+    """Greyscale and RGB PNGs of any size, with every line filter and any number of chunks, give Pillow's pixels."""
     row = width * len(mode)
     lines = b"".join(
         bytes([data.draw(st.integers(0, 4))]) + data.draw(st.binary(min_size=row, max_size=row)) for _ in range(height)
@@ -73,7 +73,7 @@ def test_any_plain_png_is_pillows(width: int, height: int, mode: str, cuts: int,
 @settings(max_examples=400)
 @given(mode=COLOURS, data=st.data())
 def test_a_damaged_one_is_left_to_the_general_way_or_equal_to_it(mode: str, data: st.DataObject) -> None:
-    """With bytes cut, changed or added anywhere, a PNG gives what the general way gives, or is left to it."""
+    """With bytes cut, changed or added anywhere, a PNG gives the pixels of `runtime.image`, or is left to it."""
     whole = png(8, 8, mode, bytes(range(8 * len(mode) + 1)) * 8, cuts=2)
     start = data.draw(st.integers(0, len(whole)))
     stop = data.draw(st.integers(start, min(len(whole), start + 12)))
@@ -88,7 +88,7 @@ def test_a_damaged_one_is_left_to_the_general_way_or_equal_to_it(mode: str, data
 @pytest.mark.parametrize("mode", ["L", "RGB"])
 @pytest.mark.parametrize("count", range(9))
 def test_nobody_sees_a_former_callers_pixels(mode: str, count: int) -> None:
-    """A picture whose data end early shows nothing of the one before: missing lines are as Pillow leaves them, or refused."""
+    """A truncated image shows nothing of the previous one: missing lines are as Pillow leaves them, or it is rejected."""
     plain = FastPngDecoder(wanted(mode))
     assert plain.pixels(white(mode)) is not None
     short = png(8, 8, mode, bytes((8 * len(mode) + 1) * count))
@@ -102,7 +102,7 @@ def test_nobody_sees_a_former_callers_pixels(mode: str, count: int) -> None:
 
 @pytest.mark.parametrize("mode", ["L", "RGB"])
 def test_a_picture_that_was_given_stays_as_it_was(mode: str) -> None:
-    """Pixels that wait for the model are not touched by the pictures decoded after them."""
+    """Pixels that wait for the model are not changed by images decoded later."""
     plain = FastPngDecoder(wanted(mode))
     first = plain.pixels(white(mode))
     plain.pixels(png(8, 8, mode, bytes((8 * len(mode) + 1) * 8)))
@@ -111,7 +111,7 @@ def test_a_picture_that_was_given_stays_as_it_was(mode: str) -> None:
 
 
 def test_threads_do_not_paint_on_one_canvas() -> None:
-    """Pictures decoded on several threads at once are each their own; who finds the canvas taken is left to the general way."""
+    """Images decoded in several threads at once do not mix; if the canvas is in use, the image is left to `runtime.image`."""
     plain = FastPngDecoder(wanted("L", 60, 60))
     files = {shade: png(60, 60, "L", (b"\0" + bytes([shade]) * 60) * 60) for shade in range(0, 250, 10)}
     start = threading.Barrier(4)
@@ -141,12 +141,12 @@ def test_threads_do_not_paint_on_one_canvas() -> None:
     ],
 )
 def test_what_is_not_usual_is_left_to_the_general_way(file: bytes) -> None:
-    """Another size or mode, further chunks, a missing end and no PNG at all are not decoded here."""
+    """Another size or mode, other chunks, a missing end and other formats are not decoded here."""
     assert FastPngDecoder(wanted("L")).pixels(file) is None
 
 
 def test_a_large_input_has_no_canvas() -> None:
-    """Where nothing would be gained, nothing is kept in memory and everything takes the general way."""
+    """For a large input no canvas is allocated, and every image is left to `runtime.image`."""
     plain = FastPngDecoder(wanted("L", 1000, 1000))
     assert plain._canvas.size == 1
     assert plain.pixels(png(1000, 1000, "L", bytes(1001 * 1000))) is None

@@ -1,4 +1,4 @@
-"""A real journal for whoever records."""
+"""Fixtures with a real journal."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def journal(tmp_path: Path) -> Iterator[Journal]:
 
 @pytest.fixture
 def full_journal(tmp_path: Path) -> Iterator[Journal]:
-    """A journal whose spool is at its bound, so that it takes nothing."""
+    """A journal that has reached its limit and rejects every batch."""
     one = Journal(tmp_path / "spool" / "full", limits=JournalLimits(max_bytes=-1))
     yield one
     one.close()
@@ -33,7 +33,7 @@ def full_journal(tmp_path: Path) -> Iterator[Journal]:
 
 @pytest.fixture
 def recorded() -> Callable[[Journal], list[PredictionRecord]]:
-    """What a journal holds, as a reader sees it."""
+    """The predictions in a journal, as a reader sees them."""
 
     def read(journal: Journal) -> list[PredictionRecord]:
         reader = JournalReader(journal.folder.parent)

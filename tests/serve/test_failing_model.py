@@ -1,4 +1,4 @@
-"""A model that fails on an input: told in the log as every event is, without the input."""
+"""A model that fails on an input: logged as an ordinary event, without the input."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def _onnx() -> bytes:
-    """Looks two rows of a table up by `a`; any other row is an error of ONNX Runtime."""
+    """Looks up two rows of a table by `a`; any other row raises an error of ONNX Runtime."""
     import numpy as np
     from onnx import TensorProto, helper, numpy_helper
 
@@ -45,7 +45,7 @@ def _onnx() -> bytes:
 
 
 def test_a_failing_model_is_told_in_the_log_and_every_line_of_it_parses(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    """With log_format json every line on standard error is an object with an aware time; the failure is one, without the input."""
+    """With log_format json every line on standard error is an object with an aware time; one reports the failure, without the input."""
     samples = [{"a": 0.0, "b": 0.5}, {"a": 1.0, "b": -0.5}]
     package = relevo.pack(
         _onnx(), name="table", samples=samples, features=("a", "b"), labels=["low", "high"], scores="logits", figures=False
@@ -74,7 +74,7 @@ def _root() -> bytes:
 
 
 def test_a_row_that_the_model_cannot_compute_fails_its_own_caller_alone_and_is_named(tmp_path: Path) -> None:
-    """Callers side by side with a hostile one are all answered; an array is refused with the place of its failing row."""
+    """Requests batched with a failing one are all answered; an array is rejected with the index of its failing row."""
     samples = [{"a": float(number)} for number in range(1, 5)]
     root = relevo.pack(_root(), name="root", samples=samples, features=("a",), scores="numbers", figures=False)
     table = relevo.pack(

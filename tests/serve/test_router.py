@@ -1,4 +1,4 @@
-"""Which lane answers: the route's legs in their shares, one caller always the same, the choice told with its probability."""
+"""The router: targets get their share of the keys, a key always the same target, with its probability."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def route(*legs: tuple[int, Arm, float], epoch: int = 4) -> TrafficSplit:
 
 
 def test_a_single_champion_answers_everybody() -> None:
-    """With one leg every key meets it, with probability one and the route's epoch."""
+    """With one target every key goes to it, with probability 1 and the epoch of the route."""
 
     async def run() -> None:
         one = await lane(1)
@@ -37,7 +37,7 @@ def test_a_single_champion_answers_everybody() -> None:
 
 
 def test_two_legs_share_the_callers_and_tell_the_odds() -> None:
-    """Callers are divided by weight, each stays on its leg, and the probability told is the leg's weight."""
+    """Keys are divided by weight, each stays on its target, and the probability is the target's weight."""
 
     async def run() -> None:
         lanes = {"1": await lane(1), "2": await lane(2)}
@@ -53,7 +53,7 @@ def test_two_legs_share_the_callers_and_tell_the_odds() -> None:
 
 
 def test_a_shadow_never_answers() -> None:
-    """A shadow's lane is loaded beside the champion's and picked for nobody."""
+    """The version of a shadow is loaded in addition to the champion's and never answers."""
 
     async def run() -> None:
         lanes = {"1": await lane(1), "2": await lane(2)}

@@ -1,4 +1,4 @@
-"""The fourteen statistics of a picture."""
+"""The fourteen statistics of an image."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_constant_red_has_the_published_colourfulness() -> None:
 
 
 def test_hue_turns_with_the_colour() -> None:
-    """Green lies at 120 degrees, blue at 240."""
+    """Green is at 120 degrees, blue at 240."""
     for channel, degrees in ((1, 120), (2, 240)):
         pixels = np.zeros((4, 4, 3), dtype=np.uint8)
         pixels[..., channel] = 200
@@ -41,14 +41,14 @@ def test_hue_turns_with_the_colour() -> None:
 
 
 def test_grey_pictures_have_no_colour_to_watch() -> None:
-    """Of a grey picture the colour statistics are missing, and so is the weight without a file."""
+    """For a greyscale image the colour statistics are missing, and so is the weight without a file."""
     found = _of(np.zeros((5, 5), dtype=np.uint8))
     missing = {name for name, value in found.items() if np.isnan(value)}
     assert missing == {"colourfulness", "saturation", "hue_sine", "hue_cosine", "log_bytes_per_pixel"}
 
 
 def test_shape_and_weight_are_those_of_the_file() -> None:
-    """Size and aspect are taken before the picture is reduced."""
+    """Size and aspect ratio are measured before the image is reduced."""
     found = _of(np.zeros((300, 600), dtype=np.uint8), file_bytes=90_000)
     assert found["log_pixels"] == pytest.approx(log(180_000))
     assert found["log_aspect"] == pytest.approx(log(2))
@@ -66,7 +66,7 @@ def test_half_black_half_white_is_dark_and_bright_by_half() -> None:
 
 
 def test_noise_is_heard_and_edges_alone_are_not() -> None:
-    """The median of the Laplacian answers to noise everywhere, not to one edge."""
+    """The median of the Laplacian reacts to noise everywhere, not to a single edge."""
     edge = np.zeros((64, 64), dtype=np.uint8)
     edge[:, 32:] = 200
     noisy = np.random.default_rng(0).integers(90, 110, (64, 64)).astype(np.uint8)
@@ -76,5 +76,5 @@ def test_noise_is_heard_and_edges_alone_are_not() -> None:
 
 @pytest.mark.parametrize("shape", [(1, 1), (2, 500), (500, 1, 3)])
 def test_tiny_and_thin_pictures_do_not_fail(shape: tuple[int, ...]) -> None:
-    """What cannot be taken of a thin picture is missing."""
+    """Statistics that cannot be computed for a thin image are missing."""
     assert np.isnan(_of(np.ones(shape, dtype=np.uint8))["sharpness"])

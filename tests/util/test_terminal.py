@@ -1,4 +1,4 @@
-"""Foreign words cannot steer what shows them."""
+"""Untrusted text cannot control a terminal."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from relevo.util.terminal import escape_control, has_control
 
 @pytest.mark.parametrize("sign", ["\x00", "\x07", "\x1b", "\x7f", "\x85", "\x9b", "\x9d", "\u202e", "\u2066", "\u2028", "\udc80"])
 def test_what_steers_is_spelt_out(sign: str) -> None:
-    """Every kind of steering character is found and spelt as JSON spells it."""
+    """Every kind of control character is detected and escaped as in JSON."""
     told = escape_control(f"a{sign}b")
     assert has_control(f"a{sign}b")
     assert not has_control(told)
@@ -20,7 +20,7 @@ def test_what_steers_is_spelt_out(sign: str) -> None:
 
 
 def test_all_other_words_stay_as_they_are() -> None:
-    """Letters of any writing, signs and what is kept on purpose are not touched."""
+    """Letters of any script, symbols and the characters in `keep` are unchanged."""
     text = "año €, 数字, שלום 🐈\nsecond line"
     assert escape_control(text, keep="\n") == text
     assert not has_control(text, keep="\n")
