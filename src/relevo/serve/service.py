@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from relevo.serve.loaded_version import LoadedVersion
     from relevo.serve.router import RouteChoice, Router
 
-    Gone = Callable[[], Awaitable[object]]
+    WaitDisconnect = Callable[[], Awaitable[object]]
 
 #: Large images that a worker decodes at the same time.
 _DECODE_THREADS = 1
@@ -152,7 +152,7 @@ class ModelService:
         return router.pick(request.key)
 
     async def predict(
-        self, request: PredictRequest, payload: bytes | Mapping[str, Any], *, gone: Gone | None = None
+        self, request: PredictRequest, payload: bytes | Mapping[str, Any], *, gone: WaitDisconnect | None = None
     ) -> PredictionResult:
         """Predict for one image (its bytes) or one record, and record it.
 
@@ -186,7 +186,7 @@ class ModelService:
         return loaded.ask((pending,), request.caller)
 
     async def predict_many(
-        self, request: PredictRequest, records: Sequence[Mapping[str, Any]], *, gone: Gone | None = None
+        self, request: PredictRequest, records: Sequence[Mapping[str, Any]], *, gone: WaitDisconnect | None = None
     ) -> list[PredictionResult]:
         """Predict for a batch of records, in order; one invalid record rejects the batch before anything is recorded.
 
@@ -306,7 +306,7 @@ def _pending_row(
 
 
 async def _await_results(
-    loaded: LoadedVersion, pending: Sequence[PendingRow], caller: str, gone: Gone | None
+    loaded: LoadedVersion, pending: Sequence[PendingRow], caller: str, gone: WaitDisconnect | None
 ) -> list[PredictionResult]:
     """Waits for the results; if the model is slow, a disconnect cancels the request."""
     future = loaded.ask(pending, caller)
