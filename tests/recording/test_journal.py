@@ -54,8 +54,8 @@ def make(tmp_path: Path, clock: Clock) -> Iterator[Any]:
         return made[-1]
 
     yield build
-    for one in made:
-        one.close()
+    for item in made:
+        item.close()
 
 
 def files(journal: Journal) -> list[str]:
@@ -76,7 +76,7 @@ def test_a_written_batch_is_readable_at_once(make: Any, tmp_path: Path) -> None:
 def test_what_was_committed_survives_kill_9(tmp_path: Path, durability: str) -> None:
     """A writer is killed repeatedly at a random moment: every acknowledged prediction is in the journals exactly once."""
     draw = random.Random(11)  # noqa: S311 - moments to kill at
-    told: set[bytes] = set()
+    acknowledged: set[bytes] = set()
     for round_ in range(12):
         folder = tmp_path / "spool" / f"worker-{round_}"
         child = subprocess.Popen(
@@ -85,16 +85,16 @@ def test_what_was_committed_survives_kill_9(tmp_path: Path, durability: str) -> 
             env={**os.environ, "PYTHONPATH": f"{_ROOT / 'src'}:{_ROOT}"},
         )
         assert child.stdout is not None
-        told.add(bytes.fromhex(child.stdout.readline().decode()))
+        acknowledged.add(bytes.fromhex(child.stdout.readline().decode()))
         time.sleep(draw.uniform(0, 0.15))
         child.send_signal(signal.SIGKILL)
         rest = child.stdout.read().decode().split("\n")
-        told |= {bytes.fromhex(line) for line in rest[:-1]}
+        acknowledged |= {bytes.fromhex(line) for line in rest[:-1]}
         child.wait()
         child.stdout.close()
-    found = ids_in(tmp_path / "spool")
-    assert told <= set(found)
-    assert len(found) == len(set(found))
+    ids = ids_in(tmp_path / "spool")
+    assert acknowledged <= set(ids)
+    assert len(ids) == len(set(ids))
     assert all(file.finished for file in JournalReader(tmp_path / "spool").files())
 
 
@@ -206,7 +206,7 @@ def test_a_disk_that_fails_while_a_file_is_opened_refuses_its_batch(tmp_path: Pa
         pytest.skip("strace is not installed: no sync can be made to fail")
     log = tmp_path / "trace"
     inject = [strace, "-qq", "-o", str(log), "-e", "trace=fdatasync", "-e", "inject=fdatasync:error=EIO:when=1"]
-    told = subprocess.run(
+    acknowledged = subprocess.run(
         [*inject, sys.executable, Path(__file__).with_name("opener_child.py"), tmp_path / "spool" / "worker"],
         capture_output=True,
         check=True,
@@ -214,7 +214,7 @@ def test_a_disk_that_fails_while_a_file_is_opened_refuses_its_batch(tmp_path: Pa
         env={**os.environ, "PYTHONPATH": f"{_ROOT / 'src'}:{_ROOT}"},
     ).stdout.split()
     assert log.read_text().count("INJECTED") == 1
-    assert told == ["refused", "kept:wal"]
+    assert acknowledged == ["refused", "kept:wal"]
 
 
 @pytest.mark.chaos
@@ -230,7 +230,7 @@ def test_a_full_disk_refuses_and_a_freed_one_takes_again(tmp_path: Path) -> None
             batch = [prediction(20_000), prediction(20_000)]
             try:
                 journal.write(batch)
-                kept += [one.id for one in batch]
+                kept += [item.id for item in batch]
             except JournalUnavailableError:
                 refusals += 1
         assert len(kept) > 10
@@ -241,7 +241,7 @@ def test_a_full_disk_refuses_and_a_freed_one_takes_again(tmp_path: Path) -> None
         last = [prediction(), prediction()]
         journal.write(last)
         journal.close()
-        assert ids_in(disk / "spool") == [*kept, *(one.id for one in last)]
+        assert ids_in(disk / "spool") == [*kept, *(item.id for item in last)]
 
 
 def test_a_disk_with_too_little_room_is_full(make: Any, clock: Clock) -> None:
@@ -286,7 +286,7 @@ def test_many_threads_write_one_at_a_time(make: Any, tmp_path: Path) -> None:
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(journal.write, batches))
     journal.write([last := prediction()])
-    assert sorted(ids_in(tmp_path / "spool")) == sorted([one.id for batch in batches for one in batch] + [last.id])
+    assert sorted(ids_in(tmp_path / "spool")) == sorted([item.id for batch in batches for item in batch] + [last.id])
 
 
 def test_the_lock_tells_whether_the_writer_lives(make: Any, tmp_path: Path) -> None:
@@ -307,11 +307,11 @@ def test_a_reader_that_looks_at_the_lock_stops_no_writer(tmp_path: Path) -> None
     reader = JournalReader(tmp_path / "spool")
     stop = threading.Event()
 
-    def look() -> None:
+    def try_lock() -> None:
         while not stop.is_set():
             reader.files()
 
-    thread = threading.Thread(target=look)
+    thread = threading.Thread(target=try_lock)
     thread.start()
     try:
         for _ in range(50):
@@ -345,14 +345,14 @@ def test_whoever_asks_how_it_stands_does_not_wait_for_the_disk(tmp_path: Path) -
     (path,) = (tmp_path / "spool" / "worker").glob("*.journal")
     slow = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     slow.execute("BEGIN IMMEDIATE")
-    with ThreadPoolExecutor(1) as aside:
-        written = aside.submit(journal.write, [prediction()])
+    with ThreadPoolExecutor(1) as executor:
+        write = executor.submit(journal.write, [prediction()])
         time.sleep(0.1)
         began = time.monotonic()
         assert journal.probe()
         assert time.monotonic() - began < 0.1
-        assert not written.done()
+        assert not write.done()
         slow.execute("COMMIT")
         slow.close()
-        written.result(5)
+        write.result(5)
     journal.close()

@@ -25,9 +25,9 @@ def spool(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def journal(spool: Path) -> Iterator[Journal]:
-    one = Journal(spool / "a-worker", limits=JournalLimits(rotate_bytes=3000))
-    yield one
-    one.close()
+    created = Journal(spool / "a-worker", limits=JournalLimits(rotate_bytes=3000))
+    yield created
+    created.close()
 
 
 def test_no_spool_is_no_files(tmp_path: Path) -> None:
@@ -43,9 +43,9 @@ def test_files_come_oldest_first_within_each_worker(spool: Path, journal: Journa
     for _ in range(7):
         journal.write([prediction(1000)])
     other.write([prediction()])
-    found = [(file.name, file.finished) for file in JournalReader(spool).files()]
+    listed = [(file.name, file.finished) for file in JournalReader(spool).files()]
     other.close()
-    assert found == [
+    assert listed == [
         ("a-worker/00000001.journal", True),
         ("a-worker/00000002.journal", True),
         ("a-worker/00000003.journal", False),
@@ -108,7 +108,7 @@ def test_a_damaged_file_is_told_from_one_that_cannot_be_read_now(spool: Path) ->
     aside = reader.set_aside(file)
     assert aside.read_bytes().startswith(b"this is no database")
     assert reader.files() == []
-    assert sorted(one.name for one in (spool / "w").iterdir()) == ["00000001.damaged", "00000001.damaged-wal"]
+    assert sorted(item.name for item in (spool / "w").iterdir()) == ["00000001.damaged", "00000001.damaged-wal"]
 
 
 @pytest.mark.chaos

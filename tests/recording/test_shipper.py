@@ -35,8 +35,8 @@ def spool(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def store() -> Iterator[MemoryStore]:
-    with memory_store() as one:
-        yield one
+    with memory_store() as memory:
+        yield memory
 
 
 @pytest.fixture
@@ -44,24 +44,24 @@ def shipper(spool: Path, store: MemoryStore) -> Shipper:
     return Shipper(JournalReader(spool), store.history)
 
 
-def written(spool: Path, *batches: list[PredictionRecord], worker: str = "w", **limits: Any) -> list[bytes]:
+def write_batches(spool: Path, *batches: list[PredictionRecord], worker: str = "w", **limits: Any) -> list[bytes]:
     """Write batches as a worker that then ends; returns their ids."""
     journal = Journal(spool / worker, limits=JournalLimits(**limits))
     for batch in batches:
         journal.write(batch)
     journal.close()
-    return [one.id for batch in batches for one in batch]
+    return [item.id for batch in batches for item in batch]
 
 
-def known(store: MemoryStore) -> list[bytes]:
-    return sorted(one.prediction.id for one in store.history.window(limit=1000).items)
+def stored_ids(store: MemoryStore) -> list[bytes]:
+    return sorted(item.prediction.id for item in store.history.window(limit=1000).items)
 
 
 def journals(spool: Path) -> list[str]:
     return sorted(path.name for path in spool.rglob("*.journal"))
 
 
-class Stumbling:
+class FailingStore:
     """The real history, which fails when a test says so."""
 
     def __init__(self, store: MemoryStore) -> None:
@@ -69,14 +69,14 @@ class Stumbling:
         self.away = False
         self.fails_after_commit = False
 
-    def ship(self, file: str, up_to: int, some: Any) -> int:
+    def ship(self, file: str, up_to: int, predictions: Any) -> int:
         """Ship, or be unavailable, or fail right after the commit."""
         if self.away:
             raise DatabaseUnavailableError
-        told = self.history.ship(file, up_to, some)
+        result = self.history.ship(file, up_to, predictions)
         if self.fails_after_commit:
             raise KeyboardInterrupt
-        return told
+        return result
 
     def positions(self) -> dict[str, int]:
         """As stored."""
@@ -88,27 +88,27 @@ class Stumbling:
         """As stored."""
         self.history.forget(file)
 
-    def missing(self, some: Any) -> int:
+    def missing(self, predictions: Any) -> int:
         """As stored."""
-        return self.history.missing(some)
+        return self.history.missing(predictions)
 
 
 def test_what_was_written_arrives_and_its_file_goes(shipper: Shipper, spool: Path, store: MemoryStore) -> None:
     """All rows of a finished file are in the history with all fields; the file and its position are gone."""
     batch = [prediction(30_000), prediction(), prediction(10, error="model_failed", label=None, confidence=None, scores=b"")]
-    ids = written(spool, batch)
+    ids = write_batches(spool, batch)
     assert shipper.ship() == 3
-    assert known(store) == sorted(ids)
-    assert [store.history.get(one.id).prediction.error for one in batch] == [None, None, "model_failed"]
+    assert stored_ids(store) == sorted(ids)
+    assert [store.history.get(item.id).prediction.error for item in batch] == [None, None, "model_failed"]
     assert journals(spool) == []
     assert store.history.positions() == {}
 
 
 def test_shipping_again_ships_nothing(shipper: Shipper, spool: Path, store: MemoryStore) -> None:
     """A second run ships nothing."""
-    written(spool, [prediction()])
+    write_batches(spool, [prediction()])
     assert (shipper.ship(), shipper.ship()) == (1, 0)
-    assert len(known(store)) == 1
+    assert len(stored_ids(store)) == 1
 
 
 def test_a_living_writers_file_is_shipped_and_stays(shipper: Shipper, spool: Path, store: MemoryStore) -> None:
@@ -116,28 +116,28 @@ def test_a_living_writers_file_is_shipped_and_stays(shipper: Shipper, spool: Pat
     journal = Journal(spool / "w")
     ids = []
     for round_ in range(3):
-        one = prediction()
-        ids.append(one.id)
-        journal.write([one])
+        item = prediction()
+        ids.append(item.id)
+        journal.write([item])
         assert shipper.ship() == 1
         assert store.history.positions() == {"w/00000001.journal": round_ + 1}
     assert journals(spool) == ["00000001.journal"]
     journal.close()
     assert shipper.ship() == 0
     assert journals(spool) == []
-    assert known(store) == sorted(ids)
+    assert stored_ids(store) == sorted(ids)
 
 
 def test_killed_between_commit_and_removal_nothing_doubles(shipper: Shipper, spool: Path, store: MemoryStore) -> None:
     """If the process dies right after the commit, the next one removes file and position, and ships nothing twice."""
-    ids = written(spool, [prediction()], [prediction()])
-    stumbling = Stumbling(store)
+    ids = write_batches(spool, [prediction()], [prediction()])
+    stumbling = FailingStore(store)
     stumbling.fails_after_commit = True
     with pytest.raises(KeyboardInterrupt):
         Shipper(JournalReader(spool), stumbling).ship()
     assert journals(spool) == ["00000001.journal"]
     assert shipper.ship() == 0
-    assert known(store) == sorted(ids)
+    assert stored_ids(store) == sorted(ids)
     assert (journals(spool), store.history.positions()) == ([], {})
 
 
@@ -156,17 +156,17 @@ def test_a_database_put_back_from_yesterday_gets_the_rest_again(spool: Path, sto
     Shipper(JournalReader(spool), store.history).ship()
     store.history.forget("w/00000001.journal")
     Shipper(JournalReader(spool), store.history).ship()
-    assert known(store) == sorted(one.id for one in batch)
+    assert stored_ids(store) == sorted(item.id for item in batch)
     with memory_store() as other:
         Shipper(JournalReader(spool), other.history).ship()
-        assert known(other) == known(store)
+        assert stored_ids(other) == stored_ids(store)
     journal.close()
 
 
 def test_a_store_that_is_away_loses_nothing(spool: Path, store: MemoryStore) -> None:
     """While the database is unavailable, files stay as they are; once it is back, everything arrives once."""
-    ids = written(spool, [prediction()], worker="a") + written(spool, [prediction()], worker="b")
-    stumbling = Stumbling(store)
+    ids = write_batches(spool, [prediction()], worker="a") + write_batches(spool, [prediction()], worker="b")
+    stumbling = FailingStore(store)
     shipper = Shipper(JournalReader(spool), stumbling)
     stumbling.away = True
     for _ in range(3):
@@ -175,18 +175,18 @@ def test_a_store_that_is_away_loses_nothing(spool: Path, store: MemoryStore) -> 
     assert len(journals(spool)) == 2
     stumbling.away = False
     assert shipper.ship() == 2
-    assert known(store) == sorted(ids)
+    assert stored_ids(store) == sorted(ids)
 
 
 def test_many_files_of_many_workers_arrive(shipper: Shipper, spool: Path, store: MemoryStore) -> None:
     """Every file of every worker is shipped, the rotated ones are removed."""
     ids = [
-        one
+        item
         for worker in ("a", "b", "c")
-        for one in written(spool, *[[prediction(900)] for _ in range(7)], worker=worker, rotate_bytes=2000)
+        for item in write_batches(spool, *[[prediction(900)] for _ in range(7)], worker=worker, rotate_bytes=2000)
     ]
     assert shipper.ship() == 21
-    assert known(store) == sorted(ids)
+    assert stored_ids(store) == sorted(ids)
     assert journals(spool) == []
 
 
@@ -194,10 +194,10 @@ def test_a_damaged_file_stops_nobody_and_is_kept(shipper: Shipper, spool: Path, 
     """A file without valid content is set aside, logged once, and the files after it are shipped."""
     (spool / "a").mkdir(parents=True)
     (spool / "a" / "00000001.journal").write_bytes(b"nonsense" * 2000)
-    ids = written(spool, [prediction()], worker="b")
+    ids = write_batches(spool, [prediction()], worker="b")
     assert shipper.ship() == 1
     assert shipper.ship() == 0
-    assert known(store) == ids
+    assert stored_ids(store) == ids
     assert (spool / "a" / "00000001.damaged").exists()
     assert [record.__dict__["action"] for record in caplog.records] == ["journal_damaged"]
 
@@ -212,7 +212,7 @@ def test_a_batch_of_another_form_is_damage(shipper: Shipper, spool: Path, store:
     journal._open.append(b"\x93\x01\x02")
     journal.close()
     shipper.ship()
-    assert known(store) == [first.id]
+    assert stored_ids(store) == [first.id]
     assert (spool / "w" / "00000001.damaged").exists()
 
 
@@ -254,7 +254,7 @@ def test_a_loop_killed_at_any_moment_ships_each_prediction_once(tmp_path: Path, 
         for _ in range(60):
             batch = [prediction(700), prediction(700)]
             journal.write(batch)
-            ids += [one.id for one in batch]
+            ids += [item.id for item in batch]
         child.send_signal(signal.SIGKILL)
         child.wait()
         child.stdout.close()
@@ -262,7 +262,7 @@ def test_a_loop_killed_at_any_moment_ships_each_prediction_once(tmp_path: Path, 
     history = PredictionStore(engine)
     Shipper(JournalReader(spool), history).ship()
     assert history.count() == len(ids)
-    assert all(history.get(one).prediction.id == one for one in ids)
+    assert all(history.get(item).prediction.id == item for item in ids)
     assert (journals(spool), history.positions()) == ([], {})
     engine.dispose()
 
@@ -287,10 +287,10 @@ def test_after_an_exchange_of_the_database_a_second_one_gets_the_rows_too(spool:
     reader = JournalReader(spool)
     reader.folder.mkdir()
     reader.mark_exchange()
-    ids = written(spool, [prediction()], [prediction()])
+    ids = write_batches(spool, [prediction()], [prediction()])
     with memory_store() as older:
         Shipper(reader, older.history).ship()
-        assert known(older) == sorted(ids)
+        assert stored_ids(older) == sorted(ids)
     assert journals(spool) == []
     reader.bring_back()
     shipper = Shipper(reader, store.history)
@@ -298,7 +298,7 @@ def test_after_an_exchange_of_the_database_a_second_one_gets_the_rows_too(spool:
     reader.bring_back()
     shipper.begin_again()
     shipper.ship()
-    assert known(store) == sorted(ids)
+    assert stored_ids(store) == sorted(ids)
 
 
 def test_what_was_kept_goes_after_a_day_or_with_an_erasure(shipper: Shipper, spool: Path) -> None:
@@ -307,7 +307,7 @@ def test_what_was_kept_goes_after_a_day_or_with_an_erasure(shipper: Shipper, spo
     for erased in (False, True):
         spool.mkdir(exist_ok=True)
         reader.mark_exchange()
-        written(spool, [prediction()])
+        write_batches(spool, [prediction()])
         shipper.ship()
         assert len(list(spool.rglob("*.kept"))) == 1
         if erased:

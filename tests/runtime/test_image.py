@@ -57,7 +57,7 @@ def saved(image: Image.Image, form: str, **options: Any) -> bytes:
     return file.getvalue()
 
 
-def as_pillow(data: bytes, wanted: ImageInput, steps: ImageSteps) -> np.ndarray:
+def as_pillow(data: bytes, target: ImageInput, steps: ImageSteps) -> np.ndarray:
     """What a training script does: open, apply the orientation, convert, resize."""
     image: Image.Image = Image.open(io.BytesIO(data))
     if steps.orientation == "apply":
@@ -65,20 +65,20 @@ def as_pillow(data: bytes, wanted: ImageInput, steps: ImageSteps) -> np.ndarray:
     with warnings.catch_warnings():
         # Pillow warns about palettes with several transparent colours; the pixels are the same.
         warnings.simplefilter("ignore")
-        image = image.convert(wanted.mode)
-    if image.size != (wanted.width, wanted.height):
-        image = image.resize((wanted.width, wanted.height), Image.Resampling[steps.resample.upper()])
+        image = image.convert(target.mode)
+    if image.size != (target.width, target.height):
+        image = image.resize((target.width, target.height), Image.Resampling[steps.resample.upper()])
     return np.asarray(image)
 
 
-def as_keras(data: bytes, wanted: ImageInput, interpolation: str) -> np.ndarray:
+def as_keras(data: bytes, target: ImageInput, interpolation: str) -> np.ndarray:
     """`keras.utils.load_img(color_mode, target_size, interpolation)` with Pillow: no orientation; greyscale stays greyscale."""
     image: Image.Image = Image.open(io.BytesIO(data))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # as above
-        if image.mode != wanted.mode:
-            image = image.convert(wanted.mode)
-    size = (wanted.width, wanted.height)
+        if image.mode != target.mode:
+            image = image.convert(target.mode)
+    size = (target.width, target.height)
     if image.size != size:
         image = image.resize(size, {"nearest": 0, "bilinear": 2, "bicubic": 3, "hamming": 5, "box": 4, "lanczos": 1}[interpolation])
     return np.asarray(image)
@@ -95,8 +95,8 @@ def test_pixels_are_pillows(form: str, stored: str, mode: Any, resample: Any) ->
     data = saved(picture(stored), form)
     steps = ImageSteps(input="x", resample=resample)
     for size in ((10, 14), (80, 60), (37, 23)):
-        wanted = ImageInput(width=size[0], height=size[1], mode=mode)
-        assert np.array_equal(decode(data, wanted, steps, WIDE), as_pillow(data, wanted, steps))
+        target = ImageInput(width=size[0], height=size[1], mode=mode)
+        assert np.array_equal(decode(data, target, steps, WIDE), as_pillow(data, target, steps))
 
 
 @pytest.mark.parametrize("resample", RESAMPLES)
@@ -105,9 +105,9 @@ def test_pixels_are_pillows(form: str, stored: str, mode: Any, resample: Any) ->
 def test_pixels_are_what_keras_loads(form: str, stored: str, mode: Any, resample: Any) -> None:
     """With orientation ignored the pixels are those of Keras' load_img, with the same default filter."""
     data = saved(picture(stored), form)
-    wanted = ImageInput(width=10, height=14, mode=mode)
+    target = ImageInput(width=10, height=14, mode=mode)
     steps = ImageSteps(input="x", resample=resample, orientation="ignore")
-    assert np.array_equal(decode(data, wanted, steps, WIDE), as_keras(data, wanted, resample))
+    assert np.array_equal(decode(data, target, steps, WIDE), as_keras(data, target, resample))
     assert ImageSteps(input="x").resample == "nearest"
 
 
@@ -119,9 +119,9 @@ def test_a_cameras_orientation_is_followed_or_not(form: str, stored: str, orient
     exif = Image.Exif()
     exif[0x0112] = orientation
     data = saved(picture(stored), form, exif=exif.tobytes())
-    wanted = ImageInput(width=16, height=12, mode="L")
+    target = ImageInput(width=16, height=12, mode="L")
     steps = ImageSteps(input="x", resample="bilinear", orientation=rule)
-    assert np.array_equal(decode(data, wanted, steps, WIDE), as_pillow(data, wanted, steps))
+    assert np.array_equal(decode(data, target, steps, WIDE), as_pillow(data, target, steps))
 
 
 def test_photographs_are_decoded_as_pillow_and_keras_do(real_data: Path) -> None:
@@ -132,11 +132,11 @@ def test_photographs_are_decoded_as_pillow_and_keras_do(real_data: Path) -> None
     for path in files:
         data = path.read_bytes()
         for mode, resample in (("RGB", "nearest"), ("L", "bilinear"), ("RGB", "lanczos")):
-            wanted = ImageInput(width=100, height=100, mode=mode)  # type: ignore[arg-type]  # one of the two
+            target = ImageInput(width=100, height=100, mode=mode)  # type: ignore[arg-type]  # one of the two
             steps = ImageSteps(input="x", resample=resample)  # type: ignore[arg-type]  # one of the six
-            assert np.array_equal(decode(data, wanted, steps, WIDE), as_pillow(data, wanted, steps)), path
-            kept = ImageSteps(input="x", resample=resample, orientation="ignore")  # type: ignore[arg-type]  # one of the six
-            assert np.array_equal(decode(data, wanted, kept, WIDE), as_keras(data, wanted, resample)), path
+            assert np.array_equal(decode(data, target, steps, WIDE), as_pillow(data, target, steps)), path
+            as_stored = ImageSteps(input="x", resample=resample, orientation="ignore")  # type: ignore[arg-type]  # one of the six
+            assert np.array_equal(decode(data, target, as_stored, WIDE), as_keras(data, target, resample)), path
 
 
 def test_every_nasty_file_is_pixels_or_a_refusal(real_data: Path) -> None:
@@ -144,14 +144,14 @@ def test_every_nasty_file_is_pixels_or_a_refusal(real_data: Path) -> None:
     folder = real_data / "nasty_images"
     if not folder.is_dir():
         pytest.skip("no nasty images in the real-world data")
-    wanted, steps = ImageInput(width=8, height=8), ImageSteps(input="x")
-    for path in sorted(one for one in folder.iterdir() if one.is_file()):
+    target, steps = ImageInput(width=8, height=8), ImageSteps(input="x")
+    for path in sorted(entry for entry in folder.iterdir() if entry.is_file()):
         try:
-            pixels = decode(path.read_bytes(), wanted, steps, WIDE)
+            pixels = decode(path.read_bytes(), target, steps, WIDE)
         except InvalidInputError:
             continue
         assert pixels.shape == (8, 8, 3), path
-        assert np.array_equal(pixels, as_pillow(path.read_bytes(), wanted, steps)), path
+        assert np.array_equal(pixels, as_pillow(path.read_bytes(), target, steps)), path
 
 
 # --- limits and kinds -----------------------------------------------------------------------------------------------------
@@ -161,11 +161,11 @@ def test_every_nasty_file_is_pixels_or_a_refusal(real_data: Path) -> None:
 def test_limits_are_pixels_and_sides(form: str) -> None:
     """An image of exactly the limits is accepted; one pixel more, in total or along a side, is rejected with its size."""
     data = saved(picture("RGB", (40, 30)), form)
-    wanted, steps = ImageInput(width=4, height=4), ImageSteps(input="x")
-    assert decode(data, wanted, steps, ImageLimits(max_pixels=1200, max_side=40)).shape == (4, 4, 3)
+    target, steps = ImageInput(width=4, height=4), ImageSteps(input="x")
+    assert decode(data, target, steps, ImageLimits(max_pixels=1200, max_side=40)).shape == (4, 4, 3)
     for limits in (ImageLimits(max_pixels=1199), ImageLimits(max_side=39)):
         with pytest.raises(ImageTooLargeError, match="40 × 30"):
-            decode(data, wanted, steps, limits)
+            decode(data, target, steps, limits)
 
 
 def test_a_claim_of_endless_pixels_costs_nothing() -> None:
@@ -196,15 +196,15 @@ def test_what_people_have_is_read(form: str, stored: str, options: dict[str, str
     """GIF, BMP, TIFF, PGM and PPM give Pillow's pixels, and the same limits apply to their headers."""
     data = saved(picture(stored), form, **options)
     for mode in ("L", "RGB"):
-        wanted = ImageInput(width=11, height=9, mode=mode)
+        target = ImageInput(width=11, height=9, mode=mode)
         steps = ImageSteps(input="x", resample="bilinear")
-        assert np.array_equal(decode(data, wanted, steps, WIDE), as_pillow(data, wanted, steps))
+        assert np.array_equal(decode(data, target, steps, WIDE), as_pillow(data, target, steps))
     assert header_size(data) == (37, 23)
     with pytest.raises(ImageTooLargeError, match="37 × 23"):
-        decode(data, wanted, steps, ImageLimits(max_pixels=850))
+        decode(data, target, steps, ImageLimits(max_pixels=850))
     for part in range(0, len(data), max(1, len(data) // 40)):
         with contextlib.suppress(InvalidInputError):
-            decode(data[:part], wanted, steps, WIDE)
+            decode(data[:part], target, steps, WIDE)
 
 
 def test_of_an_animation_the_first_frame_counts() -> None:
@@ -221,8 +221,8 @@ def test_a_tiff_is_turned_as_a_jpeg_is(orientation: int, rule: Any) -> None:
     """Pillow applies the orientation of a TIFF while loading it; with orientation ignored, pixels stay as stored."""
     exif = Image.Exif()
     exif[0x0112] = orientation
-    wanted, steps = ImageInput(width=37, height=23), ImageSteps(input="x", orientation=rule)
-    tiff, png = (decode(saved(picture("RGB"), form, exif=exif), wanted, steps, WIDE) for form in ("TIFF", "PNG"))
+    target, steps = ImageInput(width=37, height=23), ImageSteps(input="x", orientation=rule)
+    tiff, png = (decode(saved(picture("RGB"), form, exif=exif), target, steps, WIDE) for form in ("TIFF", "PNG"))
     assert np.array_equal(tiff, png)
 
 
@@ -310,10 +310,10 @@ def test_a_clear_picture_is_pasted_then_converted_then_resized(form: str, stored
     image = Image.open(io.BytesIO(data)).convert("RGBA")
     behind = Image.new("RGB", image.size, (10, 200, 90))
     behind.paste(image, mask=image.getchannel("A"))
-    wanted = ImageInput(width=16, height=12, mode=mode)
+    target = ImageInput(width=16, height=12, mode=mode)
     expected = behind.convert(mode).resize((16, 12), Image.Resampling[resample.upper()])
     steps = ImageSteps(input="x", resample=resample, background="#0ac85a")
-    assert np.array_equal(decode(data, wanted, steps, WIDE), np.asarray(expected))
+    assert np.array_equal(decode(data, target, steps, WIDE), np.asarray(expected))
 
 
 _PEAK = """
@@ -343,10 +343,10 @@ def test_a_large_jpeg_is_decoded_small() -> None:
     """A JPEG of more than 40 million pixels takes a fraction of the memory of its pixels, and looks like a resized one."""
     image = Image.linear_gradient("L").resize((7400, 7300), Image.Resampling.BILINEAR)
     data = saved(image, "JPEG")
-    wanted, steps = ImageInput(width=128, height=128, mode="L"), ImageSteps(input="x", resample="bilinear")
+    target, steps = ImageInput(width=128, height=128, mode="L"), ImageSteps(input="x", resample="bilinear")
     with pytest.raises(ImageTooLargeError, match="max_pixels"):
-        decode(data, wanted, steps, WIDE)
-    pixels = decode(data, wanted, steps, ImageLimits(max_pixels=60_000_000))
+        decode(data, target, steps, WIDE)
+    pixels = decode(data, target, steps, ImageLimits(max_pixels=60_000_000))
     exact = np.asarray(image.resize((128, 128), Image.Resampling.BILINEAR)).astype(int)
     assert np.abs(pixels.astype(int) - exact).max() <= 3
     small = open_image(data, ImageLimits(max_pixels=60_000_000))
@@ -420,7 +420,7 @@ def rgb(count: int = 2) -> list[Any]:
 @pytest.mark.parametrize("dtype", ["float32", "float64", "uint8"])
 def test_every_layout_holds_the_same_pixels(layout: Any, shape: tuple[int, ...], dtype: Any) -> None:
     """Each layout has its shape and dtype, is contiguous, and has each pixel at its position."""
-    pixels = [one[..., 0] for one in rgb()] if layout == "NHW" else rgb()
+    pixels = [entry[..., 0] for entry in rgb()] if layout == "NHW" else rgb()
     made = tensor(pixels, ImageSteps(input="x", layout=layout, dtype=dtype))
     assert (made.shape, made.dtype, made.flags.c_contiguous) == (shape, np.dtype(dtype), True)
     whole = np.stack(pixels)
@@ -447,5 +447,5 @@ def test_a_picture_in_a_batch_is_the_picture_alone() -> None:
     """Stacking with other images changes no value."""
     steps = ImageSteps(input="x", scale=1 / 127.5, mean=(1.0, 1.0, 1.0))
     together = tensor(rgb(5), steps)
-    for index, one in enumerate(rgb(5)):
-        assert np.array_equal(together[index : index + 1], tensor([one], steps))
+    for index, entry in enumerate(rgb(5)):
+        assert np.array_equal(together[index : index + 1], tensor([entry], steps))

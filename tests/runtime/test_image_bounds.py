@@ -34,24 +34,24 @@ _LEFT_TO_THE_DECODER = "jpeg-scans-all-components-each"
 
 
 @pytest.fixture(scope="module")
-def made() -> dict[str, bytes]:
+def hostile() -> dict[str, bytes]:
     return {name: data for name, data in bombs() if name in {*_BOMBS, _LEFT_TO_THE_DECODER}}
 
 
 @pytest.mark.parametrize("name", _BOMBS)
-def test_a_file_of_very_many_pieces_is_refused_at_once(made: dict[str, bytes], name: str) -> None:
+def test_a_file_of_very_many_pieces_is_refused_at_once(hostile: dict[str, bytes], name: str) -> None:
     """Very many chunks, segments, fill bytes or scans are counted instead of decoded."""
     begin = time.perf_counter()
     with pytest.raises(UnsupportedImageError, match="pieces"):
-        open_image(made[name], ImageLimits())
+        open_image(hostile[name], ImageLimits())
     assert time.perf_counter() - begin < 1
 
 
-def test_scans_that_a_decoder_refuses_are_left_to_it(made: dict[str, bytes]) -> None:
+def test_scans_that_a_decoder_refuses_are_left_to_it(hostile: dict[str, bytes]) -> None:
     """After a scan with all components there is no second pass, so counting would only cost time; decoding soon ends by itself."""
     begin = time.perf_counter()
     with pytest.raises(OSError, match="broken"):
-        open_image(made[_LEFT_TO_THE_DECODER], ImageLimits()).load()
+        open_image(hostile[_LEFT_TO_THE_DECODER], ImageLimits()).load()
     assert time.perf_counter() - begin < 3
 
 
@@ -80,16 +80,16 @@ def test_a_thumbnail_s_scans_do_not_count() -> None:
 
 def test_real_photographs_are_taken(real_data: Path) -> None:
     """Real photographs are not rejected for their structure."""
-    found = [*real_data.glob("cats_dogs/**/*.jpg"), *real_data.glob("xray/**/*.jp*g")]
-    for path in found:
+    paths = [*real_data.glob("cats_dogs/**/*.jpg"), *real_data.glob("xray/**/*.jp*g")]
+    for path in paths:
         check_segment_count(path.read_bytes(), "JPEG")
-    assert len(found) > 1000
+    assert len(paths) > 1000
 
 
 def test_a_jpeg_s_size_is_what_pillow_reads(real_data: Path) -> None:
     """The size read from the frame header equals Pillow's, for real photographs and generated ones; without a frame it is (0, 0)."""
-    found = [*real_data.glob("cats_dogs/**/*.jpg"), *real_data.glob("xray/**/*.jp*g")]
-    made = [picture("JPEG", side, **options) for side in (8, 300) for options in ({}, {"progressive": True})]
-    for data in [*made, *(path.read_bytes() for path in found)]:
+    paths = [*real_data.glob("cats_dogs/**/*.jpg"), *real_data.glob("xray/**/*.jp*g")]
+    hostile = [picture("JPEG", side, **options) for side in (8, 300) for options in ({}, {"progressive": True})]
+    for data in [*hostile, *(path.read_bytes() for path in paths)]:
         assert jpeg_size(data) == Image.open(io.BytesIO(data)).size
-    assert jpeg_size(made[0][:12]) == jpeg_size(b"") == (0, 0)
+    assert jpeg_size(hostile[0][:12]) == jpeg_size(b"") == (0, 0)

@@ -46,10 +46,10 @@ def same_as_alone(package: Package, payloads: list[Any], size: int) -> None:
     model = load_runnable(package)
     alone = [model.predict(payload) for payload in payloads]
     for start in range(0, len(payloads) - size + 1, size):
-        some = [model.prepare(payload) for payload in payloads[start : start + size]]
-        for together, single in zip(model.finish(model.run(some)), alone[start : start + size], strict=True):
-            assert (together.label, together.index, together.uncertain) == (single.label, single.index, single.uncertain)
-            assert np.allclose(together.probabilities, single.probabilities, rtol=0, atol=package.manifest.golden_tolerance)
+        rows = [model.prepare(payload) for payload in payloads[start : start + size]]
+        for batched, single in zip(model.finish(model.run(rows)), alone[start : start + size], strict=True):
+            assert (batched.label, batched.index, batched.uncertain) == (single.label, single.index, single.uncertain)
+            assert np.allclose(batched.probabilities, single.probabilities, rtol=0, atol=package.manifest.golden_tolerance)
 
 
 def test_each_kind_refuses_the_others_payload(digits_package: Package, churn_package: Package, churn_records: list[Any]) -> None:

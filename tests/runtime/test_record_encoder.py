@@ -74,9 +74,9 @@ def test_the_matrix_is_what_a_dictvectorizer_would_make() -> None:
 
 def test_an_absent_number_is_nan_where_the_model_knows_missing_values() -> None:
     """With missing = nan an absent or null number reaches the model as NaN."""
-    one = encoder(missing="nan")
+    record_encoder = encoder(missing="nan")
     for record in ({**GOOD, "balance": None}, {name: value for name, value in GOOD.items() if name != "balance"}):
-        assert math.isnan(one.stack([one.check(record)])["x"][0, 2])
+        assert math.isnan(record_encoder.stack([record_encoder.check(record)])["x"][0, 2])
 
 
 def test_columns_are_tensors_of_their_own_types() -> None:
@@ -88,8 +88,8 @@ def test_columns_are_tensors_of_their_own_types() -> None:
             ColumnInput(field="city", input="c", dtype="string"),
         )
     )
-    one = RecordEncoder(RecordInput(fields=FIELDS), steps)
-    feeds = one.stack([one.check(GOOD), one.check({**GOOD, "balance": None, "city": None})])
+    record_encoder = RecordEncoder(RecordInput(fields=FIELDS), steps)
+    feeds = record_encoder.stack([record_encoder.check(GOOD), record_encoder.check({**GOOD, "balance": None, "city": None})])
     assert feeds["t"].dtype == np.int64
     assert feeds["t"].tolist() == [[41], [41]]
     assert feeds["b"][0, 0] == np.float32(-3.5)
@@ -217,12 +217,12 @@ def test_a_number_beyond_float32_is_refused_where_the_model_takes_float32(value:
 
 def test_a_whole_number_beyond_exactness_is_refused() -> None:
     """Integers above 2 ** 53 would be rounded, so they are rejected."""
-    one = RecordEncoder(
+    record_encoder = RecordEncoder(
         RecordInput(fields=(Field(name="n", kind=FieldKind.INTEGER),)),
         MatrixSteps(input="x", columns=(Column(field="n"),), dtype="float64"),
     )
-    assert one.check({"n": 2**53}) == (2**53,)
-    assert isinstance(refusal({"n": 2**53 + 1}, one), FieldRangeError)
+    assert record_encoder.check({"n": 2**53}) == (2**53,)
+    assert isinstance(refusal({"n": 2**53 + 1}, record_encoder), FieldRangeError)
 
 
 _anything = st.recursive(
@@ -236,14 +236,14 @@ _anything = st.recursive(
 def test_whatever_comes_is_refused_by_name_or_becomes_finite_numbers(changes: dict[str, Any]) -> None:
     """Any JSON in any field is either rejected with a field of the record, or encoded to finite numbers."""
     for dtype in ("float32", "float64"):
-        one = encoder(dtype)
+        record_encoder = encoder(dtype)
         record = {**GOOD, **changes}
         try:
-            row = one.check(record)
+            row = record_encoder.check(record)
         except InvalidFieldError as refused:
             assert refused.field in record  # noqa: PT017 - refusing is one of the two right answers
         else:
-            assert np.isfinite(one.stack([row])["x"]).all()
+            assert np.isfinite(record_encoder.stack([row])["x"]).all()
 
 
 _good_records = st.fixed_dictionaries(
@@ -260,11 +260,11 @@ _good_records = st.fixed_dictionaries(
 @given(st.lists(_good_records, min_size=1, max_size=8))
 def test_a_row_is_encoded_alike_alone_and_among_others(records: list[dict[str, Any]]) -> None:
     """Each row of a stacked batch equals the row stacked alone."""
-    one = encoder()
-    rows = [one.check(record) for record in records]
-    together = one.stack(rows)["x"]
+    record_encoder = encoder()
+    rows = [record_encoder.check(record) for record in records]
+    batched = record_encoder.stack(rows)["x"]
     for index, row in enumerate(rows):
-        assert together[index].tolist() == one.stack([row])["x"][0].tolist()
+        assert batched[index].tolist() == record_encoder.stack([row])["x"][0].tolist()
 
 
 def test_of_a_long_text_only_what_can_matter_is_kept() -> None:

@@ -18,17 +18,17 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def journal(tmp_path: Path) -> Iterator[Journal]:
-    one = Journal(tmp_path / "spool" / "worker")
-    yield one
-    one.close()
+    created = Journal(tmp_path / "spool" / "worker")
+    yield created
+    created.close()
 
 
 @pytest.fixture
 def full_journal(tmp_path: Path) -> Iterator[Journal]:
     """A journal that has reached its limit and rejects every batch."""
-    one = Journal(tmp_path / "spool" / "full", limits=JournalLimits(max_bytes=-1))
-    yield one
-    one.close()
+    created = Journal(tmp_path / "spool" / "full", limits=JournalLimits(max_bytes=-1))
+    yield created
+    created.close()
 
 
 @pytest.fixture
@@ -37,6 +37,6 @@ def recorded() -> Callable[[Journal], list[PredictionRecord]]:
 
     def read(journal: Journal) -> list[PredictionRecord]:
         reader = JournalReader(journal.folder.parent)
-        return [it for file in reader.files() for batch in reader.read(file, after=0) for it in batch.predictions]
+        return [prediction for file in reader.files() for batch in reader.read(file, after=0) for prediction in batch.predictions]
 
     return read

@@ -40,11 +40,11 @@ class BlockingWork:
     def __init__(self) -> None:
         self.began = threading.Event()
         self.open = threading.Event()
-        self.seen: list[list[int]] = []
+        self.batches: list[list[int]] = []
 
     def __call__(self, rows: list[int]) -> list[int]:
         """Block until opened, then answer."""
-        self.seen.append(rows)
+        self.batches.append(rows)
         self.began.set()
         assert self.open.wait(_SOON)
         return doubled(rows)
@@ -56,10 +56,10 @@ class BlockingWork:
 
 def test_what_arrives_in_one_turn_leaves_in_one_batch() -> None:
     """Requests of one iteration of the event loop share one run of the model, each with its own rows in order."""
-    seen: list[list[int]] = []
+    batches: list[list[int]] = []
 
     def work(rows: list[int]) -> list[int]:
-        seen.append(rows)
+        batches.append(rows)
         return doubled(rows)
 
     async def run() -> list[Any]:
@@ -67,27 +67,27 @@ def test_what_arrives_in_one_turn_leaves_in_one_batch() -> None:
         return await gather_results(batcher.submit([1, 2]), batcher.submit([3]), batcher.submit([4, 5, 6]))
 
     assert asyncio.run(run()) == [[2, 4], [6], [8, 10, 12]]
-    assert seen == [[1, 2, 3, 4, 5, 6]]
+    assert batches == [[1, 2, 3, 4, 5, 6]]
 
 
 @given(st.lists(st.lists(st.integers(), min_size=1, max_size=9), min_size=1, max_size=20), st.integers(1, 10))
-def test_everyone_gets_their_own_rows(asked: list[list[int]], max_batch_size: int) -> None:
+def test_everyone_gets_their_own_rows(requests: list[list[int]], max_batch_size: int) -> None:
     """For any sizes of requests and batches, each request gets exactly its own results, in order of arrival."""
-    seen: list[int] = []
+    batches: list[int] = []
     sizes: list[int] = []
 
     def work(rows: list[int]) -> list[int]:
-        seen.extend(rows)
+        batches.extend(rows)
         sizes.append(len(rows))
         return doubled(rows)
 
     async def run() -> list[Any]:
         batcher = make_batcher(work, max_batch_size=max_batch_size)
-        return await gather_results(*[batcher.submit(rows) for rows in asked])
+        return await gather_results(*[batcher.submit(rows) for rows in requests])
 
-    assert asyncio.run(run()) == [doubled(rows) for rows in asked]
-    assert seen == [row for rows in asked for row in rows]
-    largest = max(len(rows) for rows in asked)
+    assert asyncio.run(run()) == [doubled(rows) for rows in requests]
+    assert batches == [row for rows in requests for row in rows]
+    largest = max(len(rows) for rows in requests)
     assert max(sizes) <= max(max_batch_size, largest)
 
 
@@ -105,7 +105,7 @@ def test_a_caller_who_hangs_up_while_the_model_runs_disturbs_nobody(size: int, p
         return await gather_results(*answers)
 
     results = asyncio.run(run())
-    assert blocking.seen == [list(range(size))]
+    assert blocking.batches == [list(range(size))]
     assert isinstance(results.pop(position), asyncio.CancelledError)
     assert results == [[2 * index] for index in range(size) if index != position]
 
@@ -113,10 +113,10 @@ def test_a_caller_who_hangs_up_while_the_model_runs_disturbs_nobody(size: int, p
 @pytest.mark.parametrize(("size", "position"), [(size, position) for size in range(1, 9) for position in range(size)])
 def test_a_caller_who_hangs_up_before_the_cut_never_reaches_the_model(size: int, position: int) -> None:
     """A request cancelled while it waits never reaches the model; the batch has only the other rows."""
-    seen: list[int] = []
+    batches: list[int] = []
 
     def work(rows: list[int]) -> list[int]:
-        seen.extend(rows)
+        batches.extend(rows)
         return doubled(rows)
 
     async def run() -> tuple[list[Any], int]:
@@ -131,7 +131,7 @@ def test_a_caller_who_hangs_up_before_the_cut_never_reaches_the_model(size: int,
 
     results, waiting = asyncio.run(run())
     others = [index for index in range(size) if index != position]
-    assert seen == others
+    assert batches == others
     assert isinstance(results.pop(position), asyncio.CancelledError)
     assert results == [[2 * index] for index in others]
     assert waiting == 0
@@ -172,11 +172,11 @@ def test_an_exception_fails_exactly_its_batch(*, in_thread: bool) -> None:
 @pytest.mark.parametrize("in_thread", [False, True])
 def test_an_input_that_fails_the_model_fails_nobody_else(*, in_thread: bool) -> None:
     """If the model fails on a batch, each request is retried alone, before later ones: only the failing one gets the error."""
-    seen: list[list[int]] = []
+    batches: list[list[int]] = []
     blamed: list[list[int]] = []
 
     def work(rows: list[int]) -> list[int]:
-        seen.append(rows)
+        batches.append(rows)
         if 13 in rows:
             raise ModelError
         return doubled(rows)
@@ -192,7 +192,7 @@ def test_an_input_that_fails_the_model_fails_nobody_else(*, in_thread: bool) -> 
     results = asyncio.run(run())
     assert [results[0], *results[2:]] == [[2], [8], [10], [12]]
     assert isinstance(results[1], ModelError)
-    assert seen == [[1, 12, 13, 4], [1], [12, 13], [4], [5, 6]]
+    assert batches == [[1, 12, 13, 4], [1], [12, 13], [4], [5, 6]]
     assert blamed == [[12, 13]]
 
 
@@ -261,7 +261,7 @@ def test_close_answers_what_was_taken_and_takes_nothing_more() -> None:
         return await gather_results(*answers)
 
     assert asyncio.run(run()) == [[2], [4], [6]]
-    assert blocking.seen == [[1], [2], [3]]
+    assert blocking.batches == [[1], [2], [3]]
 
 
 def test_closing_an_empty_room_is_at_once() -> None:
@@ -344,7 +344,7 @@ def test_what_waits_while_the_model_is_busy_leaves_together() -> None:
         return await gather_results(first, *later)
 
     assert asyncio.run(run()) == [[0], [2], [4], [6]]
-    assert blocking.seen == [[0], [1, 2, 3]]
+    assert blocking.batches == [[0], [1, 2, 3]]
 
 
 def runs_of(
@@ -368,13 +368,13 @@ def runs_of(
         return await gather_results(first, *answers)
 
     results = asyncio.run(run())
-    return blocking.seen, results[1:]
+    return blocking.batches, results[1:]
 
 
 def test_a_run_of_a_slow_model_has_as_many_rows_as_there_is_time_for() -> None:
     """Sixty requests of a slow model are not put into one run: the first gets its result when its own row is done."""
-    seen, results = runs_of(lambda batcher: [batcher.submit([row]) for row in range(1, 61)])
-    assert seen[:4] == [[0], [1], [2], [3]]
+    batches, results = runs_of(lambda batcher: [batcher.submit([row]) for row in range(1, 61)])
+    assert batches[:4] == [[0], [1], [2], [3]]
     assert results == [[2 * row] for row in range(1, 61)]
 
 
@@ -382,15 +382,15 @@ def test_a_run_of_a_slow_model_has_as_many_rows_as_there_is_time_for() -> None:
 def test_a_large_batch_makes_nobody_wait_for_all_of_it(caller: str) -> None:
     """A request after a large batch on a slow model gets the second run, and the batch is answered completely and in order."""
     rows = list(range(100, 160))
-    seen, results = runs_of(lambda batcher: [batcher.submit(rows, "the same"), batcher.submit([7], caller)])
-    assert seen[:4] == [[0], [100], [7], [101]]
+    batches, results = runs_of(lambda batcher: [batcher.submit(rows, "the same"), batcher.submit([7], caller)])
+    assert batches[:4] == [[0], [100], [7], [101]]
     assert results == [doubled(rows), [14]]
 
 
 def test_callers_take_turns() -> None:
     """A caller with many requests gets as many turns as one with a single request."""
-    seen, _ = runs_of(lambda batcher: [*(batcher.submit([row], "busy") for row in (1, 2, 3, 4)), batcher.submit([9], "modest")])
-    assert seen == [[0], [1], [9], [2], [3], [4]]
+    batches, _ = runs_of(lambda batcher: [*(batcher.submit([row], "busy") for row in (1, 2, 3, 4)), batcher.submit([9], "modest")])
+    assert batches == [[0], [1], [9], [2], [3], [4]]
 
 
 def test_what_is_left_of_a_batch_whose_caller_left_is_not_computed() -> None:
@@ -411,7 +411,7 @@ def test_what_is_left_of_a_batch_whose_caller_left_is_not_computed() -> None:
         return await gather_results(other)
 
     assert asyncio.run(run()) == [[14]]
-    assert blocking.seen == [[0], [7]]
+    assert blocking.batches == [[0], [7]]
 
 
 def test_a_wait_beyond_the_bound_is_refused_with_the_time_it_would_take() -> None:
@@ -453,16 +453,16 @@ def test_who_fills_the_queue_makes_room_for_others() -> None:
     results = asyncio.run(run())
     assert results[:2] == [[0], [100]]
     assert [type(batcher).__name__ for batcher in results[2:]] == ["list"] * 8 + ["QueueTooLongError"]
-    assert blocking.seen[:3] == [[0], [1], [50]]
+    assert blocking.batches[:3] == [[0], [1], [50]]
 
 
 def test_who_has_waited_long_comes_first() -> None:
     """A batch delayed by other callers' turns is finished before newer requests, once it has waited half the maximum."""
     now = [0.0]
-    seen: list[list[int]] = []
+    batches: list[list[int]] = []
 
     def work(rows: list[int]) -> list[int]:
-        seen.append(rows)
+        batches.append(rows)
         now[0] += 1.0
         return doubled(rows)
 
@@ -477,7 +477,7 @@ def test_who_has_waited_long_comes_first() -> None:
 
     results = asyncio.run(run())
     assert all(isinstance(batcher, list) for batcher in results)
-    flat = [row for rows in seen for row in rows]
+    flat = [row for rows in batches for row in rows]
     assert flat[:4] == [100, 1, 2, 3]
     assert flat.index(105) < flat.index(6)
 

@@ -97,14 +97,14 @@ def test_a_row_that_the_model_cannot_compute_fails_its_own_caller_alone_and_is_n
             good = {**bad, "a": 1.0}
             sent = [bad if place % 4 == 0 else good for place in range(64)]
             answers = list(pool.map(lambda record, to=address: client.post(to, json=record), sent))
-            assert [one.status_code for one in answers] == [refusal[name][0] if record is bad else 200 for record in sent]
-            assert all("row" not in one.json() for one in answers)
+            assert [answer.status_code for answer in answers] == [refusal[name][0] if record is bad else 200 for record in sent]
+            assert all("row" not in answer.json() for answer in answers)
             for rows, place in (([good, good, bad, good], 2), ([bad], 0)):
-                told = client.post(address, json=rows)
-                assert (told.status_code, told.json()["code"], told.json()["row"]) == (*refusal[name], place)
+                response = client.post(address, json=rows)
+                assert (response.status_code, response.json()["code"], response.json()["row"]) == (*refusal[name], place)
             with relevo.Client(server.url) as asking, pytest.raises(ModelError) as caught:
                 asking.predict_many(name, [good, good, bad, good])
-            assert (list(caught.value.failures), [one is None for one in caught.value.results]) == (
+            assert (list(caught.value.failures), [answer is None for answer in caught.value.results]) == (
                 [2],
                 [False, False, True, False],
             )

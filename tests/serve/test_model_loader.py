@@ -174,10 +174,10 @@ def test_a_model_that_is_no_longer_wanted_goes(journal: Journal, digits_package:
         packages = Packages(journal, service, one=digits_package, two=churn_package)
         packages.routes = [route_to("digits", 1, "one"), route_to("churn", 1, "two")]
         await packages.watcher.look()
-        assert [it.name for it in service.models()] == ["churn", "digits"]
+        assert [state.name for state in service.models()] == ["churn", "digits"]
         packages.routes = [route_to("churn", 1, "two")]
         await packages.watcher.look()
-        assert [it.name for it in service.models()] == ["churn"]
+        assert [state.name for state in service.models()] == ["churn"]
 
     within(run())
 
@@ -190,7 +190,7 @@ def test_one_broken_model_does_not_stop_the_others(journal: Journal, churn_packa
         packages = Packages(journal, service, two=churn_package)
         packages.routes = [route_to("digits", 1, "one"), route_to("churn", 1, "two")]
         await packages.watcher.look()
-        assert [(it.name, it.ready) for it in service.models()] == [("churn", True), ("digits", False)]
+        assert [(state.name, state.ready) for state in service.models()] == [("churn", True), ("digits", False)]
 
     within(run())
 

@@ -46,10 +46,10 @@ def trouble(journal: Journal) -> str:
     return "" if journal.probe() else journal.trouble
 
 
-def same(one: DecisionResult, other: DecisionResult, tolerance: float) -> bool:
+def same(first: DecisionResult, second: DecisionResult, tolerance: float) -> bool:
     """Whether two answers agree: labels exactly, numbers within the tolerance of the package."""
-    near = np.allclose(one.probabilities, other.probabilities, rtol=0, atol=tolerance)
-    return bool(near) and (one.label, one.index, one.uncertain) == (other.label, other.index, other.uncertain)
+    near = np.allclose(first.probabilities, second.probabilities, rtol=0, atol=tolerance)
+    return bool(near) and (first.label, first.index, first.uncertain) == (second.label, second.index, second.uncertain)
 
 
 def test_an_unknown_model_is_named(journal: Journal) -> None:
@@ -71,14 +71,14 @@ def test_a_request_that_names_nobody_meets_the_default_model(journal: Journal) -
     """default_model answers; without the setting the model registered first, even if it is not the first by name."""
 
     async def run() -> list[str]:
-        told = []
+        results = []
         for named in ("", "root"):
             service = ModelService(default_model=named)
             install(service, root(), journal)
             install(service, shelf(), journal)
             service.wanted = ("shelf", "root")
-            told.append((await service.predict(NOBODY, {"number": 4})).model)
-        return told
+            results.append((await service.predict(NOBODY, {"number": 4})).model)
+        return results
 
     assert within(run()) == ["shelf", "root"]
 
@@ -114,12 +114,12 @@ def test_readiness_tells_the_truth_about_recording(full_journal: Journal, journa
     """A service whose journal rejects writes is not ready and says why; one whose journal works is ready."""
 
     async def run() -> list[tuple[bool, str]]:
-        told = []
-        for one in (full_journal, journal):
-            service = ModelService(journal_trouble=partial(trouble, one))
-            install(service, shelf(), one)
-            told.append(service.ready())
-        return told
+        results = []
+        for target in (full_journal, journal):
+            service = ModelService(journal_trouble=partial(trouble, target))
+            install(service, shelf(), target)
+            results.append(service.ready())
+        return results
 
     stuck, well = within(run())
     assert stuck[0] is False
@@ -178,8 +178,8 @@ def test_the_queue_has_a_bound(journal: Journal) -> None:
     async def run() -> None:
         service = ModelService()
         install(service, shelf(), journal, max_queue_size=2)
-        asked = [asyncio.ensure_future(service.predict(NOBODY, {"number": 1})) for _ in range(3)]
-        results = await asyncio.gather(*asked, return_exceptions=True)
+        futures = [asyncio.ensure_future(service.predict(NOBODY, {"number": 1})) for _ in range(3)]
+        results = await asyncio.gather(*futures, return_exceptions=True)
         assert [type(result).__name__ for result in results] == ["PredictionResult", "PredictionResult", OverloadedError.__name__]
 
     within(run())
@@ -274,12 +274,12 @@ def test_a_swap_while_a_large_picture_is_decoded_fails_nobody(digits_package: Pa
         service = ModelService()
         model = load_runnable(digits_package)
         old = install(service, model, journal, version=1)
-        asked = asyncio.ensure_future(service.predict(NOBODY, file.getvalue()))
+        future = asyncio.ensure_future(service.predict(NOBODY, file.getvalue()))
         await asyncio.sleep(0)
         install(service, model, journal, version=2)
         await old.retire()
-        assert not asked.done()
-        return (await asked).version
+        assert not future.done()
+        return (await future).version
 
     assert within(run()) == 2
 
@@ -307,7 +307,7 @@ def test_a_caller_who_hangs_up_on_a_slow_model_takes_the_rows_back(journal: Jour
         await busy
 
     within(run())
-    assert b'{"number":9}' not in [it.input for it in recorded(journal)]
+    assert b'{"number":9}' not in [item.input for item in recorded(journal)]
 
 
 def test_the_state_of_every_model_is_told(journal: Journal) -> None:
@@ -317,7 +317,7 @@ def test_the_state_of_every_model_is_told(journal: Journal) -> None:
         service = ModelService()
         install(service, shelf(), journal, version=5)
         service.report_failure("root", "it was cut off")
-        assert [(it.name, it.version, it.ready, it.reason) for it in service.models()] == [
+        assert [(item.name, item.version, item.ready, item.reason) for item in service.models()] == [
             ("root", None, False, "it was cut off"),
             ("shelf", 5, True, ""),
         ]

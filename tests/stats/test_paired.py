@@ -21,7 +21,7 @@ def test_level() -> None:
     """Of two equal models one is reported worse in about one of twenty tests."""
     draw = np.random.default_rng(5)
     lost = draw.binomial(40, 0.5, 4000)
-    assert np.mean([mcnemar(40 - one, one) < 0.05 for one in lost]) == pytest.approx(0.05, abs=0.015)
+    assert np.mean([mcnemar(40 - count, count) < 0.05 for count in lost]) == pytest.approx(0.05, abs=0.015)
     errors = draw.normal(size=(2, 2000, 100)) ** 2
     assert np.mean([paired_mean(a, b) < 0.05 for a, b in zip(*errors, strict=True)]) == pytest.approx(0.05, abs=0.02)
 

@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
 
 def samples(page: bytes) -> dict[tuple[str, ...], float]:
-    found = {}
+    values = {}
     for family in text_string_to_metric_families(page.decode()):
         for sample in family.samples:
-            found[(sample.name, *sorted(sample.labels.values()))] = sample.value
-    return found
+            values[(sample.name, *sorted(sample.labels.values()))] = sample.value
+    return values
 
 
 def page_of(telemetry: Telemetry) -> bytes:
@@ -43,15 +43,15 @@ PREDICTIONS = ("relevo_predictions_total", "1", "digits", "ok")
 
 def test_one_scrape_shows_all_workers(tmp_path: Path) -> None:
     """Whichever worker is scraped, the page has the sum of all, including its own latest numbers."""
-    one, two = Telemetry(tmp_path, "one"), Telemetry(tmp_path, "two")
-    answer(one, 3)
-    answer(two, 4, rows=10)
-    two.flush()
-    found = samples(page_of(one))
-    assert found[PREDICTIONS] == 43
-    assert found[("relevo_request_duration_seconds_count", "1", "digits", "ok")] == 7
-    assert found[("relevo_request_duration_seconds_sum", "1", "digits", "ok")] == pytest.approx(0.021)
-    assert found[("relevo_workers",)] == 2
+    first, second = Telemetry(tmp_path, "one"), Telemetry(tmp_path, "two")
+    answer(first, 3)
+    answer(second, 4, rows=10)
+    second.flush()
+    values = samples(page_of(first))
+    assert values[PREDICTIONS] == 43
+    assert values[("relevo_request_duration_seconds_count", "1", "digits", "ok")] == 7
+    assert values[("relevo_request_duration_seconds_sum", "1", "digits", "ok")] == pytest.approx(0.021)
+    assert values[("relevo_workers",)] == 2
 
 
 def test_buckets_are_cumulated(tmp_path: Path) -> None:
@@ -59,10 +59,10 @@ def test_buckets_are_cumulated(tmp_path: Path) -> None:
     telemetry = Telemetry(tmp_path, "one")
     for seconds in (0.0001, 0.001, 0.0011, 99.0):
         answer(telemetry, seconds=seconds)
-    found = samples(page_of(telemetry))
+    values = samples(page_of(telemetry))
     edges = {"0.0005": 1, "0.001": 2, "0.002": 3, "10.0": 3, "+Inf": 4}
     for edge, count in edges.items():
-        assert found[("relevo_request_duration_seconds_bucket", *sorted((edge, "1", "digits", "ok")))] == count
+        assert values[("relevo_request_duration_seconds_bucket", *sorted((edge, "1", "digits", "ok")))] == count
 
 
 def test_every_metric_is_on_the_page(tmp_path: Path) -> None:
@@ -73,24 +73,24 @@ def test_every_metric_is_on_the_page(tmp_path: Path) -> None:
     telemetry.refused("bad_json")
     telemetry.batch(3)
     telemetry.swaps = 1
-    found = samples(page_of(telemetry))
-    assert found[("relevo_request_errors_total", "bad_json")] == 2
-    assert found[("relevo_batch_rows_sum",)] == 3
-    assert found[("relevo_batch_rows_bucket", "4")] == 1
-    assert found[("relevo_model_swaps_total",)] == 1
-    assert found[("relevo_queue_rows",)] == 7
-    assert found[("relevo_journal_backlog_bytes",)] == 4096
-    assert found[("relevo_ready",)] == 1
-    assert any(name == "relevo_build_info" for name, *_ in found)
+    values = samples(page_of(telemetry))
+    assert values[("relevo_request_errors_total", "bad_json")] == 2
+    assert values[("relevo_batch_rows_sum",)] == 3
+    assert values[("relevo_batch_rows_bucket", "4")] == 1
+    assert values[("relevo_model_swaps_total",)] == 1
+    assert values[("relevo_queue_rows",)] == 7
+    assert values[("relevo_journal_backlog_bytes",)] == 4096
+    assert values[("relevo_ready",)] == 1
+    assert any(name == "relevo_build_info" for name, *_ in values)
 
 
 def test_ready_only_when_all_are(tmp_path: Path) -> None:
     """One worker that is not ready makes the server not ready; so does having no worker."""
     assert samples(render(tmp_path))[("relevo_ready",)] == 0
-    one, two = Telemetry(tmp_path, "one"), Telemetry(tmp_path, "two")
-    one.ready = True
-    two.flush()
-    assert samples(page_of(one))[("relevo_ready",)] == 0
+    first, second = Telemetry(tmp_path, "one"), Telemetry(tmp_path, "two")
+    first.ready = True
+    second.flush()
+    assert samples(page_of(first))[("relevo_ready",)] == 0
 
 
 def test_counters_survive_their_worker(tmp_path: Path) -> None:
@@ -104,11 +104,11 @@ def test_counters_survive_their_worker(tmp_path: Path) -> None:
     answer(alive)
     alive.flush()
     merge_dead(tmp_path, ["dead"])
-    found = samples(page_of(alive))
-    assert found[PREDICTIONS] == 6
-    assert found[("relevo_request_errors_total", "bad_json")] == 1
-    assert found[("relevo_batch_rows_count",)] == 1
-    assert found[("relevo_queue_rows",)] == 0
+    values = samples(page_of(alive))
+    assert values[PREDICTIONS] == 6
+    assert values[("relevo_request_errors_total", "bad_json")] == 1
+    assert values[("relevo_batch_rows_count",)] == 1
+    assert values[("relevo_queue_rows",)] == 0
     assert not (tmp_path / "dead.json").exists()
 
 
@@ -138,14 +138,14 @@ def test_several_may_flush_while_requests_are_counted(tmp_path: Path, monkeypatc
             telemetry.flush()
 
     writers = [threading.Thread(target=flush) for _ in range(2)]
-    for one in writers:
-        one.start()
+    for first in writers:
+        first.start()
     for version in range(60):
         telemetry.predicted(model="mnist", version=version, outcome="ok", seconds=0.001)
         time.sleep(0.001)
     over.set()
-    for one in writers:
-        one.join()
+    for first in writers:
+        first.join()
     assert not failures
     telemetry.flush()
     assert sum(count for (name, *_), count in samples(render(tmp_path)).items() if name == "relevo_predictions_total") == 1560
@@ -160,8 +160,8 @@ def test_a_scrape_during_folding_never_loses_or_doubles(tmp_path: Path) -> None:
 
     def scrape() -> None:
         while not over.is_set():
-            found = samples(render(tmp_path))
-            seen.add(found[PREDICTIONS] - found[("relevo_model_swaps_total",)])
+            values = samples(render(tmp_path))
+            seen.add(values[PREDICTIONS] - values[("relevo_model_swaps_total",)])
 
     reader = threading.Thread(target=scrape)
     reader.start()

@@ -48,10 +48,10 @@ def test_json_has_the_fields_of_the_event() -> None:
     """Each key of `extra` becomes a field of the object, numbers as numbers."""
     stream = lines("info", "json")
     LOG.info("shipped", extra={"action": "ship.done", "rows": 3})
-    found = json.loads(stream.getvalue())
-    assert (found["level"], found["logger"], found["message"]) == ("info", "relevo.test", "shipped")
-    assert (found["action"], found["rows"]) == ("ship.done", 3)
-    assert found["at"].endswith("Z")
+    event = json.loads(stream.getvalue())
+    assert (event["level"], event["logger"], event["message"]) == ("info", "relevo.test", "shipped")
+    assert (event["action"], event["rows"]) == ("ship.done", 3)
+    assert event["at"].endswith("Z")
 
 
 @pytest.mark.parametrize("form", ["text", "json"])
@@ -71,11 +71,11 @@ def test_an_exception_tells_where_but_not_what(form: str) -> None:
     except ValueError:
         LOG.exception("a model failed")
     LOG.error("refused", exc_info=InvalidJsonError(reason="at byte 3"))
-    told = stream.getvalue()
-    assert "my secret" not in told
-    assert "ValueError" in told
-    assert "test_log_lines.py" in told
-    assert "bad_json" in told
+    line = stream.getvalue()
+    assert "my secret" not in line
+    assert "ValueError" in line
+    assert "test_log_lines.py" in line
+    assert "bad_json" in line
 
 
 def test_other_libraries_stay_quiet() -> None:

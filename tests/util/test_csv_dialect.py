@@ -21,7 +21,7 @@ def test_the_separator_is_the_heads_most_frequent(head: str, separator: str) -> 
 
 
 @pytest.mark.parametrize(
-    ("cells", "separator", "seen"),
+    ("cells", "separator", "expected"),
     [
         (["1,5", "2", "-0,25"], ";", True),
         (["1,5"], "\t", True),
@@ -31,9 +31,9 @@ def test_the_separator_is_the_heads_most_frequent(head: str, separator: str) -> 
         (["1,234"], ",", False),
     ],
 )
-def test_decimal_commas_are_seen(cells: list[str], separator: str, *, seen: bool) -> None:
+def test_decimal_commas_are_seen(cells: list[str], separator: str, *, expected: bool) -> None:
     """Only if every cell is a number, and the delimiter is not a comma."""
-    assert has_decimal_commas(cells, separator) is seen
+    assert has_decimal_commas(cells, separator) is expected
 
 
 _SIGNS = ["=", "+", "-", "@", "\uff1d", "\uff0b", "\u2212", "'", '"', "\x00"]
@@ -52,10 +52,10 @@ def test_no_cell_is_a_formula_whatever_separates() -> None:
         assert unprotected(cell) == text
         if cell == text:
             continue
-        written = io.StringIO()
-        csv.writer(written, lineterminator="\n").writerow(["id", cell, "end"])
+        output = io.StringIO()
+        csv.writer(output, lineterminator="\n").writerow(["id", cell, "end"])
         for separator in ",;\t|":
-            for row in csv.reader(io.StringIO(written.getvalue().replace("\0", ""), newline=None), delimiter=separator):
+            for row in csv.reader(io.StringIO(output.getvalue().replace("\0", ""), newline=None), delimiter=separator):
                 for piece in row:
                     assert piece.lstrip(' "')[:1] not in tuple("=+-@\uff1d\uff0b\u2212"), (text, separator, piece)
 

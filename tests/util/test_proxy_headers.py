@@ -23,17 +23,17 @@ if TYPE_CHECKING:
 
 
 def listed(names: str) -> TrustedProxies:
-    found = parse_trusted_proxies(names)
-    assert found is not None
-    return found
+    proxies = parse_trusted_proxies(names)
+    assert proxies is not None
+    return proxies
 
 
-def seen(proxies: TrustedProxies, peer: str, *lines: tuple[str, str]) -> tuple[str, str]:
+def resolve(proxies: TrustedProxies, peer: str, *lines: tuple[str, str]) -> tuple[str, str]:
     return proxies.seen([(name.encode(), value.encode("latin-1")) for name, value in lines], peer, "http")
 
 
 @pytest.mark.parametrize(
-    ("told", "caller"),
+    ("forwarded", "caller"),
     [
         ("203.0.113.9", "203.0.113.9"),
         ("203.0.113.9, 10.0.0.6", "203.0.113.9"),
@@ -51,22 +51,22 @@ def seen(proxies: TrustedProxies, peer: str, *lines: tuple[str, str]) -> tuple[s
         ("10.0.0.6, 10.0.0.7", "10.0.0.6"),
     ],
 )
-def test_the_last_address_that_is_no_proxy_is_the_caller(told: str, caller: str) -> None:
+def test_the_last_address_that_is_no_proxy_is_the_caller(forwarded: str, caller: str) -> None:
     """Entries further left were written by the client and may be forged; an invalid address ends the search."""
-    assert seen(listed("10.0.0.0/24"), "10.0.0.5", ("x-forwarded-for", told)) == (caller, "http")
+    assert resolve(listed("10.0.0.0/24"), "10.0.0.5", ("x-forwarded-for", forwarded)) == (caller, "http")
 
 
 def test_several_lines_are_one_list() -> None:
     """A proxy may add a header line of its own after the client's."""
     lines = [("x-forwarded-for", "8.8.8.8"), ("x-forwarded-for", "203.0.113.9")]
-    assert seen(listed("10.0.0.5"), "10.0.0.5", *lines)[0] == "203.0.113.9"
-    assert seen(listed("10.0.0.5"), "10.0.0.5")[0] == "10.0.0.5"
+    assert resolve(listed("10.0.0.5"), "10.0.0.5", *lines)[0] == "203.0.113.9"
+    assert resolve(listed("10.0.0.5"), "10.0.0.5")[0] == "10.0.0.5"
 
 
 def test_only_a_scheme_is_a_scheme() -> None:
     """The value https is accepted, any other value is ignored."""
-    assert seen(listed("10.0.0.5"), "10.0.0.5", ("x-forwarded-proto", "https"))[1] == "https"
-    assert seen(listed("10.0.0.5"), "10.0.0.5", ("x-forwarded-proto", "javascript"))[1] == "http"
+    assert resolve(listed("10.0.0.5"), "10.0.0.5", ("x-forwarded-proto", "https"))[1] == "https"
+    assert resolve(listed("10.0.0.5"), "10.0.0.5", ("x-forwarded-proto", "javascript"))[1] == "http"
 
 
 @pytest.mark.parametrize("names", ["proxy", "10.0.0.5/24", "10.0.0.300", "*", "10.0.0.5;10.0.0.6"])
@@ -121,16 +121,16 @@ def test_a_connection_of_the_proxy_tells_the_caller() -> None:
     """Address and scheme are determined for each request of a connection."""
     with behind(listed("127.0.0.1")) as url, httpx.Client(base_url=url) as proxy:
         for number in (1, 2):
-            told = {"X-Forwarded-For": f"203.0.113.{number}", "X-Forwarded-Proto": "https"}
-            assert proxy.get("/", headers=told).json() == [f"203.0.113.{number}", "https"]
+            forwarded = {"X-Forwarded-For": f"203.0.113.{number}", "X-Forwarded-Proto": "https"}
+            assert proxy.get("/", headers=forwarded).json() == [f"203.0.113.{number}", "https"]
         assert proxy.get("/").json() == ["127.0.0.1", "http"]
 
 
 def test_nobody_else_is_believed() -> None:
     """From an address that is not listed the same headers are ignored."""
     with behind(listed("10.0.0.5")) as url:
-        told = httpx.get(url, headers={"X-Forwarded-For": "10.0.0.5, 203.0.113.9", "X-Forwarded-Proto": "https"})
-        assert told.json() == ["127.0.0.1", "http"]
+        response = httpx.get(url, headers={"X-Forwarded-For": "10.0.0.5, 203.0.113.9", "X-Forwarded-Proto": "https"})
+        assert response.json() == ["127.0.0.1", "http"]
 
 
 def test_nobody_comes_past_the_proxy() -> None:
@@ -143,6 +143,6 @@ def test_nobody_comes_past_the_proxy() -> None:
             return not super().lets_in(peer)
 
     with behind(Elsewhere([])) as url:
-        told = httpx.get(url)
-        assert (told.status_code, told.json()["code"]) == (403, "forbidden")
-        assert told.headers["connection"] == "close"
+        response = httpx.get(url)
+        assert (response.status_code, response.json()["code"]) == (403, "forbidden")
+        assert response.headers["connection"] == "close"

@@ -9,14 +9,14 @@ import pytest
 from relevo.util.terminal import escape_control, has_control
 
 
-@pytest.mark.parametrize("sign", ["\x00", "\x07", "\x1b", "\x7f", "\x85", "\x9b", "\x9d", "\u202e", "\u2066", "\u2028", "\udc80"])
-def test_what_steers_is_spelt_out(sign: str) -> None:
+@pytest.mark.parametrize("char", ["\x00", "\x07", "\x1b", "\x7f", "\x85", "\x9b", "\x9d", "\u202e", "\u2066", "\u2028", "\udc80"])
+def test_what_steers_is_spelt_out(char: str) -> None:
     """Every kind of control character is detected and escaped as in JSON."""
-    told = escape_control(f"a{sign}b")
-    assert has_control(f"a{sign}b")
-    assert not has_control(told)
-    assert told.isascii()
-    assert json.loads(f'"{told}"') == f"a{sign}b"
+    escaped = escape_control(f"a{char}b")
+    assert has_control(f"a{char}b")
+    assert not has_control(escaped)
+    assert escaped.isascii()
+    assert json.loads(f'"{escaped}"') == f"a{char}b"
 
 
 def test_all_other_words_stay_as_they_are() -> None:

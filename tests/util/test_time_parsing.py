@@ -18,7 +18,7 @@ NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
 
 
 @pytest.mark.parametrize(
-    "given",
+    "value",
     [
         "2026-01-31T12:00Z",
         "2026-01-31T12:00:00z",
@@ -32,9 +32,9 @@ NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
         datetime(2026, 1, 31, 13, tzinfo=EAST),
     ],
 )
-def test_a_moment_is_read_however_it_is_written(given: str | datetime) -> None:
+def test_a_moment_is_read_however_it_is_written(value: str | datetime) -> None:
     """With a T or a space, with or without seconds, and with every usual offset, the plus of a URL lost or not."""
-    assert aware(given).replace(microsecond=0) == NOON
+    assert aware(value).replace(microsecond=0) == NOON
 
 
 @pytest.mark.usefixtures("madrid")
