@@ -151,7 +151,7 @@ def test_a_file_that_must_go_is_replaced_at_once(make: Any) -> None:
     journal.write([prediction()])
 
 
-def test_nobody_checkpoints_on_the_path(make: Any, tmp_path: Path) -> None:
+def test_no_checkpoint_while_the_file_is_in_use(make: Any, tmp_path: Path) -> None:
     """However much is written and read, the WAL is never checkpointed while the file is in use: that takes disk time."""
     journal = make()
     journal.write([prediction()])
@@ -244,7 +244,7 @@ def test_a_full_disk_refuses_and_a_freed_one_takes_again(tmp_path: Path) -> None
         assert ids_in(disk / "spool") == [*kept, *(item.id for item in last)]
 
 
-def test_a_disk_with_too_little_room_is_full(make: Any, clock: Clock) -> None:
+def test_a_disk_below_the_reserve_is_full(make: Any, clock: Clock) -> None:
     """Below the reserve no file is created, and the error says why."""
     journal = make(reserve_bytes=2**62)
     fits = journal.probe()
@@ -253,7 +253,7 @@ def test_a_disk_with_too_little_room_is_full(make: Any, clock: Clock) -> None:
     clock.now += 10
 
 
-def test_a_spool_that_nobody_ships_has_a_bound(make: Any, clock: Clock) -> None:
+def test_unshipped_journals_have_a_limit(make: Any, clock: Clock) -> None:
     """Above max_bytes of unshipped files, including those of dead workers, no file is created until they are shipped."""
     dead = make("dead")
     dead.write([prediction(30_000)])
@@ -268,7 +268,7 @@ def test_a_spool_that_nobody_ships_has_a_bound(make: Any, clock: Clock) -> None:
     assert journal.trouble == ""
 
 
-def test_a_folder_that_cannot_be_written_is_told(make: Any) -> None:
+def test_an_unwritable_folder_is_reported(make: Any) -> None:
     """If no file can be created, the error says why."""
     journal = make()
     lock = journal.folder / LOCK
@@ -338,7 +338,7 @@ def test_durability_decides_whether_a_commit_reaches_the_disk(tmp_path: Path, du
     journal.close()
 
 
-def test_whoever_asks_how_it_stands_does_not_wait_for_the_disk(tmp_path: Path) -> None:
+def test_a_probe_does_not_wait_for_the_disk(tmp_path: Path) -> None:
     """While a batch is being written, a health check is answered at once, with the last known state."""
     journal = Journal(tmp_path / "spool" / "worker")
     journal.write([prediction()])

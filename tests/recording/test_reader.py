@@ -30,7 +30,7 @@ def journal(spool: Path) -> Iterator[Journal]:
     created.close()
 
 
-def test_no_spool_is_no_files(tmp_path: Path) -> None:
+def test_without_a_journal_folder_there_are_no_files(tmp_path: Path) -> None:
     """A home that never served has no journals."""
     reader = JournalReader(tmp_path / "nothing")
     assert reader.files() == []
@@ -94,7 +94,7 @@ def test_a_file_without_a_table_yet_is_empty(spool: Path) -> None:
         reader.read(JournalFile(path=path, finished=False), after=0)
 
 
-def test_a_damaged_file_is_told_from_one_that_cannot_be_read_now(spool: Path) -> None:
+def test_damage_and_temporary_read_errors_differ(spool: Path) -> None:
     """Bytes that are not a database are damage; such a file can be set aside with its WAL, and is no journal any more."""
     (spool / "w").mkdir(parents=True)
     path = spool / "w" / "00000001.journal"

@@ -86,7 +86,7 @@ def test_a_tick_ships(world: LoopFixture) -> None:
     assert world.store.history.count() == 1
 
 
-def test_a_peak_is_let_pass(world: LoopFixture) -> None:
+def test_shipping_pauses_during_a_load_peak(world: LoopFixture) -> None:
     """A paused tick ships nothing; the last one ships everything."""
     loop = world.loop_with(rests=lambda: True)
     world.journal.write([prediction()])
@@ -104,7 +104,7 @@ def test_the_databases_log_is_moved_now_and_then(world: LoopFixture) -> None:
     assert world.checkpoints == 2
 
 
-def test_chores_are_done_when_they_are_due(world: LoopFixture) -> None:
+def test_periodic_tasks_run_when_they_are_due(world: LoopFixture) -> None:
     """Each task runs at its own interval, one of them in the last tick too; while the database is unavailable they wait."""
     done: list[str] = []
     often = PeriodicTask(every_s=2, run=lambda: done.append("often"))

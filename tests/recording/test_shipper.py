@@ -190,7 +190,7 @@ def test_many_files_of_many_workers_arrive(shipper: Shipper, spool: Path, store:
     assert journals(spool) == []
 
 
-def test_a_damaged_file_stops_nobody_and_is_kept(shipper: Shipper, spool: Path, store: MemoryStore, caplog: Any) -> None:
+def test_a_damaged_file_is_kept_and_does_not_block_others(shipper: Shipper, spool: Path, store: MemoryStore, caplog: Any) -> None:
     """A file without valid content is set aside, logged once, and the files after it are shipped."""
     (spool / "a").mkdir(parents=True)
     (spool / "a" / "00000001.journal").write_bytes(b"nonsense" * 2000)

@@ -87,7 +87,7 @@ def test_a_damaged_one_is_left_to_the_general_way_or_equal_to_it(mode: str, data
 
 @pytest.mark.parametrize("mode", ["L", "RGB"])
 @pytest.mark.parametrize("count", range(9))
-def test_nobody_sees_a_former_callers_pixels(mode: str, count: int) -> None:
+def test_pixels_of_an_earlier_image_never_leak(mode: str, count: int) -> None:
     """A truncated image shows nothing of the previous one: missing lines are as Pillow leaves them, or it is rejected."""
     decoder = FastPngDecoder(image_input(mode))
     assert decoder.pixels(white(mode)) is not None

@@ -147,12 +147,12 @@ def test_a_value_of_another_type_is_named_and_not_repeated(name: str, value: Any
         ("paperless", "yes", "true or false"),
     ],
 )
-def test_what_is_right_but_for_its_quotes_is_told_so(name: str, value: str, expected: str) -> None:
+def test_a_quoted_number_or_boolean_is_explained(name: str, value: str, expected: str) -> None:
     """A number or boolean sent as text is rejected with a message that says how to correct it."""
     assert refusal({**GOOD, name: value}).facts["expected"] == expected
 
 
-def test_a_field_nobody_named_is_refused_with_the_nearest_name() -> None:
+def test_an_unknown_field_is_rejected_with_the_nearest_name() -> None:
     """A misspelt optional field is rejected with the nearest name, unless extra fields are ignored."""
     error = refusal({**GOOD, "ballance": 1})
     assert isinstance(error, UnknownFieldError)
@@ -160,7 +160,7 @@ def test_a_field_nobody_named_is_refused_with_the_nearest_name() -> None:
     assert encoder(extra="ignore").check({**GOOD, "ballance": 1}) == encoder().check(GOOD)
 
 
-def test_a_slip_of_the_pen_is_told_as_one() -> None:
+def test_a_misspelt_required_field_is_reported_as_misspelt() -> None:
     """A misspelt required field is reported by that name and the nearest known one, not as missing."""
     slip = {**GOOD, "tenur": GOOD["tenure"]}
     del slip["tenure"]

@@ -54,7 +54,7 @@ class BlockingWork:
         assert await asyncio.to_thread(self.began.wait, _SOON)
 
 
-def test_what_arrives_in_one_turn_leaves_in_one_batch() -> None:
+def test_requests_of_one_loop_iteration_form_one_batch() -> None:
     """Requests of one iteration of the event loop share one run of the model, each with its own rows in order."""
     batches: list[list[int]] = []
 
@@ -92,7 +92,7 @@ def test_everyone_gets_their_own_rows(requests: list[list[int]], max_batch_size:
 
 
 @pytest.mark.parametrize(("size", "position"), [(size, position) for size in range(1, 9) for position in range(size)])
-def test_a_caller_who_hangs_up_while_the_model_runs_disturbs_nobody(size: int, position: int) -> None:
+def test_a_request_cancelled_during_a_run_affects_no_other(size: int, position: int) -> None:
     """A request cancelled at any position of a running batch neither delays nor strands the others."""
     blocking = BlockingWork()
 
@@ -111,7 +111,7 @@ def test_a_caller_who_hangs_up_while_the_model_runs_disturbs_nobody(size: int, p
 
 
 @pytest.mark.parametrize(("size", "position"), [(size, position) for size in range(1, 9) for position in range(size)])
-def test_a_caller_who_hangs_up_before_the_cut_never_reaches_the_model(size: int, position: int) -> None:
+def test_a_request_cancelled_while_waiting_never_reaches_the_model(size: int, position: int) -> None:
     """A request cancelled while it waits never reaches the model; the batch has only the other rows."""
     batches: list[int] = []
 
@@ -137,7 +137,7 @@ def test_a_caller_who_hangs_up_before_the_cut_never_reaches_the_model(size: int,
     assert waiting == 0
 
 
-def test_a_room_whose_callers_all_left_lives_on() -> None:
+def test_a_batcher_serves_after_all_requests_were_cancelled() -> None:
     """After all waiting requests were cancelled, the next one is served."""
 
     async def run() -> list[Any]:
@@ -170,7 +170,7 @@ def test_an_exception_fails_exactly_its_batch(*, in_thread: bool) -> None:
 
 
 @pytest.mark.parametrize("in_thread", [False, True])
-def test_an_input_that_fails_the_model_fails_nobody_else(*, in_thread: bool) -> None:
+def test_a_failing_input_fails_only_its_own_request(*, in_thread: bool) -> None:
     """If the model fails on a batch, each request is retried alone, before later ones: only the failing one gets the error."""
     batches: list[list[int]] = []
     blamed: list[list[int]] = []
@@ -211,7 +211,7 @@ def test_lost_rows_are_a_failure(lost: int, *, in_thread: bool) -> None:
     assert [type(result) for result in asyncio.run(run())] == [ModelError, ModelError]
 
 
-def test_a_full_room_refuses_and_takes_again_when_it_emptied() -> None:
+def test_a_full_queue_rejects_until_it_is_empty() -> None:
     """At the limit a request is rejected at once; once the queue is empty, requests are accepted again."""
     blocking = BlockingWork()
 
@@ -231,7 +231,7 @@ def test_a_full_room_refuses_and_takes_again_when_it_emptied() -> None:
     assert asyncio.run(run()) == [[0], [2, 4, 6], [12], [14]]
 
 
-def test_one_caller_with_more_rows_than_the_bound_is_taken_when_nobody_waits() -> None:
+def test_a_request_above_the_limit_is_served_from_an_empty_queue() -> None:
     """A request larger than the limit is served alone instead of never."""
 
     async def run() -> list[Any]:
@@ -241,7 +241,7 @@ def test_one_caller_with_more_rows_than_the_bound_is_taken_when_nobody_waits() -
     assert asyncio.run(run()) == [[2, 4, 6, 8, 10]]
 
 
-def test_close_answers_what_was_taken_and_takes_nothing_more() -> None:
+def test_close_finishes_accepted_requests_and_rejects_new_ones() -> None:
     """Closing waits for every result; later requests are rejected because the server is stopping."""
     blocking = BlockingWork()
 
@@ -264,7 +264,7 @@ def test_close_answers_what_was_taken_and_takes_nothing_more() -> None:
     assert blocking.batches == [[1], [2], [3]]
 
 
-def test_closing_an_empty_room_is_at_once() -> None:
+def test_closing_an_idle_batcher_does_not_wait() -> None:
     """A batcher that never served, and one that has finished, close without waiting."""
 
     async def run() -> None:
@@ -277,7 +277,7 @@ def test_closing_an_empty_room_is_at_once() -> None:
     asyncio.run(run())
 
 
-def test_dear_work_leaves_the_event_loop() -> None:
+def test_an_expensive_batch_runs_in_the_thread() -> None:
     """While a slow model runs, the event loop keeps running, so health checks are answered."""
 
     def slow(rows: list[int]) -> list[int]:
@@ -297,7 +297,7 @@ def test_dear_work_leaves_the_event_loop() -> None:
     assert asyncio.run(run()) >= 5
 
 
-def test_cheap_work_stays_on_the_event_loop() -> None:
+def test_a_cheap_batch_runs_on_the_event_loop() -> None:
     """A cheap model runs without a thread; the thread hop would cost more than the model."""
     where: list[str] = []
 
@@ -316,7 +316,7 @@ def test_cheap_work_stays_on_the_event_loop() -> None:
     assert where[1].startswith("model")
 
 
-def test_a_model_that_turns_slow_is_moved_aside() -> None:
+def test_a_model_that_becomes_slow_moves_to_the_thread() -> None:
     """The cost of a row is measured on every run, so a model that becomes slow moves to the thread."""
     clock = iter(range(100))
     batcher: list[Batcher[int, int]] = []
@@ -330,7 +330,7 @@ def test_a_model_that_turns_slow_is_moved_aside() -> None:
     assert batcher[0].runs_in_thread(1)
 
 
-def test_what_waits_while_the_model_is_busy_leaves_together() -> None:
+def test_requests_waiting_during_a_run_form_the_next_batch() -> None:
     """Requests that arrive during a run form the next batch, in order of arrival."""
     blocking = BlockingWork()
 
@@ -379,7 +379,7 @@ def test_a_run_of_a_slow_model_has_as_many_rows_as_there_is_time_for() -> None:
 
 
 @pytest.mark.parametrize("caller", ["the same", "another"])
-def test_a_large_batch_makes_nobody_wait_for_all_of_it(caller: str) -> None:
+def test_a_large_batch_does_not_delay_others_until_its_end(caller: str) -> None:
     """A request after a large batch on a slow model gets the second run, and the batch is answered completely and in order."""
     rows = list(range(100, 160))
     batches, results = runs_of(lambda batcher: [batcher.submit(rows, "the same"), batcher.submit([7], caller)])
@@ -393,7 +393,7 @@ def test_callers_take_turns() -> None:
     assert batches == [[0], [1], [9], [2], [3], [4]]
 
 
-def test_what_is_left_of_a_batch_whose_caller_left_is_not_computed() -> None:
+def test_remaining_rows_of_a_cancelled_batch_are_not_computed() -> None:
     """If a caller disconnects during its batch, the remaining rows never reach the model."""
     blocking = BlockingWork()
 
@@ -414,7 +414,7 @@ def test_what_is_left_of_a_batch_whose_caller_left_is_not_computed() -> None:
     assert blocking.batches == [[0], [7]]
 
 
-def test_a_wait_beyond_the_bound_is_refused_with_the_time_it_would_take() -> None:
+def test_a_wait_above_the_limit_is_rejected_with_its_duration() -> None:
     """A request above the maximum wait is rejected with the expected wait, and a batch that never fits with its duration."""
     blocking = BlockingWork()
 
@@ -436,7 +436,7 @@ def test_a_wait_beyond_the_bound_is_refused_with_the_time_it_would_take() -> Non
     asyncio.run(run())
 
 
-def test_who_fills_the_queue_makes_room_for_others() -> None:
+def test_the_longest_queue_is_displaced_by_other_callers() -> None:
     """If one caller has filled the queue, its newest request is displaced by another caller's first."""
     blocking = BlockingWork()
 
@@ -456,7 +456,7 @@ def test_who_fills_the_queue_makes_room_for_others() -> None:
     assert blocking.batches[:3] == [[0], [1], [50]]
 
 
-def test_who_has_waited_long_comes_first() -> None:
+def test_an_overdue_request_comes_first() -> None:
     """A batch delayed by other callers' turns is finished before newer requests, once it has waited half the maximum."""
     now = [0.0]
     batches: list[list[int]] = []
@@ -482,7 +482,7 @@ def test_who_has_waited_long_comes_first() -> None:
     assert flat.index(105) < flat.index(6)
 
 
-def test_a_model_that_becomes_much_slower_leaves_nobody_waiting_for_ever() -> None:
+def test_waiting_requests_are_rejected_if_the_model_becomes_much_slower() -> None:
     """A request accepted while the model was fast is rejected after twice the maximum wait if the model has become slow."""
     now = [0.0]
 
@@ -501,7 +501,7 @@ def test_a_model_that_becomes_much_slower_leaves_nobody_waiting_for_ever() -> No
     assert {type(batcher) for batcher in results if not isinstance(batcher, list)} == {QueueTooLongError}
 
 
-def test_a_row_is_measured_and_runs_follow() -> None:
+def test_the_size_of_runs_follows_the_measured_cost() -> None:
     """A model slower than expected gets fewer rows per run after three runs; a single slow run changes nothing."""
     now, pace = [0.0], [0.1]
     sizes: list[int] = []

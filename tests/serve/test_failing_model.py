@@ -44,7 +44,7 @@ def _onnx() -> bytes:
     return bytes(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9).SerializeToString())
 
 
-def test_a_failing_model_is_told_in_the_log_and_every_line_of_it_parses(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_failing_model_is_logged_as_json(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """With log_format json every line on standard error is an object with an aware time; one reports the failure, without the input."""
     samples = [{"a": 0.0, "b": 0.5}, {"a": 1.0, "b": -0.5}]
     package = relevo.pack(
@@ -73,7 +73,7 @@ def _root() -> bytes:
     return bytes(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9).SerializeToString())
 
 
-def test_a_row_that_the_model_cannot_compute_fails_its_own_caller_alone_and_is_named(tmp_path: Path) -> None:
+def test_a_failing_row_fails_only_its_own_request_and_is_named(tmp_path: Path) -> None:
     """Requests batched with a failing one are all answered; an array is rejected with the index of its failing row."""
     samples = [{"a": float(number)} for number in range(1, 5)]
     root = relevo.pack(_root(), name="root", samples=samples, features=("a",), scores="numbers", figures=False)

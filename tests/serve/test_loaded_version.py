@@ -209,7 +209,7 @@ def test_a_failure_that_cannot_be_recorded_is_still_the_models(full_journal: Jou
         results_of(version_of(model, full_journal.write), [row_of(model, {"number": 10.0})])
 
 
-def test_a_lane_serves_on_after_a_failure(journal: Journal, recorded: Recorded) -> None:
+def test_a_version_keeps_serving_after_a_failure(journal: Journal, recorded: Recorded) -> None:
     """The batch after a failed one is answered and recorded."""
     model = shelf()
     version: list[LoadedVersion] = []
@@ -244,7 +244,7 @@ def test_one_batch_is_one_write(digits_package: Package, digit_pngs: list[bytes]
 
 
 @pytest.mark.parametrize(("make", "bad", "good"), [(shelf, 10.0, 4.0), (root, -1.0, 4.0)])
-def test_a_neighbours_hostile_input_costs_nobody_the_answer(
+def test_a_hostile_input_fails_no_other_request_of_its_batch(
     make: Any, bad: float, good: float, journal: Journal, recorded: Recorded
 ) -> None:
     """Of the callers in one batch only the one whose input fails the model gets an error; the others are answered and recorded."""

@@ -37,7 +37,7 @@ def test_a_wanted_version_is_loaded_and_put_in_force(journal: Journal, digits_pa
     within(run())
 
 
-def test_a_look_without_news_loads_nothing(journal: Journal, digits_package: Package) -> None:
+def test_polling_unchanged_routes_loads_nothing(journal: Journal, digits_package: Package) -> None:
     """Polling the same routes again causes no load and no swap."""
 
     async def run() -> None:
@@ -138,7 +138,7 @@ def test_a_version_kept_by_the_new_route_is_not_loaded_again(
     within(run())
 
 
-def test_a_swap_leaves_tickets_in_flight_intact(
+def test_a_swap_keeps_requests_in_flight(
     journal: Journal, digits_package: Package, digits_package_2: Package, digit_pngs: list[bytes]
 ) -> None:
     """Requests accepted by the old version are answered by it, while new ones go to the new version."""

@@ -67,7 +67,7 @@ def test_an_unknown_model_is_named(journal: Journal) -> None:
     within(run())
 
 
-def test_a_request_that_names_nobody_meets_the_default_model(journal: Journal) -> None:
+def test_a_request_without_a_model_uses_the_default_model(journal: Journal) -> None:
     """default_model answers; without the setting the model registered first, even if it is not the first by name."""
 
     async def run() -> list[str]:
@@ -98,7 +98,7 @@ def test_another_model_never_answers_for_the_default_one(journal: Journal) -> No
     within(run())
 
 
-def test_nobody_is_registered_yet() -> None:
+def test_a_server_without_models_is_not_ready() -> None:
     """A server without models is not ready and says how to register one."""
 
     async def run() -> None:
@@ -238,7 +238,7 @@ def test_pictures_of_many_callers_are_answered_as_alone(digits_package: Package,
         assert same(together, digits_package.predict(png), tolerance)
 
 
-def test_strangers_of_all_sizes_do_not_mix(churn_package: Package, journal: Journal, churn_records: list[Any]) -> None:
+def test_batches_of_all_sizes_do_not_mix(churn_package: Package, journal: Journal, churn_records: list[Any]) -> None:
     """Batches and single records of many callers, some of which disconnect: each remaining one gets exactly its own results."""
     draw = random.Random(3)  # noqa: S311 - a shuffle, no secret
     alone = [churn_package.predict(record) for record in churn_records]
@@ -264,7 +264,7 @@ def test_strangers_of_all_sizes_do_not_mix(churn_package: Package, journal: Jour
     within(run())
 
 
-def test_a_swap_while_a_large_picture_is_decoded_fails_nobody(digits_package: Package, journal: Journal) -> None:
+def test_a_swap_while_a_large_image_is_decoded_fails_no_request(digits_package: Package, journal: Journal) -> None:
     """A request whose image is still being decoded when its version is replaced is answered by the new version."""
     noise = np.random.default_rng(1).integers(0, 256, (1500, 1500), dtype=np.uint8)
     file = io.BytesIO()
@@ -284,7 +284,7 @@ def test_a_swap_while_a_large_picture_is_decoded_fails_nobody(digits_package: Pa
     assert within(run()) == 2
 
 
-def test_a_caller_who_hangs_up_on_a_slow_model_takes_the_rows_back(journal: Journal, recorded: Recorded) -> None:
+def test_a_disconnect_removes_rows_waiting_for_a_slow_model(journal: Journal, recorded: Recorded) -> None:
     """If the model is slow, rows whose caller disconnects before their turn never reach it."""
 
     async def run() -> None:
@@ -310,7 +310,7 @@ def test_a_caller_who_hangs_up_on_a_slow_model_takes_the_rows_back(journal: Jour
     assert b'{"number":9}' not in [item.input for item in recorded(journal)]
 
 
-def test_the_state_of_every_model_is_told(journal: Journal) -> None:
+def test_the_state_of_every_model_is_reported(journal: Journal) -> None:
     """The states of a loaded model, of one that failed to load, and of an unknown one differ."""
 
     async def run() -> None:

@@ -51,7 +51,7 @@ def test_a_file_is_read_to_its_bound(tmp_path: Path) -> None:
         read_plain(tmp_path)
 
 
-def test_every_door_refuses_them(endless: Callable[[str], Path]) -> None:
+def test_every_reader_of_user_files_rejects_them(endless: Callable[[str], Path]) -> None:
     """Model files, packages, samples, labels, outputs, project data and inputs of predict are all read this way."""
     from relevo.cli.commands.predictions import _read
     from relevo.importing.import_model import import_model

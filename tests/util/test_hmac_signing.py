@@ -31,7 +31,7 @@ def test_a_console_says_for_whom_it_asks() -> None:
         "",
     ],
 )
-def test_nobody_forges_one(words: str) -> None:
+def test_a_signature_cannot_be_forged(words: str) -> None:
     """With another key, address or purpose, or an invalid value, no address is accepted."""
     assert CallerVerifier(KEY).caller(words.encode("latin-1")) is None
 

@@ -77,7 +77,7 @@ def test_what_is_no_address_stops_the_start(names: str) -> None:
     assert parse_trusted_proxies(" , ") is None
 
 
-def test_who_is_let_in_in_the_clear() -> None:
+def test_only_proxies_and_loopback_may_use_plain_http() -> None:
     """The proxies and loopback, in every notation of their addresses."""
     proxies = listed("10.0.0.0/24, fd00::5")
     assert all(proxies.lets_in(peer) for peer in ("10.0.0.77", "::ffff:10.0.0.77", "fd00::5", "127.0.0.1", "::1"))
@@ -126,14 +126,14 @@ def test_a_connection_of_the_proxy_tells_the_caller() -> None:
         assert proxy.get("/").json() == ["127.0.0.1", "http"]
 
 
-def test_nobody_else_is_believed() -> None:
+def test_headers_of_unlisted_peers_are_ignored() -> None:
     """From an address that is not listed the same headers are ignored."""
     with behind(listed("10.0.0.5")) as url:
         response = httpx.get(url, headers={"X-Forwarded-For": "10.0.0.5, 203.0.113.9", "X-Forwarded-Proto": "https"})
         assert response.json() == ["127.0.0.1", "http"]
 
 
-def test_nobody_comes_past_the_proxy() -> None:
+def test_a_connection_that_bypasses_the_proxy_is_rejected() -> None:
     """A peer that is neither a proxy nor loopback is rejected, and the connection is closed."""
 
     class Elsewhere(TrustedProxies):

@@ -10,7 +10,7 @@ from relevo.util.terminal import escape_control, has_control
 
 
 @pytest.mark.parametrize("char", ["\x00", "\x07", "\x1b", "\x7f", "\x85", "\x9b", "\x9d", "\u202e", "\u2066", "\u2028", "\udc80"])
-def test_what_steers_is_spelt_out(char: str) -> None:
+def test_control_characters_are_escaped(char: str) -> None:
     """Every kind of control character is detected and escaped as in JSON."""
     escaped = escape_control(f"a{char}b")
     assert has_control(f"a{char}b")
@@ -19,7 +19,7 @@ def test_what_steers_is_spelt_out(char: str) -> None:
     assert json.loads(f'"{escaped}"') == f"a{char}b"
 
 
-def test_all_other_words_stay_as_they_are() -> None:
+def test_all_other_characters_are_unchanged() -> None:
     """Letters of any script, symbols and the characters in `keep` are unchanged."""
     text = "año €, 数字, שלום 🐈\nsecond line"
     assert escape_control(text, keep="\n") == text
