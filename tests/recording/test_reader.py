@@ -120,7 +120,7 @@ def test_a_spool_that_filled_its_own_disk_can_be_read_and_removed(tmp_path: Path
         journal = Journal(folder)
         for batch in batches:
             journal.write(batch)
-        # As a kill and a restart of the machine leave it: file and log, no index.
+        # As after a kill and a restart of the machine: file and WAL, no index.
         copies = {path.name: path.read_bytes() for path in folder.glob("*.journal*") if not path.name.endswith("-shm")}
         journal.close()
         for path in folder.glob("*.journal*"):

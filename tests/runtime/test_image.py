@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 RESAMPLES: tuple[Any, ...] = ("nearest", "box", "bilinear", "hamming", "bicubic", "lanczos")
-#: Formats with the modes Pillow writes in them.
+#: Formats with the modes that Pillow can write.
 KINDS = [
     ("PNG", "1"),
     ("PNG", "L"),

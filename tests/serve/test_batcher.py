@@ -16,7 +16,7 @@ from relevo.errors import BatchTooLongError, ModelError, OverloadedError, QueueT
 from relevo.serve.batcher import Batcher
 
 Work = Callable[[list[int]], list[int]]
-#: Seconds within which everything here must have settled.
+#: Seconds within which every future must have a result.
 _SOON = 5.0
 
 
