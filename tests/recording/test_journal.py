@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _ROOT = Path(__file__).parents[2]
+_SUPPORT = _ROOT / "tests" / "support"
 
 
 class Clock:
@@ -80,7 +81,7 @@ def test_what_was_committed_survives_kill_9(tmp_path: Path, durability: str) -> 
     for round_ in range(12):
         folder = tmp_path / "spool" / f"worker-{round_}"
         child = subprocess.Popen(
-            [sys.executable, Path(__file__).with_name("writer_child.py"), folder, durability],
+            [sys.executable, _SUPPORT / "journal_writer_child.py", folder, durability],
             stdout=subprocess.PIPE,
             env={**os.environ, "PYTHONPATH": f"{_ROOT / 'src'}:{_ROOT}"},
         )
@@ -207,7 +208,7 @@ def test_a_disk_that_fails_while_a_file_is_opened_refuses_its_batch(tmp_path: Pa
     log = tmp_path / "trace"
     inject = [strace, "-qq", "-o", str(log), "-e", "trace=fdatasync", "-e", "inject=fdatasync:error=EIO:when=1"]
     acknowledged = subprocess.run(
-        [*inject, sys.executable, Path(__file__).with_name("opener_child.py"), tmp_path / "spool" / "worker"],
+        [*inject, sys.executable, _SUPPORT / "journal_opener_child.py", tmp_path / "spool" / "worker"],
         capture_output=True,
         check=True,
         text=True,
