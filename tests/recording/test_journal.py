@@ -1,4 +1,4 @@
-"""The journal: what was committed is there whatever happens next, and what could not be is refused, never half kept."""
+"""The journal: a committed batch survives any crash, and a batch that cannot be committed is rejected as a whole."""
 
 from __future__ import annotations
 
@@ -26,10 +26,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _ROOT = Path(__file__).parents[2]
+_SUPPORT = _ROOT / "tests" / "support"
 
 
 class Clock:
-    """Monotonic seconds that stand still until told."""
+    """Monotonic seconds that only a test advances."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -46,7 +47,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def make(tmp_path: Path, clock: Clock) -> Iterator[Any]:
-    """Journals on that clock, closed when the test ends."""
+    """Creates journals with that clock; they are closed when the test ends."""
     made: list[Journal] = []
 
     def build(name: str = "worker", **limits: Any) -> Journal:
@@ -54,8 +55,8 @@ def make(tmp_path: Path, clock: Clock) -> Iterator[Any]:
         return made[-1]
 
     yield build
-    for one in made:
-        one.close()
+    for item in made:
+        item.close()
 
 
 def files(journal: Journal) -> list[str]:
@@ -63,7 +64,7 @@ def files(journal: Journal) -> list[str]:
 
 
 def test_a_written_batch_is_readable_at_once(make: Any, tmp_path: Path) -> None:
-    """When write returns, a reader of its own sees the batch whole and in order."""
+    """When write returns, a separate reader sees the complete batch in order."""
     journal = make()
     batch = [prediction() for _ in range(5)]
     journal.write(batch)
@@ -74,32 +75,32 @@ def test_a_written_batch_is_readable_at_once(make: Any, tmp_path: Path) -> None:
 @pytest.mark.chaos
 @pytest.mark.parametrize("durability", ["process", "full"])
 def test_what_was_committed_survives_kill_9(tmp_path: Path, durability: str) -> None:
-    """A writer killed at a random moment, again and again: every prediction it had told of is in the spool, once."""
+    """A writer is killed repeatedly at a random moment: every acknowledged prediction is in the journals exactly once."""
     draw = random.Random(11)  # noqa: S311 - moments to kill at
-    told: set[bytes] = set()
+    acknowledged: set[bytes] = set()
     for round_ in range(12):
         folder = tmp_path / "spool" / f"worker-{round_}"
         child = subprocess.Popen(
-            [sys.executable, _ROOT / "tests/support/journal_writer_child.py", folder, durability],
+            [sys.executable, _SUPPORT / "journal_writer_child.py", folder, durability],
             stdout=subprocess.PIPE,
             env={**os.environ, "PYTHONPATH": f"{_ROOT / 'src'}:{_ROOT}"},
         )
         assert child.stdout is not None
-        told.add(bytes.fromhex(child.stdout.readline().decode()))
+        acknowledged.add(bytes.fromhex(child.stdout.readline().decode()))
         time.sleep(draw.uniform(0, 0.15))
         child.send_signal(signal.SIGKILL)
         rest = child.stdout.read().decode().split("\n")
-        told |= {bytes.fromhex(line) for line in rest[:-1]}
+        acknowledged |= {bytes.fromhex(line) for line in rest[:-1]}
         child.wait()
         child.stdout.close()
-    found = ids_in(tmp_path / "spool")
-    assert told <= set(found)
-    assert len(found) == len(set(found))
+    ids = ids_in(tmp_path / "spool")
+    assert acknowledged <= set(ids)
+    assert len(ids) == len(set(ids))
     assert all(file.finished for file in JournalReader(tmp_path / "spool").files())
 
 
 def test_a_file_is_replaced_at_its_size(make: Any, tmp_path: Path) -> None:
-    """Once a file has reached rotate_bytes the next batch goes to a fresh one, and nothing is lost between them."""
+    """Once a file has reached rotate_bytes, the next batch goes to a new one, and no batch is lost between them."""
     journal = make(rotate_bytes=5000)
     batches = [[prediction(1000)] for _ in range(12)]
     for batch in batches:
@@ -109,7 +110,7 @@ def test_a_file_is_replaced_at_its_size(make: Any, tmp_path: Path) -> None:
 
 
 def test_a_file_is_replaced_at_its_age(make: Any, clock: Clock) -> None:
-    """Once a file is rotate_s old it is closed, with the next batch or by itself; an empty one is left alone."""
+    """Once a file is rotate_s old it is closed, with the next batch or by the timer; an empty file stays open."""
     journal = make(rotate_s=60)
     journal.write([prediction()])
     clock.now += 61
@@ -136,7 +137,7 @@ def test_a_young_file_stays(make: Any, clock: Clock) -> None:
 
 
 def test_a_file_that_must_go_is_replaced_at_once(make: Any) -> None:
-    """Asked to begin anew, a journal closes its file and begins the next, so that the old one is shipped and removed; once."""
+    """After a rotation request, a journal closes its file and opens the next, once, so that the old one is shipped and removed."""
     journal = make()
     request_rotation(journal.folder.parent)
     journal.rotate_if_old()
@@ -151,8 +152,8 @@ def test_a_file_that_must_go_is_replaced_at_once(make: Any) -> None:
     journal.write([prediction()])
 
 
-def test_nobody_checkpoints_on_the_path(make: Any, tmp_path: Path) -> None:
-    """However much is written and read, the log is never moved into the file while it is in use: that takes disk time."""
+def test_no_checkpoint_while_the_file_is_in_use(make: Any, tmp_path: Path) -> None:
+    """However much is written and read, the WAL is never checkpointed while the file is in use: that takes disk time."""
     journal = make()
     journal.write([prediction()])
     path = journal.folder / "00000001.journal"
@@ -165,7 +166,7 @@ def test_nobody_checkpoints_on_the_path(make: Any, tmp_path: Path) -> None:
 
 
 def test_a_closed_file_is_whole_without_its_log(make: Any) -> None:
-    """Closing moves the log into the file, so that a finished journal is one file."""
+    """Closing checkpoints the WAL, so that a finished journal is a single file."""
     journal = make()
     journal.write([prediction(50_000)])
     journal.close()
@@ -177,7 +178,7 @@ def test_a_closed_file_is_whole_without_its_log(make: Any) -> None:
 
 
 def test_a_broken_file_is_given_up_and_writing_recovers_by_itself(make: Any, clock: Clock, tmp_path: Path) -> None:
-    """After a failed write nothing goes to that file again; a moment later a fresh one takes over, with what was committed kept."""
+    """A file is never written again after a failed write; a new one soon replaces it, and committed batches are kept."""
     journal = make(retry_s=0.5)
     kept = prediction()
     journal.write([kept])
@@ -200,26 +201,26 @@ def test_a_broken_file_is_given_up_and_writing_recovers_by_itself(make: Any, clo
 
 
 def test_a_disk_that_fails_while_a_file_is_opened_refuses_its_batch(tmp_path: Path) -> None:
-    """SQLite says nothing where it cannot make its write-ahead log; such a file is not used, and the next one has a log."""
+    """SQLite does not report that it cannot create its WAL; such a file is not used, and the next one has a WAL."""
     strace = shutil.which("strace")
     if strace is None:
         pytest.skip("strace is not installed: no sync can be made to fail")
     log = tmp_path / "trace"
     inject = [strace, "-qq", "-o", str(log), "-e", "trace=fdatasync", "-e", "inject=fdatasync:error=EIO:when=1"]
-    told = subprocess.run(
-        [*inject, sys.executable, _ROOT / "tests/support/journal_opener_child.py", tmp_path / "spool" / "worker"],
+    acknowledged = subprocess.run(
+        [*inject, sys.executable, _SUPPORT / "journal_opener_child.py", tmp_path / "spool" / "worker"],
         capture_output=True,
         check=True,
         text=True,
         env={**os.environ, "PYTHONPATH": f"{_ROOT / 'src'}:{_ROOT}"},
     ).stdout.split()
     assert log.read_text().count("INJECTED") == 1
-    assert told == ["refused", "kept:wal"]
+    assert acknowledged == ["refused", "kept:wal"]
 
 
 @pytest.mark.chaos
 def test_a_full_disk_refuses_and_a_freed_one_takes_again(tmp_path: Path) -> None:
-    """On a disk that fills up, every batch is written whole or refused; once there is room, writing goes on by itself."""
+    """On a disk that fills up, every batch is written completely or rejected; once space is free, writing continues."""
     with small_disk(tmp_path / "disk", "8m") as disk:
         journal = Journal(disk / "spool" / "worker", limits=JournalLimits(rotate_bytes=300_000, retry_s=0.01))
         ballast = disk / "ballast"
@@ -230,7 +231,7 @@ def test_a_full_disk_refuses_and_a_freed_one_takes_again(tmp_path: Path) -> None
             batch = [prediction(20_000), prediction(20_000)]
             try:
                 journal.write(batch)
-                kept += [one.id for one in batch]
+                kept += [item.id for item in batch]
             except JournalUnavailableError:
                 refusals += 1
         assert len(kept) > 10
@@ -241,11 +242,11 @@ def test_a_full_disk_refuses_and_a_freed_one_takes_again(tmp_path: Path) -> None
         last = [prediction(), prediction()]
         journal.write(last)
         journal.close()
-        assert ids_in(disk / "spool") == [*kept, *(one.id for one in last)]
+        assert ids_in(disk / "spool") == [*kept, *(item.id for item in last)]
 
 
-def test_a_disk_with_too_little_room_is_full(make: Any, clock: Clock) -> None:
-    """Below the reserve nothing is begun, and the reason is told."""
+def test_a_disk_below_the_reserve_is_full(make: Any, clock: Clock) -> None:
+    """Below the reserve no file is created, and the error says why."""
     journal = make(reserve_bytes=2**62)
     fits = journal.probe()
     # The reserve is at most a tenth of the disk: on one that is nearly empty it is never reached.
@@ -253,8 +254,8 @@ def test_a_disk_with_too_little_room_is_full(make: Any, clock: Clock) -> None:
     clock.now += 10
 
 
-def test_a_spool_that_nobody_ships_has_a_bound(make: Any, clock: Clock) -> None:
-    """Above max_bytes of unshipped files, dead workers' among them, no further one is begun; when they are shipped, it goes on."""
+def test_unshipped_journals_have_a_limit(make: Any, clock: Clock) -> None:
+    """Above max_bytes of unshipped files, including those of dead workers, no file is created until they are shipped."""
     dead = make("dead")
     dead.write([prediction(30_000)])
     journal = make("alive", max_bytes=25_000, retry_s=0.5)
@@ -268,8 +269,8 @@ def test_a_spool_that_nobody_ships_has_a_bound(make: Any, clock: Clock) -> None:
     assert journal.trouble == ""
 
 
-def test_a_folder_that_cannot_be_written_is_told(make: Any) -> None:
-    """Where no file can be made, the refusal says why."""
+def test_an_unwritable_folder_is_reported(make: Any) -> None:
+    """If no file can be created, the error says why."""
     journal = make()
     lock = journal.folder / LOCK
     lock.unlink()
@@ -280,13 +281,13 @@ def test_a_folder_that_cannot_be_written_is_told(make: Any) -> None:
 
 
 def test_many_threads_write_one_at_a_time(make: Any, tmp_path: Path) -> None:
-    """Lanes on threads of their own share the journal: each batch is whole, none is lost."""
+    """Versions in several threads share the journal: each batch is complete, none is lost."""
     journal = make(rotate_bytes=20_000)
     batches = [[prediction(500) for _ in range(3)] for _ in range(60)]
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(journal.write, batches))
     journal.write([last := prediction()])
-    assert sorted(ids_in(tmp_path / "spool")) == sorted([one.id for batch in batches for one in batch] + [last.id])
+    assert sorted(ids_in(tmp_path / "spool")) == sorted([item.id for batch in batches for item in batch] + [last.id])
 
 
 def test_the_lock_tells_whether_the_writer_lives(make: Any, tmp_path: Path) -> None:
@@ -301,17 +302,17 @@ def test_the_lock_tells_whether_the_writer_lives(make: Any, tmp_path: Path) -> N
 
 
 def test_a_reader_that_looks_at_the_lock_stops_no_writer(tmp_path: Path) -> None:
-    """The loop tries the lock for an instant; a worker that starts at that instant waits and starts all the same."""
+    """A reader tries the lock for an instant; a worker that starts at that instant waits and then starts normally."""
     folder = tmp_path / "spool" / "worker"
     folder.mkdir(parents=True)
     reader = JournalReader(tmp_path / "spool")
     stop = threading.Event()
 
-    def look() -> None:
+    def try_lock() -> None:
         while not stop.is_set():
             reader.files()
 
-    thread = threading.Thread(target=look)
+    thread = threading.Thread(target=try_lock)
     thread.start()
     try:
         for _ in range(50):
@@ -330,7 +331,7 @@ def test_an_unknown_durability_is_no_durability(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("durability", "synchronous"), [("process", 0), ("relaxed", 0), ("full", 2)])
 def test_durability_decides_whether_a_commit_reaches_the_disk(tmp_path: Path, durability: str, synchronous: int) -> None:
-    """With durability = full each commit is synced to the disk (SQLite's FULL); the others leave that to the system."""
+    """With durability = full each commit is synced to the disk (SQLite's FULL); with the others the operating system decides."""
     journal = Journal(tmp_path / "spool" / "w", durability=durability)
     journal.write([prediction()])
     assert journal._open is not None
@@ -338,21 +339,21 @@ def test_durability_decides_whether_a_commit_reaches_the_disk(tmp_path: Path, du
     journal.close()
 
 
-def test_whoever_asks_how_it_stands_does_not_wait_for_the_disk(tmp_path: Path) -> None:
-    """While a batch is being written, a health check is answered at once, with what was known before."""
+def test_a_probe_does_not_wait_for_the_disk(tmp_path: Path) -> None:
+    """While a batch is being written, a health check is answered at once, with the last known state."""
     journal = Journal(tmp_path / "spool" / "worker")
     journal.write([prediction()])
     (path,) = (tmp_path / "spool" / "worker").glob("*.journal")
     slow = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     slow.execute("BEGIN IMMEDIATE")
-    with ThreadPoolExecutor(1) as aside:
-        written = aside.submit(journal.write, [prediction()])
+    with ThreadPoolExecutor(1) as executor:
+        write = executor.submit(journal.write, [prediction()])
         time.sleep(0.1)
         began = time.monotonic()
         assert journal.probe()
         assert time.monotonic() - began < 0.1
-        assert not written.done()
+        assert not write.done()
         slow.execute("COMMIT")
         slow.close()
-        written.result(5)
+        write.result(5)
     journal.close()

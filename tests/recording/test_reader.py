@@ -1,4 +1,4 @@
-"""The reading end: every committed batch once and in order, and a file that cannot be read stops nobody."""
+"""The journal reader: every committed batch once and in order; an unreadable file does not block the others."""
 
 from __future__ import annotations
 
@@ -25,27 +25,27 @@ def spool(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def journal(spool: Path) -> Iterator[Journal]:
-    one = Journal(spool / "a-worker", limits=JournalLimits(rotate_bytes=3000))
-    yield one
-    one.close()
+    created = Journal(spool / "a-worker", limits=JournalLimits(rotate_bytes=3000))
+    yield created
+    created.close()
 
 
-def test_no_spool_is_no_files(tmp_path: Path) -> None:
-    """A home that never served has nothing to ship."""
+def test_without_a_journal_folder_there_are_no_files(tmp_path: Path) -> None:
+    """A home that never served has no journals."""
     reader = JournalReader(tmp_path / "nothing")
     assert reader.files() == []
     reader.sweep()
 
 
 def test_files_come_oldest_first_within_each_worker(spool: Path, journal: Journal) -> None:
-    """Each worker's files come in the order they were written; only the last of a living one may still grow."""
+    """Each worker's files come in the order they were written; only the last file of a live worker may still grow."""
     other = Journal(spool / "b-worker")
     for _ in range(7):
         journal.write([prediction(1000)])
     other.write([prediction()])
-    found = [(file.name, file.finished) for file in JournalReader(spool).files()]
+    listed = [(file.name, file.finished) for file in JournalReader(spool).files()]
     other.close()
-    assert found == [
+    assert listed == [
         ("a-worker/00000001.journal", True),
         ("a-worker/00000002.journal", True),
         ("a-worker/00000003.journal", False),
@@ -54,7 +54,7 @@ def test_files_come_oldest_first_within_each_worker(spool: Path, journal: Journa
 
 
 def test_reading_goes_on_after_a_position(spool: Path, journal: Journal) -> None:
-    """Batches up to the position are passed over; those after it come in order with their numbers."""
+    """Batches up to the position are skipped; later ones come in order with their numbers."""
     batches = [[prediction()] for _ in range(5)]
     for batch in batches:
         journal.write(batch)
@@ -66,7 +66,7 @@ def test_reading_goes_on_after_a_position(spool: Path, journal: Journal) -> None
 
 
 def test_a_large_file_is_read_in_portions(spool: Path) -> None:
-    """About limit_bytes come at once, at least one batch; the rest comes with the next reading."""
+    """One read returns about limit_bytes, at least one batch; the next read returns the rest."""
     journal = Journal(spool / "w")
     for _ in range(6):
         journal.write([prediction(1000)])
@@ -83,7 +83,7 @@ def test_a_large_file_is_read_in_portions(spool: Path) -> None:
 
 
 def test_a_file_without_a_table_yet_is_empty(spool: Path) -> None:
-    """A file that its writer has only just created holds nothing, and is no damage."""
+    """A file that its writer has just created is empty and not damaged."""
     (spool / "w").mkdir(parents=True)
     path = spool / "w" / "00000001.journal"
     path.touch()
@@ -94,8 +94,8 @@ def test_a_file_without_a_table_yet_is_empty(spool: Path) -> None:
         reader.read(JournalFile(path=path, finished=False), after=0)
 
 
-def test_a_damaged_file_is_told_from_one_that_cannot_be_read_now(spool: Path) -> None:
-    """Bytes that are no database are damage; they can be set aside with their log, and then they are no journal any more."""
+def test_damage_and_temporary_read_errors_differ(spool: Path) -> None:
+    """Bytes that are not a database are damage; such a file can be set aside with its WAL, and is no journal any more."""
     (spool / "w").mkdir(parents=True)
     path = spool / "w" / "00000001.journal"
     path.write_bytes(b"this is no database" * 500)
@@ -108,19 +108,19 @@ def test_a_damaged_file_is_told_from_one_that_cannot_be_read_now(spool: Path) ->
     aside = reader.set_aside(file)
     assert aside.read_bytes().startswith(b"this is no database")
     assert reader.files() == []
-    assert sorted(one.name for one in (spool / "w").iterdir()) == ["00000001.damaged", "00000001.damaged-wal"]
+    assert sorted(item.name for item in (spool / "w").iterdir()) == ["00000001.damaged", "00000001.damaged-wal"]
 
 
 @pytest.mark.chaos
 def test_a_spool_that_filled_its_own_disk_can_be_read_and_removed(tmp_path: Path) -> None:
-    """Journals that a killed worker left on a disk full to the last byte are read all the same, so that they can go."""
+    """Journals that a killed worker left on a completely full disk can be read, and so removed."""
     with small_disk(tmp_path / "disk") as disk:
         batches = [[prediction(20_000)] for _ in range(20)]
         folder = disk / "spool" / "w"
         journal = Journal(folder)
         for batch in batches:
             journal.write(batch)
-        # As a kill and a restart of the machine leave it: file and log, no index.
+        # As after a kill and a restart of the machine: file and WAL, no index.
         copies = {path.name: path.read_bytes() for path in folder.glob("*.journal*") if not path.name.endswith("-shm")}
         journal.close()
         for path in folder.glob("*.journal*"):
@@ -137,7 +137,7 @@ def test_a_spool_that_filled_its_own_disk_can_be_read_and_removed(tmp_path: Path
 
 
 def test_removing_a_file_removes_its_log_and_index(spool: Path) -> None:
-    """Nothing of a shipped file stays."""
+    """No part of a shipped file remains."""
     journal = Journal(spool / "w")
     journal.write([prediction()])
     reader = JournalReader(spool)
@@ -147,7 +147,7 @@ def test_removing_a_file_removes_its_log_and_index(spool: Path) -> None:
 
 
 def test_sweeping_removes_only_what_a_dead_writer_left_empty(spool: Path) -> None:
-    """The folder of a dead worker goes once it is empty and settled; a living, a fresh and a filled one stay."""
+    """The folder of a dead worker is removed once it is empty and old enough; a live, a new and a non-empty one stay."""
     alive = Journal(spool / "alive")
     for name in ("fresh", "dead", "filled"):
         Journal(spool / name).close()

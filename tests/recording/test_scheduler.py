@@ -1,4 +1,4 @@
-"""The loop: ships at its pace, waits longer while the store is away, ships a last time when told to stop."""
+"""The background process: ships at its interval, backs off while the database is unavailable, ships once more at shutdown."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ if TYPE_CHECKING:
     from relevo.testing import MemoryStore
 
 
-class Away:
-    """A history that does not answer until it is told to."""
+class UnavailableStore:
+    """A store that is unavailable until the test says otherwise."""
 
     def __init__(self, store: MemoryStore) -> None:
         self.history = store.history
         self.away = False
 
-    def ship(self, file: str, up_to: int, some: object) -> int:
-        """Ship, or be away."""
+    def ship(self, file: str, up_to: int, predictions: object) -> int:
+        """Ship, or be unavailable."""
         if self.away:
             raise DatabaseUnavailableError
-        return self.history.ship(file, up_to, some)  # type: ignore[arg-type]  # handed through
+        return self.history.ship(file, up_to, predictions)  # type: ignore[arg-type]  # handed through
 
     def positions(self) -> dict[str, int]:
-        """As stored, or be away."""
+        """As stored, or be unavailable."""
         if self.away:
             raise DatabaseUnavailableError
         return self.history.positions()
@@ -46,24 +46,24 @@ class Away:
         """As stored."""
         self.history.forget(file)
 
-    def missing(self, some: object) -> int:
+    def missing(self, predictions: object) -> int:
         """As stored."""
-        return self.history.missing(some)  # type: ignore[arg-type]  # handed through
+        return self.history.missing(predictions)  # type: ignore[arg-type]  # handed through
 
 
-class World:
-    """A loop on a real spool and a store in memory; lives as long as a test."""
+class LoopFixture:
+    """A background loop with real journals and an in-memory store. Lifetime: a test."""
 
     def __init__(self, spool: Path, store: MemoryStore) -> None:
         self.journal = Journal(spool / "w")
         self.store = store
-        self.ledger = Away(store)
+        self.ledger = UnavailableStore(store)
         self.now = 0.0
         self.checkpoints = 0
         self.loop = self.loop_with()
 
     def loop_with(self, *chores: PeriodicTask, rests: Callable[[], bool] = lambda: False) -> BackgroundLoop:
-        """A loop that does these chores, too, and rests where it is told so."""
+        """A loop with these periodic tasks, which pauses when `rests` says so."""
         pace = Intervals(ship_every_s=0.01, checkpoint_every_s=5)
         shipper = Shipper(JournalReader(self.journal.folder.parent), self.ledger, rests=rests)
         return BackgroundLoop(shipper, checkpoint=self._checkpoint, pace=pace, monotonic=lambda: self.now, chores=chores)
@@ -73,22 +73,22 @@ class World:
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
+def world(tmp_path: Path) -> Iterator[LoopFixture]:
     with memory_store() as store:
-        one = World(tmp_path / "spool", store)
-        yield one
-        one.journal.close()
+        fixture = LoopFixture(tmp_path / "spool", store)
+        yield fixture
+        fixture.journal.close()
 
 
-def test_a_tick_ships(world: World) -> None:
-    """What was written before a tick is in the history after it."""
+def test_a_tick_ships(world: LoopFixture) -> None:
+    """Predictions written before a tick are in the history after it."""
     world.journal.write([prediction()])
     world.loop.tick()
     assert world.store.history.count() == 1
 
 
-def test_a_peak_is_let_pass(world: World) -> None:
-    """A tick that rests ships nothing; the last one ships whatever there is."""
+def test_shipping_pauses_during_a_load_peak(world: LoopFixture) -> None:
+    """A paused tick ships nothing; the last one ships everything."""
     loop = world.loop_with(rests=lambda: True)
     world.journal.write([prediction()])
     loop.tick()
@@ -97,7 +97,7 @@ def test_a_peak_is_let_pass(world: World) -> None:
     assert world.store.history.count() == 1
 
 
-def test_the_databases_log_is_moved_now_and_then(world: World) -> None:
+def test_the_databases_log_is_moved_now_and_then(world: LoopFixture) -> None:
     """The loop checkpoints every few seconds and not with every tick."""
     for moment in (0.0, 4.9, 5.0, 5.1, 9.9, 10.0):
         world.now = moment
@@ -105,8 +105,8 @@ def test_the_databases_log_is_moved_now_and_then(world: World) -> None:
     assert world.checkpoints == 2
 
 
-def test_chores_are_done_when_they_are_due(world: World) -> None:
-    """Each at its own pace, one of them with the last tick; while the store is away they wait."""
+def test_periodic_tasks_run_when_they_are_due(world: LoopFixture) -> None:
+    """Each task runs at its own interval, one of them in the last tick too; while the database is unavailable they wait."""
     done: list[str] = []
     often = PeriodicTask(every_s=2, run=lambda: done.append("often"))
     ending = PeriodicTask(every_s=float("inf"), run=lambda: done.append("ending"), at_the_end=True)
@@ -119,8 +119,8 @@ def test_chores_are_done_when_they_are_due(world: World) -> None:
     assert done == ["often", "often", "ending"]
 
 
-def test_while_the_store_is_away_the_loop_waits_longer(world: World) -> None:
-    """Each tick without a store doubles the wait up to five seconds; the first that succeeds brings it back."""
+def test_while_the_store_is_away_the_loop_waits_longer(world: LoopFixture) -> None:
+    """Each failed tick doubles the wait up to five seconds; the first successful one resets it."""
     world.journal.write([prediction()])
     world.ledger.away = True
     waits = []
@@ -135,9 +135,9 @@ def test_while_the_store_is_away_the_loop_waits_longer(world: World) -> None:
     assert world.store.history.count() == 1
 
 
-def test_a_last_tick_ships_what_stopping_workers_left(world: World) -> None:
-    """What is written between the last tick and the stop is shipped before the loop ends."""
-    stop = StopFlag()
+def test_a_last_tick_ships_what_stopping_workers_left(world: LoopFixture) -> None:
+    """Predictions written between the last tick and the stop are shipped before the loop ends."""
+    stop = threading.Event()
     thread = threading.Thread(target=world.loop.run, args=(stop,))
     stop.set()
     world.journal.write([prediction()])
@@ -147,18 +147,18 @@ def test_a_last_tick_ships_what_stopping_workers_left(world: World) -> None:
     assert world.store.history.count() == 1
 
 
-def test_the_loop_ticks_at_its_pace(world: World) -> None:
-    """A running loop ships what comes, again and again, until it is stopped."""
-    stop = StopFlag()
+def test_the_loop_ticks_at_its_pace(world: LoopFixture) -> None:
+    """A running loop ships at every interval until it is stopped."""
+    stop = threading.Event()
     thread = threading.Thread(target=world.loop.run, args=(stop,))
     thread.start()
-    for wanted in range(1, 4):
+    for expected in range(1, 4):
         world.journal.write([prediction()])
         for _ in range(500):
-            if world.store.history.count() == wanted:
+            if world.store.history.count() == expected:
                 break
             threading.Event().wait(0.01)
-        assert world.store.history.count() == wanted
+        assert world.store.history.count() == expected
     stop.set()
     thread.join(10)
     assert not thread.is_alive()

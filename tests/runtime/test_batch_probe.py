@@ -1,4 +1,4 @@
-"""How many rows a session is given at once is measured, not guessed."""
+"""The number of rows per session call is measured."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def taking(cost: Callable[[int], float]) -> Callable[[Sequence[int]], None]:
-    """A model whose call takes so many seconds for so many rows."""
+    """A model whose call takes `cost(rows)` seconds."""
 
     def run(rows: Sequence[int]) -> None:
         time.sleep(cost(len(rows)))
@@ -33,5 +33,5 @@ def taking(cost: Callable[[int], float]) -> Callable[[Sequence[int]], None]:
     ids=["dearer-together", "cheaper-together", "light", "too-heavy-to-measure"],
 )
 def test_only_a_heavy_model_that_gains_nothing_sees_rows_one_by_one(cost: Callable[[int], float], expected: int | None) -> None:
-    """Rows go one by one only where that was seen to be quicker, and neither where calls are cheap nor where looking is dear."""
+    """Rows run one by one only if that was measured to be faster; not if calls are cheap or the measurement is expensive."""
     assert best_batch_size(taking(cost), 0) == expected

@@ -1,4 +1,4 @@
-"""One version, run the way it is served: prepare, run, finish; alone and in batches alike."""
+"""One model version: prepare, run, finish; the same results alone and in batches."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ SIZES = (1, 2, 3, 7, 16, 50)
 
 @pytest.mark.parametrize("size", SIZES)
 def test_a_batch_of_pictures_equals_single_calls(digits_package: Package, digit_pngs: list[bytes], size: int) -> None:
-    """N pictures in one run get the N answers they get one by one: labels equal, figures within the golden tolerance."""
+    """N images in one run get the N answers of single runs: labels equal, numbers within the golden tolerance."""
     same_as_alone(digits_package, digit_pngs, size)
 
 
 @pytest.mark.parametrize("size", SIZES)
 def test_a_batch_of_records_equals_single_calls(churn_package: Package, churn_records: list[Any], size: int) -> None:
-    """N records in one run get the N answers they get one by one: labels equal, figures within the golden tolerance."""
+    """N records in one run get the N answers of single runs: labels equal, numbers within the golden tolerance."""
     same_as_alone(churn_package, churn_records, size)
 
 
 @pytest.mark.parametrize("at_once", [1, 3])
 def test_rows_in_parts_equal_rows_together(digits_package: Package, digit_pngs: list[bytes], at_once: int) -> None:
-    """A session that sees a batch in parts gives the answers of the whole, in order, down to the last odd row."""
+    """A session that receives a batch in parts gives the results of the whole batch, in order, including the last part."""
     model = load_runnable(digits_package)
     rows = [model.prepare(picture) for picture in digit_pngs[:7]]
     whole = model.run(rows)
@@ -46,14 +46,14 @@ def same_as_alone(package: Package, payloads: list[Any], size: int) -> None:
     model = load_runnable(package)
     alone = [model.predict(payload) for payload in payloads]
     for start in range(0, len(payloads) - size + 1, size):
-        some = [model.prepare(payload) for payload in payloads[start : start + size]]
-        for together, single in zip(model.finish(model.run(some)), alone[start : start + size], strict=True):
-            assert (together.label, together.index, together.uncertain) == (single.label, single.index, single.uncertain)
-            assert np.allclose(together.probabilities, single.probabilities, rtol=0, atol=package.manifest.golden_tolerance)
+        rows = [model.prepare(payload) for payload in payloads[start : start + size]]
+        for batched, single in zip(model.finish(model.run(rows)), alone[start : start + size], strict=True):
+            assert (batched.label, batched.index, batched.uncertain) == (single.label, single.index, single.uncertain)
+            assert np.allclose(batched.probabilities, single.probabilities, rtol=0, atol=package.manifest.golden_tolerance)
 
 
 def test_each_kind_refuses_the_others_payload(digits_package: Package, churn_package: Package, churn_records: list[Any]) -> None:
-    """A record for a picture model, a file for a record model, and nonsense for either are refused by kind."""
+    """A record for an image model, a file for a record model, and other values for either are rejected by type."""
     with pytest.raises(UnsupportedMediaTypeError):
         load_runnable(digits_package).prepare(churn_records[0])
     with pytest.raises(UnsupportedMediaTypeError):
@@ -65,7 +65,7 @@ def test_each_kind_refuses_the_others_payload(digits_package: Package, churn_pac
 
 
 def test_bytes_that_are_no_model_are_refused() -> None:
-    """Neither nonsense nor nothing becomes a session, and the sentence tells it in one line."""
+    """Invalid or empty bytes give no session, and the error message is one line."""
     for onnx in (b"", b"nonsense", bytes(100)):
         with pytest.raises(InvalidOnnxError) as caught:
             Session(onnx, output="y")
@@ -73,13 +73,13 @@ def test_bytes_that_are_no_model_are_refused() -> None:
 
 
 def test_an_output_that_is_not_there_is_named(digits_package: Package) -> None:
-    """Asking for an output that the model lacks is refused with those it has."""
+    """An output that the model lacks is rejected with a list of those it has."""
     with pytest.raises(InvalidOnnxError, match="'nope', only"):
         Session(digits_package.onnx, output="nope")
 
 
 def test_what_the_runtime_raises_is_the_models_failure(digits_package: Package) -> None:
-    """A tensor of the wrong shape, or an input of another name, fails as the model's, with the cause kept."""
+    """A tensor of the wrong shape, or an input with another name, is a failure of the model, with the cause kept."""
     session = Session(digits_package.onnx, output=digits_package.manifest.output.name)
     name = next(iter(session.inputs))
     for feeds in ({name: np.zeros((1, 3), np.float32)}, {"other": np.zeros((1, 64), np.float32)}):
@@ -89,7 +89,7 @@ def test_what_the_runtime_raises_is_the_models_failure(digits_package: Package) 
 
 
 def test_the_runtime_is_loaded_late_and_without_reports() -> None:
-    """Importing the room loads no ONNX Runtime; loading it switches its reports off first."""
+    """Importing the package loads no ONNX Runtime; loading it disables its telemetry first."""
     code = (
         "import os, sys, relevo.runtime.model, relevo.runtime.session as s\n"
         "assert 'onnxruntime' not in sys.modules\n"

@@ -1,4 +1,4 @@
-"""Records: every field named when it is wrong, every number within what its tensor takes, every accepted record encoded alike."""
+"""Records: errors name the field, numbers are within the range of the tensor, valid records are always encoded alike."""
 
 from __future__ import annotations
 
@@ -58,13 +58,13 @@ def refusal(record: Any, within: RecordEncoder | None = None) -> InvalidFieldErr
 
 
 def test_values_come_in_the_order_of_the_signature() -> None:
-    """A record's values leave in the signature's order, whatever the order of its keys."""
+    """A record's values are in the signature's order, whatever the order of its keys."""
     backwards = dict(reversed(GOOD.items()))
     assert encoder().check(backwards) == (41, 79.85, -3.5, "year", "Oslo", True)
 
 
 def test_the_matrix_is_what_a_dictvectorizer_would_make() -> None:
-    """Numbers keep their place, a category is one hot column, one outside an open list is none, an absent number is zero."""
+    """Numbers keep their position, a category is one-hot, one outside an open list has no column, an absent number is zero."""
     check = encoder().check
     rows = [check(GOOD), check({"tenure": 1, "charge": 2, "contract": "month", "city": "Pamplona", "paperless": False})]
     matrix = encoder().stack(rows)["x"]
@@ -74,13 +74,13 @@ def test_the_matrix_is_what_a_dictvectorizer_would_make() -> None:
 
 def test_an_absent_number_is_nan_where_the_model_knows_missing_values() -> None:
     """With missing = nan an absent or null number reaches the model as NaN."""
-    one = encoder(missing="nan")
+    record_encoder = encoder(missing="nan")
     for record in ({**GOOD, "balance": None}, {name: value for name, value in GOOD.items() if name != "balance"}):
-        assert math.isnan(one.stack([one.check(record)])["x"][0, 2])
+        assert math.isnan(record_encoder.stack([record_encoder.check(record)])["x"][0, 2])
 
 
 def test_columns_are_tensors_of_their_own_types() -> None:
-    """Each field becomes one tensor (n, 1) of the type its ONNX input wants."""
+    """Each field becomes one tensor (n, 1) of the type of its ONNX input."""
     steps = ColumnSteps(
         columns=(
             ColumnInput(field="tenure", input="t", dtype="int64"),
@@ -88,8 +88,8 @@ def test_columns_are_tensors_of_their_own_types() -> None:
             ColumnInput(field="city", input="c", dtype="string"),
         )
     )
-    one = RecordEncoder(RecordInput(fields=FIELDS), steps)
-    feeds = one.stack([one.check(GOOD), one.check({**GOOD, "balance": None, "city": None})])
+    record_encoder = RecordEncoder(RecordInput(fields=FIELDS), steps)
+    feeds = record_encoder.stack([record_encoder.check(GOOD), record_encoder.check({**GOOD, "balance": None, "city": None})])
     assert feeds["t"].dtype == np.int64
     assert feeds["t"].tolist() == [[41], [41]]
     assert feeds["b"][0, 0] == np.float32(-3.5)
@@ -99,7 +99,7 @@ def test_columns_are_tensors_of_their_own_types() -> None:
 
 @pytest.mark.parametrize("record", [[], "text", 3, None, [GOOD]])
 def test_only_an_object_is_a_record(record: Any) -> None:
-    """Anything but an object is refused before its fields are asked for."""
+    """Anything but an object is rejected before its fields are checked."""
     with pytest.raises(InvalidJsonError):
         encoder().check(record)
 
@@ -107,7 +107,7 @@ def test_only_an_object_is_a_record(record: Any) -> None:
 @pytest.mark.parametrize("name", ["tenure", "charge", "contract", "paperless"])
 @pytest.mark.parametrize("absent", [True, False])
 def test_a_missing_field_is_named(name: str, *, absent: bool) -> None:
-    """A required field that is absent or null is refused by its name."""
+    """A required field that is absent or null is rejected by name."""
     record = {key: value for key, value in GOOD.items() if key != name} if absent else {**GOOD, name: None}
     error = refusal(record)
     assert isinstance(error, MissingFieldError)
@@ -130,7 +130,7 @@ def test_a_missing_field_is_named(name: str, *, absent: bool) -> None:
     ],
 )
 def test_a_value_of_another_type_is_named_and_not_repeated(name: str, value: Any, got: str) -> None:
-    """A value of the wrong type is refused with its field and what kind of thing came, never with the value."""
+    """A value of the wrong type is rejected with its field and its type, never with the value."""
     error = refusal({**GOOD, name: value})
     assert isinstance(error, FieldTypeError)
     assert (error.field, error.facts["got"]) == (name, got)
@@ -147,21 +147,21 @@ def test_a_value_of_another_type_is_named_and_not_repeated(name: str, value: Any
         ("paperless", "yes", "true or false"),
     ],
 )
-def test_what_is_right_but_for_its_quotes_is_told_so(name: str, value: str, expected: str) -> None:
-    """A number or truth that was sent as a text is refused with what to do about it."""
+def test_a_quoted_number_or_boolean_is_explained(name: str, value: str, expected: str) -> None:
+    """A number or boolean sent as text is rejected with a message that says how to correct it."""
     assert refusal({**GOOD, name: value}).facts["expected"] == expected
 
 
-def test_a_field_nobody_named_is_refused_with_the_nearest_name() -> None:
-    """A misspelt optional field is refused with the name that was probably meant, unless extra fields are ignored."""
+def test_an_unknown_field_is_rejected_with_the_nearest_name() -> None:
+    """A misspelt optional field is rejected with the nearest name, unless extra fields are ignored."""
     error = refusal({**GOOD, "ballance": 1})
     assert isinstance(error, UnknownFieldError)
     assert error.facts["nearest"] == "balance"
     assert encoder(extra="ignore").check({**GOOD, "ballance": 1}) == encoder().check(GOOD)
 
 
-def test_a_slip_of_the_pen_is_told_as_one() -> None:
-    """A required field under a wrong name is told by that name and the nearest known one, not as missing."""
+def test_a_misspelt_required_field_is_reported_as_misspelt() -> None:
+    """A misspelt required field is reported by that name and the nearest known one, not as missing."""
     slip = {**GOOD, "tenur": GOOD["tenure"]}
     del slip["tenure"]
     error = refusal(slip)
@@ -170,7 +170,7 @@ def test_a_slip_of_the_pen_is_told_as_one() -> None:
 
 
 def test_a_closed_list_is_closed() -> None:
-    """A category outside a closed list is refused with the list."""
+    """A category outside a closed list is rejected with the list."""
     error = refusal({**GOOD, "contract": "decade"})
     assert isinstance(error, UnknownCategoryError)
     assert error.facts["choices"] == "month, year"
@@ -178,14 +178,14 @@ def test_a_closed_list_is_closed() -> None:
 
 @pytest.mark.parametrize("value", [-1, 121, 10**400, -(10**400)])
 def test_a_closed_range_tells_both_ends(value: int) -> None:
-    """A number outside a range is refused with both ends, also one too long for any float."""
+    """A number outside a range is rejected with both ends, even one too large for any float."""
     error = refusal({**GOOD, "tenure": value})
     assert type(error) is FieldRangeError
     assert str(error) == "The field 'tenure' expects a number from 0 to 120."
 
 
 def test_a_range_open_above_tells_only_its_least() -> None:
-    """Below a range that has no upper end, the sentence tells the lower end alone, in both languages."""
+    """Below a range without an upper end, the message has only the lower end, in both languages."""
     error = refusal({**GOOD, "charge": -0.5})
     assert isinstance(error, FieldTooSmallError)
     assert sentence(error, "en") == "The field 'charge' expects a number of at least 0."
@@ -193,7 +193,7 @@ def test_a_range_open_above_tells_only_its_least() -> None:
 
 
 def test_a_range_open_below_tells_only_its_most() -> None:
-    """Above a range that has no lower end, the sentence tells the upper end alone, in both languages."""
+    """Above a range without a lower end, the message has only the upper end, in both languages."""
     error = refusal({**GOOD, "balance": 1000.5})
     assert isinstance(error, FieldTooLargeError)
     assert sentence(error, "en") == "The field 'balance' expects a number of at most 1000."
@@ -202,13 +202,13 @@ def test_a_range_open_below_tells_only_its_most() -> None:
 
 @pytest.mark.parametrize("value", [0, 120])
 def test_both_ends_of_a_range_belong_to_it(value: int) -> None:
-    """The ends of a range are taken."""
+    """The ends of a range are accepted."""
     assert encoder().check({**GOOD, "tenure": value})[0] == value
 
 
 @pytest.mark.parametrize("value", [1e300, 10**300, 3.5e38, math.inf, math.nan])
 def test_a_number_beyond_float32_is_refused_where_the_model_takes_float32(value: float) -> None:
-    """What would reach a float32 tensor as infinity is refused by name; a float64 model takes what is finite."""
+    """A number that would become infinity in a float32 tensor is rejected by name; a float64 model accepts finite numbers."""
     assert isinstance(refusal({**GOOD, "charge": value}), FieldRangeError)
     if math.isfinite(value):
         wide = encoder("float64")
@@ -216,13 +216,13 @@ def test_a_number_beyond_float32_is_refused_where_the_model_takes_float32(value:
 
 
 def test_a_whole_number_beyond_exactness_is_refused() -> None:
-    """Whole numbers above 2 ** 53 would be rounded on their way, so they are refused."""
-    one = RecordEncoder(
+    """Integers above 2 ** 53 would be rounded, so they are rejected."""
+    record_encoder = RecordEncoder(
         RecordInput(fields=(Field(name="n", kind=FieldKind.INTEGER),)),
         MatrixSteps(input="x", columns=(Column(field="n"),), dtype="float64"),
     )
-    assert one.check({"n": 2**53}) == (2**53,)
-    assert isinstance(refusal({"n": 2**53 + 1}, one), FieldRangeError)
+    assert record_encoder.check({"n": 2**53}) == (2**53,)
+    assert isinstance(refusal({"n": 2**53 + 1}, record_encoder), FieldRangeError)
 
 
 _anything = st.recursive(
@@ -234,16 +234,16 @@ _anything = st.recursive(
 
 @given(st.dictionaries(st.sampled_from([*GOOD, "other"]), _anything))
 def test_whatever_comes_is_refused_by_name_or_becomes_finite_numbers(changes: dict[str, Any]) -> None:
-    """Any JSON in any field is either refused with a field of the record, or encoded to finite numbers."""
+    """Any JSON in any field is either rejected with a field of the record, or encoded to finite numbers."""
     for dtype in ("float32", "float64"):
-        one = encoder(dtype)
+        record_encoder = encoder(dtype)
         record = {**GOOD, **changes}
         try:
-            row = one.check(record)
+            row = record_encoder.check(record)
         except InvalidFieldError as refused:
             assert refused.field in record  # noqa: PT017 - refusing is one of the two right answers
         else:
-            assert np.isfinite(one.stack([row])["x"]).all()
+            assert np.isfinite(record_encoder.stack([row])["x"]).all()
 
 
 _good_records = st.fixed_dictionaries(
@@ -259,16 +259,16 @@ _good_records = st.fixed_dictionaries(
 
 @given(st.lists(_good_records, min_size=1, max_size=8))
 def test_a_row_is_encoded_alike_alone_and_among_others(records: list[dict[str, Any]]) -> None:
-    """Each row of a stacked batch equals the row stacked alone: neighbours have no say in it."""
-    one = encoder()
-    rows = [one.check(record) for record in records]
-    together = one.stack(rows)["x"]
+    """Each row of a stacked batch equals the row stacked alone."""
+    record_encoder = encoder()
+    rows = [record_encoder.check(record) for record in records]
+    batched = record_encoder.stack(rows)["x"]
     for index, row in enumerate(rows):
-        assert together[index].tolist() == one.stack([row])["x"][0].tolist()
+        assert batched[index].tolist() == record_encoder.stack([row])["x"][0].tolist()
 
 
 def test_of_a_long_text_only_what_can_matter_is_kept() -> None:
-    """A text that begins as a category and goes on is none; a row keeps no more of it than shows that."""
+    """A text longer than any category is not a category; a row keeps only as many letters as show that."""
     made = encoder()
     rows = [made.check(GOOD | {"city": text}) for text in ("Pamplona", "Pamplona" + "x" * 100_000, "Pamplona\U0001f600" * 9)]
     assert made.stack(rows)["x"][:, 5].tolist() == [1.0, 0.0, 0.0]

@@ -1,4 +1,4 @@
-"""A session gives a score a row, and a graph that loops for ever gives its thread back."""
+"""A session gives one score per row, and a graph with an endless loop is terminated."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from relevo.runtime.session import Session
 
 
 def looping(*, rounds: int | None) -> bytes:
-    """Adds one to a number in each round; without an end when `rounds` is None."""
+    """Adds one to a number in each iteration; endless when `rounds` is None."""
     body = helper.make_graph(
         [helper.make_node("Identity", ["go"], ["on"]), helper.make_node("Add", ["v", "step"], ["w"])],
         "body",
@@ -44,7 +44,7 @@ def looping(*, rounds: int | None) -> bytes:
 
 
 def test_a_loop_without_an_end_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The run fails when its time is over, and the session answers others before and after."""
+    """The run fails when its time is over, and the session serves other runs before and after."""
     monkeypatch.setattr(session, "MAX_LOOP_S", 1.0)
     feeds = {"x": np.zeros((2, 1), np.float32)}
     ends = Session(looping(rounds=5), output="y")

@@ -1,4 +1,4 @@
-"""A real journal for whoever records."""
+"""Fixtures with a real journal."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def journal(tmp_path: Path) -> Iterator[Journal]:
-    one = Journal(tmp_path / "spool" / "worker")
-    yield one
-    one.close()
+    created = Journal(tmp_path / "spool" / "worker")
+    yield created
+    created.close()
 
 
 @pytest.fixture
 def full_journal(tmp_path: Path) -> Iterator[Journal]:
-    """A journal whose spool is at its bound, so that it takes nothing."""
-    one = Journal(tmp_path / "spool" / "full", limits=JournalLimits(max_bytes=-1))
-    yield one
-    one.close()
+    """A journal that has reached its limit and rejects every batch."""
+    created = Journal(tmp_path / "spool" / "full", limits=JournalLimits(max_bytes=-1))
+    yield created
+    created.close()
 
 
 @pytest.fixture
 def recorded() -> Callable[[Journal], list[PredictionRecord]]:
-    """What a journal holds, as a reader sees it."""
+    """The predictions in a journal, as a reader sees them."""
 
     def read(journal: Journal) -> list[PredictionRecord]:
         reader = JournalReader(journal.folder.parent)
-        return [it for file in reader.files() for batch in reader.read(file, after=0) for it in batch.predictions]
+        return [prediction for file in reader.files() for batch in reader.read(file, after=0) for prediction in batch.predictions]
 
     return read

@@ -1,4 +1,4 @@
-"""Bytes held by a worker have a bound, and none are counted for ever."""
+"""The bytes a worker holds are limited, and always released."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from relevo.serve.byte_budget import ByteBudget
 
 
 def test_what_does_not_fit_is_refused_and_not_counted() -> None:
-    """Beyond the bound nothing is taken, and what was given back makes room."""
+    """Beyond the limit nothing is reserved, and released bytes can be reserved again."""
     room = ByteBudget(100)
     room.take(60)
     with pytest.raises(OverloadedByBytesError):
@@ -20,7 +20,7 @@ def test_what_does_not_fit_is_refused_and_not_counted() -> None:
 
 
 def test_a_block_that_fails_gives_its_bytes_back() -> None:
-    """An exception inside the block leaves nothing held."""
+    """An exception inside the block releases its bytes."""
     room = ByteBudget(100)
     with pytest.raises(ValueError, match="broken"), room.holding(70):
         raise ValueError("broken")

@@ -1,4 +1,4 @@
-"""A model that fails on an input: told in the log as every event is, without the input."""
+"""A model that fails on an input: logged as an ordinary event, without the input."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def _onnx() -> bytes:
-    """Looks two rows of a table up by `a`; any other row is an error of ONNX Runtime."""
+    """Looks up two rows of a table by `a`; any other row raises an error of ONNX Runtime."""
     import numpy as np
     from onnx import TensorProto, helper, numpy_helper
 
@@ -44,8 +44,8 @@ def _onnx() -> bytes:
     return bytes(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9).SerializeToString())
 
 
-def test_a_failing_model_is_told_in_the_log_and_every_line_of_it_parses(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    """With log_format json every line on standard error is an object with an aware time; the failure is one, without the input."""
+def test_a_failing_model_is_logged_as_json(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """With log_format json every line on standard error is an object with an aware time; one reports the failure, without the input."""
     samples = [{"a": 0.0, "b": 0.5}, {"a": 1.0, "b": -0.5}]
     package = relevo.pack(
         _onnx(), name="table", samples=samples, features=("a", "b"), labels=["low", "high"], scores="logits", figures=False
@@ -73,8 +73,8 @@ def _root() -> bytes:
     return bytes(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9).SerializeToString())
 
 
-def test_a_row_that_the_model_cannot_compute_fails_its_own_caller_alone_and_is_named(tmp_path: Path) -> None:
-    """Callers side by side with a hostile one are all answered; an array is refused with the place of its failing row."""
+def test_a_failing_row_fails_only_its_own_request_and_is_named(tmp_path: Path) -> None:
+    """Requests batched with a failing one are all answered; an array is rejected with the index of its failing row."""
     samples = [{"a": float(number)} for number in range(1, 5)]
     root = relevo.pack(_root(), name="root", samples=samples, features=("a",), scores="numbers", figures=False)
     table = relevo.pack(
@@ -97,14 +97,14 @@ def test_a_row_that_the_model_cannot_compute_fails_its_own_caller_alone_and_is_n
             good = {**bad, "a": 1.0}
             sent = [bad if place % 4 == 0 else good for place in range(64)]
             answers = list(pool.map(lambda record, to=address: client.post(to, json=record), sent))
-            assert [one.status_code for one in answers] == [refusal[name][0] if record is bad else 200 for record in sent]
-            assert all("row" not in one.json() for one in answers)
+            assert [answer.status_code for answer in answers] == [refusal[name][0] if record is bad else 200 for record in sent]
+            assert all("row" not in answer.json() for answer in answers)
             for rows, place in (([good, good, bad, good], 2), ([bad], 0)):
-                told = client.post(address, json=rows)
-                assert (told.status_code, told.json()["code"], told.json()["row"]) == (*refusal[name], place)
+                response = client.post(address, json=rows)
+                assert (response.status_code, response.json()["code"], response.json()["row"]) == (*refusal[name], place)
             with relevo.Client(server.url) as asking, pytest.raises(ModelError) as caught:
                 asking.predict_many(name, [good, good, bad, good])
-            assert (list(caught.value.failures), [one is None for one in caught.value.results]) == (
+            assert (list(caught.value.failures), [answer is None for answer in caught.value.results]) == (
                 [2],
                 [False, False, True, False],
             )

@@ -1,4 +1,4 @@
-"""The watcher: what the store wants is loaded and warmed first, and nothing that serves is lost on the way."""
+"""The model loader: routed versions are loaded and warmed up first, and no request is lost during a swap."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ NOBODY = PredictRequest(model=None)
 
 
 def test_a_wanted_version_is_loaded_and_put_in_force(journal: Journal, digits_package: Package, digit_pngs: list[bytes]) -> None:
-    """What the store wants answers after one look, and the answer names its version and epoch's arm."""
+    """A stored route is in force after one poll, and the result has its version and the arm of its epoch."""
 
     async def run() -> None:
         service = ModelService()
@@ -37,8 +37,8 @@ def test_a_wanted_version_is_loaded_and_put_in_force(journal: Journal, digits_pa
     within(run())
 
 
-def test_a_look_without_news_loads_nothing(journal: Journal, digits_package: Package) -> None:
-    """Looking again at the same routes costs no load and no swap."""
+def test_polling_unchanged_routes_loads_nothing(journal: Journal, digits_package: Package) -> None:
+    """Polling the same routes again causes no load and no swap."""
 
     async def run() -> None:
         service = ModelService()
@@ -53,7 +53,7 @@ def test_a_look_without_news_loads_nothing(journal: Journal, digits_package: Pac
 
 
 def test_a_store_that_is_away_changes_nothing(journal: Journal, digits_package: Package, digit_pngs: list[bytes]) -> None:
-    """While the store does not answer, every version serves on as it did."""
+    """While the database is unavailable, every version keeps serving."""
 
     async def run() -> None:
         service = ModelService()
@@ -71,7 +71,7 @@ def test_a_store_that_is_away_changes_nothing(journal: Journal, digits_package: 
 def test_a_version_that_cannot_be_loaded_leaves_the_old_one(
     journal: Journal, digits_package: Package, digit_pngs: list[bytes]
 ) -> None:
-    """A failing version is reported with its reason while the old one answers, and is tried again later, not at once."""
+    """A failing version is reported with its reason while the old one serves, and is retried later, not at once."""
 
     async def run() -> None:
         service = ModelService()
@@ -95,7 +95,7 @@ def test_a_version_that_cannot_be_loaded_leaves_the_old_one(
 
 
 def test_going_back_after_a_failure_clears_it(journal: Journal, digits_package: Package) -> None:
-    """When the alias moves back from a version that failed, its failure is no longer told."""
+    """Once the alias moves back from a failed version, its failure is no longer reported."""
 
     async def run() -> None:
         service = ModelService()
@@ -114,7 +114,7 @@ def test_going_back_after_a_failure_clears_it(journal: Journal, digits_package: 
 def test_a_version_kept_by_the_new_route_is_not_loaded_again(
     journal: Journal, digits_package: Package, digits_package_2: Package
 ) -> None:
-    """A lane that both routes name lives on with its waiting room; only the new leg is loaded."""
+    """A version in both routes stays with its queue; only the new target is loaded."""
 
     async def run() -> None:
         service = ModelService()
@@ -132,16 +132,16 @@ def test_a_version_kept_by_the_new_route_is_not_loaded_again(
         router = service.router("digits")
         assert router is not None
         assert router.lanes["one"] is before
-        await asyncio.sleep(0)  # a lane retires in a task of its own
+        await asyncio.sleep(0)  # a version is drained in a task of its own
         assert not before.retired
 
     within(run())
 
 
-def test_a_swap_leaves_tickets_in_flight_intact(
+def test_a_swap_keeps_requests_in_flight(
     journal: Journal, digits_package: Package, digits_package_2: Package, digit_pngs: list[bytes]
 ) -> None:
-    """Requests taken by the old version are answered by it, all of them, while new ones meet the new version."""
+    """Requests accepted by the old version are answered by it, while new ones go to the new version."""
 
     async def run() -> None:
         service = ModelService()
@@ -149,7 +149,7 @@ def test_a_swap_leaves_tickets_in_flight_intact(
         packages.routes = [route_to("digits", 1, "one")]
         await packages.watcher.look()
         old = service.choose(NOBODY).lane
-        old.batcher.expect(0.1)  # dear: its batch runs aside, so that the swap comes in the middle
+        old.batcher.set_row_cost(0.1)  # expensive: its batch runs in the thread, so that the swap happens during it
         taken = [asyncio.ensure_future(service.predict(NOBODY, png)) for png in digit_pngs]
         await asyncio.sleep(0)
         packages.routes = [route_to("digits", 2, "two", epoch=2)]
@@ -167,36 +167,36 @@ def test_a_swap_leaves_tickets_in_flight_intact(
 
 
 def test_a_model_that_is_no_longer_wanted_goes(journal: Journal, digits_package: Package, churn_package: Package) -> None:
-    """A model without a route is taken out of service; the others stay."""
+    """A model without a route is removed from service; the others stay."""
 
     async def run() -> None:
         service = ModelService()
         packages = Packages(journal, service, one=digits_package, two=churn_package)
         packages.routes = [route_to("digits", 1, "one"), route_to("churn", 1, "two")]
         await packages.watcher.look()
-        assert [it.name for it in service.models()] == ["churn", "digits"]
+        assert [state.name for state in service.models()] == ["churn", "digits"]
         packages.routes = [route_to("churn", 1, "two")]
         await packages.watcher.look()
-        assert [it.name for it in service.models()] == ["churn"]
+        assert [state.name for state in service.models()] == ["churn"]
 
     within(run())
 
 
 def test_one_broken_model_does_not_stop_the_others(journal: Journal, churn_package: Package) -> None:
-    """A model whose package is gone is reported; those after it are loaded all the same."""
+    """A model whose package is missing is reported; the models after it are loaded anyway."""
 
     async def run() -> None:
         service = ModelService()
         packages = Packages(journal, service, two=churn_package)
         packages.routes = [route_to("digits", 1, "one"), route_to("churn", 1, "two")]
         await packages.watcher.look()
-        assert [(it.name, it.ready) for it in service.models()] == [("churn", True), ("digits", False)]
+        assert [(state.name, state.ready) for state in service.models()] == [("churn", True), ("digits", False)]
 
     within(run())
 
 
 def test_why_a_version_is_not_loaded_names_no_place(journal: Journal, tmp_path: Path) -> None:
-    """A package whose file the system does not give is reported by what the system says, without its path."""
+    """A package whose file cannot be read is reported with the system's message, without its path."""
 
     def load(_leg: RouteTarget) -> NoReturn:
         (tmp_path / "packages" / "model.onnx").read_bytes()

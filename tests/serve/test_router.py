@@ -1,4 +1,4 @@
-"""Which lane answers: the route's legs in their shares, one caller always the same, the choice told with its probability."""
+"""The router: targets get their share of the keys, a key always the same target, with its probability."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from relevo.serve.loaded_version import LoadedVersion, ServingOptions
 from relevo.serve.router import Router
 
 
-async def lane(version: int) -> LoadedVersion:
+async def make_version(version: int) -> LoadedVersion:
     return LoadedVersion(model=shelf(), version=version, digest=str(version), write=print, options=ServingOptions())
 
 
@@ -23,40 +23,43 @@ def route(*legs: tuple[int, Arm, float], epoch: int = 4) -> TrafficSplit:
 
 
 def test_a_single_champion_answers_everybody() -> None:
-    """With one leg every key meets it, with probability one and the route's epoch."""
+    """With one target every key goes to it, with probability 1 and the epoch of the route."""
 
     async def run() -> None:
-        one = await lane(1)
-        router = Router(route((1, Arm.CHAMPION, 1.0)), {"1": one})
+        version = await make_version(1)
+        router = Router(route((1, Arm.CHAMPION, 1.0)), {"1": version})
         for key in (b"", b"10.0.0.1", b"10.0.0.2"):
             chosen = router.pick(key)
-            assert chosen.lane is one
+            assert chosen.lane is version
             assert (chosen.arm, chosen.propensity, chosen.epoch) == (Arm.CHAMPION, 1.0, 4)
 
     asyncio.run(run())
 
 
 def test_two_legs_share_the_callers_and_tell_the_odds() -> None:
-    """Callers are divided by weight, each stays on its leg, and the probability told is the leg's weight."""
+    """Keys are divided by weight, each stays on its target, and the probability is the target's weight."""
 
     async def run() -> None:
-        lanes = {"1": await lane(1), "2": await lane(2)}
+        lanes = {"1": await make_version(1), "2": await make_version(2)}
         router = Router(route((1, Arm.CHAMPION, 0.8), (2, Arm.CANARY, 0.2)), lanes)
         keys = [str(number).encode() for number in range(5000)]
         met = {key: router.pick(key) for key in keys}
         share = Counter(chosen.lane.version for chosen in met.values())[2] / len(keys)
         assert 0.17 < share < 0.23
-        assert {(it.lane.version, it.arm, it.propensity) for it in met.values()} == {(1, Arm.CHAMPION, 0.8), (2, Arm.CANARY, 0.2)}
+        assert {(choice.lane.version, choice.arm, choice.propensity) for choice in met.values()} == {
+            (1, Arm.CHAMPION, 0.8),
+            (2, Arm.CANARY, 0.2),
+        }
         assert all(router.pick(key).lane is met[key].lane for key in keys)
 
     asyncio.run(run())
 
 
 def test_a_shadow_never_answers() -> None:
-    """A shadow's lane is loaded beside the champion's and picked for nobody."""
+    """The version of a shadow is loaded in addition to the champion's and never answers."""
 
     async def run() -> None:
-        lanes = {"1": await lane(1), "2": await lane(2)}
+        lanes = {"1": await make_version(1), "2": await make_version(2)}
         router = Router(route((1, Arm.CHAMPION, 1.0), (2, Arm.SHADOW, 1.0)), lanes)
         assert {router.pick(str(number).encode()).lane.version for number in range(100)} == {1}
 

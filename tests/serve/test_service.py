@@ -1,4 +1,4 @@
-"""The service: finds who answers, says why nobody can, and a batch is answered as its records are one by one."""
+"""The service: selects the version, says why none is ready, and answers a batch like single records."""
 
 from __future__ import annotations
 
@@ -46,14 +46,14 @@ def trouble(journal: Journal) -> str:
     return "" if journal.probe() else journal.trouble
 
 
-def same(one: DecisionResult, other: DecisionResult, tolerance: float) -> bool:
-    """Whether two answers agree: labels exactly, figures within the package's own tolerance."""
-    near = np.allclose(one.probabilities, other.probabilities, rtol=0, atol=tolerance)
-    return bool(near) and (one.label, one.index, one.uncertain) == (other.label, other.index, other.uncertain)
+def same(first: DecisionResult, second: DecisionResult, tolerance: float) -> bool:
+    """Whether two answers agree: labels exactly, numbers within the tolerance of the package."""
+    near = np.allclose(first.probabilities, second.probabilities, rtol=0, atol=tolerance)
+    return bool(near) and (first.label, first.index, first.uncertain) == (second.label, second.index, second.uncertain)
 
 
 def test_an_unknown_model_is_named(journal: Journal) -> None:
-    """A model nobody registered is not found, by name, cut where it is absurdly long."""
+    """An unregistered model is not found, by name, truncated if it is very long."""
 
     async def run() -> None:
         service = ModelService()
@@ -67,24 +67,24 @@ def test_an_unknown_model_is_named(journal: Journal) -> None:
     within(run())
 
 
-def test_a_request_that_names_nobody_meets_the_default_model(journal: Journal) -> None:
-    """default_model answers; without the setting the one registered first does, also when it is not the first by name."""
+def test_a_request_without_a_model_uses_the_default_model(journal: Journal) -> None:
+    """default_model answers; without the setting the model registered first, even if it is not the first by name."""
 
     async def run() -> list[str]:
-        told = []
+        results = []
         for named in ("", "root"):
             service = ModelService(default_model=named)
             install(service, root(), journal)
             install(service, shelf(), journal)
             service.wanted = ("shelf", "root")
-            told.append((await service.predict(NOBODY, {"number": 4})).model)
-        return told
+            results.append((await service.predict(NOBODY, {"number": 4})).model)
+        return results
 
     assert within(run()) == ["shelf", "root"]
 
 
 def test_another_model_never_answers_for_the_default_one(journal: Journal) -> None:
-    """When the default model could not be loaded, /predict is refused with the reason; another model's answer would be wrong."""
+    """If the default model could not be loaded, /predict fails with the reason; another model's answer would be wrong."""
 
     async def run() -> None:
         service = ModelService()
@@ -98,8 +98,8 @@ def test_another_model_never_answers_for_the_default_one(journal: Journal) -> No
     within(run())
 
 
-def test_nobody_is_registered_yet() -> None:
-    """An empty server is not ready and says how to get a model."""
+def test_a_server_without_models_is_not_ready() -> None:
+    """A server without models is not ready and says how to register one."""
 
     async def run() -> None:
         service = ModelService()
@@ -111,15 +111,15 @@ def test_nobody_is_registered_yet() -> None:
 
 
 def test_readiness_tells_the_truth_about_recording(full_journal: Journal, journal: Journal) -> None:
-    """A service whose journal takes nothing is not ready and says why; one whose journal works is."""
+    """A service whose journal rejects writes is not ready and says why; one whose journal works is ready."""
 
     async def run() -> list[tuple[bool, str]]:
-        told = []
-        for one in (full_journal, journal):
-            service = ModelService(journal_trouble=partial(trouble, one))
-            install(service, shelf(), one)
-            told.append(service.ready())
-        return told
+        results = []
+        for target in (full_journal, journal):
+            service = ModelService(journal_trouble=partial(trouble, target))
+            install(service, shelf(), target)
+            results.append(service.ready())
+        return results
 
     stuck, well = within(run())
     assert stuck[0] is False
@@ -128,7 +128,7 @@ def test_readiness_tells_the_truth_about_recording(full_journal: Journal, journa
 
 
 def test_draining_refuses_new_work_and_ends_what_was_taken(journal: Journal) -> None:
-    """While it stops, the service answers what it has and refuses what comes, and says so to the balancer."""
+    """While it stops, the service finishes accepted requests and rejects new ones, and readiness says so."""
 
     async def run() -> None:
         service = ModelService()
@@ -145,7 +145,7 @@ def test_draining_refuses_new_work_and_ends_what_was_taken(journal: Journal) -> 
 
 
 def test_too_many_records_are_refused_before_any_is_looked_at(journal: Journal, recorded: Recorded) -> None:
-    """A batch beyond max_records_per_request is refused whole; one at the bound is answered; an empty one is an empty answer."""
+    """A batch above max_records_per_request is rejected; one at the limit is answered; an empty one gives an empty result."""
 
     async def run() -> None:
         service = ModelService(max_records_per_request=3)
@@ -160,7 +160,7 @@ def test_too_many_records_are_refused_before_any_is_looked_at(journal: Journal, 
 
 
 def test_one_bad_record_refuses_the_batch_before_anything_is_recorded(journal: Journal, recorded: Recorded) -> None:
-    """A batch with one wrong record is refused whole, and the history has nothing of it."""
+    """A batch with one invalid record is rejected, and none of it is recorded."""
 
     async def run() -> None:
         service = ModelService()
@@ -173,20 +173,20 @@ def test_one_bad_record_refuses_the_batch_before_anything_is_recorded(journal: J
 
 
 def test_the_queue_has_a_bound(journal: Journal) -> None:
-    """max_queue_size is the most that waits; who comes beyond it is told so."""
+    """max_queue_size limits the waiting rows; a request beyond it is rejected with that reason."""
 
     async def run() -> None:
         service = ModelService()
         install(service, shelf(), journal, max_queue_size=2)
-        asked = [asyncio.ensure_future(service.predict(NOBODY, {"number": 1})) for _ in range(3)]
-        results = await asyncio.gather(*asked, return_exceptions=True)
+        futures = [asyncio.ensure_future(service.predict(NOBODY, {"number": 1})) for _ in range(3)]
+        results = await asyncio.gather(*futures, return_exceptions=True)
         assert [type(result).__name__ for result in results] == ["PredictionResult", "PredictionResult", OverloadedError.__name__]
 
     within(run())
 
 
 def test_the_model_sees_at_most_max_batch_size_at_once(journal: Journal) -> None:
-    """max_batch_size bounds what one run of the model gets of many callers."""
+    """max_batch_size limits the rows of one run that several callers share."""
 
     async def run() -> int:
         service = ModelService()
@@ -198,7 +198,7 @@ def test_the_model_sees_at_most_max_batch_size_at_once(journal: Journal) -> None
 
 
 def test_nothing_is_answered_while_nothing_can_be_recorded(full_journal: Journal) -> None:
-    """Recording is part of answering: without a journal the request is refused with the reason."""
+    """Without a working journal a request is rejected with the reason."""
 
     async def run() -> None:
         service = ModelService()
@@ -210,7 +210,7 @@ def test_nothing_is_answered_while_nothing_can_be_recorded(full_journal: Journal
 
 
 def test_records_in_a_batch_are_answered_as_one_by_one(churn_package: Package, journal: Journal, churn_records: list[Any]) -> None:
-    """A batch of N records gives the N answers that the package gives one by one, in order."""
+    """A batch of N records gives the N answers that the package gives for single records, in order."""
 
     async def run() -> list[DecisionResult]:
         service = ModelService()
@@ -223,7 +223,7 @@ def test_records_in_a_batch_are_answered_as_one_by_one(churn_package: Package, j
 
 
 def test_pictures_of_many_callers_are_answered_as_alone(digits_package: Package, journal: Journal, digit_pngs: list[bytes]) -> None:
-    """Pictures that share a batch with strangers' get the answers they get alone."""
+    """Images that share a batch with those of other callers get the same answers as alone."""
 
     async def run() -> tuple[list[DecisionResult], int]:
         service = ModelService()
@@ -238,8 +238,8 @@ def test_pictures_of_many_callers_are_answered_as_alone(digits_package: Package,
         assert same(together, digits_package.predict(png), tolerance)
 
 
-def test_strangers_of_all_sizes_do_not_mix(churn_package: Package, journal: Journal, churn_records: list[Any]) -> None:
-    """Batches and single records of many callers at once, some of whom hang up: each remaining one gets exactly its own answers."""
+def test_batches_of_all_sizes_do_not_mix(churn_package: Package, journal: Journal, churn_records: list[Any]) -> None:
+    """Batches and single records of many callers, some of which disconnect: each remaining one gets exactly its own results."""
     draw = random.Random(3)  # noqa: S311 - a shuffle, no secret
     alone = [churn_package.predict(record) for record in churn_records]
     tolerance = churn_package.manifest.golden_tolerance
@@ -264,8 +264,8 @@ def test_strangers_of_all_sizes_do_not_mix(churn_package: Package, journal: Jour
     within(run())
 
 
-def test_a_swap_while_a_large_picture_is_decoded_fails_nobody(digits_package: Package, journal: Journal) -> None:
-    """A caller whose picture is still being decoded when its version is replaced is answered by the new version."""
+def test_a_swap_while_a_large_image_is_decoded_fails_no_request(digits_package: Package, journal: Journal) -> None:
+    """A request whose image is still being decoded when its version is replaced is answered by the new version."""
     noise = np.random.default_rng(1).integers(0, 256, (1500, 1500), dtype=np.uint8)
     file = io.BytesIO()
     Image.fromarray(noise).save(file, "PNG")
@@ -274,30 +274,30 @@ def test_a_swap_while_a_large_picture_is_decoded_fails_nobody(digits_package: Pa
         service = ModelService()
         model = load_runnable(digits_package)
         old = install(service, model, journal, version=1)
-        asked = asyncio.ensure_future(service.predict(NOBODY, file.getvalue()))
+        future = asyncio.ensure_future(service.predict(NOBODY, file.getvalue()))
         await asyncio.sleep(0)
         install(service, model, journal, version=2)
         await old.retire()
-        assert not asked.done()
-        return (await asked).version
+        assert not future.done()
+        return (await future).version
 
     assert within(run()) == 2
 
 
-def test_a_caller_who_hangs_up_on_a_slow_model_takes_the_rows_back(journal: Journal, recorded: Recorded) -> None:
-    """Where the model is slow, rows whose caller is gone before their turn never reach it."""
+def test_a_disconnect_removes_rows_waiting_for_a_slow_model(journal: Journal, recorded: Recorded) -> None:
+    """If the model is slow, rows whose caller disconnects before their turn never reach it."""
 
     async def run() -> None:
         service = ModelService()
         lane = install(service, shelf(), journal)
-        lane.batcher.expect(1.0)
+        lane.batcher.set_row_cost(1.0)
         gone = asyncio.Event()
         first = asyncio.ensure_future(service.predict(NOBODY, {"number": 1}))
         left = asyncio.ensure_future(service.predict(NOBODY, {"number": 2}, gone=gone.wait))
         await asyncio.sleep(0)
         gone.set()
         await asyncio.gather(first, left, return_exceptions=True)
-        # The second was cut into the first's batch or took itself back; a third that leaves before the cut is certain.
+        # The second joined the first's batch or was cancelled; a third that disconnects before the dispatch is certain.
         busy = asyncio.ensure_future(service.predict(NOBODY, {"number": 3}))
         await asyncio.sleep(0)
         await asyncio.sleep(0)
@@ -307,17 +307,17 @@ def test_a_caller_who_hangs_up_on_a_slow_model_takes_the_rows_back(journal: Jour
         await busy
 
     within(run())
-    assert b'{"number":9}' not in [it.input for it in recorded(journal)]
+    assert b'{"number":9}' not in [item.input for item in recorded(journal)]
 
 
-def test_the_state_of_every_model_is_told(journal: Journal) -> None:
-    """A loaded model, one that failed to load, and one nobody knows are told apart."""
+def test_the_state_of_every_model_is_reported(journal: Journal) -> None:
+    """The states of a loaded model, of one that failed to load, and of an unknown one differ."""
 
     async def run() -> None:
         service = ModelService()
         install(service, shelf(), journal, version=5)
         service.report_failure("root", "it was cut off")
-        assert [(it.name, it.version, it.ready, it.reason) for it in service.models()] == [
+        assert [(item.name, item.version, item.ready, item.reason) for item in service.models()] == [
             ("root", None, False, "it was cut off"),
             ("shelf", 5, True, ""),
         ]
@@ -327,7 +327,7 @@ def test_the_state_of_every_model_is_told(journal: Journal) -> None:
 
 
 def test_a_swap_is_counted_and_a_first_version_is_none(journal: Journal) -> None:
-    """Installing over a version counts as a swap and gives the old router back; the first version replaces nobody."""
+    """Replacing a version counts as a swap and returns the old router; the first version replaces none."""
 
     async def run() -> None:
         service = ModelService()

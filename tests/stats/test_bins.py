@@ -29,7 +29,7 @@ def test_jitter_is_the_documented_hash() -> None:
 
 
 def test_a_heavy_value_and_missing_have_bins_of_their_own() -> None:
-    """Zeros of a zero-inflated feature are an atom, and missing from five rows on is another."""
+    """Zeros of a zero-inflated feature are an atom, and missing values from five rows on have a bin."""
     x = np.concatenate([np.zeros(600), np.random.default_rng(1).exponential(size=380), np.full(20, np.nan)])
     bins = fit_bins(x, ties=_ties(1000))
     assert bins.atoms.tolist() == [0.0]
@@ -48,7 +48,7 @@ def test_a_few_missing_rows_are_counted_nowhere() -> None:
 
 
 def test_a_constant_feature_still_has_somewhere_for_other_values() -> None:
-    """Only atoms: whatever else comes falls into one bin with a = 1."""
+    """With only atoms, every other value falls into one bin with a = 1."""
     bins = fit_bins(np.full(300, 7.0))
     assert bins.a.tolist() == [1, 300]
     assert bin_ids(bins, np.array([7.0, 3.0]), np.array([0.5, 0.5])).tolist() == [1, 0]
@@ -82,7 +82,7 @@ def test_rising_transforms_change_nothing() -> None:
 
 
 def test_categories_keep_the_frequent_and_pool_the_rest() -> None:
-    """At least five rows make a category; the rest and the unseen are `other`, which takes n + 1 − Σ."""
+    """At least five rows make a category; rare and new ones are `other`, which has n + 1 − Σ."""
     values = ["a"] * 10 + ["b"] * 5 + ["c"] * 2 + [None] * 6
     bins = fit_categories(values)
     assert bins.categories == ("a", "b")
@@ -102,7 +102,7 @@ def test_no_more_than_49_categories_are_kept() -> None:
 
 
 def test_random_rows_fill_the_bins_as_the_law_says() -> None:
-    """Fresh rows of the same law fall into ten equal bins about equally."""
+    """New rows of the same distribution fall into ten equal bins about equally."""
     draw = np.random.default_rng(4)
     bins = fit_bins(draw.normal(size=5000))
     counts = np.bincount(bin_ids(bins, draw.normal(size=5000), np.zeros(5000)), minlength=10)

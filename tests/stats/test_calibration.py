@@ -11,7 +11,7 @@ from relevo.stats.calibration import isotonic, log_loss, reliability, temperatur
 
 
 def test_reliability_counts_each_row_once_in_its_bin() -> None:
-    """0.95 and 0.9999 share the last of 15 bins; 0.5 lies in the eighth."""
+    """0.95 and 0.9999 share the last of 15 bins; 0.5 is in the eighth."""
     table = reliability(np.array([0.95, 0.9999, 0.5]), np.array([True, False, True]))
     assert table.count.tolist() == [0] * 7 + [1] + [0] * 6 + [2]
     assert table.accuracy[14] == 0.5
@@ -19,7 +19,7 @@ def test_reliability_counts_each_row_once_in_its_bin() -> None:
 
 
 def test_expected_error_is_the_weighted_gap() -> None:
-    """Ten rows at 0.8 of which six are right are 0.2 off."""
+    """Ten rows at 0.8 of which six are right have an error of 0.2."""
     table = reliability(np.full(10, 0.8), np.arange(10) < 6)
     assert table.expected_error == pytest.approx(0.2)
 
@@ -30,7 +30,7 @@ def test_a_bin_edge_belongs_to_the_bin_below() -> None:
 
 
 def test_temperature_finds_back_the_heat_that_was_put_in() -> None:
-    """Probabilities made twice too sure are cooled by two."""
+    """Probabilities that are overconfident by a factor of two get the temperature 2."""
     draw = np.random.default_rng(0)
     logits = draw.normal(size=(20_000, 4)) * 2
     honest = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
@@ -41,13 +41,13 @@ def test_temperature_finds_back_the_heat_that_was_put_in() -> None:
 
 
 def test_a_certain_mistake_costs_much_but_not_everything() -> None:
-    """Log-loss stays finite when the truth had no probability at all."""
+    """Log-loss stays finite if the true class had probability zero."""
     assert log_loss(np.array([[1.0, 0.0]]), np.array([1])) == pytest.approx(12 * np.log(10))
 
 
 @given(rows=st.lists(st.tuples(st.floats(0, 1), st.booleans()), min_size=1, max_size=60))
 def test_isotonic_rises_and_keeps_the_mean(rows: list[tuple[float, bool]]) -> None:
-    """The knots rise in both coordinates, and the fitted shares sum to the number right."""
+    """The knots increase in both coordinates, and the fitted shares sum to the number right."""
     confidence = np.array([share for share, _ in rows])
     right = np.array([hit for _, hit in rows])
     starts, shares = isotonic(confidence, right)

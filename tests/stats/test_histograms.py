@@ -1,4 +1,4 @@
-"""Counts that add up, and the percentiles read from them."""
+"""Mergeable counters, and the percentiles computed from them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from relevo.stats.histograms import LATENCY_BINS, Tally, latency_edge
 
 @pytest.mark.parametrize("share", [0.5, 0.95, 0.99])
 def test_percentiles_are_right_to_a_bin(share: float) -> None:
-    """A percentile read from the bins lies within the 15 % that a bin is wide."""
+    """A percentile computed from the bins is within the 15 % width of a bin."""
     drawn = np.random.default_rng(3).lognormal(7.5, 0.8, 20_000).astype(int)
     found = Tally.of(drawn.tolist(), []).latency_ms(share)
     assert found == pytest.approx(np.quantile(drawn, share) / 1000, rel=0.05)
@@ -24,7 +24,7 @@ def test_the_mean_is_exact() -> None:
 
 
 def test_nothing_has_no_percentile() -> None:
-    """Without answers there is no latency and no confidence to tell."""
+    """Without answers there is no latency and no confidence."""
     for empty in (Tally(), Tally.of([], [], errors=3)):
         assert (empty.latency_ms(0.5), empty.mean_latency_ms(), empty.mean_confidence()) == (None, None, None)
         assert empty.confidences.sum() == 0
@@ -32,20 +32,20 @@ def test_nothing_has_no_percentile() -> None:
 
 @pytest.mark.parametrize("latency_us", [0, 1, 2, 9, 10, 999, 1_000_000, 86_000_000, 10**12])
 def test_every_latency_has_its_bin(latency_us: int) -> None:
-    """A latency lies between the edges of its bin; what is longer than a minute and a half lies in the last."""
+    """A latency is between the edges of its bin; latencies above a minute and a half are in the last."""
     number = int(Tally.of([latency_us], []).latencies.argmax())
     assert latency_edge(number) <= latency_us + 1e-6
     assert latency_us < latency_edge(number + 1) or number == LATENCY_BINS - 1
 
 
 def test_every_share_has_its_bin() -> None:
-    """Certainty lies in the last twentieth, and what a model of margins calls confidence stays inside."""
+    """Confidence 1 is in the last twentieth, and confidences of a margin model outside 0..1 stay in the outer bins."""
     counts = Tally.of([], [0.0, 0.049, 0.05, 0.999, 1.0, 1.7, -0.2]).confidences
     assert {place: times for place, times in enumerate(counts.tolist()) if times} == {0: 3, 1: 1, 19: 3}
 
 
 def test_tallies_add_up() -> None:
-    """Two tallies taken together tell what one of all their requests would."""
+    """Two merged tallies equal the tally of all their requests."""
     first, second = Tally.of([100, 2000], [0.5, 0.9], errors=1), Tally.of([350], [0.37], uncertain=1)
     both = Tally.of([100, 2000, 350], [0.5, 0.9, 0.37], errors=1, uncertain=1)
     first.take_in(second)

@@ -1,4 +1,4 @@
-"""Which of two models is worse, by the formulas of the statistics: known values, and the level under no difference."""
+"""Tests for the worse of two models: known values, and the significance level without a difference."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ def test_mcnemar_is_the_mid_p_value() -> None:
 
 
 def test_level() -> None:
-    """Of two equal models one is called worse in about one of twenty looks."""
+    """Of two equal models one is reported worse in about one of twenty tests."""
     draw = np.random.default_rng(5)
     lost = draw.binomial(40, 0.5, 4000)
-    assert np.mean([mcnemar(40 - one, one) < 0.05 for one in lost]) == pytest.approx(0.05, abs=0.015)
+    assert np.mean([mcnemar(40 - count, count) < 0.05 for count in lost]) == pytest.approx(0.05, abs=0.015)
     errors = draw.normal(size=(2, 2000, 100)) ** 2
     assert np.mean([paired_mean(a, b) < 0.05 for a, b in zip(*errors, strict=True)]) == pytest.approx(0.05, abs=0.02)
 
 
 def test_a_difference_is_seen() -> None:
-    """A clear difference has a small p-value, its reverse a large one, and no difference none."""
+    """A clear difference has a small p-value, the opposite a large one, and no difference 1."""
     assert two_proportions(987, 960, 1000) < 0.001
     assert two_proportions(960, 987, 1000) > 0.999
     assert two_proportions(10, 10, 10) == 1.0

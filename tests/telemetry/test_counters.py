@@ -1,4 +1,4 @@
-"""Counters: right with several workers, through their deaths, cheap on the path."""
+"""Counters: correct with several workers and after crashes, and cheap per request."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
 
 
 def samples(page: bytes) -> dict[tuple[str, ...], float]:
-    found = {}
+    values = {}
     for family in text_string_to_metric_families(page.decode()):
         for sample in family.samples:
-            found[(sample.name, *sorted(sample.labels.values()))] = sample.value
-    return found
+            values[(sample.name, *sorted(sample.labels.values()))] = sample.value
+    return values
 
 
 def page_of(telemetry: Telemetry) -> bytes:
-    """What a worker answers on /metrics."""
+    """The response of a worker to /metrics."""
     telemetry.flush()
     return render(telemetry._folder)
 
@@ -42,59 +42,59 @@ PREDICTIONS = ("relevo_predictions_total", "1", "digits", "ok")
 
 
 def test_one_scrape_shows_all_workers(tmp_path: Path) -> None:
-    """Whichever worker is scraped, the page holds the sum of all, its own numbers up to the moment."""
-    one, two = Telemetry(tmp_path, "one"), Telemetry(tmp_path, "two")
-    answer(one, 3)
-    answer(two, 4, rows=10)
-    two.flush()
-    found = samples(page_of(one))
-    assert found[PREDICTIONS] == 43
-    assert found[("relevo_request_duration_seconds_count", "1", "digits", "ok")] == 7
-    assert found[("relevo_request_duration_seconds_sum", "1", "digits", "ok")] == pytest.approx(0.021)
-    assert found[("relevo_workers",)] == 2
+    """Whichever worker is scraped, the page has the sum of all, including its own latest numbers."""
+    first, second = Telemetry(tmp_path, "one"), Telemetry(tmp_path, "two")
+    answer(first, 3)
+    answer(second, 4, rows=10)
+    second.flush()
+    values = samples(page_of(first))
+    assert values[PREDICTIONS] == 43
+    assert values[("relevo_request_duration_seconds_count", "1", "digits", "ok")] == 7
+    assert values[("relevo_request_duration_seconds_sum", "1", "digits", "ok")] == pytest.approx(0.021)
+    assert values[("relevo_workers",)] == 2
 
 
 def test_buckets_are_cumulated(tmp_path: Path) -> None:
-    """Each bucket counts what lasted up to its edge, edge included, as Prometheus reads it."""
+    """Each bucket counts latencies up to its edge, edge included, as Prometheus defines it."""
     telemetry = Telemetry(tmp_path, "one")
     for seconds in (0.0001, 0.001, 0.0011, 99.0):
         answer(telemetry, seconds=seconds)
-    found = samples(page_of(telemetry))
+    values = samples(page_of(telemetry))
     edges = {"0.0005": 1, "0.001": 2, "0.002": 3, "10.0": 3, "+Inf": 4}
     for edge, count in edges.items():
-        assert found[("relevo_request_duration_seconds_bucket", *sorted((edge, "1", "digits", "ok")))] == count
+        assert values[("relevo_request_duration_seconds_bucket", *sorted((edge, "1", "digits", "ok")))] == count
 
 
 def test_every_metric_is_on_the_page(tmp_path: Path) -> None:
-    """What is documented is there: predictions, latency, batches, queue, spool, refusals, readiness, swaps, release."""
+    """All documented metrics are there: predictions, latency, batches, queue, journals, errors, readiness, swaps, release."""
     telemetry = Telemetry(tmp_path, "one")
     telemetry.ready, telemetry.queue_rows, telemetry.spool_bytes = True, 7, 4096
     telemetry.refused("bad_json")
     telemetry.refused("bad_json")
     telemetry.batch(3)
     telemetry.swaps = 1
-    found = samples(page_of(telemetry))
-    assert found[("relevo_request_errors_total", "bad_json")] == 2
-    assert found[("relevo_batch_rows_sum",)] == 3
-    assert found[("relevo_batch_rows_bucket", "4")] == 1
-    assert found[("relevo_model_swaps_total",)] == 1
-    assert found[("relevo_queue_rows",)] == 7
-    assert found[("relevo_journal_backlog_bytes",)] == 4096
-    assert found[("relevo_ready",)] == 1
-    assert any(name == "relevo_build_info" for name, *_ in found)
+    values = samples(page_of(telemetry))
+    assert values[("relevo_request_errors_total", "bad_json")] == 2
+    assert values[("relevo_batch_rows_sum",)] == 3
+    assert values[("relevo_batch_rows_bucket", "4")] == 1
+    assert values[("relevo_model_swaps_total",)] == 1
+    assert values[("relevo_queue_rows",)] == 7
+    assert values[("relevo_journal_backlog_bytes",)] == 4096
+    assert values[("relevo_ready",)] == 1
+    assert any(name == "relevo_build_info" for name, *_ in values)
 
 
 def test_ready_only_when_all_are(tmp_path: Path) -> None:
-    """One worker that cannot answer makes the whole not ready; so does having none."""
+    """One worker that is not ready makes the server not ready; so does having no worker."""
     assert samples(render(tmp_path))[("relevo_ready",)] == 0
-    one, two = Telemetry(tmp_path, "one"), Telemetry(tmp_path, "two")
-    one.ready = True
-    two.flush()
-    assert samples(page_of(one))[("relevo_ready",)] == 0
+    first, second = Telemetry(tmp_path, "one"), Telemetry(tmp_path, "two")
+    first.ready = True
+    second.flush()
+    assert samples(page_of(first))[("relevo_ready",)] == 0
 
 
 def test_counters_survive_their_worker(tmp_path: Path) -> None:
-    """A dead worker's counts go into the total, its gauges go with it, and its file goes away."""
+    """The counts of a dead worker go into the total, its gauges disappear, and its file is removed."""
     dead, alive = Telemetry(tmp_path, "dead"), Telemetry(tmp_path, "alive")
     answer(dead, 5)
     dead.queue_rows = 9
@@ -104,16 +104,16 @@ def test_counters_survive_their_worker(tmp_path: Path) -> None:
     answer(alive)
     alive.flush()
     merge_dead(tmp_path, ["dead"])
-    found = samples(page_of(alive))
-    assert found[PREDICTIONS] == 6
-    assert found[("relevo_request_errors_total", "bad_json")] == 1
-    assert found[("relevo_batch_rows_count",)] == 1
-    assert found[("relevo_queue_rows",)] == 0
+    values = samples(page_of(alive))
+    assert values[PREDICTIONS] == 6
+    assert values[("relevo_request_errors_total", "bad_json")] == 1
+    assert values[("relevo_batch_rows_count",)] == 1
+    assert values[("relevo_queue_rows",)] == 0
     assert not (tmp_path / "dead.json").exists()
 
 
 def test_counters_survive_a_restart(tmp_path: Path) -> None:
-    """At a start nobody is alive: everything found is folded, twice the same boot only once."""
+    """At a start no worker is alive: all files are merged, the same process only once."""
     answer(first := Telemetry(tmp_path, "first"), 2)
     first.flush()
     left_over = (tmp_path / "first.json").read_bytes()
@@ -126,7 +126,7 @@ def test_counters_survive_a_restart(tmp_path: Path) -> None:
 
 
 def test_several_may_flush_while_requests_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A first answer of another version, counted while two threads write the numbers down, fails neither and is in the next."""
+    """The first request of another version, counted while two threads write, breaks neither and is in the next flush."""
     telemetry, over = Telemetry(tmp_path, "one"), threading.Event()
     failures: list[object] = []
     monkeypatch.setattr(threading, "excepthook", failures.append)
@@ -138,21 +138,21 @@ def test_several_may_flush_while_requests_are_counted(tmp_path: Path, monkeypatc
             telemetry.flush()
 
     writers = [threading.Thread(target=flush) for _ in range(2)]
-    for one in writers:
-        one.start()
+    for first in writers:
+        first.start()
     for version in range(60):
         telemetry.predicted(model="mnist", version=version, outcome="ok", seconds=0.001)
         time.sleep(0.001)
     over.set()
-    for one in writers:
-        one.join()
+    for first in writers:
+        first.join()
     assert not failures
     telemetry.flush()
     assert sum(count for (name, *_), count in samples(render(tmp_path)).items() if name == "relevo_predictions_total") == 1560
 
 
 def test_a_scrape_during_folding_never_loses_or_doubles(tmp_path: Path) -> None:
-    """However reads and folds interleave, a scrape sees every count once."""
+    """However reads and merges interleave, a scrape sees every count once."""
     answer(alive := Telemetry(tmp_path, "alive"))
     alive.flush()
     seen: set[float] = set()
@@ -160,8 +160,8 @@ def test_a_scrape_during_folding_never_loses_or_doubles(tmp_path: Path) -> None:
 
     def scrape() -> None:
         while not over.is_set():
-            found = samples(render(tmp_path))
-            seen.add(found[PREDICTIONS] - found[("relevo_model_swaps_total",)])
+            values = samples(render(tmp_path))
+            seen.add(values[PREDICTIONS] - values[("relevo_model_swaps_total",)])
 
     reader = threading.Thread(target=scrape)
     reader.start()
@@ -177,7 +177,7 @@ def test_a_scrape_during_folding_never_loses_or_doubles(tmp_path: Path) -> None:
 
 
 def test_a_killed_worker_leaves_what_it_flushed(tmp_path: Path) -> None:
-    """After kill -9 the last flushed counts are there, whole."""
+    """After kill -9 the last flushed counts are there, complete."""
     program = (
         "import sys, time; from pathlib import Path; from relevo.telemetry import Telemetry\n"
         "t = Telemetry(Path(sys.argv[1]), 'killed')\n"
@@ -195,7 +195,7 @@ def test_a_killed_worker_leaves_what_it_flushed(tmp_path: Path) -> None:
 
 
 def test_a_disk_that_refuses_stops_nothing(tmp_path: Path) -> None:
-    """When the numbers cannot be written, counting goes on and the next flush tells all."""
+    """If the counters cannot be written, counting continues and the next flush writes everything."""
     blocked = tmp_path / "telemetry"
     blocked.write_text("a file where the folder should be", encoding="utf-8")
     telemetry = Telemetry(blocked, "one")
@@ -206,7 +206,7 @@ def test_a_disk_that_refuses_stops_nothing(tmp_path: Path) -> None:
 
 
 def test_an_idle_worker_writes_nothing(tmp_path: Path) -> None:
-    """A flush without news touches no disk."""
+    """A flush without changes does not touch the disk."""
     telemetry = Telemetry(tmp_path, "one")
     answer(telemetry)
     telemetry.flush()
@@ -216,7 +216,7 @@ def test_an_idle_worker_writes_nothing(tmp_path: Path) -> None:
 
 
 def test_counting_is_cheap(tmp_path: Path) -> None:
-    """One answered request costs the path a few microseconds at the very most, on a busy machine."""
+    """Counting a request costs at most a few microseconds, even on a busy machine."""
     telemetry = Telemetry(tmp_path, "one")
     best = min(_seconds_for(telemetry, 5000) for _ in range(5))
     assert best / 5000 < 5e-6

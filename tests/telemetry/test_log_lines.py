@@ -1,4 +1,4 @@
-"""Log lines: one event, one line; quiet unless asked; nothing that a caller sent."""
+"""Logging: one event, one line; few lines by default; no input of a caller."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def lines(level: str, form: str) -> io.StringIO:
 
 
 def test_quiet_by_default() -> None:
-    """Without being asked, only warnings and worse are shown."""
+    """By default only warnings and errors are shown."""
     stream = io.StringIO()
     configure_logging(stream=stream)
     LOG.info("started")
@@ -45,18 +45,18 @@ def test_quiet_by_default() -> None:
 
 
 def test_json_has_the_fields_of_the_event() -> None:
-    """What is passed as extra becomes a field of the object, numbers as numbers."""
+    """Each key of `extra` becomes a field of the object, numbers as numbers."""
     stream = lines("info", "json")
     LOG.info("shipped", extra={"action": "ship.done", "rows": 3})
-    found = json.loads(stream.getvalue())
-    assert (found["level"], found["logger"], found["message"]) == ("info", "relevo.test", "shipped")
-    assert (found["action"], found["rows"]) == ("ship.done", 3)
-    assert found["at"].endswith("Z")
+    event = json.loads(stream.getvalue())
+    assert (event["level"], event["logger"], event["message"]) == ("info", "relevo.test", "shipped")
+    assert (event["action"], event["rows"]) == ("ship.done", 3)
+    assert event["at"].endswith("Z")
 
 
 @pytest.mark.parametrize("form", ["text", "json"])
 def test_one_event_is_one_line(form: str) -> None:
-    """A line break in a message or a field cannot pose as an event of its own."""
+    """A line break in a message or a field cannot forge an event."""
     stream = lines("info", form)
     LOG.info("first\n2026-01-01 CRITICAL forged", extra={"name_of": "a\r\nb"})
     assert stream.getvalue().count("\n") == 1
@@ -64,22 +64,22 @@ def test_one_event_is_one_line(form: str) -> None:
 
 @pytest.mark.parametrize("form", ["text", "json"])
 def test_an_exception_tells_where_but_not_what(form: str) -> None:
-    """Of an exception its kind, its code and its places are told; its message may quote a caller's input."""
+    """Of an exception its type, its code and its stack are logged; its message may quote a caller's input."""
     stream = lines("info", form)
     try:
         float("my secret")
     except ValueError:
         LOG.exception("a model failed")
     LOG.error("refused", exc_info=InvalidJsonError(reason="at byte 3"))
-    told = stream.getvalue()
-    assert "my secret" not in told
-    assert "ValueError" in told
-    assert "test_log_lines.py" in told
-    assert "bad_json" in told
+    line = stream.getvalue()
+    assert "my secret" not in line
+    assert "ValueError" in line
+    assert "test_log_lines.py" in line
+    assert "bad_json" in line
 
 
 def test_other_libraries_stay_quiet() -> None:
-    """Debugging Relevo does not bring every library's chatter."""
+    """Debug logging of Relevo does not include debug lines of other libraries."""
     stream = lines("debug", "text")
     logging.getLogger("somebody.else").info("chatter")
     LOG.debug("ours")
@@ -88,7 +88,7 @@ def test_other_libraries_stay_quiet() -> None:
 
 
 def test_configuring_again_replaces() -> None:
-    """A second call does not make every line appear twice."""
+    """A second call does not duplicate the lines."""
     first = lines("info", "text")
     second = lines("info", "text")
     LOG.info("once")
@@ -98,7 +98,7 @@ def test_configuring_again_replaces() -> None:
 
 @pytest.mark.parametrize("form", ["text", "json"])
 def test_a_value_cannot_steer_the_terminal(form: str) -> None:
-    """Escapes, their one-character kin and turned writing are spelt out in a line of either form."""
+    """Escape sequences, C1 controls and bidirectional controls are escaped in both formats."""
     stream = lines("info", form)
     LOG.info("name %s", "\x1b[2J\x9b\u202e", extra={"path": "\x1b]0;x\x07\x9d"})
     assert not set(stream.getvalue()) & set("\x1b\x9b\u202e\x07\x9d")

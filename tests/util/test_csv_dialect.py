@@ -1,4 +1,4 @@
-"""Tables are read as spreadsheets of any country write them."""
+"""Tables are read in the CSV dialects of all locales."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from relevo.util.csv_dialect import detect_delimiter, has_decimal_commas, protec
     [("a,b", ","), ("a;b;c", ";"), ("a\tb", "\t"), ("a", ","), ("", ","), ('"x;y;z;w",b', ","), ('"x, y and z";b', ";")],
 )
 def test_the_separator_is_the_heads_most_frequent(head: str, separator: str) -> None:
-    """What stands in quotes is a name and does not count; a single column needs no separator."""
+    """Quoted parts are names and do not count; a single column needs no delimiter."""
     assert detect_delimiter(head) == separator
 
 
 @pytest.mark.parametrize(
-    ("cells", "separator", "seen"),
+    ("cells", "separator", "expected"),
     [
         (["1,5", "2", "-0,25"], ";", True),
         (["1,5"], "\t", True),
@@ -31,9 +31,9 @@ def test_the_separator_is_the_heads_most_frequent(head: str, separator: str) -> 
         (["1,234"], ",", False),
     ],
 )
-def test_decimal_commas_are_seen(cells: list[str], separator: str, *, seen: bool) -> None:
-    """Only where every cell is a number, and the table has another separator than the comma."""
-    assert has_decimal_commas(cells, separator) is seen
+def test_decimal_commas_are_seen(cells: list[str], separator: str, *, expected: bool) -> None:
+    """Only if every cell is a number, and the delimiter is not a comma."""
+    assert has_decimal_commas(cells, separator) is expected
 
 
 _SIGNS = ["=", "+", "-", "@", "\uff1d", "\uff0b", "\u2212", "'", '"', "\x00"]
@@ -46,28 +46,28 @@ def _texts() -> list[str]:
 
 
 def test_no_cell_is_a_formula_whatever_separates() -> None:
-    """A written cell begins no formula behind any separator, quoted or not, and is read back as the text it was."""
+    """A written cell begins no formula after any delimiter, quoted or not, and is read back as the original text."""
     for text in ["a;=1", "a,=1", "a\t=1", "a\n=1", 'a;"=1', "; =1", "\uff1d1", "\x1b[2J", *_texts()]:
         cell = protected(text)
         assert unprotected(cell) == text
         if cell == text:
             continue
-        written = io.StringIO()
-        csv.writer(written, lineterminator="\n").writerow(["id", cell, "end"])
+        output = io.StringIO()
+        csv.writer(output, lineterminator="\n").writerow(["id", cell, "end"])
         for separator in ",;\t|":
-            for row in csv.reader(io.StringIO(written.getvalue().replace("\0", ""), newline=None), delimiter=separator):
+            for row in csv.reader(io.StringIO(output.getvalue().replace("\0", ""), newline=None), delimiter=separator):
                 for piece in row:
                     assert piece.lstrip(' "')[:1] not in tuple("=+-@\uff1d\uff0b\u2212"), (text, separator, piece)
 
 
 @pytest.mark.parametrize("text", ["plain", "", "-1.5", "+3e8", "''", "a, b; c", "x = 3", "it's", "2026-01-31T12:00:00+01:00"])
 def test_what_is_no_formula_stays(text: str) -> None:
-    """Numbers and ordinary sentences are written as they are."""
+    """Numbers and ordinary sentences are written unchanged."""
     assert protected(text) == text
     assert unprotected(text) == text
 
 
 @pytest.mark.parametrize("text", ["=1", "+x", "-x", "@x", "\tx", "'=1", "-1,5", "a;-5", "line\n- point"])
 def test_what_a_spreadsheet_would_work_out_is_marked(text: str) -> None:
-    """An apostrophe stands where the formula would begin."""
+    """An apostrophe is put where the formula would begin."""
     assert len(protected(text)) == len(text) + 1

@@ -1,4 +1,4 @@
-"""Only plain files are read, and only so far: devices, pipes and giants are refused at once."""
+"""Only regular files are read, and only up to a limit: devices, pipes and huge files are rejected at once."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(params=["device", "pipe", "giant"])
 def endless(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[str], Path]:
-    """A path with the ending asked for, behind which is more than can be read."""
+    """A path with this suffix to a device, a pipe or a huge file."""
 
     def make(ending: str) -> Path:
         path = tmp_path / f"model{ending}"
@@ -36,13 +36,13 @@ def endless(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[str], P
 
 @pytest.mark.parametrize("read", [open_regular, read_plain, read_plain_text, refuse_unless_plain])
 def test_endless_things_are_refused(endless: Callable[[str], Path], read: Callable[[Path], object]) -> None:
-    """A device, a pipe nobody writes to and a giant are refused before a byte is read."""
+    """A device, a pipe without a writer and a huge file are rejected before a byte is read."""
     with pytest.raises(NotRegularFileError, match=r"device or a pipe|larger than"):
         read(endless(""))
 
 
 def test_a_file_is_read_to_its_bound(tmp_path: Path) -> None:
-    """A file of exactly the bound is read whole, one byte more is refused; a folder is no file."""
+    """A file of exactly the limit is read completely, one byte more is rejected; a folder is not a file."""
     (tmp_path / "a").write_bytes(b"1234")
     assert read_plain(tmp_path / "a", most=4) == b"1234"
     with pytest.raises(NotRegularFileError, match="larger than 3"):
@@ -51,8 +51,8 @@ def test_a_file_is_read_to_its_bound(tmp_path: Path) -> None:
         read_plain(tmp_path)
 
 
-def test_every_door_refuses_them(endless: Callable[[str], Path]) -> None:
-    """Model files, packages, samples, truths, outputs, data of a project and inputs of predict are all read this way."""
+def test_every_reader_of_user_files_rejects_them(endless: Callable[[str], Path]) -> None:
+    """Model files, packages, samples, labels, outputs, project data and inputs of predict are all read this way."""
     from relevo.cli.commands.predictions import _read
     from relevo.importing.import_model import import_model
     from relevo.importing.output_files import read_outputs

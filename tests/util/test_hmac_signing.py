@@ -1,4 +1,4 @@
-"""What a console can prove to its server, and what nobody else can."""
+"""HMAC signatures between console and server cannot be forged."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ KEY = bytes(range(32))
 
 
 def test_a_console_says_for_whom_it_asks() -> None:
-    """Under the key an address is believed, in one writing."""
+    """With the key, an address is accepted, in its canonical form."""
     assert CallerVerifier(KEY).caller(caller_header(KEY, "203.0.113.9").encode()) == "203.0.113.9"
     assert CallerVerifier(KEY).caller(caller_header(KEY, "2001:DB8::7").encode()) == "2001:db8::7"
 
@@ -31,19 +31,19 @@ def test_a_console_says_for_whom_it_asks() -> None:
         "",
     ],
 )
-def test_nobody_forges_one(words: str) -> None:
-    """Another key, another address, another purpose, no address or no words at all: nobody is named."""
+def test_a_signature_cannot_be_forged(words: str) -> None:
+    """With another key, address or purpose, or an invalid value, no address is accepted."""
     assert CallerVerifier(KEY).caller(words.encode("latin-1")) is None
 
 
 def test_without_a_key_nothing_is_believed() -> None:
-    """An empty key would be everybody's."""
+    """An empty key is never valid."""
     assert CallerVerifier(b"").caller(caller_header(b"", "203.0.113.9").encode()) is None
     assert not verify(b"", sign(b"", Purpose.LEAVE, "x"), Purpose.LEAVE, "x")
 
 
 def test_words_do_not_run_into_each_other() -> None:
-    """The same letters parted elsewhere are another list."""
+    """The same letters split differently are another list."""
     assert sign(KEY, Purpose.LEAVE, "ab", "c") != sign(KEY, Purpose.LEAVE, "a", "bc")
     assert verify(KEY, sign(KEY, Purpose.LEAVE, "a", "b"), Purpose.LEAVE, "a", "b")
     assert not verify(KEY, sign(KEY, Purpose.LEAVE, "a", "b"), Purpose.LEAVE, "b", "a")

@@ -1,4 +1,4 @@
-"""Who calls when a proxy stands in front: its word counts, nobody else's, and there is no way past it in the clear."""
+"""Behind a proxy: only its headers are trusted, and plain HTTP is accepted only from it."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ if TYPE_CHECKING:
 
 
 def listed(names: str) -> TrustedProxies:
-    found = parse_trusted_proxies(names)
-    assert found is not None
-    return found
+    proxies = parse_trusted_proxies(names)
+    assert proxies is not None
+    return proxies
 
 
-def seen(proxies: TrustedProxies, peer: str, *lines: tuple[str, str]) -> tuple[str, str]:
+def resolve(proxies: TrustedProxies, peer: str, *lines: tuple[str, str]) -> tuple[str, str]:
     return proxies.seen([(name.encode(), value.encode("latin-1")) for name, value in lines], peer, "http")
 
 
 @pytest.mark.parametrize(
-    ("told", "caller"),
+    ("forwarded", "caller"),
     [
         ("203.0.113.9", "203.0.113.9"),
         ("203.0.113.9, 10.0.0.6", "203.0.113.9"),
@@ -51,41 +51,41 @@ def seen(proxies: TrustedProxies, peer: str, *lines: tuple[str, str]) -> tuple[s
         ("10.0.0.6, 10.0.0.7", "10.0.0.6"),
     ],
 )
-def test_the_last_address_that_is_no_proxy_is_the_caller(told: str, caller: str) -> None:
-    """What stands left of it was written by the caller, who may write anything there; what is no address ends the reading."""
-    assert seen(listed("10.0.0.0/24"), "10.0.0.5", ("x-forwarded-for", told)) == (caller, "http")
+def test_the_last_address_that_is_no_proxy_is_the_caller(forwarded: str, caller: str) -> None:
+    """Entries further left were written by the client and may be forged; an invalid address ends the search."""
+    assert resolve(listed("10.0.0.0/24"), "10.0.0.5", ("x-forwarded-for", forwarded)) == (caller, "http")
 
 
 def test_several_lines_are_one_list() -> None:
-    """A proxy may add a line of its own after the caller's."""
+    """A proxy may add a header line of its own after the client's."""
     lines = [("x-forwarded-for", "8.8.8.8"), ("x-forwarded-for", "203.0.113.9")]
-    assert seen(listed("10.0.0.5"), "10.0.0.5", *lines)[0] == "203.0.113.9"
-    assert seen(listed("10.0.0.5"), "10.0.0.5")[0] == "10.0.0.5"
+    assert resolve(listed("10.0.0.5"), "10.0.0.5", *lines)[0] == "203.0.113.9"
+    assert resolve(listed("10.0.0.5"), "10.0.0.5")[0] == "10.0.0.5"
 
 
 def test_only_a_scheme_is_a_scheme() -> None:
-    """A word https is believed, anything else is not repeated."""
-    assert seen(listed("10.0.0.5"), "10.0.0.5", ("x-forwarded-proto", "https"))[1] == "https"
-    assert seen(listed("10.0.0.5"), "10.0.0.5", ("x-forwarded-proto", "javascript"))[1] == "http"
+    """The value https is accepted, any other value is ignored."""
+    assert resolve(listed("10.0.0.5"), "10.0.0.5", ("x-forwarded-proto", "https"))[1] == "https"
+    assert resolve(listed("10.0.0.5"), "10.0.0.5", ("x-forwarded-proto", "javascript"))[1] == "http"
 
 
 @pytest.mark.parametrize("names", ["proxy", "10.0.0.5/24", "10.0.0.300", "*", "10.0.0.5;10.0.0.6"])
 def test_what_is_no_address_stops_the_start(names: str) -> None:
-    """A name may lead anywhere tomorrow, and a mistyped network would let the wrong ones in."""
+    """A host name may resolve to anything, and a mistyped network would admit the wrong peers."""
     with pytest.raises(ConfigError, match="trusted_proxies"):
         parse_trusted_proxies(names)
     assert parse_trusted_proxies(" , ") is None
 
 
-def test_who_is_let_in_in_the_clear() -> None:
-    """The proxies and this machine, in every writing of their addresses."""
+def test_only_proxies_and_loopback_may_use_plain_http() -> None:
+    """The proxies and loopback, in every notation of their addresses."""
     proxies = listed("10.0.0.0/24, fd00::5")
     assert all(proxies.lets_in(peer) for peer in ("10.0.0.77", "::ffff:10.0.0.77", "fd00::5", "127.0.0.1", "::1"))
     assert not any(proxies.lets_in(peer) for peer in ("10.0.1.1", "fd00::6", "203.0.113.9", "::ffff:203.0.113.9"))
 
 
 async def _who(scope: Scope, receive: Receive, send: Send) -> None:
-    """Tell the caller who it is."""
+    """Return the client address and scheme."""
     del receive
     body = json.dumps([scope["client"][0], scope["scheme"]]).encode()
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(body))]})
@@ -101,7 +101,7 @@ class _Handlers:
 
 @contextmanager
 def behind(proxies: TrustedProxies) -> Iterator[str]:
-    """A server that tells its caller who that is."""
+    """A server that returns its client's address."""
     kind: Any = type("Behind", (Connection,), {"handlers": _Handlers(), "proxies": proxies})
     server = uvicorn.Server(
         uvicorn.Config(_who, http=kind, port=0, lifespan="off", ws="none", log_config=None, proxy_headers=False)
@@ -118,31 +118,31 @@ def behind(proxies: TrustedProxies) -> Iterator[str]:
 
 
 def test_a_connection_of_the_proxy_tells_the_caller() -> None:
-    """Address and scheme of each request of a connection are its own."""
+    """Address and scheme are determined for each request of a connection."""
     with behind(listed("127.0.0.1")) as url, httpx.Client(base_url=url) as proxy:
         for number in (1, 2):
-            told = {"X-Forwarded-For": f"203.0.113.{number}", "X-Forwarded-Proto": "https"}
-            assert proxy.get("/", headers=told).json() == [f"203.0.113.{number}", "https"]
+            forwarded = {"X-Forwarded-For": f"203.0.113.{number}", "X-Forwarded-Proto": "https"}
+            assert proxy.get("/", headers=forwarded).json() == [f"203.0.113.{number}", "https"]
         assert proxy.get("/").json() == ["127.0.0.1", "http"]
 
 
-def test_nobody_else_is_believed() -> None:
-    """From an address that is not listed the same lines are words."""
+def test_headers_of_unlisted_peers_are_ignored() -> None:
+    """From an address that is not listed the same headers are ignored."""
     with behind(listed("10.0.0.5")) as url:
-        told = httpx.get(url, headers={"X-Forwarded-For": "10.0.0.5, 203.0.113.9", "X-Forwarded-Proto": "https"})
-        assert told.json() == ["127.0.0.1", "http"]
+        response = httpx.get(url, headers={"X-Forwarded-For": "10.0.0.5, 203.0.113.9", "X-Forwarded-Proto": "https"})
+        assert response.json() == ["127.0.0.1", "http"]
 
 
-def test_nobody_comes_past_the_proxy() -> None:
-    """Who is neither a proxy nor on this machine is told so, and the connection is closed."""
+def test_a_connection_that_bypasses_the_proxy_is_rejected() -> None:
+    """A peer that is neither a proxy nor loopback is rejected, and the connection is closed."""
 
     class Elsewhere(TrustedProxies):
-        """As if the test sat on another machine."""
+        """As if the test ran on another machine."""
 
         def lets_in(self, peer: str) -> bool:
             return not super().lets_in(peer)
 
     with behind(Elsewhere([])) as url:
-        told = httpx.get(url)
-        assert (told.status_code, told.json()["code"]) == (403, "forbidden")
-        assert told.headers["connection"] == "close"
+        response = httpx.get(url)
+        assert (response.status_code, response.json()["code"]) == (403, "forbidden")
+        assert response.headers["connection"] == "close"

@@ -1,4 +1,4 @@
-"""What is remembered is there whole or not at all, and never in the way of a start."""
+"""A saved value is there completely or not at all, and never prevents a start."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ROUTES = [
 
 
 def test_what_was_remembered_is_recalled(tmp_path: Path) -> None:
-    """The last value comes back as its type, from a file that is its owner's alone, with nothing left beside it."""
+    """The last value is loaded as its type, from a file that only its owner can read, and no draft remains."""
     place = tmp_path / "routes.json"
     save_state(place, [])
     save_state(place, ROUTES)
@@ -34,7 +34,7 @@ def test_what_was_remembered_is_recalled(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b'{"epoch": 1}', b"[1, 2]"])
 def test_a_damaged_file_is_done_without(tmp_path: Path, content: bytes, caplog: pytest.LogCaptureFixture) -> None:
-    """What a power cut left, or another release wrote, is nothing to start with; the log says so."""
+    """A file damaged by a power failure, or of another release, is ignored; the log says so."""
     place = tmp_path / "people.json"
     assert load_state(place, AccessSnapshot) is None
     assert not caplog.records
@@ -44,6 +44,6 @@ def test_a_damaged_file_is_done_without(tmp_path: Path, content: bytes, caplog: 
 
 
 def test_a_disk_that_takes_nothing_is_no_trouble(tmp_path: Path) -> None:
-    """Where the file cannot be written, the one before stays."""
+    """If the file cannot be written, the previous one stays."""
     save_state(tmp_path / "absent" / "routes.json", ROUTES)
     assert load_state(tmp_path / "absent" / "routes.json", list[TrafficSplit]) is None

@@ -1,4 +1,4 @@
-"""Moments as people write them."""
+"""Date and time values of users."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
 
 
 @pytest.mark.parametrize(
-    "given",
+    "value",
     [
         "2026-01-31T12:00Z",
         "2026-01-31T12:00:00z",
@@ -32,14 +32,14 @@ NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
         datetime(2026, 1, 31, 13, tzinfo=EAST),
     ],
 )
-def test_a_moment_is_read_however_it_is_written(given: str | datetime) -> None:
-    """With a T or a space, with or without seconds, and with every usual offset, the plus of an address lost or not."""
-    assert aware(given).replace(microsecond=0) == NOON
+def test_a_moment_is_read_however_it_is_written(value: str | datetime) -> None:
+    """With a T or a space, with or without seconds, and with every usual offset, the plus of a URL lost or not."""
+    assert aware(value).replace(microsecond=0) == NOON
 
 
 @pytest.mark.usefixtures("madrid")
 def test_a_day_begins_where_it_is_read() -> None:
-    """Without an offset it is UTC for programs, and local for people, in summer too."""
+    """Without an offset the zone is UTC for programs and local for users, also in summer."""
     assert aware("2026-01-31") == aware(date(2026, 1, 31)) == datetime(2026, 1, 31, tzinfo=UTC)
     assert aware("2026-01-31", None) == datetime(2026, 1, 30, 23, tzinfo=UTC)
     assert aware("2026-07-31T12:00", None).isoformat() == "2026-07-31T12:00:00+02:00"
@@ -49,7 +49,7 @@ def test_a_day_begins_where_it_is_read() -> None:
     "wrong", ["", "yesterday", "2026-02-30", "2026-01-31T25:00", "1700000000", "2026-01-31+01:00", "2026-1-31"]
 )
 def test_what_is_no_moment_is_refused(wrong: str) -> None:
-    """Whatever is not a moment is no moment, numbers included."""
+    """Any other value is rejected, numbers included."""
     with pytest.raises(ValueError):  # noqa: PT011 - its words are shown to nobody
         aware(wrong)
 

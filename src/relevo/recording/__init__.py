@@ -1,4 +1,4 @@
-"""The background process: ships what the workers have answered to the store.
+"""Records predictions: workers write journals; the background process copies them to the database.
 
-tick ─► ship ─► store.history        later releases sense, decide and act in the same tick
+worker: journal.write ─► journal files ─► background process: reader ─► shipper ─► database
 """

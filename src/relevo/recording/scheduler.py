@@ -1,8 +1,8 @@
-"""One tick of the loop, and the loop around it.
+"""Runs the background process: ships journals, checkpoints the database and runs periodic tasks.
 
-look ─ the store is the home's own, and whole? ─► ship ─ store away? ─► wait a little longer each time, the journals keep everything
-checkpoint now and then: the loop is the only process that moves SQLite's log into its database
-chores when they are due: heads of the audit, what is too old to keep
+check the database file ─ valid? ─► ship ─ database unavailable? ─► back off exponentially, the journals keep everything
+checkpoint regularly: only the background process checkpoints SQLite's WAL
+periodic tasks when they are due: audit checkpoints, retention
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_LONGEST_WAIT_S = 5.0
+_MAX_WAIT_S = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Intervals:
-    """How often the loop does what; seconds."""
+    """Intervals of the background process, in seconds."""
 
     ship_every_s: float = 0.25
     checkpoint_every_s: float = 5.0
@@ -34,15 +34,15 @@ class Intervals:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PeriodicTask:
-    """What is done now and then beside shipping; may raise DatabaseUnavailableError and is then tried again with the next tick."""
+    """A task that runs regularly in addition to shipping. On DatabaseUnavailableError it is retried with the next tick."""
 
     every_s: float
     run: Callable[[], None]
-    at_the_end: bool = False  # whether it is done once more by the last tick
+    at_the_end: bool = False  # whether it also runs in the last tick
 
 
 class BackgroundLoop:
-    """Ticks until told to stop; lives as long as its process."""
+    """Ticks until it is stopped. Lifetime: the process."""
 
     def __init__(
         self,
@@ -56,53 +56,53 @@ class BackgroundLoop:
         look: Callable[[], bool] = lambda: False,
         note: Callable[[DatabaseUnavailableError | None], None] = lambda _: None,
     ) -> None:
-        """migrate: done before anything is shipped, and after the store was away: it may not be the same, or a backup.
+        """migrate: runs before anything is shipped, and again after the database was unavailable: it may be another one.
 
-        look: tells whether the store is another one, or an older state of it, than before; raises DatabaseUnavailableError while it must
-        not be written to. note: is told after each tick why the store cannot be used, or None.
+        look: returns whether the database was replaced by another one or an older copy; raises DatabaseUnavailableError while it
+        must not be written to. note: called after each tick with the error that makes the database unusable, or None.
         """
-        self._look = look
-        self._note = note
-        self._chores = {chore: monotonic() for chore in chores}
+        self._is_replaced = look
+        self._on_tick = note
+        self._tasks = {task: monotonic() for task in chores}
         self._shipper = shipper
         self._migrate = migrate
         self._migrated = False
         self._checkpoint = checkpoint
-        self._pace = pace
+        self._intervals = pace
         self._monotonic = monotonic
-        self._checkpointed = monotonic()
+        self._checkpointed_at = monotonic()
         self._wait_s = pace.ship_every_s
 
-    def run(self, stop: StopFlag) -> None:
-        """Tick until `stop`; a last tick ships what the stopping workers left."""
+    def run(self, stop: threading.Event) -> None:
+        """Tick until `stop` is set; a last tick ships what the stopping workers left."""
         while not stop.wait(self._wait_s):
             self.tick()
         self.tick(last=True)
 
     def tick(self, *, last: bool = False) -> None:
-        """Ship once; checkpoint and do the chores that are due. last: no further tick follows."""
+        """Ship once; checkpoint and run the tasks that are due. last: no further tick follows."""
         try:
-            if self._look():
+            if self._is_replaced():
                 self._shipper.begin_again()
                 self._migrated = False
             if not self._migrated:
                 self._migrate()
                 self._migrated = True
             self._shipper.ship(to_the_end=last)
-            if self._monotonic() - self._checkpointed >= self._pace.checkpoint_every_s:
+            if self._monotonic() - self._checkpointed_at >= self._intervals.checkpoint_every_s:
                 self._checkpoint()
-                self._checkpointed = self._monotonic()
-            for chore in [one for one in self._chores if self._is_due(one) or (last and one.at_the_end)]:
-                chore.run()
-                self._chores[chore] = self._monotonic()
+                self._checkpointed_at = self._monotonic()
+            for task in [task for task in self._tasks if self._is_due(task) or (last and task.at_the_end)]:
+                task.run()
+                self._tasks[task] = self._monotonic()
         except DatabaseUnavailableError as cause:
             self._migrated = False
-            self._note(cause)
-            self._wait_s = min(self._wait_s * 2, _LONGEST_WAIT_S)
+            self._on_tick(cause)
+            self._wait_s = min(self._wait_s * 2, _MAX_WAIT_S)
             log.warning("journals wait: %s", cause, extra={"action": "ship_waits", "code": cause.code, "wait_s": self._wait_s})
         else:
-            self._note(None)
-            self._wait_s = self._pace.ship_every_s
+            self._on_tick(None)
+            self._wait_s = self._intervals.ship_every_s
 
-    def _is_due(self, chore: PeriodicTask) -> bool:
-        return self._monotonic() - self._chores[chore] >= chore.every_s
+    def _is_due(self, task: PeriodicTask) -> bool:
+        return self._monotonic() - self._tasks[task] >= task.every_s

@@ -1,7 +1,7 @@
-"""One model run the way it is served: prepare, run, finish.
+"""Runs one model: prepares an input, runs the ONNX session, turns scores into a decision.
 
-    payload ─ image | record: prepare ─► row ─ stack ─► session.run ─► scores ─ domain.decision ─► Answer
+    payload ─ image | record: prepare ─► row ─ stack ─► session.run ─► scores ─ domain.decision ─► DecisionResult
 
-Packaging proves parity through this room and serving answers through it, so what was proved is what is served.
-No framework that trains models is imported here; the session is ONNX Runtime's and nothing else.
+Packaging measures parity through this package and serving predicts through it, so that the measured code is the served code.
+No training framework is imported here; the only session is that of ONNX Runtime.
 """

@@ -1,8 +1,8 @@
-"""Whether a model is quicker with its rows one by one: on a processor the rows of a wide network push each other out of the cache.
+"""Measures whether a model is faster one row at a time: the rows of a wide network evict each other from the CPU cache.
 
-    one row, some rows ─ timed in turn, the quickest of a few ─► rows to give the session at once; None where more are never dearer
+    one row, eight rows ─ timed alternately, the minimum of a few runs ─► rows per session call; None if batches are never slower
 
-A batch still leaves together and is recorded together; only the session sees its rows in parts.
+The rows of a batch are still answered and recorded together; only the session receives them in parts.
 """
 
 from __future__ import annotations
@@ -13,28 +13,28 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-#: Seconds a row takes where the call itself, some 20 µs, no longer counts.
-_HEAVY_S = 0.0005
-#: Beyond this the measurement would hold a swap up.
-_TOO_HEAVY_S = 0.1
-_TOGETHER = 8
-_TRIES = 3
+#: Seconds per row above which the overhead of a call, about 20 µs, is negligible.
+_MIN_ROW_S = 0.0005
+#: Seconds per row above which the measurement would delay a swap.
+_MAX_ROW_S = 0.1
+_BATCH_ROWS = 8
+_RUNS = 3
 
 
 def best_batch_size(run: Callable[[Sequence[Any]], object], row: Any) -> int | None:
-    """1 where rows cost less one by one than eight at a time, else None. run: as the model's; a few calls, none over a second."""
-    alone = _quickest(run, [row])
-    if not _HEAVY_S <= alone <= _TOO_HEAVY_S:
+    """1 if rows cost less one by one than eight at a time, else None. run: the model's; a few calls, none above a second."""
+    single_s = _min_time_s(run, [row])
+    if not _MIN_ROW_S <= single_s <= _MAX_ROW_S:
         return None
-    together = _quickest(run, [row] * _TOGETHER) / _TOGETHER
-    return 1 if min(alone, _quickest(run, [row])) < together else None
+    batched_s = _min_time_s(run, [row] * _BATCH_ROWS) / _BATCH_ROWS
+    return 1 if min(single_s, _min_time_s(run, [row])) < batched_s else None
 
 
-def _quickest(run: Callable[[Sequence[Any]], object], rows: Sequence[Any]) -> float:
-    return min(_timed(run, rows) for _ in range(_TRIES))
+def _min_time_s(run: Callable[[Sequence[Any]], object], rows: Sequence[Any]) -> float:
+    return min(_time_s(run, rows) for _ in range(_RUNS))
 
 
-def _timed(run: Callable[[Sequence[Any]], object], rows: Sequence[Any]) -> float:
-    begin = time.perf_counter()
+def _time_s(run: Callable[[Sequence[Any]], object], rows: Sequence[Any]) -> float:
+    start = time.perf_counter()
     run(rows)
-    return time.perf_counter() - begin
+    return time.perf_counter() - start

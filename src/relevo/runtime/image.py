@@ -1,11 +1,11 @@
-"""Image bytes to pixels exactly as Pillow gives them, and pixels to the model's tensor.
+"""Decodes images to pixels exactly as Pillow does, and encodes pixels as the model's input tensor.
 
-    bytes ─ magic ─ header ─ limits ─ decode ─ orient ─ background ─ convert ─ resize ─► uint8 (h, w[, 3])     one image
-    pixels ─ stack ─ × scale ─ − mean ─ ÷ std ─ layout ─► tensor (n, …)                               one batch
+    bytes ─ magic number ─ header ─ limits ─ decode ─ orient ─ background ─ convert ─ resize ─► uint8 (h, w[, 3])     one image
+    pixels ─ stack ─ × scale ─ − mean ─ ÷ std ─ layout ─► tensor (n, …)                                          one batch
 
-The one way to a picture's pixels, for training, packing, golden examples and serving alike. The header is judged before a pixel is
-decoded. Refused: any format but JPEG, PNG, WebP, GIF, BMP, TIFF, PGM and PPM, and pixels of more than 8 bits. Of an animation the
-first frame counts. Limits are in pixels, since memory and time follow them and not the bytes of the file.
+Training, packing, golden examples and serving all decode images here. The header is checked before a pixel is decoded. Rejected
+are formats other than JPEG, PNG, WebP, GIF, BMP, TIFF, PGM and PPM, and pixels of more than 8 bits. Of an animation only the first
+frame is used. The limits are in pixels, because time and memory grow with them and not with the bytes of the file.
 """
 
 from __future__ import annotations
@@ -32,30 +32,30 @@ if TYPE_CHECKING:
     from relevo.domain.signature import ImageInput
 
 _MODES = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr"})
-#: Half a million pixels of a JPEG take Pillow about 3 ms on one core of the 2020s.
+#: Decoding a JPEG of half a million pixels takes Pillow about 3 ms on one core of the 2020s.
 _LARGE_PIXELS = 500_000
-#: A JPEG of more pixels is decoded at a half, quarter or eighth of its size by libjpeg itself, wherever it is read: whole it
-#: would take hundreds of megabytes. Never less than _SPARE times the model's side is left, so that the filter still has a choice.
-_WHOLE_PIXELS = 40_000_000
-_SPARE = 2
-#: Formats, as Pillow calls them, that are known by what their files begin with.
-_STARTS = {
+#: libjpeg decodes a JPEG of more pixels at a half, quarter or eighth of its size, wherever it is read: decoding it in full
+#: would take hundreds of megabytes. At least _MIN_DRAFT_FACTOR times the model's side remains, so that the resampling filter has a choice.
+_MAX_FULL_DECODE_PIXELS = 40_000_000
+_MIN_DRAFT_FACTOR = 2
+#: Magic numbers by Pillow's format name.
+_MAGIC_NUMBERS = {
     "JPEG": (b"\xff\xd8\xff",),
     "PNG": (b"\x89PNG\r\n\x1a\n",),
     "GIF": (b"GIF87a", b"GIF89a"),
     "TIFF": (b"II*\0", b"MM\0*"),
 }
-#: Raw grey and colours of 8 bits: size, then the highest value; others Pillow unpacks in Python.
+#: Raw greyscale and colour images of 8 bits: size, then the maximum value; Pillow unpacks other maxima in Python.
 _PNM = re.compile(rb"P[56]\s(?:\s|#[^\n]{0,200}\n)*(\d{1,6})\s+(\d{1,6})\s+255\s")
-_PNM_HEAD = 1024
-_BMP_HEADS = frozenset({12, 40, 52, 56, 64, 108, 124})
+_PNM_HEADER_BYTES = 1024
+_BMP_HEADER_SIZES = frozenset({12, 40, 52, 56, 64, 108, 124})
 _ORIENTATION = 0x0112  # EXIF tag
-#: What Pillow may raise on hostile bytes, beside its own classes.
+#: Exceptions that Pillow may raise on hostile bytes, in addition to its own.
 _DECODE_FAILURES = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, OverflowError, MemoryError)
-#: What an orientation undoes is itself, but for the quarter turns.
-_BACK = {6: 8, 8: 6}
-_QUARTERS = frozenset({5, 6, 7, 8})
-_TURNS = {
+#: Inverse orientations; all others are their own inverse.
+_INVERSE = {6: 8, 8: 6}
+_QUARTER_TURNS = frozenset({5, 6, 7, 8})
+_TRANSPOSES = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -68,87 +68,87 @@ _TURNS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageLimits:
-    """How large a picture may be."""
+    """Maximum size of an image."""
 
     max_pixels: int = 40_000_000
     max_side: int = 16_384
 
 
-#: For one's own files, in a training and while packing.
+#: For trusted files: training data, and samples while packing.
 OWN_FILES = ImageLimits(max_pixels=178_000_000, max_side=65_535)
 
 
 def image_format(data: bytes) -> str:
-    """JPEG, PNG, WEBP, GIF, BMP, TIFF or PPM, by the first bytes alone. Raises UnsupportedImageError."""
-    for kind, starts in _STARTS.items():
-        if data.startswith(starts):
+    """JPEG, PNG, WEBP, GIF, BMP, TIFF or PPM, by the magic number. Raises UnsupportedImageError."""
+    for kind, magic_numbers in _MAGIC_NUMBERS.items():
+        if data.startswith(magic_numbers):
             return kind
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return "WEBP"
-    if data[:2] == b"BM" and int.from_bytes(data[14:18], "little") in _BMP_HEADS:
+    if data[:2] == b"BM" and int.from_bytes(data[14:18], "little") in _BMP_HEADER_SIZES:
         return "BMP"
-    if _PNM.match(data[:_PNM_HEAD]):
+    if _PNM.match(data[:_PNM_HEADER_BYTES]):
         return "PPM"
     if data[4:8] == b"ftyp":
         raise UnsupportedImageError(reason="it is HEIC, AVIF or a film")
     raise UnsupportedImageError(reason="the first bytes are those of none of these formats")
 
 
-def decode(data: bytes, wanted: ImageInput, steps: ImageSteps, limits: ImageLimits) -> NDArray[np.uint8]:
+def decode(data: bytes, expected: ImageInput, steps: ImageSteps, limits: ImageLimits) -> NDArray[np.uint8]:
     """Pixels as the model was trained on them: shape (height, width) for L, (height, width, 3) for RGB.
 
-    Equal bit for bit to Pillow's open, exif_transpose, paste on the background, convert and resize; of a JPEG of more than 40
+    Bit for bit equal to Pillow's open, exif_transpose, paste on the background, convert and resize; for a JPEG of more than 40
     million pixels, after Pillow's draft. Raises UnsupportedImageError, ImageTooLargeError, BrokenImageError.
     """
-    picture = open_image(data, limits)
+    image = open_image(data, limits)
     try:
-        if picture.width * picture.height > _WHOLE_PIXELS:
-            side = _SPARE * max(wanted.width, wanted.height)
-            picture.draft(None, (side, side))
-        picture = _turned(picture, follow=steps.orientation != "ignore")
+        if image.width * image.height > _MAX_FULL_DECODE_PIXELS:
+            side = _MIN_DRAFT_FACTOR * max(expected.width, expected.height)
+            image.draft(None, (side, side))
+        image = _orient(image, follow=steps.orientation != "ignore")
         if steps.resample == "nearest":
-            # It picks pixels and mixes none, so those it leaves need neither a background nor another mode.
-            picture = _sized(picture, wanted, steps)
-        picture = _sized(_coloured(picture, wanted.mode, steps), wanted, steps)
-        # Half the price of np.asarray, which goes through Pillow's array interface.
-        pixels = np.frombuffer(picture.tobytes(), dtype=np.uint8)
-        return pixels.reshape((wanted.height, wanted.width) if wanted.mode == "L" else (wanted.height, wanted.width, 3))
+            # It selects pixels without mixing them, so resizing first avoids converting the pixels that are dropped.
+            image = _resize(image, expected, steps)
+        image = _resize(_convert(image, expected.mode, steps), expected, steps)
+        # Half the cost of np.asarray, which uses Pillow's array interface.
+        pixels = np.frombuffer(image.tobytes(), dtype=np.uint8)
+        return pixels.reshape((expected.height, expected.width) if expected.mode == "L" else (expected.height, expected.width, 3))
     except _DECODE_FAILURES as cause:
         raise BrokenImageError from cause
 
 
-def plain(picture: Image.Image, mode: str, steps: ImageSteps) -> Image.Image:
-    """Load what `open_checked` gave: upright, on the background, in that mode. Raises what Pillow raises of broken pixels."""
-    return _coloured(_turned(picture, follow=steps.orientation != "ignore"), mode, steps)
+def plain(image: Image.Image, mode: str, steps: ImageSteps) -> Image.Image:
+    """Load an image that `open_image` returned: upright, on the background, in that mode. Raises Pillow's errors."""
+    return _convert(_orient(image, follow=steps.orientation != "ignore"), mode, steps)
 
 
-def _sized(picture: Image.Image, wanted: ImageInput, steps: ImageSteps) -> Image.Image:
-    size = (wanted.width, wanted.height)
-    return picture if picture.size == size else picture.resize(size, Image.Resampling[steps.resample.upper()])
+def _resize(image: Image.Image, expected: ImageInput, steps: ImageSteps) -> Image.Image:
+    size = (expected.width, expected.height)
+    return image if image.size == size else image.resize(size, Image.Resampling[steps.resample.upper()])
 
 
-def _coloured(picture: Image.Image, mode: str, steps: ImageSteps) -> Image.Image:
+def _convert(image: Image.Image, mode: str, steps: ImageSteps) -> Image.Image:
     colour = colour_of(steps.background)
-    if colour is not None and picture.has_transparency_data:
-        picture = _on(colour, picture)
-    if picture.mode != mode:
-        # Which colour counts as clear changes no pixel of L or RGB; Pillow would warn of a palette that names several.
-        picture.info.pop("transparency", None)
-        picture = picture.convert(mode)
-    return picture
+    if colour is not None and image.has_transparency_data:
+        image = _composite(colour, image)
+    if image.mode != mode:
+        # The transparent colour changes no pixel of L or RGB; Pillow would warn about a palette with several.
+        image.info.pop("transparency", None)
+        image = image.convert(mode)
+    return image
 
 
-def _on(colour: tuple[int, int, int], picture: Image.Image) -> Image.Image:
-    """The picture as it looks before that colour."""
-    clear = picture if picture.mode in ("RGBA", "LA") else picture.convert("RGBA")
-    behind = Image.new("RGB", picture.size, colour)
-    # Pillow reads the alpha where it lies: a channel taken out costs as much time again, and memory.
-    behind.paste(clear, mask=clear)
-    return behind
+def _composite(colour: tuple[int, int, int], image: Image.Image) -> Image.Image:
+    """Composites the image onto a background of that colour."""
+    foreground = image if image.mode in ("RGBA", "LA") else image.convert("RGBA")
+    canvas = Image.new("RGB", image.size, colour)
+    # Pillow reads the alpha channel in place: extracting it would double the time, and need memory.
+    canvas.paste(foreground, mask=foreground)
+    return canvas
 
 
 def is_expensive(data: bytes) -> bool:
-    """Whether decoding may take long enough to hold others up, judged by the header; what will be refused is not large."""
+    """Whether decoding may take long enough to delay other requests, by the header; False for images that will be rejected."""
     try:
         width, height = header_size(data)
     except (UnsupportedImageError, BrokenImageError):
@@ -157,36 +157,36 @@ def is_expensive(data: bytes) -> bool:
 
 
 def header_size(data: bytes) -> tuple[int, int]:
-    """Width and height as the header tells them, true or not. Raises UnsupportedImageError, BrokenImageError."""
+    """Width and height as stated in the header. Raises UnsupportedImageError, BrokenImageError."""
     kind = image_format(data)
     if kind == "PNG":
         # IHDR is always the first chunk (PNG 3rd edition §5.6).
         return int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big")
     if kind == "PPM":
-        found = _PNM.match(data[:_PNM_HEAD])
-        return (int(found[1]), int(found[2])) if found else (0, 0)
+        match = _PNM.match(data[:_PNM_HEADER_BYTES])
+        return (int(match[1]), int(match[2])) if match else (0, 0)
     return {"WEBP": _webp_size, "JPEG": jpeg_size, "GIF": gif_size, "BMP": bmp_size, "TIFF": tiff_size}[kind](data)
 
 
 def open_image(data: bytes, limits: ImageLimits) -> Image.Image:
-    """Read the header only, and hold it against the limits. Raises UnsupportedImageError, ImageTooLargeError, BrokenImageError."""
+    """Read only the header, and check it against the limits. Raises UnsupportedImageError, ImageTooLargeError, BrokenImageError."""
     kind = image_format(data)
     check_segment_count(data, kind)
     if kind in ("WEBP", "TIFF"):
-        # Pillow's WebP reader allots the whole canvas while it opens the file.
+        # Pillow's WebP reader allocates the whole canvas when it opens the file.
         _check_size(*header_size(data), limits)
     try:
-        picture = Image.open(io.BytesIO(data), formats=(kind,))
+        image = Image.open(io.BytesIO(data), formats=(kind,))
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as cause:
         raise ImageTooLargeError(width="?", height="?", max_pixels=limits.max_pixels, max_side=limits.max_side) from cause
     except UnidentifiedImageError as cause:
         raise BrokenImageError from cause
     except _DECODE_FAILURES as cause:
         raise BrokenImageError from cause
-    _check_size(*picture.size, limits)
-    if picture.mode not in _MODES:
+    _check_size(*image.size, limits)
+    if image.mode not in _MODES:
         raise UnsupportedImageError(reason="its pixels are not of the usual 8-bit kinds")
-    return picture
+    return image
 
 
 def _check_size(width: int, height: int, limits: ImageLimits) -> None:
@@ -211,37 +211,37 @@ def _webp_size(data: bytes) -> tuple[int, int]:
     raise BrokenImageError
 
 
-def _turned(picture: Image.Image, *, follow: bool) -> Image.Image:
-    """The loaded picture, upright where the camera's orientation is followed, else as stored."""
-    if picture.format == "TIFF":
-        # Pillow turns these while it loads them, so what must stay as stored is turned back.
-        told = _orientation(picture)
-        picture.load()
-        back = _TURNS.get(_BACK.get(told, told))
-        return picture if follow or back is None else picture.transpose(back)
-    picture.load()
-    turn = None
-    if follow and {"exif", "xmp", "Raw profile type exif", "XML:com.adobe.xmp"} & picture.info.keys():
-        turn = _TURNS.get(_orientation(picture))
-    return picture if turn is None else picture.transpose(turn)
+def _orient(image: Image.Image, *, follow: bool) -> Image.Image:
+    """The loaded image: upright if `follow`, which applies the camera's orientation, else as stored."""
+    if image.format == "TIFF":
+        # Pillow applies the orientation of a TIFF while loading it, so it is reverted if it must stay as stored.
+        orientation = _orientation(image)
+        image.load()
+        inverse = _TRANSPOSES.get(_INVERSE.get(orientation, orientation))
+        return image if follow or inverse is None else image.transpose(inverse)
+    image.load()
+    transpose = None
+    if follow and {"exif", "xmp", "Raw profile type exif", "XML:com.adobe.xmp"} & image.info.keys():
+        transpose = _TRANSPOSES.get(_orientation(image))
+    return image if transpose is None else image.transpose(transpose)
 
 
-def size_of(picture: Image.Image, *, follow: bool) -> tuple[int, int]:
-    """Width and height of what `open_checked` gave: upright where the camera's orientation is followed, else as stored."""
-    quarter = _orientation(picture) in _QUARTERS
-    # Pillow tells a TIFF's size as it will be once it is turned.
-    return picture.size[::-1] if quarter and follow == (picture.format != "TIFF") else picture.size
+def size_of(image: Image.Image, *, follow: bool) -> tuple[int, int]:
+    """Width and height of an image that `open_image` returned: upright if `follow`, else as stored."""
+    is_quarter_turn = _orientation(image) in _QUARTER_TURNS
+    # Pillow reports the size of a TIFF as after the orientation was applied.
+    return image.size[::-1] if is_quarter_turn and follow == (image.format != "TIFF") else image.size
 
 
-def _orientation(picture: Image.Image) -> int:
+def _orientation(image: Image.Image) -> int:
     try:
-        return int(picture.getexif().get(_ORIENTATION, 1))
-    except Exception:  # noqa: BLE001 - broken metadata must not hide a good picture
+        return int(image.getexif().get(_ORIENTATION, 1))
+    except Exception:  # noqa: BLE001 - broken metadata must not hide a valid image
         return 1
 
 
 def tensor(pixels: Sequence[NDArray[np.uint8]], steps: ImageSteps) -> NDArray[Any]:
-    """One batch for the session from decoded images of equal shape, in order.
+    """One batch of decoded images of equal shape as the session's input, in order.
 
     pixels: n arrays (h, w) or (h, w, 3). Returns (n, h, w, c), (n, c, h, w), (n, h, w) or (n, h·w·c) by `steps.layout`.
     """
@@ -250,7 +250,7 @@ def tensor(pixels: Sequence[NDArray[np.uint8]], steps: ImageSteps) -> NDArray[An
         stacked = stacked[..., None]
     if steps.channels == "BGR":
         stacked = stacked[..., ::-1]
-    values = _scaled(stacked, steps)
+    values = _normalize(stacked, steps)
     if steps.layout == "NCHW":
         values = values.transpose(0, 3, 1, 2)
     elif steps.layout == "NHW":
@@ -260,7 +260,7 @@ def tensor(pixels: Sequence[NDArray[np.uint8]], steps: ImageSteps) -> NDArray[An
     return np.ascontiguousarray(values)
 
 
-def _scaled(stacked: NDArray[np.uint8], steps: ImageSteps) -> NDArray[Any]:
+def _normalize(stacked: NDArray[np.uint8], steps: ImageSteps) -> NDArray[Any]:
     if steps.dtype == "uint8":
         return stacked
     kind = np.dtype(steps.dtype)

@@ -1,7 +1,7 @@
-"""A digest of what an input says, whatever its bytes: copies are found by it.
+"""Computes a digest of an input's content, by which duplicates are found whatever their encoding.
 
 image ─ header checked ─ upright ─ RGBA ─► size, pixels ─┐
-record ─ JSON ─ keys in order ─────────────► text ───────┴─► SHA-256
+record ─ JSON ─ keys sorted ───────────────► text ───────┴─► SHA-256
 """
 
 from __future__ import annotations
@@ -19,26 +19,26 @@ from relevo.runtime.image import open_image
 if TYPE_CHECKING:
     from relevo.runtime.image import ImageLimits
 
-_FAILURES = (OSError, SyntaxError, ValueError, IndexError, TypeError, ZeroDivisionError, Image.DecompressionBombError)
+_DECODE_ERRORS = (OSError, SyntaxError, ValueError, IndexError, TypeError, ZeroDivisionError, Image.DecompressionBombError)
 
 
 def content_digest(kind: InputKind, data: bytes, limits: ImageLimits) -> bytes:
-    """32 bytes that two inputs share when a model could not tell them apart. Raises InvalidInputError for what cannot be read."""
-    return _of_image(data, limits) if kind is InputKind.IMAGE else _of_record(data)
+    """32 bytes; equal for inputs that no model can distinguish. Raises InvalidInputError if the input cannot be read."""
+    return _image_digest(data, limits) if kind is InputKind.IMAGE else _record_digest(data)
 
 
-def _of_image(data: bytes, limits: ImageLimits) -> bytes:
-    picture = open_image(data, limits)
+def _image_digest(data: bytes, limits: ImageLimits) -> bytes:
+    image = open_image(data, limits)
     try:
-        upright = ImageOps.exif_transpose(picture).convert("RGBA")
-    except _FAILURES as cause:
+        upright = ImageOps.exif_transpose(image).convert("RGBA")
+    except _DECODE_ERRORS as cause:
         raise BrokenImageError from cause
     digest = hashlib.sha256(b"%d %d " % upright.size)
     digest.update(upright.tobytes())
     return digest.digest()
 
 
-def _of_record(data: bytes) -> bytes:
+def _record_digest(data: bytes) -> bytes:
     try:
         record = msgspec.json.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError) as cause:

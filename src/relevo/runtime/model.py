@@ -1,10 +1,10 @@
-"""A manifest and its session as one thing with three verbs: prepare, run, finish.
+"""Combines a manifest and its ONNX session into a model with three steps: prepare, run, finish.
 
     payload (image bytes | record dict) ─ prepare ─► row ─┐
-                                                          ├─ run ─► scores ─ finish ─► Answer
+                                                          ├─ run ─► scores ─ finish ─► DecisionResult
     other rows ───────────────────────────────────────────┘
 
-`prepare` and `finish` are pure and cheap; `run` is the model's own time.
+`prepare` and `finish` are pure and cheap; `run` takes the time of the model.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 class RunnableModel:
-    """One version ready to answer; lives as long as its lane or opened package."""
+    """A model version ready to predict. Lifetime: its LoadedVersion or opened package."""
 
     def __init__(self, manifest: Manifest, onnx: bytes, *, threads: int = 1, limits: ImageLimits | None = None) -> None:
         """Build the session. Raises InvalidOnnxError."""
@@ -40,48 +40,48 @@ class RunnableModel:
         self._limits = limits or ImageLimits()
         self._session = Session(onnx, output=manifest.output.name, threads=threads)
         self._encoder: RecordEncoder | None = None
-        self._plain: FastPngDecoder | None = None
-        #: Rows the session sees in one call; None: all that came together.
+        self._fast_png: FastPngDecoder | None = None
+        #: Maximum rows per session call; None: no limit.
         self.rows_at_once: int | None = None
         if isinstance(manifest.input, ImageInput):
             if manifest.input.width * manifest.input.height <= self._limits.max_pixels:
-                self._plain = FastPngDecoder(manifest.input)
+                self._fast_png = FastPngDecoder(manifest.input)
         else:
-            self._encoder = RecordEncoder(manifest.input, manifest.steps)  # type: ignore[arg-type]  # held together by manifest.check
+            self._encoder = RecordEncoder(manifest.input, manifest.steps)  # type: ignore[arg-type]  # manifest.check validated the pair
 
     def prepare(self, payload: bytes | Mapping[str, Any]) -> Any:
-        """One row out of an image's bytes or a record. Raises InvalidInputError of many kinds."""
+        """One row from the bytes of an image or from a record. Raises subclasses of InvalidInputError."""
         if self._encoder is not None:
             if isinstance(payload, bytes):
                 raise UnsupportedMediaTypeError(expected="application/json", got="a file")
             return self._encoder.check(payload)
         if not isinstance(payload, bytes):
             raise UnsupportedMediaTypeError(expected="a picture, such as image/jpeg or image/png", got="application/json")
-        if self._plain is not None and (pixels := self._plain.pixels(payload)) is not None:
+        if self._fast_png is not None and (pixels := self._fast_png.pixels(payload)) is not None:
             return pixels
-        wanted, steps = self.manifest.input, self.manifest.steps
-        assert isinstance(wanted, ImageInput)  # noqa: S101 - narrows the union for the type checker
+        expected, steps = self.manifest.input, self.manifest.steps
+        assert isinstance(expected, ImageInput)  # noqa: S101 - narrows the union for the type checker
         assert isinstance(steps, ImageSteps)  # noqa: S101 - narrows the union for the type checker
-        return decode(payload, wanted, steps, self._limits)
+        return decode(payload, expected, steps, self._limits)
 
     def remarks(self, payload: bytes | Mapping[str, Any]) -> tuple[Remark, ...]:
-        """What of a payload that was prepared is taken otherwise than it came; nothing for a picture."""
+        """Values of a prepared record that were ignored or converted; empty for an image."""
         return () if self._encoder is None or isinstance(payload, bytes) else self._encoder.remarks(payload)
 
     def run(self, rows: Sequence[Any]) -> NDArray[np.floating]:
         """Scores of n prepared rows, in order. Raises ModelError."""
-        most = self.rows_at_once
-        if most is None or len(rows) <= most:
+        limit = self.rows_at_once
+        if limit is None or len(rows) <= limit:
             return self._session.run(self.feeds(rows))
-        parts = [self._session.run(self.feeds(rows[start : start + most])) for start in range(0, len(rows), most)]
+        parts = [self._session.run(self.feeds(rows[start : start + limit])) for start in range(0, len(rows), limit)]
         return np.concatenate(parts)
 
     def run_feeds(self, feeds: dict[str, NDArray[Any]]) -> NDArray[np.floating]:
-        """Scores of tensors as `feeds` makes them. Raises ModelError."""
+        """Scores for tensors that `feeds` returned. Raises ModelError."""
         return self._session.run(feeds)
 
     def feeds(self, rows: Sequence[Any]) -> dict[str, NDArray[Any]]:
-        """The tensors that `run` gives the session for these rows."""
+        """The tensors that `run` passes to the session for these rows."""
         if self._encoder is not None:
             return self._encoder.stack(rows)
         steps = self.manifest.steps
@@ -89,9 +89,9 @@ class RunnableModel:
         return {steps.input: tensor(rows, steps)}
 
     def finish(self, scores: NDArray[np.floating]) -> list[DecisionResult]:
-        """One answer a row, in order. Raises OutputNotFiniteError."""
+        """One decision per row, in order. Raises OutputNotFiniteError."""
         return decide(scores, self.manifest.output, self.manifest.decision)
 
     def predict(self, payload: bytes | Mapping[str, Any]) -> DecisionResult:
-        """One input from end to end."""
+        """Predict for one input."""
         return self.finish(self.run([self.prepare(payload)]))[0]

@@ -1,9 +1,9 @@
-"""An ONNX Runtime session over bytes: fixed threads, no files, no telemetry.
+"""Runs an ONNX model from bytes with ONNX Runtime: fixed number of threads, no file access, no telemetry.
 
     model.onnx bytes ─► Session ─ run(feeds) ─► scores (n, columns) float
 
-The library is loaded by the first session and not by the import of this module: its switch against telemetry only works
-when it is in the environment before the library is.
+The library is imported by the first session and not by this module: its telemetry switch only works if the environment variable is
+set before the import.
 """
 
 from __future__ import annotations
@@ -23,33 +23,33 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-#: ONNX Runtime's severity "fatal": what it says of errors it raises too, and what it prints has colours, a zoneless time and values
-#: of the input.
-_QUIET = 4
-#: How long one run of a model with a loop may take; any other model ends by itself.
+#: ONNX Runtime's severity "fatal": it also raises the errors that it logs, and its log lines have colours, times without a zone, and
+#: values of the input.
+_LOG_FATAL = 4
+#: Maximum seconds of one run of a model with a loop; any other model ends by itself.
 MAX_LOOP_S = 30.0
-_LOOK_S = 0.5
+_POLL_S = 0.5
 
 
 def load_onnxruntime() -> Any:
-    """Import ONNX Runtime with its usage reports switched off."""
+    """Import ONNX Runtime with telemetry disabled."""
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     import onnxruntime
 
-    onnxruntime.set_default_logger_severity(_QUIET)
+    onnxruntime.set_default_logger_severity(_LOG_FATAL)
     return onnxruntime
 
 
 def load_session(onnx: bytes, *, threads: int = 1) -> Any:
-    """ONNX Runtime's own session over a file's bytes. Raises InvalidOnnxError when it cannot build one."""
+    """ONNX Runtime's session for a model file's bytes. Raises InvalidOnnxError if it cannot build one."""
     library = load_onnxruntime()
     options = library.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
-    options.log_severity_level = _QUIET
-    # Options embedded in a stranger's file stay off: they may name libraries.
+    options.log_severity_level = _LOG_FATAL
+    # Session options embedded in an untrusted file stay disabled: they may name libraries to load.
     options.add_session_config_entry("session.load_model_format", "ONNX")
-    # Spinning threads take the core from the neighbour process.
+    # Spinning threads take processor time from other processes.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
         return library.InferenceSession(onnx, options, providers=["CPUExecutionProvider"])
@@ -58,23 +58,23 @@ def load_session(onnx: bytes, *, threads: int = 1) -> Any:
 
 
 class Session:
-    """One loaded model; lives as long as its lane or opened package."""
+    """One ONNX session. Lifetime: its LoadedVersion or opened package."""
 
     def __init__(self, onnx: bytes, *, output: str, threads: int = 1) -> None:
-        """Build from bytes. Raises InvalidOnnxError when ONNX Runtime cannot build it or it has no output of that name."""
+        """Build from bytes. Raises InvalidOnnxError if ONNX Runtime cannot build it or if it has no output with that name."""
         self._session = load_session(onnx, threads=threads)
         names = [node.name for node in self._session.get_outputs()]
         if output not in names:
             raise InvalidOnnxError(reason=f"it has no output '{output}', only {', '.join(names)}")
-        self._wanted = [output]
-        # The operator's name stands in the bytes; a tensor that is called so costs a few microseconds a run.
-        self._loops = b"Loop" in onnx
+        self._output_names = [output]
+        # The operator's name is in the bytes; a false match, such as a tensor's name, only costs a few microseconds per run.
+        self._has_loop = b"Loop" in onnx
         self.inputs = {node.name: (node.type, tuple(node.shape)) for node in self._session.get_inputs()}
 
     def run(self, feeds: dict[str, NDArray[Any]]) -> NDArray[np.floating]:
-        """Scores for n rows, shape (n, columns) or (n,). Raises ModelError when the model raises or loses rows."""
+        """Scores for n rows, shape (n, columns) or (n,). Raises ModelError if the model fails or returns another number of rows."""
         try:
-            scores = self._watched(feeds) if self._loops else self._session.run(self._wanted, feeds)[0]
+            scores = self._run_with_deadline(feeds) if self._has_loop else self._session.run(self._output_names, feeds)[0]
         except Exception as cause:
             raise ModelError from cause
         rows = len(next(iter(feeds.values())))
@@ -82,50 +82,50 @@ class Session:
             raise ModelError
         return scores
 
-    def _watched(self, feeds: dict[str, NDArray[Any]]) -> Any:
+    def _run_with_deadline(self, feeds: dict[str, NDArray[Any]]) -> Any:
         options = load_onnxruntime().RunOptions()
-        with _WATCH.until(time.monotonic() + MAX_LOOP_S, options):
-            return self._session.run(self._wanted, feeds, options)[0]
+        with _WATCHDOG.limit(time.monotonic() + MAX_LOOP_S, options):
+            return self._session.run(self._output_names, feeds, options)[0]
 
 
-class _Watch:
-    """Ends runs that take too long; one thread for all sessions of the process, which lives while any of them runs."""
+class _RunWatchdog:
+    """Ends runs that take too long, with one thread for all sessions. Lifetime: the process; its thread ends when no run is active."""
 
     def __init__(self) -> None:
-        self._running: dict[int, tuple[float, Any]] = {}  # by the options' identity: until when, and the options
+        self._running: dict[int, tuple[float, Any]] = {}  # by id of the options: deadline, options
         self._lock = threading.Lock()
-        self._looks = False
+        self._is_polling = False
 
     @contextmanager
-    def until(self, deadline: float, options: Any) -> Iterator[None]:
-        """Terminate the run with these options when the block is not left by then."""
+    def limit(self, deadline: float, options: Any) -> Iterator[None]:
+        """Terminate the run with these options unless the block ends before the deadline."""
         with self._lock:
             self._running[id(options)] = (deadline, options)
-            if not self._looks:
-                # Behind the quarantine's walls no thread can be started, and processor time is bounded.
+            if not self._is_polling:
+                # Inside the sandbox no thread can be started, and CPU time is limited.
                 with suppress(RuntimeError):
-                    threading.Thread(target=self._look, name="loop-watch", daemon=True).start()
-                    self._looks = True
+                    threading.Thread(target=self._poll, name="loop-watch", daemon=True).start()
+                    self._is_polling = True
         try:
             yield
         finally:
             with self._lock:
                 del self._running[id(options)]
 
-    def _look(self) -> None:
+    def _poll(self) -> None:
         while True:
-            time.sleep(_LOOK_S)
+            time.sleep(_POLL_S)
             with self._lock:
-                # Race: a run that begins now sees `_looks` go and starts a thread of its own.
+                # Race: a run that begins now sees that the flag is cleared and starts a new thread.
                 if not self._running:
-                    self._looks = False
+                    self._is_polling = False
                     return
                 for deadline, options in self._running.values():
                     if time.monotonic() > deadline:
                         options.terminate = True
 
 
-_WATCH = _Watch()
+_WATCHDOG = _RunWatchdog()
 
 
 def _first_line(cause: Exception) -> str:

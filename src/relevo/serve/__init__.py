@@ -1,8 +1,8 @@
-"""One request, top to bottom.
+"""Serves predictions: selects the model version, batches rows, runs the model, records and returns the results.
 
-    web ─► service ─ router.pick ─► lane ─ prepare ─► batcher ─ cut ─► run ─ finish ─ journal.write ─► settle ─► web
+    web ─► service ─ router.pick ─► version ─ prepare ─► batcher ─ dispatch ─► run ─ finish ─ journal.write ─► resolve ─► web
 
-    watcher   follows the stored routes: loads and warms the new lane, then swaps; the old one ends its tickets
+    model_loader   polls the stored routes: loads and warms up the new version, then swaps; the old one finishes its requests
 
-This room sees no database and no web framework; it is given plain functions.
+This package imports neither the database nor the web framework; it receives plain functions.
 """

@@ -1,7 +1,7 @@
-"""How many bytes of inputs one worker holds at a time: bodies being read, and large pictures that wait to be decoded.
+"""Limits the input bytes that one worker holds in memory: bodies being read, and large images that wait to be decoded.
 
-take(n) ─ too many? ─► OverloadedByBytesError
-give(n) ─► room for others
+take(n) ─ above the limit? ─► OverloadedByBytesError
+give(n) ─► frees them again
 """
 
 from __future__ import annotations
@@ -15,35 +15,35 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _MIB = 2**20
-#: Bytes a worker holds unless told otherwise: a dozen of the largest bodies that are taken by default.
+#: Default limit of a worker in bytes: twelve bodies of the largest size allowed by default.
 DEFAULT_BYTES = 256 * _MIB
 
 
 class ByteBudget:
-    """Counts bytes against a bound; lives as long as the worker, and is used by its event loop alone."""
+    """Counts bytes against a limit. Lifetime: the worker. Only the worker's event loop uses it."""
 
-    def __init__(self, most: int = DEFAULT_BYTES) -> None:
-        self._most = most
-        self._held = 0
+    def __init__(self, limit: int = DEFAULT_BYTES) -> None:
+        self._limit = limit
+        self._used = 0
 
     @property
     def held(self) -> int:
         """Bytes held now."""
-        return self._held
+        return self._used
 
     def take(self, size: int) -> None:
-        """Hold so many more. Raises OverloadedByBytesError, and then holds none of them."""
-        if self._held + size > self._most:
-            raise OverloadedByBytesError(limit=self._most // _MIB)
-        self._held += size
+        """Reserve bytes. Raises OverloadedByBytesError, and then reserves none."""
+        if self._used + size > self._limit:
+            raise OverloadedByBytesError(limit=self._limit // _MIB)
+        self._used += size
 
     def give(self, size: int) -> None:
-        """Hold so many less."""
-        self._held -= size
+        """Release bytes."""
+        self._used -= size
 
     @contextmanager
     def holding(self, size: int) -> Iterator[None]:
-        """Hold so many bytes for a block. Raises OverloadedByBytesError."""
+        """Reserve bytes for the duration of a block. Raises OverloadedByBytesError."""
         self.take(size)
         try:
             yield

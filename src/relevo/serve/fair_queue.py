@@ -1,11 +1,11 @@
-"""What waits for one model, shared by caller: each caller's turn comes as often as any other's, however much one of them sent.
+"""Fair queue for one model: each caller gets a turn equally often, regardless of how much it sent.
 
-    put ─► caller a: Ticket, Ticket ─┐
-           caller b: Ticket         ─┼─ take(rows that fit) ─► [Part, Part, …]     a ticket that is not done goes behind the others
-           caller c: Ticket, …      ─┘
-    waited long ─► first, the oldest first          hung up ─► dropped          full ─► the fullest caller's newest makes room
+    put ─► caller a: PendingRequest, PendingRequest ─┐
+           caller b: PendingRequest                 ─┼─ take(rows that fit) ─► [RequestPart, RequestPart, …]
+           caller c: PendingRequest, …              ─┘      a request that is not complete goes to the end of the line
+    waited long ─► first, oldest first      disconnected ─► dropped      full ─► displaces the newest request of the longest queue
 
-Not for several threads; it knows nothing of time but what it is told.
+Not thread-safe. Has no clock: the caller passes all times.
 """
 
 from __future__ import annotations
@@ -23,186 +23,186 @@ Row = TypeVar("Row")
 Result = TypeVar("Result")
 
 
-class Ticket(msgspec.Struct, Generic[Row, Result], eq=False):
-    """One caller's rows; lives from submit to settle."""
+class PendingRequest(msgspec.Struct, Generic[Row, Result], eq=False):
+    """The rows of one caller. Lifetime: from submit until the future is resolved."""
 
     rows: Sequence[Row]
-    answer: asyncio.Future[list[Result]]
+    future: asyncio.Future[list[Result]]
     caller: str
-    since: float  # monotonic seconds, when it was submitted
-    #: Its batch failed the model; it is asked once more without neighbours.
-    alone: bool = False
-    #: Rows that were taken so far.
+    submitted_at: float  # monotonic seconds of the submission
+    #: The model failed on its batch; it is retried without other requests.
+    isolate: bool = False
+    #: Rows already passed to the model.
     taken: int = 0
-    #: Results of the parts that are back, where there are several.
+    #: Results of the finished parts, if there are several.
     results: list[Result] | None = None
 
     @property
-    def left(self) -> int:
-        """Rows that were not taken yet."""
+    def remaining(self) -> int:
+        """Rows not yet passed to the model."""
         return len(self.rows) - self.taken
 
 
-class Part(msgspec.Struct, Generic[Row, Result], eq=False):
-    """The rows of a ticket that one run takes, all of them as a rule."""
+class RequestPart(msgspec.Struct, Generic[Row, Result], eq=False):
+    """The rows of one request that one run takes, usually all of them."""
 
-    ticket: Ticket[Row, Result]
+    request: PendingRequest[Row, Result]
     start: int
     stop: int
 
-    def settle(self, results: list[Result]) -> None:
-        """Give the ticket its results, and its caller all of them when none is missing."""
-        ticket = self.ticket
-        if self.stop - self.start < len(ticket.rows):
-            results = ticket.results = (ticket.results or []) + results
-            if self.stop < len(ticket.rows):
+    def resolve(self, results: list[Result]) -> None:
+        """Store the results; set the future once no part is missing."""
+        request = self.request
+        if self.stop - self.start < len(request.rows):
+            results = request.results = (request.results or []) + results
+            if self.stop < len(request.rows):
                 return
-        # Race: hung up while the model ran; set_result would raise and strand the rest.
-        if not ticket.answer.done():
-            ticket.answer.set_result(results)
+        # Race: the client disconnected while the model ran; set_result would raise and strand the rest.
+        if not request.future.done():
+            request.future.set_result(results)
 
 
 class FairQueue(Generic[Row, Result]):
-    """Tickets by caller; lives as long as its batcher."""
+    """Requests grouped by caller. Lifetime: the batcher."""
 
     def __init__(self) -> None:
-        self._callers: OrderedDict[str, deque[Ticket[Row, Result]]] = OrderedDict()
-        self._arrived: deque[Ticket[Row, Result]] = deque()
-        #: Some are taken again, alone and before the others.
-        self._again = False
-        #: Rows that were not taken yet.
+        self._callers: OrderedDict[str, deque[PendingRequest[Row, Result]]] = OrderedDict()
+        self._in_order: deque[PendingRequest[Row, Result]] = deque()
+        #: Some requests are retried, alone and before all others.
+        self._has_retries = False
+        #: Rows not yet passed to the model.
         self.rows = 0
 
     def __bool__(self) -> bool:
-        """Whether anybody waits."""
+        """Whether any request waits."""
         return bool(self._callers)
 
-    def put(self, ticket: Ticket[Row, Result]) -> None:
-        """Queue a ticket behind its caller's others."""
-        tickets = self._callers.get(ticket.caller)
-        if tickets is None:
-            tickets = self._callers[ticket.caller] = deque()
-        tickets.append(ticket)
-        self._arrived.append(ticket)
-        self.rows += ticket.left
+    def put(self, request: PendingRequest[Row, Result]) -> None:
+        """Queue a request behind the others of its caller."""
+        requests = self._callers.get(request.caller)
+        if requests is None:
+            requests = self._callers[request.caller] = deque()
+        requests.append(request)
+        self._in_order.append(request)
+        self.rows += request.remaining
 
-    def put_back(self, part: Part[Row, Result]) -> None:
-        """What was taken is to be taken again, before anything else."""
-        ticket = part.ticket
-        if ticket.answer.done():
+    def put_back(self, part: RequestPart[Row, Result]) -> None:
+        """Return rows to the queue for a retry, before all others."""
+        request = part.request
+        if request.future.done():
             return
-        self._again = True
-        self._remove(ticket)
-        if ticket not in self._arrived:
-            self._arrived.appendleft(ticket)
+        self._has_retries = True
+        self._remove(request)
+        if request not in self._in_order:
+            self._in_order.appendleft(request)
         self.rows += part.stop - part.start
-        ticket.taken = part.start
-        self._callers.setdefault(ticket.caller, deque()).appendleft(ticket)
-        self._callers.move_to_end(ticket.caller, last=False)
+        request.taken = part.start
+        self._callers.setdefault(request.caller, deque()).appendleft(request)
+        self._callers.move_to_end(request.caller, last=False)
 
-    def take(self, in_time: int, in_batch: int, *, older_than: float) -> list[Part[Row, Result]]:
+    def take(self, max_rows: int, max_shared_rows: int, *, overdue_before: float) -> list[RequestPart[Row, Result]]:
         """The rows of the next run.
 
-        in_time: rows for which there is time, at least 1. in_batch: rows that several callers may share; one alone may have more.
-        older_than: who was submitted before is not kept waiting for anybody's turn.
+        max_rows: rows that the time of a run allows, at least 1. max_shared_rows: rows of a batch shared by several requests; a
+        single request may have more. overdue_before: requests submitted before this time come first, whichever caller's turn it is.
         """
-        if self.rows <= in_batch and self.rows <= in_time and not self._again:
+        if self.rows <= max_shared_rows and self.rows <= max_rows and not self._has_retries:
             return self._take_all()
-        parts: list[Part[Row, Result]] = []
+        parts: list[RequestPart[Row, Result]] = []
         taken = 0
-        ticket = self._overdue(older_than) or self._next()
-        while ticket is not None:
-            free = min(in_time, in_batch) - taken if parts else in_time
-            if parts and (ticket.left > free or ticket.alone or parts[-1].ticket.alone):
+        request = self._overdue(overdue_before) or self._next_request()
+        while request is not None:
+            free_rows = min(max_rows, max_shared_rows) - taken if parts else max_rows
+            if parts and (request.remaining > free_rows or request.isolate or parts[-1].request.isolate):
                 break
-            part = Part(ticket, ticket.taken, ticket.taken + min(ticket.left, free))
+            part = RequestPart(request, request.taken, request.taken + min(request.remaining, free_rows))
             taken += part.stop - part.start
             self.rows -= part.stop - part.start
-            ticket.taken = part.stop
+            request.taken = part.stop
             parts.append(part)
-            self._rotate(ticket)
-            ticket = self._next()
-        self._again = self._again and bool(self._callers)
+            self._rotate(request)
+            request = self._next_request()
+        self._has_retries = self._has_retries and bool(self._callers)
         return parts
 
-    def _take_all(self) -> list[Part[Row, Result]]:
-        """Where there is room for everybody, turns make no difference."""
-        parts: list[Part[Row, Result]] = []
-        for ticket in self._arrived:
-            start, stop = ticket.taken, len(ticket.rows)
-            if start < stop and not ticket.answer.done():
-                ticket.taken = stop
-                parts.append(Part(ticket, start, stop))
-        self._arrived.clear()
+    def _take_all(self) -> list[RequestPart[Row, Result]]:
+        """Take every request: if all of them fit, the order of the callers does not matter."""
+        parts: list[RequestPart[Row, Result]] = []
+        for request in self._in_order:
+            start, stop = request.taken, len(request.rows)
+            if start < stop and not request.future.done():
+                request.taken = stop
+                parts.append(RequestPart(request, start, stop))
+        self._in_order.clear()
         self._callers.clear()
         self.rows = 0
         return parts
 
-    def waiting(self, *, since: float) -> Iterator[Ticket[Row, Result]]:
-        """Those who have waited since before that time and have no answer."""
-        for ticket in self._arrived:
-            if ticket.since >= since:
+    def submitted_before(self, deadline: float) -> Iterator[PendingRequest[Row, Result]]:
+        """Requests without a result that were submitted before this time."""
+        for request in self._in_order:
+            if request.submitted_at >= deadline:
                 return
-            if not ticket.answer.done():
-                yield ticket
+            if not request.future.done():
+                yield request
 
-    def sweep(self) -> None:
-        """Drop the tickets of those who hung up."""
-        for ticket in [ticket for tickets in self._callers.values() for ticket in tickets if ticket.answer.done()]:
-            self._drop(ticket)
+    def drop_done(self) -> None:
+        """Drop the requests of disconnected callers."""
+        for request in [request for requests in self._callers.values() for request in requests if request.future.done()]:
+            self._drop(request)
 
-    def displaced_by(self, caller: str, rows: int) -> Ticket[Row, Result] | None:
-        """The newest ticket of the caller who has most waiting, dropped; None unless that caller has more than this one would."""
-        fullest = max(self._callers.values(), key=_rows_of, default=None)
-        if fullest is None or fullest[-1].taken:
+    def displaced_by(self, caller: str, rows: int) -> PendingRequest[Row, Result] | None:
+        """The newest request of the longest queue, dropped; None unless that caller has more rows waiting than `caller` would."""
+        longest = max(self._callers.values(), key=_count_rows, default=None)
+        if longest is None or longest[-1].taken:
             return None
-        newest = fullest[-1]
-        own = _rows_of(self._callers.get(caller, deque()))
-        if newest.caller == caller or _rows_of(fullest) - newest.left < own + rows:
+        newest = longest[-1]
+        own = _count_rows(self._callers.get(caller, deque()))
+        if newest.caller == caller or _count_rows(longest) - newest.remaining < own + rows:
             return None
         self._drop(newest)
         return newest
 
-    def _overdue(self, older_than: float) -> Ticket[Row, Result] | None:
-        arrived = self._arrived
-        while arrived and arrived[0].answer.done():
-            arrived.popleft()
-        if arrived and arrived[0].since < older_than:
-            return next((ticket for ticket in arrived if ticket.left and not ticket.answer.done()), None)
+    def _overdue(self, overdue_before: float) -> PendingRequest[Row, Result] | None:
+        in_order = self._in_order
+        while in_order and in_order[0].future.done():
+            in_order.popleft()
+        if in_order and in_order[0].submitted_at < overdue_before:
+            return next((request for request in in_order if request.remaining and not request.future.done()), None)
         return None
 
-    def _next(self) -> Ticket[Row, Result] | None:
+    def _next_request(self) -> PendingRequest[Row, Result] | None:
         while self._callers:
-            ticket = next(iter(self._callers.values()))[0]
-            if not ticket.answer.done():
-                return ticket
-            # A caller who hung up never reaches the model.
-            self._drop(ticket)
+            request = next(iter(self._callers.values()))[0]
+            if not request.future.done():
+                return request
+            # The rows of a disconnected caller never reach the model.
+            self._drop(request)
         return None
 
-    def _rotate(self, ticket: Ticket[Row, Result]) -> None:
-        """After its turn a ticket goes behind its caller's others, and the caller behind the other callers."""
-        self._remove(ticket)
-        if ticket.left:
-            self._callers.setdefault(ticket.caller, deque()).append(ticket)
-        if ticket.caller in self._callers:
-            self._callers.move_to_end(ticket.caller)
+    def _rotate(self, request: PendingRequest[Row, Result]) -> None:
+        """Move a request behind the others of its caller, and the caller behind all other callers."""
+        self._remove(request)
+        if request.remaining:
+            self._callers.setdefault(request.caller, deque()).append(request)
+        if request.caller in self._callers:
+            self._callers.move_to_end(request.caller)
 
-    def _drop(self, ticket: Ticket[Row, Result]) -> None:
-        self.rows -= ticket.left
-        self._remove(ticket)
+    def _drop(self, request: PendingRequest[Row, Result]) -> None:
+        self.rows -= request.remaining
+        self._remove(request)
 
-    def _remove(self, ticket: Ticket[Row, Result]) -> None:
-        tickets = self._callers.get(ticket.caller)
-        if tickets is None:
+    def _remove(self, request: PendingRequest[Row, Result]) -> None:
+        requests = self._callers.get(request.caller)
+        if requests is None:
             return
-        if tickets and tickets[0] is ticket:
-            tickets.popleft()
-        elif ticket in tickets:
-            tickets.remove(ticket)
-        if not tickets:
-            del self._callers[ticket.caller]
+        if requests and requests[0] is request:
+            requests.popleft()
+        elif request in requests:
+            requests.remove(request)
+        if not requests:
+            del self._callers[request.caller]
 
 
-def _rows_of(tickets: deque[Ticket[Row, Result]]) -> int:
-    return sum(ticket.left for ticket in tickets)
+def _count_rows(requests: deque[PendingRequest[Row, Result]]) -> int:
+    return sum(request.remaining for request in requests)

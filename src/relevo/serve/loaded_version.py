@@ -1,8 +1,8 @@
-"""One live version inside a worker: its model, its waiting room, and the record of what it answered.
+"""A loaded model version: the model, its batcher, and the recording of its predictions.
 
-    prepared rows ─► batcher ─► model.run ─ model.finish ─ journal.write ─► Reply for each row
+    prepared rows ─► batcher ─► model.run ─ model.finish ─ journal.write ─► PredictionResult for each row
 
-The journal is written inside the batch: one transaction for all its rows, and no answer leaves before it.
+The journal is written inside the batch: one transaction for all its rows, and no result is returned before it.
 """
 
 from __future__ import annotations
@@ -36,23 +36,23 @@ log = logging.getLogger(__name__)
 
 
 class PendingRow(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """One row with what must be remembered of its request; lives from the parsed request to the journal."""
+    """A prepared row with the metadata of its request. Lifetime: from parsing the request to writing the journal."""
 
-    row: Any  # what model.prepare gave
+    row: Any  # result of model.prepare
     kind: InputKind
     input: bytes
     arm: Arm
     propensity: float
     epoch: int
-    begun_ns: int  # monotonic, when the request was parsed
+    begun_ns: int  # monotonic time at which the request was parsed
     subject: str | None = None
     asked_by: str | None = None
-    #: What of the input was taken otherwise than it came.
+    #: Values of the input that were ignored or converted.
     remarks: tuple[Remark, ...] = ()
 
 
 class PredictionResult(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """One recorded answer; lives until it is sent."""
+    """A recorded prediction. Lifetime: until the response is sent."""
 
     id: bytes
     model: str
@@ -60,15 +60,15 @@ class PredictionResult(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     answer: DecisionResult
     recorded: bool
     seconds: float
-    #: What it is told beside its own fields; None when nothing is.
+    #: Additional fields of the response; None if there are none.
     fields: ExtraFields | None = None
-    #: What of the input was taken otherwise than it came; told as `warnings`.
+    #: Values of the input that were ignored or converted; the response has them as `warnings`.
     remarks: tuple[Remark, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServingOptions:
-    """What a lane is told by the settings."""
+    """Settings of a loaded version."""
 
     max_batch_size: int = 64
     max_queue_size: int = 2000
@@ -79,7 +79,7 @@ class ServingOptions:
 
 
 class LoadedVersion:
-    """A loaded version; lives from the swap that brings it to the one that replaces it."""
+    """A loaded version. Lifetime: from the swap that installs it to the swap that replaces it."""
 
     def __init__(
         self,
@@ -105,38 +105,38 @@ class LoadedVersion:
         self.batches = 0
         self.retired = False
         self.batcher: Batcher[PendingRow, PredictionResult] = Batcher(
-            self._work,
+            self._run_batch,
             max_batch_size=options.max_batch_size,
             max_waiting=options.max_queue_size,
             max_wait_s=options.max_queue_seconds,
-            # An fsync takes milliseconds whatever the model costs.
-            always_aside=options.durability == "full",
-            failed=self._record_failure,
+            # An fsync takes milliseconds, however fast the model is.
+            always_in_thread=options.durability == "full",
+            on_failure=self._record_failure,
         )
 
     @property
     def manifest(self) -> Manifest:
-        """What this version is."""
+        """The manifest of this version."""
         return self.model.manifest
 
     def ask(self, rows: Sequence[PendingRow], caller: str = "") -> asyncio.Future[list[PredictionResult]]:
-        """Queue one caller's rows. caller: whose turn they take.
+        """Queue the rows of one request. caller: identity for fair queueing.
 
         Raises BatchTooLongError, OverloadedError, QueueTooLongError, ShuttingDownError.
         """
         return self.batcher.submit(rows, caller)
 
     async def retire(self) -> None:
-        """Answer what was taken, then let go."""
+        """Finish the accepted requests, then release the batcher's thread."""
         self.retired = True
         await self.batcher.close()
 
-    def _work(self, asked: list[PendingRow]) -> list[PredictionResult]:
+    def _run_batch(self, pending: list[PendingRow]) -> list[PredictionResult]:
         self.batches += 1
-        answers = self.model.finish(self.model.run([one.row for one in asked]))
+        answers = self.model.finish(self.model.run([item.row for item in pending]))
         now_us = self._now_ns() // 1000
         end = self._monotonic_ns()
-        predictions = [self._prediction(one, answer, now_us, end) for one, answer in zip(asked, answers, strict=True)]
+        predictions = [self._prediction_record(item, answer, now_us, end) for item, answer in zip(pending, answers, strict=True)]
         recorded = self._record(predictions)
         return [
             PredictionResult(
@@ -145,11 +145,11 @@ class LoadedVersion:
                 version=self.version,
                 answer=answer,
                 recorded=recorded,
-                seconds=(end - one.begun_ns) / 1e9,
+                seconds=(end - item.begun_ns) / 1e9,
                 fields=self._fields,
-                remarks=one.remarks,
+                remarks=item.remarks,
             )
-            for one, answer, prediction in zip(asked, answers, predictions, strict=True)
+            for item, answer, prediction in zip(pending, answers, predictions, strict=True)
         ]
 
     def _record(self, predictions: list[PredictionRecord]) -> bool:
@@ -161,44 +161,44 @@ class LoadedVersion:
             return False
         return True
 
-    def _record_failure(self, asked: list[PendingRow], failure: ModelError) -> None:
-        """Log and record what failed for good: the one row where it is told apart, which the failure then names, else all."""
-        facts = {"action": "model_failed", "model": self._name, "version": self.version, "rows": len(asked)}
-        row = self._failing(asked)
+    def _record_failure(self, pending: list[PendingRow], failure: ModelError) -> None:
+        """Log and record the final failure of a batch: only the failing row if one can be found, which is added to the error."""
+        facts = {"action": "model_failed", "model": self._name, "version": self.version, "rows": len(pending)}
+        row = self._find_failing_row(pending)
         if row is not None:
             failure.facts["row"] = row
-            asked = asked[row : row + 1]
-        log.warning("the model failed: %s", _without_values(failure), extra=facts)
+            pending = pending[row : row + 1]
+        log.warning("the model failed: %s", _redacted_message(failure), extra=facts)
         now_us = self._now_ns() // 1000
         end = self._monotonic_ns()
         try:
-            self._write([self._prediction(one, _NO_ANSWER, now_us, end, error=failure.code) for one in asked])
+            self._write([self._prediction_record(item, _NO_DECISION, now_us, end, error=failure.code) for item in pending])
         except JournalUnavailableError:
-            # The caller gets the model's failure either way, and nothing was acknowledged.
+            # The caller receives the model's error either way, and no prediction was acknowledged.
             return
 
-    def _failing(self, asked: list[PendingRow]) -> int | None:
-        """The place of the first row that the model fails, by halving; None where none fails without the others."""
-        start, stop = 0, len(asked)
+    def _find_failing_row(self, pending: list[PendingRow]) -> int | None:
+        """Index of the first row for which the model fails, by bisection; None if no row fails alone."""
+        start, stop = 0, len(pending)
         while stop - start > 1:
             middle = (start + stop) // 2
-            start, stop = (start, middle) if self._fails(asked[start:middle]) else (middle, stop)
-        # The last half was blamed for what the halves before it did not do: it may not fail alone either.
-        return start if len(asked) == 1 or self._fails(asked[start:stop]) else None
+            start, stop = (start, middle) if self._fails(pending[start:middle]) else (middle, stop)
+        # The last half was chosen because the other did not fail: it may not fail alone either.
+        return start if len(pending) == 1 or self._fails(pending[start:stop]) else None
 
-    def _fails(self, asked: list[PendingRow]) -> bool:
+    def _fails(self, pending: list[PendingRow]) -> bool:
         try:
-            self.model.finish(self.model.run([one.row for one in asked]))
+            self.model.finish(self.model.run([item.row for item in pending]))
         except ModelError:
             return True
         return False
 
-    def _prediction(
-        self, one: PendingRow, answer: DecisionResult, now_us: int, end_ns: int, *, error: str | None = None
+    def _prediction_record(
+        self, item: PendingRow, answer: DecisionResult, now_us: int, end_ns: int, *, error: str | None = None
     ) -> PredictionRecord:
         prediction_id = new_id(now_us // 1000)
         options = self._options
-        kept = should_log_input(
+        log_input = should_log_input(
             options.log_inputs, options.log_inputs_rate, uncertain=answer.uncertain, prediction_id=prediction_id
         )
         return PredictionRecord(
@@ -206,37 +206,37 @@ class LoadedVersion:
             at_us=now_us,
             model=self._name,
             version=self.version,
-            arm=one.arm,
-            propensity=one.propensity,
-            epoch=one.epoch,
-            kind=one.kind,
-            input=one.input if kept else None,
-            input_bytes=len(one.input),
+            arm=item.arm,
+            propensity=item.propensity,
+            epoch=item.epoch,
+            kind=item.kind,
+            input=item.input if log_input else None,
+            input_bytes=len(item.input),
             label=answer.label,
             confidence=answer.confidence,
             uncertain=answer.uncertain,
             value=answer.value,
-            scores=_packed(answer.probabilities),
-            latency_us=(end_ns - one.begun_ns) // 1000,
+            scores=_encode_scores(answer.probabilities),
+            latency_us=(end_ns - item.begun_ns) // 1000,
             error=error,
-            subject=one.subject,
-            asked_by=one.asked_by,
+            subject=item.subject,
+            asked_by=item.asked_by,
         )
 
 
-_NO_ANSWER = DecisionResult()
+_NO_DECISION = DecisionResult()
 
 
-def _without_values(failure: ModelError) -> str:
-    """What ONNX Runtime says of a failure, as far as it is of the model: what follows may quote the input."""
+def _redacted_message(failure: ModelError) -> str:
+    """The message of ONNX Runtime without the part that may quote the input, or else the type of the error."""
     cause = failure.__cause__
-    told = str(cause).partition("Status Message")[0] if cause is not None else failure.code
-    return told.strip() if "Status Message" in str(cause) else type(cause or failure).__name__
+    message = str(cause).partition("Status Message")[0] if cause is not None else failure.code
+    return message.strip() if "Status Message" in str(cause) else type(cause or failure).__name__
 
 
-def _packed(probabilities: tuple[float, ...]) -> bytes:
+def _encode_scores(probabilities: tuple[float, ...]) -> bytes:
     """Probabilities as little-endian float32."""
-    packed = array("f", probabilities)
+    encoded = array("f", probabilities)
     if sys.byteorder == "big":
-        packed.byteswap()
-    return packed.tobytes()
+        encoded.byteswap()
+    return encoded.tobytes()

@@ -1,9 +1,9 @@
-"""Follows the stored routes: what the store wants is loaded, warmed, and only then put in force.
+"""Polls the stored routes: loads and warms up new versions, then swaps them in.
 
-    routes() ─ changed? ─► load + golden replay + warm-up, on a thread ─► install ─► the replaced lanes end their tickets and go
-        └─ store away ─► everything stays as it is
+    routes() ─ changed? ─► load + golden replay + warm-up, in a thread ─► install ─► the replaced versions finish their requests
+        └─ database unavailable ─► the routes in force stay
 
-A version that cannot be loaded is reported and tried again later; the old one serves on.
+A version that cannot be loaded is reported and retried later; the previous one keeps serving.
 """
 
 from __future__ import annotations
@@ -30,20 +30,20 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: Seconds before a version that failed to load is tried again.
-_TRY_AGAIN_S = 15.0
+#: Seconds until a version that failed to load is retried.
+_RETRY_S = 15.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WarmModel:
-    """A version that has replayed its golden examples, and what a row costs it."""
+    """A version that has replayed its golden examples, with the cost of a row."""
 
     model: RunnableModel
     row_cost_s: float
 
 
 class ModelLoader:
-    """Keeps a worker's lanes as the stored routes say; lives as long as the worker."""
+    """Keeps the loaded versions of a worker in line with the stored routes. Lifetime: the worker."""
 
     def __init__(
         self,
@@ -55,7 +55,7 @@ class ModelLoader:
         options: ServingOptions,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """routes: what the store wants, may raise DatabaseUnavailableError. load: opens, verifies, replays; may raise RelevoError."""
+        """routes: the stored routes; may raise DatabaseUnavailableError. load: opens, verifies, replays; may raise RelevoError."""
         self._service = service
         self._routes = routes
         self._load = load
@@ -63,83 +63,87 @@ class ModelLoader:
         self._options = options
         self._monotonic = monotonic
         self._failed: dict[str, tuple[TrafficSplit, float]] = {}
-        self._away = False
+        self._unavailable = False
         self._retiring: set[asyncio.Task[None]] = set()
 
     async def run(self, every_s: float) -> None:
-        """Look for ever."""
+        """Poll forever."""
         while True:
             await self.look()
             await asyncio.sleep(every_s)
 
     async def look(self) -> None:
-        """One look at the routes; brings each model to what is wanted."""
+        """Read the routes once, and load, swap or remove models accordingly."""
         try:
             routes = await asyncio.to_thread(self._routes)
         except DatabaseUnavailableError as cause:
-            self._tell_away(str(cause))
+            self._log_store_state(str(cause))
             return
-        self._tell_away("")
+        self._log_store_state("")
         self._service.wanted = tuple(route.model for route in routes)
         for route in routes:
-            if self._is_news(route):
-                await self._bring(route)
-        wanted = {route.model for route in routes}
+            if self._has_changed(route):
+                await self._load_route(route)
+        routed = {route.model for route in routes}
         for state in self._service.models():
-            if state.name not in wanted:
+            if state.name not in routed:
                 self._retire(self._service.remove(state.name), keep=())
 
-    def _tell_away(self, away: str) -> None:
-        """One line when the store goes away, saying why, and one when it is back, however long it takes."""
-        self._service.store_trouble = away
-        if away and not self._away:
-            log.warning("routes stay as they are: %s", away, extra={"action": "routes_kept"})
-        elif self._away and not away:
+    def _log_store_state(self, problem: str) -> None:
+        """Log once when the database becomes unavailable, with the reason, and once when it is available again."""
+        self._service.store_trouble = problem
+        if problem and not self._unavailable:
+            log.warning("routes stay as they are: %s", problem, extra={"action": "routes_kept"})
+        elif self._unavailable and not problem:
             log.warning("the store answers again", extra={"action": "store_back"})
-        self._away = bool(away)
+        self._unavailable = bool(problem)
 
-    def _is_news(self, route: TrafficSplit) -> bool:
+    def _has_changed(self, route: TrafficSplit) -> bool:
         router = self._service.router(route.model)
         if router is not None and router.route == route:
             return False
         failed = self._failed.get(route.model)
         return failed is None or failed[0] != route or self._monotonic() >= failed[1]
 
-    async def _bring(self, route: TrafficSplit) -> None:
-        before = self._service.router(route.model)
-        kept = dict(before.lanes) if before is not None else {}
+    async def _load_route(self, route: TrafficSplit) -> None:
+        previous = self._service.router(route.model)
+        loaded_before = dict(previous.lanes) if previous is not None else {}
         try:
-            lanes = {leg.digest: kept.get(leg.digest) or await self._lane(leg) for leg in route.legs}
+            versions = {
+                target.digest: loaded_before.get(target.digest) or await self._load_version(target) for target in route.legs
+            }
         except (RelevoError, OSError, MemoryError) as cause:
-            log.error(  # noqa: TRY400 - the sentence says it all; a trace would not
+            log.error(  # noqa: TRY400 - the message is complete; a traceback adds nothing
                 "version not loaded: %s", cause, extra={"action": "load_failed", "model": route.model, "epoch": route.epoch}
             )
-            self._failed[route.model] = (route, self._monotonic() + _TRY_AGAIN_S)
-            self._service.report_failure(route.model, _why(cause))
+            self._failed[route.model] = (route, self._monotonic() + _RETRY_S)
+            self._service.report_failure(route.model, _failure_reason(cause))
             return
         self._failed.pop(route.model, None)
-        self._retire(self._service.install(Router(route, lanes)), keep=lanes.keys())
+        self._retire(self._service.install(Router(route, versions)), keep=versions.keys())
         log.info("route in force", extra={"action": "swapped", "model": route.model, "epoch": route.epoch})
 
-    async def _lane(self, leg: RouteTarget) -> LoadedVersion:
-        loaded = await asyncio.to_thread(self._load, leg)
-        lane = LoadedVersion(model=loaded.model, version=leg.version, digest=leg.digest, write=self._write, options=self._options)
-        lane.batcher.expect(loaded.row_cost_s)
-        return lane
+    async def _load_version(self, target: RouteTarget) -> LoadedVersion:
+        warm = await asyncio.to_thread(self._load, target)
+        version = LoadedVersion(
+            model=warm.model, version=target.version, digest=target.digest, write=self._write, options=self._options
+        )
+        version.batcher.set_row_cost(warm.row_cost_s)
+        return version
 
     def _retire(self, router: Router | None, *, keep: Container[str]) -> None:
         if router is None:
             return
-        for digest, lane in router.lanes.items():
+        for digest, version in router.lanes.items():
             if digest not in keep:
-                # The loop keeps only weak references to tasks.
-                task = asyncio.ensure_future(lane.retire())
+                # The event loop keeps only weak references to tasks.
+                task = asyncio.ensure_future(version.retire())
                 self._retiring.add(task)
                 task.add_done_callback(self._retiring.discard)
 
 
-def _why(cause: Exception) -> str:
-    """Why a version was not loaded, as callers may hear it: where its files lie is for the log."""
+def _failure_reason(cause: Exception) -> str:
+    """Reason for clients why a version was not loaded; the paths of its files are only logged."""
     if isinstance(cause, MemoryError):
         return "there is not enough memory for it"
     if isinstance(cause, OSError):

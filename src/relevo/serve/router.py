@@ -1,6 +1,6 @@
-"""The lanes of one model, and which of them answers a request.
+"""Chooses the version of one model that answers a request.
 
-key ─ route.pick ─► leg ─► Chosen lane        swap = one assignment: a request sees the old table or the new, never half of each
+key ─ route.pick ─► target ─► RouteChoice        a swap is one assignment: a request sees the old table or the new one, never a mix
 """
 
 from __future__ import annotations
@@ -19,30 +19,30 @@ if TYPE_CHECKING:
 
 
 class RouteChoice(msgspec.Struct, frozen=True, kw_only=True):
-    """The lane for one request, with what the history must know of the choice."""
+    """The version for one request, with what the prediction record needs about the choice."""
 
     lane: LoadedVersion
     arm: Arm
-    propensity: float  # probability with which this arm was given, 0..1
+    propensity: float  # probability of this arm, 0..1
     epoch: int
 
 
 class Router:
-    """One route with its lanes loaded; lives until the next swap."""
+    """A route with its loaded versions. Lifetime: until the next swap."""
 
     def __init__(self, route: TrafficSplit, lanes: Mapping[str, LoadedVersion]) -> None:
-        """lanes: by package digest, one for each leg of the route."""
+        """lanes: by package digest, one for each target of the route."""
         self.route = route
         self.lanes = lanes
         first = pick(route, b"")
-        # With one leg there is nothing to draw.
-        self._only = self._chosen(b"") if first.propensity == 1.0 else None
+        # A route with one target needs no random choice.
+        self._only = self._choose(b"") if first.propensity == 1.0 else None
 
     def pick(self, key: bytes) -> RouteChoice:
-        """The lane for a key, with arm, propensity and epoch to log."""
-        return self._only or self._chosen(key)
+        """The version for a key, with the arm, propensity and epoch to record."""
+        return self._only or self._choose(key)
 
-    def _chosen(self, key: bytes) -> RouteChoice:
-        picked = pick(self.route, key)
-        leg = picked.leg
-        return RouteChoice(lane=self.lanes[leg.digest], arm=leg.arm, propensity=picked.propensity, epoch=self.route.epoch)
+    def _choose(self, key: bytes) -> RouteChoice:
+        choice = pick(self.route, key)
+        target = choice.leg
+        return RouteChoice(lane=self.lanes[target.digest], arm=target.arm, propensity=choice.propensity, epoch=self.route.epoch)

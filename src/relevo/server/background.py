@@ -14,9 +14,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from relevo.errors import DatabaseUnavailableError
+from relevo.recording.cpu_priority import LoadGate, PriorityController
 from relevo.recording.journal import folder_bytes
-from relevo.recording.load_gate import LoadGate
-from relevo.recording.priority import PriorityController
 from relevo.recording.reader import JournalReader
 from relevo.recording.scheduler import BackgroundLoop, Intervals
 from relevo.recording.shipper import Shipper

@@ -1,5 +1,7 @@
-"""Numbers that decide something, as pure functions of arrays: no files, no clock, no hidden randomness.
+"""Statistics as pure functions of arrays: no files, no clock, no hidden randomness.
 
-bins · image_stats          what a reference profile counts
-intervals · calibration     how sure a figure is, and how honest a probability
+bins · image_stats          drift reference of a package
+histograms                  counts and latencies of served requests
+intervals · calibration     confidence of a metric, reliability of probabilities
+paired                      whether one of two models is worse
 """

@@ -1,8 +1,8 @@
-"""How honest probabilities are on held-out rows: is 90 % right nine times in ten?
+"""Measures the calibration of probabilities on held-out rows: a 90 % confidence should be right nine times in ten.
 
-probabilities, truth ─► reliability table (15 bins) ─► expected calibration error
-                     ─► temperature that would mend it
-                     ─► isotonic knots, from confidence to share right
+probabilities, labels ─► reliability table (15 bins) ─► expected calibration error
+                      ─► temperature that would correct it
+                      ─► isotonic knots, from confidence to accuracy
 """
 
 from __future__ import annotations
@@ -17,25 +17,25 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 BINS = 15
-_COLDEST, _HOTTEST = 0.05, 20.0
-#: Halvings of the bracket; 60 leave less than 1e-12 of it.
+_MIN_TEMPERATURE, _MAX_TEMPERATURE = 0.05, 20.0
+#: Iterations of the golden-section search; 60 leave less than 1e-12 of the bracket.
 _STEPS = 60
 _GOLDEN = 0.6180339887498949
-#: Probabilities below this count as this, so that a certain mistake costs much but not everything.
-_LEAST = 1e-12
+#: Minimum probability in a logarithm, so that a certain mistake costs much but not infinitely much.
+_MIN_PROBABILITY = 1e-12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reliability:
-    """Confidence held against the share right, in equal-width bins of confidence."""
+    """Confidence against accuracy, in equal-width bins of confidence."""
 
     count: NDArray[np.int64]  # (bins,)
-    confidence: NDArray[np.float64]  # (bins,), mean of the bin; NaN where empty
-    accuracy: NDArray[np.float64]  # (bins,), share right; NaN where empty
+    confidence: NDArray[np.float64]  # (bins,), mean of the bin; NaN if empty
+    accuracy: NDArray[np.float64]  # (bins,), share of right predictions; NaN if empty
 
     @property
     def expected_error(self) -> float:
-        """ECE, 0..1: the gap of the two, weighted by the rows in each bin."""
+        """Expected calibration error, 0..1: the mean gap between the two, weighted by the rows of each bin."""
         rows = self.count.sum()
         gaps = np.nan_to_num(np.abs(self.confidence - self.accuracy))
         return float((self.count * gaps).sum() / rows) if rows else 0.0
@@ -43,47 +43,47 @@ class Reliability:
 
 def reliability(confidence: NDArray[np.float64], right: NDArray[np.bool_], bins: int = BINS) -> Reliability:
     """The table for n rows: confidence (n,) in 0..1 and whether each was right (n,)."""
-    place = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
-    count = np.bincount(place, minlength=bins)
+    index = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
+    count = np.bincount(index, minlength=bins)
     with np.errstate(invalid="ignore"):
         return Reliability(
             count=count.astype(np.int64),
-            confidence=np.bincount(place, weights=confidence, minlength=bins) / count,
-            accuracy=np.bincount(place, weights=right.astype(float), minlength=bins) / count,
+            confidence=np.bincount(index, weights=confidence, minlength=bins) / count,
+            accuracy=np.bincount(index, weights=right.astype(float), minlength=bins) / count,
         )
 
 
 def log_loss(probabilities: NDArray[np.float64], truth: NDArray[np.intp]) -> float:
-    """Mean negative log-probability of the truth, nats. probabilities (n, classes), truth (n,) as positions."""
+    """Mean negative log-probability of the labels, in nats. probabilities (n, classes), truth (n,) as class indices."""
     chosen = probabilities[np.arange(len(truth)), truth]
-    return float(-np.log(np.maximum(chosen, _LEAST)).mean())
+    return float(-np.log(np.maximum(chosen, _MIN_PROBABILITY)).mean())
 
 
 def temperature(probabilities: NDArray[np.float64], truth: NDArray[np.intp]) -> float:
-    """The T that gives softmax(log p / T) the least log-loss, in 0.05..20; 1 means the probabilities are right as they are.
+    """The T for which softmax(log p / T) has minimal log-loss, in 0.05..20; 1 means that the probabilities are calibrated.
 
-    probabilities (n, classes), truth (n,) as positions. Source: Guo et al. (2017); golden-section search on ln T.
+    probabilities (n, classes), truth (n,) as class indices. Source: Guo et al. (2017); golden-section search on ln T.
     """
-    logs = np.log(np.maximum(probabilities, _LEAST))
-    low, high = log(_COLDEST), log(_HOTTEST)
+    logs = np.log(np.maximum(probabilities, _MIN_PROBABILITY))
+    low, high = log(_MIN_TEMPERATURE), log(_MAX_TEMPERATURE)
     for _ in range(_STEPS):
         left, right = high - _GOLDEN * (high - low), low + _GOLDEN * (high - low)
-        if _loss_at(logs, truth, exp(left)) <= _loss_at(logs, truth, exp(right)):
+        if _log_loss_at(logs, truth, exp(left)) <= _log_loss_at(logs, truth, exp(right)):
             high = right
         else:
             low = left
     return exp((low + high) / 2)
 
 
-def _loss_at(logs: NDArray[np.float64], truth: NDArray[np.intp], heat: float) -> float:
-    scaled = logs / heat
+def _log_loss_at(logs: NDArray[np.float64], truth: NDArray[np.intp], candidate: float) -> float:
+    scaled = logs / candidate
     scaled = scaled - scaled.max(axis=1, keepdims=True)
     totals = np.log(np.exp(scaled).sum(axis=1))
     return float((totals - scaled[np.arange(len(truth)), truth]).mean())
 
 
 def isotonic(confidence: NDArray[np.float64], right: NDArray[np.bool_]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Knots of the rising step function nearest to the share right: confidences (k,) where a step begins, its share (k,).
+    """Knots of the isotonic regression of accuracy on confidence: confidences (k,) where a step begins, its accuracy (k,).
 
     Pool-adjacent-violators; equal confidences are pooled first.
     """
@@ -94,8 +94,8 @@ def isotonic(confidence: NDArray[np.float64], right: NDArray[np.bool_]) -> tuple
     for start, weight, share in zip(starts.tolist(), weights.tolist(), shares.tolist(), strict=True):
         block = (start, weight, share)
         while blocks and blocks[-1][2] >= block[2]:
-            before = blocks.pop()
-            total = before[1] + block[1]
-            block = (before[0], total, (before[1] * before[2] + block[1] * block[2]) / total)
+            previous = blocks.pop()
+            total = previous[1] + block[1]
+            block = (previous[0], total, (previous[1] * previous[2] + block[1] * block[2]) / total)
         blocks.append(block)
     return np.array([block[0] for block in blocks]), np.array([block[2] for block in blocks])

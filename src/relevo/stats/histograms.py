@@ -1,9 +1,9 @@
-"""Counts of answered requests that add up: what was asked, what failed, how long it took, how sure the answers were.
+"""Mergeable counters and histograms of answered requests: requests, errors, latencies, confidences.
 
     latencies in µs ─ bins of a sixteenth of a decade ─┐
     confidences     ─ twentieths ──────────────────────┴─► Tally + Tally ─► percentiles, means, shares
 
-Bins are fixed, so tallies of minutes add up to those of a day.
+The bins are fixed, so the tallies of minutes add up to those of a day.
 """
 
 from __future__ import annotations
@@ -18,87 +18,87 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-#: Bins of latency a decade; each is 15 % wide, and a percentile inside one is interpolated.
+#: Latency bins per decade; each is 15 % wide, and percentiles are interpolated within a bin.
 BINS_PER_DECADE = 16
-#: The last one begins at about 87 s.
+#: The last bin begins at about 87 s.
 LATENCY_BINS = 128
 SHARE_BINS = 20
 
 
-def _no_latencies() -> NDArray[np.int64]:
+def _empty_latencies() -> NDArray[np.int64]:
     return np.zeros(LATENCY_BINS, np.int64)
 
 
-def _no_shares() -> NDArray[np.int64]:
+def _empty_confidences() -> NDArray[np.int64]:
     return np.zeros(SHARE_BINS, np.int64)
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Tally:
-    """Counts of some requests; grows by `take_in` and lives as long as an answer is made of it."""
+    """Counts of a set of requests; `take_in` merges another tally into it. Lifetime: the computation of a report."""
 
     requests: int = 0  # answered or failed
-    errors: int = 0  # on which the model failed
+    errors: int = 0  # failures of the model
     uncertain: int = 0  # answered with *uncertain*
-    latency_us: int = 0  # of all answered, together
-    confidence: float = 0.0  # of all answered that had one, together
-    latencies: NDArray[np.int64] = field(default_factory=_no_latencies)  # (128,) answered by latency
-    confidences: NDArray[np.int64] = field(default_factory=_no_shares)  # (20,) answered by confidence
+    latency_us: int = 0  # sum over all answered requests
+    confidence: float = 0.0  # sum over all answers with a confidence
+    latencies: NDArray[np.int64] = field(default_factory=_empty_latencies)  # (128,) answers by latency
+    confidences: NDArray[np.int64] = field(default_factory=_empty_confidences)  # (20,) answers by confidence
 
     @classmethod
     def of(cls, latencies_us: Sequence[int], confidences: Sequence[float], *, errors: int = 0, uncertain: int = 0) -> Tally:
-        """The tally of some requests. latencies_us: of those answered; confidences: of those that had one, 0..1."""
+        """The tally of these requests. latencies_us: of the answered ones; confidences: of the answers that have one, 0..1."""
         return cls(
             requests=len(latencies_us) + errors,
             errors=errors,
             uncertain=uncertain,
             latency_us=sum(latencies_us),
             confidence=sum(confidences),
-            latencies=_binned(BINS_PER_DECADE * np.log10(np.maximum(1, latencies_us)), LATENCY_BINS),
-            confidences=_binned(np.multiply(confidences, SHARE_BINS), SHARE_BINS),
+            latencies=_bin_counts(BINS_PER_DECADE * np.log10(np.maximum(1, latencies_us)), LATENCY_BINS),
+            confidences=_bin_counts(np.multiply(confidences, SHARE_BINS), SHARE_BINS),
         )
 
     def take_in(self, other: Tally) -> None:
-        """Count what the other counted, too."""
+        """Add the counts of another tally."""
         self.requests += other.requests
         self.errors += other.errors
         self.uncertain += other.uncertain
         self.latency_us += other.latency_us
         self.confidence += other.confidence
-        # Never in place: the other may be read-only, or be used again.
+        # Never in place: the arrays of the other tally may be read-only, or used again.
         self.latencies = self.latencies + other.latencies
         self.confidences = self.confidences + other.confidences
 
     def latency_ms(self, share: float) -> float | None:
-        """The latency in ms that this share (0..1) of the answers stayed within; None without answers.
+        """Percentile of the latency in ms: this share (0..1) of the answers was at most as slow. None without answers.
 
-        Right to the width of a bin, 15 %; inside one, values are taken to lie evenly.
+        Accurate to the width of a bin, 15 %; within a bin, values are assumed to be uniform.
         """
-        reached = np.cumsum(self.latencies)
-        if not reached[-1]:
+        cumulative = np.cumsum(self.latencies)
+        if not cumulative[-1]:
             return None
-        wanted = share * reached[-1]
-        number = int(np.searchsorted(reached, wanted))
-        times = self.latencies[number]
-        inside = 1 - (reached[number] - wanted) / times if times else 0.0
+        target = share * cumulative[-1]
+        number = int(np.searchsorted(cumulative, target))
+        count = self.latencies[number]
+        inside = 1 - (cumulative[number] - target) / count if count else 0.0
         low, high = latency_edge(number), latency_edge(number + 1)
         return float(low + (high - low) * inside) / 1000
 
     def mean_latency_ms(self) -> float | None:
-        """The mean latency of the answers in ms, exact; None without answers."""
-        times = int(self.latencies.sum())
-        return self.latency_us / times / 1000 if times else None
+        """Exact mean latency of the answers in ms; None without answers."""
+        count = int(self.latencies.sum())
+        return self.latency_us / count / 1000 if count else None
 
     def mean_confidence(self) -> float | None:
-        """The mean confidence of the answers, 0..1, exact; None where no answer had one."""
-        times = int(self.confidences.sum())
-        return self.confidence / times if times else None
+        """Exact mean confidence of the answers, 0..1; None if no answer has one."""
+        count = int(self.confidences.sum())
+        return self.confidence / count if count else None
 
 
 def latency_edge(number: int) -> float:
-    """Where a bin of latency begins, in microseconds; the first begins at nothing."""
+    """Lower edge of a latency bin in microseconds; that of the first bin is 0."""
     return 10.0 ** (number / BINS_PER_DECADE) if number else 0.0
 
 
-def _binned(places: NDArray[np.float64], bins: int) -> NDArray[np.int64]:
-    return np.bincount(np.clip(places.astype(np.int64), 0, bins - 1), minlength=bins)
+def _bin_counts(positions: NDArray[np.float64], bins: int) -> NDArray[np.int64]:
+    return np.bincount(np.clip(positions.astype(np.int64), 0, bins - 1), minlength=bins)

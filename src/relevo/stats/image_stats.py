@@ -1,4 +1,4 @@
-"""Fourteen numbers that say how a picture looks, each watched like any numeric feature.
+"""Computes fourteen statistics of an image, each of which is monitored for drift like a numeric feature.
 
     pixels ─ long side to ≤ 256 by area averaging ─► light · detail · colour          width, height, file ─► shape · weight
 
@@ -33,26 +33,26 @@ NAMES = (
     "log_bytes_per_pixel",
 )
 _LONG_SIDE = 256
-_DARK, _BRIGHT = 5.0, 250.0
-_HISTOGRAM = 64
+_MAX_DARK, _MIN_BRIGHT = 5.0, 250.0
+_HISTOGRAM_BINS = 64
 _MISSING = float("nan")
 
 
 def image_statistics(pixels: NDArray[np.uint8], file_bytes: int | None = None) -> NDArray[np.float64]:
     """The statistics in the order of NAMES, (14,), NaN where missing.
 
-    pixels: decoded, (h, w) grey or (h, w, 3) RGB; of grey ones colour is missing, of those under 3 × 3 detail.
-    file_bytes: size of the file it came in; None when there was none.
+    pixels: decoded, (h, w) greyscale or (h, w, 3) RGB; colour is missing for greyscale, detail for images below 3 × 3.
+    file_bytes: size of the image file; None if there was none.
     """
     height, width = pixels.shape[:2]
-    small = _reduced(pixels).astype(np.float64)
+    small = _downscale(pixels).astype(np.float64)
     luma = small if small.ndim == 2 else small @ np.array([0.299, 0.587, 0.114])
     colour = (_MISSING,) * 4 if small.ndim == 2 else (_colourfulness(small), *_saturation_and_hue(small))
     weight = _MISSING if file_bytes is None else log(file_bytes / (width * height))
-    return np.array([*_light(luma), *colour, log(width * height), log(width / height), weight])
+    return np.array([*_light_statistics(luma), *colour, log(width * height), log(width / height), weight])
 
 
-def _reduced(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def _downscale(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     height, width = pixels.shape[:2]
     longest = max(height, width)
     if longest <= _LONG_SIDE:
@@ -61,10 +61,10 @@ def _reduced(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.BOX))
 
 
-def _light(luma: NDArray[np.float64]) -> tuple[float, ...]:
+def _light_statistics(luma: NDArray[np.float64]) -> tuple[float, ...]:
     """Brightness, contrast, sharpness, noise, dark share, bright share, entropy."""
-    sharpness, noise = _detail(luma)
-    counts = np.histogram(luma, bins=_HISTOGRAM, range=(0.0, 256.0))[0]
+    sharpness, noise = _detail_statistics(luma)
+    counts = np.histogram(luma, bins=_HISTOGRAM_BINS, range=(0.0, 256.0))[0]
     shares = counts[counts > 0] / luma.size
     # + 0.0 turns the −0 of a single bin into 0.
     entropy = float(-(shares * np.log2(shares)).sum()) + 0.0
@@ -73,13 +73,13 @@ def _light(luma: NDArray[np.float64]) -> tuple[float, ...]:
         float(luma.std()) / 255,
         sharpness,
         noise,
-        float((luma <= _DARK).mean()),
-        float((luma >= _BRIGHT).mean()),
+        float((luma <= _MAX_DARK).mean()),
+        float((luma >= _MIN_BRIGHT).mean()),
         entropy,
     )
 
 
-def _detail(luma: NDArray[np.float64]) -> tuple[float, float]:
+def _detail_statistics(luma: NDArray[np.float64]) -> tuple[float, float]:
     if min(luma.shape) < 3:
         return _MISSING, _MISSING
     laplacian = luma[:-2, 1:-1] + luma[2:, 1:-1] + luma[1:-1, :-2] + luma[1:-1, 2:] - 4 * luma[1:-1, 1:-1]
@@ -94,7 +94,7 @@ def _colourfulness(rgb: NDArray[np.float64]) -> float:
 
 
 def _saturation_and_hue(rgb: NDArray[np.float64]) -> tuple[float, float, float]:
-    """Mean saturation of HSV, mean sine and mean cosine of its hue; a grey pixel has hue 0."""
+    """Mean HSV saturation, mean sine and mean cosine of the hue; a grey pixel has hue 0."""
     red, green, blue = rgb[..., 0], rgb[..., 1], rgb[..., 2]
     top, bottom = rgb.max(axis=-1), rgb.min(axis=-1)
     spread = top - bottom

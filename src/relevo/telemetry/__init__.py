@@ -1,13 +1,13 @@
-"""What the running program tells about itself: counters for Prometheus and lines for the log.
+"""Telemetry of the running program: counters for Prometheus and lines for the log.
 
-    a worker's events ─► Telemetry (plain ints) ─ flush ─► home/telemetry/<boot>.json ─┐
-    another worker's ──────────────────────────────────────────────────────────────────┴─ render ─► GET /metrics, on any worker
-    a dead worker's file ─ fold ─► total.json
+    events of a worker ─► Telemetry (plain ints) ─ flush ─► home/telemetry/<boot>.json ─┐
+    events of another worker ───────────────────────────────────────────────────────────┴─ render ─► GET /metrics, on any worker
+    file of a dead worker ─ merge_dead ─► total.json
 
     logging.getLogger("relevo…").info("…", extra={"action": …}) ─► one line of text or JSON
 
-Neither ever holds anything of an input: counters have names of models, numbers of versions and codes; log lines have what was
-passed to them on purpose, and of an exception only its kind and where it was raised.
+Neither contains any part of an input: counters have model names, version numbers and error codes; log lines have what the code
+passes explicitly, and of an exception only its type and where it was raised.
 """
 
 from __future__ import annotations

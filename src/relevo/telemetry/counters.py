@@ -1,10 +1,10 @@
-"""One process's numbers in plain ints, written to a small file now and then.
+"""Counts the events of one process in memory and writes the counters to a small file at intervals.
 
     predicted · refused · batch · gauges ─► ints in memory ─ flush (atomic rename) ─► <boot>.json
-                                                                                       fold ─► total.json
+                                                                                       merge_dead ─► total.json
 
-An event costs well under a microsecond, since nothing but ints is touched. The price is that a worker killed with -9 takes
-the counts since its last flush with it (half a second's); predictions themselves are in the journal and are never lost so.
+An event costs well below a microsecond, since it only changes ints in memory. In return, a worker killed with -9 loses the counts
+since its last flush (half a second); predictions themselves are in the journal and are never lost this way.
 """
 
 from __future__ import annotations
@@ -22,63 +22,63 @@ if TYPE_CHECKING:
 
 #: Upper edges of the latency histogram, in seconds.
 SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
-#: Upper edges of the histogram of rows the model saw at once.
+#: Upper edges of the batch size histogram, in rows.
 ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 1024)
 TOTAL = "total.json"
-#: How many folded boots the total remembers: far more than can be between one reader's two reads.
-_REMEMBERED = 256
+#: Maximum number of merged processes that the total lists: far more than can be merged between the two reads of `read`.
+_MAX_LISTED = 256
 
 
 class Telemetry:
-    """The numbers of one process; lives as long as it. Counts on one thread; any may flush."""
+    """The counters of one process. Lifetime: the process. One thread counts; any thread may flush."""
 
     def __init__(self, folder: Path, boot: str) -> None:
-        """Count from zero for this boot, a name no other process has had. Nothing is written before the first flush."""
+        """Count from zero. boot: a name that no other process has had. Nothing is written before the first flush."""
         self.queue_rows = 0  # rows waiting in this process now
         self.spool_bytes = 0  # bytes of this process's journals that are not shipped yet
-        self.ready = False  # whether every lane of this process can answer
-        self.certificate_until = 0  # seconds since 1970; 0 where nothing is encrypted
-        self.swaps = 0  # times another version took over in this process
+        self.ready = False  # whether every model of this process can answer
+        self.certificate_until = 0  # seconds since 1970; 0 without TLS
+        self.swaps = 0  # number of model swaps in this process
         self._folder = folder
         self._path = folder / f"{boot}.json"
         self._boot = boot
-        self._refusals: dict[str, int] = {}
-        self._latencies: dict[tuple[str, int, str], _Latency] = {}
-        self._batches = _Counts(ROWS)
+        self._errors: dict[str, int] = {}
+        self._latencies: dict[tuple[str, int, str], _LatencyHistogram] = {}
+        self._batches = _Histogram(ROWS)
         self._written = ""
-        self._flushing = threading.Lock()
+        self._flush_lock = threading.Lock()
 
     def predicted(self, *, model: str, version: int, outcome: str, seconds: float, rows: int = 1) -> None:
-        """A request was answered. outcome: "ok", "uncertain" or an error's code; rows: predictions it held."""
+        """Count an answered request. outcome: "ok", "uncertain" or an error code; rows: number of its predictions."""
         key = (model, version, outcome)
         latency = self._latencies.get(key)
         if latency is None:
-            latency = self._latencies[key] = _Latency()
+            latency = self._latencies[key] = _LatencyHistogram()
         latency.rows += rows
         latency.total += seconds
         latency.counts[bisect_left(SECONDS, seconds)] += 1
 
     def batch(self, rows: int) -> None:
-        """The model ran once over so many rows."""
+        """Count one run of the model over this many rows."""
         self._batches.total += rows
         self._batches.counts[bisect_left(ROWS, rows)] += 1
 
     def refused(self, code: str) -> None:
-        """A request was refused with this error code before it reached a model."""
-        self._refusals[code] = self._refusals.get(code, 0) + 1
+        """Count a request that was rejected with this error code before it reached a model."""
+        self._errors[code] = self._errors.get(code, 0) + 1
 
     def flush(self) -> None:
-        """Write the numbers where `render` finds them. A disk that is full or away fails nothing: the next flush tells all."""
-        # Race: who asks for the page flushes too; of two at once one would rename the other's half-written draft.
-        with self._flushing:
-            text = json.dumps(self._numbers(), separators=(",", ":"))
+        """Write the counters where `render` reads them. A disk error is ignored: the next flush writes everything."""
+        # Race: a request for the metrics page flushes too; of two flushes at once, one would rename the other's half-written draft.
+        with self._flush_lock:
+            text = json.dumps(self._snapshot(), separators=(",", ":"))
             if text == self._written:
                 return
             with contextlib.suppress(OSError):
-                _replace(self._path, text)
+                _write_atomic(self._path, text)
                 self._written = text
 
-    def _numbers(self) -> dict[str, Any]:
+    def _snapshot(self) -> dict[str, Any]:
         return {
             "boot": self._boot,
             "gauges": {
@@ -88,15 +88,15 @@ class Telemetry:
                 "certificate_until": self.certificate_until,
             },
             "swaps": self.swaps,
-            "refusals": dict(self._refusals),
+            "refusals": dict(self._errors),
             "batches": [self._batches.total, *self._batches.counts],
-            # Copied first: requests go on being counted while this is written, and may begin a row.
-            "latencies": [[*key, one.rows, one.total, *one.counts] for key, one in list(self._latencies.items())],
+            # Copied first: requests are counted while this is written, and may add a key.
+            "latencies": [[*key, latency.rows, latency.total, *latency.counts] for key, latency in list(self._latencies.items())],
         }
 
 
-class _Counts:
-    """A histogram: one count for each bucket and one beyond the last edge."""
+class _Histogram:
+    """A histogram: one count per bucket and one beyond the last edge."""
 
     __slots__ = ("counts", "total")
 
@@ -105,8 +105,8 @@ class _Counts:
         self.total: float = 0
 
 
-class _Latency(_Counts):
-    """The requests of one model, version and outcome."""
+class _LatencyHistogram(_Histogram):
+    """Latencies of the requests with one model, version and outcome."""
 
     __slots__ = ("rows",)
 
@@ -116,60 +116,60 @@ class _Latency(_Counts):
 
 
 def read(folder: Path) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """The numbers of every process that still has a file, and the total of those that were folded.
+    """The counters of every process that still has a file, and the total of the merged ones.
 
-    Race: a file may be folded between the two reads. The total is therefore read last and names the boots it holds; a file
-    that vanished is in it, and one that was read before it vanished is left out here.
+    Race: a file may be merged between the two reads. The total is therefore read last and lists the processes it contains; a file
+    that vanished is in it, and one that was read before it vanished is dropped here.
     """
-    live = [numbers for path in _worker_files(folder) if (numbers := _load(path)) is not None]
-    total = _load(folder / TOTAL) or _nothing()
-    folded = set(total["folded"])
-    return [numbers for numbers in live if numbers["boot"] not in folded], total
+    live = [counters for path in _worker_files(folder) if (counters := _read_json(path)) is not None]
+    total = _read_json(folder / TOTAL) or _empty_total()
+    merged = set(total["folded"])
+    return [counters for counters in live if counters["boot"] not in merged], total
 
 
 def merge_dead(folder: Path, dead: Iterable[str] | None = None) -> None:
-    """Add the files of dead boots to the total and remove them; None means all (at a start, when nobody is alive yet).
+    """Add the files of dead processes to the total and remove them; None means all (at a start, when no process is alive yet).
 
-    Called by one process only, the one that watches the workers. Gauges die with their process; counters stay.
+    Only the supervisor of the workers may call it. Gauges end with their process; counters remain.
     """
-    total = _load(folder / TOTAL) or _nothing()
-    chosen = None if dead is None else set(dead)
-    paths = [path for path in _worker_files(folder) if chosen is None or path.stem in chosen]
+    total = _read_json(folder / TOTAL) or _empty_total()
+    selected = None if dead is None else set(dead)
+    paths = [path for path in _worker_files(folder) if selected is None or path.stem in selected]
     for path in paths:
-        numbers = _load(path)
-        # Killed between the rename and the unlink below, the boot is in the total already.
-        if numbers is not None and numbers["boot"] not in total["folded"]:
-            total = added(total, numbers)
-            total["folded"] = [*total["folded"], numbers["boot"]][-_REMEMBERED:]
+        counters = _read_json(path)
+        # If it was killed between the rename and the unlink below, the process is in the total already.
+        if counters is not None and counters["boot"] not in total["folded"]:
+            total = merge(total, counters)
+            total["folded"] = [*total["folded"], counters["boot"]][-_MAX_LISTED:]
     if paths:
-        _replace(folder / TOTAL, json.dumps(total, separators=(",", ":")))
+        _write_atomic(folder / TOTAL, json.dumps(total, separators=(",", ":")))
     for path in paths:
         path.unlink(missing_ok=True)
 
 
-def added(total: dict[str, Any], numbers: dict[str, Any]) -> dict[str, Any]:
-    """The counters of both."""
-    refusals = dict(total["refusals"])
-    for code, count in numbers["refusals"].items():
-        refusals[code] = refusals.get(code, 0) + count
+def merge(total: dict[str, Any], counters: dict[str, Any]) -> dict[str, Any]:
+    """The sum of the counters."""
+    errors = dict(total["refusals"])
+    for code, count in counters["refusals"].items():
+        errors[code] = errors.get(code, 0) + count
     latencies = {tuple(row[:3]): row[3:] for row in total["latencies"]}
-    for row in numbers["latencies"]:
+    for row in counters["latencies"]:
         key = tuple(row[:3])
-        latencies[key] = _sums(latencies[key], row[3:]) if key in latencies else row[3:]
+        latencies[key] = _add(latencies[key], row[3:]) if key in latencies else row[3:]
     return {
         "folded": total["folded"],
-        "swaps": total["swaps"] + numbers["swaps"],
-        "refusals": refusals,
-        "batches": _sums(total["batches"], numbers["batches"]),
+        "swaps": total["swaps"] + counters["swaps"],
+        "refusals": errors,
+        "batches": _add(total["batches"], counters["batches"]),
         "latencies": [[*key, *row] for key, row in latencies.items()],
     }
 
 
-def _nothing() -> dict[str, Any]:
+def _empty_total() -> dict[str, Any]:
     return {"folded": [], "swaps": 0, "refusals": {}, "batches": [0] * (len(ROWS) + 2), "latencies": []}
 
 
-def _sums(left: list[float], right: list[float]) -> list[float]:
+def _add(left: list[float], right: list[float]) -> list[float]:
     return [a + b for a, b in zip(left, right, strict=True)]
 
 
@@ -177,14 +177,14 @@ def _worker_files(folder: Path) -> list[Path]:
     return [path for path in sorted(folder.glob("*.json")) if path.name != TOTAL]
 
 
-def _load(path: Path) -> dict[str, Any] | None:
+def _read_json(path: Path) -> dict[str, Any] | None:
     try:
         return json.loads(path.read_bytes())  # type: ignore[no-any-return]  # our own file
     except (OSError, ValueError):
         return None
 
 
-def _replace(path: Path, text: str) -> None:
+def _write_atomic(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_suffix(f".{os.getpid()}.draft")
     draft.write_text(text, encoding="utf-8")

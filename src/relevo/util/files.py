@@ -1,9 +1,9 @@
-"""Files of strangers are read only when they are plain files, and only as far as was agreed.
+"""Reads user-supplied files safely: regular files only, and at most a given number of bytes.
 
-path ─ opened without waiting for a writer ─ a plain file? ─ not too large? ─► open file | bytes
+path ─ open without blocking ─ regular file? ─ within the limit? ─► open file | bytes
 
-A device never ends, a pipe may never begin, and a file may have grown since it was looked at: what is judged here is the open file
-itself, and no more of it is read than the bound.
+A device never ends, a pipe may never begin, and a file may have grown since it was checked: so the open file itself is checked,
+and never more bytes than the limit are read.
 """
 
 from __future__ import annotations
@@ -14,21 +14,21 @@ import stat
 from pathlib import Path
 from typing import BinaryIO
 
-#: Bytes of what a person hands over beside a model: samples, truths, scores, records to predict.
+#: Default limit in bytes for files of users: samples, labels, scores, records to predict.
 MOST = 2**30
-#: What the system says where a disk, or somebody's share of it, is full.
+#: Error numbers of a full disk or an exceeded quota.
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 class NotRegularFileError(OSError):
-    """What the path names is no file that can be read whole; its text says why, without the path."""
+    """The path is not a file that can be read completely; the message says why, without the path."""
 
 
 def open_regular(path: Path | str, *, most: int = MOST) -> BinaryIO:
-    """The open file. Raises NotRegularFileError for a folder, device or pipe and beyond `most` bytes, OSError where it cannot be opened."""
+    """Open a file. Raises NotRegularFileError for a folder, device or pipe and above `most` bytes, OSError if it cannot be opened."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
-        _refuse(os.fstat(descriptor), most)
+        _check_status(os.fstat(descriptor), most)
     except NotRegularFileError:
         os.close(descriptor)
         raise
@@ -36,21 +36,21 @@ def open_regular(path: Path | str, *, most: int = MOST) -> BinaryIO:
 
 
 def read_plain(path: Path | str, *, most: int = MOST) -> bytes:
-    """All bytes of the file. Raises as `open_plain` does, also when it grows beyond the bound meanwhile."""
+    """All bytes of the file. Raises as `open_regular`, also if the file grows beyond the limit meanwhile."""
     with open_regular(path, most=most) as file:
         data = file.read(most + 1)
     if len(data) > most:
-        raise NotRegularFileError(_too_large(most))
+        raise NotRegularFileError(_too_large_text(most))
     return data
 
 
 def read_plain_text(path: Path | str, *, most: int = MOST) -> str:
-    """All text of the file, UTF-8 with or without a byte order mark. Raises as `read_plain` does, and UnicodeDecodeError."""
+    """The text of the file, UTF-8 with or without a byte order mark. Raises as `read_plain`, and UnicodeDecodeError."""
     return read_plain(path, most=most).decode("utf-8-sig")
 
 
 def read_error_text(cause: Exception) -> str:
-    """Why a file could not be read, in words that have a translation, without its path."""
+    """Translatable reason why a file could not be read, without its path."""
     if isinstance(cause, UnicodeDecodeError):
         return "it is not UTF-8"
     if isinstance(cause, OSError):
@@ -59,24 +59,24 @@ def read_error_text(cause: Exception) -> str:
 
 
 def look_into(folder: Path) -> None:
-    """Raises PermissionError for a folder that is closed to this user; one that is not there is nobody's."""
-    # The effective user, where the system tells of it, is the one that reads.
+    """Raises PermissionError for a folder that this user cannot read; a missing folder is accepted."""
+    # Check the effective user if the system supports it, since that is the user who reads.
     effective = os.access in os.supports_effective_ids
     if folder.is_dir() and not os.access(folder, os.R_OK | os.X_OK, effective_ids=effective):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
 
 
 def refuse_unless_plain(path: Path | str, *, most: int = MOST) -> None:
-    """For what a library opens by its path. Raises as `open_plain` does."""
-    _refuse(Path(path).stat(), most)
+    """For files that a library opens by path. Raises as `open_regular`."""
+    _check_status(Path(path).stat(), most)
 
 
-def _refuse(found: os.stat_result, most: int) -> None:
-    if not stat.S_ISREG(found.st_mode):
-        raise NotRegularFileError("it is a folder" if stat.S_ISDIR(found.st_mode) else "it is a device or a pipe, not a file")
-    if found.st_size > most:
-        raise NotRegularFileError(_too_large(most))
+def _check_status(status: os.stat_result, most: int) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        raise NotRegularFileError("it is a folder" if stat.S_ISDIR(status.st_mode) else "it is a device or a pipe, not a file")
+    if status.st_size > most:
+        raise NotRegularFileError(_too_large_text(most))
 
 
-def _too_large(most: int) -> str:
+def _too_large_text(most: int) -> str:
     return f"it is larger than {most} bytes"

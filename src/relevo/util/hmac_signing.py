@@ -1,9 +1,10 @@
-"""What a console shows its server to be believed: words marked under a key that both can read, and nobody else.
+"""HMAC signatures with which a console proves its requests to the server; both read the same key file.
 
-    console: vouched(key, "203.0.113.9") ─► Relevo-Caller: 203.0.113.9 <mark> ─► server: Vouched(key).caller ─► "203.0.113.9" | None
-    console: mark(key, Purpose.LEAVE, …) ─► in an address that a browser carries ─► server: is_marked(key, mark, Purpose.LEAVE, …)
+    console: caller_header(key, "203.0.113.9") ─► Relevo-Caller: 203.0.113.9 <signature>
+                                               ─► server: CallerVerifier(key).caller ─► "203.0.113.9" | None
+    console: sign(key, Purpose.LEAVE, …) ─► in a URL that a browser follows ─► server: verify(key, signature, Purpose.LEAVE, …)
 
-The key itself never travels. Who has it not can forge nothing: an address that it asks for, or a console that people are sent to.
+The key itself is never sent. Without it, neither the caller's address nor the console to redirect to can be forged.
 """
 
 from __future__ import annotations
@@ -14,50 +15,50 @@ import ipaddress
 from enum import StrEnum
 from functools import lru_cache
 
-#: The header in which a console says for whose machine it asks; in lower case.
+#: The header with the address of the console's client; lower case.
 CALLER_HEADER = b"relevo-caller"
-_MOST_HEADER = 200
+_MAX_HEADER_BYTES = 200
 
 
 class Purpose(StrEnum):
-    """What a mark is for; one of another purpose counts nothing."""
+    """What a signature is for; it is valid for no other purpose."""
 
-    #: An address to be taken for the caller's.
+    #: The address of the caller.
     CALLER = "caller"
-    #: A browser that is sent to sign in elsewhere, and comes back to the console.
+    #: A browser that is redirected to the OIDC provider and returns to the console.
     LEAVE = "leave"
-    #: A code that the console changes into a session.
+    #: A login code that the console exchanges for a session.
     REDEEM = "redeem"
 
 
-def sign(key: bytes, purpose: Purpose, *words: str) -> str:
-    """HMAC-SHA256 over the purpose and the words, each with its length before it, so that no two lists are the same bytes."""
-    told = b"".join(b"%d:%s" % (len(word), word) for word in (one.encode("utf-8", "replace") for one in (purpose, *words)))
-    return hmac.new(key, b"relevo console " + told, hashlib.sha256).hexdigest()
+def sign(key: bytes, purpose: Purpose, *parts: str) -> str:
+    """HMAC-SHA256 over the purpose and the parts, each prefixed with its length, so that no two lists give the same bytes."""
+    message = b"".join(b"%d:%s" % (len(part), part) for part in (text.encode("utf-8", "replace") for text in (purpose, *parts)))
+    return hmac.new(key, b"relevo console " + message, hashlib.sha256).hexdigest()
 
 
-def verify(key: bytes, given: str, purpose: Purpose, *words: str) -> bool:
-    """Whether somebody with the key marked these words, in constant time; without a key nobody did."""
-    return bool(key) and hmac.compare_digest(sign(key, purpose, *words).encode(), given.encode("utf-8", "replace"))
+def verify(key: bytes, signature: str, purpose: Purpose, *parts: str) -> bool:
+    """Whether the signature over these parts was made with this key; constant time. False for an empty key."""
+    return bool(key) and hmac.compare_digest(sign(key, purpose, *parts).encode(), signature.encode("utf-8", "replace"))
 
 
 def caller_header(key: bytes, address: str) -> str:
-    """The header's value for a caller at this address."""
+    """The header value for a caller at this address."""
     return f"{address} {sign(key, Purpose.CALLER, address)}"
 
 
 class CallerVerifier:
-    """Knows what a console vouches for; lives as long as the worker."""
+    """Verifies the caller addresses that a console sends. Lifetime: the worker."""
 
     def __init__(self, key: bytes) -> None:
         self._key = key
-        # A flood of different words takes the place of its own, and costs a hash each.
+        # A flood of different values only evicts entries of this cache, and costs one hash each.
         self.caller = lru_cache(maxsize=4096)(self._caller)
 
     def _caller(self, value: bytes) -> str | None:
-        """The caller's address that a console says, as its header came; None for words of anybody else."""
-        address, _, given = value[:_MOST_HEADER].decode("latin-1").partition(" ")
-        if not verify(self._key, given, Purpose.CALLER, address):
+        """The caller's address of a signed header value; None if the signature is not valid."""
+        address, _, signature = value[:_MAX_HEADER_BYTES].decode("latin-1").partition(" ")
+        if not verify(self._key, signature, Purpose.CALLER, address):
             return None
         try:
             return str(ipaddress.ip_address(address))

@@ -1,10 +1,10 @@
-"""Who calls when a proxy stands in front, of the server or of the console: a listed proxy's word is taken, and nobody else's.
+"""Determines the client address behind reverse proxies, for the server and the console: only listed proxies are trusted.
 
-    peer is a listed proxy ─ X-Forwarded-For from the right: the first address that is no listed proxy ─► the caller
-                           └ X-Forwarded-Proto ──────────────────────────────────────────────────────► how the caller came
-    peer is anybody else ─── the peer is the caller; what it says of others is not read
+    peer is a listed proxy ─ X-Forwarded-For from the right: the first address that is not a listed proxy ─► client address
+                           └ X-Forwarded-Proto ─────────────────────────────────────────────────────────► scheme
+    peer is not listed ───── the peer is the client; its forwarding headers are ignored
 
-Where the process itself does not encrypt, the proxies are the only way in: anybody else is refused, but for this machine.
+Where the process itself does not use TLS, only the proxies may connect: other peers are rejected, except loopback.
 """
 
 from __future__ import annotations
@@ -21,60 +21,60 @@ if TYPE_CHECKING:
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
-#: A longer chain of proxies is nobody's; what stands further left is not read.
-_MOST_HOPS = 20
+#: Longest chain of proxies; entries further left are not read.
+_MAX_HOPS = 20
 
 
 class TrustedProxies:
-    """The proxies in front of this process; lives as long as it."""
+    """The proxies in front of this process. Lifetime: the process."""
 
     def __init__(self, networks: Iterable[Network]) -> None:
         self._networks = tuple(networks)
-        self._caller = lru_cache(maxsize=4096)(self._found)
-        self._listed = lru_cache(maxsize=4096)(self._stands_in_list)
+        self._client_cached = lru_cache(maxsize=4096)(self._client_address)
+        self._is_listed_cached = lru_cache(maxsize=4096)(self._is_listed)
 
     def lists(self, peer: str) -> bool:
-        """Whether this address is a proxy's."""
-        return self._listed(peer)
+        """Whether this address is a listed proxy."""
+        return self._is_listed_cached(peer)
 
     def lets_in(self, peer: str) -> bool:
-        """Whether whoever has this address may ask in the clear."""
-        address = _address(peer)
-        return address is None or address.is_loopback or self._listed(peer)
+        """Whether this address may send plain HTTP."""
+        address = _parse_address(peer)
+        return address is None or address.is_loopback or self._is_listed_cached(peer)
 
     def seen(self, headers: Iterable[tuple[bytes, bytes]], peer: str, scheme: str) -> tuple[str, str]:
-        """Address and scheme of the caller, as a listed proxy tells them; its own where it tells none."""
-        told = []
+        """Client address and scheme as a listed proxy forwards them; the peer's own if the headers are absent."""
+        forwarded = []
         for name, value in headers:
             if name == b"x-forwarded-for":
-                told.append(value)
+                forwarded.append(value)
             elif name == b"x-forwarded-proto" and value in {b"http", b"https"}:
                 scheme = value.decode()
-        return (self._caller(b",".join(told), peer) if told else peer), scheme
+        return (self._client_cached(b",".join(forwarded), peer) if forwarded else peer), scheme
 
-    def _found(self, told: bytes, peer: str) -> str:
-        caller = peer
-        for hop in reversed(told.decode("latin-1").split(",")[-_MOST_HOPS:]):
-            address = _address(hop.strip())
+    def _client_address(self, forwarded: bytes, peer: str) -> str:
+        client = peer
+        for hop in reversed(forwarded.decode("latin-1").split(",")[-_MAX_HOPS:]):
+            address = _parse_address(hop.strip())
             if address is None:
                 break
-            caller = str(address)
-            if not self._listed(caller):
+            client = str(address)
+            if not self._is_listed_cached(client):
                 break
-        return caller
+        return client
 
-    def _stands_in_list(self, peer: str) -> bool:
-        address = _address(peer)
+    def _is_listed(self, peer: str) -> bool:
+        address = _parse_address(peer)
         return address is not None and any(address in network for network in self._networks)
 
 
 def parse_trusted_proxies(trusted_proxies: str) -> TrustedProxies | None:
-    """The proxies that this setting names; None when it names none. Raises ConfigError for what is no address."""
+    """The proxies of this setting; None if it is empty. Raises ConfigError for an invalid address or network."""
     names = [name.strip() for name in trusted_proxies.split(",") if name.strip()]
-    return TrustedProxies([_network(name) for name in names]) if names else None
+    return TrustedProxies([_parse_network(name) for name in names]) if names else None
 
 
-def _network(name: str) -> Network:
+def _parse_network(name: str) -> Network:
     try:
         return ipaddress.ip_network(name)
     except ValueError as cause:
@@ -83,8 +83,8 @@ def _network(name: str) -> Network:
         ) from cause
 
 
-def _address(text: str) -> Address | None:
-    """An address in the usual writings: with a port, in brackets, an IPv4 one inside IPv6; None for anything else."""
+def _parse_address(text: str) -> Address | None:
+    """Parses an address: with a port, in brackets, an IPv4 address inside IPv6; None for anything else."""
     if text.startswith("["):
         text = text[1:].partition("]")[0]
     elif text.count(":") == 1:

@@ -1,9 +1,9 @@
-"""Records as notebooks hold them, as plain JSON values: DataFrames, Series and NumPy's scalars.
+"""Converts the records of a notebook to plain JSON values: DataFrames, Series and NumPy scalars.
 
 DataFrame ─ rows_of ─► dicts ─┐
 Series · dict ────────────────┴─ record_of ─► {name: JSON value}
 
-Libraries are recognised by what their objects can do, so none of them is imported here.
+Objects are recognised by their attributes, so neither pandas nor Polars nor NumPy is imported.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ _MISSING = ("NAType", "NaTType")
 
 
 def plain(value: Any) -> Any:
-    """A cell as JSON has it: NumPy's scalars as Python's, dates as ISO 8601, and every way of saying *missing* as None.
+    """A cell as a JSON value: NumPy scalars as Python scalars, dates as ISO 8601, every kind of missing value as None.
 
-    A value of another kind is returned as it is.
+    A value of any other type is returned unchanged.
     """
     if hasattr(value, "dtype") and hasattr(value, "item") and getattr(value, "ndim", None) == 0:
         value = value.item()
@@ -34,12 +34,12 @@ def plain(value: Any) -> Any:
 
 
 def is_table(value: object) -> bool:
-    """Whether it is a DataFrame."""
+    """Whether the value is a DataFrame."""
     return hasattr(value, "columns") and (hasattr(value, "to_dict") or hasattr(value, "to_dicts"))
 
 
 def is_record(value: object) -> bool:
-    """Whether it is one record: a mapping or a Series, as a row of a DataFrame is."""
+    """Whether the value is one record: a mapping, or a Series such as a row of a DataFrame."""
     return isinstance(value, Mapping) or _is_series(value)
 
 
@@ -54,9 +54,9 @@ def rows_of(table: Any) -> list[dict[str, Any]]:
 
 
 def record_of(record: Any) -> dict[str, Any]:
-    """One record with its names as text and its values plain."""
-    found = record.to_dict() if _is_series(record) else record
-    return {str(name): plain(value) for name, value in found.items()}
+    """One record with text keys and plain values."""
+    values = record.to_dict() if _is_series(record) else record
+    return {str(name): plain(value) for name, value in values.items()}
 
 
 def _is_series(value: object) -> bool:

@@ -1,9 +1,9 @@
-"""What a process remembers in a small file of its home, so that its next start can do without the store.
+"""Saves a small value in a file of the home, so that the next start of the process works without the database.
 
-    remember(path, value) ─► JSON beside it, its owner's alone ─ rename ─► the file: whole, or as it was before
-    recall(path, type) ────► the value          None: never remembered, or damaged, which is told in the log
+    save_state(path, value) ─► JSON draft, readable by its owner only ─ rename ─► the file: complete, or unchanged
+    load_state(path, type) ──► the value          None: never saved, or damaged, which is logged
 
-A comfort and no promise: what a full disk does not take is not remembered, and nothing waits for the disk.
+Best effort: on a full disk nothing is saved, and no write waits for the disk (no fsync).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Value = TypeVar("Value")
 
 
 def save_state(path: Path, value: object) -> None:
-    """Keep a value of msgspec's kinds; on a full disk the one before stays."""
+    """Save a value that msgspec can encode; on a full disk the previous value remains."""
     draft = path.with_suffix(f".{os.getpid()}")
     with contextlib.suppress(OSError):
         draft.touch(mode=0o600)
@@ -33,12 +33,12 @@ def save_state(path: Path, value: object) -> None:
 
 
 def load_state(path: Path, kind: type[Value]) -> Value | None:
-    """What was last remembered there, if it can be read as that type."""
+    """The value last saved there, or None if there is none or it cannot be read as that type."""
     try:
         return msgspec.json.decode(path.read_bytes(), type=kind)
     except FileNotFoundError:
         return None
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as cause:
-        # A power cut may leave a file of the right name and no content.
+        # A power failure may leave a file with the right name and no content.
         log.warning("%s cannot be read and is done without: %s", path.name, cause, extra={"action": "memory_damaged"})
         return None

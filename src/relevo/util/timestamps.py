@@ -1,4 +1,4 @@
-"""Moments as the tables hold them: whole microseconds since 1970, UTC. Aware datetimes outside, 64-bit integers inside."""
+"""Timestamps of the database: whole microseconds since 1970, UTC, as 64-bit integers; aware datetimes everywhere else."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ def to_us(at: datetime) -> int:
 
 
 def from_us(at_us: int) -> datetime:
-    """The aware UTC datetime of so many microseconds since 1970."""
+    """The aware UTC datetime for microseconds since 1970."""
     return _EPOCH + at_us * _MICROSECOND
 
 
 def min_id_at(at: datetime) -> bytes:
-    """The smallest UUIDv7 that can be given in the millisecond of `at`; every id of an earlier one is smaller."""
+    """The smallest UUIDv7 of the millisecond of `at`; every id of an earlier millisecond is smaller."""
     unix_ms = min(max(to_us(at) // 1000, 0), _LAST_MS)
     return unix_ms.to_bytes(6, "big") + bytes(10)

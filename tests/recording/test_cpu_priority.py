@@ -1,0 +1,128 @@
+"""The background process leaves the processors to the workers, but always ships before the backlog reaches its limit."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from relevo.recording.cpu_priority import LoadGate, PriorityController, cpu_times, set_session_niceness
+
+_MIB = 2**20
+
+
+def test_the_priority_is_low_until_the_backlog_is_large_and_again_once_it_is_small() -> None:
+    """The niceness changes at a sixteenth of the limit and back at a thirty-second, and is set only when it changes."""
+    calls: list[int] = []
+
+    def set_niceness(niceness: int) -> bool:
+        calls.append(niceness)
+        return True
+
+    backlogs = iter([0, 60, 63, 64, 80, 40, 32, 31, 40, 63])
+    controller = PriorityController(waiting=lambda: next(backlogs), may_wait=1024, set_niceness=set_niceness)
+    for _ in range(10):
+        controller.look()
+    assert calls == [10, 0, 10]
+
+
+def test_a_rejected_change_is_retried() -> None:
+    """If the system rejects a change as too frequent, the next call repeats it until it is accepted."""
+    results = iter([False, False, True])
+    calls: list[int] = []
+
+    def set_niceness(niceness: int) -> bool:
+        calls.append(niceness)
+        return next(results)
+
+    controller = PriorityController(waiting=lambda: 0, may_wait=1024, set_niceness=set_niceness)
+    for _ in range(5):
+        controller.look()
+    assert calls == [10, 10, 10]
+
+
+@pytest.mark.skipif(not Path("/proc/self/autogroup").exists(), reason="this system has no niceness for sessions")
+def test_the_niceness_of_a_session_is_set_and_reset() -> None:
+    """The system reports the niceness that was set, and it can be lowered again."""
+    child = os.fork()
+    if child == 0:
+        os.setsid()
+        os._exit(0 if [_set(niceness) for niceness in (10, 0)] == ["10", "0"] else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def _set(niceness: int) -> str:
+    """The niceness that the system reports once this one was accepted."""
+    while not set_session_niceness(niceness):
+        time.sleep(0.02)
+    return Path("/proc/self/autogroup").read_text().split()[-1]
+
+
+class _Machine:
+    """The measurements of a machine as the gate reads them. Lifetime: a test."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.backlog = 0
+        self.has_cpu_times = True
+        self.idle = self.total = 0
+        self.gate = LoadGate(
+            waiting=lambda: self.backlog,
+            may_wait=2048 * _MIB,
+            monotonic=lambda: self.now,
+            use=lambda: (self.idle, self.total) if self.has_cpu_times else (0, 0),
+        )
+
+    def rests(self, *, grew_mib: float, busy: bool = True) -> bool:
+        """Advance the clock by a quarter of a second, then poll."""
+        self.now += 0.25
+        self.backlog += int(grew_mib * _MIB)
+        self.total += 50
+        self.idle += 1 if busy else 20
+        return self.gate.rests()
+
+
+def test_shipping_pauses_during_a_load_peak() -> None:
+    """It continues with the first poll after the peak."""
+    machine = _Machine()
+    assert [machine.rests(grew_mib=2) for _ in range(8)] == [True] * 8
+    assert not machine.rests(grew_mib=0.1)
+
+
+def test_shipping_continues_on_idle_processors() -> None:
+    """On a large machine, fast growth alone does not pause shipping."""
+    machine = _Machine()
+    assert not machine.rests(grew_mib=10, busy=False)
+
+
+def test_shipping_continues_without_cpu_times() -> None:
+    """A system that reports no CPU times never pauses shipping."""
+    machine = _Machine()
+    machine.has_cpu_times = False
+    assert not machine.rests(grew_mib=10)
+
+
+def test_a_long_peak_is_shipped_while_it_lasts() -> None:
+    """A pause ends after ten seconds, and the next one begins ten seconds later at the earliest, so that the backlog is shipped."""
+    machine = _Machine()
+    paused = [machine.rests(grew_mib=1.5) for _ in range(80)]
+    assert paused == [True] * 39 + [False] * 40 + [True]
+
+
+def test_a_large_backlog_is_shipped_during_a_peak() -> None:
+    """The journals never come near the size at which predictions are rejected."""
+    machine = _Machine()
+    machine.backlog = 200 * _MIB
+    assert not machine.rests(grew_mib=10)
+
+
+@pytest.mark.skipif(not Path("/proc/stat").exists(), reason="this system does not report CPU times")
+def test_the_cpu_times_of_the_system_are_read() -> None:
+    """Idle time never grows by more than the total time."""
+    idle, total = cpu_times()
+    time.sleep(0.1)
+    later_idle, later_total = cpu_times()
+    assert later_total > total > idle > 0
+    assert 0 <= later_idle - idle <= later_total - total
