@@ -25,7 +25,7 @@ from relevo.errors import (
     UnexpectedFileError,
     UnknownFormatError,
 )
-from relevo.package.archive_writer import zip_bytes
+from relevo.package.archive import zip_bytes
 from relevo.package.package import digest_line, load_runnable, replay_golden, verify_files
 
 if TYPE_CHECKING:

@@ -108,7 +108,7 @@ def _texts(module: ModuleType) -> Iterator[str]:
     for node in ast.walk(ast.parse(inspect.getsource(module))):
         if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "words":
             value: ast.expr = node.args[0]
-        elif isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "told":
+        elif isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "template":
             value = node.value
         else:
             continue

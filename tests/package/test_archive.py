@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from relevo.errors import PackageError, UnsafePackageError
-from relevo.package.archive_reader import read_files
+from relevo.package.archive import read_files
 
 if TYPE_CHECKING:
     from pathlib import Path
