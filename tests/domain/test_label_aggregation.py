@@ -1,4 +1,4 @@
-"""Which of several labels counts."""
+"""Label aggregation."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from relevo.domain.prediction import Label, ReviewStatus
 AT = datetime(2026, 3, 1, tzinfo=UTC)
 
 
-def said(words: str) -> list[Label]:
+def parse_labels(words: str) -> list[Label]:
     """`ana:7 eva:9+ csv/bob:7-` as labels in that order: source/author:value, + accepted, - rejected."""
     found = []
     for word in words.split():
@@ -43,11 +43,11 @@ def said(words: str) -> list[Label]:
     ],
 )
 def test_each_rule_finds_its_label(words: str, last: str | None, majority: str | None, trusted: str | None) -> None:
-    """The last word; what most people say by their last word each, none on a tie; the last of the trusted, none before they speak.
+    """Each strategy: the latest label; the majority of latest labels, none for a tie; the latest trusted label, or none.
 
     A rejected label never counts, and once one is accepted only accepted ones do.
     """
-    labels = said(words)
+    labels = parse_labels(words)
     for rule, wanted in (
         (AggregationStrategy.LAST, last),
         (AggregationStrategy.MAJORITY, majority),
@@ -69,10 +69,10 @@ def test_each_rule_finds_its_label(words: str, last: str | None, majority: str |
     ],
 )
 def test_a_dispute_is_between_people(words: str, *, wanted: bool) -> None:
-    """Two people who differ dispute until a third decides or somebody judges; one person who corrects does not."""
-    assert is_disputed(said(words)) is wanted
+    """Two authors who disagree are a dispute until a third or a review decides; one author who corrects is not."""
+    assert is_disputed(parse_labels(words)) is wanted
 
 
 def test_everybody_has_one_last_word() -> None:
-    """Of each person what they said last, rejected labels aside."""
-    assert [label.value for label in latest_by_author(said("ana:1 eva:2 ana:3 eva:4-"))] == ["3", "2"]
+    """The latest label of each author, without rejected ones."""
+    assert [label.value for label in latest_by_author(parse_labels("ana:1 eva:2 ana:3 eva:4-"))] == ["3", "2"]

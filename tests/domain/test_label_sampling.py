@@ -1,4 +1,4 @@
-"""The queue asks unevenly and says how unevenly, so that what is estimated from its labels is fair."""
+"""Sampling for labelling: unequal probabilities, unbiased estimates."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from relevo.domain.label_sampling import sampling_key, sampling_threshold
 
 
 def test_weighed_by_propensity_the_error_rate_is_fair() -> None:
-    """Uncertain answers, asked about all, are wrong more often: the plain rate is far off, the weighed one is not.
+    """Uncertain predictions are all labelled and wrong more often: the plain rate is biased, the weighted one is not.
 
     Source: the estimator of Horvitz and Thompson (1952).
     """
@@ -29,7 +29,7 @@ def test_weighed_by_propensity_the_error_rate_is_fair() -> None:
 
 
 def test_by_groups_the_error_rate_is_fair_however_little_was_labelled() -> None:
-    """Left half done, and with people who report errors unasked, each group by its own rate is right; weighed by propensity is not.
+    """With an unfinished queue and unsolicited labels, the stratified estimate is unbiased; the weighted one is not.
 
     Source: post-stratification, Holt and Smith (1979).
     """

@@ -1,4 +1,4 @@
-"""Golden examples are a spread, and survive the way to disk and back."""
+"""Golden examples: selection, writing and reading."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TEN = Output(name="s", labels=tuple("0123456789"))
 
 @given(seed=st.integers(0, 1000), rows=st.integers(1, 400))
 def test_a_spread_is_chosen_of_every_class_and_the_least_sure(seed: int, rows: int) -> None:
-    """At most 32 rows, each once, in order; every class that ever wins is there, and so is the least sure row."""
+    """At most 32 distinct rows, sorted; they include every predicted class and the least certain row."""
     raw = np.random.default_rng(seed).random((rows, 10)) ** 3 + 1e-9
     scores = raw / raw.sum(axis=1, keepdims=True)
     rows_chosen = select_rows(scores, TEN)
@@ -46,7 +46,7 @@ def test_a_regression_keeps_both_ends() -> None:
     ids=["records", "pictures"],
 )
 def test_examples_come_back_as_they_went(payloads: tuple[bytes | dict[str, object], ...]) -> None:
-    """Written and read, payloads and scores are equal to the bit."""
+    """After writing and reading, payloads and scores are identical."""
     golden = Golden(payloads=payloads, scores=np.array([[0.1, 0.9], [1 / 3, 2 / 3]]))
     again = read_golden(golden_files(golden))
     assert again.payloads == golden.payloads

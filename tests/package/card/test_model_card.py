@@ -1,4 +1,4 @@
-"""The model card, in the language of whoever made it, and of whoever reads it."""
+"""The model card: its language at packing and at reading."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def read_by(package: relevo.Package, language: str, text: str | None = None) -> 
 
 
 def test_a_spanish_card_is_spanish_throughout() -> None:
-    """Every section, head and figure of a card that was asked for in Spanish is Spanish, and so are the pictures in it."""
+    """Every section, heading and figure of a Spanish card is Spanish."""
     spanish, english = packed("es"), packed("en")
     for text in SPANISH:
         assert text in written(spanish)
@@ -74,7 +74,7 @@ def test_a_spanish_card_is_spanish_throughout() -> None:
 
 
 def test_a_card_is_read_in_the_readers_language() -> None:
-    """A card of ours says the same to a reader of another language, whichever it was written in; a stranger's words stay."""
+    """A generated card is shown in the reader's language; an edited one is unchanged."""
     spanish, english = packed("es"), packed("en")
     assert read_by(spanish, "es") == written(spanish)
     assert read_by(english, "en") == written(english)
@@ -84,7 +84,7 @@ def test_a_card_is_read_in_the_readers_language() -> None:
 
 
 def test_the_environment_says_which_language(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Unless told, a card is in what RELEVO_LANGUAGE or the locale asks for; a language that is not spoken is refused."""
+    """The default language is that of RELEVO_LANGUAGE or the locale; an unsupported language is rejected."""
     monkeypatch.setenv("RELEVO_LANGUAGE", "es")
     assert "## Límites" in written(packed(None))
     monkeypatch.delenv("RELEVO_LANGUAGE")
@@ -95,7 +95,7 @@ def test_the_environment_says_which_language(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_every_text_of_a_card_is_in_the_catalogue() -> None:
-    """Whatever a card or a picture says exists in Spanish with the same holes, and nothing is left over."""
+    """Every text of a card or figure has a Spanish translation with the same placeholders, and none is unused."""
     said = {text for module in (model_card, plots, training_curves) for text in _texts(module)}
     spanish = catalog.texts("card", "es")
     assert said == spanish.keys()
@@ -104,7 +104,7 @@ def test_every_text_of_a_card_is_in_the_catalogue() -> None:
 
 
 def _texts(module: ModuleType) -> Iterator[str]:
-    """What `words` is called with: a text, or the text that was called `told` before."""
+    """Arguments of `words`: a literal text, or a text assigned to `template`."""
     for node in ast.walk(ast.parse(inspect.getsource(module))):
         if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "words":
             value: ast.expr = node.args[0]
