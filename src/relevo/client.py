@@ -525,10 +525,10 @@ def _batch_error(items: list[Any], results: list[Result | None], failures: dict[
     first, item = failures[index], items[index]
     name = f"inputs[{index}]" + (f" ('{item}')" if isinstance(item, str | Path) else "")
     answered = sum(result is not None for result in results)
-    others = f" {len(failures) - 1} more failed." if len(failures) > 1 else ""
+    suffix = f" {len(failures) - 1} more failed." if len(failures) > 1 else ""
     summary = f" {answered} of {len(results)} were answered: see `results` and `failures` of this error."
     facts = {**first.facts, "index": index, "results": results, "failures": failures}
-    return type(first).told(f"{name}: {first}{others}{summary}", **facts)
+    return type(first).told(f"{name}: {first}{suffix}{summary}", **facts)
 
 
 def _header_value(key: str) -> str:

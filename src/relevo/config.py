@@ -405,8 +405,8 @@ def _definition_of_variable(variable: str) -> Setting:
     for setting in SETTINGS:
         if setting.variable == variable:
             return setting
-    known = [*(setting.variable for setting in SETTINGS), *OTHER_VARIABLES]
-    raise UnknownSettingError(source="The environment", name=variable, nearest=_nearest(variable, known))
+    variables = [*(setting.variable for setting in SETTINGS), *OTHER_VARIABLES]
+    raise UnknownSettingError(source="The environment", name=variable, nearest=_nearest(variable, variables))
 
 
 def _from_flags(flags: Mapping[str, object]) -> dict[str, Any]:
@@ -421,5 +421,5 @@ def _definition(name: str, source: str) -> Setting:
     return setting
 
 
-def _nearest(name: str, known: list[str]) -> str:
-    return difflib.get_close_matches(name, known, n=1, cutoff=0.0)[0]
+def _nearest(name: str, names: list[str]) -> str:
+    return difflib.get_close_matches(name, names, n=1, cutoff=0.0)[0]

@@ -99,10 +99,10 @@ def curate(examples: Iterable[LabelledExample], *, share: float, least: int = MI
         partial(_find_flooding, share=share, least=least),
     )
     for rule in rules:
-        found = rule(kept)
-        ids = {exclusion.prediction for exclusion in found}
+        exclusions = rule(kept)
+        ids = {exclusion.prediction for exclusion in exclusions}
         kept = [example for example in kept if example.prediction not in ids]
-        excluded += found
+        excluded += exclusions
     return CurationReport(
         kept=tuple(example.prediction for example in kept),
         excluded=tuple(sorted(excluded, key=lambda exclusion: exclusion.prediction)),

@@ -151,11 +151,11 @@ def parse(data: bytes) -> Manifest:
         raise InvalidManifestError(reason=f"it is not JSON ({cause})") from cause
     if not isinstance(plain, dict) or not isinstance(plain.get("format"), int):
         raise InvalidManifestError(reason="it has no format number")
-    found = plain["format"]
-    if not 1 <= found <= FORMAT:
-        raise UnknownFormatError(found=found, known=FORMAT)
-    for number in range(found, FORMAT):
-        plain = UPGRADES[number](plain)
+    number = plain["format"]
+    if not 1 <= number <= FORMAT:
+        raise UnknownFormatError(found=number, known=FORMAT)
+    for former in range(number, FORMAT):
+        plain = UPGRADES[former](plain)
     try:
         manifest = msgspec.convert(plain, Manifest)
     except (msgspec.ValidationError, RecursionError) as cause:
@@ -220,9 +220,9 @@ def _contradiction(manifest: Manifest) -> str | None:
 
 def _text_problem(manifest: Manifest) -> str | None:
     """Displayed text must not contain control characters, which affect terminals, logs or the text direction."""
-    for what, text in _displayed_texts(manifest):
-        if has_control(text, keep=_DIRECTION_MARKS + ("\n" if what.endswith("description") else "")):
-            return f"{what} has a control character: '{escape_control(text[:80])}'"
+    for place, text in _displayed_texts(manifest):
+        if has_control(text, keep=_DIRECTION_MARKS + ("\n" if place.endswith("description") else "")):
+            return f"{place} has a control character: '{escape_control(text[:80])}'"
     return None
 
 

@@ -153,9 +153,9 @@ def _inflate_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes:
 def _reject_duplicates(paths: Iterable[str]) -> None:
     by_lower_case: dict[str, str] = {}
     for path in paths:
-        other = by_lower_case.setdefault(path.lower(), path)
-        if other is not path:
-            raise UnsafePackageError(reason=f"'{path}' is there twice, or differs from '{other}' only in case")
+        first = by_lower_case.setdefault(path.lower(), path)
+        if first is not path:
+            raise UnsafePackageError(reason=f"'{path}' is there twice, or differs from '{first}' only in case")
 
 
 def _check_size(size: int, budget: int) -> None:

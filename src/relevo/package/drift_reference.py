@@ -78,18 +78,18 @@ class DriftReference:
 
 def display_counts(edges: NDArray[np.float64], x: NDArray[np.float64]) -> NDArray[np.int64]:
     """Counts (103,) of x, NaN where missing: under, 100 bins (edge, edge], over, missing."""
-    known = x[~np.isnan(x)]
-    position = np.searchsorted(edges, known, side="left")
+    present = x[~np.isnan(x)]
+    position = np.searchsorted(edges, present, side="left")
     # The lowest edge belongs to the first bin, not to the underflow.
-    position[known == edges[0]] = 1
+    position[present == edges[0]] = 1
     counts = np.bincount(position, minlength=_DISPLAY - 1)
-    return np.array([*counts, len(x) - len(known)], dtype=np.int64)
+    return np.array([*counts, len(x) - len(present)], dtype=np.int64)
 
 
 def profile_number(name: str, x: NDArray[np.float64], salt: str) -> NumericProfile:
     """The profile of a numeric column, (n,), NaN where missing; the row index is the id for the jitter."""
-    known = x[~np.isnan(x)]
-    values = known if len(known) else np.zeros(1)
+    present = x[~np.isnan(x)]
+    values = present if len(present) else np.zeros(1)
     limits = np.array([values.min(), values.max(), *np.quantile(values, [0.005, 0.995])])
     quantiles = np.quantile(values, _QUANTILES)
     ties = jitters(salt, name, [str(row) for row in range(len(x))])

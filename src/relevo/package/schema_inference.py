@@ -36,14 +36,14 @@ def infer_fields(samples: RecordSamples, names: Sequence[str] = ()) -> tuple[Fie
 def infer_field(samples: RecordSamples, name: str) -> Field:
     """The field of that name. Raises ConversionError when its column mixes texts and numbers."""
     values = [record.get(name) for record in samples.records]
-    known = [value for value in values if value is not None]
-    kind = FieldKind.NUMBER if samples.numeric else _kind(name, known, whole=name in samples.whole)
+    present = [value for value in values if value is not None]
+    kind = FieldKind.NUMBER if samples.numeric else _kind(name, present, whole=name in samples.whole)
     return Field(
         name=name,
         kind=kind,
-        required=len(known) == len(values),
-        categories=_categories(known) if kind is FieldKind.CATEGORY else (),
-        example=_example(known, kind),
+        required=len(present) == len(values),
+        categories=_categories(present) if kind is FieldKind.CATEGORY else (),
+        example=_example(present, kind),
     )
 
 

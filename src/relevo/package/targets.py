@@ -63,6 +63,6 @@ def read_truth(truth: Sequence[Any] | NDArray[Any], output: Output, classes: Seq
         index_of = by_number
     unknown = next((row for row, text in enumerate(texts) if text not in index_of), None)
     if unknown is not None:
-        known = ", ".join([*output.labels][:_MAX_SHOWN])
-        raise InvalidLabelError(choices=f"{known}; row {unknown + 1} of the truth says '{texts[unknown][:40]}'")
+        choices = ", ".join([*output.labels][:_MAX_SHOWN])
+        raise InvalidLabelError(choices=f"{choices}; row {unknown + 1} of the truth says '{texts[unknown][:40]}'")
     return np.array([index_of[text] for text in texts], dtype=np.intp)
