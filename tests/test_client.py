@@ -109,21 +109,21 @@ def server() -> Iterator[Server]:
 
 @pytest.fixture
 def client(server: Server) -> Iterator[Client]:
-    with relevo.Client(server.url, key="k") as found:
-        yield found
+    with relevo.Client(server.url, key="k") as connected:
+        yield connected
 
 
 def test_a_picture_goes_as_it_is(server: Server, client: Client, tmp_path: Path) -> None:
     """Bytes and paths (also as text) are sent raw with the detected media type, and the result is typed."""
     server.replies = [(200, ANSWER)]
     (tmp_path / "seven.png").write_bytes(PNG)
-    for given in (PNG, tmp_path / "seven.png", str(tmp_path / "seven.png")):
-        result = client.predict("digits", given)
+    for image in (PNG, tmp_path / "seven.png", str(tmp_path / "seven.png")):
+        result = client.predict("digits", image)
         assert (result.prediction, result.index, result.version, result.probabilities) == ("7", 7, 3, (0.02, 0.98))
-    for asked in server.asked:
-        assert (asked.method, asked.path, asked.body) == ("POST", "/models/digits/predict", PNG)
-        assert asked.headers["content-type"] == "image/png"
-        assert asked.headers["authorization"] == "Bearer k"
+    for request in server.asked:
+        assert (request.method, request.path, request.body) == ("POST", "/models/digits/predict", PNG)
+        assert request.headers["content-type"] == "image/png"
+        assert request.headers["authorization"] == "Bearer k"
 
 
 def test_a_key_is_sent_as_it_was_made_or_not_at_all(server: Server) -> None:
@@ -145,9 +145,9 @@ def test_whom_it_is_about_goes_in_a_header(server: Server, client: Client) -> No
     client.predict_many("digits", [PNG], subject="Íñigo 7")
     client.predict_many("digits", [{"a": 1}], subject="Íñigo 7")
     client.predict("digits", PNG)
-    told = [asked.headers.get("relevo-subject") for asked in server.asked]
+    subjects = [request.headers.get("relevo-subject") for request in server.asked]
     # The library of this test reads headers as Latin-1.
-    assert [one and one.encode("latin-1").decode() for one in told] == ["Íñigo 7", "Íñigo 7", "Íñigo 7", None]
+    assert [subject and subject.encode("latin-1").decode() for subject in subjects] == ["Íñigo 7", "Íñigo 7", "Íñigo 7", None]
 
 
 def test_a_picture_can_go_as_a_form(server: Server, client: Client) -> None:
@@ -168,7 +168,7 @@ def test_a_record_goes_as_json_to_the_default_model(server: Server, client: Clie
 
 def test_many_records_travel_in_batches(server: Server, client: Client) -> None:
     """Records are sent in batches; results are in order, and progress is reported."""
-    server.replies = [lambda asked: (200, [{**ANSWER, "prediction": str(one["n"])} for one in json.loads(asked.body)])]
+    server.replies = [lambda request: (200, [{**ANSWER, "prediction": str(one["n"])} for one in json.loads(request.body)])]
     done: list[int] = []
     results = client.predict_many("churn", [{"n": number} for number in range(1201)], progress=done.append)
     assert [one.prediction for one in results] == [str(number) for number in range(1201)]
@@ -178,9 +178,9 @@ def test_many_records_travel_in_batches(server: Server, client: Client) -> None:
 
 def test_many_pictures_keep_their_order(server: Server, client: Client) -> None:
     """Images are sent in parallel; results are in the order of the inputs."""
-    server.replies = [lambda asked: (200, {**ANSWER, "prediction": asked.body[-2:].decode()})]
+    server.replies = [lambda request: (200, {**ANSWER, "prediction": request.body[-2:].decode()})]
     results = client.predict_many("digits", [PNG + f"{number:02}".encode() for number in range(20)])
-    assert [one.prediction for one in results] == [f"{number:02}" for number in range(20)]
+    assert [result.prediction for result in results] == [f"{number:02}" for number in range(20)]
 
 
 def test_the_servers_error_is_raised_as_it_is(server: Server, client: Client) -> None:
@@ -282,15 +282,15 @@ def test_a_prediction_that_was_sent_is_never_sent_again(server: Server, client: 
 @pytest.mark.parametrize("reset", [True, False])
 def test_a_kept_connection_that_was_reset_is_replaced_and_one_that_ended_is_not(*, reset: bool) -> None:
     """A reset before any response means that the request was not read: it is retried once. A close without a reset is not."""
-    asked: list[bytes] = []
+    requests: list[bytes] = []
     body = json.dumps(ANSWER).encode()
     answer = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body) + body
 
     def read(connection: socket.socket) -> None:
-        seen = b""
-        while not seen.endswith(PNG):
-            seen += connection.recv(65536)
-        asked.append(seen)
+        received = b""
+        while not received.endswith(PNG):
+            received += connection.recv(65536)
+        requests.append(received)
 
     def serve() -> None:
         connection, _ = listener.accept()
@@ -319,7 +319,7 @@ def test_a_kept_connection_that_was_reset_is_replaced_and_one_that_ended_is_not(
                     client.predict("digits", PNG)
                 assert "https://" not in str(lost.value)
         server.join()
-    assert len(asked) == 2
+    assert len(requests) == 2
 
 
 def test_a_connection_is_kept_for_less_long_than_servers_do(client: Client) -> None:
@@ -353,7 +353,7 @@ def test_the_history_is_read_page_by_page(server: Server, client: Client) -> Non
         (200, {"items": [{"query_id": "b"}], "next_cursor": "x"}),
         (200, {"items": [{"query_id": "a"}], "next_cursor": None}),
     ]
-    assert [one["query_id"] for one in client.all_history(model="digits", uncertain=True, version=None)] == ["b", "a"]
+    assert [row["query_id"] for row in client.all_history(model="digits", uncertain=True, version=None)] == ["b", "a"]
     assert server.asked[0].path == "/predictions?limit=200&model=digits&uncertain=true"
     assert server.asked[1].path.endswith("cursor=x&model=digits&uncertain=true")
 
@@ -362,7 +362,7 @@ def test_a_list_is_read_page_by_page(server: Server, client: Client) -> None:
     """`pages` follows the cursor of any list to the end, with the same filters."""
     server.replies = [(200, {"users": [1], "next_cursor": 7}), (200, {"users": [2], "next_cursor": None})]
     assert [page["users"] for page in client.pages("/users", name="ana", limit=1, role=None)] == [[1], [2]]
-    assert [one.path for one in server.asked] == ["/users?name=ana&limit=1", "/users?name=ana&limit=1&cursor=7"]
+    assert [request.path for request in server.asked] == ["/users?name=ana&limit=1", "/users?name=ana&limit=1&cursor=7"]
 
 
 def test_ready_follows_the_server(server: Server, client: Client) -> None:
@@ -392,15 +392,18 @@ def test_signing_in_keeps_the_session_and_shows_whose_forms_they_are(server: Ser
         client.send("POST", "/users/1/password", json={"password": "other words here"})
         assert client.ask("GET", "/users/1", params={"full": "yes"}) == {"id": 1}
         client.sign_out()
-    sent = [(one.method, one.path, one.headers.get("x-csrf-token"), one.headers.get("cookie")) for one in server.asked]
+    sent = [
+        (request.method, request.path, request.headers.get("x-csrf-token"), request.headers.get("cookie"))
+        for request in server.asked
+    ]
     assert sent == [
         ("POST", "/login", None, None),
         ("POST", "/users/1/password", "first", "relevo_session=abc"),
         ("GET", "/users/1?full=yes", "second", "relevo_session=abc"),
         ("POST", "/logout", "second", "relevo_session=abc"),
     ]
-    assert {one.headers["origin"] for one in server.asked} == {server.url}
-    assert {one.headers["accept-language"] for one in server.asked} == {"es"}
+    assert {request.headers["origin"] for request in server.asked} == {server.url}
+    assert {request.headers["accept-language"] for request in server.asked} == {"es"}
 
 
 def test_a_server_below_a_path_is_signed_in_to(server: Server) -> None:
@@ -409,8 +412,8 @@ def test_a_server_below_a_path_is_signed_in_to(server: Server) -> None:
     with Client(server.url + "/relevo/") as client:
         client.sign_in("ana", "secret words here")
         client.send("DELETE", "/keys/1")
-    assert [one.path for one in server.asked] == ["/relevo/login", "/relevo/keys/1"]
-    assert {one.headers["origin"] for one in server.asked} == {server.url}
+    assert [request.path for request in server.asked] == ["/relevo/login", "/relevo/keys/1"]
+    assert {request.headers["origin"] for request in server.asked} == {server.url}
 
 
 def test_a_file_comes_with_its_kind(server: Server, client: Client) -> None:

@@ -32,7 +32,7 @@ def principal(role: Role | None = None, **facts: object) -> Principal:
 @pytest.mark.parametrize("action", Action)
 def test_each_role_may_what_the_table_says(action: Action) -> None:
     """Every action has a minimum role; a role below it is denied."""
-    assert [principal(role).may(action) for role in ROLES] == [one == "y" for one in TABLE[action]]
+    assert [principal(role).may(action) for role in ROLES] == [allowed == "y" for allowed in TABLE[action]]
 
 
 def test_a_grant_raises_one_model_and_administers_none() -> None:
@@ -71,10 +71,10 @@ def test_a_roll_knows_keys_until_they_end() -> None:
     """A key is valid until its expiry time, exclusive; an unknown key never is."""
     owner = principal(Role.VIEWER)
     digest = hashlib.sha256(b"rlv_secret").hexdigest()
-    roll = AccessSnapshot(epoch=1, open=False, keys={digest: ApiKeyEntry(principal=owner, ends_us=100)})
-    assert roll.by_key(b"rlv_secret", 99) is owner
-    assert roll.by_key(b"rlv_secret", 100) is None
-    assert roll.by_key(b"rlv_other", 0) is None
+    snapshot = AccessSnapshot(epoch=1, open=False, keys={digest: ApiKeyEntry(principal=owner, ends_us=100)})
+    assert snapshot.by_key(b"rlv_secret", 99) is owner
+    assert snapshot.by_key(b"rlv_secret", 100) is None
+    assert snapshot.by_key(b"rlv_other", 0) is None
 
 
 def test_everybody_may_all_while_nobody_is_a_user() -> None:
@@ -95,6 +95,6 @@ def test_a_key_of_one_model_is_nowhere_else() -> None:
 @pytest.mark.parametrize("granted", [None, *ROLES])
 def test_the_higher_of_role_and_grant_counts(role: Role | None, granted: Role | None) -> None:
     """For the model of a grant the higher of role and grant applies; for other models, the role."""
-    one = principal(role, grants={"churn": granted} if granted else {})
+    caller = principal(role, grants={"churn": granted} if granted else {})
     higher = max((r for r in (role, granted) if r), key=ROLES.index, default=None)
-    assert (one.role_on("churn"), one.role_on("digits"), one.role_on(None)) == (higher, role, higher)
+    assert (caller.role_on("churn"), caller.role_on("digits"), caller.role_on(None)) == (higher, role, higher)

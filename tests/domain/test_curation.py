@@ -21,24 +21,24 @@ def example(number: int, content: str | None, value: str | None, author: str = "
     return LabelledExample(prediction=new_id(number, bytes(10)), content=digest, value=value, author=author, votes=votes, **facts)
 
 
-def summary(*some: LabelledExample, share: float = 1.0, least: int = 500) -> tuple[list[int], dict[int, str]]:
+def summary(*examples: LabelledExample, share: float = 1.0, least: int = 500) -> tuple[list[int], dict[int, str]]:
     """Numbers of the kept examples, and reasons of the others."""
-    found = curate(some, share=share, least=least)
-    number = {one.prediction: int.from_bytes(one.prediction[:6], "big") for one in some}
-    return [number[one] for one in found.kept], {number[one.prediction]: one.reason.value for one in found.excluded}
+    report = curate(examples, share=share, least=least)
+    number = {item.prediction: int.from_bytes(item.prediction[:6], "big") for item in examples}
+    return [number[item] for item in report.kept], {number[item.prediction]: item.reason.value for item in report.excluded}
 
 
 def test_what_cannot_be_read_is_left_out() -> None:
     """A missing input and an unreadable one have different reasons."""
-    some = (example(1, None, "7", trouble=Reason.INPUT_NOT_KEPT), example(2, None, "7"), example(3, "a", "7"))
-    assert summary(*some) == ([3], {1: "input_not_kept", 2: "unreadable"})
+    examples = (example(1, None, "7", trouble=Reason.INPUT_NOT_KEPT), example(2, None, "7"), example(3, "a", "7"))
+    assert summary(*examples) == ([3], {1: "input_not_kept", 2: "unreadable"})
 
 
 def test_of_copies_the_oldest_stays() -> None:
     """Of duplicates only the oldest is kept, and the others refer to it."""
-    some = [example(number, "a", "7") for number in (2, 1, 3)]
-    assert summary(*some) == ([1], {2: "duplicate", 3: "duplicate"})
-    assert {one.other for one in curate(some, share=1).excluded} == {some[1].prediction}
+    examples = [example(number, "a", "7") for number in (2, 1, 3)]
+    assert summary(*examples) == ([1], {2: "duplicate", 3: "duplicate"})
+    assert {exclusion.other for exclusion in curate(examples, share=1).excluded} == {examples[1].prediction}
 
 
 def test_contradictions_are_left_out() -> None:
@@ -83,28 +83,28 @@ def test_nobody_floods() -> None:
 )
 def test_nothing_is_lost(rows: list[tuple[int, str, str, bool]], share: float) -> None:
     """Every example is either kept or excluded; kept ones are readable, consistent and unique."""
-    some = [
+    examples = [
         example(number, f"{content}" if content else None, value, author, trusted=trusted)
         for number, (content, value, author, trusted) in enumerate(rows)
     ]
-    found = curate(reversed(some), share=share, least=3)
-    assert sorted([*found.kept, *(one.prediction for one in found.excluded)]) == [one.prediction for one in some]
-    kept = [one for one in some if one.prediction in found.kept]
-    assert len({one.content for one in kept}) == len(kept)
-    assert sum(found.counts.values()) == len(found.excluded)
-    bound = max(share, 1 / max(len({one.author for one in kept}), 1)) * len(kept)
-    for author in {one.author for one in kept}:
-        assert sum(one.author == author and not one.trusted for one in kept) <= max(bound + 1e-6, 3)
+    report = curate(reversed(examples), share=share, least=3)
+    assert sorted([*report.kept, *(item.prediction for item in report.excluded)]) == [item.prediction for item in examples]
+    kept = [item for item in examples if item.prediction in report.kept]
+    assert len({item.content for item in kept}) == len(kept)
+    assert sum(report.counts.values()) == len(report.excluded)
+    bound = max(share, 1 / max(len({item.author for item in kept}), 1)) * len(kept)
+    for author in {item.author for item in kept}:
+        assert sum(item.author == author and not item.trusted for item in kept) <= max(bound + 1e-6, 3)
 
 
 def test_which_of_a_flood_stay_is_drawn() -> None:
     """Of an author over the limit, the examples with the smallest sampling keys are kept."""
-    some = [
+    examples = [
         LabelledExample(prediction=new_id(at), content=bytes([at]), value="7", author="loud", trusted=False) for at in range(50)
     ]
     calm = example(99, "c", "7", "eva")
-    kept = set(curate([*some, calm], share=0.1, least=10).kept) - {calm.prediction}
-    assert kept == {one.prediction for one in sorted(some, key=lambda one: (one.prediction[9:12], one.prediction))[:10]}
+    kept = set(curate([*examples, calm], share=0.1, least=10).kept) - {calm.prediction}
+    assert kept == {item.prediction for item in sorted(examples, key=lambda item: (item.prediction[9:12], item.prediction))[:10]}
 
 
 @pytest.mark.parametrize("least", [0, 1])

@@ -21,8 +21,8 @@ THREE = Output(name="y", labels=("a", "b", "c"))
 
 
 def by_threshold(share: float, accept: float, reject: float) -> tuple[str | None, bool, float | None]:
-    one = decide(np.array([[share]]), TWO, ThresholdDecision(accept=accept, reject=reject))[0]
-    return one.label, one.uncertain, one.confidence
+    result = decide(np.array([[share]]), TWO, ThresholdDecision(accept=accept, reject=reject))[0]
+    return result.label, result.uncertain, result.confidence
 
 
 @pytest.mark.parametrize(
@@ -67,9 +67,9 @@ def test_bands_are_monotonous(share: float, one: float, other: float) -> None:
 @pytest.mark.parametrize(("least", "uncertain"), [(0.0, False), (0.5, False), (math.nextafter(0.5, 1), True)])
 def test_argmax_is_uncertain_below_its_least(least: float, *, uncertain: bool) -> None:
     """The most probable label is the result; below `least` it is uncertain, at `least` it is not."""
-    one = decide(np.array([[0.2, 0.5, 0.3]]), THREE, ArgmaxDecision(least=least))[0]
-    assert (one.label, one.index, one.confidence, one.uncertain) == ("b", 1, 0.5, uncertain)
-    assert one.probabilities == (0.2, 0.5, 0.3)
+    result = decide(np.array([[0.2, 0.5, 0.3]]), THREE, ArgmaxDecision(least=least))[0]
+    assert (result.label, result.index, result.confidence, result.uncertain) == ("b", 1, 0.5, uncertain)
+    assert result.probabilities == (0.2, 0.5, 0.3)
 
 
 _scores = hnp.arrays(np.float32, st.tuples(st.integers(1, 5), st.just(3)), elements=st.floats(-(2.0**100), 2.0**100, width=32))
@@ -99,7 +99,7 @@ def test_sigmoid_is_exact_at_both_tails(score: float) -> None:
 
 def test_a_column_of_scores_may_lie_flat() -> None:
     """Scores of shape (n,) are one column."""
-    assert [one.label for one in decide(np.array([0.1, 0.9]), TWO, ArgmaxDecision())] == ["no", "yes"]
+    assert [result.label for result in decide(np.array([0.1, 0.9]), TWO, ArgmaxDecision())] == ["no", "yes"]
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
@@ -112,8 +112,8 @@ def test_what_is_not_finite_is_no_answer(bad: float, output: Output) -> None:
 
 def test_a_regression_gives_its_value_alone() -> None:
     """A regression has no label and no probabilities."""
-    one: Any = decide(np.array([[812.5]], dtype=np.float32), Output(name="y", task=Task.REGRESSION), ArgmaxDecision())[0]
-    assert (one.value, one.label, one.probabilities, one.uncertain) == (812.5, None, (), False)
+    result: Any = decide(np.array([[812.5]], dtype=np.float32), Output(name="y", task=Task.REGRESSION), ArgmaxDecision())[0]
+    assert (result.value, result.label, result.probabilities, result.uncertain) == (812.5, None, (), False)
 
 
 @given(_scores)

@@ -15,9 +15,9 @@ _MS = st.integers(0, 2**48 - 1)
 @given(_MS, st.binary(min_size=10, max_size=10))
 def test_version_variant_and_time_are_where_the_rfc_puts_them(unix_ms: int, entropy: bytes) -> None:
     """Any time and entropy give a UUID of version 7 and the RFC's variant, with 48 bits of time in front."""
-    one = UUID(bytes=new_id(unix_ms, entropy))
-    assert (one.version, one.variant) == (7, "specified in RFC 4122")
-    assert one.int >> 80 == unix_ms
+    uuid = UUID(bytes=new_id(unix_ms, entropy))
+    assert (uuid.version, uuid.variant) == (7, "specified in RFC 4122")
+    assert uuid.int >> 80 == unix_ms
 
 
 @given(_MS, _MS)
@@ -45,5 +45,5 @@ def test_text_and_bytes_are_two_forms_of_one_id(some: bytes) -> None:
 @given(st.text(max_size=40))
 def test_what_is_no_id_is_none(some: str) -> None:
     """Any other text gives None, never an error."""
-    found = raw(some)
-    assert found is None or text(found) == some.lower()
+    result = raw(some)
+    assert result is None or text(result) == some.lower()

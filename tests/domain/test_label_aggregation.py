@@ -12,17 +12,17 @@ from relevo.domain.prediction import Label, ReviewStatus
 AT = datetime(2026, 3, 1, tzinfo=UTC)
 
 
-def parse_labels(words: str) -> list[Label]:
+def parse_labels(text: str) -> list[Label]:
     """`ana:7 eva:9+ csv/bob:7-` as labels in that order: source/author:value, + accepted, - rejected."""
-    found = []
-    for word in words.split():
-        who, _, value = word.partition(":")
-        source, _, author = who.rpartition("/")
+    labels = []
+    for word in text.split():
+        source_and_author, _, value = word.partition(":")
+        source, _, author = source_and_author.rpartition("/")
         verdict = {"+": ReviewStatus.ACCEPTED, "-": ReviewStatus.REJECTED}.get(value[-1], ReviewStatus.PENDING)
-        found.append(
+        labels.append(
             Label(prediction=b"", value=value.rstrip("+-"), author=author, source=source or "page", at=AT, verdict=verdict)
         )
-    return found
+    return labels
 
 
 @pytest.mark.parametrize(
@@ -48,13 +48,13 @@ def test_each_rule_finds_its_label(words: str, last: str | None, majority: str |
     A rejected label never counts, and once one is accepted only accepted ones do.
     """
     labels = parse_labels(words)
-    for rule, wanted in (
+    for rule, expected in (
         (AggregationStrategy.LAST, last),
         (AggregationStrategy.MAJORITY, majority),
         (AggregationStrategy.TRUSTED, trusted),
     ):
-        found = LabelAggregation(rule=rule, trusted=("csv", "author:lab")).of(labels)
-        assert (None if found is None else found.value) == wanted, rule
+        resolved = LabelAggregation(rule=rule, trusted=("csv", "author:lab")).of(labels)
+        assert (None if resolved is None else resolved.value) == expected, rule
 
 
 @pytest.mark.parametrize(

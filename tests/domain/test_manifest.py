@@ -54,20 +54,20 @@ def bytes_of(plain: Any) -> bytes:
 def with_value(plain: dict[str, Any], *path: Any, to: Any) -> dict[str, Any]:
     """A deep copy with one value replaced."""
     copy: dict[str, Any] = json.loads(json.dumps(plain))
-    place: Any = copy
+    target: Any = copy
     for step in path[:-1]:
-        place = place[step]
-    place[path[-1]] = to
+        target = target[step]
+    target[path[-1]] = to
     return copy
 
 
 @pytest.mark.parametrize("plain", [RECORD, IMAGE])
 def test_a_manifest_written_is_the_manifest_read(plain: dict[str, Any]) -> None:
     """Canonical bytes parse to the same value and encode to the same bytes."""
-    one = parse(bytes_of(plain))
-    assert parse(one.to_bytes()) == one
-    assert parse(one.to_bytes()).to_bytes() == one.to_bytes()
-    assert one.digest() == hashlib.sha256(one.to_bytes()).hexdigest()
+    manifest = parse(bytes_of(plain))
+    assert parse(manifest.to_bytes()) == manifest
+    assert parse(manifest.to_bytes()).to_bytes() == manifest.to_bytes()
+    assert manifest.digest() == hashlib.sha256(manifest.to_bytes()).hexdigest()
 
 
 @given(st.randoms(use_true_random=False))
@@ -79,11 +79,11 @@ def test_the_digest_is_that_of_the_meaning(shuffle: random.Random) -> None:
             keys = list(value)
             shuffle.shuffle(keys)
             return {key: shuffled(value[key]) for key in keys}
-        return [shuffled(one) for one in value] if isinstance(value, list) else value
+        return [shuffled(item) for item in value] if isinstance(value, list) else value
 
-    wanted = parse(bytes_of(RECORD)).digest()
-    assert parse(json.dumps(shuffled(RECORD), indent=shuffle.randint(0, 4)).encode()).digest() == wanted
-    assert parse(bytes_of(with_value(RECORD, "output", "labels", to=["leaves", "stays"]))).digest() != wanted
+    expected = parse(bytes_of(RECORD)).digest()
+    assert parse(json.dumps(shuffled(RECORD), indent=shuffle.randint(0, 4)).encode()).digest() == expected
+    assert parse(bytes_of(with_value(RECORD, "output", "labels", to=["leaves", "stays"]))).digest() != expected
 
 
 @pytest.mark.parametrize(

@@ -51,9 +51,9 @@ def test_names_of_all_the_world_are_taken(name: str) -> None:
 @pytest.mark.parametrize("what", REFUSED)
 def test_what_hides_or_pretends_is_refused(what: str) -> None:
     """Rejects names with invisible characters or mixed scripts; the error does not contain the name."""
-    with pytest.raises(FieldTypeError) as told:
+    with pytest.raises(FieldTypeError) as error:
         checked_name(REFUSED[what], "author")
-    assert told.value.field == "author"
+    assert error.value.field == "author"
 
 
 @pytest.mark.parametrize(

@@ -60,6 +60,6 @@ def test_widening_a_leg_keeps_those_it_had() -> None:
 def test_another_salt_divides_anew() -> None:
     """A different salt assigns keys independently."""
     keys = [str(number).encode() for number in range(2000)]
-    one = {key for key in keys if pick(route([0.5, 0.5], salt="a"), key).leg.version}
+    keys_a = {key for key in keys if pick(route([0.5, 0.5], salt="a"), key).leg.version}
     other = {key for key in keys if pick(route([0.5, 0.5], salt="b"), key).leg.version}
-    assert 300 < len(one & other) < 700
+    assert 300 < len(keys_a & other) < 700

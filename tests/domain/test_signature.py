@@ -42,8 +42,8 @@ def test_a_field_is_required_and_open_unless_told() -> None:
 def test_an_example_keeps_its_type(example: Any) -> None:
     """Integers and booleans keep their type through JSON."""
     field = Field(name="a", kind=FieldKind.NUMBER, example=example)
-    found = msgspec.json.decode(msgspec.json.encode(field), type=Field).example
-    assert (found, type(found)) == (example, type(example))
+    decoded = msgspec.json.decode(msgspec.json.encode(field), type=Field).example
+    assert (decoded, type(decoded)) == (example, type(example))
 
 
 _FIELD = {"name": "a", "kind": "number"}

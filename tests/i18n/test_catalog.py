@@ -28,9 +28,9 @@ def fields_of(template: str) -> set[tuple[str, str]]:
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.code)
 def test_every_error_is_said_in_every_language(kind: type[errors.RelevoError], language: str) -> None:
     """Each error code has its own sentence in each language, with the placeholders and formats of the English one."""
-    said = catalog.template(kind, language)
-    assert said != kind.sentence, f"{language}.json lacks {kind.code}"
-    assert fields_of(said) == fields_of(kind.sentence)
+    translated = catalog.template(kind, language)
+    assert translated != kind.sentence, f"{language}.json lacks {kind.code}"
+    assert fields_of(translated) == fields_of(kind.sentence)
 
 
 @pytest.mark.parametrize("language", TRANSLATED)
@@ -55,22 +55,22 @@ def test_words_of_ours_are_translated_and_names_are_not() -> None:
 @pytest.mark.parametrize("language", TRANSLATED)
 def test_no_sentence_is_in_two_languages(language: str) -> None:
     """Every reason or expectation of an error is translated, with the same number of placeholders."""
-    lacking = sorted({english.anonymous(text) for text in english.reasons(*english.rooms())} - _translations(language).keys())
-    assert not lacking, "es/reasons.json lacks:\n" + "\n".join(lacking)
+    missing = sorted({english.anonymous(text) for text in english.reasons(*english.rooms())} - _translations(language).keys())
+    assert not missing, "es/reasons.json lacks:\n" + "\n".join(missing)
 
 
 @pytest.mark.parametrize("language", TRANSLATED)
 def test_no_command_speaks_another_language(language: str) -> None:
     """Every sentence, table heading and step of a command, and every line of its help, is translated."""
-    lacking = {english.anonymous(text) for text in english.spoken()} | english.helps() | english.words_for_values()
-    lacking -= {text.strip() for text in _translations(language)}
-    assert not lacking, "es/cli.json, or settings.json for a setting, lacks:\n" + "\n".join(sorted(lacking))
+    missing = {english.anonymous(text) for text in english.spoken()} | english.helps() | english.words_for_values()
+    missing -= {text.strip() for text in _translations(language)}
+    assert not missing, "es/cli.json, or settings.json for a setting, lacks:\n" + "\n".join(sorted(missing))
 
 
 @pytest.mark.parametrize("language", TRANSLATED)
 def test_no_template_fits_what_is_not_ours(language: str) -> None:
     """Templates have enough literal text: one of placeholders only would match any sentence."""
-    matched = [english for some in catalog._templates(language).values() for _, english, _ in some]
+    matched = [english for entries in catalog._templates(language).values() for _, english, _ in entries]
     assert matched
     assert not [text for text in matched if sum(map(str.isalpha, "".join(catalog._pieces(text)[0]))) < _MIN_LETTERS]
 
@@ -79,26 +79,26 @@ def test_no_template_fits_what_is_not_ours(language: str) -> None:
 def test_every_translation_fills_the_holes_of_its_english(language: str) -> None:
     """A translation has exactly the placeholders of the English text, is not empty, and can be formatted."""
     for chapter in catalog.BY_ENGLISH:
-        for text, said in catalog.texts(chapter, language).items():
+        for text, translation in catalog.texts(chapter, language).items():
             names = [name for name, _ in fields_of(text) if not name.isdigit()]
             facts = catalog.facts_in(text, text.format(*range(9), **dict.fromkeys(names, 3)))
-            assert facts is None or said.format(*facts.values(), **facts), text
-            assert {name for name, _ in fields_of(said)} == {name for name, _ in fields_of(text)}, text
-            assert said.strip(), text
+            assert facts is None or translation.format(*facts.values(), **facts), text
+            assert {name for name, _ in fields_of(translation)} == {name for name, _ in fields_of(text)}, text
+            assert translation.strip(), text
 
 
 @pytest.mark.parametrize("language", TRANSLATED)
 def test_no_translation_outlives_its_english(language: str) -> None:
     """A text that is not in the source has no translation (/docs has a test of its own)."""
-    ours = [chapter for chapter in catalog.BY_ENGLISH if chapter not in {"libraries", "api"}]
-    said = {english.anonymous(text).strip() for chapter in ours for text in catalog.texts(chapter, language)}
-    left = sorted(said - english.everything() - english.helps())
-    assert not left, "no longer said:\n" + "\n".join(left)
+    chapters = [chapter for chapter in catalog.BY_ENGLISH if chapter not in {"libraries", "api"}]
+    english_texts = {english.anonymous(text).strip() for chapter in chapters for text in catalog.texts(chapter, language)}
+    unused = sorted(english_texts - english.everything() - english.helps())
+    assert not unused, "no longer said:\n" + "\n".join(unused)
 
 
 def _translations(language: str) -> dict[str, str]:
     return {
-        english.anonymous(text): said for chapter in catalog.BY_ENGLISH for text, said in catalog.texts(chapter, language).items()
+        english.anonymous(text): value for chapter in catalog.BY_ENGLISH for text, value in catalog.texts(chapter, language).items()
     }
 
 
@@ -108,9 +108,9 @@ def test_keyed_texts_are_the_same_in_every_language(chapter: str) -> None:
     first = catalog.texts(chapter, catalog.LANGUAGES[0])
     assert first
     for language in TRANSLATED:
-        said = catalog.texts(chapter, language)
-        assert said.keys() == first.keys()
-        assert [key for key in first if fields_of(said[key]) != fields_of(first[key]) or not said[key].strip()] == []
+        catalogue = catalog.texts(chapter, language)
+        assert catalogue.keys() == first.keys()
+        assert [key for key in first if fields_of(catalogue[key]) != fields_of(first[key]) or not catalogue[key].strip()] == []
 
 
 def test_why_a_certificate_is_not_trusted_is_said() -> None:
@@ -154,23 +154,25 @@ def test_options_in_a_row_are_said_one_by_one() -> None:
 def test_a_reason_put_together_elsewhere_is_said_with_its_facts() -> None:
     """A formatted reason matches its template; its facts are kept, and translated where they are text."""
     error = errors.ConfigError(reason="port 80 of 10.0.0.1 cannot be used (the disk is full); choose another with --port")
-    said = "Los ajustes no se pueden usar: el puerto 80 de 10.0.0.1 no se puede usar (el disco está lleno); elija otro con --port."
-    assert catalog.sentence(error, "es") == said
+    expected = (
+        "Los ajustes no se pueden usar: el puerto 80 de 10.0.0.1 no se puede usar (el disco está lleno); elija otro con --port."
+    )
+    assert catalog.sentence(error, "es") == expected
 
 
 def test_an_error_that_came_as_words_is_said_as_its_class_does() -> None:
     """The message of an error from another process is translated without its facts; unknown text is unchanged."""
-    words = str(errors.VersionNotFoundError(model="digits", version=7))
-    assert catalog.sentence(errors.VersionNotFoundError.told(words), "es") == "El modelo 'digits' no tiene la versión 7."
+    message = str(errors.VersionNotFoundError(model="digits", version=7))
+    assert catalog.sentence(errors.VersionNotFoundError.told(message), "es") == "El modelo 'digits' no tiene la versión 7."
     assert catalog.sentence(errors.VersionNotFoundError.told("Nada de eso."), "es") == "Nada de eso."
-    figures = str(errors.GoldenMismatchError(example=3, difference=0.25, tolerance=0.001))
-    assert "el ejemplo 3 difiere en 0.25" in catalog.sentence(errors.GoldenMismatchError.told(figures), "es")
+    mismatch = str(errors.GoldenMismatchError(example=3, difference=0.25, tolerance=0.001))
+    assert "el ejemplo 3 difiere en 0.25" in catalog.sentence(errors.GoldenMismatchError.told(mismatch), "es")
 
 
 def test_the_most_telling_template_is_taken() -> None:
     """Of two matching templates, the one with more literal text wins."""
-    said = catalog.said("the folder x cannot be written; choose another --home, or mend its rights", "es")
-    assert said == "en la carpeta x no se puede escribir; elija otro --home o corrija sus permisos"
+    translated = catalog.said("the folder x cannot be written; choose another --home, or mend its rights", "es")
+    assert translated == "en la carpeta x no se puede escribir; elija otro --home o corrija sus permisos"
 
 
 @given(st.text(max_size=300))

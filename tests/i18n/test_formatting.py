@@ -51,8 +51,8 @@ def test_moments_and_days() -> None:
     """Months are abbreviated names, and times use 24 hours."""
     assert formatting.moment(_AT, "en") == "31 Jan 2026, 12:05:09 UTC"
     assert formatting.moment(_AT, "es", seconds=False) == "31 ene 2026, 12:05 UTC"
-    for zone, told in (("Europe/Madrid", "13:05 CET"), ("America/Sao_Paulo", "09:05 UTC-03")):
-        assert formatting.moment(_AT.astimezone(ZoneInfo(zone)), "en", seconds=False) == f"31 Jan 2026, {told}"
+    for zone, expected in (("Europe/Madrid", "13:05 CET"), ("America/Sao_Paulo", "09:05 UTC-03")):
+        assert formatting.moment(_AT.astimezone(ZoneInfo(zone)), "en", seconds=False) == f"31 Jan 2026, {expected}"
     east = _AT.astimezone(timezone(timedelta(hours=5, minutes=30)))
     assert formatting.moment(east, "en", seconds=False) == "31 Jan 2026, 17:35 UTC+05:30"
     assert formatting.day(date(2026, 8, 3), "es") == "3 ago 2026"

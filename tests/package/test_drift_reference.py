@@ -32,21 +32,21 @@ if TYPE_CHECKING:
 def test_a_normal_feature_has_the_moments_and_quantiles_of_one() -> None:
     """Mean 0, sd 1, no skew, no excess kurtosis; the median is central; the 100 display bins are equally filled."""
     x = np.random.default_rng(0).normal(size=20_000)
-    found = profile_number("x", x, "salt")
-    assert found.moments[:4] == pytest.approx([0, 1, 0, 0], abs=0.06)
-    assert found.moments[4:].tolist() == [0, 0]
-    assert found.quantiles[49] == pytest.approx(0, abs=0.03)
-    assert found.display.sum() == 20_000
-    assert found.display[[0, 101]].tolist() == [100, 100]
-    assert found.display[2:100].tolist() == pytest.approx([200] * 98, abs=2)
-    assert found.bins.a.sum() == 20_001
+    column = profile_number("x", x, "salt")
+    assert column.moments[:4] == pytest.approx([0, 1, 0, 0], abs=0.06)
+    assert column.moments[4:].tolist() == [0, 0]
+    assert column.quantiles[49] == pytest.approx(0, abs=0.03)
+    assert column.display.sum() == 20_000
+    assert column.display[[0, 101]].tolist() == [100, 100]
+    assert column.display[2:100].tolist() == pytest.approx([200] * 98, abs=2)
+    assert column.bins.a.sum() == 20_001
 
 
 def test_display_counts_hold_every_row_once() -> None:
     """Under, over and missing have their own bins, and an edge belongs to the bin below it."""
     edges = np.arange(101.0)
     counts = display_counts(edges, np.array([-1.0, 0.0, 1.0, 1.5, 100.0, 100.5, np.nan]))
-    assert [counts[place] for place in (0, 1, 2, 100, 101, 102)] == [1, 2, 1, 1, 1, 1]
+    assert [counts[index] for index in (0, 1, 2, 100, 101, 102)] == [1, 2, 1, 1, 1, 1]
     assert counts.sum() == 7
 
 
@@ -54,23 +54,23 @@ def test_display_counts_hold_every_row_once() -> None:
 @given(values=st.lists(st.one_of(st.just(float("nan")), st.floats(-1e9, 1e9), st.just(0.0)), min_size=1, max_size=80))
 def test_any_column_has_a_finite_profile(values: list[float]) -> None:
     """Constant, empty, incomplete or extreme columns have a profile, without a warning, that counts each row once."""
-    found = profile_number("x", np.array(values), "salt")
-    assert np.isfinite(found.moments).all()
-    assert np.isfinite(found.quantiles).all()
-    assert found.display.sum() == len(values)
+    column = profile_number("x", np.array(values), "salt")
+    assert np.isfinite(column.moments).all()
+    assert np.isfinite(column.quantiles).all()
+    assert column.display.sum() == len(values)
 
 
 def test_a_whole_numbered_feature_with_zeros_is_told_as_such() -> None:
     """The share of zeros and the integer flag are set."""
-    found = profile_number("x", np.array([0.0, 0.0, 1.0, 3.0]), "salt")
-    assert found.moments[4:].tolist() == [0.5, 1.0]
+    column = profile_number("x", np.array([0.0, 0.0, 1.0, 3.0]), "salt")
+    assert column.moments[4:].tolist() == [0.5, 1.0]
 
 
 def test_categories_are_counted_and_hashed() -> None:
     """Categories seen once are counted, and all are hashed."""
-    found = profile_category("c", ["a"] * 6 + ["b", "c", None])
-    assert (found.once, found.distinct, len(found.hashes)) == (2, 3, 3)
-    assert (np.diff(found.hashes.astype(object)) > 0).all()
+    column = profile_category("c", ["a"] * 6 + ["b", "c", None])
+    assert (column.once, column.distinct, len(column.hashes)) == (2, 3, 3)
+    assert (np.diff(column.hashes.astype(object)) > 0).all()
 
 
 def test_a_profile_comes_back_as_it_went(digits_package: Package) -> None:
@@ -94,13 +94,13 @@ def test_pictures_are_profiled_by_their_statistics_and_outputs(digits_package: P
 
 def test_held_out_predictions_are_kept(digits_package: Package, digits: Any) -> None:
     """Truth, scores and loss of each row are stored, and the joint frequencies of prediction and truth."""
-    held = read_profile(digits_package.read("profile.npz")).held_out
-    assert held["truth"].tolist() == digits.truth.tolist()
-    assert held["scores"].dtype == np.float32
-    assert held["scores"].shape == (597, 10)
-    assert held["confusion"].sum() == pytest.approx(1)
-    assert np.trace(held["confusion"]) == pytest.approx(digits_package.metrics["accuracy"]["value"], abs=1e-6)
-    assert held["loss"].mean() == pytest.approx(digits_package.metrics["log_loss"], abs=1e-6)
+    held_out = read_profile(digits_package.read("profile.npz")).held_out
+    assert held_out["truth"].tolist() == digits.truth.tolist()
+    assert held_out["scores"].dtype == np.float32
+    assert held_out["scores"].shape == (597, 10)
+    assert held_out["confusion"].sum() == pytest.approx(1)
+    assert np.trace(held_out["confusion"]) == pytest.approx(digits_package.metrics["accuracy"]["value"], abs=1e-6)
+    assert held_out["loss"].mean() == pytest.approx(digits_package.metrics["log_loss"], abs=1e-6)
 
 
 def test_records_are_profiled_field_by_field() -> None:

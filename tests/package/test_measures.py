@@ -48,16 +48,16 @@ def _scores(rows: int, classes: int, seed: int = 0) -> tuple[np.ndarray, np.ndar
 def test_classification_figures_equal_the_reference() -> None:
     """Accuracy, F1, log-loss, precision and recall equal those of scikit-learn."""
     scores, truth = _scores(400, 3)
-    found = measure(_manifest(THREE), scores, truth)
+    metrics = measure(_manifest(THREE), scores, truth)
     predicted = scores.argmax(axis=1)
-    assert found["accuracy"]["value"] == pytest.approx(reference.accuracy_score(truth, predicted), abs=1e-6)
-    assert found["macro_f1"] == pytest.approx(reference.f1_score(truth, predicted, average="macro"), abs=1e-6)
-    assert found["log_loss"] == pytest.approx(reference.log_loss(truth, scores), abs=1e-6)
+    assert metrics["accuracy"]["value"] == pytest.approx(reference.accuracy_score(truth, predicted), abs=1e-6)
+    assert metrics["macro_f1"] == pytest.approx(reference.f1_score(truth, predicted, average="macro"), abs=1e-6)
+    assert metrics["log_loss"] == pytest.approx(reference.log_loss(truth, scores), abs=1e-6)
     precision, recall, _, rows = reference.precision_recall_fscore_support(truth, predicted)
-    assert [entry["precision"] for entry in found["per_class"]] == pytest.approx(precision, abs=1e-6)
-    assert [entry["recall"] for entry in found["per_class"]] == pytest.approx(recall, abs=1e-6)
-    assert [entry["rows"] for entry in found["per_class"]] == rows.tolist()
-    assert "roc_auc" not in found
+    assert [entry["precision"] for entry in metrics["per_class"]] == pytest.approx(precision, abs=1e-6)
+    assert [entry["recall"] for entry in metrics["per_class"]] == pytest.approx(recall, abs=1e-6)
+    assert [entry["rows"] for entry in metrics["per_class"]] == rows.tolist()
+    assert "roc_auc" not in metrics
 
 
 @given(scores=st.lists(st.tuples(st.sampled_from([0.1, 0.2, 0.5, 0.9]), st.booleans()), min_size=2, max_size=50))
@@ -78,9 +78,9 @@ def test_regression_figures_equal_the_reference() -> None:
     """MAE, RMSE and R² equal those of scikit-learn; R² is absent for a constant truth."""
     draw = np.random.default_rng(0)
     truth, values = draw.normal(size=50), draw.normal(size=(50, 1))
-    found = measure(_manifest(Output(name="v", task=Task.REGRESSION)), values, truth)
-    assert found["mae"] == pytest.approx(reference.mean_absolute_error(truth, values), abs=1e-6)
-    assert found["r2"] == pytest.approx(reference.r2_score(truth, values), abs=1e-6)
+    metrics = measure(_manifest(Output(name="v", task=Task.REGRESSION)), values, truth)
+    assert metrics["mae"] == pytest.approx(reference.mean_absolute_error(truth, values), abs=1e-6)
+    assert metrics["r2"] == pytest.approx(reference.r2_score(truth, values), abs=1e-6)
     assert measure(_manifest(Output(name="v", task=Task.REGRESSION)), values, np.ones(50))["r2"] is None
 
 
@@ -110,11 +110,11 @@ def test_figures_are_drawn_the_same_each_time() -> None:
     """PNG files without dates: confusion, calibration and, for two labels, ROC."""
     scores, truth = _scores(300, 2)
     manifest = _manifest(TWO)
-    found = measure(manifest, scores, truth)
-    one = draw_figures(manifest, found, scores, truth)
-    assert one == draw_figures(manifest, found, scores, truth)
-    assert sorted(one) == ["figures/calibration.png", "figures/confusion.png", "figures/roc.png"]
-    assert all(content.startswith(b"\x89PNG") for content in one.values())
+    metrics = measure(manifest, scores, truth)
+    figures = draw_figures(manifest, metrics, scores, truth)
+    assert figures == draw_figures(manifest, metrics, scores, truth)
+    assert sorted(figures) == ["figures/calibration.png", "figures/confusion.png", "figures/roc.png"]
+    assert all(content.startswith(b"\x89PNG") for content in figures.values())
 
 
 def test_labels_of_any_script_are_drawn() -> None:

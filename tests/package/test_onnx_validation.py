@@ -250,10 +250,10 @@ def test_deep_nesting_is_refused() -> None:
 
 
 def _size(data: bytes) -> bytes:
-    left, out = len(data), b""
-    while left > 127:
-        out, left = out + bytes([left & 127 | 128]), left >> 7
-    return out + bytes([left])
+    remaining, out = len(data), b""
+    while remaining > 127:
+        out, remaining = out + bytes([remaining & 127 | 128]), remaining >> 7
+    return out + bytes([remaining])
 
 
 def test_too_many_nodes_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -355,7 +355,7 @@ def test_what_passes_names_no_file_in_the_library_either(seed: bytes, at: int, b
     except Exception:  # noqa: BLE001 - bytes the library refuses harm nobody
         return
     assert not list(onnx.external_data_helper._get_all_tensors(proto)) or not any(
-        one.external_data or one.data_location for one in onnx.external_data_helper._get_all_tensors(proto)
+        tensor.external_data or tensor.data_location for tensor in onnx.external_data_helper._get_all_tensors(proto)
     )
 
 
@@ -364,7 +364,7 @@ def nested_functions(storeys: int) -> Any:
     made = []
     for storey in range(storeys):
         below, domain = (f"f{storey - 1}", "own") if storey else ("Identity", "")
-        calls = [helper.make_node(below, [one], [other], domain=domain) for one, other in ("ac", "cb")]
+        calls = [helper.make_node(below, [source], [target], domain=domain) for source, target in ("ac", "cb")]
         made.append(helper.make_function("own", f"f{storey}", ["a"], ["b"], calls, [helper.make_opsetid("", 18)]))
     return model(helper.make_node(f"f{storeys - 1}", ["x"], ["y"], domain="own"), functions=made)
 
@@ -376,7 +376,7 @@ def test_a_tower_of_functions_is_refused_before_anybody_unfolds_it() -> None:
     assert "its functions unfold to more than 100000 nodes" in refused(nested_functions(40))
     assert time.monotonic() - began < 5
     round_ = [
-        helper.make_function("own", one, ["a"], ["b"], [helper.make_node(other, ["a"], ["b"], domain="own")], [])
-        for one, other in (("f", "g"), ("g", "f"))
+        helper.make_function("own", source, ["a"], ["b"], [helper.make_node(target, ["a"], ["b"], domain="own")], [])
+        for source, target in (("f", "g"), ("g", "f"))
     ]
     assert "call each other in a circle" in refused(model(helper.make_node("f", ["x"], ["y"], domain="own"), functions=round_))

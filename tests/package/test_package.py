@@ -52,12 +52,12 @@ def test_a_folder_and_its_zip_are_the_same_package(digits_package: Package, tmp_
     folder, archive = tmp_path / "digits", tmp_path / "digits.zip"
     digits_package.write(folder)
     digits_package.write(archive)
-    one, other = relevo.open(folder), relevo.open(archive)
-    assert one.digest == other.digest == digits_package.digest
-    assert one.folder == folder
-    assert other.folder is None
-    picture = one.golden.payloads[0]
-    assert one.predict(picture) == other.predict(picture)
+    from_folder, from_zip = relevo.open(folder), relevo.open(archive)
+    assert from_folder.digest == from_zip.digest == digits_package.digest
+    assert from_folder.folder == folder
+    assert from_zip.folder is None
+    picture = from_folder.golden.payloads[0]
+    assert from_folder.predict(picture) == from_zip.predict(picture)
 
 
 def test_an_opened_package_answers_its_golden_examples(digits_package: Package) -> None:
@@ -86,9 +86,9 @@ def test_any_flipped_bit_is_refused(small_package: Package, data: st.DataObject)
     """A package with a changed byte in any file does not open."""
     files = small_package.files()
     path = data.draw(st.sampled_from(sorted(files)))
-    place = data.draw(st.integers(0, len(files[path]) - 1))
+    position = data.draw(st.integers(0, len(files[path]) - 1))
     broken = bytearray(files[path])
-    broken[place] ^= 1 << data.draw(st.integers(0, 7))
+    broken[position] ^= 1 << data.draw(st.integers(0, 7))
     with pytest.raises(PackageError):
         verify_files({**files, path: bytes(broken)})
 

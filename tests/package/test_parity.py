@@ -103,10 +103,10 @@ def test_large_logits_are_compared_as_they_are_served(converted: tuple[Converted
     model, _ = converted
     logits = np.array([[1_000_000.0, 1_000_000.0]])
     output = Output(name="y", labels=("no", "yes"), activation="softmax")
-    told = replace(model, outputs=logits, output=output, predicted=None)
-    assert check_parity(told, logits, decision=ArgmaxDecision()).rows == 1
+    large = replace(model, outputs=logits, output=output, predicted=None)
+    assert check_parity(large, logits, decision=ArgmaxDecision()).rows == 1
     with pytest.raises(ParityError) as refusal:
-        check_parity(told, logits + np.array([[0.0, 1.0]]), decision=ArgmaxDecision())
+        check_parity(large, logits + np.array([[0.0, 1.0]]), decision=ArgmaxDecision())
     assert refusal.value.facts["difference"] == pytest.approx(1 / (1 + np.exp(-1)) - 0.5)
 
 
@@ -133,11 +133,11 @@ def test_what_is_proved_is_the_originals_predict(make: Any, tmp_path: Path) -> N
     model = make.fit(rows, truth)
     live = convert_sklearn(model, normalize_samples(rows))
     assert live.predicted is not None
-    assert [live.output.labels[place] for place in live.predicted] == model.predict(rows).tolist()
+    assert [live.output.labels[index] for index in live.predicted] == model.predict(rows).tolist()
     file = tmp_path / "model.pickle"
     file.write_bytes(pickle.dumps(model))
     package = import_model(file, name="proved", samples=rows, trust_pickle=True, figures=False)
     assert package.manifest.lineage.parity.labels_agreeing == 1.0
     names = [field.name for field in package.manifest.input.fields]  # type: ignore[union-attr]  # a record
-    said = [package.predict(dict(zip(names, map(float, row), strict=True))).label for row in rows]
-    assert said == model.predict(rows).tolist()
+    labels = [package.predict(dict(zip(names, map(float, row), strict=True))).label for row in rows]
+    assert labels == model.predict(rows).tolist()

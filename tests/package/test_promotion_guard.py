@@ -28,18 +28,18 @@ def packed(folder: Path, model: Any, *, names: tuple[str, ...] = _NAMES, truth: 
     columns = _ROWS[:, : len(names)]
     model.fit(columns[:200], truth[:200])
     records = [dict(zip(names, map(float, row), strict=True)) for row in columns[200:]]
-    place = folder / f"package-{len(list(folder.iterdir()))}"
-    relevo.pack(model, name="churn", samples=records, features=names, truth=list(truth[200:]), out=place, figures=False, **options)
-    return place
+    path = folder / f"package-{len(list(folder.iterdir()))}"
+    relevo.pack(model, name="churn", samples=records, features=names, truth=list(truth[200:]), out=path, figures=False, **options)
+    return path
 
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
     """A home whose champion is a good model with an extra field."""
-    found = Settings(home=tmp_path / "home")
+    result = Settings(home=tmp_path / "home")
     first = packed(tmp_path, LogisticRegression(), answer={"churn": "is:leaves"})
-    server.register(found, first, who="ana", why="the first")
-    return found
+    server.register(result, first, who="ana", why="the first")
+    return result
 
 
 def champion(settings: Settings) -> tuple[int, str]:
@@ -66,13 +66,13 @@ def test_what_would_break_clients_does_not_take_over(
     other: dict[str, Any], reason: str, settings: Settings, tmp_path: Path
 ) -> None:
     """An incompatible version is registered but not promoted, with the reason; force and a reason promote it."""
-    place = packed(tmp_path, **other)
+    path = packed(tmp_path, **other)
     with pytest.raises(PromotionRefusedError, match=reason):
-        server.register(settings, place, who="ana", why="a try")
+        server.register(settings, path, who="ana", why="a try")
     assert champion(settings)[0] == 1
     with pytest.raises(PromotionRefusedError, match="a reason of your own"):
-        server.register(settings, place, who="ana", why=" ", force=True)
-    assert server.register(settings, place, who="ana", why="agreed with all clients", force=True).number == 2
+        server.register(settings, path, who="ana", why=" ", force=True)
+    assert server.register(settings, path, who="ana", why="agreed with all clients", force=True).number == 2
     version, why = champion(settings)
     assert version == 2
     assert why.startswith("agreed with all clients [forced: ")
@@ -80,8 +80,8 @@ def test_what_would_break_clients_does_not_take_over(
 
 def test_what_is_as_good_takes_over(settings: Settings, tmp_path: Path) -> None:
     """A compatible version that is not significantly worse is promoted, and so is the rollback."""
-    place = packed(tmp_path, LogisticRegression(C=0.5), answer={"churn": "is:leaves", "p": "probability:leaves"})
-    assert server.register(settings, place, who="ana", why="a better one").number == 2
+    path = packed(tmp_path, LogisticRegression(C=0.5), answer={"churn": "is:leaves", "p": "probability:leaves"})
+    assert server.register(settings, path, who="ana", why="a better one").number == 2
     assert champion(settings) == (2, "a better one")
     store = server.open_store(settings)
     with pytest.raises(PromotionRefusedError, match="its answer lacks the fields: p"):

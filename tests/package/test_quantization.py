@@ -42,26 +42,26 @@ def network(spread: float) -> bytes:
     return bytes(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString())
 
 
-def packed(**told: Any) -> Any:
+def packed(**overrides: Any) -> Any:
     options: dict[str, Any] = {"name": "n", "samples": PICTURES, "labels": ["a", "b", "c"], "scale": 1 / 255, "figures": False}
-    return relevo.pack(network(20.0), **(options | told))
+    return relevo.pack(network(20.0), **(options | overrides))
 
 
 def truth() -> list[str]:
     """The network's own predictions, so that the accuracy is 1 before quantization."""
-    return [str(answer.label) for answer in packed().predict_many([png(one) for one in PICTURES])]
+    return [str(answer.label) for answer in packed().predict_many([png(pixels) for pixels in PICTURES])]
 
 
 @pytest.mark.parametrize(("precision", "smaller"), [("int8", 0.6), ("float16", 0.6)])
 def test_within_the_loss_it_is_smaller_and_told(precision: Any, smaller: float) -> None:
     """Lineage and card have precision, agreement and sizes; the golden tests pass."""
     package = packed(truth=truth(), precision=precision, max_loss=0.2)
-    told = package.manifest.lineage.precision
-    assert told.numbers == precision
-    assert told.bytes_after < smaller * told.bytes_before
-    assert told.labels_agreeing >= 0.8
-    assert (told.metric, told.before) == ("accuracy", 1.0)
-    assert told.after == package.metrics["accuracy"]["value"]
+    report = package.manifest.lineage.precision
+    assert report.numbers == precision
+    assert report.bytes_after < smaller * report.bytes_before
+    assert report.labels_agreeing >= 0.8
+    assert (report.metric, report.before) == ("accuracy", 1.0)
+    assert report.after == package.metrics["accuracy"]["value"]
     assert f"computes in **{precision}**" in package.files()["card.md"].decode()
     assert packed().manifest.lineage.precision is None
 

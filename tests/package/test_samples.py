@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 def test_a_png_of_ours_decodes_to_its_pixels() -> None:
     """PNG encoding of pixels is lossless, so pixels may be used in place of their PNG."""
     pixels = np.random.default_rng(0).integers(0, 256, (7, 5, 3), dtype=np.uint8)
-    wanted = ImageInput(width=5, height=7)
-    assert np.array_equal(decode(png(pixels), wanted, ImageSteps(input="x"), ImageLimits()), pixels)
-    ready = ready_pixels(ImageSamples(pixels=(pixels,)), wanted)
+    signature = ImageInput(width=5, height=7)
+    assert np.array_equal(decode(png(pixels), signature, ImageSteps(input="x"), ImageLimits()), pixels)
+    ready = ready_pixels(ImageSamples(pixels=(pixels,)), signature)
     assert ready is not None
     assert ready[0] is pixels
     assert ready_pixels(ImageSamples(pixels=(pixels,)), ImageInput(width=5, height=8)) is None
@@ -174,15 +174,15 @@ def test_a_picture_is_the_same_by_every_way_in(tmp_path: Path, form: str, mode: 
     if form != "TIFF":
         loaded.load()
     for stored in ("L", "RGB"):
-        wanted = ImageInput(width=9, height=6, mode=stored)
+        signature = ImageInput(width=9, height=6, mode=stored)
         steps = ImageSteps(input="x", orientation=rule, background="#204060")
-        served = decode(data, wanted, steps, ImageLimits())
+        served = decode(data, signature, steps, ImageLimits())
         for given_ in (tmp_path / "a", str(tmp_path / "a"), data, Image.open(io.BytesIO(data)), loaded):
             if form == "TIFF" and rule == "ignore" and isinstance(given_, Image.Image):
                 continue  # Pillow turns it while it loads it: what the user holds is upright
             samples = normalize_samples([given_])
             assert isinstance(samples, ImageSamples)
-            assert np.array_equal(decode(samples.payload(0), wanted, steps, ImageLimits()), served)
+            assert np.array_equal(decode(samples.payload(0), signature, steps, ImageLimits()), served)
             upright = (9, 6) if orientation in (6, 7) and rule == "exif" else (6, 9)
             assert samples.shape(rule)[:2] == upright
 
@@ -191,11 +191,11 @@ def test_pixels_with_alpha_stand_on_the_background() -> None:
     """Arrays (h, w, 4), in a list or stacked, are images with transparency, like a file with it."""
     pixels = np.zeros((2, 5, 4, 4), dtype=np.uint8)
     pixels[:, :, 2:, 3] = 255
-    wanted, steps = ImageInput(width=4, height=5), ImageSteps(input="x", background="white")
-    for given_ in (pixels, list(pixels), [Image.fromarray(one) for one in pixels]):
+    signature, steps = ImageInput(width=4, height=5), ImageSteps(input="x", background="white")
+    for given_ in (pixels, list(pixels), [Image.fromarray(array) for array in pixels]):
         samples = normalize_samples(given_)
         assert isinstance(samples, ImageSamples)
-        assert decode(samples.payload(0), wanted, steps, ImageLimits())[0, :, 0].tolist() == [255, 255, 0, 0]
+        assert decode(samples.payload(0), signature, steps, ImageLimits())[0, :, 0].tolist() == [255, 255, 0, 0]
 
 
 @pytest.mark.parametrize(

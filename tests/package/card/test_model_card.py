@@ -55,8 +55,8 @@ def written(package: relevo.Package) -> str:
 
 def read_by(package: relevo.Package, language: str, text: str | None = None) -> str:
     paths = [path for path in package.paths() if path.startswith("figures/")]
-    told = written(package) if text is None else text
-    return card_for(told, package.manifest, package.metrics, paths, profiled=False, language=language)
+    card = written(package) if text is None else text
+    return card_for(card, package.manifest, package.metrics, paths, profiled=False, language=language)
 
 
 def test_a_spanish_card_is_spanish_throughout() -> None:
@@ -64,9 +64,9 @@ def test_a_spanish_card_is_spanish_throughout() -> None:
     spanish, english = packed("es"), packed("en")
     for text in SPANISH:
         assert text in written(spanish)
-    ours = catalog.texts("card", "es")
-    said = {cell.strip(" -#") for line in written(spanish).splitlines() for cell in line.split("|")}
-    assert not {text for text in said & ours.keys() if ours[text] != text}
+    catalogue = catalog.texts("card", "es")
+    cells = {cell.strip(" -#") for line in written(spanish).splitlines() for cell in line.split("|")}
+    assert not {text for text in cells & catalogue.keys() if catalogue[text] != text}
     # Numbers have a comma; what has a point is a version or the name of a file.
     assert not re.search(r"(?<![\d.])0\.\d{2,}", written(spanish))
     for path in ("figures/calibration.png", "figures/confusion.png", "figures/roc.png", "figures/learning_curves.png"):
@@ -96,9 +96,9 @@ def test_the_environment_says_which_language(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_every_text_of_a_card_is_in_the_catalogue() -> None:
     """Every text of a card or figure has a Spanish translation with the same placeholders, and none is unused."""
-    said = {text for module in (model_card, plots, training_curves) for text in _texts(module)}
+    used = {text for module in (model_card, plots, training_curves) for text in _texts(module)}
     spanish = catalog.texts("card", "es")
-    assert said == spanish.keys()
+    assert used == spanish.keys()
     for english, other in spanish.items():
         assert set(re.findall(r"\{\w+\}", other)) == set(re.findall(r"\{\w+\}", english)), english
 

@@ -18,11 +18,11 @@ from relevo.package.samples import png
 EPOCHS = [{"epoch": n, "loss": 1 / n, "validation_loss": 1.2 / n, "accuracy": 1 - 0.5 / n} for n in range(1, 6)]
 
 
-def packed(**told: Any) -> relevo.Package:
+def packed(**options: Any) -> relevo.Package:
     x = np.random.default_rng(0).normal(size=(120, 3))
     y = (x[:, 0] > 0).astype(int)
     model = LogisticRegression().fit(x[:60], y[:60])
-    return relevo.pack(model, name="m", samples=x[60:], truth=y[60:], **told)
+    return relevo.pack(model, name="m", samples=x[60:], truth=y[60:], **options)
 
 
 def test_what_each_epoch_told_is_kept_and_drawn() -> None:
