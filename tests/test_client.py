@@ -1,4 +1,4 @@
-"""The client against a real HTTP server that answers what the test says."""
+"""The client against a real HTTP server with scripted responses."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ ANSWER = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asked:
-    """One request as it came."""
+class ReceivedRequest:
+    """One received request."""
 
     method: str
     path: str
@@ -58,10 +58,10 @@ class Asked:
 
 @dataclass
 class Server:
-    """A server that gives `replies` in turn, the last one for ever: (status, JSON) or a function of the request."""
+    """A server that returns `replies` in turn and repeats the last: (status, JSON) or a function of the request."""
 
     replies: list[Any] = field(default_factory=list)
-    asked: list[Asked] = field(default_factory=list)
+    asked: list[ReceivedRequest] = field(default_factory=list)
     url: str = ""
 
 
@@ -74,7 +74,9 @@ def server() -> Iterator[Server]:
 
         def answer(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            asked = Asked(method=self.command, path=self.path, headers={k.lower(): v for k, v in self.headers.items()}, body=body)
+            asked = ReceivedRequest(
+                method=self.command, path=self.path, headers={k.lower(): v for k, v in self.headers.items()}, body=body
+            )
             told.asked.append(asked)
             reply = told.replies.pop(0) if len(told.replies) > 1 else told.replies[0]
             status, content, *headers = reply(asked) if callable(reply) else reply
@@ -93,7 +95,7 @@ def server() -> Iterator[Server]:
         do_GET = do_POST = do_PUT = do_DELETE = answer  # noqa: N815 - the library's names
 
         def log_message(self, *_: object) -> None:
-            """Say nothing."""
+            """Writes no log."""
 
     http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     told.url = f"http://127.0.0.1:{http.server_port}"
@@ -107,25 +109,25 @@ def server() -> Iterator[Server]:
 
 @pytest.fixture
 def client(server: Server) -> Iterator[Client]:
-    with relevo.Client(server.url, key="k") as found:
-        yield found
+    with relevo.Client(server.url, key="k") as connected:
+        yield connected
 
 
 def test_a_picture_goes_as_it_is(server: Server, client: Client, tmp_path: Path) -> None:
-    """Bytes and paths, as text too, are sent raw with the type their first bytes tell, and the answer comes back typed."""
+    """Bytes and paths (also as text) are sent raw with the detected media type, and the result is typed."""
     server.replies = [(200, ANSWER)]
     (tmp_path / "seven.png").write_bytes(PNG)
-    for given in (PNG, tmp_path / "seven.png", str(tmp_path / "seven.png")):
-        result = client.predict("digits", given)
+    for image in (PNG, tmp_path / "seven.png", str(tmp_path / "seven.png")):
+        result = client.predict("digits", image)
         assert (result.prediction, result.index, result.version, result.probabilities) == ("7", 7, 3, (0.02, 0.98))
-    for asked in server.asked:
-        assert (asked.method, asked.path, asked.body) == ("POST", "/models/digits/predict", PNG)
-        assert asked.headers["content-type"] == "image/png"
-        assert asked.headers["authorization"] == "Bearer k"
+    for request in server.asked:
+        assert (request.method, request.path, request.body) == ("POST", "/models/digits/predict", PNG)
+        assert request.headers["content-type"] == "image/png"
+        assert request.headers["authorization"] == "Bearer k"
 
 
 def test_a_key_is_sent_as_it_was_made_or_not_at_all(server: Server) -> None:
-    """One read from a file ends its line; what no header carries is no key, and nobody is asked."""
+    """The line end of a key from a file is stripped; an invalid key is rejected before any request."""
     server.replies = [(200, {"models": []})]
     with relevo.Client(server.url, key="rlv_1_secret\n") as client:
         client.models()
@@ -137,19 +139,19 @@ def test_a_key_is_sent_as_it_was_made_or_not_at_all(server: Server) -> None:
 
 
 def test_whom_it_is_about_goes_in_a_header(server: Server, client: Client) -> None:
-    """In any letters, with one input and with many; where nobody is named, there is no header."""
+    """The subject is a header, in any script, for one input and for many; without a subject there is no header."""
     server.replies = [(200, ANSWER), (200, ANSWER), (200, [ANSWER]), (200, ANSWER)]
     client.predict("digits", PNG, subject="Íñigo 7")
     client.predict_many("digits", [PNG], subject="Íñigo 7")
     client.predict_many("digits", [{"a": 1}], subject="Íñigo 7")
     client.predict("digits", PNG)
-    told = [asked.headers.get("relevo-subject") for asked in server.asked]
+    subjects = [request.headers.get("relevo-subject") for request in server.asked]
     # The library of this test reads headers as Latin-1.
-    assert [one and one.encode("latin-1").decode() for one in told] == ["Íñigo 7", "Íñigo 7", "Íñigo 7", None]
+    assert [subject and subject.encode("latin-1").decode() for subject in subjects] == ["Íñigo 7", "Íñigo 7", "Íñigo 7", None]
 
 
 def test_a_picture_can_go_as_a_form(server: Server, client: Client) -> None:
-    """The same as a browser's form sends it."""
+    """An image is sent as a multipart form."""
     server.replies = [(200, ANSWER)]
     assert client.predict_form(None, PNG).prediction == "7"
     assert server.asked[0].headers["content-type"].startswith("multipart/form-data")
@@ -158,15 +160,15 @@ def test_a_picture_can_go_as_a_form(server: Server, client: Client) -> None:
 
 
 def test_a_record_goes_as_json_to_the_default_model(server: Server, client: Client) -> None:
-    """A dict is a record; without a model's name the default one is asked."""
+    """A dict is a record; without a model name the default model is used."""
     server.replies = [(200, ANSWER)]
     client.predict(None, {"tenure": 41})
     assert (server.asked[0].path, json.loads(server.asked[0].body)) == ("/predict", {"tenure": 41})
 
 
 def test_many_records_travel_in_batches(server: Server, client: Client) -> None:
-    """Records go many at a time and come back one for one, in order; progress is told."""
-    server.replies = [lambda asked: (200, [{**ANSWER, "prediction": str(one["n"])} for one in json.loads(asked.body)])]
+    """Records are sent in batches; results are in order, and progress is reported."""
+    server.replies = [lambda request: (200, [{**ANSWER, "prediction": str(one["n"])} for one in json.loads(request.body)])]
     done: list[int] = []
     results = client.predict_many("churn", [{"n": number} for number in range(1201)], progress=done.append)
     assert [one.prediction for one in results] == [str(number) for number in range(1201)]
@@ -175,14 +177,14 @@ def test_many_records_travel_in_batches(server: Server, client: Client) -> None:
 
 
 def test_many_pictures_keep_their_order(server: Server, client: Client) -> None:
-    """Pictures go side by side on a few connections; the answers are in the order of the questions."""
-    server.replies = [lambda asked: (200, {**ANSWER, "prediction": asked.body[-2:].decode()})]
+    """Images are sent in parallel; results are in the order of the inputs."""
+    server.replies = [lambda request: (200, {**ANSWER, "prediction": request.body[-2:].decode()})]
     results = client.predict_many("digits", [PNG + f"{number:02}".encode() for number in range(20)])
-    assert [one.prediction for one in results] == [f"{number:02}" for number in range(20)]
+    assert [result.prediction for result in results] == [f"{number:02}" for number in range(20)]
 
 
 def test_the_servers_error_is_raised_as_it_is(server: Server, client: Client) -> None:
-    """The class follows the code; the sentence, the field and the request's id are the server's own."""
+    """The error class follows the code; message, field and request id are the server's."""
     words = {"error": "Falta el campo 'tenure'.", "code": "field_missing", "field": "tenure", "request_id": "r1"}
     server.replies = [(422, words)]
     with pytest.raises(MissingFieldError, match=r"Falta el campo 'tenure'\.") as caught:
@@ -193,7 +195,7 @@ def test_the_servers_error_is_raised_as_it_is(server: Server, client: Client) ->
 
 
 def test_a_code_of_a_later_release_is_an_error_all_the_same(server: Server, client: Client) -> None:
-    """A code this client has never heard of still raises, with the sentence and the code."""
+    """An unknown code raises RelevoError with message and code."""
     server.replies = [(418, {"error": "I am a teapot.", "code": "teapot", "request_id": "r"})]
     with pytest.raises(RelevoError, match="teapot") as caught:
         client.predict(None, PNG)
@@ -202,7 +204,7 @@ def test_a_code_of_a_later_release_is_an_error_all_the_same(server: Server, clie
 
 @pytest.mark.parametrize("reply", [(200, b"<html>"), (502, b"bad gateway"), (500, ["odd"])])
 def test_a_stranger_on_the_port_is_told(server: Server, client: Client, reply: tuple[int, Any]) -> None:
-    """Whatever is no Relevo gives an error with its status, never a trace of the parser."""
+    """A response that is not from Relevo gives an error with its status, not a parser error."""
     server.replies = [reply]
     with pytest.raises(RelevoError, match=str(reply[0])):
         client.models()
@@ -210,7 +212,7 @@ def test_a_stranger_on_the_port_is_told(server: Server, client: Client, reply: t
 
 @pytest.mark.parametrize("status", [503, 429])
 def test_a_busy_server_is_asked_again(server: Server, client: Client, status: int) -> None:
-    """503 and 429 are waited out as Retry-After says, and nobody notices."""
+    """503 and 429 are retried after the Retry-After delay."""
     busy = {"error": "full", "code": "overloaded", "request_id": "r"}
     server.replies = [(status, busy, {"Retry-After": "0"}), (status, busy), (200, ANSWER)]
     assert client.predict("digits", PNG).prediction == "7"
@@ -218,7 +220,7 @@ def test_a_busy_server_is_asked_again(server: Server, client: Client, status: in
 
 
 def test_patience_ends(server: Server) -> None:
-    """A server that stays full raises its own error after the last try."""
+    """After the last retry the server's own error is raised."""
     server.replies = [(503, {"error": "full", "code": "overloaded", "request_id": "r"}, {"Retry-After": "0"})]
     with Client(server.url, retries=2) as client, pytest.raises(OverloadedError, match="full"):
         client.predict("digits", PNG)
@@ -226,7 +228,7 @@ def test_patience_ends(server: Server) -> None:
 
 
 def test_a_refused_connection_is_tried_again() -> None:
-    """A server that is just starting answers the same call a moment later."""
+    """A refused connection is retried until the server has started."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -241,7 +243,7 @@ def test_a_refused_connection_is_tried_again() -> None:
             self.wfile.write(payload)
 
         def log_message(self, *_: object) -> None:
-            """Say nothing."""
+            """Writes no log."""
 
     def start_late() -> None:
         with ThreadingHTTPServer(("127.0.0.1", port), Handler) as http:
@@ -255,7 +257,7 @@ def test_a_refused_connection_is_tried_again() -> None:
 
 
 def test_nobody_there_is_said_so() -> None:
-    """Without a server the error names the address and what to start."""
+    """Without a server the error names the URL and the command to start it."""
     with Client("http://127.0.0.1:9", retries=1) as client:
         with pytest.raises(UnavailableError, match=r"No answer from http://127.0.0.1:9 .*relevo serve"):
             client.predict(None, PNG)
@@ -264,13 +266,13 @@ def test_nobody_there_is_said_so() -> None:
 
 @pytest.mark.parametrize("address", ["localhost:8000", "127.0.0.1:8000", "", "http://localhost:many"])
 def test_what_is_no_address_is_said_so(address: str) -> None:
-    """Not that nobody answers there: how an address begins is told at once."""
+    """An invalid URL is rejected immediately."""
     with pytest.raises(ConfigError, match="http://"):
         Client(address)
 
 
 def test_a_prediction_that_was_sent_is_never_sent_again(server: Server, client: Client) -> None:
-    """When the connection breaks after the question, the answer may exist already: the caller decides, not the client."""
+    """If the connection breaks after the request was sent, the client does not retry a prediction."""
     server.replies = [(None, b"")]
     with pytest.raises(UnavailableError):
         client.predict("digits", PNG)
@@ -279,16 +281,16 @@ def test_a_prediction_that_was_sent_is_never_sent_again(server: Server, client: 
 
 @pytest.mark.parametrize("reset", [True, False])
 def test_a_kept_connection_that_was_reset_is_replaced_and_one_that_ended_is_not(*, reset: bool) -> None:
-    """A reset before any answer tells that the request was not read, so it is asked again once; an end without one does not."""
-    asked: list[bytes] = []
+    """A reset before any response means that the request was not read: it is retried once. A close without a reset is not."""
+    requests: list[bytes] = []
     body = json.dumps(ANSWER).encode()
     answer = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body) + body
 
     def read(connection: socket.socket) -> None:
-        seen = b""
-        while not seen.endswith(PNG):
-            seen += connection.recv(65536)
-        asked.append(seen)
+        received = b""
+        while not received.endswith(PNG):
+            received += connection.recv(65536)
+        requests.append(received)
 
     def serve() -> None:
         connection, _ = listener.accept()
@@ -317,24 +319,24 @@ def test_a_kept_connection_that_was_reset_is_replaced_and_one_that_ended_is_not(
                     client.predict("digits", PNG)
                 assert "https://" not in str(lost.value)
         server.join()
-    assert len(asked) == 2
+    assert len(requests) == 2
 
 
 def test_a_connection_is_kept_for_less_long_than_servers_do(client: Client) -> None:
-    """The client closes first: its idle connections are younger than those of any common server when they end."""
+    """The client closes idle connections before any common server does."""
     pool: Any = client._http._transport
     assert pool._pool._keepalive_expiry < 5
     assert Settings().keep_alive_seconds >= 75
 
 
 def test_reading_is_repeated_after_a_break(server: Server, client: Client) -> None:
-    """Reading changes nothing, so a broken connection is simply used anew."""
+    """Reads are idempotent and are retried after a broken connection."""
     server.replies = [(None, b""), (200, {"models": [{"name": "digits"}]})]
     assert client.models() == [{"name": "digits"}]
 
 
 def test_a_label_waits_for_its_prediction(server: Server, client: Client) -> None:
-    """A label given right after the answer waits until the history has the prediction."""
+    """A label waits until its recent prediction is in the history."""
     missing = (404, {"error": "not yet", "code": "prediction_not_found", "request_id": "r"})
     server.replies = [missing, missing, (200, {"value": "8"})]
     assert client.label("a/b", "8", note="smudged") == {"value": "8"}
@@ -346,38 +348,38 @@ def test_a_label_waits_for_its_prediction(server: Server, client: Client) -> Non
 
 
 def test_the_history_is_read_page_by_page(server: Server, client: Client) -> None:
-    """Filters reach the server as it spells them; all_history follows the cursor to the end."""
+    """Filters are sent as query parameters; all_history follows the cursor to the end."""
     server.replies = [
         (200, {"items": [{"query_id": "b"}], "next_cursor": "x"}),
         (200, {"items": [{"query_id": "a"}], "next_cursor": None}),
     ]
-    assert [one["query_id"] for one in client.all_history(model="digits", uncertain=True, version=None)] == ["b", "a"]
+    assert [row["query_id"] for row in client.all_history(model="digits", uncertain=True, version=None)] == ["b", "a"]
     assert server.asked[0].path == "/predictions?limit=200&model=digits&uncertain=true"
     assert server.asked[1].path.endswith("cursor=x&model=digits&uncertain=true")
 
 
 def test_a_list_is_read_page_by_page(server: Server, client: Client) -> None:
-    """Whatever the list and its cursor are, pages follow one another to the end, narrowed as the first one was."""
+    """`pages` follows the cursor of any list to the end, with the same filters."""
     server.replies = [(200, {"users": [1], "next_cursor": 7}), (200, {"users": [2], "next_cursor": None})]
     assert [page["users"] for page in client.pages("/users", name="ana", limit=1, role=None)] == [[1], [2]]
-    assert [one.path for one in server.asked] == ["/users?name=ana&limit=1", "/users?name=ana&limit=1&cursor=7"]
+    assert [request.path for request in server.asked] == ["/users?name=ana&limit=1", "/users?name=ana&limit=1&cursor=7"]
 
 
 def test_ready_follows_the_server(server: Server, client: Client) -> None:
-    """Ready is what the server says, at once."""
+    """`ready` returns the state of the server without retries."""
     server.replies = [(503, {"ready": False}), (200, {"ready": True})]
     assert [client.ready(), client.ready()] == [False, True]
 
 
 def test_every_code_finds_its_class() -> None:
-    """by_code knows the whole tree, and gives the root for what it does not know."""
+    """by_code knows every class, and returns the root for an unknown code."""
     assert by_code("bad_json") is InvalidJsonError
     assert by_code("model_not_found") is ModelNotFoundError
     assert by_code("of another century") is RelevoError
 
 
 def test_signing_in_keeps_the_session_and_shows_whose_forms_they_are(server: Server) -> None:
-    """After signing in every call carries the session's cookie and token, and the newest token where a session was renewed."""
+    """After a login every request has the session cookie and the newest CSRF token."""
     server.replies = [
         (200, {"user": {"name": "ana"}, "csrf": "first"}, {"Set-Cookie": "relevo_session=abc; Path=/"}),
         (204, b"", {"X-CSRF-Token": "second"}),
@@ -390,29 +392,32 @@ def test_signing_in_keeps_the_session_and_shows_whose_forms_they_are(server: Ser
         client.send("POST", "/users/1/password", json={"password": "other words here"})
         assert client.ask("GET", "/users/1", params={"full": "yes"}) == {"id": 1}
         client.sign_out()
-    sent = [(one.method, one.path, one.headers.get("x-csrf-token"), one.headers.get("cookie")) for one in server.asked]
+    sent = [
+        (request.method, request.path, request.headers.get("x-csrf-token"), request.headers.get("cookie"))
+        for request in server.asked
+    ]
     assert sent == [
         ("POST", "/login", None, None),
         ("POST", "/users/1/password", "first", "relevo_session=abc"),
         ("GET", "/users/1?full=yes", "second", "relevo_session=abc"),
         ("POST", "/logout", "second", "relevo_session=abc"),
     ]
-    assert {one.headers["origin"] for one in server.asked} == {server.url}
-    assert {one.headers["accept-language"] for one in server.asked} == {"es"}
+    assert {request.headers["origin"] for request in server.asked} == {server.url}
+    assert {request.headers["accept-language"] for request in server.asked} == {"es"}
 
 
 def test_a_server_below_a_path_is_signed_in_to(server: Server) -> None:
-    """The origin is scheme, host and port alone, as browsers say it; the path stays in front of every route."""
+    """Origin is scheme, host and port only; the path prefix stays in every URL."""
     server.replies = [(200, {"user": {"name": "ana"}, "csrf": "t"}), (204, b"")]
     with Client(server.url + "/relevo/") as client:
         client.sign_in("ana", "secret words here")
         client.send("DELETE", "/keys/1")
-    assert [one.path for one in server.asked] == ["/relevo/login", "/relevo/keys/1"]
-    assert {one.headers["origin"] for one in server.asked} == {server.url}
+    assert [request.path for request in server.asked] == ["/relevo/login", "/relevo/keys/1"]
+    assert {request.headers["origin"] for request in server.asked} == {server.url}
 
 
 def test_a_file_comes_with_its_kind(server: Server, client: Client) -> None:
-    """Bytes as they were sent, and the media type without its parameters; a refusal is raised as ever."""
+    """Returns the bytes and the media type without parameters; an error is raised as usual."""
     server.replies = [(200, PNG, {"Content-Type": "image/png; x=y"}), (404, {"error": "No.", "code": "prediction_not_found"})]
     assert client.file("/predictions/1/input", side="64") == ("image/png", PNG)
     assert server.asked[0].path == "/predictions/1/input?side=64"

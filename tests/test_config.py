@@ -1,4 +1,4 @@
-"""Settings: every row has its flag, variable and key; the first source that says something wins; a misspelt key stops the start."""
+"""Settings: each has a flag, a variable and a key; source precedence; unknown keys are errors."""
 
 from __future__ import annotations
 
@@ -80,13 +80,13 @@ def toml(folder: Path, text: str) -> Path:
 
 
 def test_every_setting_is_tried_here() -> None:
-    """A setting nobody tried would be a setting nobody reads."""
+    """The table of this test has every setting."""
     assert set(OTHER) == {row.name for row in SETTINGS}
 
 
 @pytest.mark.parametrize("row", SETTINGS, ids=lambda row: row.name)
 def test_each_setting_is_read_from_every_source(row: Setting, tmp_path: Path) -> None:
-    """Flag, variable and [server] key of each setting all reach the value it names."""
+    """Flag, variable and [server] key of each setting set its value."""
     text, value = OTHER[row.name]
     assert value != row.default
     assert getattr(load_settings({row.name: text}, {}), row.name) == value
@@ -97,7 +97,7 @@ def test_each_setting_is_read_from_every_source(row: Setting, tmp_path: Path) ->
 
 
 def test_paths_in_a_file_start_from_its_folder(tmp_path: Path) -> None:
-    """A project can be served from anywhere: its home and its certificate are found beside its relevo.toml."""
+    """Home and certificate paths in relevo.toml are relative to its folder."""
     written = 'home = "h"\ntls_cert = "tls/cert.pem"\ntls_key = "/abs/key.pem"\n'
     settings = load_settings({}, {}, toml(tmp_path, f"[server]\n{written}"))
     assert settings.home == tmp_path / "h"
@@ -106,7 +106,7 @@ def test_paths_in_a_file_start_from_its_folder(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("row", SETTINGS, ids=lambda row: row.name)
 def test_each_setting_tells_what_it_does(row: Setting) -> None:
-    """Every setting has a sentence of help, and every number a range that holds its default."""
+    """Every setting has a help text, and every number a range that contains its default."""
     assert row.help.endswith((".", "…"))
     if row.kind in (int, float):
         assert row.minimum is not None
@@ -116,7 +116,7 @@ def test_each_setting_tells_what_it_does(row: Setting) -> None:
 
 @pytest.mark.parametrize("row", [row for row in SETTINGS if row.kind in (int, float)], ids=lambda row: row.name)
 def test_numbers_out_of_range_are_refused(row: Setting) -> None:
-    """A number beyond either end, a fraction of a whole one, or a word is refused by name."""
+    """Rejects numbers out of range, fractions for integers, and text, naming the setting."""
     assert row.minimum is not None
     assert row.maximum is not None
     for wrong in (str(row.minimum - 1), str(row.maximum * 2 + 1), "many", "nan", "inf", True):
@@ -128,13 +128,13 @@ def test_numbers_out_of_range_are_refused(row: Setting) -> None:
 
 
 def test_choices_are_held_to() -> None:
-    """A value outside a closed list is refused with the list."""
+    """A value outside a closed list is rejected with the list."""
     with pytest.raises(InvalidSettingError, match="process, full, relaxed"):
         load_settings({}, {"RELEVO_DURABILITY": "eternal"})
 
 
 def test_the_nearer_source_wins(tmp_path: Path) -> None:
-    """Flags win over variables, variables over relevo.toml, and that over the default."""
+    """Precedence: flags, variables, relevo.toml, default."""
     path = toml(tmp_path, "[server]\nport = 1001\nmax_records_per_request = 11\nmax_batch_size = 21\n")
     environ = {"RELEVO_PORT": "1002", "RELEVO_MAX_RECORDS_PER_REQUEST": "12"}
     settings = load_settings({"port": 1003, "workers": None}, environ, path)
@@ -142,12 +142,12 @@ def test_the_nearer_source_wins(tmp_path: Path) -> None:
 
 
 def test_an_empty_variable_counts_as_not_set() -> None:
-    """`RELEVO_PORT=` in a shell script leaves the default alone."""
+    """`RELEVO_PORT=` in a shell script keeps the default."""
     assert load_settings({}, {"RELEVO_PORT": ""}).port == 8000
 
 
 def test_a_misspelt_key_names_the_nearest(tmp_path: Path) -> None:
-    """Whatever the source, an unknown key stops the start and names the known one it resembles."""
+    """An unknown key from any source is an error that names the most similar setting."""
     with pytest.raises(UnknownSettingError, match="'portt'; the nearest known one is 'port'"):
         load_settings({"portt": 1}, {})
     with pytest.raises(UnknownSettingError, match="'RELEVO_WORKER'; the nearest known one is 'RELEVO_WORKERS'"):
@@ -157,13 +157,13 @@ def test_a_misspelt_key_names_the_nearest(tmp_path: Path) -> None:
 
 
 def test_other_variables_of_ours_are_no_settings() -> None:
-    """The client's address and key, and the place of test data, may stand in the environment."""
+    """The client's URL and key and the test data path may be in the environment."""
     environ = {"RELEVO_URL": "http://x", "RELEVO_KEY": "k", "RELEVO_TEST_DATA": "/d", "HOME": "/root"}
     assert load_settings({}, environ) == Settings()
 
 
 def test_a_section_of_another_release_is_refused_by_name(tmp_path: Path) -> None:
-    """A section that would have no effect stops the start instead of being ignored."""
+    """An unknown section is an error, and is not ignored."""
     with pytest.raises(ConfigError, match=r"has 'retrain', but this release has no such section"):
         load_settings({}, {}, toml(tmp_path, '[retrain]\nwhen = ["drift"]\n'))
     everything = "".join(f"[{name}]\n" for name in SECTIONS)
@@ -171,7 +171,7 @@ def test_a_section_of_another_release_is_refused_by_name(tmp_path: Path) -> None
 
 
 def test_a_broken_file_is_refused(tmp_path: Path) -> None:
-    """A relevo.toml that is no TOML, or that is not there, is named."""
+    """The error for an invalid or missing relevo.toml names it."""
     with pytest.raises(ConfigError, match="cannot be read"):
         load_settings({}, {}, toml(tmp_path, "[server\n"))
     with pytest.raises(ConfigError, match="cannot be read"):
@@ -181,21 +181,21 @@ def test_a_broken_file_is_refused(tmp_path: Path) -> None:
 
 
 def test_what_is_wrong_is_never_repeated() -> None:
-    """A value may be a secret with a typing error; only its name is told."""
+    """Errors name the setting, but never contain its value, which may be a secret."""
     with pytest.raises(InvalidSettingError) as caught:
         load_settings({}, {"RELEVO_PORT": "hunter2"})
     assert "hunter2" not in str(caught.value)
 
 
 def test_the_password_of_a_database_is_not_shown() -> None:
-    """Settings may be logged; the database's URL may hold a password."""
+    """The repr of the settings does not contain the database URL, which may have a password."""
     settings = load_settings({"database_url": "postgresql+psycopg://u:secret@h/d"}, {})
     assert "secret" not in repr(settings)
     assert settings.store_url.endswith("secret@h/d")
 
 
 def test_what_follows_from_home(tmp_path: Path) -> None:
-    """Everything of a workspace lies in its home, the database too unless another is named."""
+    """All folders are in home, and so is the database by default."""
     settings = load_settings({"home": tmp_path}, {})
     assert settings.store_url == f"sqlite:///{tmp_path / 'relevo.db'}"
     for folder in (settings.packages_folder, settings.blobs_folder, settings.spool_folder, settings.telemetry_folder):
@@ -203,7 +203,7 @@ def test_what_follows_from_home(tmp_path: Path) -> None:
 
 
 def test_workers_follow_the_cores() -> None:
-    """0 workers means one for each core this process may use, any other number means itself."""
+    """0 workers means one per available core; any other number is taken literally."""
     assert load_settings({}, {}).worker_count >= 1
     assert load_settings({"workers": 3}, {}).worker_count == 3
 
@@ -221,7 +221,7 @@ def test_workers_follow_the_cores() -> None:
 def test_what_is_no_settings_file_is_told(
     make: Callable[[Path], object], word: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A relevo.toml that cannot be read is never passed over, whatever it is instead of a file."""
+    """An unreadable relevo.toml is an error, and is not ignored."""
     from relevo.cli.options import load_command_settings
 
     monkeypatch.chdir(tmp_path)

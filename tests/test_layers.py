@@ -1,4 +1,4 @@
-"""The layers: a package imports only from lower ones, and never what its promise forbids."""
+"""Layering: a package imports only from lower layers, and never a forbidden library."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def imports_of(path: Path) -> set[str]:
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(SOURCE)))
 def test_imports_point_down(path: Path) -> None:
-    """A package imports only its own files and lower layers, type-only imports included."""
+    """A package imports only its own modules and lower layers, including type-only imports."""
     package = package_of(path)
     for name in imports_of(path):
         if not name.startswith("relevo."):
@@ -70,7 +70,7 @@ def test_imports_point_down(path: Path) -> None:
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(SOURCE)))
 def test_packages_keep_their_promises(path: Path) -> None:
-    """A package never imports what would break its promise: no SQL in serving, no training library in the server."""
+    """Forbidden imports: no SQL in serving, no training library in the server."""
     for name in imports_of(path):
         for banned in FORBIDDEN.get(package_of(path), set()):
             assert name != banned, f"{path.relative_to(SOURCE)} imports {name}"
@@ -78,12 +78,12 @@ def test_packages_keep_their_promises(path: Path) -> None:
 
 
 def test_every_package_has_a_layer() -> None:
-    """A new package must be given a layer."""
+    """Every package is assigned to a layer."""
     assert {package_of(path) for path in MODULES} <= LAYER.keys()
 
 
 def test_no_file_imports_itself_in_a_circle() -> None:
-    """No two files import each other, however long the way round, not even for types."""
+    """There are no import cycles between modules, not even for types."""
     names = {
         "relevo." + ".".join(path.relative_to(SOURCE).with_suffix("").parts).removesuffix(".__init__"): path for path in MODULES
     }

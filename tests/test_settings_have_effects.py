@@ -77,13 +77,13 @@ EFFECTS = {
 
 
 def test_every_setting_has_a_test_of_its_effect() -> None:
-    """The table names every setting and nothing else."""
+    """The table has every setting and nothing else."""
     assert EFFECTS.keys() == {row.name for row in SETTINGS}
 
 
 @pytest.mark.parametrize(("name", "place"), EFFECTS.items())
 def test_the_test_exists_and_speaks_of_the_setting(name: str, place: str) -> None:
-    """The named test is there, and it or its file's set-up uses the setting."""
+    """The named test exists, and it or its module's fixtures use the setting."""
     file, _, function = place.partition("::")
     source = (_TESTS / file).read_text()
     assert function in {node.name for node in ast.walk(ast.parse(source)) if isinstance(node, ast.FunctionDef)}

@@ -1,4 +1,4 @@
-"""What we give to other people's tests."""
+"""The public test support."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def test_a_store_in_memory_is_the_real_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A store in memory registers, moves and records like any other, shares nothing with the next one and leaves no file."""
+    """An in-memory store registers, moves and records like any other, is isolated, and leaves no file."""
     monkeypatch.chdir(tmp_path)
     at = datetime(2026, 3, 1, tzinfo=UTC)
     with memory_store() as store, memory_store() as other:

@@ -1,10 +1,10 @@
-"""Relevo takes a trained model to production and keeps it right.
+"""Relevo packages trained models, serves them, and records their predictions and labels.
 
-    relevo.pack(model, name="churn", samples=X, truth=y)     a fitted model ─► package
-    relevo.open("churn.zip").predict({"tenure": 41, …})      package ─► answer, here
-    relevo.Client("http://127.0.0.1:8000")                   server ─► answer, over HTTP
+    relevo.pack(model, name="churn", samples=X, truth=y)     fitted model ─► package
+    relevo.open("churn.zip").predict({"tenure": 41, …})      package ─► prediction, in this process
+    relevo.Client("http://127.0.0.1:8000")                   server ─► prediction, over HTTP
 
-Names are loaded when they are first used: a client need not load a runtime, nor a server a packer.
+Names are imported on first use, so that a client does not import the runtime, nor a server the converters.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["Client", "Package", "RelevoError", "open", "pack"]
 __version__ = "0.1.0"
 
-_HOMES = {
+_LOCATIONS = {
     "Client": ("relevo.client", "Client"),
     "Package": ("relevo.package.package", "Package"),
     "RelevoError": ("relevo.errors", "RelevoError"),
@@ -32,7 +32,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    if name not in _LOCATIONS:
         raise AttributeError(name)
-    module, attribute = _HOMES[name]
+    module, attribute = _LOCATIONS[name]
     return getattr(import_module(module), attribute)

@@ -1,4 +1,4 @@
-"""`python -m relevo` is `relevo`."""
+"""Runs the command line interface: `python -m relevo` is `relevo`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Everything that can go wrong, as one tree; each class is a code, a sentence and its facts.
+"""The exception hierarchy of Relevo; each class has a stable code, a message template and the facts of an instance.
 
     RelevoError                       internal
     ├── InvalidInputError             the caller's input is at fault; nothing was recorded
@@ -31,8 +31,8 @@
     ├── TrainingError                 the project's own code failed
     └── ConfigError                   UnknownSettingError · InvalidSettingError
 
-A code is API: it never changes its meaning. The core carries codes and facts; `web/errors.py` alone knows status numbers,
-and the message catalogues alone know languages. No fact is ever a value the caller sent: errors do not echo input.
+Codes are API: they never change their meaning. The core has codes and facts; only `web/errors.py` has HTTP status codes, and only
+the message catalogues have languages. Facts never contain client input, so errors do not echo it.
 """
 
 from __future__ import annotations
@@ -44,56 +44,56 @@ class RelevoError(Exception):
     """Something failed inside Relevo."""
 
     code: ClassVar[str] = "internal"
-    #: English template; its fields are the facts given at the raise.
+    #: English message template; its fields are the facts.
     sentence: ClassVar[str] = "Something failed inside Relevo; the log has the details."
 
     def __init__(self, **facts: object) -> None:
-        """Keep the facts, so that any language can say them."""
+        """Keeps the facts, so that the message can be translated."""
         self.facts = facts
         super().__init__(self.sentence.format(**facts))
 
     def __reduce__(self) -> tuple[object, ...]:
-        """Survive a process border: rebuilt from its words, since the constructor takes no positions."""
+        """Makes the error picklable: rebuilt from its message, since the constructor takes only keyword arguments."""
         return (_rebuild, (type(self), str(self), self.facts))
 
     @classmethod
-    def told(cls, words: str, **facts: object) -> Self:
-        """The same error in words that somebody else chose: another process, a server, a translator."""
+    def told(cls, message: str, **facts: object) -> Self:
+        """An error with an explicit message, for example from another process or a server."""
         error = cls.__new__(cls)
         error.facts = facts
-        Exception.__init__(error, words)
+        Exception.__init__(error, message)
         return error
 
     @property
     def field(self) -> str | None:
-        """Name of the field or form part at fault, where one is."""
+        """Name of the invalid field or form part, if there is one."""
         field = self.facts.get("field")
         return None if field is None else str(field)
 
     @property
     def results(self) -> list[Any]:
-        """What `Client.predict_many` had when it raised this: one entry an input, None where there is no answer."""
-        found: list[Any] = self.facts.get("results") or []  # type: ignore[assignment]  # facts are of every kind
-        return found
+        """Results of `Client.predict_many` when it raised this error: one entry per input, None where there is no result."""
+        results: list[Any] = self.facts.get("results") or []  # type: ignore[assignment]  # facts have any type
+        return results
 
     @property
     def failures(self) -> dict[int, RelevoError]:
-        """What `Client.predict_many` had refused when it raised this, by the input's index in the caller's list."""
-        found: dict[int, RelevoError] = self.facts.get("failures") or {}  # type: ignore[assignment]  # facts are of every kind
-        return found
+        """Errors of single inputs in `Client.predict_many`, by the index of the input."""
+        failures: dict[int, RelevoError] = self.facts.get("failures") or {}  # type: ignore[assignment]  # facts have any type
+        return failures
 
 
-def _rebuild(kind: type[RelevoError], words: str, facts: dict[str, object]) -> RelevoError:
-    return kind.told(words, **facts)
+def _rebuild(kind: type[RelevoError], message: str, facts: dict[str, object]) -> RelevoError:
+    return kind.told(message, **facts)
 
 
 def by_code(code: str) -> type[RelevoError]:
-    """The class with this code; RelevoError itself for a code this release does not know."""
-    waiting = [RelevoError]
-    for kind in waiting:
+    """The class with this code; RelevoError for a code that this release does not know."""
+    classes = [RelevoError]
+    for kind in classes:
         if kind.code == code:
             return kind
-        waiting.extend(kind.__subclasses__())
+        classes.extend(kind.__subclasses__())
     return RelevoError
 
 

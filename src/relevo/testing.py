@@ -1,4 +1,4 @@
-"""What tests may use, ours and those of people who build on Relevo.
+"""Test support, for Relevo's own tests and those of projects that build on it.
 
 with memory_store() as store:
     store.registry.add(…); store.history.record([…]); store.labels.put(…)
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MemoryStore:
-    """The real store on a database in memory; lives as long as its `with` block."""
+    """The real store on an in-memory database. Lifetime: the `with` block."""
 
     engine: Engine
     registry: Registry
@@ -48,9 +48,9 @@ class MemoryStore:
 
 @contextmanager
 def memory_store() -> Iterator[MemoryStore]:
-    """An empty store in memory, of the full schema. Threads of this process share its one connection in turn."""
+    """An empty in-memory store with the full schema. Threads of this process share its single connection."""
     engine = connect("sqlite://")
-    audit = AuditLog(b"a key that lives as long as a test")
+    audit = AuditLog(b"audit key for tests")
     try:
         with write_transaction(engine) as connection:
             create(connection)

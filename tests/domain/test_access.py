@@ -1,4 +1,4 @@
-"""What roles, grants and keys allow: the table of the design, read back."""
+"""Permissions of roles, grants and API keys."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ TABLE = {
 }
 
 
-def somebody(role: Role | None = None, **facts: object) -> Principal:
+def principal(role: Role | None = None, **facts: object) -> Principal:
     return Principal(id="a" * 32, name="ana", way=AuthMethod.SESSION, role=role, **facts)  # type: ignore[arg-type]  # facts of a principal
 
 
 @pytest.mark.parametrize("action", Action)
 def test_each_role_may_what_the_table_says(action: Action) -> None:
-    """Nothing is allowed that the table does not name, and each action is in it."""
-    assert [somebody(role).may(action) for role in ROLES] == [one == "y" for one in TABLE[action]]
+    """Every action has a minimum role; a role below it is denied."""
+    assert [principal(role).may(action) for role in ROLES] == [allowed == "y" for allowed in TABLE[action]]
 
 
 def test_a_grant_raises_one_model_and_administers_none() -> None:
-    """A grant counts for its model alone, and an admin of one model is no admin."""
-    viewer = somebody(Role.VIEWER, grants={"churn": Role.ADMIN})
+    """A grant applies to its model only, and an admin of one model cannot administer."""
+    viewer = principal(Role.VIEWER, grants={"churn": Role.ADMIN})
     assert viewer.may(Action.OPERATE, "churn")
     assert not viewer.may(Action.OPERATE, "digits")
     assert not viewer.may(Action.ADMINISTER, "churn")
@@ -45,8 +45,8 @@ def test_a_grant_raises_one_model_and_administers_none() -> None:
 
 
 def test_models_of_others_do_not_exist() -> None:
-    """Whoever has neither a role nor a grant for a model does not see it."""
-    guest = somebody(grants={"churn": Role.VIEWER})
+    """A model is invisible without a role or a grant for it."""
+    guest = principal(grants={"churn": Role.VIEWER})
     assert guest.sees("churn")
     assert not guest.sees("digits")
     assert not guest.may(Action.PREDICT, "digits")
@@ -54,47 +54,47 @@ def test_models_of_others_do_not_exist() -> None:
 
 @pytest.mark.parametrize("scope", Scope)
 def test_a_key_never_administers(scope: Scope) -> None:
-    """Not even an admin's key makes users or trusts a file."""
-    key = somebody(Role.ADMIN, key="rlv_1", scopes=frozenset({scope}))
+    """Not even an admin's key may manage users or trust a file."""
+    key = principal(Role.ADMIN, key="rlv_1", scopes=frozenset({scope}))
     assert not key.may(Action.ADMINISTER)
     assert not key.may(Action.TRUST)
 
 
 def test_a_predict_key_does_nothing_else() -> None:
-    """It asks the model it is for; it reads no history."""
-    key = somebody(Role.ADMIN, key="rlv_1", scopes=frozenset({Scope.PREDICT}), only_model="churn")
+    """A predict key may predict with its model, and not read the history."""
+    key = principal(Role.ADMIN, key="rlv_1", scopes=frozenset({Scope.PREDICT}), only_model="churn")
     assert [action for action in Action if key.may(action, "churn")] == [Action.PREDICT]
     assert not key.may(Action.PREDICT, "digits")
 
 
 def test_a_roll_knows_keys_until_they_end() -> None:
-    """A key counts up to its end and not in it; an unknown one never."""
-    owner = somebody(Role.VIEWER)
+    """A key is valid until its expiry time, exclusive; an unknown key never is."""
+    owner = principal(Role.VIEWER)
     digest = hashlib.sha256(b"rlv_secret").hexdigest()
-    roll = AccessSnapshot(epoch=1, open=False, keys={digest: ApiKeyEntry(principal=owner, ends_us=100)})
-    assert roll.by_key(b"rlv_secret", 99) is owner
-    assert roll.by_key(b"rlv_secret", 100) is None
-    assert roll.by_key(b"rlv_other", 0) is None
+    snapshot = AccessSnapshot(epoch=1, open=False, keys={digest: ApiKeyEntry(principal=owner, ends_us=100)})
+    assert snapshot.by_key(b"rlv_secret", 99) is owner
+    assert snapshot.by_key(b"rlv_secret", 100) is None
+    assert snapshot.by_key(b"rlv_other", 0) is None
 
 
 def test_everybody_may_all_while_nobody_is_a_user() -> None:
-    """On a machine without users nothing is refused."""
+    """Without users, every action is allowed."""
     assert all(ANONYMOUS_ADMIN.may(action, "any") for action in Action)
 
 
 def test_a_key_of_one_model_is_nowhere_else() -> None:
-    """What its owner may elsewhere does not count for it, not even where no model is named, as in a list of all."""
+    """A key for one model ignores its owner's other roles, also where no model is named, as in a list."""
     grants = {"churn": Role.ADMIN}
-    assert somebody(Role.VIEWER, grants=grants).may(Action.READ_AUDIT)
-    assert not somebody(Role.VIEWER, grants=grants, only_model="digits").may(Action.READ_AUDIT)
-    assert somebody(Role.VIEWER, grants=grants, only_model="churn").may(Action.READ_AUDIT)
-    assert not somebody(grants={"churn": Role.ADMIN}, only_model="digits").may(Action.LOOK)
+    assert principal(Role.VIEWER, grants=grants).may(Action.READ_AUDIT)
+    assert not principal(Role.VIEWER, grants=grants, only_model="digits").may(Action.READ_AUDIT)
+    assert principal(Role.VIEWER, grants=grants, only_model="churn").may(Action.READ_AUDIT)
+    assert not principal(grants={"churn": Role.ADMIN}, only_model="digits").may(Action.LOOK)
 
 
 @pytest.mark.parametrize("role", [None, *ROLES])
 @pytest.mark.parametrize("granted", [None, *ROLES])
 def test_the_higher_of_role_and_grant_counts(role: Role | None, granted: Role | None) -> None:
-    """For the model of the grant; for others the role alone."""
-    one = somebody(role, grants={"churn": granted} if granted else {})
+    """For the model of a grant the higher of role and grant applies; for other models, the role."""
+    caller = principal(role, grants={"churn": granted} if granted else {})
     higher = max((r for r in (role, granted) if r), key=ROLES.index, default=None)
-    assert (one.role_on("churn"), one.role_on("digits"), one.role_on(None)) == (higher, role, higher)
+    assert (caller.role_on("churn"), caller.role_on("digits"), caller.role_on(None)) == (higher, role, higher)

@@ -1,4 +1,4 @@
-"""What is fit to be learnt from."""
+"""Curation of training data."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from relevo.domain.ids import new_id
 
 
 def example(number: int, content: str | None, value: str | None, author: str = "ana", **more: Any) -> LabelledExample:
-    """An example with the number in its id, so that they are ordered by it."""
+    """An example with the number in its id, so that examples sort by it."""
     trusted = more.get("trusted", False)
     votes = more.pop("votes", (LabelVote(value=value, trusted=trusted),) if value is not None else ())
     digest = None if content is None else content.encode()
@@ -21,58 +21,58 @@ def example(number: int, content: str | None, value: str | None, author: str = "
     return LabelledExample(prediction=new_id(number, bytes(10)), content=digest, value=value, author=author, votes=votes, **facts)
 
 
-def told(*some: LabelledExample, share: float = 1.0, least: int = 500) -> tuple[list[int], dict[int, str]]:
-    """Numbers that are kept, and the reasons of the others."""
-    found = curate(some, share=share, least=least)
-    number = {one.prediction: int.from_bytes(one.prediction[:6], "big") for one in some}
-    return [number[one] for one in found.kept], {number[one.prediction]: one.reason.value for one in found.excluded}
+def summary(*examples: LabelledExample, share: float = 1.0, least: int = 500) -> tuple[list[int], dict[int, str]]:
+    """Numbers of the kept examples, and reasons of the others."""
+    report = curate(examples, share=share, least=least)
+    number = {item.prediction: int.from_bytes(item.prediction[:6], "big") for item in examples}
+    return [number[item] for item in report.kept], {number[item.prediction]: item.reason.value for item in report.excluded}
 
 
 def test_what_cannot_be_read_is_left_out() -> None:
-    """An input that is gone and one that is broken are different reasons."""
-    some = (example(1, None, "7", trouble=Reason.INPUT_NOT_KEPT), example(2, None, "7"), example(3, "a", "7"))
-    assert told(*some) == ([3], {1: "input_not_kept", 2: "unreadable"})
+    """A missing input and an unreadable one have different reasons."""
+    examples = (example(1, None, "7", trouble=Reason.INPUT_NOT_KEPT), example(2, None, "7"), example(3, "a", "7"))
+    assert summary(*examples) == ([3], {1: "input_not_kept", 2: "unreadable"})
 
 
 def test_of_copies_the_oldest_stays() -> None:
-    """The same input with the same label counts once, and the others name the one that stayed."""
-    some = [example(number, "a", "7") for number in (2, 1, 3)]
-    assert told(*some) == ([1], {2: "duplicate", 3: "duplicate"})
-    assert {one.other for one in curate(some, share=1).excluded} == {some[1].prediction}
+    """Of duplicates only the oldest is kept, and the others refer to it."""
+    examples = [example(number, "a", "7") for number in (2, 1, 3)]
+    assert summary(*examples) == ([1], {2: "duplicate", 3: "duplicate"})
+    assert {exclusion.other for exclusion in curate(examples, share=1).excluded} == {examples[1].prediction}
 
 
 def test_contradictions_are_left_out() -> None:
-    """One input under two names is learnt under neither; where a trusted majority speaks, what it says is learnt."""
-    assert told(example(1, "a", "7"), example(2, "a", "9")) == ([], {1: "contradicting", 2: "contradicting"})
+    """One input with two labels is excluded under both, unless a majority of trusted authors decides."""
+    assert summary(example(1, "a", "7"), example(2, "a", "9")) == ([], {1: "contradicting", 2: "contradicting"})
     lab: dict[str, Any] = {"author": "lab", "trusted": True}
-    assert told(example(1, "a", "7"), example(2, "a", "9", **lab), example(3, "b", "7")) == ([2, 3], {1: "contradicting"})
+    assert summary(example(1, "a", "7"), example(2, "a", "9", **lab), example(3, "b", "7")) == ([2, 3], {1: "contradicting"})
     two = (example(1, "a", "7", **lab), example(2, "a", "9", **lab))
-    assert told(*two) == ([], {1: "contradicting", 2: "contradicting"})
+    assert summary(*two) == ([], {1: "contradicting", 2: "contradicting"})
 
 
 def test_a_disputed_prediction_is_left_out() -> None:
-    """People who differ about one prediction leave it out, whatever the rule for the label that counts made of it."""
+    """A prediction whose authors disagree is excluded, whatever label the aggregation chose."""
     votes = (LabelVote(value="7", trusted=False), LabelVote(value="9", trusted=False))
-    assert told(example(1, "a", "9", votes=votes), example(2, "b", None, votes=votes)) == (
+    assert summary(example(1, "a", "9", votes=votes), example(2, "b", None, votes=votes)) == (
         [],
         {1: "contradicting", 2: "contradicting"},
     )
     votes = (LabelVote(value="7", trusted=False), LabelVote(value="9", trusted=True))
-    assert told(example(1, "a", "9", votes=votes)) == ([1], {})
+    assert summary(example(1, "a", "9", votes=votes)) == ([1], {})
 
 
 def test_nobody_floods() -> None:
-    """One author among many gives at most their share; the trusted, and those alone, give any."""
+    """One untrusted author is limited to the share; trusted authors are not."""
     loud = [example(number, f"loud {number}", "7", "loud") for number in range(100)]
     calm = [example(1000 + 10 * who + number, f"{who} {number}", "7", f"calm {who}") for who in range(7) for number in range(10)]
-    kept, out = told(*loud, *calm, share=0.3, least=5)
+    kept, out = summary(*loud, *calm, share=0.3, least=5)
     assert len(kept) == 100
     assert set(out.values()) == {"flooding"}
     assert sum(number < 1000 for number in kept) == 30
-    assert told(*loud, share=0.3, least=5)[1] == {}
-    assert told(*loud, *calm, share=0.3, least=100)[1] == {}
+    assert summary(*loud, share=0.3, least=5)[1] == {}
+    assert summary(*loud, *calm, share=0.3, least=100)[1] == {}
     trusted = [example(number, f"loud {number}", "7", "loud", trusted=True) for number in range(100)]
-    assert told(*trusted, *calm, share=0.3, least=5)[1] == {}
+    assert summary(*trusted, *calm, share=0.3, least=5)[1] == {}
 
 
 @given(
@@ -82,32 +82,32 @@ def test_nobody_floods() -> None:
     st.floats(0.01, 1),
 )
 def test_nothing_is_lost(rows: list[tuple[int, str, str, bool]], share: float) -> None:
-    """Whatever comes in is kept or excluded, once; what is kept is readable, of one mind, and no copy."""
-    some = [
+    """Every example is either kept or excluded; kept ones are readable, consistent and unique."""
+    examples = [
         example(number, f"{content}" if content else None, value, author, trusted=trusted)
         for number, (content, value, author, trusted) in enumerate(rows)
     ]
-    found = curate(reversed(some), share=share, least=3)
-    assert sorted([*found.kept, *(one.prediction for one in found.excluded)]) == [one.prediction for one in some]
-    kept = [one for one in some if one.prediction in found.kept]
-    assert len({one.content for one in kept}) == len(kept)
-    assert sum(found.counts.values()) == len(found.excluded)
-    bound = max(share, 1 / max(len({one.author for one in kept}), 1)) * len(kept)
-    for author in {one.author for one in kept}:
-        assert sum(one.author == author and not one.trusted for one in kept) <= max(bound + 1e-6, 3)
+    report = curate(reversed(examples), share=share, least=3)
+    assert sorted([*report.kept, *(item.prediction for item in report.excluded)]) == [item.prediction for item in examples]
+    kept = [item for item in examples if item.prediction in report.kept]
+    assert len({item.content for item in kept}) == len(kept)
+    assert sum(report.counts.values()) == len(report.excluded)
+    bound = max(share, 1 / max(len({item.author for item in kept}), 1)) * len(kept)
+    for author in {item.author for item in kept}:
+        assert sum(item.author == author and not item.trusted for item in kept) <= max(bound + 1e-6, 3)
 
 
 def test_which_of_a_flood_stay_is_drawn() -> None:
-    """Neither the oldest nor the newest of a flood stay, but those whose lot is smallest."""
-    some = [
+    """Of an author over the limit, the examples with the smallest sampling keys are kept."""
+    examples = [
         LabelledExample(prediction=new_id(at), content=bytes([at]), value="7", author="loud", trusted=False) for at in range(50)
     ]
     calm = example(99, "c", "7", "eva")
-    kept = set(curate([*some, calm], share=0.1, least=10).kept) - {calm.prediction}
-    assert kept == {one.prediction for one in sorted(some, key=lambda one: (one.prediction[9:12], one.prediction))[:10]}
+    kept = set(curate([*examples, calm], share=0.1, least=10).kept) - {calm.prediction}
+    assert kept == {item.prediction for item in sorted(examples, key=lambda item: (item.prediction[9:12], item.prediction))[:10]}
 
 
 @pytest.mark.parametrize("least", [0, 1])
 def test_nothing_comes_of_nothing(least: int) -> None:
-    """Without labels there is nothing to keep."""
-    assert told(least=least) == ([], {})
+    """Without labels nothing is kept."""
+    assert summary(least=least) == ([], {})

@@ -1,4 +1,4 @@
-"""Fields of a project's own beside an answer's: every fact there is, and what is refused."""
+"""Extra fields of a response: every source, and what is rejected."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ VALUE = Output(name="y", task=Task.REGRESSION)
 
 
 def test_every_fact_is_read_off_the_answer() -> None:
-    """The canonical fields by another name, a label's probability, and whether it is the label."""
+    """Standard fields under another name, the probability of a label, and whether it is the prediction."""
     fields = ExtraFields(
         {
             "verdict": "prediction",
@@ -41,14 +41,14 @@ def test_every_fact_is_read_off_the_answer() -> None:
 
 
 def test_a_label_may_hold_a_colon() -> None:
-    """What follows the first colon is the label, whatever is in it."""
+    """Everything after the first colon is the label."""
     output = Output(name="y", labels=("a:b", "c"))
     assert problem_of({"it": "is:a:b"}, output.task, output.labels) is None
     assert ExtraFields({"it": "is:a:b"}, output).of(decide(np.array([[0.9, 0.1]]), output, ArgmaxDecision())[0]) == {"it": True}
 
 
 def test_a_regression_tells_its_value() -> None:
-    """A number has one fact, its value."""
+    """A regression has one source, its value."""
     (answer,) = decide(np.array([[12.5]]), VALUE, ArgmaxDecision())
     assert ExtraFields({"rent": "prediction"}, VALUE).of(answer) == {"rent": 12.5}
     assert "the answer is a number" in str(problem_of({"rent": "confidence"}, VALUE.task, ()))
@@ -69,10 +69,10 @@ def test_a_regression_tells_its_value() -> None:
     ],
 )
 def test_a_field_that_cannot_be_is_refused_with_a_reason(name: str, fact: str, said: str) -> None:
-    """A name that is taken or unprintable, a fact nobody knows, a label the model has not."""
+    """Rejects reserved and unprintable names, unknown sources and unknown labels."""
     assert said in str(problem_of({name: fact}, TWO.task, TWO.labels))
 
 
 def test_labels_not_known_yet_are_believed() -> None:
-    """Before a training nobody knows the labels of a project that does not name them; the manifest's check does later."""
+    """Before a training the labels may be unknown; the manifest is validated later."""
     assert problem_of({"churn": "is:anything"}, Task.CLASSIFICATION, None) is None

@@ -1,4 +1,4 @@
-"""Which of several labels counts."""
+"""Label aggregation."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from relevo.domain.prediction import Label, ReviewStatus
 AT = datetime(2026, 3, 1, tzinfo=UTC)
 
 
-def said(words: str) -> list[Label]:
+def parse_labels(text: str) -> list[Label]:
     """`ana:7 eva:9+ csv/bob:7-` as labels in that order: source/author:value, + accepted, - rejected."""
-    found = []
-    for word in words.split():
-        who, _, value = word.partition(":")
-        source, _, author = who.rpartition("/")
+    labels = []
+    for word in text.split():
+        source_and_author, _, value = word.partition(":")
+        source, _, author = source_and_author.rpartition("/")
         verdict = {"+": ReviewStatus.ACCEPTED, "-": ReviewStatus.REJECTED}.get(value[-1], ReviewStatus.PENDING)
-        found.append(
+        labels.append(
             Label(prediction=b"", value=value.rstrip("+-"), author=author, source=source or "page", at=AT, verdict=verdict)
         )
-    return found
+    return labels
 
 
 @pytest.mark.parametrize(
@@ -43,18 +43,18 @@ def said(words: str) -> list[Label]:
     ],
 )
 def test_each_rule_finds_its_label(words: str, last: str | None, majority: str | None, trusted: str | None) -> None:
-    """The last word; what most people say by their last word each, none on a tie; the last of the trusted, none before they speak.
+    """Each strategy: the latest label; the majority of latest labels, none for a tie; the latest trusted label, or none.
 
     A rejected label never counts, and once one is accepted only accepted ones do.
     """
-    labels = said(words)
-    for rule, wanted in (
+    labels = parse_labels(words)
+    for rule, expected in (
         (AggregationStrategy.LAST, last),
         (AggregationStrategy.MAJORITY, majority),
         (AggregationStrategy.TRUSTED, trusted),
     ):
-        found = LabelAggregation(rule=rule, trusted=("csv", "author:lab")).of(labels)
-        assert (None if found is None else found.value) == wanted, rule
+        resolved = LabelAggregation(rule=rule, trusted=("csv", "author:lab")).of(labels)
+        assert (None if resolved is None else resolved.value) == expected, rule
 
 
 @pytest.mark.parametrize(
@@ -69,10 +69,10 @@ def test_each_rule_finds_its_label(words: str, last: str | None, majority: str |
     ],
 )
 def test_a_dispute_is_between_people(words: str, *, wanted: bool) -> None:
-    """Two people who differ dispute until a third decides or somebody judges; one person who corrects does not."""
-    assert is_disputed(said(words)) is wanted
+    """Two authors who disagree are a dispute until a third or a review decides; one author who corrects is not."""
+    assert is_disputed(parse_labels(words)) is wanted
 
 
 def test_everybody_has_one_last_word() -> None:
-    """Of each person what they said last, rejected labels aside."""
-    assert [label.value for label in latest_by_author(said("ana:1 eva:2 ana:3 eva:4-"))] == ["3", "2"]
+    """The latest label of each author, without rejected ones."""
+    assert [label.value for label in latest_by_author(parse_labels("ana:1 eva:2 ana:3 eva:4-"))] == ["3", "2"]

@@ -1,4 +1,4 @@
-"""The queue asks unevenly and says how unevenly, so that what is estimated from its labels is fair."""
+"""Sampling for labelling: unequal probabilities, unbiased estimates."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from relevo.domain.label_sampling import sampling_key, sampling_threshold
 
 
 def test_weighed_by_propensity_the_error_rate_is_fair() -> None:
-    """Uncertain answers, asked about all, are wrong more often: the plain rate is far off, the weighed one is not.
+    """Uncertain predictions are all labelled and wrong more often: the plain rate is biased, the weighted one is not.
 
     Source: the estimator of Horvitz and Thompson (1952).
     """
@@ -29,7 +29,7 @@ def test_weighed_by_propensity_the_error_rate_is_fair() -> None:
 
 
 def test_by_groups_the_error_rate_is_fair_however_little_was_labelled() -> None:
-    """Left half done, and with people who report errors unasked, each group by its own rate is right; weighed by propensity is not.
+    """With an unfinished queue and unsolicited labels, the stratified estimate is unbiased; the weighted one is not.
 
     Source: post-stratification, Holt and Smith (1979).
     """
@@ -40,17 +40,17 @@ def test_by_groups_the_error_rate_is_fair_however_little_was_labelled() -> None:
         wrong = draw.random() < (0.4 if uncertain else 0.05)
         reported = wrong and draw.random() < 0.2
         world.append((sampling_key(new_id(1, draw.randbytes(10))), uncertain, wrong, reported))
-    rest = [one for one in world if not one[3]]
-    asked = sorted(one for one in rest if one[1]) + sorted(one for one in rest if not one[1] and one[0] < edge)
-    labelled = asked[:labels]
+    rest = [row for row in world if not row[3]]
+    reviewed = sorted(row for row in rest if row[1]) + sorted(row for row in rest if not row[1] and row[0] < edge)
+    labelled = reviewed[:labels]
     groups = [
-        (sum(one[1] is uncertain for one in rest), [one[2] for one in labelled if one[1] is uncertain])
+        (sum(row[1] is uncertain for row in rest), [row[2] for row in labelled if row[1] is uncertain])
         for uncertain in (True, False)
     ]
-    assert all(len(known) < size / 2 for size, known in groups[1:])
-    by_groups = (sum(size * sum(known) / len(known) for size, known in groups) + count - len(rest)) / count
-    truth = sum(one[2] for one in world) / count
+    assert all(len(labelled_rows) < size / 2 for size, labelled_rows in groups[1:])
+    by_groups = (sum(size * sum(labelled_rows) / len(labelled_rows) for size, labelled_rows in groups) + count - len(rest)) / count
+    truth = sum(row[2] for row in world) / count
     allowed = 5 * 0.9 * (0.04 * 0.96 / len(groups[1][1])) ** 0.5
     assert abs(by_groups - truth) < allowed
-    weighed = sum(one[2] / (1.0 if one[1] else share) for one in labelled) / count
+    weighed = sum(row[2] / (1.0 if row[1] else share) for row in labelled) / count
     assert abs(weighed - truth) > allowed

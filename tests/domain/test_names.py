@@ -1,4 +1,4 @@
-"""What somebody may be called, and which names are one."""
+"""Names: validation, and detection of confusable names."""
 
 from __future__ import annotations
 
@@ -44,16 +44,16 @@ REFUSED = {
 
 @pytest.mark.parametrize("name", ALLOWED)
 def test_names_of_all_the_world_are_taken(name: str) -> None:
-    """As they are written."""
+    """Names in any script are accepted unchanged."""
     assert checked_name(name) == name
 
 
 @pytest.mark.parametrize("what", REFUSED)
 def test_what_hides_or_pretends_is_refused(what: str) -> None:
-    """By the field's name; nothing of it is repeated."""
-    with pytest.raises(FieldTypeError) as told:
+    """Rejects names with invisible characters or mixed scripts; the error does not contain the name."""
+    with pytest.raises(FieldTypeError) as error:
         checked_name(REFUSED[what], "author")
-    assert told.value.field == "author"
+    assert error.value.field == "author"
 
 
 @pytest.mark.parametrize(
@@ -61,12 +61,12 @@ def test_what_hides_or_pretends_is_refused(what: str) -> None:
     ["USER-A", "User-a", "\uff55ser-a", "us\u0435r-a", "us\u0435r-\u0430", "user\u2010a".replace("\u2010", "-")],
 )
 def test_names_that_cannot_be_told_apart_are_one(other: str) -> None:
-    """Large or small, wide or composed otherwise, in letters that look alike."""
+    """Names that differ in case, width, composition or look-alike letters have the same key."""
     assert name_key(other) == name_key("user-a")
 
 
 def test_names_that_differ_are_two() -> None:
-    """And a composed accent is the same as one within its letter."""
+    """Different names have different keys; composed and decomposed accents are equal."""
     assert len({name_key(name) for name in ALLOWED}) == len(ALLOWED)
     assert name_key("Jose\u0301") == name_key("JOSÉ") != name_key("jose")
     assert name_key("STRASSE") == name_key("straße")

@@ -1,4 +1,4 @@
-"""Routes: who answers depends on the key and the route alone, and over many keys on the weights."""
+"""Traffic splitting: the target depends on key and split only, and follows the weights."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def route(weights: list[float], *, salt: str = "churn", shadow: bool = False, ep
 
 @given(_weights, st.binary(max_size=30), st.booleans())
 def test_some_answering_leg_is_picked_and_its_probability_told(weights: list[float], key: bytes, shadow: bool) -> None:  # noqa: FBT001 - hypothesis gives it
-    """Any weights and any key give one answering leg, never a shadow, with the probability it had."""
+    """Any weights and key give one serving target, never a shadow, with its probability."""
     table = route(weights, shadow=shadow)
     picked = pick(table, key)
     assert picked.leg in answering(table)
@@ -36,12 +36,12 @@ def test_some_answering_leg_is_picked_and_its_probability_told(weights: list[flo
 
 @given(_weights, st.binary(max_size=30), st.integers(1, 9))
 def test_the_same_key_meets_the_same_leg(weights: list[float], key: bytes, epoch: int) -> None:
-    """Picking is pure: key, salt and weights decide; neither time nor the epoch's number do."""
+    """The choice depends on key, salt and weights only, not on time or epoch."""
     assert pick(route(weights), key).leg == pick(route(weights, epoch=epoch), key).leg
 
 
 def test_over_many_keys_the_weights_are_met() -> None:
-    """Five percent of the callers meet a leg of five percent, within what chance allows."""
+    """A weight of 5 % gets 5 % of the keys, within sampling error."""
     table = route([0.80, 0.15, 0.05])
     met = Counter(pick(table, str(number).encode()).leg.version for number in range(40_000))
     for version, weight in enumerate([0.80, 0.15, 0.05]):
@@ -50,7 +50,7 @@ def test_over_many_keys_the_weights_are_met() -> None:
 
 
 def test_widening_a_leg_keeps_those_it_had() -> None:
-    """When the last leg grows, everybody who met it before still does: nobody is thrown back and forth."""
+    """If the weight of the last target grows, its former keys keep it."""
     small, large = route([0.95, 0.05]), route([0.5, 0.5])
     had = [key for key in (str(number).encode() for number in range(5000)) if pick(small, key).leg.version == 1]
     assert had
@@ -58,8 +58,8 @@ def test_widening_a_leg_keeps_those_it_had() -> None:
 
 
 def test_another_salt_divides_anew() -> None:
-    """Two models with the same weights do not put the same callers on trial."""
+    """A different salt assigns keys independently."""
     keys = [str(number).encode() for number in range(2000)]
-    one = {key for key in keys if pick(route([0.5, 0.5], salt="a"), key).leg.version}
+    keys_a = {key for key in keys if pick(route([0.5, 0.5], salt="a"), key).leg.version}
     other = {key for key in keys if pick(route([0.5, 0.5], salt="b"), key).leg.version}
-    assert 300 < len(one & other) < 700
+    assert 300 < len(keys_a & other) < 700

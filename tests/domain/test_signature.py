@@ -1,4 +1,4 @@
-"""Signatures: read strictly, and every example and default kept as it was said."""
+"""Signatures: strict parsing, and unchanged examples and defaults."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def read(plain: dict[str, Any]) -> Input:
 
 
 def test_an_input_is_an_image_or_a_record() -> None:
-    """The `type` decides which of the two an input is; anything else is refused."""
+    """`type` selects the kind of input; any other value is rejected."""
     assert read({"type": "image", "width": 8, "height": 9}) == ImageInput(width=8, height=9, mode="RGB")
     record = read({"type": "record", "fields": [{"name": "a", "kind": "number"}]})
     assert record == RecordInput(fields=(Field(name="a", kind=FieldKind.NUMBER),))
@@ -25,7 +25,7 @@ def test_an_input_is_an_image_or_a_record() -> None:
 
 
 def test_a_field_is_required_and_open_unless_told() -> None:
-    """What a signature leaves out: required, any category, no range, no unit; a field nobody named is refused."""
+    """Defaults of a field: required, any category, no range, no unit; unknown fields are rejected."""
     field = Field(name="a", kind=FieldKind.CATEGORY)
     assert (field.required, field.closed, field.categories, field.minimum, field.maximum, field.unit) == (
         True,
@@ -40,10 +40,10 @@ def test_a_field_is_required_and_open_unless_told() -> None:
 
 @pytest.mark.parametrize("example", [3, 3.5, "year", True, None])
 def test_an_example_keeps_its_type(example: Any) -> None:
-    """A whole number stays one, a truth stays one, through JSON and back."""
+    """Integers and booleans keep their type through JSON."""
     field = Field(name="a", kind=FieldKind.NUMBER, example=example)
-    found = msgspec.json.decode(msgspec.json.encode(field), type=Field).example
-    assert (found, type(found)) == (example, type(example))
+    decoded = msgspec.json.decode(msgspec.json.encode(field), type=Field).example
+    assert (decoded, type(decoded)) == (example, type(example))
 
 
 _FIELD = {"name": "a", "kind": "number"}
@@ -66,5 +66,5 @@ def test_words_outside_the_lists_are_refused(plain: dict[str, Any], kind: Any) -
 
 
 def test_an_output_is_a_classification_unless_told() -> None:
-    """Without a word an output is a classification whose scores are probabilities already."""
+    """The default output is a classification whose scores are probabilities."""
     assert (Output(name="y").task, Output(name="y").activation) == (Task.CLASSIFICATION, "none")

@@ -1,4 +1,4 @@
-"""Languages: every error in each of them, with the same facts, and the caller's choice respected."""
+"""Message catalogues: every text in every language, with the same placeholders, and language negotiation."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from relevo import errors
 from relevo.i18n import catalog
 
 KINDS = [kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, errors.RelevoError)]
-_LEAST_LETTERS = 5
+_MIN_LETTERS = 5
 TRANSLATED = [language for language in catalog.LANGUAGES if language != "en"]
 
 
@@ -27,26 +27,26 @@ def fields_of(template: str) -> set[tuple[str, str]]:
 @pytest.mark.parametrize("language", TRANSLATED)
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.code)
 def test_every_error_is_said_in_every_language(kind: type[errors.RelevoError], language: str) -> None:
-    """Each error code has its own sentence in each language, with the facts and number formats of the English one."""
-    said = catalog.template(kind, language)
-    assert said != kind.sentence, f"{language}.json lacks {kind.code}"
-    assert fields_of(said) == fields_of(kind.sentence)
+    """Each error code has its own sentence in each language, with the placeholders and formats of the English one."""
+    translated = catalog.template(kind, language)
+    assert translated != kind.sentence, f"{language}.json lacks {kind.code}"
+    assert fields_of(translated) == fields_of(kind.sentence)
 
 
 @pytest.mark.parametrize("language", TRANSLATED)
 def test_no_translation_is_left_over(language: str) -> None:
-    """A catalogue holds no sentence for a code that no error has."""
+    """The catalogue of errors has no unknown code."""
     assert catalog.texts("errors", language).keys() == {kind.code for kind in KINDS}
 
 
 def test_codes_are_distinct() -> None:
-    """No two errors share a code, since a code is what a program reads."""
+    """No two errors share a code."""
     codes = [kind.code for kind in KINDS]
     assert len(set(codes)) == len(codes)
 
 
 def test_words_of_ours_are_translated_and_names_are_not() -> None:
-    """In Spanish the expected type is Spanish, while a field that happens to be called 'text' keeps its name."""
+    """The expected type is translated; a field named 'text' keeps its name."""
     error = errors.FieldTypeError(field="text", expected="a number", got="text")
     assert catalog.sentence(error, "es") == "El campo 'text' espera un número, pero ha llegado un texto."
     assert catalog.sentence(error, "en") == str(error)
@@ -54,67 +54,67 @@ def test_words_of_ours_are_translated_and_names_are_not() -> None:
 
 @pytest.mark.parametrize("language", TRANSLATED)
 def test_no_sentence_is_in_two_languages(language: str) -> None:
-    """Whatever our own words tell an error as reason, expectation or find exists in each language, with as many holes."""
-    lacking = sorted({english.anonymous(text) for text in english.reasons(*english.rooms())} - _said_in(language).keys())
-    assert not lacking, "es/reasons.json lacks:\n" + "\n".join(lacking)
+    """Every reason or expectation of an error is translated, with the same number of placeholders."""
+    missing = sorted({english.anonymous(text) for text in english.reasons(*english.rooms())} - _translations(language).keys())
+    assert not missing, "es/reasons.json lacks:\n" + "\n".join(missing)
 
 
 @pytest.mark.parametrize("language", TRANSLATED)
 def test_no_command_speaks_another_language(language: str) -> None:
-    """Every sentence, head of a table and step that a command shows, and every line of its help, exists in each language."""
-    lacking = {english.anonymous(text) for text in english.spoken()} | english.helps() | english.words_for_values()
-    lacking -= {text.strip() for text in _said_in(language)}
-    assert not lacking, "es/cli.json, or settings.json for a setting, lacks:\n" + "\n".join(sorted(lacking))
+    """Every sentence, table heading and step of a command, and every line of its help, is translated."""
+    missing = {english.anonymous(text) for text in english.spoken()} | english.helps() | english.words_for_values()
+    missing -= {text.strip() for text in _translations(language)}
+    assert not missing, "es/cli.json, or settings.json for a setting, lacks:\n" + "\n".join(sorted(missing))
 
 
 @pytest.mark.parametrize("language", TRANSLATED)
 def test_no_template_fits_what_is_not_ours(language: str) -> None:
-    """What is matched has enough words of its own: a template of holes alone would translate a stranger's sentence."""
-    matched = [english for some in catalog._templates(language).values() for _, english, _ in some]
+    """Templates have enough literal text: one of placeholders only would match any sentence."""
+    matched = [english for entries in catalog._templates(language).values() for _, english, _ in entries]
     assert matched
-    assert not [text for text in matched if sum(map(str.isalpha, "".join(catalog._pieces(text)[0]))) < _LEAST_LETTERS]
+    assert not [text for text in matched if sum(map(str.isalpha, "".join(catalog._pieces(text)[0]))) < _MIN_LETTERS]
 
 
 @pytest.mark.parametrize("language", TRANSLATED)
 def test_every_translation_fills_the_holes_of_its_english(language: str) -> None:
-    """A translation names each hole of the English text, and no other; none is empty, and each text can be filled."""
+    """A translation has exactly the placeholders of the English text, is not empty, and can be formatted."""
     for chapter in catalog.BY_ENGLISH:
-        for text, said in catalog.texts(chapter, language).items():
+        for text, translation in catalog.texts(chapter, language).items():
             names = [name for name, _ in fields_of(text) if not name.isdigit()]
             facts = catalog.facts_in(text, text.format(*range(9), **dict.fromkeys(names, 3)))
-            assert facts is None or said.format(*facts.values(), **facts), text
-            assert {name for name, _ in fields_of(said)} == {name for name, _ in fields_of(text)}, text
-            assert said.strip(), text
+            assert facts is None or translation.format(*facts.values(), **facts), text
+            assert {name for name, _ in fields_of(translation)} == {name for name, _ in fields_of(text)}, text
+            assert translation.strip(), text
 
 
 @pytest.mark.parametrize("language", TRANSLATED)
 def test_no_translation_outlives_its_english(language: str) -> None:
-    """A text that the source no longer says has no translation left (/docs has a test of its own)."""
-    ours = [chapter for chapter in catalog.BY_ENGLISH if chapter not in {"libraries", "api"}]
-    said = {english.anonymous(text).strip() for chapter in ours for text in catalog.texts(chapter, language)}
-    left = sorted(said - english.everything() - english.helps())
-    assert not left, "no longer said:\n" + "\n".join(left)
+    """A text that is not in the source has no translation (/docs has a test of its own)."""
+    chapters = [chapter for chapter in catalog.BY_ENGLISH if chapter not in {"libraries", "api"}]
+    english_texts = {english.anonymous(text).strip() for chapter in chapters for text in catalog.texts(chapter, language)}
+    unused = sorted(english_texts - english.everything() - english.helps())
+    assert not unused, "no longer said:\n" + "\n".join(unused)
 
 
-def _said_in(language: str) -> dict[str, str]:
+def _translations(language: str) -> dict[str, str]:
     return {
-        english.anonymous(text): said for chapter in catalog.BY_ENGLISH for text, said in catalog.texts(chapter, language).items()
+        english.anonymous(text): value for chapter in catalog.BY_ENGLISH for text, value in catalog.texts(chapter, language).items()
     }
 
 
 @pytest.mark.parametrize("chapter", ["page", "console"])
 def test_keyed_texts_are_the_same_in_every_language(chapter: str) -> None:
-    """Every language has the same keys, each with the same holes, and none empty."""
+    """Every language has the same keys with the same placeholders, none empty."""
     first = catalog.texts(chapter, catalog.LANGUAGES[0])
     assert first
     for language in TRANSLATED:
-        said = catalog.texts(chapter, language)
-        assert said.keys() == first.keys()
-        assert [key for key in first if fields_of(said[key]) != fields_of(first[key]) or not said[key].strip()] == []
+        catalogue = catalog.texts(chapter, language)
+        assert catalogue.keys() == first.keys()
+        assert [key for key in first if fields_of(catalogue[key]) != fields_of(first[key]) or not catalogue[key].strip()] == []
 
 
 def test_why_a_certificate_is_not_trusted_is_said() -> None:
-    """The reasons that a TLS library gives come in the reader's language."""
+    """Messages of the TLS library are translated."""
     english = (
         "The certificate of https://a is not trusted here: self-signed certificate. "
         "If it is the server's own, name its file: --ca or RELEVO_CA, in Python verify=."
@@ -134,54 +134,56 @@ def test_why_a_certificate_is_not_trusted_is_said() -> None:
     ids=errno.errorcode.get,
 )
 def test_what_the_system_says_is_said(number: int) -> None:
-    """The usual reasons that an operating system gives come in the reader's language."""
+    """Common messages of the operating system are translated."""
     error = errors.ConfigError(reason=f"the folder x cannot be made ({os.strerror(number)})")
     assert os.strerror(number) not in catalog.sentence(error, "es")
 
 
 def test_an_error_within_a_reason_is_said_too() -> None:
-    """A model that is not ready because its package was changed says both in the reader's language."""
+    """An error message inside a reason is translated as well."""
     error = errors.NotReadyError(reason=str(errors.DigestMismatchError(path="model.onnx")))
     assert "'model.onnx' se ha cambiado después de empaquetar" in catalog.sentence(error, "es")
 
 
 def test_options_in_a_row_are_said_one_by_one() -> None:
-    """What a person is asked to add comes as one text of several; each part is found by itself."""
+    """A text with several options is translated option by option."""
     error = errors.InvalidOptionsError(options="--mode L or --mode RGB; --layout NHWC or --layout NCHW")
     assert catalog.sentence(error, "es").endswith("añada: --mode L o --mode RGB; --layout NHWC o --layout NCHW.")
 
 
 def test_a_reason_put_together_elsewhere_is_said_with_its_facts() -> None:
-    """A reason made of a template finds it again, and keeps its facts, phrases of ours within them said too."""
+    """A formatted reason matches its template; its facts are kept, and translated where they are text."""
     error = errors.ConfigError(reason="port 80 of 10.0.0.1 cannot be used (the disk is full); choose another with --port")
-    said = "Los ajustes no se pueden usar: el puerto 80 de 10.0.0.1 no se puede usar (el disco está lleno); elija otro con --port."
-    assert catalog.sentence(error, "es") == said
+    expected = (
+        "Los ajustes no se pueden usar: el puerto 80 de 10.0.0.1 no se puede usar (el disco está lleno); elija otro con --port."
+    )
+    assert catalog.sentence(error, "es") == expected
 
 
 def test_an_error_that_came_as_words_is_said_as_its_class_does() -> None:
-    """An error of another process, whose facts stayed there, is translated all the same; a stranger's words are kept."""
-    words = str(errors.VersionNotFoundError(model="digits", version=7))
-    assert catalog.sentence(errors.VersionNotFoundError.told(words), "es") == "El modelo 'digits' no tiene la versión 7."
+    """The message of an error from another process is translated without its facts; unknown text is unchanged."""
+    message = str(errors.VersionNotFoundError(model="digits", version=7))
+    assert catalog.sentence(errors.VersionNotFoundError.told(message), "es") == "El modelo 'digits' no tiene la versión 7."
     assert catalog.sentence(errors.VersionNotFoundError.told("Nada de eso."), "es") == "Nada de eso."
-    figures = str(errors.GoldenMismatchError(example=3, difference=0.25, tolerance=0.001))
-    assert "el ejemplo 3 difiere en 0.25" in catalog.sentence(errors.GoldenMismatchError.told(figures), "es")
+    mismatch = str(errors.GoldenMismatchError(example=3, difference=0.25, tolerance=0.001))
+    assert "el ejemplo 3 difiere en 0.25" in catalog.sentence(errors.GoldenMismatchError.told(mismatch), "es")
 
 
 def test_the_most_telling_template_is_taken() -> None:
-    """Of two templates that fit, the one with more words is meant."""
-    said = catalog.said("the folder x cannot be written; choose another --home, or mend its rights", "es")
-    assert said == "en la carpeta x no se puede escribir; elija otro --home o corrija sus permisos"
+    """Of two matching templates, the one with more literal text wins."""
+    translated = catalog.said("the folder x cannot be written; choose another --home, or mend its rights", "es")
+    assert translated == "en la carpeta x no se puede escribir; elija otro --home o corrija sus permisos"
 
 
 @given(st.text(max_size=300))
 def test_any_text_can_be_looked_for(text: str) -> None:
-    """No text, however odd, breaks the search; what is none of ours comes back as it is."""
+    """Any text can be matched without an error; an unknown one is unchanged."""
     assert catalog.facts_in("{0} a {1} b {2}", text) is None or " a " in text
     catalog.said(text, "es")
 
 
 def test_figures_within_our_words_stay_figures() -> None:
-    """A translated reason keeps the figure that its English form tells."""
+    """A translated reason keeps its numbers."""
     error = errors.InvalidJsonError(reason="it breaks off or goes wrong at byte 120")
     assert catalog.sentence(error, "es") == "El cuerpo no es JSON válido: se corta o tiene un error en el byte 120."
 
@@ -201,11 +203,11 @@ def test_figures_within_our_words_stay_figures() -> None:
     ],
 )
 def test_accept_language_is_followed(header: str | None, language: str) -> None:
-    """The best liked language that is spoken here wins; nothing usable means the default."""
+    """The preferred supported language wins; without one, the default."""
     assert catalog.negotiate_language(header, "en") == language
 
 
 @given(st.text(), st.sampled_from(catalog.LANGUAGES))
 def test_any_header_gives_a_language(header: str, default: str) -> None:
-    """No Accept-Language, however broken, gives anything but a spoken language."""
+    """Any Accept-Language header, valid or not, gives a supported language."""
     assert catalog.negotiate_language(header, default) in catalog.LANGUAGES

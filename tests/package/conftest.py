@@ -1,4 +1,4 @@
-"""Packages of real models, made once: digits (pictures) and breast cancer (records)."""
+"""Packages of real models, built once: digits (images) and breast cancer (records)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Digits(NamedTuple):
-    """A fitted classifier of 8 × 8 pictures, with what it has not seen."""
+    """A fitted classifier of 8 × 8 images, with held-out data."""
 
     model: LogisticRegression
     pictures: np.ndarray  # (n, 8, 8) uint8
@@ -40,7 +40,7 @@ def digits_package(digits: Digits) -> Package:
 
 @pytest.fixture(scope="session")
 def small_package() -> Package:
-    """A record package of few bytes: no truth, so no figures and no profile."""
+    """A small record package: no truth, so no figures and no drift reference."""
     features, truth = load_breast_cancer(return_X_y=True)
     model = LogisticRegression(max_iter=5000).fit(features[:, :3], truth)
     return relevo.pack(model, name="small", samples=features[:6, :3], features=["radius", "texture", "perimeter"])

@@ -1,4 +1,4 @@
-"""Labels never swap answers: another order is refused, other names are given explicitly."""
+"""Labels in the wrong order are rejected; renaming needs a mapping."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def packed(classes: Any, **options: Any) -> relevo.Package:
     ],
 )
 def test_labels_in_another_order_are_refused(classes: tuple[str, ...], labels: tuple[str, ...]) -> None:
-    """Labels of which one is the name of another class are refused, and the sentence shows both orders."""
+    """Rejects labels that contain the name of another class, and shows both orders."""
     with pytest.raises(InvalidLabelsError) as refusal:
         display_names(classes, labels, {})
     assert all(f"'{name}'" in str(refusal.value) for name in (*classes, *labels))
@@ -66,12 +66,12 @@ def test_labels_in_another_order_are_refused(classes: tuple[str, ...], labels: t
     ],
 )
 def test_names_of_numbers_and_the_same_names_are_taken(classes: tuple[str, ...], labels: tuple[str, ...]) -> None:
-    """Numbers, true and false are named by position; so is what a model does not name at all."""
+    """Numbers, true and false are named by position, and so are classes without names."""
     assert display_names(classes, labels, {}) == labels
 
 
 def test_a_swap_is_refused_and_a_mapping_renames() -> None:
-    """A text class gets another name by a mapping alone, whichever of its names the truth is given in."""
+    """A text class is renamed by a mapping only, and the truth may use either name."""
     for labels in (["young", "old"], ["viejo", "joven"], {"old": "young", "young": "old"}, {"elder": "viejo"}):
         with pytest.raises(InvalidLabelsError):
             packed(TEXTS, labels=labels)
@@ -85,20 +85,20 @@ def test_a_swap_is_refused_and_a_mapping_renames() -> None:
 
 @pytest.mark.parametrize("truth", [OLD, OLD.astype(int), OLD.astype(float)], ids=["bool", "int", "float"])
 def test_classes_that_are_numbers_show_what_they_are_called(truth: Any) -> None:
-    """A class that is a number, true or false is named by position, and the answer is the original's."""
+    """A class that is a number, true or false is named by position, and the prediction is the original's."""
     package = packed(truth, labels=["No", "Yes"])
     assert package.predict({"age": 80.0}).label == "Yes"
     assert package.manifest.output.classes in (("False", "True"), ("0", "1"))
 
 
 def test_a_truth_in_display_names_measures_what_is_shown() -> None:
-    """Names given to numbers the wrong way round measure 0 against a truth in those names, never 1."""
+    """Swapped names of numeric classes measure 0 against a truth in those names, never 1."""
     package = packed(OLD.astype(int), labels=["old", "young"], truth=TEXTS)
     assert package.metrics["accuracy"]["value"] <= 0.05
 
 
 def test_an_import_refuses_what_packing_refuses(tmp_path: Path) -> None:
-    """A pickle's labels in another order are refused by the same words; a mapping renames."""
+    """An import rejects labels in another order with the same message; a mapping renames."""
     path = tmp_path / "ages.pickle"
     path.write_bytes(pickle.dumps(LogisticRegression().fit(AGES, TEXTS)))
     options: dict[str, Any] = {"name": "ages", "trust_pickle": True, "samples": AGES, "features": ["age"], "figures": False}
@@ -109,7 +109,7 @@ def test_an_import_refuses_what_packing_refuses(tmp_path: Path) -> None:
 
 
 def test_a_project_renames_by_a_table(tmp_path: Path) -> None:
-    """`labels` in relevo.toml in another order than the classes stops the training; a table gives other names."""
+    """`labels` in relevo.toml in another order than the classes is an error; a table renames."""
     (tmp_path / "ages.csv").write_text(
         "age,y\n" + "".join(f"{age},{'old' if age > 50 else 'young'}\n" for age in range(100)), encoding="utf-8"
     )

@@ -1,4 +1,4 @@
-"""The reference for drift, written and read."""
+"""The drift reference: computing, writing and reading."""
 
 from __future__ import annotations
 
@@ -30,51 +30,51 @@ if TYPE_CHECKING:
 
 
 def test_a_normal_feature_has_the_moments_and_quantiles_of_one() -> None:
-    """Mean 0, sd 1, no skew, no excess kurtosis; the median in the middle; a hundred display bins filled evenly."""
+    """Mean 0, sd 1, no skew, no excess kurtosis; the median is central; the 100 display bins are equally filled."""
     x = np.random.default_rng(0).normal(size=20_000)
-    found = profile_number("x", x, "salt")
-    assert found.moments[:4] == pytest.approx([0, 1, 0, 0], abs=0.06)
-    assert found.moments[4:].tolist() == [0, 0]
-    assert found.quantiles[49] == pytest.approx(0, abs=0.03)
-    assert found.display.sum() == 20_000
-    assert found.display[[0, 101]].tolist() == [100, 100]
-    assert found.display[2:100].tolist() == pytest.approx([200] * 98, abs=2)
-    assert found.bins.a.sum() == 20_001
+    column = profile_number("x", x, "salt")
+    assert column.moments[:4] == pytest.approx([0, 1, 0, 0], abs=0.06)
+    assert column.moments[4:].tolist() == [0, 0]
+    assert column.quantiles[49] == pytest.approx(0, abs=0.03)
+    assert column.display.sum() == 20_000
+    assert column.display[[0, 101]].tolist() == [100, 100]
+    assert column.display[2:100].tolist() == pytest.approx([200] * 98, abs=2)
+    assert column.bins.a.sum() == 20_001
 
 
 def test_display_counts_hold_every_row_once() -> None:
-    """Under, over and missing have their own places, and an edge belongs to the bin below it."""
+    """Under, over and missing have their own bins, and an edge belongs to the bin below it."""
     edges = np.arange(101.0)
     counts = display_counts(edges, np.array([-1.0, 0.0, 1.0, 1.5, 100.0, 100.5, np.nan]))
-    assert [counts[place] for place in (0, 1, 2, 100, 101, 102)] == [1, 2, 1, 1, 1, 1]
+    assert [counts[index] for index in (0, 1, 2, 100, 101, 102)] == [1, 2, 1, 1, 1, 1]
     assert counts.sum() == 7
 
 
 @settings(max_examples=50, deadline=None)
 @given(values=st.lists(st.one_of(st.just(float("nan")), st.floats(-1e9, 1e9), st.just(0.0)), min_size=1, max_size=80))
 def test_any_column_has_a_finite_profile(values: list[float]) -> None:
-    """Constant, empty, holed or wild columns all have one, without a warning, and each row is counted once."""
-    found = profile_number("x", np.array(values), "salt")
-    assert np.isfinite(found.moments).all()
-    assert np.isfinite(found.quantiles).all()
-    assert found.display.sum() == len(values)
+    """Constant, empty, incomplete or extreme columns have a profile, without a warning, that counts each row once."""
+    column = profile_number("x", np.array(values), "salt")
+    assert np.isfinite(column.moments).all()
+    assert np.isfinite(column.quantiles).all()
+    assert column.display.sum() == len(values)
 
 
 def test_a_whole_numbered_feature_with_zeros_is_told_as_such() -> None:
-    """Zero share and the flag for whole numbers."""
-    found = profile_number("x", np.array([0.0, 0.0, 1.0, 3.0]), "salt")
-    assert found.moments[4:].tolist() == [0.5, 1.0]
+    """The share of zeros and the integer flag are set."""
+    column = profile_number("x", np.array([0.0, 0.0, 1.0, 3.0]), "salt")
+    assert column.moments[4:].tolist() == [0.5, 1.0]
 
 
 def test_categories_are_counted_and_hashed() -> None:
-    """Those seen once are counted for the chance of new ones, and every one is known again."""
-    found = profile_category("c", ["a"] * 6 + ["b", "c", None])
-    assert (found.once, found.distinct, len(found.hashes)) == (2, 3, 3)
-    assert (np.diff(found.hashes.astype(object)) > 0).all()
+    """Categories seen once are counted, and all are hashed."""
+    column = profile_category("c", ["a"] * 6 + ["b", "c", None])
+    assert (column.once, column.distinct, len(column.hashes)) == (2, 3, 3)
+    assert (np.diff(column.hashes.astype(object)) > 0).all()
 
 
 def test_a_profile_comes_back_as_it_went(digits_package: Package) -> None:
-    """Written, read and written again, the bytes are the same."""
+    """Writing, reading and writing again gives the same bytes."""
     data = digits_package.read("profile.npz")
     profile = read_profile(data)
     assert profile_bytes(profile) == data
@@ -82,7 +82,7 @@ def test_a_profile_comes_back_as_it_went(digits_package: Package) -> None:
 
 
 def test_pictures_are_profiled_by_their_statistics_and_outputs(digits_package: Package) -> None:
-    """Grey arrays have the eight statistics that need neither colour nor file, and a log-probability a class."""
+    """Grey arrays have the eight statistics that need neither colour nor file, and a log-probability per class."""
     profile = read_profile(digits_package.read("profile.npz"))
     names = [column.name for column in profile.numeric]
     assert "image:brightness" in names
@@ -93,18 +93,18 @@ def test_pictures_are_profiled_by_their_statistics_and_outputs(digits_package: P
 
 
 def test_held_out_predictions_are_kept(digits_package: Package, digits: Any) -> None:
-    """Truth, scores and loss of each row, and the joint shares of prediction and truth."""
-    held = read_profile(digits_package.read("profile.npz")).held_out
-    assert held["truth"].tolist() == digits.truth.tolist()
-    assert held["scores"].dtype == np.float32
-    assert held["scores"].shape == (597, 10)
-    assert held["confusion"].sum() == pytest.approx(1)
-    assert np.trace(held["confusion"]) == pytest.approx(digits_package.metrics["accuracy"]["value"], abs=1e-6)
-    assert held["loss"].mean() == pytest.approx(digits_package.metrics["log_loss"], abs=1e-6)
+    """Truth, scores and loss of each row are stored, and the joint frequencies of prediction and truth."""
+    held_out = read_profile(digits_package.read("profile.npz")).held_out
+    assert held_out["truth"].tolist() == digits.truth.tolist()
+    assert held_out["scores"].dtype == np.float32
+    assert held_out["scores"].shape == (597, 10)
+    assert held_out["confusion"].sum() == pytest.approx(1)
+    assert np.trace(held_out["confusion"]) == pytest.approx(digits_package.metrics["accuracy"]["value"], abs=1e-6)
+    assert held_out["loss"].mean() == pytest.approx(digits_package.metrics["log_loss"], abs=1e-6)
 
 
 def test_records_are_profiled_field_by_field() -> None:
-    """Every number of a record has its column, under its own name."""
+    """Every number of a record has a column under its own name."""
     data = load_breast_cancer()
     model = LogisticRegression(max_iter=5000).fit(data.data[:300], data.target[:300])
     package = relevo.pack(model, name="cancer", samples=data.data[300:], truth=data.target[300:], features=data.feature_names)
@@ -116,14 +116,14 @@ def test_records_are_profiled_field_by_field() -> None:
 
 
 def test_an_empty_profile_is_still_one() -> None:
-    """No columns at all are written and read."""
+    """A reference without columns can be written and read."""
     assert read_profile(profile_bytes(DriftReference(rows=0, salt="", numeric=(), categorical=()))).numeric == ()
 
 
 @settings(max_examples=60, deadline=None)
 @given(data=st.data())
 def test_a_damaged_profile_is_refused_or_read(digits_package: Package, data: st.DataObject) -> None:
-    """Whatever is flipped, the reader ends in a profile or a refusal of ours."""
+    """Damaged bytes give a reference or a PackageError, and no other error."""
     content = bytearray(digits_package.read("profile.npz"))
     content[data.draw(st.integers(0, len(content) - 1))] ^= 1 << data.draw(st.integers(0, 7))
     with contextlib.suppress(PackageError):
@@ -131,6 +131,6 @@ def test_a_damaged_profile_is_refused_or_read(digits_package: Package, data: st.
 
 
 def test_an_archive_of_other_arrays_is_no_profile() -> None:
-    """Arrays without the profile's own are refused."""
+    """Rejects an archive without the arrays of a reference."""
     with pytest.raises(PackageError, match="not a profile"):
         read_profile(archive_bytes({"x": np.zeros(3)}))

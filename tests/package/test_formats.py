@@ -1,4 +1,4 @@
-"""One package of each format number ever released; none of these files is ever made anew."""
+"""One package of each released format number; these files are never regenerated."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ FORMATS = Path(__file__).parent / "formats"
 
 
 def test_there_is_a_package_of_every_format() -> None:
-    """Whoever raises the number leaves a package of the former one here."""
+    """Every format number has a package here."""
     assert sorted(path.name for path in FORMATS.iterdir()) == [f"format-{number}.zip" for number in range(1, FORMAT + 1)]
 
 
 @pytest.mark.parametrize("number", range(1, FORMAT + 1))
 def test_a_package_of_every_format_still_opens_and_answers(number: int) -> None:
-    """It verifies, keeps the digest it was given, and answers its golden examples."""
+    """It verifies, keeps its digest, and passes its golden tests."""
     path = FORMATS / f"format-{number}.zip"
     assert verify(path).golden > 0
     package = relevo.open(path)

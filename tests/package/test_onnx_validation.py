@@ -1,4 +1,4 @@
-"""The audit of ONNX bytes: honest files pass, hostile ones are refused, and nothing makes it hang."""
+"""Validation of ONNX bytes: valid files pass, hostile ones are rejected, in bounded time."""
 
 from __future__ import annotations
 
@@ -56,12 +56,12 @@ def refused(proto: Any) -> str:
 
 
 def test_an_honest_model_passes() -> None:
-    """A plain model with its weights inside is not objected to."""
+    """A plain model with embedded weights passes."""
     audit(model().SerializeToString())
 
 
 def test_the_schema_numbers_are_those_of_onnx() -> None:
-    """Every field that can hold a message worth judging is walked, by the library's own schema."""
+    """Every field of onnx.proto with a validated message type is traversed."""
     protos: dict[str, Any] = {
         "model": onnx.ModelProto,
         "graph": onnx.GraphProto,
@@ -73,30 +73,30 @@ def test_the_schema_numbers_are_those_of_onnx() -> None:
         "training info": onnx.TrainingInfoProto,
     }
     kinds = {proto.DESCRIPTOR.name: kind for kind, proto in protos.items()}
-    for kind, inner in onnx_validation._INNER.items():
-        wanted = {
+    for kind, nested in onnx_validation._NESTED.items():
+        expected = {
             field.number: kinds[field.message_type.name]
             for field in protos[kind.value].DESCRIPTOR.fields
             if field.message_type is not None and field.message_type.name in kinds
         }
-        assert {number: other.value for number, other in inner.items()} == wanted, kind
+        assert {number: other.value for number, other in nested.items()} == expected, kind
 
 
 @pytest.mark.parametrize("location", ["../secret.bin", "/etc/passwd", "weights.bin", ""])
 def test_weights_in_another_file_are_refused(location: str) -> None:
-    """No initializer may name a file, wherever that file lies."""
+    """Rejects an initializer with external data, wherever its file is."""
     assert "one file" in refused(model(initializers=[outside(location)]))
 
 
 def test_an_external_entry_without_its_flag_is_refused() -> None:
-    """The entry alone is refused, though a reader might ignore it."""
+    """Rejects the external_data entry without the flag, though a reader might ignore it."""
     hostile = outside()
     hostile.data_location = TensorProto.DEFAULT
     assert "external_data" in refused(model(initializers=[hostile]))
 
 
 def test_the_flag_without_an_entry_is_refused() -> None:
-    """The flag alone is refused too."""
+    """Rejects the flag without the entry."""
     hostile = outside()
     hostile.ClearField("external_data")
     assert "data_location" in refused(model(initializers=[hostile]))
@@ -185,20 +185,20 @@ HIDING_PLACES: list[Callable[[], Any]] = [
 
 @pytest.mark.parametrize("build", HIDING_PLACES, ids=lambda build: build.__name__)
 def test_a_foreign_file_is_found_wherever_it_hides(build: Callable[[], Any]) -> None:
-    """An outside reference is refused in every place that can hold a tensor."""
+    """Rejects external data in every place that can hold a tensor."""
     assert "one file" in refused(build())
 
 
 @pytest.mark.parametrize("domain", ["", "com.microsoft", "vendor"])
 def test_compiled_code_is_refused(domain: str) -> None:
-    """An EPContext node is refused in any domain, in subgraphs too."""
+    """Rejects an EPContext node in any domain, also in subgraphs."""
     node = helper.make_node("EPContext", ["x"], ["y"], domain=domain, embed_mode=0, ep_cache_context="/opt/evil.so")
     assert "EPContext" in refused(model(node))
     assert "EPContext" in refused(model(branch(graph([node]))))
 
 
 def test_an_unknown_domain_is_refused() -> None:
-    """An operator of a domain that is not listed is named and refused."""
+    """Rejects an operator of an unknown domain, naming it."""
     message = refused(model(helper.make_node("Evil", ["x"], ["y"], domain="com.evil")))
     assert "'Evil'" in message
     assert "'com.evil'" in message
@@ -211,7 +211,7 @@ def test_an_unlisted_operator_of_the_runtime_is_refused() -> None:
 
 
 def test_a_function_of_the_file_itself_may_be_called() -> None:
-    """A domain of the file's own is fine as long as the file defines the operator."""
+    """An operator of a custom domain passes if the file defines it as a function."""
     call = helper.make_node("F", ["x"], ["y"], domain="own")
     own = function(helper.make_node("Identity", ["x"], ["y"]))
     audit(model(call, functions=[own]).SerializeToString())
@@ -219,13 +219,13 @@ def test_a_function_of_the_file_itself_may_be_called() -> None:
 
 
 def test_a_shape_bomb_is_refused() -> None:
-    """A tensor cannot promise more numbers than its bytes can hold."""
+    """Rejects a tensor whose shape exceeds its data."""
     bomb = TensorProto(name="w", data_type=TensorProto.FLOAT, dims=[10**6, 10**6], raw_data=b"1234")
     assert "promises" in refused(model(initializers=[bomb]))
 
 
 def test_a_sparse_bomb_is_refused() -> None:
-    """A sparse tensor of a few bytes cannot unfold to a terabyte."""
+    """Rejects a small sparse tensor that is huge in dense form."""
     bomb = sparse()
     bomb.dims[:] = [10**6, 10**6]
     proto = model()
@@ -234,12 +234,12 @@ def test_a_sparse_bomb_is_refused() -> None:
 
 
 def test_a_negative_size_is_refused() -> None:
-    """Sizes below zero are refused."""
+    """Rejects negative dimensions."""
     assert "negative" in refused(model(initializers=[TensorProto(name="w", data_type=1, dims=[-1])]))
 
 
 def test_deep_nesting_is_refused() -> None:
-    """Graphs within graphs end at a bound, without exhausting the stack: ten thousand levels take no longer than forty."""
+    """Limits nested graphs without recursion: ten thousand levels take no longer than forty."""
     nested = b""
     for _ in range(10_000):
         attribute = b"\x32" + _size(nested) + nested
@@ -250,32 +250,32 @@ def test_deep_nesting_is_refused() -> None:
 
 
 def _size(data: bytes) -> bytes:
-    left, out = len(data), b""
-    while left > 127:
-        out, left = out + bytes([left & 127 | 128]), left >> 7
-    return out + bytes([left])
+    remaining, out = len(data), b""
+    while remaining > 127:
+        out, remaining = out + bytes([remaining & 127 | 128]), remaining >> 7
+    return out + bytes([remaining])
 
 
 def test_too_many_nodes_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The number of nodes has a bound."""
+    """Limits the number of nodes."""
     monkeypatch.setattr(onnx_validation, "MAX_NODES", 3)
     assert "nodes" in refused(model(*[helper.make_node("Identity", ["x"], ["y"]) for _ in range(4)]))
 
 
 def test_too_many_bytes_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The size of the file has a bound, met before anything is read."""
+    """Limits the file size, before anything is parsed."""
     monkeypatch.setattr(onnx_validation, "MAX_BYTES", 10)
     assert "bytes" in refused(model())
 
 
 def test_too_many_parts_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The number of parts looked at has a bound, which bounds the time."""
+    """Limits the number of parsed fields, and so the time."""
     monkeypatch.setattr(onnx_validation, "MAX_FIELDS", 5)
     assert "parts" in refused(model())
 
 
 def test_two_operators_on_one_node_are_refused() -> None:
-    """A node that names its operator twice could be read two ways."""
+    """Rejects a node that names its operator twice, which is ambiguous."""
     node = (
         helper.make_node("MatMul", ["x", "w"], ["y"]).SerializeToString()
         + helper.make_node("EPContext", [], []).SerializeToString()
@@ -289,13 +289,13 @@ def test_two_operators_on_one_node_are_refused() -> None:
     "data", [b"", b"\x00", b"\x3a", b"not an onnx file", b"\x3a\xff\xff\xff\xff\x0f", b"\x08\x0a", b"\x0b\x0c", b"\xff" * 40]
 )
 def test_no_onnx_at_all_is_refused(data: bytes) -> None:
-    """Bytes that are no ONNX file are refused with a sentence."""
+    """Rejects bytes that are no ONNX file."""
     with pytest.raises(InvalidOnnxError):
         audit(data)
 
 
 def test_every_truncation_is_refused() -> None:
-    """A file cut anywhere inside its graph is refused."""
+    """Rejects a file truncated anywhere inside its graph."""
     whole = helper.make_model(graph(), opset_imports=[helper.make_opsetid("", 18)])
     whole.ClearField("opset_import")
     data = whole.SerializeToString()
@@ -305,7 +305,7 @@ def test_every_truncation_is_refused() -> None:
 
 
 def test_a_large_forest_is_audited_in_seconds() -> None:
-    """A million tree nodes, one protobuf field a number, take seconds and not minutes."""
+    """A million tree nodes, one protobuf field per number, take seconds, not minutes."""
     node = helper.make_node("TreeEnsembleRegressor", ["x"], ["y"], domain="ai.onnx.ml")
     node.attribute.add(name="nodes_values", type=onnx.AttributeProto.FLOATS).floats.extend(np.zeros(10**6))
     node.attribute.add(name="nodes_ids", type=onnx.AttributeProto.INTS).ints.extend(range(10**6))
@@ -322,7 +322,7 @@ SEEDS = [build().SerializeToString() for build in [model, *HIDING_PLACES]]
 @settings(max_examples=300, deadline=2000)
 @given(seed=st.sampled_from(SEEDS), cuts=st.lists(st.tuples(st.integers(0, 2**16), st.binary(max_size=6)), min_size=1, max_size=6))
 def test_mutations_are_refused_or_pass_and_never_hang(seed: bytes, cuts: list[tuple[int, bytes]]) -> None:
-    """Whatever the bytes, the audit ends soon, with None or InvalidOnnxError."""
+    """For mutated files the validation ends soon, with None or InvalidOnnxError."""
     data = bytearray(seed)
     for at, new in cuts:
         where = at % len(data)
@@ -335,7 +335,7 @@ def test_mutations_are_refused_or_pass_and_never_hang(seed: bytes, cuts: list[tu
 @settings(max_examples=200, deadline=2000)
 @given(data=st.binary(max_size=400))
 def test_noise_is_refused_or_passes_and_never_hangs(data: bytes) -> None:
-    """Random bytes end in None or InvalidOnnxError."""
+    """Random bytes give None or InvalidOnnxError."""
     with suppress(InvalidOnnxError):
         audit(data)
 
@@ -343,7 +343,7 @@ def test_noise_is_refused_or_passes_and_never_hangs(data: bytes) -> None:
 @settings(max_examples=150, deadline=2000)
 @given(seed=st.sampled_from(SEEDS[1:]), at=st.integers(0, 2**16), bit=st.integers(0, 7))
 def test_what_passes_names_no_file_in_the_library_either(seed: bytes, at: int, bit: int) -> None:
-    """A mutated hostile file that the audit lets pass holds no outside reference when the onnx library reads it."""
+    """A mutated hostile file that passes has no external data when the onnx library parses it."""
     data = bytearray(seed)
     data[at % len(data)] ^= 1 << bit
     try:
@@ -355,28 +355,28 @@ def test_what_passes_names_no_file_in_the_library_either(seed: bytes, at: int, b
     except Exception:  # noqa: BLE001 - bytes the library refuses harm nobody
         return
     assert not list(onnx.external_data_helper._get_all_tensors(proto)) or not any(
-        one.external_data or one.data_location for one in onnx.external_data_helper._get_all_tensors(proto)
+        tensor.external_data or tensor.data_location for tensor in onnx.external_data_helper._get_all_tensors(proto)
     )
 
 
-def tower(storeys: int) -> Any:
-    """Functions of which each calls the one below twice."""
+def nested_functions(storeys: int) -> Any:
+    """Functions, each of which calls the next one twice."""
     made = []
     for storey in range(storeys):
         below, domain = (f"f{storey - 1}", "own") if storey else ("Identity", "")
-        calls = [helper.make_node(below, [one], [other], domain=domain) for one, other in ("ac", "cb")]
+        calls = [helper.make_node(below, [source], [target], domain=domain) for source, target in ("ac", "cb")]
         made.append(helper.make_function("own", f"f{storey}", ["a"], ["b"], calls, [helper.make_opsetid("", 18)]))
     return model(helper.make_node(f"f{storeys - 1}", ["x"], ["y"], domain="own"), functions=made)
 
 
 def test_a_tower_of_functions_is_refused_before_anybody_unfolds_it() -> None:
-    """Functions count as the nodes they become; a low tower passes, and a circle of functions is none."""
-    audit(tower(10).SerializeToString())
+    """Inlined nodes are limited; a small nesting passes, and recursion is rejected."""
+    audit(nested_functions(10).SerializeToString())
     began = time.monotonic()
-    assert "its functions unfold to more than 100000 nodes" in refused(tower(40))
+    assert "its functions unfold to more than 100000 nodes" in refused(nested_functions(40))
     assert time.monotonic() - began < 5
     round_ = [
-        helper.make_function("own", one, ["a"], ["b"], [helper.make_node(other, ["a"], ["b"], domain="own")], [])
-        for one, other in (("f", "g"), ("g", "f"))
+        helper.make_function("own", source, ["a"], ["b"], [helper.make_node(target, ["a"], ["b"], domain="own")], [])
+        for source, target in (("f", "g"), ("g", "f"))
     ]
     assert "call each other in a circle" in refused(model(helper.make_node("f", ["x"], ["y"], domain="own"), functions=round_))

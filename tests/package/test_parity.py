@@ -1,4 +1,4 @@
-"""The proof that the package answers as the original did."""
+"""The parity check of the converted model against the original."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def converted() -> tuple[ConvertedModel, Samples]:
 
 
 def test_differences_are_counted_against_the_size_of_the_score() -> None:
-    """A millionth of a million is a difference of 1e-6, a shape or a NaN that differs is infinite."""
+    """Differences are relative for large scores, and infinite for another shape or NaN."""
     assert difference(np.array([[1_000_001.0]]), np.array([[1_000_000.0]]))[0] == pytest.approx(1e-6)
     assert difference(np.array([[0.1]]), np.array([[0.2]]))[0] == pytest.approx(0.1)
     assert np.isinf(difference(np.zeros((2, 3)), np.zeros((2, 2)))).all()
@@ -47,7 +47,7 @@ def test_differences_are_counted_against_the_size_of_the_score() -> None:
 
 
 def test_the_worst_sample_is_named(converted: tuple[ConvertedModel, Samples]) -> None:
-    """A single wrong answer among a hundred stops everything, and is pointed at."""
+    """One wrong sample of a hundred is an error that names it."""
     model, samples = converted
     served = score_as_served(model, samples)
     served[42] += 0.5
@@ -58,7 +58,7 @@ def test_the_worst_sample_is_named(converted: tuple[ConvertedModel, Samples]) ->
 
 
 def test_labels_that_turn_within_the_tolerance_are_counted(converted: tuple[ConvertedModel, Samples]) -> None:
-    """Agreement is reported even where the scores pass."""
+    """The label agreement is reported even where the scores pass."""
     model, samples = converted
     assert model.outputs is not None
     close = replace(model, outputs=np.full_like(model.outputs, 0.5 - 1e-7), predicted=np.zeros(len(samples), dtype=np.intp))
@@ -69,19 +69,19 @@ def test_labels_that_turn_within_the_tolerance_are_counted(converted: tuple[Conv
 
 
 def test_without_the_originals_answers_there_is_no_proof(converted: tuple[ConvertedModel, Samples]) -> None:
-    """The manifest then says `none`, and never pretends."""
+    """Without outputs of the original the manifest says `none`."""
     model, samples = converted
     proof = check_parity(replace(model, outputs=None), score_as_served(model, samples), decision=ArgmaxDecision())
     assert (proof.against, proof.rows) == ("none", 0)
 
 
 def test_double_precision_is_held_to_its_own_tolerance(converted: tuple[ConvertedModel, Samples]) -> None:
-    """A float64 graph may differ by 1e-5 and no more."""
+    """The tolerance of a float64 graph is 1e-5."""
     assert default_tolerance(converted[0]) == DOUBLE
 
 
 def test_an_answer_that_predict_does_not_give_stops_everything(converted: tuple[ConvertedModel, Samples]) -> None:
-    """Scores that agree prove nothing where predict says another label; a person's own rule is not its answer."""
+    """A label that differs from `predict` is an error although scores agree; a rule of the user is not compared."""
     model, samples = converted
     served = score_as_served(model, samples)
     assert model.predicted is not None
@@ -99,14 +99,14 @@ def test_an_answer_that_predict_does_not_give_stops_everything(converted: tuple[
 
 
 def test_large_logits_are_compared_as_they_are_served(converted: tuple[ConvertedModel, Samples]) -> None:
-    """A millionth of a logit of a million is another probability."""
+    """A relative difference of 1e-6 in a large logit changes the probability."""
     model, _ = converted
     logits = np.array([[1_000_000.0, 1_000_000.0]])
     output = Output(name="y", labels=("no", "yes"), activation="softmax")
-    told = replace(model, outputs=logits, output=output, predicted=None)
-    assert check_parity(told, logits, decision=ArgmaxDecision()).rows == 1
+    large = replace(model, outputs=logits, output=output, predicted=None)
+    assert check_parity(large, logits, decision=ArgmaxDecision()).rows == 1
     with pytest.raises(ParityError) as refusal:
-        check_parity(told, logits + np.array([[0.0, 1.0]]), decision=ArgmaxDecision())
+        check_parity(large, logits + np.array([[0.0, 1.0]]), decision=ArgmaxDecision())
     assert refusal.value.facts["difference"] == pytest.approx(1 / (1 + np.exp(-1)) - 0.5)
 
 
@@ -123,7 +123,7 @@ def test_large_logits_are_compared_as_they_are_served(converted: tuple[Converted
     ids=lambda model: type(model).__name__,
 )
 def test_what_is_proved_is_the_originals_predict(make: Any, tmp_path: Path) -> None:
-    """Live and through the sandbox the proof rests on the labels of the original's own predict, and the package answers them."""
+    """In process and in the sandbox, the parity check uses the labels of the original's `predict`."""
     draw = np.random.default_rng(1)
     rows = draw.normal(size=(60, 2))
     classes = 2 if isinstance(make, FixedThresholdClassifier) else 3
@@ -133,11 +133,11 @@ def test_what_is_proved_is_the_originals_predict(make: Any, tmp_path: Path) -> N
     model = make.fit(rows, truth)
     live = convert_sklearn(model, normalize_samples(rows))
     assert live.predicted is not None
-    assert [live.output.labels[place] for place in live.predicted] == model.predict(rows).tolist()
+    assert [live.output.labels[index] for index in live.predicted] == model.predict(rows).tolist()
     file = tmp_path / "model.pickle"
     file.write_bytes(pickle.dumps(model))
     package = import_model(file, name="proved", samples=rows, trust_pickle=True, figures=False)
     assert package.manifest.lineage.parity.labels_agreeing == 1.0
     names = [field.name for field in package.manifest.input.fields]  # type: ignore[union-attr]  # a record
-    said = [package.predict(dict(zip(names, map(float, row), strict=True))).label for row in rows]
-    assert said == model.predict(rows).tolist()
+    labels = [package.predict(dict(zip(names, map(float, row), strict=True))).label for row in rows]
+    assert labels == model.predict(rows).tolist()

@@ -1,4 +1,4 @@
-"""A version takes over only where the clients of the former one go on being answered, and as well."""
+"""Promotion guard: compatibility with existing clients, and metrics that are not worse."""
 
 from __future__ import annotations
 
@@ -28,22 +28,22 @@ def packed(folder: Path, model: Any, *, names: tuple[str, ...] = _NAMES, truth: 
     columns = _ROWS[:, : len(names)]
     model.fit(columns[:200], truth[:200])
     records = [dict(zip(names, map(float, row), strict=True)) for row in columns[200:]]
-    place = folder / f"package-{len(list(folder.iterdir()))}"
-    relevo.pack(model, name="churn", samples=records, features=names, truth=list(truth[200:]), out=place, figures=False, **options)
-    return place
+    path = folder / f"package-{len(list(folder.iterdir()))}"
+    relevo.pack(model, name="churn", samples=records, features=names, truth=list(truth[200:]), out=path, figures=False, **options)
+    return path
 
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    """A home whose champion is a good model with a field for old clients."""
-    found = Settings(home=tmp_path / "home")
+    """A home whose champion is a good model with an extra field."""
+    result = Settings(home=tmp_path / "home")
     first = packed(tmp_path, LogisticRegression(), answer={"churn": "is:leaves"})
-    server.register(found, first, who="ana", why="the first")
-    return found
+    server.register(result, first, who="ana", why="the first")
+    return result
 
 
-def standing(settings: Settings) -> tuple[int, str]:
-    """Where the champion stands, and why."""
+def champion(settings: Settings) -> tuple[int, str]:
+    """The version of the champion, and the reason of its promotion."""
     store = server.open_store(settings)
     last = store.registry.alias_history("churn")[0]
     store.engine.dispose()
@@ -65,24 +65,24 @@ def standing(settings: Settings) -> tuple[int, str]:
 def test_what_would_break_clients_does_not_take_over(
     other: dict[str, Any], reason: str, settings: Settings, tmp_path: Path
 ) -> None:
-    """The champion stays, the version is registered, and the refusal says why; with force and a reason it takes over."""
-    place = packed(tmp_path, **other)
+    """An incompatible version is registered but not promoted, with the reason; force and a reason promote it."""
+    path = packed(tmp_path, **other)
     with pytest.raises(PromotionRefusedError, match=reason):
-        server.register(settings, place, who="ana", why="a try")
-    assert standing(settings)[0] == 1
+        server.register(settings, path, who="ana", why="a try")
+    assert champion(settings)[0] == 1
     with pytest.raises(PromotionRefusedError, match="a reason of your own"):
-        server.register(settings, place, who="ana", why=" ", force=True)
-    assert server.register(settings, place, who="ana", why="agreed with all clients", force=True).number == 2
-    version, why = standing(settings)
+        server.register(settings, path, who="ana", why=" ", force=True)
+    assert server.register(settings, path, who="ana", why="agreed with all clients", force=True).number == 2
+    version, why = champion(settings)
     assert version == 2
     assert why.startswith("agreed with all clients [forced: ")
 
 
 def test_what_is_as_good_takes_over(settings: Settings, tmp_path: Path) -> None:
-    """A version with the same fields that is not significantly worse becomes champion as before, and the way back, too."""
-    place = packed(tmp_path, LogisticRegression(C=0.5), answer={"churn": "is:leaves", "p": "probability:leaves"})
-    assert server.register(settings, place, who="ana", why="a better one").number == 2
-    assert standing(settings) == (2, "a better one")
+    """A compatible version that is not significantly worse is promoted, and so is the rollback."""
+    path = packed(tmp_path, LogisticRegression(C=0.5), answer={"churn": "is:leaves", "p": "probability:leaves"})
+    assert server.register(settings, path, who="ana", why="a better one").number == 2
+    assert champion(settings) == (2, "a better one")
     store = server.open_store(settings)
     with pytest.raises(PromotionRefusedError, match="its answer lacks the fields: p"):
         server.move_alias(store, "churn", "champion", 1, who="ana", why="back", at=server.utc_now())
@@ -92,7 +92,7 @@ def test_what_is_as_good_takes_over(settings: Settings, tmp_path: Path) -> None:
 
 
 def test_other_rows_prove_nothing(settings: Settings, tmp_path: Path) -> None:
-    """A worse figure on other held-out rows is no evidence: nobody measured the two on the same."""
+    """A worse metric on other held-out rows is no objection."""
     rows = _DRAW.normal(size=(100, 3))
     model = DecisionTreeClassifier(max_depth=1).fit(_ROWS, _TRUTH)
     records = [dict(zip(_NAMES, map(float, row), strict=True)) for row in rows]
@@ -102,4 +102,4 @@ def test_other_rows_prove_nothing(settings: Settings, tmp_path: Path) -> None:
         model, name="churn", samples=records, features=_NAMES, truth=truth, out=tmp_path / "p", figures=False, answer=answer
     )
     assert server.register(settings, tmp_path / "p", who="ana", why="new data").number == 2
-    assert standing(settings)[0] == 2
+    assert champion(settings)[0] == 2

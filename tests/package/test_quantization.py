@@ -1,4 +1,4 @@
-"""Heavy networks in smaller numbers: accepted within the stated loss, refused with figures beyond it, and told."""
+"""Quantization: accepted within the maximum loss, else rejected with the measured loss."""
 
 from __future__ import annotations
 
@@ -42,32 +42,32 @@ def network(spread: float) -> bytes:
     return bytes(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString())
 
 
-def packed(**told: Any) -> Any:
+def packed(**overrides: Any) -> Any:
     options: dict[str, Any] = {"name": "n", "samples": PICTURES, "labels": ["a", "b", "c"], "scale": 1 / 255, "figures": False}
-    return relevo.pack(network(20.0), **(options | told))
+    return relevo.pack(network(20.0), **(options | overrides))
 
 
 def truth() -> list[str]:
-    """What the network itself says, so that it starts from an accuracy of 1."""
-    return [str(answer.label) for answer in packed().predict_many([png(one) for one in PICTURES])]
+    """The network's own predictions, so that the accuracy is 1 before quantization."""
+    return [str(answer.label) for answer in packed().predict_many([png(pixels) for pixels in PICTURES])]
 
 
 @pytest.mark.parametrize(("precision", "smaller"), [("int8", 0.6), ("float16", 0.6)])
 def test_within_the_loss_it_is_smaller_and_told(precision: Any, smaller: float) -> None:
-    """Lineage and card name the numbers, the agreement and the sizes; the golden examples replay."""
+    """Lineage and card have precision, agreement and sizes; the golden tests pass."""
     package = packed(truth=truth(), precision=precision, max_loss=0.2)
-    told = package.manifest.lineage.precision
-    assert told.numbers == precision
-    assert told.bytes_after < smaller * told.bytes_before
-    assert told.labels_agreeing >= 0.8
-    assert (told.metric, told.before) == ("accuracy", 1.0)
-    assert told.after == package.metrics["accuracy"]["value"]
+    report = package.manifest.lineage.precision
+    assert report.numbers == precision
+    assert report.bytes_after < smaller * report.bytes_before
+    assert report.labels_agreeing >= 0.8
+    assert (report.metric, report.before) == ("accuracy", 1.0)
+    assert report.after == package.metrics["accuracy"]["value"]
     assert f"computes in **{precision}**" in package.files()["card.md"].decode()
     assert packed().manifest.lineage.precision is None
 
 
 def test_beyond_the_loss_it_is_refused_with_figures() -> None:
-    """Nothing is packaged when more samples change their label than was allowed."""
+    """No package is written when more labels change than allowed."""
     with pytest.raises(
         QuantizationLossError, match=r"In int8 the model loses too much: .* % of 120 samples are answered otherwise"
     ):
@@ -77,7 +77,7 @@ def test_beyond_the_loss_it_is_refused_with_figures() -> None:
 
 
 def test_it_is_judged_on_real_samples_only(tmp_path: Any) -> None:
-    """An import without samples cannot tell what smaller numbers cost, and says so."""
+    """An import without samples cannot be quantized."""
     (tmp_path / "n.onnx").write_bytes(network(20.0))
     with pytest.raises(InvalidOptionsError, match="real inputs, to see what smaller numbers cost"):
         import_model(tmp_path / "n.onnx", name="n", labels=["a", "b", "c"], scale=1, precision="int8")

@@ -1,4 +1,4 @@
-"""`relevo verify` says what was checked, or what is wrong."""
+"""`relevo verify`: the report of a valid package, and the error of an invalid one."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def test_a_good_package_is_reported_in_figures(digits_package: Package, tmp_path: Path) -> None:
-    """Name, digest, files, golden examples answered, and how far they were off."""
+    """Name, digest, files, number of golden examples, and their largest difference."""
     digits_package.write(tmp_path / "digits.zip")
     report = verify(tmp_path / "digits.zip")
     assert (report.name, report.digest, report.format) == ("digits", digits_package.digest, 1)
@@ -27,7 +27,7 @@ def test_a_good_package_is_reported_in_figures(digits_package: Package, tmp_path
 
 
 def test_a_changed_package_is_refused(small_folder: Path) -> None:
-    """One byte more in the card is enough."""
+    """Rejects a card with one additional byte."""
     assert not verify(small_folder).profiled
     with (small_folder / "card.md").open("ab") as card:
         card.write(b".")
@@ -36,13 +36,13 @@ def test_a_changed_package_is_refused(small_folder: Path) -> None:
 
 
 def test_a_folder_of_something_else_is_refused(tmp_path: Path) -> None:
-    """An empty folder is no package."""
+    """Rejects an empty folder."""
     with pytest.raises(PackageError):
         verify(tmp_path)
 
 
 def test_the_seal_is_what_sha256sum_reads(small_folder: Path) -> None:
-    """Anybody can check the manifest with a standard tool: hash, two spaces, name."""
+    """The digest file has the format of `sha256sum`: hash, two spaces, name."""
     digest, name = (small_folder / "manifest.sha256").read_text(encoding="ascii").split()
     assert name == "manifest.json"
     assert verify(small_folder).digest == digest

@@ -57,7 +57,7 @@ def test_every_reader_of_user_files_rejects_them(endless: Callable[[str], Path])
     from relevo.importing.import_model import import_model
     from relevo.importing.output_files import read_outputs
     from relevo.importing.sample_files import read_samples
-    from relevo.package.archive_reader import is_package
+    from relevo.package.archive import is_package
     from relevo.package.package import open_package
     from relevo.project.config import DataSection, DecisionSection, InputSection, ModelSection, Project
     from relevo.project.data import load_examples

@@ -21,7 +21,7 @@ from relevo.converters.torch.silent_import import is_torch
 from relevo.domain.decision import ArgmaxDecision
 from relevo.domain.manifest import refuse_bad_background, validate_options
 from relevo.errors import ConversionError, InvalidOptionsError
-from relevo.package.archive_writer import check_output_path
+from relevo.package.archive import check_output_path
 from relevo.package.build import STEPS, PackageSpec, build_package
 from relevo.package.card.texts import card_words
 from relevo.package.class_names import named

@@ -1,8 +1,8 @@
-"""The words of Relevo as frozen values: what a model takes, how it answers, what is remembered of each answer.
+"""Domain model: immutable value objects and pure functions for packages, predictions, labels and access.
 
-    signature ─ preprocessing ─ decision ─► manifest          what a package is
-    route ─► prediction ◄─ label                             what happened, and what was true
-    profile                                                  how held-out data looked
+    signature ─ preprocessing ─ decision ─► manifest         what a package contains
+    routing ─► prediction ◄─ label ─► curation               what was predicted, and the truth
+    access · password_policy · login_backoff · audit         who may do what
 
-Nothing here reads a file, a clock or a database; every function is pure.
+No function here reads a file, a clock or a database.
 """

@@ -1,17 +1,17 @@
-"""Who asks, and what they may do: one table, pure, asked by every door.
+"""Role-based access control: principals, roles, scopes and the permissions of each role.
 
-    Principal(role, grants, scopes) ─ may(action, model) ─► yes or no          everything the table does not name is a no
+    Principal(role, grants, scopes) ─ may(action, model) ─► bool          an action without a permission is denied
 
-A role stands for every model, a grant for one; the higher of the two counts. A key narrows its owner: to the actions of its scopes,
-and to one model. Nobody's key administers.
+A role holds for every model, a grant for one model; the higher of the two applies. An API key restricts its owner to the actions of
+its scopes and, optionally, to one model. No scope allows administration.
 
-A key is looked up by its hash, so the time that takes tells nothing of the key.
+Keys are looked up by their hash, so the lookup time reveals nothing about a key.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping  # noqa: TC003 - a roll is read back from a file by its types
+from collections.abc import Mapping  # noqa: TC003 - the snapshot is decoded from a file by its types
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cache
@@ -26,23 +26,23 @@ class Role(StrEnum):
     ADMIN = "admin"
 
     def includes(self, other: Role) -> bool:
-        """Whether this role may do all that the other may."""
+        """Whether this role has all permissions of the other."""
         return _RANK[self] >= _RANK[other]
 
 
 class Action(StrEnum):
-    """Everything that somebody may be allowed."""
+    """Every action that needs a permission."""
 
     LOOK = "look"  # models, versions, metrics, traffic
     PREDICT = "predict"
-    SEE_ANSWERS = "see_answers"  # the history without its inputs
-    SEE_INPUTS = "see_inputs"  # pictures and rows that somebody sent
-    LABEL = "label"  # and see the inputs of one's own queue
-    JUDGE_LABELS = "judge_labels"  # accept and reject those of others
+    SEE_ANSWERS = "see_answers"  # predictions without their inputs
+    SEE_INPUTS = "see_inputs"  # images and records that clients sent
+    LABEL = "label"  # and see the inputs of one's own label queue
+    JUDGE_LABELS = "judge_labels"  # accept and reject labels of other users
     EXPORT = "export"
-    OPERATE = "operate"  # upload, move an alias, change gates
+    OPERATE = "operate"  # upload versions, move aliases, change gates
     READ_AUDIT = "read_audit"
-    TRUST = "trust"  # a file that may run code
+    TRUST = "trust"  # import a file that may run code
     ADMINISTER = "administer"  # users, keys, retention, erasure
 
 
@@ -56,16 +56,16 @@ class Scope(StrEnum):
 
 
 class AuthMethod(StrEnum):
-    """How somebody came in."""
+    """How a request was authenticated."""
 
-    OPEN = "open"  # nobody is a user yet, so this machine is asked nothing
+    OPEN = "open"  # no user exists yet, so requests of this machine need no credentials
     SESSION = "session"
     KEY = "key"
 
 
 _RANK = {role: rank for rank, role in enumerate(Role)}
 
-#: The least role that may do it.
+#: Minimum role for each action.
 MIN_ROLE = {
     Action.LOOK: Role.VIEWER,
     Action.PREDICT: Role.VIEWER,
@@ -80,10 +80,10 @@ MIN_ROLE = {
     Action.ADMINISTER: Role.ADMIN,
 }
 
-#: What concerns every model at once, so that no grant for one is enough.
-_EVERYWHERE = frozenset({Action.ADMINISTER, Action.TRUST})
+#: Actions that concern all models, for which a grant for one model is not enough.
+_GLOBAL_ACTIONS = frozenset({Action.ADMINISTER, Action.TRUST})
 
-#: What a key of that scope is for; what stands in none is for people alone.
+#: Actions of each scope; an action in no scope needs a session.
 SCOPE_ACTIONS = {
     Scope.PREDICT: frozenset({Action.PREDICT}),
     Scope.LABEL: frozenset({Action.LABEL}),
@@ -99,50 +99,50 @@ def _is_scoped(scopes: frozenset[Scope], action: Action) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Principal:
-    """Whoever asks; lives as long as a request."""
+    """The authenticated caller. Lifetime: the request."""
 
-    id: str  # of the user, 32 hex digits; "" while there are no users
+    id: str  # user id, 32 hex digits; "" while there are no users
     name: str
     way: AuthMethod
-    role: Role | None = None  # everywhere
-    grants: Mapping[str, Role] = field(default_factory=dict)  # model → role there
-    key: str | None = None  # id of the key
-    scopes: frozenset[Scope] | None = None  # None: not narrowed
-    only_model: str | None = None  # of a key
+    role: Role | None = None  # for all models
+    grants: Mapping[str, Role] = field(default_factory=dict)  # model → role
+    key: str | None = None  # id of the API key
+    scopes: frozenset[Scope] | None = None  # None: not restricted
+    only_model: str | None = None  # restriction of an API key
 
     @property
     def actor(self) -> str:
-        """How histories and the audit call whoever it was."""
+        """Name of the caller in the history and the audit log."""
         return f"key:{self.key}" if self.key else f"user:{self.id}" if self.id else self.way.value
 
     def may(self, action: Action, model: str | None = None) -> bool:
-        """Whether this is allowed. model None: for no model in particular, as a list of them is."""
+        """Whether the action is allowed. model None: on no particular model, for example to list them."""
         if self.scopes is not None and not _is_scoped(self.scopes, action):
             return False
         if model is not None and self.only_model not in (None, model):
             return False
-        role = self.role if action in _EVERYWHERE else self.role_on(model)
+        role = self.role if action in _GLOBAL_ACTIONS else self.role_on(model)
         return role is not None and role.includes(MIN_ROLE[action])
 
     def role_on(self, model: str | None) -> Role | None:
-        """The highest role that counts for this model; for None the highest anywhere, which for a key of one model is there."""
-        asked = self.only_model if model is None else model
-        if asked is None:
+        """The effective role for this model; for None, the highest role for any model that the key allows."""
+        target = self.only_model if model is None else model
+        if target is None:
             return max(filter(None, (self.role, *self.grants.values())), key=_RANK.__getitem__, default=None)
-        granted = self.grants.get(asked)
-        # The usual cases are told apart without sorting: this is asked of every prediction.
+        granted = self.grants.get(target)
+        # Fast path without max(): this runs for every prediction.
         if granted is None or self.role is None:
             return granted or self.role
         return max(granted, self.role, key=_RANK.__getitem__)
 
     def sees(self, model: str) -> bool:
-        """Whether this model exists for whoever asks; what does not is not found, rather than forbidden."""
+        """Whether the model is visible to the caller; an invisible one is reported as not found, not as forbidden."""
         return self.only_model in (None, model) and self.role_on(model) is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApiKeyEntry:
-    """A key that lets somebody in."""
+    """A valid API key."""
 
     principal: Principal
     ends_us: int | None = None  # microseconds since 1970; None: never
@@ -150,20 +150,20 @@ class ApiKeyEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccessSnapshot:
-    """Everybody who may come in by a key, as one reading of the store found them; a worker holds the newest."""
+    """All API keys at one time, as read from the store. Lifetime: in a worker, until the next change."""
 
     epoch: int  # grows with every change to users, grants and keys
-    open: bool  # no user was ever made
-    lost: bool = False  # there were users, and the database knows of none: only keys that were known before let in
+    open: bool  # no user was ever created
+    lost: bool = False  # the database has lost its users: only the keys of this snapshot are accepted
     keys: Mapping[str, ApiKeyEntry] = field(default_factory=dict)  # SHA-256 of the key, in hex
 
     def by_key(self, secret: bytes, now_us: int) -> Principal | None:
-        """Whom this key stands for, unless it is unknown or over."""
-        known = self.keys.get(hashlib.sha256(secret).hexdigest())
-        if known is None or (known.ends_us is not None and known.ends_us <= now_us):
+        """The principal of this key; None if it is unknown or expired."""
+        entry = self.keys.get(hashlib.sha256(secret).hexdigest())
+        if entry is None or (entry.ends_us is not None and entry.ends_us <= now_us):
             return None
-        return known.principal
+        return entry.principal
 
 
-#: While there are no users, and only this machine can reach the server.
+#: The caller while there are no users and only this machine can reach the server.
 ANONYMOUS_ADMIN = Principal(id="", name="", way=AuthMethod.OPEN, role=Role.ADMIN)

@@ -1,6 +1,6 @@
-"""What the audit says of one change: who, what, to which thing, why, from where. Pseudonyms only, so that erasing leaves it be.
+"""Audit events: who changed what, why, and from where. They contain only pseudonyms, so that erasure need not change them.
 
-after: "admin #5f0c…" ─ words of the new state, then marks: each a keyed digest of a row as the change left it
+after: "admin #5f0c…" ─ text of the new state, then marks: keyed digests of the rows as written by the change
 """
 
 from __future__ import annotations
@@ -8,18 +8,18 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-_MARKS = re.compile("(?:(?:^| )#[0-9a-f]{32})+$")
+_MARK_SUFFIX = re.compile("(?:(?:^| )#[0-9a-f]{32})+$")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Actor:
-    """Who changes something, and from where."""
+    """Who makes a change, and from where."""
 
-    actor: str  # Principal.actor, or "cli" for whoever sits at this machine
-    address: str = ""  # of the caller; "" at this machine
+    actor: str  # Principal.actor, or "cli" for the local command line
+    address: str = ""  # IP address of the caller; "" for the local command line
 
 
-#: Whoever sits at this machine.
+#: The local command line.
 LOCAL_ACTOR = Actor(actor="cli")
 
 
@@ -30,24 +30,23 @@ class AuditEvent:
     by: Actor
     action: str  # "user.add", "alias.move", "label.give", …
     object: str  # "user:…", "model:digits/alias:champion", "prediction:…"
-    before: str = (
-        ""  # what it was: a mark that only the audit's key makes, or the thing itself where it tells of no person; "" for none
-    )
+    #: Former state: a mark made with the audit key, or the value itself where it is not personal data; "" for none.
+    before: str = ""
     after: str = ""
     reason: str = ""
 
 
-def with_marks(words: str, *marks: str) -> str:
-    """What an entry keeps of the new state: its words, and marks of the rows that the change wrote."""
-    return " ".join([*([words] if words else []), *(f"#{mark}" for mark in marks)])
+def with_marks(text: str, *marks: str) -> str:
+    """The `after` text of an entry: the new state, and marks of the rows that the change wrote."""
+    return " ".join([*([text] if text else []), *(f"#{mark}" for mark in marks)])
 
 
 def without_marks(after: str) -> str:
-    """The words alone, as people read them."""
-    return _MARKS.sub("", after)
+    """The text without its marks, for display."""
+    return _MARK_SUFFIX.sub("", after)
 
 
 def marks_of(after: str) -> list[str]:
-    """The marks alone; none in an entry of an earlier release."""
-    found = _MARKS.search(after)
-    return found[0].replace("#", "").split() if found else []
+    """The marks of the text; empty for an entry of an earlier release."""
+    match = _MARK_SUFFIX.search(after)
+    return match[0].replace("#", "").split() if match else []

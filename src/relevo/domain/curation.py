@@ -1,10 +1,10 @@
-"""What is fit to be learnt from: every labelled example looked at once, and each one left out with its reason. Pure.
+"""Curation of training data: selects the labelled examples to train on, and gives a reason for each exclusion. Pure.
 
-    examples ─► no input, cannot be read ─► what the same input was called elsewhere ─► copies ─► one author among many ─► kept
-                      └───────────────────────────┴─────────────────────────────────────┴──────────────┴─► excluded, with why
+    examples ─► input missing or unreadable ─► contradicting labels ─► duplicates ─► share of one author ─► kept
+                           └──────────────────────────┴────────────────────┴──────────────────┴─► excluded, with the reason
 
-Left out here is left out of learning alone: nothing is deleted, and no label is changed.
-Source: the share that one author may have is found as the largest level below which all authors' counts are cut.
+An exclusion concerns training only: no label is deleted or changed.
+Source: the limit per author is the largest count L such that, with all counts cut at L, no author exceeds the share.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from typing import TYPE_CHECKING
 
 from relevo.domain.label_sampling import sampling_key
@@ -19,28 +20,28 @@ from relevo.domain.label_sampling import sampling_key
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-#: Nobody's labels are cut below this count: fewer are no flood.
-LEAST = 500
+#: Labels that one author may always give; below this count none are excluded as flooding.
+MIN_AUTHOR_LIMIT = 500
 
 
 class Reason(StrEnum):
-    """Why an example is left out; of several, the first."""
+    """Why an example is excluded; the first reason that applies."""
 
-    #: Its input was not kept, or was erased.
+    #: Its input was not stored, or was erased.
     INPUT_NOT_KEPT = "input_not_kept"
-    #: Its input cannot be read any more.
+    #: Its input cannot be read.
     UNREADABLE = "unreadable"
-    #: The same input was called something else, and no trusted majority says which is right.
+    #: The same input has another label, and no majority of trusted authors decides.
     CONTRADICTING = "contradicting"
-    #: The same input with the same label is there already.
+    #: The same input with the same label is included already.
     DUPLICATE = "duplicate"
-    #: Its author gave too large a share of all labels.
+    #: Its author gave too large a share of the labels.
     FLOODING = "flooding"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabelVote:
-    """What one person last said of a prediction."""
+    """The last label that one author gave a prediction."""
 
     value: str
     trusted: bool
@@ -48,20 +49,20 @@ class LabelVote:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabelledExample:
-    """One prediction that people labelled."""
+    """One prediction with its labels."""
 
-    prediction: bytes  # id; in the order of these, so that of copies the oldest stays
-    content: bytes | None  # digest of what was asked; None when it cannot be read
-    trouble: Reason | None = None  # why it cannot
-    value: str | None  # the label that counts; None when people disagree
+    prediction: bytes  # id; examples are sorted by it, so that of duplicates the oldest is kept
+    content: bytes | None  # digest of the input; None when it cannot be read
+    trouble: Reason | None = None  # why it cannot be read
+    value: str | None  # the resolved label; None when authors disagree
     author: str  # of that label
-    trusted: bool  # whether that author may give any share
-    votes: tuple[LabelVote, ...] = ()  # everybody's last word
+    trusted: bool  # whether that author is exempt from the share
+    votes: tuple[LabelVote, ...] = ()  # the last label of each author
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exclusion:
-    """One example that is not learnt from."""
+    """One excluded example."""
 
     prediction: bytes
     reason: Reason
@@ -72,109 +73,122 @@ class Exclusion:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CurationReport:
-    """What is learnt from, and what is not."""
+    """Result of the curation."""
 
     kept: tuple[bytes, ...]  # ids, ascending
     excluded: tuple[Exclusion, ...]  # by id, ascending
 
     @property
     def counts(self) -> dict[str, int]:
-        """How many are left out, by reason."""
-        return dict(Counter(one.reason.value for one in self.excluded))
+        """Number of excluded examples by reason."""
+        return dict(Counter(exclusion.reason.value for exclusion in self.excluded))
 
 
-def curate(examples: Iterable[LabelledExample], *, share: float, least: int = LEAST) -> CurationReport:
-    """Keep what is fit to be learnt from.
+def curate(examples: Iterable[LabelledExample], *, share: float, least: int = MIN_AUTHOR_LIMIT) -> CurationReport:
+    """Selects the examples to train on.
 
-    share: largest part of what is kept that one author not trusted may have given, 0..1; of n authors each may always have 1/n.
-    least: labels that anybody may have given, whatever the share.
+    share: maximum share of one untrusted author in the kept examples, 0..1; with n authors, at least 1/n.
+    least: number of labels that every author may give, whatever the share.
     """
-    left = sorted(examples, key=lambda one: one.prediction)
+    kept = sorted(examples, key=lambda example: example.prediction)
     excluded: list[Exclusion] = []
-    for rule in (_unreadable, _contradicting, _copies, lambda some: _flooding(some, share, least)):
-        out = rule(left)
-        gone = {one.prediction for one in out}
-        left = [one for one in left if one.prediction not in gone]
-        excluded += out
+    rules: tuple[Callable[[list[LabelledExample]], list[Exclusion]], ...] = (
+        _find_unreadable,
+        _find_contradicting,
+        _find_duplicates,
+        partial(_find_flooding, share=share, least=least),
+    )
+    for rule in rules:
+        exclusions = rule(kept)
+        ids = {exclusion.prediction for exclusion in exclusions}
+        kept = [example for example in kept if example.prediction not in ids]
+        excluded += exclusions
     return CurationReport(
-        kept=tuple(one.prediction for one in left), excluded=tuple(sorted(excluded, key=lambda one: one.prediction))
+        kept=tuple(example.prediction for example in kept),
+        excluded=tuple(sorted(excluded, key=lambda exclusion: exclusion.prediction)),
     )
 
 
-def _out(one: LabelledExample, reason: Reason, other: bytes | None = None) -> Exclusion:
-    return Exclusion(prediction=one.prediction, reason=reason, value=one.value, author=one.author, other=other)
+def _exclude(example: LabelledExample, reason: Reason, other: bytes | None = None) -> Exclusion:
+    return Exclusion(prediction=example.prediction, reason=reason, value=example.value, author=example.author, other=other)
 
 
-def _unreadable(some: Sequence[LabelledExample]) -> list[Exclusion]:
-    return [_out(one, one.trouble or Reason.UNREADABLE) for one in some if one.content is None]
+def _find_unreadable(examples: Sequence[LabelledExample]) -> list[Exclusion]:
+    return [_exclude(example, example.trouble or Reason.UNREADABLE) for example in examples if example.content is None]
 
 
-def _contradicting(some: Sequence[LabelledExample]) -> list[Exclusion]:
-    found: list[Exclusion] = []
-    for group in _by_content(some):
-        votes = [vote for one in group for vote in one.votes]
+def _find_contradicting(examples: Sequence[LabelledExample]) -> list[Exclusion]:
+    excluded: list[Exclusion] = []
+    for group in _group_by_content(examples):
+        votes = [vote for example in group for vote in example.votes]
         if len({vote.value for vote in votes}) < 2:
-            found += [_out(one, Reason.CONTRADICTING) for one in group if one.value is None]
+            excluded += [_exclude(example, Reason.CONTRADICTING) for example in group if example.value is None]
             continue
-        right = _most(vote.value for vote in votes if vote.trusted)
-        against = {one.prediction: _against(one, group) for one in group}
-        found += [
-            _out(one, Reason.CONTRADICTING, against[one.prediction]) for one in group if one.value is None or one.value != right
+        majority = _majority(vote.value for vote in votes if vote.trusted)
+        other_id = {example.prediction: _contradicting_id(example, group) for example in group}
+        excluded += [
+            _exclude(example, Reason.CONTRADICTING, other_id[example.prediction])
+            for example in group
+            if example.value is None or example.value != majority
         ]
-    return found
+    return excluded
 
 
-def _against(one: LabelledExample, group: Sequence[LabelledExample]) -> bytes | None:
-    return next((other.prediction for other in group if other.prediction != one.prediction and other.value != one.value), None)
+def _contradicting_id(example: LabelledExample, group: Sequence[LabelledExample]) -> bytes | None:
+    return next(
+        (other.prediction for other in group if other.prediction != example.prediction and other.value != example.value), None
+    )
 
 
-def _most(values: Iterable[str]) -> str | None:
-    """The value said most often; None when no other number is smaller, or nobody said anything."""
+def _majority(values: Iterable[str]) -> str | None:
+    """The most frequent value; None for a tie or no values."""
     counts = Counter(values).most_common(2)
     return counts[0][0] if counts and (len(counts) == 1 or counts[0][1] > counts[1][1]) else None
 
 
-def _copies(some: Sequence[LabelledExample]) -> list[Exclusion]:
-    return [_out(one, Reason.DUPLICATE, group[0].prediction) for group in _by_content(some) for one in group[1:]]
+def _find_duplicates(examples: Sequence[LabelledExample]) -> list[Exclusion]:
+    return [
+        _exclude(example, Reason.DUPLICATE, group[0].prediction) for group in _group_by_content(examples) for example in group[1:]
+    ]
 
 
-def _by_content(some: Sequence[LabelledExample]) -> list[list[LabelledExample]]:
+def _group_by_content(examples: Sequence[LabelledExample]) -> list[list[LabelledExample]]:
     groups: defaultdict[bytes | None, list[LabelledExample]] = defaultdict(list)
-    for one in some:
-        groups[one.content].append(one)
+    for example in examples:
+        groups[example.content].append(example)
     return list(groups.values())
 
 
-def _flooding(some: Sequence[LabelledExample], share: float, least: int) -> list[Exclusion]:
+def _find_flooding(examples: Sequence[LabelledExample], share: float, least: int) -> list[Exclusion]:
     by_author: defaultdict[str, list[LabelledExample]] = defaultdict(list)
-    for one in some:
-        by_author[one.author].append(one)
-    level = max(_level([len(given) for given in by_author.values()], share), least)
-    found: list[Exclusion] = []
-    for given in by_author.values():
-        bounded = [one for one in given if not one.trusted]
-        # Which of them stay is drawn by lot: neither the oldest nor the newest.
-        bounded.sort(key=lambda one: (sampling_key(one.prediction), one.prediction))
-        found += [_out(one, Reason.FLOODING) for one in bounded[level:]]
-    return found
+    for example in examples:
+        by_author[example.author].append(example)
+    limit = max(_author_limit([len(labelled) for labelled in by_author.values()], share), least)
+    excluded: list[Exclusion] = []
+    for labelled in by_author.values():
+        bounded = [example for example in labelled if not example.trusted]
+        # The kept ones are a random sample: neither the oldest nor the newest.
+        bounded.sort(key=lambda example: (sampling_key(example.prediction), example.prediction))
+        excluded += [_exclude(example, Reason.FLOODING) for example in bounded[limit:]]
+    return excluded
 
 
-def _level(counts: Sequence[int], share: float) -> int:
-    """The largest count that is at most this share of all counts, each cut to it."""
+def _author_limit(counts: Sequence[int], share: float) -> int:
+    """The largest level that is at most `share` of the sum of the counts, each cut to the level."""
     if not counts:
         return 0
     allowed = max(share, 1 / len(counts))
 
     def fits(level: int) -> bool:
-        # A hair more, so that a third of three is not lost to rounding.
+        # The factor absorbs rounding errors, such as a third of three.
         return level <= allowed * sum(min(count, level) for count in counts) * (1 + 1e-9)
 
-    return _last_that(fits, max(counts))
+    return _last_holding(fits, max(counts))
 
 
-def _last_that(holds: Callable[[int], bool], most: int) -> int:
-    """The largest number from 0 to `most` for which it holds, where it holds up to some number and no further."""
-    low, high = 0, most
+def _last_holding(holds: Callable[[int], bool], limit: int) -> int:
+    """Binary search: the largest number in 0..`limit` for which the monotonic predicate holds."""
+    low, high = 0, limit
     while low < high:
         middle = (low + high + 1) // 2
         low, high = (middle, high) if holds(middle) else (low, middle - 1)

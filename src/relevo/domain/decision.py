@@ -1,8 +1,8 @@
-"""How scores become an answer: the most probable label, or bands with *uncertain* between them.
+"""Decision rules: turn scores into a label, with an *uncertain* result by minimum confidence or by two thresholds.
 
-    scores (columns,) ─ activation ─► probabilities (labels,) ─ rule ─► Answer
+    scores (columns,) ─ activation ─► probabilities (labels,) ─ rule ─► DecisionResult
 
-Pure functions; the same ones prove a package and serve a request.
+Pure functions, used for the parity check of a package and for serving.
 """
 
 from __future__ import annotations
@@ -39,18 +39,18 @@ Decision = ArgmaxDecision | ThresholdDecision
 
 
 class DecisionResult(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """What one input is taken to be; lives as long as a request.
+    """The prediction for one input. Lifetime: the request.
 
-    Of a regression only `value` is set. `label` of an uncertain answer is the more probable one; whoever shows it says *uncertain*.
+    A regression sets `value` only. `label` of an uncertain result is the more probable one; views show it as *uncertain*.
     """
 
     label: str | None = None
     index: int | None = None  # position of the label in the manifest's list
     confidence: float | None = None  # probability of the label, 0..1
-    probabilities: tuple[float, ...] = ()  # one a label, in the manifest's order
+    probabilities: tuple[float, ...] = ()  # one per label, in the manifest's order
     uncertain: bool = False
     value: float | None = None
-    #: What of the input was ignored or counted as 0; of an opened package alone, a server tells it in the caller's language.
+    #: Input fields that were ignored or counted as 0. Set by an opened package; a server adds them in the client's language.
     warnings: tuple[str, ...] = ()
 
 
@@ -80,7 +80,7 @@ def probabilities_of(scores: NDArray[np.floating], output: Output) -> NDArray[np
 
 
 def decide(scores: NDArray[np.floating], output: Output, decision: Decision) -> list[DecisionResult]:
-    """One answer a row of scores, in order: by bands, by the model's own label, or the most probable. Raises OutputNotFiniteError."""
+    """One result per row of scores, by thresholds, the model's own label, or the most probable one. Raises OutputNotFiniteError."""
     if output.task is Task.REGRESSION:
         values = np.asarray(scores, dtype=np.float64).reshape(len(scores), -1)
         if not np.isfinite(values).all():
@@ -88,7 +88,7 @@ def decide(scores: NDArray[np.floating], output: Output, decision: Decision) -> 
         return [DecisionResult(value=value) for value in values[:, 0].tolist()]
     table = probabilities_of(scores, output)
     if isinstance(decision, ThresholdDecision):
-        return [_banded(row, output.labels, decision) for row in table.tolist()]
+        return [_threshold(row, output.labels, decision) for row in table.tolist()]
     best = (scores[:, -1].astype(int) if output.label_column else table.argmax(axis=1)).tolist()
     return [_argmax(row, index, output.labels, decision) for row, index in zip(table.tolist(), best, strict=True)]
 
@@ -104,9 +104,9 @@ def _argmax(row: list[float], index: int, labels: tuple[str, ...], rule: ArgmaxD
     )
 
 
-def _banded(row: list[float], labels: tuple[str, ...], rule: ThresholdDecision) -> DecisionResult:
+def _threshold(row: list[float], labels: tuple[str, ...], rule: ThresholdDecision) -> DecisionResult:
     positive = row[1]
-    sure = positive >= rule.accept or positive <= rule.reject
-    # Outside the bands the rule itself names the label: with accept = 0.3 a score of 0.35 is the second one.
-    index = int(positive >= rule.accept) if sure else int(positive >= 0.5)
-    return DecisionResult(label=labels[index], index=index, confidence=row[index], probabilities=tuple(row), uncertain=not sure)
+    certain = positive >= rule.accept or positive <= rule.reject
+    # Outside the uncertain range the thresholds decide: with accept = 0.3, a score of 0.35 gives the second label.
+    index = int(positive >= rule.accept) if certain else int(positive >= 0.5)
+    return DecisionResult(label=labels[index], index=index, confidence=row[index], probabilities=tuple(row), uncertain=not certain)

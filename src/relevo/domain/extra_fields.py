@@ -1,17 +1,17 @@
-"""Fields an answer carries beside its own, under names a project chooses: what its old clients read.
+"""Extra fields of a prediction response, under names that the project chooses for its existing clients.
 
     churn_probability = "probability:leaves"   ─►  "churn_probability": 0.64
     churn             = "is:leaves"            ─►  "churn": true
 
-    prediction · class · confidence · uncertain     the answer's own field, once more by another name
-    number                                          the label as a number, where every label is one: 7 in place of "7"
-    probability:LABEL · is:LABEL                    of one label: its probability, and whether it is the one predicted
+    prediction · class · confidence · uncertain     alias of a standard field
+    number                                          the label as a number, if every label is one: 7 instead of "7"
+    probability:LABEL · is:LABEL                    probability of one label; whether it is the predicted one
 
-The short answer of /predict/, which exists for old clients alone, may be given its own fields otherwise: `prediction = "number"`
-there and `prediction` everywhere else live side by side. Where every label is a number its prediction is one anyway.
+The short response of /predict/, for legacy clients, may redefine standard fields: `prediction = "number"` there does not change
+`prediction` in other responses. If every label is a number, its prediction is a number by default.
 
-Told in relevo.toml's [answer], kept in the manifest's `answer`. Pure; read once when a version is loaded, so that an answer
-pays only for what it carries.
+Configured in [answer] of relevo.toml, stored in the manifest's `answer`. Pure. Sources are resolved once, when a version is loaded,
+so that a response costs only the fields it has.
 """
 
 from __future__ import annotations
@@ -26,37 +26,37 @@ if TYPE_CHECKING:
 
     from relevo.domain.decision import DecisionResult
 
-#: Names that an answer has already, or may have.
+#: Standard fields of a response.
 OWN = frozenset(
     {
         *("query_id", "model", "version", "prediction", "class", "confidence", "probabilities", "uncertain", "execution_time"),
         *("recorded", "error", "code", "field", "request_id", "status_code", "warnings"),
     }
 )
-#: Those of them that the short answer may give another meaning: it is for clients of one old service, which knew its own.
-_SHORT = frozenset({"model", "version", "prediction", "class", "confidence", "probabilities", "uncertain"})
-_PLAIN: Mapping[str, Callable[[DecisionResult], Any]] = {
+#: Standard fields that the short response may redefine, for clients of an older service.
+_SHORT_FIELDS = frozenset({"model", "version", "prediction", "class", "confidence", "probabilities", "uncertain"})
+_GETTERS: Mapping[str, Callable[[DecisionResult], Any]] = {
     "prediction": attrgetter("label"),
     "class": attrgetter("index"),
     "confidence": attrgetter("confidence"),
     "uncertain": attrgetter("uncertain"),
 }
-_OF_A_LABEL = ("probability", "is")
-_LONGEST_NAME = 64
-_FACTS = "prediction, class, confidence, uncertain, number, probability:LABEL or is:LABEL"
+_LABEL_SOURCES = ("probability", "is")
+_MAX_NAME_LENGTH = 64
+_SOURCES = "prediction, class, confidence, uncertain, number, probability:LABEL or is:LABEL"
 
 
 class ExtraFields:
-    """The fields of one version, ready to be read off its answers; lives as long as the version is loaded."""
+    """The extra fields of one version. Lifetime: as long as the version is loaded."""
 
     __slots__ = ("_readers", "_short", "any")
 
     def __init__(self, fields: Mapping[str, str], output: Output) -> None:
-        """fields: name → fact, as `problem_of` finds nothing wrong with."""
+        """fields: name → source, validated by `problem_of`."""
         numbers = {"prediction": "number"} if output.task is Task.CLASSIFICATION and are_numbers(output.labels) else {}
-        self._short = tuple((name, _reader(fact, output)) for name, fact in {**numbers, **fields}.items())
+        self._short = tuple((name, _reader(source, output)) for name, source in {**numbers, **fields}.items())
         self._readers = tuple((name, read) for name, read in self._short if name not in OWN)
-        #: Whether an answer of any kind carries something beside its own.
+        #: Whether any response has extra fields.
         self.any = bool(self._short)
 
     def of(self, answer: DecisionResult) -> dict[str, Any]:
@@ -64,12 +64,12 @@ class ExtraFields:
         return {name: read(answer) for name, read in self._readers}
 
     def short(self, answer: DecisionResult) -> dict[str, Any]:
-        """Name → value for the short answer, fields of its own among them."""
+        """Name → value for the short response, including redefined standard fields."""
         return {name: read(answer) for name, read in self._short}
 
 
 def are_numbers(labels: Sequence[str]) -> bool:
-    """Whether each label is a whole number as a program writes it: "7", but not "07"."""
+    """Whether every label is a canonical integer: "7", but not "07"."""
     return bool(labels) and all(_as_number(label) is not None for label in labels)
 
 
@@ -82,45 +82,45 @@ def _as_number(label: str) -> int | None:
 
 
 def problem_of(fields: Mapping[str, str], task: Task, labels: Sequence[str] | None) -> str | None:
-    """What is wrong with the first field that cannot be; None when all can. labels: None where they are not known yet."""
-    for name, fact in fields.items():
-        problem = _name_problem(name) or _fact_problem(fact, task, labels)
+    """The problem of the first invalid field; None if all are valid. labels: None where they are not known yet."""
+    for name, source in fields.items():
+        problem = _name_problem(name) or _source_problem(source, task, labels)
         if problem:
-            return f"the answer's field {name[:_LONGEST_NAME]!r} {problem}"
+            return f"the answer's field {name[:_MAX_NAME_LENGTH]!r} {problem}"
     return None
 
 
 def _name_problem(name: str) -> str | None:
-    if name in OWN - _SHORT:
+    if name in OWN - _SHORT_FIELDS:
         return "is one that every answer has; choose another name"
-    if not 1 <= len(name) <= _LONGEST_NAME or not name.isprintable():
-        return f"needs a name of 1 to {_LONGEST_NAME} printable characters"
+    if not 1 <= len(name) <= _MAX_NAME_LENGTH or not name.isprintable():
+        return f"needs a name of 1 to {_MAX_NAME_LENGTH} printable characters"
     return None
 
 
-def _fact_problem(fact: str, task: Task, labels: Sequence[str] | None) -> str | None:
+def _source_problem(source: str, task: Task, labels: Sequence[str] | None) -> str | None:
     if task is Task.REGRESSION:
-        return None if fact == "prediction" else "can only be prediction: the answer is a number"
-    if fact in _PLAIN:
+        return None if source == "prediction" else "can only be prediction: the answer is a number"
+    if source in _GETTERS:
         return None
-    if fact == "number":
+    if source == "number":
         return None if labels is None or are_numbers(labels) else "can only be number where every label is a whole number"
-    kind, colon, label = fact.partition(":")
-    if kind not in _OF_A_LABEL or not colon:
-        return f"must be {_FACTS}"
+    kind, colon, label = source.partition(":")
+    if kind not in _LABEL_SOURCES or not colon:
+        return f"must be {_SOURCES}"
     return None if labels is None or label in labels else f"speaks of the label {label!r}; there are {', '.join(labels)}"
 
 
-def _reader(fact: str, output: Output) -> Callable[[DecisionResult], Any]:
+def _reader(source: str, output: Output) -> Callable[[DecisionResult], Any]:
     if output.task is Task.REGRESSION:
         return attrgetter("value")
-    if fact in _PLAIN:
-        return _PLAIN[fact]
-    if fact == "number":
+    if source in _GETTERS:
+        return _GETTERS[source]
+    if source == "number":
         values = tuple(_as_number(label) for label in output.labels)
         return lambda answer: None if answer.index is None else values[answer.index]
-    kind, _, label = fact.partition(":")
-    place = output.labels.index(label)
+    kind, _, label = source.partition(":")
+    index = output.labels.index(label)
     if kind == "is":
-        return lambda answer: answer.index == place
-    return lambda answer: answer.probabilities[place]
+        return lambda answer: answer.index == index
+    return lambda answer: answer.probabilities[index]

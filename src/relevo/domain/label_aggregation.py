@@ -1,7 +1,7 @@
-"""Which of several labels counts: a rule over what was said, by whom, and what somebody thought of it. Pure.
+"""Label aggregation: resolves several labels of one prediction to one, by strategy, author and review. Pure.
 
-labels of one prediction ─ rejected? out ─ any accepted? only those ─► rule ─► the label that counts, or none
-                                                                        └ two people differ ─► disputed
+labels of one prediction ─ drop rejected ─ if any is accepted, only those ─► strategy ─► resolved label, or none
+                                                                            └ authors disagree ─► disputed
 """
 
 from __future__ import annotations
@@ -18,64 +18,64 @@ if TYPE_CHECKING:
 
     from relevo.domain.prediction import Label
 
-#: What stands before a person's name among the trusted sources.
+#: Prefix of an author's name among the trusted sources.
 AUTHOR = "author:"
 
 
 class AggregationStrategy(StrEnum):
-    """How the label that counts is found."""
+    """How the resolved label is chosen."""
 
-    #: The one given last.
+    #: The latest label.
     LAST = "last"
-    #: What most people say, each by their last word; none while as many say something else.
+    #: The most frequent label, with the latest label of each author; none for a tie.
     MAJORITY = "majority"
-    #: The one given last by a trusted source; none before one has spoken.
+    #: The latest label of a trusted source; none before there is one.
     TRUSTED = "trusted"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabelAggregation:
-    """A rule, and who is trusted; lives as long as the setting stays."""
+    """Strategy and trusted sources. Lifetime: until the setting changes."""
 
     rule: AggregationStrategy = AggregationStrategy.LAST
-    trusted: tuple[str, ...] = ()  # sources ("csv", "page", …), and people as "author:ana"
+    trusted: tuple[str, ...] = ()  # sources ("csv", "page", …), and authors as "author:ana"
 
     def of(self, labels: Sequence[Label]) -> Label | None:
-        """The label that counts among those of one prediction, given in their order."""
-        counting = _counting(labels)
+        """The resolved label among those of one prediction, which are in chronological order."""
+        countable = _countable(labels)
         if self.rule is AggregationStrategy.MAJORITY:
-            return _of_most(counting)
+            return _majority(countable)
         if self.rule is AggregationStrategy.TRUSTED:
-            counting = [label for label in counting if self.trusts(label)]
-        return counting[-1] if counting else None
+            countable = [label for label in countable if self.trusts(label)]
+        return countable[-1] if countable else None
 
     def trusts(self, label: Label) -> bool:
-        """Whether the label comes from a trusted source or person."""
+        """Whether the label comes from a trusted source or author."""
         return label.source in self.trusted or AUTHOR + label.author in self.trusted
 
 
 def is_disputed(labels: Sequence[Label]) -> bool:
-    """Whether people said different things, each by their last word, none of it more often than another, and nobody has decided."""
-    counting = _counting(labels)
-    votes = Counter(label.value for label in latest_by_author(counting)).most_common(2)
-    return not _accepted(counting) and len(votes) > 1 and votes[0][1] == votes[1][1]
+    """Whether the latest labels of the authors tie, and no label is accepted."""
+    countable = _countable(labels)
+    votes = Counter(label.value for label in latest_by_author(countable)).most_common(2)
+    return not _accepted(countable) and len(votes) > 1 and votes[0][1] == votes[1][1]
 
 
 def latest_by_author(labels: Sequence[Label]) -> list[Label]:
-    """What each person last said, among the labels that count."""
-    return list({label.author: label for label in _counting(labels)}.values())
+    """The latest label of each author, among the countable labels."""
+    return list({label.author: label for label in _countable(labels)}.values())
 
 
-def _counting(labels: Sequence[Label]) -> list[Label]:
-    left = [label for label in labels if label.verdict is not ReviewStatus.REJECTED]
-    return _accepted(left) or left
+def _countable(labels: Sequence[Label]) -> list[Label]:
+    not_rejected = [label for label in labels if label.verdict is not ReviewStatus.REJECTED]
+    return _accepted(not_rejected) or not_rejected
 
 
 def _accepted(labels: Sequence[Label]) -> list[Label]:
     return [label for label in labels if label.verdict is ReviewStatus.ACCEPTED]
 
 
-def _of_most(labels: Sequence[Label]) -> Label | None:
+def _majority(labels: Sequence[Label]) -> Label | None:
     votes = Counter(label.value for label in latest_by_author(labels)).most_common(2)
     if not votes or (len(votes) > 1 and votes[0][1] == votes[1][1]):
         return None

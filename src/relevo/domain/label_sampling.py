@@ -1,12 +1,12 @@
-"""Which predictions people are asked about, and how likely that was; whoever estimates from the labels weighs by it.
+"""Sampling of predictions for labelling, with the sampling probability (propensity) as weight for estimates.
 
-    of the newest predictions    uncertain ─► asked, all of them          propensity 1
-                                 disputed  ─► asked, all of them          propensity 1
-                                 the rest  ─► a share, drawn by the id    propensity = the share
+    newest predictions    uncertain ─► all                               propensity 1
+                          disputed  ─► all                               propensity 1
+                          others    ─► a share, sampled by the id        propensity = the share
 
-Within each kind the turn of a prediction is drawn by the random bits of its id, too. So wherever people stop, those asked so far
-are a fair sample of their kind: neither the newest nor the easiest. The kinds among each other are no sample until the queue is
-empty, since the uncertain come first; so whoever estimates before takes each kind's own rate, by how many of it there are.
+Within each stratum the order is random, by the random bits of the id. So the labelled predictions of a stratum are always an
+unbiased sample of it, wherever labelling stops. The strata together are not, until the queue is empty, since the uncertain ones
+come first: before that, an estimate must be computed per stratum and weighted by the stratum's size.
 """
 
 from __future__ import annotations
@@ -16,36 +16,36 @@ from enum import StrEnum
 
 
 class SamplingReason(StrEnum):
-    """What made a prediction worth asking about, the first that holds."""
+    """Why a prediction is in the label queue; the first reason that applies."""
 
-    #: The model itself did not know.
+    #: The model's prediction was uncertain.
     UNCERTAIN = "uncertain"
-    #: Two people, or two versions on the same input, said different things.
+    #: Two authors, or two versions on the same input, disagree.
     DISAGREEMENT = "disagreement"
-    #: Drawn by lot, so that estimates stay fair.
+    #: Sampled at random, for unbiased estimates.
     RANDOM = "random"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueueItem:
-    """One prediction that somebody was asked about."""
+    """One prediction in the label queue."""
 
     prediction: bytes  # id
     why: SamplingReason
-    propensity: float  # probability with which the queue asks about it, 0..1
+    propensity: float  # sampling probability, 0..1
 
 
-#: The bytes of an id that draw the lot: random ones, and others than those which decide whether an input is kept.
+#: Bytes of the id that are the sampling key: random ones, disjoint from those that decide whether an input is stored.
 LOT_FROM, LOT_BYTES = 9, 3
-_LOTS = 256**LOT_BYTES
+_KEY_SPACE = 256**LOT_BYTES
 
 
 def sampling_key(prediction: bytes) -> bytes:
-    """What was drawn for this prediction; smaller ones have their turn earlier."""
+    """The random sampling key of a prediction; smaller keys come first."""
     return prediction[LOT_FROM : LOT_FROM + LOT_BYTES]
 
 
 def sampling_threshold(share: float) -> bytes:
-    """The smallest lot that is not among this share (0..1) of all; longer than any lot when all are."""
-    edge = round(share * _LOTS)
-    return bytes([255] * LOT_BYTES) + b"\0" if edge >= _LOTS else edge.to_bytes(LOT_BYTES, "big")
+    """The smallest sampling key outside the given share (0..1); longer than any key when the share is 1."""
+    threshold = round(share * _KEY_SPACE)
+    return bytes([255] * LOT_BYTES) + b"\0" if threshold >= _KEY_SPACE else threshold.to_bytes(LOT_BYTES, "big")

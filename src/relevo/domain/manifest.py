@@ -1,15 +1,15 @@
-"""What a package is: format, signature, preprocessing, decision, lineage, and the digest of every file beside it.
+"""The manifest of a package: format, signature, preprocessing, decision, lineage, and the digest of every other file.
 
-    manifest.json ─ decode (unknown keys refused) ─ upgrade(format) ─► Manifest ─ canonical bytes ─ sha256 ─► digest
+    manifest.json ─ decode (unknown keys rejected) ─ upgrade(format) ─► Manifest ─ canonical bytes ─ sha256 ─► digest
 
-The digest of the manifest's bytes is the package's identity, since the manifest pins every other file. It holds no time and no
-folder, so that the same model packed twice is the same package. What it goes by is a part of it: its name, and the synonyms it
-was given. The name of an imported file is none: the registry keeps that, so that the same file under two names is one package.
+The digest of the manifest's bytes is the package's identity, since the manifest has the digest of every other file. It contains no
+timestamp and no path, so that the same model packed twice gives the same package. The model's name and its configured synonyms are
+part of the manifest. The name of an imported file is not: the registry stores it, so that one file under two names is one package.
 
-Changing the format: a field with a default that old readers may not ignore, or any other change of meaning, needs a new
-number. Raise FORMAT; add a function to UPGRADES that turns the plain dict of the former number into the new one; keep one
-package of the former number under tests/package/formats/ with a test that opens it. Older Relevos refuse the new number by
-name (UnknownFormatError).
+Changing the format: a field with a default that old readers must not ignore, or any other change of meaning, needs a new
+number. Increase FORMAT; add a function to UPGRADES that converts the plain dict of the former number to the new one; keep one
+package of the former number under tests/package/formats/ with a test that opens it. Older releases reject the new number with
+UnknownFormatError.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
 FORMAT = 1
-#: Marks that words of Arabic and Hebrew carry; they turn nothing but their neighbours.
-_MARKS = "\u061c\u200e\u200f"
+#: Direction marks of Arabic and Hebrew text, which are allowed: they affect only adjacent characters.
+_DIRECTION_MARKS = "\u061c\u200e\u200f"
 
-#: From the former format number to the function that lifts a manifest's dict to the next one.
+#: Former format number → the function that converts a manifest's dict to the next one.
 UPGRADES: Mapping[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
 
 
@@ -134,7 +134,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     files: dict[str, str] = msgspec.field(default_factory=dict)
 
     def to_bytes(self) -> bytes:
-        """Canonical JSON: sorted keys, two spaces, a newline at the end. The package's digest is taken over these bytes."""
+        """Canonical JSON: sorted keys, two spaces, a newline at the end. The digest is computed over these bytes."""
         plain = msgspec.json.encode(msgspec.to_builtins(self, order="sorted"), order="sorted")
         return msgspec.json.format(plain, indent=2) + b"\n"
 
@@ -144,18 +144,18 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 def parse(data: bytes) -> Manifest:
-    """Read manifest.json, lifting older formats. Raises InvalidManifestError, UnknownFormatError."""
+    """Parses manifest.json and upgrades older formats. Raises InvalidManifestError, UnknownFormatError."""
     try:
         plain = msgspec.json.decode(data)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as cause:
         raise InvalidManifestError(reason=f"it is not JSON ({cause})") from cause
     if not isinstance(plain, dict) or not isinstance(plain.get("format"), int):
         raise InvalidManifestError(reason="it has no format number")
-    found = plain["format"]
-    if not 1 <= found <= FORMAT:
-        raise UnknownFormatError(found=found, known=FORMAT)
-    for number in range(found, FORMAT):
-        plain = UPGRADES[number](plain)
+    number = plain["format"]
+    if not 1 <= number <= FORMAT:
+        raise UnknownFormatError(found=number, known=FORMAT)
+    for former in range(number, FORMAT):
+        plain = UPGRADES[former](plain)
     try:
         manifest = msgspec.convert(plain, Manifest)
     except (msgspec.ValidationError, RecursionError) as cause:
@@ -165,7 +165,7 @@ def parse(data: bytes) -> Manifest:
 
 
 def check(manifest: Manifest) -> None:
-    """Hold the parts against each other. Raises InvalidManifestError naming the first contradiction."""
+    """Validates consistency between manifest sections. Raises InvalidManifestError naming the first contradiction."""
     problem = _contradiction(manifest)
     if problem:
         raise InvalidManifestError(reason=problem)
@@ -174,9 +174,9 @@ def check(manifest: Manifest) -> None:
 def validate_options(
     *, name: str, decision: Decision, answer: Mapping[str, str], output: Output | None = None, synonyms: Sequence[str] = ()
 ) -> None:
-    """Hold what a person tells of a package to be made against the rules and its output, where that is known already.
+    """Validates the user's options for a new package, against its output where that is known already.
 
-    Raises InvalidManifestError, in words that name the option: there is no manifest yet.
+    Raises InvalidManifestError with a message that names the option: there is no manifest yet.
     """
     labels = None if output is None else output.labels
     task = Task.CLASSIFICATION if output is None else output.task
@@ -191,7 +191,7 @@ def validate_options(
 
 
 def refuse_bad_background(background: str | None) -> None:
-    """A colour that nobody knows. Raises InvalidManifestError, in words that name the option."""
+    """Validates the background option. Raises InvalidManifestError with a message that names the option."""
     problem = background_problem(background or "")
     if problem:
         raise InvalidManifestError.told(f"The option background cannot be used: {problem}.")
@@ -210,7 +210,7 @@ def _contradiction(manifest: Manifest) -> str | None:
     wrong_field = extra_fields.problem_of(manifest.answer, manifest.output.task, labels)
     return (
         _name_problem(manifest.name)
-        or _words_problem(manifest)
+        or _text_problem(manifest)
         or _decision_problem(manifest.decision, labels)
         or wrong_field
         or _synonyms_problem(manifest.synonyms)
@@ -218,15 +218,15 @@ def _contradiction(manifest: Manifest) -> str | None:
     )
 
 
-def _words_problem(manifest: Manifest) -> str | None:
-    """Words that people are shown must not steer what shows them: terminals, logs, the direction of writing."""
-    for what, text in _words(manifest):
-        if has_control(text, keep=_MARKS + ("\n" if what.endswith("description") else "")):
-            return f"{what} has a control character: '{escape_control(text[:80])}'"
+def _text_problem(manifest: Manifest) -> str | None:
+    """Displayed text must not contain control characters, which affect terminals, logs or the text direction."""
+    for place, text in _displayed_texts(manifest):
+        if has_control(text, keep=_DIRECTION_MARKS + ("\n" if place.endswith("description") else "")):
+            return f"{place} has a control character: '{escape_control(text[:80])}'"
     return None
 
 
-def _words(manifest: Manifest) -> Iterator[tuple[str, str]]:
+def _displayed_texts(manifest: Manifest) -> Iterator[tuple[str, str]]:
     yield "the description", manifest.description
     yield from (("a label", label) for label in (*manifest.output.labels, *manifest.output.classes))
     yield "the output's name", manifest.output.name
@@ -247,7 +247,7 @@ def _name_problem(name: str) -> str | None:
 
 
 def synonym_of(file: str, name: str) -> tuple[str, ...]:
-    """A file's own name as the synonym of the model in it; none where it is the model's name, or cannot be one."""
+    """The file name as a synonym of the model; empty if it equals the model's name or is invalid."""
     return () if file == name or _synonyms_problem((file,)) else (file,)
 
 
@@ -275,8 +275,8 @@ def _input_problem(manifest: Manifest) -> str | None:
             return "an image input needs image steps"
         if problem := background_problem(manifest.steps.background):
             return problem
-        sane = 1 <= manifest.input.width <= 4096 and 1 <= manifest.input.height <= 4096
-        return None if sane else "width and height must lie in 1..4096"
+        is_valid = 1 <= manifest.input.width <= 4096 and 1 <= manifest.input.height <= 4096
+        return None if is_valid else "width and height must lie in 1..4096"
     return _record_problem(manifest.input, manifest.steps)
 
 

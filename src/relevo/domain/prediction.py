@@ -1,6 +1,6 @@
-"""What is remembered of one answered request, and the truth that may come later.
+"""Records of predictions, and of the labels that people give them.
 
-Prediction ──► journal (spool/) ──► store.history          Label ──► store.labels ──► resolved truth
+PredictionRecord ──► journal (recording/) ──► store/predictions          Label ──► store/labels ──► resolved label
 """
 
 from __future__ import annotations
@@ -16,44 +16,44 @@ if TYPE_CHECKING:
 
 
 class Arm(StrEnum):
-    """Which part of the traffic a request fell into."""
+    """The part of the traffic split that served a request."""
 
-    #: Answered by the version in charge.
+    #: Answered by the current version.
     CHAMPION = "champion"
-    #: Answered by the version on trial.
+    #: Answered by the version under evaluation.
     CANARY = "canary"
-    #: Asked beside the answering version; never returned.
+    #: Computed in addition to the returned answer; never returned.
     SHADOW = "shadow"
-    #: The caller named the version itself; outside every comparison.
+    #: The client requested this version; excluded from comparisons.
     PINNED = "pinned"
 
 
 class InputKind(StrEnum):
-    """What the stored input bytes are."""
+    """The format of the stored input."""
 
-    #: The image file as it came.
+    #: The image file as received.
     IMAGE = "image"
     #: One JSON object in UTF-8.
     RECORD = "record"
 
 
 class InputLogging(StrEnum):
-    """Which inputs are kept beside their predictions."""
+    """Which inputs are stored with their predictions."""
 
-    #: Every one.
+    #: All inputs.
     ALL = "all"
-    #: Those of uncertain answers.
+    #: Inputs of uncertain predictions.
     UNCERTAIN = "uncertain"
-    #: A share, drawn by the prediction's id.
+    #: A share, sampled by the prediction's id.
     SAMPLE = "sample"
     #: None.
     NONE = "none"
 
 
 class PredictionRecord(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=False):
-    """One answered request, or the model's failure on it; never changed after it was written.
+    """One answered request, or the model's failure on it. Immutable once written.
 
-    Journals hold it as an array in this order: new fields go to the end, with a default, so that an older journal still reads.
+    Journals store it as an array in this order: new fields go to the end, with a default, so that older journals stay readable.
     """
 
     id: bytes  # UUIDv7, 16 bytes
@@ -61,29 +61,29 @@ class PredictionRecord(msgspec.Struct, frozen=True, kw_only=True, array_like=Tru
     model: str
     version: int
     arm: Arm
-    propensity: float  # probability with which the router gave this arm, 0..1
-    epoch: int  # number of the route that was in force
+    propensity: float  # probability of this arm at the router, 0..1
+    epoch: int  # number of the traffic split in force
     kind: InputKind
-    input: bytes | None  # None when the policy does not keep it
-    input_bytes: int  # size of the input as it came
+    input: bytes | None  # None when the setting log_inputs excludes it
+    input_bytes: int  # size of the input as received
     label: str | None = None
     confidence: float | None = None
     uncertain: bool = False
-    value: float | None = None  # a regression's answer
+    value: float | None = None  # prediction of a regression
     scores: bytes = b""  # probabilities as little-endian float32, in the manifest's label order
-    latency_us: int = 0  # from the parsed request to the answer, recording included only up to the hand-over
+    latency_us: int = 0  # from the parsed request to the response, without the write of the journal
     error: str | None = None  # stable error code when the model failed
-    subject: str | None = None  # pseudonym of whom the input is about, where the caller said so
-    key: str | None = None  # id of the key that the input is sealed with; None: it is as it came
-    asked_by: str | None = None  # who asked, as the audit calls them: "key:…", "user:…"; None while nobody has to say
+    subject: str | None = None  # pseudonym of the data subject, where the client named one
+    key: str | None = None  # id of the key that encrypts the input; None: not encrypted
+    asked_by: str | None = None  # caller, as in the audit log: "key:…", "user:…"; None without authentication
 
 
 class ReviewStatus(StrEnum):
-    """What somebody who may judge labels thought of one."""
+    """Result of the review of a label."""
 
-    #: Nobody has judged it; it counts.
+    #: Not reviewed; it counts.
     PENDING = "pending"
-    #: It counts, and those that nobody accepted no longer do.
+    #: It counts; labels that are not accepted no longer do.
     ACCEPTED = "accepted"
     #: It never counts.
     REJECTED = "rejected"
@@ -91,7 +91,7 @@ class ReviewStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Label:
-    """The truth for a prediction, as one author saw it; a correction is a further Label."""
+    """The truth for a prediction, according to one author; a correction is a further Label."""
 
     prediction: bytes  # id
     value: str  # a label of the model, or a number's text for a regression

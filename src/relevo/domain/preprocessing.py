@@ -1,4 +1,4 @@
-"""How an input becomes the model's tensors; a description only, carried out by `runtime/`.
+"""Describes how an input becomes the model's tensors; `runtime/` executes it.
 
 image    bytes ─ decode ─ orient ─ convert(mode) ─ resize(resample) ─► uint8 ─ × scale, − mean, ÷ std ─► layout
 record   dict ─ validate ─► matrix  one float column for each encoded value: one ONNX input (n, columns)
@@ -12,7 +12,7 @@ from typing import Literal
 
 import msgspec
 
-#: What is said of a camera's EXIF orientation; "apply" is what packages before said for "exif".
+#: Handling of the EXIF orientation; "apply" is the former name of "exif".
 Orientation = Literal["apply", "exif", "ignore"]
 _COLOURS = {"white": (255, 255, 255), "black": (0, 0, 0)}
 _HEX = re.compile(r"#[0-9a-f]{6}")
@@ -44,18 +44,18 @@ class ImageSteps(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 def stated(steps: ImageSteps, *, orientation: Orientation | None = None, background: str | None = None) -> ImageSteps:
-    """The steps with orientation and background written out, so that a manifest says both.
+    """The steps with explicit orientation and background.
 
-    orientation, background: what a person said; None leaves what the steps have, else `exif` and `white`.
+    orientation, background: the user's choice; None keeps that of the steps, else `exif` and `white`.
     """
-    turned = orientation or steps.orientation
+    chosen = orientation or steps.orientation
     return msgspec.structs.replace(
-        steps, orientation="exif" if turned == "apply" else turned, background=background or steps.background or "white"
+        steps, orientation="exif" if chosen == "apply" else chosen, background=background or steps.background or "white"
     )
 
 
 def colour_of(background: str) -> tuple[int, int, int] | None:
-    """Red, green and blue, 0..255; None where transparency is dropped. Raises ValueError for an unknown word."""
+    """Red, green and blue, 0..255; None if transparency is dropped. Raises ValueError for an invalid background."""
     if background in ("", "ignore"):
         return None
     if background in _COLOURS:
@@ -66,7 +66,7 @@ def colour_of(background: str) -> tuple[int, int, int] | None:
 
 
 def background_problem(background: str) -> str | None:
-    """Why the word cannot be a background, or None."""
+    """Why the background is invalid, or None."""
     try:
         colour_of(background)
     except ValueError:

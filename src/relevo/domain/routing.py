@@ -1,8 +1,8 @@
-"""Who answers: the table that the loop writes and every worker follows.
+"""Traffic splitting: which versions of a model serve requests, and with which weight.
 
-    alias moved ─► stored Route (epoch n+1) ─► watcher in each worker ─► lanes loaded, warmed ─► router swaps
+    alias moved ─► stored TrafficSplit (epoch n+1) ─► model loader of each worker ─► versions loaded, warmed up ─► router swaps
 
-`pick` is pure: the same key meets the same arm on every worker and host, as long as the epoch stands.
+`pick` is pure: the same key selects the same arm on every worker and host, within one epoch.
 """
 
 from __future__ import annotations
@@ -21,43 +21,43 @@ class RouteTarget(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     version: int
     digest: str  # identity of the package
     arm: Arm
-    weight: float  # 0..1; the answering legs of a route sum to 1, a shadow's is its sampling share
+    weight: float  # 0..1; the serving targets of a split sum to 1; of a shadow, its sampling rate
 
 
 class TrafficSplit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The versions that answer for one model; lives until the next epoch."""
+    """The versions that serve one model. Lifetime: until the next epoch."""
 
     model: str
     epoch: int
     legs: tuple[RouteTarget, ...]
     salt: str = ""
-    #: Names by which old clients ask for it, beside those in its packages: the names of imported files.
+    #: Alternative names of the model, in addition to those in its packages: the names of imported files.
     synonyms: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RouteChoice:
-    """The leg for one request, and the probability it had."""
+    """The chosen target for one request, and its probability."""
 
     leg: RouteTarget
     propensity: float  # 0..1
 
 
 def answering(route: TrafficSplit) -> tuple[RouteTarget, ...]:
-    """The legs that may answer, in their stored order."""
-    return tuple(leg for leg in route.legs if leg.arm is not Arm.SHADOW)
+    """The targets that may serve requests, in stored order."""
+    return tuple(target for target in route.legs if target.arm is not Arm.SHADOW)
 
 
 def pick(route: TrafficSplit, key: bytes) -> RouteChoice:
-    """The answering leg for a key: blake2b(salt ‖ key) as a fraction falls into one leg's share of [0, 1)."""
-    legs = answering(route)
-    if len(legs) == 1:
-        return RouteChoice(leg=legs[0], propensity=1.0)
+    """The serving target for a key: blake2b(salt ‖ key) as a fraction falls into one target's share of [0, 1)."""
+    targets = answering(route)
+    if len(targets) == 1:
+        return RouteChoice(leg=targets[0], propensity=1.0)
     point = int.from_bytes(blake2b(route.salt.encode() + key, digest_size=8).digest(), "big") / 2**64
-    reached = 0.0
-    for leg in legs:
-        reached += leg.weight
-        if point < reached:
-            return RouteChoice(leg=leg, propensity=leg.weight)
-    # Weights are floats: their sum may end a hair below the point.
-    return RouteChoice(leg=legs[-1], propensity=legs[-1].weight)
+    cumulative = 0.0
+    for target in targets:
+        cumulative += target.weight
+        if point < cumulative:
+            return RouteChoice(leg=target, propensity=target.weight)
+    # The sum of float weights may be slightly below the point.
+    return RouteChoice(leg=targets[-1], propensity=targets[-1].weight)

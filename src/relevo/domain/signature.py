@@ -1,10 +1,10 @@
-"""What goes into a model and what comes out: `image` or `record`, and the scores.
+"""The signature of a model: its input (`image` or `record`) and its output (scores and labels).
 
-    ImageInput   one picture                 ─┐
+    ImageInput   one image                   ─┐
     RecordInput  named, typed fields         ─┴─► model ─► Output: scores ─► labels
 
-The signature is the one source of the form on the model page, the JSON Schema, the validator and the client's hints.
-How the input becomes numbers is told beside it, in `preprocessing.py`.
+The signature defines the form of the model page, the JSON Schema, the validation and the client's hints.
+`preprocessing.py` describes how the input becomes numbers.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ import msgspec
 
 
 class Task(StrEnum):
-    """What kind of answer the model gives."""
+    """The kind of prediction."""
 
-    #: One label out of a closed list, with a probability for each.
+    #: One label of a closed list, with a probability for each.
     CLASSIFICATION = "classification"
     #: One real number.
     REGRESSION = "regression"
@@ -73,9 +73,9 @@ class ImageInput(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     description: str = ""
 
 
-#: What becomes of a field that the signature does not name.
+#: Policy for a field that is not in the signature.
 UnknownFields = Literal["refuse", "ignore"]
-#: What becomes of a required field that is missing, null or true/false.
+#: Policy for a required field that is missing, null or true/false.
 MissingFields = Literal["refuse", "zero"]
 
 

@@ -1,10 +1,10 @@
-"""Numbers, percentages and moments as the reader's language writes them.
+"""Formats numbers, percentages, dates and times in the conventions of a language.
 
     0.9846 ─ percent ─► "98.5%" | "98,5 %"          1234.5 ─ number ─► "1,234.5" | "1.234,5"
     2026-01-31 12:00 UTC ─ moment ─► "31 Jan 2026, 12:00:00 UTC" | "31 ene 2026, 12:00:00 UTC"
 
-What two languages need stands here: a library of all locales would weigh 33 MiB in an install that is held to be small. Separators
-and months are those of the Unicode CLDR for en_GB and es_ES; English without a country would write months before days.
+Implemented here for two languages, since a library with all locales would add 33 MiB to the installation. Separators and months are
+those of the Unicode CLDR for en_GB and es_ES; English without a country would put the month before the day.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Locale:
-    """How one language writes figures."""
+    """Number and date conventions of one language."""
 
-    swap: dict[int, int]  # from Python's separators to its own
+    swap: dict[int, int]  # Python's separators → those of the language
     percent: str
     months: tuple[str, ...]
 
@@ -41,13 +41,13 @@ _LOCALES = {
 
 
 def percent(share: float, language: str) -> str:
-    """A share of one to a tenth of a percent; what is not certain is never rounded up to 100."""
-    shown = min(share, 0.999) if share < 1 else 1.0
-    return fixed(shown * 100, language, places=1) + _LOCALES[language].percent
+    """A share, 0..1, as a percentage with one decimal; a share below 1 is never rounded up to 100."""
+    rounded = min(share, 0.999) if share < 1 else 1.0
+    return fixed(rounded * 100, language, places=1) + _LOCALES[language].percent
 
 
 def number(value: float, language: str, *, digits: int = 6) -> str:
-    """A number with so many significant digits. What is not finite is left to Python's words."""
+    """A number with a maximum number of significant digits. A value that is not finite has Python's form."""
     rounded = Context(prec=digits).create_decimal(repr(float(value)))
     if not rounded.is_finite():
         return str(value)
@@ -57,25 +57,25 @@ def number(value: float, language: str, *, digits: int = 6) -> str:
 
 
 def whole(value: int, language: str) -> str:
-    """A whole number, its thousands apart."""
+    """An integer with thousands separators."""
     return f"{value:,}".translate(_LOCALES[language].swap)
 
 
 def fixed(value: float, language: str, *, places: int) -> str:
-    """A number with exactly so many decimal places, as columns of figures want them."""
+    """A number with a fixed number of decimal places, for columns of numbers."""
     return f"{value:,.{places}f}".translate(_LOCALES[language].swap)
 
 
 def moment(at: datetime, language: str, *, seconds: bool = True) -> str:
-    """A day and a time in the zone that it carries, and that zone: nobody has to guess which one is meant."""
+    """A date and time in its own time zone, with the name of the zone."""
     zone = at.tzname() or ""
-    # Zones without letters of their own are called by their offset alone.
-    told = f"UTC{zone}" if zone[:1] in {"+", "-"} else zone
-    return f"{day(at, language)}, {at:{'%H:%M:%S' if seconds else '%H:%M'}} {told}".rstrip()
+    # The name of a zone without an abbreviation is its offset.
+    zone_text = f"UTC{zone}" if zone[:1] in {"+", "-"} else zone
+    return f"{day(at, language)}, {at:{'%H:%M:%S' if seconds else '%H:%M'}} {zone_text}".rstrip()
 
 
 def day(at: date, language: str) -> str:
-    """A day with its month in letters, so that nobody takes one for the other."""
+    """A date with an abbreviated month name, so that day and month cannot be confused."""
     return f"{at.day} {_LOCALES[language].months[at.month - 1]} {at.year}"
 
 

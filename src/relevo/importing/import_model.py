@@ -30,7 +30,7 @@ from relevo.importing.sandbox import protocol
 from relevo.importing.sandbox.client import Visit, visit
 from relevo.importing.sandbox.sample_codec import asked, encode_samples
 from relevo.importing.sniff import read_model_file, refuse_unless_importable, sniff_path
-from relevo.package.archive_writer import check_output_path
+from relevo.package.archive import check_output_path
 from relevo.package.build import PackageSpec, build_package
 from relevo.package.card.texts import card_words
 from relevo.package.class_names import named

@@ -1,8 +1,8 @@
-"""A trained model becomes an immutable package, and a package becomes a model that answers.
+"""Builds and opens packages: the immutable, verified form of a trained model.
 
-    model ─ convert/ ─► Converted ─ parity ─► Parts ─ assembling ─► folder | .zip
-                                                                       │
-    Package ◄─ opening: read through caps ─ digests ─ audit ─ manifest ┘
+    model ─ converters/ ─► ConvertedModel ─ parity ─► PackageSpec ─ build ─► folder | .zip
+                                                                                │
+    Package ◄─ manifest ─ digests ─ ONNX validation ─ archive (size limits) ────┘
 
-Nothing here serves or stores; the libraries that train are imported only by the converter that needs them.
+This package neither serves nor stores. Only the converter of a training library imports that library.
 """

@@ -1,10 +1,10 @@
-"""From a conversion to a package on disk; used by packing and by importing alike.
+"""Builds a package from a converted model; used by `pack` and by imports.
 
-    Parts ─ parity ─ golden ─ findings (metrics, profile, figures) ─ card ─► files ─ digests ─► manifest
-                                                                          └─ verified in memory, replayed ─► folder | .zip
+    PackageSpec ─ parity ─ golden ─ metrics, drift reference, figures ─ card ─► files ─ digests ─► manifest
+                                                                             └─ verified in memory, replayed ─► folder | .zip
 
-No time and no folder enters, everything is sorted: the same model packed twice, in one language and by the same names, is the same
-package.
+Packages are reproducible: no timestamp and no path enters, and everything is sorted. The same model packed twice, in one language
+and under the same names, gives the same package.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from relevo.package.card.model_card import write_card
 from relevo.package.card.plots import draw_figures
 from relevo.package.card.texts import CardWords
 from relevo.package.card.training_curves import draw_learning, user_figures
-from relevo.package.drift_reference import LEAST_ROWS, profile_bytes
+from relevo.package.drift_reference import MIN_ROWS, profile_bytes
 from relevo.package.golden import golden_files, make_golden, select_rows, with_labels
 from relevo.package.layout import CARD, MANIFEST, METRICS, MODEL, PROFILE, SEAL
 from relevo.package.metrics import held_out, measure
@@ -46,196 +46,202 @@ if TYPE_CHECKING:
     from relevo.package.quantization import Numbers, QuantizedModel
     from relevo.package.samples import Samples
 
-#: What `progress` is told, in order; the first belongs to whoever converts.
+#: Steps reported to `progress`, in order; the converter reports the first.
 STEPS = ("converting", "proving", "measuring", "drawing", "writing")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class PackageSpec:
-    """Everything a package is made of; lives as long as one packing or import."""
+    """Input of `build_package`. Lifetime: one packing or import."""
 
     converted: ConvertedModel
     name: str
     samples: Samples
-    truth: Sequence[Any] | NDArray[Any] | None = None  # one a sample: a class or label, or a number
+    truth: Sequence[Any] | NDArray[Any] | None = None  # one per sample: a class or label, or a number
     description: str = ""
     decision: Decision = field(default_factory=ArgmaxDecision)
-    #: Fields an answer carries beside its own: name → fact.
+    #: Extra fields of an answer: name → fact.
     answer: Mapping[str, str] = field(default_factory=dict)
-    #: What becomes of a field that nobody named, and of a required one that is missing; None for what the converter found.
+    #: Policies for unknown fields and for missing required fields; None keeps those of the converter.
     unknown_fields: UnknownFields | None = None
     missing_fields: MissingFields | None = None
-    #: Names by which old clients ask for the model.
+    #: Alternative names of the model, for old clients.
     synonyms: Sequence[str] = ()
-    #: `original` or `supplied`: whose outputs `converted.outputs` are.
+    #: Source of `converted.outputs`: `original` or `supplied`.
     against: str = "original"
-    #: `user` or `generated`: whose the samples are.
+    #: Source of the samples: `user` or `generated`.
     origin: str = "user"
     tolerance: float | None = None
-    #: `float32`, or the smaller numbers that a heavy network is to compute in, and what that may cost.
+    #: `float32`, or the type to quantize to, and the accuracy that this may cost (share, 0..1).
     precision: Numbers = "float32"
     max_loss: float = 0.01
     figures: bool = True
     source_sha256: str = ""
     quarantine: str = ""
     training_data: str = ""
-    #: One an epoch: its number and figures by name.
+    #: One entry per epoch: its number, and its metrics by name.
     learning: Sequence[Mapping[str, float]] = ()
-    #: Figures the user drew: PNG by file name.
+    #: Figures of the user: file name → PNG.
     drawings: Mapping[str, bytes] = field(default_factory=dict)
-    #: What the card and its pictures are written in.
+    #: Texts of the card and its figures, in the language of the card.
     words: CardWords = field(default_factory=CardWords)
     progress: Callable[[int, int, str], object] | None = None
 
     @property
     def rule(self) -> Decision:
-        """How scores become an answer: as a person said, else as the model itself does, else the most probable label."""
+        """The decision rule: the user's, else the model's own, else the most probable label."""
         return self.decision if self.decision != ArgmaxDecision() else self.converted.decision or ArgmaxDecision()
 
     def tell(self, step: str) -> None:
-        """Say which step begins."""
+        """Reports that a step begins."""
         if self.progress is not None:
             self.progress(STEPS.index(step), len(STEPS), step)
 
 
-def build_package(parts: PackageSpec, out: Path | None = None) -> Package:
-    """Prove, measure and write a package; without `out` it stays in memory.
+def build_package(spec: PackageSpec, out: Path | None = None) -> Package:
+    """Checks parity, measures and writes a package; without `out` it stays in memory.
 
-    out: a folder, or a path ending in .zip. Raises ParityError, InvalidManifestError, PackageError when something is in the way.
+    out: a folder, or a path ending in .zip. Raises ParityError, InvalidManifestError, PackageError when `out` cannot be written.
     """
-    parts.tell("proving")
-    parts = _with_policies(parts)
-    served = score_as_served(parts.converted, parts.samples)
-    manifest = _first_manifest(parts, served)
-    if parts.precision != "float32":
-        light = _lightened(parts, manifest, served)
-        parts, served, manifest = replace(parts, converted=light.converted), light.served, _told(manifest, light)
-    manifest, files = _manifest_and_files(parts, manifest, served)
-    parts.tell("writing")
-    package = verify_files(_sealed(manifest, files))
+    spec.tell("proving")
+    spec = _with_policies(spec)
+    served = score_as_served(spec.converted, spec.samples)
+    manifest = _initial_manifest(spec, served)
+    if spec.precision != "float32":
+        quantized = _quantized(spec, manifest, served)
+        spec, served, manifest = (
+            replace(spec, converted=quantized.converted),
+            quantized.served,
+            _with_precision(manifest, quantized),
+        )
+    manifest, files = _build_files(spec, manifest, served)
+    spec.tell("writing")
+    package = verify_files(_with_manifest(manifest, files))
     replay_golden(package)
-    if parts.progress is not None:
-        parts.progress(len(STEPS), len(STEPS), "done")
+    if spec.progress is not None:
+        spec.progress(len(STEPS), len(STEPS), "done")
     if out is None:
         return package
     package.write(out)
     return open_package(out, digest=package.digest)
 
 
-def _with_policies(parts: PackageSpec) -> PackageSpec:
-    """The parts with the fields' policies where a person set them. Raises InvalidManifestError for a model of pictures."""
-    told = {"extra": parts.unknown_fields, "missing": parts.missing_fields}
-    chosen = {name: policy for name, policy in told.items() if policy is not None}
-    if not chosen:
-        return parts
-    taken = parts.converted.input
-    if not isinstance(taken, RecordInput):
+def _with_policies(spec: PackageSpec) -> PackageSpec:
+    """Applies the user's policies for unknown and missing fields. Raises InvalidManifestError for an image model."""
+    requested = {"extra": spec.unknown_fields, "missing": spec.missing_fields}
+    policies = {name: policy for name, policy in requested.items() if policy is not None}
+    if not policies:
+        return spec
+    signature = spec.converted.input
+    if not isinstance(signature, RecordInput):
         raise InvalidManifestError.told("The options unknown_fields and missing_fields are for a model of records.")
-    return replace(parts, converted=replace(parts.converted, input=msgspec.structs.replace(taken, **chosen)))
+    return replace(spec, converted=replace(spec.converted, input=msgspec.structs.replace(signature, **policies)))
 
 
-def _lightened(parts: PackageSpec, manifest: Manifest, served: NDArray[np.float64]) -> QuantizedModel:
-    """The model in smaller numbers. Raises QuantizationLossError, InvalidOptionsError when there are no real samples."""
-    if parts.origin != "user":
+def _quantized(spec: PackageSpec, manifest: Manifest, served: NDArray[np.float64]) -> QuantizedModel:
+    """The quantized model. Raises QuantizationLossError, InvalidOptionsError when there are no real samples."""
+    if spec.origin != "user":
         raise InvalidOptionsError(options="samples: real inputs, to see what smaller numbers cost")
-    converted = parts.converted
-    truth = None if parts.truth is None else read_truth(parts.truth, converted.output, converted.classes, len(served))
-    return quantize(manifest, converted, parts.samples, served, numbers=parts.precision, max_loss=parts.max_loss, truth=truth)
+    converted = spec.converted
+    truth = None if spec.truth is None else read_truth(spec.truth, converted.output, converted.classes, len(served))
+    return quantize(manifest, converted, spec.samples, served, numbers=spec.precision, max_loss=spec.max_loss, truth=truth)
 
 
-def _told(manifest: Manifest, light: QuantizedModel) -> Manifest:
-    lineage = msgspec.structs.replace(manifest.lineage, precision=light.told)
+def _with_precision(manifest: Manifest, quantized: QuantizedModel) -> Manifest:
+    lineage = msgspec.structs.replace(manifest.lineage, precision=quantized.precision)
     return msgspec.structs.replace(
-        manifest, lineage=lineage, golden_tolerance=golden_tolerance(light.told, manifest.golden_tolerance)
+        manifest, lineage=lineage, golden_tolerance=golden_tolerance(quantized.precision, manifest.golden_tolerance)
     )
 
 
-def _manifest_and_files(parts: PackageSpec, manifest: Manifest, served: NDArray[np.float64]) -> tuple[Manifest, dict[str, bytes]]:
-    converted = parts.converted
+def _build_files(spec: PackageSpec, manifest: Manifest, served: NDArray[np.float64]) -> tuple[Manifest, dict[str, bytes]]:
+    converted = spec.converted
     scores = served if converted.outputs is None else converted.outputs
-    files = {MODEL: converted.onnx, **_golden(parts, scores, manifest.decision)}
+    files = {MODEL: converted.onnx, **_golden(spec, scores, manifest.decision)}
     metrics: dict[str, Any] = {}
-    if parts.truth is not None:
-        truth = read_truth(parts.truth, converted.output, converted.classes, len(served))
-        parts.tell("measuring")
-        metrics = measure(manifest, served, truth) | held_out(manifest, served, truth, parts.samples.digest()) | _learned(parts)
-        manifest = _calibrated(manifest, metrics)
+    if spec.truth is not None:
+        truth = read_truth(spec.truth, converted.output, converted.classes, len(served))
+        spec.tell("measuring")
+        metrics = (
+            measure(manifest, served, truth) | held_out(manifest, served, truth, spec.samples.digest()) | _training_curves(spec)
+        )
+        manifest = _with_calibration(manifest, metrics)
         files[METRICS] = msgspec.json.format(msgspec.json.encode(metrics, order="sorted"), indent=2) + b"\n"
-        if len(served) >= LEAST_ROWS:
-            files[PROFILE] = profile_bytes(build_reference(manifest, converted.onnx, parts.samples, served, truth))
-        parts.tell("drawing")
-        files |= draw_figures(manifest, metrics, served, truth, parts.words) if parts.figures else {}
-    files |= user_figures(parts.drawings) | (draw_learning(parts.learning, parts.words) if parts.figures else {})
-    files[CARD] = _card(parts, manifest, metrics, files)
+        if len(served) >= MIN_ROWS:
+            files[PROFILE] = profile_bytes(build_reference(manifest, converted.onnx, spec.samples, served, truth))
+        spec.tell("drawing")
+        files |= draw_figures(manifest, metrics, served, truth, spec.words) if spec.figures else {}
+    files |= user_figures(spec.drawings) | (draw_learning(spec.learning, spec.words) if spec.figures else {})
+    files[CARD] = _card(spec, manifest, metrics, files)
     return manifest, files
 
 
-def _golden(parts: PackageSpec, scores: NDArray[np.float64], rule: Decision) -> dict[str, bytes]:
-    told = parts.converted
-    taken = make_golden(parts.samples, scores, select_rows(scores, told.output), told.input, told.steps)
-    return golden_files(with_labels(taken, told.output, rule))
+def _golden(spec: PackageSpec, scores: NDArray[np.float64], rule: Decision) -> dict[str, bytes]:
+    converted = spec.converted
+    golden = make_golden(spec.samples, scores, select_rows(scores, converted.output), converted.input, converted.steps)
+    return golden_files(with_labels(golden, converted.output, rule))
 
 
-def _learned(parts: PackageSpec) -> dict[str, Any]:
-    return {"learning": [dict(epoch) for epoch in parts.learning]} if parts.learning else {}
+def _training_curves(spec: PackageSpec) -> dict[str, Any]:
+    return {"learning": [dict(epoch) for epoch in spec.learning]} if spec.learning else {}
 
 
-def _calibrated(manifest: Manifest, metrics: dict[str, Any]) -> Manifest:
-    found = metrics.get("calibration")
-    if found is None:
+def _with_calibration(manifest: Manifest, metrics: dict[str, Any]) -> Manifest:
+    measured = metrics.get("calibration")
+    if measured is None:
         return manifest
-    calibration = Calibration(temperature=found["temperature"], expected_error=found["expected_error"], rows=metrics["rows"])
+    calibration = Calibration(temperature=measured["temperature"], expected_error=measured["expected_error"], rows=metrics["rows"])
     return msgspec.structs.replace(manifest, calibration=calibration)
 
 
-def _card(parts: PackageSpec, manifest: Manifest, metrics: dict[str, Any], files: dict[str, bytes]) -> bytes:
+def _card(spec: PackageSpec, manifest: Manifest, metrics: dict[str, Any], files: dict[str, bytes]) -> bytes:
     figures = [path for path in files if path.startswith("figures/")]
-    return write_card(manifest, metrics, figures, profiled=PROFILE in files, language=parts.words.language).encode()
+    return write_card(manifest, metrics, figures, profiled=PROFILE in files, language=spec.words.language).encode()
 
 
-def _first_manifest(parts: PackageSpec, served: NDArray[np.float64]) -> Manifest:
-    """The manifest as far as it is known before anything is measured. Raises ParityError, InvalidManifestError."""
-    converted = parts.converted
+def _initial_manifest(spec: PackageSpec, served: NDArray[np.float64]) -> Manifest:
+    """The manifest before calibration and digests are known. Raises ParityError, InvalidManifestError."""
+    converted = spec.converted
     if not np.isfinite(served).all():
         raise ConversionError(reason="the converted model answers NaN or infinity to some samples")
     parity = check_parity(
-        converted, served, decision=parts.rule, against=parts.against, samples=parts.origin, tolerance=parts.tolerance
+        converted, served, decision=spec.rule, against=spec.against, samples=spec.origin, tolerance=spec.tolerance
     )
-    allowed = default_tolerance(converted) if parts.tolerance is None else parts.tolerance
+    tolerance = default_tolerance(converted) if spec.tolerance is None else spec.tolerance
     manifest = Manifest(
         format=FORMAT,
-        name=parts.name,
-        description=parts.description,
+        name=spec.name,
+        description=spec.description,
         input=converted.input,
         steps=converted.steps,
         output=settled(_with_classes(converted), served),
-        decision=parts.rule,
-        answer=dict(parts.answer),
-        synonyms=tuple(parts.synonyms),
+        decision=spec.rule,
+        answer=dict(spec.answer),
+        synonyms=tuple(spec.synonyms),
         lineage=Lineage(
             framework=converted.framework,
             converter=dict(converted.converter),
-            source_sha256=parts.source_sha256,
-            quarantine=parts.quarantine,
+            source_sha256=spec.source_sha256,
+            quarantine=spec.quarantine,
             parity=parity,
-            training_data=parts.training_data,
+            training_data=spec.training_data,
         ),
-        golden_tolerance=allowed * max(1.0, float(np.abs(served).max())),
+        golden_tolerance=tolerance * max(1.0, float(np.abs(served).max())),
     )
-    validate_options(name=parts.name, decision=parts.rule, answer=parts.answer, output=converted.output, synonyms=parts.synonyms)
+    validate_options(name=spec.name, decision=spec.rule, answer=spec.answer, output=converted.output, synonyms=spec.synonyms)
     check(manifest)
     return manifest
 
 
 def _with_classes(converted: ConvertedModel) -> Output:
-    """The output with the model's own names of its classes, where the labels are others."""
+    """The output with the model's own class names, where these differ from the labels."""
     output, classes = converted.output, converted.classes
-    other = len(classes) == len(output.labels) and classes != output.labels
-    return msgspec.structs.replace(output, classes=classes) if other else output
+    differs = len(classes) == len(output.labels) and classes != output.labels
+    return msgspec.structs.replace(output, classes=classes) if differs else output
 
 
-def _sealed(manifest: Manifest, files: dict[str, bytes]) -> dict[str, bytes]:
+def _with_manifest(manifest: Manifest, files: dict[str, bytes]) -> dict[str, bytes]:
     digests = {path: hashlib.sha256(content).hexdigest() for path, content in sorted(files.items())}
-    # Written, read and written: a scale of 1 becomes 1.0 once, so that the manifest read back has the same digest.
+    # Encoded, parsed and encoded again: 1 becomes 1.0 here, so that the manifest read back has the same digest.
     manifest_bytes = parse(msgspec.structs.replace(manifest, files=digests).to_bytes()).to_bytes()
     return {**files, MANIFEST: manifest_bytes, SEAL: digest_line(manifest_bytes)}

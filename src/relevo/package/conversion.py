@@ -1,8 +1,8 @@
-"""What a converter is told, and what it gives back.
+"""Input and result of a converter.
 
-    Hints ─► converter ─► Converted ─► parity ─► package
+    ConversionHints ─► converter ─► ConvertedModel ─► parity ─► package
 
-Both are plain values, so that a sandboxed process can send a Converted over a pipe as bytes and arrays.
+Both are plain values, so that a sandboxed process can send a ConvertedModel over a pipe as bytes and arrays.
 """
 
 from __future__ import annotations
@@ -25,41 +25,41 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConversionHints:
-    """What a person said about a model beyond the model itself; everything may be left out."""
+    """The user's options for a conversion; all are optional."""
 
     labels: tuple[str, ...] = ()  # display names in the order of the model's classes
     renamed: Mapping[str, str] = field(default_factory=dict)  # class → display name; never together with `labels`
-    classes: tuple[str, ...] = ()  # what the truth calls them, for a model that does not know it itself
-    features: tuple[str, ...] = ()  # names of a matrix' columns
+    classes: tuple[str, ...] = ()  # class names as in the truth, for a model that does not store them
+    features: tuple[str, ...] = ()  # column names of a matrix
     input: Input | None = None
     steps: Steps | None = None
     output: Output | None = None
-    scale: float | None = None  # factor for an image's pixels, 0..255 → what the model was trained on
-    orientation: Orientation | None = None  # whether a camera's EXIF orientation is applied; it is where nothing is said
-    background: str | None = None  # colour behind transparent pixels; white where nothing is said
+    scale: float | None = None  # factor of an image's pixels, 0..255 → the range of the training
+    orientation: Orientation | None = None  # whether the EXIF orientation is applied; None applies it
+    background: str | None = None  # colour behind transparent pixels; None means white
     unit: str = ""  # of a regression's value
-    scores: str = ""  # one of `scores.CHOICES`, for a model that does not tell what its numbers are
+    scores: str = ""  # meaning of the scores, one of `score_types.CHOICES`; "" where the model defines it
 
     def picture(self, steps: ImageSteps) -> ImageSteps:
-        """The steps of a picture with orientation and background as said, or the defaults, written out."""
+        """The image steps with explicit orientation and background: those of the hints, or the defaults."""
         return stated(steps, orientation=self.orientation, background=self.background)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConvertedModel:
-    """A model as ONNX with its signature; lives from conversion to packaging."""
+    """A model as ONNX with its signature. Lifetime: from conversion to packaging."""
 
     onnx: bytes
     input: Input
     steps: Steps
     output: Output
-    framework: str  # "scikit-learn 1.5.2": what wrote the original
+    framework: str  # that wrote the original: "scikit-learn 1.5.2"
     converter: dict[str, str] = field(default_factory=dict)  # library → version
-    #: Scores the original gave for the samples, float64 (n, columns); None when nobody could ask it.
+    #: Scores of the original for the samples, float64 (n, columns); None when the original could not run.
     outputs: NDArray[np.float64] | None = None
-    #: Places of the labels that the original's own `predict` answered to the samples, (n,); None where it answers scores alone.
+    #: Label indices from the original's own `predict` for the samples, (n,); None where it gives scores only.
     predicted: NDArray[np.intp] | None = None
-    #: What the model itself calls its classes, as text in the order of the labels; the truth may use these.
+    #: The model's own class names, as text in the order of the labels; the truth may use these.
     classes: tuple[str, ...] = ()
-    #: The model's own rule, where it is not the most probable class; what a person says comes first.
+    #: The model's own decision rule, where it is not the most probable class; the user's rule overrides it.
     decision: Decision | None = None

@@ -1,8 +1,8 @@
-"""What a person reads of a package, one file at a time: its model is neither read nor opened.
+"""Reads card, metrics and figures of a package without loading the model.
 
-    folder, digest ─ manifest.json, whose hash is the digest ─► Papers ─ one of PAPERS or a figure, whose hash it pins ─► bytes
+    folder, digest ─ manifest.json, whose hash is the digest ─► PackageDocuments ─ card, metrics or figure, hash verified ─► bytes
 
-A path counts only when the manifest names it, so nothing outside the package can be asked for.
+Only paths that the manifest names are read, so no file outside the package can be requested.
 """
 
 from __future__ import annotations
@@ -25,29 +25,29 @@ if TYPE_CHECKING:
 
     from relevo.package.promotion_guard import Takeover
 
-#: Bytes of one paper: a card of many thousand words, a confusion matrix of a thousand labels.
-MOST_BYTES = 64 * 1024**2
+#: Maximum bytes of one document: a card of many thousand words, a confusion matrix of a thousand labels.
+_MAX_BYTES = 64 * 1024**2
 _FIGURE = re.compile(r"figures/([A-Za-z0-9_][A-Za-z0-9._-]{0,95}\.png)")
 _PNG = b"\x89PNG\r\n\x1a\n"
 
 
 class PackageDocuments:
-    """The papers of one package; lives as long as a request."""
+    """The documents of one package. Lifetime: the request."""
 
     def __init__(self, folder: Path, digest: str) -> None:
-        """Read the manifest. Raises NotInPackageError, DigestMismatchError."""
+        """Reads the manifest. Raises NotInPackageError, DigestMismatchError."""
         self._folder = folder
         self.manifest_bytes = _read(folder, MANIFEST, digest, MAX_MANIFEST_BYTES)
         manifest: dict[str, Any] = msgspec.json.decode(self.manifest_bytes)
         self._files: dict[str, str] = manifest["files"]
 
     def card(self, language: str) -> str:
-        """The model card, Markdown, in a language of catalog.LANGUAGES where it is ours; it may be a stranger's words.
+        """The model card, untrusted Markdown. A generated card is translated to `language`, one of catalog.LANGUAGES.
 
         Raises NotInPackageError, DigestMismatchError, InvalidManifestError.
         """
         return card_for(
-            self._paper(CARD).decode("utf-8", "replace"),
+            self._document(CARD).decode("utf-8", "replace"),
             parse(self.manifest_bytes),
             self.metrics(),
             [path for path in self._files if path.startswith("figures/")],
@@ -56,39 +56,39 @@ class PackageDocuments:
         )
 
     def metrics(self) -> dict[str, Any]:
-        """What was measured on held-out rows; empty when nothing was. Raises DigestMismatchError."""
+        """Metrics on held-out rows; empty when none were measured. Raises DigestMismatchError."""
         if METRICS not in self._files:
             return {}
-        found = msgspec.json.decode(self._paper(METRICS))
-        return found if isinstance(found, dict) else {}
+        metrics = msgspec.json.decode(self._document(METRICS))
+        return metrics if isinstance(metrics, dict) else {}
 
     def side(self) -> Side:
-        """What a takeover is judged by. Raises DigestMismatchError, InvalidManifestError."""
+        """Manifest and metrics for the comparison before a promotion. Raises DigestMismatchError, InvalidManifestError."""
         return Side(manifest=parse(self.manifest_bytes), metrics=self.metrics())
 
     def figures(self) -> list[str]:
-        """Names of the pictures, sorted: "confusion.png"."""
-        return sorted(found[1] for path in self._files if (found := _FIGURE.fullmatch(path)))
+        """File names of the figures, sorted: "confusion.png"."""
+        return sorted(match[1] for path in self._files if (match := _FIGURE.fullmatch(path)))
 
     def figure(self, name: str) -> bytes:
-        """One picture, a PNG. Raises NotInPackageError, DigestMismatchError."""
+        """One figure, a PNG. Raises NotInPackageError, DigestMismatchError."""
         path = f"figures/{name}"
         if _FIGURE.fullmatch(path) is None:
             raise NotInPackageError
-        content = self._paper(path)
+        content = self._document(path)
         if not content.startswith(_PNG):
             raise NotInPackageError
         return content
 
-    def _paper(self, path: str) -> bytes:
+    def _document(self, path: str) -> bytes:
         if path not in self._files:
             raise NotInPackageError
-        return _read(self._folder, path, self._files[path], MOST_BYTES)
+        return _read(self._folder, path, self._files[path], _MAX_BYTES)
 
 
-def _read(folder: Path, path: str, digest: str, most: int) -> bytes:
+def _read(folder: Path, path: str, digest: str, limit: int) -> bytes:
     try:
-        content = read_plain(folder / path, most=most)
+        content = read_plain(folder / path, most=limit)
     except OSError as cause:
         raise NotInPackageError from cause
     if hashlib.sha256(content).hexdigest() != digest:
@@ -97,43 +97,43 @@ def _read(folder: Path, path: str, digest: str, most: int) -> bytes:
 
 
 class Registered(Protocol):
-    """A version as the registry tells it."""
+    """A version in the registry."""
 
     @property
     def digest(self) -> str:
-        """Identity of its package."""
+        """Digest of its package."""
 
 
 class Registry(Protocol):
-    """What is asked of the registry, which is on this floor, too."""
+    """The part of the registry that is used here; the registry is in a package of the same layer."""
 
     def version(self, model: str, number: int, /) -> Registered:
         """One version."""
 
     def aliases(self, model: str, /) -> dict[str, int]:
-        """Where each alias stands."""
+        """The version of each alias."""
 
 
-class Shelf(Protocol):
-    """What is asked of the shelf."""
+class PackageStore(Protocol):
+    """The part of the package store that is used here."""
 
     def path(self, digest: str, /) -> Path:
-        """Where the package lies."""
+        """Folder of the package."""
 
 
-def takeover_of(registry: Registry, shelf: Shelf, model: str, version: int) -> Takeover | None:
-    """The version that answers beside the one to come; None where nothing answers yet, or it is the same, or its package is away.
+def takeover_of(registry: Registry, shelf: PackageStore, model: str, version: int) -> Takeover | None:
+    """Compares the champion with the new version; None without a champion, if it is the same version, or if a package is missing.
 
     Raises ModelNotFoundError, VersionNotFoundError.
     """
-    coming = registry.version(model, version)
-    stands = registry.aliases(model).get(CHAMPION)
-    if stands in (None, version):
+    candidate = registry.version(model, version)
+    champion_number = registry.aliases(model).get(CHAMPION)
+    if champion_number in (None, version):
         return None
-    answers = registry.version(model, stands)
+    champion = registry.version(model, champion_number)
     try:
-        before, after = (PackageDocuments(shelf.path(one.digest), one.digest).side() for one in (answers, coming))
+        before, after = (PackageDocuments(shelf.path(entry.digest), entry.digest).side() for entry in (champion, candidate))
     except (PackageError, NotInPackageError):
-        # What cannot be read is refused where it is loaded, and the one that answers goes on answering.
+        # An unreadable package is rejected when it is loaded; the current version then stays in service.
         return None
-    return compare(model, (stands, version), before, after)
+    return compare(model, (champion_number, version), before, after)

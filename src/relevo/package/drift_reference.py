@@ -1,8 +1,8 @@
-"""How held-out data looked when the model was packed: the reference for every drift test. profile.npz.
+"""Reference distributions of held-out data, for the drift tests: profile.npz.
 
-    fields · picture statistics · outputs ─► numeric | categorical columns ─► NumericProfile | CategoryProfile ─► .npz
+    fields · image statistics · outputs ─► numeric | categorical columns ─► NumericProfile | CategoryProfile ─► .npz
 
-No bin is ever computed from current data, so all of them are fixed here. Columns are named `field:…`, `image:…`, `output:…`.
+All bins are fixed here; none is computed from current data. Columns are named `field:…`, `image:…`, `output:…`.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-#: Below the first no profile is taken, below the second it is taken with a warning.
-LEAST_ROWS, STEADY_ROWS = 200, 1000
+#: Minimum number of rows for a reference.
+MIN_ROWS = 200
 _FORMAT = 1
 _QUANTILES = np.arange(1, 100) / 100
-_MOST_HASHES = 100_000
-#: min, max, q.005, q.995
-_RANGE = 4
-#: mean, sd, skew, excess kurtosis, share of zeros, whether all are whole
+_MAX_HASHES = 100_000
+#: Length of `limits`: min, max, q.005, q.995
+_LIMITS = 4
+#: Length of `moments`: mean, sd, skew, excess kurtosis, share of zeros, whether all are integers
 _MOMENTS = 6
-#: under, 100 bins, over, missing
+#: Length of `display`: under, 100 bins, over, missing
 _DISPLAY = 103
 
 
@@ -42,7 +42,7 @@ class NumericProfile:
     name: str
     quantiles: NDArray[np.float64]  # (99,), 1 % … 99 %
     limits: NDArray[np.float64]  # (4,): smallest, largest, 0.5 % and 99.5 % quantiles
-    moments: NDArray[np.float64]  # (6,): mean, sd, skew, excess kurtosis, zero share, 1.0 when all are whole
+    moments: NDArray[np.float64]  # (6,): mean, sd, skew, excess kurtosis, zero share, 1.0 when all are integers
     display: NDArray[np.int64]  # (103,): under, 100 bins between 0.5 % … 99.5 %, over, missing
     bins: Bins
 
@@ -58,17 +58,17 @@ class CategoryProfile:
 
     name: str
     bins: CategoryBins
-    once: int  # categories seen in one row only
-    distinct: int  # categories seen at all
-    hashes: NDArray[np.uint64]  # (≤ 100 000,), sorted: every category seen
+    once: int  # categories that occur in one row only
+    distinct: int  # number of categories
+    hashes: NDArray[np.uint64]  # (≤ 100 000,), sorted: hashes of all categories
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class DriftReference:
-    """The reference of one package."""
+    """The drift reference of one package."""
 
     rows: int
-    salt: str  # for the jitter of ties
+    salt: str  # of the jitter that breaks ties
     numeric: tuple[NumericProfile, ...]
     categorical: tuple[CategoryProfile, ...]
     #: Held-out rows, as served: `truth` (n,), `scores` (n, columns) float32, `loss` (n,), `row` (n,);
@@ -77,28 +77,28 @@ class DriftReference:
 
 
 def display_counts(edges: NDArray[np.float64], x: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Counts (103,) of x, NaN where missing: under, (edge, edge] a hundred times, over, missing."""
-    known = x[~np.isnan(x)]
-    place = np.searchsorted(edges, known, side="left")
-    # The lowest edge belongs to the first bin, not under it.
-    place[known == edges[0]] = 1
-    counts = np.bincount(place, minlength=_DISPLAY - 1)
-    return np.array([*counts, len(x) - len(known)], dtype=np.int64)
+    """Counts (103,) of x, NaN where missing: under, 100 bins (edge, edge], over, missing."""
+    present = x[~np.isnan(x)]
+    position = np.searchsorted(edges, present, side="left")
+    # The lowest edge belongs to the first bin, not to the underflow.
+    position[present == edges[0]] = 1
+    counts = np.bincount(position, minlength=_DISPLAY - 1)
+    return np.array([*counts, len(x) - len(present)], dtype=np.int64)
 
 
 def profile_number(name: str, x: NDArray[np.float64], salt: str) -> NumericProfile:
-    """The profile of a numeric column, (n,), NaN where missing; the row's position is its id for the jitter."""
-    known = x[~np.isnan(x)]
-    shown = known if len(known) else np.zeros(1)
-    limits = np.array([shown.min(), shown.max(), *np.quantile(shown, [0.005, 0.995])])
-    quantiles = np.quantile(shown, _QUANTILES)
+    """The profile of a numeric column, (n,), NaN where missing; the row index is the id for the jitter."""
+    present = x[~np.isnan(x)]
+    values = present if len(present) else np.zeros(1)
+    limits = np.array([values.min(), values.max(), *np.quantile(values, [0.005, 0.995])])
+    quantiles = np.quantile(values, _QUANTILES)
     ties = jitters(salt, name, [str(row) for row in range(len(x))])
     edges = np.concatenate([limits[2:3], quantiles, limits[3:4]])
     return NumericProfile(
         name=name,
         quantiles=quantiles,
         limits=limits,
-        moments=_moments(shown),
+        moments=_moments(values),
         display=display_counts(edges, x),
         bins=fit_bins(x, ties=ties),
     )
@@ -106,7 +106,7 @@ def profile_number(name: str, x: NDArray[np.float64], salt: str) -> NumericProfi
 
 def _moments(x: NDArray[np.float64]) -> NDArray[np.float64]:
     mean, sd = float(x.mean()), float(x.std())
-    # Of a constant column rounding alone would give a spread, and a skew out of nothing.
+    # For a constant column, rounding errors alone would give a deviation and a skew.
     constant = sd <= 1e-12 * max(1.0, abs(mean))
     z = np.zeros_like(x) if constant else (x - mean) / sd
     whole = float(np.array_equal(x, np.round(x)))
@@ -115,60 +115,60 @@ def _moments(x: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def profile_category(name: str, values: Sequence[str | None]) -> CategoryProfile:
     """The profile of a categorical column, None where missing."""
-    counted: dict[str, int] = {}
+    counts: dict[str, int] = {}
     for value in values:
         if value is not None:
-            counted[value] = counted.get(value, 0) + 1
-    hashes = sorted(category_hash(text) for text in counted)[:_MOST_HASHES]
+            counts[value] = counts.get(value, 0) + 1
+    hashes = sorted(category_hash(text) for text in counts)[:_MAX_HASHES]
     return CategoryProfile(
         name=name,
         bins=fit_categories(values),
-        once=sum(count == 1 for count in counted.values()),
-        distinct=len(counted),
+        once=sum(count == 1 for count in counts.values()),
+        distinct=len(counts),
         hashes=np.array(hashes, dtype=np.uint64),
     )
 
 
-def profile_bytes(profile: DriftReference) -> bytes:
-    """The profile as .npz, the same bytes each time."""
-    numeric, categorical = profile.numeric, profile.categorical
+def profile_bytes(reference: DriftReference) -> bytes:
+    """The reference as .npz, with reproducible bytes."""
+    numeric, categorical = reference.numeric, reference.categorical
     meta = {
         "format": _FORMAT,
-        "rows": profile.rows,
-        "salt": profile.salt,
+        "rows": reference.rows,
+        "salt": reference.salt,
         "numeric": [column.name for column in numeric],
         "categorical": [{"name": column.name, "categories": list(column.bins.categories)} for column in categorical],
     }
     arrays: dict[str, NDArray[Any]] = {
         "meta": np.frombuffer(msgspec.json.encode(meta), dtype=np.uint8),
-        "numeric_quantiles": _stacked([column.quantiles for column in numeric], len(_QUANTILES)),
-        "numeric_limits": _stacked([column.limits for column in numeric], _RANGE),
-        "numeric_moments": _stacked([column.moments for column in numeric], _MOMENTS),
-        "numeric_display": _stacked([column.display for column in numeric], _DISPLAY).astype(np.int64),
+        "numeric_quantiles": _stack([column.quantiles for column in numeric], len(_QUANTILES)),
+        "numeric_limits": _stack([column.limits for column in numeric], _LIMITS),
+        "numeric_moments": _stack([column.moments for column in numeric], _MOMENTS),
+        "numeric_display": _stack([column.display for column in numeric], _DISPLAY).astype(np.int64),
         "numeric_missing": np.array([column.bins.missing for column in numeric], dtype=np.bool_),
         "category_missing": np.array([column.bins.missing for column in categorical], dtype=np.bool_),
         "category_seen": np.array([[column.once, column.distinct] for column in categorical], dtype=np.int64).reshape(-1, 2),
     }
-    arrays |= _ragged("numeric_edges", [column.bins.edges for column in numeric], np.float64)
-    arrays |= _ragged("numeric_ties", [column.bins.ties for column in numeric], np.float64)
-    arrays |= _ragged("numeric_atoms", [column.bins.atoms for column in numeric], np.float64)
-    arrays |= _ragged("numeric_a", [column.bins.a for column in numeric], np.int64)
-    arrays |= _ragged("category_a", [column.bins.a for column in categorical], np.int64)
-    arrays |= _ragged("category_hashes", [column.hashes for column in categorical], np.uint64)
-    return archive_bytes(arrays | {f"held_out_{name}": array for name, array in profile.held_out.items()})
+    arrays |= _concatenate("numeric_edges", [column.bins.edges for column in numeric], np.float64)
+    arrays |= _concatenate("numeric_ties", [column.bins.ties for column in numeric], np.float64)
+    arrays |= _concatenate("numeric_atoms", [column.bins.atoms for column in numeric], np.float64)
+    arrays |= _concatenate("numeric_a", [column.bins.a for column in numeric], np.int64)
+    arrays |= _concatenate("category_a", [column.bins.a for column in categorical], np.int64)
+    arrays |= _concatenate("category_hashes", [column.hashes for column in categorical], np.uint64)
+    return archive_bytes(arrays | {f"held_out_{name}": array for name, array in reference.held_out.items()})
 
 
-def _stacked(rows: list[NDArray[Any]], width: int) -> NDArray[Any]:
+def _stack(rows: list[NDArray[Any]], width: int) -> NDArray[Any]:
     return np.stack(rows) if rows else np.zeros((0, width))
 
 
-def _ragged(name: str, rows: list[NDArray[Any]], dtype: Any) -> dict[str, NDArray[Any]]:
+def _concatenate(name: str, rows: list[NDArray[Any]], dtype: Any) -> dict[str, NDArray[Any]]:
     ends = np.cumsum([len(row) for row in rows], dtype=np.int64)
     return {name: np.concatenate([np.array([], dtype=dtype), *rows]).astype(dtype), f"{name}_ends": ends}
 
 
 def read_profile(data: bytes) -> DriftReference:
-    """The profile in these bytes. Raises PackageError."""
+    """The reference in these bytes. Raises PackageError."""
     arrays = read_archive(data, "profile.npz")
     try:
         return _read(arrays)
@@ -180,17 +180,17 @@ def _read(arrays: dict[str, NDArray[Any]]) -> DriftReference:
     meta = msgspec.json.decode(arrays["meta"].tobytes())
     if meta["format"] != _FORMAT:
         raise PackageError(reason=f"'profile.npz' has format {meta['format']}; this Relevo reads {_FORMAT}")
-    rows = {name: _rows(arrays, f"numeric_{name}") for name in ("edges", "ties", "atoms", "a")}
+    rows = {name: _split(arrays, f"numeric_{name}") for name in ("edges", "ties", "atoms", "a")}
     numeric = tuple(
         NumericProfile(
             name=name,
-            quantiles=arrays["numeric_quantiles"][place],
-            limits=arrays["numeric_limits"][place],
-            moments=arrays["numeric_moments"][place],
-            display=arrays["numeric_display"][place],
-            bins=Bins(missing=bool(arrays["numeric_missing"][place]), **{part: of[place] for part, of in rows.items()}),
+            quantiles=arrays["numeric_quantiles"][index],
+            limits=arrays["numeric_limits"][index],
+            moments=arrays["numeric_moments"][index],
+            display=arrays["numeric_display"][index],
+            bins=Bins(missing=bool(arrays["numeric_missing"][index]), **{part: columns[index] for part, columns in rows.items()}),
         )
-        for place, name in enumerate(meta["numeric"])
+        for index, name in enumerate(meta["numeric"])
     )
     held_out = {name.removeprefix("held_out_"): array for name, array in arrays.items() if name.startswith("held_out_")}
     return DriftReference(
@@ -199,20 +199,20 @@ def _read(arrays: dict[str, NDArray[Any]]) -> DriftReference:
 
 
 def _categories(meta: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> tuple[CategoryProfile, ...]:
-    counts, hashes = _rows(arrays, "category_a"), _rows(arrays, "category_hashes")
+    counts, hashes = _split(arrays, "category_a"), _split(arrays, "category_hashes")
     return tuple(
         CategoryProfile(
             name=entry["name"],
             bins=CategoryBins(
-                categories=tuple(entry["categories"]), missing=bool(arrays["category_missing"][place]), a=counts[place]
+                categories=tuple(entry["categories"]), missing=bool(arrays["category_missing"][index]), a=counts[index]
             ),
-            once=int(arrays["category_seen"][place, 0]),
-            distinct=int(arrays["category_seen"][place, 1]),
-            hashes=hashes[place],
+            once=int(arrays["category_seen"][index, 0]),
+            distinct=int(arrays["category_seen"][index, 1]),
+            hashes=hashes[index],
         )
-        for place, entry in enumerate(meta["categorical"])
+        for index, entry in enumerate(meta["categorical"])
     )
 
 
-def _rows(arrays: dict[str, NDArray[Any]], name: str) -> list[NDArray[Any]]:
+def _split(arrays: dict[str, NDArray[Any]], name: str) -> list[NDArray[Any]]:
     return np.split(arrays[name], arrays[f"{name}_ends"][:-1]) if len(arrays[f"{name}_ends"]) else []

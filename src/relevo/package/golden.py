@@ -1,9 +1,9 @@
-"""Raw inputs with the answers the original gave: the proof a package carries with it.
+"""Golden tests of a package: raw inputs with the scores and labels of the original model.
 
-    samples + original scores ─ choose a spread ─► golden/golden.json, 000.png …, scores.npy
+    samples + original scores ─ select_rows ─► golden/golden.json, 000.png …, scores.npy
     files ─► Golden ─ replay through the runtime ─► largest difference | GoldenMismatchError
 
-Replayed after conversion, at load, at promotion and by `relevo verify`; serving also warms up with them.
+Replayed after conversion, at load, at promotion and by `relevo verify`. Serving also warms up with them.
 """
 
 from __future__ import annotations
@@ -35,80 +35,80 @@ if TYPE_CHECKING:
     from relevo.runtime.model import RunnableModel
 
 INDEX, SCORES = "golden/golden.json", "golden/scores.npy"
-MOST = 32
-_WHOLE_PIXELS = ImageLimits().max_pixels
-_ENDINGS = {"JPEG": "jpg", "PNG": "png", "WEBP": "webp", "GIF": "gif", "BMP": "bmp", "TIFF": "tif", "PPM": "ppm"}
+MAX_EXAMPLES = 32
+_MAX_PIXELS = ImageLimits().max_pixels
+_SUFFIXES = {"JPEG": "jpg", "PNG": "png", "WEBP": "webp", "GIF": "gif", "BMP": "bmp", "TIFF": "tif", "PPM": "ppm"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Golden:
-    """Examples as a caller would send them, and the scores the original gave."""
+    """Examples as a client would send them, with the scores of the original."""
 
     payloads: tuple[bytes | dict[str, Any], ...]
     scores: NDArray[np.float64]  # (n, columns)
-    #: The labels the original answered; none for a regression, and in packages of before.
+    #: The labels of the original; empty for a regression, and in packages of earlier releases.
     labels: tuple[str, ...] = ()
 
     def __len__(self) -> int:
-        """Count the examples."""
+        """Number of examples."""
         return len(self.payloads)
 
 
-def select_rows(scores: NDArray[np.float64], output: Output, most: int = MOST) -> list[int]:
-    """Rows to keep, in order: for each class the surest one, then the least sure of all, then an even spread.
+def select_rows(scores: NDArray[np.float64], output: Output, limit: int = MAX_EXAMPLES) -> list[int]:
+    """Indices of the rows to keep, sorted: the most certain of each class, then the least certain overall, then an even spread.
 
-    scores: (n, columns), the original's. A regression keeps the smallest, the largest and an even spread between.
+    scores: (n, columns) of the original. A regression keeps the smallest, the largest and an even spread between.
     """
     if output.task is Task.REGRESSION:
-        return _spread(np.argsort(scores[:, 0], kind="stable"), most)
+        return _spread(np.argsort(scores[:, 0], kind="stable"), limit)
     table = probabilities_of(scores, output)
     order = np.sort(table, axis=1)
     margin = order[:, -1] - order[:, -2]
-    winners = table.argmax(axis=1)
-    surest = [int(np.where(winners == label, margin, -1.0).argmax()) for label in range(table.shape[1]) if (winners == label).any()]
-    picked = dict.fromkeys(surest[:most])
+    predicted = table.argmax(axis=1)
+    most_certain = [int(np.where(predicted == label, margin, -1.0).argmax()) for label in np.unique(predicted).tolist()]
+    selected = dict.fromkeys(most_certain[:limit])
     by_margin = np.argsort(margin, kind="stable")
-    for row in [*by_margin[: most // 4].tolist(), *_spread(by_margin, most)]:
-        if len(picked) < most:
-            picked.setdefault(int(row))
-    return sorted(picked)
+    for row in [*by_margin[: limit // 4].tolist(), *_spread(by_margin, limit)]:
+        if len(selected) < limit:
+            selected.setdefault(int(row))
+    return sorted(selected)
 
 
-def _spread(order: NDArray[np.intp], most: int) -> list[int]:
-    positions = np.unique(np.linspace(0, len(order) - 1, min(most, len(order))).round().astype(int))
+def _spread(order: NDArray[np.intp], limit: int) -> list[int]:
+    positions = np.unique(np.linspace(0, len(order) - 1, min(limit, len(order))).round().astype(int))
     return sorted(int(order[position]) for position in positions)
 
 
-def make_golden(samples: Samples, scores: NDArray[np.float64], rows: Sequence[int], wanted: Input, steps: Steps) -> Golden:
-    """Those rows of the samples with the original's scores, as examples."""
-    payloads = tuple(_sendable(samples.payload(row), wanted, steps) for row in rows)
+def make_golden(samples: Samples, scores: NDArray[np.float64], rows: Sequence[int], signature: Input, steps: Steps) -> Golden:
+    """Golden examples of the given rows, with the scores of the original."""
+    payloads = tuple(_to_payload(samples.payload(row), signature, steps) for row in rows)
     return Golden(payloads=payloads, scores=np.ascontiguousarray(scores[list(rows)]))
 
 
 def with_labels(golden: Golden, output: Output, rule: Decision) -> Golden:
-    """The same examples with the labels that the original answered; none of a regression."""
+    """The same examples with the labels of the original; without labels for a regression."""
     if output.task is not Task.CLASSIFICATION:
         return golden
     return replace(golden, labels=tuple(str(answer.label) for answer in decide(golden.scores, output, rule)))
 
 
-def _sendable(payload: bytes | dict[str, Any], wanted: Input, steps: Steps) -> bytes | dict[str, Any]:
+def _to_payload(payload: bytes | dict[str, Any], signature: Input, steps: Steps) -> bytes | dict[str, Any]:
     if isinstance(payload, bytes):
-        if not isinstance(wanted, ImageInput) or not isinstance(steps, ImageSteps) or prod(header_size(payload)) <= _WHOLE_PIXELS:
+        if not isinstance(signature, ImageInput) or not isinstance(steps, ImageSteps) or prod(header_size(payload)) <= _MAX_PIXELS:
             return payload
-        # A server may be told to take no picture as large as that; the example then is what the model sees of it.
-        return png(decode(payload, wanted, steps, OWN_FILES))
+        # A server may reject so large an image by its settings; the example then is the image as the model sees it.
+        return png(decode(payload, signature, steps, OWN_FILES))
     return {name: value for name, value in payload.items() if value is not None}
 
 
 def golden_files(golden: Golden) -> dict[str, bytes]:
-    """The examples as files of a package."""
+    """The examples as package files."""
     files = {SCORES: array_bytes(golden.scores)}
     index: dict[str, Any] = {"kind": "record", "records": list(golden.payloads)}
-    pictures = [payload for payload in golden.payloads if isinstance(payload, bytes)]
-    if pictures:
-        names = [f"{number:03}.{_ENDINGS[image_format(data)]}" for number, data in enumerate(pictures)]
-        files |= {f"golden/{name}": data for name, data in zip(names, pictures, strict=True)}
+    images = [payload for payload in golden.payloads if isinstance(payload, bytes)]
+    if images:
+        names = [f"{number:03}.{_SUFFIXES[image_format(data)]}" for number, data in enumerate(images)]
+        files |= {f"golden/{name}": data for name, data in zip(names, images, strict=True)}
         index = {"kind": "image", "files": names}
     if golden.labels:
         index["labels"] = list(golden.labels)
@@ -134,7 +134,7 @@ def read_golden(files: Mapping[str, bytes]) -> Golden:
         raise PackageError(reason=f"'{INDEX}' is not valid") from cause
     payloads: tuple[bytes | dict[str, Any], ...] = tuple(index.records)
     if index.kind == "image":
-        payloads = tuple(_picture(files, f"golden/{name}") for name in index.files)
+        payloads = tuple(_read_image(files, f"golden/{name}") for name in index.files)
     scores = read_array(files[SCORES], SCORES).astype(np.float64)
     if not payloads or scores.ndim != 2 or len(scores) != len(payloads):
         raise PackageError(reason="its golden examples and their scores do not match in number")
@@ -143,7 +143,7 @@ def read_golden(files: Mapping[str, bytes]) -> Golden:
     return Golden(payloads=payloads, scores=scores, labels=tuple(index.labels))
 
 
-def _picture(files: Mapping[str, bytes], path: str) -> bytes:
+def _read_image(files: Mapping[str, bytes], path: str) -> bytes:
     if path not in files:
         raise MissingFileError(path=path)
     try:
@@ -154,7 +154,7 @@ def _picture(files: Mapping[str, bytes], path: str) -> bytes:
 
 
 def replay(model: RunnableModel, golden: Golden) -> float:
-    """Answer every example and return the largest absolute difference in scores.
+    """Runs every example and returns the largest absolute difference in scores.
 
     Raises GoldenMismatchError above the manifest's tolerance, InvalidInputError when an example does not fit the signature, ModelError.
     """
@@ -173,12 +173,12 @@ def replay(model: RunnableModel, golden: Golden) -> float:
 
 
 def _replay_labels(model: RunnableModel, golden: Golden, scores: NDArray[np.float64]) -> None:
-    """Raises GoldenMismatchError where a label is another one and the scores are no tie."""
+    """Raises GoldenMismatchError where a label differs and the scores are not tied."""
     if not golden.labels:
         return
-    ours = model.finish(scores)
-    theirs = model.finish(golden.scores)
-    for place, (label, now, then) in enumerate(zip(golden.labels, ours, theirs, strict=True)):
-        # On another machine the scores may fall on the other side of a tie; then the kept scores still say the label.
-        if label not in (now.label, then.label):
-            raise GoldenMismatchError(example=place, difference=1.0, tolerance=model.manifest.golden_tolerance)
+    current = model.finish(scores)
+    original = model.finish(golden.scores)
+    for index, (label, result, expected) in enumerate(zip(golden.labels, current, original, strict=True)):
+        # On another machine tied scores may order differently; then the stored scores still give the stored label.
+        if label not in (result.label, expected.label):
+            raise GoldenMismatchError(example=index, difference=1.0, tolerance=model.manifest.golden_tolerance)

@@ -1,9 +1,9 @@
-"""How good the model was on rows it had not seen: metrics.json.
+"""Metrics on held-out rows, for metrics.json.
 
     served scores, truth ─► accuracy with its interval · precision, recall, F1 · log-loss · AUC · confusion · calibration
                          ─► MAE · RMSE · R²
 
-Measured on what the package answers, by its own decision rule, and not on what the original said.
+Measured on the predictions of the package, by its own decision rule; not on those of the original.
 """
 
 from __future__ import annotations
@@ -25,81 +25,81 @@ if TYPE_CHECKING:
     from relevo.domain.manifest import Manifest
 
 _DIGITS = 6
-#: Below this many rows a figure says little, and metrics.json says so.
-ENOUGH = 1000
-#: Of more rows, only which they were is kept, and not how each was answered.
-MOST_OUTCOMES = 100_000
-#: English, as all of metrics.json, which is for programs; a card says it in its own language.
+#: Below this many rows the metrics are unreliable, and metrics.json has a warning.
+RELIABLE_ROWS = 1000
+#: Above this many rows, outcomes by row are not stored; only the digest of the rows is.
+MAX_OUTCOMES = 100_000
+#: In English, as all of metrics.json, which is for programs; the card translates it.
 FEW_ROWS = "measured on {rows} rows; from {enough} on the figures are steady"
 
 
 def measure(manifest: Manifest, scores: NDArray[np.float64], truth: NDArray[Any]) -> dict[str, Any]:
-    """Every figure as plain JSON. scores: (n, columns) as served; truth: positions or numbers, (n,)."""
-    found = (
+    """Every metric as plain JSON. scores: (n, columns) as served; truth: label indices or numbers, (n,)."""
+    result = (
         _regression(scores[:, 0], truth) if manifest.output.task is Task.REGRESSION else _classification(manifest, scores, truth)
     )
-    found["warnings"] = [FEW_ROWS.format(rows=len(truth), enough=ENOUGH)] if len(truth) < ENOUGH else []
-    return {"task": manifest.output.task.value, "rows": len(truth), **found}
+    result["warnings"] = [FEW_ROWS.format(rows=len(truth), enough=RELIABLE_ROWS)] if len(truth) < RELIABLE_ROWS else []
+    return {"task": manifest.output.task.value, "rows": len(truth), **result}
 
 
 def held_out(manifest: Manifest, scores: NDArray[np.float64], truth: NDArray[Any], digest: str) -> dict[str, Any]:
-    """Which rows these were, and how each was answered, so that two versions measured on the same rows can be compared by row.
+    """Digest of the rows and outcome of each, so that two versions measured on the same rows can be compared by row.
 
-    digest: of the rows, in their order.
+    digest: of the samples, in their order.
     """
-    told = {"digest": hashlib.sha256(digest.encode() + np.ascontiguousarray(truth).tobytes()).hexdigest()}
-    if len(truth) <= MOST_OUTCOMES:
+    outcomes = {"digest": hashlib.sha256(digest.encode() + np.ascontiguousarray(truth).tobytes()).hexdigest()}
+    if len(truth) <= MAX_OUTCOMES:
         if manifest.output.task is Task.REGRESSION:
-            told["errors"] = base64.b64encode((scores[:, 0] - truth).astype("<f4").tobytes()).decode()
+            outcomes["errors"] = base64.b64encode((scores[:, 0] - truth).astype("<f4").tobytes()).decode()
         else:
-            given = decide(scores, manifest.output, manifest.decision)
-            right = np.array([answer.index for answer in given]) == truth
-            told["right"] = base64.b64encode(np.packbits(right).tobytes()).decode()
-    return {"held_out": told}
+            results = decide(scores, manifest.output, manifest.decision)
+            right = np.array([answer.index for answer in results]) == truth
+            outcomes["right"] = base64.b64encode(np.packbits(right).tobytes()).decode()
+    return {"held_out": outcomes}
 
 
 def _regression(values: NDArray[np.float64], truth: NDArray[np.float64]) -> dict[str, Any]:
     errors = values - truth
     spread = float(((truth - truth.mean()) ** 2).sum())
     return {
-        "mae": _short(np.abs(errors).mean()),
-        "rmse": _short(np.sqrt((errors**2).mean())),
-        "r2": _short(1 - (errors**2).sum() / spread) if spread else None,
+        "mae": _rounded(np.abs(errors).mean()),
+        "rmse": _rounded(np.sqrt((errors**2).mean())),
+        "r2": _rounded(1 - (errors**2).sum() / spread) if spread else None,
     }
 
 
 def _classification(manifest: Manifest, scores: NDArray[np.float64], truth: NDArray[np.intp]) -> dict[str, Any]:
     labels = manifest.output.labels
     table = probabilities_of(scores, manifest.output)
-    given = decide(scores, manifest.output, manifest.decision)
-    predicted = np.array([answer.index for answer in given])
-    sure = np.array([not answer.uncertain for answer in given])
+    results = decide(scores, manifest.output, manifest.decision)
+    predicted = np.array([answer.index for answer in results])
+    certain = np.array([not answer.uncertain for answer in results])
     right = predicted == truth
     counts = confusion(predicted, truth, len(labels))
     per_class = _per_class(counts, labels)
-    found: dict[str, Any] = {
-        "accuracy": _proportion(right),
-        "macro_f1": _short(np.mean([entry["f1"] for entry in per_class if entry["rows"]])),
-        "log_loss": _short(log_loss(table, truth)),
+    result: dict[str, Any] = {
+        "accuracy": _with_interval(right),
+        "macro_f1": _rounded(np.mean([entry["f1"] for entry in per_class if entry["rows"]])),
+        "log_loss": _rounded(log_loss(table, truth)),
         "per_class": per_class,
         "confusion": counts.tolist(),
         "calibration": _calibration(table, truth),
     }
-    if not sure.all():
-        found["uncertain_share"] = _short(1 - sure.mean())
-        found["accuracy_when_sure"] = _proportion(right[sure])
+    if not certain.all():
+        result["uncertain_share"] = _rounded(1 - certain.mean())
+        result["accuracy_when_sure"] = _with_interval(right[certain])
     if len(labels) == 2 and len(np.unique(truth)) == 2:
-        found["roc_auc"] = _short(roc_auc(table[:, 1], truth == 1))
-    return found
+        result["roc_auc"] = _rounded(roc_auc(table[:, 1], truth == 1))
+    return result
 
 
-def _proportion(hits: NDArray[np.bool_]) -> dict[str, Any]:
+def _with_interval(hits: NDArray[np.bool_]) -> dict[str, Any]:
     low, high = wilson(int(hits.sum()), len(hits))
-    return {"value": _short(hits.mean()) if len(hits) else None, "low": _short(low), "high": _short(high), "rows": len(hits)}
+    return {"value": _rounded(hits.mean()) if len(hits) else None, "low": _rounded(low), "high": _rounded(high), "rows": len(hits)}
 
 
 def confusion(predicted: NDArray[np.intp], truth: NDArray[np.intp], labels: int) -> NDArray[np.int64]:
-    """Counts (prediction, truth), both as positions among the labels."""
+    """Counts (prediction, truth), both as label indices."""
     return np.bincount(predicted * labels + truth, minlength=labels * labels).reshape(labels, labels).astype(np.int64)
 
 
@@ -108,28 +108,28 @@ def _per_class(counts: NDArray[np.int64], labels: tuple[str, ...]) -> list[dict[
     return [
         {
             "label": label,
-            "rows": int(actual[place]),
-            "precision": _ratio(hits[place], predicted[place]),
-            "recall": _ratio(hits[place], actual[place]),
-            "f1": _ratio(2 * hits[place], predicted[place] + actual[place]),
+            "rows": int(actual[index]),
+            "precision": _ratio(hits[index], predicted[index]),
+            "recall": _ratio(hits[index], actual[index]),
+            "f1": _ratio(2 * hits[index], predicted[index] + actual[index]),
         }
-        for place, label in enumerate(labels)
+        for index, label in enumerate(labels)
     ]
 
 
 def _calibration(table: NDArray[np.float64], truth: NDArray[np.intp]) -> dict[str, Any]:
     bins = reliability(table.max(axis=1), table.argmax(axis=1) == truth)
     return {
-        "temperature": _short(temperature(table, truth)),
-        "expected_error": _short(bins.expected_error),
+        "temperature": _rounded(temperature(table, truth)),
+        "expected_error": _rounded(bins.expected_error),
         "count": bins.count.tolist(),
-        "confidence": [_short_or_none(value) for value in bins.confidence],
-        "accuracy": [_short_or_none(value) for value in bins.accuracy],
+        "confidence": [_rounded_or_none(value) for value in bins.confidence],
+        "accuracy": [_rounded_or_none(value) for value in bins.accuracy],
     }
 
 
 def roc_auc(scores: NDArray[np.float64], positive: NDArray[np.bool_]) -> float:
-    """Probability that a positive row scores above a negative one, ties counting half; both kinds must be there."""
+    """Probability that a positive row scores above a negative one; a tie counts half. Needs both kinds of rows."""
     unique, inverse = np.unique(scores, return_inverse=True)
     of_positive = np.bincount(inverse[positive], minlength=len(unique))
     of_negative = np.bincount(inverse[~positive], minlength=len(unique))
@@ -139,12 +139,12 @@ def roc_auc(scores: NDArray[np.float64], positive: NDArray[np.bool_]) -> float:
 
 
 def _ratio(part: float, whole: float) -> float:
-    return _short(part / whole) if whole else 0.0
+    return _rounded(part / whole) if whole else 0.0
 
 
-def _short_or_none(value: float) -> float | None:
-    return None if np.isnan(value) else _short(value)
+def _rounded_or_none(value: float) -> float | None:
+    return None if np.isnan(value) else _rounded(value)
 
 
-def _short(value: Any) -> float:
+def _rounded(value: Any) -> float:
     return round(float(value), _DIGITS)

@@ -1,8 +1,8 @@
-"""NumPy's own file format, written the same each time and read without trust.
+"""Reads and writes NumPy's file formats: deterministic output, validated input.
 
     ndarray ─► .npy bytes ─► ndarray           {name: ndarray} ─► .npz bytes ─► {name: ndarray}
 
-Read only: plain numbers in C order whose declared size is the size that is there. Nothing is ever unpickled.
+The reader accepts only plain numbers in C order whose declared size is the actual size. It never unpickles.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from numpy.lib import format as npy
 
 from relevo.errors import PackageError
 
-_NO_TIME = (1980, 1, 1, 0, 0, 0)
+_ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
 def array_bytes(array: np.ndarray[Any, Any]) -> bytes:
-    """An array as .npy, little-endian and in C order."""
+    """The array as .npy, little-endian and in C order."""
     out = io.BytesIO()
     plain = np.ascontiguousarray(array)
     npy.write_array(out, plain.astype(plain.dtype.newbyteorder("<")), version=(1, 0), allow_pickle=False)
@@ -29,26 +29,26 @@ def array_bytes(array: np.ndarray[Any, Any]) -> bytes:
 
 
 def read_array(data: bytes, path: str) -> np.ndarray[Any, Any]:
-    """The array of a .npy file. Raises PackageError when it is none, or its size is not what it declares."""
+    """The array of a .npy file. Raises PackageError if it is invalid or its size differs from the header."""
     file = io.BytesIO(data)
     try:
         version = npy.read_magic(file)
         shape, fortran, dtype = npy.read_array_header_1_0(file, max_header_size=2000)
     except Exception as cause:
-        # A header is parsed as Python: hostile ones raise whatever a tokenizer can.
+        # NumPy parses the header as Python source; a hostile header can raise any error of the tokenizer.
         raise PackageError(reason=f"'{path}' is not an array we can read") from cause
-    rest = data[file.tell() :]
-    if version != (1, 0) or fortran or dtype.kind not in "fiub" or prod(shape) * dtype.itemsize != len(rest):
+    body = data[file.tell() :]
+    if version != (1, 0) or fortran or dtype.kind not in "fiub" or prod(shape) * dtype.itemsize != len(body):
         raise PackageError(reason=f"'{path}' is not an array of plain numbers of the size it declares")
-    return np.frombuffer(rest, dtype=dtype).reshape(shape)
+    return np.frombuffer(body, dtype=dtype).reshape(shape)
 
 
 def archive_bytes(arrays: dict[str, np.ndarray[Any, Any]]) -> bytes:
-    """Named arrays as .npz: sorted, stored, without times, so that `numpy.load` reads them and the bytes never vary."""
+    """Named arrays as .npz: sorted, uncompressed, without timestamps. `numpy.load` reads it, and the bytes are reproducible."""
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as archive:
         for name in sorted(arrays):
-            archive.writestr(zipfile.ZipInfo(f"{name}.npy", _NO_TIME), array_bytes(arrays[name]))
+            archive.writestr(zipfile.ZipInfo(f"{name}.npy", _ZIP_EPOCH), array_bytes(arrays[name]))
     return out.getvalue()
 
 

@@ -1,4 +1,4 @@
-"""What each option of `relevo.pack` must be, so that a slip ends in a sentence that names it.
+"""Type checks of the options of `relevo.pack`, with error messages that name the option.
 
 name=3 ─► "The option name cannot be used: a text is expected, not an int."
 """
@@ -16,12 +16,12 @@ from relevo.domain.signature import ImageInput, Output, RecordInput
 from relevo.errors import InvalidManifestError
 
 _TEXT, _LIST, _NUMBER = "a text", "a list", "a number"
-_PATHS, _PICTURE_STEPS = (str, Path), (ImageSteps, MatrixSteps, ColumnSteps)
+_PATHS, _STEPS = (str, Path), (ImageSteps, MatrixSteps, ColumnSteps)
 _KINDS: Mapping[str, tuple[tuple[type, ...], str]] = {
     "name": ((str,), _TEXT),
     "out": (_PATHS, "a path"),
     "input": ((ImageInput, RecordInput), "an ImageInput or a RecordInput"),
-    "steps": (_PICTURE_STEPS, "ImageSteps, MatrixSteps or ColumnSteps"),
+    "steps": (_STEPS, "ImageSteps, MatrixSteps or ColumnSteps"),
     "output": ((Output,), "an Output"),
     "scale": ((Real,), _NUMBER),
     "preprocess": ((str,), _TEXT),
@@ -36,10 +36,10 @@ _KINDS: Mapping[str, tuple[tuple[type, ...], str]] = {
     "drawings": ((Mapping,), "a dict"),
     "language": ((str,), _TEXT),
 }
-#: One entry each.
+#: Options with several entries.
 _LISTS = ("truth", "labels", "classes", "features", "learning")
-#: Each letter of a text may be a label, and nothing else.
-_OF_LETTERS = ("labels", "classes")
+#: Options for which a text is valid: each letter is an entry.
+_LISTS_OR_TEXT = ("labels", "classes")
 _CHOICES = {
     "orientation": ("exif", "ignore"),
     "scores": ("logits", "probabilities", "percent", "numbers"),
@@ -47,10 +47,10 @@ _CHOICES = {
 
 
 def refuse_other_kinds(**options: Any) -> None:
-    """Options that are not what they must be; None is none. Raises InvalidManifestError naming the first."""
+    """Checks the type of each option; None means not given. Raises InvalidManifestError naming the first wrong one."""
     for name, value in options.items():
         if value is not None or name == "name":
-            expected = _problem(name, value)
+            expected = _expected_type(name, value)
             if expected:
                 raise InvalidManifestError.told(
                     f"The option {name} cannot be used: {expected} is expected, not a {type(value).__name__}."
@@ -60,10 +60,10 @@ def refuse_other_kinds(**options: Any) -> None:
                 raise InvalidManifestError.told(f"The option {name} cannot be used: it must be one of {', '.join(choices)}.")
 
 
-def _problem(name: str, value: Any) -> str | None:
-    """What was expected in its place, or None."""
+def _expected_type(name: str, value: Any) -> str | None:
+    """The expected type in words, or None if the value has it."""
     if name in _LISTS:
-        text = isinstance(value, str) and name not in _OF_LETTERS
+        text = isinstance(value, str) and name not in _LISTS_OR_TEXT
         return None if isinstance(value, Iterable) and not text and not isinstance(value, bytes) else _LIST
     if name == "progress":
         return None if callable(value) else "a function"

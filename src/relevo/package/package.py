@@ -1,8 +1,9 @@
-"""A package from disk to a model that answers: read, verify, audit, and only then construct.
+"""Opens a package: reads and verifies its files, validates the ONNX model, and only then builds the runnable model.
 
-    folder | .zip ─ reading ─► bytes ─ seal ─► manifest ─ digests ─► ONNX audit ─► Package ─ load_runnable ─► RunnableModel
+    folder | .zip ─ archive ─► bytes ─ manifest digest ─► manifest ─ file digests ─► ONNX validation ─► Package
+                                                                             Package ─ load_runnable ─► RunnableModel
 
-Everything is verified on the bytes that are then used: what changes on disk afterwards changes nothing here.
+The verified bytes are the bytes that are used; later changes on disk have no effect.
 """
 
 from __future__ import annotations
@@ -23,8 +24,7 @@ from relevo.errors import (
     PackageError,
     UnexpectedFileError,
 )
-from relevo.package.archive_reader import read_files
-from relevo.package.archive_writer import write_package
+from relevo.package.archive import read_files, write_package
 from relevo.package.golden import Golden, read_golden, replay
 from relevo.package.layout import MANIFEST, MAX_MANIFEST_BYTES, METRICS, MODEL, SEAL
 from relevo.package.onnx_validation import audit
@@ -38,23 +38,23 @@ if TYPE_CHECKING:
     from relevo.runtime.image import ImageLimits
     from relevo.runtime.record_encoder import Remark
 
-#: Rows that `predict_many` gives the session at once.
-_BATCH = 256
+#: Batch size of `predict_many`.
+_BATCH_SIZE = 256
 
 
 class Package:
-    """An opened, verified package; lives as long as its holder wants, and never looks at the disk again."""
+    """An opened, verified package. Lifetime: the caller's. Never reads the disk again."""
 
     def __init__(
         self, manifest: Manifest, manifest_bytes: bytes, files: Mapping[str, bytes], golden: Golden, folder: Path | None
     ) -> None:
-        """Hold what `open_package` verified; use that, not this."""
+        """Called by `open_package`, which verifies the arguments; use that function."""
         self.manifest = manifest
-        #: SHA-256 of manifest.json, in hex: the identity.
+        #: Identity: SHA-256 of manifest.json, in hex.
         self.digest = hashlib.sha256(manifest_bytes).hexdigest()
         self._manifest_bytes = manifest_bytes
         self.golden = golden
-        #: Where it was opened, when that was a folder.
+        #: The folder it was opened from; None for a zip or files in memory.
         self.folder = folder
         self._files = files
         self._runnable: RunnableModel | None = None
@@ -65,12 +65,12 @@ class Package:
 
     @property
     def onnx(self) -> bytes:
-        """The model."""
+        """The ONNX model."""
         return self._files[MODEL]
 
     @property
     def metrics(self) -> dict[str, Any]:
-        """What was measured on held-out data; empty when nothing was."""
+        """Metrics on held-out data; empty when none were measured. Raises PackageError."""
         if METRICS not in self._files:
             return {}
         try:
@@ -80,64 +80,64 @@ class Package:
         return metrics if isinstance(metrics, dict) else {}
 
     def paths(self) -> list[str]:
-        """Every file the manifest names, sorted."""
+        """Path of every file that the manifest names, sorted."""
         return sorted(self._files)
 
     def read(self, path: str) -> bytes:
-        """One file's bytes. Raises MissingFileError."""
+        """Content of one file. Raises MissingFileError."""
         if path not in self._files:
             raise MissingFileError(path=path)
         return self._files[path]
 
     def files(self) -> dict[str, bytes]:
-        """Every file as on disk, the manifest and its seal included."""
+        """Every file as on disk, including the manifest and its digest file."""
         return {**self._files, MANIFEST: self._manifest_bytes, SEAL: digest_line(self._manifest_bytes)}
 
     def write(self, out: str | Path) -> None:
-        """Write it as a folder, or as a zip when `out` ends in .zip. Raises PackageError when something is in the way."""
+        """Writes a folder, or a zip when `out` ends in .zip. Raises PackageError when `out` cannot be written."""
         if not isinstance(out, str | Path):
             raise PackageError(reason=f"the path to write it to is expected, not a {type(out).__name__}")
         write_package(self.files(), Path(out))
 
     def predict(self, payload: bytes | Mapping[str, Any]) -> DecisionResult:
-        """Answer one image (its file's bytes) or one record. Raises InvalidInputError, ModelError."""
-        return self._answers([self._prepared(payload)])[0]
+        """Predicts for one image (the bytes of its file) or one record. Raises InvalidInputError, ModelError."""
+        return self._predict_rows([self._preprocess(payload)])[0]
 
     def predict_many(self, payloads: Iterable[bytes | Mapping[str, Any]]) -> list[DecisionResult]:
-        """Answer several, in order: a list, or a DataFrame with one record a row.
+        """Predicts for several inputs, in order: a list, or a DataFrame with one record per row.
 
-        Raises InvalidInputError at the first bad one, which it names by its index, and ModelError.
+        Raises InvalidInputError at the first invalid input, naming its index, and ModelError.
         """
-        prepared = []
-        for place, payload in enumerate(_listed(payloads)):
+        rows = []
+        for index, payload in enumerate(_to_list(payloads)):
             try:
-                prepared.append(self._prepared(payload))
+                rows.append(self._preprocess(payload))
             except InvalidInputError as error:
-                raise type(error).told(f"inputs[{place}]: {error}", **{**error.facts, "row": place}) from error
-        return self._answers(prepared)
+                raise type(error).told(f"inputs[{index}]: {error}", **{**error.facts, "row": index}) from error
+        return self._predict_rows(rows)
 
-    def _model(self) -> RunnableModel:
+    def _load_model(self) -> RunnableModel:
         if self._runnable is None:
             self._runnable = load_runnable(self)
         return self._runnable
 
-    def _prepared(self, payload: Any) -> tuple[bytes | dict[str, Any], Any]:
-        """One input as it would be sent, and the row that the model takes."""
-        sent = _as_sent(payload)
-        return sent, self._model().prepare(sent)
+    def _preprocess(self, payload: Any) -> tuple[bytes | dict[str, Any], Any]:
+        """One input as a client would send it, and its row for the model."""
+        sent = _to_payload(payload)
+        return sent, self._load_model().prepare(sent)
 
-    def _answers(self, prepared: list[tuple[bytes | dict[str, Any], Any]]) -> list[DecisionResult]:
-        model, rows = self._model(), [row for _, row in prepared]
-        parts = (rows[start : start + _BATCH] for start in range(0, len(rows), _BATCH))
-        answers = (answer for part in parts for answer in model.finish(model.run(part)))
-        return [_with_warnings(answer, model.remarks(sent)) for answer, (sent, _) in zip(answers, prepared, strict=True)]
-
-
-def _with_warnings(answer: DecisionResult, remarks: Sequence[Remark]) -> DecisionResult:
-    return msgspec.structs.replace(answer, warnings=tuple(str(one) for one in remarks)) if remarks else answer
+    def _predict_rows(self, prepared: list[tuple[bytes | dict[str, Any], Any]]) -> list[DecisionResult]:
+        model, rows = self._load_model(), [row for _, row in prepared]
+        batches = (rows[start : start + _BATCH_SIZE] for start in range(0, len(rows), _BATCH_SIZE))
+        results = (result for batch in batches for result in model.finish(model.run(batch)))
+        return [_with_warnings(result, model.remarks(payload)) for result, (payload, _) in zip(results, prepared, strict=True)]
 
 
-def _listed(payloads: Any) -> Iterable[Any]:
+def _with_warnings(result: DecisionResult, remarks: Sequence[Remark]) -> DecisionResult:
+    return msgspec.structs.replace(result, warnings=tuple(str(remark) for remark in remarks)) if remarks else result
+
+
+def _to_list(payloads: Any) -> Iterable[Any]:
     if not isinstance(payloads, Iterable) or isinstance(payloads, str | bytes | Mapping):
         raise InvalidInputError.told(f"A list of inputs or a DataFrame is expected; this is a {type(payloads).__name__}.")
     if not is_table(payloads):
@@ -150,8 +150,8 @@ def _listed(payloads: Any) -> Iterable[Any]:
         ) from cause
 
 
-def _as_sent(payload: Any) -> bytes | dict[str, Any]:
-    """A record as JSON would have it: a notebook's values are often NumPy's. Raises InvalidInputError for what is neither."""
+def _to_payload(payload: Any) -> bytes | dict[str, Any]:
+    """Image bytes, or a record with NumPy values converted to JSON values. Raises InvalidInputError for anything else."""
     if is_record(payload):
         return record_of(payload)
     if isinstance(payload, bytes):
@@ -162,31 +162,31 @@ def _as_sent(payload: Any) -> bytes | dict[str, Any]:
 
 
 def open_package(path: str | Path, *, digest: str | None = None) -> Package:
-    """Open a folder or a .zip and verify everything but the golden replay.
+    """Opens a folder or a .zip and verifies everything except the golden tests.
 
-    digest: when given, the package must be exactly this one.
-    Raises PackageError of many kinds, each naming the file and what is wrong with it.
+    digest: the expected identity, if given.
+    Raises a subclass of PackageError that names the file and the problem.
     """
     if not isinstance(path, str | Path):
         raise PackageError(reason=f"the path of its folder or .zip is expected, not a {type(path).__name__}")
-    place = Path(path)
-    return verify_files(read_files(place), folder=place if place.is_dir() else None, digest=digest)
+    location = Path(path)
+    return verify_files(read_files(location), folder=location if location.is_dir() else None, digest=digest)
 
 
 def verify_files(files: dict[str, bytes], *, folder: Path | None = None, digest: str | None = None) -> Package:
-    """The package in these files (path → bytes). Raises PackageError."""
-    sealed = dict(files)
-    manifest_bytes = _manifest_bytes(sealed)
+    """Verifies the files (path → bytes) and returns their package. Raises PackageError."""
+    contents = dict(files)
+    manifest_bytes = _manifest_bytes(contents)
     if digest not in (None, hashlib.sha256(manifest_bytes).hexdigest()):
         raise DigestMismatchError(path=MANIFEST)
     manifest = parse(manifest_bytes)
-    _check_files(manifest, sealed)
-    audit(sealed[MODEL])
-    return Package(manifest, manifest_bytes, sealed, read_golden(sealed), folder)
+    _check_files(manifest, contents)
+    audit(contents[MODEL])
+    return Package(manifest, manifest_bytes, contents, read_golden(contents), folder)
 
 
 def digest_line(manifest_bytes: bytes) -> bytes:
-    """Content of manifest.sha256, as `sha256sum -c` reads it."""
+    """Content of manifest.sha256, in the format of `sha256sum -c`."""
     return f"{hashlib.sha256(manifest_bytes).hexdigest()}  {MANIFEST}\n".encode()
 
 
@@ -213,14 +213,14 @@ def _check_files(manifest: Manifest, files: Mapping[str, bytes]) -> None:
 
 
 def load_runnable(package: Package, threads: int = 1, limits: ImageLimits | None = None) -> RunnableModel:
-    """The model with its session, ready to answer. Raises InvalidOnnxError."""
+    """The model with its inference session. Raises InvalidOnnxError."""
     return RunnableModel(package.manifest, package.onnx, threads=threads, limits=limits)
 
 
 def replay_golden(model: Package | RunnableModel, golden: Golden | None = None) -> float:
-    """Answer the golden examples; return the largest absolute difference in scores.
+    """Runs the golden tests and returns the largest absolute difference in scores.
 
-    golden: the package's own when not given. Raises GoldenMismatchError, InvalidOnnxError, ModelError.
+    golden: defaults to the package's own. Raises GoldenMismatchError, InvalidOnnxError, ModelError.
     """
     if isinstance(model, Package):
         return replay(load_runnable(model), golden or model.golden)

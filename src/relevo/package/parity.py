@@ -1,11 +1,11 @@
-"""Does the converted model answer as the original did? Asked of the very code that serves.
+"""Parity check: compares the converted model with the original, through the code that serves.
 
-    samples ─ RunnableModel.prepare, run ─► scores ─ activation, decision ─► what is served: probabilities, value, label ─┐
-    samples ─ the original ─ predict_proba, predict ─► its scores, its label ─────────────────────────────────────────────┴─► Parity
-                                                                                                                  | ParityError
+    samples ─ RunnableModel.prepare, run ─► scores ─ activation, decision ─► served probabilities, value, label ─┐
+    samples ─ the original ─ predict_proba, predict ─► its scores, its label ────────────────────────────────────┴─► Parity
+                                                                                                         | ParityError
 
-A difference counts against max(1, |original|), so that a regression in millions is not held to its millionth. Scores must agree as
-the graph gives them and as they are served, labels with the original's own `predict` wherever it has one, but for ties.
+Differences are relative to max(1, |original|), so that large regression values have a relative tolerance. Raw scores and served
+probabilities must both agree; labels must equal those of the original's own `predict`, where it has one, except for ties.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ if TYPE_CHECKING:
     from relevo.package.conversion import ConvertedModel
     from relevo.package.samples import Samples
 
-#: Rows run together: enough to be quick, few enough for large pictures.
-_BATCH = 256
-#: What double precision may differ by, and what single precision may.
+#: Batch size: large enough to be fast, small enough for large images.
+_BATCH_SIZE = 256
+#: Default tolerance of double and of single precision.
 DOUBLE, SINGLE = 1e-5, 1e-4
 
 
 def build_runnable(converted: ConvertedModel) -> RunnableModel:
-    """The converted model as it would be served, before it has a package. Raises InvalidOnnxError."""
+    """The converted model as it will be served, before a package exists. Raises InvalidOnnxError."""
     manifest = Manifest(
         format=FORMAT,
         name="provisional",
@@ -53,42 +53,42 @@ def build_runnable(converted: ConvertedModel) -> RunnableModel:
 
 
 def preprocess_samples(model: RunnableModel, samples: Samples) -> list[Any]:
-    """The samples as rows for `model.run`, in order; pixels that already have the model's size are taken as they are."""
-    ready = ready_pixels(samples, model.manifest.input)
-    if ready is not None:
-        return list(ready)
-    return [model.prepare(_present(samples.payload(index))) for index in range(len(samples))]
+    """The samples as rows for `model.run`, in order; pixels that already have the model's size are used directly."""
+    pixels = ready_pixels(samples, model.manifest.input)
+    if pixels is not None:
+        return list(pixels)
+    return [model.prepare(_without_nulls(samples.payload(index))) for index in range(len(samples))]
 
 
-def _present(payload: bytes | dict[str, Any]) -> bytes | dict[str, Any]:
+def _without_nulls(payload: bytes | dict[str, Any]) -> bytes | dict[str, Any]:
     if isinstance(payload, bytes):
         return payload
     return {name: value for name, value in payload.items() if value is not None}
 
 
 def in_batches(run: Callable[[list[Any]], NDArray[Any]], rows: list[Any]) -> NDArray[np.float64]:
-    """Scores (n, columns) of n rows, float64, asked in batches."""
-    parts = [np.asarray(run(rows[start : start + _BATCH])) for start in range(0, len(rows), _BATCH)]
-    return np.concatenate([part.reshape(len(part), -1) for part in parts]).astype(np.float64)
+    """Scores (n, columns) of n rows, float64, computed in batches."""
+    outputs = [np.asarray(run(rows[start : start + _BATCH_SIZE])) for start in range(0, len(rows), _BATCH_SIZE)]
+    return np.concatenate([output.reshape(len(output), -1) for output in outputs]).astype(np.float64)
 
 
 def score_as_served(converted: ConvertedModel, samples: Samples) -> NDArray[np.float64]:
-    """What serving would score the samples with, float64 (n, columns). Raises InvalidOnnxError, ModelError, InvalidInputError."""
+    """Scores of the samples as served, float64 (n, columns). Raises InvalidOnnxError, ModelError, InvalidInputError."""
     model = build_runnable(converted)
     return in_batches(model.run, preprocess_samples(model, samples))
 
 
 def difference(served: NDArray[np.float64], original: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Largest difference a row, (n,), in units of max(1, |original|); infinite where shapes or finiteness differ."""
+    """Largest difference of each row, (n,), in units of max(1, |original|); infinite where shapes differ or a value is not finite."""
     if served.shape != original.shape:
         return np.full(len(original), np.inf)
-    gaps = np.abs(served - original) / np.maximum(1.0, np.abs(original))
-    worst: NDArray[np.float64] = np.where(np.isfinite(gaps), gaps, np.inf).max(axis=1)
+    differences = np.abs(served - original) / np.maximum(1.0, np.abs(original))
+    worst: NDArray[np.float64] = np.where(np.isfinite(differences), differences, np.inf).max(axis=1)
     return worst
 
 
 def default_tolerance(converted: ConvertedModel) -> float:
-    """Double precision is held to 1e-5, single precision to 1e-4."""
+    """1e-5 for double precision, 1e-4 for single precision."""
     steps = converted.steps
     kinds = {column.dtype for column in steps.columns} if isinstance(steps, ColumnSteps) else {steps.dtype}
     return SINGLE if "float32" in kinds else DOUBLE
@@ -103,68 +103,70 @@ def check_parity(
     samples: str = "user",
     tolerance: float | None = None,
 ) -> Parity:
-    """The proof to write into the manifest. Raises ParityError, naming the worst sample and its difference."""
+    """The parity result for the manifest. Raises ParityError, naming the worst sample and its difference."""
     if converted.outputs is None:
         return Parity(against="none", samples=samples)
     allowed = default_tolerance(converted) if tolerance is None else tolerance
-    gaps = _gaps(converted, served)
-    worst = int(gaps.argmax())
-    if gaps[worst] > allowed:
-        raise ParityError(difference=float(gaps[worst]), example=worst, tolerance=allowed, layer=f"output {converted.output.name}")
-    predicted = _predicted(converted, decision)
-    _refuse_other_labels(converted, served, decision, predicted, allowed)
+    differences = _differences(converted, served)
+    worst = int(differences.argmax())
+    if differences[worst] > allowed:
+        raise ParityError(
+            difference=float(differences[worst]), example=worst, tolerance=allowed, layer=f"output {converted.output.name}"
+        )
+    predicted = _original_labels(converted, decision)
+    _check_labels(converted, served, decision, predicted, allowed)
     return Parity(
         against=against,
         samples=samples,
         rows=len(served),
         largest_difference=float(np.abs(served - converted.outputs).max()),
         tolerance=allowed,
-        labels_agreeing=_agreeing(converted, served, decision, predicted),
+        labels_agreeing=_label_agreement(converted, served, decision, predicted),
     )
 
 
-def _gaps(converted: ConvertedModel, served: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The largest difference a row, (n,), of the scores as they are and of the probabilities that are served for them."""
-    assert converted.outputs is not None  # noqa: S101 - asked by `prove`, narrows for the type checker
-    gaps = difference(served, converted.outputs)
-    if converted.output.task is not Task.CLASSIFICATION or not np.isfinite(gaps).all():
-        return gaps
-    ours, theirs = (probabilities_of(scores, converted.output) for scores in (served, converted.outputs))
-    return np.maximum(gaps, difference(ours, theirs))
+def _differences(converted: ConvertedModel, served: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Largest difference of each row, (n,), in the raw scores and in the served probabilities."""
+    assert converted.outputs is not None  # noqa: S101 - checked by `check_parity`, narrows the type
+    differences = difference(served, converted.outputs)
+    if converted.output.task is not Task.CLASSIFICATION or not np.isfinite(differences).all():
+        return differences
+    served_table, original_table = (probabilities_of(scores, converted.output) for scores in (served, converted.outputs))
+    return np.maximum(differences, difference(served_table, original_table))
 
 
-def _predicted(converted: ConvertedModel, decision: Decision) -> NDArray[np.intp] | None:
-    """The labels of the original's own `predict`, unless a person gave another rule than its own."""
-    own = isinstance(decision, ArgmaxDecision) if converted.decision is None else decision == converted.decision
-    return converted.predicted if own else None
+def _original_labels(converted: ConvertedModel, decision: Decision) -> NDArray[np.intp] | None:
+    """Label indices of the original's own `predict`; None if the user set another decision rule."""
+    is_own_rule = isinstance(decision, ArgmaxDecision) if converted.decision is None else decision == converted.decision
+    return converted.predicted if is_own_rule else None
 
 
-def _refuse_other_labels(
+def _check_labels(
     converted: ConvertedModel, served: NDArray[np.float64], decision: Decision, predicted: NDArray[np.intp] | None, allowed: float
 ) -> None:
-    """Raises ParityError where the served answer is another one than the original's `predict`, and the scores are no tie."""
+    """Raises ParityError where the served label differs from the original's `predict` and the scores are not tied."""
     if predicted is None:
         return
     labels = converted.output.labels
-    for row, (ours, theirs) in enumerate(zip(decide(served, converted.output, decision), predicted.tolist(), strict=True)):
-        assert ours.index is not None  # noqa: S101 - a classification's
-        if ours.index == theirs:
+    for row, (result, original) in enumerate(zip(decide(served, converted.output, decision), predicted.tolist(), strict=True)):
+        assert result.index is not None  # noqa: S101 - set for a classification
+        if result.index == original:
             continue
-        apart = ours.probabilities[ours.index] - ours.probabilities[theirs]
+        margin = result.probabilities[result.index] - result.probabilities[original]
         if isinstance(decision, ThresholdDecision):
-            apart = ours.probabilities[1] - decision.accept
-        if converted.output.label_column or abs(apart) > 2 * allowed:
-            told = f"it answers '{labels[ours.index]}', its original's predict '{labels[theirs]}'"
-            raise ParityError(difference=abs(apart), example=row, tolerance=allowed, layer=told)
+            margin = result.probabilities[1] - decision.accept
+        if converted.output.label_column or abs(margin) > 2 * allowed:
+            message = f"it answers '{labels[result.index]}', its original's predict '{labels[original]}'"
+            raise ParityError(difference=abs(margin), example=row, tolerance=allowed, layer=message)
 
 
-def _agreeing(
+def _label_agreement(
     converted: ConvertedModel, served: NDArray[np.float64], decision: Decision, predicted: NDArray[np.intp] | None
 ) -> float:
-    assert converted.outputs is not None  # noqa: S101 - asked by `prove`, narrows for the type checker
-    ours = decide(served, converted.output, decision)
+    assert converted.outputs is not None  # noqa: S101 - checked by `check_parity`, narrows the type
+    results = decide(served, converted.output, decision)
     if predicted is not None:
-        return float(np.mean([answer.index for answer in ours] == predicted))
-    theirs = decide(converted.outputs, converted.output, decision)
-    same = [a.label == b.label and a.uncertain == b.uncertain for a, b in zip(ours, theirs, strict=True)]
+        return float(np.mean([answer.index for answer in results] == predicted))
+    originals = decide(converted.outputs, converted.output, decision)
+    same = [a.label == b.label and a.uncertain == b.uncertain for a, b in zip(results, originals, strict=True)]
     return sum(same) / len(same)

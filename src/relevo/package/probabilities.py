@@ -1,4 +1,4 @@
-"""Whether scores are probabilities: numbers from 0 to 1 that add up to 1 in each row, or one by one."""
+"""Detects whether scores are probabilities: numbers in 0..1 that sum to 1 in each row, or independent ones."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 ROUNDING = 1e-4
-_SUM = 2e-3
+_SUM_TOLERANCE = 2e-3
 
 
 def lies_within(table: NDArray[np.float64], whole: float) -> bool:
-    """Whether every number is between 0 and that whole, but for rounding."""
+    """Whether every number is in 0..whole, except for rounding."""
     return bool(((table >= -ROUNDING * whole) & (table <= (1 + ROUNDING) * whole)).all())
 
 
 def are_shares(table: NDArray[np.float64], whole: float) -> bool:
-    """Whether each row is parts of that whole."""
-    return table.shape[1] > 1 and lies_within(table, whole) and bool((np.abs(table.sum(axis=1) / whole - 1) < _SUM).all())
+    """Whether each row sums to `whole`, with every number in 0..whole."""
+    return table.shape[1] > 1 and lies_within(table, whole) and bool((np.abs(table.sum(axis=1) / whole - 1) < _SUM_TOLERANCE).all())
 
 
 def settled(output: Output, scores: NDArray[np.float64]) -> Output:
-    """The output, held against the scores it is served with, whoever converted the model. Raises ConversionError."""
+    """Validates the output against the served scores and sets `independent`. Raises ConversionError."""
     if output.task is not Task.CLASSIFICATION or output.activation != "none":
         return output
     if output.label_column:

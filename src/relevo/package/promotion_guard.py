@@ -1,10 +1,10 @@
-"""Whether a version may take over from the one that answers: the clients of that one must go on working, and be answered as well.
+"""Compatibility and quality check before a promotion: existing clients must keep working, and the metrics must not get worse.
 
-papers of the version that answers, papers of the one to come ─► compare ─► rows side by side, and objections
-objections, no force ─► PromotionRefusedError          force and a reason ─► the reason as it is kept, with what was overridden
+    documents of the current version, documents of the candidate ─► compare ─► comparison table, objections
+    objections, no force ─► PromotionRefusedError      force and a reason ─► the reason to store, with the overridden objections
 
-Objections: another kind of input or task, other labels, fields that are newly required, no longer taken or of another kind, fewer
-fields in the answer, and a figure that is significantly worse on the same held-out rows.
+Objections: another kind of input or task, other labels, fields that are newly required, no longer accepted or of another kind,
+fewer fields in the answer, and a metric that is significantly worse on the same held-out rows.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ if TYPE_CHECKING:
     from relevo.domain.manifest import Manifest
     from relevo.domain.signature import Field, Input, RecordInput
 
-#: The alias whose version answers requests.
+#: The alias of the version that serves requests.
 CHAMPION = "champion"
-#: Below this probability, of seeing so much worse a figure from a model that is no worse, it counts as worse.
+#: Significance level of the test that the candidate is worse.
 ALPHA = 0.05
-_NONE = "-"
+_ABSENT = "-"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Side:
-    """One of the two versions."""
+    """One of the two compared versions."""
 
     manifest: Manifest
     metrics: Mapping[str, Any]
@@ -42,17 +42,17 @@ class Side:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Takeover:
-    """Two versions side by side."""
+    """Result of comparing the current version with the candidate."""
 
     model: str
     before: int
     after: int
-    #: What is compared, of the one that answers, of the one to come.
+    #: Name of the property, its value for the current version, its value for the candidate.
     rows: tuple[tuple[str, str, str], ...]
     objections: tuple[str, ...]
 
     def allowed(self, why: str, *, force: bool) -> str:
-        """The reason to be kept. Raises PromotionRefusedError without force or, with it, without a reason."""
+        """The reason to store. Raises PromotionRefusedError if there are objections and force or a reason is missing."""
         if not self.objections:
             return why
         reasons = "; ".join(self.objections)
@@ -67,9 +67,12 @@ class Takeover:
 
 
 def compare(model: str, numbers: tuple[int, int], before: Side, after: Side) -> Takeover:
-    """Hold two versions against each other. numbers: of the one that answers, and of the one to come."""
-    objections = (*_input(before.manifest.input, after.manifest.input), *_answer(before.manifest, after.manifest))
-    worse = () if objections else tuple(_worse(before, after))
+    """Compares two versions. numbers: version numbers of the current one and of the candidate."""
+    objections = (
+        *_input_objections(before.manifest.input, after.manifest.input),
+        *_answer_objections(before.manifest, after.manifest),
+    )
+    worse = () if objections else tuple(_metric_objections(before, after))
     return Takeover(
         model=model, before=numbers[0], after=numbers[1], rows=tuple(_rows(before, after)), objections=objections + worse
     )
@@ -78,33 +81,35 @@ def compare(model: str, numbers: tuple[int, int], before: Side, after: Side) -> 
 # --- the input ------------------------------------------------------------------------------------------------------------
 
 
-def _input(before: Input, after: Input) -> Iterator[str]:
+def _input_objections(before: Input, after: Input) -> Iterator[str]:
     if isinstance(before, ImageInput) != isinstance(after, ImageInput):
         yield "it takes pictures" if isinstance(after, ImageInput) else "it takes records"
     elif not isinstance(before, ImageInput) and not isinstance(after, ImageInput):
-        yield from _fields(before, after)
+        yield from _field_objections(before, after)
 
 
-def _fields(before: RecordInput, after: RecordInput) -> Iterator[str]:
-    old, new = ({field.name: field for field in one.fields} for one in (before, after))
-    asked = [
-        name for name, field in new.items() if field.required and after.missing == "refuse" and _may_lack(old.get(name), before)
+def _field_objections(before: RecordInput, after: RecordInput) -> Iterator[str]:
+    old, new = ({field.name: field for field in record.fields} for record in (before, after))
+    newly_required = [
+        name
+        for name, field in new.items()
+        if field.required and after.missing == "refuse" and _may_be_missing(old.get(name), before)
     ]
-    if asked:
-        yield f"it requires fields that clients may leave out: {', '.join(asked)}"
-    gone = [name for name in old if name not in new]
-    if gone and after.extra == "refuse":
-        yield f"it refuses fields that clients send: {', '.join(gone)}"
-    other = [name for name, field in new.items() if name in old and _is_narrower(old[name], field)]
-    if other:
-        yield f"it takes other values of: {', '.join(other)}"
+    if newly_required:
+        yield f"it requires fields that clients may leave out: {', '.join(newly_required)}"
+    removed = [name for name in old if name not in new]
+    if removed and after.extra == "refuse":
+        yield f"it refuses fields that clients send: {', '.join(removed)}"
+    narrowed = [name for name, field in new.items() if name in old and _accepts_less(old[name], field)]
+    if narrowed:
+        yield f"it takes other values of: {', '.join(narrowed)}"
 
 
-def _may_lack(field: Field | None, record: RecordInput) -> bool:
+def _may_be_missing(field: Field | None, record: RecordInput) -> bool:
     return field is None or not field.required or record.missing != "refuse"
 
 
-def _is_narrower(old: Field, new: Field) -> bool:
+def _accepts_less(old: Field, new: Field) -> bool:
     if old.kind != new.kind:
         return (old.kind, new.kind) != (FieldKind.INTEGER, FieldKind.NUMBER)
     if not new.closed:
@@ -115,29 +120,29 @@ def _is_narrower(old: Field, new: Field) -> bool:
 # --- the answer -----------------------------------------------------------------------------------------------------------
 
 
-def _answer(before: Manifest, after: Manifest) -> Iterator[str]:
+def _answer_objections(before: Manifest, after: Manifest) -> Iterator[str]:
     if before.output.task is not after.output.task:
         yield f"its task is {after.output.task.value}"
         return
     if set(before.output.labels) != set(after.output.labels):
         yield "its labels are other ones"
-    lost = [name for name, fact in before.answer.items() if after.answer.get(name) != fact]
-    if lost:
-        yield f"its answer lacks the fields: {', '.join(lost)}"
+    missing = [name for name, source in before.answer.items() if after.answer.get(name) != source]
+    if missing:
+        yield f"its answer lacks the fields: {', '.join(missing)}"
 
 
-# --- the figures ----------------------------------------------------------------------------------------------------------
+# --- the metrics ----------------------------------------------------------------------------------------------------------
 
 
-def _worse(before: Side, after: Side) -> Iterator[str]:
+def _metric_objections(before: Side, after: Side) -> Iterator[str]:
     if _p_value(before.metrics, after.metrics) < ALPHA:
-        name, _ = _figure(after.metrics)
-        old, new = _figure(before.metrics)[1], _figure(after.metrics)[1]
+        name, _ = _metric(after.metrics)
+        old, new = _metric(before.metrics)[1], _metric(after.metrics)[1]
         yield f"it is significantly worse on the same held-out rows: {name} {new:.3f} instead of {old:.3f}"
 
 
-def _figure(metrics: Mapping[str, Any]) -> tuple[str, float]:
-    """The figure that is compared: a share that is right, or an error."""
+def _metric(metrics: Mapping[str, Any]) -> tuple[str, float]:
+    """Name and value of the metric that is compared: accuracy, or RMSE."""
     accuracy = metrics.get("accuracy")
     if isinstance(accuracy, dict) and accuracy.get("value") is not None:
         return "accuracy", float(accuracy["value"])
@@ -145,66 +150,66 @@ def _figure(metrics: Mapping[str, Any]) -> tuple[str, float]:
 
 
 def _p_value(before: Mapping[str, Any], after: Mapping[str, Any]) -> float:
-    """How likely so much worse a figure is of a model that is no worse; 1 where the rows are not known to be the same."""
+    """p-value of the one-sided test that `after` is worse; 1 where the rows are not known to be the same."""
     rows = after.get("rows")
     if not rows or before.get("rows") != rows or before.get("task") != after.get("task"):
         return 1.0
     old, new = before.get("held_out"), after.get("held_out")
     if isinstance(old, dict) and isinstance(new, dict):
-        return _paired(old, new, int(rows), Task(str(after["task"]))) if old.get("digest") == new.get("digest") else 1.0
-    # Packages of before rows were told apart: equal counts of every class are the best that is known.
-    if _classes(before) is None or _classes(before) != _classes(after):
+        return _paired_p_value(old, new, int(rows), Task(str(after["task"]))) if old.get("digest") == new.get("digest") else 1.0
+    # Older packages have no digest of the rows: equal class counts are the only evidence.
+    if _class_counts(before) is None or _class_counts(before) != _class_counts(after):
         return 1.0
-    return two_proportions(round(_figure(before)[1] * rows), round(_figure(after)[1] * rows), rows)
+    return two_proportions(round(_metric(before)[1] * rows), round(_metric(after)[1] * rows), rows)
 
 
-def _paired(old: Mapping[str, Any], new: Mapping[str, Any], rows: int, task: Task) -> float:
+def _paired_p_value(old: Mapping[str, Any], new: Mapping[str, Any], rows: int, task: Task) -> float:
     if task is Task.REGRESSION:
-        first, second = (_errors(one, rows) for one in (old, new))
+        first, second = (_errors(outcomes, rows) for outcomes in (old, new))
         return 1.0 if first is None or second is None or rows < 2 else paired_mean(first**2, second**2)
-    right = [_right(one, rows) for one in (old, new)]
-    if right[0] is None or right[1] is None:
+    correct = [_correct(outcomes, rows) for outcomes in (old, new)]
+    if correct[0] is None or correct[1] is None:
         return 1.0
-    return mcnemar(int((right[1] & ~right[0]).sum()), int((right[0] & ~right[1]).sum()))
+    return mcnemar(int((correct[1] & ~correct[0]).sum()), int((correct[0] & ~correct[1]).sum()))
 
 
-def _classes(metrics: Mapping[str, Any]) -> list[tuple[str, int]] | None:
-    found = metrics.get("per_class")
-    return None if not found else [(str(one["label"]), int(one["rows"])) for one in found]
+def _class_counts(metrics: Mapping[str, Any]) -> list[tuple[str, int]] | None:
+    classes = metrics.get("per_class")
+    return None if not classes else [(str(entry["label"]), int(entry["rows"])) for entry in classes]
 
 
-def _right(told: Mapping[str, Any], rows: int) -> Any:
-    data = base64.b64decode(str(told.get("right", "")))
+def _correct(outcomes: Mapping[str, Any], rows: int) -> Any:
+    data = base64.b64decode(str(outcomes.get("right", "")))
     bits = np.unpackbits(np.frombuffer(data, np.uint8))
     return bits[:rows].astype(bool) if len(data) == (rows + 7) // 8 else None
 
 
-def _errors(told: Mapping[str, Any], rows: int) -> Any:
-    data = base64.b64decode(str(told.get("errors", "")))
+def _errors(outcomes: Mapping[str, Any], rows: int) -> Any:
+    data = base64.b64decode(str(outcomes.get("errors", "")))
     return np.frombuffer(data, "<f4").astype(np.float64) if len(data) == 4 * rows else None
 
 
-# --- side by side ---------------------------------------------------------------------------------------------------------
+# --- the comparison ---------------------------------------------------------------------------------------------------------
 
 
 def _rows(before: Side, after: Side) -> Iterator[tuple[str, str, str]]:
-    for name, told in (
-        ("task", lambda one: one.manifest.output.task.value),
-        ("input", lambda one: _input_told(one.manifest.input)),
-        ("labels", lambda one: ", ".join(one.manifest.output.labels[:20]) or _NONE),
-        ("answer", lambda one: ", ".join(sorted(one.manifest.answer)) or _NONE),
-        ("held-out rows", lambda one: str(one.metrics.get("rows", _NONE))),
-        ("figure", _figure_told),
+    for name, describe in (
+        ("task", lambda side: side.manifest.output.task.value),
+        ("input", lambda side: _describe_input(side.manifest.input)),
+        ("labels", lambda side: ", ".join(side.manifest.output.labels[:20]) or _ABSENT),
+        ("answer", lambda side: ", ".join(sorted(side.manifest.answer)) or _ABSENT),
+        ("held-out rows", lambda side: str(side.metrics.get("rows", _ABSENT))),
+        ("figure", _describe_metric),
     ):
-        yield name, told(before), told(after)
+        yield name, describe(before), describe(after)
 
 
-def _input_told(one: Input) -> str:
-    if isinstance(one, ImageInput):
-        return f"{one.width}x{one.height} {one.mode}"
-    return ", ".join(field.name + ("" if field.required else "?") for field in one.fields[:30])
+def _describe_input(signature: Input) -> str:
+    if isinstance(signature, ImageInput):
+        return f"{signature.width}x{signature.height} {signature.mode}"
+    return ", ".join(field.name + ("" if field.required else "?") for field in signature.fields[:30])
 
 
-def _figure_told(one: Side) -> str:
-    name, value = _figure(one.metrics)
-    return f"{name} {value:.4g}" if one.metrics else _NONE
+def _describe_metric(side: Side) -> str:
+    name, value = _metric(side.metrics)
+    return f"{name} {value:.4g}" if side.metrics else _ABSENT

@@ -1,9 +1,9 @@
-"""A heavy network in smaller numbers, if it answers nearly as before: INT8 calibrated on the samples, or half precision.
+"""Quantizes a model to float16 or static INT8, calibrated on the samples, and limits the accuracy loss.
 
-    Converted, samples ─ float16 | static INT8 ─► smaller ONNX ─ serve the samples ─► agreement, figure ─┬─► Light
-                                                                               loss above max_loss ──────┴─► QuantizationLossError
+    ConvertedModel, samples ─ float16 | INT8 ─► smaller ONNX ─ run the samples ─► agreement, metric ─┬─► QuantizedModel
+                                                                          loss above max_loss ───────┴─► QuantizationLossError
 
-What is lost is counted twice: in samples that get another label, and in the figure that the model is measured by.
+Two losses are measured: the share of samples whose label changes, and the drop of the metric.
 """
 
 from __future__ import annotations
@@ -31,19 +31,19 @@ if TYPE_CHECKING:
     from relevo.package.samples import Samples
 
 Numbers = Literal["float32", "float16", "int8"]
-#: Samples that tell the range of every activation, and how many of them run at once.
-_CALIBRATED_ON, _AT_ONCE = 128, 8
-#: How far another processor's integers may lead from what was seen here.
-_ELSEWHERE = 1.5
+#: Samples for the calibration of activation ranges, and their batch size.
+_CALIBRATION_ROWS, _CALIBRATION_BATCH = 128, 8
+#: Factor on the observed difference, since integer arithmetic differs between processors.
+_CPU_MARGIN = 1.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class QuantizedModel:
-    """The smaller model and what it costs; lives as long as one packing."""
+    """The quantized model and its measured loss. Lifetime: one packing."""
 
     converted: ConvertedModel
-    served: NDArray[np.float64]  # what it answers to the samples, (n, columns)
-    told: Precision
+    served: NDArray[np.float64]  # its scores of the samples, (n, columns)
+    precision: Precision
 
 
 def quantize(
@@ -56,73 +56,73 @@ def quantize(
     max_loss: float,
     truth: NDArray[Any] | None,
 ) -> QuantizedModel:
-    """The model in smaller numbers. served: what it answers as it is; truth: positions or numbers, (n,), where it is known.
+    """Quantizes the model. served: scores of the original model; truth: label indices or numbers, (n,), where known.
 
-    max_loss: share of samples that may get another label, and what accuracy (or R²) may fall by, each 0..1.
-    Raises QuantizationLossError with the figures, MissingDependencyError, ConversionError.
+    max_loss: maximum share of samples whose label changes, and maximum drop of accuracy (or R²), each 0..1.
+    Raises QuantizationLossError with the measured loss, MissingDependencyError, ConversionError.
     """
-    onnx = _smaller(converted, samples, numbers)
-    light = replace(converted, onnx=onnx)
+    onnx = _quantize_onnx(converted, samples, numbers)
+    quantized = replace(converted, onnx=onnx)
     try:
-        now = score_as_served(light, samples)
+        scores = score_as_served(quantized, samples)
     except RelevoError as cause:
         raise ConversionError(reason=f"the model in {numbers} does not run ({cause})") from cause
-    told = Precision(
+    precision = Precision(
         numbers=numbers,
         rows=len(served),
-        labels_agreeing=_agreeing(manifest, served, now),
-        largest_difference=float(np.abs(now - served).max()),
+        labels_agreeing=_agreement(manifest, served, scores),
+        largest_difference=float(np.abs(scores - served).max()),
         bytes_before=len(converted.onnx),
         bytes_after=len(onnx),
         max_loss=max_loss,
-        **_measured(manifest, served, now, truth),
+        **_metric_change(manifest, served, scores, truth),
     )
-    _refuse_loss(told)
-    return QuantizedModel(converted=light, served=now, told=told)
+    _check_loss(precision)
+    return QuantizedModel(converted=quantized, served=scores, precision=precision)
 
 
-def golden_tolerance(told: Precision, before: float) -> float:
-    """What a golden example's score may differ by from the original's, when it was `before` in full precision."""
-    return before + _ELSEWHERE * told.largest_difference
+def golden_tolerance(precision: Precision, before: float) -> float:
+    """Golden tolerance of the quantized model. before: the tolerance in full precision."""
+    return before + _CPU_MARGIN * precision.largest_difference
 
 
-def _agreeing(manifest: Manifest, before: NDArray[np.float64], now: NDArray[np.float64]) -> float:
-    """The share of samples with the same label; of a regression, of values that moved by less than a hundredth of their range."""
-    if not np.isfinite(now).all():
+def _agreement(manifest: Manifest, before: NDArray[np.float64], after: NDArray[np.float64]) -> float:
+    """Share of samples with the same label; for a regression, of values that moved by at most 1 % of their range."""
+    if not np.isfinite(after).all():
         return 0.0
     if manifest.output.task is Task.REGRESSION:
         spread = float(np.ptp(before)) or 1.0
-        return float((np.abs(now - before)[:, 0] <= spread / 100).mean())
-    theirs, ours = (decide(scores, manifest.output, manifest.decision) for scores in (before, now))
-    return sum(one.label == other.label for one, other in zip(theirs, ours, strict=True)) / len(theirs)
+        return float((np.abs(after - before)[:, 0] <= spread / 100).mean())
+    results_before, results_after = (decide(scores, manifest.output, manifest.decision) for scores in (before, after))
+    return sum(old.label == new.label for old, new in zip(results_before, results_after, strict=True)) / len(results_before)
 
 
-def _measured(
-    manifest: Manifest, before: NDArray[np.float64], now: NDArray[np.float64], truth: NDArray[Any] | None
+def _metric_change(
+    manifest: Manifest, before: NDArray[np.float64], after: NDArray[np.float64], truth: NDArray[Any] | None
 ) -> dict[str, Any]:
-    if truth is None or not np.isfinite(now).all():
+    if truth is None or not np.isfinite(after).all():
         return {}
-    figures = [measure(manifest, scores, truth) for scores in (before, now)]
+    metrics = [measure(manifest, scores, truth) for scores in (before, after)]
     if manifest.output.task is Task.REGRESSION:
-        values = [figure["r2"] for figure in figures]
+        values = [entry["r2"] for entry in metrics]
         return {"metric": "r2", "before": values[0], "after": values[1]} if None not in values else {}
-    return {"metric": "accuracy", "before": figures[0]["accuracy"]["value"], "after": figures[1]["accuracy"]["value"]}
+    return {"metric": "accuracy", "before": metrics[0]["accuracy"]["value"], "after": metrics[1]["accuracy"]["value"]}
 
 
-def _refuse_loss(told: Precision) -> None:
-    lost = []
-    if 1 - told.labels_agreeing > told.max_loss + 1e-9:
-        lost.append(f"{100 * (1 - told.labels_agreeing):.3g} % of {told.rows} samples are answered otherwise")
-    if told.metric and told.before - told.after > told.max_loss + 1e-9:
-        lost.append(f"{told.metric} falls from {told.before:.4g} to {told.after:.4g}")
-    if lost:
-        raise QuantizationLossError(numbers=told.numbers, loss="; ".join(lost), allowed=f"{told.max_loss:g}")
+def _check_loss(precision: Precision) -> None:
+    losses = []
+    if 1 - precision.labels_agreeing > precision.max_loss + 1e-9:
+        losses.append(f"{100 * (1 - precision.labels_agreeing):.3g} % of {precision.rows} samples are answered otherwise")
+    if precision.metric and precision.before - precision.after > precision.max_loss + 1e-9:
+        losses.append(f"{precision.metric} falls from {precision.before:.4g} to {precision.after:.4g}")
+    if losses:
+        raise QuantizationLossError(numbers=precision.numbers, loss="; ".join(losses), allowed=f"{precision.max_loss:g}")
 
 
 # --- the conversion -------------------------------------------------------------------------------------------------------
 
 
-def _smaller(converted: ConvertedModel, samples: Samples, numbers: Numbers) -> bytes:
+def _quantize_onnx(converted: ConvertedModel, samples: Samples, numbers: Numbers) -> bytes:
     try:
         import onnx
         from onnxruntime import quantization
@@ -132,19 +132,19 @@ def _smaller(converted: ConvertedModel, samples: Samples, numbers: Numbers) -> b
         raise InvalidOptionsError(options="a precision that is known: float32, float16 or int8")
     model = onnx.load_model_from_string(converted.onnx)
     try:
-        return _halved(model) if numbers == "float16" else _in_integers(quantization, model, converted, samples)
+        return _to_float16(model) if numbers == "float16" else _to_int8(quantization, model, converted, samples)
     except Exception as cause:
         raise ConversionError(reason=f"the model cannot be written in {numbers} ({type(cause).__name__}: {cause})") from cause
 
 
-def _halved(model: Any) -> bytes:
-    """Weights and arithmetic in half precision; inputs and scores stay as they are."""
+def _to_float16(model: Any) -> bytes:
+    """Weights and arithmetic in half precision; inputs and outputs keep their type."""
     from onnxruntime.transformers.float16 import convert_float_to_float16
 
     return bytes(convert_float_to_float16(model, keep_io_types=True).SerializeToString(deterministic=True))
 
 
-def _in_integers(library: Any, model: Any, converted: ConvertedModel, samples: Samples) -> bytes:
+def _to_int8(library: Any, model: Any, converted: ConvertedModel, samples: Samples) -> bytes:
     """Weights and activations as INT8 with a scale each, calibrated on the first samples."""
     from pathlib import Path
 
@@ -154,24 +154,25 @@ def _in_integers(library: Any, model: Any, converted: ConvertedModel, samples: S
         library.quantize_static(
             before,
             after,
-            _reader(library, converted, samples),
+            _calibration_reader(library, converted, samples),
             quant_format=library.QuantFormat.QDQ,
             activation_type=library.QuantType.QUInt8,
             weight_type=library.QuantType.QInt8,
             per_channel=True,
-            # Weights of seven bits: processors without VNNI add products in sixteen, which eight bits would overflow unnoticed.
+            # 7-bit weights: processors without VNNI accumulate in 16 bits, which products of 8-bit weights would overflow silently.
             reduce_range=True,
         )
         return after.read_bytes()
 
 
-def _reader(library: Any, converted: ConvertedModel, samples: Samples) -> Any:
+def _calibration_reader(library: Any, converted: ConvertedModel, samples: Samples) -> Any:
     model = build_runnable(converted)
-    rows = preprocess_samples(model, samples)[:_CALIBRATED_ON]
-    batches: Iterator[dict[str, Any]] = (model.feeds(rows[start : start + _AT_ONCE]) for start in range(0, len(rows), _AT_ONCE))
+    rows = preprocess_samples(model, samples)[:_CALIBRATION_ROWS]
+    starts = range(0, len(rows), _CALIBRATION_BATCH)
+    batches: Iterator[dict[str, Any]] = (model.feeds(rows[start : start + _CALIBRATION_BATCH]) for start in starts)
 
     class Reader(library.CalibrationDataReader):  # type: ignore[misc]  # it ships no types
-        """The samples as the model is fed with them, batch by batch."""
+        """The samples as model inputs, batch by batch."""
 
         def get_next(self) -> dict[str, Any] | None:
             return next(batches, None)

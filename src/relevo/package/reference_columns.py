@@ -1,4 +1,4 @@
-"""The columns a profile is taken of: what came in, how pictures looked, what the model said.
+"""Computes the columns of a drift reference from held-out data: input fields, image statistics, model outputs.
 
 RecordSamples ─► field:tenure, field:contract …      ImageSamples ─► image:brightness …      scores ─► output:log_p:yes …
 """
@@ -26,23 +26,25 @@ if TYPE_CHECKING:
     from relevo.domain.manifest import Manifest
     from relevo.package.samples import Samples
 
-_LEAST = 1e-12
-_MOST_CLASSES = 50
-#: Pictures that are looked at; more would only cost time.
-_MOST_PICTURES = 5000
+#: Lower bound of a probability before the logarithm.
+_MIN_PROBABILITY = 1e-12
+#: Above this many classes, only top probability, margin and entropy are columns.
+_MAX_CLASSES = 50
+#: Maximum number of images for the image statistics, to bound the time.
+_MAX_IMAGES = 5000
 
 
 def build_reference(
     manifest: Manifest, onnx: bytes, samples: Samples, scores: NDArray[np.float64], truth: NDArray[Any]
 ) -> DriftReference:
-    """The reference profile of held-out rows. scores: (n, columns) as served; truth: positions or numbers, (n,)."""
-    # Drawn from the model, so that it is the same at every packing and differs between models.
+    """The drift reference of held-out rows. scores: (n, columns) as served; truth: label indices or numbers, (n,)."""
+    # Derived from the model: the same at every packing, different between models.
     salt = hashlib.sha256(onnx).hexdigest()[:16]
     numbers: dict[str, NDArray[np.float64]] = {}
     texts: dict[str, list[str | None]] = {}
     if isinstance(samples, ImageSamples):
-        assert isinstance(manifest.steps, ImageSteps)  # noqa: S101 - pictures have image steps
-        numbers |= _picture_columns(samples, manifest.steps)
+        assert isinstance(manifest.steps, ImageSteps)  # noqa: S101 - images have image steps
+        numbers |= _image_columns(samples, manifest.steps)
     else:
         _record_columns(manifest, samples, numbers, texts)
     _output_columns(manifest, scores, numbers, texts)
@@ -66,20 +68,20 @@ def _record_columns(
             texts[f"field:{field.name}"] = column
 
 
-def _picture_columns(samples: ImageSamples, steps: ImageSteps) -> dict[str, NDArray[np.float64]]:
-    rows = np.unique(np.linspace(0, len(samples) - 1, min(len(samples), _MOST_PICTURES)).round().astype(int)).tolist()
-    table = np.stack([_look_at(samples, row, steps) for row in rows])
-    # A statistic nobody could take (no file, no colour) is no reference.
-    return {f"image:{name}": table[:, place] for place, name in enumerate(NAMES) if not np.isnan(table[:, place]).all()}
+def _image_columns(samples: ImageSamples, steps: ImageSteps) -> dict[str, NDArray[np.float64]]:
+    rows = np.unique(np.linspace(0, len(samples) - 1, min(len(samples), _MAX_IMAGES)).round().astype(int)).tolist()
+    table = np.stack([_image_statistics(samples, row, steps) for row in rows])
+    # A statistic without a value in any row (no file, no colour) is left out.
+    return {f"image:{name}": table[:, index] for index, name in enumerate(NAMES) if not np.isnan(table[:, index]).all()}
 
 
-def _look_at(samples: ImageSamples, row: int, steps: ImageSteps) -> NDArray[np.float64]:
+def _image_statistics(samples: ImageSamples, row: int, steps: ImageSteps) -> NDArray[np.float64]:
     if samples.pixels:
         return image_statistics(samples.pixels[row])
     data = samples.files[row]
-    picture = open_image(data, OWN_FILES)
-    mode = "L" if picture.mode in ("1", "L", "LA") else "RGB"
-    return image_statistics(np.asarray(plain(picture, mode, steps)), len(data) if samples.as_sent else None)
+    image = open_image(data, OWN_FILES)
+    mode = "L" if image.mode in ("1", "L", "LA") else "RGB"
+    return image_statistics(np.asarray(plain(image, mode, steps)), len(data) if samples.as_sent else None)
 
 
 def _output_columns(
@@ -90,32 +92,32 @@ def _output_columns(
         return
     labels = manifest.output.labels
     table = probabilities_of(scores, manifest.output)
-    logs = np.log(np.maximum(table, _LEAST))
-    if len(labels) <= _MOST_CLASSES:
-        numbers |= {f"output:log_p:{label}": logs[:, place] for place, label in enumerate(labels)}
+    logs = np.log(np.maximum(table, _MIN_PROBABILITY))
+    if len(labels) <= _MAX_CLASSES:
+        numbers |= {f"output:log_p:{label}": logs[:, index] for index, label in enumerate(labels)}
     else:
         order = np.sort(table, axis=1)
         numbers["output:top"] = order[:, -1]
         numbers["output:margin"] = order[:, -1] - order[:, -2]
         numbers["output:entropy"] = -(table * logs).sum(axis=1)
-    texts["output:label"] = [labels[place] for place in table.argmax(axis=1).tolist()]
+    texts["output:label"] = [labels[index] for index in table.argmax(axis=1).tolist()]
 
 
 def _held_out(manifest: Manifest, scores: NDArray[np.float64], truth: NDArray[Any]) -> dict[str, NDArray[Any]]:
-    kept: dict[str, NDArray[Any]] = {
+    columns: dict[str, NDArray[Any]] = {
         "row": np.arange(len(truth), dtype=np.int64),
         "truth": truth,
         "scores": scores.astype(np.float32),
     }
     if manifest.output.task is Task.REGRESSION:
-        return kept | {"loss": np.abs(scores[:, 0] - truth)}
+        return columns | {"loss": np.abs(scores[:, 0] - truth)}
     table = probabilities_of(scores, manifest.output)
     predicted = table.argmax(axis=1)
     rows = np.arange(len(truth))
-    starts, shares = isotonic(table.max(axis=1), predicted == truth)
-    return kept | {
+    starts, frequencies = isotonic(table.max(axis=1), predicted == truth)
+    return columns | {
         "truth": truth.astype(np.int32),
-        "loss": -np.log(np.maximum(table[rows, truth], _LEAST)),
+        "loss": -np.log(np.maximum(table[rows, truth], _MIN_PROBABILITY)),
         "confusion": confusion(predicted, truth, len(manifest.output.labels)) / len(truth),
-        "isotonic": np.stack([starts, shares]),
+        "isotonic": np.stack([starts, frequencies]),
     }

@@ -1,8 +1,8 @@
-"""Samples made from a signature, for when nobody gave any: enough to prove a conversion, not to measure a model.
+"""Generates samples from a signature, for a parity check without user samples; they are unfit to measure a model.
 
     RecordInput | ImageInput ─ seeded ─► RecordSamples | ImageSamples
 
-The same signature gives the same samples on every machine, so they need not travel.
+Deterministic: the same signature gives the same samples on every machine, so they are never transferred.
 """
 
 from __future__ import annotations
@@ -20,29 +20,29 @@ if TYPE_CHECKING:
     from relevo.package.samples import Samples
 
 ROWS = 64
-#: Numbers in the world run over magnitudes; each row draws one of these.
+#: Standard deviations of generated numbers; each value draws one, to cover several orders of magnitude.
 _MAGNITUDES = (0.1, 1.0, 10.0, 100.0)
 
 
-def generate_samples(wanted: Input, *, rows: int = ROWS, seed: int = 0) -> Samples:
-    """Rows of random values that fit the signature, the same each time."""
-    draw = np.random.default_rng(seed)
-    if isinstance(wanted, ImageInput):
-        shape = (wanted.height, wanted.width) if wanted.mode == "L" else (wanted.height, wanted.width, 3)
-        return ImageSamples(pixels=tuple(draw.integers(0, 256, shape, dtype=np.uint8) for _ in range(rows)))
-    records = tuple({field.name: _value(field, draw) for field in wanted.fields} for _ in range(rows))
-    numeric = all(field.kind is FieldKind.NUMBER for field in wanted.fields)
-    return RecordSamples(records=records, names=tuple(field.name for field in wanted.fields), numeric=numeric)
+def generate_samples(signature: Input, *, rows: int = ROWS, seed: int = 0) -> Samples:
+    """Rows of random values that fit the signature; deterministic."""
+    rng = np.random.default_rng(seed)
+    if isinstance(signature, ImageInput):
+        shape = (signature.height, signature.width) if signature.mode == "L" else (signature.height, signature.width, 3)
+        return ImageSamples(pixels=tuple(rng.integers(0, 256, shape, dtype=np.uint8) for _ in range(rows)))
+    records = tuple({field.name: _value(field, rng) for field in signature.fields} for _ in range(rows))
+    numeric = all(field.kind is FieldKind.NUMBER for field in signature.fields)
+    return RecordSamples(records=records, names=tuple(field.name for field in signature.fields), numeric=numeric)
 
 
-def _value(field: Field, draw: np.random.Generator) -> Any:
+def _value(field: Field, rng: np.random.Generator) -> Any:
     if field.kind is FieldKind.CATEGORY:
-        return str(draw.choice(field.categories)) if field.categories else "?"
+        return str(rng.choice(field.categories)) if field.categories else "?"
     if field.closed and field.categories:
-        return float(draw.choice(field.categories))
+        return float(rng.choice(field.categories))
     if field.kind is FieldKind.BOOLEAN:
-        return bool(draw.integers(2))
-    number = float(draw.normal() * draw.choice(_MAGNITUDES))
+        return bool(rng.integers(2))
+    number = float(rng.normal() * rng.choice(_MAGNITUDES))
     low = -np.inf if field.minimum is None else field.minimum
     high = np.inf if field.maximum is None else field.maximum
     number = min(max(number, low), high)
@@ -50,7 +50,7 @@ def _value(field: Field, draw: np.random.Generator) -> Any:
 
 
 def infer_record(model: Any, hints: ConversionHints) -> RecordInput:
-    """A record of plain numbers for a scikit-learn model that tells how many it takes. Raises InvalidOptionsError."""
+    """A record of numeric fields, from the feature names or count of a scikit-learn model. Raises InvalidOptionsError."""
     if isinstance(hints.input, RecordInput):
         return hints.input
     names = hints.features or tuple(str(name) for name in getattr(model, "feature_names_in_", ()))

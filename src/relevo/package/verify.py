@@ -1,6 +1,6 @@
-"""`relevo verify`: is this package what it was when it was packed, and does it still answer as it did?
+"""Verifies a package for `relevo verify`: integrity of its files, and its golden tests.
 
-path ─ open (every check) ─ replay the golden examples ─► Report | PackageError, naming what is wrong
+path ─ open (every check) ─ replay the golden examples ─► Report | PackageError that names the problem
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """What was checked, all of it good."""
+    """Result of a successful verification."""
 
     name: str
     digest: str
     format: int
-    files: int  # whose SHA-256 were compared, the manifest not counted
-    golden: int  # examples answered
+    files: int  # whose SHA-256 was compared, without the manifest
+    golden: int  # number of golden examples
     largest_difference: float  # in units of the scores
     tolerance: float
     profiled: bool
 
 
 def verify(path: str | Path) -> Report:
-    """Check a folder or .zip whole. Raises PackageError of many kinds."""
+    """Verifies a folder or .zip. Raises a subclass of PackageError."""
     package = open_package(path)
     profiled = PROFILE in package.manifest.files
     if profiled:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from relevo.errors import ConfigError
 from relevo.i18n.catalog import LANGUAGES
-from relevo.package.archive_writer import write_error
+from relevo.package.archive import write_error
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -20,7 +20,7 @@ from relevo.converters.keras.silent_import import library, library_if_there
 from relevo.converters.pack import pack
 from relevo.domain.manifest import validate_options
 from relevo.errors import ConfigError
-from relevo.package.archive_writer import check_output_path
+from relevo.package.archive import check_output_path
 from relevo.package.samples import png
 from relevo.project.data import Example, load_examples, refuse_unfit
 from relevo.project.holdout import held_out, place_of

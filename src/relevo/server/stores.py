@@ -184,7 +184,7 @@ def make_home(settings: Settings) -> None:
 
 def check_home(settings: Settings) -> None:
     """See before long work whether this home can be used; makes nothing. Raises ConfigError as `make_home` does."""
-    from relevo.package.archive_writer import write_error
+    from relevo.package.archive import write_error
 
     home = settings.home
     problem = None if os.path.lexists(home) else write_error(home.parent)

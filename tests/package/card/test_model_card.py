@@ -1,4 +1,4 @@
-"""The model card, in the language of whoever made it, and of whoever reads it."""
+"""The model card: its language at packing and at reading."""
 
 from __future__ import annotations
 
@@ -55,18 +55,18 @@ def written(package: relevo.Package) -> str:
 
 def read_by(package: relevo.Package, language: str, text: str | None = None) -> str:
     paths = [path for path in package.paths() if path.startswith("figures/")]
-    told = written(package) if text is None else text
-    return card_for(told, package.manifest, package.metrics, paths, profiled=False, language=language)
+    card = written(package) if text is None else text
+    return card_for(card, package.manifest, package.metrics, paths, profiled=False, language=language)
 
 
 def test_a_spanish_card_is_spanish_throughout() -> None:
-    """Every section, head and figure of a card that was asked for in Spanish is Spanish, and so are the pictures in it."""
+    """Every section, heading and figure of a Spanish card is Spanish."""
     spanish, english = packed("es"), packed("en")
     for text in SPANISH:
         assert text in written(spanish)
-    ours = catalog.texts("card", "es")
-    said = {cell.strip(" -#") for line in written(spanish).splitlines() for cell in line.split("|")}
-    assert not {text for text in said & ours.keys() if ours[text] != text}
+    catalogue = catalog.texts("card", "es")
+    cells = {cell.strip(" -#") for line in written(spanish).splitlines() for cell in line.split("|")}
+    assert not {text for text in cells & catalogue.keys() if catalogue[text] != text}
     # Numbers have a comma; what has a point is a version or the name of a file.
     assert not re.search(r"(?<![\d.])0\.\d{2,}", written(spanish))
     for path in ("figures/calibration.png", "figures/confusion.png", "figures/roc.png", "figures/learning_curves.png"):
@@ -74,7 +74,7 @@ def test_a_spanish_card_is_spanish_throughout() -> None:
 
 
 def test_a_card_is_read_in_the_readers_language() -> None:
-    """A card of ours says the same to a reader of another language, whichever it was written in; a stranger's words stay."""
+    """A generated card is shown in the reader's language; an edited one is unchanged."""
     spanish, english = packed("es"), packed("en")
     assert read_by(spanish, "es") == written(spanish)
     assert read_by(english, "en") == written(english)
@@ -84,7 +84,7 @@ def test_a_card_is_read_in_the_readers_language() -> None:
 
 
 def test_the_environment_says_which_language(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Unless told, a card is in what RELEVO_LANGUAGE or the locale asks for; a language that is not spoken is refused."""
+    """The default language is that of RELEVO_LANGUAGE or the locale; an unsupported language is rejected."""
     monkeypatch.setenv("RELEVO_LANGUAGE", "es")
     assert "## Límites" in written(packed(None))
     monkeypatch.delenv("RELEVO_LANGUAGE")
@@ -95,20 +95,20 @@ def test_the_environment_says_which_language(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_every_text_of_a_card_is_in_the_catalogue() -> None:
-    """Whatever a card or a picture says exists in Spanish with the same holes, and nothing is left over."""
-    said = {text for module in (model_card, plots, training_curves) for text in _texts(module)}
+    """Every text of a card or figure has a Spanish translation with the same placeholders, and none is unused."""
+    used = {text for module in (model_card, plots, training_curves) for text in _texts(module)}
     spanish = catalog.texts("card", "es")
-    assert said == spanish.keys()
+    assert used == spanish.keys()
     for english, other in spanish.items():
         assert set(re.findall(r"\{\w+\}", other)) == set(re.findall(r"\{\w+\}", english)), english
 
 
 def _texts(module: ModuleType) -> Iterator[str]:
-    """What `words` is called with: a text, or the text that was called `told` before."""
+    """Arguments of `words`: a literal text, or a text assigned to `template`."""
     for node in ast.walk(ast.parse(inspect.getsource(module))):
         if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "words":
             value: ast.expr = node.args[0]
-        elif isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "told":
+        elif isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "template":
             value = node.value
         else:
             continue

@@ -1,4 +1,4 @@
-"""Learning curves, and figures drawn by the user, become part of the package."""
+"""Training curves and user figures in a package."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from relevo.package.samples import png
 EPOCHS = [{"epoch": n, "loss": 1 / n, "validation_loss": 1.2 / n, "accuracy": 1 - 0.5 / n} for n in range(1, 6)]
 
 
-def packed(**told: Any) -> relevo.Package:
+def packed(**options: Any) -> relevo.Package:
     x = np.random.default_rng(0).normal(size=(120, 3))
     y = (x[:, 0] > 0).astype(int)
     model = LogisticRegression().fit(x[:60], y[:60])
-    return relevo.pack(model, name="m", samples=x[60:], truth=y[60:], **told)
+    return relevo.pack(model, name="m", samples=x[60:], truth=y[60:], **options)
 
 
 def test_what_each_epoch_told_is_kept_and_drawn() -> None:
-    """The figures of every epoch stand in metrics.json, and the card shows them as curves."""
+    """The metrics of every epoch are in metrics.json, and the card shows them as curves."""
     package = packed(learning=EPOCHS)
     assert package.metrics["learning"] == EPOCHS
     with Image.open(io.BytesIO(package.read(CURVES))) as picture:
@@ -35,7 +35,7 @@ def test_what_each_epoch_told_is_kept_and_drawn() -> None:
 
 
 def test_without_two_epochs_nothing_is_drawn() -> None:
-    """One point is no curve, and neither are epochs without figures; NaN leaves a gap."""
+    """Fewer than two epochs or epochs without metrics give no figure; NaN leaves a gap."""
     assert not draw_learning(EPOCHS[:1])
     assert not draw_learning([{"epoch": 1}, {"epoch": 2}])
     assert CURVES in draw_learning([{"epoch": 1, "loss": 1.0}, {"epoch": 2, "loss": float("nan")}, {"epoch": 3, "loss": 0.5}])
@@ -43,7 +43,7 @@ def test_without_two_epochs_nothing_is_drawn() -> None:
 
 
 def test_figures_of_ones_own() -> None:
-    """A PNG given by name is part of the package and of its card; another name or content is refused."""
+    """A PNG given by name is in the package and its card; an invalid name or content is rejected."""
     own = png(np.zeros((4, 4), dtype=np.uint8))
     package = packed(drawings={"CNN_Model.png": own}, figures=False)
     assert package.read("figures/CNN_Model.png") == own

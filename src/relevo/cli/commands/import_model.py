@@ -234,7 +234,7 @@ def import_file(
     from relevo import server
     from relevo.domain.manifest import synonym_of
     from relevo.importing.sniff import refuse_missing
-    from relevo.package.archive_reader import is_package
+    from relevo.package.archive import is_package
 
     refuse_missing(file)
     settings, began = load_command_settings(home), server.utc_now()

@@ -1,6 +1,6 @@
-"""The model card, Markdown that a person reads before trusting the model: `card.md`.
+"""Writes the model card, `card.md`: a Markdown description of the model for people.
 
-manifest, metrics, language ─► what it is · input · answer · figures · proof · origin · limits
+manifest, metrics, language ─► title · input · answer · metrics and figures · parity · origin · limits
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from relevo.domain.preprocessing import ImageSteps, MatrixSteps, colour_of
 from relevo.domain.signature import Field, FieldKind, ImageInput, RecordInput, Task
 from relevo.i18n.catalog import LANGUAGES, facts_in
 from relevo.package.card.texts import CardWords
-from relevo.package.drift_reference import LEAST_ROWS
-from relevo.package.metrics import ENOUGH, FEW_ROWS
+from relevo.package.drift_reference import MIN_ROWS
+from relevo.package.metrics import FEW_ROWS, RELIABLE_ROWS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from relevo.domain.preprocessing import Steps
     from relevo.domain.signature import Output
 
-_FIELDS_SHOWN = 60
-_LABELS_SHOWN = 60
-_CHOICES_SHOWN = 12
+_MAX_FIELDS = 60
+_MAX_LABELS = 60
+_MAX_CHOICES = 12
 
 
 def write_card(
@@ -36,8 +36,8 @@ def write_card(
         _title(manifest, words),
         _input(manifest, words),
         _answer(manifest, words),
-        _measured(manifest, metrics, figures, words),
-        _proof(manifest, words),
+        _metrics(manifest, metrics, figures, words),
+        _parity(manifest, words),
         _origin(manifest, words),
         _limits(manifest, metrics, words, profiled=profiled),
     ]
@@ -47,23 +47,23 @@ def write_card(
 def card_for(
     written: str, manifest: Manifest, metrics: dict[str, Any], figures: Sequence[str], *, profiled: bool, language: str
 ) -> str:
-    """The card for a reader of this language: ours is written anew, whatever language it lies in; somebody's own stays as it is."""
-    ours = {one: write_card(manifest, metrics, figures, profiled=profiled, language=one) for one in LANGUAGES}
-    return ours[language] if written in ours.values() else written
+    """The card in this language: a generated card is regenerated, whatever its language; an edited card is returned unchanged."""
+    generated = {code: write_card(manifest, metrics, figures, profiled=profiled, language=code) for code in LANGUAGES}
+    return generated[language] if written in generated.values() else written
 
 
 def plain(text: str) -> str:
-    """A name as Markdown shows it: what would be markup or HTML is escaped, line ends are spaces."""
+    """The text escaped for Markdown and HTML, with line ends as spaces."""
     escaped = "".join(f"\\{sign}" if sign in r"\`*_{}[]<>#|!" else sign for sign in " ".join(text.split()))
     return escaped or "“”"
 
 
 def _title(manifest: Manifest, words: CardWords) -> list[str]:
-    lines = [f"# {plain(manifest.name)}", "", _takes(manifest, words)]
+    lines = [f"# {plain(manifest.name)}", "", _summary(manifest, words)]
     return [*lines, "", plain(manifest.description)] if manifest.description else lines
 
 
-def _takes(manifest: Manifest, words: CardWords) -> str:
+def _summary(manifest: Manifest, words: CardWords) -> str:
     pictures = isinstance(manifest.input, ImageInput)
     if manifest.output.task is Task.REGRESSION:
         return words("Takes a picture, answers a value.") if pictures else words("Takes a record, answers a value.")
@@ -74,61 +74,63 @@ def _takes(manifest: Manifest, words: CardWords) -> str:
 
 
 def _input(manifest: Manifest, words: CardWords) -> list[str]:
-    wanted = manifest.input
-    if isinstance(wanted, ImageInput):
-        return _picture(wanted, manifest, words)
-    heads = (words("field"), words("kind"), words("required"), words("values"))
-    rows = [_field_row(field, words) for field in wanted.fields[:_FIELDS_SHOWN]]
-    more = len(wanted.fields) - _FIELDS_SHOWN
-    table = [f"## {words('Input')}", "", f"| {' | '.join(heads)} |", "|---|---|---|---|", *rows]
-    told = [*table, "", words("… and {more} more fields.", more=more)] if more > 0 else table
-    return [*told, *_policies(wanted, manifest.steps, words)]
+    signature = manifest.input
+    if isinstance(signature, ImageInput):
+        return _image_input(signature, manifest, words)
+    headings = (words("field"), words("kind"), words("required"), words("values"))
+    rows = [_field_row(field, words) for field in signature.fields[:_MAX_FIELDS]]
+    more = len(signature.fields) - _MAX_FIELDS
+    table = [f"## {words('Input')}", "", f"| {' | '.join(headings)} |", "|---|---|---|---|", *rows]
+    lines = [*table, "", words("… and {more} more fields.", more=more)] if more > 0 else table
+    return [*lines, *_policies(signature, manifest.steps, words)]
 
 
-def _policies(wanted: RecordInput, steps: Steps, words: CardWords) -> list[str]:
-    """What becomes of a field that nobody named, and of a required one without a value."""
-    ignored, zero = wanted.extra == "ignore", wanted.missing == "zero"
-    kept = words("A required field that is missing or null is refused.")
+def _policies(signature: RecordInput, steps: Steps, words: CardWords) -> list[str]:
+    """The policies for unknown fields and for missing required fields."""
+    ignored, zero = signature.extra == "ignore", signature.missing == "zero"
+    missing_policy = words("A required field that is missing or null is refused.")
     if zero:
-        kept = words("A required field that is missing, null or true/false counts as 0, as in the original, with a warning.")
+        missing_policy = words(
+            "A required field that is missing, null or true/false counts as 0, as in the original, with a warning."
+        )
     if zero and isinstance(steps, MatrixSteps) and steps.missing == "sparse":
-        kept = words("A required field that is missing or null counts as missing, as in the original, with a warning.")
+        missing_policy = words("A required field that is missing or null counts as missing, as in the original, with a warning.")
     return [
         "",
         words("Unknown fields are ignored, with a warning.") if ignored else words("Unknown fields are refused."),
-        kept,
+        missing_policy,
     ]
 
 
-def _picture(wanted: ImageInput, manifest: Manifest, words: CardWords) -> list[str]:
-    size = f"{wanted.width} × {wanted.height}"
-    if wanted.mode == "L":
+def _image_input(signature: ImageInput, manifest: Manifest, words: CardWords) -> list[str]:
+    size = f"{signature.width} × {signature.height}"
+    if signature.mode == "L":
         lines = [words("A picture, brought to {size} pixels in grey.", size=size)]
     else:
         lines = [words("A picture, brought to {size} pixels in colour.", size=size)]
     if isinstance(manifest.steps, ImageSteps):
         how, scale = manifest.steps.resample, words.number(manifest.steps.scale)
         lines.append(words("Resampling: {how}; each pixel is multiplied by {scale}.", how=how, scale=scale))
-        lines.append(_seen(manifest.steps, words))
+        lines.append(_image_policies(manifest.steps, words))
     lines = [f"## {words('Input')}", "", *lines]
-    return [*lines, plain(wanted.description)] if wanted.description else lines
+    return [*lines, plain(signature.description)] if signature.description else lines
 
 
-def _seen(steps: ImageSteps, words: CardWords) -> str:
-    """What is done about a camera's orientation and about transparency."""
-    turned = (
+def _image_policies(steps: ImageSteps, words: CardWords) -> str:
+    """The handling of EXIF orientation and transparency."""
+    orientation = (
         words("The EXIF orientation is ignored.") if steps.orientation == "ignore" else words("The EXIF orientation is applied.")
     )
     if colour_of(steps.background) is None:
-        return f"{turned} {words('Transparency is dropped.')}"
-    return f"{turned} {words('Transparent pixels stand on this background: {colour}.', colour=steps.background)}"
+        return f"{orientation} {words('Transparency is dropped.')}"
+    return f"{orientation} {words('Transparent pixels stand on this background: {colour}.', colour=steps.background)}"
 
 
 def _field_row(field: Field, words: CardWords) -> str:
     values = words("e.g. {value}", value=plain(_example(field, words))) if field.example is not None else ""
     if field.kind is FieldKind.CATEGORY:
-        shown = ", ".join(plain(text) for text in field.categories[:_CHOICES_SHOWN])
-        more = ", …" if len(field.categories) > _CHOICES_SHOWN else ""
+        shown = ", ".join(plain(text) for text in field.categories[:_MAX_CHOICES])
+        more = ", …" if len(field.categories) > _MAX_CHOICES else ""
         values = shown + more + (f" ({words('no others')})" if field.closed else "")
     unit = f" {plain(field.unit)}" if field.unit else ""
     required = words("yes") if field.required else words("no")
@@ -154,35 +156,35 @@ def _answer(manifest: Manifest, words: CardWords) -> list[str]:
     output, title = manifest.output, f"## {words('Answer')}"
     if output.task is Task.REGRESSION:
         return [title, "", words("A number in {unit}.", unit=plain(output.unit)) if output.unit else words("A number.")]
-    shown = ", ".join(plain(label) for label in output.labels[:_LABELS_SHOWN])
-    more = ", …" if len(output.labels) > _LABELS_SHOWN else ""
+    shown = ", ".join(plain(label) for label in output.labels[:_MAX_LABELS])
+    more = ", …" if len(output.labels) > _MAX_LABELS else ""
     lines = [title, "", words("Labels: {labels}.", labels=shown + more), ""]
     if output.classes:
-        named = [f"{plain(name)} → {plain(label)}" for name, label in zip(output.classes, output.labels, strict=True)]
-        lines += [words("The model's own names of them: {classes}.", classes=", ".join(named[:_LABELS_SHOWN]) + more), ""]
+        pairs = [f"{plain(name)} → {plain(label)}" for name, label in zip(output.classes, output.labels, strict=True)]
+        lines += [words("The model's own names of them: {classes}.", classes=", ".join(pairs[:_MAX_LABELS]) + more), ""]
     lines.append(_rule(manifest, words))
     lines += ["", _scores(output, words)]
     if manifest.synonyms:
-        lines += ["", words("Old clients may call it: {names}.", names=", ".join(plain(one) for one in manifest.synonyms))]
+        lines += ["", words("Old clients may call it: {names}.", names=", ".join(plain(synonym) for synonym in manifest.synonyms))]
     if manifest.answer:
-        also = ", ".join(f"{plain(name)} ({plain(fact)})" for name, fact in manifest.answer.items())
-        lines += ["", words("Beside its own fields an answer carries: {fields}.", fields=also)]
+        fields = ", ".join(f"{plain(name)} ({plain(fact)})" for name, fact in manifest.answer.items())
+        lines += ["", words("Beside its own fields an answer carries: {fields}.", fields=fields)]
     return lines
 
 
 def _scores(output: Output, words: CardWords) -> str:
-    """What the model's scores are, and what becomes of them."""
+    """The meaning of the scores, and how they become probabilities."""
     if output.independent:
-        told = "Each label's probability stands for itself: they need not sum to one, and the answer names only the largest."
-        return words(told)
+        template = "Each label's probability stands for itself: they need not sum to one, and the answer names only the largest."
+        return words(template)
     if output.activation == "none":
         return words("The scores are the model's own probabilities.")
     if output.activation == "percent":
         return words("The scores are percentages, and are divided by 100.")
     if output.activation == "clip":
         return words("The scores are taken for probabilities, and are cut off at 0 and 1.")
-    told = "Raw scores become probabilities by a {how}; of a model of margins that is an order and no more."
-    return words(told, how=output.activation)
+    template = "Raw scores become probabilities by a {how}; of a model of margins that is an order and no more."
+    return words(template, how=output.activation)
 
 
 def _rule(manifest: Manifest, words: CardWords) -> str:
@@ -191,19 +193,19 @@ def _rule(manifest: Manifest, words: CardWords) -> str:
         low, high = (plain(label) for label in manifest.output.labels)
         if rule.accept == rule.reject:
             return words("{high} from a score of {accept} on, else {low}.", high=high, low=low, accept=words.number(rule.accept))
-        told = "{high} from a score of {accept} on, {low} up to {reject}, *uncertain* between."
-        return words(told, high=high, low=low, accept=words.number(rule.accept), reject=words.number(rule.reject))
+        template = "{high} from a score of {accept} on, {low} up to {reject}, *uncertain* between."
+        return words(template, high=high, low=low, accept=words.number(rule.accept), reject=words.number(rule.reject))
     if manifest.output.label_column:
-        told = "The label that the model itself answers, which need not be the most probable one."
+        template = "The label that the model itself answers, which need not be the most probable one."
         if not rule.least:
-            return words(told)
-        return " ".join([words(told), words("*Uncertain* below a probability of {least}.", least=words.number(rule.least))])
+            return words(template)
+        return " ".join([words(template), words("*Uncertain* below a probability of {least}.", least=words.number(rule.least))])
     if not rule.least:
         return words("The most probable label.")
     return words("The most probable label; *uncertain* below a probability of {least}.", least=words.number(rule.least))
 
 
-def _measured(manifest: Manifest, metrics: dict[str, Any], figures: Sequence[str], words: CardWords) -> list[str]:
+def _metrics(manifest: Manifest, metrics: dict[str, Any], figures: Sequence[str], words: CardWords) -> list[str]:
     title = f"## {words('Measured')}"
     if not metrics:
         return [title, "", words("Nothing: no truth was given when it was packed.")]
@@ -254,26 +256,26 @@ def _with_interval(figure: dict[str, Any], words: CardWords) -> str:
     if figure["value"] is None:
         return words("no rows")
     value, low, high = (words.fixed(figure[name], 4) for name in ("value", "low", "high"))
-    told = "{value} (95 % interval {low} to {high}, {rows} rows)"
-    return words(told, value=value, low=low, high=high, rows=words.whole(figure["rows"]))
+    template = "{value} (95 % interval {low} to {high}, {rows} rows)"
+    return words(template, value=value, low=low, high=high, rows=words.whole(figure["rows"]))
 
 
 def _per_class(metrics: dict[str, Any], words: CardWords) -> Iterator[str]:
     if "per_class" not in metrics:
         return
-    heads = (words("label"), words("rows"), words("precision"), words("recall"), "F1")
-    yield from ("", f"| {' | '.join(heads)} |", "|---|---|---|---|---|")
-    for entry in metrics["per_class"][:_LABELS_SHOWN]:
+    headings = (words("label"), words("rows"), words("precision"), words("recall"), "F1")
+    yield from ("", f"| {' | '.join(headings)} |", "|---|---|---|---|---|")
+    for entry in metrics["per_class"][:_MAX_LABELS]:
         figures = " | ".join(words.fixed(entry[name], 3) for name in ("precision", "recall", "f1"))
         yield f"| {plain(entry['label'])} | {words.whole(entry['rows'])} | {figures} |"
 
 
-def _proof(manifest: Manifest, words: CardWords) -> list[str]:
+def _parity(manifest: Manifest, words: CardWords) -> list[str]:
     parity, title = manifest.lineage.parity, f"## {words('Proof')}"
-    smaller = _smaller_numbers(manifest.lineage.precision, words)
+    smaller = _quantization(manifest.lineage.precision, words)
     if parity.against == "none":
-        told = "**NOT PROVED.** Nobody asked the original: whether this package answers as it did is not known."
-        return [title, "", words(told), *smaller]
+        template = "**NOT PROVED.** Nobody asked the original: whether this package answers as it did is not known."
+        return [title, "", words(template), *smaller]
     rows = words.whole(parity.rows)
     if parity.samples == "user":
         samples = words("Of {rows} samples given by the user,", rows=rows)
@@ -283,48 +285,48 @@ def _proof(manifest: Manifest, words: CardWords) -> list[str]:
     return [
         title,
         "",
-        f"{samples} {_witness(parity.against, words)}",
+        f"{samples} {_reference_source(parity.against, words)}",
         words("largest difference {largest} (allowed {allowed} of max(1, |score|)),", largest=largest, allowed=allowed),
         words("the same label for {share} %.", share=words.fixed(100 * parity.labels_agreeing, 2)),
         *smaller,
     ]
 
 
-def _smaller_numbers(told: Precision | None, words: CardWords) -> list[str]:
-    """What computing in smaller numbers costs, where it does."""
-    if told is None:
+def _quantization(precision: Precision | None, words: CardWords) -> list[str]:
+    """The loss by quantization; empty for a model that is not quantized."""
+    if precision is None:
         return []
-    largest, share = words.number(told.largest_difference, 2), words.fixed(100 * told.labels_agreeing, 2)
+    largest, share = words.number(precision.largest_difference, 2), words.fixed(100 * precision.labels_agreeing, 2)
     lines = [
         "",
         words(
             "That was in single precision. It computes in **{numbers}**: of {rows} samples",
-            numbers=told.numbers,
-            rows=words.whole(told.rows),
+            numbers=precision.numbers,
+            rows=words.whole(precision.rows),
         ),
         words("{share} % are answered alike, largest difference {largest};", share=share, largest=largest),
     ]
-    if told.metric:
-        before, after = words.fixed(told.before, 4), words.fixed(told.after, 4)
-        metric = words("accuracy") if told.metric == "accuracy" else "R²"
+    if precision.metric:
+        before, after = words.fixed(precision.before, 4), words.fixed(precision.after, 4)
+        metric = words("accuracy") if precision.metric == "accuracy" else "R²"
         lines.append(words("{metric} {before} before, {after} now;", metric=metric, before=before, after=after))
-    small, large = words.fixed(told.bytes_after / 2**20, 1), words.fixed(told.bytes_before / 2**20, 1)
+    small, large = words.fixed(precision.bytes_after / 2**20, 1), words.fixed(precision.bytes_before / 2**20, 1)
     return [
         *lines,
-        words("a loss of {most} was allowed;", most=words.number(told.max_loss)),
+        words("a loss of {most} was allowed;", most=words.number(precision.max_loss)),
         words("{small} MiB in place of {large}.", small=small, large=large),
     ]
 
 
-def _witness(against: str, words: CardWords) -> str:
-    """Whose word it is."""
+def _reference_source(against: str, words: CardWords) -> str:
+    """The source of the reference outputs."""
     if against == "supplied":
         return words("the original's answers, which the user gave, are the same:")
     _, inside, library = against.partition(" in ")
     if not inside:
         return words("the original model answered the same:")
-    told = "the original model, read by {library} in an environment of its own time, answered the same:"
-    return words(told, library=plain(library))
+    template = "the original model, read by {library} in an environment of its own time, answered the same:"
+    return words(template, library=plain(library))
 
 
 def _origin(manifest: Manifest, words: CardWords) -> list[str]:
@@ -343,20 +345,22 @@ def _origin(manifest: Manifest, words: CardWords) -> list[str]:
 
 def _limits(manifest: Manifest, metrics: dict[str, Any], words: CardWords, *, profiled: bool) -> list[str]:
     facts = [words("The figures hold for data like the held-out rows; for other data nothing was measured.")]
-    facts += [_warned(text, words) for text in metrics.get("warnings", ())]
+    facts += [_translated_warning(text, words) for text in metrics.get("warnings", ())]
     if profiled:
         facts.append(words("A drift profile of these rows is in `profile.npz`."))
     else:
-        facts.append(words("No drift profile: it takes the truth of at least {least} held-out rows.", least=LEAST_ROWS))
+        facts.append(words("No drift profile: it takes the truth of at least {least} held-out rows.", least=MIN_ROWS))
     if manifest.lineage.parity.labels_agreeing < 1.0:
-        told = "Some samples got another label than from the original: their best two scores are equal but for rounding."
-        facts.append(words(told))
+        template = "Some samples got another label than from the original: their best two scores are equal but for rounding."
+        facts.append(words(template))
     return [f"## {words('Limits')}", "", *(f"- {fact}" for fact in facts)]
 
 
-def _warned(text: str, words: CardWords) -> str:
-    """A warning of `metrics.json`, which is English for programs; a stranger's as it is."""
-    found = facts_in(FEW_ROWS, text)
-    if found is None:
+def _translated_warning(text: str, words: CardWords) -> str:
+    """A warning of `metrics.json` in the card's language; an unknown one stays English."""
+    facts = facts_in(FEW_ROWS, text)
+    if facts is None:
         return words("The figures were {warning}.", warning=plain(text))
-    return words("The figures were measured on {rows} rows; from {enough} on they are steady.", rows=found["rows"], enough=ENOUGH)
+    return words(
+        "The figures were measured on {rows} rows; from {enough} on they are steady.", rows=facts["rows"], enough=RELIABLE_ROWS
+    )

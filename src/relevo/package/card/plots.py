@@ -1,8 +1,8 @@
-"""Pictures for the model card: confusion matrix, calibration, ROC, in `figures/`.
+"""Draws the figures of the model card: confusion matrix, calibration, ROC, residuals, in `figures/`.
 
     metrics.json, scores, truth ─ matplotlib (Agg, no window, no dates) ─► PNG bytes
 
-matplotlib is an extra, loaded when the first figure is drawn.
+matplotlib is an optional dependency, imported when the first figure is drawn.
 """
 
 from __future__ import annotations
@@ -24,9 +24,10 @@ if TYPE_CHECKING:
     from relevo.domain.manifest import Manifest
 
 _BLUE, _GREY = "#2563a8", "#8a8f98"
-#: More labels than this leave no room for a number in each cell.
-_CELLS_WITH_NUMBERS = 15
-_MOST_LABELS = 60
+#: Above this many labels the cells have no numbers.
+_MAX_LABELS_WITH_COUNTS = 15
+#: Above this many labels there is no confusion matrix.
+_MAX_LABELS = 60
 
 
 def draw_figures(
@@ -39,19 +40,19 @@ def draw_figures(
     """PNG files by their path in the package. Raises MissingDependencyError without matplotlib."""
     if manifest.output.task is Task.REGRESSION:
         return {"figures/residuals.png": _residuals(scores[:, 0], truth, words)}
-    # A dollar sign would begin a formula.
+    # matplotlib would parse a dollar sign as the start of a formula.
     labels = tuple(label.replace("$", r"\$") for label in manifest.output.labels)
     figures = {"figures/calibration.png": _calibration(metrics["calibration"], words)}
-    if len(labels) <= _MOST_LABELS:
+    if len(labels) <= _MAX_LABELS:
         figures["figures/confusion.png"] = _confusion(np.array(metrics["confusion"]), labels, words)
     if "roc_auc" in metrics:
-        likely = probabilities_of(scores, manifest.output)[:, 1]
-        figures["figures/roc.png"] = _roc(likely, truth == 1, metrics["roc_auc"], words)
+        positive_scores = probabilities_of(scores, manifest.output)[:, 1]
+        figures["figures/roc.png"] = _roc(positive_scores, truth == 1, metrics["roc_auc"], words)
     return figures
 
 
 def new_figure(size: tuple[float, float]) -> Any:
-    """An empty sheet of so many inches, drawn without a window. Raises MissingDependencyError without matplotlib."""
+    """An empty figure, size in inches, without a window. Raises MissingDependencyError without matplotlib."""
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
@@ -63,7 +64,7 @@ def new_figure(size: tuple[float, float]) -> Any:
 
 
 def _axes(size: tuple[float, float], words: CardWords) -> tuple[Any, Any]:
-    """A sheet with one plot on it, whose numbers are written as the language does."""
+    """A figure with one plot, with tick labels in the format of the language."""
     figure = new_figure(size)
     axes = figure.add_subplot()
     axes.xaxis.set_major_formatter(words.tick())
@@ -72,12 +73,12 @@ def _axes(size: tuple[float, float], words: CardWords) -> tuple[Any, Any]:
 
 
 def png_bytes(figure: Any) -> bytes:
-    """The sheet as a PNG without dates."""
+    """The figure as a PNG without dates."""
     out = io.BytesIO()
     with warnings.catch_warnings():
-        # A label in a script the font lacks is drawn as boxes, and that is no reason to stop.
+        # matplotlib warns about characters that the font lacks, and draws boxes.
         warnings.simplefilter("ignore")
-        # The software's name and version would be the only thing in the file that is not the picture.
+        # Without the name and version of the software the file is reproducible.
         figure.savefig(out, format="png", dpi=110, metadata={"Software": None})
     return out.getvalue()
 
@@ -92,7 +93,7 @@ def _confusion(counts: NDArray[np.int64], labels: tuple[str, ...], words: CardWo
     axes.set_xlabel(words("truth"))
     axes.set_ylabel(words("prediction"))
     axes.set_title(words("Confusion: rows counted, share of the truth shaded"), fontsize=9)
-    if len(labels) <= _CELLS_WITH_NUMBERS:
+    if len(labels) <= _MAX_LABELS_WITH_COUNTS:
         for (row, column), count in np.ndenumerate(counts):
             if count:
                 colour = "white" if shares[row, column] > 0.5 else "black"
@@ -100,17 +101,17 @@ def _confusion(counts: NDArray[np.int64], labels: tuple[str, ...], words: CardWo
     return png_bytes(figure)
 
 
-_CALIBRATED = ("confidence", "accuracy", "count")
+_BIN_COLUMNS = ("confidence", "accuracy", "count")
 
 
 def _calibration(table: dict[str, Any], words: CardWords) -> bytes:
     figure, axes = _axes((4.6, 4.2), words)
-    filled = [(c, a, n) for c, a, n in zip(*(table[k] for k in _CALIBRATED), strict=True) if n]
+    filled = [(c, a, n) for c, a, n in zip(*(table[k] for k in _BIN_COLUMNS), strict=True) if n]
     axes.plot([0, 1], [0, 1], color=_GREY, linewidth=1, linestyle="--")
     sizes = [12 + 160 * n / sum(table["count"]) for _, _, n in filled]
-    # No line through a bin that no answer was in.
-    joined = [(c, a) if n else (np.nan, np.nan) for c, a, n in zip(*(table[k] for k in _CALIBRATED), strict=True)]
-    axes.plot(*zip(*joined, strict=True), color=_BLUE, linewidth=1)
+    # The line has a gap at empty bins.
+    points = [(c, a) if n else (np.nan, np.nan) for c, a, n in zip(*(table[k] for k in _BIN_COLUMNS), strict=True)]
+    axes.plot(*zip(*points, strict=True), color=_BLUE, linewidth=1)
     axes.scatter([c for c, _, _ in filled], [a for _, a, _ in filled], s=sizes, color=_BLUE)
     axes.set(xlim=(0, 1), ylim=(0, 1.02), xlabel=words("confidence"), ylabel=words("share right"))
     axes.set_title(words("Calibration: expected error {error}", error=words.fixed(table["expected_error"], 3)), fontsize=9)
@@ -120,11 +121,11 @@ def _calibration(table: dict[str, Any], words: CardWords) -> bytes:
 def _roc(scores: NDArray[np.float64], positive: NDArray[np.bool_], area: float, words: CardWords) -> bytes:
     figure, axes = _axes((4.6, 4.2), words)
     order = np.argsort(-scores, kind="stable")
-    hits, falls = np.cumsum(positive[order]), np.cumsum(~positive[order])
-    # Equal scores are one step: only the last row of each tie is a point.
+    true_positives, false_positives = np.cumsum(positive[order]), np.cumsum(~positive[order])
+    # Equal scores are one step of the curve: only the last row of each tie is a point.
     last = np.append(np.diff(scores[order]) != 0, True)
     axes.plot([0, 1], [0, 1], color=_GREY, linewidth=1, linestyle="--")
-    axes.plot([0, *(falls[last] / falls[-1])], [0, *(hits[last] / hits[-1])], color=_BLUE)
+    axes.plot([0, *(false_positives[last] / false_positives[-1])], [0, *(true_positives[last] / true_positives[-1])], color=_BLUE)
     axes.set(xlim=(0, 1), ylim=(0, 1.02), xlabel=words("false positive rate"), ylabel=words("true positive rate"))
     axes.set_title(words("ROC: area {area}", area=words.fixed(area, 3)), fontsize=9)
     return png_bytes(figure)

@@ -1,8 +1,8 @@
-"""The words and figures of a model card, and of the pictures in it, in one language.
+"""Translates the texts and formats the numbers of a model card and its figures.
 
-    "On {rows} held-out rows" ─ CardWords("es") ─► es/card.json ─► "Con {rows} filas reservadas" ─► filled
+    "On {rows} held-out rows" ─ CardWords("es") ─► es/card.json ─► "Con {rows} filas reservadas" ─► formatted
 
-English stands where it is meant, as everywhere; `card.json` is apart from what commands say, since half of it is single words.
+The English texts are in the code. `card.json` is separate from the catalogue of the commands, since half of it is single words.
 """
 
 from __future__ import annotations
@@ -21,34 +21,34 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class CardWords:
-    """Says a card's texts in one of catalog.LANGUAGES; lives as long as a card is written."""
+    """Texts and number formats in one of catalog.LANGUAGES. Lifetime: the writing of one card."""
 
     language: str = catalog.LANGUAGES[0]
 
     def __call__(self, text: str, **facts: object) -> str:
-        """A text of ours, its holes filled. Raises KeyError when a fact is missing."""
+        """The translated text, formatted with `facts`. Raises KeyError when a fact is missing."""
         return catalog.texts("card", self.language).get(text, text).format(**facts)
 
     def fixed(self, value: float, places: int) -> str:
-        """A number with exactly so many decimal places."""
+        """A number with a fixed number of decimal places."""
         return formatting.fixed(value, self.language, places=places)
 
     def number(self, value: float, digits: int = 6) -> str:
-        """A number with so many significant digits."""
+        """A number with a maximum number of significant digits."""
         return formatting.number(value, self.language, digits=digits)
 
     def whole(self, value: int) -> str:
-        """A count, its thousands apart."""
+        """An integer with thousands separators."""
         return formatting.whole(value, self.language)
 
     def tick(self) -> Callable[[float, object], str]:
-        """What writes the numbers along an axis."""
-        return lambda value, _place: self.number(value, 3)
+        """The formatter of the tick labels of an axis."""
+        return lambda value, _position: self.number(value, 3)
 
 
 def card_words(language: str | None) -> CardWords:
-    """Those of the language; of the one that the environment asks for, when None. Raises InvalidOptionsError for one not spoken."""
-    spoken = language_asked(os.environ) if language is None else catalog.known(language)
-    if spoken is None:
+    """The texts of a language; None selects that of the environment. Raises InvalidOptionsError for an unsupported language."""
+    supported = language_asked(os.environ) if language is None else catalog.known(language)
+    if supported is None:
         raise InvalidOptionsError(options=f"language: one of {', '.join(catalog.LANGUAGES)}")
-    return CardWords(spoken)
+    return CardWords(supported)
