@@ -36,7 +36,7 @@ class Tile:
 
 def begin() -> None:
     """Before the first piece of a run: their style."""
-    st.html(f"<style>{look('pieces.css')}</style>")
+    st.html(f"<style>{look('components.css')}</style>")
 
 
 def tiles(some: Iterable[Tile]) -> None:
