@@ -11,7 +11,7 @@ pytest.importorskip("streamlit", reason="the extra 'console' is not installed")
 
 from relevo.console import charts
 from relevo.console.components.version_comparison import _calibration
-from relevo.console.texts import words_of
+from relevo.console.texts import load_texts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,21 +26,21 @@ def rows() -> list[dict[str, object]]:
 
 def test_versions_stand_upon_each_other() -> None:
     """In one stretch the second version begins where the first ends."""
-    told = charts.requests(rows(), ["v1", "v2"], words_of("en"), span=_SPAN).to_dict()
+    told = charts.requests(rows(), ["v1", "v2"], load_texts("en"), span=_SPAN).to_dict()
     assert [(row["low"], row["high"]) for row in told["datasets"][told["data"]["name"]]] == [(0, 5), (5, 8)]
 
 
 def test_a_spanish_plot_has_spanish_figures() -> None:
     """Numbers and months are written as the page writes them."""
-    chart = charts.requests(rows(), ["v1", "v2"], words_of("es"), span=_SPAN)
-    locale = charts.spoken(chart, words_of("es")).to_dict()["config"]["locale"]
+    chart = charts.requests(rows(), ["v1", "v2"], load_texts("es"), span=_SPAN)
+    locale = charts.localize(chart, load_texts("es")).to_dict()["config"]["locale"]
     assert (locale["number"]["decimal"], locale["time"]["shortMonths"][0]) == (",", "ene")
 
 
 def test_a_narrow_axis_of_confidence_stays_short() -> None:
     """Where all answers are as good as certain, the axis says 99.99 %, not 99.990000 %."""
     row = {**_SLOT, "version": "v1", "confidence_mean": 0.9999, "uncertain_share": 0.0}
-    told = charts.confidence([row], ["v1"], words_of("en"), span=_SPAN).to_dict()
+    told = charts.confidence([row], ["v1"], load_texts("en"), span=_SPAN).to_dict()
     assert told["layer"][0]["encoding"]["y"]["axis"]["format"] == ".2~%"
 
 
@@ -57,10 +57,10 @@ def _minutes(version: str, *minutes: int) -> list[dict[str, object]]:
 
 
 @pytest.mark.parametrize("draw", [charts.latency, charts.confidence])
-def test_a_gap_is_a_gap(draw: Callable[..., charts.Drawn]) -> None:
+def test_a_gap_is_a_gap(draw: Callable[..., charts.Chart]) -> None:
     """A line and a band join minutes that follow one another and no others; a minute between two gaps is a dot."""
     given = [*_minutes("v1", 0, 1, 2, 7, 20, 21), *_minutes("v2", 1, 3)]
-    told = draw(given[::-1], ["v1", "v2"], words_of("en"), span=_SPAN).to_dict()
+    told = draw(given[::-1], ["v1", "v2"], load_texts("en"), span=_SPAN).to_dict()
     (rows,) = {json.dumps(rows): rows for rows in told["datasets"].values()}.values()
     found = {(row["version"], int(row["at"][14:16])): (row["run"], row["alone"], row["dot"]) for row in rows}
     runs: dict[str, list[int]] = {}
@@ -72,14 +72,14 @@ def test_a_gap_is_a_gap(draw: Callable[..., charts.Drawn]) -> None:
         assert "interpolate" not in (layer["mark"] if isinstance(layer["mark"], dict) else {})
         assert layer["encoding"]["detail"]["field"] == "run"
     many = [row for minute in range(0, 58, 2) for row in _minutes("v1", minute)] * 3
-    assert all(row["dot"] for row in next(iter(draw(many, ["v1"], words_of("en"), span=_SPAN).to_dict()["datasets"].values())))
+    assert all(row["dot"] for row in next(iter(draw(many, ["v1"], load_texts("en"), span=_SPAN).to_dict()["datasets"].values())))
 
 
 def test_a_version_keeps_its_colour() -> None:
     """Its place in the scale is its number's, whatever other versions are seen; the legend names only those that are."""
     scales = []
     for versions in (["v3"], ["v1", "v3"], ["v2", "v3", "v11"]):
-        colour = charts.requests(rows(), versions, words_of("en"), span=_SPAN).to_dict()["encoding"]["color"]
+        colour = charts.requests(rows(), versions, load_texts("en"), span=_SPAN).to_dict()["encoding"]["color"]
         scales.append(colour["scale"]["domain"])
         assert colour["legend"] is None if len(versions) == 1 else colour["legend"]["values"] == versions
     assert {scale.index("v3") for scale in scales} == {2}
@@ -95,7 +95,7 @@ def test_an_empty_bin_of_a_calibration_is_a_gap() -> None:
 def test_nothing_is_fetched() -> None:
     """A plot names no address that its data would come from."""
     chart = charts.calibration(
-        [{"version": "v1", "confidence": 0.9, "accuracy": 0.8, "times": 4, "run": "v1/0"}], ["v1"], words_of("en")
+        [{"version": "v1", "confidence": 0.9, "accuracy": 0.8, "times": 4, "run": "v1/0"}], ["v1"], load_texts("en")
     )
     told = chart.to_dict()
     told.pop("$schema")

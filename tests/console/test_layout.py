@@ -42,7 +42,7 @@ def test_a_dare_stands_above_every_page(chromium: Browser, tmp_path: Path) -> No
     """A server that others can reach, open and in the clear, says so on a telephone, too, on whatever page one is."""
     with served_beside(tmp_path, "--host", OUTWARD, "--insecure") as beside:
         here = replace(beside, url=beside.url.replace(OUTWARD, "127.0.0.1"))
-        with opened(chromium, here, "/models", viewport={"width": 390, "height": 800}, locale="es-ES") as page:
+        with opened(chromium, session, "/models", viewport={"width": 390, "height": 800}, locale="es-ES") as page:
             page.wait_for_selector("h1:has-text('Modelos')")
             warning = page.locator(".rv-insecure")
             assert warning.is_visible()

@@ -64,10 +64,10 @@ def served_beside(folder: Path, *flags: str) -> Iterator[Console]:
 
 
 @contextmanager
-def _command(folder: Path, *words: str) -> Iterator[tuple[Any, int]]:
+def _command(folder: Path, *texts: str) -> Iterator[tuple[Any, int]]:
     """What a command of ours tells once it answers, and its pid; it works in `folder` until the block ends."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "relevo", *words, "--json"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd=folder, text=True
+        [sys.executable, "-m", "relevo", *texts, "--json"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd=folder, text=True
     )
     try:
         yield _told(process), process.pid
@@ -77,7 +77,7 @@ def _command(folder: Path, *words: str) -> Iterator[tuple[Any, int]]:
         code = process.wait(_END_S)
         assert process.stdout is not None
         process.stdout.close()
-    assert code == 0, f"relevo {words[0]} ended with {code}"
+    assert code == 0, f"relevo {texts[0]} ended with {code}"
 
 
 def _told(process: subprocess.Popen[str]) -> Any:

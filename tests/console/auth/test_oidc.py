@@ -204,9 +204,9 @@ def test_a_code_for_another_console_is_refused(ours: Console, server: relevo.ser
     with desk_of(told) as there, browser_of(ours) as browser:
         sent = there.get("/sign-in/elsewhere").headers["location"]
         asked = words_in(sent) | {"to": ours.url}
-        words = tuple(asked[name] for name in ("to", "state", "challenge"))
+        texts = tuple(asked[name] for name in ("to", "state", "challenge"))
         assert browser.get(f"{server.url}/login/console?{urlencode(asked)}").status_code == 401, "its mark is for its own address"
-        asked["mark"] = sign(key_loader(settings.console_key)(), Purpose.LEAVE, *words)
+        asked["mark"] = sign(key_loader(settings.console_key)(), Purpose.LEAVE, *texts)
         at = browser.get(f"{server.url}/login/console?{urlencode(asked)}")
         while not at.headers["location"].startswith(ours.url):
             at = browser.get(at.headers["location"])

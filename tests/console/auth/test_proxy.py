@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from starlette.responses import Response
 
-from relevo.console.auth.proxy import COOKIE, ProxyMiddleware, is_secure, set_cookie
+from relevo.console.auth.proxy import SESSION_COOKIE, ProxyMiddleware, is_secure, set_cookie
 from relevo.console.auth.sessions import ConsoleConfig
 from relevo.util.proxy_headers import parse_trusted_proxies
 
@@ -38,7 +38,7 @@ def seen(
 
 @pytest.mark.parametrize(("kind", "plain", "secure"), [("http", "http", "https"), ("websocket", "ws", "wss")])
 def test_the_listed_proxy_is_believed_and_nobody_else(kind: str, plain: str, secure: str) -> None:
-    """Address and scheme come from the proxy; the same words of anybody else are words."""
+    """Address and scheme come from the proxy; the same texts of anybody else are texts."""
     by_proxy = seen(BEHIND, "10.0.0.5", *FORWARDED, kind=kind, scheme=plain)
     assert isinstance(by_proxy, dict)
     assert (by_proxy["client"][0], by_proxy["scheme"]) == ("203.0.113.9", secure)
@@ -78,7 +78,7 @@ def test_a_cookie_is_as_the_way_is() -> None:
 
     def told(scheme: str, value: str) -> str:
         answer = Response()
-        set_cookie(answer, {"scheme": scheme}, COOKIE, value)
+        set_cookie(answer, {"scheme": scheme}, SESSION_COOKIE, value)
         return answer.headers["set-cookie"]
 
     assert told("https", "x") == "__Host-relevo_console=x; HttpOnly; Path=/; SameSite=lax; Secure"

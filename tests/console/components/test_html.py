@@ -9,7 +9,7 @@ pytest.importorskip("streamlit", reason="the extra 'console' is not installed")
 from relevo.console.components import html
 
 
-@pytest.mark.parametrize("piece", [html.soft, html.code, html.strong, lambda text: html.chips([text]), html.joined])
+@pytest.mark.parametrize("piece", [html.muted, html.code, html.strong, lambda text: html.chips([text]), html.join])
 def test_no_text_is_markup(piece: object) -> None:
     """Names of models, reasons and notes are shown as they are, whatever they would be as HTML."""
     assert callable(piece)
@@ -20,4 +20,4 @@ def test_no_text_is_markup(piece: object) -> None:
 
 def test_pieces_stand_together() -> None:
     """What is markup already is not escaped a second time."""
-    assert html.joined("v3", html.chips(["a & b"])).text == 'v3 <span class="relevo-chip">a &amp; b</span>'
+    assert html.join("v3", html.chips(["a & b"])).text == 'v3 <span class="relevo-chip">a &amp; b</span>'

@@ -13,7 +13,7 @@ from tests.support.browser import IN_A_BROWSER
 from tests.support.console import SIGNED_PASSWORD, Console, settled, signed_in
 
 from relevo.client import Client
-from relevo.console.pages.label import keys_of
+from relevo.console.pages.label import assign_keys
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -155,10 +155,10 @@ def _click_twice(page: Page) -> None:
 
 
 def test_each_label_has_a_key_of_its_own() -> None:
-    """Digits are their own keys; words get 1–9 and then letters, none of which does something else."""
-    assert keys_of([str(digit) for digit in range(10)]) == list("0123456789")
-    assert keys_of(["stays", "leaves"]) == ["1", "2"]
-    many = keys_of([f"label {number}" for number in range(31)])
+    """Digits are their own keys; texts get 1–9 and then letters, none of which does something else."""
+    assert assign_keys([str(digit) for digit in range(10)]) == list("0123456789")
+    assert assign_keys(["stays", "leaves"]) == ["1", "2"]
+    many = assign_keys([f"label {number}" for number in range(31)])
     assert len(set(many)) == 31
     assert not {"c", "r", "s", "u"} & set(many)
-    assert keys_of(["A", "S"]) == ["1", "2"]
+    assert assign_keys(["A", "S"]) == ["1", "2"]

@@ -22,7 +22,7 @@ pytestmark = IN_A_BROWSER
 
 
 def test_a_server_without_users_offers_the_first(chromium: Browser, console: Console) -> None:
-    """Where nobody is a user yet, the page offers to make the first admin, and a password that is none is refused in words."""
+    """Where nobody is a user yet, the page offers to make the first admin, and a password that is none is refused in texts."""
     with opened(chromium, console, "/people") as page:
         page.get_by_label("Name").fill("zoe")
         page.get_by_label("Password", exact=True).fill("short")
@@ -73,7 +73,7 @@ def test_an_admin_looks_after_users_and_keys(
 def test_a_key_of_a_user_who_is_disabled_says_so(
     chromium: Browser, signed_console: Console, signed_server: server.RunningServer
 ) -> None:
-    """It does not pass as one that counts, and changing it for a new one is refused in words."""
+    """It does not pass as one that counts, and changing it for a new one is refused in texts."""
     with Client(signed_server.url) as caller:
         caller.sign_in("ana", SIGNED_PASSWORD)
         gone = caller.ask("POST", "/users", json={"name": "gone", "role": "viewer"})["id"]

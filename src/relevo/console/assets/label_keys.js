@@ -1,70 +1,70 @@
-// A key press or click on the label page belongs to the picture that was on the screen when it was made.
+// Makes each key press or click on the label page apply to the input that was on the screen at that moment.
 //
-//   key held down (repeat) · a second press before the next picture · a press before anybody can have seen the picture ─► ignored
+//   key held down (repeat) · second press before the next input · press too soon for a person to have seen the input ─► ignored
 //
-// Streamlit listens on the document; this listens on the window before it. .rv-ask carries the number of the drawing and the keys.
+// Streamlit listens on the document; this script listens on the window, before it. .rv-ask has the number of the drawing and the keys.
 (() => {
   if (window.relevoLabelKeys) return;
   window.relevoLabelKeys = true;
 
-  const SEEN_AFTER_MS = 200;
-  // A drawing that never comes, as after a lost connection, must not lock the keys for ever.
-  const WAITS_AT_MOST_MS = 5000;
+  const MIN_VIEW_MS = 200;
+  // A drawing that never arrives, for example after a lost connection, must not block the keys forever.
+  const MAX_WAIT_MS = 5000;
   const BUTTONS = '[class*="st-key-choices"] button, .st-key-ways button';
   let drawing = "";
   let drawnAt = 0;
-  let used = "";
-  let usedAt = 0;
+  let answered = "";
+  let answeredAt = 0;
 
-  const asked = () => {
-    const question = document.querySelector(".rv-ask");
-    const shown = question?.dataset.drawing ?? "";
-    if (shown !== drawing) {
-      drawing = shown;
+  const currentItem = () => {
+    const item = document.querySelector(".rv-ask");
+    const number = item?.dataset.drawing ?? "";
+    if (number !== drawing) {
+      drawing = number;
       drawnAt = performance.now();
     }
-    return question;
+    return item;
   };
-  const isEarly = (question) => {
+  const isEarly = (item) => {
     const now = performance.now();
-    const picture = question.querySelector("img");
-    const waiting = used === drawing && now - usedAt < WAITS_AT_MOST_MS;
-    return waiting || now - drawnAt < SEEN_AFTER_MS || (picture !== null && !picture.complete);
+    const picture = item.querySelector("img");
+    const waiting = answered === drawing && now - answeredAt < MAX_WAIT_MS;
+    return waiting || now - drawnAt < MIN_VIEW_MS || (picture !== null && !picture.complete);
   };
   const ignore = (event) => {
     event.preventDefault();
     event.stopImmediatePropagation();
   };
-  const use = (event, question) => {
-    if (isEarly(question)) {
+  const accept = (event, item) => {
+    if (isEarly(item)) {
       ignore(event);
       return;
     }
-    used = drawing;
-    usedAt = performance.now();
+    answered = drawing;
+    answeredAt = performance.now();
   };
 
   window.addEventListener(
     "keydown",
     (event) => {
-      const question = asked();
-      if (!question || event.ctrlKey || event.metaKey || event.altKey) return;
+      const item = currentItem();
+      if (!item || event.ctrlKey || event.metaKey || event.altKey) return;
       const key = event.key.toLowerCase();
       if (event.target.closest?.("input, textarea, [contenteditable='true']") && key !== "enter") return;
-      const ours = (question.dataset.keys ?? "").split(" ").includes(key);
-      if (event.repeat && (ours || key === "enter" || key === " ")) ignore(event);
-      else if (ours) use(event, question);
+      const isShortcut = (item.dataset.keys ?? "").split(" ").includes(key);
+      if (event.repeat && (isShortcut || key === "enter" || key === " ")) ignore(event);
+      else if (isShortcut) accept(event, item);
     },
     true,
   );
   window.addEventListener(
     "click",
     (event) => {
-      const question = asked();
-      if (question && event.target.closest?.(BUTTONS)) use(event, question);
+      const item = currentItem();
+      if (item && event.target.closest?.(BUTTONS)) accept(event, item);
     },
     true,
   );
-  new MutationObserver(asked).observe(document.body, { subtree: true, childList: true });
-  asked();
+  new MutationObserver(currentItem).observe(document.body, { subtree: true, childList: true });
+  currentItem();
 })();
