@@ -3,7 +3,7 @@
 #   make demo [ARGS=--headless]    train on real digits, serve, ask, look back
 #   make example NAME=churn        one of examples/: train on the real data, serve, ask, check every promise
 #   make test [ARGS="-k spool"]    every test
-#   make lint                      format, lint, types, floors, changelog
+#   make lint                      format, lint, types, layers, changelog
 #   make bench [ARGS=…]            the figures of benchmarks/RESULTS.md
 #   make container [ARGS=…]        build both images, start them, look whether they keep what they promise (root, buildah)
 #   make lock                      resolve and pin the requirements anew

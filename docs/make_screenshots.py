@@ -25,7 +25,7 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
 from tests.support.browser import launched  # noqa: E402 - the line above makes it found
-from tests.support.console import Console, add_users, console_over, opened, settled, signed_in  # noqa: E402 - the same
+from tests.support.console import Console, add_users, open_page, open_page_as, run_console, wait_until_idle  # noqa: E402 - the same
 from tests.support.server import settings_of, started  # noqa: E402 - the same
 
 import relevo  # noqa: E402 - the same
@@ -87,7 +87,7 @@ def asked(url: str) -> None:
 
 def taken(page: Page, language: str, name: str, *, ready: str | None = None) -> None:
     """Wait until the page stands still, and keep it."""
-    settled(page)
+    wait_until_idle(page)
     if ready is not None:
         page.wait_for_selector(ready)
     time.sleep(_SETTLE_S)
@@ -101,24 +101,24 @@ def taken(page: Page, language: str, name: str, *, ready: str | None = None) -> 
 def classify(page: Page) -> None:
     """A digit is uploaded and answered."""
     page.set_input_files("input[type=file]", {"name": "digit.png", "mimeType": "image/png", "buffer": digits()[0][3]})
-    settled(page)
+    wait_until_idle(page)
 
 
 def untouched(page: Page) -> None:
     """The page as it opens."""
-    settled(page)
+    wait_until_idle(page)
 
 
 def last_hour(page: Page) -> None:
     """What came in the last hour."""
-    settled(page)
+    wait_until_idle(page)
     page.locator('[data-testid="stButtonGroup"] button').first.click()
-    settled(page)
+    wait_until_idle(page)
 
 
 def beside(page: Page) -> None:
     """Two versions, figure by figure."""
-    settled(page)
+    wait_until_idle(page)
     page.locator("h2").nth(1).scroll_into_view_if_needed()
     page.mouse.move(700, 500)
     page.mouse.wheel(0, 620)
@@ -140,16 +140,16 @@ def take(browser: Browser, console: Console, wanted: set[str]) -> None:
     """Every picture that is wanted, in both languages."""
     for language, locale in LOCALES.items():
         if not wanted or "sign-in" in wanted:
-            with opened(browser, console, "/sign-in", locale=locale, **DESKTOP) as page:
+            with open_page(browser, console, "/sign-in", locale=locale, **DESKTOP) as page:
                 page.wait_for_selector("input[name=password]")
                 taken_plainly(page, language, "sign-in")
         for name, (path, prepare) in SCENES.items():
             if not wanted or name in wanted:
-                with signed_in(browser, console, "ana", path, locale=locale, **DESKTOP) as page:
+                with open_page_as(browser, console, "ana", path, locale=locale, **DESKTOP) as page:
                     prepare(page)
                     taken(page, language, name)
         if not wanted or "phone" in wanted:
-            with signed_in(browser, console, "ana", "/label", locale=locale, color_scheme="dark", **PHONE) as page:
+            with open_page_as(browser, console, "ana", "/label", locale=locale, color_scheme="dark", **PHONE) as page:
                 taken(page, language, "phone")
 
 
@@ -168,7 +168,7 @@ def main() -> None:
         server = stack.enter_context(started(settings))
         asked(server.url)
         add_users(settings, ana=Role.ADMIN, luis=Role.LABELER, noor=Role.VIEWER)
-        console = stack.enter_context(console_over(server.url, folder))
+        console = stack.enter_context(run_console(server.url, folder))
         browser = stack.enter_context(launched())
         take(browser, console, set(sys.argv[1:]))
 

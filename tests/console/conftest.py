@@ -1,4 +1,4 @@
-"""One server and one console for all tests of the console, since each takes seconds to start; a browser for each file."""
+"""Fixtures for tests of the console: one server and one console per test run, because each takes seconds to start."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.support.browser import launched
-from tests.support.console import Console, add_users, console_over
+from tests.support.console import Console, add_users, run_console
 from tests.support.server import put, running, settings_of, started
 
 from relevo.domain.access import Role
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 def console_server(
     tmp_path_factory: pytest.TempPathFactory, digits_package: Package, churn_package: Package
 ) -> Iterator[relevo.server.RunningServer]:
-    """A server without users that answers for digits (pictures) and churn (records)."""
+    """A server without users that serves digits (images) and churn (records)."""
     with running(tmp_path_factory.mktemp("console-server"), digits_package, churn_package) as server:
         yield server
 
@@ -33,13 +33,13 @@ def console_server(
 def console(console_server: relevo.server.RunningServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Console]:
     """The console of that server."""
     pytest.importorskip("streamlit", reason="the extra 'console' is not installed")
-    with console_over(console_server.url, tmp_path_factory.mktemp("console")) as started:
-        yield started
+    with run_console(console_server.url, tmp_path_factory.mktemp("console")) as started_console:
+        yield started_console
 
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
-    """One browser; gone with the file's last test, for while it is there no other event loop may run in this process."""
+    """One browser per file: while it runs, no other event loop can run in this process."""
     with launched() as browser:
         yield browser
 
@@ -48,7 +48,7 @@ def chromium() -> Iterator[Browser]:
 def signed_server(
     tmp_path_factory: pytest.TempPathFactory, digits_package: Package, digits_package_2: Package, churn_package: Package
 ) -> Iterator[relevo.server.RunningServer]:
-    """A server with users, two versions of digits, the second of them the challenger, and churn, which one test asks."""
+    """A server with users, two versions of digits (the second is the challenger), and churn, which only one test uses."""
     settings = settings_of(tmp_path_factory.mktemp("signed-server"))
     put(settings, digits_package)
     put(settings, digits_package_2, alias="challenger")
@@ -60,7 +60,7 @@ def signed_server(
 
 @pytest.fixture(scope="session")
 def signed_console(signed_server: relevo.server.RunningServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Console]:
-    """The console of that server; SIGNED_PASSWORD lets its users in."""
+    """The console of that server; the password of its users is SIGNED_PASSWORD."""
     pytest.importorskip("streamlit", reason="the extra 'console' is not installed")
-    with console_over(signed_server.url, tmp_path_factory.mktemp("signed-console")) as begun:
-        yield begun
+    with run_console(signed_server.url, tmp_path_factory.mktemp("signed-console")) as started_console:
+        yield started_console

@@ -1,4 +1,4 @@
-"""The console behind nginx, by the very file that the how-to shows: it is signed in to by https, and its cookie is sealed."""
+"""The console behind nginx, with the configuration of the how-to page: login over https with a secure cookie."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.support.browser import IN_A_BROWSER
-from tests.support.console import SIGNED_PASSWORD, Console, console_over, settled
+from tests.support.console import SIGNED_PASSWORD, Console, run_console, wait_until_idle
 
 pytest.importorskip("streamlit", reason="the extra 'console' is not installed")
 pytest.importorskip("cryptography", reason="the library that makes certificates is not installed")
@@ -34,45 +34,45 @@ pytestmark = [*IN_A_BROWSER, pytest.mark.skipif(NGINX is None, reason="nginx is 
 
 
 def free_port() -> int:
-    with socket.socket() as it:
-        it.bind(("127.0.0.1", 0))
-        return int(it.getsockname()[1])
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
-def shown(port: int, console: str, folder: Path) -> str:
-    """What the how-to shows for the console, with our port, names and files in place of the example's."""
-    found: str = next(
+def nginx_config(port: int, console: str, folder: Path) -> str:
+    """The configuration of the how-to page, with port, names and files of the test."""
+    config: str = next(
         block for block in re.findall(r"```nginx\n(.*?)```", HOW_TO.read_text(encoding="utf-8"), re.DOTALL) if ":8501" in block
     )
     cert, key = pair(folder, "127.0.0.1")
-    for theirs, ours in (
+    for example, replacement in (
         ("listen 443 ssl", f"listen 127.0.0.1:{port} ssl"),
         ("http://127.0.0.1:8501", console),
         ("/etc/ssl/console.example.pem", str(cert)),
         ("/etc/ssl/console.example.key", str(key)),
         ("server_name console.example", "server_name 127.0.0.1"),
     ):
-        assert theirs in found
-        found = found.replace(theirs, ours)
-    return found
+        assert example in config
+        config = config.replace(example, replacement)
+    return config
 
 
 @contextmanager
-def in_front_of(console: Console, port: int, folder: Path) -> Iterator[None]:
-    """nginx, as whoever runs the test, until the block ends."""
+def run_nginx(console: Console, port: int, folder: Path) -> Iterator[None]:
+    """Runs nginx in front of the console as the current user, until the end of the block."""
     temporary = "\n".join(f"{kind}_temp_path {folder}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
-    written = folder / "nginx.conf"
-    written.write_text(
+    config_file = folder / "nginx.conf"
+    config_file.write_text(
         f"daemon off; pid {folder}/pid; error_log stderr; events {{}}\n"
-        f"http {{ access_log off; {temporary}\n{shown(port, console.url, folder)} }}\n",
+        f"http {{ access_log off; {temporary}\n{nginx_config(port, console.url, folder)} }}\n",
         encoding="utf-8",
     )
     assert NGINX is not None
-    process = subprocess.Popen([NGINX, "-p", str(folder), "-e", "stderr", "-c", str(written)], stderr=subprocess.DEVNULL)
+    process = subprocess.Popen([NGINX, "-p", str(folder), "-e", "stderr", "-c", str(config_file)], stderr=subprocess.DEVNULL)
     try:
         for _ in range(200):
-            with socket.socket() as it:
-                if it.connect_ex(("127.0.0.1", port)) == 0:
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", port)) == 0:
                     break
             assert process.poll() is None, "nginx did not start"
             time.sleep(0.05)
@@ -85,10 +85,10 @@ def in_front_of(console: Console, port: int, folder: Path) -> Iterator[None]:
 def test_the_cookie_is_secure_behind_a_proxy_that_encrypts(
     chromium: Browser, signed_server: server.RunningServer, tmp_path: Path
 ) -> None:
-    """console_public_url tells what browsers call it: Secure, __Host-, pages live by WebSocket; the plain cookie opens nothing."""
+    """With console_public_url the cookie is Secure and __Host-, WebSockets work, and the plain cookie is rejected."""
     port = free_port()
     flags = ("--console-public-url", f"https://127.0.0.1:{port}", "--trusted-proxies", "127.0.0.1")
-    with console_over(signed_server.url, tmp_path, *flags) as console, in_front_of(console, port, tmp_path):
+    with run_console(signed_server.url, tmp_path, *flags) as console, run_nginx(console, port, tmp_path):
         context = chromium.new_context(locale="en-GB", ignore_https_errors=True)
         page = context.new_page()
         page.set_default_timeout(40_000)
@@ -97,13 +97,13 @@ def test_the_cookie_is_secure_behind_a_proxy_that_encrypts(
         page.fill("input[name=password]", SIGNED_PASSWORD)
         page.press("input[name=password]", "Enter")
         page.wait_for_selector("h1:has-text('Models')")
-        settled(page)
-        kept = {one["name"]: one for one in context.cookies()}
-        assert "relevo_console" not in kept
-        sealed = kept["__Host-relevo_console"]
-        assert (sealed["secure"], sealed["httpOnly"], sealed["sameSite"], sealed["path"]) == (True, True, "Lax", "/")
+        wait_until_idle(page)
+        cookies = {cookie["name"]: cookie for cookie in context.cookies()}
+        assert "relevo_console" not in cookies
+        secure = cookies["__Host-relevo_console"]
+        assert (secure["secure"], secure["httpOnly"], secure["sameSite"], secure["path"]) == (True, True, "Lax", "/")
         context.clear_cookies()
-        context.add_cookies([{"name": "relevo_console", "value": sealed["value"], "url": f"https://127.0.0.1:{port}"}])
+        context.add_cookies([{"name": "relevo_console", "value": secure["value"], "url": f"https://127.0.0.1:{port}"}])
         page.goto(f"https://127.0.0.1:{port}/models")
         page.wait_for_selector("input[name=password]")
         context.close()

@@ -1,4 +1,4 @@
-"""The frame of the console in a real browser."""
+"""The common layout of the console in a real browser."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from tests.server.test_exposure import OUTWARD
 from tests.support.browser import IN_A_BROWSER
-from tests.support.console import Console, opened, served_beside
+from tests.support.console import Console, open_page, serve_with_console
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -17,20 +17,20 @@ if TYPE_CHECKING:
 pytestmark = IN_A_BROWSER
 
 
-def test_a_server_without_users_is_shown_without_signing_in(chromium: Browser, console: Console) -> None:
-    """Nobody signs in where nobody is asked; the frame says so; nothing comes from another host, and the policy lets all run."""
-    with opened(chromium, console) as page:
-        complaints: list[str] = []
-        page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+def test_a_server_without_users_needs_no_login(chromium: Browser, console: Console) -> None:
+    """The page opens without login and says so; the content security policy blocks nothing."""
+    with open_page(chromium, console) as page:
+        errors: list[str] = []
+        page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
         page.reload()
         page.wait_for_selector("h1:has-text('Classify')")
         page.wait_for_selector("text=this server has no users yet")
-        assert complaints == []
+        assert errors == []
 
 
-def test_the_language_is_the_browsers_until_another_is_chosen(chromium: Browser, console: Console) -> None:
-    """A Spanish browser reads Spanish; a click on English is remembered."""
-    with opened(chromium, console, locale="es-ES") as page:
+def test_the_language_of_the_browser_is_the_default(chromium: Browser, console: Console) -> None:
+    """A Spanish browser gets Spanish; a click on English is kept in a cookie."""
+    with open_page(chromium, console, locale="es-ES") as page:
         page.wait_for_selector("h1:has-text('Clasificar')")
         page.click("a[lang=en]")
         page.wait_for_selector("h1:has-text('Classify')")
@@ -38,11 +38,11 @@ def test_the_language_is_the_browsers_until_another_is_chosen(chromium: Browser,
         page.wait_for_selector("h1:has-text('Classify')")
 
 
-def test_a_dare_stands_above_every_page(chromium: Browser, tmp_path: Path) -> None:
-    """A server that others can reach, open and in the clear, says so on a telephone, too, on whatever page one is."""
-    with served_beside(tmp_path, "--host", OUTWARD, "--insecure") as beside:
-        here = replace(beside, url=beside.url.replace(OUTWARD, "127.0.0.1"))
-        with opened(chromium, here, "/models", viewport={"width": 390, "height": 800}, locale="es-ES") as page:
+def test_every_page_shows_the_insecure_warning(chromium: Browser, tmp_path: Path) -> None:
+    """A reachable server without users and encryption shows the warning on every page, also on a phone."""
+    with serve_with_console(tmp_path, "--host", OUTWARD, "--insecure") as public_console:
+        console = replace(public_console, url=public_console.url.replace(OUTWARD, "127.0.0.1"))
+        with open_page(chromium, console, "/models", viewport={"width": 390, "height": 800}, locale="es-ES") as page:
             page.wait_for_selector("h1:has-text('Modelos')")
             warning = page.locator(".rv-insecure")
             assert warning.is_visible()

@@ -1,4 +1,4 @@
-"""What came from outside is shown by Streamlit's Markdown as it was written."""
+"""Escaping of text for the Markdown of Streamlit."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sklearn.datasets import load_digits
 from sklearn.feature_extraction import DictVectorizer
 from sklearn.linear_model import LogisticRegression
 from tests.support.browser import IN_A_BROWSER
-from tests.support.console import Console, console_over, opened
+from tests.support.console import Console, open_page, run_console
 from tests.support.server import running
 
 import relevo
@@ -30,7 +30,7 @@ _LABELS = ["![left](https://elsewhere.invalid/p.png)", "$stays$ _here_"]
 
 
 @pytest.mark.parametrize(
-    ("text", "written"),
+    ("text", "expected"),
     [
         ("monthly_charges", "monthly_charges"),
         ("month-to-month", "month-to-month"),
@@ -42,22 +42,22 @@ _LABELS = ["![left](https://elsewhere.invalid/p.png)", "$stays$ _here_"]
         ("$x$ `y` ~~z~~ a|b \\", r"\$x\$ \`y\` \~\~z\~\~ a\|b \\"),
     ],
 )
-def test_every_sign_of_markdown_is_taken_by_its_word(text: str, written: str) -> None:
-    """Pictures, links, colours, formulas, HTML and lists stay letters; what has none is as it was, for a reader of the screen."""
-    assert escape_markdown(text) == written
+def test_markdown_syntax_is_escaped(text: str, expected: str) -> None:
+    """Images, links, colours, formulas, HTML and lists become plain text; other text is unchanged, for screen readers."""
+    assert escape_markdown(text) == expected
 
 
 @pytest.fixture(scope="module")
-def marked(tmp_path_factory: pytest.TempPathFactory, digit_pngs: list[bytes]) -> Iterator[Console]:
-    """A console over a server with models whose names are Markdown, one of which has answered."""
-    with running(tmp_path_factory.mktemp("marked"), _of_records(), _of_pictures()) as server:
+def markdown_console(tmp_path_factory: pytest.TempPathFactory, digit_pngs: list[bytes]) -> Iterator[Console]:
+    """A console for models with Markdown in the names of fields and labels; one of them has a prediction."""
+    with running(tmp_path_factory.mktemp("marked"), _record_package(), _image_package()) as server:
         with Client(server.url) as client:
             client.prediction(client.predict("pictures", digit_pngs[0]).query_id)
-        with console_over(server.url, tmp_path_factory.mktemp("marked-console")) as console:
+        with run_console(server.url, tmp_path_factory.mktemp("marked-console")) as console:
             yield console
 
 
-def _of_records() -> Package:
+def _record_package() -> Package:
     records = [{_FIELD: float(paid)} for paid in range(40)]
     truth = [int(paid > 20) for paid in range(40)]
     vectorizer = DictVectorizer(sparse=False)
@@ -65,7 +65,7 @@ def _of_records() -> Package:
     return relevo.pack((vectorizer, model), name="records", samples=records, truth=truth, figures=False)
 
 
-def _of_pictures() -> Package:
+def _image_package() -> Package:
     pixels, digits = load_digits(return_X_y=True)
     truth = (digits > 4).astype(int)
     model = LogisticRegression(max_iter=300).fit(pixels[:300] / 16, truth[:300])
@@ -77,14 +77,14 @@ def _of_pictures() -> Package:
 
 @pytest.mark.browser
 class TestInABrowser:
-    """A model whose names are Markdown."""
+    """Models with Markdown in their names."""
 
     pytestmark = IN_A_BROWSER
 
-    def test_fields_and_answers_are_read_as_they_are_called(self, chromium: Browser, marked: Console) -> None:
-        """No sign is lost from a field's name or an answer, and no picture is asked for elsewhere."""
-        with opened(chromium, marked, "/?model=records") as page:
+    def test_field_names_and_labels_are_shown_unchanged(self, chromium: Browser, markdown_console: Console) -> None:
+        """No character of a field name or label is lost, and no image is loaded."""
+        with open_page(chromium, markdown_console, "/?model=records") as page:
             expect(page.get_by_text(_FIELD, exact=True)).to_be_visible()
-        with opened(chromium, marked, "/history?model=pictures") as page:
-            one, other = (page.get_by_role("button", name=label) for label in _LABELS)
-            expect(one.or_(other)).to_have_count(1)
+        with open_page(chromium, markdown_console, "/history?model=pictures") as page:
+            first, second = (page.get_by_role("button", name=label) for label in _LABELS)
+            expect(first.or_(second)).to_have_count(1)

@@ -1,43 +1,43 @@
-"""The console's texts, held against the source that says them."""
+"""The texts of the console, compared with the keys in its source."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
 
-from relevo.console.texts import LANGUAGES, liked, words_of
+from relevo.console.texts import LANGUAGES, choose_language, load_texts
 
 SOURCE = Path(__file__).parents[2] / "src" / "relevo" / "console"
 TEXT = "\n".join(path.read_text(encoding="utf-8") for path in sorted(SOURCE.rglob("*.py")))
-#: A literal that looks like a key, and the beginning of one that is put together.
-WHOLE = set(re.findall(r"[\"']([a-z_]+\.[a-z_.]+)[\"']", TEXT))
-BEGUN = set(re.findall(r'f["\']([a-z_]+\.(?:[a-z_.]+\.)?)\{', TEXT))
+#: Literals that look like keys, and prefixes of keys in f-strings.
+LITERALS = set(re.findall(r"[\"']([a-z_]+\.[a-z_.]+)[\"']", TEXT))
+PREFIXES = set(re.findall(r'f["\']([a-z_]+\.(?:[a-z_.]+\.)?)\{', TEXT))
 
 
-def test_every_text_is_said_somewhere() -> None:
-    """A text that no page says is taken out of the catalogue."""
-    unsaid = [key for key in words_of("en").texts if key not in WHOLE and not key.startswith(tuple(BEGUN))]
-    assert unsaid == []
+def test_every_text_is_used() -> None:
+    """The catalogue contains no unused text."""
+    unused = [key for key in load_texts("en").by_key if key not in LITERALS and not key.startswith(tuple(PREFIXES))]
+    assert unused == []
 
 
-def test_every_key_that_is_asked_for_exists() -> None:
-    """What a page asks for by `words["…"]` stands in the catalogue."""
-    asked = set(re.findall(r"words(?:_of\([^)]*\))?[\[(][\"']([a-z_]+\.[a-z_.]+)[\"']", TEXT))
-    assert len(asked) > 50
-    assert asked - words_of("en").texts.keys() == set()
+def test_every_used_key_exists() -> None:
+    """The catalogue contains every key of `texts["…"]`."""
+    used = set(re.findall(r"(?:load_)?texts(?:\([^)]*\))?[\[(][\"']([a-z_]+\.[a-z_.]+)[\"']", TEXT))
+    assert len(used) > 50
+    assert used - load_texts("en").by_key.keys() == set()
 
 
-def test_figures_and_moments_are_written_as_the_language_does() -> None:
-    """Spanish has a comma and a space before the sign; a moment is told in the reader's own time zone."""
-    assert (words_of("es").percent(0.9846), words_of("en").percent(0.9846)) == ("98,5\xa0%", "98.5%")
-    assert words_of("en").moment("2026-01-31T12:00:00Z", "Europe/Madrid") == "31 Jan 2026, 13:00 CET"
-    assert words_of("es").moment("2026-01-31T12:00:00Z", "no/such/zone") == "31 ene 2026, 12:00 UTC"
-    assert words_of("es").percent(None) == words_of("es").number(None) == words_of("es").whole(None) == "–"
+def test_numbers_and_times_are_localized() -> None:
+    """Spanish has a decimal comma and a space before the percent sign; times are in the time zone of the reader."""
+    assert (load_texts("es").percent(0.9846), load_texts("en").percent(0.9846)) == ("98,5\xa0%", "98.5%")
+    assert load_texts("en").moment("2026-01-31T12:00:00Z", "Europe/Madrid") == "31 Jan 2026, 13:00 CET"
+    assert load_texts("es").moment("2026-01-31T12:00:00Z", "no/such/zone") == "31 ene 2026, 12:00 UTC"
+    assert load_texts("es").percent(None) == load_texts("es").number(None) == load_texts("es").whole(None) == "–"
 
 
-def test_a_chosen_language_counts_more_than_the_browsers() -> None:
-    """First what was chosen, then what the browser likes, then the console's own."""
-    assert liked("es", "en-GB,en;q=0.9", "en") == "es"
-    assert liked(None, "fr,es;q=0.5", "en") == "es"
-    assert liked("xx", None, "es") == "es"
+def test_order_of_language_sources() -> None:
+    """First the selected language, then that of the browser, then the default."""
+    assert choose_language("es", "en-GB,en;q=0.9", "en") == "es"
+    assert choose_language(None, "fr,es;q=0.5", "en") == "es"
+    assert choose_language("xx", None, "es") == "es"
     assert set(LANGUAGES) == {"en", "es"}

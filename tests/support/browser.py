@@ -1,4 +1,4 @@
-"""A real Chromium for tests of pages, and what it did besides showing them.
+"""A real Chromium for browser tests, with a log of its errors and of the hosts it has contacted.
 
 with launched() as browser, visiting(browser, address, seen) as visit: page = visit("/", locale="es-ES")
 """
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
-#: For `pytestmark` of a file of browser tests.
+#: `pytestmark` of a file of browser tests.
 IN_A_BROWSER = [
     pytest.mark.browser,
     pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed (Debian: apt install chromium)"),
-    # Playwright leaves its event loop's transports to the garbage collector.
+    # Playwright leaves the transports of its event loop to the garbage collector.
     pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
 
@@ -34,7 +34,7 @@ _CHANGES_MS = 20_000
 
 @dataclass(kw_only=True)
 class Seen:
-    """What a browser did besides showing the page; lives as long as a test."""
+    """Errors of the browser, and the hosts it has contacted. Lifetime: one test."""
 
     complaints: list[str] = field(default_factory=list)
     hosts: set[str] = field(default_factory=set)
@@ -42,9 +42,9 @@ class Seen:
 
 @contextmanager
 def launched(*flags: str) -> Iterator[Browser]:
-    """One browser. flags: of Chromium, beside those that keep it quiet."""
+    """Runs one browser. flags: further command-line flags of Chromium."""
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    # A page of the console takes a run of it to change, and the machine is shared.
+    # A change of a console page needs a whole page run, and the machine is shared.
     playwright.expect.set_options(timeout=_CHANGES_MS)
     with playwright.sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=CHROMIUM, args=[*_QUIET, *flags])
@@ -54,7 +54,7 @@ def launched(*flags: str) -> Iterator[Browser]:
 
 @contextmanager
 def visiting(browser: Browser, address: str, seen: Seen) -> Iterator[Callable[..., Page]]:
-    """Opens a path in a fresh context; afterwards there must be no complaint and no outside host."""
+    """Yields a function that opens a path in a new context; asserts at the end: no errors, no other host."""
     contexts = []
 
     def visit(path: str = "/", **options: Any) -> Page:
@@ -76,24 +76,24 @@ def visiting(browser: Browser, address: str, seen: Seen) -> Iterator[Callable[..
 
 
 def draw_a_seven(page: Page) -> None:
-    """Three strokes of a pen on the drawing pad."""
+    """Draws the digit seven on the drawing pad."""
     box = page.locator("#pad").bounding_box()
     assert box is not None
     points = [(0.3, 0.25), (0.7, 0.25), (0.45, 0.8)]
-    spots = [(box["x"] + box["width"] * x, box["y"] + box["height"] * y) for x, y in points]
-    page.mouse.move(*spots[0])
+    positions = [(box["x"] + box["width"] * x, box["y"] + box["height"] * y) for x, y in points]
+    page.mouse.move(*positions[0])
     page.mouse.down()
-    for spot in spots[1:]:
-        page.mouse.move(*spot, steps=8)
+    for position in positions[1:]:
+        page.mouse.move(*position, steps=8)
     page.mouse.up()
 
 
 def verdict(page: Page) -> str:
-    """The answer, once it is shown."""
+    """Waits for the prediction and returns its text."""
     page.wait_for_selector(".verdict")
     return page.inner_text(".verdict")
 
 
 def sideways(page: Page) -> int:
-    """How many pixels the page is wider than its window."""
+    """Pixels by which the page is wider than the window."""
     return int(page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth"))

@@ -1,8 +1,8 @@
-"""A real server, a real console and a real browser, for as long as a `with` block.
+"""Context managers that run a real console process and open its pages in a real browser.
 
-    with console_over(server.url) as console: page.goto(console.url)
+    with run_console(server.url, folder) as console, open_page(browser, console) as page: …
 
-relevo console --json --port 0 ─► one document of JSON: its URL ─► block ends ─► SIGTERM, exit code 0
+relevo console --json --port 0 ─► JSON document with its URL ─► end of the block ─► SIGTERM, exit code 0
 """
 
 from __future__ import annotations
@@ -34,92 +34,96 @@ if TYPE_CHECKING:
 
 _START_S = 60.0
 _END_S = 30.0
-#: Of every user that `add_users` makes.
+#: Password of every user of `add_users`.
 SIGNED_PASSWORD = "correct horse battery"  # noqa: S105 - of a test
-#: A run of a page on a shared machine.
+#: Time limit for one page run on a shared machine.
 _WAIT_MS = 20_000
 
 
 @dataclass(frozen=True, kw_only=True)
 class Console:
-    """A console that answers; lives as long as its process."""
+    """A running console. Lifetime: its process."""
 
     url: str
     pid: int
 
 
 @contextmanager
-def console_over(server: str, folder: Path, *flags: str) -> Iterator[Console]:
-    """The console of this server, in a process of its own that works in `folder`. It must end in order."""
-    with _command(folder, "console", "--port", "0", "--url", server, *flags) as (told, pid):
-        yield Console(url=told["url"], pid=pid)
+def run_console(server: str, folder: Path, *flags: str) -> Iterator[Console]:
+    """Runs a console for this server as a process with the working directory `folder`. Asserts exit code 0."""
+    with _command(folder, "console", "--port", "0", "--url", server, *flags) as (output, pid):
+        yield Console(url=output["url"], pid=pid)
 
 
 @contextmanager
-def served_beside(folder: Path, *flags: str) -> Iterator[Console]:
-    """The console that `relevo serve --console` shows, with its server in `folder`. Both must end in order."""
-    free = ["--port", "0", "--console-port", "0", "--workers", "1"]
-    with _command(folder, "serve", "--console", *free, *flags) as (told, pid):
-        yield Console(url=told["console"], pid=pid)
+def serve_with_console(folder: Path, *flags: str) -> Iterator[Console]:
+    """Runs `relevo serve --console` in `folder` and returns its console. Asserts exit code 0."""
+    ports = ["--port", "0", "--console-port", "0", "--workers", "1"]
+    with _command(folder, "serve", "--console", *ports, *flags) as (output, pid):
+        yield Console(url=output["console"], pid=pid)
 
 
 @contextmanager
-def _command(folder: Path, *words: str) -> Iterator[tuple[Any, int]]:
-    """What a command of ours tells once it answers, and its pid; it works in `folder` until the block ends."""
+def _command(folder: Path, *arguments: str) -> Iterator[tuple[Any, int]]:
+    """Runs a relevo command in `folder` until the end of the block; yields its JSON output and its pid."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "relevo", *words, "--json"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd=folder, text=True
+        [sys.executable, "-m", "relevo", *arguments, "--json"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        cwd=folder,
+        text=True,
     )
     try:
-        yield _told(process), process.pid
+        yield _read_output(process), process.pid
     finally:
         with contextlib.suppress(ProcessLookupError):
             process.send_signal(signal.SIGTERM)
         code = process.wait(_END_S)
         assert process.stdout is not None
         process.stdout.close()
-    assert code == 0, f"relevo {words[0]} ended with {code}"
+    assert code == 0, f"relevo {arguments[0]} ended with {code}"
 
 
-def _told(process: subprocess.Popen[str]) -> Any:
-    """The document that it writes once it answers."""
+def _read_output(process: subprocess.Popen[str]) -> Any:
+    """The JSON document that the command prints when it is ready."""
     assert process.stdout is not None
-    late = threading.Timer(_START_S, process.kill)
-    late.start()
+    timeout = threading.Timer(_START_S, process.kill)
+    timeout.start()
     text = ""
     for line in process.stdout:
         text += line
         with contextlib.suppress(json.JSONDecodeError):
-            late.cancel()
+            timeout.cancel()
             return json.loads(text)
-    late.cancel()
-    raise AssertionError(f"it said nothing but {text!r}")
+    timeout.cancel()
+    raise AssertionError(f"no JSON document in the output {text!r}")
 
 
 def add_users(settings: Settings, **roles: Role) -> None:
-    """Users of these names and roles, all with one password."""
+    """Adds users with these names and roles; all have SIGNED_PASSWORD."""
     store = open_store(settings)
-    kept = hash_password(SIGNED_PASSWORD)
+    password_hash = hash_password(SIGNED_PASSWORD)
     for name, role in roles.items():
-        store.people.add_user(name, role, password_hash=kept, at=datetime.now(UTC))
+        store.people.add_user(name, role, password_hash=password_hash, at=datetime.now(UTC))
     store.engine.dispose()
 
 
 @contextmanager
-def signed_in(browser: Browser, console: Console, name: str, path: str = "/", **options: Any) -> Iterator[Page]:
-    """A page of the console, opened by one of its users. Nothing may come from another host."""
+def open_page_as(browser: Browser, console: Console, name: str, path: str = "/", **options: Any) -> Iterator[Page]:
+    """Opens a page of the console as a logged-in user. Asserts that nothing was loaded from another host."""
     form = {"name": name, "password": SIGNED_PASSWORD}
     token = httpx.post(f"{console.url}/sign-in", data=form, headers={"Origin": console.url}, timeout=30).cookies["relevo_console"]
     cookie = {"name": "relevo_console", "value": token, "domain": "127.0.0.1", "path": "/", "expires": -1}
-    known = {"cookies": [cookie | {"httpOnly": True, "secure": False, "sameSite": "Lax"}], "origins": []}
-    with opened(browser, console, path, storage_state=known, **options) as page:
+    state = {"cookies": [cookie | {"httpOnly": True, "secure": False, "sameSite": "Lax"}], "origins": []}
+    with open_page(browser, console, path, storage_state=state, **options) as page:
         page.wait_for_selector("h1")
-        settled(page)
+        wait_until_idle(page)
         yield page
 
 
 @contextmanager
-def opened(browser: Browser, console: Console, path: str = "/", **options: Any) -> Iterator[Page]:
-    """A page of the console in a fresh browser context. Nothing may come from another host."""
+def open_page(browser: Browser, console: Console, path: str = "/", **options: Any) -> Iterator[Page]:
+    """Opens a page of the console in a new browser context. Asserts that nothing was loaded from another host."""
     context = browser.new_context(**{"locale": "en-GB", **options})
     page = context.new_page()
     page.set_default_timeout(_WAIT_MS)
@@ -131,6 +135,6 @@ def opened(browser: Browser, console: Console, path: str = "/", **options: Any) 
     assert hosts == {console.url.removeprefix("http://")}
 
 
-def settled(page: Page) -> None:
-    """Wait until the run of the page that is under way has ended."""
+def wait_until_idle(page: Page) -> None:
+    """Waits until the current page run has ended."""
     page.wait_for_selector('[data-testid="stApp"][data-test-script-state="notRunning"]')

@@ -1,9 +1,9 @@
-"""The console: pages for people, in a process of its own; to the server it is a client like any other.
+"""The console: a web interface for people, in its own process; for the server it is an HTTP client like any other.
 
-    launch ─► uvicorn ─► door (signs in, speaks a language) ─► app.py, run by Streamlit once a visit and click
-                           │                                     └► session.here() ─► pages/*.show(session) ─► client ─► API
-                           └► visitors: cookie ─► somebody's signed-in client, in memory alone
+    server.run ─► uvicorn ─► ProxyMiddleware ─► LoginMiddleware ─► app.py, run by Streamlit for each page view and click
+                                                  │                  └► current_session() ─► pages/*.show(session) ─► client ─► API
+                                                  └► ConsoleSessions: cookie ─► logged-in API client, in memory only
 
-A page is one file in `pages/` with `show(session)`, listed in `pages/__init__.py`. The console knows nothing of the store and holds
-no key of its own: what the signed-in person may not do is refused by the server.
+A page is one file in `pages/` with `show(session)`, listed in `pages/__init__.py`. The console has no access to the store and no API
+key of its own: the server decides what the logged-in user may do.
 """

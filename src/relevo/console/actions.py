@@ -1,7 +1,7 @@
-"""A change asked of the server from a form: done and told after the page is drawn anew, or refused in the server's words.
+"""Sends a change from a form to the server and shows the result.
 
-attempt(here, "done", lambda: client.ask("POST", …)) ─► rerun, and tell_done() says so        RelevoError ─► said in its place
-ask_first(here, Question(…), act) ─► a dialog that names the thing ─ its own button ─► act()
+submit(session, "done", lambda: client.ask("POST", …)) ─► rerun ─► show_result() shows "done"      RelevoError ─► shown in place
+confirm(session, Confirmation(…), action) ─► dialog that names the object ─ its own button ─► action()
 """
 
 from __future__ import annotations
@@ -20,53 +20,53 @@ if TYPE_CHECKING:
 
     from relevo.console.session import Session
 
-_TOLD = "asking-done"
+_RESULT = "action-result"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Question:
-    """What is asked before something that cannot be undone: each text names the thing."""
+class Confirmation:
+    """Texts of a dialog before an action that cannot be undone; each of them names the object."""
 
     title: str
     text: str
-    act: str  # of the button that does it
+    act: str  # label of the button that runs the action
 
 
-def ask_first(here: Session, question: Question, act: Callable[[], object]) -> None:
-    """Show a dialog; only its own button acts."""
-    st.dialog(escape_markdown(question.title))(_ask)(here, question, act)
+def confirm(session: Session, confirmation: Confirmation, action: Callable[[], object]) -> None:
+    """Shows a dialog; only its own button runs the action."""
+    st.dialog(escape_markdown(confirmation.title))(_show_dialog)(session, confirmation, action)
 
 
-def _ask(here: Session, question: Question, act: Callable[[], object]) -> None:
-    st.html(f"<p>{layout.safe(question.text)}</p>")
-    refused = st.empty()
+def _show_dialog(session: Session, confirmation: Confirmation, action: Callable[[], object]) -> None:
+    st.html(f"<p>{layout.escape(confirmation.text)}</p>")
+    errors = st.empty()
     with st.container(horizontal=True):
-        if st.button(here.words["ask.cancel"], key="ask-cancel"):
+        if st.button(session.texts["ask.cancel"], key="ask-cancel"):
             st.rerun()
-        agreed = st.button(escape_markdown(question.act), key="ask-act", type="primary", icon=":material/warning:")
-    if agreed:
-        with refused.container():
+        confirmed = st.button(escape_markdown(confirmation.act), key="ask-act", type="primary", icon=":material/warning:")
+    if confirmed:
+        with errors.container():
             try:
-                act()
+                action()
             except AuthenticationError:
-                layout.say_over(here.words)
+                layout.show_session_expired(session.texts)
 
 
-def attempt(here: Session, done: str, ask: Callable[[], Any]) -> None:
-    """Ask, then draw the page anew and say what was done. Raises AuthenticationError, as every page does."""
+def submit(session: Session, done: str, request: Callable[[], Any]) -> None:
+    """Sends the request, reruns the page and shows `done`. Shows an error in place. Raises AuthenticationError."""
     try:
-        ask()
+        request()
     except AuthenticationError:
         raise
     except RelevoError as error:
-        layout.say_refused(here.words, error)
+        layout.show_error(session.texts, error)
         return
-    st.session_state[_TOLD] = done
+    st.session_state[_RESULT] = done
     st.rerun()
 
 
-def tell_done() -> None:
-    """Say what the run before did, once."""
-    told = st.session_state.pop(_TOLD, None)
-    if told:
-        st.toast(escape_markdown(told), icon=":material/check:")
+def show_result() -> None:
+    """Shows the result of the action before the rerun, once."""
+    message = st.session_state.pop(_RESULT, None)
+    if message:
+        st.toast(escape_markdown(message), icon=":material/check:")

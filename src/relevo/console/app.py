@@ -1,8 +1,8 @@
-"""The frame around every page: run by Streamlit once a visit and once a click.
+"""The Streamlit script: builds the navigation and shows the selected page. Streamlit runs it for each page view and each click.
 
-session.here() ─┬ AuthenticationError ────► "your session is over", the way to sign in
-                ├ Unavailable ─► "the server is not answering", what to do
-                └ Session ─────► sidebar (pages, who, language) ─► the chosen page's show(session)
+current_session() ─┬ AuthenticationError ─► "your session is over", link to the login page
+                   ├ UnavailableError ────► "the server is not answering", what to do
+                   └ Session ─────────────► sidebar (pages, user, language) ─► show(session) of the selected page
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from relevo.console import layout, pages, session
-from relevo.console.texts import words_of
+from relevo.console import layout, pages
+from relevo.console.session import browser_language, current_session
+from relevo.console.texts import load_texts
 from relevo.errors import AuthenticationError, RelevoError, UnavailableError
 
 if TYPE_CHECKING:
@@ -21,55 +22,56 @@ if TYPE_CHECKING:
 
 
 def main() -> None:
-    """One run."""
-    words = words_of(session.language_here())
-    layout.begin(words)
+    """Runs once for each page view and each click."""
+    texts = load_texts(browser_language())
+    layout.begin_page(texts)
     try:
-        here = session.here()
+        session = current_session()
     except AuthenticationError:
-        layout.say_over(words)
+        layout.show_session_expired(texts)
     except UnavailableError:
-        layout.say_away(words)
+        layout.show_server_unavailable(texts)
     else:
-        _show(here)
+        _show(session)
 
 
-def _show(here: Session) -> None:
-    chosen = st.navigation(
+def _show(session: Session) -> None:
+    selected = st.navigation(
         {
-            here.words[section]: [
+            session.texts[section]: [
                 st.Page(
-                    partial(_page, page, here),
-                    title=here.words[f"page.{page.name}"],
+                    partial(_show_page, page, session),
+                    title=session.texts[f"page.{page.name}"],
                     icon=page.icon,
                     url_path=page.name,
                     default=page is pages.FIRST,
-                    # Not left out: Streamlit would say of its address, in English, that there is no such page.
-                    visibility="visible" if here.is_at_least(page.role) else "hidden",
+                    # Hidden rather than left out: for an unknown address Streamlit shows an English "page not found".
+                    visibility="visible" if session.is_at_least(page.role) else "hidden",
                 )
-                for page in listed
+                for page in entries
             ]
-            for section, listed in pages.SECTIONS.items()
+            for section, entries in pages.SECTIONS.items()
         },
     )
-    layout.sidebar(here)
-    layout.warn(here)
-    chosen.run()
+    layout.sidebar(session)
+    layout.show_insecure_warning(session)
+    selected.run()
 
 
-def _page(page: pages.Page, here: Session) -> None:
-    if not here.is_at_least(page.role):
-        layout.heading(here.words[f"page.{page.name}"])
-        layout.say(here.words["frame.not_yours"], here.words("frame.not_yours.next", role=here.words[f"role.{page.role}"]))
+def _show_page(page: pages.Page, session: Session) -> None:
+    texts = session.texts
+    if not session.is_at_least(page.role):
+        layout.heading(texts[f"page.{page.name}"])
+        layout.show_empty_state(texts["frame.not_yours"], texts("frame.not_yours.next", role=texts[f"role.{page.role}"]))
         return
     try:
-        page.show(here)
+        page.show(session)
     except AuthenticationError:
-        layout.say_over(here.words)
+        layout.show_session_expired(texts)
     except UnavailableError:
-        layout.say_away(here.words)
+        layout.show_server_unavailable(texts)
     except RelevoError as error:
-        layout.say_refused(here.words, error)
+        layout.show_error(texts, error)
 
 
 main()

@@ -1,10 +1,10 @@
-"""Every plot of the console: rows in, an Altair chart out, in the reader's language and the page's colours.
+"""All charts of the console, made with Altair in the language of the reader and the colours of the theme.
 
-plain rows ─► chart ─ spoken(words): numbers and dates as the language writes them ─► show(chart)
+rows (list of dicts) ─► chart ─ localize(texts): formats of numbers and dates ─► show(chart)
 
-Charts carry their data with them and are drawn by what Streamlit brings: nothing is fetched. Colours that are not named come from
-the theme, so light and dark follow by themselves. A version has the same colour in every plot, whatever others are in it. A line
-joins neighbours alone: where nothing was measured nothing is drawn.
+Charts contain their data and are drawn by Streamlit's own scripts: the browser loads nothing else. Colours that are not set here
+come from the theme, light or dark. A version has the same colour in every chart. Lines connect adjacent time buckets only, so a
+gap in the data is a gap in the line.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ if TYPE_CHECKING:
     from relevo.console.texts import Texts
 
 Rows = list[dict[str, Any]]
-Drawn = alt.Chart | alt.LayerChart | alt.FacetChart
+Chart = alt.Chart | alt.LayerChart | alt.FacetChart
 
-#: Labels beyond which a confusion matrix has no room for numbers in its cells.
-_CELLS_WITH_NUMBERS = 15
-#: One version needs no legend.
-_TOLD_APART = 2
-#: Up to so many rows have a dot each on their line.
-_DOTS = 60
-_TICKS = {
+#: A confusion matrix with more labels has no numbers in its cells.
+_MAX_LABELS_WITH_NUMBERS = 15
+#: Fewer versions need no legend.
+_MIN_LEGEND = 2
+#: Up to this number of rows, each row has a dot on its line.
+_MAX_DOTS = 60
+_TICK_FORMATS = {
     "seconds": "%H:%M:%S",
     "minutes": "%H:%M",
     "hours": "%H:%M",
@@ -47,60 +47,60 @@ _DARK = {"ink": "#eceae4", "on_mark": "#220c03", "soft": "#a8adb8", "bad": "#ff9
 _LIGHT = {"ink": "#1d2129", "on_mark": "#ffffff", "soft": "#595f6c", "bad": "#98182c", "mark": "#b23c1b"}
 
 
-def show(chart: Drawn, words: Texts, *, title: str, height: int = 240) -> None:
-    """Draw a chart as wide as its column, its title above it. height: pixels."""
+def show(chart: Chart, texts: Texts, *, title: str, height: int = 240) -> None:
+    """Draws a chart at the width of its column, with its title above it. height: pixels."""
     html.plot_title(title)
-    st.altair_chart(spoken(chart.properties(height=height), words), theme="streamlit")
+    st.altair_chart(localize(chart.properties(height=height), texts), theme="streamlit")
 
 
-def spoken(chart: Drawn, words: Texts) -> Drawn:
-    """The chart with its numbers and dates in the language of these words."""
-    told: Drawn = chart.configure(locale=_LOCALES[words.language]) if words.language in _LOCALES else chart
-    return told
+def localize(chart: Chart, texts: Texts) -> Chart:
+    """The chart with numbers and dates in the format of the language."""
+    localized: Chart = chart.configure(locale=_LOCALES[texts.language]) if texts.language in _LOCALES else chart
+    return localized
 
 
-# --- versions, side by side -----------------------------------------------------------------------------------------------
+# --- comparison of versions -----------------------------------------------------------------------------------------------
 
 
-def intervals(rows: Rows, words: Texts, *, axis: str) -> Drawn:
-    """A figure of each version with its interval. rows: version, order, value, low, high, marked."""
+def intervals(rows: Rows, texts: Texts, *, axis: str) -> Chart:
+    """One metric of each version with its confidence interval. rows: version, order, value, low, high, marked."""
     base = _chart(rows).encode(
         y=alt.Y("version:N", sort=alt.SortField("order", order="descending"), title=None, axis=alt.Axis(grid=False)),
         color=alt.condition("datum.marked", alt.value(_colour("mark")), alt.value(_colour("soft"))),
         tooltip=[
-            alt.Tooltip("version:N", title=words["models.version"]),
+            alt.Tooltip("version:N", title=texts["models.version"]),
             alt.Tooltip("value:Q", title=axis, format=".2%"),
-            alt.Tooltip("low:Q", title=words["models.low"], format=".2%"),
-            alt.Tooltip("high:Q", title=words["models.high"], format=".2%"),
+            alt.Tooltip("low:Q", title=texts["models.low"], format=".2%"),
+            alt.Tooltip("high:Q", title=texts["models.high"], format=".2%"),
         ],
     )
     span = base.mark_rule(strokeWidth=3, strokeCap="round", opacity=0.45).encode(
         x=alt.X("low:Q", title=None, scale=alt.Scale(zero=False, nice=True, padding=12), axis=alt.Axis(format="%", tickCount=5)),
         x2="high:Q",
     )
-    drawn: Drawn = span + base.mark_point(filled=True, size=110, opacity=1).encode(x="value:Q")
-    return drawn
+    layers: Chart = span + base.mark_point(filled=True, size=110, opacity=1).encode(x="value:Q")
+    return layers
 
 
-def confusion(matrix: Sequence[Sequence[int]], labels: Sequence[str], words: Texts) -> Drawn:
-    """What was said against what was true; the shade is the share of the truth. matrix: (prediction, truth)."""
-    sums = [max(1, sum(row[truth] for row in matrix)) for truth in range(len(labels))]
+def confusion(matrix: Sequence[Sequence[int]], labels: Sequence[str], texts: Texts) -> Chart:
+    """Confusion matrix, shaded by the share within each true label. matrix: indexed by (prediction, label)."""
+    sums = [max(1, sum(row[column] for row in matrix)) for column in range(len(labels))]
     rows = [
-        {"said": said, "truth": truth, "times": matrix[at][to], "share": matrix[at][to] / sums[to]}
-        for at, said in enumerate(labels)
-        for to, truth in enumerate(labels)
+        {"prediction": prediction, "label": label, "times": matrix[i][j], "share": matrix[i][j] / sums[j]}
+        for i, prediction in enumerate(labels)
+        for j, label in enumerate(labels)
     ]
     order = list(labels)
-    numbered = len(labels) <= _CELLS_WITH_NUMBERS
-    slant = 0 if max(map(len, order)) <= 3 else -40
+    has_numbers = len(labels) <= _MAX_LABELS_WITH_NUMBERS
+    angle = 0 if max(map(len, order)) <= 3 else -40
     base = _chart(rows).encode(
-        x=alt.X("truth:N", sort=order, title=words["models.truth"], axis=alt.Axis(labelAngle=slant, grid=False, labelLimit=90)),
-        y=alt.Y("said:N", sort=order, title=words["models.said"], axis=alt.Axis(grid=False, labelLimit=90)),
+        x=alt.X("label:N", sort=order, title=texts["models.truth"], axis=alt.Axis(labelAngle=angle, grid=False, labelLimit=90)),
+        y=alt.Y("prediction:N", sort=order, title=texts["models.said"], axis=alt.Axis(grid=False, labelLimit=90)),
         tooltip=[
-            alt.Tooltip("truth:N", title=words["models.truth"]),
-            alt.Tooltip("said:N", title=words["models.said"]),
-            alt.Tooltip("times:Q", title=words["models.rows"], format=","),
-            alt.Tooltip("share:Q", title=words["models.share"], format=".1%"),
+            alt.Tooltip("label:N", title=texts["models.truth"]),
+            alt.Tooltip("prediction:N", title=texts["models.said"]),
+            alt.Tooltip("times:Q", title=texts["models.rows"], format=","),
+            alt.Tooltip("share:Q", title=texts["models.share"], format=".1%"),
         ],
     )
     shade = base.mark_rect(color=_colour("mark"), cornerRadius=2, stroke=None).encode(
@@ -110,38 +110,38 @@ def confusion(matrix: Sequence[Sequence[int]], labels: Sequence[str], words: Tex
         text=alt.condition("datum.times > 0", alt.Text("times:Q", format=","), alt.value("")),
         color=alt.condition("datum.share > 0.5", alt.value(_colour("on_mark")), alt.value(_colour("ink"))),
     )
-    drawn: Drawn = alt.layer(shade, numbers) if numbered else alt.layer(shade)
-    return drawn
+    layers: Chart = alt.layer(shade, numbers) if has_numbers else alt.layer(shade)
+    return layers
 
 
-def calibration(rows: Rows, versions: Sequence[str], words: Texts) -> Drawn:
-    """How often a confidence was right; the dashed line is honesty.
+def calibration(rows: Rows, versions: Sequence[str], texts: Texts) -> Chart:
+    """Reliability diagram: accuracy by confidence; the dashed line is perfect calibration.
 
-    rows: version, confidence, accuracy, times, run; no line joins one run with the next.
+    rows: version, confidence, accuracy, times, run; lines connect the points of one run.
     """
-    honest = _chart([{"at": 0.0}, {"at": 1.0}]).mark_line(strokeDash=[4, 4], color=_colour("soft"), opacity=0.7)
+    diagonal = _chart([{"at": 0.0}, {"at": 1.0}]).mark_line(strokeDash=[4, 4], color=_colour("soft"), opacity=0.7)
     base = _chart(rows).encode(
-        x=alt.X("confidence:Q", title=words["models.confidence"], scale=alt.Scale(domain=[0, 1]), axis=_share_axis()),
-        y=alt.Y("accuracy:Q", title=words["models.right"], scale=alt.Scale(domain=[0, 1]), axis=_share_axis()),
+        x=alt.X("confidence:Q", title=texts["models.confidence"], scale=alt.Scale(domain=[0, 1]), axis=_percent_axis()),
+        y=alt.Y("accuracy:Q", title=texts["models.right"], scale=alt.Scale(domain=[0, 1]), axis=_percent_axis()),
         color=_by_version(versions),
     )
     dots = base.mark_point(filled=True, opacity=0.9).encode(
         size=alt.Size("times:Q", scale=alt.Scale(range=[25, 350]), legend=None),
         tooltip=[
-            alt.Tooltip("version:N", title=words["models.version"]),
-            alt.Tooltip("confidence:Q", title=words["models.confidence"], format=".1%"),
-            alt.Tooltip("accuracy:Q", title=words["models.right"], format=".1%"),
-            alt.Tooltip("times:Q", title=words["models.rows"], format=","),
+            alt.Tooltip("version:N", title=texts["models.version"]),
+            alt.Tooltip("confidence:Q", title=texts["models.confidence"], format=".1%"),
+            alt.Tooltip("accuracy:Q", title=texts["models.right"], format=".1%"),
+            alt.Tooltip("times:Q", title=texts["models.rows"], format=","),
         ],
     )
-    drawn: Drawn = honest.encode(x="at:Q", y="at:Q") + base.mark_line(opacity=0.5).encode(detail="run:N") + dots
-    return drawn
+    layers: Chart = diagonal.encode(x="at:Q", y="at:Q") + base.mark_line(opacity=0.5).encode(detail="run:N") + dots
+    return layers
 
 
-def per_label(rows: Rows, versions: Sequence[str], words: Texts) -> Drawn:
-    """F1 of each label, by version. rows: version, label, f1, precision, recall, times."""
+def per_label(rows: Rows, versions: Sequence[str], texts: Texts) -> Chart:
+    """F1 score of each label, by version. rows: version, label, f1, precision, recall, times."""
     order = list(dict.fromkeys(row["label"] for row in rows))
-    drawn: Drawn = (
+    layers: Chart = (
         _chart(rows)
         .mark_point(filled=True, size=90, opacity=0.85)
         .encode(
@@ -149,138 +149,138 @@ def per_label(rows: Rows, versions: Sequence[str], words: Texts) -> Drawn:
             y=alt.Y("label:N", sort=order, title=None, axis=alt.Axis(labelLimit=130)),
             color=_by_version(versions),
             tooltip=[
-                alt.Tooltip("version:N", title=words["models.version"]),
-                alt.Tooltip("label:N", title=words["models.label"]),
+                alt.Tooltip("version:N", title=texts["models.version"]),
+                alt.Tooltip("label:N", title=texts["models.label"]),
                 alt.Tooltip("f1:Q", title="F1", format=".1%"),
-                alt.Tooltip("precision:Q", title=words["models.precision"], format=".1%"),
-                alt.Tooltip("recall:Q", title=words["models.recall"], format=".1%"),
-                alt.Tooltip("times:Q", title=words["models.rows"], format=","),
+                alt.Tooltip("precision:Q", title=texts["models.precision"], format=".1%"),
+                alt.Tooltip("recall:Q", title=texts["models.recall"], format=".1%"),
+                alt.Tooltip("times:Q", title=texts["models.rows"], format=","),
             ],
         )
     )
-    return drawn
+    return layers
 
 
 # --- traffic over time ----------------------------------------------------------------------------------------------------
 
 
-def requests(rows: Rows, versions: Sequence[str], words: Texts, *, span: Sequence[str]) -> Drawn:
-    """Requests in each stretch, a colour a version, one upon the other. rows: at, end, version, requests, errors."""
-    drawn: Drawn = (
-        _chart(_piled(rows, "requests"))
+def requests(rows: Rows, versions: Sequence[str], texts: Texts, *, span: Sequence[str]) -> Chart:
+    """Requests per time bucket, stacked by version. rows: at, end, version, requests, errors."""
+    layers: Chart = (
+        _chart(_stacked(rows, "requests"))
         .mark_rect()
         .encode(
-            x=_time(span),
+            x=_time_axis(span),
             x2="end:T",
             y=alt.Y("low:Q", title=None, axis=alt.Axis(format="~s", tickMinStep=1, tickCount=4)),
             y2="high:Q",
             color=_by_version(versions),
             tooltip=[
-                _moment(words),
-                alt.Tooltip("version:N", title=words["models.version"]),
-                alt.Tooltip("requests:Q", title=words["traffic.requests"], format=","),
-                alt.Tooltip("errors:Q", title=words["traffic.errors"], format=","),
+                _time_tooltip(texts),
+                alt.Tooltip("version:N", title=texts["models.version"]),
+                alt.Tooltip("requests:Q", title=texts["traffic.requests"], format=","),
+                alt.Tooltip("errors:Q", title=texts["traffic.errors"], format=","),
             ],
         )
     )
-    return drawn
+    return layers
 
 
-def errors(rows: Rows, words: Texts, *, span: Sequence[str]) -> Drawn:
-    """Failures in each stretch. rows: at, end, version, errors."""
-    drawn: Drawn = (
-        _chart(_piled(rows, "errors"))
+def errors(rows: Rows, texts: Texts, *, span: Sequence[str]) -> Chart:
+    """Errors per time bucket. rows: at, end, version, errors."""
+    layers: Chart = (
+        _chart(_stacked(rows, "errors"))
         .mark_rect(color=_colour("bad"))
         .encode(
-            x=_time(span),
+            x=_time_axis(span),
             x2="end:T",
             y=alt.Y("low:Q", title=None, axis=alt.Axis(format="~s", tickMinStep=1, tickCount=3)),
             y2="high:Q",
             tooltip=[
-                _moment(words),
-                alt.Tooltip("version:N", title=words["models.version"]),
-                alt.Tooltip("errors:Q", title=words["traffic.errors"], format=","),
+                _time_tooltip(texts),
+                alt.Tooltip("version:N", title=texts["models.version"]),
+                alt.Tooltip("errors:Q", title=texts["traffic.errors"], format=","),
             ],
         )
     )
-    return drawn
+    return layers
 
 
-def latency(rows: Rows, versions: Sequence[str], words: Texts, *, span: Sequence[str]) -> Drawn:
-    """Latency by version: the line is the median, the band ends at the 95th percentile.
+def latency(rows: Rows, versions: Sequence[str], texts: Texts, *, span: Sequence[str]) -> Chart:
+    """Latency by version: the line is the median, the band extends to the 95th percentile.
 
-    rows: at, end, middle, version, p50, p95, p99; a stretch without answers has no row.
+    rows: at, end, middle, version, p50, p95, p99; a bucket without predictions has no row.
     """
     base = _chart(_in_runs(rows)).encode(
-        x=_time(span, field="middle"),
+        x=_time_axis(span, field="middle"),
         color=_by_version(versions),
         detail="run:N",
         tooltip=[
-            _moment(words),
-            alt.Tooltip("version:N", title=words["models.version"]),
+            _time_tooltip(texts),
+            alt.Tooltip("version:N", title=texts["models.version"]),
             *(alt.Tooltip(f"{name}:Q", title=f"{name} (ms)", format=",.2~f") for name in ("p50", "p95", "p99")),
         ],
     )
     scale = alt.Y("p50:Q", title="ms", axis=alt.Axis(format=",~f", tickCount=4))
     band = base.mark_area(opacity=0.18).encode(y=scale, y2="p95:Q")
-    # A stretch between two gaps has no width to fill.
-    alone = base.transform_filter("datum.alone").mark_rule(opacity=0.3, strokeWidth=3).encode(y=scale, y2="p95:Q")
-    drawn: Drawn = band + alone + base.mark_line().encode(y=scale) + _dots(base).encode(y=scale)
-    return drawn
+    # A bucket between two gaps has no width, so it gets a rule instead of an area.
+    isolated = base.transform_filter("datum.alone").mark_rule(opacity=0.3, strokeWidth=3).encode(y=scale, y2="p95:Q")
+    layers: Chart = band + isolated + base.mark_line().encode(y=scale) + _dots(base).encode(y=scale)
+    return layers
 
 
-def confidence(rows: Rows, versions: Sequence[str], words: Texts, *, span: Sequence[str]) -> Drawn:
+def confidence(rows: Rows, versions: Sequence[str], texts: Texts, *, span: Sequence[str]) -> Chart:
     """Mean confidence of each version over time. rows: at, end, middle, version, confidence_mean, uncertain_share."""
     base = _chart(_in_runs(rows)).encode(
-        x=_time(span, field="middle"),
-        # Versions that are all but certain lie close together: two places, where a bare "%" would write six.
+        x=_time_axis(span, field="middle"),
+        # Confidences close to 1: two decimal places, where a plain "%" format would write six.
         y=alt.Y("confidence_mean:Q", title=None, scale=alt.Scale(zero=False, nice=True), axis=alt.Axis(format=".2~%", tickCount=4)),
         color=_by_version(versions),
         detail="run:N",
         tooltip=[
-            _moment(words),
-            alt.Tooltip("version:N", title=words["models.version"]),
-            alt.Tooltip("confidence_mean:Q", title=words["traffic.confidence"], format=".1%"),
-            alt.Tooltip("uncertain_share:Q", title=words["traffic.uncertain"], format=".1%"),
+            _time_tooltip(texts),
+            alt.Tooltip("version:N", title=texts["models.version"]),
+            alt.Tooltip("confidence_mean:Q", title=texts["traffic.confidence"], format=".1%"),
+            alt.Tooltip("uncertain_share:Q", title=texts["traffic.uncertain"], format=".1%"),
         ],
     )
-    drawn: Drawn = base.mark_line() + _dots(base)
-    return drawn
+    layers: Chart = base.mark_line() + _dots(base)
+    return layers
 
 
-def spread(rows: Rows, versions: Sequence[str], words: Texts) -> Drawn:
-    """How confidences spread, a version beside the other. rows: version, low, high, share."""
-    drawn: Drawn = (
+def confidence_histogram(rows: Rows, versions: Sequence[str], texts: Texts) -> Chart:
+    """Histogram of the confidences of each version. rows: version, low, high, share."""
+    layers: Chart = (
         _chart(rows)
         .mark_area(interpolate="step-after", opacity=0.22, line=True)
         .encode(
-            x=alt.X("low:Q", title=words["models.confidence"], scale=alt.Scale(domain=[0, 1]), axis=_share_axis()),
-            y=alt.Y("share:Q", title=words["traffic.of_answers"], stack=None, axis=alt.Axis(format="%", tickCount=4)),
+            x=alt.X("low:Q", title=texts["models.confidence"], scale=alt.Scale(domain=[0, 1]), axis=_percent_axis()),
+            y=alt.Y("share:Q", title=texts["traffic.of_answers"], stack=None, axis=alt.Axis(format="%", tickCount=4)),
             color=_by_version(versions),
             tooltip=[
-                alt.Tooltip("version:N", title=words["models.version"]),
-                alt.Tooltip("low:Q", title=words["models.low"], format=".0%"),
-                alt.Tooltip("high:Q", title=words["models.high"], format=".0%"),
-                alt.Tooltip("share:Q", title=words["traffic.of_answers"], format=".1%"),
+                alt.Tooltip("version:N", title=texts["models.version"]),
+                alt.Tooltip("low:Q", title=texts["models.low"], format=".0%"),
+                alt.Tooltip("high:Q", title=texts["models.high"], format=".0%"),
+                alt.Tooltip("share:Q", title=texts["traffic.of_answers"], format=".1%"),
             ],
         )
     )
-    return drawn
+    return layers
 
 
-# --- what they share ------------------------------------------------------------------------------------------------------
+# --- shared parts ---------------------------------------------------------------------------------------------------------
 
 
 def _chart(rows: Rows) -> alt.Chart:
-    # As a plain dict Altair would count the rows and refuse many.
+    # As a plain list, Altair would reject more than 5000 rows.
     return alt.Chart(alt.InlineData(values=rows))
 
 
 def _by_version(versions: Sequence[str]) -> alt.Color:
-    # Every version up to the latest has its place in the scale, so that those of another span change no colour.
+    # The scale contains every version up to the latest, so that a colour does not depend on the versions of the time span.
     latest = max((int(version.lstrip("v")) for version in versions), default=0)
     scale = alt.Scale(domain=[f"v{number}" for number in range(1, latest + 1)])
-    if len(versions) < _TOLD_APART:
+    if len(versions) < _MIN_LEGEND:
         return alt.Color("version:N", scale=scale, legend=None)
     legend = alt.Legend(
         orient="top", title=None, symbolType="circle", symbolOpacity=1, columns=6, offset=6, padding=0, values=list(versions)
@@ -289,48 +289,48 @@ def _by_version(versions: Sequence[str]) -> alt.Color:
 
 
 def _in_runs(rows: Rows) -> Rows:
-    """The rows with the `run` each belongs to: stretches of a version that follow one another. `dot`: drawn as one, too."""
+    """Adds to each row its `run`, a sequence of adjacent buckets of a version; `alone`, for a run of one; and `dot`, drawn as a point."""
     ends: dict[str, datetime] = {}
     runs: dict[str, int] = {}
-    told = []
+    result = []
     for row in sorted(rows, key=lambda row: datetime.fromisoformat(row["at"])):
         version = row["version"]
         if ends.get(version) != datetime.fromisoformat(row["at"]):
             runs[version] = runs.get(version, 0) + 1
         ends[version] = datetime.fromisoformat(row["end"])
-        told.append({**row, "run": f"{version}/{runs[version]}"})
-    lengths = Counter(row["run"] for row in told)
-    few = len(told) <= _DOTS
-    return [{**row, "alone": lengths[row["run"]] == 1, "dot": few or lengths[row["run"]] == 1} for row in told]
+        result.append({**row, "run": f"{version}/{runs[version]}"})
+    lengths = Counter(row["run"] for row in result)
+    few = len(result) <= _MAX_DOTS
+    return [{**row, "alone": lengths[row["run"]] == 1, "dot": few or lengths[row["run"]] == 1} for row in result]
 
 
-def _time(span: Sequence[str], *, field: str = "at") -> alt.X:
-    axis = alt.Axis(format=_TICKS, grid=False, labelOverlap=True, tickCount=6)
+def _time_axis(span: Sequence[str], *, field: str = "at") -> alt.X:
+    axis = alt.Axis(format=_TICK_FORMATS, grid=False, labelOverlap=True, tickCount=6)
     return alt.X(f"{field}:T", title=None, axis=axis, scale=alt.Scale(domain=list(span)))
 
 
-def _piled(rows: Rows, field: str) -> Rows:
-    """The rows with `low` and `high`, so that those of one stretch stand upon each other."""
-    heights: dict[str, int] = {}
-    piled = []
+def _stacked(rows: Rows, field: str) -> Rows:
+    """Adds `low` and `high` to each row, so that the rows of one bucket are stacked."""
+    tops: dict[str, int] = {}
+    stacked = []
     for row in rows:
-        low = heights.get(row["at"], 0)
-        heights[row["at"]] = low + row[field]
-        piled.append({**row, "low": low, "high": low + row[field]})
-    return piled
+        low = tops.get(row["at"], 0)
+        tops[row["at"]] = low + row[field]
+        stacked.append({**row, "low": low, "high": low + row[field]})
+    return stacked
 
 
 def _dots(base: alt.Chart) -> alt.Chart:
-    """Points on a line: all where they are few, else those between two gaps, which no line would show."""
+    """Points on a line: all rows if there are few, else only isolated rows, which a line would not show."""
     dots: alt.Chart = base.transform_filter("datum.dot").mark_point(size=22, filled=True, opacity=1)
     return dots
 
 
-def _moment(words: Texts) -> alt.Tooltip:
-    return alt.Tooltip("at:T", title=words["traffic.from"], format="%-d %b, %H:%M %Z")
+def _time_tooltip(texts: Texts) -> alt.Tooltip:
+    return alt.Tooltip("at:T", title=texts["traffic.from"], format="%-d %b, %H:%M %Z")
 
 
-def _share_axis() -> alt.Axis:
+def _percent_axis() -> alt.Axis:
     return alt.Axis(format="%", tickCount=5)
 
 
@@ -341,7 +341,7 @@ def _colour(name: str) -> str:
 _MONTHS_ES = ["enero", "febrero", "marzo", "abril", "mayo", "junio", "julio", "agosto"]
 _MONTHS_ES += ["septiembre", "octubre", "noviembre", "diciembre"]
 _DAYS_ES = ["domingo", "lunes", "martes", "miércoles", "jueves", "viernes", "sábado"]
-#: As d3 wants them: https://github.com/d3/d3-format and d3-time-format.
+#: In the format of d3: https://github.com/d3/d3-format and d3-time-format.
 _LOCALES: dict[str, dict[str, Any]] = {
     "es": {
         "number": {"decimal": ",", "thousands": ".", "grouping": [3], "currency": ["", "\u00a0€"], "percent": "\u00a0%"},

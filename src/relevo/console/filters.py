@@ -1,6 +1,6 @@
-"""What narrows the history: a row of choices that becomes the words of GET /predictions. The database does the narrowing.
+"""Filter widgets of the history; their values become query parameters of GET /predictions, and the database filters.
 
-ask(session, model) ─► {"model": "mnist", "since": "2026-01-31T…Z", "uncertain": "true"}
+show(session, model, manifest) ─► {"model": "mnist", "since": "2026-01-31T…Z", "uncertain": "true"}
 """
 
 from __future__ import annotations
@@ -19,70 +19,70 @@ if TYPE_CHECKING:
     from relevo.console.texts import Texts
 
 _SPANS = {"hour": timedelta(hours=1), "day": timedelta(days=1), "week": timedelta(days=7), "month": timedelta(days=30)}
-#: Five stand in a row beside the sidebar of a small desktop, two on a telephone.
+#: Pixels: five fit in a row next to the sidebar of a small desktop, two on a phone.
 _WIDTH = 146
-#: Begin of the choice "labelled as this one".
-_TRUTH = "="
+#: Prefix of the options "labelled as this value".
+_LABEL_PREFIX = "="
 
 
-def ask(here: Session, model: Mapping[str, Any], manifest: Mapping[str, Any]) -> dict[str, str]:
-    """Draw the choices and give what they say; each starts with everything."""
-    words, labels = here.words, manifests.labels_of(manifest)
-    wanted = {"model": str(model["name"])}
+def show(session: Session, model: Mapping[str, Any], manifest: Mapping[str, Any]) -> dict[str, str]:
+    """Draws the filters and returns the query parameters; every filter starts empty."""
+    texts, labels = session.texts, manifests.labels(manifest)
+    parameters = {"model": str(model["name"])}
     with st.container(horizontal=True, gap="small", key="filters"):
-        wanted |= _said("since", _span(words))
+        parameters |= _parameter("since", _since(texts))
         if int(model["versions"]) > 1:
-            wanted |= _said("version", _one(words, "history.version", [str(one) for one in range(int(model["versions"]), 0, -1)]))
+            versions = [str(version) for version in range(int(model["versions"]), 0, -1)]
+            parameters |= _parameter("version", _select(texts, "history.version", versions))
         if labels:
-            wanted |= _said("label", _one(words, "history.answer", labels))
-            wanted |= _said("uncertain", _sure(words))
-        wanted |= _labelled(words, labels)
-    return wanted
+            parameters |= _parameter("label", _select(texts, "history.answer", labels))
+            parameters |= _parameter("uncertain", _uncertain(texts))
+        parameters |= _label_parameter(texts, labels)
+    return parameters
 
 
-def _said(name: str, value: str | None) -> dict[str, str]:
+def _parameter(name: str, value: str | None) -> dict[str, str]:
     return {} if value is None else {name: value}
 
 
-def _one(words: Texts, title: str, options: list[str], shown: Mapping[str, str] | None = None) -> str | None:
-    """One choice, empty for any."""
+def _select(texts: Texts, title: str, options: list[str], display: Mapping[str, str] | None = None) -> str | None:
+    """One select box; empty means no filter. display: the text shown for an option."""
     return st.selectbox(
-        words[title],
+        texts[title],
         options,
         index=None,
-        placeholder=words["history.any"],
-        format_func=lambda one: (shown or {}).get(one, one),
+        placeholder=texts["history.any"],
+        format_func=lambda option: (display or {}).get(option, option),
         width=_WIDTH,
         key=f"filter-{title}",
     )
 
 
-def _span(words: Texts) -> str | None:
-    named = {name: words[f"history.{name}"] for name in _SPANS}
-    chosen = _one(words, "history.span", list(_SPANS), named)
-    if chosen is None:
+def _since(texts: Texts) -> str | None:
+    display = {name: texts[f"history.{name}"] for name in _SPANS}
+    selected = _select(texts, "history.span", list(_SPANS), display)
+    if selected is None:
         st.session_state.pop("since", None)
         return None
-    # The moment is taken once, when it was chosen: else each page would begin somewhere else.
-    kept: tuple[str, str] = st.session_state.get("since") or ("", "")
-    if kept[0] != chosen:
-        kept = (chosen, (datetime.now(UTC) - _SPANS[chosen]).isoformat(timespec="seconds"))
-        st.session_state["since"] = kept
-    return kept[1]
+    # The start time is fixed when the span is selected; otherwise every page of results would have another one.
+    stored: tuple[str, str] = st.session_state.get("since") or ("", "")
+    if stored[0] != selected:
+        stored = (selected, (datetime.now(UTC) - _SPANS[selected]).isoformat(timespec="seconds"))
+        st.session_state["since"] = stored
+    return stored[1]
 
 
-def _sure(words: Texts) -> str | None:
-    return _one(words, "history.sure", ["true", "false"], {"true": words["history.uncertain"], "false": words["history.certain"]})
+def _uncertain(texts: Texts) -> str | None:
+    display = {"true": texts["history.uncertain"], "false": texts["history.certain"]}
+    return _select(texts, "history.sure", ["true", "false"], display)
 
 
-def _labelled(words: Texts, labels: list[str]) -> dict[str, str]:
-    named = {"true": words["history.with"], "false": words["history.without"]}
-    chosen = _one(
-        words,
-        "history.labelled",
-        [*named, *(_TRUTH + label for label in labels)],
-        named | {_TRUTH + one: f"= {one}" for one in labels},
-    )
-    if chosen is None:
+def _label_parameter(texts: Texts, labels: list[str]) -> dict[str, str]:
+    labelled = {"true": texts["history.with"], "false": texts["history.without"]}
+    values = {_LABEL_PREFIX + label: f"= {label}" for label in labels}
+    selected = _select(texts, "history.labelled", [*labelled, *values], labelled | values)
+    if selected is None:
         return {}
-    return {"truth": chosen.removeprefix(_TRUTH)} if chosen.startswith(_TRUTH) else {"labelled": chosen}
+    if selected.startswith(_LABEL_PREFIX):
+        return {"truth": selected.removeprefix(_LABEL_PREFIX)}
+    return {"labelled": selected}

@@ -1,6 +1,6 @@
-"""What a version takes and answers, in its package's own words.
+"""Manifests of model versions: signature, decision rule and lineage; cached for each browser session.
 
-manifest(session, name, version) ─► signature, decision, lineage: asked for once a visit          labels_of(manifest)
+load(session, name, version) ─► manifest ─► labels(manifest)
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     from relevo.console.session import Session
 
 
-def manifest(here: Session, name: str, version: int) -> Mapping[str, Any]:
-    """The manifest of one version; empty where it cannot be read. A package never changes, so it is asked for once."""
-    kept: dict[tuple[str, int], Mapping[str, Any]] = st.session_state.setdefault("manifests", {})
-    if (name, version) not in kept:
-        kept[name, version] = here.client.ask("GET", f"/models/{name}/versions/{version}/manifest")
-    return kept[name, version]
+def load(session: Session, name: str, version: int) -> Mapping[str, Any]:
+    """The manifest of one version; empty when it cannot be read. Cached, because a package never changes."""
+    cache: dict[tuple[str, int], Mapping[str, Any]] = st.session_state.setdefault("manifests", {})
+    if (name, version) not in cache:
+        cache[name, version] = session.client.ask("GET", f"/models/{name}/versions/{version}/manifest")
+    return cache[name, version]
 
 
-def labels_of(found: Mapping[str, Any]) -> list[str]:
-    """The labels a manifest answers with; none for a regression."""
-    return [str(label) for label in found.get("output", {}).get("labels", ())]
+def labels(manifest: Mapping[str, Any]) -> list[str]:
+    """The labels of a classifier; empty for a regression."""
+    return [str(label) for label in manifest.get("output", {}).get("labels", ())]

@@ -1,21 +1,21 @@
-"""Words from outside in a place that Streamlit reads as Markdown: buttons, names of fields, short messages.
+"""Escapes text for Streamlit widgets that render Markdown: buttons, field names, short messages.
 
-"monthly_charges" ─ nothing in it that Markdown reads ─► as it is, for a screen reader is given a field's name with every sign in it
-"a_b_ :red[!]"    ─ every sign is taken by its word ───► shown as it was written
+"monthly_charges" ─ contains no Markdown syntax ───► unchanged, because screen readers read out every backslash of a field name
+"a_b_ :red[!]"    ─ every special character escaped ─► shown as it was written
 """
 
 from __future__ import annotations
 
 import re
 
-_SIGNS = frozenset(r"\`*_{}[]()#+-.!$:|<>~&")
-#: Words with one blank, hyphen or the like between two of them: no sign stands where it could mean anything.
+_SPECIAL = frozenset(r"\`*_{}[]()#+-.!$:|<>~&")
+#: Words separated by single blanks, hyphens and the like; nothing in it is Markdown syntax.
 _PLAIN = re.compile(r"[^\W_]+(?:[ _/'-][^\W_]+)*")
 
 
 def escape_markdown(text: str) -> str:
-    """A text as Markdown shows it unchanged, on one line."""
+    """The text on one line, escaped so that Markdown shows it unchanged."""
     line = " ".join(text.split())
     if _PLAIN.fullmatch(line):
         return line
-    return "".join("\\" + one if one in _SIGNS else one for one in line)
+    return "".join("\\" + character if character in _SPECIAL else character for character in line)

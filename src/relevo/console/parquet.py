@@ -1,6 +1,6 @@
-"""The history as Parquet: the CSV of the server with the types that its columns have, and texts as they were given.
+"""Converts the prediction history from the CSV of the server to Parquet, with column types and unescaped texts.
 
-GET /predictions.csv ─► cells ─ unprotected ─► declared types ─► Parquet
+GET /predictions.csv ─► cells ─ remove formula escapes ─► declared types ─► Parquet
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from relevo.util.csv_dialect import unprotected
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-#: Columns that are not text; `prediction` and `label` are texts unless the model answers numbers.
-_KINDS = {
+#: Columns that are not text. `prediction` and `label` are text unless the model is a regression.
+_COLUMN_KINDS = {
     "at": "moment",
     "version": "whole",
     "confidence": "number",
@@ -26,30 +26,30 @@ _KINDS = {
     "labelled_at": "moment",
     "asked_propensity": "number",
 }
-_READ: dict[str, Callable[[str], Any]] = {
+_PARSERS: dict[str, Callable[[str], Any]] = {
     "moment": datetime.fromisoformat,
     "whole": int,
     "number": float,
     "yes_no": lambda cell: cell == "true",
     "text": unprotected,
 }
-_ROWS_AT_ONCE = 10_000
+_BATCH_ROWS = 10_000
 
 
-def as_parquet(content: bytes, *, numbers: bool) -> bytes:
-    """The CSV as Parquet; an empty cell is null. numbers: whether the model answers numbers rather than labels."""
+def to_parquet(content: bytes, *, numbers: bool) -> bytes:
+    """The CSV as Parquet; an empty cell is null. numbers: whether the model predicts numbers rather than labels."""
     import pyarrow as pa  # type: ignore[import-untyped]  # ships no types
     from pyarrow import parquet
 
     types = {"moment": pa.timestamp("us", tz="UTC"), "whole": pa.int64(), "number": pa.float64(), "yes_no": pa.bool_()}
     rows = csv.reader(io.StringIO(content.decode(), newline=""))
     names = next(rows)
-    kinds = [("number" if numbers and name in ("prediction", "label") else _KINDS.get(name, "text")) for name in names]
+    kinds = [("number" if numbers and name in ("prediction", "label") else _COLUMN_KINDS.get(name, "text")) for name in names]
     schema = pa.schema([(name, types.get(kind, pa.string())) for name, kind in zip(names, kinds, strict=True)])
     target = io.BytesIO()
     with parquet.ParquetWriter(target, schema) as writer:
-        while some := list(islice(rows, _ROWS_AT_ONCE)):
-            columns = zip(kinds, zip(*some, strict=True), strict=True)
-            cells = [[_READ[kind](cell) if cell else None for cell in column] for kind, column in columns]
+        while batch := list(islice(rows, _BATCH_ROWS)):
+            columns = zip(kinds, zip(*batch, strict=True), strict=True)
+            cells = [[_PARSERS[kind](cell) if cell else None for cell in column] for kind, column in columns]
             writer.write_table(pa.table(cells, schema=schema))
     return target.getvalue()

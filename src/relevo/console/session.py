@@ -1,6 +1,6 @@
-"""What one run of a page has in hand: a client that somebody signed in with, who that is, and their language.
+"""The state of one page run: the API client, the logged-in user, and the texts in the language of the browser.
 
-here() ─► Session(client, me, words) ─► session.client.ask("GET", "/models")        session.words["history.none"]
+current_session() ─► Session(client, me, texts) ─► session.client.ask("GET", "/models")        session.texts["history.none"]
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from relevo.console.auth import sessions
-from relevo.console.auth.proxy import COOKIE
-from relevo.console.texts import LANGUAGE_COOKIE, Texts, liked, words_of
+from relevo.console.auth.proxy import SESSION_COOKIE
+from relevo.console.texts import LANGUAGE_COOKIE, Texts, choose_language, load_texts
 from relevo.errors import NotFoundError
 
 if TYPE_CHECKING:
@@ -23,52 +23,56 @@ _RANK = {"viewer": 0, "labeler": 1, "operator": 2, "admin": 3}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Session:
-    """One run of a page; lives as long as the run."""
+    """Lifetime: one run of a page."""
 
     client: Client
-    #: What the server's GET /me said: id, name, role, grants, way, …
+    #: The response of GET /me: id, name, role, grants, way, …
     me: dict[str, Any]
-    words: Texts
+    texts: Texts
 
     @property
     def language(self) -> str:
-        """Code of the language: "en" or "es"."""
-        return self.words.language
+        """Language code: "en" or "es"."""
+        return self.texts.language
 
     @property
     def signed_in(self) -> bool:
-        """Whether somebody's name stands behind it; a server without users asks nobody."""
+        """Whether a user is logged in; a server without users needs no login."""
         return self.me.get("way") == "session"
 
     def is_at_least(self, role: str, model: str | None = None) -> bool:
-        """Whether to show what needs that role ("viewer" < "labeler" < "operator" < "admin"); the server decides all the same.
+        """Whether to show what needs this role ("viewer" < "labeler" < "operator" < "admin"). The server checks it again.
 
-        model: for it alone; None asks for the highest role anywhere.
+        model: check for this model; None takes the highest role on any model.
         """
         grants = self.me.get("grants") or {}
-        held = [self.me.get("role"), *([grants.get(model)] if model else grants.values())]
-        return max((_RANK[one] for one in held if one in _RANK), default=-1) >= _RANK[role]
+        roles = [self.me.get("role"), *([grants.get(model)] if model else grants.values())]
+        return max((_RANK[name] for name in roles if name in _RANK), default=-1) >= _RANK[role]
 
 
-def here() -> Session:
-    """The session of the browser that is being answered now. Raises AuthenticationError when it must sign in, UnavailableError."""
-    language = language_here()
-    visitor = sessions.here().of(st.context.cookies.get(COOKIE))
-    client = visitor.client if visitor else _unsigned()
+def current_session() -> Session:
+    """The session of the browser that this run serves. Raises AuthenticationError when login is needed, UnavailableError."""
+    language = browser_language()
+    login = sessions.current_sessions().find(st.context.cookies.get(SESSION_COOKIE))
+    client = login.client if login else _anonymous_client()
     client.speak(language)
-    return Session(client=client, me=_me(client), words=words_of(language))
+    return Session(client=client, me=_me(client), texts=load_texts(language))
 
 
-def language_here() -> str:
-    """Code of the language of this browser: the one chosen, else the one it likes best of ours, else the console's."""
-    return liked(st.context.cookies.get(LANGUAGE_COOKIE), st.context.headers.get("accept-language"), sessions.here().told.language)
+def browser_language() -> str:
+    """Language code for this browser: its cookie, else its Accept-Language header, else the default of the console."""
+    return choose_language(
+        st.context.cookies.get(LANGUAGE_COOKIE),
+        st.context.headers.get("accept-language"),
+        sessions.current_sessions().config.language,
+    )
 
 
-def _unsigned() -> Client:
-    """One client a browser tab, for servers that ask nobody who they are."""
+def _anonymous_client() -> Client:
+    """One client for each browser tab, for servers without users."""
     client: Client | None = st.session_state.get("client")
     if client is None:
-        client = st.session_state["client"] = sessions.here().client(st.context.ip_address or "")
+        client = st.session_state["client"] = sessions.current_sessions().client(st.context.ip_address or "")
     return client
 
 
@@ -76,5 +80,5 @@ def _me(client: Client) -> dict[str, Any]:
     try:
         return dict(client.ask("GET", "/me"))
     except NotFoundError:
-        # A server from before there were users.
+        # Servers older than user accounts have no /me.
         return {"id": "", "name": "", "role": "admin", "grants": {}, "way": "open"}

@@ -1,8 +1,8 @@
-"""What the console says, in the visitor's language: texts by key, and figures as that language writes them.
+"""Translated texts of the console by key, and numbers and dates in the format of the language.
 
-    words_of("es")["history.none"]          words("answer.more", count=3)          words.percent(0.984)
+    load_texts("es")["history.none"]          texts("answer.more", count=3)          texts.percent(0.984)
 
-The texts are the chapter `console` of `relevo.i18n`: src/relevo/i18n/en/console.json and es/console.json, the same keys in both.
+The texts are the chapter `console` of `relevo.i18n`: src/relevo/i18n/en/console.json and es/console.json, with the same keys.
 """
 
 from __future__ import annotations
@@ -13,51 +13,51 @@ from functools import cache
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
-from relevo.i18n import formatting
-from relevo.i18n.catalog import LANGUAGES, NATIVE, known, negotiate_language, texts
+from relevo.i18n import catalog, formatting
+from relevo.i18n.catalog import LANGUAGES, NATIVE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["LANGUAGES", "LANGUAGE_COOKIE", "NATIVE", "Texts", "liked", "words_of"]
+__all__ = ["LANGUAGES", "LANGUAGE_COOKIE", "NATIVE", "Texts", "choose_language", "load_texts"]
 
-#: Where a browser keeps the language that was chosen on the console.
+#: Cookie with the language selected on the console.
 LANGUAGE_COOKIE = "lang"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Texts:
-    """One language; lives as long as the process."""
+    """The texts of one language. Lifetime: the process."""
 
     language: str
-    texts: Mapping[str, str]
+    by_key: Mapping[str, str]
 
     def __getitem__(self, key: str) -> str:
-        """The text at this place. Raises KeyError."""
-        return self.texts[key]
+        """The text for this key. Raises KeyError."""
+        return self.by_key[key]
 
-    def __call__(self, key: str, **facts: object) -> str:
-        """The text at this place with its facts said. Raises KeyError."""
-        return self.texts[key].format(**facts)
+    def __call__(self, key: str, **values: object) -> str:
+        """The text for this key with its placeholders filled in. Raises KeyError."""
+        return self.by_key[key].format(**values)
 
     def percent(self, share: float | None) -> str:
-        """A share of one to a tenth of a percent; "–" for none."""
+        """A fraction from 0 to 1 as a percentage with one decimal place; "–" for None."""
         return "–" if share is None else formatting.percent(share, self.language)
 
     def number(self, value: float | None, *, digits: int = 4) -> str:
-        """A number with so many significant digits; "–" for none."""
+        """A number with this many significant digits; "–" for None."""
         return "–" if value is None else formatting.number(value, self.language, digits=digits)
 
     def whole(self, value: int | None) -> str:
-        """A whole number, its thousands apart; "–" for none."""
+        """An integer with thousands separators; "–" for None."""
         return "–" if value is None else formatting.whole(value, self.language)
 
     def moment(self, at: datetime | str, zone: str | None = None, *, seconds: bool = False) -> str:
-        """A day and a time. at: aware, or as the API writes it. zone: name of the reader's time zone, UTC when unknown."""
+        """A date and time. at: aware, or ISO 8601 as in the API. zone: name of the reader's time zone; UTC when unknown."""
         return formatting.moment(_aware(at).astimezone(_zone(zone)), self.language, seconds=seconds)
 
     def day(self, at: datetime | str, zone: str | None = None) -> str:
-        """A day."""
+        """A date. at, zone: as in `moment`."""
         return formatting.day(_aware(at).astimezone(_zone(zone)), self.language)
 
 
@@ -74,11 +74,11 @@ def _zone(name: str | None) -> ZoneInfo:
 
 
 @cache
-def words_of(language: str) -> Texts:
-    """The words of a language in LANGUAGES."""
-    return Texts(language=language, texts=texts("console", language))
+def load_texts(language: str) -> Texts:
+    """The texts of a language of LANGUAGES."""
+    return Texts(language=language, by_key=catalog.texts("console", language))
 
 
-def liked(chosen: str | None, accept_language: str | None, default: str) -> str:
-    """The language chosen before, else what the browser likes best of ours, else the default."""
-    return known(chosen) or negotiate_language(accept_language, default)
+def choose_language(selected: str | None, accept_language: str | None, default: str) -> str:
+    """The language selected before, else the best match of the Accept-Language header, else the default."""
+    return catalog.known(selected) or catalog.negotiate_language(accept_language, default)

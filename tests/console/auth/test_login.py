@@ -1,4 +1,4 @@
-"""The way into the console: signing in and out, against a server that asks who one is."""
+"""Login and logout of the console, against a server with users."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import httpx
 import pytest
 from playwright.sync_api import expect
 from tests.support.browser import IN_A_BROWSER
-from tests.support.console import SIGNED_PASSWORD, Console, opened, settled, signed_in
+from tests.support.console import SIGNED_PASSWORD, Console, open_page, open_page_as, wait_until_idle
 
 from relevo.client import Client
 
@@ -21,15 +21,13 @@ _PAGE = {"Accept": "text/html"}
 
 @pytest.mark.browser
 class TestInABrowser:
-    """What a person sees."""
+    """Login in a real browser."""
 
     pytestmark = IN_A_BROWSER
 
-    def test_a_stranger_is_led_to_the_door_and_a_wrong_password_keeps_them_there(
-        self, chromium: Browser, signed_console: Console
-    ) -> None:
-        """Whatever page was asked for, it is the sign-in page; a wrong password is told in the visitor's language."""
-        with opened(chromium, signed_console, "/history", locale="es-ES") as page:
+    def test_without_a_session_every_page_redirects_to_the_login_page(self, chromium: Browser, signed_console: Console) -> None:
+        """Any page redirects to the login page; a wrong password shows an error in the language of the browser."""
+        with open_page(chromium, signed_console, "/history", locale="es-ES") as page:
             assert urlsplit(page.url).path == "/sign-in"
             page.fill("input[name=name]", "ana")
             page.fill("input[name=password]", "wrong")
@@ -38,17 +36,17 @@ class TestInABrowser:
             assert page.input_value("input[name=name]") == "ana"
             expect(page.locator(".refusal")).not_to_contain_text("wrong")
 
-    def test_signing_in_and_out(self, chromium: Browser, signed_console: Console) -> None:
-        """The frame names who is in and as what; the cookie is out of scripts' reach; signing out closes the way back."""
-        with opened(chromium, signed_console) as page:
+    def test_login_and_logout(self, chromium: Browser, signed_console: Console) -> None:
+        """The sidebar shows user and role; the cookie is HttpOnly; after logout the old cookie is invalid."""
+        with open_page(chromium, signed_console) as page:
             page.fill("input[name=name]", "ana")
             page.fill("input[name=password]", SIGNED_PASSWORD)
             page.press("input[name=password]", "Enter")
             expect(page.locator(".rv-who")).to_contain_text("admin")
-            cookies = {one["name"]: one for one in page.context.cookies()}
+            cookies = {cookie["name"]: cookie for cookie in page.context.cookies()}
             assert cookies["relevo_console"]["httpOnly"]
             assert cookies["relevo_console"]["sameSite"] == "Lax"
-            # The server's own session stays with the console.
+            # The session of the server stays in the console.
             assert not [name for name in cookies if name.endswith("relevo_session")]
             page.get_by_role("button", name="Sign out").click()
             page.wait_for_url("**/sign-in")
@@ -56,9 +54,9 @@ class TestInABrowser:
             page.goto(signed_console.url)
             assert page.url.endswith("/sign-in")
 
-    def test_a_page_is_reached_by_its_own_address(self, chromium: Browser, signed_console: Console) -> None:
-        """Every page, the first one too, before signing in and after, and again when it is reloaded; what it was asked stays."""
-        with opened(chromium, signed_console, "/history?label=3") as page:
+    def test_every_page_has_its_own_address(self, chromium: Browser, signed_console: Console) -> None:
+        """Every page opens by its address, before and after login and after a reload; the query string is kept."""
+        with open_page(chromium, signed_console, "/history?label=3") as page:
             page.fill("input[name=name]", "ana")
             page.fill("input[name=password]", "wrong")
             page.press("input[name=password]", "Enter")
@@ -74,23 +72,23 @@ class TestInABrowser:
                 page.goto(f"{signed_console.url}/{name}")
                 for _ in range(2):
                     page.wait_for_selector(f"h1:has-text('{name.capitalize()}')")
-                    settled(page)
+                    wait_until_idle(page)
                     assert page.get_by_role("dialog").count() == 0
                     page.reload()
 
-    def test_a_page_that_is_not_there_or_not_theirs_is_the_first_one(self, chromium: Browser, signed_console: Console) -> None:
-        """Streamlit's own dialog, in English alone, shows to nobody."""
-        with signed_in(chromium, signed_console, "bob", "/people", locale="es-ES") as page:
+    def test_an_unknown_or_forbidden_page_shows_no_streamlit_dialog(self, chromium: Browser, signed_console: Console) -> None:
+        """The English "page not found" dialog of Streamlit never appears."""
+        with open_page_as(chromium, signed_console, "bob", "/people", locale="es-ES") as page:
             for name in ("people", "nothing-like-it", "label"):
                 page.goto(f"{signed_console.url}/{name}")
                 page.wait_for_selector("h1")
-                settled(page)
+                wait_until_idle(page)
                 assert page.get_by_role("dialog").count() == 0, name
                 assert "not found" not in page.inner_text("body")
 
 
-def test_a_form_from_elsewhere_signs_nobody_in(signed_console: Console) -> None:
-    """A page of another site, or a program that says nothing of where it comes from, gets no session for a right password."""
+def test_a_cross_site_login_is_rejected(signed_console: Console) -> None:
+    """A form from another site, or without an Origin header, gets no session even with the right password."""
     form = {"name": "ana", "password": SIGNED_PASSWORD}
     for headers in ({"Origin": "https://elsewhere.example"}, {}, {"Origin": signed_console.url, "Sec-Fetch-Site": "cross-site"}):
         answer = httpx.post(f"{signed_console.url}/sign-in", data=form, headers=headers)
@@ -101,17 +99,17 @@ def test_a_form_from_elsewhere_signs_nobody_in(signed_console: Console) -> None:
     assert "HttpOnly" in answer.headers["set-cookie"]
 
 
-def test_a_made_up_cookie_opens_nothing(signed_console: Console) -> None:
-    """Only what the console gave out counts, and each sign-in gives out another."""
-    asked = {"cookies": {"relevo_console": "A" * 43}, "headers": _PAGE}
-    assert httpx.get(signed_console.url, **asked).headers["location"] == "/sign-in"  # type: ignore[arg-type]  # two of httpx's
+def test_a_forged_cookie_is_rejected(signed_console: Console) -> None:
+    """Only tokens issued by the console are accepted, and every login issues a new one."""
+    request = {"cookies": {"relevo_console": "A" * 43}, "headers": _PAGE}
+    assert httpx.get(signed_console.url, **request).headers["location"] == "/sign-in"  # type: ignore[arg-type]  # two of httpx's
     form, own = {"name": "bob", "password": SIGNED_PASSWORD}, {"Origin": signed_console.url}
-    given = {httpx.post(f"{signed_console.url}/sign-in", data=form, headers=own).cookies["relevo_console"] for _ in range(2)}
-    assert len(given) == 2
+    tokens = {httpx.post(f"{signed_console.url}/sign-in", data=form, headers=own).cookies["relevo_console"] for _ in range(2)}
+    assert len(tokens) == 2
 
 
-def test_every_answer_is_sealed(console: Console) -> None:
-    """No other host may be asked, nothing may frame the pages, and no kind of file is guessed."""
+def test_every_response_has_security_headers(console: Console) -> None:
+    """The policy allows no other host, no framing and no content sniffing."""
     for path in ("/", "/sign-in", "/static/no-such.js", "/_stcore/health"):
         headers = httpx.get(console.url + path).headers
         assert "default-src 'self'" in headers["content-security-policy"]
@@ -120,17 +118,17 @@ def test_every_answer_is_sealed(console: Console) -> None:
         assert (headers["x-frame-options"], headers["x-content-type-options"]) == ("DENY", "nosniff")
 
 
-def test_whoever_restarts_it_can_ask_whether_it_lives(console: Console) -> None:
-    """The console answers as the server does, so `relevo health --url` asks either."""
+def test_the_liveness_probe_answers(console: Console) -> None:
+    """The response equals the one of the server, so `relevo health --url` works for both."""
     with Client(console.url) as client:
         assert client.live()
 
 
-def test_a_language_is_chosen_and_nothing_else(console: Console) -> None:
-    """The choice comes back to the page it was made on, never to another site; an unknown language is not kept."""
-    chosen = httpx.get(f"{console.url}/language/es", params={"back": "history"})
-    assert chosen.headers["location"] == "/history"
-    assert chosen.cookies["lang"] == "es"
+def test_selecting_a_language_redirects_within_the_console(console: Console) -> None:
+    """The redirect goes back to the page, never to another site; an unknown language sets no cookie."""
+    answer = httpx.get(f"{console.url}/language/es", params={"back": "history"})
+    assert answer.headers["location"] == "/history"
+    assert answer.cookies["lang"] == "es"
     for back in ("//elsewhere.example", "https://elsewhere.example", "\\\\x"):
         assert httpx.get(f"{console.url}/language/es", params={"back": back}).headers["location"] == "/"
     assert "set-cookie" not in httpx.get(f"{console.url}/language/fr").headers

@@ -1,4 +1,4 @@
-"""Where a browser may be led after signing in or choosing a language: pages of this console alone."""
+"""Redirect targets after login or a change of language: pages of this console only."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from relevo.console.auth.redirects import safe_redirect
 
 
 @pytest.mark.parametrize(
-    ("asked", "there"),
+    ("target", "expected"),
     [
         ("history", "/history"),
         ("/history?model=digits&label=3", "/history?model=digits&label=3"),
@@ -21,13 +21,13 @@ from relevo.console.auth.redirects import safe_redirect
         (None, "/"),
     ],
 )
-def test_a_page_and_what_it_was_asked(asked: str | None, there: str) -> None:
-    """With or without slashes, and the first page at its only address."""
-    assert safe_redirect(asked) == there
+def test_pages_keep_their_query_string(target: str | None, expected: str) -> None:
+    """With or without slashes; the first page has the address "/"."""
+    assert safe_redirect(target) == expected
 
 
 @pytest.mark.parametrize(
-    "asked",
+    "target",
     [
         "//evil.example",
         "https://evil.example",
@@ -41,6 +41,6 @@ def test_a_page_and_what_it_was_asked(asked: str | None, there: str) -> None:
         "/é",
     ],
 )
-def test_nowhere_else(asked: str) -> None:
-    """Another host, another scheme, a second header: the first page."""
-    assert safe_redirect(asked) == "/"
+def test_other_targets_are_replaced(target: str) -> None:
+    """Another host, another scheme or a header injection leads to the first page."""
+    assert safe_redirect(target) == "/"

@@ -1,4 +1,4 @@
-"""Pieces of page made of HTML."""
+"""HTML building blocks of the console."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ pytest.importorskip("streamlit", reason="the extra 'console' is not installed")
 from relevo.console.components import html
 
 
-@pytest.mark.parametrize("piece", [html.soft, html.code, html.strong, lambda text: html.chips([text]), html.joined])
-def test_no_text_is_markup(piece: object) -> None:
-    """Names of models, reasons and notes are shown as they are, whatever they would be as HTML."""
-    assert callable(piece)
-    made = piece("<img src=x onerror=alert(1)>\"'")
-    assert "<img" not in made.text
-    assert "&lt;img src=x onerror=alert(1)&gt;" in made.text
+@pytest.mark.parametrize("block", [html.muted, html.code, html.strong, lambda text: html.chips([text]), html.join])
+def test_all_text_is_escaped(block: object) -> None:
+    """Names, reasons and notes that contain HTML are shown as text."""
+    assert callable(block)
+    markup = block("<img src=x onerror=alert(1)>\"'")
+    assert "<img" not in markup.text
+    assert "&lt;img src=x onerror=alert(1)&gt;" in markup.text
 
 
-def test_pieces_stand_together() -> None:
-    """What is markup already is not escaped a second time."""
-    assert html.joined("v3", html.chips(["a & b"])).text == 'v3 <span class="relevo-chip">a &amp; b</span>'
+def test_markup_is_escaped_once() -> None:
+    """Joined markup is not escaped a second time."""
+    assert html.join("v3", html.chips(["a & b"])).text == 'v3 <span class="relevo-chip">a &amp; b</span>'

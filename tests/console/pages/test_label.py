@@ -1,4 +1,4 @@
-"""Labelling by keyboard in a real browser."""
+"""The label page in a real browser."""
 
 from __future__ import annotations
 
@@ -10,31 +10,31 @@ import pytest
 from PIL import Image
 from playwright.sync_api import expect
 from tests.support.browser import IN_A_BROWSER
-from tests.support.console import SIGNED_PASSWORD, Console, settled, signed_in
+from tests.support.console import SIGNED_PASSWORD, Console, open_page_as, wait_until_idle
 
 from relevo.client import Client
-from relevo.console.pages.label import keys_of
+from relevo.console.pages.label import assign_keys
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
     import relevo.server
 
-_ASKED = 240
+_PREDICTIONS = 240
 
 
 @pytest.fixture(scope="module")
-def doubtful(signed_server: relevo.server.RunningServer) -> int:
-    """Answers of which some are drawn by lot for the queue; gives how many were asked for."""
+def queue(signed_server: relevo.server.RunningServer) -> int:
+    """Makes predictions, some of which are sampled for the queue; returns their number."""
     rng = np.random.default_rng(7)
     with Client(signed_server.url) as client:
         client.sign_in("ana", SIGNED_PASSWORD)
-        for _ in range(_ASKED):
+        for _ in range(_PREDICTIONS):
             file = io.BytesIO()
             Image.fromarray(rng.integers(0, 255, (8, 8), dtype=np.uint8)).save(file, "PNG")
             last = client.predict("digits", file.getvalue()).query_id
         client.prediction(last)
-    return _ASKED
+    return _PREDICTIONS
 
 
 def _picture(page: Page) -> str:
@@ -42,94 +42,94 @@ def _picture(page: Page) -> str:
 
 
 def _press(page: Page, key: str) -> str:
-    """Press it and wait for another picture; gives that."""
+    """Presses the key, waits for another picture and returns it."""
     before = _picture(page)
     page.keyboard.press(key)
     page.wait_for_function("before => (document.querySelector('.rv-ask img')?.src ?? '') !== before", arg=before)
-    _seen(page)
+    _view(page)
     return _picture(page)
 
 
-def _seen(page: Page) -> None:
-    """Wait as long as a person needs to see a picture that was just drawn."""
-    settled(page)
+def _view(page: Page) -> None:
+    """Waits as long as a person needs to see a new picture."""
+    wait_until_idle(page)
     page.wait_for_timeout(300)
 
 
-def _given(server: relevo.server.RunningServer) -> dict[str, list[str]]:
-    """Every label that was given so far, by prediction."""
+def _labels(server: relevo.server.RunningServer) -> dict[str, list[str]]:
+    """All labels so far, by prediction id."""
     with Client(server.url) as client:
         client.sign_in("ana", SIGNED_PASSWORD)
         items = client.all_history(model="digits", labelled=True)
-        return {item["query_id"]: [one["value"] for one in client.labels(item["query_id"])] for item in items}
+        return {item["query_id"]: [label["value"] for label in client.labels(item["query_id"])] for item in items}
 
 
 @pytest.mark.browser
 class TestInABrowser:
-    """What a labeler does."""
+    """Labeling by keyboard."""
 
     pytestmark = IN_A_BROWSER
 
-    def test_a_key_labels_another_skips_and_a_third_goes_back(
-        self, chromium: Browser, signed_console: Console, signed_server: relevo.server.RunningServer, doubtful: int
+    def test_keys_label_skip_and_undo(
+        self, chromium: Browser, signed_console: Console, signed_server: relevo.server.RunningServer, queue: int
     ) -> None:
-        """7 labels and shows the next, s skips, u goes back, and another key then corrects; the server has the last word said."""
-        assert doubtful
-        with signed_in(chromium, signed_console, "leo", "/label?model=digits") as page:
+        """7 labels, s skips, u goes back and another key corrects; the server stores the corrected label."""
+        assert queue
+        with open_page_as(chromium, signed_console, "leo", "/label?model=digits") as page:
             page.wait_for_selector(".rv-ask img")
-            _seen(page)
+            _view(page)
             first = _picture(page)
             _press(page, "7")
             expect(page.get_by_text("you said 7")).to_be_visible()
             assert _press(page, "u") == first
-            settled(page)
+            wait_until_idle(page)
             _press(page, "5")
             expect(page.get_by_text("you said 5")).to_be_visible()
             _press(page, "s")
             expect(page.get_by_text("skipped")).to_be_visible()
         with Client(signed_server.url) as client:
             client.sign_in("ana", SIGNED_PASSWORD)
-            said = client.history(model="digits", truth="5", limit=200).items
-            assert [[one["value"] for one in client.labels(item["query_id"])] for item in said if item["label"] == "5"] == [
+            items = client.history(model="digits", truth="5", limit=200).items
+            assert [[label["value"] for label in client.labels(item["query_id"])] for item in items if item["label"] == "5"] == [
                 ["7", "5"]
             ]
 
-    def test_a_key_belongs_to_the_picture_that_was_seen(
-        self, chromium: Browser, signed_console: Console, signed_server: relevo.server.RunningServer, doubtful: int
+    def test_a_key_applies_to_the_picture_on_the_screen(
+        self, chromium: Browser, signed_console: Console, signed_server: relevo.server.RunningServer, queue: int
     ) -> None:
-        """A key held down, pressed twice, followed by another one at once, or clicked twice labels one picture: the one shown."""
-        assert doubtful
-        with signed_in(chromium, signed_console, "leo", "/label?model=digits") as page:
+        """Holding a key, pressing twice, pressing another at once or a double click labels only the picture shown."""
+        assert queue
+        with open_page_as(chromium, signed_console, "leo", "/label?model=digits") as page:
             page.wait_for_selector(".rv-ask img")
-            _seen(page)
+            _view(page)
             for presses in (_hold, _press_twice, _press_another, _click_twice):
-                before, picture = _given(signed_server), _picture(page)
+                before, picture = _labels(signed_server), _picture(page)
                 presses(page)
                 page.wait_for_timeout(1500)
-                settled(page)
-                after = _given(signed_server)
+                wait_until_idle(page)
+                after = _labels(signed_server)
                 new = {key: value for key, value in after.items() if before.get(key) != value}
                 assert [value[-1:] for value in new.values()] == [["3"]], presses.__name__
                 assert _press(page, "u") == picture, presses.__name__
                 _press(page, "s")
 
-    def test_the_last_ten_can_be_undone(self, chromium: Browser, signed_console: Console, doubtful: int) -> None:
-        """After ten answers u goes back to the first of them."""
-        assert doubtful
-        with signed_in(chromium, signed_console, "leo", "/label?model=digits") as page:
+    def test_the_last_ten_can_be_undone(self, chromium: Browser, signed_console: Console, queue: int) -> None:
+        """After ten labels, ten presses of u lead back to the first picture."""
+        assert queue
+        with open_page_as(chromium, signed_console, "leo", "/label?model=digits") as page:
             page.wait_for_selector(".rv-ask img")
-            _seen(page)
+            _view(page)
             pictures = [_picture(page)]
             pictures += [_press(page, "4") for _ in range(10)]
             assert len(set(pictures)) == 11
             assert [_press(page, "u") for _ in range(10)] == pictures[-2::-1]
 
-    def test_a_viewer_is_told_whom_to_ask(self, chromium: Browser, signed_console: Console) -> None:
-        """The navigation does not lead there, and the address alone shows no question."""
-        with signed_in(chromium, signed_console, "bob") as page:
+    def test_a_viewer_cannot_open_the_label_page(self, chromium: Browser, signed_console: Console) -> None:
+        """The navigation has no link, and the address shows no input."""
+        with open_page_as(chromium, signed_console, "bob") as page:
             expect(page.locator('[data-testid="stSidebarNavLink"]', has_text="Label")).to_have_count(0)
             page.goto(f"{signed_console.url}/label?model=digits")
-            settled(page)
+            wait_until_idle(page)
             expect(page.locator(".rv-ask")).to_have_count(0)
 
 
@@ -155,10 +155,10 @@ def _click_twice(page: Page) -> None:
 
 
 def test_each_label_has_a_key_of_its_own() -> None:
-    """Digits are their own keys; words get 1–9 and then letters, none of which does something else."""
-    assert keys_of([str(digit) for digit in range(10)]) == list("0123456789")
-    assert keys_of(["stays", "leaves"]) == ["1", "2"]
-    many = keys_of([f"label {number}" for number in range(31)])
+    """Digits are their own keys; other labels get 1–9 and then letters without another function."""
+    assert assign_keys([str(digit) for digit in range(10)]) == list("0123456789")
+    assert assign_keys(["stays", "leaves"]) == ["1", "2"]
+    many = assign_keys([f"label {number}" for number in range(31)])
     assert len(set(many)) == 31
     assert not {"c", "r", "s", "u"} & set(many)
-    assert keys_of(["A", "S"]) == ["1", "2"]
+    assert assign_keys(["A", "S"]) == ["1", "2"]

@@ -1,4 +1,4 @@
-"""A model's versions in a real browser: side by side, and an alias moved by who may."""
+"""The models page in a real browser: comparison of versions, and moving an alias."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from playwright.sync_api import expect
 from tests.support.browser import IN_A_BROWSER
-from tests.support.console import SIGNED_PASSWORD, Console, settled, signed_in
+from tests.support.console import SIGNED_PASSWORD, Console, open_page_as, wait_until_idle
 
 from relevo.client import Client
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 pytestmark = IN_A_BROWSER
 
 
-def test_a_viewer_compares_and_moves_nothing(chromium: Browser, signed_console: Console) -> None:
-    """Two versions stand beside each other with what they confuse, their card and where they came from; figures in Spanish.
+def test_a_viewer_compares_versions_but_moves_no_alias(chromium: Browser, signed_console: Console) -> None:
+    """Two versions side by side with confusion matrix, card and lineage, in Spanish format.
 
-    Who may not move an alias is told whom to ask, and finds no form; nor does the navigation show who there is.
+    A viewer sees which role is needed instead of the alias form, and no users page in the navigation.
     """
-    with signed_in(chromium, signed_console, "bob", "/models?model=digits", locale="es-ES") as page:
+    with open_page_as(chromium, signed_console, "bob", "/models?model=digits", locale="es-ES") as page:
         expect(page.locator(".relevo-chip", has_text="champion → v1")).to_be_visible()
         expect(page.locator(".relevo-table").first).to_contain_text("v2")
         assert "," in page.locator(".relevo-table td.figure").first.inner_text()
@@ -39,8 +39,8 @@ def test_a_viewer_compares_and_moves_nothing(chromium: Browser, signed_console: 
 
 
 def test_an_alias_is_moved_with_a_reason(chromium: Browser, signed_console: Console, signed_server: server.RunningServer) -> None:
-    """Without a reason nothing moves; with one it does, the page says so, and the history names who and why."""
-    with signed_in(chromium, signed_console, "ana", "/models?model=digits") as page:
+    """Moving needs a reason; the page confirms the move, and the history shows author and reason."""
+    with open_page_as(chromium, signed_console, "ana", "/models?model=digits") as page:
         _choose(page, "Alias", "challenger")
         _choose(page, "Version", "v1")
         page.get_by_role("button", name="Move").click()
@@ -48,18 +48,18 @@ def test_an_alias_is_moved_with_a_reason(chromium: Browser, signed_console: Cons
         page.get_by_label("Reason").fill("It was better after all")
         page.get_by_role("button", name="Move").click()
         expect(page.get_by_text("challenger stands at v1 now")).to_be_visible()
-        settled(page)
+        wait_until_idle(page)
         expect(page.locator(".relevo-table").last).to_contain_text("It was better after all")
     with Client(signed_server.url) as client:
         client.sign_in("ana", SIGNED_PASSWORD)
         assert client.ask("GET", "/models/digits/aliases")["aliases"]["challenger"] == 1
 
 
-def test_the_champion_moves_only_after_a_question(
+def test_moving_the_champion_needs_confirmation(
     chromium: Browser, signed_console: Console, signed_server: server.RunningServer
 ) -> None:
-    """The question names the model and both versions; until it is answered the old one answers."""
-    with Client(signed_server.url) as client, signed_in(chromium, signed_console, "ana", "/models?model=digits") as page:
+    """The dialog names the model and both versions; until then the old version stays."""
+    with Client(signed_server.url) as client, open_page_as(chromium, signed_console, "ana", "/models?model=digits") as page:
         client.sign_in("ana", SIGNED_PASSWORD)
         page.get_by_label("Reason").fill("It is better")
         _choose(page, "Version", "v2")
@@ -74,7 +74,7 @@ def test_the_champion_moves_only_after_a_question(
 
 
 def _choose(page: Page, field: str, option: str) -> None:
-    """Choose in one of Streamlit's lists."""
+    """Selects an option in a select box of Streamlit."""
     box = page.get_by_role("combobox", name=field)
     box.press_sequentially(option)
     expect(page.get_by_role("option", name=option, exact=True)).to_be_visible()
@@ -82,11 +82,13 @@ def _choose(page: Page, field: str, option: str) -> None:
 
 
 def test_cards_stay_in_their_columns(chromium: Browser, signed_console: Console) -> None:
-    """A wide table of a card scrolls by itself: it moves neither the page on a telephone nor into the card beside it."""
+    """A wide table in a card scrolls by itself; the page does not, on a phone or with two columns."""
     for width in (390, 1200):
-        with signed_in(chromium, signed_console, "ana", "/models?model=digits", viewport={"width": width, "height": 844}) as page:
+        with open_page_as(
+            chromium, signed_console, "ana", "/models?model=digits", viewport={"width": width, "height": 844}
+        ) as page:
             page.get_by_role("tab").nth(1).click()
             page.wait_for_selector('[data-testid="stMarkdownContainer"] table')
-            settled(page)
-            wider = "() => { const it = document.querySelector('[data-testid=stMain]'); return it.scrollWidth - it.clientWidth }"
-            assert page.evaluate(wider) == 0
+            wait_until_idle(page)
+            overflow = "() => { const e = document.querySelector('[data-testid=stMain]'); return e.scrollWidth - e.clientWidth }"
+            assert page.evaluate(overflow) == 0

@@ -1,4 +1,4 @@
-"""A model's traffic in a real browser: what to do while there is none, then figures that follow by themselves."""
+"""The traffic page in a real browser: the empty state, then figures that refresh by themselves."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from playwright.sync_api import expect
 from tests.support.browser import IN_A_BROWSER
-from tests.support.console import SIGNED_PASSWORD, Console, signed_in
+from tests.support.console import SIGNED_PASSWORD, Console, open_page_as
 
 from relevo.client import Client
 
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 pytestmark = IN_A_BROWSER
 
 
-def test_traffic_appears_by_itself(
+def test_traffic_refreshes_by_itself(
     chromium: Browser, signed_console: Console, signed_server: server.RunningServer, churn_records: list[dict[str, Any]]
 ) -> None:
-    """A page without requests says what to do; requests made meanwhile appear on it without a touch."""
-    with signed_in(chromium, signed_console, "bob", "/traffic?model=churn") as page:
+    """The page starts with the empty state; new requests appear without a reload."""
+    with open_page_as(chromium, signed_console, "bob", "/traffic?model=churn") as page:
         expect(page.get_by_text("Nobody asked in this time")).to_be_visible()
         page.get_by_text("1 hour", exact=True).click()
         with Client(signed_server.url) as client:

@@ -1,4 +1,4 @@
-"""Users, keys and the audit in a real browser."""
+"""The users page in a real browser: users, API keys and the audit log."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from playwright.sync_api import expect
 from tests.support.browser import IN_A_BROWSER, sideways
-from tests.support.console import SIGNED_PASSWORD, Console, opened, settled, signed_in
+from tests.support.console import SIGNED_PASSWORD, Console, open_page, open_page_as, wait_until_idle
 
 from relevo.client import Client
 from relevo.errors import AuthenticationError
@@ -21,24 +21,22 @@ if TYPE_CHECKING:
 pytestmark = IN_A_BROWSER
 
 
-def test_a_server_without_users_offers_the_first(chromium: Browser, console: Console) -> None:
-    """Where nobody is a user yet, the page offers to make the first admin, and a password that is none is refused in words."""
-    with opened(chromium, console, "/people") as page:
+def test_a_server_without_users_shows_the_form_for_an_admin(chromium: Browser, console: Console) -> None:
+    """The page offers to create the first admin; a weak password shows the error."""
+    with open_page(chromium, console, "/people") as page:
         page.get_by_label("Name").fill("zoe")
         page.get_by_label("Password", exact=True).fill("short")
         page.get_by_role("button", name="Make the admin").click()
         expect(page.get_by_role("alert")).to_contain_text("password")
 
 
-def test_an_admin_looks_after_users_and_keys(
-    chromium: Browser, signed_console: Console, signed_server: server.RunningServer
-) -> None:
-    """A user is added, a key is shown this one time and revoked, and the audit says who did it. A phone scrolls nothing aside."""
-    with signed_in(chromium, signed_console, "ana", "/people", viewport={"width": 390, "height": 844}) as page:
+def test_an_admin_manages_users_and_keys(chromium: Browser, signed_console: Console, signed_server: server.RunningServer) -> None:
+    """Adds a user, creates a key (shown once) and revokes it; the audit log names the admin. No overflow on a phone."""
+    with open_page_as(chromium, signed_console, "ana", "/people", viewport={"width": 390, "height": 844}) as page:
         page.get_by_label("Name", exact=True).fill("eva")
         page.get_by_role("button", name="Add").click()
         expect(page.locator(".relevo-table tbody").first).to_contain_text("eva")
-        settled(page)
+        wait_until_idle(page)
         assert sideways(page) == 0
         page.get_by_role("tab", name="Keys").click()
         page.get_by_label("What it is for").fill("nightly")
@@ -54,32 +52,32 @@ def test_an_admin_looks_after_users_and_keys(
             expect(dialog).to_contain_text("“nightly”")
             dialog.get_by_role("button", name="Cancel").click()
             expect(dialog).to_have_count(0)
-            settled(page)
+            wait_until_idle(page)
             assert program.models()
             page.get_by_role("button", name="Revoke").click()
             dialog.get_by_role("button", name="Revoke “nightly”").click()
             expect(page.get_by_text("nightly is revoked")).to_be_visible()
-            settled(page)
+            wait_until_idle(page)
             expect(page.locator("tr", has_text="nightly")).to_contain_text("over")
             expect(page.get_by_text(key)).to_have_count(0)
             with pytest.raises(AuthenticationError):
-                _ask_for_ever(program)
+                _request_until_rejected(program)
         page.get_by_role("tab", name="Audit").click()
         for change in ("key.revoke", "key.add", "user.add"):
             expect(page.locator("tr", has_text=change).first).to_be_visible()
         expect(page.locator("tr", has_text="key.revoke").first).to_contain_text("ana")
 
 
-def test_a_key_of_a_user_who_is_disabled_says_so(
+def test_a_key_of_a_disabled_user_is_marked(
     chromium: Browser, signed_console: Console, signed_server: server.RunningServer
 ) -> None:
-    """It does not pass as one that counts, and changing it for a new one is refused in words."""
+    """The key is not shown as active, and rotating it shows the error."""
     with Client(signed_server.url) as caller:
         caller.sign_in("ana", SIGNED_PASSWORD)
         gone = caller.ask("POST", "/users", json={"name": "gone", "role": "viewer"})["id"]
         caller.ask("POST", "/keys", json={"name": "orphaned", "user": gone, "scopes": ["read"]})
         caller.ask("PATCH", f"/users/{gone}", json={"disabled": True})
-    with signed_in(chromium, signed_console, "ana", "/people") as page:
+    with open_page_as(chromium, signed_console, "ana", "/people") as page:
         page.get_by_role("tab", name="Keys").click()
         expect(page.locator("tr", has_text="orphaned")).to_contain_text("its user is disabled")
         _choose_key(page, "orphaned")
@@ -88,55 +86,55 @@ def test_a_key_of_a_user_who_is_disabled_says_so(
         expect(page.get_by_role("alert")).to_contain_text("the owner of the key is switched off")
 
 
-def test_a_user_is_disabled_only_after_a_question(
+def test_disabling_a_user_needs_confirmation(
     chromium: Browser, signed_console: Console, signed_server: server.RunningServer
 ) -> None:
-    """The question names the user and what they lose; until it is answered nothing is changed."""
+    """The dialog names the user and the lost permissions; until then nothing is changed."""
     with Client(signed_server.url) as caller:
         caller.sign_in("ana", SIGNED_PASSWORD)
-        made = caller.ask("POST", "/users", json={"name": "aaron", "role": "viewer"})["id"]
-        with signed_in(chromium, signed_console, "ana", "/people") as page:
+        user_id = caller.ask("POST", "/users", json={"name": "aaron", "role": "viewer"})["id"]
+        with open_page_as(chromium, signed_console, "ana", "/people") as page:
             page.get_by_role("combobox", name="User").first.click()
             page.get_by_role("option", name="aaron", exact=True).click()
-            settled(page)
+            wait_until_idle(page)
             page.get_by_text("Disabled: may not come in").click()
             page.get_by_role("button", name="Save").click()
             dialog = page.get_by_role("dialog")
             expect(dialog).to_contain_text("aaron loses: every access")
-            assert not caller.ask("GET", f"/users/{made}")["disabled"]
+            assert not caller.ask("GET", f"/users/{user_id}")["disabled"]
             dialog.get_by_role("button", name="Change aaron").click()
             expect(page.get_by_text("aaron was changed")).to_be_visible()
-        assert caller.ask("GET", f"/users/{made}")["disabled"]
+        assert caller.ask("GET", f"/users/{user_id}")["disabled"]
 
 
 def _choose_key(page: Page, name: str) -> None:
-    settled(page)
+    wait_until_idle(page)
     option = page.get_by_role("option", name=name)
     for _ in range(5):
         page.get_by_role("combobox", name="Key", exact=True).click()
-        # Race: a page that is drawn anew just then closes the list again.
+        # Race: a page run at this moment closes the list again.
         with contextlib.suppress(AssertionError):
             expect(option).to_be_visible(timeout=5000)
             break
     option.click()
-    settled(page)
-    # What was drawn before the choice stays for a moment beside what is drawn after it.
+    wait_until_idle(page)
+    # Widgets of the previous page run stay visible for a moment.
     expect(page.get_by_role("button", name="Revoke")).to_have_count(1)
 
 
-def _ask_for_ever(program: Client) -> None:
+def _request_until_rejected(program: Client) -> None:
     while True:
         program.models()
 
 
-def test_more_users_than_a_page_are_found(chromium: Browser, signed_console: Console, signed_server: server.RunningServer) -> None:
-    """The next page shows those that follow, a part of a name finds who is called so, and a name of nobody is said to be."""
+def test_pages_and_search_of_users(chromium: Browser, signed_console: Console, signed_server: server.RunningServer) -> None:
+    """The next page shows further users; the search finds a part of a name, and reports when nothing matches."""
     with Client(signed_server.url) as caller:
         caller.sign_in("ana", SIGNED_PASSWORD)
         for number in range(60):
             caller.ask("POST", "/users", json={"name": f"many {number:02}", "role": "viewer"})
-    with signed_in(chromium, signed_console, "ana", "/people") as page:
-        settled(page)
+    with open_page_as(chromium, signed_console, "ana", "/people") as page:
+        wait_until_idle(page)
         table = page.locator(".relevo-table tbody").first
         expect(table.locator("tr")).to_have_count(50)
         page.get_by_role("button", name="Next").first.click()

@@ -1,4 +1,4 @@
-"""The console's own files of style, marks and templates, each read once: `look/`."""
+"""Style sheets, icons, scripts and templates of the console; each file is read once."""
 
 from __future__ import annotations
 
@@ -7,6 +7,6 @@ from importlib.resources import files
 
 
 @cache
-def look(name: str) -> str:
-    """The text of one of them."""
+def read_asset(name: str) -> str:
+    """Text of one file of this folder."""
     return files("relevo.console.assets").joinpath(name).read_text(encoding="utf-8")

@@ -1,1 +1,1 @@
-"""Signing in to the console, and its sessions."""
+"""Login to the console, and its sessions."""

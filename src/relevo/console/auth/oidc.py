@@ -1,10 +1,10 @@
-"""Signing in at the server's identity provider: the browser goes there by way of the server, and comes back with a code.
+"""Login through the identity provider of the server: the browser goes there through the server and returns with a login code.
 
-    GET /sign-in/elsewhere ─ a tie in this browser's cookie ─► 303 to the server's /login/console ─► provider ─► server
-    GET /sign-in/back?code&state ─ state of this very browser ─ console asks the server: code, verifier ─► session ─► 303
+    GET /sign-in/elsewhere ─ binding in a cookie of this browser ─► 303 to the server's /login/console ─► provider ─► server
+    GET /sign-in/back?code&state ─ state matches the cookie ─► console sends the server code and verifier ─► session ─► 303
 
-State and verifier are made from the tie, which never leaves cookie and console. So a code that somebody else was given signs nobody
-in here, and a code that is seen on its way is worth nothing without the tie.
+State and verifier are derived from the binding secret, which only the cookie and the console know. So a login code issued for
+another browser is rejected here, and an intercepted code is useless without the secret.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from relevo.console.auth.proxy import COOKIE, TIE_COOKIE, set_cookie
+from relevo.console.auth.proxy import BINDING_COOKIE, SESSION_COOKIE, set_cookie
 from relevo.console.auth.redirects import safe_redirect
 from relevo.errors import AuthenticationError, RelevoError
 from relevo.util.hmac_signing import Purpose, sign
@@ -33,119 +33,119 @@ if TYPE_CHECKING:
 
     from relevo.console.auth.sessions import ConsoleSessions
 
-#: How long somebody may take to sign in there, in s.
-_LONGEST_S = 600
-_MOST_WORD = 200
+#: Time limit for the login at the provider, in s.
+_MAX_LOGIN_S = 600
+_MAX_CODE_CHARS = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BrowserBinding:
-    """What ties a sign-in to one browser, and where that was going; lives in its cookie."""
+    """Binds a login to one browser, and keeps the page to return to. Lifetime: its cookie."""
 
     secret: str
-    back: str
+    target: str
 
     @classmethod
-    def new(cls, back: str) -> BrowserBinding:
-        """For a browser that sets out now."""
-        return cls(secret=secrets.token_urlsafe(32), back=back)
+    def new(cls, target: str) -> BrowserBinding:
+        """A binding for a login that starts now."""
+        return cls(secret=secrets.token_urlsafe(32), target=target)
 
     @classmethod
-    def of(cls, cookie: str | None) -> BrowserBinding | None:
-        """What a cookie holds; None for none."""
-        secret, _, back = (cookie or "").partition(".")
-        return cls(secret=secret, back=safe_redirect(_plain(back))) if secret else None
+    def from_cookie(cls, cookie: str | None) -> BrowserBinding | None:
+        """Parses the value of the cookie; None without one."""
+        secret, _, target = (cookie or "").partition(".")
+        return cls(secret=secret, target=safe_redirect(_decode(target))) if secret else None
 
     @property
     def cookie(self) -> str:
-        """What the browser keeps."""
-        return f"{self.secret}.{base64.urlsafe_b64encode(self.back.encode()).rstrip(b'=').decode()}"
+        """The value of the cookie."""
+        return f"{self.secret}.{_encode(self.target.encode())}"
 
     @property
     def state(self) -> str:
-        """What comes back with the code."""
-        return self._made(b"relevo console state")
+        """The `state` parameter, which returns together with the code."""
+        return self._derive(b"relevo console state")
 
     @property
     def verifier(self) -> str:
-        """What shows that whoever brings the code is who asked for it (RFC 7636)."""
-        return self._made(b"relevo console verifier")
+        """The PKCE verifier: proves that the browser that brings the code is the one that started the login (RFC 7636)."""
+        return self._derive(b"relevo console verifier")
 
     @property
     def challenge(self) -> str:
-        """What the server keeps of the verifier."""
-        return _letters(hashlib.sha256(self.verifier.encode()).digest())
+        """The PKCE challenge: the digest of the verifier, which the server stores."""
+        return _encode(hashlib.sha256(self.verifier.encode()).digest())
 
-    def _made(self, purpose: bytes) -> str:
-        return _letters(hmac.new(self.secret.encode(), purpose, hashlib.sha256).digest())
+    def _derive(self, purpose: bytes) -> str:
+        return _encode(hmac.new(self.secret.encode(), purpose, hashlib.sha256).digest())
 
 
 class OidcLogin:
-    """The way there and back; lives as long as the process."""
+    """Routes of the login through the identity provider. Lifetime: the process."""
 
     def __init__(
-        self, visitors: ConsoleSessions, *, language: Callable[[Request], str], forget: Callable[[Request], Awaitable[None]]
+        self, sessions: ConsoleSessions, *, language: Callable[[Request], str], sign_out: Callable[[Request], Awaitable[None]]
     ) -> None:
-        """language: of a browser. forget: whoever was in before with it."""
-        self._visitors = visitors
+        """language: of the browser. sign_out: ends the previous session of the browser."""
+        self._sessions = sessions
         self._language = language
-        self._forget = forget
+        self._sign_out = sign_out
 
     def routes(self) -> list[Route]:
-        """What it answers."""
+        """Routes of this class."""
         return [
-            Route("/sign-in/elsewhere", self.go, methods=["GET"]),
-            Route("/sign-in/back", self.come_back, methods=["GET"]),
+            Route("/sign-in/elsewhere", self.start, methods=["GET"]),
+            Route("/sign-in/back", self.callback, methods=["GET"]),
         ]
 
-    async def go(self, request: Request) -> Response:
-        """Send the browser off, from the one address that it can come back to."""
-        told, back = self._visitors.told, safe_redirect(request.query_params.get("next"))
-        key = told.key()
+    async def start(self, request: Request) -> Response:
+        """Redirects to the server, from the only address that the browser can return to."""
+        config, target = self._sessions.config, safe_redirect(request.query_params.get("next"))
+        key = config.key()
         if not key:
             return RedirectResponse("/sign-in", 303)
-        if f"{request.url.scheme}://{request.headers.get('host')}" != told.address and "here" not in request.query_params:
-            # Its cookie must be there on the way back. Once: a proxy may give us another name than the browser's.
-            return RedirectResponse(f"{told.address}/sign-in/elsewhere?here&next={quote(back)}", 303)
-        tie = BrowserBinding.new(back)
-        words = (told.address, tie.state, tie.challenge)
-        asked = dict(zip(("to", "state", "challenge"), words, strict=True)) | {"mark": sign(key, Purpose.LEAVE, *words)}
-        answer = RedirectResponse(f"{told.public_url or told.server}/login/console?{urlencode(asked)}", 303)
-        set_cookie(answer, request.scope, TIE_COOKIE, tie.cookie, lives_s=_LONGEST_S)
-        return _unstored(answer)
+        if f"{request.url.scheme}://{request.headers.get('host')}" != config.address and "here" not in request.query_params:
+            # The cookie must be set for the address of the return. Redirects once: behind a proxy the Host header may differ.
+            return RedirectResponse(f"{config.address}/sign-in/elsewhere?here&next={quote(target)}", 303)
+        binding = BrowserBinding.new(target)
+        signed = (config.address, binding.state, binding.challenge)
+        query = dict(zip(("to", "state", "challenge"), signed, strict=True)) | {"mark": sign(key, Purpose.LEAVE, *signed)}
+        answer = RedirectResponse(f"{config.public_url or config.server}/login/console?{urlencode(query)}", 303)
+        set_cookie(answer, request.scope, BINDING_COOKIE, binding.cookie, lives_s=_MAX_LOGIN_S)
+        return _not_cached(answer)
 
-    async def come_back(self, request: Request) -> Response:
-        """Sign in whoever set out from this browser; the code leaves the address with the answer, whatever it was worth."""
-        tie, asked = BrowserBinding.of(request.cookies.get(TIE_COOKIE)), request.query_params
-        code, state = asked.get("code", "")[:_MOST_WORD], asked.get("state", "")
-        if tie is None or not code or not hmac.compare_digest(tie.state.encode(), state.encode("utf-8", "replace")):
-            return _unstored(RedirectResponse("/sign-in?said=back", 303))
+    async def callback(self, request: Request) -> Response:
+        """Logs in the browser that started the login; always redirects, so the code does not stay in the address bar."""
+        binding, query = BrowserBinding.from_cookie(request.cookies.get(BINDING_COOKIE)), request.query_params
+        code, state = query.get("code", "")[:_MAX_CODE_CHARS], query.get("state", "")
+        if binding is None or not code or not hmac.compare_digest(binding.state.encode(), state.encode("utf-8", "replace")):
+            return _not_cached(RedirectResponse("/sign-in?said=back", 303))
         address = request.client.host if request.client else ""
         try:
             token = await run_in_threadpool(
-                self._visitors.hand_over, code, tie.verifier, language=self._language(request), address=address
+                self._sessions.redeem_code, code, binding.verifier, language=self._language(request), address=address
             )
         except RelevoError as error:
             answer = RedirectResponse(f"/sign-in?said={'back' if isinstance(error, AuthenticationError) else 'away'}", 303)
         else:
-            await self._forget(request)
-            answer = RedirectResponse(tie.back, 303)
-            set_cookie(answer, request.scope, COOKIE, token)
-        set_cookie(answer, request.scope, TIE_COOKIE, "")
-        return _unstored(answer)
+            await self._sign_out(request)
+            answer = RedirectResponse(binding.target, 303)
+            set_cookie(answer, request.scope, SESSION_COOKIE, token)
+        set_cookie(answer, request.scope, BINDING_COOKIE, "")
+        return _not_cached(answer)
 
 
-def _unstored(answer: RedirectResponse) -> RedirectResponse:
+def _not_cached(answer: RedirectResponse) -> RedirectResponse:
     answer.headers["cache-control"] = "no-store"
     return answer
 
 
-def _letters(raw: bytes) -> str:
+def _encode(raw: bytes) -> str:
     return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
 
 
-def _plain(letters: str) -> str:
+def _decode(text: str) -> str:
     try:
-        return base64.urlsafe_b64decode(letters + "=" * (-len(letters) % 4)).decode()
+        return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)).decode()
     except ValueError:
         return ""

@@ -1,10 +1,10 @@
-"""How a browser reaches the console: by which machine, by https or not, and which of its cookies count.
+"""ASGI middleware for proxies and cookies: finds the browser's IP address and scheme, and accepts only secure cookies over https.
 
-    scope ─ a listed proxy's headers (util.proxy_headers) ─► address and scheme of the browser ─┬ https: only __Host- cookies ─► on
-          └ past the proxies in the clear ─► 403                                            └ http: the plain ones ────────► on
+    scope ─ headers of a trusted proxy (util.proxy_headers) ─► address and scheme of the browser ─┬ https: only __Host- cookies ─► app
+          └ http that bypasses the proxy ─► 403                                               └ http: plain cookies ─────────► app
 
-Over https a cookie's name begins with __Host-, so that no neighbour's host and no plain http can set it. Whoever reads the cookies
-further in finds them under their plain names, and only those that count.
+Over https the name of a cookie begins with __Host-, so neither a neighbouring host nor plain http can set it. The code behind this
+middleware sees accepted cookies under their plain names.
 """
 
 from __future__ import annotations
@@ -19,69 +19,70 @@ if TYPE_CHECKING:
 
     from relevo.console.auth.sessions import ConsoleConfig
 
-#: Who is signed in, and which browser left to sign in elsewhere.
-COOKIE, TIE_COOKIE = "relevo_console", "relevo_console_tie"
+#: The session token, and the binding of a browser that left to log in at the identity provider.
+SESSION_COOKIE, BINDING_COOKIE = "relevo_console", "relevo_console_tie"
 _PREFIX = "__Host-"
-_OURS = (COOKIE, TIE_COOKIE)
+_PREFIXED = (SESSION_COOKIE, BINDING_COOKIE)
 _HTTPS = frozenset({"https", "wss"})
 
 
 class ProxyMiddleware:
-    """Tells all that follows how the browser came; lives as long as the process."""
+    """Sets the client address, scheme and cookies of each request. Lifetime: the process."""
 
-    def __init__(self, app: ASGIApp, told: ConsoleConfig) -> None:
+    def __init__(self, app: ASGIApp, config: ConsoleConfig) -> None:
         self._app = app
-        self._proxies = told.proxies
-        self._encrypted = told.address.startswith("https://")
+        self._proxies = config.proxies
+        self._encrypted = config.address.startswith("https://")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One request or WebSocket; whoever comes past the proxies in the clear is refused."""
+        """Handles one request or WebSocket; answers 403 to plain http that bypasses the proxy."""
         if scope["type"] not in {"http", "websocket"}:
             await self._app(scope, receive, send)
             return
-        address, scheme = _caller(scope)
+        address, scheme = _peer(scope)
         if self._proxies is not None and self._proxies.lists(address):
             address, scheme = self._proxies.seen(scope["headers"], address, scheme)
         elif self._proxies is not None and scheme == "http" and not self._proxies.lets_in(address):
             await PlainTextResponse("This console is reached by way of its proxy.\n", 403)(scope, receive, send)
             return
         secure = scheme == "https" or self._encrypted
-        await self._app(_as_seen(scope, address, secure=secure), receive, send)
+        await self._app(_rewrite_scope(scope, address, secure=secure), receive, send)
 
 
 def is_secure(scope: Scope) -> bool:
-    """Whether the browser came by https."""
+    """Whether the browser uses https."""
     return scope.get("scheme") in _HTTPS
 
 
 def set_cookie(answer: Response, scope: Scope, name: str, value: str, *, lives_s: int | None = None) -> None:
-    """Give the browser one of our cookies, out of scripts' reach; without a value it goes. lives_s: None until it is closed."""
+    """Sets a cookie of the console, unreadable for scripts; an empty value deletes it. lives_s: None until the browser closes."""
     secure = is_secure(scope)
-    full = _PREFIX + name if secure and name in _OURS else name
-    age = lives_s if value else 0
-    answer.set_cookie(full, value, max_age=age, path="/", httponly=True, samesite="lax", secure=secure)
+    full_name = _PREFIX + name if secure and name in _PREFIXED else name
+    max_age = lives_s if value else 0
+    answer.set_cookie(full_name, value, max_age=max_age, path="/", httponly=True, samesite="lax", secure=secure)
 
 
-def _caller(scope: Scope) -> tuple[str, str]:
+def _peer(scope: Scope) -> tuple[str, str]:
     client = scope.get("client")
     return (client[0] if client else ""), "https" if is_secure(scope) else "http"
 
 
-def _as_seen(scope: Scope, address: str, *, secure: bool) -> Scope:
-    plain = scope["type"] == "http"
-    scheme = ("https" if plain else "wss") if secure else ("http" if plain else "ws")
+def _rewrite_scope(scope: Scope, address: str, *, secure: bool) -> Scope:
+    is_http = scope["type"] == "http"
+    scheme = ("https" if is_http else "wss") if secure else ("http" if is_http else "ws")
     client = scope.get("client")
-    seen = {**scope, "scheme": scheme, "client": (address, client[1] if client and client[0] == address else 0)}
+    rewritten = {**scope, "scheme": scheme, "client": (address, client[1] if client and client[0] == address else 0)}
     if secure:
-        seen["headers"] = [_counting(name, value) if name == b"cookie" else (name, value) for name, value in scope["headers"]]
-    return seen
+        rewritten["headers"] = [(name, _secure_cookies(value) if name == b"cookie" else value) for name, value in scope["headers"]]
+    return rewritten
 
 
-def _counting(name: bytes, value: bytes) -> tuple[bytes, bytes]:
-    """A Cookie header without what anybody could have set, ours under their plain names."""
-    kept = []
-    for pair in value.decode("latin-1").split(";"):
-        key, _, content = pair.strip().partition("=")
-        if key not in _OURS:
-            kept.append(f"{key.removeprefix(_PREFIX) if key.removeprefix(_PREFIX) in _OURS else key}={content}")
-    return name, "; ".join(kept).encode("latin-1")
+def _secure_cookies(header: bytes) -> bytes:
+    """A Cookie header without plain cookies of the console; its __Host- cookies get their plain names."""
+    accepted = []
+    for pair in header.decode("latin-1").split(";"):
+        name, _, value = pair.strip().partition("=")
+        if name not in _PREFIXED:
+            plain = name.removeprefix(_PREFIX)
+            accepted.append(f"{plain if plain in _PREFIXED else name}={value}")
+    return "; ".join(accepted).encode("latin-1")

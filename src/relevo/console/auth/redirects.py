@@ -1,21 +1,21 @@
-"""Where a browser goes after signing in, or after choosing a language: a page of this console, whatever was asked.
+"""Safe redirect targets after login or a change of language: only pages of this console, whatever the request names.
 
-landing("history?model=digits") ─► "/history?model=digits"        landing("//elsewhere.example") ─► "/"
+safe_redirect("history?model=digits") ─► "/history?model=digits"        safe_redirect("//elsewhere.example") ─► "/"
 """
 
 from __future__ import annotations
 
 import re
 
-#: The page that stands at the root; Streamlit knows it by no other address.
+#: The page at the root; Streamlit has no other address for it.
 ROOT = "classify"
 _PAGE = re.compile(r"/?([a-z]{0,40})/?(\?[!-~]{0,2000})?")
 
 
-def safe_redirect(asked: str | None) -> str:
-    """The address of that page with its question, else of the first one."""
-    found = _PAGE.fullmatch(asked or "")
-    if found is None:
+def safe_redirect(target: str | None) -> str:
+    """The address of that page with its query string; "/" for any other target."""
+    match = _PAGE.fullmatch(target or "")
+    if match is None:
         return "/"
-    name, question = found[1], found[2] or ""
-    return f"/{'' if name == ROOT else name}{question if len(question) > 1 else ''}"
+    name, query = match[1], match[2] or ""
+    return f"/{'' if name == ROOT else name}{query if len(query) > 1 else ''}"

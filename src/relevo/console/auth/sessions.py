@@ -1,8 +1,9 @@
-"""Who is signed in to this console: a browser's cookie leads to a client that the server knows.
+"""Sessions of the console: maps the cookie of a browser to an API client that is logged in to the server.
 
-sign_in ─► new token (256 bits) ─► Visitor(client, who)        of(token) ─► Visitor | None        sign_out, expiry ─► gone
+sign_in ─► new token (256 bits) ─► ConsoleSession(client, name)        find(token) ─► ConsoleSession | None
+sign_out, expiry ─► deleted
 
-The server's session stays here, in memory; a browser only ever holds the token of ours.
+The session of the server stays here, in memory; a browser only holds the token of the console.
 """
 
 from __future__ import annotations
@@ -25,88 +26,88 @@ if TYPE_CHECKING:
 
     from relevo.util.proxy_headers import TrustedProxies
 
-#: As long as the server's own longest session, in s.
-_LONGEST_S = 12 * 3600
-_MOST = 10_000
-_PATIENCE_S = 15.0
-_PROVIDER_KNOWN_S = 60.0
-_PROVIDER_AWAY_S = 3.0
+#: Equal to the longest session of the server, in s.
+_MAX_AGE_S = 12 * 3600
+_MAX_SESSIONS = 10_000
+_TIMEOUT_S = 15.0
+_PROVIDER_CACHE_S = 60.0
+_PROVIDER_RETRY_S = 3.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConsoleConfig:
-    """What a console is told when it starts; lives as long as the process."""
+    """Configuration of a console. Lifetime: the process."""
 
     server: str  # "http://127.0.0.1:8000"
-    verify: ssl.SSLContext | Path | None = None  # what to trust over https, as `Client` takes it
-    language: str = "en"  # where the browser asks for none of ours
-    address: str = "http://127.0.0.1:8501"  # at which browsers reach the console
-    public_url: str = ""  # at which browsers reach the server; empty: as the console does
-    key: Callable[[], bytes] = bytes  # shared with the server; none, and it believes the console nothing
+    verify: ssl.SSLContext | Path | None = None  # trusted certificates for https, as `Client` takes them
+    language: str = "en"  # for browsers that accept none of the available languages
+    address: str = "http://127.0.0.1:8501"  # URL of the console for browsers
+    public_url: str = ""  # URL of the server for browsers; empty: `server`
+    key: Callable[[], bytes] = bytes  # shared with the server; without it the server rejects what the console signs
     proxies: TrustedProxies | None = None  # in front of the console
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConsoleSession:
-    """Somebody signed in; lives as long as their session."""
+    """One logged-in browser. Lifetime: its session."""
 
     client: Client
     name: str
     since: float = field(default_factory=time.monotonic)
 
     def leave(self) -> None:
-        """End the server's session too, where it can be reached."""
+        """Ends the session of the server too, if the server can be reached."""
         with contextlib.suppress(RelevoError):
             self.client.sign_out()
         self.client.close()
 
 
 class ConsoleSessions:
-    """Everybody signed in to this console; lives as long as the process. Shared by threads."""
+    """All logged-in browsers of this console; thread-safe. Lifetime: the process."""
 
-    def __init__(self, told: ConsoleConfig, *, monotonic: Callable[[], float] = time.monotonic) -> None:
-        self.told = told
+    def __init__(self, config: ConsoleConfig, *, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self.config = config
         self._monotonic = monotonic
-        self._known: dict[str, ConsoleSession] = {}
+        self._sessions: dict[str, ConsoleSession] = {}
         self._lock = threading.Lock()
         self._provider = (float("-inf"), "")
 
     def client(self, address: str = "") -> Client:
-        """A client nobody has signed in with. address: of the machine that it asks for."""
-        client = Client(self.told.server, timeout=_PATIENCE_S, retries=1, verify=self.told.verify)
+        """A client without login. address: IP address of the browser that it acts for."""
+        client = Client(self.config.server, timeout=_TIMEOUT_S, retries=1, verify=self.config.verify)
         if address:
-            client.on_behalf_of(address, key=self.told.key())
+            client.on_behalf_of(address, key=self.config.key())
         return client
 
     def sign_in(self, name: str, password: str, *, language: str, address: str) -> str:
-        """Ask the server, on behalf of that address; gives the token for the browser's cookie.
+        """Logs in to the server for a browser at that IP address; returns the token for its cookie.
 
         Raises InvalidCredentialsError, ConcurrencyLimitError, UnavailableError.
         """
-        return self._enter(lambda client: client.sign_in(name, password), language, address)
+        return self._log_in(lambda client: client.sign_in(name, password), language, address)
 
-    def hand_over(self, code: str, verifier: str, *, language: str, address: str) -> str:
-        """The same for whoever the server sent here with a code. Raises IdentityProofError, UnavailableError."""
-        key, console = self.told.key(), self.told.address
-        return self._enter(lambda client: client.take_over(code, verifier, console=console, key=key), language, address)
+    def redeem_code(self, code: str, verifier: str, *, language: str, address: str) -> str:
+        """Logs in with a login code of the server; returns the token. Raises IdentityProofError, UnavailableError."""
+        key, console = self.config.key(), self.config.address
+        return self._log_in(lambda client: client.take_over(code, verifier, console=console, key=key), language, address)
 
     def provider(self) -> str:
-        """Where else people may sign in, as asked in the last minute; "" for nowhere, or while the server does not say."""
-        if not self.told.key():
+        """Name of the identity provider of the server, cached for a minute; "" without one, or while the server is down."""
+        if not self.config.key():
             return ""
         until, name = self._provider
         if self._monotonic() >= until:
-            # A server that is away is not asked for every page either.
-            lasts = _PROVIDER_AWAY_S
+            # A failure is cached too, for a shorter time: not every page waits for a server that is down.
+            ttl = _PROVIDER_RETRY_S
             with contextlib.suppress(RelevoError), self.client() as client:
-                name, lasts = str(client.ask("GET", "/login/elsewhere")["provider"] or ""), _PROVIDER_KNOWN_S
-            self._provider = (self._monotonic() + lasts, name)
+                name, ttl = str(client.ask("GET", "/login/elsewhere")["provider"] or ""), _PROVIDER_CACHE_S
+            self._provider = (self._monotonic() + ttl, name)
         return name
 
-    def _enter(self, sign_in: Callable[[Client], dict[str, Any]], language: str, address: str) -> str:
+    def _log_in(self, sign_in: Callable[[Client], dict[str, Any]], language: str, address: str) -> str:
         client = self.client()
         client.speak(language)
-        client.on_behalf_of(address, key=self.told.key())
+        client.on_behalf_of(address, key=self.config.key())
         try:
             user = sign_in(client)
         except BaseException:
@@ -114,47 +115,47 @@ class ConsoleSessions:
             raise
         token = secrets.token_urlsafe(32)
         with self._lock:
-            old = self._take_old()
-            self._known[_hashed(token)] = ConsoleSession(client=client, name=str(user.get("name", "")), since=self._monotonic())
-        for one in old:
-            one.client.close()
+            expired = self._remove_expired()
+            self._sessions[_digest(token)] = ConsoleSession(client=client, name=str(user.get("name", "")), since=self._monotonic())
+        for session in expired:
+            session.client.close()
         return token
 
-    def of(self, token: str | None) -> ConsoleSession | None:
-        """Whoever that cookie names, unless it is unknown or over."""
+    def find(self, token: str | None) -> ConsoleSession | None:
+        """The session of this token; None if it is unknown or expired."""
         if not token:
             return None
         with self._lock:
-            found = self._known.get(_hashed(token))
-        return found if found and self._monotonic() - found.since < _LONGEST_S else None
+            session = self._sessions.get(_digest(token))
+        return session if session and self._monotonic() - session.since < _MAX_AGE_S else None
 
     def sign_out(self, token: str | None) -> ConsoleSession | None:
-        """Forget this browser's session here; the caller tells the server."""
+        """Removes the session of this token and returns it; the caller ends the session of the server."""
         if not token:
             return None
         with self._lock:
-            return self._known.pop(_hashed(token), None)
+            return self._sessions.pop(_digest(token), None)
 
-    def _take_old(self) -> list[ConsoleSession]:
-        """Those whose session is over, and the oldest beyond what anybody could have opened; they are known no more."""
+    def _remove_expired(self) -> list[ConsoleSession]:
+        """Removes expired sessions, and the oldest ones above the limit; returns them."""
         now = self._monotonic()
-        young = [key for key, one in self._known.items() if now - one.since < _LONGEST_S][-_MOST + 1 :]
-        return [self._known.pop(key) for key in self._known.keys() - set(young)]
+        valid = [key for key, session in self._sessions.items() if now - session.since < _MAX_AGE_S][-_MAX_SESSIONS + 1 :]
+        return [self._sessions.pop(key) for key in self._sessions.keys() - set(valid)]
 
 
-def _hashed(token: str) -> str:
+def _digest(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
 
 
-_open: list[ConsoleSessions] = []
+_current: list[ConsoleSessions] = []
 
 
-def open_for(told: ConsoleConfig) -> ConsoleSessions:
-    """The visitors of this process from now on: Streamlit runs the pages without arguments, so they ask here."""
-    _open[:] = [ConsoleSessions(told)]
-    return _open[0]
+def init_sessions(config: ConsoleConfig) -> ConsoleSessions:
+    """Creates the sessions of this process. Streamlit runs pages without arguments, so they call `current_sessions`."""
+    _current[:] = [ConsoleSessions(config)]
+    return _current[0]
 
 
-def here() -> ConsoleSessions:
-    """The visitors of this process."""
-    return _open[0]
+def current_sessions() -> ConsoleSessions:
+    """The sessions of this process."""
+    return _current[0]

@@ -1,1 +1,1 @@
-"""Parts of console pages that several pages show."""
+"""Components that several pages of the console use."""

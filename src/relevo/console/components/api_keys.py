@@ -1,6 +1,6 @@
-"""Keys for programs: who holds which, a new one shown once, changing one for another, and revoking.
+"""API key panel: lists keys, creates one and shows it once, rotates and revokes keys.
 
-GET /keys ─► a page of them ─► table        POST /keys ─► shown once        POST /keys/{id}/rotate · DELETE /keys/{id}
+GET /keys ─► one page ─► table        POST /keys ─► shown once        POST /keys/{id}/rotate · DELETE /keys/{id}
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from relevo.console import layout
-from relevo.console.actions import Question, ask_first, attempt
+from relevo.console.actions import Confirmation, confirm, submit
 from relevo.console.components import html
-from relevo.console.components.pagination import Turns
+from relevo.console.components.pagination import Pager
 from relevo.errors import AuthenticationError, RelevoError
 
 if TYPE_CHECKING:
@@ -24,131 +24,135 @@ if TYPE_CHECKING:
     from relevo.console.texts import Texts
 
 _SCOPES = ("predict", "label", "read", "operate")
-#: Days until a key ends; None: never.
-_DAYS = (30, 90, 365, None)
+#: Lifetimes of a key, in days; None: no expiry.
+_LIFETIMES = (30, 90, 365, None)
 _OVERLAP_HOURS = 24
-_MADE = "key-made"
-_A_PAGE = 50
+_NEW_KEY = "key-made"
+_PAGE_SIZE = 50
 
 
-def show(here: Session, names: dict[str, str], models: list[str]) -> None:
-    """The keys, and what can be done with them."""
-    words = here.words
-    _once(words)
-    turns = Turns("keys", {}, a_page=_A_PAGE)
-    found = here.client.ask("GET", "/keys", params=turns.asked)
-    known = found["keys"]
-    if known:
-        _table(known, words)
-        turns.buttons(found["next_cursor"], words)
+def show(session: Session, names: dict[str, str], models: list[str]) -> None:
+    """The list of keys, and the forms. names: user names by id."""
+    texts = session.texts
+    _show_new_key(texts)
+    pager = Pager("keys", {}, page_size=_PAGE_SIZE)
+    page = session.client.ask("GET", "/keys", params=pager.params)
+    keys = page["keys"]
+    if keys:
+        _table(keys, texts)
+        pager.buttons(page["next_cursor"], texts)
     else:
-        layout.say(words["keys.none"], words["keys.none.next"])
+        layout.show_empty_state(texts["keys.none"], texts["keys.none.next"])
     left, right = st.columns(2, gap="medium")
     with left:
-        _new(here, names, models)
+        _create_form(session, names, models)
     with right:
-        _end(here, [key for key in known if not _over(key)])
+        _change_form(session, [key for key in keys if not _is_expired(key)])
 
 
-def _once(words: Texts) -> None:
-    """A key that was made a moment ago: this is the only time it is told."""
-    made = st.session_state.pop(_MADE, None)
-    if made:
-        st.warning(words["keys.once"], icon=":material/key:")
-        st.code(made, language=None)
+def _show_new_key(texts: Texts) -> None:
+    """Shows the key that was just created; it cannot be shown again."""
+    key = st.session_state.pop(_NEW_KEY, None)
+    if key:
+        st.warning(texts["keys.once"], icon=":material/key:")
+        st.code(key, language=None)
 
 
-def _table(known: list[dict[str, Any]], words: Texts) -> None:
+def _table(keys: list[dict[str, Any]], texts: Texts) -> None:
     html.table(
-        [words[key] for key in ("keys.name", "keys.key", "people.user", "keys.for", "models.model", "keys.ends", "people.state")],
+        [texts[key] for key in ("keys.name", "keys.key", "people.user", "keys.for", "models.model", "keys.ends", "people.state")],
         [
             [
                 key["name"],
                 html.code(f"{key['id']}…"),
                 key["owner"],
-                html.chips(words[f"keys.scope.{scope}"] for scope in key["scopes"]),
-                key["model"] or words["keys.every"],
-                html.soft(words.day(key["ends"], st.context.timezone) if key["ends"] else words["keys.never"]),
-                words[_state(key)],
+                html.chips(texts[f"keys.scope.{scope}"] for scope in key["scopes"]),
+                key["model"] or texts["keys.every"],
+                html.muted(texts.day(key["ends"], st.context.timezone) if key["ends"] else texts["keys.never"]),
+                texts[_state(key)],
             ]
-            for key in known
+            for key in keys
         ],
     )
 
 
 def _state(key: dict[str, Any]) -> str:
-    if _over(key):
+    if _is_expired(key):
         return "keys.over"
     return "keys.owner.disabled" if key["owner_disabled"] else "keys.counts"
 
 
-def _over(key: dict[str, Any]) -> bool:
+def _is_expired(key: dict[str, Any]) -> bool:
     return bool(key["revoked"]) or bool(key["ends"] and datetime.fromisoformat(key["ends"]) <= datetime.now(UTC))
 
 
-def _new(here: Session, names: dict[str, str], models: list[str]) -> None:
-    words = here.words
-    html.section(words["keys.new"])
+def _create_form(session: Session, names: dict[str, str], models: list[str]) -> None:
+    texts = session.texts
+    html.section(texts["keys.new"])
     with st.form("new-key", border=False):
-        name = st.text_input(words["keys.name"], max_chars=64, placeholder=words["keys.name.example"])
-        owner = st.selectbox(words["people.user"], list(names), format_func=lambda one: names[one])
+        name = st.text_input(texts["keys.name"], max_chars=64, placeholder=texts["keys.name.example"])
+        owner = st.selectbox(texts["people.user"], list(names), format_func=lambda user: names[user])
         scopes = st.pills(
-            words["keys.for"],
+            texts["keys.for"],
             _SCOPES,
             selection_mode="multi",
             default=["predict"],
-            format_func=lambda one: words[f"keys.scope.{one}"],
+            format_func=lambda scope: texts[f"keys.scope.{scope}"],
         )
         left, right = st.columns(2)
-        model = left.selectbox(words["models.model"], models, index=None, placeholder=words["keys.every"])
-        days = right.selectbox(words["keys.ends"], _DAYS, index=1, format_func=lambda one: _lasting(one, words))
-        asked = st.form_submit_button(words["keys.new.act"], type="primary", icon=":material/key:")
-    if asked:
+        model = left.selectbox(texts["models.model"], models, index=None, placeholder=texts["keys.every"])
+        days = right.selectbox(texts["keys.ends"], _LIFETIMES, index=1, format_func=lambda days: _lifetime(days, texts))
+        submitted = st.form_submit_button(texts["keys.new.act"], type="primary", icon=":material/key:")
+    if submitted:
         body = {"name": name, "user": owner, "scopes": scopes, "model": model, "days": days}
-        _made(here, lambda: here.client.ask("POST", "/keys", json=body))
+        _create(session, lambda: session.client.ask("POST", "/keys", json=body))
 
 
-def _lasting(days: int | None, words: Texts) -> str:
-    return words["keys.never"] if days is None else words("keys.days", days=days)
+def _lifetime(days: int | None, texts: Texts) -> str:
+    return texts["keys.never"] if days is None else texts("keys.days", days=days)
 
 
-def _made(here: Session, ask: Callable[[], Any]) -> None:
+def _create(session: Session, request: Callable[[], Any]) -> None:
+    """Sends a request that creates a key, and reruns the page, which shows the key."""
     try:
-        st.session_state[_MADE] = ask()["key"]
+        st.session_state[_NEW_KEY] = request()["key"]
     except AuthenticationError:
         raise
     except RelevoError as error:
-        layout.say_refused(here.words, error)
+        layout.show_error(session.texts, error)
         return
     st.rerun()
 
 
-def _end(here: Session, known: list[dict[str, Any]]) -> None:
-    words = here.words
-    if not known:
+def _change_form(session: Session, keys: list[dict[str, Any]]) -> None:
+    texts = session.texts
+    if not keys:
         return
-    html.section(words["keys.change"])
+    html.section(texts["keys.change"])
     key = st.selectbox(
-        words["keys.key"], known, index=None, placeholder=words["keys.choose"], key="changed-key",
-        format_func=lambda one: f"{one['name']} · {one['id']}…",
+        texts["keys.key"], keys, index=None, placeholder=texts["keys.choose"], key="changed-key",
+        format_func=lambda key: f"{key['name']} · {key['id']}…",
     )  # fmt: skip
-    html.note(words("keys.change.lead", hours=_OVERLAP_HOURS))
+    html.note(texts("keys.change.lead", hours=_OVERLAP_HOURS))
     with st.container(horizontal=True):
-        rotated = st.button(words["keys.rotate"], icon=":material/autorenew:", disabled=key is None)
-        revoked = st.button(words["keys.revoke"], icon=":material/block:", disabled=key is None)
+        rotate = st.button(texts["keys.rotate"], icon=":material/autorenew:", disabled=key is None)
+        revoke = st.button(texts["keys.revoke"], icon=":material/block:", disabled=key is None)
     if key is None:
         return
-    facts = {"name": key["name"], "id": key["id"], "owner": key["owner"], "hours": _OVERLAP_HOURS}
-    if rotated:
+    values = {"name": key["name"], "id": key["id"], "owner": key["owner"], "hours": _OVERLAP_HOURS}
+    if rotate:
         body = {"overlap_hours": _OVERLAP_HOURS}
-        act = partial(here.client.ask, "POST", f"/keys/{key['id']}/rotate", json=body)
-        ask_first(here, _question(words, "rotate", facts), lambda: _made(here, act))
-    if revoked:
-        act = partial(here.client.ask, "DELETE", f"/keys/{key['id']}")
-        ask_first(here, _question(words, "revoke", facts), lambda: attempt(here, words("keys.revoked", name=key["name"]), act))
+        request = partial(session.client.ask, "POST", f"/keys/{key['id']}/rotate", json=body)
+        confirm(session, _confirmation(texts, "rotate", values), lambda: _create(session, request))
+    if revoke:
+        request = partial(session.client.ask, "DELETE", f"/keys/{key['id']}")
+        revoked = texts("keys.revoked", name=key["name"])
+        confirm(session, _confirmation(texts, "revoke", values), lambda: submit(session, revoked, request))
 
 
-def _question(words: Texts, what: str, facts: dict[str, Any]) -> Question:
-    return Question(
-        title=words[f"keys.{what}"], text=words(f"keys.{what}.ask", **facts), act=words(f"keys.{what}.act", name=facts["name"])
+def _confirmation(texts: Texts, action: str, values: dict[str, Any]) -> Confirmation:
+    return Confirmation(
+        title=texts[f"keys.{action}"],
+        text=texts(f"keys.{action}.ask", **values),
+        act=texts(f"keys.{action}.act", name=values["name"]),
     )

@@ -1,6 +1,6 @@
-"""The audit as a table: who changed what, newest first, a page of the database at a time.
+"""Audit log as a table, newest first, with filters and pagination; and the table of failed logins.
 
-object, actor, cursor ─► GET /audit ─► one page
+object, actor, cursor ─► GET /audit ─► one page        GET /audit/sign-ins ─► failed logins
 """
 
 from __future__ import annotations
@@ -11,94 +11,94 @@ import streamlit as st
 
 from relevo.console import layout
 from relevo.console.components import html
-from relevo.console.components.pagination import Turns
+from relevo.console.components.pagination import Pager
 
 if TYPE_CHECKING:
     from relevo.console.session import Session
     from relevo.console.texts import Texts
 
-_A_PAGE = 25
+_PAGE_SIZE = 25
 
 
-def show(here: Session, names: dict[str, str]) -> None:
-    """The audit. names: of users by their id, where they may be known."""
-    words = here.words
-    html.note(words["trail.lead"])
+def show(session: Session, names: dict[str, str]) -> None:
+    """The audit log. names: user names by id; empty if the user may not see them."""
+    texts = session.texts
+    html.note(texts["trail.lead"])
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        thing = st.text_input(words["trail.object"], placeholder="model:digits/alias:champion", width=320)
-        actor = _actor_chosen(names, words)
-    wanted = {key: value for key, value in (("object", thing.strip()), ("actor", actor)) if value}
-    turns = Turns("trail", wanted, a_page=_A_PAGE)
-    found = here.client.ask("GET", "/audit", params=turns.asked)
-    if not found["items"]:
-        layout.say(words["trail.none"], words["trail.none.next"])
+        target = st.text_input(texts["trail.object"], placeholder="model:digits/alias:champion", width=320)
+        actor = _select_actor(names, texts)
+    filters = {key: value for key, value in (("object", target.strip()), ("actor", actor)) if value}
+    pager = Pager("trail", filters, page_size=_PAGE_SIZE)
+    page = session.client.ask("GET", "/audit", params=pager.params)
+    if not page["items"]:
+        layout.show_empty_state(texts["trail.none"], texts["trail.none.next"])
         return
-    _table(found["items"], names, words)
-    turns.buttons(found["next_cursor"], words)
+    _table(page["items"], names, texts)
+    pager.buttons(page["next_cursor"], texts)
 
 
-def refused(here: Session) -> None:
-    """Who tried to sign in and was not let in, newest first."""
-    words = here.words
-    found = here.client.ask("GET", "/audit/sign-ins", params={"limit": _A_PAGE})["items"]
-    layout.heading(words["attempts.heading"], words["attempts.lead"] if found else words["attempts.none"])
-    if found:
-        _refused_table(found, words)
+def show_failed_logins(session: Session) -> None:
+    """The failed logins, newest first."""
+    texts = session.texts
+    failures = session.client.ask("GET", "/audit/sign-ins", params={"limit": _PAGE_SIZE})["items"]
+    layout.heading(texts["attempts.heading"], texts["attempts.lead"] if failures else texts["attempts.none"])
+    if failures:
+        _failures_table(failures, texts)
 
 
-def _refused_table(items: list[dict[str, Any]], words: Texts) -> None:
+def _failures_table(items: list[dict[str, Any]], texts: Texts) -> None:
     html.table(
-        [words[f"attempts.{key}"] for key in ("last", "name", "address", "reason", "tries")],
+        [texts[f"attempts.{key}"] for key in ("last", "name", "address", "reason", "tries")],
         [
             [
-                words.moment(one["last"], st.context.timezone, seconds=True),
-                one["name"] or html.soft(words("attempts.unknown", mark=one["mark"][:6])),
-                html.code(one["address"]),
-                words[f"attempts.{one['reason']}"],
-                html.soft(words.whole(one["tries"])),
+                texts.moment(entry["last"], st.context.timezone, seconds=True),
+                entry["name"] or html.muted(texts("attempts.unknown", mark=entry["mark"][:6])),
+                html.code(entry["address"]),
+                texts[f"attempts.{entry['reason']}"],
+                html.muted(texts.whole(entry["tries"])),
             ]
-            for one in items
+            for entry in items
         ],
     )
 
 
-def _actor_chosen(names: dict[str, str], words: Texts) -> str:
+def _select_actor(names: dict[str, str], texts: Texts) -> str:
     if not names:
         return ""
-    chosen = st.selectbox(
-        words["trail.actor"],
+    user = st.selectbox(
+        texts["trail.actor"],
         list(names),
         index=None,
-        format_func=lambda one: names[one],
-        placeholder=words["trail.anybody"],
+        format_func=lambda user_id: names[user_id],
+        placeholder=texts["trail.anybody"],
         width=240,
     )
-    return f"user:{chosen}" if chosen else ""
+    return f"user:{user}" if user else ""
 
 
-def _table(items: list[dict[str, Any]], names: dict[str, str], words: Texts) -> None:
+def _table(items: list[dict[str, Any]], names: dict[str, str], texts: Texts) -> None:
     html.table(
-        [words[key] for key in ("trail.number", "moving.when", "moving.who", "trail.action", "trail.object", "moving.reason")],
+        [texts[key] for key in ("trail.number", "moving.when", "moving.who", "trail.action", "trail.object", "moving.reason")],
         [
             [
-                html.soft(words.whole(one["sequence"])),
-                words.moment(one["at"], st.context.timezone, seconds=True),
-                html.joined(_who(one["actor"], names, words), html.soft(one["address"])),
-                html.chips([one["action"]]),
-                html.code(_named(one["object"], names)),
-                one["reason"],
+                html.muted(texts.whole(entry["sequence"])),
+                texts.moment(entry["at"], st.context.timezone, seconds=True),
+                html.join(_actor(entry["actor"], names, texts), html.muted(entry["address"])),
+                html.chips([entry["action"]]),
+                html.code(_with_user_name(entry["object"], names)),
+                entry["reason"],
             ]
-            for one in items
+            for entry in items
         ],
     )
 
 
-def _who(actor: str, names: dict[str, str], words: Texts) -> str:
-    """Whoever did it; who sat at the machine itself is told in words."""
-    return words[f"trail.{actor}"] if actor in {"cli", "open"} else _named(actor, names)
+def _actor(actor: str, names: dict[str, str], texts: Texts) -> str:
+    """The actor as a user name, or as a text for actors on the machine itself ("cli", "open")."""
+    return texts[f"trail.{actor}"] if actor in {"cli", "open"} else _with_user_name(actor, names)
 
 
-def _named(thing: str, names: dict[str, str]) -> str:
-    """A user by name where the name is known, else as the audit has it."""
-    kind, _, rest = thing.partition(":")
-    return names.get(rest, thing) if kind == "user" else thing
+def _with_user_name(reference: str, names: dict[str, str]) -> str:
+    """Replaces a user id by the user name if it is known: "user:<id>" becomes the name."""
+    kind, _, identifier = reference.partition(":")
+    return names.get(identifier, reference) if kind == "user" else reference

@@ -1,6 +1,6 @@
-"""Small pieces of page made of HTML: tiles of figures, tables, chips, lists of facts. All text is escaped here.
+"""HTML building blocks of the console: metric tiles, tables, chips, definition lists. They escape all text.
 
-A table of these is short by design: what may be long is paged in the database before it comes here.
+Tables are short by design: long lists are paginated by the database.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from relevo.console.assets import look
+from relevo.console.assets import read_asset
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Markup:
-    """A bit of HTML of ours, its texts escaped already."""
+    """Trusted HTML, with its text already escaped."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tile:
-    """One figure, and what it is of."""
+    """One figure with its title."""
 
     title: str
     value: str
@@ -34,90 +34,93 @@ class Tile:
     bad: bool = False
 
 
-def begin() -> None:
-    """Before the first piece of a run: their style."""
-    st.html(f"<style>{look('pieces.css')}</style>")
+def load_style() -> None:
+    """Loads the style sheet of this module; call it before the first building block of a page."""
+    st.html(f"<style>{read_asset('components.css')}</style>")
 
 
-def tiles(some: Iterable[Tile]) -> None:
-    """Figures in a row that wraps."""
-    inside = "".join(
-        f'<div class="relevo-tile{" bad" if one.bad else ""}"><dt>{_e(one.title)}</dt><dd>{_e(one.value)}'
-        f"{f'<small>{_e(one.under)}</small>' if one.under else ''}</dd></div>"
-        for one in some
+def tiles(items: Iterable[Tile]) -> None:
+    """A row of tiles that wraps."""
+    content = "".join(
+        f'<div class="relevo-tile{" bad" if tile.bad else ""}"><dt>{_escape(tile.title)}</dt><dd>{_escape(tile.value)}'
+        f"{f'<small>{_escape(tile.under)}</small>' if tile.under else ''}</dd></div>"
+        for tile in items
     )
-    st.html(f'<dl class="relevo-tiles">{inside}</dl>')
+    st.html(f'<dl class="relevo-tiles">{content}</dl>')
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str | Markup]], *, figures: Iterable[int] = ()) -> None:
-    """A table that scrolls sideways where it must. figures: columns that hold numbers, set to the right."""
-    right = set(figures)
-    titles = "".join(f'<th scope="col"{_right(at in right)}>{_e(title)}</th>' for at, title in enumerate(head))
+    """A table that scrolls sideways if needed. figures: indexes of numeric columns, which are aligned right."""
+    numeric = set(figures)
+    titles = "".join(f'<th scope="col"{_align(index in numeric)}>{_escape(title)}</th>' for index, title in enumerate(head))
     body = "".join(
-        "<tr>" + "".join(f"<td{_right(at in right)}>{_inside(cell)}</td>" for at, cell in enumerate(row)) + "</tr>" for row in rows
+        "<tr>" + "".join(f"<td{_align(index in numeric)}>{_to_html(cell)}</td>" for index, cell in enumerate(row)) + "</tr>"
+        for row in rows
     )
     st.html(f'<div class="relevo-table" tabindex="0"><table><thead><tr>{titles}</tr></thead><tbody>{body}</tbody></table></div>')
 
 
-def facts(some: Iterable[tuple[str, str]]) -> None:
-    """What is so: a name and a value each; those without a value are left out."""
-    inside = "".join(f"<div><dt>{_e(name)}</dt><dd>{_e(value)}</dd></div>" for name, value in some if value)
-    st.html(f'<dl class="relevo-facts">{inside}</dl>')
+def definition_list(pairs: Iterable[tuple[str, str]]) -> None:
+    """Names and values; pairs with an empty value are left out."""
+    content = "".join(f"<div><dt>{_escape(name)}</dt><dd>{_escape(value)}</dd></div>" for name, value in pairs if value)
+    st.html(f'<dl class="relevo-facts">{content}</dl>')
 
 
 def section(title: str, lead: str = "") -> None:
-    """A heading inside a page, and a sentence under it."""
-    st.html(f'<h2 class="relevo-section">{_e(title)}</h2>' + (f'<p class="relevo-lead">{_e(lead)}</p>' if lead else ""))
+    """A section heading, with an optional sentence under it."""
+    st.html(f'<h2 class="relevo-section">{_escape(title)}</h2>' + (f'<p class="relevo-lead">{_escape(lead)}</p>' if lead else ""))
 
 
 def note(text: str) -> None:
-    """A sentence aside."""
-    st.html(f'<p class="relevo-lead">{_e(text)}</p>')
+    """A sentence in muted type."""
+    st.html(f'<p class="relevo-lead">{_escape(text)}</p>')
 
 
-def chips(some: Iterable[str], *, strong: Iterable[str] = ()) -> Markup:
-    """Short words, each in its frame; the strong ones filled."""
+def chips(labels: Iterable[str], *, strong: Iterable[str] = ()) -> Markup:
+    """Short labels in frames. strong: those with a filled frame."""
     filled = set(strong)
-    return Markup(text="".join(f'<span class="relevo-chip{" strong" if one in filled else ""}">{_e(one)}</span>' for one in some))
+    return Markup(
+        text="".join(f'<span class="relevo-chip{" strong" if label in filled else ""}">{_escape(label)}</span>' for label in labels)
+    )
 
 
-def joined(*parts: str | Markup) -> Markup:
-    """Several parts in one cell."""
-    return Markup(text=" ".join(map(_inside, parts)))
+def join(*parts: str | Markup) -> Markup:
+    """Several parts in one cell, separated by blanks."""
+    return Markup(text=" ".join(map(_to_html, parts)))
 
 
 def strong(text: str) -> Markup:
-    """A text that names what stands below it."""
-    return Markup(text=f'<strong class="relevo-name">{_e(text)}</strong>')
+    """The name of what follows, in bold type."""
+    return Markup(text=f'<strong class="relevo-name">{_escape(text)}</strong>')
 
 
 def plot_title(text: str) -> None:
-    """What stands above a plot or picture."""
-    st.html(f'<h3 class="relevo-plot">{_e(text)}</h3>')
+    """The title above a chart or picture."""
+    st.html(f'<h3 class="relevo-plot">{_escape(text)}</h3>')
 
 
-def soft(text: str) -> Markup:
-    """A lesser text."""
-    return Markup(text=f'<span class="relevo-soft">{_e(text)}</span>')
+def muted(text: str) -> Markup:
+    """A secondary text."""
+    return Markup(text=f'<span class="relevo-soft">{_escape(text)}</span>')
 
 
 def code(text: str) -> Markup:
-    """A text as machines write it."""
-    return Markup(text=f"<code>{_e(text)}</code>")
+    """A text in monospaced type."""
+    return Markup(text=f"<code>{_escape(text)}</code>")
 
 
 def line(markup: Markup) -> None:
-    """One line of pieces."""
+    """Markup on a line of its own."""
     st.html(f'<div class="relevo-line">{markup.text}</div>')
 
 
-def _inside(cell: str | Markup) -> str:
-    return cell.text if isinstance(cell, Markup) else _e(cell)
+def _to_html(cell: str | Markup) -> str:
+    return cell.text if isinstance(cell, Markup) else _escape(cell)
 
 
-def _right(it_is: bool) -> str:  # noqa: FBT001 - a yes or no
-    return ' class="figure"' if it_is else ""
+def _align(is_numeric: bool) -> str:  # noqa: FBT001 - a yes or no
+    return ' class="figure"' if is_numeric else ""
 
 
-def _e(text: str) -> str:
+def _escape(text: str) -> str:
     return html.escape(text)

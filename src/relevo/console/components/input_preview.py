@@ -1,6 +1,6 @@
-"""What was sent to a model, as a person sees it: a picture, or named values. Fetched small, kept for the visit, escaped.
+"""Previews of model inputs: an image, or the fields of a record. Fetched at small size, cached, escaped.
 
-fetch(session, row, side) ─► Seen(picture as a data: URI) | Seen(values) | Seen(why not)
+load_many(session, rows, side) ─► InputPreview(picture as a data: URI) | InputPreview(values) | InputPreview(missing_reason)
 """
 
 from __future__ import annotations
@@ -23,64 +23,64 @@ if TYPE_CHECKING:
     from relevo.console.session import Session
     from relevo.console.texts import Texts
 
-#: Up to this side a picture is shown enlarged, pixel by pixel.
+#: Images up to this side, in pixels, are shown enlarged without smoothing.
 _TINY = 64
-_MOST_KEPT = 300
-_AT_ONCE = 4
+_MAX_CACHED = 300
+_PARALLEL = 4
 _MAGIC = ((b"\x89PNG", "image/png"), (b"\xff\xd8", "image/jpeg"), (b"RIFF", "image/webp"))
-#: Where a PNG keeps its width and height.
-_SIZE_AT = slice(16, 24)
+#: Bytes of width and height in a PNG file.
+_PNG_SIZE = slice(16, 24)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InputPreview:
-    """One input; kept as long as the visit."""
+    """One input. Lifetime: the browser session."""
 
     picture: str = ""  # a data: URI
     tiny: bool = False
     values: Mapping[str, Any] = field(default_factory=dict)
-    #: A key of the words: why there is nothing to see.
-    lack: str = ""
+    #: Key of the text that says why there is no preview.
+    missing_reason: str = ""
 
 
-def many(here: Session, rows: Sequence[Mapping[str, Any]], side: int) -> list[InputPreview]:
-    """The inputs of some rows of the history, a few at a time; side: of pictures, in pixels. Raises AuthenticationError."""
-    kept = _kept()
-    fetch_into(kept, here.client, lacking(rows, side), side)
-    found = [kept[row["query_id"], side] for row in rows]
-    for old in list(kept)[: max(0, len(kept) - _MOST_KEPT)]:
-        kept.pop(old, None)
-    return found
+def load_many(session: Session, rows: Sequence[Mapping[str, Any]], side: int) -> list[InputPreview]:
+    """Previews for rows of the history, fetched in parallel. side: of images, in pixels. Raises AuthenticationError."""
+    cache = _cache()
+    fetch_into(cache, session.client, missing(rows, side), side)
+    previews = [cache[row["query_id"], side] for row in rows]
+    for key in list(cache)[: max(0, len(cache) - _MAX_CACHED)]:
+        cache.pop(key, None)
+    return previews
 
 
-def lacking(rows: Sequence[Mapping[str, Any]], side: int) -> list[Mapping[str, Any]]:
-    """Those of the rows whose inputs are not at hand."""
-    kept = _kept()
-    return [row for row in rows if (row["query_id"], side) not in kept]
+def missing(rows: Sequence[Mapping[str, Any]], side: int) -> list[Mapping[str, Any]]:
+    """The rows whose previews are not cached."""
+    cache = _cache()
+    return [row for row in rows if (row["query_id"], side) not in cache]
 
 
-def fetch_into(kept: dict[tuple[str, int], InputPreview], client: Client, rows: Sequence[Mapping[str, Any]], side: int) -> None:
-    """Fetch some inputs; may run on a thread of its own. Raises AuthenticationError."""
+def fetch_into(cache: dict[tuple[str, int], InputPreview], client: Client, rows: Sequence[Mapping[str, Any]], side: int) -> None:
+    """Fetches previews into the cache; may run in another thread. Raises AuthenticationError."""
     if not rows:
         return
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
-        for row, seen in zip(rows, pool.map(lambda row: _fetch(client, row, side), rows), strict=True):
-            kept[row["query_id"], side] = seen
+    with ThreadPoolExecutor(_PARALLEL) as pool:
+        for row, preview in zip(rows, pool.map(lambda row: _fetch(client, row, side), rows), strict=True):
+            cache[row["query_id"], side] = preview
 
 
-def _kept() -> dict[tuple[str, int], InputPreview]:
-    found: dict[tuple[str, int], InputPreview] = st.session_state.setdefault("inputs", {})
-    return found
+def _cache() -> dict[tuple[str, int], InputPreview]:
+    cache: dict[tuple[str, int], InputPreview] = st.session_state.setdefault("inputs", {})
+    return cache
 
 
-def one(here: Session, row: Mapping[str, Any], side: int) -> InputPreview:
-    """The input of one row."""
-    return many(here, [row], side)[0]
+def load(session: Session, row: Mapping[str, Any], side: int) -> InputPreview:
+    """The preview for one row. side: as in `load_many`. Raises AuthenticationError."""
+    return load_many(session, [row], side)[0]
 
 
 def _fetch(client: Client, row: Mapping[str, Any], side: int) -> InputPreview:
     if not row["input_kept"]:
-        return InputPreview(lack="input.not_kept")
+        return InputPreview(missing_reason="input.not_kept")
     try:
         kind, content = client.file(
             f"/predictions/{row['query_id']}/input", **({"side": str(side)} if row["kind"] == "image" else {})
@@ -88,59 +88,58 @@ def _fetch(client: Client, row: Mapping[str, Any], side: int) -> InputPreview:
     except AuthenticationError:
         raise
     except RequestRejectedError:
-        return InputPreview(lack="input.not_yours")
+        return InputPreview(missing_reason="input.not_yours")
     except NotFoundError:
-        return InputPreview(lack="input.not_kept")
+        return InputPreview(missing_reason="input.not_kept")
     except RelevoError:
-        return InputPreview(lack="input.unreadable")
-    return of_bytes(kind, content)
+        return InputPreview(missing_reason="input.unreadable")
+    return from_bytes(kind, content)
 
 
-def of_bytes(kind: str, content: bytes) -> InputPreview:
-    """A picture or a record as it came from the server."""
+def from_bytes(kind: str, content: bytes) -> InputPreview:
+    """The preview of an image, or of a record as JSON. kind: its media type."""
     if kind.startswith("image/"):
-        sides = content[_SIZE_AT]
+        sides = content[_PNG_SIZE]
         size = max(int.from_bytes(sides[:4], "big"), int.from_bytes(sides[4:], "big")) if kind == "image/png" else _TINY + 1
         return InputPreview(picture=f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}", tiny=size <= _TINY)
-    found = json.loads(content)
-    return InputPreview(values=found if isinstance(found, dict) else {"": found})
+    record = json.loads(content)
+    return InputPreview(values=record if isinstance(record, dict) else {"": record})
 
 
-def kind_of(content: bytes) -> str:
-    """The media type of a picture by its first bytes."""
+def media_type(content: bytes) -> str:
+    """The media type of an image by its first bytes."""
     return next((kind for magic, kind in _MAGIC if content.startswith(magic)), "application/octet-stream")
 
 
-def picture(seen: InputPreview, alt: str) -> str:
-    """The picture alone."""
-    return f'<img src="{seen.picture}" class="{"tiny" if seen.tiny else ""}" alt="{html.escape(alt, quote=True)}">'
+def image_tag(preview: InputPreview, alt: str) -> str:
+    """The image as an <img> element."""
+    return f'<img src="{preview.picture}" class="{"tiny" if preview.tiny else ""}" alt="{html.escape(alt, quote=True)}">'
 
 
-def shown(seen: InputPreview, words: Texts, alt: str) -> str:
-    """The input at its full size, or why there is none."""
-    if seen.picture:
-        return f'<div class="rv-sent">{picture(seen, alt)}</div>'
-    if seen.lack:
-        return f'<div class="rv-sent"><p class="rv-small">{html.escape(words[seen.lack])}</p></div>'
-    return f'<div class="rv-record">{facts(values(seen.values, words))}</div>'
+def render(preview: InputPreview, texts: Texts, alt: str) -> str:
+    """The input at full size as HTML, or the reason why it is missing."""
+    if preview.picture:
+        return f'<div class="rv-sent">{image_tag(preview, alt)}</div>'
+    if preview.missing_reason:
+        return f'<div class="rv-sent"><p class="rv-small">{html.escape(texts[preview.missing_reason])}</p></div>'
+    return f'<div class="rv-record">{definition_list(format_record(preview.values, texts))}</div>'
 
 
-def values(record: Mapping[str, Any], words: Texts) -> Iterable[tuple[str, str]]:
-    """A record's fields as words."""
+def format_record(record: Mapping[str, Any], texts: Texts) -> Iterable[tuple[str, str]]:
+    """The fields of a record as pairs of name and formatted value."""
     for name, value in record.items():
-        yield name, said(value, words)
+        yield name, _format_value(value, texts)
 
 
-def said(value: object, words: Texts) -> str:
-    """One value of a record in the reader's language."""
+def _format_value(value: object, texts: Texts) -> str:
     if isinstance(value, bool):
-        return words["form.yes" if value else "form.no"]
+        return texts["form.yes" if value else "form.no"]
     if isinstance(value, int | float):
-        return words.number(value, digits=10)
+        return texts.number(value, digits=10)
     return "–" if value is None else str(value)
 
 
-def facts(pairs: Iterable[tuple[str, str]]) -> str:
-    """Names and values, aligned."""
+def definition_list(pairs: Iterable[tuple[str, str]]) -> str:
+    """Names and values as an HTML list in two columns."""
     rows = "".join(f"<dt>{html.escape(name)}</dt><dd>{html.escape(value)}</dd>" for name, value in pairs)
     return f'<dl class="rv-facts">{rows}</dl>'

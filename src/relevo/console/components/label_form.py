@@ -1,4 +1,4 @@
-"""Saying what was true: right, or wrong and it is … ; the same under a fresh answer and in the history."""
+"""The form that labels a prediction as right, or as wrong with the true value; on the classify page and in the history."""
 
 from __future__ import annotations
 
@@ -15,40 +15,40 @@ if TYPE_CHECKING:
     from relevo.console.session import Session
 
 
-def ask(here: Session, row: Mapping[str, Any], manifest: Mapping[str, Any]) -> str | None:
-    """Buttons to say the truth of a prediction; gives it when it was kept just now. Nothing for who may not label.
+def show(session: Session, row: Mapping[str, Any], manifest: Mapping[str, Any]) -> str | None:
+    """Draws the form, and returns the label if this run has saved one. Draws nothing for users who may not label.
 
     row: has query_id, model, prediction.
     """
-    if not here.is_at_least("labeler", row["model"]):
+    if not session.is_at_least("labeler", row["model"]):
         return None
-    words, labels, name = here.words, manifests.labels_of(manifest), row["query_id"]
-    given: str | float | None = None
+    texts, labels, query_id = session.texts, manifests.labels(manifest), row["query_id"]
+    label: str | float | None = None
     other: str | float | None
-    with st.container(horizontal=True, vertical_alignment="bottom", key=f"truth-{name}"):
-        if st.button(words["truth.right"], key=f"right-{name}", icon=":material/check:"):
-            given = row["prediction"]
+    with st.container(horizontal=True, vertical_alignment="bottom", key=f"truth-{query_id}"):
+        if st.button(texts["truth.right"], key=f"right-{query_id}", icon=":material/check:"):
+            label = row["prediction"]
         if labels:
-            others = [label for label in labels if label != row["prediction"]]
+            others = [name for name in labels if name != row["prediction"]]
             other = st.selectbox(
-                words["truth.wrong"], others, index=None, placeholder=words["truth.which"], key=f"other-{name}", width=220,
+                texts["truth.wrong"], others, index=None, placeholder=texts["truth.which"], key=f"other-{query_id}", width=220,
                 label_visibility="collapsed",
             )  # fmt: skip
         else:
             other = st.number_input(
-                words["truth.wrong"], value=None, placeholder=words["truth.number"], key=f"other-{name}", width=220,
+                texts["truth.wrong"], value=None, placeholder=texts["truth.number"], key=f"other-{query_id}", width=220,
                 label_visibility="collapsed",
             )  # fmt: skip
-        if other is not None and st.button(words["truth.save"], key=f"save-{name}", type="primary"):
-            given = other
-    return None if given is None else keep(here, name, given)
+        if other is not None and st.button(texts["truth.save"], key=f"save-{query_id}", type="primary"):
+            label = other
+    return None if label is None else _save(session, query_id, label)
 
 
-def keep(here: Session, query_id: str, value: str | float) -> str | None:
-    """Give one label to the server; says why not where it is refused."""
+def _save(session: Session, query_id: str, value: str | float) -> str | None:
+    """Sends the label to the server; shows the error if the server rejects it."""
     try:
-        kept = here.client.label(query_id, value)
+        label = session.client.label(query_id, value)
     except RelevoError as error:
-        layout.say_refused(here.words, error)
+        layout.show_error(session.texts, error)
         return None
-    return str(kept["value"])
+    return str(label["value"])

@@ -1,6 +1,6 @@
-"""Which model a page is about: the one in the address, else the first; kept in the address, so that a link leads back.
+"""Model selector of a page: the model named in the address, else the first one; the selection is kept in the address.
 
-GET /models ─ none ─► what to do        one ─► that        several ─► a choice
+GET /models ─ none ─► what to do        one ─► that one        several ─► a select widget
 """
 
 from __future__ import annotations
@@ -15,26 +15,27 @@ from relevo.console.markdown import escape_markdown
 if TYPE_CHECKING:
     from relevo.console.session import Session
 
-_FEW = 5
+#: Up to this number of models the widget shows all of them as buttons.
+_MAX_BUTTONS = 5
 
 
-def model_chosen(here: Session) -> str | None:
-    """The name of the model; None when there is none, and that has been said."""
-    words = here.words
-    names = [model["name"] for model in here.client.models()]
+def pick_model(session: Session) -> str | None:
+    """The name of the selected model; None after the message that there is no model."""
+    texts = session.texts
+    names = [model["name"] for model in session.client.models()]
     if not names:
-        layout.say(words["classify.none"], words["classify.none.next"])
+        layout.show_empty_state(texts["classify.none"], texts["classify.none.next"])
         return None
-    asked = st.query_params.get("model")
-    first = asked if asked in names else names[0]
+    requested = st.query_params.get("model")
+    default = requested if requested in names else names[0]
     if len(names) == 1:
-        return first
-    if len(names) <= _FEW:
-        chosen: str = st.segmented_control(
-            words["models.model"], names, default=first, required=True, format_func=escape_markdown, key="model-chosen"
+        return default
+    if len(names) <= _MAX_BUTTONS:
+        selected: str = st.segmented_control(
+            texts["models.model"], names, default=default, required=True, format_func=escape_markdown, key="model-chosen"
         )
     else:
-        chosen = st.selectbox(words["models.model"], names, index=names.index(first), key="model-chosen")
-    if chosen != asked:
-        st.query_params["model"] = chosen
-    return chosen
+        selected = st.selectbox(texts["models.model"], names, index=names.index(default), key="model-chosen")
+    if selected != requested:
+        st.query_params["model"] = selected
+    return selected

@@ -1,6 +1,6 @@
-"""Turning pages: where each page before this one began is kept, so that one can go back; other filters begin anew.
+"""Pagination of lists by cursor: stores the cursors of the previous pages; a change of the filters starts at the first page.
 
-Turns(key, wanted) ─ asked ─► parameters of this page ─► the server ─ next_cursor ─► buttons
+Pager(key, filters) ─ params ─► query parameters of this page ─► server ─ next_cursor ─► buttons
 """
 
 from __future__ import annotations
@@ -15,34 +15,36 @@ if TYPE_CHECKING:
     from relevo.console.texts import Texts
 
 
-class Turns:
-    """The pages of one list; lives as long as one drawing, what it remembers as long as the session."""
+class Pager:
+    """The pages of one list. Lifetime: one page run; its cursors: the browser session."""
 
-    def __init__(self, key: str, wanted: dict[str, str], *, a_page: int) -> None:
-        """key: names the list. wanted: what narrows it."""
+    def __init__(self, key: str, filters: dict[str, str], *, page_size: int) -> None:
+        """key: name of the list. filters: query parameters of the list."""
         self._key = key
-        self._wanted = wanted
-        self._a_page = a_page
-        filters, cursors = f"{key}-filters", f"{key}-cursors"
-        if st.session_state.get(filters) != wanted:
-            st.session_state[filters], st.session_state[cursors] = wanted, []
-        self._cursors: list[str] = st.session_state[cursors]
+        self._filters = filters
+        self._page_size = page_size
+        filters_key, cursors_key = f"{key}-filters", f"{key}-cursors"
+        if st.session_state.get(filters_key) != filters:
+            st.session_state[filters_key], st.session_state[cursors_key] = filters, []
+        self._cursors: list[str] = st.session_state[cursors_key]
 
     @property
-    def asked(self) -> dict[str, str]:
-        """The parameters of this page."""
-        here = {"cursor": self._cursors[-1]} if self._cursors else {}
-        return {**self._wanted, "limit": str(self._a_page), **here}
+    def params(self) -> dict[str, str]:
+        """The query parameters of this page."""
+        cursor = {"cursor": self._cursors[-1]} if self._cursors else {}
+        return {**self._filters, "limit": str(self._page_size), **cursor}
 
-    def buttons(self, following: str | None, words: Texts, *, back: str = "trail.newer", on: str = "trail.older") -> None:
-        """To the page before and the next one; nothing where all is on one page. back, on: keys of their words."""
-        if not self._cursors and following is None:
+    def buttons(
+        self, next_cursor: str | None, texts: Texts, *, previous_key: str = "trail.newer", next_key: str = "trail.older"
+    ) -> None:
+        """Buttons for the previous and the next page; none for a single page. previous_key, next_key: of their texts."""
+        if not self._cursors and next_cursor is None:
             return
         with st.container(horizontal=True, vertical_alignment="center"):
-            if st.button(words[back], icon=":material/chevron_left:", disabled=not self._cursors, key=f"{self._key}-back"):
+            if st.button(texts[previous_key], icon=":material/chevron_left:", disabled=not self._cursors, key=f"{self._key}-back"):
                 self._cursors.pop()
                 st.rerun()
-            if st.button(words[on], icon=":material/chevron_right:", disabled=following is None, key=f"{self._key}-on"):
-                self._cursors.append(str(following))
+            if st.button(texts[next_key], icon=":material/chevron_right:", disabled=next_cursor is None, key=f"{self._key}-on"):
+                self._cursors.append(str(next_cursor))
                 st.rerun()
-            html.line(html.soft(words("trail.page", page=words.whole(len(self._cursors) + 1))))
+            html.line(html.muted(texts("trail.page", page=texts.whole(len(self._cursors) + 1))))

@@ -1,6 +1,6 @@
-"""An answer as a person reads it: the verdict, how sure, a bar for every label. Whatever came from outside is escaped.
+"""Renders a prediction as HTML: the predicted value, its confidence, a bar for every label. All text is escaped.
 
-Result or row of the history ─► Told ─► verdict(told)   bars(told)   line under a thumbnail
+Result or row of the history ─► PredictionView ─► verdict(view)   bars(view)   short(view) for a thumbnail
 """
 
 from __future__ import annotations
@@ -19,85 +19,87 @@ _BARS = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Told:
-    """What a model said; lives as long as a run."""
+class PredictionView:
+    """The parts of a prediction that a page shows. Lifetime: one page run."""
 
     prediction: str | float | None
     confidence: float | None
     uncertain: bool
-    #: Label and share, in the model's order; empty for a regression.
-    shares: tuple[tuple[str, float], ...] = ()
+    #: (label, probability) in the order of the model; empty for a regression.
+    probabilities: tuple[tuple[str, float], ...] = ()
     unit: str = ""
 
     @classmethod
-    def of_result(cls, result: Result, manifest: Mapping[str, Any]) -> Told:
-        """What `Client.predict` gave."""
-        return cls._of(result.prediction, result.confidence, result.uncertain, result.probabilities, manifest)
+    def from_result(cls, result: Result, manifest: Mapping[str, Any]) -> PredictionView:
+        """From the return value of `Client.predict`."""
+        return cls._create(result.prediction, result.confidence, result.uncertain, result.probabilities, manifest)
 
     @classmethod
-    def of_row(cls, row: Mapping[str, Any], manifest: Mapping[str, Any]) -> Told:
-        """A row of the history."""
-        return cls._of(row["prediction"], row["confidence"], row["uncertain"], row["probabilities"], manifest)
+    def from_row(cls, row: Mapping[str, Any], manifest: Mapping[str, Any]) -> PredictionView:
+        """From a row of the history."""
+        return cls._create(row["prediction"], row["confidence"], row["uncertain"], row["probabilities"], manifest)
 
     @classmethod
-    def _of(
+    def _create(
         cls,
         prediction: str | float | None,
         confidence: float | None,
-        uncertain: bool,  # noqa: FBT001 - a field of an answer
-        shares: Sequence[float],
+        uncertain: bool,  # noqa: FBT001 - a field of a prediction
+        probabilities: Sequence[float],
         manifest: Mapping[str, Any],
-    ) -> Told:
+    ) -> PredictionView:
         output = manifest.get("output", {})
         labels = output.get("labels", ())
-        named = tuple(zip(labels, shares, strict=True)) if len(labels) == len(shares) else ()
-        return cls(prediction=prediction, confidence=confidence, uncertain=uncertain, shares=named, unit=output.get("unit", ""))
+        pairs = tuple(zip(labels, probabilities, strict=True)) if len(labels) == len(probabilities) else ()
+        return cls(
+            prediction=prediction, confidence=confidence, uncertain=uncertain, probabilities=pairs, unit=output.get("unit", "")
+        )
 
 
-def verdict(told: Told, words: Texts) -> str:
-    """The answer, large; an uncertain one says so first."""
-    if isinstance(told.prediction, float | int):
-        unit = f' <span class="unit">{html.escape(told.unit)}</span>' if told.unit else ""
-        return f'<p class="rv-kicker">{html.escape(words["answer.value"])}</p>' + _large(words.number(told.prediction), unit)
-    word = str(told.prediction if told.prediction is not None else "–")
-    if not told.uncertain:
-        return f'<p class="rv-kicker">{html.escape(words["answer.kicker"])}</p>' + _large(word)
-    badge = f'<span class="rv-badge">{html.escape(words["answer.uncertain"])}</span>'
-    return badge + _large(words("answer.likeliest", label=word))
+def verdict(view: PredictionView, texts: Texts) -> str:
+    """The predicted value in large type; an uncertain prediction has a badge before it."""
+    if isinstance(view.prediction, float | int):
+        unit = f' <span class="unit">{html.escape(view.unit)}</span>' if view.unit else ""
+        return f'<p class="rv-kicker">{html.escape(texts["answer.value"])}</p>' + _large(texts.number(view.prediction), unit)
+    label = str(view.prediction if view.prediction is not None else "–")
+    if not view.uncertain:
+        return f'<p class="rv-kicker">{html.escape(texts["answer.kicker"])}</p>' + _large(label)
+    badge = f'<span class="rv-badge">{html.escape(texts["answer.uncertain"])}</span>'
+    return badge + _large(texts("answer.likeliest", label=label))
 
 
-def _large(text: str, after: str = "") -> str:
-    return f'<p class="rv-verdict" data-testid="verdict">{html.escape(text)}{after}</p>'
+def _large(text: str, suffix: str = "") -> str:
+    return f'<p class="rv-verdict" data-testid="verdict">{html.escape(text)}{suffix}</p>'
 
 
-def bars(told: Told, words: Texts) -> str:
-    """A bar for every label, the likeliest first; beyond ten they fold."""
-    likeliest = sorted(told.shares, key=lambda pair: -pair[1])
-    top = likeliest[0][0] if likeliest else None
-    rows = [_bar(label, share, words, chosen=label == top) for label, share in likeliest]
-    shown, folded = rows[:_BARS], rows[_BARS:]
+def bars(view: PredictionView, texts: Texts) -> str:
+    """A bar for every label, highest probability first; more than ten are folded."""
+    ranking = sorted(view.probabilities, key=lambda pair: -pair[1])
+    top = ranking[0][0] if ranking else None
+    rows = [_bar(label, share, texts, chosen=label == top) for label, share in ranking]
+    visible, folded = rows[:_BARS], rows[_BARS:]
     more = ""
     if folded:
-        told_more = html.escape(words("answer.more", count=len(folded)))
-        more = f'<details class="rv-more"><summary>{told_more}</summary><ul class="rv-bars">{"".join(folded)}</ul></details>'
-    return f'<ul class="rv-bars">{"".join(shown)}</ul>{more}' if shown else ""
+        summary = html.escape(texts("answer.more", count=len(folded)))
+        more = f'<details class="rv-more"><summary>{summary}</summary><ul class="rv-bars">{"".join(folded)}</ul></details>'
+    return f'<ul class="rv-bars">{"".join(visible)}</ul>{more}' if visible else ""
 
 
-def _bar(label: str, share: float, words: Texts, *, chosen: bool) -> str:
+def _bar(label: str, share: float, texts: Texts, *, chosen: bool) -> str:
     return (
         f'<li class="{"chosen" if chosen else ""}"><span class="name">{html.escape(label)}</span>'
         f'<div class="lane"><div class="share" style="width:{share * 100:.2f}%"></div></div>'
-        f'<span class="figure">{html.escape(words.percent(share))}</span></li>'
+        f'<span class="figure">{html.escape(texts.percent(share))}</span></li>'
     )
 
 
-def card(told: Told, words: Texts) -> str:
+def card(view: PredictionView, texts: Texts) -> str:
     """Verdict and bars in a frame."""
-    return f'<div class="rv-card{" rv-unsure" if told.uncertain else ""}">{verdict(told, words)}{bars(told, words)}</div>'
+    return f'<div class="rv-card{" rv-unsure" if view.uncertain else ""}">{verdict(view, texts)}{bars(view, texts)}</div>'
 
 
-def short(told: Told, words: Texts) -> str:
-    """The answer in a few words, for a table or a thumbnail."""
-    if isinstance(told.prediction, float | int):
-        return f"{words.number(told.prediction)} {told.unit}".strip()
-    return "–" if told.prediction is None else str(told.prediction)
+def short(view: PredictionView, texts: Texts) -> str:
+    """The predicted value as plain text, for a table or a thumbnail."""
+    if isinstance(view.prediction, float | int):
+        return f"{texts.number(view.prediction)} {view.unit}".strip()
+    return "–" if view.prediction is None else str(view.prediction)

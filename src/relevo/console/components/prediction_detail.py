@@ -1,4 +1,4 @@
-"""One prediction in full, over the page: what was asked, what was said, what it really was, and how it was asked."""
+"""The dialog with one prediction in full: its input, the predicted value, its labels and its metadata."""
 
 from __future__ import annotations
 
@@ -15,70 +15,70 @@ if TYPE_CHECKING:
 
     from relevo.console.session import Session
 
-_SIDE = 720
+_SIDE = 720  # pixels
 
 
-def show(here: Session, query_id: str) -> None:
-    """Open it. A prediction that is not there is said to be so, in the same place."""
-    # The title of a dialog belongs to its decorator, and speaks the visitor's language: so it is made when it opens.
-    st.dialog(here.words["detail.title"], width="medium")(_told)(here, query_id)
+def show(session: Session, query_id: str) -> None:
+    """Opens the dialog. For an unknown prediction it shows the error."""
+    # The title is an argument of the decorator and depends on the language, so the dialog is created when it opens.
+    st.dialog(session.texts["detail.title"], width="medium")(_show_dialog)(session, query_id)
 
 
-def _told(here: Session, query_id: str) -> None:
+def _show_dialog(session: Session, query_id: str) -> None:
     try:
-        row = here.client.prediction(query_id)
-        manifest = manifests.manifest(here, row["model"], row["version"])
-        _draw(here, row, manifest)
+        row = session.client.prediction(query_id)
+        manifest = manifests.load(session, row["model"], row["version"])
+        _draw(session, row, manifest)
     except RelevoError as error:
-        layout.say_refused(here.words, error)
+        layout.show_error(session.texts, error)
 
 
-def _draw(here: Session, row: Mapping[str, Any], manifest: Mapping[str, Any]) -> None:
-    words = here.words
-    given, told = st.columns(2, gap="medium")
-    with given:
-        seen = input_preview.one(here, row, _SIDE)
-        st.html(f'<h2 class="rv-h2">{layout.safe(words["detail.asked"])}</h2>')
-        st.html(input_preview.shown(seen, words, row["query_id"]))
-        st.html(input_preview.facts(_facts(here, row)))
-    with told:
+def _draw(session: Session, row: Mapping[str, Any], manifest: Mapping[str, Any]) -> None:
+    texts = session.texts
+    input_column, output_column = st.columns(2, gap="medium")
+    with input_column:
+        preview = input_preview.load(session, row, _SIDE)
+        st.html(f'<h2 class="rv-h2">{layout.escape(texts["detail.asked"])}</h2>')
+        st.html(input_preview.render(preview, texts, row["query_id"]))
+        st.html(input_preview.definition_list(_metadata(session, row)))
+    with output_column:
         if row["error"]:
-            st.html(f'<div class="rv-refusal"><p>{layout.safe(words("detail.error", code=row["error"]))}</p></div>')
+            st.html(f'<div class="rv-refusal"><p>{layout.escape(texts("detail.error", code=row["error"]))}</p></div>')
         else:
-            st.html(prediction.card(prediction.Told.of_row(row, manifest), words))
-        _truth(here, row, manifest)
+            st.html(prediction.card(prediction.PredictionView.from_row(row, manifest), texts))
+        _labels(session, row, manifest)
 
 
-def _facts(here: Session, row: Mapping[str, Any]) -> list[tuple[str, str]]:
-    words = here.words
+def _metadata(session: Session, row: Mapping[str, Any]) -> list[tuple[str, str]]:
+    texts = session.texts
     return [
-        (words["detail.when"], words.moment(row["at"], st.context.timezone, seconds=True)),
-        (words["detail.model"], f"{row['model']} {row['version']}"),
-        (words["detail.latency"], f"{words.number(row['latency_ms'], digits=3)} ms"),
-        (words["detail.arm"], str(row["arm"])),
-        (words["detail.asked_by"], str(row.get("asked_by_name") or row.get("asked_by") or words["detail.anybody"])),
-        (words["detail.id"], str(row["query_id"])),
+        (texts["detail.when"], texts.moment(row["at"], st.context.timezone, seconds=True)),
+        (texts["detail.model"], f"{row['model']} {row['version']}"),
+        (texts["detail.latency"], f"{texts.number(row['latency_ms'], digits=3)} ms"),
+        (texts["detail.arm"], str(row["arm"])),
+        (texts["detail.asked_by"], str(row.get("asked_by_name") or row.get("asked_by") or texts["detail.anybody"])),
+        (texts["detail.id"], str(row["query_id"])),
     ]
 
 
-def _truth(here: Session, row: Mapping[str, Any], manifest: Mapping[str, Any]) -> None:
-    words = here.words
-    st.html(f'<h2 class="rv-h2">{layout.safe(words["detail.truth"])}</h2>')
-    place = st.empty()
-    label_form.ask(here, row, manifest)
-    given = here.client.labels(row["query_id"])
-    if not given:
-        place.html(f'<p class="rv-small">{layout.safe(words["detail.no_truth"])}</p>')
+def _labels(session: Session, row: Mapping[str, Any], manifest: Mapping[str, Any]) -> None:
+    texts = session.texts
+    st.html(f'<h2 class="rv-h2">{layout.escape(texts["detail.truth"])}</h2>')
+    placeholder = st.empty()
+    label_form.show(session, row, manifest)
+    labels = session.client.labels(row["query_id"])
+    if not labels:
+        placeholder.html(f'<p class="rv-small">{layout.escape(texts["detail.no_truth"])}</p>')
         return
-    entries = "".join(_entry(here, one, past=at > 0) for at, one in enumerate(reversed(given)))
-    place.html(f'<ul class="rv-said">{entries}</ul>')
+    entries = "".join(_entry(session, label, past=index > 0) for index, label in enumerate(reversed(labels)))
+    placeholder.html(f'<ul class="rv-said">{entries}</ul>')
 
 
-def _entry(here: Session, label: Mapping[str, Any], *, past: bool) -> str:
-    who = layout.safe(_by(here, label))
-    return f'<li class="{"past" if past else ""}"><b>{layout.safe(str(label["value"]))}</b><small>{who}</small></li>'
+def _entry(session: Session, label: Mapping[str, Any], *, past: bool) -> str:
+    origin = layout.escape(_origin(session, label))
+    return f'<li class="{"past" if past else ""}"><b>{layout.escape(str(label["value"]))}</b><small>{origin}</small></li>'
 
 
-def _by(here: Session, label: Mapping[str, Any]) -> str:
-    at = here.words.moment(label["at"], st.context.timezone)
-    return here.words("detail.given", author=label["author"], source=label["source"], at=at)
+def _origin(session: Session, label: Mapping[str, Any]) -> str:
+    at = session.texts.moment(label["at"], st.context.timezone)
+    return session.texts("detail.given", author=label["author"], source=label["source"], at=at)

@@ -1,6 +1,6 @@
-"""A record's signature as a form of Streamlit's widgets, and the form as a record.
+"""The input form of a tabular model: one Streamlit widget for each field of the signature.
 
-manifest["input"]["fields"] ─► one widget each ─► {"tenure": 41, "contract": "one_year"}      what is left empty is left out
+manifest["input"]["fields"] ─► widgets ─► {"tenure": 41, "contract": "one_year"}      empty fields are left out
 """
 
 from __future__ import annotations
@@ -20,57 +20,57 @@ _COLUMNS = 2
 _YES_NO = (True, False)
 
 
-def ask(fields: Sequence[Mapping[str, Any]], words: Texts, *, model: str) -> dict[str, Any] | None:
-    """Draw the form; gives the record when it was sent, else None. Fields start with their examples."""
+def show(fields: Sequence[Mapping[str, Any]], texts: Texts, *, model: str) -> dict[str, Any] | None:
+    """Draws the form with the examples of the fields; returns the record if it was submitted, else None."""
     with st.form(f"record-{model}", border=False):
         columns = st.columns(_COLUMNS)
         record = {}
-        for at, field in enumerate(fields):
-            with columns[at % _COLUMNS]:
-                value = _widget(field, words, key=f"field-{model}-{field['name']}")
+        for index, field in enumerate(fields):
+            with columns[index % _COLUMNS]:
+                value = _widget(field, texts, key=f"field-{model}-{field['name']}")
             if value is not None and value != "":
                 record[field["name"]] = value
-        sent = st.form_submit_button(words["classify.ask"], type="primary")
-    return record if sent else None
+        submitted = st.form_submit_button(texts["classify.ask"], type="primary")
+    return record if submitted else None
 
 
-def _widget(field: Mapping[str, Any], words: Texts, *, key: str) -> Any:
-    label = _label(field, words)
+def _widget(field: Mapping[str, Any], texts: Texts, *, key: str) -> Any:
+    label = _label(field, texts)
     if field["kind"] == "boolean":
-        return _choice(label, _YES_NO, field, words, key)
+        return _select(label, _YES_NO, field, texts, key)
     if field["kind"] == "category":
-        return _choice(label, tuple(field.get("categories", ())), field, words, key)
-    return _number(label, field, words, key)
+        return _select(label, tuple(field.get("categories", ())), field, texts, key)
+    return _number(label, field, texts, key)
 
 
-def _label(field: Mapping[str, Any], words: Texts) -> str:
+def _label(field: Mapping[str, Any], texts: Texts) -> str:
     notes = [escape_markdown(str(field["unit"]))] if field.get("unit") else []
     if not field.get("required", True):
-        notes.append(words["form.optional"])
+        notes.append(texts["form.optional"])
     name = escape_markdown(str(field["name"]))
     return f"{name} :gray[({', '.join(notes)})]" if notes else name
 
 
-def _choice(label: str, options: tuple[Any, ...], field: Mapping[str, Any], words: Texts, key: str) -> Any:
+def _select(label: str, options: tuple[Any, ...], field: Mapping[str, Any], texts: Texts, key: str) -> Any:
     example = field.get("example")
     return st.selectbox(
         label,
         options,
         index=options.index(example) if example in options else None,
-        format_func=lambda value: words["form.yes" if value else "form.no"] if isinstance(value, bool) else str(value),
-        placeholder=words["form.choose"],
+        format_func=lambda value: texts["form.yes" if value else "form.no"] if isinstance(value, bool) else str(value),
+        placeholder=texts["form.choose"],
         accept_new_options=field["kind"] == "category" and not field.get("closed", False),
         key=key,
     )
 
 
-def _number(label: str, field: Mapping[str, Any], words: Texts, key: str) -> float | int | None:
-    whole = field["kind"] == "integer"
-    kind: type[int | float] = int if whole else float
+def _number(label: str, field: Mapping[str, Any], texts: Texts, key: str) -> float | int | None:
+    is_integer = field["kind"] == "integer"
+    kind: type[int | float] = int if is_integer else float
     low, high, example = (None if field.get(name) is None else kind(field[name]) for name in ("minimum", "maximum", "example"))
-    # Streamlit's types want each of them whole or none; at run time they are of one kind.
-    limits: dict[str, Any] = {"min_value": low, "max_value": high, "value": example, "step": 1 if whole else None}
-    given: float | int | None = st.number_input(
-        label, format="%d" if whole else "%g", placeholder=words["form.empty"], key=key, **limits
+    # Streamlit's type hints need all of them int or all of them float; at run time they have one type.
+    limits: dict[str, Any] = {"min_value": low, "max_value": high, "value": example, "step": 1 if is_integer else None}
+    value: float | int | None = st.number_input(
+        label, format="%d" if is_integer else "%g", placeholder=texts["form.empty"], key=key, **limits
     )
-    return given
+    return value

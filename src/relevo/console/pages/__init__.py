@@ -1,4 +1,4 @@
-"""The pages, as they stand in the navigation; each file has `show(session)`."""
+"""The list of pages in the order of the navigation. Each file of this package has `show(session)`."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
-    """One entry of the navigation; its title is the word page.<name>."""
+    """One entry of the navigation; its title is the text page.<name>."""
 
-    name: str  # also its address
-    icon: str  # of the icons that Streamlit brings
+    name: str  # also its path
+    icon: str  # of the icons of Streamlit
     show: Callable[[Session], None]
-    role: str = "viewer"  # the least that finds anything here
+    role: str = "viewer"  # minimum role
 
 
 FIRST = Page(name="classify", icon=":material/center_focus_strong:", show=classify.show)
 
-#: Section of the navigation (a key of the words) → its pages.
+#: Section of the navigation (key of its text) → its pages.
 SECTIONS = {
     "frame.ask": [
         FIRST,
@@ -41,5 +41,5 @@ SECTIONS = {
 
 
 def names() -> list[str]:
-    """Of every page."""
-    return [page.name for listed in SECTIONS.values() for page in listed]
+    """The names of all pages."""
+    return [page.name for section in SECTIONS.values() for page in section]

@@ -1,7 +1,7 @@
-"""Ask a model and see what it says: a picture or a form, the answer, a bar for every label, and whether it was right.
+"""The classify page: sends an image or a record to a model, and shows the prediction with a form to label it.
 
 model ─► manifest ─┬ image ──► upload or camera ─┐
-                   └ record ─► form ─────────────┴► client.predict ─► answer beside what was sent ─► truth
+                   └ record ─► form ─────────────┴► client.predict ─► prediction next to the input ─► label
 """
 
 from __future__ import annotations
@@ -23,109 +23,115 @@ if TYPE_CHECKING:
     from relevo.console.session import Session
     from relevo.console.texts import Texts
 
-#: Larger files are sent to the browser by an address of their own.
-_INLINE = 200_000
-_KINDS = ["png", "jpg", "jpeg", "jfif", "webp", "gif", "bmp", "tif", "tiff", "pgm", "ppm"]
-_MOST_ANSWERS = 50
+#: Bytes; larger images get a URL of their own instead of a data: URI.
+_MAX_INLINE_BYTES = 200_000
+_FILE_EXTENSIONS = ["png", "jpg", "jpeg", "jfif", "webp", "gif", "bmp", "tif", "tiff", "pgm", "ppm"]
+_MAX_CACHED = 50
 
 
-def show(here: Session) -> None:
-    """The page."""
-    words = here.words
-    layout.heading(words["page.classify"], words["classify.lead"])
-    name = model_picker.model_chosen(here)
+def show(session: Session) -> None:
+    """Draws the page."""
+    texts = session.texts
+    layout.heading(texts["page.classify"], texts["classify.lead"])
+    name = model_picker.pick_model(session)
     if name is None:
         return
-    model = here.client.ask("GET", f"/models/{name}")
+    model = session.client.ask("GET", f"/models/{name}")
     if model["serving"] is None:
-        layout.say(words["classify.unserved"], words("classify.unserved.next", model=name))
+        layout.show_empty_state(texts["classify.unserved"], texts("classify.unserved.next", model=name))
         return
-    manifest = manifests.manifest(here, model["name"], model["serving"])
-    given, told = st.columns(2, gap="medium")
-    with given:
+    manifest = manifests.load(session, model["name"], model["serving"])
+    input_column, output_column = st.columns(2, gap="medium")
+    with input_column:
         if manifest.get("description"):
-            layout.small(str(manifest["description"]))
-        found = _picture(here, model) if manifest["input"]["type"] == "image" else _record(here, model, manifest)
-    with told:
-        _answer(here, found, manifest)
+            layout.caption(str(manifest["description"]))
+        result = _image_input(session, model) if manifest["input"]["type"] == "image" else _record_input(session, model, manifest)
+    with output_column:
+        _show_result(session, result, manifest)
 
 
-def _picture(here: Session, model: Mapping[str, Any]) -> Result | RelevoError | None:
-    words = here.words
-    way = st.segmented_control(
-        words["classify.way"], ["file", "camera"], default="file", required=True, label_visibility="collapsed",
-        format_func=lambda one: words[f"classify.{one}"], key="way",
+def _image_input(session: Session, model: Mapping[str, Any]) -> Result | RelevoError | None:
+    texts = session.texts
+    source = st.segmented_control(
+        texts["classify.way"], ["file", "camera"], default="file", required=True, label_visibility="collapsed",
+        format_func=lambda name: texts[f"classify.{name}"], key="way",
     )  # fmt: skip
-    if way == "camera":
-        sent = st.camera_input(words["classify.camera"], label_visibility="collapsed", key=f"camera-{model['name']}")
+    if source == "camera":
+        file = st.camera_input(texts["classify.camera"], label_visibility="collapsed", key=f"camera-{model['name']}")
     else:
-        sent = st.file_uploader(words["classify.file"], type=_KINDS, label_visibility="collapsed", key=f"file-{model['name']}")
-    if sent is None:
+        file = st.file_uploader(
+            texts["classify.file"], type=_FILE_EXTENSIONS, label_visibility="collapsed", key=f"file-{model['name']}"
+        )
+    if file is None:
         return None
-    found = _asked(here, model, sent)
-    if isinstance(found, Result):
-        _show_sent(sent, words)
-    return found
+    result = _predict_once(session, model, file)
+    if isinstance(result, Result):
+        _show_image(file, texts)
+    return result
 
 
-def _asked(here: Session, model: Mapping[str, Any], sent: UploadedFile) -> Result | RelevoError:
-    """The answer for this file; it is asked for once, however often the page runs."""
-    kept: dict[tuple[str, str, int], Result | RelevoError] = st.session_state.setdefault("answers", {})
-    key = (sent.file_id, model["name"], model["serving"])
-    if key not in kept:
-        for old in list(kept)[: max(0, len(kept) - _MOST_ANSWERS)]:
-            del kept[old]
-        kept[key] = _ask(here, model["name"], sent.getvalue())
-    return kept[key]
+def _predict_once(session: Session, model: Mapping[str, Any], file: UploadedFile) -> Result | RelevoError:
+    """The result for this file; one request, however often the page runs."""
+    cache: dict[tuple[str, str, int], Result | RelevoError] = st.session_state.setdefault("answers", {})
+    key = (file.file_id, model["name"], model["serving"])
+    if key not in cache:
+        for oldest in list(cache)[: max(0, len(cache) - _MAX_CACHED)]:
+            del cache[oldest]
+        cache[key] = _predict(session, model["name"], file.getvalue())
+    return cache[key]
 
 
-def _ask(here: Session, model: str, payload: bytes | dict[str, Any]) -> Result | RelevoError:
+def _predict(session: Session, model: str, payload: bytes | dict[str, Any]) -> Result | RelevoError:
     try:
-        return here.client.predict(model, payload)
+        return session.client.predict(model, payload)
     except (AuthenticationError, UnavailableError):
         raise
     except RelevoError as error:
         return error
 
 
-def _show_sent(sent: UploadedFile, words: Texts) -> None:
-    """The picture as it was given; a tiny one enlarged, pixel by pixel."""
-    content = sent.getvalue()
-    if len(content) <= _INLINE:
-        st.html(input_preview.shown(input_preview.of_bytes(input_preview.kind_of(content), content), words, sent.name))
+def _show_image(file: UploadedFile, texts: Texts) -> None:
+    """The image as it was sent; a tiny one is enlarged without smoothing."""
+    content = file.getvalue()
+    if len(content) <= _MAX_INLINE_BYTES:
+        st.html(input_preview.render(input_preview.from_bytes(input_preview.media_type(content), content), texts, file.name))
     else:
         st.image(content)
 
 
-def _record(here: Session, model: Mapping[str, Any], manifest: Mapping[str, Any]) -> Result | RelevoError | None:
-    kept: dict[str, Result | RelevoError] = st.session_state.setdefault("records", {})
+def _record_input(session: Session, model: Mapping[str, Any], manifest: Mapping[str, Any]) -> Result | RelevoError | None:
+    cache: dict[str, Result | RelevoError] = st.session_state.setdefault("records", {})
     name = f"{model['name']} {model['serving']}"
-    record = record_form.ask(manifest["input"]["fields"], here.words, model=name)
+    record = record_form.show(manifest["input"]["fields"], session.texts, model=name)
     if record is not None:
-        kept[name] = _ask(here, model["name"], record)
-    return kept.get(name)
+        cache[name] = _predict(session, model["name"], record)
+    return cache.get(name)
 
 
-def _answer(here: Session, found: Result | RelevoError | None, manifest: Mapping[str, Any]) -> None:
-    words = here.words
-    if found is None:
-        st.html('<div class="rv-waiting">' + layout.empty(words["classify.waiting"], words["classify.waiting.next"]) + "</div>")
+def _show_result(session: Session, result: Result | RelevoError | None, manifest: Mapping[str, Any]) -> None:
+    texts = session.texts
+    if result is None:
+        st.html(
+            '<div class="rv-waiting">' + layout.empty_state(texts["classify.waiting"], texts["classify.waiting.next"]) + "</div>"
+        )
         return
-    if isinstance(found, RelevoError):
-        layout.say_refused(words, found)
+    if isinstance(result, RelevoError):
+        layout.show_error(texts, result)
         return
-    st.html(prediction.card(prediction.Told.of_result(found, manifest), words))
-    layout.small(words("classify.kept", model=found.model, version=found.version, time=words.number(_ms(found), digits=3)))
-    row = {"query_id": found.query_id, "model": found.model, "prediction": found.prediction}
-    said = st.session_state.setdefault("said", {})
-    if found.query_id not in said:
-        kept = label_form.ask(here, row, manifest)
-        if kept is None:
+    st.html(prediction.card(prediction.PredictionView.from_result(result, manifest), texts))
+    layout.caption(
+        texts("classify.kept", model=result.model, version=result.version, time=texts.number(_latency_ms(result), digits=3))
+    )
+    row = {"query_id": result.query_id, "model": result.model, "prediction": result.prediction}
+    labels = st.session_state.setdefault("given-labels", {})
+    if result.query_id not in labels:
+        label = label_form.show(session, row, manifest)
+        if label is None:
             return
-        said[found.query_id] = kept
-    st.html(f'<p class="rv-kept">{layout.safe(words("truth.kept", value=said[found.query_id]))}</p>')
+        labels[result.query_id] = label
+    st.html(f'<p class="rv-kept">{layout.escape(texts("truth.kept", value=labels[result.query_id]))}</p>')
 
 
-def _ms(found: Result) -> float:
-    """How long it took, as the server says: "0.002 s"."""
-    return float(found.execution_time.partition(" ")[0] or 0) * 1000
+def _latency_ms(result: Result) -> float:
+    """The latency; the server sends it in seconds: "0.002 s"."""
+    return float(result.execution_time.partition(" ")[0] or 0) * 1000

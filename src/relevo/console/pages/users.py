@@ -1,4 +1,4 @@
-"""Who may come in, with what keys, and who changed what: for those who answer for it.
+"""The users page: users, API keys and the audit log, for administrators; operators see the audit log only.
 
 admin ─► users · keys · audit          operator ─► audit
 """
@@ -16,25 +16,25 @@ if TYPE_CHECKING:
     from relevo.console.session import Session
 
 
-def show(here: Session) -> None:
-    """The page."""
-    words = here.words
-    html.begin()
-    layout.heading(words["page.people"], words["people.lead"])
-    if here.me.get("role") != "admin":
-        audit_table.show(here, {})
+def show(session: Session) -> None:
+    """Draws the page."""
+    texts = session.texts
+    html.load_style()
+    layout.heading(texts["page.people"], texts["people.lead"])
+    if session.me.get("role") != "admin":
+        audit_table.show(session, {})
         return
-    page = users.page(here)
+    page = users.load_page(session)
     if page is None:
-        users.first(here)
+        users.show_first_user(session)
         return
     names = {user["id"]: user["name"] for user in page.users}
-    models = [model["name"] for model in here.client.models()]
-    tabs = st.tabs([here.words[f"people.tab.{name}"] for name in ("users", "keys", "audit")], key="people-tab")
+    models = [model["name"] for model in session.client.models()]
+    tabs = st.tabs([session.texts[f"people.tab.{name}"] for name in ("users", "keys", "audit")], key="people-tab")
     with tabs[0]:
-        users.show(here, page, models)
+        users.show(session, page, models)
     with tabs[1]:
-        api_keys.show(here, names, models)
+        api_keys.show(session, names, models)
     with tabs[2]:
-        audit_table.show(here, names)
-        audit_table.refused(here)
+        audit_table.show(session, names)
+        audit_table.show_failed_logins(session)
