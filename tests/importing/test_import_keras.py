@@ -52,8 +52,8 @@ def test_keras_zip_is_imported_in_strong_sandbox(model: Any, tmp_path: Path) -> 
         preprocess="tf",
         figures=False,
     )
-    wanted = model.predict(IMAGES.astype(np.float32) / 127.5 - 1, verbose=0)
-    assert np.abs(probabilities(package) - wanted).max() < 1e-6
+    expected = model.predict(IMAGES.astype(np.float32) / 127.5 - 1, verbose=0)
+    assert np.abs(probabilities(package) - expected).max() < 1e-6
     lineage = package.manifest.lineage
     assert (lineage.quarantine, lineage.parity.against, lineage.framework) == ("strong", "original", f"Keras {keras.__version__}")
     assert package.metrics["rows"] == 12
@@ -96,9 +96,9 @@ def test_real_network_matches_its_onnx_conversion(tmp_path: Path) -> None:
     from_keras = import_model(DATA / "n-harish-mnist" / "mnist.h5", out=tmp_path / "ours", **options)
     from_onnx = import_model(DATA / "n-harish-mnist" / "onnx_mnist.onnx", **options)
     assert from_keras.manifest.lineage.framework == "Keras 2.3.0"
-    grey = [png(one) for one in np.random.default_rng(0).integers(0, 256, (40, 28, 28), dtype=np.uint8)]
+    grey = [png(image) for image in np.random.default_rng(0).integers(0, 256, (40, 28, 28), dtype=np.uint8)]
     pairs = zip(from_keras.predict_many(grey), from_onnx.predict_many(grey), strict=True)
-    assert max(np.abs(np.subtract(one.probabilities, other.probabilities)).max() for one, other in pairs) <= 1e-6
+    assert max(np.abs(np.subtract(answer.probabilities, other.probabilities)).max() for answer, other in pairs) <= 1e-6
 
 
 @pytest.mark.skipif(not DATA.is_dir(), reason="the real models (RELEVO_TEST_DATA) are not available")

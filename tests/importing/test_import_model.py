@@ -41,8 +41,8 @@ COEFFICIENTS = """
 import json, pickle, sys, warnings
 warnings.simplefilter("ignore")
 vectorizer, model = pickle.load(open(sys.argv[1], "rb"))
-told = {"names": list(vectorizer.feature_names_), "coef": model.coef_[0].tolist(), "intercept": float(model.intercept_[0])}
-print(json.dumps(told))
+weights = {"names": list(vectorizer.feature_names_), "coef": model.coef_[0].tolist(), "intercept": float(model.intercept_[0])}
+print(json.dumps(weights))
 """
 
 
@@ -135,7 +135,7 @@ def test_support_vector_machines_of_many_releases_come_in(folder: str, file: str
     assert package.manifest.lineage.framework == f"scikit-learn {written_by}"
     measures = {"0": [5.1, 3.5, 1.4, 0.2], "1": [6.0, 2.7, 4.2, 1.3], "2": [6.9, 3.1, 5.7, 2.3]}
     for label, values in measures.items():
-        assert package.predict({f"f{place}": value for place, value in enumerate(values)}).label == label
+        assert package.predict({f"f{index}": value for index, value in enumerate(values)}).label == label
 
 
 def test_unloadable_model_names_both_versions() -> None:
@@ -254,9 +254,9 @@ def test_a_row_of_pixels_becomes_a_picture(tmp_path: Path) -> None:
     path.write_bytes(pickle.dumps(model))
     with pytest.raises(InvalidOptionsError, match=r"--mode.*--scale"):
         import_model(path, name="digits", trust_pickle=True, kind="image")
-    pictures = np.round(digits.images[600:700] * 255 / 16).astype(np.uint8)
+    images = np.round(digits.images[600:700] * 255 / 16).astype(np.uint8)
     package = import_model(
-        path, name="digits", trust_pickle=True, kind="image", mode="L", scale=16 / 255, samples=pictures, figures=False,
+        path, name="digits", trust_pickle=True, kind="image", mode="L", scale=16 / 255, samples=images, figures=False,
         truth=digits.target[600:700],
     )  # fmt: skip
     assert isinstance(package.manifest.input, ImageInput)
@@ -291,11 +291,11 @@ def test_a_row_of_pixels_is_asked_about(tmp_path: Path) -> None:
     path.write_bytes(pickle.dumps(model))
     with pytest.raises(InvalidOptionsError, match="--kind record, or --kind image with --mode and --preprocess, or --samples"):
         import_model(path, name="digits", trust_pickle=True)
-    pictures = rng.integers(0, 256, (12, 28, 28), dtype=np.uint8)
+    images = rng.integers(0, 256, (12, 28, 28), dtype=np.uint8)
     with pytest.raises(InvalidOptionsError, match="--preprocess NAME or --scale NUMBER"):
-        import_model(path, name="digits", trust_pickle=True, samples=pictures)
+        import_model(path, name="digits", trust_pickle=True, samples=images)
     package = import_model(
-        path, name="digits", trust_pickle=True, samples=pictures, preprocess="01", background="black", orientation="ignore"
+        path, name="digits", trust_pickle=True, samples=images, preprocess="01", background="black", orientation="ignore"
     )
     steps = package.manifest.steps
     assert isinstance(steps, ImageSteps)

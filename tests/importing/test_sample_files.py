@@ -106,30 +106,30 @@ def test_unreadable_samples_are_refused(name: str, text: str, tmp_path: Path) ->
         read_samples(tmp_path / name)
 
 
-@pytest.mark.parametrize(("text", "told"), [("a,b\n", "'a.csv' has a head line and no rows"), ("", "'a.csv' is empty")])
-def test_csv_without_rows_is_rejected(text: str, told: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("text", "message"), [("a,b\n", "'a.csv' has a head line and no rows"), ("", "'a.csv' is empty")])
+def test_csv_without_rows_is_rejected(text: str, message: str, tmp_path: Path) -> None:
     """A header without rows, and an empty file, have their own errors."""
     (tmp_path / "a.csv").write_text(text)
-    with pytest.raises(ImportModelError, match=told):
+    with pytest.raises(ImportModelError, match=message):
         read_samples(tmp_path / "a.csv")
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [
         (None, "no existe el archivo o la carpeta"),
         (b"[1,", "falta un valor: línea 1, columna 4 (carácter 3)"),
         (b"\xff", "no es UTF-8"),
     ],
 )
-def test_read_errors_are_translated(content: bytes | None, told: str, tmp_path: Path) -> None:
+def test_read_errors_are_translated(content: bytes | None, message: str, tmp_path: Path) -> None:
     """A missing file, broken JSON and a wrong encoding are reported in the user's language, without Python's names."""
     file = tmp_path / "held_out.json"
     if content is not None:
         file.write_bytes(content)
     with pytest.raises(ImportModelError) as caught:
         read_samples(file)
-    assert f"las muestras 'held_out.json' no se pueden leer ({told})" in catalog.sentence(caught.value, "es")
+    assert f"las muestras 'held_out.json' no se pueden leer ({message})" in catalog.sentence(caught.value, "es")
 
 
 def test_missing_files_are_refused(tmp_path: Path) -> None:

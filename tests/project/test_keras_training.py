@@ -91,14 +91,14 @@ def test_interrupt_leaves_no_package(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "words"),
+    ("line", "message"),
     [
         ('preprocess = "01"\nscale = 0.5', "takes preprocess, or scale"),
         ('preprocess = "mobilnet"', "the nearest is 'mobilenet'"),
     ],
 )
-def test_conflicting_preprocessing_is_rejected(tmp_path: Path, line: str, words: str) -> None:
+def test_conflicting_preprocessing_is_rejected(tmp_path: Path, line: str, message: str) -> None:
     """Conflicting settings, or an unknown preset, are rejected before the training."""
     project(tmp_path, toml=TOML.replace('preprocess = "01"', line))
-    with pytest.raises(ConfigError, match=words):
+    with pytest.raises(ConfigError, match=message):
         read_project(tmp_path).image()

@@ -43,7 +43,7 @@ def test_every_language_creates_the_same_project(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("language", "sentence"), [("en", "trains on what is not held out"), ("es", "entrena con lo que no se reserva")]
+    ("language", "sentence"), [("en", "measures on the held-out examples"), ("es", "mide con los ejemplos reservados")]
 )
 def test_readme_is_in_the_language(tmp_path: Path, language: str, sentence: str) -> None:
     """The README of a project names the commands in the user's language, with the project's own name."""

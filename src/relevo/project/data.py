@@ -236,7 +236,7 @@ def _load_program(path: Path, project: Project, tell: Callable[[Unreadable], obj
 
 def _to_examples(value: Any, name: str, project: Project, tell: Callable[[Unreadable], object]) -> list[Example]:
     """Make examples of arrays or lists: x, y and, optionally, held_out and groups."""
-    loaded = normalize_loaded(value, name, project.data.target, pictures=project.input.kind == "image")
+    loaded = normalize_loaded(value, name, project.data.target, images=project.input.kind == "image")
     contents = (
         read_image(item if item.is_absolute() else project.folder / item, tell) if isinstance(item, Path) else item
         for item in loaded.x

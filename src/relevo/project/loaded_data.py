@@ -38,11 +38,11 @@ class LoadedData:
     groups: list[Any]
 
 
-def normalize_loaded(value: Any, name: str, target: str, *, pictures: bool) -> LoadedData:
+def normalize_loaded(value: Any, name: str, target: str, *, images: bool) -> LoadedData:
     """Normalize the value that `name` returned. target: the truth column of a lone table. Raises ConfigError."""
     parts = _parts_by_name(value, name, target)
     y = _to_truths(parts["y"], name)
-    x = _to_inputs(parts["x"], name, len(y), pictures=pictures)
+    x = _to_inputs(parts["x"], name, len(y), images=images)
     held, groups = (_to_list(parts.get(key, [None] * len(x)), name) for key in ("held_out", "groups"))
     if not len(held) == len(groups) == len(x):
         raise ConfigError(reason=f"there are {len(x)} inputs but {len(held)} held_out and {len(groups)} groups")
@@ -80,7 +80,7 @@ def _split_table(table: Any, name: str, target: str) -> dict[str, Any]:
 
 def _join_sides(training: Any, held: Any, name: str) -> dict[str, Any]:
     """Join what the data sets of frameworks return: (x, y) for training, and (x, y) for testing."""
-    sides = [normalize_loaded({"x": x, "y": y}, name, "", pictures=False) for x, y in (training, held)]
+    sides = [normalize_loaded({"x": x, "y": y}, name, "", images=False) for x, y in (training, held)]
     return {
         "x": [*sides[0].x, *sides[1].x],
         "y": [*sides[0].y, *sides[1].y],
@@ -97,7 +97,7 @@ def _is_pair(value: object) -> bool:
     )
 
 
-def _to_inputs(x: Any, name: str, rows: int, *, pictures: bool) -> list[Any]:
+def _to_inputs(x: Any, name: str, rows: int, *, images: bool) -> list[Any]:
     """Return one input an example. rows: the number of truths."""
     if is_table(x):
         x = _records(x, name)
@@ -112,10 +112,10 @@ def _to_inputs(x: Any, name: str, rows: int, *, pictures: bool) -> list[Any]:
     items = _to_list(x, name, keep=True)
     if len(items) != rows:
         raise ConfigError(reason=f"there are {len(items)} inputs but {rows} truths")
-    return [_to_input(item, index, name, pictures=pictures) for index, item in enumerate(items, 1)]
+    return [_to_input(item, index, name, images=images) for index, item in enumerate(items, 1)]
 
 
-def _to_input(value: Any, index: int, name: str, *, pictures: bool) -> Any:
+def _to_input(value: Any, index: int, name: str, *, images: bool) -> Any:
     """Return a record, a row of numbers, pixels, a path or bytes. Raises ConfigError that names the example."""
     if is_record(value):
         record = record_of(value)
@@ -131,7 +131,7 @@ def _to_input(value: Any, index: int, name: str, *, pictures: bool) -> Any:
     if isinstance(value, bytes | Path):
         return value
     if isinstance(value, str):
-        if pictures:
+        if images:
             return Path(value)
         raise ConfigError(
             reason=f"{name}: example {index} is a text; give a record, such as a dict with the text under a name, or with "

@@ -25,12 +25,12 @@ OLD_PYTHON = os.environ.get("RELEVO_TEST_OLD_PYTHON", "")
 
 
 @pytest.mark.parametrize(
-    "given", ["scikit-learn", "--index-url=x", "scikit-learn>=1", "a==1 b==2", "pip @ file:///x", "x==1; y", ""]
+    "requirement", ["scikit-learn", "--index-url=x", "scikit-learn>=1", "a==1 b==2", "pip @ file:///x", "x==1; y", ""]
 )
-def test_only_a_name_and_a_version_are_taken(given: str) -> None:
+def test_only_a_name_and_a_version_are_taken(requirement: str) -> None:
     """The value of --with is never an option, an address or a range."""
     with pytest.raises(InvalidOptionsError, match="NAME==VERSION"):
-        read_releases([given])
+        read_releases([requirement])
 
 
 def test_sklearn_means_scikit_learn() -> None:
@@ -66,10 +66,10 @@ def test_a_release_of_this_python_needs_no_other() -> None:
     assert row.numpy == "<1.25"
 
 
-@pytest.mark.parametrize(("python", "words"), [("no-such-python", "no program"), ("true", "not a Python")])
-def test_invalid_python_is_rejected(python: str, words: str) -> None:
+@pytest.mark.parametrize(("python", "message"), [("no-such-python", "no program"), ("true", "not a Python")])
+def test_invalid_python_is_rejected(python: str, message: str) -> None:
     """An invalid --python stops the import before anything is installed."""
-    with pytest.raises(LegacyEnvironmentError, match=words), legacy_environment(read_releases(["scikit-learn==1.1.3"]), python):
+    with pytest.raises(LegacyEnvironmentError, match=message), legacy_environment(read_releases(["scikit-learn==1.1.3"]), python):
         pytest.fail("an environment without a Python")
 
 
@@ -177,7 +177,7 @@ def test_unloadable_model_is_serialized_by_legacy_library() -> None:
         pytest.skip(f"no package index is reachable ({refusal})")
     margins = np.loadtxt(MODELS / "leaves" / "sk_iris_true_predictions.txt", delimiter="\t")
     shares = np.exp(margins) / np.exp(margins).sum(axis=1, keepdims=True)
-    names = [f"f{place}" for place in range(4)]
+    names = [f"f{column}" for column in range(4)]
     answers = package.predict_many([dict(zip(names, row, strict=True)) for row in table.tolist()])
     np.testing.assert_allclose([answer.probabilities for answer in answers], shares, rtol=1e-9)
     assert package.manifest.lineage.parity.against == "original in scikit-learn 0.19.2"

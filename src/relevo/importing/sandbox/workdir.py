@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-PREFIX = "relevo-quarantine-"
+PREFIX = "relevo-sandbox-"
 _LOCK = "held"
 #: Seconds after which a folder without a lock file counts as abandoned, not as one that is just being created.
 _UNLOCKED_GRACE_S = 3600.0

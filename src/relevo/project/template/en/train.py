@@ -32,6 +32,6 @@ def train(run: Any) -> MLPClassifier:
 
 def shifted(x: NDArray[Any], y: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
     """Return the digits and copies shifted by one pixel in each direction, since people do not draw exactly in the center."""
-    pictures = x.reshape(-1, 8, 8)
-    moved = [np.roll(pictures, step, axis) for axis in (1, 2) for step in (-1, 1)]
-    return np.concatenate([pictures, *moved]).reshape(-1, 64), np.tile(y, 5)
+    images = x.reshape(-1, 8, 8)
+    copies = [np.roll(images, step, axis) for axis in (1, 2) for step in (-1, 1)]
+    return np.concatenate([images, *copies]).reshape(-1, 64), np.tile(y, 5)

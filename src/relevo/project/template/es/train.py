@@ -32,6 +32,6 @@ def train(run: Any) -> MLPClassifier:
 
 def shifted(x: NDArray[Any], y: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
     """Devuelve los dígitos y copias desplazadas un píxel en cada dirección, pues nadie dibuja exactamente en el centro."""
-    pictures = x.reshape(-1, 8, 8)
-    moved = [np.roll(pictures, step, axis) for axis in (1, 2) for step in (-1, 1)]
-    return np.concatenate([pictures, *moved]).reshape(-1, 64), np.tile(y, 5)
+    images = x.reshape(-1, 8, 8)
+    copies = [np.roll(images, step, axis) for axis in (1, 2) for step in (-1, 1)]
+    return np.concatenate([images, *copies]).reshape(-1, 64), np.tile(y, 5)
