@@ -7,7 +7,7 @@ import pickle
 import pytest
 
 from relevo.errors import ConversionError
-from relevo.importing.sandbox.convert import load
+from relevo.importing.sandbox.convert import load_pickle
 
 sklearn = pytest.importorskip("sklearn", reason="the extra sklearn loads pickles")
 
@@ -22,7 +22,7 @@ class Raises:
 
 def load_error(source: str) -> str:
     with pytest.raises(ConversionError) as caught:
-        load(pickle.dumps(Raises()), source)
+        load_pickle(pickle.dumps(Raises()), source)
     return str(caught.value)
 
 

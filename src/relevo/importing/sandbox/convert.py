@@ -131,7 +131,7 @@ def _convert(options: ConversionOptions, bodies: Sequence[bytes]) -> ConversionR
         # Late import: each module loads a large, optional framework.
         result: ConversionResult = import_module(FILE_CONVERTERS[options.format]).open_file(options, bodies, samples)
         return result
-    model = find_model([load(body, options.source) for body in bodies[: 2 if options.second else 1]])
+    model = find_model([load_pickle(body, options.source) for body in bodies[: 2 if options.second else 1]])
     hints = ConversionHints(
         labels=options.labels,
         renamed=options.renamed,
@@ -206,7 +206,7 @@ def _replay(onnx: bytes, signature_bytes: bytes, samples: Samples | None) -> Con
 # --- from bytes to a live model -----------------------------------------------------------------------------------------
 
 
-def load(data: bytes, source: str = "") -> Any:
+def load_pickle(data: bytes, source: str = "") -> Any:
     """Unpickle, joblib's formats included. source: what wrote it, read from the bytes. Raises MissingDependencyError, ConversionError."""
     try:
         import joblib  # type: ignore[import-untyped]
