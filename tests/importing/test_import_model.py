@@ -1,4 +1,4 @@
-"""A stranger's model file becomes a package that answers as the original, or is refused with what to do."""
+"""An untrusted model file becomes a package that matches the original, or is rejected with a suggestion."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import joblib  # type: ignore[import-untyped]  # it ships no types
 import numpy as np
 import pytest
-from tests.support.hostile_files import DATA, Calls, pairs, strangers
+from tests.support.hostile_files import DATA, Calls, real_model, vectorizer_and_model
 
 from relevo.converters.limits import Bounds
 from relevo.domain.preprocessing import ImageSteps, MatrixSteps
@@ -41,31 +41,31 @@ COEFFICIENTS = """
 import json, pickle, sys, warnings
 warnings.simplefilter("ignore")
 vectorizer, model = pickle.load(open(sys.argv[1], "rb"))
-told = {"names": list(vectorizer.feature_names_), "coef": model.coef_[0].tolist(), "intercept": float(model.intercept_[0])}
-print(json.dumps(told))
+weights = {"names": list(vectorizer.feature_names_), "coef": model.coef_[0].tolist(), "intercept": float(model.intercept_[0])}
+print(json.dumps(weights))
 """
 
 
 def customers(count: int) -> list[dict[str, Any]]:
-    """Real customers as the book's code prepares them."""
+    """Real customers, prepared like the book's code."""
     path = DATA / "telco" / "WA_Fn-UseC_-Telco-Customer-Churn.csv"
     if not path.exists():
         pytest.skip(f"no telco data under {DATA} (set RELEVO_TEST_DATA)")
     numbers = {"tenure", "monthlycharges", "totalcharges", "seniorcitizen"}
     with path.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))[:count]
-    told = []
+    records = []
     for row in rows:
         lower = {
             name.lower(): value.lower().replace(" ", "_") for name, value in row.items() if name not in ("customerID", "Churn")
         }
-        told.append({name: float(value.strip("_") or 0) if name in numbers else value for name, value in lower.items()})
-    return told
+        records.append({name: float(value.strip("_") or 0) if name in numbers else value for name, value in lower.items()})
+    return records
 
 
-def test_the_book_model_answers_as_its_own_coefficients_say(tmp_path: Path) -> None:
-    """The pickled pair of scikit-learn 0.24.2 gives, to 1e-9, the probability reckoned by hand from its coefficients."""
-    path = strangers(*CHURN)
+def test_book_model_matches_its_coefficients(tmp_path: Path) -> None:
+    """The pickled pair of scikit-learn 0.24.2 matches, to 1e-9, the probability computed from its coefficients."""
+    path = real_model(*CHURN)
     package = import_model(path, name="churn", trust_pickle=True, out=tmp_path / "churn")
     reading = subprocess.run(
         [sys.executable, "-c", COEFFICIENTS, str(path)], capture_output=True, text=True, check=True, timeout=120
@@ -87,12 +87,12 @@ def test_the_book_model_answers_as_its_own_coefficients_say(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("year", ["2021", "2022"])
-def test_a_model_and_its_vectorizer_may_lie_apart(year: str) -> None:
-    """Two pickles, as the book's homework has them, become one package of records."""
+def test_model_and_vectorizer_in_two_files(year: str) -> None:
+    """Two pickles, as in the book's homework, become one package that takes records."""
     folder = f"{year}-homework"
     package = import_model(
-        strangers("mlbookcamp", folder, "model1.bin"),
-        vectorizer=strangers("mlbookcamp", folder, "dv.bin"),
+        real_model("mlbookcamp", folder, "model1.bin"),
+        vectorizer=real_model("mlbookcamp", folder, "dv.bin"),
         name="churn",
         trust_pickle=True,
         figures=False,
@@ -101,21 +101,21 @@ def test_a_model_and_its_vectorizer_may_lie_apart(year: str) -> None:
     assert any(column.equals for column in package.manifest.steps.columns)
 
 
-def test_half_a_model_is_refused_before_it_is_loaded(tmp_path: Path) -> None:
-    """That a pickle holds a vectorizer and nothing to answer with is seen without a library, so at once; a whole pair is opened."""
+def test_vectorizer_only_is_rejected_before_loading(tmp_path: Path) -> None:
+    """A pickle with a vectorizer only is rejected by the scan, without loading a library; a complete pair is opened."""
     no_time = Bounds(wall_seconds=0.01)
-    vectorizer, model = pairs()
-    for thing, refusal in ((vectorizer, ConversionError), ((vectorizer, model), SandboxError)):
+    vectorizer, model = vectorizer_and_model()
+    for content, error in ((vectorizer, ConversionError), ((vectorizer, model), SandboxError)):
         path = tmp_path / "thing.pickle"
-        path.write_bytes(pickle.dumps(thing))
-        with pytest.raises(refusal):
+        path.write_bytes(pickle.dumps(content))
+        with pytest.raises(error):
             import_model(path, name="half", trust_pickle=True, bounds=no_time)
 
 
 def test_a_vectorizer_alone_is_no_model() -> None:
-    """A lone DictVectorizer is refused with the way to use it."""
+    """A lone DictVectorizer is rejected with the flag to use it."""
     with pytest.raises(ConversionError, match="--vectorizer"):
-        import_model(strangers("mlbookcamp", "2021-homework", "dv.bin"), name="dv", trust_pickle=True)
+        import_model(real_model("mlbookcamp", "2021-homework", "dv.bin"), name="dv", trust_pickle=True)
 
 
 KSERVE = [
@@ -129,26 +129,26 @@ KSERVE = [
 
 @pytest.mark.parametrize(("folder", "file", "written_by"), KSERVE)
 def test_support_vector_machines_of_many_releases_come_in(folder: str, file: str, written_by: str) -> None:
-    """Iris classifiers pickled by scikit-learn 0.20 to 1.3 are imported and know three kinds of iris by their measures."""
-    path = strangers("kserve", "sklearnserver", folder, "model", file)
+    """Iris classifiers pickled by scikit-learn 0.20 to 1.3 are imported and classify three typical flowers."""
+    path = real_model("kserve", "sklearnserver", folder, "model", file)
     package = import_model(path, name="iris", trust_pickle=True, figures=False)
     assert package.manifest.lineage.framework == f"scikit-learn {written_by}"
     measures = {"0": [5.1, 3.5, 1.4, 0.2], "1": [6.0, 2.7, 4.2, 1.3], "2": [6.9, 3.1, 5.7, 2.3]}
     for label, values in measures.items():
-        assert package.predict({f"f{place}": value for place, value in enumerate(values)}).label == label
+        assert package.predict({f"f{index}": value for index, value in enumerate(values)}).label == label
 
 
-def test_what_today_cannot_load_is_refused_with_both_versions() -> None:
-    """A model too old for the scikit-learn installed is refused, naming who wrote it and who tried."""
+def test_unloadable_model_names_both_versions() -> None:
+    """A model too old for the installed scikit-learn is rejected, naming both versions."""
     import sklearn
 
     with pytest.raises(ConversionError, match=rf"0\.19\.1.*{sklearn.__version__}.*--with scikit-learn==0\.19\.2"):
-        import_model(strangers("leaves", "sk_iris.model"), name="iris", trust_pickle=True)
+        import_model(real_model("leaves", "sk_iris.model"), name="iris", trust_pickle=True)
 
 
 @pytest.mark.parametrize("data", ["pickle", "joblib"])
 def test_without_trust_nothing_is_loaded(data: str, tmp_path: Path) -> None:
-    """A pickle that nobody vouched for is refused before any process starts, and what it imports is named."""
+    """An untrusted pickle is rejected before any process starts, and its imports are named."""
     canary = tmp_path / "canary"
     path = tmp_path / "model.onnx"
     hostile = Calls(f"touch {canary}")
@@ -162,7 +162,7 @@ def test_without_trust_nothing_is_loaded(data: str, tmp_path: Path) -> None:
 
 
 def test_a_trusted_hostile_pickle_still_does_no_harm(tmp_path: Path) -> None:
-    """With trust given by mistake, the payload does not run outside the quarantine."""
+    """With trust given by mistake, the payload does not run outside the sandbox."""
     canary = tmp_path / "canary"
     path = tmp_path / "model.pkl"
     path.write_bytes(pickle.dumps(Calls(f"touch {canary}")))
@@ -173,13 +173,13 @@ def test_a_trusted_hostile_pickle_still_does_no_harm(tmp_path: Path) -> None:
 
 
 def in_a_zip(data: bytes, *, broken: bool = False) -> bytes:
-    out = io.BytesIO()
-    with zipfile.ZipFile(out, "w") as archive:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
         archive.writestr("inner/model.pkl", data)
-    whole = bytearray(out.getvalue())
+    content = bytearray(buffer.getvalue())
     if broken:
-        whole[60] ^= 0xFF
-    return bytes(whole)
+        content[60] ^= 0xFF
+    return bytes(content)
 
 
 HOSTILE = pickle.dumps(Calls("true"))
@@ -191,7 +191,7 @@ HOSTILE = pickle.dumps(Calls("true"))
     ids=["zip", "zip in zip", "bad CRC", "tail", "empty", "one byte", "cut"],
 )
 def test_wrapped_and_broken_files_are_refused_unopened(data: bytes, tmp_path: Path) -> None:
-    """Nested, damaged and cut files are refused by their bytes, even when trusted."""
+    """Nested, damaged and truncated files are rejected by their bytes, even when trusted."""
     path = tmp_path / "model.pkl"
     path.write_bytes(data)
     with pytest.raises(UnknownFileFormatError):
@@ -199,26 +199,26 @@ def test_wrapped_and_broken_files_are_refused_unopened(data: bytes, tmp_path: Pa
 
 
 def test_a_truncated_pickle_fails_inside(tmp_path: Path) -> None:
-    """A pickle cut in the middle ends in a refusal."""
+    """A truncated pickle is rejected."""
     path = tmp_path / "model.pkl"
-    path.write_bytes(pickle.dumps(pairs())[:-50])
+    path.write_bytes(pickle.dumps(vectorizer_and_model())[:-50])
     with pytest.raises(ConversionError, match="cannot be loaded"):
         import_model(path, name="cut", trust_pickle=True)
 
 
 def test_other_formats_are_named_and_refused() -> None:
-    """A PMML file is refused by its name, with the way round."""
+    """A PMML file is rejected by its name, with a suggestion."""
     folder = ("kserve", "pmmlserver", "example_model", "model")
     with pytest.raises(ImportModelError, match=r"PMML 4\.2.*cannot be imported by this release.*ONNX"):
-        import_model(strangers(*folder, "2020-11-10_19ad1ae_model.pmml"), name="tree")
+        import_model(real_model(*folder, "2020-11-10_19ad1ae_model.pmml"), name="tree")
 
 
 def test_one_thread_is_enough_for_a_forest(tmp_path: Path) -> None:
-    """A forest that asks for every core is imported on the one thread it gets, and answers alike."""
+    """A forest with n_jobs=-1 is imported on one thread and predicts the same."""
     from sklearn.ensemble import RandomForestClassifier
 
-    draw = np.random.default_rng(0)
-    table = draw.normal(size=(200, 4))
+    rng = np.random.default_rng(0)
+    table = rng.normal(size=(200, 4))
     forest = RandomForestClassifier(20, n_jobs=-1, random_state=0).fit(table, np.where(table[:, 0] > 0, "up", "down"))
     path = tmp_path / "forest.joblib"
     joblib.dump(forest, path, compress=("xz", 3))
@@ -230,12 +230,12 @@ def test_one_thread_is_enough_for_a_forest(tmp_path: Path) -> None:
     assert package.predict(row).probabilities == pytest.approx(tuple(forest.predict_proba(table[:1])[0]), abs=1e-4)
 
 
-def test_one_against_the_rest_is_not_copied_wrongly(tmp_path: Path) -> None:
-    """An old LogisticRegression whose option today's code no longer knows is refused, since it would answer otherwise."""
+def test_ignored_one_vs_rest_option_is_rejected(tmp_path: Path) -> None:
+    """An old LogisticRegression with an option that the current library ignores is rejected, since its predictions would differ."""
     from sklearn.linear_model import LogisticRegression
 
-    draw = np.random.default_rng(0)
-    model = LogisticRegression().fit(draw.normal(size=(90, 2)), np.repeat([0, 1, 2], 30))
+    rng = np.random.default_rng(0)
+    model = LogisticRegression().fit(rng.normal(size=(90, 2)), np.repeat([0, 1, 2], 30))
     model.__dict__["multi_class"] = "ovr"
     path = tmp_path / "old.pkl"
     path.write_bytes(pickle.dumps(model))
@@ -244,7 +244,7 @@ def test_one_against_the_rest_is_not_copied_wrongly(tmp_path: Path) -> None:
 
 
 def test_a_row_of_pixels_becomes_a_picture(tmp_path: Path) -> None:
-    """A scikit-learn model over pixels is imported for pictures when the size of a pixel and the mode are told."""
+    """A scikit-learn model over pixels is imported for images when scale and mode are given."""
     from sklearn.datasets import load_digits
     from sklearn.linear_model import LogisticRegression
 
@@ -254,9 +254,9 @@ def test_a_row_of_pixels_becomes_a_picture(tmp_path: Path) -> None:
     path.write_bytes(pickle.dumps(model))
     with pytest.raises(InvalidOptionsError, match=r"--mode.*--scale"):
         import_model(path, name="digits", trust_pickle=True, kind="image")
-    pictures = np.round(digits.images[600:700] * 255 / 16).astype(np.uint8)
+    images = np.round(digits.images[600:700] * 255 / 16).astype(np.uint8)
     package = import_model(
-        path, name="digits", trust_pickle=True, kind="image", mode="L", scale=16 / 255, samples=pictures, figures=False,
+        path, name="digits", trust_pickle=True, kind="image", mode="L", scale=16 / 255, samples=images, figures=False,
         truth=digits.target[600:700],
     )  # fmt: skip
     assert isinstance(package.manifest.input, ImageInput)
@@ -282,20 +282,20 @@ def small_onnx(shape: list[Any], columns: int) -> bytes:
 
 
 def test_a_row_of_pixels_is_asked_about(tmp_path: Path) -> None:
-    """A pickle that takes 784 numbers is no record of them unless somebody says so; pictures among samples need a scale."""
+    """A pickle that takes 784 numbers needs an explicit --kind; image samples need a scale."""
     from sklearn.linear_model import LogisticRegression
 
-    draw = np.random.default_rng(0)
-    model = LogisticRegression(max_iter=1000).fit(draw.random((40, 784)), np.arange(40) % 2)
+    rng = np.random.default_rng(0)
+    model = LogisticRegression(max_iter=1000).fit(rng.random((40, 784)), np.arange(40) % 2)
     path = tmp_path / "clf.pickle"
     path.write_bytes(pickle.dumps(model))
     with pytest.raises(InvalidOptionsError, match="--kind record, or --kind image with --mode and --preprocess, or --samples"):
         import_model(path, name="digits", trust_pickle=True)
-    pictures = draw.integers(0, 256, (12, 28, 28), dtype=np.uint8)
+    images = rng.integers(0, 256, (12, 28, 28), dtype=np.uint8)
     with pytest.raises(InvalidOptionsError, match="--preprocess NAME or --scale NUMBER"):
-        import_model(path, name="digits", trust_pickle=True, samples=pictures)
+        import_model(path, name="digits", trust_pickle=True, samples=images)
     package = import_model(
-        path, name="digits", trust_pickle=True, samples=pictures, preprocess="01", background="black", orientation="ignore"
+        path, name="digits", trust_pickle=True, samples=images, preprocess="01", background="black", orientation="ignore"
     )
     steps = package.manifest.steps
     assert isinstance(steps, ImageSteps)
@@ -314,8 +314,8 @@ def test_a_row_of_pixels_is_asked_about(tmp_path: Path) -> None:
         ([None, 4], 3, ["--labels"]),
     ],
 )
-def test_every_open_question_is_asked_at_once(shape: list[Any], columns: int, flags: list[str], tmp_path: Path) -> None:
-    """What an ONNX file does not tell is asked for in one sentence, in the words of the command line."""
+def test_all_missing_options_are_reported_at_once(shape: list[Any], columns: int, flags: list[str], tmp_path: Path) -> None:
+    """All options that an ONNX file leaves open are reported in one error, as command line flags."""
     path = tmp_path / "model.onnx"
     path.write_bytes(small_onnx(shape, columns))
     with pytest.raises(InvalidOptionsError) as caught:
@@ -325,7 +325,7 @@ def test_every_open_question_is_asked_at_once(shape: list[Any], columns: int, fl
 
 
 def test_a_regression_needs_no_answers(tmp_path: Path) -> None:
-    """An ONNX file of one output over named numbers is imported as it is."""
+    """An ONNX file with one output over named numbers is imported without further options."""
     path = tmp_path / "model.onnx"
     path.write_bytes(small_onnx([None, 4], 1))
     package = import_model(path, name="price", features=["a", "b", "c", "d"], unit="€", out=tmp_path / "price.zip")
@@ -334,8 +334,8 @@ def test_a_regression_needs_no_answers(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("options", [{"kind": "image", "mode": "L"}, {"kind": "image", "mode": "RGB", "size": (7, 37)}])
-def test_a_flat_picture_is_told_apart(options: dict[str, Any], tmp_path: Path) -> None:
-    """A row of numbers becomes a picture when a person says so, square or of a given size."""
+def test_flat_image_needs_kind(options: dict[str, Any], tmp_path: Path) -> None:
+    """A row of numbers becomes an image when the user says so, square or of a given size."""
     width = 64 if options["mode"] == "L" else 7 * 37 * 3
     path = tmp_path / "model.onnx"
     path.write_bytes(small_onnx([None, width], 2))
@@ -347,7 +347,7 @@ def test_a_flat_picture_is_told_apart(options: dict[str, Any], tmp_path: Path) -
 
 
 def test_a_hostile_onnx_is_refused_before_anything_opens_it(tmp_path: Path) -> None:
-    """An ONNX file that names another file is refused by the audit."""
+    """An ONNX file that references another file is rejected by the audit."""
     import onnx
 
     proto = onnx.ModelProto.FromString(small_onnx([None, 4], 1))
@@ -360,9 +360,9 @@ def test_a_hostile_onnx_is_refused_before_anything_opens_it(tmp_path: Path) -> N
         import_model(path, name="evil")
 
 
-def test_a_strangers_mnist_reads_digits() -> None:
-    """The strangers' convolutional network, converted by somebody else years ago, comes in and answers for pictures."""
-    path = strangers("n-harish-mnist", "onnx_mnist.onnx")
+def test_real_mnist_network_is_imported() -> None:
+    """A real convolutional network, converted to ONNX by its author, is imported for images."""
+    path = real_model("n-harish-mnist", "onnx_mnist.onnx")
     package = import_model(path, name="mnist", scale=1 / 255, labels=[str(digit) for digit in range(10)], figures=False)
     assert isinstance(package.manifest.input, ImageInput)
     assert package.manifest.lineage.framework.startswith("onnx")
@@ -370,9 +370,9 @@ def test_a_strangers_mnist_reads_digits() -> None:
 
 
 def test_the_same_import_is_the_same_package(tmp_path: Path) -> None:
-    """Importing a file twice gives one digest: no time, path or chance enters."""
+    """Importing a file twice gives the same digest: no time, path or randomness enters."""
     path = tmp_path / "model.pkl"
-    path.write_bytes(pickle.dumps(pairs()))
+    path.write_bytes(pickle.dumps(vectorizer_and_model()))
     first = import_model(path, name="same", trust_pickle=True, figures=False)
     os.utime(path, (1, 1))
     second = import_model(path, name="same", trust_pickle=True, figures=False)

@@ -1,4 +1,4 @@
-"""Outputs that a person has are the judge: right ones prove the conversion, wrong ones stop it."""
+"""User-supplied outputs are the reference: matching ones verify the conversion, others stop it."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ TABLE = np.array([[0.25, 0.75], [0.5, 0.5], [1.0, 0.0]])
         ("o.json", json.dumps(TABLE.tolist())),
     ],
 )
-def test_outputs_are_read_as_people_keep_them(name: str, text: str, tmp_path: Path) -> None:
-    """CSV with or without a head, columns between tabs, JSON: the same numbers."""
+def test_outputs_are_read_from_common_formats(name: str, text: str, tmp_path: Path) -> None:
+    """CSV with or without a header, tab-separated columns and JSON give the same numbers."""
     (tmp_path / name).write_text(text, encoding="utf-8")
     np.testing.assert_array_equal(read_outputs(tmp_path / name), TABLE)
 
 
 def test_an_array_file_and_a_column_are_taken(tmp_path: Path) -> None:
-    """A .npy is read without pickles, and a plain row of numbers is one column."""
+    """A .npy is read without pickles, and a plain list of numbers is one column."""
     np.save(tmp_path / "o.npy", TABLE)
     np.testing.assert_array_equal(read_outputs(tmp_path / "o.npy"), TABLE)
     assert read_outputs([0.1, 0.2]).shape == (2, 1)
@@ -42,14 +42,14 @@ def test_an_array_file_and_a_column_are_taken(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ["", "a\nb\n", "0.1\nnan\n", "0.1,0.2\n0.3\n"])
 def test_what_is_no_table_of_numbers_is_refused(text: str, tmp_path: Path) -> None:
-    """Empty, ragged or not finite: refused by the file's name."""
+    """Empty, ragged or non-finite files are rejected with their name."""
     (tmp_path / "o.csv").write_text(text, encoding="utf-8")
     with pytest.raises(ImportModelError, match=r"o\.csv"):
         read_outputs(tmp_path / "o.csv")
 
 
-def test_supplied_outputs_judge_the_conversion(tmp_path: Path) -> None:
-    """Right outputs are written into the proof; a changed one, or one too few, stops the import."""
+def test_supplied_outputs_are_the_reference(tmp_path: Path) -> None:
+    """Matching outputs are recorded in the parity section; a changed or missing one stops the import."""
     linear_model = pytest.importorskip("sklearn.linear_model")
     x = np.random.default_rng(0).normal(size=(60, 3))
     model = linear_model.LogisticRegression().fit(x, (x[:, 0] > 0).astype(int))

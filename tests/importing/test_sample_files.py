@@ -1,4 +1,4 @@
-"""Samples are read from the files people have, with the truth beside them."""
+"""Samples and their truth are read from common file formats."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ def test_records_come_from_json_lines_and_csv(ending: str, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("separator", [";", "\t"])
-def test_a_csv_may_be_of_any_country(separator: str, tmp_path: Path) -> None:
-    """Semicolons and tabs separate, as the head line tells; a number with a decimal comma is refused and not read as a text."""
+def test_csv_separators_and_decimal_commas(separator: str, tmp_path: Path) -> None:
+    """Semicolons and tabs separate, as in the header line; a number with a decimal comma is rejected, not read as text."""
     path = tmp_path / "rows.csv"
     path.write_text("age,plan,paid,y\n41,a,1.5,no\n7,b,,yes\n".replace(",", separator), encoding="utf-8-sig")
     samples, truth = read_samples(path, "y")
@@ -51,7 +51,7 @@ def test_a_csv_may_be_of_any_country(separator: str, tmp_path: Path) -> None:
 
 
 def test_a_csv_column_is_of_one_kind(tmp_path: Path) -> None:
-    """One text among numbers makes the column a text; true and false are truth values."""
+    """One text among numbers makes the column text; true and false are booleans."""
     path = tmp_path / "rows.csv"
     path.write_text("a,b,c\n1,true,1\n2,false,x\n")
     samples, _ = read_samples(path)
@@ -78,7 +78,7 @@ def test_pickled_arrays_are_refused(tmp_path: Path) -> None:
 
 
 def test_pictures_come_from_folders(tmp_path: Path) -> None:
-    """Pictures in folders of their own have the folder's name as truth."""
+    """Images in one folder a class have the folder's name as truth."""
     for label in ("cat", "dog"):
         (tmp_path / label).mkdir()
         Image.new("RGB", (4, 4)).save(tmp_path / label / "1.png")
@@ -100,40 +100,40 @@ def test_truth_comes_from_a_file_of_its_own(tmp_path: Path) -> None:
     [("a.json", "{"), ("a.json", "[1, 2]"), ("a.csv", ""), ("a.csv", "a,b\n1\n"), ("a.npz", "no archive"), ("a.jsonl", "x")],
 )
 def test_unreadable_samples_are_refused(name: str, text: str, tmp_path: Path) -> None:
-    """Broken files end in a sentence that names the file."""
+    """Broken files give an error that names the file."""
     (tmp_path / name).write_text(text)
     with pytest.raises(ImportModelError, match="a\\."):
         read_samples(tmp_path / name)
 
 
-@pytest.mark.parametrize(("text", "told"), [("a,b\n", "'a.csv' has a head line and no rows"), ("", "'a.csv' is empty")])
-def test_a_csv_without_rows_is_told_as_that(text: str, told: str, tmp_path: Path) -> None:
-    """A head line alone is no missing head line, and an empty file neither."""
+@pytest.mark.parametrize(("text", "message"), [("a,b\n", "'a.csv' has a head line and no rows"), ("", "'a.csv' is empty")])
+def test_csv_without_rows_is_rejected(text: str, message: str, tmp_path: Path) -> None:
+    """A header without rows, and an empty file, have their own errors."""
     (tmp_path / "a.csv").write_text(text)
-    with pytest.raises(ImportModelError, match=told):
+    with pytest.raises(ImportModelError, match=message):
         read_samples(tmp_path / "a.csv")
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [
         (None, "no existe el archivo o la carpeta"),
         (b"[1,", "falta un valor: línea 1, columna 4 (carácter 3)"),
         (b"\xff", "no es UTF-8"),
     ],
 )
-def test_why_samples_are_unreadable_is_said(content: bytes | None, told: str, tmp_path: Path) -> None:
-    """A path with nothing there, broken JSON and another encoding are told in the reader's language, without Python's names."""
+def test_read_errors_are_translated(content: bytes | None, message: str, tmp_path: Path) -> None:
+    """A missing file, broken JSON and a wrong encoding are reported in the user's language, without Python's names."""
     file = tmp_path / "held_out.json"
     if content is not None:
         file.write_bytes(content)
-    with pytest.raises(ImportModelError) as refused:
+    with pytest.raises(ImportModelError) as caught:
         read_samples(file)
-    assert f"las muestras 'held_out.json' no se pueden leer ({told})" in catalog.sentence(refused.value, "es")
+    assert f"las muestras 'held_out.json' no se pueden leer ({message})" in catalog.sentence(caught.value, "es")
 
 
 def test_missing_files_are_refused(tmp_path: Path) -> None:
-    """A path with nothing there, and an empty folder, are refused."""
+    """A missing file and an empty folder are rejected."""
     with pytest.raises(ImportModelError):
         read_samples(tmp_path / "none.json")
     with pytest.raises(ImportModelError, match="holds no"):

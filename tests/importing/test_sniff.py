@@ -1,4 +1,4 @@
-"""What a file is comes from its bytes: every format by its own sign, nothing by its name."""
+"""The format of a file follows from its bytes, never from its name."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ import joblib  # type: ignore[import-untyped]  # it ships no types
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.support.hostile_files import MODELS, pairs, running, strangers
+from tests.support.hostile_files import MODELS, pickle_running, real_model, vectorizer_and_model
 
 from relevo.errors import ImportModelError, UnknownFileFormatError
 from relevo.importing.formats import IMPORTABLE, SUGGESTIONS, DetectedFormat, Format
@@ -28,10 +28,10 @@ from relevo.importing.sniff import refuse_unless_importable, sniff, sniff_path
 if TYPE_CHECKING:
     from pathlib import Path
 
-PAIR = pickle.dumps(pairs(), protocol=4)
+PAIR = pickle.dumps(vectorizer_and_model(), protocol=4)
 
 
-def zipped(*names: str) -> bytes:
+def zip_of(*names: str) -> bytes:
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w") as archive:
         for name in names:
@@ -44,15 +44,15 @@ def old_xgboost(prefix: bytes = b"") -> bytes:
     return prefix + bytes(136) + texts + bytes(100)
 
 
-SIGNS = [
+MAGIC_BYTES = [
     (b"\x89HDF\r\n\x1a\n" + bytes(100), Format.KERAS_H5),
-    (zipped("config.json", "metadata.json", "model.weights.h5"), Format.KERAS_ZIP),
-    (zipped("archive/data.pkl", "archive/version"), Format.TORCH),
-    (zipped("net/models/model.json", "net/archive_format", "net/version"), Format.TORCH_EXPORT),
-    (zipped("serialized_exported_program.json", "serialized_state_dict.pt", "version"), Format.TORCH_EXPORT),
-    (zipped("net/data.pkl", "net/constants.pkl", "net/code/__torch__.py"), Format.TORCHSCRIPT),
-    (zipped("model/manifest.json", "model/model.onnx"), Format.PACKAGE),
-    (zipped("schema.json"), Format.SKOPS),
+    (zip_of("config.json", "metadata.json", "model.weights.h5"), Format.KERAS_ZIP),
+    (zip_of("archive/data.pkl", "archive/version"), Format.TORCH),
+    (zip_of("net/models/model.json", "net/archive_format", "net/version"), Format.TORCH_EXPORT),
+    (zip_of("serialized_exported_program.json", "serialized_state_dict.pt", "version"), Format.TORCH_EXPORT),
+    (zip_of("net/data.pkl", "net/constants.pkl", "net/code/__torch__.py"), Format.TORCHSCRIPT),
+    (zip_of("model/manifest.json", "model/model.onnx"), Format.PACKAGE),
+    (zip_of("schema.json"), Format.SKOPS),
     (b'{"learner": {}, "version": [2, 0, 1]}', Format.XGBOOST_JSON),
     (b"{L" + struct.pack(">Q", 7) + b"learner{", Format.XGBOOST_UBJ),
     (old_xgboost(), Format.XGBOOST_BINARY),
@@ -70,42 +70,44 @@ SIGNS = [
 ]
 
 
-@pytest.mark.parametrize(("data", "wanted"), SIGNS, ids=[f"{wanted.name}-{position}" for position, (_, wanted) in enumerate(SIGNS)])
-def test_each_format_is_known_by_its_bytes(data: bytes, wanted: Format) -> None:
-    """A format is named from its first bytes; one this release takes is let through, any other refused by its name."""
-    found = sniff(data)
-    assert found.format is wanted
-    if wanted in IMPORTABLE:
-        refuse_unless_importable(found)
+@pytest.mark.parametrize(
+    ("data", "expected"), MAGIC_BYTES, ids=[f"{expected.name}-{position}" for position, (_, expected) in enumerate(MAGIC_BYTES)]
+)
+def test_each_format_is_known_by_its_bytes(data: bytes, expected: Format) -> None:
+    """A format is detected from its first bytes; an importable one is accepted, any other rejected by its name."""
+    detected = sniff(data)
+    assert detected.format is expected
+    if expected in IMPORTABLE:
+        refuse_unless_importable(detected)
         return
-    with pytest.raises(ImportModelError, match="already" if wanted is Format.PACKAGE else wanted.value):
-        refuse_unless_importable(found)
+    with pytest.raises(ImportModelError, match="already" if expected is Format.PACKAGE else expected.value):
+        refuse_unless_importable(detected)
 
 
 @pytest.mark.parametrize("protocol", range(6))
 def test_pickles_of_every_protocol_tell_their_version(protocol: int) -> None:
-    """Protocols 0 to 5 are pickles, and scikit-learn's version is read from the opcodes."""
+    """Protocols 0 to 5 are detected as pickles, with scikit-learn's version from the opcodes."""
     import sklearn
 
-    found = sniff(pickle.dumps(pairs(), protocol=protocol))
-    assert found.format is Format.PICKLE
-    assert found.framework == f"scikit-learn {sklearn.__version__}"
-    assert found.look
-    assert found.look.protocol == (protocol if protocol > 1 else 0)
+    detected = sniff(pickle.dumps(vectorizer_and_model(), protocol=protocol))
+    assert detected.format is Format.PICKLE
+    assert detected.framework == f"scikit-learn {sklearn.__version__}"
+    assert detected.scan
+    assert detected.scan.protocol == (protocol if protocol > 1 else 0)
 
 
 @pytest.mark.parametrize("name", ["", "zlib", "gzip", "bz2", "xz", "lzma"])
 def test_joblib_is_a_pickle_and_its_compression_is_named(name: str, tmp_path: Path) -> None:
-    """Joblib's raw arrays do not hide the version behind them, and compressed files are named as such."""
+    """Joblib's raw arrays do not hide the version behind them, and the compression is named."""
     import sklearn
 
     path = tmp_path / "model"
-    joblib.dump(pairs(), path, compress=(name, 3) if name else 0)
-    found = sniff_path(path)
-    assert (found.format, found.compression) == (Format.PICKLE, name)
-    assert found.framework == f"scikit-learn {sklearn.__version__}"
-    assert found.look
-    assert found.look.complete
+    joblib.dump(vectorizer_and_model(), path, compress=(name, 3) if name else 0)
+    detected = sniff_path(path)
+    assert (detected.format, detected.compression) == (Format.PICKLE, name)
+    assert detected.framework == f"scikit-learn {sklearn.__version__}"
+    assert detected.scan
+    assert detected.scan.complete
 
 
 @pytest.mark.parametrize(
@@ -117,39 +119,39 @@ def test_joblib_is_a_pickle_and_its_compression_is_named(name: str, tmp_path: Pa
         (b"hello, world.", "no model file"),
         (b'{"a": 1}', "no model file"),
         (b"PK\x03\x04 cut off", "damaged zip"),
-        (zipped("model.pkl"), "unpack it"),
+        (zip_of("model.pkl"), "unpack it"),
         (gzip.compress(b"nothing", mtime=0), "gzip"),
         (bz2.compress(b"nothing"), "bz2"),
         (lzma.compress(b"nothing"), "xz"),
         (zlib.compress(b"nothing"), "no model file"),
         (PAIR + b"more", "more bytes"),
-        (PAIR + zipped("manifest.json", "model.onnx"), "more bytes"),
-        (b"tree\nversion=v4\n" + zipped("a"), "zip archive behind"),
+        (PAIR + zip_of("manifest.json", "model.onnx"), "more bytes"),
+        (b"tree\nversion=v4\n" + zip_of("a"), "zip archive behind"),
     ],
 )
 def test_what_is_no_model_is_refused(data: bytes, word: str) -> None:
-    """Empty, unknown, damaged and two-faced files are refused with what is wrong."""
+    """Empty, unknown, damaged and ambiguous files are rejected with the reason."""
     with pytest.raises(UnknownFileFormatError, match=word):
         sniff(data)
 
 
 @pytest.mark.parametrize("refused", sorted(set(Format) - set(IMPORTABLE) - {Format.PACKAGE}))
 def test_each_refused_format_says_what_to_do(refused: Format) -> None:
-    """No format is refused without the way in that its model still has."""
+    """Every rejected format comes with a suggestion."""
     with pytest.raises(ImportModelError) as caught:
         refuse_unless_importable(DetectedFormat(format=refused))
     assert SUGGESTIONS[refused] in str(caught.value)
 
 
 def test_a_pickle_renamed_is_still_a_pickle(tmp_path: Path) -> None:
-    """The name of a file is not believed."""
+    """The file name is ignored."""
     path = tmp_path / "model.onnx"
-    path.write_bytes(running("pass"))
+    path.write_bytes(pickle_running("pass"))
     assert sniff_path(path).format is Format.PICKLE
 
 
 def test_folders_are_known_by_what_lies_in_them(tmp_path: Path) -> None:
-    """A SavedModel folder is one; an empty folder is nothing."""
+    """A SavedModel folder is detected; an empty folder is rejected."""
     with pytest.raises(UnknownFileFormatError, match="folder"):
         sniff_path(tmp_path)
     (tmp_path / "saved_model.pb").write_bytes(b"\x08\x01")
@@ -161,13 +163,13 @@ def test_folders_are_known_by_what_lies_in_them(tmp_path: Path) -> None:
 @settings(max_examples=300, deadline=3000)
 @given(st.binary(max_size=300) | st.builds(lambda cut, tail: PAIR[:cut] + tail, st.integers(0, len(PAIR)), st.binary(max_size=40)))
 def test_any_bytes_end_in_a_format_or_a_refusal(data: bytes) -> None:
-    """Whatever the bytes, sniffing ends soon, with an answer or UnknownFileFormatError."""
+    """Any bytes give a format or UnknownFileFormatError in bounded time."""
     with suppress(UnknownFileFormatError):
         sniff(data)
 
 
 def test_a_compression_bomb_is_unpacked_to_a_bound_only() -> None:
-    """A gzip of a gigabyte of zeros is refused without being unpacked."""
+    """A gzip of 256 MiB of zeros is rejected without being unpacked completely."""
     bomb = gzip.compress(bytes(2**28), 1)
     with pytest.raises(UnknownFileFormatError):
         sniff(bomb)
@@ -184,22 +186,22 @@ KINDS = {
 }
 
 
-def test_strangers_files_are_known() -> None:
-    """Every model of the strangers' corpus is named as its manifest says, with the version inside it."""
-    manifest = strangers("MANIFEST.csv")
+def test_real_files_are_detected() -> None:
+    """Every model of the collected corpus is detected as its manifest says, with its version."""
+    manifest = real_model("MANIFEST.csv")
     with manifest.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    seen = 0
+    count = 0
     for path in sorted(MODELS.rglob("*")):
         if not path.is_file() or path.suffix not in {".bin", ".joblib", ".pickle", ".pkl", ".onnx", ".h5", ".pmml", ".ubj", ".bst"}:
             continue
-        found = sniff_path(path)
-        said = next((row for row in rows if row["file"] == str(path.relative_to(MODELS))), None)
-        text = json.dumps(said)
+        detected = sniff_path(path)
+        manifest_row = next((row for row in rows if row["file"] == str(path.relative_to(MODELS))), None)
+        text = json.dumps(manifest_row)
         kind = next((kind for word, kind in KINDS.items() if word in text), None)
-        assert found.format is (kind or found.format), path
-        assert found.format in IMPORTABLE or kind, path
-        if found.format is Format.PICKLE:
-            assert found.framework.removeprefix("scikit-learn ") in text, path
-        seen += 1
-    assert seen > 20
+        assert detected.format is (kind or detected.format), path
+        assert detected.format in IMPORTABLE or kind, path
+        if detected.format is Format.PICKLE:
+            assert detected.framework.removeprefix("scikit-learn ") in text, path
+        count += 1
+    assert count > 20

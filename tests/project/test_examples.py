@@ -1,4 +1,4 @@
-"""The examples of a project, from every kind of place, and the split that never changes its mind."""
+"""The examples of a project from every kind of source, and their stable split."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from PIL import Image
 
 from relevo.errors import ConfigError
 from relevo.project.config import read_project
-from relevo.project.data import Example, load_examples, refuse_unfit
+from relevo.project.data import Example, check_examples, load_examples
 from relevo.project.holdout import held_out
 from relevo.project.training import fingerprint, split_examples
 
@@ -27,52 +27,52 @@ def examples(folder: Path, data: str) -> list[Example]:
 
 
 def test_a_folder_for_each_class(tmp_path: Path) -> None:
-    """Pictures come as their files' bytes, the folder's name is the truth, other files are left alone."""
+    """Images are the bytes of their files, the folder's name is the truth, other files are skipped."""
     for name, grey in (("cat", 10), ("dog", 200)):
         (tmp_path / "data" / name).mkdir(parents=True)
         Image.new("L", (4, 4), grey).save(tmp_path / "data" / name / "1.PNG")
     (tmp_path / "data" / "cat" / "notes.txt").write_text("no picture", encoding="utf-8")
     (tmp_path / "data" / ".cache").mkdir()
-    found = examples(tmp_path, 'path = "data"')
-    assert [one.y for one in found] == ["cat", "dog"]
-    with Image.open(io.BytesIO(found[1].x)) as picture:
+    loaded = examples(tmp_path, 'path = "data"')
+    assert [example.y for example in loaded] == ["cat", "dog"]
+    with Image.open(io.BytesIO(loaded[1].x)) as picture:
         assert picture.getpixel((0, 0)) == 200
-    assert found[0].identity == found[0].x
+    assert loaded[0].identity == loaded[0].x
 
 
 def test_a_table(tmp_path: Path) -> None:
-    """Columns are whole numbers, numbers or text as their cells are; empty cells are None; some columns are not shown."""
+    """Columns are integers, numbers or text according to their cells; empty cells are None; some columns are not inputs."""
     (tmp_path / "t.csv").write_text("id,age,pay,city,gone\na,41,1.5,Rome,yes\nb,,NA,,no\n", encoding="utf-8-sig")
-    found = examples(tmp_path, 'path = "t.csv"\ntarget = "gone"\nidentity = "id"')
-    assert [one.x for one in found] == [{"age": 41, "pay": 1.5, "city": "Rome"}, {"age": None, "pay": None, "city": None}]
-    assert [one.y for one in found] == ["yes", "no"]
-    assert [one.identity for one in found] == [b"a", b"b"]
+    loaded = examples(tmp_path, 'path = "t.csv"\ntarget = "gone"\nidentity = "id"')
+    assert [example.x for example in loaded] == [{"age": 41, "pay": 1.5, "city": "Rome"}, {"age": None, "pay": None, "city": None}]
+    assert [example.y for example in loaded] == ["yes", "no"]
+    assert [example.identity for example in loaded] == [b"a", b"b"]
     assert examples(tmp_path, 'path = "t.csv"\ntarget = "gone"\nignore = ["id", "city"]')[0].x == {"age": 41, "pay": 1.5}
 
 
 def test_blank_lines_and_separators_at_the_end_are_nothing(tmp_path: Path) -> None:
-    """What spreadsheets leave behind, blank lines and a separator at the end of each, is no row and no column."""
+    """Blank lines and trailing separators, as spreadsheets write them, add no row and no column."""
     (tmp_path / "t.csv").write_text("a,y,\n1,no,\n\n,,\n2,yes,\n", encoding="utf-8")
-    found = examples(tmp_path, 'path = "t.csv"\ntarget = "y"')
-    assert [(one.x, one.y) for one in found] == [({"a": 1}, "no"), ({"a": 2}, "yes")]
+    loaded = examples(tmp_path, 'path = "t.csv"\ntarget = "y"')
+    assert [(example.x, example.y) for example in loaded] == [({"a": 1}, "no"), ({"a": 2}, "yes")]
 
 
 @pytest.mark.parametrize("separator", [";", "\t"])
-def test_a_table_may_be_of_any_country(tmp_path: Path, separator: str) -> None:
-    """Semicolons and tabs separate, as the head line tells; texts may hold commas."""
+def test_table_separators(tmp_path: Path, separator: str) -> None:
+    """Semicolons and tabs separate, as in the header line; texts may contain commas."""
     text = 'a|b|"c, or d"|y\n1|x, y|2.5|no\n2||3|yes\n'
     (tmp_path / "t.csv").write_text(text.replace("|", separator), encoding="utf-8-sig")
-    found = examples(tmp_path, 'path = "t.csv"\ntarget = "y"')
-    assert [one.x for one in found] == [{"a": 1, "b": "x, y", "c, or d": 2.5}, {"a": 2, "b": None, "c, or d": 3.0}]
-    assert [one.y for one in found] == ["no", "yes"]
+    loaded = examples(tmp_path, 'path = "t.csv"\ntarget = "y"')
+    assert [example.x for example in loaded] == [{"a": 1, "b": "x, y", "c, or d": 2.5}, {"a": 2, "b": None, "c, or d": 3.0}]
+    assert [example.y for example in loaded] == ["no", "yes"]
 
 
 def test_arrays(tmp_path: Path) -> None:
-    """X and y of a .npz become one example a row; pickled objects inside are never loaded."""
+    """X and y of a .npz become one example a row; pickled objects are never loaded."""
     np.savez(tmp_path / "a.npz", x=np.arange(6.0).reshape(3, 2), y=np.array([1, 0, 1]))
-    found = examples(tmp_path, 'path = "a.npz"')
-    assert [one.y for one in found] == [1, 0, 1]
-    assert found[2].x.tolist() == [4.0, 5.0]
+    loaded = examples(tmp_path, 'path = "a.npz"')
+    assert [example.y for example in loaded] == [1, 0, 1]
+    assert loaded[2].x.tolist() == [4.0, 5.0]
     np.savez(tmp_path / "a.npz", x=np.array([{"evil": 1}], dtype=object), y=np.array([1]))
     with pytest.raises(ConfigError, match=r"'a.npz' holds objects, and no arrays of numbers or texts"):
         examples(tmp_path, 'path = "a.npz"')
@@ -82,13 +82,13 @@ def test_arrays(tmp_path: Path) -> None:
 
 
 def test_a_program(tmp_path: Path) -> None:
-    """load() gives x and y of any kind."""
+    """load() returns x and y of any kind."""
     (tmp_path / "data.py").write_text("def load():\n    return [{'a': 1}, {'a': 2}], ['x', 'y']\n", encoding="utf-8")
-    assert [(one.x, one.y) for one in examples(tmp_path, 'path = "data.py"')] == [({"a": 1}, "x"), ({"a": 2}, "y")]
+    assert [(example.x, example.y) for example in examples(tmp_path, 'path = "data.py"')] == [({"a": 1}, "x"), ({"a": 2}, "y")]
 
 
 def test_a_program_that_gives_paths(tmp_path: Path) -> None:
-    """load() may give the paths of pictures; each is read, and one that cannot be is told and left out with its truth."""
+    """load() may return the paths of images; an unreadable one is reported and skipped with its truth."""
     Image.new("L", (4, 4), 7).save(tmp_path / "good.png")
     (tmp_path / "bad.png").write_bytes(b"\x89PNG\r\n\x1a\n but no more")
     (tmp_path / "data.py").write_text(
@@ -98,14 +98,14 @@ def test_a_program_that_gives_paths(tmp_path: Path) -> None:
         encoding="utf-8",
     )
     (tmp_path / "relevo.toml").write_text('[model]\nname = "m"\n[data]\npath = "data.py"\n', encoding="utf-8")
-    left: list[Unreadable] = []
-    found = load_examples(read_project(tmp_path), left.append)
-    assert [(one.x, one.y) for one in found] == [((tmp_path / "good.png").read_bytes(), "good")]
-    assert [one.path.name for one in left] == ["bad.png"]
+    skipped: list[Unreadable] = []
+    loaded = load_examples(read_project(tmp_path), skipped.append)
+    assert [(example.x, example.y) for example in loaded] == [((tmp_path / "good.png").read_bytes(), "good")]
+    assert [example.path.name for example in skipped] == ["bad.png"]
 
 
 @pytest.mark.parametrize(
-    ("files", "data", "told"),
+    ("files", "data", "message"),
     [
         ({}, 'path = "nowhere"', "there is no 'nowhere'"),
         ({"t.csv": "a,b\n"}, 'path = "t.csv"\ntarget = "a"', "'t.csv' has a head line and no rows"),
@@ -129,11 +129,11 @@ def test_a_program_that_gives_paths(tmp_path: Path) -> None:
         ({"d.parquet": ""}, 'path = "d.parquet"', "must be a folder"),
     ],
 )
-def test_what_cannot_be_used_is_named(tmp_path: Path, files: dict[str, str], data: str, told: str) -> None:
-    """Every way of giving nothing usable says what is missing."""
+def test_what_cannot_be_used_is_named(tmp_path: Path, files: dict[str, str], data: str, message: str) -> None:
+    """Every unusable source gives an error that says what is missing."""
     for name, text in files.items():
         (tmp_path / name).write_text(text, encoding="utf-8")
-    with pytest.raises(ConfigError, match=told):
+    with pytest.raises(ConfigError, match=message):
         examples(tmp_path, data)
 
 
@@ -141,7 +141,7 @@ _Y = "['x', 'y'] * 50"
 
 
 @pytest.mark.parametrize(
-    ("returned", "told"),
+    ("returned", "message"),
     [
         ("None", "must return x, y: .* it returned nothing"),
         ("5", "it returned a int"),
@@ -166,11 +166,11 @@ _Y = "['x', 'y'] * 50"
         ("numpy.zeros((2, 3)), [1]", "2 inputs but 1 truths"),
     ],
 )
-def test_what_load_returns_is_refused_in_our_words(tmp_path: Path, returned: str, told: str) -> None:
-    """Whatever a first load() returns, the sentence says what came and what is expected, and never what Python said of it."""
+def test_invalid_return_values_of_load_are_explained(tmp_path: Path, returned: str, message: str) -> None:
+    """An invalid return value of load() gives an error with the actual and the expected value, without Python's own message."""
     (tmp_path / "data.py").write_text(f"import numpy\nimport pandas\ndef load():\n    return {returned}\n", encoding="utf-8")
-    with pytest.raises(ConfigError, match=told):
-        refuse_unfit(examples(tmp_path, 'path = "data.py"'), read_project(tmp_path))
+    with pytest.raises(ConfigError, match=message):
+        check_examples(examples(tmp_path, 'path = "data.py"'), read_project(tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -182,36 +182,42 @@ def test_what_load_returns_is_refused_in_our_words(tmp_path: Path, returned: str
         "{'x': [pandas.Series({'a': n}) for n in range(100)], 'y': numpy.array(['x', 'y'] * 50)}",
     ],
 )
-def test_load_may_return_what_notebooks_hold(tmp_path: Path, returned: str) -> None:
-    """Tables, Series and generators are the records and truths they hold."""
+def test_load_may_return_tables_series_and_generators(tmp_path: Path, returned: str) -> None:
+    """Tables, Series and generators are accepted."""
     (tmp_path / "data.py").write_text(f"import numpy\nimport pandas\ndef load():\n    return {returned}\n", encoding="utf-8")
-    found = examples(tmp_path, 'path = "data.py"')
-    assert [(one.x, one.y) for one in found[:2]] == [({"a": 0}, "x"), ({"a": 1}, "y")]
+    loaded = examples(tmp_path, 'path = "data.py"')
+    assert [(example.x, example.y) for example in loaded[:2]] == [({"a": 0}, "x"), ({"a": 1}, "y")]
 
 
 def test_a_table_with_its_target_and_the_pairs_of_frameworks(tmp_path: Path) -> None:
-    """A DataFrame alone needs [data] target; of (x, y), (x, y), as Keras' data sets are, the second is held out."""
+    """A lone DataFrame needs [data] target; of (x, y), (x, y), as in Keras' data sets, the second is held out."""
     (tmp_path / "data.py").write_text(
         "import pandas\ndef load():\n    return pandas.DataFrame({'a': [1, 2], 'y': ['no', 'yes']})\n", encoding="utf-8"
     )
-    assert [(one.x, one.y) for one in examples(tmp_path, 'path = "data.py"\ntarget = "y"')] == [({"a": 1}, "no"), ({"a": 2}, "yes")]
+    assert [(example.x, example.y) for example in examples(tmp_path, 'path = "data.py"\ntarget = "y"')] == [
+        ({"a": 1}, "no"),
+        ({"a": 2}, "yes"),
+    ]
     (tmp_path / "data.py").write_text(
         "import numpy\ndef load():\n    return (numpy.zeros((3, 2)), numpy.array([0, 1, 0])), (numpy.ones((2, 2)), [1, 0])\n",
         encoding="utf-8",
     )
-    found = examples(tmp_path, 'path = "data.py"')
-    assert [(one.x.tolist(), one.y, one.held) for one in found][::3] == [([0.0, 0.0], 0, False), ([1.0, 1.0], 1, True)]
+    loaded = examples(tmp_path, 'path = "data.py"')
+    assert [(example.x.tolist(), example.y, example.held) for example in loaded][::3] == [
+        ([0.0, 0.0], 0, False),
+        ([1.0, 1.0], 1, True),
+    ]
 
 
-def test_pictures_and_records_are_not_taken_for_each_other(tmp_path: Path) -> None:
-    """Records while [input] still says pictures, as after `relevo new`, name the section; a path may be a text there."""
+def test_images_and_records_are_not_confused(tmp_path: Path) -> None:
+    """Records with an image [input], as after `relevo new`, name the section; a path may be a text there."""
     (tmp_path / "relevo.toml").write_text(
         '[model]\nname = "m"\n[data]\npath = "data.py"\n[input]\nkind = "image"\nsize = [8, 8]\n', encoding="utf-8"
     )
     project = read_project(tmp_path)
     (tmp_path / "data.py").write_text("def load():\n    return [{'a': n} for n in range(9)], [0, 1, 2] * 3\n", encoding="utf-8")
     with pytest.raises(ConfigError, match=r'\[input\] says kind = "image", and example 1 of .data.py. is a record'):
-        refuse_unfit(load_examples(project), project)
+        check_examples(load_examples(project), project)
     (tmp_path / "data.py").write_text("def load():\n    return ['a.png', 'b.png'], [0, 1]\n", encoding="utf-8")
     with pytest.raises(
         ConfigError, match=r"none of the 2 files that 'data.py' names can be read as a picture; the first is .*a.png"
@@ -219,105 +225,105 @@ def test_pictures_and_records_are_not_taken_for_each_other(tmp_path: Path) -> No
         load_examples(project)
     for name in ("a.png", "b.png"):
         Image.new("L", (8, 8)).save(tmp_path / name)
-    assert [one.x for one in load_examples(project)] == [(tmp_path / "a.png").read_bytes()] * 2
+    assert [example.x for example in load_examples(project)] == [(tmp_path / "a.png").read_bytes()] * 2
 
 
 @pytest.mark.parametrize(
-    ("toml", "told"),
+    ("toml", "message"),
     [
         ('[data]\npath = "x"\nheld_out = 25', "held_out is the share"),
         ('[data]\npath = "x"\n[input]\nkind = "image"\nsize = [0, 8]', r"size = \[height, width\] must lie in 1..4096"),
     ],
 )
-def test_numbers_of_a_project_have_a_range(tmp_path: Path, toml: str, told: str) -> None:
-    """What cannot be is told before anything is loaded."""
+def test_numbers_of_a_project_have_a_range(tmp_path: Path, toml: str, message: str) -> None:
+    """Out-of-range numbers are rejected before anything is loaded."""
     (tmp_path / "relevo.toml").write_text(f'[model]\nname = "m"\n{toml}\n', encoding="utf-8")
-    with pytest.raises(ConfigError, match=told):
+    with pytest.raises(ConfigError, match=message):
         read_project(tmp_path).image()
 
 
 def test_a_table_of_another_encoding_is_told(tmp_path: Path) -> None:
-    """What an older spreadsheet writes is no internal failure; the sentence says how to save it."""
+    """A wrong encoding gives an error that says how to save the file."""
     (tmp_path / "t.csv").write_bytes("año;y\n1;sí\n".encode("cp1252"))
     with pytest.raises(ConfigError, match="not UTF-8; save it as CSV UTF-8"):
         examples(tmp_path, 'path = "t.csv"\ntarget = "y"')
 
 
-def made(numbers: range) -> list[Example]:
+def make_examples(numbers: range) -> list[Example]:
     return [Example(x=number, y=number % 2, identity=str(number).encode()) for number in numbers]
 
 
 def test_an_example_never_changes_sides() -> None:
-    """Adding data, or its order, moves nobody from the held-out side to the other or back."""
-    before = {one.identity for one in split_examples(made(range(500)), 0.25)[1]}
-    after = {one.identity for one in split_examples(made(range(999, -1, -1)), 0.25)[1]}
+    """New data, or another order, moves no example to the other side of the split."""
+    before = {example.identity for example in split_examples(make_examples(range(500)), 0.25)[1]}
+    after = {example.identity for example in split_examples(make_examples(range(999, -1, -1)), 0.25)[1]}
     assert before < after
-    assert not (after - before) & {one.identity for one in made(range(500))}
+    assert not (after - before) & {example.identity for example in make_examples(range(500))}
 
 
 def test_the_share_is_kept() -> None:
-    """About as many are held out as was asked for, and a larger share keeps those of the smaller."""
+    """The held-out share is close to the setting, and a larger share includes the smaller one."""
     ids = [str(number).encode() for number in range(20_000)]
-    quarter = {one for one in ids if held_out(one, 0.25)}
+    quarter = {identity for identity in ids if held_out(identity, 0.25)}
     assert abs(len(quarter) / len(ids) - 0.25) < 0.015
-    assert quarter < {one for one in ids if held_out(one, 0.5)}
+    assert quarter < {identity for identity in ids if held_out(identity, 0.5)}
 
 
 def test_too_few_held_out_is_refused() -> None:
-    """A handful measures nothing; the way out is told."""
+    """Too few held-out examples are rejected with a suggestion."""
     with pytest.raises(ConfigError, match="larger \\[data\\] held_out"):
-        split_examples(made(range(20)), 0.1)
+        split_examples(make_examples(range(20)), 0.1)
 
 
 def test_the_fingerprint_is_of_the_data_alone() -> None:
-    """The order does not matter; an example or a truth more or less does."""
-    data: list[Any] = made(range(10))
+    """The order does not matter; one example or truth more or less does."""
+    data: list[Any] = make_examples(range(10))
     assert fingerprint(data) == fingerprint(data[::-1])
     assert fingerprint(data) != fingerprint(data[1:])
     other = Example(x=0, y=7, identity=b"0")
     assert fingerprint(data) != fingerprint([other, *data[1:]])
 
 
-def test_what_belongs_together_stays_together(tmp_path: Path) -> None:
-    """Files whose names match `together` alike are on one side of the split, whatever is in them."""
+def test_groups_stay_on_one_side_of_the_split(tmp_path: Path) -> None:
+    """Files with the same match of `together` are on one side of the split, whatever they contain."""
     for name in ("ill", "well"):
         (tmp_path / "data" / name).mkdir(parents=True)
         for number in range(120):
             Image.new("L", (4, 4), number).save(tmp_path / "data" / name / f"person{number // 4}_{name}_{number}.png")
-    found = examples(tmp_path, 'path = "data"\ntogether = "person[0-9]+"')
-    learn, held = ({one.group for one in side} for side in split_examples(found, 0.3))
-    assert len(learn) + len(held) == 30
-    assert not learn & held
+    loaded = examples(tmp_path, 'path = "data"\ntogether = "person[0-9]+"')
+    training, held = ({example.group for example in side} for side in split_examples(loaded, 0.3))
+    assert len(training) + len(held) == 30
+    assert not training & held
     with pytest.raises(ConfigError, match="no regular expression"):
         examples(tmp_path, 'path = "data"\ntogether = "person("')
 
 
 def test_a_folder_that_is_no_class(tmp_path: Path) -> None:
-    """`ignore` names folders to be left alone."""
+    """`ignore` names folders to skip."""
     for name in ("cat", "dog", "unsorted"):
         (tmp_path / "data" / name).mkdir(parents=True)
         Image.new("L", (4, 4)).save(tmp_path / "data" / name / "1.png")
-    assert [one.y for one in examples(tmp_path, 'path = "data"\nignore = ["unsorted"]')] == ["cat", "dog"]
+    assert [example.y for example in examples(tmp_path, 'path = "data"\nignore = ["unsorted"]')] == ["cat", "dog"]
 
 
 def test_a_data_set_with_a_test_part_of_its_own(tmp_path: Path) -> None:
-    """load() may say which examples are held out; then no hash decides, whatever the share."""
+    """load() may return which examples are held out; then the hash and the share are not used."""
     (tmp_path / "data.py").write_text(
         "def load():\n"
         "    return {'x': [{'a': n} for n in range(40)], 'y': [0, 1] * 20, 'held_out': [n >= 28 for n in range(40)]}\n",
         encoding="utf-8",
     )
-    learn, held = split_examples(examples(tmp_path, 'path = "data.py"'), 0.9)
-    assert [one.x["a"] for one in held] == list(range(28, 40))
-    assert len(learn) == 28
+    training, held = split_examples(examples(tmp_path, 'path = "data.py"'), 0.9)
+    assert [example.x["a"] for example in held] == list(range(28, 40))
+    assert len(training) == 28
 
 
 def test_groups_of_arrays(tmp_path: Path) -> None:
-    """A .npz may hold groups; a name that is none of the four, or a list of another length, is refused."""
+    """A .npz may hold groups; an unknown name, or a list of another length, is rejected."""
     x, y = np.arange(200.0).reshape(100, 2), np.arange(100) % 2
     np.savez(tmp_path / "a.npz", x=x, y=y, groups=np.arange(100) // 5)
-    learn, held = ({one.group for one in side} for side in split_examples(examples(tmp_path, 'path = "a.npz"'), 0.5))
-    assert not learn & held
+    training, held = ({example.group for example in side} for side in split_examples(examples(tmp_path, 'path = "a.npz"'), 0.5))
+    assert not training & held
     np.savez(tmp_path / "a.npz", x=x, y=y, group=np.arange(100))
     with pytest.raises(ConfigError, match="may hold held_out and groups; it holds x, y, group"):
         examples(tmp_path, 'path = "a.npz"')

@@ -1,4 +1,4 @@
-"""A project whose train(run) returns a Keras network: pictures in its layout, epochs told, Ctrl-C final."""
+"""A project whose train(run) returns a Keras network: image layout, reported epochs, final Ctrl-C."""
 
 from __future__ import annotations
 
@@ -70,20 +70,20 @@ def project(folder: Path, *, interrupted: bool = False, toml: str = TOML) -> Non
     (folder / "train.py").write_text(TRAIN.replace("INTERRUPTED", str(interrupted)), encoding="utf-8")
 
 
-def test_a_network_is_trained_told_and_packed(tmp_path: Path) -> None:
-    """Labels stand for the classes in sorted order, every epoch is told with its loss, and the package is right."""
+def test_network_is_trained_reported_and_packed(tmp_path: Path) -> None:
+    """Labels follow the sorted classes, every epoch is reported with its loss, and the package is accurate."""
     project(tmp_path)
     steps: list[tuple[int, int, str]] = []
-    package = train_project(read_project(tmp_path), tmp_path / "out", lambda *told: steps.append(told))
+    package = train_project(read_project(tmp_path), tmp_path / "out", lambda *epochs: steps.append(epochs))
     assert package.metrics["accuracy"]["value"] >= 0.95
     assert package.manifest.output.labels == ("Left", "Right")
     assert package.manifest.lineage.framework.startswith("Keras 3")
-    told = [step for step in steps if step[2].startswith("training loss")]
-    assert [step[:2] for step in told] == [(epoch, 40) for epoch in range(1, 41)]
+    epochs = [step for step in steps if step[2].startswith("training loss")]
+    assert [step[:2] for step in epochs] == [(epoch, 40) for epoch in range(1, 41)]
 
 
-def test_ctrl_c_ends_it_for_good(tmp_path: Path) -> None:
-    """An interrupt in the middle of fitting leaves no package and no half-trained network."""
+def test_interrupt_leaves_no_package(tmp_path: Path) -> None:
+    """An interrupt during fitting leaves no package and no half-trained network."""
     project(tmp_path, interrupted=True)
     with pytest.raises(KeyboardInterrupt):
         train_project(read_project(tmp_path), tmp_path / "out", lambda *_: None)
@@ -91,14 +91,14 @@ def test_ctrl_c_ends_it_for_good(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "words"),
+    ("line", "message"),
     [
         ('preprocess = "01"\nscale = 0.5', "takes preprocess, or scale"),
         ('preprocess = "mobilnet"', "the nearest is 'mobilenet'"),
     ],
 )
-def test_preprocessing_is_said_once_and_by_a_known_name(tmp_path: Path, line: str, words: str) -> None:
-    """Two ways of saying it, or an unknown name, stop the training before it begins."""
+def test_conflicting_preprocessing_is_rejected(tmp_path: Path, line: str, message: str) -> None:
+    """Conflicting settings, or an unknown preset, are rejected before the training."""
     project(tmp_path, toml=TOML.replace('preprocess = "01"', line))
-    with pytest.raises(ConfigError, match=words):
+    with pytest.raises(ConfigError, match=message):
         read_project(tmp_path).image()

@@ -1,4 +1,4 @@
-"""A new project is commented in the language of whoever makes it."""
+"""A new project has comments in the user's language."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from relevo.project.config import read_project
 from relevo.project.scaffold import start_project
 
 
-def bare(path: Path) -> str:
-    """What the file does: its code without docstrings and comments."""
+def code_only(path: Path) -> str:
+    """Return the file's code without docstrings and comments."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef | ast.Module) and ast.get_docstring(node) is not None:
@@ -22,8 +22,8 @@ def bare(path: Path) -> str:
     return ast.dump(tree)
 
 
-def test_every_language_starts_the_same_project(tmp_path: Path) -> None:
-    """A project in another language loads, trains and is set up exactly as the English one; only its words differ."""
+def test_every_language_creates_the_same_project(tmp_path: Path) -> None:
+    """A project in another language has the same settings and code as the English one; only its texts differ."""
     for language in LANGUAGES:
         start_project(tmp_path / language / "digits", language=language)
         assert read_project(tmp_path / language / "digits").model.name == "digits"
@@ -31,21 +31,23 @@ def test_every_language_starts_the_same_project(tmp_path: Path) -> None:
     for other in others:
         assert sorted(file.name for file in other.iterdir()) == sorted(file.name for file in english.iterdir())
         for file in ("data.py", "train.py"):
-            assert bare(other / file) == bare(english / file)
+            assert code_only(other / file) == code_only(english / file)
             assert (other / file).read_text(encoding="utf-8") != (english / file).read_text(encoding="utf-8")
-        ours, theirs = (tomllib.loads((one / "relevo.toml").read_text(encoding="utf-8")) for one in (english, other))
-        for settings in (ours, theirs):
+        english_settings, other_settings = (
+            tomllib.loads((folder / "relevo.toml").read_text(encoding="utf-8")) for folder in (english, other)
+        )
+        for settings in (english_settings, other_settings):
             settings["model"].pop("description")
             settings["input"].pop("description")
-        assert ours == theirs
+        assert english_settings == other_settings
 
 
 @pytest.mark.parametrize(
-    ("language", "said"), [("en", "trains on what is not held out"), ("es", "entrena con lo que no se reserva")]
+    ("language", "sentence"), [("en", "measures on the held-out examples"), ("es", "mide con los ejemplos reservados")]
 )
-def test_what_to_do_next_is_said_in_the_language(tmp_path: Path, language: str, said: str) -> None:
-    """The README of a project tells in its maker's language what to type, with the project's own name."""
+def test_readme_is_in_the_language(tmp_path: Path, language: str, sentence: str) -> None:
+    """The README of a project names the commands in the user's language, with the project's own name."""
     start_project(tmp_path / "mine", language=language)
     text = (tmp_path / "mine" / "README.md").read_text(encoding="utf-8")
-    assert said in text
+    assert sentence in text
     assert text.startswith("# mine\n")

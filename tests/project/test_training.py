@@ -1,4 +1,4 @@
-"""From a new folder to a package, for pictures and for tables."""
+"""From a new folder to a package, for images and for tables."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from relevo.package.samples import png
 from relevo.project.config import read_project
 from relevo.project.data import load_examples
 from relevo.project.scaffold import start_project
-from relevo.project.training import first_of, split_examples, train_project
+from relevo.project.training import limit_examples, split_examples, train_project
 
 pytest.importorskip("skl2onnx")
 
@@ -31,22 +31,22 @@ def train(run):
 """
 
 
-def test_a_new_project_trains_right_away(tmp_path: Path) -> None:
-    """`relevo new` writes a project whose package tells at least 97 % of the held-out digits right."""
+def test_new_project_can_be_trained(tmp_path: Path) -> None:
+    """`relevo new` writes a project whose package predicts at least 97 % of the held-out digits correctly."""
     start_project(tmp_path / "digits")
     project = read_project(tmp_path / "digits")
-    told: list[tuple[int, int, str]] = []
-    package = train_project(project, tmp_path / "package", lambda done, total, what: told.append((done, total, what)))
+    steps: list[tuple[int, int, str]] = []
+    package = train_project(project, tmp_path / "package", lambda done, total, what: steps.append((done, total, what)))
     held = split_examples(load_examples(project), project.data.held_out)[1]
-    answers = open_package(tmp_path / "package").predict_many([png(one.x) for one in held])
-    assert sum(answer.label == str(one.y) for answer, one in zip(answers, held, strict=True)) >= 0.97 * len(held)
+    answers = open_package(tmp_path / "package").predict_many([png(example.x) for example in held])
+    assert sum(answer.label == str(example.y) for answer, example in zip(answers, held, strict=True)) >= 0.97 * len(held)
     assert package.manifest.name == "digits"
     assert package.manifest.lineage.training_data
-    assert any("training accuracy" in what for _, _, what in told)
+    assert any("training accuracy" in what for _, _, what in steps)
 
 
 def test_the_same_training_is_the_same_package(tmp_path: Path) -> None:
-    """Seeded training and deterministic packing give one digest for one project."""
+    """Seeded training and deterministic packing give the same digest for the same project."""
     (tmp_path / "t.csv").write_text(
         "a,b,y\n" + "".join(f"{n},{n % 7},{'yes' if n % 3 else 'no'}\n" for n in range(200)), encoding="utf-8"
     )
@@ -60,7 +60,7 @@ def test_the_same_training_is_the_same_package(tmp_path: Path) -> None:
 
 
 def test_nothing_is_overwritten(tmp_path: Path) -> None:
-    """A folder that has one of the files is left as it is; a name that cannot be a model's is refused."""
+    """A folder that has one of the files is left unchanged; an invalid model name is rejected."""
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "train.py").write_text("precious", encoding="utf-8")
     with pytest.raises(ConfigError, match="is there already"):
@@ -70,13 +70,13 @@ def test_nothing_is_overwritten(tmp_path: Path) -> None:
         start_project(tmp_path / "My Project")
     with pytest.raises(ConfigError, match=r"train\.py is no folder; choose another place"):
         start_project(tmp_path / "mine" / "train.py" / "pp")
-    # A file system that nobody can write to, though it grants the right.
+    # A file system that rejects writes although its permissions allow them.
     with pytest.raises(ConfigError, match="/proc/pp cannot be made"):
         start_project(Path("/proc/pp"))
 
 
-def test_a_bad_goal_is_told_before_the_training(tmp_path: Path) -> None:
-    """A path that cannot become a package, or a rule that cannot be, ends the command before data is read or train(run) called."""
+def test_invalid_output_is_rejected_before_training(tmp_path: Path) -> None:
+    """An invalid output path, or an invalid rule, is rejected before data is read or train(run) called."""
     start_project(tmp_path / "p")
     (tmp_path / "p" / "train.py").write_text("raise SystemExit('trained')", encoding="utf-8")
     steps: list[str] = []
@@ -90,25 +90,25 @@ def test_a_bad_goal_is_told_before_the_training(tmp_path: Path) -> None:
     assert steps == []
 
 
-@pytest.mark.parametrize(("program", "told"), [(None, "no train.py"), ("x = 1\n", r"no function train\(run\)")])
-def test_a_project_without_a_training_says_so(tmp_path: Path, program: str | None, told: str) -> None:
+@pytest.mark.parametrize(("program", "message"), [(None, "no train.py"), ("x = 1\n", r"no function train\(run\)")])
+def test_missing_train_function_is_named(tmp_path: Path, program: str | None, message: str) -> None:
     """A missing train.py, or one without train(run), is named."""
     start_project(tmp_path / "p")
     (tmp_path / "p" / "train.py").unlink()
     if program is not None:
         (tmp_path / "p" / "train.py").write_text(program, encoding="utf-8")
-    with pytest.raises(ConfigError, match=told):
+    with pytest.raises(ConfigError, match=message):
         train_project(read_project(tmp_path / "p"), tmp_path / "out", lambda *_: None)
 
 
-def test_versions_from_more_and_more_data(tmp_path: Path) -> None:
-    """`most` limits what is learnt from, each smaller part lies within the larger, and the held-out rows stay the same."""
+def test_number_of_training_examples_is_limited(tmp_path: Path) -> None:
+    """`most` limits the training examples, each subset lies within the larger one, and the held-out rows stay the same."""
     (tmp_path / "t.csv").write_text("a,b,y\n" + "".join(f"{n},{n % 7},{'yes' if n % 3 else 'no'}\n" for n in range(400)))
     (tmp_path / "relevo.toml").write_text('[model]\nname = "t"\n[data]\npath = "t.csv"\ntarget = "y"\n', encoding="utf-8")
     (tmp_path / "train.py").write_text(CSV_TRAIN, encoding="utf-8")
-    learn, held = split_examples(load_examples(read_project(tmp_path)), 0.25)
-    parts = [{one.identity for one in first_of(learn, most)} for most in (50, 100, None)]
-    assert [len(part) for part in parts] == [50, 100, len(learn)]
+    training, held = split_examples(load_examples(read_project(tmp_path)), 0.25)
+    parts = [{example.identity for example in limit_examples(training, most)} for most in (50, 100, None)]
+    assert [len(part) for part in parts] == [50, 100, len(training)]
     assert parts[0] < parts[1] < parts[2]
     package = train_project(read_project(tmp_path), tmp_path / "small", lambda *_: None, most=50)
     assert package.metrics["learning"] == [{"epoch": 1, "rows": 50.0}]
@@ -125,13 +125,11 @@ def train(run):
 
 
 @pytest.mark.parametrize(
-    ("told", "orientation", "background"),
+    ("settings", "orientation", "background"),
     [("", "exif", "white"), ('orientation = "ignore"\nbackground = "#102030"', "ignore", "#102030")],
 )
-def test_pictures_are_prepared_for_training_as_they_are_served(
-    tmp_path: Path, told: str, orientation: str, background: str
-) -> None:
-    """Turned and transparent pictures measure in training what their files are answered with, and the manifest says how."""
+def test_training_and_serving_preprocess_images_alike(tmp_path: Path, settings: str, orientation: str, background: str) -> None:
+    """Rotated and transparent images give the same metrics in training and serving, and the manifest records the preprocessing."""
     for number in range(60):
         image = Image.new("RGBA", (12, 8), (0, 0, 0, 0))
         image.paste((number, 200 - number, 30, 255), (0, 0, 6, 8) if number % 2 else (6, 0, 12, 8))
@@ -141,7 +139,7 @@ def test_pictures_are_prepared_for_training_as_they_are_served(
         file.parent.mkdir(parents=True, exist_ok=True)
         image.save(file, exif=exif)
     (tmp_path / "relevo.toml").write_text(
-        f'[model]\nname = "m"\n[data]\npath = "data"\nheld_out = 0.4\n[input]\nkind = "image"\nsize = [12, 8]\n{told}\n',
+        f'[model]\nname = "m"\n[data]\npath = "data"\nheld_out = 0.4\n[input]\nkind = "image"\nsize = [12, 8]\n{settings}\n',
         encoding="utf-8",
     )
     (tmp_path / "train.py").write_text(IMAGE_TRAIN, encoding="utf-8")
@@ -154,12 +152,15 @@ def test_pictures_are_prepared_for_training_as_they_are_served(
     assert ("EXIF orientation is applied" in card) == (orientation == "exif")
     assert background in card
     held = split_examples(load_examples(project), project.data.held_out)[1]
-    right = sum(answer.label == one.y for answer, one in zip(package.predict_many([one.x for one in held]), held, strict=True))
-    assert right / len(held) == package.metrics["accuracy"]["value"] == 1.0
+    correct = sum(
+        answer.label == example.y
+        for answer, example in zip(package.predict_many([example.x for example in held]), held, strict=True)
+    )
+    assert correct / len(held) == package.metrics["accuracy"]["value"] == 1.0
 
 
 def test_a_background_that_is_no_colour_is_refused(tmp_path: Path) -> None:
-    """The sentence names the section and what may stand there."""
+    """The error names the section and the allowed values."""
     (tmp_path / "relevo.toml").write_text(
         '[model]\nname = "m"\n[data]\npath = "data"\n[input]\nkind = "image"\nsize = [8, 8]\nbackground = "greenish"\n',
         encoding="utf-8",
@@ -168,8 +169,8 @@ def test_a_background_that_is_no_colour_is_refused(tmp_path: Path) -> None:
         read_project(tmp_path).image()
 
 
-def test_a_column_that_the_model_drops_need_not_be_sent(tmp_path: Path) -> None:
-    """What a ColumnTransformer leaves out is optional in the signature: an answer needs only what the model reads."""
+def test_dropped_columns_are_optional(tmp_path: Path) -> None:
+    """Columns that a ColumnTransformer drops are optional in the signature."""
     rows = "".join(f"c{n},{n % 60},{n % 7}.5,{'ab'[n % 2]},{'yes' if n % 60 > 30 else 'no'}\n" for n in range(240))
     (tmp_path / "t.csv").write_text("id,age,pay,city,gone\n" + rows, encoding="utf-8")
     (tmp_path / "relevo.toml").write_text('[model]\nname = "t"\n[data]\npath = "t.csv"\ntarget = "gone"\n', encoding="utf-8")
@@ -190,5 +191,5 @@ def train(run):
     )
     package = train_project(read_project(tmp_path), tmp_path / "package", lambda *_: None)
     assert isinstance(package.manifest.input, RecordInput)
-    assert {one.name for one in package.manifest.input.fields if one.required} == {"age", "city"}
+    assert {field.name for field in package.manifest.input.fields if field.required} == {"age", "city"}
     assert package.predict({"age": 50, "city": "a"}) == package.predict({"age": 50, "city": "a", "id": "c1", "pay": 3.5})

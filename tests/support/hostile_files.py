@@ -1,4 +1,4 @@
-"""Hostile model files of our own making, and where the strangers' files lie."""
+"""Hostile model files for tests, and the folder of real models."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ DATA = Path(os.environ.get("RELEVO_TEST_DATA", Path(__file__).parents[2].parent 
 MODELS = DATA / "models"
 
 
-def strangers(*parts: str) -> Path:
-    """A stranger's file, or a skip that says why."""
+def real_model(*parts: str) -> Path:
+    """Return a file of the real models, or skip the test with the reason."""
     path = MODELS.joinpath(*parts)
     if not path.exists():
         pytest.skip(f"no {'/'.join(parts)} under {MODELS} (set RELEVO_TEST_DATA)")
@@ -24,38 +24,38 @@ def strangers(*parts: str) -> Path:
 
 
 class Runs:
-    """Pickles to something that runs `code` when it is loaded."""
+    """Runs `code` when it is unpickled."""
 
     def __init__(self, code: str) -> None:
         self.code = textwrap.dedent(code)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """What unpickling calls."""
+        """Tell pickle what to call."""
         return exec, (self.code,)
 
 
 class Calls:
-    """Pickles to a shell command."""
+    """Runs a shell command when it is unpickled."""
 
     def __init__(self, command: str) -> None:
         self.command = command
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """What unpickling calls."""
+        """Tell pickle what to call."""
         return os.system, (self.command,)
 
 
-def running(code: str, protocol: int = 4) -> bytes:
+def pickle_running(code: str, protocol: int = 4) -> bytes:
     return pickle.dumps(Runs(code), protocol=protocol)
 
 
-def pairs() -> tuple[Any, Any]:
-    """A small honest (DictVectorizer, LogisticRegression)."""
+def vectorizer_and_model() -> tuple[Any, Any]:
+    """Return a small, harmless (DictVectorizer, LogisticRegression)."""
     from sklearn.feature_extraction import DictVectorizer
     from sklearn.linear_model import LogisticRegression
 
-    told = [(plan, months) for plan in ("a", "b", "c") for months in range(12)]
+    rows = [(plan, months) for plan in ("a", "b", "c") for months in range(12)]
     vectorizer = DictVectorizer(sparse=False)
-    table = vectorizer.fit_transform([{"plan": plan, "months": float(months)} for plan, months in told])
-    answers = np.array([months + (plan == "a") * 3 > 6 for plan, months in told]).astype(int)
-    return vectorizer, LogisticRegression().fit(table, answers)
+    features = vectorizer.fit_transform([{"plan": plan, "months": float(months)} for plan, months in rows])
+    truth = np.array([months + (plan == "a") * 3 > 6 for plan, months in rows]).astype(int)
+    return vectorizer, LogisticRegression().fit(features, truth)

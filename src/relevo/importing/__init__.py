@@ -1,1 +1,1 @@
-"""A file from outside becomes a package: format detection, sandbox, conversion, proof."""
+"""Import of model files: format detection, sandboxed conversion, parity check, packaging."""

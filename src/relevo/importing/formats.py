@@ -1,4 +1,4 @@
-"""The file formats that model files come in, and what can be told of a file by its bytes."""
+"""File formats of models, and what detection finds out about a file."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from relevo.importing.pickle_scan import Look
+    from relevo.importing.pickle_scan import PickleScan
 
 
 class Format(StrEnum):
-    """A file format that model files come in."""
+    """A file format of models."""
 
     #: Open Neural Network Exchange, one file.
     ONNX = "ONNX"
@@ -27,7 +27,7 @@ class Format(StrEnum):
     SAVED_MODEL = "TensorFlow SavedModel"
     #: TensorFlow Lite.
     TFLITE = "TensorFlow Lite"
-    #: PyTorch's torch.save: numbers or a pickled module, zip or the older pickle.
+    #: PyTorch's torch.save: tensors or a pickled module, in a zip or the older pickle.
     TORCH = "PyTorch"
     #: PyTorch's torch.export.save.
     TORCH_EXPORT = "PyTorch exported program"
@@ -41,7 +41,7 @@ class Format(StrEnum):
     XGBOOST_BINARY = "XGBoost binary"
     #: LightGBM's text.
     LIGHTGBM = "LightGBM text"
-    #: LightGBM's JSON dump, which cannot be loaded by LightGBM either.
+    #: LightGBM's JSON dump, which LightGBM cannot load either.
     LIGHTGBM_JSON = "LightGBM JSON dump"
     #: Predictive Model Markup Language.
     PMML = "PMML"
@@ -57,7 +57,7 @@ class Format(StrEnum):
     PACKAGE = "Relevo package"
 
 
-#: What this release turns into a package, and what the quarantined child is told that it is.
+#: Formats that this release imports, with their names in the sandbox protocol.
 IMPORTABLE = {
     Format.ONNX: "onnx",
     Format.PICKLE: "pickle",
@@ -72,7 +72,7 @@ IMPORTABLE = {
     Format.XGBOOST_BINARY: "xgboost",
     Format.LIGHTGBM: "lightgbm",
 }
-#: What a person can do with a file of a format that is refused.
+#: What the user can do with a file of a format that is not imported.
 SUGGESTIONS = {
     Format.TORCH: "It holds numbers (a state_dict) or a pickled class, and not the model's code: load it in Python into its module "
     "and call relevo.pack(module, …), or import what torch.export.save(torch.export.export(module, …), 'model.pt2') writes",
@@ -84,11 +84,11 @@ SUGGESTIONS = {
     Format.SKOPS: "Load it in Python with skops.io.load and call relevo.pack(model, …)",
     Format.CATBOOST: "CatBoost writes ONNX itself: load it in Python, call save_model('model.onnx', format='onnx') and import that",
 }
-#: Formats that a converter of their own opens, and its module; it has `open_file(task, bodies, samples) -> Done`.
+#: Converter modules by format; each has `open_file(options, bodies, samples) -> ConversionResult`.
 FILE_CONVERTERS: dict[str, str] = {
     "lightgbm": "relevo.converters.boosting.lightgbm",
     "xgboost": "relevo.converters.boosting.xgboost",
-    # What the libraries of another time spelled out of a pickle.
+    # A pickle that the legacy worker serialized.
     "spelled": "relevo.importing.legacy.estimator",
     "torch_export": "relevo.converters.torch.convert",
     "torchscript": "relevo.converters.torch.convert",
@@ -99,10 +99,10 @@ FILE_CONVERTERS: dict[str, str] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DetectedFormat:
-    """What a file is; a plain value."""
+    """The detected format of a file; a plain value."""
 
     format: Format
-    version: str = ""  # of what wrote it, where the bytes tell
-    framework: str = ""  # "scikit-learn 0.24.2", where the bytes tell
+    version: str = ""  # of the writer, where the bytes contain it
+    framework: str = ""  # "scikit-learn 0.24.2", where the bytes contain it
     compression: str = ""  # zlib, gzip, bz2, xz or lzma around a pickle
-    look: Look | None = None  # of a pickle
+    scan: PickleScan | None = None  # of a pickle

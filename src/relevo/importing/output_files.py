@@ -1,4 +1,4 @@
-"""The original's outputs as people keep them: a matrix in .npy, JSON, CSV, or numbers between spaces, tabs or commas.
+"""Reads the original's outputs from a file: a matrix in .npy, JSON, CSV, or numbers separated by spaces, tabs or commas.
 
 path | array ─► float64 (n, columns), one row a sample
 """
@@ -18,18 +18,18 @@ from relevo.util.files import open_regular, read_error_text, read_plain_text
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_BETWEEN = re.compile(r"[,;\s]+")
+_SEPARATOR = re.compile(r"[,;\s]+")
 
 
 def read_outputs(source: Any) -> NDArray[np.float64]:
-    """Scores as the original gave them, float64 (n, columns). A first line of names is passed over.
+    """Read the scores of the original, float64 (n, columns). A header line is skipped.
 
-    Raises ImportModelError naming what cannot be read.
+    Raises ImportModelError that names what cannot be read.
     """
     name = Path(source).name if isinstance(source, str | Path) else "given"
     try:
-        numbers = _numbers(Path(source)) if isinstance(source, str | Path) else np.asarray(source, dtype=np.float64)
-        table = np.asarray(numbers, dtype=np.float64)
+        values = _read_values(Path(source)) if isinstance(source, str | Path) else np.asarray(source, dtype=np.float64)
+        table = np.asarray(values, dtype=np.float64)
         table = table.reshape(len(table), -1)
     except (OSError, ValueError, TypeError, RecursionError) as cause:
         raise ImportModelError(reason=f"the outputs '{name}' cannot be read ({read_error_text(cause)})") from cause
@@ -38,14 +38,14 @@ def read_outputs(source: Any) -> NDArray[np.float64]:
     return table
 
 
-def _numbers(path: Path) -> Any:
+def _read_values(path: Path) -> Any:
     if path.suffix == ".npy":
         with open_regular(path) as file:
             return np.load(file, allow_pickle=False)
     text = read_plain_text(path)
     if path.suffix == ".json":
         return json.loads(text)
-    lines = [_BETWEEN.split(line.strip().strip(",;")) for line in text.splitlines() if line.strip()]
+    lines = [_SEPARATOR.split(line.strip().strip(",;")) for line in text.splitlines() if line.strip()]
     return [[float(cell) for cell in line] for line in (lines[1:] if lines and not _is_number(lines[0][0]) else lines)]
 
 

@@ -1,4 +1,4 @@
-"""Which examples are held out: decided by each example's own bytes, so it never changes sides between trainings.
+"""Selects the held-out examples by a hash of each example's own bytes, so that it stays on its side in every training.
 
 identity bytes ─ blake2b ─► point in [0, 1) ─ below the share? ─► held out
 """
@@ -10,9 +10,9 @@ from hashlib import blake2b
 
 def held_out(identity: bytes, share: float) -> bool:
     """Whether the example with this identity is held out. share: 0..1 of all examples, on average."""
-    return place_of(identity) < share
+    return hash_position(identity) < share
 
 
-def place_of(identity: bytes) -> float:
-    """Where a hash puts this identity, evenly in [0, 1)."""
+def hash_position(identity: bytes) -> float:
+    """Map this identity to a hash value, uniform in [0, 1)."""
     return int.from_bytes(blake2b(identity, digest_size=8).digest(), "big") / 2**64

@@ -1,11 +1,10 @@
-"""Pictures in a folder for each class; what cannot be read is told and left out.
+"""Reads images from one folder a class; unreadable files are reported and skipped.
 
-    folder/<class>/**/* ─ bytes ─ decoded as the server would ─┬─► Found: class, path, bytes, side
-                                                               └─► Unreadable: path and reason, for whoever asked to be told
-    folder/{train,test}/<class>/**/*                            the folder's own split: train to learn from, the others held out
+    folder/<class>/**/* ─ bytes ─ decoded like on the server ─┬─► LabeledImage: class, path, bytes, side
+                                                              └─► Unreadable: path and reason, passed to `tell`
+    folder/{train,test}/<class>/**/*                           the folder's own split: train for training, the others held out
 
-One broken photograph among thousands is no reason to stop a training; one that nobody is told of would be, and so is a class that
-is left with none.
+One broken image among thousands must not stop a training, but it must be reported; a class without a readable image is an error.
 """
 
 from __future__ import annotations
@@ -25,75 +24,80 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-#: Every pixel is decoded; then one is kept, since only the decoding is tried.
+#: Only to test the decoding: every pixel is decoded, then the image is resized to one.
 _ANY_SIZE, _ANY_STEPS = ImageInput(width=1, height=1), ImageSteps(input="pixels")
-#: Names of the parts of a split; what lies in the first is learnt from.
-_LEARN, _HELD = frozenset({"train", "training"}), frozenset({"test", "testing", "val", "valid", "validation", "dev", "eval"})
-_SET = re.compile(r"[ _-]?(set|data|dataset|images|imgs|pictures|photos)$")
-#: What systems leave in folders beside what people put there.
-_SYSTEMS = frozenset({"thumbs.db", "desktop.ini", "__macosx"})
+#: Names of the parts of a split: for training, and held out.
+_TRAINING, _HELD_OUT = frozenset({"train", "training"}), frozenset({"test", "testing", "val", "valid", "validation", "dev", "eval"})
+_SET_SUFFIX = re.compile(r"[ _-]?(set|data|dataset|images|imgs|pictures|photos)$")
+#: Files and folders that operating systems create.
+_SYSTEM_FILES = frozenset({"thumbs.db", "desktop.ini", "__macosx"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unreadable:
-    """A file that was left out; lives as long as one training."""
+    """A file that was skipped. Lifetime: one training."""
 
     path: Path
     reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
-    """One readable picture; lives as long as one training."""
+class LabeledImage:
+    """One readable image with its class. Lifetime: one training."""
 
     label: str
     path: Path
     content: bytes
-    #: Whether it is held out, where the folders say so themselves.
+    #: Whether it is held out, where the folder has its own split.
     held: bool | None = None
 
 
-def read_pictures(folder: Path, ignored: tuple[str, ...], tell: Callable[[Unreadable], object]) -> Iterator[Found]:
-    """Every readable picture with its class, the name of the folder it lies under; in order of their paths.
+def read_images(folder: Path, ignored: tuple[str, ...], tell: Callable[[Unreadable], object]) -> Iterator[LabeledImage]:
+    """Read every image with its class, the name of its class folder; ordered by path.
 
-    ignored: folders that are no class. tell: is given each file that cannot be read as a picture.
-    Raises ConfigError for a class without a readable picture, a split without classes, and no class at all.
+    ignored: folders that are not classes. tell: called with each file that cannot be read as an image.
+    Raises ConfigError for a class without a readable image, a split without classes, and no class at all.
     """
-    parts = _folders(folder, ignored)
-    split = [one for one in parts if _part(one) in _LEARN | _HELD]
-    if split and not any(_holds_files(one) for one in split):
-        yield from _split(parts, split, ignored, tell)
+    parts = _subfolders(folder, ignored)
+    split = [part for part in parts if _part_name(part) in _TRAINING | _HELD_OUT]
+    if split and not any(_holds_files(part) for part in split):
+        yield from _read_split(parts, split, ignored, tell)
         return
     if len(split) > 1 and len(split) == len(parts):
         raise ConfigError(
-            reason=f"[data] path: '{folder.name}' holds {_named(split)}, which are parts of a split and no classes; "
+            reason=f"[data] path: '{folder.name}' holds {_quote_names(split)}, which are parts of a split and no classes; "
             "in each, put a folder for each class"
         )
     _refuse_unknown_split(parts)
-    yield from _classes(parts, tell, held=None)
+    yield from _read_classes(parts, tell, held=None)
 
 
-def _part(folder: Path) -> str:
-    """The name as a part of a split may bear it: of `training_set` and `train-images` what is before it."""
-    return _SET.sub("", folder.name.lower())
+def _part_name(folder: Path) -> str:
+    """Return the folder name in the form of a split part: `training` of `training_set`, `train` of `train-images`."""
+    return _SET_SUFFIX.sub("", folder.name.lower())
 
 
 def _refuse_unknown_split(parts: list[Path]) -> None:
-    """Raises ConfigError when all folders hold the same folders and nothing else: those are classes, and these their parts."""
-    within = [{one.name for one in _folders(part, ())} for part in parts if not _holds_files(part)]
-    if len(parts) > 1 and len(within) == len(parts) and len(within[0]) > 1 and all(names == within[0] for names in within):
+    """Raises ConfigError when all folders hold the same subfolders and nothing else: parts of a split, with classes inside."""
+    subfolder_names = [{folder.name for folder in _subfolders(part, ())} for part in parts if not _holds_files(part)]
+    if (
+        len(parts) > 1
+        and len(subfolder_names) == len(parts)
+        and len(subfolder_names[0]) > 1
+        and all(names == subfolder_names[0] for names in subfolder_names)
+    ):
         raise ConfigError(
-            reason=f"[data] path: {_named(parts[:5])} each hold the same folders, so they look like parts of a split "
+            reason=f"[data] path: {_quote_names(parts[:5])} each hold the same folders, so they look like parts of a split "
             "and no classes; call them train and test, or let path name one of them"
         )
 
 
-def readable(file: Path, tell: Callable[[Unreadable], object]) -> bytes | None:
-    """The file's bytes when they are a picture; else None, and it is told."""
+def read_image(file: Path, tell: Callable[[Unreadable], object]) -> bytes | None:
+    """Return the file's bytes when they are an image; else report it and return None."""
     try:
         content = read_plain(file)
         with warnings.catch_warnings():
-            # What Pillow makes of odd metadata is nothing to a training: the pixels are there, or the file is left out.
+            # Pillow's warnings about metadata do not matter here: the pixels decode, or the file is skipped.
             warnings.simplefilter("ignore")
             decode(content, _ANY_SIZE, _ANY_STEPS, OWN_FILES)
     except (InvalidInputError, OSError) as cause:
@@ -102,72 +106,74 @@ def readable(file: Path, tell: Callable[[Unreadable], object]) -> bytes | None:
     return content
 
 
-def _split(parts: list[Path], split: list[Path], ignored: tuple[str, ...], tell: Callable[[Unreadable], object]) -> Iterator[Found]:
-    """The classes within the parts of the folder's own split."""
-    others = [one for one in parts if one not in split]
+def _read_split(
+    parts: list[Path], split: list[Path], ignored: tuple[str, ...], tell: Callable[[Unreadable], object]
+) -> Iterator[LabeledImage]:
+    """Read the classes in each part of the folder's own split."""
+    others = [folder for folder in parts if folder not in split]
     if others:
         raise ConfigError(
-            reason=f"[data] path: {_named(split)} look like parts of a split, and {_named(others)} like classes; "
+            reason=f"[data] path: {_quote_names(split)} look like parts of a split, and {_quote_names(others)} like classes; "
             "name those that are to be left out in [data] ignore"
         )
-    within = {part: _folders(part, ignored) for part in split}
-    named = {part: {one.name for one in classes} for part, classes in within.items()}
-    learnt = set().union(*(classes for part, classes in named.items() if _part(part) in _LEARN))
-    for part, classes in named.items():
-        unknown = sorted(classes - learnt)
-        if learnt and unknown:
+    classes_by_part = {part: _subfolders(part, ignored) for part in split}
+    class_names = {part: {folder.name for folder in classes} for part, classes in classes_by_part.items()}
+    training_classes = set().union(*(classes for part, classes in class_names.items() if _part_name(part) in _TRAINING))
+    for part, classes in class_names.items():
+        unknown = sorted(classes - training_classes)
+        if training_classes and unknown:
             raise ConfigError(
                 reason=f"[data] path: '{part.name}' holds the class '{unknown[0]}', of which there is nothing to learn from"
             )
-    # One part alone, or none to learn from, is no split: the hash divides it as it would any folder.
-    told = bool(learnt) and len(split) > 1
-    for part, inside in within.items():
-        yield from _classes(inside, tell, held=_part(part) in _HELD if told else None)
+    # A single part, or no training part, is not a split: the hash divides it like any folder.
+    has_own_split = bool(training_classes) and len(split) > 1
+    for part, class_folders in classes_by_part.items():
+        yield from _read_classes(class_folders, tell, held=_part_name(part) in _HELD_OUT if has_own_split else None)
 
 
-def _classes(classes: list[Path], tell: Callable[[Unreadable], object], *, held: bool | None) -> Iterator[Found]:
-    if len(classes) == 1 and (inner := _folders(classes[0], ())) and not _holds_files(classes[0]):
+def _read_classes(classes: list[Path], tell: Callable[[Unreadable], object], *, held: bool | None) -> Iterator[LabeledImage]:
+    if len(classes) == 1 and (subfolders := _subfolders(classes[0], ())) and not _holds_files(classes[0]):
         raise ConfigError(
-            reason=f"[data] path: there is one class only, '{classes[0].name}', and it holds the folders {_named(inner[:5])}; "
+            reason=f"[data] path: there is one class only, '{classes[0].name}', and it holds the folders {_quote_names(subfolders[:5])}; "
             "if these are the classes, let path name the folder they lie in"
         )
-    for one in classes:
-        left = read = 0
+    for folder in classes:
+        unreadable_count = read_count = 0
 
-        def count(file: Unreadable) -> None:
-            nonlocal left
-            left += 1
+        def skip(file: Unreadable) -> None:
+            nonlocal unreadable_count
+            unreadable_count += 1
             tell(file)
 
-        for file in sorted(one.rglob("*")):
-            if not _is_peoples(file.relative_to(one).parts) or not file.is_file():
+        for file in sorted(folder.rglob("*")):
+            if not _is_user_file(file.relative_to(folder).parts) or not file.is_file():
                 continue
-            content = readable(file, count)
+            content = read_image(file, skip)
             if content is not None:
-                read += 1
-                yield Found(label=one.name, path=file, content=content, held=held)
-        if not read:
+                read_count += 1
+                yield LabeledImage(label=folder.name, path=file, content=content, held=held)
+        if not read_count:
             raise ConfigError(
-                reason=f"[data] path: none of the {left} files of the class '{one.name}' can be read as a picture; "
+                reason=f"[data] path: none of the {unreadable_count} files of the class '{folder.name}' can be read as a picture; "
                 "name it in [data] ignore if it is no class"
-                if left
-                else f"[data] path: the class '{one.name}' holds no picture; name it in [data] ignore if it is no class"
+                if unreadable_count
+                else f"[data] path: the class '{folder.name}' holds no picture; name it in [data] ignore if it is no class"
             )
 
 
-def _folders(folder: Path, ignored: tuple[str, ...]) -> list[Path]:
-    return sorted(one for one in folder.iterdir() if one.is_dir() and _is_peoples((one.name,)) and one.name not in ignored)
+def _subfolders(folder: Path, ignored: tuple[str, ...]) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if path.is_dir() and _is_user_file((path.name,)) and path.name not in ignored)
 
 
 def _holds_files(folder: Path) -> bool:
-    """Whether a file lies in it directly, or nothing at all does."""
-    inside = [one for one in folder.iterdir() if _is_peoples((one.name,))]
-    return not inside or any(one.is_file() for one in inside)
+    """Whether the folder directly contains a file, or nothing at all."""
+    entries = [entry for entry in folder.iterdir() if _is_user_file((entry.name,))]
+    return not entries or any(entry.is_file() for entry in entries)
 
 
-def _is_peoples(parts: tuple[str, ...]) -> bool:
-    return not any(part.startswith(".") or part.lower() in _SYSTEMS for part in parts)
+def _is_user_file(parts: tuple[str, ...]) -> bool:
+    return not any(part.startswith(".") or part.lower() in _SYSTEM_FILES for part in parts)
 
 
-def _named(folders: list[Path]) -> str:
-    return ", ".join(f"'{one.name}'" for one in folders)
+def _quote_names(folders: list[Path]) -> str:
+    return ", ".join(f"'{folder.name}'" for folder in folders)

@@ -1,8 +1,8 @@
-"""What a program's load(), or a .npz, gives, brought to inputs and truths that belong together; or a sentence that says why not.
+"""Normalizes what load() or a .npz returns to matching inputs and truths, or explains why that is impossible.
 
     x, y · {"x": …, "y": …} · (x, y), (x, y) of a test part · a DataFrame with its target ─► inputs, truths, groups, sides
 
-Each input becomes what an example is: a record, a row of numbers, a picture's pixels, or the bytes of its file.
+Each input becomes a record, a row of numbers, the pixels of an image, or the bytes of its file.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-#: What may be given by name, one entry an example each.
-_NAMES = {"x", "y", "held_out", "groups"}
+#: Names of the parts; each has one entry an example.
+_PART_NAMES = {"x", "y", "held_out", "groups"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Given:
-    """Inputs and what is told of each; lives as long as examples are loaded. All lists are of one length."""
+class LoadedData:
+    """Inputs with their truths, sides and groups; all lists have the same length. Lifetime: the loading of examples."""
 
     x: Sequence[Any]
     y: list[Any]
@@ -38,33 +38,33 @@ class Given:
     groups: list[Any]
 
 
-def given_by(value: Any, name: str, target: str, *, pictures: bool) -> Given:
-    """The examples in what `name` gave. target: of a table alone, the column with the truth. Raises ConfigError."""
-    parts = _named(value, name, target)
-    y = _truths(parts["y"], name)
-    x = _inputs(parts["x"], name, len(y), pictures=pictures)
-    held, groups = (_listed(parts.get(key, [None] * len(x)), name) for key in ("held_out", "groups"))
+def normalize_loaded(value: Any, name: str, target: str, *, images: bool) -> LoadedData:
+    """Normalize the value that `name` returned. target: the truth column of a lone table. Raises ConfigError."""
+    parts = _parts_by_name(value, name, target)
+    y = _to_truths(parts["y"], name)
+    x = _to_inputs(parts["x"], name, len(y), images=images)
+    held, groups = (_to_list(parts.get(key, [None] * len(x)), name) for key in ("held_out", "groups"))
     if not len(held) == len(groups) == len(x):
         raise ConfigError(reason=f"there are {len(x)} inputs but {len(held)} held_out and {len(groups)} groups")
-    return Given(x=x, y=y, held=held, groups=groups)
+    return LoadedData(x=x, y=y, held=held, groups=groups)
 
 
-def _named(value: Any, name: str, target: str) -> Mapping[str, Any]:
-    """X, y and what else is given by its name."""
+def _parts_by_name(value: Any, name: str, target: str) -> Mapping[str, Any]:
+    """Return x, y and optional parts by name."""
     if is_table(value):
         return _split_table(value, name, target)
     if isinstance(value, Mapping):
-        if not {"x", "y"} <= value.keys() <= _NAMES:
-            told = ", ".join(str(key) for key in value) or "none"
-            raise ConfigError(reason=f"{name} must hold x and y, and may hold held_out and groups; it holds {told}")
+        if not {"x", "y"} <= value.keys() <= _PART_NAMES:
+            keys = ", ".join(str(key) for key in value) or "none"
+            raise ConfigError(reason=f"{name} must hold x and y, and may hold held_out and groups; it holds {keys}")
         return value
     if isinstance(value, tuple | list) and len(value) == 2:
         first, second = value
         if _is_pair(first) and _is_pair(second):
-            return _joined(first, second, name)
+            return _join_sides(first, second, name)
         return {"x": first, "y": second}
-    many = f"{len(value)} values" if isinstance(value, tuple) else _kind(value)
-    raise ConfigError(reason=f"load() in {name} must return x, y: the inputs and their truths; it returned {many}")
+    returned = f"{len(value)} values" if isinstance(value, tuple) else _describe_type(value)
+    raise ConfigError(reason=f"load() in {name} must return x, y: the inputs and their truths; it returned {returned}")
 
 
 def _split_table(table: Any, name: str, target: str) -> dict[str, Any]:
@@ -78,9 +78,9 @@ def _split_table(table: Any, name: str, target: str) -> dict[str, Any]:
     return {"x": rows, "y": [row.pop(target) for row in rows]}
 
 
-def _joined(learn: Any, held: Any, name: str) -> dict[str, Any]:
-    """What the data sets of frameworks give: (x, y) to learn from, and (x, y) to test with."""
-    sides = [given_by({"x": x, "y": y}, name, "", pictures=False) for x, y in (learn, held)]
+def _join_sides(training: Any, held: Any, name: str) -> dict[str, Any]:
+    """Join what the data sets of frameworks return: (x, y) for training, and (x, y) for testing."""
+    sides = [normalize_loaded({"x": x, "y": y}, name, "", images=False) for x, y in (training, held)]
     return {
         "x": [*sides[0].x, *sides[1].x],
         "y": [*sides[0].y, *sides[1].y],
@@ -89,69 +89,73 @@ def _joined(learn: Any, held: Any, name: str) -> dict[str, Any]:
 
 
 def _is_pair(value: object) -> bool:
-    """Whether it is (x, y) and neither two examples nor two columns of them."""
+    """Whether it is (x, y), not two examples or two columns."""
     return (
-        isinstance(value, tuple) and len(value) == 2 and all(hasattr(one, "__len__") and not isinstance(one, str) for one in value)
+        isinstance(value, tuple)
+        and len(value) == 2
+        and all(hasattr(part, "__len__") and not isinstance(part, str) for part in value)
     )
 
 
-def _inputs(x: Any, name: str, rows: int, *, pictures: bool) -> list[Any]:
-    """One input an example. rows: how many truths there are."""
+def _to_inputs(x: Any, name: str, rows: int, *, images: bool) -> list[Any]:
+    """Return one input an example. rows: the number of truths."""
     if is_table(x):
         x = _records(x, name)
     if isinstance(x, Mapping):
         raise ConfigError(reason=f"{name} gives the inputs by name; give one record an example: a list of dicts, or a DataFrame")
-    several = isinstance(x, tuple | list) and len(x) != rows and len(x) > 1
-    if several and all(isinstance(one, np.ndarray) and len(one) == rows for one in x):
+    is_list_of_arrays = isinstance(x, tuple | list) and len(x) != rows and len(x) > 1
+    if is_list_of_arrays and all(isinstance(item, np.ndarray) and len(item) == rows for item in x):
         raise ConfigError(
             reason=f"{name} gives {len(x)} arrays of inputs; a model of several inputs takes records: one dict an example, with a "
             "value for each"
         )
-    each = _listed(x, name, keep=True)
-    if len(each) != rows:
-        raise ConfigError(reason=f"there are {len(each)} inputs but {rows} truths")
-    return [_input(one, place, name, pictures=pictures) for place, one in enumerate(each, 1)]
+    items = _to_list(x, name, keep=True)
+    if len(items) != rows:
+        raise ConfigError(reason=f"there are {len(items)} inputs but {rows} truths")
+    return [_to_input(item, index, name, images=images) for index, item in enumerate(items, 1)]
 
 
-def _input(one: Any, place: int, name: str, *, pictures: bool) -> Any:
-    """A record, a row of numbers, pixels, a path or bytes. Raises ConfigError naming the example."""
-    if is_record(one):
-        record = record_of(one)
-        odd = next((field for field, value in record.items() if not isinstance(value, str | int | float | None)), None)
-        if odd is not None:
+def _to_input(value: Any, index: int, name: str, *, images: bool) -> Any:
+    """Return a record, a row of numbers, pixels, a path or bytes. Raises ConfigError that names the example."""
+    if is_record(value):
+        record = record_of(value)
+        bad_field = next(
+            (field for field, field_value in record.items() if not isinstance(field_value, str | int | float | None)), None
+        )
+        if bad_field is not None:
             raise ConfigError(
-                reason=f"{name}: the field '{odd}' of example {place} is {_kind(record[odd])}; a number, a text, true or false is "
-                "expected"
+                reason=f"{name}: the field '{bad_field}' of example {index} is {_describe_type(record[bad_field])}; "
+                "a number, a text, true or false is expected"
             )
         return record
-    if isinstance(one, bytes | Path):
-        return one
-    if isinstance(one, str):
-        if pictures:
-            return Path(one)
+    if isinstance(value, bytes | Path):
+        return value
+    if isinstance(value, str):
+        if images:
+            return Path(value)
         raise ConfigError(
-            reason=f"{name}: example {place} is a text; give a record, such as a dict with the text under a name, or with "
+            reason=f"{name}: example {index} is a text; give a record, such as a dict with the text under a name, or with "
             '[input] kind = "image" the path of a picture'
         )
-    if hasattr(one, "getbands") or (isinstance(one, np.ndarray) and one.ndim > 1):
+    if hasattr(value, "getbands") or (isinstance(value, np.ndarray) and value.ndim > 1):
         try:
-            return one_picture(one)
+            return one_picture(value)
         except ConversionError as cause:
-            raise ConfigError(reason=f"{name}: example {place}: {cause.facts['reason']}") from cause
-    row = _row(one)
+            raise ConfigError(reason=f"{name}: example {index}: {cause.facts['reason']}") from cause
+    row = _to_row(value)
     if row is None:
         raise ConfigError(
-            reason=f"{name}: example {place} is {_kind(one)}; a dict, a row of numbers, a picture or its path is expected"
+            reason=f"{name}: example {index} is {_describe_type(value)}; a dict, a row of numbers, a picture or its path is expected"
         )
     return row
 
 
-def _row(one: Any) -> NDArray[Any] | None:
-    """A row of numbers, or None."""
-    if not isinstance(one, np.ndarray | list | tuple):
+def _to_row(value: Any) -> NDArray[Any] | None:
+    """Return it as a row of numbers, or None."""
+    if not isinstance(value, np.ndarray | list | tuple):
         return None
     try:
-        row = np.asarray(one)
+        row = np.asarray(value)
     except ValueError:
         return None
     return row if row.ndim == 1 and row.dtype.kind in "fiub" else None
@@ -164,26 +168,28 @@ def _records(table: Any, name: str) -> list[dict[str, Any]]:
         raise ConfigError(reason=f"{name} has several columns named '{cause}'; rename them, or remove all but one") from cause
 
 
-def _truths(y: Any, name: str) -> list[Any]:
-    """One class or number an example. Raises ConfigError for a missing one, or what is neither."""
+def _to_truths(y: Any, name: str) -> list[Any]:
+    """Return one class or number an example. Raises ConfigError for a missing value or another type."""
     table = from_one_hot(y) if hasattr(y, "ndim") else y
-    truths = [plain(one) for one in _listed(table, name)]
-    lacking = [place for place, one in enumerate(truths, 1) if one is None]
-    if lacking:
+    truths = [plain(truth) for truth in _to_list(table, name)]
+    missing = [index for index, truth in enumerate(truths, 1) if truth is None]
+    if missing:
         raise ConfigError(
-            reason=f"{name}: {len(lacking)} of {len(truths)} examples have no truth, the first is example {lacking[0]}; "
+            reason=f"{name}: {len(missing)} of {len(truths)} examples have no truth, the first is example {missing[0]}; "
             "leave these out"
         )
-    odd = next((place for place, one in enumerate(truths, 1) if not isinstance(one, str | int | float)), None)
-    if odd is not None:
-        raise ConfigError(reason=f"{name}: the truth of example {odd} is {_kind(truths[odd - 1])}; a class or a number is expected")
-    if len({isinstance(one, str) for one in truths}) > 1:
+    bad_index = next((index for index, truth in enumerate(truths, 1) if not isinstance(truth, str | int | float)), None)
+    if bad_index is not None:
+        raise ConfigError(
+            reason=f"{name}: the truth of example {bad_index} is {_describe_type(truths[bad_index - 1])}; a class or a number is expected"
+        )
+    if len({isinstance(truth, str) for truth in truths}) > 1:
         raise ConfigError(reason=f"{name}: the truths mix texts and numbers; write all of them in one way")
     return truths
 
 
-def _listed(values: Any, name: str, *, keep: bool = False) -> list[Any]:
-    """A list of the entries. keep: rows of an array stay arrays. Raises ConfigError for what has none."""
+def _to_list(values: Any, name: str, *, keep: bool = False) -> list[Any]:
+    """Return the entries as a list. keep: keep array rows as arrays. Raises ConfigError when it is not iterable."""
     if hasattr(values, "toarray"):
         values = values.toarray()
     if is_table(values):
@@ -191,12 +197,12 @@ def _listed(values: Any, name: str, *, keep: bool = False) -> list[Any]:
     if hasattr(values, "numpy") and not isinstance(values, np.ndarray):
         values = values.numpy()
     if isinstance(values, str | bytes) or not isinstance(values, Iterable) or getattr(values, "ndim", 1) == 0:
-        raise ConfigError(reason=f"{name} gives {_kind(values)} where a list, one entry an example, is expected")
+        raise ConfigError(reason=f"{name} gives {_describe_type(values)} where a list, one entry an example, is expected")
     return values.tolist() if isinstance(values, np.ndarray) and not keep else list(values)
 
 
-def _kind(value: Any) -> str:
-    """What it is, for a sentence."""
+def _describe_type(value: Any) -> str:
+    """Describe the type of a value for an error message."""
     if isinstance(value, np.ndarray):
         return f"an array of shape {value.shape}"
     return "nothing (None)" if value is None else f"a {type(value).__name__}"

@@ -1,8 +1,8 @@
-"""The user's own code runs in here: what it raises is told as its own, and Ctrl-C ends it for good.
+"""Runs the user's code: reports its exceptions as the user's own, and makes Ctrl-C final.
 
-with users_code(folder): train(run)
-    an exception ─► its trace from the user's first line on, then TrainingError | MissingDependencyError
-    Ctrl-C       ─► KeyboardInterrupt, also when a framework has taken the first one for "stop fitting here"
+with run_user_code(folder): train(run)
+    exception ─► traceback from the user's first line, then TrainingError | MissingDependencyError
+    Ctrl-C    ─► KeyboardInterrupt, even when a framework handled the first one as "stop fitting"
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from relevo.util.stop_flag import StopFlag
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-#: Modules that projects train with, and the extra that brings them.
+#: Modules that projects import for training, and the extra that installs them.
 _EXTRAS = {
     "keras": "keras",
     "lightgbm": "lightgbm",
@@ -34,23 +34,23 @@ _EXTRAS = {
 }
 
 
-def refuse_other_arguments(function: Callable[..., object], wanted: str, file: str) -> None:
-    """A function that cannot be called as `wanted`, such as "train(run)". Raises ConfigError."""
-    names = [one for one in wanted.partition("(")[2].removesuffix(")").split(", ") if one]
+def check_signature(function: Callable[..., object], signature: str, file: str) -> None:
+    """Check that the function can be called as `signature`, such as "train(run)". Raises ConfigError."""
+    names = [name for name in signature.partition("(")[2].removesuffix(")").split(", ") if name]
     try:
         inspect.signature(function).bind(*names)
     except TypeError as cause:
-        raise ConfigError(reason=f"{file} must have a function that is called as {wanted}, with no other argument") from cause
+        raise ConfigError(reason=f"{file} must have a function that is called as {signature}, with no other argument") from cause
     except ValueError:
-        # A function of C tells no arguments.
+        # A C function has no signature.
         return
 
 
 @contextmanager
-def users_code(folder: Path) -> Iterator[None]:
-    """Around a call into the project in this folder. Raises TrainingError, MissingDependencyError, KeyboardInterrupt."""
+def run_user_code(folder: Path) -> Iterator[None]:
+    """Wrap a call into the project in this folder. Raises TrainingError, MissingDependencyError, KeyboardInterrupt."""
     try:
-        with _interrupt_is_final():
+        with _final_interrupt():
             yield
     except RelevoError:
         raise
@@ -58,45 +58,45 @@ def users_code(folder: Path) -> Iterator[None]:
         extra = _EXTRAS.get((cause.name or "").partition(".")[0]) if isinstance(cause, ModuleNotFoundError) else None
         if extra is not None:
             raise MissingDependencyError(extra=extra) from cause
-        raise TrainingError(reason=_told(cause, folder)) from cause
+        raise TrainingError(reason=_describe_error(cause, folder)) from cause
 
 
-def _told(cause: Exception, folder: Path) -> str:
-    """What went wrong and on which of the user's lines; the trace below that line goes to standard error."""
+def _describe_error(cause: Exception, folder: Path) -> str:
+    """Describe the error and the user's line; the traceback below that line goes to standard error."""
     frames = traceback.extract_tb(cause.__traceback__)
-    own = [index for index, frame in enumerate(frames) if _is_in(frame.filename, folder)]
-    words = f"{type(cause).__name__}: {cause}".rstrip(": ")
-    if not own:
-        return words
-    sys.stderr.write("".join(traceback.format_list(frames[own[0] :])))
-    last = frames[own[-1]]
-    return f"{words} ({Path(last.filename).name}, line {last.lineno})"
+    user_frames = [index for index, frame in enumerate(frames) if _is_in(frame.filename, folder)]
+    message = f"{type(cause).__name__}: {cause}".rstrip(": ")
+    if not user_frames:
+        return message
+    sys.stderr.write("".join(traceback.format_list(frames[user_frames[0] :])))
+    last = frames[user_frames[-1]]
+    return f"{message} ({Path(last.filename).name}, line {last.lineno})"
 
 
 def _is_in(file: str, folder: Path) -> bool:
-    # Python's own modules may be called <frozen …>, which is no path.
+    # Python's own modules may be named <frozen …>, which is not a path.
     return not file.startswith("<") and folder.resolve() in Path(file).resolve().parents
 
 
 @contextmanager
-def _interrupt_is_final() -> Iterator[None]:
-    before = signal.getsignal(signal.SIGINT)
-    if threading.current_thread() is not threading.main_thread() or not callable(before):
+def _final_interrupt() -> Iterator[None]:
+    previous_handler = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(previous_handler):
         yield
         return
-    seen = StopFlag()
+    interrupted = threading.Event()
 
     def handler(number: int, frame: Any) -> None:
-        seen.set()
-        # Whoever stopped it knows; scikit-learn would remark on it in the middle of the bars.
+        interrupted.set()
+        # scikit-learn's warning would print in the middle of the progress bars.
         warnings.filterwarnings("ignore", message="Training interrupted by user")
-        before(number, frame)
+        previous_handler(number, frame)
 
     signal.signal(signal.SIGINT, handler)
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
-        # scikit-learn's networks, for one, catch the interrupt and give back a half-trained model.
-        if seen.is_set():
+        signal.signal(signal.SIGINT, previous_handler)
+        # scikit-learn's networks, for example, catch the interrupt and return a half-trained model.
+        if interrupted.is_set():
             raise KeyboardInterrupt

@@ -1,4 +1,4 @@
-"""What the libraries of another time spell out of a model is written by our own graphs, exactly."""
+"""A model that the legacy worker serialized is converted exactly by Relevo's own graphs."""
 
 from __future__ import annotations
 
@@ -9,24 +9,26 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.support.hostile_files import pairs
+from tests.support.hostile_files import vectorizer_and_model
 
 from relevo.converters.options import ConversionOptions
 from relevo.errors import ConversionError
 from relevo.importing.sandbox import protocol
-from relevo.importing.sandbox.client import Visit, ask, visit
-from relevo.importing.sandbox.sample_codec import asked
+from relevo.importing.sandbox.client import SandboxResult, convert_in_sandbox, predict_with_legacy
+from relevo.importing.sandbox.sample_codec import samples_of
 from relevo.package.parity import difference, score_as_served
 
 pytest.importorskip("sklearn")
 
 
-def spelled(model: Any) -> Visit:
-    """The model through both children; this Python stands for the old one."""
-    answer = ask(
+def convert_serialized(model: Any) -> SandboxResult:
+    """Send the model through both workers; this Python stands for the old one."""
+    outputs = predict_with_legacy(
         protocol.LegacyRequest(spell=True), [pickle.dumps(model), b"", b""], python=Path(sys.executable), need_strong=False
     )
-    return visit(ConversionOptions(format="spelled", source="scikit-learn 0.24.2"), [answer.frame, b"", b""], need_strong=False)
+    return convert_in_sandbox(
+        ConversionOptions(format="spelled", source="scikit-learn 0.24.2"), [outputs.frame, b"", b""], need_strong=False
+    )
 
 
 def models() -> dict[str, Any]:
@@ -34,8 +36,8 @@ def models() -> dict[str, Any]:
     from sklearn.linear_model import LogisticRegression, Ridge
     from sklearn.tree import DecisionTreeRegressor
 
-    draw = np.random.default_rng(0)
-    x = draw.normal(size=(200, 4))
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(200, 4))
     y = (x[:, 0] + x[:, 1] ** 2).astype(int) % 3
     return {
         "forest": RandomForestClassifier(5, random_state=0, n_jobs=2).fit(x, y),
@@ -44,22 +46,22 @@ def models() -> dict[str, Any]:
         "tree": DecisionTreeRegressor(max_depth=4).fit(x, x[:, 1]),
         "logistic": LogisticRegression().fit(x, y),
         "ridge": Ridge().fit(x, x[:, 2]),
-        "pair": pairs(),
+        "pair": vectorizer_and_model(),
     }
 
 
 @pytest.mark.parametrize("name", list(models()))
-def test_a_spelled_model_answers_as_the_original(name: str) -> None:
-    """The rebuilt model gives, to 1e-9, what the original gave; the pickle itself never reached the second child."""
-    back = spelled(models()[name])
-    assert back.converted.outputs is not None
-    served = score_as_served(back.converted, asked(back, None))
-    assert difference(served, back.converted.outputs).max() < 1e-9
-    assert back.converted.framework == "scikit-learn 0.24.2"
+def test_serialized_model_matches_the_original(name: str) -> None:
+    """The rebuilt model matches the original to 1e-9; the pickle itself never reaches the second worker."""
+    result = convert_serialized(models()[name])
+    assert result.converted.outputs is not None
+    served = score_as_served(result.converted, samples_of(result, None))
+    assert difference(served, result.converted.outputs).max() < 1e-9
+    assert result.converted.framework == "scikit-learn 0.24.2"
 
 
-def test_a_logistic_regression_that_asks_each_class_alone_keeps_its_meaning() -> None:
-    """One against the rest, which today's library has forgotten, is written as it was meant."""
+def test_one_vs_rest_is_converted_correctly() -> None:
+    """One-vs-rest, which the current library no longer supports, is converted correctly."""
     from relevo.converters.graphs.linear import read_linear, write_linear
     from relevo.runtime.session import Session
 
@@ -69,15 +71,15 @@ def test_a_logistic_regression_that_asks_each_class_alone_keeps_its_meaning() ->
     linear = read_linear(model)
     assert linear is not None
     session = Session(write_linear(linear, input="x", output="y").SerializeToString(), output="y")
-    each = 1.0 / (1.0 + np.exp(-model.decision_function(rows)))
-    np.testing.assert_allclose(session.run({"x": rows}), each / each.sum(axis=1, keepdims=True), rtol=1e-12)
+    class_scores = 1.0 / (1.0 + np.exp(-model.decision_function(rows)))
+    np.testing.assert_allclose(session.run({"x": rows}), class_scores / class_scores.sum(axis=1, keepdims=True), rtol=1e-12)
     assert np.isfinite(session.run({"x": rows * 1e6})).all(), "where every class says no, the answer is still a number"
 
 
-def test_what_no_exact_graph_knows_is_refused_by_name() -> None:
-    """A support vector machine that cannot be read today is refused, and the reason names it."""
+def test_unsupported_model_is_named() -> None:
+    """A support vector machine without an exact converter is rejected, and the error names it."""
     from sklearn.svm import SVC
 
     x = np.random.default_rng(0).normal(size=(40, 2))
     with pytest.raises(ConversionError, match=r"SVC of scikit-learn 0\.24\.2"):
-        spelled(SVC().fit(x, (x[:, 0] > 0).astype(int)))
+        convert_serialized(SVC().fit(x, (x[:, 0] > 0).astype(int)))

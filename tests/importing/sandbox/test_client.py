@@ -1,4 +1,4 @@
-"""What runs in the quarantine reaches nothing outside it, takes no more than it is given, and is not believed."""
+"""The sandbox worker reaches nothing outside its folder, stays within its limits, and its output is validated."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.support.hostile_files import Calls, pairs, running
+from tests.support.hostile_files import Calls, pickle_running, vectorizer_and_model
 
 from relevo.converters.limits import Bounds
 from relevo.converters.options import ConversionOptions
@@ -24,7 +24,7 @@ from relevo.domain.signature import Field, FieldKind, Output, RecordInput
 from relevo.errors import ConversionError, InvalidManifestError, InvalidOnnxError, RelevoError, SandboxError, SandboxTooWeakError
 from relevo.importing.import_model import import_model
 from relevo.importing.sandbox import protocol
-from relevo.importing.sandbox.client import Visit, visit
+from relevo.importing.sandbox.client import SandboxResult, convert_in_sandbox
 from relevo.importing.sandbox.linux import landlock, seccomp, self_test
 from relevo.importing.sandbox.linux.syscall_numbers import DENIED, NUMBERS
 
@@ -33,26 +33,26 @@ SOURCE = Path(self_test.__file__).parents[4]
 SHORT = Bounds(wall_seconds=20, cpu_seconds=20, memory_mb=3000)
 
 
-def opened(data: bytes, *, bounds: Bounds = SHORT, need_strong: bool = True) -> Visit:
-    return visit(ConversionOptions(format="pickle"), [data, b"", b""], need_strong=need_strong, bounds=bounds)
+def convert(data: bytes, *, bounds: Bounds = SHORT, need_strong: bool = True) -> SandboxResult:
+    return convert_in_sandbox(ConversionOptions(format="pickle"), [data, b"", b""], need_strong=need_strong, bounds=bounds)
 
 
-def complaint(code: str, bounds: Bounds = SHORT) -> str:
-    """What comes back from code that ends in `raise RuntimeError(...)`."""
+def error_text(code: str, bounds: Bounds = SHORT) -> str:
+    """Return the error of code that ends in `raise RuntimeError(...)`."""
     with pytest.raises(ConversionError) as caught:
-        opened(running(code), bounds=bounds)
+        convert(pickle_running(code), bounds=bounds)
     return str(caught.value)
 
 
-def test_an_honest_pair_comes_back_converted() -> None:
-    """A DictVectorizer and its model come back as ONNX with the original's answers, from a strong quarantine."""
-    back = opened(pickle.dumps(pairs()))
-    assert back.level == "strong"
-    assert back.generated
-    assert back.converted.outputs is not None
-    assert len(back.converted.outputs) == len(back.records) > 0
-    assert isinstance(back.converted.input, RecordInput)
-    assert {field.name for field in back.converted.input.fields} == {"plan", "months"}
+def test_valid_pair_is_converted() -> None:
+    """A DictVectorizer and its model come back as ONNX with the original's outputs, from a strong sandbox."""
+    result = convert(pickle.dumps(vectorizer_and_model()))
+    assert result.level == "strong"
+    assert result.generated
+    assert result.converted.outputs is not None
+    assert len(result.converted.outputs) == len(result.records) > 0
+    assert isinstance(result.converted.input, RecordInput)
+    assert {field.name for field in result.converted.input.fields} == {"plan", "months"}
 
 
 ESCAPES = {
@@ -99,14 +99,14 @@ def server() -> Any:
 
 
 @pytest.fixture(scope="module")
-def escaped(tmp_path_factory: pytest.TempPathFactory, server: socket.socket) -> tuple[str, Path, Path]:
-    """One visit that tries every escape; the names of those that worked, the secret file and the canary."""
+def escape_results(tmp_path_factory: pytest.TempPathFactory, server: socket.socket) -> tuple[str, Path, Path]:
+    """Try every escape in one sandbox; return the names of those that worked, the secret file and the canary."""
     folder = tmp_path_factory.mktemp("outside")
     folder.chmod(0o755)
     secret, canary = folder / "secret", folder / "canary"
     secret.write_text("the secret")
-    facts = {"secret": str(secret), "canary": str(canary), "folder": str(folder), "port": server.getsockname()[1]}
-    acts = {name: code.format(**facts) for name, code in ESCAPES.items()}
+    values = {"secret": str(secret), "canary": str(canary), "folder": str(folder), "port": server.getsockname()[1]}
+    operations = {name: code.format(**values) for name, code in ESCAPES.items()}
     code = f"""
 import os, socket, subprocess, ctypes, resource, fcntl, threading
 libc = ctypes.CDLL(None, use_errno=True)
@@ -114,7 +114,7 @@ def call(*arguments):
     if libc.syscall(*arguments) < 0:
         raise OSError(ctypes.get_errno(), 'refused')
 worked = []
-for name, act in {acts!r}.items():
+for name, act in {operations!r}.items():
     try:
         exec(act)
     except BaseException:
@@ -122,17 +122,17 @@ for name, act in {acts!r}.items():
     worked.append(name)
 raise RuntimeError('worked:' + ','.join(worked) + ';')
 """
-    return complaint(code), secret, canary
+    return error_text(code), secret, canary
 
 
-def test_no_escape_works(escaped: tuple[str, Path, Path]) -> None:
-    """None of the tried ways out of the quarantine works, for root or anybody else."""
-    assert "worked:;" in escaped[0]
+def test_no_escape_works(escape_results: tuple[str, Path, Path]) -> None:
+    """No escape from the sandbox works, neither for root nor for another user."""
+    assert "worked:;" in escape_results[0]
 
 
-def test_nothing_outside_was_touched(escaped: tuple[str, Path, Path], server: socket.socket) -> None:
-    """After all those tries the secret is as it was, no canary exists and nobody connected."""
-    _, secret, canary = escaped
+def test_nothing_outside_was_touched(escape_results: tuple[str, Path, Path], server: socket.socket) -> None:
+    """After all attempts the secret is unchanged, no canary exists and no connection was made."""
+    _, secret, canary = escape_results
     assert secret.read_text() == "the secret"
     assert stat.S_IMODE(secret.stat().st_mode) != 0o777
     assert secret.stat().st_mtime > 1000
@@ -141,13 +141,13 @@ def test_nothing_outside_was_touched(escaped: tuple[str, Path, Path], server: so
         server.accept()
 
 
-def test_the_same_acts_work_outside(tmp_path: Path) -> None:
-    """The tries are real ones: outside the quarantine they succeed."""
+def test_same_operations_work_outside(tmp_path: Path) -> None:
+    """The attempts are real: outside the sandbox they succeed."""
     secret = tmp_path / "secret"
     secret.write_text("x")
     names = ("list the folder", "change a mode", "change a time", "signal the parent", "cut", "remove")
     for name in names:
-        exec("import os\n" + ESCAPES[name].format(secret=str(secret), canary="", folder=str(tmp_path), port=1))  # noqa: S102 - our own list
+        exec("import os\n" + ESCAPES[name].format(secret=str(secret), canary="", folder=str(tmp_path), port=1))  # noqa: S102 - the list above
     assert not secret.exists()
 
 
@@ -155,16 +155,16 @@ def test_a_shell_command_does_not_run(tmp_path: Path) -> None:
     """A pickle that calls the shell leaves no trace."""
     canary = tmp_path / "canary"
     with pytest.raises(RelevoError):
-        opened(pickle.dumps(Calls(f"touch {canary}")))
+        convert(pickle.dumps(Calls(f"touch {canary}")))
     assert not canary.exists()
 
 
 def test_the_environment_is_empty(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing of our environment reaches the child, and no open file but its own two pipes."""
+    """The worker inherits no environment variable and no open file but its own two pipes."""
     monkeypatch.setenv("RELEVO_SECRET", "abc123")
-    with open("/etc/hostname", "rb") as ours:  # noqa: PTH123 - an inheritable descriptor is wanted
-        os.set_inheritable(ours.fileno(), True)  # noqa: FBT003 - its only form
-        said = complaint("""
+    with open("/etc/hostname", "rb") as inherited:  # noqa: PTH123 - an inheritable descriptor is wanted
+        os.set_inheritable(inherited.fileno(), True)  # noqa: FBT003 - its only form
+        message = error_text("""
             import os
             held = []
             for number in range(100):
@@ -174,7 +174,7 @@ def test_the_environment_is_empty(monkeypatch: pytest.MonkeyPatch) -> None:
                     pass
             raise RuntimeError(f"held {len(held)}; secret {'RELEVO_SECRET' in os.environ}; {sorted(os.environ)[:2]}")
             """)
-    assert "held 5; secret False" in said
+    assert "held 5; secret False" in message
 
 
 @pytest.mark.parametrize(
@@ -197,48 +197,48 @@ def test_the_environment_is_empty(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
     ids=["loop", "sleep", "exit", "crash", "bomb", "slow-bomb", "flood", "silence"],
 )
-def test_greed_ends_in_bounded_time(code: str, word: str) -> None:
-    """Endless loops, memory bombs, floods and crashes end in SandboxError within the time given."""
+def test_excessive_use_ends_in_bounded_time(code: str, word: str) -> None:
+    """Endless loops, memory bombs, floods and crashes end in SandboxError within the time limit."""
     started = time.monotonic()
     with pytest.raises(SandboxError, match=word):
-        opened(running(code), bounds=Bounds(wall_seconds=8, cpu_seconds=30, memory_mb=1500, output_mb=1))
+        convert(pickle_running(code), bounds=Bounds(wall_seconds=8, cpu_seconds=30, memory_mb=1500, output_mb=1))
     assert time.monotonic() - started < 20
 
 
 def test_processor_time_is_bounded() -> None:
-    """A loop that outlasts its processor time is ended by the kernel."""
+    """The kernel ends a loop that exceeds its processor time."""
     with pytest.raises(SandboxError, match="processor time"):
-        opened(running("while True: pass"), bounds=Bounds(wall_seconds=20, cpu_seconds=4))
+        convert(pickle_running("while True: pass"), bounds=Bounds(wall_seconds=20, cpu_seconds=4))
 
 
-def test_a_heavy_file_is_given_more() -> None:
-    """VGG19's 548 MiB are held several times over while they are converted, and a light file is given nothing for that."""
+def test_limits_grow_with_file_size() -> None:
+    """The limits grow with a 548 MiB file (VGG19), which is in memory several times; a small file gets the defaults."""
     heavy, light = (Bounds().for_bytes(size * 2**20) for size in (548, 0))
     assert light == Bounds()
     assert heavy.memory_mb >= light.memory_mb + 4 * 548
     assert heavy.wall_seconds - light.wall_seconds == heavy.cpu_seconds - light.cpu_seconds > 200
 
 
-def test_a_small_file_has_little_time_unless_a_person_gives_more() -> None:
-    """Below 10 MiB an import has less than 30 s of processor time and memory in proportion; what a person says is what holds."""
+def test_small_file_has_short_time_limit_unless_set() -> None:
+    """Below 10 MiB an import has less than 30 s of processor time and memory in proportion; explicit limits take precedence."""
     small = Bounds().for_bytes(9 * 2**20)
     replay = Bounds().for_bytes(9 * 2**20, replay=True)
     assert small.cpu_seconds + replay.cpu_seconds < 32
     assert small.data_mb - Bounds().for_bytes(0).data_mb == 16 * 9
-    told = Bounds(cpu_seconds=100, data_mb=4000).for_bytes(2**20)
-    assert (told.cpu_seconds, told.data_mb) == (100, 4000)
+    explicit = Bounds(cpu_seconds=100, data_mb=4000).for_bytes(2**20)
+    assert (explicit.cpu_seconds, explicit.data_mb) == (100, 4000)
 
 
-def test_what_ended_a_file_names_the_flag_that_allows_more() -> None:
-    """Too much time and too much memory are told with the flag of the command line."""
+def test_exceeded_limit_names_its_flag() -> None:
+    """Exceeding time or memory names the command line flag that raises the limit."""
     with pytest.raises(SandboxError, match="more than the 2 seconds of processor time it is given; --max-seconds allows more"):
-        opened(running("while True: pass"), bounds=Bounds(wall_seconds=60, cpu_seconds=2))
+        convert(pickle_running("while True: pass"), bounds=Bounds(wall_seconds=60, cpu_seconds=2))
     with pytest.raises(SandboxError, match="needs more memory than it is given; --max-memory allows more"):
-        opened(running("bytearray(10**12)"))
+        convert(pickle_running("bytearray(10**12)"))
 
 
-def test_a_module_that_is_not_there_is_named_at_once(tmp_path: Path) -> None:
-    """A pickle of somebody's own module names it, and no other scikit-learn is advised or installed for it."""
+def test_missing_module_is_named(tmp_path: Path) -> None:
+    """A pickle that needs a user's own module names it; no other scikit-learn is suggested or installed."""
     (tmp_path / "m.pkl").write_bytes(b"cmy_own_transformers\nDropper\n.")
     began = time.monotonic()
     for releases in ((), ("scikit-learn==1.1.3",)):
@@ -247,16 +247,18 @@ def test_a_module_that_is_not_there_is_named_at_once(tmp_path: Path) -> None:
     assert time.monotonic() - began < 60
 
 
-def test_a_visit_asks_for_what_its_file_needs() -> None:
-    """What a child may hold grows with the bytes it is sent, four times as fast."""
+def test_memory_limit_grows_with_request() -> None:
+    """The worker's memory limit grows by four times the size of what it is sent."""
     code = "import resource\nraise RuntimeError(f'may hold {resource.getrlimit(resource.RLIMIT_AS)[0] // 2**20}')"
     with pytest.raises(ConversionError, match=r"may hold 3080"):
-        visit(ConversionOptions(format="pickle"), [running(code), b"", bytes(20 * 2**20)], need_strong=True, bounds=SHORT)
+        convert_in_sandbox(
+            ConversionOptions(format="pickle"), [pickle_running(code), b"", bytes(20 * 2**20)], need_strong=True, bounds=SHORT
+        )
 
 
-def test_a_fork_bomb_has_no_child() -> None:
-    """Every fork is refused, and so is every new thread."""
-    assert "forks 0" in complaint("""
+def test_fork_is_denied() -> None:
+    """Every fork is denied."""
+    assert "forks 0" in error_text("""
         import os, threading
         forks = 0
         for _ in range(100):
@@ -270,9 +272,9 @@ def test_a_fork_bomb_has_no_child() -> None:
         """)
 
 
-def answering(frame: bytes) -> bytes:
-    """A pickle that writes a frame of its own into the pipe and ends the process as if all was well."""
-    return running(f"""
+def pickle_that_sends(frame: bytes) -> bytes:
+    """A pickle that writes its own frame into the pipe and exits with code 0."""
+    return pickle_running(f"""
 import os
 for number in range(3, 20):
     try:
@@ -282,7 +284,7 @@ for number in range(3, 20):
 """)
 
 
-def forged(numbers: bytes = b"", **changes: Any) -> bytes:
+def forged_frame(numbers: bytes = b"", **changes: Any) -> bytes:
     record = RecordInput(fields=(Field(name="a", kind=FieldKind.NUMBER),))
     fields: dict[str, Any] = {
         "input": record,
@@ -295,10 +297,10 @@ def forged(numbers: bytes = b"", **changes: Any) -> bytes:
         "bodies": (0, 0, 0),
     }
     header = protocol.ConvertedMessage(**{**fields, **changes})
-    return protocol.pack(header, [honest_onnx(), numbers, b'[{"a": 1.0}]'])
+    return protocol.pack(header, [valid_onnx(), numbers, b'[{"a": 1.0}]'])
 
 
-def honest_onnx() -> bytes:
+def valid_onnx() -> bytes:
     from onnx import TensorProto, helper
 
     graph = helper.make_graph(
@@ -310,12 +312,12 @@ def honest_onnx() -> bytes:
     return bytes(helper.make_model(graph, ir_version=10, opset_imports=[helper.make_opsetid("", 18)]).SerializeToString())
 
 
-def test_a_forged_answer_meets_the_audit() -> None:
-    """ONNX bytes that come out of the quarantine are judged like a stranger's."""
-    header = next(iter(protocol.frames(forged(), protocol.ConvertedMessage))).header
+def test_forged_onnx_is_audited() -> None:
+    """ONNX bytes that come out of the sandbox are audited like an untrusted file."""
+    header = next(iter(protocol.frames(forged_frame(), protocol.ConvertedMessage))).header
     frame = protocol.pack(header, [b"\x08junk", b"", b""])
     with pytest.raises(InvalidOnnxError):
-        opened(answering(frame))
+        convert(pickle_that_sends(frame))
 
 
 @pytest.mark.parametrize(
@@ -324,33 +326,33 @@ def test_a_forged_answer_meets_the_audit() -> None:
         pytest.param(b"\x80\x04N.", id="pickle"),
         pytest.param(struct.pack("<I", 2**32 - 1) + b"{}", id="endless header"),
         pytest.param(struct.pack("<I", 2) + b"{}", id="empty header"),
-        pytest.param(forged() + forged(), id="twice"),
-        pytest.param(forged()[:-3], id="cut off"),
-        pytest.param(forged(outputs=(1000, 1000)), id="array of another size"),
-        pytest.param(forged(np.array([0.5, 2.0]).tobytes(), outputs=(1, 2), predicted=True), id="a label that is none"),
-        pytest.param(forged(np.array([0.5]).tobytes(), outputs=(1, 1), predicted=True), id="labels without scores"),
-        pytest.param(forged(predicted=True), id="labels alone"),
+        pytest.param(forged_frame() + forged_frame(), id="twice"),
+        pytest.param(forged_frame()[:-3], id="cut off"),
+        pytest.param(forged_frame(outputs=(1000, 1000)), id="array of another size"),
+        pytest.param(forged_frame(np.array([0.5, 2.0]).tobytes(), outputs=(1, 2), predicted=True), id="a label that is none"),
+        pytest.param(forged_frame(np.array([0.5]).tobytes(), outputs=(1, 1), predicted=True), id="labels without scores"),
+        pytest.param(forged_frame(predicted=True), id="labels alone"),
         pytest.param(protocol.pack(protocol.SandboxStatus(level="strong", unheld=())), id="walls again"),
     ],
 )
-def test_a_forged_answer_is_not_believed(frame: bytes) -> None:
-    """What is not exactly as agreed is refused, whatever it claims."""
+def test_forged_message_is_rejected(frame: bytes) -> None:
+    """A message that does not match the protocol exactly is rejected."""
     with pytest.raises(SandboxError):
-        opened(answering(frame))
+        convert(pickle_that_sends(frame))
 
 
 @pytest.mark.parametrize("labels", [("yes", "yes"), ("one",)])
-def test_a_forged_manifest_is_refused(labels: tuple[str, ...], tmp_path: Path) -> None:
-    """Labels and fields that come out of the quarantine are held against each other before a package is written."""
+def test_forged_manifest_is_rejected(labels: tuple[str, ...], tmp_path: Path) -> None:
+    """Labels and fields that come out of the sandbox are checked for consistency before a package is written."""
     path = tmp_path / "model.pkl"
-    path.write_bytes(answering(forged(output=Output(name="y", labels=labels))))
+    path.write_bytes(pickle_that_sends(forged_frame(output=Output(name="y", labels=labels))))
     with pytest.raises(InvalidManifestError):
         import_model(path, name="forged", trust_pickle=True, out=tmp_path / "out", bounds=SHORT)
     assert not (tmp_path / "out").exists()
 
 
 def endless_onnx() -> bytes:
-    """A graph that counts to 2**62 before it answers."""
+    """A graph that loops 2**62 times before it returns."""
     from onnx import TensorProto, helper
 
     condition = helper.make_tensor_value_info("go", TensorProto.BOOL, [])
@@ -373,65 +375,65 @@ def endless_onnx() -> bytes:
     return data
 
 
-def test_an_endless_graph_ends_in_a_quarantine_too(tmp_path: Path) -> None:
-    """ONNX that a hostile pickle returns, made never to answer, does not hang the importing process."""
+def test_endless_graph_ends_in_sandbox(tmp_path: Path) -> None:
+    """An endless ONNX graph returned by a hostile pickle does not hang the importing process."""
     path = tmp_path / "model.pkl"
-    header = next(iter(protocol.frames(forged(), protocol.ConvertedMessage))).header
-    path.write_bytes(answering(protocol.pack(header, [endless_onnx(), b"", b'[{"a": 1.0}]'])))
+    header = next(iter(protocol.frames(forged_frame(), protocol.ConvertedMessage))).header
+    path.write_bytes(pickle_that_sends(protocol.pack(header, [endless_onnx(), b"", b'[{"a": 1.0}]'])))
     started = time.monotonic()
     with pytest.raises(SandboxError, match=r"longer than|processor time"):
         import_model(path, name="endless", trust_pickle=True, bounds=Bounds(wall_seconds=10, cpu_seconds=8))
     assert time.monotonic() - started < 25
 
 
-def test_its_words_are_made_fit_to_be_shown() -> None:
-    """A complaint from inside is short, on one line and without control signs."""
-    said = complaint(r"raise RuntimeError('\x1b[2J\n\x00' + 'x' * 10**6)")
-    assert len(said) < 600
-    assert all(sign.isprintable() for sign in said)
+def test_error_text_is_printable() -> None:
+    """An error text from the sandbox is short, on one line and without control characters."""
+    message = error_text(r"raise RuntimeError('\x1b[2J\n\x00' + 'x' * 10**6)")
+    assert len(message) < 600
+    assert all(character.isprintable() for character in message)
 
 
 @pytest.mark.parametrize(("walls", "level"), [(("landlock",), "partial"), (("seccomp",), "partial"), ((), "none")])
-def test_a_weak_system_opens_no_pickle(walls: tuple[str, ...], level: str, tmp_path: Path) -> None:
-    """Where a wall is missing the file is not opened, and the refusal tells the level and the way out."""
+def test_weak_sandbox_opens_no_pickle(walls: tuple[str, ...], level: str, tmp_path: Path) -> None:
+    """Where an isolation layer is missing the file is not opened, and the error names the level and the flag."""
     canary = tmp_path / "canary"
     with pytest.raises(SandboxTooWeakError, match=f"only a {level}.*--accept-weak-quarantine"):
-        opened(running(f"open({str(canary)!r}, 'w')"), bounds=Bounds(walls=walls, wall_seconds=20))
+        convert(pickle_running(f"open({str(canary)!r}, 'w')"), bounds=Bounds(walls=walls, wall_seconds=20))
     assert not canary.exists()
 
 
-def test_an_accepted_weakness_is_written_down(tmp_path: Path) -> None:
-    """With the weakness accepted the model is imported, and the package says how weak it was."""
+def test_accepted_weak_sandbox_is_recorded(tmp_path: Path) -> None:
+    """With a weak sandbox allowed the model is imported, and the package records the level."""
     path = tmp_path / "model.pkl"
-    path.write_bytes(pickle.dumps(pairs()))
+    path.write_bytes(pickle.dumps(vectorizer_and_model()))
     package = import_model(path, name="weak", trust_pickle=True, accept_weak=True, bounds=Bounds(walls=("landlock",)))
     assert package.manifest.lineage.quarantine == "partial"
 
 
-def test_levels_follow_what_was_possible() -> None:
-    """Everything held is strong; files or network held is partial; neither is none."""
-    assert self_test.level(()) == "strong"
-    assert self_test.level(("process: trace",)) == "partial"
-    assert self_test.level(("file: read outside",)) == "partial"
-    assert self_test.level(("file: read outside", "network: io_uring")) == "none"
+def test_isolation_levels() -> None:
+    """All checks passed is strong; only files or network isolated is partial; neither is none."""
+    assert self_test.isolation_level(()) == "strong"
+    assert self_test.isolation_level(("process: trace",)) == "partial"
+    assert self_test.isolation_level(("file: read outside",)) == "partial"
+    assert self_test.isolation_level(("file: read outside", "network: io_uring")) == "none"
 
 
-def test_the_probe_finds_this_process_open(tmp_path: Path) -> None:
-    """Without walls the probe reports the acts as possible: it does not say strong by itself."""
+def test_self_test_fails_outside_sandbox(tmp_path: Path) -> None:
+    """Without a sandbox the self-test reports the operations as possible."""
     code = f"""
 import sys
 sys.path.insert(0, {str(SOURCE)!r})
 from relevo.importing.sandbox.linux import self_test
-print(self_test.level(self_test.probe({str(tmp_path)!r})))
+print(self_test.isolation_level(self_test.run_self_test({str(tmp_path)!r})))
 """
-    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=30)
-    assert said.stdout.strip() == "none"
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=30)
+    assert process.stdout.strip() == "none"
 
 
 @pytest.mark.parametrize("threads", [True, False])
 @pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
 def test_the_filter_is_well_formed(machine: str, threads: bool) -> None:  # noqa: FBT001 - a table's column
-    """Every jump of the filter lands inside it, and it ends in a verdict, for both machines."""
+    """Every jump of the filter lands inside it, and it ends in an action, for both architectures."""
     lines = seccomp.program(machine, 4242, threads=threads)
     assert len(lines) < 4096
     assert lines[-1][0] == 0x06

@@ -1,4 +1,4 @@
-"""What a pickle that cannot be loaded is told to do next."""
+"""Suggestions for pickles that cannot be loaded."""
 
 from __future__ import annotations
 
@@ -7,28 +7,28 @@ import pickle
 import pytest
 
 from relevo.errors import ConversionError
-from relevo.importing.sandbox.convert import load
+from relevo.importing.sandbox.convert import load_pickle
 
 sklearn = pytest.importorskip("sklearn", reason="the extra sklearn loads pickles")
 
 
 class Raises:
-    """A pickle of it raises when it is loaded."""
+    """Unpickling raises ValueError."""
 
     def __reduce__(self) -> tuple[object, ...]:
-        """Loading it makes a number out of words."""
+        """Unpickling converts a text to a number."""
         return (int, ("no number",))
 
 
-def told(source: str) -> str:
-    with pytest.raises(ConversionError) as refused:
-        load(pickle.dumps(Raises()), source)
-    return str(refused.value)
+def load_error(source: str) -> str:
+    with pytest.raises(ConversionError) as caught:
+        load_pickle(pickle.dumps(Raises()), source)
+    return str(caught.value)
 
 
 def test_the_installed_release_is_not_proposed() -> None:
-    """A file of the very release that failed on it is not sent to that release again; one of another is."""
-    here = told(f"scikit-learn {sklearn.__version__}")
-    assert "--with" not in here
-    assert "very release" in here
-    assert "--with scikit-learn==0.24.2" in told("scikit-learn 0.24.2")
+    """The installed release is not suggested for a file that it wrote and cannot load; for another release it is."""
+    message = load_error(f"scikit-learn {sklearn.__version__}")
+    assert "--with" not in message
+    assert "very release" in message
+    assert "--with scikit-learn==0.24.2" in load_error("scikit-learn 0.24.2")

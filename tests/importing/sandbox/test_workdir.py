@@ -1,4 +1,4 @@
-"""What killed imports leave is swept, and nothing that somebody works in."""
+"""Folders of killed imports are removed, folders in use are not."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     import pytest
 
 
-def test_only_what_nobody_holds_is_swept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A folder whose lock is free goes, also with files in it; one that is held, is being made or is not ours stays."""
+def test_only_abandoned_folders_are_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder whose lock is free is removed with its files; one that is locked, new or not a sandbox's stays."""
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     left, fresh, old = (tmp_path / f"{PREFIX}{name}" for name in ("left", "fresh", "old"))
     for folder in (left, fresh, old):
@@ -23,9 +23,9 @@ def test_only_what_nobody_holds_is_swept(tmp_path: Path, monkeypatch: pytest.Mon
     (left / "held").touch()
     os.utime(old, (1, 1))
     (tmp_path / "other").mkdir()
-    with sandbox_workdir() as held:
+    with sandbox_workdir() as in_use:
         assert not left.exists()
         assert not old.exists()
         sweep(tmp_path)
-        assert held.is_dir()
+        assert in_use.is_dir()
     assert {path.name for path in tmp_path.iterdir()} == {fresh.name, "other"}

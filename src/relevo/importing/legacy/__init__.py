@@ -1,1 +1,1 @@
-"""Files of other times: a throw-away environment with the libraries that wrote them, asked there and spelled out in plain words."""
+"""Old model files: a temporary environment with the libraries that wrote them predicts the samples and serializes the model to JSON."""

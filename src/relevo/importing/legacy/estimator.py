@@ -1,10 +1,10 @@
-"""A model that the libraries of its time spelled out in plain words, rebuilt as far as our own exact graphs need it.
+"""Rebuilds a model that the legacy worker serialized, as far as Relevo's own exact converters need it.
 
-    Answered ─ spelling (JSON), arrays ─► stand-ins with the names and numbers of the fitted objects ─► linear | trees ─► Converted
-             └ the original's answers ─► what the stand-in says when it is asked
+    LegacyOutputsMessage ─ document (JSON), arrays ─► FrozenEstimators with the fitted attributes ─► linear | trees ─► ConvertedModel
+                         └ the original's outputs ─► what a FrozenEstimator predicts
 
-For models that today's library cannot load, or would read with another meaning. Nothing here runs any code of the file: a
-stand-in is a name, numbers and texts.
+For models that the current library cannot load, or would interpret differently. No code of the file runs here: a FrozenEstimator
+is a name, numbers and texts.
 """
 
 from __future__ import annotations
@@ -34,78 +34,82 @@ if TYPE_CHECKING:
     from relevo.converters.options import ConversionOptions
     from relevo.package.samples import Samples
 
-_LARGEST = 2**28  # numbers in one array
+_MAX_ARRAY_SIZE = 2**28  # values in one array
 
 
 class FrozenEstimator:
-    """Has the class name and the attributes of a fitted object, and answers what the original answered."""
+    """Has the class name and the attributes of a fitted object, and predicts the outputs of the original."""
 
-    answers: NDArray[np.float64]
+    outputs: NDArray[np.float64]
 
     def predict(self, rows: Any) -> NDArray[np.float64]:
-        """The original's answers to the samples, in their order; nothing is computed."""
+        """Return the original's outputs for the samples, in their order; computes nothing."""
         del rows
-        return self.answers[:, 0]
+        return self.outputs[:, 0]
 
 
-class _Probable(FrozenEstimator):
+class _ProbabilityEstimator(FrozenEstimator):
     def predict_proba(self, rows: Any) -> NDArray[np.float64]:
         del rows
-        return self.answers
+        return self.outputs
 
 
-class _Deciding(FrozenEstimator):
+class _DecisionFunctionEstimator(FrozenEstimator):
     def decision_function(self, rows: Any) -> NDArray[np.float64]:
         del rows
-        return self.answers
+        return self.outputs
 
 
-class _Vectorizing(FrozenEstimator):
+class _FrozenVectorizer(FrozenEstimator):
     def transform(self, records: Any) -> Any:
         return records
 
 
-_ASKED_BY = {"predict_proba": _Probable, "decision_function": _Deciding, "predict": FrozenEstimator}
+_ESTIMATOR_BY_METHOD = {
+    "predict_proba": _ProbabilityEstimator,
+    "decision_function": _DecisionFunctionEstimator,
+    "predict": FrozenEstimator,
+}
 
 
-def open_file(task: ConversionOptions, bodies: Sequence[bytes], samples: Samples | None) -> ConversionResult:
-    """Convert an `Answered` frame, the first body. Raises ConversionError when no exact graph of ours knows the model."""
+def open_file(options: ConversionOptions, bodies: Sequence[bytes], samples: Samples | None) -> ConversionResult:
+    """Convert a `LegacyOutputsMessage` frame, the first body. Raises ConversionError when no exact converter knows the model."""
     frame = next(iter(protocol.frames(bodies[0], protocol.LegacyOutputsMessage)))
-    outputs, records, spelling, arrays = frame.bodies
-    given = samples if samples is not None else from_records(msgspec.json.decode(records))
-    told = msgspec.json.decode(spelling)
-    reader = _Reader(arrays)
-    model = reader.read(told["model"], _ASKED_BY[frame.header.method])
-    _finish(model, told["width"], protocol.numbers_in(outputs, frame.header.outputs))
-    _refuse_unless_exact(model, task.source)
-    hints = ConversionHints(labels=task.labels, renamed=task.renamed, features=task.features, unit=task.unit)
-    if samples is None and isinstance(given, RecordSamples) and not hints.features:
-        # Made up in the model's own order.
-        hints = replace(hints, features=given.names)
-    if told["vectorizer"] is None:
-        converted = convert_sklearn(model, given, hints)
+    outputs, records, document_bytes, arrays = frame.bodies
+    used_samples = samples if samples is not None else from_records(msgspec.json.decode(records))
+    document = msgspec.json.decode(document_bytes)
+    reader = _Deserializer(arrays)
+    model = reader.read(document["model"], _ESTIMATOR_BY_METHOD[frame.header.method])
+    _complete_attributes(model, document["width"], protocol.decode_matrix(outputs, frame.header.outputs))
+    _require_exact_converter(model, options.source)
+    hints = ConversionHints(labels=options.labels, renamed=options.renamed, features=options.features, unit=options.unit)
+    if samples is None and isinstance(used_samples, RecordSamples) and not hints.features:
+        # Generated in the model's own column order.
+        hints = replace(hints, features=used_samples.names)
+    if document["vectorizer"] is None:
+        converted = convert_sklearn(model, used_samples, hints)
     else:
-        converted = convert_dictvectorizer((reader.read(told["vectorizer"], _Vectorizing), model), given, hints)
-    return ConversionResult(converted=replace(converted, framework=task.source), samples=given, generated=samples is None)
+        converted = convert_dictvectorizer((reader.read(document["vectorizer"], _FrozenVectorizer), model), used_samples, hints)
+    return ConversionResult(converted=replace(converted, framework=options.source), samples=used_samples, generated=samples is None)
 
 
-def _finish(model: Any, width: int | None, answers: NDArray[np.float64]) -> None:
-    """What today's code asks of a model and older releases called otherwise."""
+def _complete_attributes(model: Any, feature_count: int | None, outputs: NDArray[np.float64]) -> None:
+    """Set the attributes that the converters read and older releases named differently."""
     if not isinstance(model, FrozenEstimator):
         raise ConversionError(reason="the libraries of its time do not tell what the model is made of")
-    model.answers = answers
-    facts = vars(model)
-    if width is not None:
-        facts["n_features_in_"] = width
-    if facts.get("classes_", ()) is None:
-        # A regression's, before 0.22.
-        del facts["classes_"]
-    start = facts.pop("start", None)
-    if isinstance(start, np.ndarray):
-        facts.update(init_="constant", _raw_predict_init=lambda _rows: start[None, :])
+    model.outputs = outputs
+    attributes = vars(model)
+    if feature_count is not None:
+        attributes["n_features_in_"] = feature_count
+    if attributes.get("classes_", ()) is None:
+        # A regression before 0.22 has classes_ = None.
+        del attributes["classes_"]
+    initial = attributes.pop("start", None)
+    if isinstance(initial, np.ndarray):
+        attributes.update(init_="constant", _raw_predict_init=lambda _rows: initial[None, :])
 
 
-def _refuse_unless_exact(model: Any, source: str) -> None:
+def _require_exact_converter(model: Any, source: str) -> None:
     try:
         known = read_linear(model) is not None or read_ensemble(model) is not None
     except (AttributeError, IndexError, KeyError, TypeError, ValueError) as cause:
@@ -117,45 +121,45 @@ def _refuse_unless_exact(model: Any, source: str) -> None:
         )
 
 
-class _Reader:
-    """Rebuilds what was spelled; lives as long as one conversion."""
+class _Deserializer:
+    """Rebuilds the serialized objects. Lifetime: one conversion."""
 
     def __init__(self, arrays: bytes) -> None:
         self._arrays = arrays
 
-    def read(self, told: Any, outermost: type[FrozenEstimator] = FrozenEstimator) -> Any:
-        """A stand-in, an array, a list, a dict or a plain value."""
-        if not isinstance(told, dict):
-            return told
-        kind = told["is"]
+    def read(self, entry: Any, base: type[FrozenEstimator] = FrozenEstimator) -> Any:
+        """Return a FrozenEstimator, an array, a list, a dict or a plain value."""
+        if not isinstance(entry, dict):
+            return entry
+        kind = entry["is"]
         if kind == "float":
-            return float(told["text"])
-        return self._object(told, outermost) if kind == "object" else self._container(kind, told)
+            return float(entry["text"])
+        return self._object(entry, base) if kind == "object" else self._container(kind, entry)
 
-    def _container(self, kind: str, told: dict[str, Any]) -> Any:
+    def _container(self, kind: str, entry: dict[str, Any]) -> Any:
         if kind == "list":
-            return [self.read(item) for item in told["items"]]
+            return [self.read(item) for item in entry["items"]]
         if kind == "dict":
-            return {name: self.read(item) for name, item in told["items"].items()}
+            return {name: self.read(item) for name, item in entry["items"].items()}
         if kind == "array":
-            return self._array(told)
-        return self._objects(told)
+            return self._array(entry)
+        return self._objects(entry)
 
-    def _object(self, told: dict[str, Any], outermost: type[FrozenEstimator]) -> FrozenEstimator:
-        stand_in: FrozenEstimator = type(str(told["name"]), (outermost,), {})()
-        for name, value in told["has"].items():
-            vars(stand_in)[name] = self.read(value)
-        return stand_in
+    def _object(self, entry: dict[str, Any], base: type[FrozenEstimator]) -> FrozenEstimator:
+        estimator: FrozenEstimator = type(str(entry["name"]), (base,), {})()
+        for name, value in entry["has"].items():
+            vars(estimator)[name] = self.read(value)
+        return estimator
 
-    def _array(self, told: dict[str, Any]) -> NDArray[Any]:
-        shape = tuple(told["shape"])
+    def _array(self, entry: dict[str, Any]) -> NDArray[Any]:
+        shape = tuple(entry["shape"])
         count = math.prod(shape)
-        if not 0 <= count <= _LARGEST:
+        if not 0 <= count <= _MAX_ARRAY_SIZE:
             raise ConversionError(reason="an array of it is larger than any honest model's")
-        return np.frombuffer(self._arrays, "<f8" if told["float"] else "<i8", count, told["at"]).reshape(shape).copy()
+        return np.frombuffer(self._arrays, "<f8" if entry["float"] else "<i8", count, entry["at"]).reshape(shape).copy()
 
-    def _objects(self, told: dict[str, Any]) -> NDArray[Any]:
-        items = np.empty(len(told["items"]), dtype=object)
-        for place, item in enumerate(told["items"]):
-            items[place] = self.read(item)
-        return items.reshape(tuple(told["shape"]))
+    def _objects(self, entry: dict[str, Any]) -> NDArray[Any]:
+        items = np.empty(len(entry["items"]), dtype=object)
+        for index, item in enumerate(entry["items"]):
+            items[index] = self.read(item)
+        return items.reshape(tuple(entry["shape"]))

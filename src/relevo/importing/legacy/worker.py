@@ -1,13 +1,12 @@
-"""The process in which a model file is asked by the very libraries that wrote it. A script; imported by nobody.
+"""Worker process that loads a model file with the libraries that wrote it. A script; never imported.
 
-    python -I child.py SOURCE MEMORY CPU FILE NEED WALLS   (standard input: one Question, read-only; output: a pipe)
+    python -I worker.py SOURCE MEMORY CPU FILE NEED LAYERS   (stdin: one LegacyRequest frame, read-only; stdout: a pipe)
 
-    limits ─ privileges ─ Landlock ─ seccomp ─ probe ─► Walls ─► pipe
-    Question ─ load ─ answer the samples ─ spell the model out, if asked to ─► Answered | Stopped ─► pipe
+    rlimits ─ privileges ─ Landlock ─ seccomp ─ self-test ─► SandboxStatus ─► pipe
+    LegacyRequest ─ load ─ predict the samples ─ serialize the model, if requested ─► LegacyOutputsMessage | FailureMessage ─► pipe
 
-It runs in an environment of another time, under a Python from 3.7 on, with nothing installed but what wrote the file: hence only
-the standard library here, NumPy as old as it comes, and no word that such a Python does not know. `wire.Question` and
-`wire.Answered` say what passes.
+It runs in a legacy environment under Python 3.7 or later that holds only the libraries which wrote the file. So it imports
+nothing but the standard library and an old NumPy, and uses no newer syntax. `sandbox.protocol` defines the messages.
 """
 
 from __future__ import annotations
@@ -22,99 +21,99 @@ import warnings
 from typing import Any
 
 if __name__ == "__main__":
-    # Behind everything else: beside our source there may lie libraries of today, which must not be found.
+    # Last in the path: current libraries beside Relevo's source must not be found before the legacy ones.
     sys.path.append(sys.argv[1])
 
-from relevo.importing.legacy.serialize import UnsupportedError, serialize, width
+from relevo.importing.legacy.serialize import UnsupportedError, feature_count, serialize
 
 _LENGTH = struct.Struct("<I")
-_WORDS = 400
-_GENERATED = 64
+_MAX_TEXT = 400
+_GENERATED_ROWS = 64
 _MAGNITUDES = (0.1, 1.0, 10.0, 100.0)
-_DEEPEST = 40
+_MAX_DEPTH = 40
 
 
 def main() -> None:
-    """Build the walls, say how strong they are, and open the file only behind them."""
-    source, memory, cpu, file_bytes, need, walls = sys.argv[1:7]
+    """Enter the sandbox, report the isolation level, and open the file only afterwards."""
+    source, memory, cpu, file_bytes, need, layers = sys.argv[1:7]
     from relevo.importing.sandbox.linux import (
-        landlock,  # noqa: F401 - read before they stand
+        landlock,  # noqa: F401 - loaded before the sandbox is entered
         self_test,
     )
     from relevo.importing.sandbox.worker import enter_sandbox, private_pipes
 
     sys.path.remove(source)
-    walls_folder = os.path.dirname(self_test.__file__)  # noqa: PTH120 - no pathlib in the child
-    out, task = private_pipes()
-    level, unheld = enter_sandbox(walls_folder, int(memory), int(cpu), int(file_bytes), walls.split(","))
-    _send(out, {"kind": "walls", "level": level, "unheld": unheld}, ())
+    readable_folder = os.path.dirname(self_test.__file__)  # noqa: PTH120 - no pathlib in the worker
+    out, request = private_pipes()
+    level, failed_checks = enter_sandbox(readable_folder, int(memory), int(cpu), int(file_bytes), layers.split(","))
+    _send(out, {"kind": "walls", "level": level, "unheld": failed_checks}, ())
     if need == "strong" and level != "strong":
         return
-    _send(out, *_carry_out(task.read()))
+    _send(out, *_run_request(request.read()))
 
 
 def _send(out: Any, header: dict[str, Any], bodies: Any) -> None:
-    told = dict(header, bodies=[len(body) for body in bodies])
-    head = json.dumps(told).encode()
-    out.write(b"".join([_LENGTH.pack(len(head)), head, *bodies]))
+    header_with_sizes = dict(header, bodies=[len(body) for body in bodies])
+    encoded_header = json.dumps(header_with_sizes).encode()
+    out.write(b"".join([_LENGTH.pack(len(encoded_header)), encoded_header, *bodies]))
     out.flush()
 
 
-def _carry_out(raw: bytes) -> tuple[Any, ...]:
-    """One Question as bytes to a header and its bodies."""
+def _run_request(raw: bytes) -> tuple[Any, ...]:
+    """Turn one request into the header and the bodies of the answer."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return _answered(*_received(raw))
-    except UnsupportedError as refusal:
-        return {"kind": "stopped", "code": "conversion_failed", "reason": str(refusal)[:_WORDS]}, ()
+            return _answer(*_decode_request(raw))
+    except UnsupportedError as error:
+        return {"kind": "stopped", "code": "conversion_failed", "reason": str(error)[:_MAX_TEXT]}, ()
     except MemoryError:
         return {"kind": "stopped", "code": "quarantine_failed", "reason": "the file needs more memory than it is given"}, ()
-    except Exception as cause:  # noqa: BLE001 - a stranger's code raises whatever it likes
+    except Exception as cause:  # noqa: BLE001 - untrusted code raises anything
         return {"kind": "stopped", "code": "conversion_failed", "reason": _one_line(cause)}, ()
 
 
 def _one_line(cause: BaseException) -> str:
     lines = str(cause).strip().splitlines() or ["no reason given"]
-    return f"{type(cause).__name__}: {lines[0]}"[:_WORDS]
+    return f"{type(cause).__name__}: {lines[0]}"[:_MAX_TEXT]
 
 
-def _received(raw: bytes) -> tuple[Any, ...]:
+def _decode_request(raw: bytes) -> tuple[Any, ...]:
     (length,) = _LENGTH.unpack_from(raw)
-    at = _LENGTH.size + length
-    header = json.loads(raw[_LENGTH.size : at].decode())
+    offset = _LENGTH.size + length
+    header = json.loads(raw[_LENGTH.size : offset].decode())
     bodies = []
     for size in header["bodies"]:
-        bodies.append(raw[at : at + size])
-        at += size
+        bodies.append(raw[offset : offset + size])
+        offset += size
     return header, bodies
 
 
-def _answered(question: dict[str, Any], bodies: list[Any]) -> tuple[Any, ...]:
-    vectorizer, model = _arranged([_load(body) for body in bodies[:2] if body])
-    _on_one_thread(model, 0)
-    samples = _Samples(question, bodies[2]) if question["samples"] != "none" else _generated(vectorizer, model)
-    method, classes, scores = _ask(model, _features(vectorizer, model, samples))
-    spelled, arrays = serialize(vectorizer, model) if question["spell"] else ({}, b"")
+def _answer(request: dict[str, Any], bodies: list[Any]) -> tuple[Any, ...]:
+    vectorizer, model = _find_model([_load_pickle(body) for body in bodies[:2] if body])
+    _force_single_thread(model, 0)
+    samples = _Samples(request, bodies[2]) if request["samples"] != "none" else _generate_samples(vectorizer, model)
+    method, classes, scores = _predict(model, _model_input(vectorizer, model, samples))
+    document, arrays = serialize(vectorizer, model) if request["spell"] else ({}, b"")
     header = {"kind": "answered", "method": method, "classes": classes, "outputs": list(scores.shape)}
-    records = json.dumps(samples.records).encode() if question["samples"] == "none" else b""
-    return header, (scores.astype("<f8").tobytes(), records, json.dumps(spelled).encode() if spelled else b"", arrays)
+    records = json.dumps(samples.records).encode() if request["samples"] == "none" else b""
+    return header, (scores.astype("<f8").tobytes(), records, json.dumps(document).encode() if document else b"", arrays)
 
 
 # --- the file ---------------------------------------------------------------------------------------------------------
 
 
-def _load(data: bytes) -> Any:
-    """Unpickle with whatever joblib there is. Raises Unable."""
+def _load_pickle(data: bytes) -> Any:
+    """Unpickle with the installed joblib. Raises UnsupportedError."""
     try:
         joblib = _joblib()
         if joblib is None:
-            return _unpickled(data, "ASCII")
+            return _unpickle(data, "ASCII")
         try:
             return joblib.load(io.BytesIO(data))
         except UnicodeDecodeError:
-            # A Python 2 wrote it: its texts are bytes.
-            return _unpickled(data, "latin1")
+            # Written by Python 2, whose texts are bytes.
+            return _unpickle(data, "latin1")
     except MemoryError:
         raise
     except Exception as cause:
@@ -132,87 +131,87 @@ def _joblib() -> Any:
     return joblib
 
 
-def _unpickled(data: bytes, encoding: str) -> Any:
+def _unpickle(data: bytes, encoding: str) -> Any:
     import pickle
 
-    return pickle.loads(data, encoding=encoding)  # noqa: S301 - the walls stand, and a person trusts the author
+    return pickle.loads(data, encoding=encoding)  # noqa: S301 - inside the sandbox, and the user trusts the author
 
 
-def _arranged(loaded: list[Any]) -> tuple[Any, ...]:
-    """(DictVectorizer or None, model) out of whatever containers people pickle. Raises Unable."""
-    things = [thing for one in loaded for thing in _spread(one)]
-    models = [thing for thing in things if hasattr(thing, "predict")]
-    vectorizers = [thing for thing in things if _is_vectorizer(thing)]
+def _find_model(loaded: list[Any]) -> tuple[Any, ...]:
+    """Find (DictVectorizer or None, model) in the unpickled containers. Raises UnsupportedError."""
+    objects = [value for container in loaded for value in _flatten(container)]
+    models = [value for value in objects if hasattr(value, "predict")]
+    vectorizers = [value for value in objects if _is_vectorizer(value)]
     if len(models) != 1 or len(vectorizers) > 1:
-        kinds = ", ".join(type(thing).__name__ for thing in things[:8])
+        kinds = ", ".join(type(value).__name__ for value in objects[:8])
         raise UnsupportedError(f"it holds {kinds or 'nothing'}; one model was expected, or a DictVectorizer and a model")
     return (vectorizers[0] if vectorizers else None), models[0]
 
 
-def _spread(thing: Any) -> list[Any]:
-    if isinstance(thing, (tuple, list)):
-        return list(thing)
-    return list(thing.values()) if isinstance(thing, dict) else [thing]
+def _flatten(value: Any) -> list[Any]:
+    if isinstance(value, (tuple, list)):
+        return list(value)
+    return list(value.values()) if isinstance(value, dict) else [value]
 
 
-def _is_vectorizer(thing: Any) -> bool:
-    return hasattr(thing, "vocabulary_") and hasattr(thing, "feature_names_")
+def _is_vectorizer(value: Any) -> bool:
+    return hasattr(value, "vocabulary_") and hasattr(value, "feature_names_")
 
 
-def _on_one_thread(thing: Any, depth: int) -> None:
-    """The quarantine gives one thread; the answers are the same."""
-    if getattr(thing, "__dict__", {}).get("n_jobs") is not None:
-        thing.__dict__["n_jobs"] = 1
-    if depth < _DEEPEST:
-        for inner in list(getattr(thing, "steps", ())) + list(getattr(thing, "transformers_", ())):
-            _on_one_thread(inner[1], depth + 1)
+def _force_single_thread(estimator: Any, depth: int) -> None:
+    """Set n_jobs to 1: the sandbox allows one thread, and the outputs are the same."""
+    if getattr(estimator, "__dict__", {}).get("n_jobs") is not None:
+        estimator.__dict__["n_jobs"] = 1
+    if depth < _MAX_DEPTH:
+        for inner in list(getattr(estimator, "steps", ())) + list(getattr(estimator, "transformers_", ())):
+            _force_single_thread(inner[1], depth + 1)
 
 
-# --- the samples and the answers --------------------------------------------------------------------------------------
+# --- samples and outputs -----------------------------------------------------------------------------------------------
 
 
 class _Samples:
-    """The rows to ask with; lives as long as the process."""
+    """The rows to predict. Lifetime: the process."""
 
-    def __init__(self, question: dict[str, Any], body: bytes) -> None:
+    def __init__(self, request: dict[str, Any], body: bytes) -> None:
         import numpy as np
 
-        self.names = question["names"]
+        self.names = request["names"]
         self.matrix = None
         self.records: list[Any] = []
-        if question["samples"] == "matrix":
-            self.matrix = np.frombuffer(body, dtype="<f8").reshape(question["shape"]).astype(np.float64)
+        if request["samples"] == "matrix":
+            self.matrix = np.frombuffer(body, dtype="<f8").reshape(request["shape"]).astype(np.float64)
         else:
             self.records = json.loads(body.decode())
 
 
-def _generated(vectorizer: Any, model: Any) -> _Samples:
-    """Rows that fit what the model tells of itself. Raises Unable."""
+def _generate_samples(vectorizer: Any, model: Any) -> _Samples:
+    """Generate rows that fit the features that the model declares. Raises UnsupportedError."""
     import numpy as np
 
-    draw = np.random.RandomState(0)
-    first = vectorizer if vectorizer is not None else (model.steps[0][1] if hasattr(model, "steps") else model)
+    rng = np.random.RandomState(0)
+    first_step = vectorizer if vectorizer is not None else (model.steps[0][1] if hasattr(model, "steps") else model)
     samples = _Samples({"names": [], "samples": "records"}, b"[]")
-    if _is_vectorizer(first):
-        fields = _fields_of(first)
+    if _is_vectorizer(first_step):
+        fields = _vectorizer_fields(first_step)
         samples.names = list(fields)
         samples.records = [
-            {name: values[draw.randint(len(values))] if values else _number(draw) for name, values in fields.items()}
-            for _ in range(_GENERATED)
+            {name: values[rng.randint(len(values))] if values else _random_number(rng) for name, values in fields.items()}
+            for _ in range(_GENERATED_ROWS)
         ]
         return samples
     samples.names = [str(name) for name in getattr(model, "feature_names_in_", ())]
-    samples.names = samples.names or [f"f{column}" for column in range(width(model))]
-    samples.records = [{name: _number(draw) for name in samples.names} for _ in range(_GENERATED)]
+    samples.names = samples.names or [f"f{column}" for column in range(feature_count(model))]
+    samples.records = [{name: _random_number(rng) for name in samples.names} for _ in range(_GENERATED_ROWS)]
     return samples
 
 
-def _number(draw: Any) -> float:
-    return float(draw.normal() * draw.choice(_MAGNITUDES))
+def _random_number(rng: Any) -> float:
+    return float(rng.normal() * rng.choice(_MAGNITUDES))
 
 
-def _fields_of(vectorizer: Any) -> dict[str, Any]:
-    """Field → its values; none for a number."""
+def _vectorizer_fields(vectorizer: Any) -> dict[str, Any]:
+    """Map each field to its values; a number has none."""
     fields: dict[str, Any] = {}
     for entry in vectorizer.feature_names_:
         name, equals, value = str(entry).partition(vectorizer.separator)
@@ -222,22 +221,22 @@ def _fields_of(vectorizer: Any) -> dict[str, Any]:
     return fields
 
 
-def _features(vectorizer: Any, model: Any, samples: _Samples) -> Any:
-    """What the model, or the vectorizer before it, is asked with. Raises Unable."""
-    known = [{name: value for name, value in record.items() if value is not None} for record in samples.records]
+def _model_input(vectorizer: Any, model: Any, samples: _Samples) -> Any:
+    """Prepare the samples for the model, or for the vectorizer before it. Raises UnsupportedError."""
+    records = [{name: value for name, value in record.items() if value is not None} for record in samples.records]
     if vectorizer is not None:
-        return vectorizer.transform(known)
+        return vectorizer.transform(records)
     if hasattr(model, "steps") and _is_vectorizer(model.steps[0][1]):
-        return known
-    return samples.matrix if samples.matrix is not None else _table(model, samples)
+        return records
+    return samples.matrix if samples.matrix is not None else _to_table(model, samples)
 
 
-def _table(model: Any, samples: _Samples) -> Any:
-    """Records as numbers, as a frame, or as objects: what this model was most likely fitted on."""
+def _to_table(model: Any, samples: _Samples) -> Any:
+    """Convert records to numbers, a DataFrame or objects: what this model was most likely fitted on."""
     import numpy as np
 
-    told = [str(name) for name in getattr(model, "feature_names_in_", ())]
-    names = told if told and all(name in samples.names for name in told) else samples.names
+    fitted_names = [str(name) for name in getattr(model, "feature_names_in_", ())]
+    names = fitted_names if fitted_names and all(name in samples.names for name in fitted_names) else samples.names
     rows = [[record.get(name) for name in names] for record in samples.records]
     by_name = any(hasattr(step, "transformers") for step in [model] + [step for _, step in getattr(model, "steps", ())])
     if not by_name and not any(isinstance(value, str) for row in rows for value in row):
@@ -251,8 +250,8 @@ def _table(model: Any, samples: _Samples) -> Any:
     return pd.DataFrame(rows, columns=names)
 
 
-def _ask(model: Any, features: Any) -> tuple[Any, ...]:
-    """How it was asked, its classes as text, and its scores (n, columns) in double precision. Raises Unable."""
+def _predict(model: Any, features: Any) -> tuple[Any, ...]:
+    """Return the method used, the classes as text, and the scores (n, columns) in double precision. Raises UnsupportedError."""
     import numpy as np
 
     classes = getattr(model, "classes_", None)

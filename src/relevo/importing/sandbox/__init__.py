@@ -1,1 +1,1 @@
-"""Where strangers' files are opened: a process with walls around it, and the plain bytes that go in and come out."""
+"""Sandbox for untrusted model files: an isolated worker process and the byte protocol it speaks."""

@@ -1,10 +1,10 @@
-"""What the quarantined child does once its walls stand: load, convert, answer the samples, and put it all into bytes.
+"""Converts a model file inside the sandbox worker: load, convert, predict the samples, encode the result.
 
-    Task ─┬─ pickle: load ─ mend what old releases wrote otherwise ─ arrange ─► live model ─ converter ─┐
-          ├─ ONNX: what it tells, what a person must tell ─ converter ──────────────────────────────────┤
-          └─ a framework's file: `open_file(task, bodies, samples)` of its converter ───────────────────┴─► Opened | Stopped
+    request ─┬─ pickle: load ─ fix attributes of old releases ─ find model ─► live model ─ converter ─┐
+             ├─ ONNX: options from the file and the user ─ converter ──────────────────────────────────┤
+             └─ framework file: `open_file(options, bodies, samples)` of its converter ────────────────┴─► message
 
-This runs a stranger's code. Nothing here is called by the parent.
+The message is a ConvertedMessage or a FailureMessage. This module runs untrusted code; the parent never calls it.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from relevo.errors import (
     RelevoError,
 )
 from relevo.importing.formats import FILE_CONVERTERS
-from relevo.importing.pickle_scan import HALF
+from relevo.importing.pickle_scan import VECTORIZER_ONLY
 from relevo.importing.sandbox import protocol
 from relevo.package.conversion import ConversionHints, ConvertedModel
 from relevo.package.samples import ImageSamples, RecordSamples, from_records
@@ -47,11 +47,11 @@ if TYPE_CHECKING:
 
     from relevo.package.samples import Samples
 
-_WORDS = 400
-#: How the reason begins when a pickle names a module that is nowhere; another release of scikit-learn does not help then.
+_MAX_TEXT = 400
+#: How the reason begins when a pickle needs a module that is not installed; another release of scikit-learn does not help then.
 MISSING_MODULE = "it needs the Python module"
-_OF_SCIKIT = frozenset({"sklearn", "numpy", "scipy", "joblib"})
-_CODES: tuple[tuple[type[RelevoError], Any], ...] = (
+_SKLEARN_MODULES = frozenset({"sklearn", "numpy", "scipy", "joblib"})
+_ERROR_CODES: tuple[tuple[type[RelevoError], Any], ...] = (
     (InvalidOptionsError, "options_missing"),
     (MissingDependencyError, "extra_missing"),
     (ConversionError, "conversion_failed"),
@@ -61,150 +61,158 @@ _CODES: tuple[tuple[type[RelevoError], Any], ...] = (
 )
 
 
-def run_request(given: IO[bytes]) -> bytes:
-    """One Task as bytes to one frame as bytes; whatever goes wrong becomes a Stopped."""
+def run_request(request: IO[bytes]) -> bytes:
+    """Answer one request frame with one frame; every failure becomes a FailureMessage."""
     try:
-        # Nothing else holds what is read here: a heavy file would be in memory twice.
-        frame = next(iter(protocol.frames(given.read(), ConversionOptions)))
+        # No other reference to the request bytes: a large file would be in memory twice.
+        frame = next(iter(protocol.frames(request.read(), ConversionOptions)))
         with warnings.catch_warnings():
-            # Old models grumble about their age; parity judges them.
+            # Version warnings of old models; the parity check decides.
             warnings.simplefilter("ignore")
-            done = _convert(frame.header, frame.bodies)
-        return _sent(done)
-    except RelevoError as refusal:
-        return protocol.pack(_stopped(refusal))
+            result = _convert(frame.header, frame.bodies)
+        return _encode_result(result)
+    except RelevoError as error:
+        return protocol.pack(_failure_message(error))
     except MemoryError:
         return protocol.pack(
             protocol.FailureMessage(
                 code="quarantine_failed", reason="the file needs more memory than it is given; --max-memory allows more"
             )
         )
-    except Exception as cause:  # noqa: BLE001 - a stranger's code raises whatever it likes
-        return protocol.pack(protocol.FailureMessage(code="conversion_failed", reason=f"{type(cause).__name__}: {cause}"[:_WORDS]))
+    except Exception as cause:  # noqa: BLE001 - untrusted code raises anything
+        return protocol.pack(
+            protocol.FailureMessage(code="conversion_failed", reason=f"{type(cause).__name__}: {cause}"[:_MAX_TEXT])
+        )
 
 
-def _stopped(refusal: RelevoError) -> protocol.FailureMessage:
-    for kind, code in _CODES:
-        if isinstance(refusal, kind):
-            words = str(next(iter(refusal.facts.values()), refusal))
-            # Converters speak to Python; who imports a file gives flags.
-            flag = "--" if kind is InvalidOptionsError and words.startswith(("labels (", "features (", "scores (")) else ""
-            return protocol.FailureMessage(code=code, reason=(flag + words)[:_WORDS])
-    # A sentence within a sentence, which has a stop of its own.
-    words = str(refusal)[:_WORDS].removesuffix(".")
-    return protocol.FailureMessage(code="import_refused" if isinstance(refusal, ModelError) else "conversion_failed", reason=words)
+def _failure_message(error: RelevoError) -> protocol.FailureMessage:
+    for error_type, code in _ERROR_CODES:
+        if isinstance(error, error_type):
+            text = str(next(iter(error.facts.values()), error))
+            # Converters name Python parameters; the command line has flags.
+            flag = "--" if error_type is InvalidOptionsError and text.startswith(("labels (", "features (", "scores (")) else ""
+            return protocol.FailureMessage(code=code, reason=(flag + text)[:_MAX_TEXT])
+    # The reason is embedded in a sentence that ends with its own full stop.
+    text = str(error)[:_MAX_TEXT].removesuffix(".")
+    return protocol.FailureMessage(code="import_refused" if isinstance(error, ModelError) else "conversion_failed", reason=text)
 
 
-def _sent(done: ConversionResult) -> bytes:
-    outputs, predicted = done.converted.outputs, done.converted.predicted
+def _encode_result(result: ConversionResult) -> bytes:
+    outputs, predicted = result.converted.outputs, result.converted.predicted
     if outputs is not None and predicted is not None:
         outputs = np.column_stack([outputs, predicted])
     header = protocol.ConvertedMessage(
-        input=done.converted.input,
-        steps=done.converted.steps,
-        output=done.converted.output,
-        framework=done.converted.framework,
-        converter=done.converted.converter,
+        input=result.converted.input,
+        steps=result.converted.steps,
+        output=result.converted.output,
+        framework=result.converted.framework,
+        converter=result.converted.converter,
         outputs=None if outputs is None else (outputs.shape[0], outputs.shape[1]),
         predicted=outputs is not None and predicted is not None,
-        samples="generated" if done.generated else "user",
-        classes=done.converted.classes,
-        decision=done.converted.decision,
+        samples="generated" if result.generated else "user",
+        classes=result.converted.classes,
+        decision=result.converted.decision,
         bodies=(0, 0, 0),
     )
-    records = done.samples.records if done.generated and isinstance(done.samples, RecordSamples) else None
-    numbers = b"" if outputs is None else protocol.numbers_out(outputs)
-    return protocol.pack(header, [done.converted.onnx, numbers, msgspec.json.encode(records) if records else b""])
+    records = result.samples.records if result.generated and isinstance(result.samples, RecordSamples) else None
+    output_bytes = b"" if outputs is None else protocol.encode_matrix(outputs)
+    return protocol.pack(header, [result.converted.onnx, output_bytes, msgspec.json.encode(records) if records else b""])
 
 
-def _convert(task: ConversionOptions, bodies: Sequence[bytes]) -> ConversionResult:
-    samples = _samples(task, bodies[2])
-    if task.format == "replay":
+def _convert(options: ConversionOptions, bodies: Sequence[bytes]) -> ConversionResult:
+    samples = _decode_samples(options, bodies[2])
+    if options.format == "replay":
         return _replay(bodies[0], bodies[1], samples)
-    if task.format == "onnx":
-        return _convert_onnx(task, bodies[0], samples)
-    if task.format in FILE_CONVERTERS:
-        # Libraries find a place for temporary files by writing one, which is forbidden here; none of them needs it in the end.
+    if options.format == "onnx":
+        return _convert_onnx(options, bodies[0], samples)
+    if options.format in FILE_CONVERTERS:
+        # tempfile probes its folder by writing a file, which is forbidden here; no library needs the folder afterwards.
         tempfile.tempdir = str(Path.cwd())
-        # Each loads a framework that is large and optional.
-        opened: ConversionResult = import_module(FILE_CONVERTERS[task.format]).open_file(task, bodies, samples)
-        return opened
-    model = find_model([load(body, task.source) for body in bodies[: 2 if task.second else 1]])
+        # Late import: each module loads a large, optional framework.
+        result: ConversionResult = import_module(FILE_CONVERTERS[options.format]).open_file(options, bodies, samples)
+        return result
+    model = find_model([load_pickle(body, options.source) for body in bodies[: 2 if options.second else 1]])
     hints = ConversionHints(
-        labels=task.labels,
-        renamed=task.renamed,
-        features=task.features,
-        scale=task.scale if task.told else None,
-        unit=task.unit,
-        orientation=task.orientation,
-        background=task.background,
+        labels=options.labels,
+        renamed=options.renamed,
+        features=options.features,
+        scale=options.scale if options.told else None,
+        unit=options.unit,
+        orientation=options.orientation,
+        background=options.background,
     )
-    return _convert_pickle(task, model, samples, hints)
+    return _convert_pickle(options, model, samples, hints)
 
 
-def _convert_pickle(task: ConversionOptions, model: Any, samples: Samples | None, hints: ConversionHints) -> ConversionResult:
+def _convert_pickle(options: ConversionOptions, model: Any, samples: Samples | None, hints: ConversionHints) -> ConversionResult:
     from relevo.converters.sklearn.compat import fix_attributes
     from relevo.converters.sklearn.convert import convert_sklearn
     from relevo.converters.sklearn.dict_vectorizer import convert_dictvectorizer, record_of, split
 
-    fix_attributes(model, task.source)
-    vectorized = _begins_with_vectorizer(model)
-    given = samples
-    if not vectorized and not hasattr(with_feature_count(model), "feature_names_in_"):
-        ask_for_kind(int(getattr(with_feature_count(model), "n_features_in_", 0)), task, samples)
-    if isinstance(samples, ImageSamples) and "scale" not in task.told:
+    fix_attributes(model, options.source)
+    has_vectorizer = _starts_with_vectorizer(model)
+    used_samples = samples
+    if not has_vectorizer and not hasattr(with_feature_count(model), "feature_names_in_"):
+        ask_for_kind(int(getattr(with_feature_count(model), "n_features_in_", 0)), options, samples)
+    if isinstance(samples, ImageSamples) and "scale" not in options.told:
         raise InvalidOptionsError(options=ASK_SCALE)
-    if task.kind == "image":
-        hints = picture_hints(model, task, hints)
-    if given is None and hints.input is not None:
-        given = generate_samples(hints.input)
-    elif given is None:
-        record = record_of(split(model).vectorizer) if vectorized else infer_record(with_feature_count(model), hints)
-        given = generate_samples(record)
-    if samples is None and isinstance(given, RecordSamples) and not hints.features:
-        # Made up in the model's own order.
-        hints = replace(hints, features=given.names)
-    converted = convert_dictvectorizer(model, given, hints) if vectorized else convert_sklearn(model, given, hints)
-    if task.source:
-        # Who wrote it is told by its bytes; who reads it here is a converter.
-        here = {"scikit-learn": converted.framework.partition(" ")[2]}
-        converted = replace(converted, framework=task.source, converter={**here, **converted.converter})
-    return ConversionResult(converted=converted, samples=given, generated=samples is None)
+    if options.kind == "image":
+        hints = picture_hints(model, options, hints)
+    if used_samples is None and hints.input is not None:
+        used_samples = generate_samples(hints.input)
+    elif used_samples is None:
+        record = record_of(split(model).vectorizer) if has_vectorizer else infer_record(with_feature_count(model), hints)
+        used_samples = generate_samples(record)
+    if samples is None and isinstance(used_samples, RecordSamples) and not hints.features:
+        # Generated in the model's own column order.
+        hints = replace(hints, features=used_samples.names)
+    converted = (
+        convert_dictvectorizer(model, used_samples, hints) if has_vectorizer else convert_sklearn(model, used_samples, hints)
+    )
+    if options.source:
+        # The bytes name the release that wrote the file; the installed release is recorded as converter.
+        reader = {"scikit-learn": converted.framework.partition(" ")[2]}
+        converted = replace(converted, framework=options.source, converter={**reader, **converted.converter})
+    return ConversionResult(converted=converted, samples=used_samples, generated=samples is None)
 
 
-def _convert_onnx(task: ConversionOptions, data: bytes, samples: Samples | None) -> ConversionResult:
+def _convert_onnx(options: ConversionOptions, data: bytes, samples: Samples | None) -> ConversionResult:
     from relevo.converters.onnx_model import convert_onnx
     from relevo.package.parity import score_as_served
 
-    hints = hints_for_onnx(data, task, samples)
+    hints = hints_for_onnx(data, options, samples)
     converted = convert_onnx(data, samples, hints)
-    given = samples if samples is not None else generate_samples(converted.input)
-    # The original is the file itself: what it answers here is what it must answer outside.
+    used_samples = samples if samples is not None else generate_samples(converted.input)
+    # The original is the file itself: its outputs here are the reference for parity.
     return ConversionResult(
-        converted=replace(converted, outputs=score_as_served(converted, given)), samples=given, generated=samples is None
+        converted=replace(converted, outputs=score_as_served(converted, used_samples)),
+        samples=used_samples,
+        generated=samples is None,
     )
 
 
-def _replay(onnx: bytes, described: bytes, samples: Samples | None) -> ConversionResult:
-    """Answer the samples with ONNX that came out of a quarantine, to see that it ends."""
+def _replay(onnx: bytes, signature_bytes: bytes, samples: Samples | None) -> ConversionResult:
+    """Predict the samples with ONNX that came out of a sandbox, to check that the run ends."""
     from relevo.package.parity import score_as_served
 
-    told = msgspec.json.decode(described, type=protocol.Signature)
-    converted = ConvertedModel(onnx=onnx, input=told.input, steps=told.steps, output=told.output, framework="")
-    given = samples if samples is not None else generate_samples(converted.input)
-    return ConversionResult(converted=replace(converted, outputs=score_as_served(converted, given)), samples=given, generated=False)
+    signature = msgspec.json.decode(signature_bytes, type=protocol.Signature)
+    converted = ConvertedModel(onnx=onnx, input=signature.input, steps=signature.steps, output=signature.output, framework="")
+    used_samples = samples if samples is not None else generate_samples(converted.input)
+    return ConversionResult(
+        converted=replace(converted, outputs=score_as_served(converted, used_samples)), samples=used_samples, generated=False
+    )
 
 
 # --- from bytes to a live model -----------------------------------------------------------------------------------------
 
 
-def load(data: bytes, source: str = "") -> Any:
-    """Unpickle, joblib's forms included. source: what the bytes say wrote it. Raises MissingDependencyError, ConversionError."""
+def load_pickle(data: bytes, source: str = "") -> Any:
+    """Unpickle, joblib's formats included. source: what wrote it, read from the bytes. Raises MissingDependencyError, ConversionError."""
     try:
         import joblib  # type: ignore[import-untyped]
 
-        # Not imported: that takes a second, and the pickle itself does it when it needs to.
-        here = version("scikit-learn")
+        # Not imported: that takes a second, and the pickle imports it itself if needed.
+        installed = version("scikit-learn")
     except ImportError as cause:
         raise MissingDependencyError(extra="sklearn") from cause
     from relevo.converters.sklearn.compat import install_module_aliases
@@ -222,68 +230,69 @@ def load(data: bytes, source: str = "") -> Any:
             ) from cause
         raise ConversionError(
             reason=f"it was written by {source or 'an unknown release'} and cannot be loaded by the "
-            f"scikit-learn {here} installed here ({type(cause).__name__}: {str(cause)[:160]}). " + _way_out(source, here)
+            f"scikit-learn {installed} installed here ({type(cause).__name__}: {str(cause)[:160]}). "
+            + _suggestion(source, installed)
         ) from cause
 
 
 def _missing_module(cause: Exception) -> str | None:
-    """The module that is not installed, unless it is one that another scikit-learn would bring."""
+    """Return the name of the missing module, unless another scikit-learn release may provide it."""
     name = cause.name if isinstance(cause, ModuleNotFoundError) else None
-    if name is None or name.partition(".")[0] in _OF_SCIKIT:
+    if name is None or name.partition(".")[0] in _SKLEARN_MODULES:
         return None
-    return "".join(sign for sign in name if sign.isprintable())[:80]
+    return "".join(character for character in name if character.isprintable())[:80]
 
 
-def _way_out(source: str, here: str) -> str:
-    if source == f"scikit-learn {here}":
+def _suggestion(source: str, installed: str) -> str:
+    if source == f"scikit-learn {installed}":
         return "That is the very release that wrote it: the file is damaged, or needs other libraries beside it"
-    line = advice(source)
-    return f"Repeat with {line}, or fit it again with a newer release" if line else "Fit it again with a newer release"
+    flags = advice(source)
+    return f"Repeat with {flags}, or fit it again with a newer release" if flags else "Fit it again with a newer release"
 
 
 def find_model(loaded: list[Any]) -> Any:
-    """A model, or (vectorizer, model), out of whatever containers people pickle. Raises ConversionError."""
-    things = [thing for one in loaded for thing in _spread(one)]
-    models = [thing for thing in things if hasattr(thing, "predict")]
-    vectorizers = [thing for thing in things if hasattr(thing, "vocabulary_") and hasattr(thing, "feature_names_")]
+    """Find a model, or (vectorizer, model), in the unpickled containers. Raises ConversionError."""
+    objects = [value for container in loaded for value in _flatten(container)]
+    models = [value for value in objects if hasattr(value, "predict")]
+    vectorizers = [value for value in objects if hasattr(value, "vocabulary_") and hasattr(value, "feature_names_")]
     if len(models) == 1 and len(vectorizers) == 1:
         return vectorizers[0], models[0]
-    if len(models) == 1 and len(things) == 1:
+    if len(models) == 1 and len(objects) == 1:
         return models[0]
     if vectorizers and not models:
-        raise ConversionError(reason=HALF)
-    kinds = ", ".join(type(thing).__name__ for thing in things[:8])
+        raise ConversionError(reason=VECTORIZER_ONLY)
+    kinds = ", ".join(type(value).__name__ for value in objects[:8])
     raise ConversionError(reason=f"it holds {kinds or 'nothing'}; one model was expected, or a DictVectorizer and a model")
 
 
-def _spread(thing: Any) -> list[Any]:
-    if isinstance(thing, tuple | list):
-        return list(thing)
-    if isinstance(thing, dict):
-        return list(thing.values())
-    return [thing]
+def _flatten(value: Any) -> list[Any]:
+    if isinstance(value, tuple | list):
+        return list(value)
+    if isinstance(value, dict):
+        return list(value.values())
+    return [value]
 
 
-def _begins_with_vectorizer(model: Any) -> bool:
+def _starts_with_vectorizer(model: Any) -> bool:
     first = model[0] if isinstance(model, tuple) else model.steps[0][1] if hasattr(model, "steps") else model
     return hasattr(first, "vocabulary_") and hasattr(first, "feature_names_")
 
 
-def _samples(task: ConversionOptions, body: bytes) -> Samples | None:
-    """The samples as the parent packed them."""
-    if task.samples == "none":
+def _decode_samples(options: ConversionOptions, body: bytes) -> Samples | None:
+    """Decode the samples as `encode_samples` encoded them."""
+    if options.samples == "none":
         return None
-    if task.samples == "files":
+    if options.samples == "files":
         return ImageSamples(files=tuple(msgspec.msgpack.decode(body, type=list[bytes])))
-    if task.samples == "pixels":
-        return ImageSamples(pixels=tuple(np.frombuffer(body, np.uint8).reshape(task.shape)))
+    if options.samples == "pixels":
+        return ImageSamples(pixels=tuple(np.frombuffer(body, np.uint8).reshape(options.shape)))
     samples = from_records(msgspec.json.decode(body))
-    names = task.names or samples.names
+    names = options.names or samples.names
     matrix = None
-    if task.samples == "matrix":
+    if options.samples == "matrix":
         matrix = np.array(
             [[np.nan if record[name] is None else record[name] for name in names] for record in samples.records], dtype=np.float64
         )
     return RecordSamples(
-        records=samples.records, names=names, table=matrix, whole=frozenset(task.whole), numeric=matrix is not None
+        records=samples.records, names=names, table=matrix, whole=frozenset(options.whole), numeric=matrix is not None
     )

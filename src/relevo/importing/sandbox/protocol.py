@@ -1,8 +1,8 @@
-"""How parent and quarantined child talk: a length, a JSON header, then the raw bytes that the header counts. Never pickle.
+"""Messages between the parent and the sandbox workers: a length, a JSON header, then the raw bytes that it counts. No pickle.
 
     u32 length ‖ header {"kind": …, "bodies": [n, m, …], …} ‖ n bytes ‖ m bytes ‖ …
 
-Both ends decode strictly; the parent bounds what it reads before it believes a word of it.
+Both sides decode strictly. The parent limits the size of what it reads before it decodes anything.
 """
 
 from __future__ import annotations
@@ -28,30 +28,30 @@ MAX_HEADER = 16 * 2**20
 
 
 class ProtocolError(Exception):
-    """The bytes are no frames of ours."""
+    """The bytes are not valid frames."""
 
 
-class _Strict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A header: exact fields, nothing beside them."""
+class _Message(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A header: unknown fields are rejected."""
 
 
-class SandboxStatus(_Strict, frozen=True, kw_only=True, tag_field="kind", tag="walls"):
-    """How strong the quarantine is; sent before the file is opened."""
+class SandboxStatus(_Message, frozen=True, kw_only=True, tag_field="kind", tag="walls"):
+    """The isolation level of the sandbox; sent before the file is opened."""
 
     level: Literal["strong", "partial", "none"]
-    unheld: tuple[str, ...]  # forbidden acts that were possible
+    unheld: tuple[str, ...]  # forbidden operations that succeeded
     bodies: tuple[int, ...] = ()
 
 
-class Signature(_Strict, frozen=True, kw_only=True):
-    """How a converted model is fed and read."""
+class Signature(_Message, frozen=True, kw_only=True):
+    """Input, preprocessing and output of a converted model."""
 
     input: Input
     steps: Steps
     output: Output
 
 
-class ConvertedMessage(_Strict, frozen=True, kw_only=True, tag_field="kind", tag="opened"):
+class ConvertedMessage(_Message, frozen=True, kw_only=True, tag_field="kind", tag="opened"):
     """A converted model. Bodies: ONNX, outputs as little-endian float64, samples."""
 
     input: Input
@@ -60,15 +60,15 @@ class ConvertedMessage(_Strict, frozen=True, kw_only=True, tag_field="kind", tag
     framework: str
     converter: dict[str, str]
     outputs: tuple[int, int] | None  # rows, columns
-    predicted: bool = False  # whether the last column is the place of the label that the original's own `predict` answered
+    predicted: bool = False  # whether the last column is the index of the label that the original's own `predict` returned
     samples: Literal["user", "generated"]
-    classes: tuple[str, ...] = ()  # what the model itself calls them, where that differs from the labels
-    decision: Decision | None = None  # the model's own rule
+    classes: tuple[str, ...] = ()  # the model's own class names, where they differ from the labels
+    decision: Decision | None = None  # the model's own decision rule
     bodies: tuple[int, int, int]
 
 
-class FailureMessage(_Strict, frozen=True, kw_only=True, tag_field="kind", tag="stopped"):
-    """The child could not do it; `code` is one of a short list, the rest is its own words."""
+class FailureMessage(_Message, frozen=True, kw_only=True, tag_field="kind", tag="stopped"):
+    """The conversion failed; `code` is one of a fixed list, `reason` is untrusted text."""
 
     code: Literal[
         "conversion_failed",
@@ -83,11 +83,11 @@ class FailureMessage(_Strict, frozen=True, kw_only=True, tag_field="kind", tag="
     bodies: tuple[int, ...] = ()
 
 
-class LegacyOutputsMessage(_Strict, frozen=True, kw_only=True, tag_field="kind", tag="answered"):
-    """The original's own answers, given in an environment of its time.
+class LegacyOutputsMessage(_Message, frozen=True, kw_only=True, tag_field="kind", tag="answered"):
+    """The original's outputs, computed with the libraries of its time.
 
-    Bodies: outputs as little-endian float64, the records it made (JSON) where it was given none, the model spelled out (JSON),
-    and the spelling's arrays.
+    Bodies: outputs as little-endian float64, the generated records (JSON) where no samples were sent, the serialized model (JSON),
+    and its arrays.
     """
 
     method: Literal["predict_proba", "decision_function", "predict"]
@@ -99,13 +99,13 @@ class LegacyOutputsMessage(_Strict, frozen=True, kw_only=True, tag_field="kind",
 Header = SandboxStatus | ConvertedMessage | FailureMessage | LegacyOutputsMessage
 
 
-class LegacyRequest(_Strict, frozen=True, kw_only=True):
-    """What the child of other times is asked. Bodies: the file, a second file or nothing, then the samples."""
+class LegacyRequest(_Message, frozen=True, kw_only=True):
+    """A request to the legacy worker. Bodies: the file, a second file or nothing, then the samples."""
 
     samples: Literal["none", "records", "matrix"] = "none"
     names: tuple[str, ...] = ()  # of the samples' columns
     shape: tuple[int, ...] = ()  # of a matrix
-    spell: bool = False  # whether the model itself is wanted too, in plain words
+    spell: bool = False  # whether to serialize the model too
     bodies: tuple[int, ...] = ()
 
 
@@ -118,46 +118,46 @@ class Frame:
 
 
 def pack(header: msgspec.Struct, bodies: Sequence[bytes] = ()) -> bytes:
-    """One frame; fills in the header's `bodies`."""
-    counted = msgspec.structs.replace(header, bodies=tuple(len(body) for body in bodies))
-    head = msgspec.json.encode(counted)
-    return b"".join([_LENGTH.pack(len(head)), head, *bodies])
+    """Encode one frame; fills in the header's `bodies`."""
+    header_with_sizes = msgspec.structs.replace(header, bodies=tuple(len(body) for body in bodies))
+    encoded_header = msgspec.json.encode(header_with_sizes)
+    return b"".join([_LENGTH.pack(len(encoded_header)), encoded_header, *bodies])
 
 
-def frames(data: bytes, kind: Any) -> Iterator[Frame]:
-    """The frames in some bytes, decoded as `kind`. Raises Broken on anything else."""
-    at = 0
-    while at < len(data):
-        header, at = _header(data, at, kind)
+def frames(data: bytes, header_type: Any) -> Iterator[Frame]:
+    """Decode frames whose headers are of type `kind`. Raises ProtocolError on anything else."""
+    offset = 0
+    while offset < len(data):
+        header, offset = _decode_header(data, offset, header_type)
         bodies = []
         for size in header.bodies:
-            if size < 0 or size > len(data) - at:
+            if size < 0 or size > len(data) - offset:
                 raise ProtocolError("it is cut off")
-            bodies.append(data[at : at + size])
-            at += size
+            bodies.append(data[offset : offset + size])
+            offset += size
         yield Frame(header=header, bodies=tuple(bodies))
 
 
-def _header(data: bytes, at: int, kind: Any) -> tuple[Any, int]:
-    if len(data) - at < _LENGTH.size:
+def _decode_header(data: bytes, offset: int, header_type: Any) -> tuple[Any, int]:
+    if len(data) - offset < _LENGTH.size:
         raise ProtocolError("it is cut off")
-    (length,) = _LENGTH.unpack_from(data, at)
-    start = at + _LENGTH.size
+    (length,) = _LENGTH.unpack_from(data, offset)
+    start = offset + _LENGTH.size
     if length > MAX_HEADER or length > len(data) - start:
         raise ProtocolError("it is cut off or its header is too long")
     try:
-        return msgspec.json.decode(data[start : start + length], type=kind), start + length
+        return msgspec.json.decode(data[start : start + length], type=header_type), start + length
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as cause:
         raise ProtocolError("its header is not as agreed") from cause
 
 
-def numbers_out(array: NDArray[np.float64]) -> bytes:
-    """A matrix as bytes, little-endian float64, row by row."""
+def encode_matrix(array: NDArray[np.float64]) -> bytes:
+    """Encode a matrix as little-endian float64, row by row."""
     return np.ascontiguousarray(array, dtype="<f8").tobytes()
 
 
-def numbers_in(data: bytes, shape: tuple[int, int]) -> NDArray[np.float64]:
-    """The matrix again, its own memory. Raises Broken when the size differs."""
+def decode_matrix(data: bytes, shape: tuple[int, int]) -> NDArray[np.float64]:
+    """Decode the matrix into its own memory. Raises ProtocolError when the size differs."""
     rows, columns = shape
     if rows < 0 or columns < 0 or rows * columns * 8 != len(data):
         raise ProtocolError("an array has another size than agreed")

@@ -1,6 +1,6 @@
-"""Samples on their way into the quarantine, and the samples that an answer out of it belongs to.
+"""Encodes samples for the sandbox worker, and finds the samples that its outputs belong to.
 
-Samples ─ packed ─► words for the Task, bytes          Visit ─ asked ─► the Samples that were answered
+Samples ─ encode_samples ─► fields of ConversionOptions, bytes          SandboxResult ─ samples_of ─► the predicted Samples
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ from relevo.package.samples import ImageSamples, RecordSamples
 from relevo.package.synthetic_samples import generate_samples
 
 if TYPE_CHECKING:
-    from relevo.importing.sandbox.client import Visit
+    from relevo.importing.sandbox.client import SandboxResult
     from relevo.package.samples import Samples
 
 
 def encode_samples(samples: Samples | None) -> tuple[dict[str, Any], bytes]:
-    """The samples as the child unpacks them: what the task says of them, and their bytes."""
+    """Encode samples for the worker: the fields of ConversionOptions that describe them, and their bytes."""
     if samples is None:
         return {}, b""
     if isinstance(samples, RecordSamples):
-        told = {
+        fields = {
             "samples": "matrix" if is_matrix(samples) else "records",
             "names": samples.names,
             "whole": tuple(sorted(samples.whole)),
         }
-        return told, msgspec.json.encode(samples.records)
+        return fields, msgspec.json.encode(samples.records)
     if samples.files:
         return {"samples": "files"}, msgspec.msgpack.encode(list(samples.files))
     shape = (len(samples.pixels), *samples.pixels[0].shape)
@@ -38,11 +38,11 @@ def encode_samples(samples: Samples | None) -> tuple[dict[str, Any], bytes]:
     return {"samples": "pixels", "shape": shape}, b"".join(pixels.tobytes() for pixels in samples.pixels)
 
 
-def asked(back: Visit, given: Samples | None) -> Samples:
-    """The samples that the child's outputs belong to; those it made are made again, or taken as it sent them and checked by use."""
-    if given is not None:
-        return given
-    if isinstance(back.converted.input, ImageInput):
-        return generate_samples(back.converted.input)
-    names = tuple(field.name for field in back.converted.input.fields)
-    return RecordSamples(records=back.records, names=names)
+def samples_of(result: SandboxResult, user_samples: Samples | None) -> Samples:
+    """Return the samples that the worker's outputs belong to. Generated images are generated again; records come from the worker."""
+    if user_samples is not None:
+        return user_samples
+    if isinstance(result.converted.input, ImageInput):
+        return generate_samples(result.converted.input)
+    names = tuple(field.name for field in result.converted.input.fields)
+    return RecordSamples(records=result.records, names=names)

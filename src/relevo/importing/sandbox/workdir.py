@@ -1,8 +1,8 @@
-"""Folders of quarantines whose import was killed: swept when the next import begins.
+"""Working folders of sandboxes. Folders of killed imports are removed when the next import begins.
 
-a folder is made ─ its lock taken ─► whoever finds the lock free knows that nobody works there any more ─► removed
+create folder ─ lock it ─► another import that can take the lock knows the owner has ended ─► removes the folder
 
-The kernel gives a lock back when its holder ends, however it ends.
+The kernel releases a lock when its process ends, however it ends.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-PREFIX = "relevo-quarantine-"
+PREFIX = "relevo-sandbox-"
 _LOCK = "held"
-#: Seconds after which a folder without a lock is not one that is just being made.
-_SETTLED_S = 3600.0
+#: Seconds after which a folder without a lock file counts as abandoned, not as one that is just being created.
+_UNLOCKED_GRACE_S = 3600.0
 
 
 @contextmanager
 def sandbox_workdir() -> Iterator[Path]:
-    """An empty folder, removed at the end, also by a later import when this process does not live to do it."""
+    """Provide an empty folder, removed at the end, or by a later import when this process is killed."""
     sweep(Path(tempfile.gettempdir()))
     with tempfile.TemporaryDirectory(prefix=PREFIX, ignore_cleanup_errors=True) as outer:
         lock = os.open(Path(outer) / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -39,20 +39,20 @@ def sandbox_workdir() -> Iterator[Path]:
 
 
 def sweep(folder: Path) -> None:
-    """Remove what killed imports of this user left here."""
-    for place in folder.glob(f"{PREFIX}*"):
-        # Another import may sweep at the same time; what is gone is gone.
+    """Remove the folders that killed imports of this user left in `folder`."""
+    for path in folder.glob(f"{PREFIX}*"):
+        # Race: another import may sweep at the same time and remove it first.
         with suppress(OSError):
-            found = place.lstat()
-            if found.st_uid == os.geteuid() and place.is_dir() and not place.is_symlink() and _is_left(place, found.st_mtime):
-                shutil.rmtree(place, ignore_errors=True)
+            status = path.lstat()
+            if status.st_uid == os.geteuid() and path.is_dir() and not path.is_symlink() and _is_abandoned(path, status.st_mtime):
+                shutil.rmtree(path, ignore_errors=True)
 
 
-def _is_left(place: Path, changed: float) -> bool:
+def _is_abandoned(path: Path, modified_at: float) -> bool:
     try:
-        lock = os.open(place / _LOCK, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+        lock = os.open(path / _LOCK, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
     except FileNotFoundError:
-        return time.time() - changed > _SETTLED_S
+        return time.time() - modified_at > _UNLOCKED_GRACE_S
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

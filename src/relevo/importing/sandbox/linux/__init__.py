@@ -1,6 +1,6 @@
-"""The walls around a process that opens a stranger's file: standard library and kernel only, nothing to install.
+"""Process isolation for the sandbox worker, with the standard library and the kernel only; nothing to install.
 
-    limits ─ privileges dropped ─ Landlock (files) ─ seccomp (system calls) ─ probe: does each wall hold? ─► strong | partial | none
+    rlimits ─ drop privileges ─ Landlock (files) ─ seccomp (system calls) ─ self-test of every layer ─► strong | partial | none
 
-A wall that the kernel does not offer is left out and reported; the probe alone says how strong the whole is.
+A layer that the kernel does not offer is skipped and reported. The isolation level comes from the self-test alone.
 """

@@ -1,7 +1,7 @@
-"""What the process may use up, and who it is: rlimits first, then every privilege given away.
+"""Resource limits and privilege dropping of the sandboxed process.
 
-Memory is bounded by address space, since data alone leaves mappings out. No file may grow (`file_bytes` is 0 unless asked
-for), so the disk cannot be filled. Processes are bounded to none: converters run on one thread, or on a few.
+Memory is limited by address space, since the data limit does not count mappings. No file may grow (`file_bytes` is 0 unless
+requested), so the disk cannot be filled. No process may be started: converters run on one thread, or on a few.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _NOBODY = 65534
-_OPEN_FILES = 128
+_MAX_OPEN_FILES = 128
 _CAPABILITY_VERSION = 0x20080522
-_NEW_NETWORK, _NEW_IPC = 0x40000000, 0x08000000
-_SEARCH, _READ = 0o001, 0o004  # what others may do with a folder
+_CLONE_NEWNET, _CLONE_NEWIPC = 0x40000000, 0x08000000
+_OTHERS_SEARCH, _OTHERS_READ = 0o001, 0o004  # permission bits of others on a folder
 
 
 class _Header(ctypes.Structure):
@@ -31,45 +31,50 @@ class _Header(ctypes.Structure):
 
 
 def set_limits(*, memory_bytes: int, data_bytes: int, cpu_seconds: int, loading_seconds: int, file_bytes: int) -> None:
-    """Bound what this process may use, for good: hard limits with no way up.
+    """Set hard limits on the resources of this process; they cannot be raised again.
 
-    data_bytes: what may be written to, where libraries reserve far more. loading_seconds: processor time that `give_back` may add.
+    data_bytes: limit of writable memory, for libraries that reserve far more address space than they use.
+    loading_seconds: processor time that `give_back` may add.
     """
-    for kind, bound in (
+    for resource_id, limit in (
         (resource.RLIMIT_AS, memory_bytes),
         (resource.RLIMIT_DATA, min(data_bytes, memory_bytes)),
         (resource.RLIMIT_CPU, cpu_seconds),
         (resource.RLIMIT_FSIZE, file_bytes),
-        (resource.RLIMIT_NOFILE, _OPEN_FILES),
+        (resource.RLIMIT_NOFILE, _MAX_OPEN_FILES),
         (resource.RLIMIT_CORE, 0),
         (resource.RLIMIT_MEMLOCK, 0),
     ):
-        with suppress(ValueError, OSError):  # a limit that is lower already stays
-            _, hard = resource.getrlimit(kind)
-            value = bound if hard == resource.RLIM_INFINITY else min(bound, hard)
-            # The first limit of processor time sends a signal that tells the reason, the second one kills.
-            top = value + loading_seconds + 2 if kind == resource.RLIMIT_CPU and hard == resource.RLIM_INFINITY else value
-            resource.setrlimit(kind, (value, top))
+        with suppress(ValueError, OSError):  # an existing lower limit stays
+            _, current_hard = resource.getrlimit(resource_id)
+            soft_limit = limit if current_hard == resource.RLIM_INFINITY else min(limit, current_hard)
+            # The soft limit of processor time sends SIGXCPU, which tells the reason; the hard limit kills.
+            hard_limit = (
+                soft_limit + loading_seconds + 2
+                if resource_id == resource.RLIMIT_CPU and current_hard == resource.RLIM_INFINITY
+                else soft_limit
+            )
+            resource.setrlimit(resource_id, (soft_limit, hard_limit))
 
 
-def allow_no_processes(*, threads: int = 0) -> None:
-    """Bound the user's processes and threads to those there are, or to so many threads. Only after the user is final.
+def limit_processes(*, threads: int = 0) -> None:
+    """Limit the user's processes and threads to the existing ones, or to `threads`. Call after the user ID is final.
 
-    The system counts all that the user has, processes and threads alike; that no thread is a process is up to seccomp.
+    The kernel counts all processes and threads of the user alike; seccomp denies new processes.
     """
     with suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_NPROC, (threads, threads))
 
 
 def drop_privileges(machine: str, folder: str, libraries: Iterable[str]) -> None:
-    """Leave root's powers behind; as an ordinary user there are none to leave.
+    """Drop root privileges; an ordinary user has none to drop.
 
-    Where others can read the libraries, the process becomes `nobody` and `folder` its own; else it stays root without capabilities.
+    Where others can read the libraries, the process becomes `nobody`, which then owns `folder`; else it stays root without capabilities.
     """
     if os.geteuid() == 0:
-        # The network of this process is an empty one. Not possible everywhere, and not needed where seccomp stands.
+        # An empty network namespace. Not available everywhere, and not needed where seccomp is installed.
         with suppress(OSError):
-            call(NUMBERS["unshare"][0 if machine == "x86_64" else 1] or 0, _NEW_NETWORK | _NEW_IPC)
+            call(NUMBERS["unshare"][0 if machine == "x86_64" else 1] or 0, _CLONE_NEWNET | _CLONE_NEWIPC)
         if all(_readable_by_others(path) for path in libraries) and _reachable_by_others(folder):
             os.chown(folder, _NOBODY, _NOBODY)
             os.setgroups([])
@@ -89,16 +94,16 @@ def _drop_capabilities() -> None:
 
 
 def _readable_by_others(path: str) -> bool:
-    """Whether a user without rights of his own can read this file or folder; what is not there need not be read."""
+    """Whether a user without special rights can read this file or folder; a missing path counts as readable."""
     try:
-        return bool(os.stat(path).st_mode & _READ) and _reachable_by_others(path)  # noqa: PTH116 - no pathlib in the child
+        return bool(os.stat(path).st_mode & _OTHERS_READ) and _reachable_by_others(path)  # noqa: PTH116 - no pathlib in the worker
     except OSError:
         return True
 
 
 def _reachable_by_others(path: str) -> bool:
     while path != "/":
-        path = os.path.dirname(path)  # noqa: PTH120 - no pathlib in the child
-        if not os.stat(path).st_mode & _SEARCH:  # noqa: PTH116 - no pathlib in the child
+        path = os.path.dirname(path)  # noqa: PTH120 - no pathlib in the worker
+        if not os.stat(path).st_mode & _OTHERS_SEARCH:  # noqa: PTH116 - no pathlib in the worker
             return False
     return True

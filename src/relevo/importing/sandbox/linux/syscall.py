@@ -1,4 +1,4 @@
-"""Bare system calls by number, for what Python does not offer."""
+"""System calls by number, for those that the standard library does not wrap."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import platform
 from typing import Any
 
 _MACHINES = {"x86_64": "x86_64", "amd64": "x86_64", "aarch64": "aarch64", "arm64": "aarch64"}
-#: x86_64, aarch64, or empty where the numbers are not known and no wall of system calls can be built.
+#: x86_64, aarch64, or empty on an architecture whose system call numbers are unknown: no Landlock and no seccomp there.
 MACHINE = _MACHINES.get(platform.machine().lower(), "") if os.name == "posix" and os.uname().sysname == "Linux" else ""
 
 PR_SET_PDEATHSIG = 1
@@ -18,16 +18,16 @@ PR_SET_NO_NEW_PRIVS = 38
 
 
 def libc() -> Any:
-    """The C library of this process, keeping errno."""
+    """Return the C library of this process, with errno support."""
     return ctypes.CDLL(None, use_errno=True)
 
 
 def call(number: int, *arguments: Any) -> int:
-    """One system call. Raises OSError with the kernel's errno."""
-    widened = [ctypes.c_long(argument) if isinstance(argument, int) else argument for argument in arguments]
+    """Make one system call. Raises OSError with the kernel's errno."""
+    c_arguments = [ctypes.c_long(argument) if isinstance(argument, int) else argument for argument in arguments]
     function = libc().syscall
     function.restype = ctypes.c_long
-    result = int(function(ctypes.c_long(number), *widened))
+    result = int(function(ctypes.c_long(number), *c_arguments))
     if result < 0:
         code = ctypes.get_errno()
         raise OSError(code, os.strerror(code))

@@ -1,4 +1,4 @@
-"""System calls by name: their numbers on x86_64 and aarch64, from the kernel's published tables; None where a machine lacks one."""
+"""System call numbers on x86_64 and aarch64, from the kernel's published tables; None where an architecture lacks one."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ NUMBERS: dict[str, tuple[int | None, int | None]] = {
     "recvmsg": (47, 212),
     "recvmmsg": (299, 243),
     "shutdown": (48, 210),
-    # Processes and programs; leaving the group that is killed as one.
+    # Processes and programs; leaving the process group that is killed as a whole.
     "fork": (57, None),
     "vfork": (58, None),
     "execve": (59, 221),
@@ -72,7 +72,7 @@ NUMBERS: dict[str, tuple[int | None, int | None]] = {
     "uselib": (134, None),
     "lookup_dcookie": (212, 18),
     "nfsservctl": (180, 42),
-    # Doors into the kernel that hold many of its past bugs.
+    # Kernel interfaces with a long history of vulnerabilities.
     "bpf": (321, 280),
     "perf_event_open": (298, 241),
     "userfaultfd": (323, 282),
@@ -89,7 +89,7 @@ NUMBERS: dict[str, tuple[int | None, int | None]] = {
     "fanotify_mark": (301, 263),
     "inotify_init": (253, None),
     "inotify_init1": (294, 26),
-    # Memory shared by name, or held without counting against the limits.
+    # Memory shared by name, or not counted against the resource limits.
     "shmget": (29, 194),
     "shmat": (30, 196),
     "shmctl": (31, 195),
@@ -109,7 +109,7 @@ NUMBERS: dict[str, tuple[int | None, int | None]] = {
     "mq_notify": (244, 184),
     "mq_getsetattr": (245, 185),
     "memfd_create": (319, 279),
-    # What Landlock leaves open on files.
+    # File operations that Landlock does not restrict.
     "chmod": (90, None),
     "fchmod": (91, 52),
     "fchmodat": (268, 53),
@@ -141,7 +141,7 @@ NUMBERS: dict[str, tuple[int | None, int | None]] = {
     "setfsuid": (122, 151),
     "setfsgid": (123, 152),
     "capset": (126, 91),
-    # Judged by their arguments.
+    # Allowed or denied by their arguments.
     "clone": (56, 220),
     "kill": (62, 129),
     "tgkill": (234, 131),
@@ -153,8 +153,8 @@ NUMBERS: dict[str, tuple[int | None, int | None]] = {
     "fcntl": (72, 25),
     "ioctl": (16, 29),
 }
-#: Those of two faces: harmless or not, by their arguments.
-JUDGED = frozenset(
+#: Allowed or denied by their arguments.
+ARGUMENT_FILTERED = frozenset(
     {
         "clone",
         "kill",
@@ -168,13 +168,13 @@ JUDGED = frozenset(
         "ioctl",
     }
 )
-#: Refused whatever their arguments.
-DENIED = tuple(name for name in NUMBERS if name not in JUDGED)
+#: Denied whatever their arguments.
+DENIED = tuple(name for name in NUMBERS if name not in ARGUMENT_FILTERED)
 
-#: From here on every machine has the same numbers.
-FIRST_NEW = 424
-#: Among those: close_range, openat2, faccessat2, epoll_pwait2, futex_waitv, cachestat, map_shadow_stack, futex_wake, futex_wait,
-#: futex_requeue, mseal. What was added since, or will be, stays shut.
-ALLOWED_NEW = frozenset({436, 437, 439, 441, 449, 451, 453, 454, 455, 456, 462})
-#: The last number before the gap that ends at FIRST_NEW.
-LAST_OLD = {"x86_64": 334, "aarch64": 294}
+#: From this number on all architectures share one table.
+FIRST_SHARED = 424
+#: Allowed numbers of the shared table: close_range, openat2, faccessat2, epoll_pwait2, futex_waitv, cachestat, map_shadow_stack,
+#: futex_wake, futex_wait, futex_requeue, mseal. Later system calls are denied until they are reviewed.
+ALLOWED_SHARED = frozenset({436, 437, 439, 441, 449, 451, 453, 454, 455, 456, 462})
+#: The last number of each architecture's own table; numbers up to FIRST_SHARED are unassigned.
+LAST_OWN = {"x86_64": 334, "aarch64": 294}

@@ -1,4 +1,4 @@
-"""The examples: 1,797 real handwritten digits that come with scikit-learn. Replace this by your own."""
+"""The examples: 1,797 real handwritten digits that come with scikit-learn. Replace them with your own."""
 
 from __future__ import annotations
 
@@ -12,6 +12,6 @@ if TYPE_CHECKING:
 
 
 def load() -> tuple[NDArray[np.uint8], NDArray[Any]]:
-    """Pictures (n, 8, 8) with pixels 0..240, and the digit each shows."""
+    """Return images (n, 8, 8) with pixels 0..240, and the digit that each shows."""
     digits = load_digits()
     return (digits.images * 15).astype(np.uint8), digits.target

@@ -1,4 +1,4 @@
-"""The training: a function from examples to a fitted model. Relevo splits, converts, measures and packs."""
+"""The training: a function from examples to a fitted model. Relevo splits the data, converts the model, measures and packages it."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ EPOCHS = 40
 
 
 def train(run: Any) -> MLPClassifier:
-    """run.train and run.validation have x (n, 64) and y; run.seed makes it repeatable; run.progress shows how far it is."""
+    """run.train and run.validation have x (n, 64) and y; run.seed makes the training reproducible; run.progress reports progress."""
     x, y = shifted(run.train.x, np.asarray(run.train.y))
     model = MLPClassifier((256,), alpha=0.1, batch_size=128, random_state=run.seed, max_iter=EPOCHS)
     run.progress(0, EPOCHS)
-    # So small a network is slower on several threads, and much slower where others use the cores too.
+    # A network this small is slower on several threads, and much slower where other processes use the cores too.
     with warnings.catch_warnings(), threadpool_limits(1):
-        # The number of epochs is chosen, not run into.
+        # The number of epochs is fixed on purpose, so the warning is expected.
         warnings.simplefilter("ignore", ConvergenceWarning)
         model.fit(x, y)
     run.progress(EPOCHS, EPOCHS, accuracy=model.score(run.validation.x, run.validation.y))
@@ -31,7 +31,7 @@ def train(run: Any) -> MLPClassifier:
 
 
 def shifted(x: NDArray[Any], y: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
-    """The digits and each moved by a pixel to every side: nobody draws in the very middle."""
-    pictures = x.reshape(-1, 8, 8)
-    moved = [np.roll(pictures, step, axis) for axis in (1, 2) for step in (-1, 1)]
-    return np.concatenate([pictures, *moved]).reshape(-1, 64), np.tile(y, 5)
+    """Return the digits and copies shifted by one pixel in each direction, since people do not draw exactly in the center."""
+    images = x.reshape(-1, 8, 8)
+    copies = [np.roll(images, step, axis) for axis in (1, 2) for step in (-1, 1)]
+    return np.concatenate([images, *copies]).reshape(-1, 64), np.tile(y, 5)

@@ -1,4 +1,4 @@
-"""Los ejemplos: 1797 dígitos manuscritos reales que vienen con scikit-learn. Ponga los suyos en su lugar."""
+"""Los ejemplos: 1797 dígitos manuscritos reales que vienen con scikit-learn. Sustitúyalos por los suyos."""
 
 from __future__ import annotations
 
@@ -12,6 +12,6 @@ if TYPE_CHECKING:
 
 
 def load() -> tuple[NDArray[np.uint8], NDArray[Any]]:
-    """Imágenes (n, 8, 8) con píxeles de 0 a 240, y el dígito que muestra cada una."""
+    """Devuelve imágenes (n, 8, 8) con píxeles de 0 a 240, y el dígito que muestra cada una."""
     digits = load_digits()
     return (digits.images * 15).astype(np.uint8), digits.target
