@@ -137,7 +137,7 @@ def test_while_the_store_is_away_the_loop_waits_longer(world: LoopFixture) -> No
 
 def test_a_last_tick_ships_what_stopping_workers_left(world: LoopFixture) -> None:
     """Predictions written between the last tick and the stop are shipped before the loop ends."""
-    stop = threading.Event()
+    stop = StopFlag()
     thread = threading.Thread(target=world.loop.run, args=(stop,))
     stop.set()
     world.journal.write([prediction()])
@@ -149,7 +149,7 @@ def test_a_last_tick_ships_what_stopping_workers_left(world: LoopFixture) -> Non
 
 def test_the_loop_ticks_at_its_pace(world: LoopFixture) -> None:
     """A running loop ships at every interval until it is stopped."""
-    stop = threading.Event()
+    stop = StopFlag()
     thread = threading.Thread(target=world.loop.run, args=(stop,))
     thread.start()
     for expected in range(1, 4):

@@ -84,7 +84,7 @@ def _final_interrupt() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread() or not callable(previous_handler):
         yield
         return
-    interrupted = threading.Event()
+    interrupted = StopFlag()
 
     def handler(number: int, frame: Any) -> None:
         interrupted.set()

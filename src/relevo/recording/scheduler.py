@@ -73,7 +73,7 @@ class BackgroundLoop:
         self._checkpointed_at = monotonic()
         self._wait_s = pace.ship_every_s
 
-    def run(self, stop: threading.Event) -> None:
+    def run(self, stop: StopFlag) -> None:
         """Tick until `stop` is set; a last tick ships what the stopping workers left."""
         while not stop.wait(self._wait_s):
             self.tick()
