@@ -16,7 +16,7 @@ from PIL import Image
 from tests.support.server import put, running, settings_of
 
 import relevo.server
-from relevo.server.audit_keys import rotate_audit_key
+from relevo.server.admin import rotate_audit_key
 from relevo.store.audit.checkpoints import load_checkpoints
 from relevo.store.audit.verify import VerificationReport, verify
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def test_a_task_that_fails_is_told_and_begun_anew(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
     """Something nobody foresaw stops it for a moment only, its name stands in the log, and its end is still its owner's to say."""
-    monkeypatch.setattr(background_tasks, "_AGAIN_S", 0.01)
+    monkeypatch.setattr(background_tasks, "_RESTART_DELAY_S", 0.01)
     begun: list[int] = []
     at_last = asyncio.Event()
 

@@ -13,8 +13,8 @@ from relevo.domain.ids import new_id
 from relevo.domain.label_aggregation import AggregationStrategy, LabelAggregation
 from relevo.domain.prediction import Arm, InputKind, Label, PredictionRecord
 from relevo.server import open_store
-from relevo.server.background import _make_ready
-from relevo.server.curation import Cleaning
+from relevo.server.admin import LabelCuration
+from relevo.server.background import _prepare_store
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -48,7 +48,7 @@ def test_the_rule_and_the_trusted_are_as_set(tmp_path: Path) -> None:
     store.history.record([it])
     store.labels.put_many([label(it, "ana", "stays"), label(it, "eva")])
     assert store.history.count(truth="leaves") == 1
-    _make_ready(settings, store)
+    _prepare_store(settings, store)
     assert store.labels.rule() == LabelAggregation(rule=AggregationStrategy.TRUSTED, trusted=("author:ana", "csv"))
     assert store.history.count(truth="stays") == 1
     # Another process, whose own settings say nothing, follows the rule in the store.
@@ -70,7 +70,7 @@ def test_an_authors_share_is_as_set(tmp_path: Path) -> None:
     store.history.record(some)
     store.labels.put_many([label(it, "eva" if number < 700 else f"calm {number % 6}") for number, it in enumerate(some)])
     kept = {
-        share: len(Cleaning(store.history, store.labels, Settings(home=tmp_path, max_author_share=share)).look("churn").kept)
+        share: len(LabelCuration(store.history, store.labels, Settings(home=tmp_path, max_author_share=share)).report("churn").kept)
         for share in (0.3, 0.5, 1.0)
     }
     assert kept == {0.3: 1100, 0.5: 1200, 1.0: 1300}
@@ -82,13 +82,13 @@ def test_a_look_is_remembered_until_a_label_comes(tmp_path: Path) -> None:
     some = [prediction(number) for number in range(3)]
     store.history.record(some)
     store.labels.put(label(some[0], "ana"))
-    cleaning = Cleaning(store.history, store.labels, Settings(home=tmp_path))
+    curation = LabelCuration(store.history, store.labels, Settings(home=tmp_path))
     found: list[object] = []
-    threads = [threading.Thread(target=lambda: found.append(cleaning.look("churn"))) for _ in range(4)]
+    threads = [threading.Thread(target=lambda: found.append(curation.report("churn"))) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     assert len({id(one) for one in found}) == 1
     store.labels.put(label(some[1], "ana"))
-    assert cleaning.look("churn").kept == (some[0].id, some[1].id)
+    assert curation.report("churn").kept == (some[0].id, some[1].id)

@@ -13,7 +13,7 @@ from tests.support.journal import prediction
 from relevo.config import Settings
 from relevo.domain.ids import new_id
 from relevo.server.maintenance import checkpoint_thread, periodic_tasks
-from relevo.server.stores import Store, open_store, utc_now, witness_of
+from relevo.server.stores import Store, checkpoint_writer, open_store, utc_now
 from relevo.store.audit.checkpoints import FILE, load_checkpoints, read_heads
 from relevo.store.db.engine import read_transaction
 from relevo.store.db.integrity import DatabaseTrust
@@ -122,7 +122,7 @@ def test_a_head_that_cannot_be_written_is_told_once(tmp_path: Path, store: Store
     """The change is made all the same, the log says it once however often it is tried, and the next good look catches up."""
     (tmp_path / "file").write_text("")
     settings = Settings(home=tmp_path / "home", audit_checkpoint_dir=str(tmp_path / "file" / "x"))
-    look = witness_of(settings, store.trail, store.audit)
+    look = checkpoint_writer(settings, store.trail, store.audit)
     for _ in range(3):
         look()
     assert caplog.text.count("was not written down") == 1

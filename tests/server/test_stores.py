@@ -18,7 +18,7 @@ from tests.support.server import put, settings_of, started
 import relevo.server
 from relevo.config import Settings
 from relevo.errors import ConfigError, PackageError
-from relevo.server.audit_keys import rotate_audit_key
+from relevo.server.admin import rotate_audit_key
 from relevo.server.subprocess import settings_from_line, settings_line
 
 if TYPE_CHECKING:

@@ -16,12 +16,12 @@ _A_PAGE = 1000
 def cleaned_here(settings: Settings, model: str) -> dict[str, Any]:
     """Counts, and every exclusion. Raises ModelNotFoundError."""
     from relevo.server import open_store
-    from relevo.server.curation import Cleaning
+    from relevo.server.admin import LabelCuration
     from relevo.web.schemas.labels import CleaningPage
 
     store = open_store(settings, begins=False)
     store.registry.aliases(model)  # which raises for a model that is not there
-    found = Cleaning(store.history, store.labels, settings).look(model)
+    found = LabelCuration(store.history, store.labels, settings).report(model)
     return CleaningPage.of(found, b"", max(len(found.excluded), 1)).model_dump(mode="json", exclude={"next_cursor"})
 
 

@@ -133,7 +133,7 @@ def rotate_key(
 
     Keep the old one: earlier entries are checked with it. Asks first.
     """
-    from relevo.server.audit_keys import rotate_audit_key
+    from relevo.server.admin import rotate_audit_key
 
     settings = require_home(home)
     confirmed(phrase("Seal the audit in {home} with a new key from now on?", home=settings.home.resolve()), yes=yes)

@@ -76,7 +76,7 @@ def rewrap(
 
     Once the old one is destroyed, erased subjects stay erased in older backups, too.
     """
-    from relevo.server.erasure import rewrap_offline
+    from relevo.server.admin import rewrap_offline
 
     settings = require_home(home)
     confirmed(phrase("Wrap the keys of sealed inputs by the one in {file} from now on?", file=to), yes=yes)
@@ -88,7 +88,7 @@ def rewrap(
 
 
 def _local(subject: str, why: str, home: Path | None, *, vacuum: bool) -> dict[str, Any]:
-    from relevo.server.erasure import erase_offline
+    from relevo.server.admin import erase_offline
     from relevo.web.predict.subjects import validate_subject
     from relevo.web.schemas.erasure import ErasedView
 

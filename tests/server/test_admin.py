@@ -19,7 +19,7 @@ from relevo.config import Settings
 from relevo.domain import ids
 from relevo.domain.prediction import InputKind
 from relevo.errors import ConfigError, InputUndecryptableError
-from relevo.server.erasure import erase_offline
+from relevo.server.admin import erase_offline
 from relevo.server.stores import open_store
 
 if TYPE_CHECKING:
