@@ -203,7 +203,7 @@ def shaken(encryption: TlsContext, trust: ssl.SSLContext, name: str | None) -> b
 def test_renewed_files_need_no_restart(tmp_path: Path, name: str | None, caplog: pytest.LogCaptureFixture) -> None:
     """A new pair, of another kind of key even, is what the next caller sees; a half-written one changes nothing."""
     cert, key = pair(tmp_path, kind="rsa")
-    encryption = TlsContext(self_test(cert, key), outward=False)
+    encryption = TlsContext(self_test(cert, key), exposed=False)
     before = shaken(encryption, pinned_context(cert), name)
     old = cert.read_bytes()
     time.sleep(0.01)
@@ -222,7 +222,7 @@ def test_renewed_files_need_no_restart(tmp_path: Path, name: str | None, caplog:
 def test_old_protocols_are_refused(tmp_path: Path) -> None:
     """Nothing below TLS 1.2 is spoken."""
     cert, key = pair(tmp_path)
-    encryption = TlsContext(self_test(cert, key), outward=False)
+    encryption = TlsContext(self_test(cert, key), exposed=False)
     assert encryption.context.minimum_version == ssl.TLSVersion.TLSv1_2
 
 
@@ -230,5 +230,5 @@ def test_browsers_are_told_to_insist_only_where_it_does_no_harm(tmp_path: Path) 
     """Strict transport is asked for a given certificate that outsiders reach: never for localhost, never for a throw-away one."""
     given = self_test(*pair(tmp_path))
     assert re.match(r"max-age=\d{8}$", dict(TlsContext(given, outward=True).headers)["strict-transport-security"])
-    assert TlsContext(given, outward=False).headers == []
+    assert TlsContext(given, exposed=False).headers == []
     assert TlsContext(own(tmp_path), outward=True).headers == []

@@ -29,13 +29,13 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_CHECKPOINT_INTERVAL_S = 1.0
-_SAVE_CHECKPOINT_EVERY_S = 5.0
-_TRUNCATE_WAL_EVERY_S = 1.0
+_CHECKPOINT_POLL_S = 1.0
+_CHECKPOINT_SAVE_S = 5.0
+_WAL_TRUNCATION_S = 1.0
 _NEVER = float("inf")
-_AGE_RETENTION_EVERY_S = 60.0
-_SIZE_RETENTION_EVERY_S = 600.0
-_TRAFFIC_RETENTION_EVERY_S = 600.0
+_AGE_RETENTION_S = 60.0
+_SIZE_RETENTION_S = 600.0
+_TRAFFIC_RETENTION_S = 600.0
 
 
 def periodic_tasks(settings: Settings, store: Store, trust: DatabaseTrust) -> list[PeriodicTask]:
@@ -54,25 +54,21 @@ def periodic_tasks(settings: Settings, store: Store, trust: DatabaseTrust) -> li
         store.engine, store.blobs, store.audit, days=settings.retention_days, megabytes=settings.max_input_storage_mb
     )
 
-    def apply_retention(apply: Callable[[datetime], Removed]) -> None:
+    def enforce(apply: Callable[[datetime], Removed]) -> None:
         if apply(utc_now()).anything:
             request_rotation(settings.spool_folder)
 
     return [
-        PeriodicTask(every_s=_SAVE_CHECKPOINT_EVERY_S, run=_log_errors("audit.heads", lambda: checkpoints.keep(utc_now()))),
+        PeriodicTask(every_s=_CHECKPOINT_SAVE_S, run=_log_errors("audit.heads", lambda: checkpoints.keep(utc_now()))),
         # One more checkpoint at the end costs one line, and covers the changes since the last one.
         PeriodicTask(
             every_s=_NEVER, run=_log_errors("audit.heads", lambda: checkpoints.keep(utc_now(), at_once=True)), at_the_end=True
         ),
-        PeriodicTask(every_s=_TRUNCATE_WAL_EVERY_S, run=wal_truncation.poll, at_the_end=True),
-        PeriodicTask(every_s=_TRAFFIC_RETENTION_EVERY_S, run=lambda: _delete_old_traffic(store)),
+        PeriodicTask(every_s=_WAL_TRUNCATION_S, run=wal_truncation.poll, at_the_end=True),
+        PeriodicTask(every_s=_TRAFFIC_RETENTION_S, run=lambda: _delete_old_traffic(store)),
+        *([PeriodicTask(every_s=_AGE_RETENTION_S, run=lambda: enforce(retention.apply_age))] if settings.retention_days else []),
         *(
-            [PeriodicTask(every_s=_AGE_RETENTION_EVERY_S, run=lambda: apply_retention(retention.apply_age))]
-            if settings.retention_days
-            else []
-        ),
-        *(
-            [PeriodicTask(every_s=_SIZE_RETENTION_EVERY_S, run=lambda: apply_retention(retention.apply_size))]
+            [PeriodicTask(every_s=_SIZE_RETENTION_S, run=lambda: enforce(retention.apply_size))]
             if settings.max_input_storage_mb
             else []
         ),
@@ -84,7 +80,7 @@ def _delete_old_traffic(store: Store) -> None:
 
 
 @contextlib.contextmanager
-def checkpoint_thread(function: Callable[[], None], *, every_s: float = _CHECKPOINT_INTERVAL_S) -> Iterator[None]:
+def checkpoint_thread(function: Callable[[], None], *, every_s: float = _CHECKPOINT_POLL_S) -> Iterator[None]:
     """Calls `function` periodically in a thread of its own, first and last of all inside the block: busy shipping must not delay it."""
     stop = threading.Event()
 

@@ -113,7 +113,7 @@ class Supervisor:
             child.born = now
 
     def _reap(self, child: _Child, status: int, now: float) -> None:
-        assert child.pid is not None  # noqa: S101 - narrows: the caller has looked
+        assert child.pid is not None  # noqa: S101 - narrows: checked by the caller
         code = os.waitstatus_to_exitcode(status)
         fields = {"action": "child_died", "child": child.role.name, "child_pid": child.pid}
         log.warning("%s ended with %s; starting another", child.role.name, code, extra=fields)

@@ -59,7 +59,7 @@ def serve(
 
     def ready(url: str) -> None:
         if as_json:
-            more = {"certificate": certificate.told} if certificate else {}
+            more = {"certificate": certificate.summary} if certificate else {}
             show_json({"url": url, "ready": True} | more | ({"console": shown_at} if shown_at else {}))
             return
         say(f"Relevo answers at {url} (Ctrl-C stops it)")
@@ -89,7 +89,7 @@ def _shown(certificate: Certificate | None) -> list[str]:
         return []
     until = day(certificate.until)
     told = f"  certificate {certificate.cert}, until {until}"
-    if certificate.own:
+    if certificate.self_signed:
         told = f"  its own certificate {certificate.cert}, until {until}"
     return [told, f"  SHA-256 {certificate.fingerprint}"]
 
