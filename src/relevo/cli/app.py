@@ -15,25 +15,25 @@ import typer
 import typer.main
 
 import relevo
-from relevo.cli.commands.audit import add_to as add_audit
-from relevo.cli.commands.console import add_to as add_console
-from relevo.cli.commands.doctor import add_to as add_doctor
-from relevo.cli.commands.erase import add_to as add_erasing
-from relevo.cli.commands.health import add_to as add_health
-from relevo.cli.commands.import_model import add_to as add_importing
-from relevo.cli.commands.keys import add_to as add_keys
-from relevo.cli.commands.labels import add_to as add_labels
-from relevo.cli.commands.models import add_to as add_models
-from relevo.cli.commands.packages import add_to as add_packages
-from relevo.cli.commands.predictions import add_to as add_predictions
-from relevo.cli.commands.projects import add_to as add_projects
-from relevo.cli.commands.serve import add_to as add_serving
-from relevo.cli.commands.users import add_to as add_users
+from relevo.cli.commands.audit import register as register_audit
+from relevo.cli.commands.console import register as register_console
+from relevo.cli.commands.doctor import register as register_doctor
+from relevo.cli.commands.erase import register as register_erase
+from relevo.cli.commands.health import register as register_health
+from relevo.cli.commands.import_model import register as register_import
+from relevo.cli.commands.keys import register as register_keys
+from relevo.cli.commands.labels import register as register_labels
+from relevo.cli.commands.models import register as register_models
+from relevo.cli.commands.packages import register as register_packages
+from relevo.cli.commands.predictions import register as register_predictions
+from relevo.cli.commands.projects import register as register_projects
+from relevo.cli.commands.serve import register as register_serve
+from relevo.cli.commands.users import register as register_users
 from relevo.cli.help import WRONG_USAGE, translated, usage
 from relevo.cli.options import PROJECT_FILE
 from relevo.cli.output import show_error
 from relevo.cli.stdio import StdoutError, discard_stdout, repair_streams
-from relevo.cli.translate import detect_language, phrase, set_language, user_here
+from relevo.cli.translate import detect_language, phrase, process_user, set_language
 from relevo.errors import DatabaseFullError, MissingInputError, OriginError, PromotionRefusedError, RelevoError
 from relevo.util.files import NO_ROOM
 from relevo.util.terminal import escape_control
@@ -55,23 +55,23 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for add_to in (
-    add_serving,
-    add_console,
-    add_projects,
-    add_importing,
-    add_packages,
-    add_models,
-    add_predictions,
-    add_labels,
-    add_users,
-    add_keys,
-    add_doctor,
-    add_health,
-    add_audit,
-    add_erasing,
+for register_commands in (
+    register_serve,
+    register_console,
+    register_projects,
+    register_import,
+    register_packages,
+    register_models,
+    register_predictions,
+    register_labels,
+    register_users,
+    register_keys,
+    register_doctor,
+    register_health,
+    register_audit,
+    register_erase,
 ):
-    add_to(app)
+    register_commands(app)
 
 
 #: What a person knows standard output as.
@@ -166,7 +166,7 @@ def _say(error: Exception) -> int:
     if isinstance(error, OSError) and error.errno in NO_ROOM:
         error = DatabaseFullError()
     elif isinstance(error, PermissionError) and error.filename is not None:
-        who = user_here()
+        who = process_user()
         error = OriginError(reason=f"the user {who} may not use '{error.filename}'; run it as its owner, or change its rights")
     if isinstance(error, PromotionRefusedError):
         from relevo.cli.package_summary import show_takeover

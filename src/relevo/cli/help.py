@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from relevo.cli.translate import phrase, said
+from relevo.cli.translate import phrase, translate
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,7 +38,7 @@ class _Formatter(typer.Context.formatter_class):  # type: ignore[valid-type,misc
 
     def write_heading(self, heading: str) -> None:
         """The word above a list."""
-        super().write_heading(said(heading))
+        super().write_heading(translate(heading))
 
     def write_dl(self, rows: Sequence[tuple[str, str]], *args: Any, **options: Any) -> None:
         """A list of options or commands."""
@@ -48,15 +48,15 @@ class _Formatter(typer.Context.formatter_class):  # type: ignore[valid-type,misc
 def translated(command: Any) -> Any:
     """The command and all below it, their help in the language spoken."""
     command.context_class = type("Context", (command.context_class,), {"formatter_class": _Formatter})
-    paragraphs = [said(one) for one in paragraphs_of(command.help)]
+    paragraphs = [translate(one) for one in paragraphs_of(command.help)]
     command.help = "\n\n".join(paragraphs)
     command.short_help = paragraphs[0] if paragraphs else None
-    command.options_metavar = said(command.options_metavar or "")
+    command.options_metavar = translate(command.options_metavar or "")
     for parameter in command.params:
-        parameter.help = said(parameter.help or "")
-        parameter.metavar = parameter.metavar and said(parameter.metavar)
+        parameter.help = translate(parameter.help or "")
+        parameter.metavar = parameter.metavar and translate(parameter.metavar)
     if hasattr(command, "commands"):
-        command.subcommand_metavar = said(command.subcommand_metavar or "")
+        command.subcommand_metavar = translate(command.subcommand_metavar or "")
         for below in command.commands.values():
             translated(below)
     return command
@@ -67,7 +67,7 @@ def paragraphs_of(text: str | None) -> list[str]:
     return [" ".join(one.split()) for one in inspect.cleandoc(text or "").split("\n\n") if one.strip()]
 
 
-def misused(told: str) -> Exception:
+def usage_error(told: str) -> Exception:
     """What to raise where an option is missing, or two do not go together: the value of none is wrong."""
     return WRONG_USAGE(told)
 
@@ -76,20 +76,20 @@ def usage(error: Any) -> str:
     """What was wrong with the words of a command, and where its help is."""
     told = error.format_message()
     if error.ctx is None:
-        return phrase("Error: {told}", told=said(told))
+        return phrase("Error: {told}", told=translate(told))
     known = error.ctx.get_usage()
     if told.startswith(known):
         # Nothing was asked at all, so the whole help is the answer.
         return str(told)
     hint = phrase("Try '{command} {option}' for help.", command=error.ctx.command_path, option="--help")
-    return f"{known}\n{hint}\n\n" + phrase("Error: {told}", told=said(told))
+    return f"{known}\n{hint}\n\n" + phrase("Error: {told}", told=translate(told))
 
 
 def _named(found: re.Match[str]) -> str:
     """An argument's own name says enough; the value of an option is called as others are."""
     if not found.string.startswith("-"):
         return ""
-    return f" {said('NUMBER' if found[1] in _NUMBERS else 'TEXT')}"
+    return f" {translate('NUMBER' if found[1] in _NUMBERS else 'TEXT')}"
 
 
 def _told(name: str, told: str) -> str:
@@ -97,9 +97,9 @@ def _told(name: str, told: str) -> str:
     default = _DEFAULT.search(told)
     if default and f"--{default[1]} / " in name:
         told = f"{told[: default.start(1)]}--{told[default.start(1) :]}"
-    return _ADDED.sub(_added, said(told))
+    return _ADDED.sub(_added, translate(told))
 
 
 def _added(found: re.Match[str]) -> str:
-    parts = (said(part) for part in found[0][1:-1].split("; "))
+    parts = (translate(part) for part in found[0][1:-1].split("; "))
     return f"[{'; '.join(parts)}]"

@@ -9,9 +9,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from relevo.cli.options import require_home
-from relevo.cli.os_user import current_user
-from relevo.cli.translate import language, moment, percent, said
+from relevo.cli.options import current_user, require_home
+from relevo.cli.translate import language, moment, percent, translate
 from relevo.domain import ids
 from relevo.domain.prediction import Label
 from relevo.domain.signature import Task
@@ -45,7 +44,7 @@ def cells(item: dict[str, Any]) -> tuple[object, ...]:
     """One prediction as a row under HEADS."""
     when = moment(item["at"], seconds=True)
     sure = "" if item.get("confidence") is None else percent(item["confidence"])
-    note = item.get("error") or (said("uncertain") if item.get("uncertain") else "")
+    note = item.get("error") or (translate("uncertain") if item.get("uncertain") else "")
     who = item.get("asked_by_name") or item.get("asked_by")
     model = f"{item['model']} {item['version']}"
     return when, model, item.get("prediction"), sure, note, item.get("label"), who, item["query_id"]
@@ -102,11 +101,13 @@ class Local:
         from relevo.web.routes.labels import check_label
         from relevo.web.schemas.common import Truth
 
-        it = self._store.history.get(_raw(query_id)).prediction
-        summary = self._store.registry.version(it.model, it.version).summary
+        record = self._store.history.get(_raw(query_id)).prediction
+        summary = self._store.registry.version(record.model, record.version).summary
         check_label(value, Task(summary["task"]), tuple(summary["labels"]))
-        said = Label(prediction=it.id, value=value, author=author or current_user(), source="cli", at=datetime.now(UTC), note=note)
-        return Truth.of(self._store.labels.put(said)).model_dump(mode="json")
+        label = Label(
+            prediction=record.id, value=value, author=author or current_user(), source="cli", at=datetime.now(UTC), note=note
+        )
+        return Truth.of(self._store.labels.put(label)).model_dump(mode="json")
 
 
 def _raw(query_id: str) -> bytes:

@@ -12,7 +12,7 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from relevo.cli.translate import number, said, sentence
+from relevo.cli.translate import error_text, number, translate
 from relevo.util.terminal import escape_control
 
 if TYPE_CHECKING:
@@ -35,12 +35,12 @@ def say(text: str) -> None:
 
 def warn(text: str) -> None:
     """Our own line on standard error, in the language spoken."""
-    sys.stderr.write(escape_control(said(text)) + "\n")
+    sys.stderr.write(escape_control(translate(text)) + "\n")
 
 
 def show_error(error: RelevoError, name: str = "") -> None:
     """A refusal on standard error, in the language spoken. name: of what it is about."""
-    told = f"{name}: {sentence(error)}" if name else sentence(error)
+    told = f"{name}: {error_text(error)}" if name else error_text(error)
     sys.stderr.write(f"error: {escape_control(told)} ({error.code})\n")
 
 
@@ -51,7 +51,7 @@ def show_text(text: str) -> None:
 
 def _said(line: str) -> str:
     bare = line.strip()
-    return line.replace(bare, said(bare), 1) if bare else line
+    return line.replace(bare, translate(bare), 1) if bare else line
 
 
 def _write(text: str) -> None:
@@ -78,7 +78,7 @@ def show_table(heads: Sequence[str], rows: Iterable[Sequence[object]], *, empty:
         return
     table = Table(box=None, pad_edge=False, header_style="bold", show_header=any(heads))
     for head in heads:
-        table.add_column(said(head), overflow="fold")
+        table.add_column(translate(head), overflow="fold")
     for row in shown:
         table.add_row(*row)
     # Rows of a list stay lines, in a pipe and on a narrow screen: an id that is cut in two cannot be copied.
@@ -94,15 +94,15 @@ def step_said(what: str) -> str:
     """A step in the language spoken; of `training loss 0.31`, with figures after its first word, each with its name."""
     name, *figures = what.split(" ")
     if len(figures) < 2 or len(figures) % 2 or not all(_FIGURE.fullmatch(one) for one in figures[1::2]):
-        return said(what)
+        return translate(what)
     told = (word for one, value in zip(figures[::2], figures[1::2], strict=True) for word in (_called(one), number(float(value))))
-    return " ".join((said(name), *told))
+    return " ".join((translate(name), *told))
 
 
 def _called(quantity: str) -> str:
     """A quantity as its training tells it; `validation_loss`, or Keras' `val_loss`, is that of what is held out."""
-    held_out, usual = _HELD_OUT.match(quantity), said(_HELD_OUT.sub("", quantity).replace("_", " "))
-    return f"{usual} ({said('held out')})" if held_out else usual
+    held_out, usual = _HELD_OUT.match(quantity), translate(_HELD_OUT.sub("", quantity).replace("_", " "))
+    return f"{usual} ({translate('held out')})" if held_out else usual
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from relevo.cli.output import warn
-from relevo.cli.translate import number, said
+from relevo.cli.translate import number, translate
 from relevo.domain.preprocessing import MatrixSteps
 from relevo.errors import PromotionRefusedError
 
@@ -58,18 +58,18 @@ def told(
     facts = [("package", f"{package.manifest.name} {package.digest[:12]}")]
     facts += [(name.replace("_", " "), number(figure)) for name, figure in headline(package.metrics).items()]
     facts += [("classes", shown)] if (shown := classes(package.manifest.output)) else []
-    facts += [("scores", said(scores(package.manifest.output)))] if imported else []
-    facts += [("columns", said(shown))] if imported and (shown := columns(package.manifest, ordered=ordered)) else []
-    facts.append(("proof", said(proof(package.manifest.lineage))))
+    facts += [("scores", translate(scores(package.manifest.output)))] if imported else []
+    facts += [("columns", translate(shown))] if imported and (shown := columns(package.manifest, ordered=ordered)) else []
+    facts.append(("proof", translate(proof(package.manifest.lineage))))
     if version is not None:
         stands = f"{version.model} {version.number}, named {alias}"
         if alias != "champion" and champion == version.number:
             stands = f"{version.model} {version.number}, named {alias} and champion"
-        facts.append(("version", said(stands if version.at >= began else f"unchanged: already {stands}")))
+        facts.append(("version", translate(stands if version.at >= began else f"unchanged: already {stands}")))
         if champion not in (None, version.number):
             answers = f"version {champion}; `relevo models alias {version.model} champion {version.number}` lets the new one answer"
-            facts.append(("answers", said(answers)))
-    named = [(said(name), fact) for name, fact in facts]
+            facts.append(("answers", translate(answers)))
+    named = [(translate(name), fact) for name, fact in facts]
     width = max(len(name) for name, _ in named)
     return "\n".join(f"{name:<{width}}  {fact}" for name, fact in named)
 
@@ -99,7 +99,7 @@ def reason(given: str, usual: str, *, force: bool = False) -> str:
     """
     if force and given == usual:
         raise typer.BadParameter("goes with a reason of your own: --why", param_hint="--force")
-    return said(given) if given == usual else given
+    return translate(given) if given == usual else given
 
 
 def proof(lineage: Lineage) -> str:
@@ -146,5 +146,5 @@ def show_takeover(found: Takeover | PromotionRefusedError) -> None:
     )
     before, after, rows = (facts.get(name) for name in ("before", "version", "rows"))
     if isinstance(rows, tuple):
-        for what, old, new in (("", said(f"version {before}"), said(f"version {after}")), *rows):
-            warn(f"{what and said(what):<14} {old[:_SIDE]:<{_SIDE}}  {new[:_SIDE]}")
+        for what, old, new in (("", translate(f"version {before}"), translate(f"version {after}")), *rows):
+            warn(f"{what and translate(what):<14} {old[:_SIDE]:<{_SIDE}}  {new[:_SIDE]}")

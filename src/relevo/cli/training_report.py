@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from relevo.cli.translate import fixed, said
+from relevo.cli.translate import fixed, translate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -24,11 +24,11 @@ def skipped_images(files: Sequence[Unreadable]) -> Iterator[str]:
     if not files:
         return
     many = f"left out: {len(files)} files that cannot be read as a picture"
-    yield said(many if len(files) > 1 else "left out: 1 file that cannot be read as a picture")
+    yield translate(many if len(files) > 1 else "left out: 1 file that cannot be read as a picture")
     for one in files[:_MOST_FILES]:
-        yield f"  {one.path}: {said(one.reason)}"
+        yield f"  {one.path}: {translate(one.reason)}"
     if len(files) > _MOST_FILES:
-        yield "  " + said(f"… and {len(files) - _MOST_FILES} more (--json lists all)")
+        yield "  " + translate(f"… and {len(files) - _MOST_FILES} more (--json lists all)")
     yield ""
 
 
@@ -38,7 +38,7 @@ def report(metrics: dict[str, Any]) -> Iterator[str]:
     if not 0 < len(classes) <= _MOST_CLASSES:
         return
     names = [one["label"] for one in classes]
-    head, answer, *columns = map(said, ("on held-out data", "answer, truth:", "precision", "recall", "F1", "rows"))
+    head, answer, *columns = map(translate, ("on held-out data", "answer, truth:", "precision", "recall", "F1", "rows"))
     width = max(map(len, (head, answer, *names)))
     yield " ".join((f"{head:<{width}}", *(f"{one:>10}" for one in columns)))
     for one in classes:
@@ -50,7 +50,7 @@ def report(metrics: dict[str, Any]) -> Iterator[str]:
 
 
 def _confusion(names: list[str], counts: list[list[int]], width: int) -> Iterator[str]:
-    columns, corner = [max(8, len(name)) for name in names], said("answer, truth:")
+    columns, corner = [max(8, len(name)) for name in names], translate("answer, truth:")
     yield " ".join((f"{corner:<{width}}", *(f"{name:>{column}}" for name, column in zip(names, columns, strict=True))))
     for name, row in zip(names, counts, strict=True):
         yield " ".join((f"{name:<{width}}", *(f"{count:>{column}}" for count, column in zip(row, columns, strict=True))))

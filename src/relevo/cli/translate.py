@@ -56,22 +56,22 @@ def phrase(text: str, **facts: object) -> str:
     return catalog.phrase(text, language(), **facts)
 
 
-def said(text: str) -> str:
+def translate(text: str) -> str:
     """What another room said in English (a finding, a reason) in the language spoken; a stranger's words as they are."""
     return catalog.said(text, language())
 
 
-def sentence(error: RelevoError) -> str:
+def error_text(error: RelevoError) -> str:
     """What happened and how to mend it."""
     return catalog.sentence(error, language())
 
 
-def why_closed(cause: PermissionError) -> str:
+def permission_text(cause: PermissionError) -> str:
     """What is closed to whom, in words that have a translation."""
-    return f"the user {user_here()} may not use '{cause.filename}'"
+    return f"the user {process_user()} may not use '{cause.filename}'"
 
 
-def user_here() -> str:
+def process_user() -> str:
     """The name of the user that this process is, or the number of one without a name."""
     try:
         return pwd.getpwuid(os.geteuid()).pw_name

@@ -10,7 +10,7 @@ import typer
 
 from relevo.cli.options import AsJson, Home, Yes, confirmed, require_home
 from relevo.cli.output import say, show_json, show_table, show_text
-from relevo.cli.translate import moment, phrase, said
+from relevo.cli.translate import moment, phrase, translate
 from relevo.domain.audit import without_marks
 from relevo.errors import ConfigError
 
@@ -31,7 +31,7 @@ _USER = re.compile(r"\buser:([0-9a-f]{32})\b")
 _HEADS = ("entry", "when", "who", "did", "to", "before", "after", "why")
 
 
-def add_to(app: typer.Typer) -> None:
+def register(app: typer.Typer) -> None:
     """Add this file's commands."""
     app.add_typer(group, name="audit")
 
@@ -78,7 +78,7 @@ def sign_ins(
         show_json(AttemptsView.of(page).model_dump(mode="json"))
         return
     rows = (
-        (moment(one.last, seconds=True), one.name or f"? {one.mark[:_SHORT]}", one.address, said(one.reason), one.tries)
+        (moment(one.last, seconds=True), one.name or f"? {one.mark[:_SHORT]}", one.address, translate(one.reason), one.tries)
         for one in page.items
     )
     show_table(("last", "name", "address", "reason", "tries"), rows, empty="Nobody was refused.")
@@ -183,7 +183,7 @@ def _tell(verdict: VerificationReport) -> None:
         say(f"The audit is whole: {verdict.links} entries, held against {verdict.heads} heads.")
         return
     for fault in verdict.faults:
-        show_text(f"{said(fault.kind)}: {said(fault.told)}")
+        show_text(f"{translate(fault.kind)}: {translate(fault.told)}")
     say(f"The audit is not whole. Faults found: {len(verdict.faults)}.")
 
 

@@ -21,7 +21,7 @@ _HELP = {row.name: row.help for row in SETTINGS}
 _THIS_MACHINE = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
-def add_to(app: typer.Typer) -> None:
+def register(app: typer.Typer) -> None:
     """Add this file's command."""
     app.command("console")(console)
 

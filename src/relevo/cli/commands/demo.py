@@ -19,9 +19,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import relevo.server
-from relevo.cli.os_user import current_user
+from relevo.cli.options import current_user
 from relevo.cli.output import progress, say, show_json, show_text
-from relevo.cli.translate import fixed, language, percent, said
+from relevo.cli.translate import fixed, language, percent, translate
 from relevo.client import Client
 from relevo.errors import MissingDependencyError
 from relevo.package.samples import png
@@ -92,7 +92,7 @@ def run_demo(settings: Settings, *, headless: bool, as_json: bool) -> int:
         finally:
             server.stop()
     for problem in outcome.problems:
-        sys.stderr.write(f"error: {said(problem)} (demo_failed)\n")
+        sys.stderr.write(f"error: {translate(problem)} (demo_failed)\n")
     return 1 if outcome.problems else 0
 
 
@@ -103,7 +103,7 @@ def _prepare(settings: Settings, step: Callable[[int, int, str], object]) -> tup
     start_project(folder, language=language())
     project = read_project(folder)
     package = train_project(project, folder / "package", step, language=language())
-    relevo.server.register(settings, folder / "package", alias="champion", who=current_user(), why=said("the demo trained it"))
+    relevo.server.register(settings, folder / "package", alias="champion", who=current_user(), why=translate("the demo trained it"))
     held = split_examples(load_examples(project), project.data.held_out)[1]
     return held, settings.packages_folder / package.digest
 
@@ -161,15 +161,18 @@ def _show(outcome: Outcome, *, as_json: bool, stays: bool) -> None:
         show_json(facts | {"problems": outcome.problems})
         return
     told = [
-        ("accuracy", said(f"{percent(outcome.accuracy)} on {outcome.asked} held-out digits, asked over HTTP as PNG")),
-        ("latency", said(f"p50 {fixed(outcome.p50_ms, 1)} ms, p99 {fixed(outcome.p99_ms, 1)} ms a request, recording included")),
-        ("history", said(f"{outcome.recorded} of {outcome.asked} predictions recorded")),
+        ("accuracy", translate(f"{percent(outcome.accuracy)} on {outcome.asked} held-out digits, asked over HTTP as PNG")),
+        (
+            "latency",
+            translate(f"p50 {fixed(outcome.p50_ms, 1)} ms, p99 {fixed(outcome.p99_ms, 1)} ms a request, recording included"),
+        ),
+        ("history", translate(f"{outcome.recorded} of {outcome.asked} predictions recorded")),
         *([("predictions", f"{outcome.url}/predictions"), ("page", outcome.url)] if stays else []),
         ("package", outcome.package),
         ("card", f"{outcome.package}/card.md"),
     ]
     for name, fact in told:
-        show_text(f"{said(name):<12}  {fact}")
+        show_text(f"{translate(name):<12}  {fact}")
 
 
 def _wait_for_interrupt() -> None:

@@ -8,12 +8,12 @@ import typer
 
 from relevo.cli.options import AsJson, Home, load_command_settings
 from relevo.cli.output import show_json, show_text
-from relevo.cli.translate import said
+from relevo.cli.translate import translate
 
 _SIGNS = {"ok": "ok", "warn": "warn", "fail": "FAIL"}
 
 
-def add_to(app: typer.Typer) -> None:
+def register(app: typer.Typer) -> None:
     """Add this file's command."""
     app.command("doctor")(doctor)
 
@@ -35,8 +35,8 @@ def doctor(
         show_json(findings)
     else:
         for one in findings:
-            show_text(f"{said(_SIGNS[one.verdict]):<4}  {said(one.what):<13}  {said(one.told)}")
+            show_text(f"{translate(_SIGNS[one.verdict]):<4}  {translate(one.what):<13}  {translate(one.told)}")
             if one.mend:
-                show_text(f"{'':21}{said(one.mend)}")
+                show_text(f"{'':21}{translate(one.mend)}")
     if any(one.verdict == "fail" for one in findings):
         raise typer.Exit(1)

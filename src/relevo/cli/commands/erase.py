@@ -14,7 +14,7 @@ from relevo.cli.translate import phrase
 from relevo.errors import ConfigError
 
 
-def add_to(app: typer.Typer) -> None:
+def register(app: typer.Typer) -> None:
     """Add this file's commands."""
     app.command("erase")(erase)
     app.command("rewrap")(rewrap)

@@ -28,7 +28,7 @@ _ELSEWHERE = (
 )
 
 
-def add_to(app: typer.Typer) -> None:
+def register(app: typer.Typer) -> None:
     """Add this file's command."""
     app.command("health")(health)
 

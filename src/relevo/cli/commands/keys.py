@@ -29,7 +29,7 @@ Days = Annotated[
 ]
 
 
-def add_to(app: typer.Typer) -> None:
+def register(app: typer.Typer) -> None:
     """Add this file's commands."""
     app.add_typer(group, name="key")
 

@@ -6,8 +6,7 @@ from typing import Annotated
 
 import typer
 
-from relevo.cli.options import AsJson, Home, Yes, confirmed, require_home
-from relevo.cli.os_user import current_user
+from relevo.cli.options import AsJson, Home, Yes, confirmed, current_user, require_home
 from relevo.cli.output import say, show_json, show_table
 from relevo.cli.package_summary import Force, show_takeover
 from relevo.cli.translate import moment, phrase
@@ -18,7 +17,7 @@ _CHAMPION = "champion"
 Name = Annotated[str, typer.Argument(help="Name of the model.", metavar="NAME")]
 
 
-def add_to(app: typer.Typer) -> None:
+def register(app: typer.Typer) -> None:
     """Add this file's commands."""
     app.add_typer(group, name="models")
 

@@ -13,7 +13,7 @@ import typer
 from relevo.cli.options import AsJson
 from relevo.cli.output import say, show_json, show_table, show_text
 from relevo.cli.package_summary import classes, headline, proof
-from relevo.cli.translate import language, number, said
+from relevo.cli.translate import language, number, translate
 from relevo.domain.signature import ImageInput
 from relevo.i18n.catalog import texts
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 Where = Annotated[Path, typer.Argument(help="The package: a folder or a .zip.", metavar="PACKAGE")]
 
 
-def add_to(app: typer.Typer) -> None:
+def register(app: typer.Typer) -> None:
     """Add this file's commands."""
     app.command("verify")(verify)
     app.command("inspect")(inspect)
@@ -57,7 +57,7 @@ def inspect(
     elif as_json:
         show_json({"digest": opened.digest, "manifest": opened.manifest, "metrics": opened.metrics})
     else:
-        show_table(("", ""), [(said(name), told) for name, told in _facts(opened) if told], empty="")
+        show_table(("", ""), [(translate(name), told) for name, told in _facts(opened) if told], empty="")
 
 
 def _card(package: Package) -> str:
@@ -83,15 +83,15 @@ def _facts(package: Package) -> list[tuple[str, str]]:
         ("name", manifest.name),
         ("description", manifest.description),
         ("digest", package.digest),
-        ("input", said(_input(package))),
-        ("task", said(manifest.output.task)),
+        ("input", translate(_input(package))),
+        ("task", translate(manifest.output.task)),
         ("labels", ", ".join(manifest.output.labels)),
         ("classes", classes(manifest.output)),
         ("unit", manifest.output.unit),
-        ("decision", said(_decision(package)) if manifest.output.labels else ""),
+        ("decision", translate(_decision(package)) if manifest.output.labels else ""),
         ("framework", lineage.framework),
         ("converted by", ", ".join(f"{library} {version}" for library, version in lineage.converter.items())),
-        ("proof", said(proof(lineage))),
+        ("proof", translate(proof(lineage))),
         *((name.replace("_", " "), number(figure)) for name, figure in headline(package.metrics).items()),
         ("files", str(len(package.paths()))),
     ]

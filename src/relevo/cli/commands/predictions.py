@@ -14,7 +14,7 @@ import typer
 
 from relevo.cli.options import AsJson, Ca, Home, Key, Url, connect
 from relevo.cli.output import progress, say, show_error, show_json, show_table, warn
-from relevo.cli.translate import language, percent, said, sentence
+from relevo.cli.translate import error_text, language, percent, translate
 from relevo.errors import InvalidJsonError, MissingInputError, RelevoError
 from relevo.util.files import MOST, read_plain_text, refuse_unless_plain
 from relevo.util.time_parsing import aware
@@ -29,7 +29,7 @@ Model = Annotated[
 ]
 
 
-def add_to(app: typer.Typer) -> None:
+def register(app: typer.Typer) -> None:
     """Add this file's commands."""
     app.command("predict")(predict)
     app.command("history")(history)
@@ -88,7 +88,7 @@ def _show(results: list[Result | None], failures: dict[int, RelevoError], names:
                 *((names[place],) if failures else ()),
                 one.prediction,
                 _percent(one.confidence),
-                said("uncertain") if one.uncertain else "",
+                translate("uncertain") if one.uncertain else "",
                 f"{one.model} {one.version}",
                 one.query_id,
             )
@@ -148,7 +148,7 @@ def _told(result: Result | None, error: RelevoError | None, name: str) -> Any:
 
     if result is not None:
         return msgspec.to_builtins(result)
-    return {"input": name} if error is None else {"input": name, "error": sentence(error), "code": error.code}
+    return {"input": name} if error is None else {"input": name, "error": error_text(error), "code": error.code}
 
 
 def _percent(share: float | None) -> str:

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from relevo.cli.options import AsJson, Home, load_command_settings
-from relevo.cli.os_user import current_user
+from relevo.cli.options import AsJson, Home, current_user, load_command_settings
 from relevo.cli.output import progress, say, show_json
 from relevo.cli.package_summary import Alias, Force, Out, Register, Why, reason, told
 from relevo.cli.training_report import report, skipped_images
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
     from relevo.project.image_folder import Unreadable
 
 
-def add_to(app: typer.Typer) -> None:
+def register(app: typer.Typer) -> None:
     """Add this file's commands."""
     app.command("new")(new)
     app.command("train")(train)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _DEMO_HOME = Path("demo-home")
 
 
-def add_to(app: typer.Typer) -> None:
+def register(app: typer.Typer) -> None:
     """Add this file's commands."""
     app.command("demo")(demo)
     app.command("serve")(with_settings_flags(serve))

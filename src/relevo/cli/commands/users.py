@@ -30,7 +30,7 @@ Name = Annotated[str, typer.Argument(help="Name of the user.", metavar="NAME")]
 WhichRole = Annotated[str, typer.Argument(help="The role from now on; none takes it away.", metavar=f"{_ROLES}|{_NONE}")]
 
 
-def add_to(app: typer.Typer) -> None:
+def register(app: typer.Typer) -> None:
     """Add this file's commands."""
     app.add_typer(group, name="user")
 
@@ -65,7 +65,7 @@ def add(
         raise LastAdminError
     kept = None if no_password else hash_password(_new_password(name, _models(store)))
     made = people.add_user(name, given, grants=granted, password_hash=kept, at=server.utc_now())
-    _told(people.one(made), as_json=as_json, sentence=_welcome(name, may_something=bool(given or granted)))
+    _told(people.one(made), as_json=as_json, message=_welcome(name, may_something=bool(given or granted)))
     _warn_of_absent(store, granted)
 
 
@@ -145,7 +145,7 @@ def link(
     _told(
         people.one(user.id),
         as_json=as_json,
-        sentence=phrase("{name} signs in at {issuer} from now on.", name=user.name, issuer=issuer),
+        message=phrase("{name} signs in at {issuer} from now on.", name=user.name, issuer=issuer),
     )
 
 
@@ -159,7 +159,7 @@ def password(name: Name, *, home: Home = None, as_json: AsJson = False) -> None:
     people = store.people
     user = people.named(name)
     people.set_password(user.id, hash_password(_new_password(user.name, _models(store))), at=server.utc_now())
-    _told(people.one(user.id), as_json=as_json, sentence=phrase("{name} has a new password.", name=user.name))
+    _told(people.one(user.id), as_json=as_json, message=phrase("{name} has a new password.", name=user.name))
 
 
 def _models(store: Store) -> list[str]:
@@ -183,7 +183,7 @@ def _change(name: str, change: UserChange, home: Path | None, *, as_json: bool, 
         confirmed(asked, yes=yes)
     changed = people.change_user(user.id, change, at=server.utc_now())
     told = phrase("{name}: {role}, {state}.", name=changed.name, role=_all_roles(changed), state=_state(changed))
-    _told(changed, as_json=as_json, sentence=told)
+    _told(changed, as_json=as_json, message=told)
     _warn_of_absent(store, [model for model, given in change.grants.items() if given])
 
 
@@ -203,11 +203,11 @@ def _warn_of_absent(store: Store, granted: Collection[str]) -> None:
             warn(phrase("No model called {model} is registered yet; the grant counts once there is one.", model=model))
 
 
-def _told(user: User, *, as_json: bool, sentence: str) -> None:
+def _told(user: User, *, as_json: bool, message: str) -> None:
     if as_json:
         show_json(_shown(user))
     else:
-        say(sentence)
+        say(message)
 
 
 def _shown(user: User) -> dict[str, object]:

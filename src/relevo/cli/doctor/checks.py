@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from relevo.cli.doctor.finding import Finding
 from relevo.cli.doctor.security_checks import safeguards
-from relevo.cli.translate import day, fixed, moment, why_closed
+from relevo.cli.translate import day, fixed, moment, permission_text
 from relevo.errors import DatabaseMissingError, DatabaseUnavailableError, RelevoError
 from relevo.recording.journal import exchanged_at
 from relevo.util.files import look_into
@@ -66,7 +66,7 @@ def _seen(what: str, check: Callable[[Settings], Finding], settings: Settings) -
     try:
         return check(settings)
     except PermissionError as cause:
-        return Finding(what=what, verdict="fail", told=why_closed(cause), mend="Run it as its owner, or change its rights.")
+        return Finding(what=what, verdict="fail", told=permission_text(cause), mend="Run it as its owner, or change its rights.")
 
 
 def _python() -> Finding:

@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from relevo.cli.doctor.finding import Finding
-from relevo.cli.translate import why_closed
+from relevo.cli.translate import permission_text
 from relevo.errors import RelevoError
 
 if TYPE_CHECKING:
@@ -40,7 +40,9 @@ def safeguards(settings: Settings) -> Iterator[Finding]:
     except RelevoError as error:
         yield Finding(what="records", verdict="fail", told=str(error))
     except PermissionError as cause:
-        yield Finding(what="records", verdict="fail", told=why_closed(cause), mend="Run it as its owner, or change its rights.")
+        yield Finding(
+            what="records", verdict="fail", told=permission_text(cause), mend="Run it as its owner, or change its rights."
+        )
     finally:
         store.engine.dispose()
 
