@@ -193,7 +193,7 @@ def history(
 
     place = source(home, url, key, ca)
     if query_id is not None:
-        show_json(place.one(query_id))
+        show_json(place.get(query_id))
         return
     wanted = {
         "model": model,
@@ -207,7 +207,7 @@ def history(
         "until": _moment("--until", until),
     }
     items, next_cursor = place.page(
-        limit=limit, cursor=cursor, wanted={name: value for name, value in wanted.items() if value is not None}
+        limit=limit, cursor=cursor, filters={name: value for name, value in wanted.items() if value is not None}
     )
     if as_json:
         show_json({"items": items, "next_cursor": next_cursor})
