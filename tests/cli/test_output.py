@@ -9,7 +9,7 @@ import pytest
 
 from relevo.cli import output
 from relevo.cli.app import run
-from relevo.cli.output import progress, say, show_json, show_table, step_said
+from relevo.cli.output import progress, say, show_json, show_table, step_text
 from relevo.cli.translate import percent, set_language
 
 if TYPE_CHECKING:
@@ -82,14 +82,14 @@ def test_the_figures_of_an_epoch_are_in_the_language() -> None:
     """An epoch's quantities have their names, and its figures their comma; a step that tells none is said as it is."""
     set_language("es")
     try:
-        assert step_said("training loss 0.3125 val_loss 0.5 accuracy 0.9788") == (
+        assert step_text("training loss 0.3125 val_loss 0.5 accuracy 0.9788") == (
             "entrenando pérdida 0,3125 pérdida (reservados) 0,5 exactitud 0,9788"
         )
-        assert step_said("loading data") == "cargando datos"
+        assert step_text("loading data") == "cargando datos"
     finally:
         set_language("en")
-    assert step_said("training loss nan") == "training loss nan"
-    assert step_said("training validation_loss 0.5") == "training loss (held out) 0.5"
+    assert step_text("training loss nan") == "training loss nan"
+    assert step_text("training validation_loss 0.5") == "training loss (held out) 0.5"
 
 
 def test_long_work_without_a_terminal_says_how_far_it_is(

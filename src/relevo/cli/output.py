@@ -90,7 +90,7 @@ def show_table(heads: Sequence[str], rows: Iterable[Sequence[object]], *, empty:
         _write(line.rstrip())
 
 
-def step_said(what: str) -> str:
+def step_text(what: str) -> str:
     """Translates a step such as `training loss 0.31`: its first word, then pairs of metric name and value."""
     name, *metrics = what.split(" ")
     if len(metrics) < 2 or len(metrics) % 2 or not all(_NUMBER.fullmatch(metric) for metric in metrics[1::2]):
@@ -133,8 +133,8 @@ def progress(*, quiet: bool = False) -> Iterator[Callable[[int, int, str], None]
             name = what.partition(" ")[0]
             task = tasks.get(name)
             if task is None:
-                task = tasks[name] = bars.add_task(escape_control(step_said(what)), total=total or None)
-            bars.update(task, completed=done, total=total or None, description=escape_control(step_said(what)))
+                task = tasks[name] = bars.add_task(escape_control(step_text(what)), total=total or None)
+            bars.update(task, completed=done, total=total or None, description=escape_control(step_text(what)))
 
         yield step
 
@@ -150,7 +150,7 @@ def _progress_lines() -> Callable[[int, int, str], None]:
             return
         progress_text = f" {done}/{total}" if total and name in printed_at else ""
         printed_at[name] = now
-        sys.stderr.write(f"{escape_control(step_said(what))}{progress_text} …\n")
+        sys.stderr.write(f"{escape_control(step_text(what))}{progress_text} …\n")
         sys.stderr.flush()
 
     return step

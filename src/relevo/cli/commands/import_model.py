@@ -13,7 +13,7 @@ import typer
 from relevo.cli.help import usage_error
 from relevo.cli.options import AsJson, Home, current_user, load_command_settings
 from relevo.cli.output import progress, say, show_json
-from relevo.cli.package_summary import Alias, Force, Out, Register, Why, reason, told
+from relevo.cli.package_summary import Alias, Force, Out, Register, Why, reason, summary
 from relevo.cli.translate import language
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ _SIZE = re.compile(r"(\d{1,4})[x×](\d{1,4})")
 
 
 def register(app: typer.Typer) -> None:
-    """Add this file's command."""
+    """Adds the command of this module."""
     app.command("import")(import_file)
 
 
@@ -259,7 +259,7 @@ def import_file(
         facts = {"digest": package.digest, "output": package.manifest.output, "metrics": package.metrics}
         show_json({**facts, "lineage": package.manifest.lineage, "version": version})
     else:
-        say(told(package, version, alias, began=start, champion=champion, imported=True, ordered=features is not None))
+        say(summary(package, version, alias, began=start, champion=champion, imported=True, ordered=features is not None))
 
 
 def _convert(file: Path, name: str | None, options: dict[str, Any], target: Path, step: Callable[[int, int, str], None]) -> Package:

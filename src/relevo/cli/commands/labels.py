@@ -48,7 +48,7 @@ group = typer.Typer(
 
 
 def register(app: typer.Typer) -> None:
-    """Add this file's commands."""
+    """Adds the commands of this module."""
     app.add_typer(group, name="label")
 
 
