@@ -100,7 +100,7 @@ def test_long_work_without_a_terminal_says_how_far_it_is(
         for epoch in range(4):
             step(epoch, 3, f"training loss {epoch + 0.5}")
     assert capsys.readouterr().err == "training loss 0.5 …\n"
-    monkeypatch.setattr(output, "_LINE_EVERY_S", 0.0)
+    monkeypatch.setattr(output, "_LINE_INTERVAL_S", 0.0)
     with progress() as step:
         for epoch in range(4):
             step(epoch, 3, f"training loss {epoch + 0.5}")

@@ -112,7 +112,7 @@ def test_a_store_without_users_opens_nothing_outward(tmp_path: Path) -> None:
     store = relevo.server.open_store(settings_of(tmp_path))
     for openly in (True, False):
         door = Authenticator()
-        refresh_access(settings_of(tmp_path), store, door, openly=openly)
+        refresh_access(settings_of(tmp_path), store, door, allow_anonymous=openly)
         assert door.roll.open is openly
     store.engine.dispose()
 

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 _HOLD = """
 import sys, time
 from pathlib import Path
-from relevo.server.instance_lock import sole_server
-with sole_server(Path(sys.argv[1])):
+from relevo.server.instance_lock import hold_instance_lock
+with hold_instance_lock(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(60)
 """

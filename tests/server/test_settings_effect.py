@@ -19,7 +19,7 @@ from relevo.config import Settings
 from relevo.domain.prediction import InputLogging
 from relevo.serve.loaded_version import ServingOptions
 from relevo.server.stores import open_store, register
-from relevo.server.worker import _journal, _lane_options, _loader
+from relevo.server.worker import _journal, _model_loader, _serving_options
 
 if TYPE_CHECKING:
     from relevo.package.package import Package
@@ -212,7 +212,7 @@ def test_settings_reach_the_lane_and_the_journal(tmp_path: Path) -> None:
         spool_rotate_s=5,
         spool_max_mb=9,
     )
-    assert _lane_options(settings) == ServingOptions(
+    assert _serving_options(settings) == ServingOptions(
         max_batch_size=7,
         max_queue_size=11,
         max_queue_seconds=3.5,
@@ -232,7 +232,7 @@ def test_a_model_has_its_threads(tmp_path: Path, digits_package: Package, thread
     put(settings, digits_package)
     store = open_store(settings)
     leg = store.registry.routes()[0].legs[0]
-    load = _loader(settings, store)
+    load = _model_loader(settings, store)
     load(leg)  # whatever libraries start once is started now
     before = len(list(Path("/proc/self/task").iterdir()))
     model = load(leg)
@@ -253,7 +253,7 @@ def test_pictures_have_the_limits_that_were_set(tmp_path: Path, digits_package: 
         digits_package.write(package)
         register(settings, package, who="test", why="limits")
         store = open_store(settings)
-        model = _loader(settings, store)(store.registry.routes()[0].legs[0]).model
+        model = _model_loader(settings, store)(store.registry.routes()[0].legs[0]).model
         with pytest.raises(ImageTooLargeError):
             model.prepare(file.getvalue())
         store.engine.dispose()

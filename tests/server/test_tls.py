@@ -55,7 +55,7 @@ def test_a_good_pair_is_taken(tmp_path: Path, kind: str) -> None:
     from cryptography.hazmat.primitives import hashes
 
     assert found.fingerprint.replace(":", "").lower() == loaded.fingerprint(hashes.SHA256()).hex()
-    assert (found.until, found.own) == (loaded.not_valid_after_utc, False)
+    assert (found.until, found.self_signed) == (loaded.not_valid_after_utc, False)
 
 
 def test_one_without_the_other_is_refused(tmp_path: Path) -> None:
@@ -132,7 +132,7 @@ def test_the_own_certificate_is_for_this_host(tmp_path: Path) -> None:
     assert {"localhost", socket.gethostname()} <= set(names.get_values_for_type(x509.DNSName))
     assert {"127.0.0.1", "::1", "192.168.7.7"} <= {str(one) for one in names.get_values_for_type(x509.IPAddress)}
     assert not loaded.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
-    assert found.own
+    assert found.self_signed
     assert timedelta(days=365) < found.until - NOW < timedelta(days=398)
     assert found.key.stat().st_mode & 0o777 == 0o600
 
@@ -229,6 +229,6 @@ def test_old_protocols_are_refused(tmp_path: Path) -> None:
 def test_browsers_are_told_to_insist_only_where_it_does_no_harm(tmp_path: Path) -> None:
     """Strict transport is asked for a given certificate that outsiders reach: never for localhost, never for a throw-away one."""
     given = self_test(*pair(tmp_path))
-    assert re.match(r"max-age=\d{8}$", dict(TlsContext(given, outward=True).headers)["strict-transport-security"])
+    assert re.match(r"max-age=\d{8}$", dict(TlsContext(given, exposed=True).headers)["strict-transport-security"])
     assert TlsContext(given, exposed=False).headers == []
-    assert TlsContext(own(tmp_path), outward=True).headers == []
+    assert TlsContext(own(tmp_path), exposed=True).headers == []

@@ -90,11 +90,11 @@ def show_table(heads: Sequence[str], rows: Iterable[Sequence[object]], *, empty:
         _write(line.rstrip())
 
 
-def step_text(what: str) -> str:
+def step_text(step: str) -> str:
     """Translates a step such as `training loss 0.31`: its first word, then pairs of metric name and value."""
-    name, *metrics = what.split(" ")
+    name, *metrics = step.split(" ")
     if len(metrics) < 2 or len(metrics) % 2 or not all(_NUMBER.fullmatch(metric) for metric in metrics[1::2]):
-        return translate(what)
+        return translate(step)
     words = (
         word
         for metric, value in zip(metrics[::2], metrics[1::2], strict=True)
@@ -128,13 +128,13 @@ def progress(*, quiet: bool = False) -> Iterator[Callable[[int, int, str], None]
     with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
         tasks: dict[str, Any] = {}
 
-        def step(done: int, total: int, what: str) -> None:
+        def step(done: int, total: int, text: str) -> None:
             # One bar per step; its first word identifies the step.
-            name = what.partition(" ")[0]
+            name = text.partition(" ")[0]
             task = tasks.get(name)
             if task is None:
-                task = tasks[name] = bars.add_task(escape_control(step_text(what)), total=total or None)
-            bars.update(task, completed=done, total=total or None, description=escape_control(step_text(what)))
+                task = tasks[name] = bars.add_task(escape_control(step_text(text)), total=total or None)
+            bars.update(task, completed=done, total=total or None, description=escape_control(step_text(text)))
 
         yield step
 
@@ -143,14 +143,14 @@ def _progress_lines() -> Callable[[int, int, str], None]:
     """Prints a line at the start of a step, and every 30 seconds while it lasts."""
     printed_at: dict[str, float] = {}  # step → time of its last line, monotonic seconds
 
-    def step(done: int, total: int, what: str) -> None:
-        name, now = what.partition(" ")[0], time.monotonic()
+    def step(done: int, total: int, text: str) -> None:
+        name, now = text.partition(" ")[0], time.monotonic()
         # A step that is complete at its first call needs no line.
         if done >= total > 0 or (name in printed_at and now - printed_at[name] < _LINE_INTERVAL_S):
             return
         progress_text = f" {done}/{total}" if total and name in printed_at else ""
         printed_at[name] = now
-        sys.stderr.write(f"{escape_control(step_text(what))}{progress_text} …\n")
+        sys.stderr.write(f"{escape_control(step_text(text))}{progress_text} …\n")
         sys.stderr.flush()
 
     return step

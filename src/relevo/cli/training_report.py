@@ -37,13 +37,13 @@ def report(metrics: dict[str, Any]) -> Iterator[str]:
     classes = metrics.get("per_class", [])
     if not 0 < len(classes) <= _MAX_CLASSES:
         return
-    names = [one["label"] for one in classes]
+    names = [entry["label"] for entry in classes]
     title, corner, *columns = map(translate, ("on held-out data", "answer, truth:", "precision", "recall", "F1", "rows"))
     width = max(map(len, (title, corner, *names)))
-    yield " ".join((f"{title:<{width}}", *(f"{one:>10}" for one in columns)))
-    for one in classes:
-        scores = (fixed(one[name], 3) for name in ("precision", "recall", "f1"))
-        yield " ".join((f"{one['label']:<{width}}", *(f"{score:>10}" for score in scores), f"{one['rows']:>10}"))
+    yield " ".join((f"{title:<{width}}", *(f"{entry:>10}" for entry in columns)))
+    for entry in classes:
+        scores = (fixed(entry[name], 3) for name in ("precision", "recall", "f1"))
+        yield " ".join((f"{entry['label']:<{width}}", *(f"{score:>10}" for score in scores), f"{entry['rows']:>10}"))
     yield ""
     yield from _confusion(names, metrics["confusion"], width)
     yield ""

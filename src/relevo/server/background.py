@@ -41,12 +41,12 @@ _FILE_REPLACED = (
 )
 
 
-def run_loop(settings: Settings, life: int) -> None:
-    """Runs the background loop until SIGTERM; a last tick ships the rest. life: see `supervisor.ProcessSpec.act`."""
+def run_loop(settings: Settings, parent_pipe: int) -> None:
+    """Runs the background loop until SIGTERM; a last tick ships the rest. parent_pipe: see `supervisor.ProcessSpec.act`."""
     configure_logging(settings.log_level, settings.log_format)
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    when_orphaned(life, lambda: os._exit(1))
+    when_orphaned(parent_pipe, lambda: os._exit(1))
     store = open_store(settings, migrated=True)
     backlog_bytes, max_backlog_bytes = partial(folder_bytes, settings.spool_folder), settings.spool_max_mb * 2**20
     priority = PriorityController(waiting=backlog_bytes, may_wait=max_backlog_bytes)

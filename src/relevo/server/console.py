@@ -57,12 +57,12 @@ def key_loader(path: Path | None) -> Callable[[], bytes]:
     return load
 
 
-def run_console(settings: Settings, listener: socket.socket, certificate: Certificate | None, port: int, life: int) -> None:
+def run_console(settings: Settings, listener: socket.socket, certificate: Certificate | None, port: int, parent_pipe: int) -> None:
     """In a child process: runs the console until SIGTERM, or until the parent is gone. port: of the server."""
     from relevo.console.auth.sessions import ConsoleConfig
     from relevo.console.server import run
 
-    when_orphaned(life, lambda: os.kill(os.getpid(), signal.SIGTERM))
+    when_orphaned(parent_pipe, lambda: os.kill(os.getpid(), signal.SIGTERM))
     console_url = local_url(settings.host, listener.getsockname()[1], encrypted=certificate is not None)
     config = ConsoleConfig(
         server=local_url(settings.host, port, encrypted=certificate is not None),

@@ -49,17 +49,17 @@ def master_key(settings: Settings, *, make: bool) -> bytes | None:
     return load_or_create_key(default_file) if make or default_file.exists() else None
 
 
-async def load_day_key(sealing: InputEncryption, now: Callable[[], datetime]) -> None:
+async def load_day_key(encryption: InputEncryption, now: Callable[[], datetime]) -> None:
     """Loads today's key before the first request; while the database is unavailable, the key last used in this home."""
     try:
-        await asyncio.to_thread(sealing.prepare_day, now())
+        await asyncio.to_thread(encryption.prepare_day, now())
     except DatabaseUnavailableError:
-        await asyncio.to_thread(sealing.recall_day)
+        await asyncio.to_thread(encryption.recall_day)
 
 
-async def refresh_day_keys(sealing: InputEncryption, now: Callable[[], datetime]) -> None:
+async def refresh_day_keys(encryption: InputEncryption, now: Callable[[], datetime]) -> None:
     """Loads each new day's key soon after midnight, UTC, until cancelled."""
     while True:
         await asyncio.sleep(_POLL_INTERVAL_S)
         with contextlib.suppress(DatabaseUnavailableError):
-            await asyncio.to_thread(sealing.prepare_day, now())
+            await asyncio.to_thread(encryption.prepare_day, now())

@@ -155,7 +155,7 @@ class HttpServer(uvicorn.Server):
         await super().startup([] if context else sockets)
         self.servers = [_PlainListener(server) for server in self.servers]  # type: ignore[misc]  # has the methods that uvicorn calls at shutdown
         if context:
-            self._tls_listeners = [_TlsListener(one, context, self._connection, self._limit) for one in sockets or []]
+            self._tls_listeners = [_TlsListener(listener, context, self._connection, self._limit) for listener in sockets or []]
             self.servers += self._tls_listeners  # type: ignore[arg-type]  # the same
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:

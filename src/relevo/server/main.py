@@ -57,10 +57,10 @@ def serve(
     insecure: bool = False,
     ready: Callable[[str], None] | None = None,
     warn: Callable[[str], None] = log.warning,
-    alone: Callable[[], bool] = lambda: False,
+    should_stop: Callable[[], bool] = lambda: False,
     console: socket.socket | None = None,
 ) -> int:
-    """Serves until SIGTERM, Ctrl-C, or until `alone` returns true. Returns the exit code.
+    """Serves until SIGTERM, Ctrl-C, or until `should_stop` returns true. Returns the exit code.
 
     insecure: whether the operator accepts an exposed server without users or encryption. ready: called with the URL once every
     worker is ready. warn: called with the risk of an exposed server. console: the socket of the console, if it is wanted.
@@ -73,7 +73,13 @@ def serve(
     make_home(settings)
     with hold_instance_lock(settings.home) as write_address:
         return _serve_locked(
-            settings, insecure=insecure, write_address=write_address, ready=ready, warn=warn, alone=alone, console=console
+            settings,
+            insecure=insecure,
+            write_address=write_address,
+            ready=ready,
+            warn=warn,
+            should_stop=should_stop,
+            console=console,
         )
 
 
@@ -84,7 +90,7 @@ def _serve_locked(
     write_address: Callable[[str], None],
     ready: Callable[[str], None] | None,
     warn: Callable[[str], None],
-    alone: Callable[[], bool],
+    should_stop: Callable[[], bool],
     console: socket.socket | None,
 ) -> int:
     _remove_drafts(settings)
@@ -107,7 +113,9 @@ def _serve_locked(
         for listener in listeners:
             open_sockets.enter_context(listener)
         on_ready = partial(ready, address) if ready else lambda: None
-        _supervise(settings, listeners, certificate, stop, insecure=insecure, ready=on_ready, alone=alone, console=console)
+        _supervise(
+            settings, listeners, certificate, stop, insecure=insecure, ready=on_ready, should_stop=should_stop, console=console
+        )
     return 0
 
 
@@ -141,7 +149,7 @@ def _supervise(
     *,
     insecure: bool,
     ready: Callable[[], None],
-    alone: Callable[[], bool],
+    should_stop: Callable[[], bool],
     console: socket.socket | None,
 ) -> None:
     # Imported once and shared with every child; other commands of the command line do not need them.
@@ -169,7 +177,7 @@ def _supervise(
 
     def poll() -> None:
         barrier.poll()
-        if alone():
+        if should_stop():
             stop.set()
 
     with contextlib.closing(barrier):
@@ -186,9 +194,9 @@ def _supervise(
 def _with_own_socket(own: socket.socket | None, sockets: list[socket.socket], act: Callable[[int], None]) -> Callable[[int], None]:
     """Wraps `act` for a child, which closes every listening socket except its own."""
 
-    def run(life: int) -> None:
+    def run(parent_pipe: int) -> None:
         _close([listener for listener in sockets if listener is not own])
-        act(life)
+        act(parent_pipe)
 
     return run
 

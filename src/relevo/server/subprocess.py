@@ -97,7 +97,7 @@ def main() -> int:
     settings = settings_from_line(sys.stdin.buffer.readline())
     configure_logging(settings.log_level, settings.log_format)
     try:
-        return serve(settings, ready=lambda url: _write_message({"url": url}), alone=_is_parent_gone)
+        return serve(settings, ready=lambda url: _write_message({"url": url}), should_stop=_is_parent_gone)
     except RelevoError as error:
         return _report_error(error)
     except OSError as cause:

@@ -58,7 +58,7 @@ class _Child:
 
     role: ProcessSpec
     pid: int | None = None
-    born: float = 0.0
+    started_at: float = 0.0
     early_deaths: int = 0
     not_before: float = 0.0
 
@@ -86,7 +86,7 @@ class Supervisor:
         self._each_look = each_look
         self._ending = ending
         self._monotonic = monotonic
-        self._life = os.pipe()
+        self._parent_pipe = os.pipe()
 
     def run(self, stop: threading.Event) -> None:
         """Keeps all children alive until `stop` is set, then stops them."""
@@ -110,14 +110,14 @@ class Supervisor:
                 self._reap(child, status, now)
         if child.pid is None and now >= child.not_before:
             child.pid = self._fork(child.role)
-            child.born = now
+            child.started_at = now
 
     def _reap(self, child: _Child, status: int, now: float) -> None:
         assert child.pid is not None  # noqa: S101 - narrows: checked by the caller
         code = os.waitstatus_to_exitcode(status)
         fields = {"action": "child_died", "child": child.role.name, "child_pid": child.pid}
         log.warning("%s ended with %s; starting another", child.role.name, code, extra=fields)
-        child.early_deaths = child.early_deaths + 1 if now - child.born < _EARLY_DEATH_S else 0
+        child.early_deaths = child.early_deaths + 1 if now - child.started_at < _EARLY_DEATH_S else 0
         # The first early death causes no delay; a child that always dies must not use up the CPU.
         delay = 0.25 * 2 ** (child.early_deaths - 2) if child.early_deaths > 1 else 0.0
         child.not_before = now + min(delay, _MAX_RESTART_DELAY_S)
@@ -141,11 +141,11 @@ class Supervisor:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
             # Ctrl-C reaches only the supervisor, which then stops its children in order.
             os.setsid()
-            os.close(self._life[1])
+            os.close(self._parent_pipe[1])
             _set_process_name(f"relevo:{role.name}")
             with contextlib.suppress(OSError):
                 os.nice(role.nice)
-            role.act(self._life[0])
+            role.act(self._parent_pipe[0])
             code = 0
         except BaseException:
             log.exception("%s failed", role.name, extra={"action": "child_failed", "child": role.name})
@@ -159,7 +159,7 @@ class Supervisor:
         running = [child for child in self._children if child.pid is not None]
         self._stop([child for child in running if not child.role.last])
         self._stop([child for child in running if child.role.last])
-        for descriptor in self._life:
+        for descriptor in self._parent_pipe:
             os.close(descriptor)
 
     def _stop(self, running: list[_Child]) -> None:
@@ -187,15 +187,15 @@ def _set_process_name(name: str) -> None:
         ctypes.CDLL(None).prctl(_PR_SET_NAME, name.encode()[:15], 0, 0, 0)
 
 
-def when_orphaned(life: int, act: Callable[[], None]) -> None:
-    """In a child: calls `act` in a thread when the parent is gone; the kernel ends the child soon after. life: the pipe descriptor.
+def when_orphaned(parent_pipe: int, act: Callable[[], None]) -> None:
+    """In a child: calls `act` in a thread when the parent is gone; the kernel ends the child soon after.
 
-    The next server completes the work of an orphan, so the orphan need not finish, and must not block that server.
+    parent_pipe: the descriptor that `ProcessSpec.act` received. The next server completes the work of an orphan, so the orphan need not finish, and must not block that server.
     """
 
     def wait() -> None:
         with contextlib.suppress(OSError):
-            while os.read(life, 1):
+            while os.read(parent_pipe, 1):
                 pass
         # A kernel timer also ends a process that is busy in a model or a database.
         signal.setitimer(signal.ITIMER_REAL, ORPHAN_S)

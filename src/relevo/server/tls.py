@@ -113,15 +113,15 @@ def self_test(cert: Path, key: Path, *, self_signed: bool = False) -> Certificat
         raise ConfigError(reason=f"the certificate {cert} {problem}") from cause
     except ssl.SSLError as cause:
         raise ConfigError(reason=f"the certificate {cert} cannot be used ({cause.reason})") from cause
-    der, facts = client.getpeercert(binary_form=True), client.getpeercert()
+    der, fields = client.getpeercert(binary_form=True), client.getpeercert()
     assert der is not None  # noqa: S101 - narrows: it was just verified
-    assert facts is not None  # noqa: S101 - the same
+    assert fields is not None  # noqa: S101 - the same
     digest = hashlib.sha256(der).hexdigest().upper()
     return Certificate(
         cert=cert,
         key=key,
         fingerprint=":".join(digest[at : at + 2] for at in range(0, len(digest), 2)),
-        until=datetime.fromtimestamp(ssl.cert_time_to_seconds(str(facts["notAfter"])), UTC),
+        until=datetime.fromtimestamp(ssl.cert_time_to_seconds(str(fields["notAfter"])), UTC),
         self_signed=self_signed,
     )
 

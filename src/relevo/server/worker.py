@@ -69,20 +69,23 @@ _GC_THRESHOLD = 50_000
 def run_worker(
     settings: Settings,
     listener: socket.socket,
-    life: int,
+    parent_pipe: int,
     *,
     ready: Callable[[], None],
     certificate: Certificate | None = None,
     insecure: bool = False,
 ) -> None:
-    """Runs a worker until SIGTERM, then drains it. life: see `supervisor.ProcessSpec.act`. ready: called once it accepts requests."""
+    """Runs a worker until SIGTERM, then drains it.
+
+    parent_pipe: see `supervisor.ProcessSpec.act`. ready: called once it accepts requests.
+    """
     configure_logging(settings.log_level, settings.log_format)
     # A request creates no reference cycles; collecting every few hundred objects cost 5 % of the digits benchmark.
     gc.set_threshold(_GC_THRESHOLD)
     # Warnings about the metadata of a client's image do not concern the operator.
     warnings.filterwarnings("ignore", module=r"PIL\.")
     tls = TlsContext(certificate, exposed=not settings.stays_here) if certificate else None
-    uvloop.run(_worker(settings, listener, tls, ready, life, insecure=insecure))
+    uvloop.run(_worker(settings, listener, tls, ready, parent_pipe, insecure=insecure))
 
 
 async def _worker(
@@ -90,7 +93,7 @@ async def _worker(
     listener: socket.socket,
     tls: TlsContext | None,
     ready: Callable[[], None],
-    life: int,
+    parent_pipe: int,
     *,
     insecure: bool,
 ) -> None:
@@ -130,7 +133,7 @@ async def _worker(
         *([start_background_task("following days", partial(refresh_day_keys, encryption, utc_now))] if encryption else []),
         *([start_background_task("following the certificate", partial(_refresh_certificate, tls, telemetry))] if tls else []),
     ]
-    when_orphaned(life, lambda: os.kill(os.getpid(), signal.SIGTERM))
+    when_orphaned(parent_pipe, lambda: os.kill(os.getpid(), signal.SIGTERM))
     serving = asyncio.ensure_future(server.serve(sockets=[listener]))
     await asyncio.to_thread(save_load_failures, settings.home, service.models())
     await _signal_ready(server, ready)

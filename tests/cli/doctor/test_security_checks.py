@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from relevo import server
-from relevo.cli.doctor.security_checks import safeguards
+from relevo.cli.doctor.security_checks import security_checks
 from relevo.config import Settings
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ AT = datetime(2026, 3, 1, tzinfo=UTC)
 
 
 def verdicts(settings: Settings) -> dict[str, tuple[str, str]]:
-    return {one.what: (one.verdict, one.told) for one in safeguards(settings)}
+    return {one.what: (one.verdict, one.told) for one in security_checks(settings)}
 
 
 def test_a_changed_audit_is_told(tmp_path: Path) -> None:
