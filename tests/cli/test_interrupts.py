@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM in the middle of long work, ports that are taken, servers whose parent is gone."""
+"""Ctrl-C and SIGTERM during long work, ports in use, servers whose parent is gone."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def train(run):
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_an_interrupted_training_leaves_nothing(tmp_path: Path, number: signal.Signals, code: int) -> None:
-    """No trace on the screen, no version, no package, no temporary folder; the exit code says what ended it."""
+    """No traceback, version, package or temporary folder is left; the exit code names the signal."""
     pytest.importorskip("skl2onnx")
     start_project(tmp_path / "digits")
     (tmp_path / "digits" / "train.py").write_text(_STUBBORN, encoding="utf-8")
@@ -57,7 +57,7 @@ def test_an_interrupted_training_leaves_nothing(tmp_path: Path, number: signal.S
 
 
 def test_a_taken_port_is_told_before_the_work(tmp_path: Path) -> None:
-    """`serve` and `demo` say in one sentence that the port is taken; the demo does so before it trains."""
+    """`serve` and `demo` report a port in use in one sentence; the demo does so before training."""
     pytest.importorskip("skl2onnx")
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
@@ -72,7 +72,7 @@ def test_a_taken_port_is_told_before_the_work(tmp_path: Path) -> None:
 
 
 def test_serving_ends_in_order(tmp_path: Path) -> None:
-    """`serve` says where it answers and what is missing, starts without a single warning, and Ctrl-C is exit code 0."""
+    """`serve` prints its URL and what is missing, without warnings; Ctrl-C gives exit code 0."""
     server = _started("serve", "--port", "0", "--workers", "1", cwd=tmp_path, PYTHONWARNINGS="error")
     assert server.stdout is not None
     assert server.stdout.readline().startswith("Relevo answers at http://127.0.0.1:")
@@ -104,7 +104,7 @@ def _until(true: Callable[[], bool]) -> None:
 
 
 def test_an_interrupt_while_the_program_loads_shows_no_trace(tmp_path: Path) -> None:
-    """Ctrl-C before the first command file is loaded ends the process without a word."""
+    """Ctrl-C during the imports ends the process without output."""
     program = (
         "import builtins, os, signal\n"
         "real = builtins.__import__\n"

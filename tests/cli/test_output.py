@@ -1,4 +1,4 @@
-"""What commands show: words of strangers cannot steer the terminal, whichever way they come out."""
+"""Output of commands: external text cannot control the terminal."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def steering(text: str) -> set[str]:
     ],
 )
 def test_words_of_strangers_are_spelt_out(capsys: pytest.CaptureFixture[str], show: Callable[[], None]) -> None:
-    """Sentences and cells show what steers as it is spelt, and a cell cannot begin a line of its own."""
+    """Texts and cells show control characters escaped, and a cell cannot start a new line."""
     show()
     told = capsys.readouterr().out
     assert not steering(told)
@@ -41,7 +41,7 @@ def test_words_of_strangers_are_spelt_out(capsys: pytest.CaptureFixture[str], sh
 
 
 def test_json_stays_json(capsys: pytest.CaptureFixture[str]) -> None:
-    """A program reads back exactly the words, a terminal is not steered by them."""
+    """JSON output contains the exact text, without raw control characters."""
     show_json({"label": EVIL + "\n"})
     told = capsys.readouterr().out
     assert not steering(told)
@@ -49,7 +49,7 @@ def test_json_stays_json(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_an_error_is_one_plain_line(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A key of a stranger's relevo.toml cannot write over the sentence that refuses it."""
+    """A key of an untrusted relevo.toml cannot overwrite the error message."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "relevo.toml").write_text('[server]\n"evil\\u001b[2Jkey\\n\\u009b" = 1\n', encoding="utf-8")
     assert run(["models"]) == 1
@@ -60,7 +60,7 @@ def test_an_error_is_one_plain_line(capsys: pytest.CaptureFixture[str], tmp_path
 
 
 def test_a_table_on_a_terminal_keeps_its_own_style(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """The head of a table is bold on a terminal: only the words of others are spelt out."""
+    """Table headers are bold on a terminal: only external text is escaped."""
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.delenv("NO_COLOR", raising=False)
@@ -74,12 +74,12 @@ def test_a_table_on_a_terminal_keeps_its_own_style(capsys: pytest.CaptureFixture
     ("share", "told"), [(0.99987, "99.9%"), (0.9996, "99.9%"), (1.0, "100.0%"), (0.57, "57.0%"), (0.0, "0.0%")]
 )
 def test_what_is_not_certain_is_not_100(share: float, told: str) -> None:
-    """A share below one is never shown as 100 %."""
+    """A fraction below one is never shown as 100 %."""
     assert percent(share) == told
 
 
 def test_the_figures_of_an_epoch_are_in_the_language() -> None:
-    """An epoch's quantities have their names, and its figures their comma; a step that tells none is said as it is."""
+    """Metric names and decimal separators are translated; a step without metrics stays as it is."""
     set_language("es")
     try:
         assert step_text("training loss 0.3125 val_loss 0.5 accuracy 0.9788") == (
@@ -95,7 +95,7 @@ def test_the_figures_of_an_epoch_are_in_the_language() -> None:
 def test_long_work_without_a_terminal_says_how_far_it_is(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In a pipe a step is told where it begins, and again as it goes on; what takes no time is told once."""
+    """Without a terminal, a step prints a line at its start and periodically; a short one prints one line."""
     with progress() as step:
         for epoch in range(4):
             step(epoch, 3, f"training loss {epoch + 0.5}")

@@ -1,4 +1,4 @@
-"""A worker's side tasks go on, whatever happens to them."""
+"""Background tasks of a worker restart after errors."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def test_a_task_that_fails_is_told_and_begun_anew(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Something nobody foresaw stops it for a moment only, its name stands in the log, and its end is still its owner's to say."""
+    """An unexpected error is logged with the task's name and the task restarts; cancellation still ends it."""
     monkeypatch.setattr(background_tasks, "_RESTART_DELAY_S", 0.01)
     begun: list[int] = []
     at_last = asyncio.Event()

@@ -1,4 +1,4 @@
-"""What the settings say of labels is what the processes do."""
+"""The settings for labels take effect in the processes of a server."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def label(it: PredictionRecord, author: str, value: str = "leaves") -> Label:
 
 
 def test_the_rule_and_the_trusted_are_as_set(tmp_path: Path) -> None:
-    """label_aggregation and trusted_label_sources are in force once the loop has started, for labels given before, too."""
+    """label_aggregation and trusted_label_sources apply once the background process has started, to older labels too."""
     settings = Settings(home=tmp_path, label_aggregation="trusted", trusted_label_sources="csv, author:ana")
     store = open_store(settings)
     it = prediction(1)
@@ -57,14 +57,14 @@ def test_the_rule_and_the_trusted_are_as_set(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("share", "least", "most"), [(0.0, 0, 0), (0.5, 30, 70), (1.0, 100, 100)])
 def test_the_drawn_share_is_as_set(tmp_path: Path, share: float, least: int, most: int) -> None:
-    """label_sampling_rate of the certain answers are asked about."""
+    """label_sampling_rate is the share of certain predictions that are queued for labelling."""
     store = open_store(Settings(home=tmp_path, label_sampling_rate=share))
     store.history.record([prediction(number) for number in range(100)])
     assert least <= len(store.asking.slate("churn", "ana", 100, now=NOW)) <= most
 
 
 def test_an_authors_share_is_as_set(tmp_path: Path) -> None:
-    """max_author_share bounds what one author gives to learn from, once that is more than a few hundred."""
+    """max_author_share limits the share of one author in the curated data, beyond a few hundred labels."""
     store = open_store(Settings(home=tmp_path))
     some = [prediction(number) for number in range(1300)]
     store.history.record(some)
@@ -77,7 +77,7 @@ def test_an_authors_share_is_as_set(tmp_path: Path) -> None:
 
 
 def test_a_look_is_remembered_until_a_label_comes(tmp_path: Path) -> None:
-    """Pages of one look share it, however many ask at once; a new label makes a new one."""
+    """Concurrent requests share one curation report until a new label changes it."""
     store = open_store(Settings(home=tmp_path))
     some = [prediction(number) for number in range(3)]
     store.history.record(some)

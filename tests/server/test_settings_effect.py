@@ -1,4 +1,4 @@
-"""What a person sets is what a running server does: each setting seen from outside, several in one server at a time."""
+"""Each setting takes effect in a running server, tested from outside, several settings per server."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def eventually(look: Any, seconds: float = 15.0) -> None:
 
 
 def half_a_request(url: str, path: str = "/predict") -> socket.socket:
-    """A connection on which a request has begun that will not be finished."""
+    """A connection with an unfinished request."""
     host, port = url.removeprefix("http://").split(":")
     connection = socket.create_connection((host, int(port)), timeout=30)
     connection.sendall(
@@ -54,7 +54,7 @@ def half_a_request(url: str, path: str = "/predict") -> socket.socket:
 
 
 def test_places_and_numbers(tmp_path: Path, digits_package: Package, churn_package: Package, digit_pngs: list[bytes]) -> None:
-    """home, host, port, workers, database_url, language, default_model, log_inputs: each is as set."""
+    """home, host, port, workers, database_url, language, default_model, log_inputs take effect."""
     port = free_port("127.0.0.2")
     with running(
         tmp_path,
@@ -83,7 +83,7 @@ def test_places_and_numbers(tmp_path: Path, digits_package: Package, churn_packa
 
 
 def test_a_clients_share(tmp_path: Path, digits_package: Package, digit_pngs: list[bytes]) -> None:
-    """max_concurrency_per_client: with one request under way the next is 429 with Retry-After, and answered once that one ended."""
+    """max_concurrency_per_client: during one request the next is 429 with Retry-After; afterwards it is answered."""
     with running(tmp_path, digits_package, max_concurrency_per_client=1) as server:
         under_way = half_a_request(server.url)
 
@@ -101,7 +101,7 @@ def test_a_clients_share(tmp_path: Path, digits_package: Package, digit_pngs: li
 
 
 def test_a_full_queue(tmp_path: Path, churn_package: Package, churn_records: list[dict[str, Any]]) -> None:
-    """max_queue_size: batches beyond it are 503 with Retry-After while the model is busy, and everybody else is answered."""
+    """max_queue_size: while the model is busy, larger batches are 503 with Retry-After, and other requests are answered."""
     with running(tmp_path, churn_package, max_queue_size=1, max_batch_size=1, durability="full") as server:
 
         def ask(_: int) -> httpx.Response:
@@ -120,7 +120,7 @@ def test_a_full_queue(tmp_path: Path, churn_package: Package, churn_records: lis
 def test_a_slow_watch_and_a_slow_loop(
     tmp_path: Path, digits_package: Package, digits_package_2: Package, digit_pngs: list[bytes]
 ) -> None:
-    """route_poll_ms and flush_interval_ms: with a minute each, no new version and no prediction is seen for now; stopping ships."""
+    """route_poll_ms and flush_interval_ms of a minute: no new version and no prediction appears; shutdown ships."""
     settings = settings_of(tmp_path, route_poll_ms=60_000, flush_interval_ms=60_000)
     put(settings, digits_package)
     with started(settings) as server:
@@ -138,7 +138,7 @@ def test_a_slow_watch_and_a_slow_loop(
 def test_a_quick_watch_and_a_quick_loop(
     tmp_path: Path, digits_package: Package, digits_package_2: Package, digit_pngs: list[bytes]
 ) -> None:
-    """route_poll_ms and flush_interval_ms: with 50 ms each, a new version answers and a prediction is in the history soon."""
+    """route_poll_ms and flush_interval_ms of 50 ms: a new version and a new prediction appear soon."""
     settings = settings_of(tmp_path, route_poll_ms=50, flush_interval_ms=50, spool_rotate_s=1)
     put(settings, digits_package)
     with started(settings) as server:
@@ -156,7 +156,7 @@ def test_a_quick_watch_and_a_quick_loop(
 
 @pytest.mark.parametrize("seconds", [1, 3])
 def test_draining_takes_as_long_as_told(tmp_path: Path, digits_package: Package, seconds: int) -> None:
-    """shutdown_timeout_s: a request that never ends holds a stopping server up for so long and no longer."""
+    """shutdown_timeout_s: an endless request delays the shutdown by that time only."""
     with running(tmp_path, digits_package, shutdown_timeout_s=seconds) as server:
         connection = half_a_request(server.url)
         time.sleep(0.2)
@@ -169,7 +169,7 @@ def test_draining_takes_as_long_as_told(tmp_path: Path, digits_package: Package,
 
 @pytest.mark.parametrize(("level", "form"), [("info", "json"), ("error", "text")])
 def test_the_log_is_as_told(tmp_path: Path, digits_package: Package, level: str, form: str, capfd: Any) -> None:
-    """log_level and log_format: at info a swap is told as JSON, at error a quiet start says nothing at all."""
+    """log_level and log_format: info logs a model swap as JSON, error logs nothing at a normal start."""
     with running(tmp_path, digits_package, log_level=level, log_format=form):
         pass
     lines = [line for line in capfd.readouterr().err.splitlines() if line]
@@ -180,7 +180,7 @@ def test_the_log_is_as_told(tmp_path: Path, digits_package: Package, level: str,
 
 
 def test_relaxed_durability_answers_without_a_spool(tmp_path: Path, digits_package: Package, digit_pngs: list[bytes]) -> None:
-    """durability: with the spool full, process refuses with 503 and is not ready; relaxed answers and says it went unrecorded."""
+    """durability: with full journals, process gives 503 and is not ready; relaxed answers and marks it as unrecorded."""
     for durability in ("process", "relaxed"):
         settings = settings_of(tmp_path / durability, durability=durability, spool_max_mb=1, flush_interval_ms=60_000)
         put(settings, digits_package)
@@ -199,7 +199,7 @@ def test_relaxed_durability_answers_without_a_spool(tmp_path: Path, digits_packa
 
 
 def test_settings_reach_the_lane_and_the_journal(tmp_path: Path) -> None:
-    """max_batch_size, max_queue_size, durability, log_inputs, log_inputs_rate and the spool's three arrive where they act."""
+    """max_batch_size, max_queue_size, durability, log_inputs, log_inputs_rate and the three spool settings are passed on."""
     settings = Settings(
         home=tmp_path,
         max_batch_size=7,
@@ -227,7 +227,7 @@ def test_settings_reach_the_lane_and_the_journal(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("threads", [1, 3])
 def test_a_model_has_its_threads(tmp_path: Path, digits_package: Package, threads: int) -> None:
-    """intra_op_threads: a loaded model brings so many threads, the caller's own counted."""
+    """intra_op_threads: the number of threads of a loaded model, including the calling thread."""
     settings = settings_of(tmp_path, intra_op_threads=threads)
     put(settings, digits_package)
     store = open_store(settings)
@@ -242,7 +242,7 @@ def test_a_model_has_its_threads(tmp_path: Path, digits_package: Package, thread
 
 
 def test_pictures_have_the_limits_that_were_set(tmp_path: Path, digits_package: Package) -> None:
-    """max_pixels and max_side: a loaded model refuses what is beyond them."""
+    """max_pixels and max_side: a loaded model rejects larger images."""
     from relevo.errors import ImageTooLargeError
 
     file = io.BytesIO()

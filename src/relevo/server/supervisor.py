@@ -190,7 +190,8 @@ def _set_process_name(name: str) -> None:
 def when_orphaned(parent_pipe: int, act: Callable[[], None]) -> None:
     """In a child: calls `act` in a thread when the parent is gone; the kernel ends the child soon after.
 
-    parent_pipe: the descriptor that `ProcessSpec.act` received. The next server completes the work of an orphan, so the orphan need not finish, and must not block that server.
+    parent_pipe: the descriptor that `ProcessSpec.act` received. The next server completes the work of an orphan, so the orphan need
+    not finish, and must not block that server.
     """
 
     def wait() -> None:

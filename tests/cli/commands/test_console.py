@@ -1,4 +1,4 @@
-"""`relevo console` and `relevo serve --console` as commands."""
+"""The commands `relevo console` and `relevo serve --console`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def test_serve_shows_the_console_too_encrypted_alike(tmp_path: Path) -> None:
-    """Both answer by https with the server's own certificate; the console reaches the server; one signal ends them together."""
+    """Both use https with the server's certificate; the console reaches the server; one signal stops both."""
     pytest.importorskip("streamlit", reason="the extra 'console' is not installed")
     flags = ["--port", "0", "--console", "--console-port", "0", "--tls", "auto", "--workers", "1", "--json"]
     server = subprocess.Popen([sys.executable, "-m", "relevo", "serve", *flags], cwd=tmp_path, stdout=subprocess.PIPE, text=True)
@@ -46,7 +46,7 @@ def test_serve_shows_the_console_too_encrypted_alike(tmp_path: Path) -> None:
 
 
 def test_a_console_beyond_this_machine_needs_encryption_or_a_persons_word(tmp_path: Path, relevo_run: Run) -> None:
-    """Passwords do not travel in the clear unless a person accepts it; half a pair of files is none."""
+    """An exposed console needs TLS or --insecure; a certificate without its key is an error."""
     refused = relevo_run("console", "--host", "0.0.0.0", cwd=tmp_path)  # noqa: S104 - refused
     assert refused.returncode == 1
     assert "--tls-cert" in refused.stderr
@@ -57,7 +57,7 @@ def test_a_console_beyond_this_machine_needs_encryption_or_a_persons_word(tmp_pa
 
 
 def test_a_taken_port_is_told(tmp_path: Path, relevo_run: Run) -> None:
-    """The refusal names the port and the way out."""
+    """The error names the port and the remedy."""
     import socket
 
     with socket.socket() as taken:

@@ -1,4 +1,4 @@
-"""`relevo demo`: the whole story, from real digits to a checked history."""
+"""`relevo demo`: from real digits to a checked history."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ pytest.importorskip("skl2onnx")
 
 
 def test_the_demo_checks_out(relevo_run: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path) -> None:
-    """Trained, packed, registered, served and asked over HTTP: at least 97 % right, and every answer in the history."""
+    """Trains, packages, registers, serves and predicts: accuracy of at least 97 %, every prediction in the history."""
     done = relevo_run("demo", "--headless", "--json", "--home", "demo", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
@@ -38,7 +38,7 @@ def test_the_demo_checks_out(relevo_run: Callable[..., subprocess.CompletedProce
 
 
 def test_the_demo_stays_up_until_it_is_told(tmp_path: Path) -> None:
-    """It says where to look, the page is there, no bar moves below, Ctrl-C ends it in order, and nobody listens any more."""
+    """It prints its URLs, serves the page, shows no progress bar below, and Ctrl-C stops it and its server."""
     environ = {name: value for name, value in os.environ.items() if not name.startswith("RELEVO_")} | {"TERM": "xterm"}
     screen = _Screen()
     demo = subprocess.Popen(
@@ -73,7 +73,7 @@ def test_the_demo_stays_up_until_it_is_told(tmp_path: Path) -> None:
 
 
 class _Screen:
-    """What is drawn on a terminal; lives as long as one test. Read all the time, for whoever draws waits where nobody reads."""
+    """Reads the output of a pseudo-terminal continuously, so that the writer never blocks. Lifetime: one test."""
 
     def __init__(self) -> None:
         self._ours, self.theirs = pty.openpty()

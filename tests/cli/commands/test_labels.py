@@ -1,4 +1,4 @@
-"""`relevo label` by a file: what is kept, what is told, and that nothing is lost."""
+"""`relevo label` with a CSV file: import, rejected lines, export and curation."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ NOBODY = "00000000-0000-7000-8000-000000000000"
 
 @pytest.fixture
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
-    """A home with a model of two labels and five predictions of customers 1 to 5, the last two of the same one."""
+    """A home with a two-label model and five predictions of customers 1 to 5; the last two share one customer."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("RELEVO_LANGUAGE", "en")
     made = relevo.server.open_store(Settings(home=tmp_path / "home"))
@@ -70,13 +70,13 @@ def query_id(number: int) -> str:
 
 
 def asked(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 0) -> Any:
-    """The JSON a command gives, with the exit code it must have."""
+    """The JSON output of a command with the expected exit code."""
     assert run([*arguments, "--home", "home", "--json"]) == code
     return json.loads(capsys.readouterr().out)
 
 
 def test_labels_come_from_a_file(store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Each line is kept or told with its reason; the refused ones, mended, can be imported; a second time changes nothing."""
+    """Each line is imported or rejected with a reason; corrected lines can be imported; a repetition changes nothing."""
     rows = [
         (query_id(1), "leaves", "eva", "seen in person"),
         (query_id(2), "stays", "", ""),
@@ -105,7 +105,7 @@ def test_labels_come_from_a_file(store: Store, tmp_path: Path, capsys: pytest.Ca
 
 
 def test_two_truths_in_one_file_are_told(store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Of two labels for one prediction the later line counts, and the command says which lines differ and by which rule."""
+    """Of two labels for one prediction the later line wins; the lines and the rule are reported."""
     file = tmp_path / "l.csv"
     rows = [(1, "leaves"), (2, "stays"), (1, "leaves"), (1, "stays")]
     file.write_text("id,label\n" + "".join(f"{query_id(number)},{label}\n" for number, label in rows), encoding="utf-8")
@@ -123,7 +123,7 @@ def test_two_truths_in_one_file_are_told(store: Store, tmp_path: Path, capsys: p
 
 
 def test_two_truths_by_one_s_own_key_are_told(store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The same where lines name predictions by a field of their records."""
+    """The same with lines that use a record key."""
     assert store
     file = tmp_path / "l.csv"
     file.write_text("customer,label\n1,leaves\n2,leaves\n1,stays\n", encoding="utf-8")
@@ -132,7 +132,7 @@ def test_two_truths_by_one_s_own_key_are_told(store: Store, tmp_path: Path, caps
 
 
 def test_what_was_refused_opens_in_a_spreadsheet(store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """No cell of the refused lines is taken for a formula, whoever wrote it; mended and imported, each is what it was."""
+    """Cells of rejected lines cannot become formulas; corrected and imported, they are unchanged."""
     file, rejects = tmp_path / "l.csv", tmp_path / "rejects.csv"
     file.write_text(f'id,label,author,note,=A1\n{ids.text(id_of(1))},=cmd,@ana,"\t=1+1",-x\n', encoding="utf-8")
     asked(capsys, "label", "import", str(file), "--rejects", str(rejects), code=1)
@@ -146,7 +146,7 @@ def test_what_was_refused_opens_in_a_spreadsheet(store: Store, tmp_path: Path, c
 
 
 def test_labels_come_by_ones_own_key(store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A key that one record has finds it; one that none or several have is told, never guessed."""
+    """A unique record key finds its prediction; an unknown or ambiguous one is rejected."""
     file = tmp_path / "l.csv"
     file.write_text("client,truth\n1,leaves\n4,leaves\n9,leaves\n", encoding="utf-8")
     command = ("label", "import", str(file), "--match", "client", "--field", "customer", "--model", "churn")
@@ -157,7 +157,7 @@ def test_labels_come_by_ones_own_key(store: Store, tmp_path: Path, capsys: pytes
 
 
 def test_what_is_exported_can_be_imported(store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The labels of one home, exported, are the same when they are imported into another, authors and notes too."""
+    """Exported labels are the same after import into another home, with authors and notes."""
     note = "=cmd, \"quoted\"\nand 'more'"
     store.labels.put(Label(prediction=id_of(2), value="leaves", author="eva", source="page", at=NOW, note=note))
     assert run(["label", "export", "-", "--home", "home"]) == 0
@@ -193,7 +193,7 @@ def test_what_is_exported_can_be_imported(store: Store, tmp_path: Path, capsys: 
 def test_what_is_no_list_of_labels_is_told(
     store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str], content: bytes, told: str
 ) -> None:
-    """A file without the columns, in another encoding, or broken, is refused in a sentence."""
+    """A file with missing columns, another encoding or damage is an error."""
     file = tmp_path / "l.csv"
     file.write_bytes(content)
     assert run(["label", "import", str(file), "--home", "home"]) == 1
@@ -202,14 +202,14 @@ def test_what_is_no_list_of_labels_is_told(
 
 
 def test_one_label_needs_no_word_more(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
-    """`relevo label QUERY_ID LABEL` is what it always was, options before or after."""
+    """`relevo label QUERY_ID LABEL` works with options before or after."""
     assert asked(capsys, "label", "--note", "x", query_id(1), "leaves")["value"] == "leaves"
     assert asked(capsys, "label", "give", query_id(1), "stays")["value"] == "stays"
     assert [label.value for label in store.labels.of(id_of(1))] == ["leaves", "stays"]
 
 
 def test_cleaning_is_shown(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
-    """What is left out is listed with its reason."""
+    """Excluded predictions are listed with reasons."""
     for number in (1, 4, 5):
         store.labels.put(Label(prediction=id_of(number), value="leaves", author="eva", source="page", at=NOW))
     found = asked(capsys, "label", "clean", "churn")
@@ -223,7 +223,7 @@ def test_cleaning_is_shown(store: Store, capsys: pytest.CaptureFixture[str]) -> 
 
 @pytest.fixture
 def server() -> Iterator[tuple[str, World]]:
-    """A server with models, nobody a user yet, and where it answers."""
+    """A server with models and without users, and its URL."""
     with memory_store() as memory:
         world = build_world(memory, [DIGITS, CHURN])
         with served(world.app) as address:
@@ -233,7 +233,7 @@ def server() -> Iterator[tuple[str, World]]:
 def test_a_server_takes_and_gives_files(
     server: tuple[str, World], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With --url the lines go to a server one by one, those it refuses are told; export and cleaning come from it, too."""
+    """With --url, lines are sent one by one and rejected ones reported; export and curation also use the server."""
     monkeypatch.setenv("RELEVO_LANGUAGE", "en")
     url, world = server
     made = [asked_of_web(model="digits", label="7", input=b"no picture", kind=InputKind.IMAGE) for _ in range(2)]

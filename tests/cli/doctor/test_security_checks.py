@@ -1,4 +1,4 @@
-"""The doctor tells whether the audit is whole and what is sealed can be opened, before somebody needs to know."""
+"""Doctor checks the audit log and the encryption keys."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def verdicts(settings: Settings) -> dict[str, tuple[str, str]]:
 
 
 def test_a_changed_audit_is_told(tmp_path: Path) -> None:
-    """Whole at first; a fault once somebody edited it; nothing where there is no home."""
+    """An intact log is ok; an edited one fails; without a home there is no finding."""
     assert verdicts(Settings(home=tmp_path / "none")) == {}
     settings = Settings(home=tmp_path)
     store = server.open_store(settings)
