@@ -71,9 +71,9 @@ def test_an_address_without_encryption_is_told_to_be_wrong(
 ) -> None:
     """An http URL of an https server gives an error with the right URL, in both languages."""
     wrong = server.url.replace("https://", "http://")
-    told = relevo_run("predict", '{"a": 1}', "--url", wrong, cwd=tmp_path).stderr
-    assert "may speak https" in told
-    assert "--ca" in told
+    output = relevo_run("predict", '{"a": 1}', "--url", wrong, cwd=tmp_path).stderr
+    assert "may speak https" in output
+    assert "--ca" in output
     assert "hable https" in relevo_run("predict", '{"a": 1}', "--url", wrong, cwd=tmp_path, RELEVO_LANGUAGE="es").stderr
 
 
@@ -97,13 +97,13 @@ def test_predict_asks_the_server_of_these_settings(
 def test_serve_tells_the_fingerprint(tmp_path: Path) -> None:
     """`relevo serve` prints certificate file, expiry and SHA-256; an exposed server needs --insecure."""
     cert, key = pair(tmp_path)
-    told = _served(tmp_path, "--tls-cert", str(cert), "--tls-key", str(key))
+    output = _served(tmp_path, "--tls-cert", str(cert), "--tls-key", str(key))
     shown = subprocess.run(
         ["openssl", "x509", "-in", str(cert), "-noout", "-fingerprint", "-sha256"], capture_output=True, text=True, check=True
     )
-    assert told["url"].startswith("https://")
-    assert shown.stdout.strip().endswith(told["certificate"]["sha256"])
-    assert told["certificate"]["own"] is False
+    assert output["url"].startswith("https://")
+    assert shown.stdout.strip().endswith(output["certificate"]["sha256"])
+    assert output["certificate"]["own"] is False
 
 
 def _served(folder: Path, *flags: str) -> Any:
@@ -137,8 +137,8 @@ def test_doctor_looks_at_the_certificate(tmp_path: Path, relevo_run: Callable[..
     given = {"RELEVO_TLS_CERT": str(cert), "RELEVO_TLS_KEY": str(key)}
 
     def finding(**environ: str) -> Any:
-        told = json.loads(relevo_run("doctor", "--port", "0", "--json", cwd=tmp_path, **environ).stdout)
-        return next(one for one in told if one["what"] == "tls")
+        output = json.loads(relevo_run("doctor", "--port", "0", "--json", cwd=tmp_path, **environ).stdout)
+        return next(one for one in output if one["what"] == "tls")
 
     assert (finding()["verdict"], finding(RELEVO_TLS="auto")["verdict"]) == ("ok", "ok")
     assert finding(**given)["verdict"] == "warn"

@@ -48,10 +48,10 @@ def test_an_interrupted_training_leaves_nothing(tmp_path: Path, number: signal.S
     training = _started("train", cwd=tmp_path / "digits", TMPDIR=str(temporary))
     _until((tmp_path / "digits" / "fitting").exists)
     training.send_signal(number)
-    _, told = training.communicate(timeout=30)
+    _, output = training.communicate(timeout=30)
     assert training.returncode == code
-    assert "Traceback" not in told
-    assert "interrupted by user" not in told
+    assert "Traceback" not in output
+    assert "interrupted by user" not in output
     assert not (tmp_path / "digits" / ".relevo").exists()
     assert not [path for path in temporary.iterdir() if path.name.startswith("relevo")]
 
@@ -63,12 +63,12 @@ def test_a_taken_port_is_told_before_the_work(tmp_path: Path) -> None:
         port = str(taken.getsockname()[1])
         for command in ("serve", "demo"):
             done = _started(command, "--port", port, "--home", "home", cwd=tmp_path)
-            said, told = done.communicate(timeout=60)
+            printed, output = done.communicate(timeout=60)
             assert done.returncode == 1
-            assert told.startswith("error: ")
-            assert f"port {port}" in told
-            assert "\n" not in told.strip()
-            assert "trained" not in said
+            assert output.startswith("error: ")
+            assert f"port {port}" in output
+            assert "\n" not in output.strip()
+            assert "trained" not in printed
 
 
 def test_serving_ends_in_order(tmp_path: Path) -> None:
@@ -78,9 +78,9 @@ def test_serving_ends_in_order(tmp_path: Path) -> None:
     assert server.stdout.readline().startswith("Relevo answers at http://127.0.0.1:")
     assert "`relevo train` or `relevo import`" in server.stdout.readline()
     server.send_signal(signal.SIGINT)
-    _, told = server.communicate(timeout=30)
+    _, output = server.communicate(timeout=30)
     assert server.returncode == 0
-    assert told == ""
+    assert output == ""
 
 
 def _started(*arguments: str, cwd: Path, **environ: str) -> subprocess.Popen[str]:

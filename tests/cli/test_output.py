@@ -34,18 +34,18 @@ def steering(text: str) -> set[str]:
 def test_words_of_strangers_are_spelt_out(capsys: pytest.CaptureFixture[str], show: Callable[[], None]) -> None:
     """Texts and cells show control characters escaped, and a cell cannot start a new line."""
     show()
-    told = capsys.readouterr().out
-    assert not steering(told)
-    assert "\\u001b" in told
-    assert not any(line.startswith("faked") for line in told.splitlines())
+    message = capsys.readouterr().out
+    assert not steering(message)
+    assert "\\u001b" in message
+    assert not any(line.startswith("faked") for line in message.splitlines())
 
 
 def test_json_stays_json(capsys: pytest.CaptureFixture[str]) -> None:
     """JSON output contains the exact text, without raw control characters."""
     show_json({"label": EVIL + "\n"})
-    told = capsys.readouterr().out
-    assert not steering(told)
-    assert json.loads(told) == {"label": EVIL + "\n"}
+    message = capsys.readouterr().out
+    assert not steering(message)
+    assert json.loads(message) == {"label": EVIL + "\n"}
 
 
 def test_an_error_is_one_plain_line(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -53,10 +53,10 @@ def test_an_error_is_one_plain_line(capsys: pytest.CaptureFixture[str], tmp_path
     monkeypatch.chdir(tmp_path)
     (tmp_path / "relevo.toml").write_text('[server]\n"evil\\u001b[2Jkey\\n\\u009b" = 1\n', encoding="utf-8")
     assert run(["models"]) == 1
-    told = capsys.readouterr().err
-    assert not steering(told)
-    assert told.count("\n") == 1
-    assert "evil\\u001b[2Jkey\\n\\u009b" in told
+    message = capsys.readouterr().err
+    assert not steering(message)
+    assert message.count("\n") == 1
+    assert "evil\\u001b[2Jkey\\n\\u009b" in message
 
 
 def test_a_table_on_a_terminal_keeps_its_own_style(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -65,9 +65,9 @@ def test_a_table_on_a_terminal_keeps_its_own_style(capsys: pytest.CaptureFixture
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.delenv("NO_COLOR", raising=False)
     show_table(("label",), [("\x1b[31mred",)], empty="")
-    told = capsys.readouterr().out
-    assert "\x1b[1m" in told
-    assert "\\u001b[31mred" in told
+    message = capsys.readouterr().out
+    assert "\x1b[1m" in message
+    assert "\\u001b[31mred" in message
 
 
 @pytest.mark.parametrize(

@@ -44,9 +44,9 @@ def test_help_is_fast_and_names_every_command(relevo_run: Run) -> None:
     """`relevo --help` lists all commands without importing their dependencies."""
     times = []
     for _ in range(3):
-        began = time.monotonic()
+        start = time.monotonic()
         done = relevo_run("--help")
-        times.append(time.monotonic() - began)
+        times.append(time.monotonic() - start)
     assert done.returncode == 0
     for command in COMMANDS:
         assert f"\n  {command} " in done.stdout
@@ -71,9 +71,9 @@ def test_the_version_is_told(relevo_run: Run) -> None:
 
 def test_serve_has_a_flag_for_every_setting(relevo_run: Run) -> None:
     """Every setting has a flag of `relevo serve`, with help."""
-    told = relevo_run("serve", "--help", COLUMNS="200").stdout
+    output = relevo_run("serve", "--help", COLUMNS="200").stdout
     for row in SETTINGS:
-        assert row.flag in told
+        assert row.flag in output
 
 
 @pytest.mark.parametrize(
@@ -142,15 +142,15 @@ def test_new_writes_a_project(relevo_run: Run, tmp_path: Path) -> None:
     done = relevo_run("new", "mine", cwd=tmp_path)
     assert done.returncode == 0
     assert "cd mine && relevo train" in done.stdout
-    told = json.loads(relevo_run("new", "other", "--json", cwd=tmp_path).stdout)
-    assert all((tmp_path / file).is_file() for file in told["files"])
+    output = json.loads(relevo_run("new", "other", "--json", cwd=tmp_path).stdout)
+    assert all((tmp_path / file).is_file() for file in output["files"])
 
 
 def test_doctor_tells_every_line(relevo_run: Run, tmp_path: Path) -> None:
     """Doctor prints every check, exits with 0 here, and says how to fix its warnings."""
     done = relevo_run("doctor", "--port", "0", "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stdout
-    found = {one["what"]: one for one in json.loads(done.stdout)}
+    result = {one["what"]: one for one in json.loads(done.stdout)}
     expected = {
         "python",
         "libraries",
@@ -166,9 +166,9 @@ def test_doctor_tells_every_line(relevo_run: Run, tmp_path: Path) -> None:
         "sklearn",
         "postgres",
     }
-    assert expected == set(found)
-    assert found["telemetry"]["verdict"] == "ok"
-    assert all(one["mend"] for one in found.values() if one["verdict"] != "ok")
+    assert expected == set(result)
+    assert result["telemetry"]["verdict"] == "ok"
+    assert all(one["mend"] for one in result.values() if one["verdict"] != "ok")
     assert "telemetry" in relevo_run("doctor", "--port", "0", cwd=tmp_path).stdout
 
 
@@ -189,8 +189,8 @@ def test_doctor_warns_of_a_home_that_others_may_write_in(tmp_path: Path) -> None
     for mode in (0o700, 0o755, 0o770, 0o777):
         settings.home.mkdir(exist_ok=True)
         settings.home.chmod(mode)
-        (found,) = (one for one in examine(settings) if one.what == "home")
-        verdicts.append((found.verdict, "chmod go-w" in found.mend))
+        (result,) = (one for one in examine(settings) if one.what == "home")
+        verdicts.append((result.verdict, "chmod go-w" in result.mend))
     assert verdicts == [("ok", False), ("ok", False), ("warn", True), ("warn", True)]
 
 
@@ -268,13 +268,13 @@ def test_a_stranger_is_told_what_is_closed(mode: int) -> None:
         done = subprocess.run(
             [sys.executable, "-c", program, str(home)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
         )
-    told = done.stdout.partition("# stranger")[2]
-    assert "inside Relevo" not in told, told
-    assert "Traceback" not in told, told
-    assert (told.count("$ "), told.count("= 1")) == (14, 14), told
+    output = done.stdout.partition("# stranger")[2]
+    assert "inside Relevo" not in output, output
+    assert "Traceback" not in output, output
+    assert (output.count("$ "), output.count("= 1")) == (14, 14), output
     closed = home if mode == 0o700 else home / "spool"
-    assert re.search(rf"FAIL  (home|spool) +the user \w+ may not use '{closed}'", told), told
-    assert "onnxruntime" in told, told
+    assert re.search(rf"FAIL  (home|spool) +the user \w+ may not use '{closed}'", output), output
+    assert "onnxruntime" in output, output
 
 
 def test_a_pipe_is_told_where_each_step_begins(capsys: pytest.CaptureFixture[str]) -> None:

@@ -62,10 +62,10 @@ class Home:
     def stands(self) -> tuple[Any, list[Any]]:
         """The aliases with all their moves, and the moves in the audit log."""
         store = relevo.server.open_store(self.settings, begins=False)
-        told = [entry for entry in store.trail.page().items if entry.action == "alias.move"]
+        output = [entry for entry in store.trail.page().items if entry.action == "alias.move"]
         moves = store.registry.alias_history("churn")
         store.engine.dispose()
-        return moves, told
+        return moves, output
 
 
 def packed(folder: Path, name: str, model: Any, width: int = 3) -> str:
@@ -83,10 +83,10 @@ def packed(folder: Path, name: str, model: Any, width: int = 3) -> str:
 def home(tmp_path: Path, relevo_run: Callable[..., subprocess.CompletedProcess[str]]) -> Home:
     from sklearn.linear_model import LogisticRegression
 
-    made = Home(settings=settings_of(tmp_path), folder=tmp_path, start=relevo_run)
-    done = made.run("import", packed(tmp_path, "good", LogisticRegression()), "--why", "the first")
+    created = Home(settings=settings_of(tmp_path), folder=tmp_path, start=relevo_run)
+    done = created.run("import", packed(tmp_path, "good", LogisticRegression()), "--why", "the first")
     assert done.returncode == 0, done.stderr
-    return made
+    return created
 
 
 def refused(done: subprocess.CompletedProcess[str], *, why: str) -> None:

@@ -41,19 +41,19 @@ def test_a_closed_stream_stops_nothing(tmp_path: Path, closed: str) -> None:
 def test_an_output_that_does_not_fit_is_told(tmp_path: Path, arguments: tuple[str, ...]) -> None:
     """A full disk behind standard output is reported once, and is no internal error."""
     done = shell(f"> {_FULL}", *arguments, home=tmp_path)
-    told = "error: '/dev/stdout' cannot be written: No space left on device. (no_input)\n"
-    assert (done.returncode, done.stderr.decode()) == (1, told)
+    output = "error: '/dev/stdout' cannot be written: No space left on device. (no_input)\n"
+    assert (done.returncode, done.stderr.decode()) == (1, output)
 
 
 def test_letters_that_a_terminal_lacks_are_spelt_out(tmp_path: Path) -> None:
     """With ASCII output, text is escaped and JSON stays valid."""
-    told = shell("", "doctor", home=tmp_path, RELEVO_LANGUAGE="es", LC_ALL="C", PYTHONUTF8="0", PYTHONCOERCECLOCALE="0")
-    assert told.stderr == b""
-    assert b"nada sale de esta m\\u00e1quina" in told.stdout
+    output = shell("", "doctor", home=tmp_path, RELEVO_LANGUAGE="es", LC_ALL="C", PYTHONUTF8="0", PYTHONCOERCECLOCALE="0")
+    assert output.stderr == b""
+    assert b"nada sale de esta m\\u00e1quina" in output.stdout
     home = str(tmp_path / "casa-ñ-😀")
-    found = shell("", "doctor", "--json", "--home", home, home=tmp_path, PYTHONIOENCODING="ascii")
-    assert found.stdout.isascii()
-    assert home in json.dumps(json.loads(found.stdout), ensure_ascii=False)
+    result = shell("", "doctor", "--json", "--home", home, home=tmp_path, PYTHONIOENCODING="ascii")
+    assert result.stdout.isascii()
+    assert home in json.dumps(json.loads(result.stdout), ensure_ascii=False)
 
 
 @pytest.mark.parametrize("encoding", ["utf-8:strict", "utf-8:surrogateescape"])
@@ -62,8 +62,8 @@ def test_bytes_that_are_no_letters_are_refused(tmp_path: Path, encoding: str) ->
     typed = b"\xff\xfe and something longer\n"
     asked = shell("", "predict", "-", home=tmp_path, typed=typed, PYTHONIOENCODING=encoding)
     assert (asked.returncode, b"(bad_json)" in asked.stderr) == (1, True), asked.stderr
-    made = shell("", "user", "add", "ana", "--role", "admin", home=tmp_path, typed=typed, PYTHONIOENCODING=encoding)
-    assert (made.returncode, b"it is not UTF-8" in made.stderr) == (1, True), made.stderr
+    created = shell("", "user", "add", "ana", "--role", "admin", home=tmp_path, typed=typed, PYTHONIOENCODING=encoding)
+    assert (created.returncode, b"it is not UTF-8" in created.stderr) == (1, True), created.stderr
 
 
 def test_a_bottomless_record_is_refused(tmp_path: Path) -> None:

@@ -120,8 +120,8 @@ def test_an_error_is_said_with_its_code(monkeypatch: pytest.MonkeyPatch, capsys:
     """Error message and reason are translated; the code is not."""
     monkeypatch.setenv("RELEVO_LANGUAGE", "es")
     assert run(["serve", "--port", "x"]) == 1
-    told = "error: La línea de órdenes: el ajuste 'port' espera un número entero de 0 a 65 535. (wrong_setting)\n"
-    assert capsys.readouterr().err == told
+    output = "error: La línea de órdenes: el ajuste 'port' espera un número entero de 0 a 65 535. (wrong_setting)\n"
+    assert capsys.readouterr().err == output
 
 
 @pytest.mark.parametrize(
@@ -175,10 +175,10 @@ def test_a_package_is_shown_in_the_language(
 
 def test_json_has_no_language(relevo_run: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path) -> None:
     """--json is the same in every language; findings for people are translated."""
-    found = [json.loads(relevo_run("doctor", "--json", cwd=tmp_path, RELEVO_LANGUAGE=one).stdout) for one in LANGUAGES]
-    assert [one["what"] for one in found[0]] == [one["what"] for one in found[1]]
-    assert [one["told"] for one in found[0] if one["what"] == "telemetry"] == ["off: nothing leaves this machine"]
-    assert found[0][0] == found[1][0]
+    result = [json.loads(relevo_run("doctor", "--json", cwd=tmp_path, RELEVO_LANGUAGE=one).stdout) for one in LANGUAGES]
+    assert [one["what"] for one in result[0]] == [one["what"] for one in result[1]]
+    assert [one["told"] for one in result[0] if one["what"] == "telemetry"] == ["off: nothing leaves this machine"]
+    assert result[0][0] == result[1][0]
     assert "apagada: nada sale de esta máquina" in relevo_run("doctor", cwd=tmp_path, LANG="es_ES.UTF-8", LC_ALL="").stdout
 
 
@@ -215,6 +215,6 @@ def test_times_are_those_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> Non
     with monkeypatch.context() as patched:
         patched.setenv("TZ", "Europe/Madrid")
         time.tzset()
-        told = moment(at), moment("2026-01-31T12:00:00Z", seconds=True), day(at)
+        output = moment(at), moment("2026-01-31T12:00:00Z", seconds=True), day(at)
     time.tzset()
-    assert told == ("1 Aug 2026, 01:30 CEST", "31 Jan 2026, 13:00:00 CET", "1 Aug 2026")
+    assert output == ("1 Aug 2026, 01:30 CEST", "31 Jan 2026, 13:00:00 CET", "1 Aug 2026")

@@ -67,9 +67,9 @@ def workspace(tmp_path_factory: pytest.TempPathFactory, relevo_run: Callable[...
         '[model]\nname = "churn"\n[data]\npath = "t.csv"\ntarget = "y"\n[server]\nhome = "work"\n', encoding="utf-8"
     )
     (folder / "train.py").write_text(TRAIN, encoding="utf-8")
-    made = Workspace(folder=folder, start=relevo_run)
-    assert made.ask("train")["version"]["number"] == 1
-    return made
+    created = Workspace(folder=folder, start=relevo_run)
+    assert created.ask("train")["version"]["number"] == 1
+    return created
 
 
 def test_training_registers_under_the_projects_home(workspace: Workspace) -> None:
@@ -79,8 +79,8 @@ def test_training_registers_under_the_projects_home(workspace: Workspace) -> Non
     digest = model["versions"][0]["digest"]
     assert (workspace.folder / "work" / "packages" / digest / "manifest.json").is_file()
     assert workspace.ask("verify", f"work/packages/{digest}")
-    told = workspace.ask("inspect", f"work/packages/{digest}")
-    assert (told["digest"], told["manifest"]["name"]) == (digest, "churn")
+    output = workspace.ask("inspect", f"work/packages/{digest}")
+    assert (output["digest"], output["manifest"]["name"]) == (digest, "churn")
 
 
 def test_training_again_is_a_version_and_the_alias_goes_back(workspace: Workspace) -> None:
@@ -99,9 +99,9 @@ def test_training_again_is_a_version_and_the_alias_goes_back(workspace: Workspac
 
 def test_a_home_that_cannot_be_is_told_before_the_training(workspace: Workspace) -> None:
     """An unusable home is an error before train(run) is called, and nothing is created."""
-    for home, said in (("t.csv", "t.csv is no folder; move it away"), ("t.csv/home", "t.csv/home cannot be made")):
-        assert said in workspace.refused("train", "--home", home, STRENGTH="no number: the training itself would fail")
-        assert said in workspace.refused("import", "relevo.toml", "--name", "m", "--home", home)
+    for home, printed in (("t.csv", "t.csv is no folder; move it away"), ("t.csv/home", "t.csv/home cannot be made")):
+        assert printed in workspace.refused("train", "--home", home, STRENGTH="no number: the training itself would fail")
+        assert printed in workspace.refused("import", "relevo.toml", "--name", "m", "--home", home)
 
 
 def test_a_missing_file_is_told_before_a_missing_name(workspace: Workspace) -> None:
@@ -180,8 +180,8 @@ def test_the_same_again_is_told_as_that(workspace: Workspace) -> None:
     before = workspace.ask("models", "show", "churn")
     assert "unchanged: already churn 1, named spare" in workspace.run("train", "--alias", "spare").stdout
     moves = workspace.ask("models", "history", "churn")
-    told = workspace.run("models", "alias", "churn", "spare", "1", "--why", "a new reason").stdout
-    assert "stands at version 1 already" in told
+    output = workspace.run("models", "alias", "churn", "spare", "1", "--why", "a new reason").stdout
+    assert "stands at version 1 already" in output
     assert workspace.ask("models", "history", "churn") == moves
     assert workspace.ask("models", "show", "churn")["versions"] == before["versions"]
 
@@ -201,11 +201,11 @@ def test_a_zip_can_be_registered(workspace: Workspace) -> None:
 
 def test_a_package_comes_in_as_it_is(workspace: Workspace) -> None:
     """`relevo import` registers a .zip; it keeps its name, and options that would change it are errors."""
-    made = workspace.ask("train", "--no-register", "--out", "sent.zip", STRENGTH="7")
-    told = workspace.ask("import", "sent.zip", "--home", "elsewhere")
-    assert told["digest"] == workspace.ask("inspect", "sent.zip")["digest"]
-    assert told["version"]["number"] == 1
-    assert made["version"] is None
+    created = workspace.ask("train", "--no-register", "--out", "sent.zip", STRENGTH="7")
+    output = workspace.ask("import", "sent.zip", "--home", "elsewhere")
+    assert output["digest"] == workspace.ask("inspect", "sent.zip")["digest"]
+    assert output["version"]["number"] == 1
+    assert created["version"] is None
     assert "keeps its name" in workspace.refused("import", "sent.zip", "--name", "other")
     assert "leave out labels" in workspace.refused("import", "sent.zip", "--labels", "a,b")
 
@@ -220,9 +220,9 @@ def test_an_onnx_file_comes_in(workspace: Workspace) -> None:
     model = LogisticRegression().fit(x, x[:, 0] > 0)
     onnx = to_onnx(model, x[:1], options={"zipmap": False}).SerializeToString()
     (workspace.folder / "m.onnx").write_bytes(onnx)
-    told = workspace.ask("import", "m.onnx", "--name", "other", "--labels", "low,high", "--no-figures", "--least", "0.6")
-    assert told["version"]["model"] == "other"
-    assert told["lineage"]["source_sha256"]
+    output = workspace.ask("import", "m.onnx", "--name", "other", "--labels", "low,high", "--no-figures", "--least", "0.6")
+    assert output["version"]["model"] == "other"
+    assert output["lineage"]["source_sha256"]
     assert {one["name"] for one in workspace.ask("models")} == {"churn", "other"}
 
 
@@ -233,6 +233,6 @@ def test_a_pickle_waits_for_a_persons_word(workspace: Workspace) -> None:
     from sklearn.linear_model import LogisticRegression
 
     (workspace.folder / "m.pkl").write_bytes(pickle.dumps(LogisticRegression().fit([[0.0], [1.0]], [0, 1])))
-    told = workspace.refused("import", "m.pkl", "--name", "other")
-    assert "--trust-pickle" in told
-    assert "(pickle_not_trusted)" in told
+    output = workspace.refused("import", "m.pkl", "--name", "other")
+    assert "--trust-pickle" in output
+    assert "(pickle_not_trusted)" in output

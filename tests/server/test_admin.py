@@ -58,8 +58,8 @@ def _bytes_of(path: Path) -> bytes:
 def gone(home: Path, needles: list[bytes], seconds: float = 20) -> None:
     """Waits until no file contains any of them."""
     end = time.monotonic() + seconds
-    while found := holding(home, needles):
-        assert time.monotonic() < end, f"still in {found}"
+    while result := holding(home, needles):
+        assert time.monotonic() < end, f"still in {result}"
         time.sleep(0.2)
 
 
@@ -90,13 +90,13 @@ def test_nothing_is_left_of_an_erased_subject(tmp_path: Path, digits_package: Pa
         given = httpx.get(f"{server.url}/predictions/{own[0]}/label", timeout=30).json()
         assert given["history"][0]["note"] == NOTE
         assert not holding(home, [SUBJECT.encode()])
-        told = httpx.delete(f"{server.url}/subjects/{SUBJECT}", params={"reason": "by letter"}, timeout=30).json()
-        assert (told["predictions"], told["labels"], told["keys"]) == (2, 2, int(seal == "on"))
+        output = httpx.delete(f"{server.url}/subjects/{SUBJECT}", params={"reason": "by letter"}, timeout=30).json()
+        assert (output["predictions"], output["labels"], output["keys"]) == (2, 2, int(seal == "on"))
         gone(home, needles)
         assert httpx.get(f"{server.url}/predictions/{own[0]}", timeout=30).status_code == 404
         assert httpx.get(f"{server.url}/predictions/{other}/input", timeout=30).status_code == 200
         newest = httpx.get(f"{server.url}/audit", params={"limit": 1}, timeout=30).json()["items"][0]
-        assert (newest["action"], newest["object"]) == ("subject.erase", f"subject:{told['subject']}")
+        assert (newest["action"], newest["object"]) == ("subject.erase", f"subject:{output['subject']}")
         refused = httpx.post(f"{server.url}/predict", content=b"{}", headers={"Relevo-Subject": "x" * 201}, timeout=30)
         assert (refused.status_code, refused.json()["code"]) == (422, "parameter_wrong")
     gone(home, needles, 0)

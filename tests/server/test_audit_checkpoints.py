@@ -49,7 +49,7 @@ def checked(settings: Settings) -> VerificationReport:
 def descendants(pid: int) -> list[int]:
     """All descendant processes of this one."""
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return [found for child in map(int, children) for found in (child, *descendants(child))]
+    return [result for child in map(int, children) for result in (child, *descendants(child))]
 
 
 def test_a_change_is_witnessed_within_a_second(tmp_path: Path, digits_package: Package) -> None:

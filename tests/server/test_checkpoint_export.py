@@ -86,10 +86,10 @@ def test_the_settings_say_where(tmp_path: Path) -> None:
     head = change(Settings(home=tmp_path / "home", audit_checkpoint_to=str(file)), "digits")
     assert [f"{one.sequence}:{one.seal}" for one in read_heads(file)] == [head]
     with taking() as server:
-        told: dict[str, Any] = {"home": tmp_path / "home", "audit_checkpoint_to": f"{server.url}/take"}
-        change(Settings(**told), "churn")
+        output: dict[str, Any] = {"home": tmp_path / "home", "audit_checkpoint_to": f"{server.url}/take"}
+        change(Settings(**output), "churn")
         assert server.taken == []
-        head = change(Settings(**told, audit_head_allowed="10.1.0.0/16, 127.0.0.0/8"), "cats")
+        head = change(Settings(**output, audit_head_allowed="10.1.0.0/16, 127.0.0.0/8"), "cats")
         ((path, _, body),) = server.taken
     assert (path, body["head"]) == ("/take", head)
 

@@ -84,17 +84,17 @@ def test_with_both_it_is_served_to_who_says_who_they_are(tmp_path: Path) -> None
             for path in ("/models", "/metrics", "/predictions"):
                 assert http.get(path).status_code == 401
                 assert http.get(path, headers={"authorization": f"Bearer {key}"}).status_code == 200
-            told = http.get("/me", headers={"authorization": f"Bearer {key}"}).json()
-            assert (told["name"], told["insecure"]) == ("boss", [])
+            output = http.get("/me", headers={"authorization": f"Bearer {key}"}).json()
+            assert (output["name"], output["insecure"]) == ("boss", [])
 
 
 def test_a_dare_is_warned_of_and_shown(tmp_path: Path) -> None:
     """--insecure: a warning on standard error at each start, and in the response about the current user."""
     server, url = served(tmp_path, "--host", OUTWARD, "--insecure")
-    told = httpx.get(url.replace(OUTWARD, "127.0.0.1") + "/me").json()
-    assert (told["way"], told["insecure"]) == ("open", ["encryption", "users"])
-    said = ended(server)
-    assert "warning: other machines can reach this server, nothing is encrypted" in said
+    output = httpx.get(url.replace(OUTWARD, "127.0.0.1") + "/me").json()
+    assert (output["way"], output["insecure"]) == ("open", ["encryption", "users"])
+    printed = ended(server)
+    assert "warning: other machines can reach this server, nothing is encrypted" in printed
 
 
 def test_a_proxy_is_the_only_way_in(tmp_path: Path) -> None:
@@ -111,9 +111,9 @@ def test_a_store_without_users_opens_nothing_outward(tmp_path: Path) -> None:
     """An empty database that replaces the right one denies all access if the server is exposed, and allows it otherwise."""
     store = relevo.server.open_store(settings_of(tmp_path))
     for openly in (True, False):
-        door = Authenticator()
-        refresh_access(settings_of(tmp_path), store, door, allow_anonymous=openly)
-        assert door.roll.open is openly
+        authenticator = Authenticator()
+        refresh_access(settings_of(tmp_path), store, authenticator, allow_anonymous=openly)
+        assert authenticator.roll.open is openly
     store.engine.dispose()
 
 

@@ -146,10 +146,10 @@ def test_the_client_trusts_what_it_is_told_to(
     monkeypatch.delenv("SSL_CERT_FILE")
     foreign, _ = pair(tmp_path)
     for verify in (None, foreign):
-        began = time.monotonic()
+        start = time.monotonic()
         with Client(server.url, verify=verify) as client, pytest.raises(UnavailableError, match=r"not trusted here: .*--ca"):
             client.predict("digits", digit_pngs[0])
-        assert time.monotonic() - began < 3.0
+        assert time.monotonic() - start < 3.0
         with Client(server.url, verify=verify) as client:
             assert not client.live()
     with pytest.raises(ConfigError, match="holds no certificates to trust"):
@@ -190,9 +190,9 @@ def test_callers_who_say_nothing_do_not_hold_a_stopping_server_up(tmp_path: Path
         host, port = server.url.removeprefix("https://").split(":")
         with trusting(tmp_path / "home" / "tls" / "cert.pem") as http, socket.create_connection((host, int(port))):
             assert http.get(f"{server.url}/health/live").status_code == 200
-            began = time.monotonic()
+            start = time.monotonic()
             assert server.stop() == 0
-            assert time.monotonic() - began < 10
+            assert time.monotonic() - start < 10
 
 
 def test_an_answer_under_way_is_given_while_the_server_stops(tmp_path: Path) -> None:

@@ -101,12 +101,12 @@ def test_the_address_of_the_homes_server_is_known_while_it_runs(tmp_path: Path) 
 
 def test_who_looks_keeps_no_server_out(tmp_path: Path) -> None:
     """A check holds the lock for a moment; a starting server waits for it."""
-    look = subprocess.Popen([sys.executable, "-c", _LOOK, str(tmp_path / LOCK_FILE)], stdout=subprocess.PIPE, text=True)
-    assert look.stdout is not None
-    assert look.stdout.readline() == "looks\n"
+    condition = subprocess.Popen([sys.executable, "-c", _LOOK, str(tmp_path / LOCK_FILE)], stdout=subprocess.PIPE, text=True)
+    assert condition.stdout is not None
+    assert condition.stdout.readline() == "looks\n"
     with hold_instance_lock(tmp_path):
         pass
-    look.communicate()
+    condition.communicate()
 
 
 def test_a_second_server_is_refused_and_the_first_goes_on(tmp_path: Path) -> None:

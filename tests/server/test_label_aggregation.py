@@ -83,12 +83,12 @@ def test_a_look_is_remembered_until_a_label_comes(tmp_path: Path) -> None:
     store.history.record(some)
     store.labels.put(label(some[0], "ana"))
     curation = LabelCuration(store.history, store.labels, Settings(home=tmp_path))
-    found: list[object] = []
-    threads = [threading.Thread(target=lambda: found.append(curation.report("churn"))) for _ in range(4)]
+    result: list[object] = []
+    threads = [threading.Thread(target=lambda: result.append(curation.report("churn"))) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert len({id(one) for one in found}) == 1
+    assert len({id(one) for one in result}) == 1
     store.labels.put(label(some[1], "ana"))
     assert curation.report("churn").kept == (some[0].id, some[1].id)

@@ -22,13 +22,13 @@ if TYPE_CHECKING:
     from relevo.package.package import Package
 
 
-def eventually(look: Any, seconds: float = 15.0) -> Any:
+def eventually(condition: Any, seconds: float = 15.0) -> Any:
     """Polls `look` and returns its first true value."""
     deadline = time.monotonic() + seconds
-    while not (found := look()):
+    while not (result := condition()):
         assert time.monotonic() < deadline, "it never came true"
         time.sleep(0.05)
-    return found
+    return result
 
 
 def test_answers_are_in_the_history(
@@ -43,8 +43,8 @@ def test_answers_are_in_the_history(
         record = http.post("/models/churn/predict", json=churn_records[0]).json()
         assert picture["prediction"] == digits_package.predict(digit_pngs[0]).label
         assert record["prediction"] == churn_package.predict(churn_records[0]).label
-        for told in (picture, record):
-            eventually(lambda told=told: http.get(f"/predictions/{told['query_id']}").status_code == 200)
+        for output in (picture, record):
+            eventually(lambda output=output: http.get(f"/predictions/{output['query_id']}").status_code == 200)
 
 
 def test_an_end_leaves_nothing_to_ship(tmp_path: Path, digits_package: Package, digit_pngs: list[bytes]) -> None:
@@ -79,8 +79,8 @@ def test_a_second_start_on_the_home_leaves_the_counters_alone(
     with running(tmp_path, digits_package) as server, httpx.Client(base_url=server.url) as http:
 
         def counted() -> float:
-            found = re.search(r"relevo_predictions_total\{[^}]*\} ([\d.]+)", http.get("/metrics").text)
-            return float(found[1]) if found else 0.0
+            result = re.search(r"relevo_predictions_total\{[^}]*\} ([\d.]+)", http.get("/metrics").text)
+            return float(result[1]) if result else 0.0
 
         http.post("/predict", content=digit_pngs[0], headers={"content-type": "image/png"})
         eventually(lambda: counted() == 1)

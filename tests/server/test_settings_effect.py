@@ -36,9 +36,9 @@ def children(pid: int) -> list[int]:
     return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
-def eventually(look: Any, seconds: float = 15.0) -> None:
+def eventually(condition: Any, seconds: float = 15.0) -> None:
     deadline = time.monotonic() + seconds
-    while not look():
+    while not condition():
         assert time.monotonic() < deadline, "it never came true"
         time.sleep(0.05)
 
@@ -71,10 +71,10 @@ def test_places_and_numbers(tmp_path: Path, digits_package: Package, churn_packa
     ) as server:
         assert server.url == f"http://127.0.0.2:{port}"
         assert len(children(server.pid)) == 3  # two workers and the loop
-        told = httpx.post(f"{server.url}/predict", content=digit_pngs[0], headers=PNG).json()
-        assert told["model"] == "digits"
+        output = httpx.post(f"{server.url}/predict", content=digit_pngs[0], headers=PNG).json()
+        assert output["model"] == "digits"
         assert "Falta" in httpx.post(f"{server.url}/models/churn/predict", json={}).json()["error"]
-        address = f"{server.url}/predictions/{told['query_id']}"
+        address = f"{server.url}/predictions/{output['query_id']}"
         eventually(lambda: httpx.get(address).status_code == 200)
         assert httpx.get(f"{address}/input").json()["code"] == "input_not_kept"
     assert (tmp_path / "other.db").exists()
@@ -91,9 +91,9 @@ def test_a_clients_share(tmp_path: Path, digits_package: Package, digit_pngs: li
             return httpx.post(f"{server.url}/predict", content=digit_pngs[0], headers=PNG)
 
         eventually(lambda: ask().status_code == 429)
-        told = ask()
-        assert told.json()["code"] == "rate_limited"
-        assert int(told.headers["retry-after"]) >= 1
+        output = ask()
+        assert output.json()["code"] == "rate_limited"
+        assert int(output.headers["retry-after"]) >= 1
         old = httpx.post(f"{server.url}/predict/", files={"image": digit_pngs[0]})
         assert (old.json()["status_code"], old.json()["prediction"]) == (429, None), "the old path refuses in its own shape"
         under_way.close()
@@ -108,8 +108,8 @@ def test_a_full_queue(tmp_path: Path, churn_package: Package, churn_records: lis
             return httpx.post(f"{server.url}/predict", json=churn_records[:50], timeout=30)
 
         with ThreadPoolExecutor(12) as pool:
-            told = list(pool.map(ask, range(60)))
-        by_status = {status: [one for one in told if one.status_code == status] for status in (200, 503)}
+            output = list(pool.map(ask, range(60)))
+        by_status = {status: [one for one in output if one.status_code == status] for status in (200, 503)}
         assert len(by_status[200]) + len(by_status[503]) == 60
         assert by_status[200]
         assert by_status[503]
@@ -126,10 +126,10 @@ def test_a_slow_watch_and_a_slow_loop(
     with started(settings) as server:
         put(settings, digits_package_2)
         time.sleep(1.0)
-        told = httpx.post(f"{server.url}/predict", content=digit_pngs[0], headers=PNG).json()
-        assert told["version"] == 1
+        output = httpx.post(f"{server.url}/predict", content=digit_pngs[0], headers=PNG).json()
+        assert output["version"] == 1
         time.sleep(0.5)
-        assert httpx.get(f"{server.url}/predictions/{told['query_id']}").status_code == 404
+        assert httpx.get(f"{server.url}/predictions/{output['query_id']}").status_code == 404
     store = open_store(settings)
     assert store.history.count() == 1
     store.engine.dispose()
@@ -148,8 +148,8 @@ def test_a_quick_watch_and_a_quick_loop(
             return httpx.post(f"{server.url}/predict", content=digit_pngs[0], headers=PNG).json()
 
         eventually(lambda: ask()["version"] == 2, 5)
-        told = ask()
-        eventually(lambda: httpx.get(f"{server.url}/predictions/{told['query_id']}").status_code == 200, 5)
+        output = ask()
+        eventually(lambda: httpx.get(f"{server.url}/predictions/{output['query_id']}").status_code == 200, 5)
         # spool_rotate_s: a file of a second's age is closed, shipped and removed while the server goes on.
         eventually(lambda: not list(settings.spool_folder.rglob("00000001.journal")), 8)
 
@@ -188,13 +188,13 @@ def test_relaxed_durability_answers_without_a_spool(tmp_path: Path, digits_packa
         stuck.mkdir(parents=True)
         (stuck / "00000001.journal").write_bytes(bytes(2 * 2**20))
         with started(settings) as server:
-            told = httpx.post(f"{server.url}/predict", content=digit_pngs[0], headers=PNG)
+            output = httpx.post(f"{server.url}/predict", content=digit_pngs[0], headers=PNG)
             ready = httpx.get(f"{server.url}/health/ready")
             if durability == "process":
-                assert (told.status_code, told.json()["code"]) == (503, "storage_unavailable")
+                assert (output.status_code, output.json()["code"]) == (503, "storage_unavailable")
                 assert ready.status_code == 503
             else:
-                assert (told.status_code, told.json()["recorded"]) == (200, False)
+                assert (output.status_code, output.json()["recorded"]) == (200, False)
                 assert ready.status_code == 200
 
 
@@ -231,11 +231,11 @@ def test_a_model_has_its_threads(tmp_path: Path, digits_package: Package, thread
     settings = settings_of(tmp_path, intra_op_threads=threads)
     put(settings, digits_package)
     store = open_store(settings)
-    leg = store.registry.routes()[0].legs[0]
+    target = store.registry.routes()[0].legs[0]
     load = _model_loader(settings, store)
-    load(leg)  # whatever libraries start once is started now
+    load(target)  # whatever libraries start once is started now
     before = len(list(Path("/proc/self/task").iterdir()))
-    model = load(leg)
+    model = load(target)
     assert len(list(Path("/proc/self/task").iterdir())) - before == threads - 1
     del model
     store.engine.dispose()

@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 PNG = {"content-type": "image/png"}
 
 
-def eventually(look: Any, seconds: float = 20.0) -> None:
+def eventually(condition: Any, seconds: float = 20.0) -> None:
     deadline = time.monotonic() + seconds
-    while not look():
+    while not condition():
         assert time.monotonic() < deadline, "it never came true"
         time.sleep(0.05)
 
@@ -82,7 +82,7 @@ def test_another_alias_moves_no_champion(tmp_path: Path, digits_package: Package
     assert put(settings, digits_package_2, alias="challenger") == 2
     store = relevo.server.open_store(settings)
     assert store.registry.aliases("digits") == {"champion": 1, "challenger": 2}
-    assert [leg.version for route in store.registry.routes() for leg in route.legs] == [1]
+    assert [target.version for route in store.registry.routes() for target in route.legs] == [1]
     store.engine.dispose()
 
 
@@ -152,12 +152,12 @@ def test_a_worker_killed_while_the_database_is_away_comes_back(
 
         def ask() -> bool:
             try:
-                told = httpx.post(f"{server.url}/predict", content=digit_pngs[0], headers=PNG)
+                output = httpx.post(f"{server.url}/predict", content=digit_pngs[0], headers=PNG)
             except httpx.TransportError:
                 return False
-            if told.status_code == 200:
-                ids.append(told.json()["query_id"])
-            return told.status_code == 200
+            if output.status_code == 200:
+                ids.append(output.json()["query_id"])
+            return output.status_code == 200
 
         assert ask()
         (tmp_path / "db").rename(tmp_path / "away")
@@ -180,19 +180,19 @@ def test_a_server_starts_on_remembered_routes(tmp_path: Path, digits_package: Pa
     (tmp_path / "db").rename(tmp_path / "away")
     (tmp_path / "db").write_text("not mounted")
     with started(settings) as server:
-        told = httpx.post(f"{server.url}/predict", content=digit_pngs[0], headers=PNG)
-        assert (told.status_code, told.json().get("version")) == (200, 1), told.text
+        output = httpx.post(f"{server.url}/predict", content=digit_pngs[0], headers=PNG)
+        assert (output.status_code, output.json().get("version")) == (200, 1), output.text
         (tmp_path / "db").unlink()
         (tmp_path / "away").rename(tmp_path / "db")
-        eventually(lambda: httpx.get(f"{server.url}/predictions/{told.json()['query_id']}").status_code == 200)
+        eventually(lambda: httpx.get(f"{server.url}/predictions/{output.json()['query_id']}").status_code == 200)
 
 
 def test_an_empty_home_serves_and_says_what_is_missing(tmp_path: Path, digits_package: Package, digit_pngs: list[bytes]) -> None:
     """A server without models is live, not ready, and serves a model as soon as it is registered."""
     settings = settings_of(tmp_path)
     with started(settings) as server:
-        told = httpx.post(f"{server.url}/predict", content=digit_pngs[0], headers=PNG)
-        assert (told.status_code, told.json()["code"]) == (503, "not_ready")
+        output = httpx.post(f"{server.url}/predict", content=digit_pngs[0], headers=PNG)
+        assert (output.status_code, output.json()["code"]) == (503, "not_ready")
         assert httpx.get(f"{server.url}/health/live").status_code == 200
         assert httpx.get(f"{server.url}/health/ready").status_code == 503
         put(settings, digits_package)
@@ -201,10 +201,10 @@ def test_an_empty_home_serves_and_says_what_is_missing(tmp_path: Path, digits_pa
 
 
 def open_to_others(folder: Path) -> list[str]:
-    found = [path for path in (folder, *folder.rglob("*")) if not path.is_symlink() and path.stat().st_mode & 0o077]
+    result = [path for path in (folder, *folder.rglob("*")) if not path.is_symlink() and path.stat().st_mode & 0o077]
     # What lies in a closed folder is closed.
     closed = {path for path in folder.rglob("*") if path.is_dir() and not path.stat().st_mode & 0o077}
-    return [str(path) for path in found if not closed & set(path.parents)]
+    return [str(path) for path in result if not closed & set(path.parents)]
 
 
 def test_what_people_sent_is_the_owners_alone(tmp_path: Path, digits_package: Package) -> None:

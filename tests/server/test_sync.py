@@ -73,13 +73,13 @@ def all_come_to(callers: list[httpx.Client], asked: Callable[[httpx.Client], int
 def test_a_key_is_known_and_revoked_in_every_worker_within_a_second(house: House, callers: list[httpx.Client]) -> None:
     """A new key works in every worker; a revoked one fails in every worker, also on open connections."""
     store = house.store
-    made = store.people.keys.add(store.people.named("ana").id, "test", [Scope.READ], at=NOW)
+    created = store.people.keys.add(store.people.named("ana").id, "test", [Scope.READ], at=NOW)
 
     def asked(caller: httpx.Client) -> int:
-        return caller.get("/models", headers={"authorization": f"Bearer {made.secret}"}).status_code
+        return caller.get("/models", headers={"authorization": f"Bearer {created.secret}"}).status_code
 
     assert all_come_to(callers, asked, 200) < 1
-    store.people.keys.revoke(made.key.id, at=NOW)
+    store.people.keys.revoke(created.key.id, at=NOW)
     assert all_come_to(callers, asked, 401) < 1
 
 
@@ -116,8 +116,8 @@ def test_wrong_passwords_are_counted_over_all_workers(house: House, callers: lis
     """Failed sign-ins are counted over all workers."""
     store = house.store
     store.people.add_user("carol", Role.VIEWER, password_hash=hash_password(PASSWORD), at=NOW)
-    told = [one.post("/login", json={"name": "carol", "password": "wrong password"}).status_code for one in callers]
-    assert told == [401] * 5 + [429] * (CALLERS - 5)
+    output = [one.post("/login", json={"name": "carol", "password": "wrong password"}).status_code for one in callers]
+    assert output == [401] * 5 + [429] * (CALLERS - 5)
 
 
 def test_the_home_keeps_no_key_and_no_session(house: House) -> None:
@@ -137,8 +137,8 @@ def test_the_history_tells_who_asked(house: House, churn_records: list[dict[str,
     """The history shows and filters the caller, a key or a user, over HTTP and in the store."""
     people = house.store.people
     ana = people.named("ana").id
-    made = people.keys.add(ana, "nightly job", [Scope.PREDICT, Scope.READ], at=NOW)
-    program = {"authorization": f"Bearer {made.secret}"}
+    created = people.keys.add(ana, "nightly job", [Scope.PREDICT, Scope.READ], at=NOW)
+    program = {"authorization": f"Bearer {created.secret}"}
     known = lambda: httpx.get(f"{house.url}/me", headers=program).status_code == 200  # noqa: E731 - short
     eventually(known, "the key counts")
     asked = httpx.post(f"{house.url}/models/churn/predict", json=churn_records[0], headers=program, timeout=30).json()
@@ -146,12 +146,12 @@ def test_the_history_tells_who_asked(house: House, churn_records: list[dict[str,
         csrf = browser.post("/login", json={"name": "ana", "password": PASSWORD}).json()["csrf"]
         browser.headers.update({"origin": house.url, "x-csrf-token": csrf})
         by_hand = browser.post("/models/churn/predict", json=churn_records[0]).json()
-        told = [browser.get(f"/predictions/{one['query_id']}").json() for one in (asked, by_hand)]
-        assert [(one["asked_by"], one["asked_by_name"]) for one in told] == [
-            (f"key:{made.key.id}", "nightly job"),
+        output = [browser.get(f"/predictions/{one['query_id']}").json() for one in (asked, by_hand)]
+        assert [(one["asked_by"], one["asked_by_name"]) for one in output] == [
+            (f"key:{created.key.id}", "nightly job"),
             (f"user:{ana}", "ana"),
         ]
-        mine = browser.get("/predictions", params={"asked_by": f"key:{made.key.id}"}).json()["items"]
+        mine = browser.get("/predictions", params={"asked_by": f"key:{created.key.id}"}).json()["items"]
     assert [one["query_id"] for one in mine] == [asked["query_id"]]
     assert house.store.history.count(asked_by=f"user:{ana}") == 1
 

@@ -34,9 +34,9 @@ def asked(tmp_path: Path, **settings: Any) -> Certificate | None:
 
 
 def own(tmp_path: Path, now: datetime = NOW, **settings: Any) -> Certificate:
-    found = certificate_of(Settings(home=tmp_path / "home", tls="auto", **settings), now)
-    assert found is not None
-    return found
+    result = certificate_of(Settings(home=tmp_path / "home", tls="auto", **settings), now)
+    assert result is not None
+    return result
 
 
 def test_without_the_setting_nothing_is_encrypted(tmp_path: Path) -> None:
@@ -49,13 +49,13 @@ def test_without_the_setting_nothing_is_encrypted(tmp_path: Path) -> None:
 def test_a_good_pair_is_taken(tmp_path: Path, kind: str) -> None:
     """Fingerprint and expiry are those of the certificate."""
     cert, key = pair(tmp_path, kind=kind)
-    found = asked(tmp_path, tls_cert=str(cert), tls_key=str(key))
-    assert found is not None
+    result = asked(tmp_path, tls_cert=str(cert), tls_key=str(key))
+    assert result is not None
     loaded = x509.load_pem_x509_certificate(cert.read_bytes())
     from cryptography.hazmat.primitives import hashes
 
-    assert found.fingerprint.replace(":", "").lower() == loaded.fingerprint(hashes.SHA256()).hex()
-    assert (found.until, found.self_signed) == (loaded.not_valid_after_utc, False)
+    assert result.fingerprint.replace(":", "").lower() == loaded.fingerprint(hashes.SHA256()).hex()
+    assert (result.until, result.self_signed) == (loaded.not_valid_after_utc, False)
 
 
 def test_one_without_the_other_is_refused(tmp_path: Path) -> None:
@@ -126,15 +126,15 @@ def test_a_certificate_no_caller_would_take_is_told(tmp_path: Path, made: dict[s
 
 def test_the_own_certificate_is_for_this_host(tmp_path: Path) -> None:
     """Its names, validity and key usage; only its owner can read the key."""
-    found = own(tmp_path, host="192.168.7.7")
-    loaded = x509.load_pem_x509_certificate(found.cert.read_bytes())
+    result = own(tmp_path, host="192.168.7.7")
+    loaded = x509.load_pem_x509_certificate(result.cert.read_bytes())
     names = loaded.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     assert {"localhost", socket.gethostname()} <= set(names.get_values_for_type(x509.DNSName))
     assert {"127.0.0.1", "::1", "192.168.7.7"} <= {str(one) for one in names.get_values_for_type(x509.IPAddress)}
     assert not loaded.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
-    assert found.self_signed
-    assert timedelta(days=365) < found.until - NOW < timedelta(days=398)
-    assert found.key.stat().st_mode & 0o777 == 0o600
+    assert result.self_signed
+    assert timedelta(days=365) < result.until - NOW < timedelta(days=398)
+    assert result.key.stat().st_mode & 0o777 == 0o600
 
 
 def test_the_own_certificate_stays_as_long_as_it_serves(tmp_path: Path) -> None:
@@ -149,8 +149,8 @@ def test_the_own_certificate_stays_as_long_as_it_serves(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("days_left", "stays"), [(31, True), (29, False)])
 def test_the_own_certificate_is_replaced_near_its_end(tmp_path: Path, days_left: int, stays: bool) -> None:  # noqa: FBT001 - a case
     """Within 30 days of its expiry, the start creates another."""
-    made = own(tmp_path, NOW - timedelta(days=397 - days_left))
-    assert (own(tmp_path).fingerprint == made.fingerprint) is stays
+    created = own(tmp_path, NOW - timedelta(days=397 - days_left))
+    assert (own(tmp_path).fingerprint == created.fingerprint) is stays
 
 
 def test_a_damaged_own_pair_is_made_anew(tmp_path: Path) -> None:
@@ -171,14 +171,14 @@ def test_a_key_that_others_may_read_is_refused(tmp_path: Path) -> None:
 
 def test_two_starts_at_once_agree(tmp_path: Path) -> None:
     """Concurrent starts in one home use the same certificate with its key."""
-    found: list[str] = []
-    starts = [threading.Thread(target=lambda: found.append(own(tmp_path).fingerprint)) for _ in range(8)]
+    result: list[str] = []
+    starts = [threading.Thread(target=lambda: result.append(own(tmp_path).fingerprint)) for _ in range(8)]
     for one in starts:
         one.start()
     for one in starts:
         one.join()
-    assert len(found) == 8
-    assert len(set(found)) == 1
+    assert len(result) == 8
+    assert len(set(result)) == 1
 
 
 def shaken(encryption: TlsContext, trust: ssl.SSLContext, name: str | None) -> bytes:

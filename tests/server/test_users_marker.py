@@ -111,7 +111,7 @@ def lets_nobody_in(url: str) -> bool:
     """Whether all protected routes are denied, to browsers and to programs."""
     asked = [httpx.get(f"{url}{path}") for path in ("/me", "/users", "/models", "/predictions")]
     asked.append(httpx.post(f"{url}/models/churn/predict", json={}))
-    return all((told.status_code, told.json()["code"]) in CLOSED for told in asked)
+    return all((output.status_code, output.json()["code"]) in CLOSED for output in asked)
 
 
 def stays(true: Callable[[], bool], seconds: float) -> None:
@@ -147,8 +147,8 @@ def test_a_running_server_stays_closed(served: tuple[House, str], fresh: Path, d
     stays(lambda: lets_nobody_in(url), 1.2)
     stranger = {"authorization": f"Bearer {(fresh.parent / 'key').read_text()}"}
     assert httpx.get(f"{url}/me", headers=stranger).status_code in {401, 503}, "nor by a key of another home"
-    told = httpx.post(f"{url}/login", json={"name": "ana", "password": PASSWORD})
-    assert told.status_code == 503 or damage is rows_removed, "no right password is called wrong"
+    output = httpx.post(f"{url}/login", json={"name": "ana", "password": PASSWORD})
+    assert output.status_code == 503 or damage is rows_removed, "no right password is called wrong"
     house.put_back()
     signs_in = lambda: httpx.post(f"{url}/login", json={"name": "ana", "password": PASSWORD}).status_code == 200  # noqa: E731
     eventually(signs_in, "the users are back")
@@ -182,11 +182,11 @@ def test_no_command_writes_into_what_lost_its_users(
     home = house.settings.home
     damage(home, fresh)
     before = sorted((path.name, path.stat().st_size) for path in home.glob("relevo.db"))
-    with pytest.raises(DatabaseUnavailableError) as told:
+    with pytest.raises(DatabaseUnavailableError) as output:
         put(house.settings, churn_package)
     with pytest.raises(DatabaseUnavailableError):
         relevo.server.open_store(house.settings)
-    assert type(told.value) is not DatabaseUnavailableError, "it says what became of it"
+    assert type(output.value) is not DatabaseUnavailableError, "it says what became of it"
     assert sorted((path.name, path.stat().st_size) for path in home.glob("relevo.db")) == before
     house.put_back()
     relevo.server.open_store(house.settings).engine.dispose()

@@ -50,11 +50,11 @@ def test_the_record_is_listed(home: Path) -> None:
 def test_people_are_told_by_name(tmp_path: Path) -> None:
     """Users are shown by name instead of id, and cannot be confused with the command line; names are not cut."""
     store, at = server.open_store(Settings(home=tmp_path)), datetime(2026, 3, 1, tzinfo=UTC)
-    made = store.people.add_user("cli", None, grants={"digits": Role.LABELER}, password_hash="", at=at)
+    created = store.people.add_user("cli", None, grants={"digits": Role.LABELER}, password_hash="", at=at)
     store.engine.dispose()
     shown = run(tmp_path, "list").output
     assert "user:cli" in shown
-    assert made not in shown
+    assert created not in shown
     assert "digits: labeler" in shown
 
 

@@ -29,20 +29,20 @@ def test_serve_shows_the_console_too_encrypted_alike(tmp_path: Path) -> None:
         lines = [server.stdout.readline()]
         while lines[-1] and lines[-1] != "}\n":
             lines.append(server.stdout.readline())
-        told = json.loads("".join(lines))
-        trusted = ssl.create_default_context(cafile=tmp_path / told["certificate"]["file"])
+        output = json.loads("".join(lines))
+        trusted = ssl.create_default_context(cafile=tmp_path / output["certificate"]["file"])
         trusted.verify_flags |= ssl.VerifyFlags.VERIFY_X509_PARTIAL_CHAIN
         with httpx.Client(verify=trusted, timeout=30) as browser:
-            assert browser.get(told["url"] + "/health/live").json() == {"live": True}
+            assert browser.get(output["url"] + "/health/live").json() == {"live": True}
             # 200 and not the sign-in page: the console asked the server, which has no users yet.
-            assert browser.get(told["console"], headers={"Accept": "text/html"}).status_code == 200
+            assert browser.get(output["console"], headers={"Accept": "text/html"}).status_code == 200
     finally:
         server.send_signal(signal.SIGTERM)
         code = server.wait(30)
         server.stdout.close()
     assert code == 0
     with pytest.raises(httpx.ConnectError):
-        httpx.get(told["console"].replace("https", "http"))
+        httpx.get(output["console"].replace("https", "http"))
 
 
 def test_a_console_beyond_this_machine_needs_encryption_or_a_persons_word(tmp_path: Path, relevo_run: Run) -> None:

@@ -29,11 +29,11 @@ def test_the_demo_checks_out(relevo_run: Callable[..., subprocess.CompletedProce
     done = relevo_run("demo", "--headless", "--json", "--home", "demo", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
-    told = json.loads(done.stdout)
-    assert told["problems"] == []
-    assert told["accuracy"] >= 0.97
-    assert told["recorded"] == told["asked"] > 400
-    assert 0 < told["p50_ms"] <= told["p99_ms"]
+    output = json.loads(done.stdout)
+    assert output["problems"] == []
+    assert output["accuracy"] >= 0.97
+    assert output["recorded"] == output["asked"] > 400
+    assert 0 < output["p50_ms"] <= output["p99_ms"]
     assert (tmp_path / "demo" / "packages").is_dir()
 
 
@@ -51,14 +51,14 @@ def test_the_demo_stays_up_until_it_is_told(tmp_path: Path) -> None:
     )
     os.close(screen.theirs)
     assert demo.stdout is not None
-    said = ""
-    while "Ctrl-C" not in said:
+    printed = ""
+    while "Ctrl-C" not in printed:
         line = demo.stdout.readline()
         assert line, "the demo ended by itself"
-        said += line
-    found = re.search(r"^page +(http://\S+)$", said, re.MULTILINE)
-    assert found is not None
-    assert 'id="pad"' in httpx.get(found[1], headers={"Accept": "text/html"}).text
+        printed += line
+    result = re.search(r"^page +(http://\S+)$", printed, re.MULTILINE)
+    assert result is not None
+    assert 'id="pad"' in httpx.get(result[1], headers={"Accept": "text/html"}).text
     assert screen.drawn
     time.sleep(0.3)
     before = screen.drawn
@@ -69,7 +69,7 @@ def test_the_demo_stays_up_until_it_is_told(tmp_path: Path) -> None:
     demo.communicate(timeout=30)
     assert demo.returncode == 0
     with pytest.raises(httpx.ConnectError):
-        httpx.get(found[1])
+        httpx.get(result[1])
 
 
 class _Screen:

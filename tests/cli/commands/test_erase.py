@@ -29,12 +29,12 @@ def test_a_subject_is_erased_once_somebody_is_sure(tmp_path: Path) -> None:
     refused = CliRunner().invoke(app, asked, input="n\n")
     assert (refused.exit_code, store.history.count()) == (1, 1)
     done = CliRunner().invoke(app, [*asked, "--yes", "--json"])
-    told = json.loads(done.output)
-    assert (told["predictions"], store.history.count()) == (1, 0)
+    message = json.loads(done.output)
+    assert (message["predictions"], store.history.count()) == (1, 0)
     head = store.trail.head()
     assert head is not None
-    assert (head.object, head.actor, head.reason) == (f"subject:{told['subject']}", "cli", "by letter")
-    assert told["left_in_files"] is False
+    assert (head.object, head.actor, head.reason) == (f"subject:{message['subject']}", "cli", "by letter")
+    assert message["left_in_files"] is False
 
 
 @pytest.mark.parametrize(

@@ -88,10 +88,10 @@ def test_labels_come_from_a_file(store: Store, tmp_path: Path, capsys: pytest.Ca
     file, rejects = tmp_path / "l.csv", tmp_path / "rejects.csv"
     file.write_text("query_id;label;author;note\n" + "".join(";".join(row) + "\n" for row in rows), encoding="utf-8-sig")
     command = ("label", "import", str(file), "--author", "ana", "--rejects", str(rejects))
-    told = asked(capsys, *command, code=1)
-    assert (told["kept"], told["unchanged"], told["without_label"]) == (2, 0, 1)
-    assert [(one["line"], one["about"]) for one in told["refused"]] == [(5, query_id(3)), (6, NOBODY), (7, "not an id")]
-    assert "stays, leaves" in told["refused"][0]["reason"]
+    output = asked(capsys, *command, code=1)
+    assert (output["kept"], output["unchanged"], output["without_label"]) == (2, 0, 1)
+    assert [(one["line"], one["about"]) for one in output["refused"]] == [(5, query_id(3)), (6, NOBODY), (7, "not an id")]
+    assert "stays, leaves" in output["refused"][0]["reason"]
     kept = {number: store.labels.current(id_of(number)) for number in (1, 2, 3)}
     assert [label and (label.value, label.author, label.source, label.note) for label in kept.values()] == [
         ("leaves", "eva", "csv", "seen in person"),
@@ -109,17 +109,17 @@ def test_two_truths_in_one_file_are_told(store: Store, tmp_path: Path, capsys: p
     file = tmp_path / "l.csv"
     rows = [(1, "leaves"), (2, "stays"), (1, "leaves"), (1, "stays")]
     file.write_text("id,label\n" + "".join(f"{query_id(number)},{label}\n" for number, label in rows), encoding="utf-8")
-    told = asked(capsys, "label", "import", str(file))
-    assert told["contradictions"] == [{"line": 5, "before": 4, "about": query_id(1), "label": "stays", "label_before": "leaves"}]
-    assert told["rule"] == "last"
+    output = asked(capsys, "label", "import", str(file))
+    assert output["contradictions"] == [{"line": 5, "before": 4, "about": query_id(1), "label": "stays", "label_before": "leaves"}]
+    assert output["rule"] == "last"
     current = store.labels.current(id_of(1))
     assert current is not None
     assert current.value == "stays"
     assert run(["label", "import", str(file), "--home", "home"]) == 0
-    said = capsys.readouterr()
-    assert "the later line counts" in said.err
-    assert "label_aggregation = last" in said.err
-    assert query_id(1) in said.out
+    printed = capsys.readouterr()
+    assert "the later line counts" in printed.err
+    assert "label_aggregation = last" in printed.err
+    assert query_id(1) in printed.out
 
 
 def test_two_truths_by_one_s_own_key_are_told(store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -127,8 +127,8 @@ def test_two_truths_by_one_s_own_key_are_told(store: Store, tmp_path: Path, caps
     assert store
     file = tmp_path / "l.csv"
     file.write_text("customer,label\n1,leaves\n2,leaves\n1,stays\n", encoding="utf-8")
-    told = asked(capsys, "label", "import", str(file), "--match", "customer", "--model", "churn")
-    assert [(one["line"], one["before"]) for one in told["contradictions"]] == [(4, 2)]
+    output = asked(capsys, "label", "import", str(file), "--match", "customer", "--model", "churn")
+    assert [(one["line"], one["before"]) for one in output["contradictions"]] == [(4, 2)]
 
 
 def test_what_was_refused_opens_in_a_spreadsheet(store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -150,10 +150,10 @@ def test_labels_come_by_ones_own_key(store: Store, tmp_path: Path, capsys: pytes
     file = tmp_path / "l.csv"
     file.write_text("client,truth\n1,leaves\n4,leaves\n9,leaves\n", encoding="utf-8")
     command = ("label", "import", str(file), "--match", "client", "--field", "customer", "--model", "churn")
-    told = asked(capsys, *command, code=1)
-    assert told["kept"] == 1
+    output = asked(capsys, *command, code=1)
+    assert output["kept"] == 1
     assert store.labels.current(id_of(1)) is not None
-    assert [(one["about"], one["reason"].split()[0]) for one in told["refused"]] == [("4", "Several"), ("9", "No")]
+    assert [(one["about"], one["reason"].split()[0]) for one in output["refused"]] == [("4", "Several"), ("9", "No")]
 
 
 def test_what_is_exported_can_be_imported(store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -212,8 +212,8 @@ def test_cleaning_is_shown(store: Store, capsys: pytest.CaptureFixture[str]) -> 
     """Excluded predictions are listed with reasons."""
     for number in (1, 4, 5):
         store.labels.put(Label(prediction=id_of(number), value="leaves", author="eva", source="page", at=NOW))
-    found = asked(capsys, "label", "clean", "churn")
-    assert (found["kept"], [(one["query_id"], one["reason"], one["other"]) for one in found["excluded"]]) == (
+    result = asked(capsys, "label", "clean", "churn")
+    assert (result["kept"], [(one["query_id"], one["reason"], one["other"]) for one in result["excluded"]]) == (
         2,
         [(query_id(5), "duplicate", query_id(4))],
     )
@@ -236,20 +236,20 @@ def test_a_server_takes_and_gives_files(
     """With --url, lines are sent one by one and rejected ones reported; export and curation also use the server."""
     monkeypatch.setenv("RELEVO_LANGUAGE", "en")
     url, world = server
-    made = [asked_of_web(model="digits", label="7", input=b"no picture", kind=InputKind.IMAGE) for _ in range(2)]
-    world.store.history.record(made)
-    one, two = (ids.text(it.id) for it in made)
+    created = [asked_of_web(model="digits", label="7", input=b"no picture", kind=InputKind.IMAGE) for _ in range(2)]
+    world.store.history.record(created)
+    one, two = (ids.text(it.id) for it in created)
     file, out = tmp_path / "l.csv", tmp_path / "out.csv"
     file.write_text(f"id,label,note\n{one},7,=x\n{two},dog,\n{NOBODY},7,\n{two},7,{'x' * 501}\n", encoding="utf-8")
     assert run(["label", "import", str(file), "--url", url, "--json"]) == 1
-    told = json.loads(capsys.readouterr().out)
-    assert (told["kept"], [refused["line"] for refused in told["refused"]]) == (1, [3, 4, 5])
+    output = json.loads(capsys.readouterr().out)
+    assert (output["kept"], [refused["line"] for refused in output["refused"]]) == (1, [3, 4, 5])
     assert run(["label", "export", str(out), "--url", url, "--model", "digits"]) == 0
     assert capsys.readouterr().out == f"Written: {out}\n"
     (row,) = csv.DictReader(io.StringIO(out.read_text(encoding="utf-8")))
     assert (row["query_id"], row["label"], row["note"]) == (one, "7", "'=x")
     assert run(["label", "clean", "digits", "--url", url, "--json"]) == 0
-    found = json.loads(capsys.readouterr().out)
-    assert (found["kept"], [it["reason"] for it in found["excluded"]]) == (0, ["unreadable"])
+    result = json.loads(capsys.readouterr().out)
+    assert (result["kept"], [it["reason"] for it in result["excluded"]]) == (0, ["unreadable"])
     assert run(["label", "import", str(file), "--url", url, "--match", "id", "--model", "digits"]) == 1
     assert "leave --url out" in capsys.readouterr().err

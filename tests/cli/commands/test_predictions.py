@@ -63,10 +63,10 @@ def test_pictures_that_were_answered_are_printed(relevo_run: Run, url: str, tmp_
     assert "broken.png" in ended.stderr
     assert "(broken_image)" in ended.stderr
     ended = relevo_run("predict", *files, "--model", "digits", "--url", url, "--json", cwd=tmp_path)
-    told = json.loads(ended.stdout)
+    output = json.loads(ended.stdout)
     assert ended.returncode == 1
-    assert ["query_id" in one for one in told] == [True, True, False, True]
-    assert (told[2]["input"], told[2]["code"]) == ("broken.png", "broken_image")
+    assert ["query_id" in one for one in output] == [True, True, False, True]
+    assert (output[2]["input"], output[2]["code"]) == ("broken.png", "broken_image")
 
 
 def test_a_bad_record_is_named_by_its_place(relevo_run: Run, url: str, tmp_path: Path, churn_records: list[dict[str, Any]]) -> None:

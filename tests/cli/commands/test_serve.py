@@ -60,8 +60,8 @@ def serving(home: Path, *flags: str) -> Iterator[IO[str]]:
 
 def said_at_the_start(home: Path, count: int) -> list[str]:
     """The first lines of a server."""
-    with serving(home) as said:
-        return [said.readline().rstrip() for _ in range(count)]
+    with serving(home) as printed:
+        return [printed.readline().rstrip() for _ in range(count)]
 
 
 def test_other_commands_are_told_of_flags_they_do_not_see(home: Path, relevo_run: Callable[..., Any]) -> None:
@@ -69,15 +69,15 @@ def test_other_commands_are_told_of_flags_they_do_not_see(home: Path, relevo_run
     pytest.importorskip("cryptography", reason="encryption is an extra")
     folder = home.parent
     (folder / "relevo.toml").write_text(f'[server]\nhome = "{home}"\nport = 9\n', encoding="utf-8")
-    with serving(home, "--tls", "auto", "--encrypt-inputs", "on") as said:
-        address = said.readline().split()[3]
+    with serving(home, "--tls", "auto", "--encrypt-inputs", "on") as printed:
+        address = printed.readline().split()[3]
         assert address.startswith("https://")
-        found = {one["what"]: one for one in json.loads(relevo_run("doctor", "--json", cwd=folder).stdout)}
+        result = {one["what"]: one for one in json.loads(relevo_run("doctor", "--json", cwd=folder).stdout)}
         health = relevo_run("health", cwd=folder)
         told = json.loads(relevo_run("health", "--ready", "--json", cwd=folder).stdout)
-    assert (found["port"]["verdict"], found["sealing"]["verdict"]) == ("warn", "warn")
-    assert found["port"]["told"].endswith(f"this home's server answers at {address}")
-    assert "were sealed" in found["sealing"]["told"]
+    assert (result["port"]["verdict"], result["sealing"]["verdict"]) == ("warn", "warn")
+    assert result["port"]["told"].endswith(f"this home's server answers at {address}")
+    assert "were sealed" in result["sealing"]["told"]
     assert health.returncode == 1
     assert f"answers at {address}" in health.stdout
     assert told == {"url": "http://127.0.0.1:9", "ready": False, "elsewhere": address}
@@ -98,6 +98,6 @@ def test_the_own_certificate_is_told_in_the_language(tmp_path: Path, monkeypatch
     """The line about path and expiry of the certificate is translated to Spanish."""
     pytest.importorskip("cryptography", reason="encryption is an extra")
     monkeypatch.setenv("RELEVO_LANGUAGE", "es")
-    with serving(tmp_path / "home", "--tls", "auto") as said:
-        lines = [said.readline() for _ in range(2)]
+    with serving(tmp_path / "home", "--tls", "auto") as printed:
+        lines = [printed.readline() for _ in range(2)]
     assert lines[1].startswith(f"  certificado propio {tmp_path / 'home' / 'tls' / 'cert.pem'}, hasta el "), lines

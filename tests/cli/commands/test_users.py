@@ -53,16 +53,16 @@ def people(tmp_path: Path) -> Callable[[], Users]:
     return lambda: server.open_store(Settings(home=tmp_path / "home")).people
 
 
-def shown(said: tuple[int, str]) -> Any:
+def shown(printed: tuple[int, str]) -> Any:
     """The JSON output of a command."""
-    assert said[0] == 0, said[1]
-    return json.loads(said[1])
+    assert printed[0] == 0, printed[1]
+    return json.loads(printed[1])
 
 
 def test_the_first_admin_takes_one_command(relevo: Callable[..., tuple[int, str]], people: Callable[[], Users]) -> None:
     """In an empty folder; the password is read without echo, stored as a hash, and never printed."""
-    told = relevo("user", "add", "ana", "--role", "admin", typed=f"{PASSWORD}\n")
-    assert told == (0, "ana is a user now.\n")
+    output = relevo("user", "add", "ana", "--role", "admin", typed=f"{PASSWORD}\n")
+    assert output == (0, "ana is a user now.\n")
     assert verify_password(people().sign_in("ana")[1], PASSWORD)
     assert shown(relevo("user", "list", "--json"))[0]["role"] == "admin"
 
@@ -70,8 +70,8 @@ def test_the_first_admin_takes_one_command(relevo: Callable[..., tuple[int, str]
 def test_the_first_user_is_an_admin(relevo: Callable[..., tuple[int, str]]) -> None:
     """The first user must be an admin, so that the home stays manageable."""
     for words in (["--role", "viewer"], ["--role", "admin", "--no-password"], []):
-        ended, said = relevo("user", "add", "ana", *words, typed=f"{PASSWORD}\n")
-        assert (ended, "last_admin" in said) == (1, True)
+        ended, printed = relevo("user", "add", "ana", *words, typed=f"{PASSWORD}\n")
+        assert (ended, "last_admin" in printed) == (1, True)
 
 
 @pytest.mark.parametrize(
@@ -92,8 +92,8 @@ def test_what_a_new_user_may_not_do_is_said(
     """A grant for an unknown model is stored with one warning; removing it gives none."""
     monkeypatch.setenv("RELEVO_LANGUAGE", language)
     relevo("user", "add", "ana", "--role", "admin", typed=f"{PASSWORD}\n")
-    ended, said = relevo("user", "add", "pepe", "--grant", "gatos=labeler", "--no-password")
-    assert (ended, said.count(absent), powerless in said) == (0, 1, False)
+    ended, printed = relevo("user", "add", "pepe", "--grant", "gatos=labeler", "--no-password")
+    assert (ended, printed.count(absent), powerless in printed) == (0, 1, False)
     assert relevo("user", "grant", "pepe", "gatos", "operator")[1].count(absent) == 1
     assert people().named("pepe").grants == {"gatos": Role.OPERATOR}
     assert absent not in relevo("user", "grant", "pepe", "gatos", "none", "--yes")[1]
@@ -106,24 +106,24 @@ def test_a_grant_on_a_model_that_is_there_warns_of_nothing(
     """A grant for a registered model gives no warning, also among several."""
     relevo("user", "add", "ana", "--role", "admin", typed=f"{PASSWORD}\n")
     put(Settings(home=tmp_path / "home"), digits_package)
-    ended, said = relevo("user", "add", "pepe", "--grant", "digits=labeler", "--grant", "gatos=viewer", "--no-password")
-    assert (ended, said.count("registered yet"), "gatos" in said) == (0, 1, True)
+    ended, printed = relevo("user", "add", "pepe", "--grant", "digits=labeler", "--grant", "gatos=viewer", "--no-password")
+    assert (ended, printed.count("registered yet"), "gatos" in printed) == (0, 1, True)
 
 
 @pytest.mark.parametrize("typed", ["", "short\n", "aaaaaaaaaaaaaaa\n"])
 def test_a_password_too_easy_is_refused(relevo: Callable[..., tuple[int, str]], typed: str) -> None:
     """A weak password is rejected and not printed."""
-    ended, said = relevo("user", "add", "ana", "--role", "admin", typed=typed)
+    ended, printed = relevo("user", "add", "ana", "--role", "admin", typed=typed)
     assert ended == 1
-    assert "password_refused" in said
-    assert not typed or typed.strip() not in said
+    assert "password_refused" in printed
+    assert not typed or typed.strip() not in printed
 
 
 def test_a_user_from_beginning_to_end(relevo: Callable[..., tuple[int, str]], people: Callable[[], Users]) -> None:
     """Created with grants, given others, a new password, disabled and enabled; each step is printed and stored."""
     relevo("user", "add", "ana", "--role", "admin", typed=f"{PASSWORD}\n")
-    made = shown(relevo("user", "add", "bob", "--grant", "digits=labeler", "--grant", "churn=viewer", "--no-password", "--json"))
-    assert made["grants"] == {"digits": "labeler", "churn": "viewer"}
+    created = shown(relevo("user", "add", "bob", "--grant", "digits=labeler", "--grant", "churn=viewer", "--no-password", "--json"))
+    assert created["grants"] == {"digits": "labeler", "churn": "viewer"}
     assert shown(relevo("user", "role", "bob", "operator", "--json"))["role"] == "operator"
     assert shown(relevo("user", "grant", "bob", "churn", "none", "--yes", "--json"))["grants"] == {"digits": "labeler"}
     assert relevo("user", "role", "bob", "none", "--yes") == (0, "bob: digits: labeler, may come in.\n")
@@ -157,17 +157,17 @@ def test_what_cannot_be_done_is_told(relevo: Callable[..., tuple[int, str]], wor
     """Errors have codes, and change nothing."""
     relevo("user", "add", "ana", "--role", "admin", typed=f"{PASSWORD}\n")
     before = relevo("user", "list", "--json")
-    ended, said = relevo(*words)
-    assert (ended, code in said) == (1, True), said
+    ended, printed = relevo(*words)
+    assert (ended, code in printed) == (1, True), printed
     assert relevo("user", "list", "--json") == before
 
 
 def test_a_key_from_beginning_to_end(relevo: Callable[..., tuple[int, str]], people: Callable[[], Users]) -> None:
     """Shown once, listed without its secret, rotated, revoked."""
     relevo("user", "add", "ana", "--role", "admin", typed=f"{PASSWORD}\n")
-    ended, said = relevo("key", "add", "shop", "--user", "ana", "--scope", "predict", "--scope", "read", "--model", "digits")
+    ended, printed = relevo("key", "add", "shop", "--user", "ana", "--scope", "predict", "--scope", "read", "--model", "digits")
     assert ended == 0
-    secret = said.splitlines()[0]
+    secret = printed.splitlines()[0]
     key = next(people().keys.each())
     assert secret.startswith(key.id)
     assert (key.scopes, key.model, key.ends) == (("predict", "read"), "digits", None)
@@ -199,8 +199,8 @@ def test_a_key_of_a_user_who_is_switched_off_is_not_shown_as_one_that_counts(
     relevo("user", "disable", "bob", "--yes")
     monkeypatch.setenv("RELEVO_LANGUAGE", language)
     assert relevo("key", "list")[1].count(state) == 2
-    ended, said = relevo("key", "rotate", keys[0], "--yes")
-    assert (ended, "(forbidden)" in said) == (1, True), said
+    ended, printed = relevo("key", "rotate", keys[0], "--yes")
+    assert (ended, "(forbidden)" in printed) == (1, True), printed
     assert len(shown(relevo("key", "list", "--json"))) == 3
 
 
@@ -213,9 +213,9 @@ def test_where_nothing_is_nothing_is_made(relevo: Callable[..., tuple[int, str]]
 
 def test_a_name_cannot_steer_the_terminal(relevo: Callable[..., tuple[int, str]]) -> None:
     """A name with control characters is rejected, and the error escapes them."""
-    ended, said = relevo("user", "add", "a\x1b[2Jb", "--role", "admin", typed=f"{PASSWORD}\n")
+    ended, printed = relevo("user", "add", "a\x1b[2Jb", "--role", "admin", typed=f"{PASSWORD}\n")
     assert ended == 1
-    assert "\x1b" not in said
+    assert "\x1b" not in printed
 
 
 def test_an_account_elsewhere_is_linked(relevo: Callable[..., tuple[int, str]], people: Callable[[], Users]) -> None:
@@ -225,8 +225,8 @@ def test_an_account_elsewhere_is_linked(relevo: Callable[..., tuple[int, str]], 
     account = ("--issuer", "https://id.example", "--subject", "7")
     assert relevo("user", "link", "ana", *account) == (0, "ana signs in at https://id.example from now on.\n")
     assert people().identified("https://id.example", "7").name == "ana"
-    code, said = relevo("user", "link", "boss", *account)
-    assert (code, said.rstrip().endswith("(account_taken)")) == (1, True)
+    code, printed = relevo("user", "link", "boss", *account)
+    assert (code, printed.rstrip().endswith("(account_taken)")) == (1, True)
 
 
 def test_lists_are_walked_to_their_end(
@@ -260,8 +260,8 @@ def test_what_cannot_be_undone_is_asked_by_name(relevo: Callable[..., tuple[int,
     ):
         before = len(list(people().keys.each())), people().named("bob").grants, people().named("bob").disabled
         for typed in ("", "n\n", "\n"):
-            code, said = relevo(*words, typed=typed)
-            assert (code, named in said, "--yes" in said) == (1, True, True), said
+            code, printed = relevo(*words, typed=typed)
+            assert (code, named in printed, "--yes" in printed) == (1, True, True), printed
         assert (len(list(people().keys.each())), people().named("bob").grants, people().named("bob").disabled) == before
         assert people().keys.one(key).revoked is None
     assert relevo("key", "revoke", key, typed="y\n")[0] == 0

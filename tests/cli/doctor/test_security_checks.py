@@ -52,11 +52,11 @@ def test_keys_that_do_not_open_are_told(tmp_path: Path) -> None:
     store.sealing.prepare_day(AT)
     store.engine.dispose()
     assert verdicts(sealed)["sealing"][0] == "warn"
-    verdict, told = verdicts(settings)["sealing"]
-    assert (verdict, told.partition(";")[0]) == ("warn", "off in these settings, but inputs of this home were sealed")
+    verdict, output = verdicts(settings)["sealing"]
+    assert (verdict, output.partition(";")[0]) == ("warn", "off in these settings, but inputs of this home were sealed")
     elsewhere = (tmp_path / "keys" / "master.key").rename(tmp_path / "elsewhere.key")
     assert verdicts(replace(sealed, master_key_file=str(elsewhere)))["sealing"][0] == "ok"
-    verdict, told = verdicts(sealed)["sealing"]
-    assert (verdict, told) == ("fail", "keys wrapped by another master key: 1")
+    verdict, output = verdicts(sealed)["sealing"]
+    assert (verdict, output) == ("fail", "keys wrapped by another master key: 1")
     (tmp_path / "keys" / "master.key").unlink()
-    assert verdicts(settings)["sealing"] == (verdict, told)
+    assert verdicts(settings)["sealing"] == (verdict, output)
