@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_ROOT = Path(__file__).parents[1]
-_PROGRAM = Path(__file__).with_name("supervised.py")
+_ROOT = Path(__file__).parents[2]
+_PROGRAM = _ROOT / "tests" / "support" / "supervisor_child.py"
 
 
 class Family:
