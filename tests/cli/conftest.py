@@ -1,4 +1,4 @@
-"""The program in a process of its own, as a shell starts it."""
+"""Runs the `relevo` program in a child process."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 def relevo_run() -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Run `relevo` with these arguments; `cwd` and variables by name."""
+    """Runs `relevo` with these arguments, working directory and environment variables."""
     return _run
 
 

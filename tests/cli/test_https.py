@@ -1,4 +1,4 @@
-"""Commands against a server that encrypts, and the server's own words about its certificate."""
+"""Commands with a TLS server, and its messages about the certificate."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def cert(home: Path) -> Path:
-    """Where the server keeps its own."""
+    """The path of the self-signed certificate."""
     return home / "home" / "tls" / "cert.pem"
 
 
@@ -43,7 +43,7 @@ def server(home: Path, digits_package: Package) -> Iterator[RunningServer]:
 def test_commands_take_the_certificate(
     server: RunningServer, cert: Path, tmp_path: Path, digit_pngs: list[bytes], relevo_run: Callable[..., Any]
 ) -> None:
-    """Predict and history by --ca, and by RELEVO_CA; without either the sentence names the option."""
+    """Both `predict` and `history` use --ca or RELEVO_CA; without them the error names the option."""
     (tmp_path / "digit.png").write_bytes(digit_pngs[0])
     asked = relevo_run("predict", "digit.png", "--url", server.url, "--ca", str(cert), "--json", cwd=tmp_path)
     assert json.loads(asked.stdout)[0]["model"] == "digits", asked.stderr
@@ -56,7 +56,7 @@ def test_commands_take_the_certificate(
 def test_health_asks_the_server_of_these_settings(
     server: RunningServer, home: Path, relevo_run: Callable[..., subprocess.CompletedProcess[str]]
 ) -> None:
-    """`relevo health` needs no certificate named: it has the server's file. Nobody there is exit code 1."""
+    """`relevo health` trusts the home's certificate; without a server the exit code is 1."""
     known = {"RELEVO_TLS": "auto", "RELEVO_HOME": str(home / "home"), "RELEVO_HOST": "0.0.0.0"}  # noqa: S104 - nobody listens there
     port = server.url.rpartition(":")[2]
     for asked in ([], ["--ready"]):
@@ -69,18 +69,18 @@ def test_health_asks_the_server_of_these_settings(
 def test_an_address_without_encryption_is_told_to_be_wrong(
     server: RunningServer, tmp_path: Path, relevo_run: Callable[..., Any]
 ) -> None:
-    """Who asks by http what speaks https learns that, and what to give, in both languages."""
+    """An http URL of an https server gives an error with the right URL, in both languages."""
     wrong = server.url.replace("https://", "http://")
-    told = relevo_run("predict", '{"a": 1}', "--url", wrong, cwd=tmp_path).stderr
-    assert "may speak https" in told
-    assert "--ca" in told
+    output = relevo_run("predict", '{"a": 1}', "--url", wrong, cwd=tmp_path).stderr
+    assert "may speak https" in output
+    assert "--ca" in output
     assert "hable https" in relevo_run("predict", '{"a": 1}', "--url", wrong, cwd=tmp_path, RELEVO_LANGUAGE="es").stderr
 
 
 def test_predict_asks_the_server_of_these_settings(
     server: RunningServer, home: Path, tmp_path: Path, digit_pngs: list[bytes], relevo_run: Callable[..., Any]
 ) -> None:
-    """Without --url it goes by port and encryption of relevo.toml, trusting the certificate of that home."""
+    """Without --url, port and TLS come from relevo.toml, and the home's certificate is trusted."""
     (tmp_path / "digit.png").write_bytes(digit_pngs[0])
     port = server.url.rpartition(":")[2]
     settings = f'[server]\nhome = "{home / "home"}"\nport = {port}\ntls = "auto"\n'
@@ -95,19 +95,19 @@ def test_predict_asks_the_server_of_these_settings(
 
 
 def test_serve_tells_the_fingerprint(tmp_path: Path) -> None:
-    """What a person compares is printed: the file, its end and SHA-256; beyond this machine only on a person's word."""
+    """`relevo serve` prints certificate file, expiry and SHA-256; an exposed server needs --insecure."""
     cert, key = pair(tmp_path)
-    told = _served(tmp_path, "--tls-cert", str(cert), "--tls-key", str(key))
+    output = _served(tmp_path, "--tls-cert", str(cert), "--tls-key", str(key))
     shown = subprocess.run(
         ["openssl", "x509", "-in", str(cert), "-noout", "-fingerprint", "-sha256"], capture_output=True, text=True, check=True
     )
-    assert told["url"].startswith("https://")
-    assert shown.stdout.strip().endswith(told["certificate"]["sha256"])
-    assert told["certificate"]["own"] is False
+    assert output["url"].startswith("https://")
+    assert shown.stdout.strip().endswith(output["certificate"]["sha256"])
+    assert output["certificate"]["own"] is False
 
 
 def _served(folder: Path, *flags: str) -> Any:
-    """What a server says when it is ready; it is ended then."""
+    """The output of a server until it is ready; then it is stopped."""
     command = [sys.executable, "-m", "relevo", "serve", "--port", "0", "--workers", "1", "--json", *flags]
     server = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True)
     assert server.stdout is not None
@@ -122,7 +122,7 @@ def _served(folder: Path, *flags: str) -> Any:
 def test_another_address_still_needs_a_persons_word(
     tmp_path: Path, relevo_run: Callable[..., subprocess.CompletedProcess[str]]
 ) -> None:
-    """Encryption alone does not ask who calls, and the refusal says just that, and how it is mended."""
+    """TLS without users is rejected on an exposed address, with an error that says so and how to fix it."""
     refused = relevo_run("serve", "--host", "0.0.0.0", "--tls", "auto", "--port", "0", cwd=tmp_path)  # noqa: S104 - refused
     assert refused.returncode == 1
     assert "relevo user add" in refused.stderr
@@ -130,15 +130,15 @@ def test_another_address_still_needs_a_persons_word(
 
 
 def test_doctor_looks_at_the_certificate(tmp_path: Path, relevo_run: Callable[..., subprocess.CompletedProcess[str]]) -> None:
-    """One near its end is a warning with its date, one that cannot be used a failure."""
+    """A certificate near its expiry is a warning with the date, an unusable one a failure."""
     from datetime import timedelta
 
     cert, key = pair(tmp_path, ends=timedelta(days=3))
     given = {"RELEVO_TLS_CERT": str(cert), "RELEVO_TLS_KEY": str(key)}
 
     def finding(**environ: str) -> Any:
-        told = json.loads(relevo_run("doctor", "--port", "0", "--json", cwd=tmp_path, **environ).stdout)
-        return next(one for one in told if one["what"] == "tls")
+        output = json.loads(relevo_run("doctor", "--port", "0", "--json", cwd=tmp_path, **environ).stdout)
+        return next(one for one in output if one["what"] == "tls")
 
     assert (finding()["verdict"], finding(RELEVO_TLS="auto")["verdict"]) == ("ok", "ok")
     assert finding(**given)["verdict"] == "warn"

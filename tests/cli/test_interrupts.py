@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM in the middle of long work, ports that are taken, servers whose parent is gone."""
+"""Ctrl-C and SIGTERM during long work, ports in use, servers whose parent is gone."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def train(run):
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_an_interrupted_training_leaves_nothing(tmp_path: Path, number: signal.Signals, code: int) -> None:
-    """No trace on the screen, no version, no package, no temporary folder; the exit code says what ended it."""
+    """No traceback, version, package or temporary folder is left; the exit code names the signal."""
     pytest.importorskip("skl2onnx")
     start_project(tmp_path / "digits")
     (tmp_path / "digits" / "train.py").write_text(_STUBBORN, encoding="utf-8")
@@ -48,39 +48,39 @@ def test_an_interrupted_training_leaves_nothing(tmp_path: Path, number: signal.S
     training = _started("train", cwd=tmp_path / "digits", TMPDIR=str(temporary))
     _until((tmp_path / "digits" / "fitting").exists)
     training.send_signal(number)
-    _, told = training.communicate(timeout=30)
+    _, output = training.communicate(timeout=30)
     assert training.returncode == code
-    assert "Traceback" not in told
-    assert "interrupted by user" not in told
+    assert "Traceback" not in output
+    assert "interrupted by user" not in output
     assert not (tmp_path / "digits" / ".relevo").exists()
     assert not [path for path in temporary.iterdir() if path.name.startswith("relevo")]
 
 
 def test_a_taken_port_is_told_before_the_work(tmp_path: Path) -> None:
-    """`serve` and `demo` say in one sentence that the port is taken; the demo does so before it trains."""
+    """`serve` and `demo` report a port in use in one sentence; the demo does so before training."""
     pytest.importorskip("skl2onnx")
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         for command in ("serve", "demo"):
             done = _started(command, "--port", port, "--home", "home", cwd=tmp_path)
-            said, told = done.communicate(timeout=60)
+            printed, output = done.communicate(timeout=60)
             assert done.returncode == 1
-            assert told.startswith("error: ")
-            assert f"port {port}" in told
-            assert "\n" not in told.strip()
-            assert "trained" not in said
+            assert output.startswith("error: ")
+            assert f"port {port}" in output
+            assert "\n" not in output.strip()
+            assert "trained" not in printed
 
 
 def test_serving_ends_in_order(tmp_path: Path) -> None:
-    """`serve` says where it answers and what is missing, starts without a single warning, and Ctrl-C is exit code 0."""
+    """`serve` prints its URL and what is missing, without warnings; Ctrl-C gives exit code 0."""
     server = _started("serve", "--port", "0", "--workers", "1", cwd=tmp_path, PYTHONWARNINGS="error")
     assert server.stdout is not None
     assert server.stdout.readline().startswith("Relevo answers at http://127.0.0.1:")
     assert "`relevo train` or `relevo import`" in server.stdout.readline()
     server.send_signal(signal.SIGINT)
-    _, told = server.communicate(timeout=30)
+    _, output = server.communicate(timeout=30)
     assert server.returncode == 0
-    assert told == ""
+    assert output == ""
 
 
 def _started(*arguments: str, cwd: Path, **environ: str) -> subprocess.Popen[str]:
@@ -104,7 +104,7 @@ def _until(true: Callable[[], bool]) -> None:
 
 
 def test_an_interrupt_while_the_program_loads_shows_no_trace(tmp_path: Path) -> None:
-    """Ctrl-C before the first command file is loaded ends the process without a word."""
+    """Ctrl-C during the imports ends the process without output."""
     program = (
         "import builtins, os, signal\n"
         "real = builtins.__import__\n"

@@ -1,4 +1,4 @@
-"""What commands show: words of strangers cannot steer the terminal, whichever way they come out."""
+"""Output of commands: external text cannot control the terminal."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from relevo.cli import output
 from relevo.cli.app import run
-from relevo.cli.output import progress, say, show_json, show_table, step_said
+from relevo.cli.output import progress, say, show_json, show_table, step_text
 from relevo.cli.translate import percent, set_language
 
 if TYPE_CHECKING:
@@ -32,75 +32,75 @@ def steering(text: str) -> set[str]:
     ],
 )
 def test_words_of_strangers_are_spelt_out(capsys: pytest.CaptureFixture[str], show: Callable[[], None]) -> None:
-    """Sentences and cells show what steers as it is spelt, and a cell cannot begin a line of its own."""
+    """Texts and cells show control characters escaped, and a cell cannot start a new line."""
     show()
-    told = capsys.readouterr().out
-    assert not steering(told)
-    assert "\\u001b" in told
-    assert not any(line.startswith("faked") for line in told.splitlines())
+    message = capsys.readouterr().out
+    assert not steering(message)
+    assert "\\u001b" in message
+    assert not any(line.startswith("faked") for line in message.splitlines())
 
 
 def test_json_stays_json(capsys: pytest.CaptureFixture[str]) -> None:
-    """A program reads back exactly the words, a terminal is not steered by them."""
+    """JSON output contains the exact text, without raw control characters."""
     show_json({"label": EVIL + "\n"})
-    told = capsys.readouterr().out
-    assert not steering(told)
-    assert json.loads(told) == {"label": EVIL + "\n"}
+    message = capsys.readouterr().out
+    assert not steering(message)
+    assert json.loads(message) == {"label": EVIL + "\n"}
 
 
 def test_an_error_is_one_plain_line(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A key of a stranger's relevo.toml cannot write over the sentence that refuses it."""
+    """A key of an untrusted relevo.toml cannot overwrite the error message."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "relevo.toml").write_text('[server]\n"evil\\u001b[2Jkey\\n\\u009b" = 1\n', encoding="utf-8")
     assert run(["models"]) == 1
-    told = capsys.readouterr().err
-    assert not steering(told)
-    assert told.count("\n") == 1
-    assert "evil\\u001b[2Jkey\\n\\u009b" in told
+    message = capsys.readouterr().err
+    assert not steering(message)
+    assert message.count("\n") == 1
+    assert "evil\\u001b[2Jkey\\n\\u009b" in message
 
 
 def test_a_table_on_a_terminal_keeps_its_own_style(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """The head of a table is bold on a terminal: only the words of others are spelt out."""
+    """Table headers are bold on a terminal: only external text is escaped."""
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.delenv("NO_COLOR", raising=False)
     show_table(("label",), [("\x1b[31mred",)], empty="")
-    told = capsys.readouterr().out
-    assert "\x1b[1m" in told
-    assert "\\u001b[31mred" in told
+    message = capsys.readouterr().out
+    assert "\x1b[1m" in message
+    assert "\\u001b[31mred" in message
 
 
 @pytest.mark.parametrize(
     ("share", "told"), [(0.99987, "99.9%"), (0.9996, "99.9%"), (1.0, "100.0%"), (0.57, "57.0%"), (0.0, "0.0%")]
 )
 def test_what_is_not_certain_is_not_100(share: float, told: str) -> None:
-    """A share below one is never shown as 100 %."""
+    """A fraction below one is never shown as 100 %."""
     assert percent(share) == told
 
 
 def test_the_figures_of_an_epoch_are_in_the_language() -> None:
-    """An epoch's quantities have their names, and its figures their comma; a step that tells none is said as it is."""
+    """Metric names and decimal separators are translated; a step without metrics stays as it is."""
     set_language("es")
     try:
-        assert step_said("training loss 0.3125 val_loss 0.5 accuracy 0.9788") == (
+        assert step_text("training loss 0.3125 val_loss 0.5 accuracy 0.9788") == (
             "entrenando pérdida 0,3125 pérdida (reservados) 0,5 exactitud 0,9788"
         )
-        assert step_said("loading data") == "cargando datos"
+        assert step_text("loading data") == "cargando datos"
     finally:
         set_language("en")
-    assert step_said("training loss nan") == "training loss nan"
-    assert step_said("training validation_loss 0.5") == "training loss (held out) 0.5"
+    assert step_text("training loss nan") == "training loss nan"
+    assert step_text("training validation_loss 0.5") == "training loss (held out) 0.5"
 
 
 def test_long_work_without_a_terminal_says_how_far_it_is(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In a pipe a step is told where it begins, and again as it goes on; what takes no time is told once."""
+    """Without a terminal, a step prints a line at its start and periodically; a short one prints one line."""
     with progress() as step:
         for epoch in range(4):
             step(epoch, 3, f"training loss {epoch + 0.5}")
     assert capsys.readouterr().err == "training loss 0.5 …\n"
-    monkeypatch.setattr(output, "_LINE_EVERY_S", 0.0)
+    monkeypatch.setattr(output, "_LINE_INTERVAL_S", 0.0)
     with progress() as step:
         for epoch in range(4):
             step(epoch, 3, f"training loss {epoch + 0.5}")

@@ -1,4 +1,4 @@
-"""After an import a person reads whose word the package's proof rests on."""
+"""The summary after an import or a training, in particular how parity was tested."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
-from relevo.cli.package_summary import proof, reason, scores, told
-from relevo.cli.translate import said, set_language
+from relevo.cli.package_summary import proof, reason, scores, summary
+from relevo.cli.translate import set_language, translate
 from relevo.domain.decision import ArgmaxDecision
 from relevo.domain.manifest import FORMAT, Lineage, Manifest, Parity
 from relevo.domain.preprocessing import Column, MatrixSteps
@@ -49,9 +49,9 @@ def against(word: str) -> Manifest:
 
 
 @pytest.mark.parametrize(("word", "said"), CASES.items())
-def test_whose_word_it_is_is_said(word: str, said: str) -> None:
-    """The original here, the original in its time, a person's outputs; and loudly when there is no proof."""
-    assert said in proof(against(word).lineage)
+def test_whose_word_it_is_is_said(word: str, translate: str) -> None:
+    """Current library, original library version, or supplied outputs; a clear statement without a parity test."""
+    assert translate in proof(against(word).lineage)
 
 
 @pytest.mark.parametrize(
@@ -63,9 +63,9 @@ def test_whose_word_it_is_is_said(word: str, said: str) -> None:
         ("none", "**NOT PROVED.**"),
     ],
 )
-def test_the_card_says_it_too(word: str, said: str) -> None:
-    """The model card names the same witness, and is as loud without one."""
-    assert said in write_card(against(word), {}, [], profiled=False)
+def test_the_card_says_it_too(word: str, translate: str) -> None:
+    """The model card contains the same statement about parity."""
+    assert translate in write_card(against(word), {}, [], profiled=False)
 
 
 @pytest.fixture
@@ -77,12 +77,12 @@ def _in_spanish() -> Iterator[None]:
 
 @pytest.mark.usefixtures("_in_spanish")
 def test_a_training_is_told_in_spanish_throughout(digits_package: Package) -> None:
-    """Every figure has its name in the reader's language, all stand in one column; a reason of the command's own is said, too."""
-    lines = told(digits_package, None, "champion", began=datetime.now(UTC)).splitlines()
+    """All names are translated and aligned in one column; the default reason is translated, too."""
+    lines = summary(digits_package, None, "champion", began=datetime.now(UTC)).splitlines()
     names = [line.partition("  ")[0] for line in lines]
     assert names == ["paquete", "exactitud", "pérdida logarítmica", "F1 macro", "filas", "prueba"]
     assert len({len(line) - len(line[len(name) :].lstrip()) for name, line in zip(names, lines, strict=True)}) == 1
-    assert said("accuracy when sure") == "exactitud sin dudosas"
+    assert translate("accuracy when sure") == "exactitud sin dudosas"
     assert reason("trained", "trained") == "entrenado"
     assert reason("no file", "trained") == "no file"
 
@@ -95,16 +95,16 @@ def test_a_training_is_told_in_spanish_throughout(digits_package: Package) -> No
     ],
 )
 def test_who_answers_is_told(digits_package: Package, champion: int, words: str) -> None:
-    """A version under another alias is the champion too, or it is told which one answers and how to change that."""
+    """A version under another alias is champion too, or the summary names the champion and how to change it."""
     at = datetime(2026, 1, 1, tzinfo=UTC)
     version = Version(model="digits", number=1, digest="d" * 64, summary={}, at=at, who="ana")
-    line = " ".join(told(digits_package, version, "vgg19", began=at, champion=champion).split())
+    line = " ".join(summary(digits_package, version, "vgg19", began=at, champion=champion).split())
     assert words in line
 
 
 def test_an_import_tells_what_the_scores_are(digits_package: Package) -> None:
-    """What the scores of a file were found to be stands in the output, in a word for each kind."""
-    lines = told(digits_package, None, "champion", began=datetime.now(UTC), imported=True).splitlines()
+    """The summary names the kind of the scores."""
+    lines = summary(digits_package, None, "champion", began=datetime.now(UTC), imported=True).splitlines()
     assert next(line for line in lines if line.startswith("scores")).split() == ["scores", "probabilities"]
     kinds = [Output(name="y", labels=("a", "b"), activation=one) for one in ("none", "softmax", "sigmoid", "percent", "clip")]
     kinds += [Output(name="y", labels=("a", "b"), independent=True), Output(name="y", task=Task.REGRESSION)]

@@ -1,4 +1,4 @@
-"""The program as a person meets it: help, versions, errors in one sentence, exit codes."""
+"""The program as a whole: help, version, errors in one sentence, exit codes."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ COMMANDS = (
 
 
 def test_help_is_fast_and_names_every_command(relevo_run: Run) -> None:
-    """`relevo --help` lists the commands without loading what only they need."""
+    """`relevo --help` lists all commands without importing their dependencies."""
     times = []
     for _ in range(3):
-        began = time.monotonic()
+        start = time.monotonic()
         done = relevo_run("--help")
-        times.append(time.monotonic() - began)
+        times.append(time.monotonic() - start)
     assert done.returncode == 0
     for command in COMMANDS:
         assert f"\n  {command} " in done.stdout
@@ -54,7 +54,7 @@ def test_help_is_fast_and_names_every_command(relevo_run: Run) -> None:
 
 
 def test_help_loads_nothing_heavy() -> None:
-    """What takes time to load is loaded by the command that needs it."""
+    """Slow libraries are imported only by the commands that need them."""
     program = (
         "import sys; import relevo.cli.app\n"
         "heavy = {'fastapi', 'sqlalchemy', 'onnxruntime', 'sklearn', 'numpy', 'httpx', 'PIL'} & set(sys.modules)\n"
@@ -65,15 +65,15 @@ def test_help_loads_nothing_heavy() -> None:
 
 
 def test_the_version_is_told(relevo_run: Run) -> None:
-    """`relevo --version` names the release."""
+    """`relevo --version` prints the release."""
     assert relevo_run("--version").stdout == f"relevo {relevo.__version__}\n"
 
 
 def test_serve_has_a_flag_for_every_setting(relevo_run: Run) -> None:
-    """What can be set can be set on the command line, and its help says so."""
-    told = relevo_run("serve", "--help", COLUMNS="200").stdout
+    """Every setting has a flag of `relevo serve`, with help."""
+    output = relevo_run("serve", "--help", COLUMNS="200").stdout
     for row in SETTINGS:
-        assert row.flag in told
+        assert row.flag in output
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ def test_serve_has_a_flag_for_every_setting(relevo_run: Run) -> None:
     ],
 )
 def test_wrong_usage_ends_with_two(relevo_run: Run, arguments: tuple[str, ...], tmp_path: Path) -> None:
-    """A command or option that is not there is told on standard error, exit code 2."""
+    """An unknown command or option is reported on standard error, exit code 2."""
     done = relevo_run(*arguments, cwd=tmp_path)
     assert done.returncode == 2
     assert done.stderr
@@ -112,7 +112,7 @@ def test_wrong_usage_ends_with_two(relevo_run: Run, arguments: tuple[str, ...], 
     ],
 )
 def test_a_refusal_is_one_sentence(relevo_run: Run, arguments: tuple[str, ...], code: str, tmp_path: Path) -> None:
-    """What cannot be done is told in one line with its code, exit code 1, never as a trace."""
+    """An error is one line with its code, exit code 1, without a traceback."""
     done = relevo_run(*arguments, cwd=tmp_path)
     assert done.returncode == 1, done.stderr
     line = done.stderr.strip()
@@ -123,14 +123,14 @@ def test_a_refusal_is_one_sentence(relevo_run: Run, arguments: tuple[str, ...], 
 
 
 def test_a_misspelt_variable_stops_every_command(relevo_run: Run, tmp_path: Path) -> None:
-    """A setting that would have no effect is named with the nearest one."""
+    """An unknown setting is an error that suggests the nearest name."""
     done = relevo_run("history", cwd=tmp_path, RELEVO_HOEM="x")
     assert done.returncode == 1
     assert "RELEVO_HOME" in done.stderr
 
 
 def test_nobody_there_is_told(relevo_run: Run, tmp_path: Path) -> None:
-    """Without a server `predict` says where it looked."""
+    """Without a server, `predict` names the URL it tried."""
     done = relevo_run("predict", '{"a": 1}', "--url", "http://127.0.0.1:9", cwd=tmp_path)
     assert done.returncode == 1
     assert "http://127.0.0.1:9" in done.stderr
@@ -138,19 +138,19 @@ def test_nobody_there_is_told(relevo_run: Run, tmp_path: Path) -> None:
 
 
 def test_new_writes_a_project(relevo_run: Run, tmp_path: Path) -> None:
-    """`relevo new` tells what it wrote and what to do next; with --json for programs."""
+    """`relevo new` lists the files and the next step; with --json for programs."""
     done = relevo_run("new", "mine", cwd=tmp_path)
     assert done.returncode == 0
     assert "cd mine && relevo train" in done.stdout
-    told = json.loads(relevo_run("new", "other", "--json", cwd=tmp_path).stdout)
-    assert all((tmp_path / file).is_file() for file in told["files"])
+    output = json.loads(relevo_run("new", "other", "--json", cwd=tmp_path).stdout)
+    assert all((tmp_path / file).is_file() for file in output["files"])
 
 
 def test_doctor_tells_every_line(relevo_run: Run, tmp_path: Path) -> None:
-    """Doctor looks at everything, ends with 0 on a machine that runs the tests, and says how to mend what it warns of."""
+    """Doctor prints every check, exits with 0 here, and says how to fix its warnings."""
     done = relevo_run("doctor", "--port", "0", "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stdout
-    found = {one["what"]: one for one in json.loads(done.stdout)}
+    result = {one["what"]: one for one in json.loads(done.stdout)}
     expected = {
         "python",
         "libraries",
@@ -166,14 +166,14 @@ def test_doctor_tells_every_line(relevo_run: Run, tmp_path: Path) -> None:
         "sklearn",
         "postgres",
     }
-    assert expected == set(found)
-    assert found["telemetry"]["verdict"] == "ok"
-    assert all(one["mend"] for one in found.values() if one["verdict"] != "ok")
+    assert expected == set(result)
+    assert result["telemetry"]["verdict"] == "ok"
+    assert all(one["mend"] for one in result.values() if one["verdict"] != "ok")
     assert "telemetry" in relevo_run("doctor", "--port", "0", cwd=tmp_path).stdout
 
 
 def test_doctor_fails_when_something_must_be_mended(relevo_run: Run, tmp_path: Path) -> None:
-    """A home that cannot be, and a database that does not answer, end doctor with 1."""
+    """An unusable home and an unreachable database give exit code 1."""
     (tmp_path / "file").write_text("no folder", encoding="utf-8")
     broken = relevo_run("doctor", "--home", str(tmp_path / "file" / "home"), "--port", "0", "--json", cwd=tmp_path)
     assert broken.returncode == 1
@@ -183,19 +183,19 @@ def test_doctor_fails_when_something_must_be_mended(relevo_run: Run, tmp_path: P
 
 
 def test_doctor_warns_of_a_home_that_others_may_write_in(tmp_path: Path) -> None:
-    """Whoever may put files there may put their own in the place of the database, whatever rights that has."""
+    """Users with write access to the home could replace the database, whatever its permissions."""
     settings = Settings(home=tmp_path / "home")
     verdicts = []
     for mode in (0o700, 0o755, 0o770, 0o777):
         settings.home.mkdir(exist_ok=True)
         settings.home.chmod(mode)
-        (found,) = (one for one in examine(settings) if one.what == "home")
-        verdicts.append((found.verdict, "chmod go-w" in found.mend))
+        (result,) = (one for one in examine(settings) if one.what == "home")
+        verdicts.append((result.verdict, "chmod go-w" in result.mend))
     assert verdicts == [("ok", False), ("ok", False), ("warn", True), ("warn", True)]
 
 
 def test_doctor_names_what_is_wrong_with_the_database(tmp_path: Path) -> None:
-    """A later schema, a file that is no database, and none where there was one are told as that; nothing is put in its place."""
+    """A newer schema, a file that is no database, and a missing file are distinguished; nothing is created."""
     settings = Settings(home=tmp_path)
     server.open_store(settings).engine.dispose()
     with sqlite3.connect(tmp_path / "relevo.db") as plain:
@@ -220,7 +220,7 @@ def test_doctor_names_what_is_wrong_with_the_database(tmp_path: Path) -> None:
 
 
 def test_a_database_that_may_not_be_read_is_not_called_damaged() -> None:
-    """An ordinary user is told of the rights, and not to put a backup in the place of a good file."""
+    """Missing permissions are reported as such, without advice to restore a backup."""
     program = (
         "import os, sys; from pathlib import Path\n"
         "from relevo.config import Settings; from relevo.cli.doctor.checks import examine\n"
@@ -240,7 +240,7 @@ def test_a_database_that_may_not_be_read_is_not_called_damaged() -> None:
 
 @pytest.mark.parametrize("mode", [0o700, 0o755], ids=["the home is closed", "only what is in it is closed"])
 def test_a_stranger_is_told_what_is_closed(mode: int) -> None:
-    """Every command that looks names what this user may not use in a sentence; none fails inside, and the doctor goes on."""
+    """Every command names the file that this user may not read; doctor goes on with its other checks."""
     if os.geteuid() != 0:
         pytest.skip("only root can become another user")
     program = (
@@ -268,17 +268,17 @@ def test_a_stranger_is_told_what_is_closed(mode: int) -> None:
         done = subprocess.run(
             [sys.executable, "-c", program, str(home)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
         )
-    told = done.stdout.partition("# stranger")[2]
-    assert "inside Relevo" not in told, told
-    assert "Traceback" not in told, told
-    assert (told.count("$ "), told.count("= 1")) == (14, 14), told
+    output = done.stdout.partition("# stranger")[2]
+    assert "inside Relevo" not in output, output
+    assert "Traceback" not in output, output
+    assert (output.count("$ "), output.count("= 1")) == (14, 14), output
     closed = home if mode == 0o700 else home / "spool"
-    assert re.search(rf"FAIL  (home|spool) +the user \w+ may not use '{closed}'", told), told
-    assert "onnxruntime" in told, told
+    assert re.search(rf"FAIL  (home|spool) +the user \w+ may not use '{closed}'", output), output
+    assert "onnxruntime" in output, output
 
 
 def test_a_pipe_is_told_where_each_step_begins(capsys: pytest.CaptureFixture[str]) -> None:
-    """Off a terminal long work is not silent: one line a step, however often it moves on; none for what is over."""
+    """Without a terminal, long work prints one line per step, and none for a finished one."""
     with progress() as step:
         for done in range(3):
             step(done, 3, f"training loss {done}")

@@ -1,4 +1,4 @@
-"""By the command line and over HTTP: what would break the champion's clients, or is worse, takes over by force and reason alone."""
+"""The promotion guard, on the command line and over HTTP: a worse or breaking version needs force and a reason."""
 
 from __future__ import annotations
 
@@ -43,33 +43,33 @@ def train(run):
 
 @dataclass(frozen=True, kw_only=True)
 class Home:
-    """A home whose model churn has a champion; and its commands."""
+    """A home whose model churn has a champion, and its commands. Lifetime: one test."""
 
     settings: Settings
     folder: Path
     start: Callable[..., subprocess.CompletedProcess[str]]
 
     def run(self, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
-        """Run a command in the folder."""
+        """Runs a command in the folder."""
         return self.start(*arguments, cwd=self.folder, RELEVO_HOME=str(self.settings.home), **environ)
 
     def ask(self, *arguments: str) -> Any:
-        """The JSON a command gives."""
+        """The JSON output of a command."""
         done = self.run(*arguments, "--json")
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
 
     def stands(self) -> tuple[Any, list[Any]]:
-        """The aliases with every move of them, and the moves that the audit tells of."""
+        """The aliases with all their moves, and the moves in the audit log."""
         store = relevo.server.open_store(self.settings, begins=False)
-        told = [entry for entry in store.trail.page().items if entry.action == "alias.move"]
+        output = [entry for entry in store.trail.page().items if entry.action == "alias.move"]
         moves = store.registry.alias_history("churn")
         store.engine.dispose()
-        return moves, told
+        return moves, output
 
 
 def packed(folder: Path, name: str, model: Any, width: int = 3) -> str:
-    """A package of a model fitted on the first half of the rows and measured on the second."""
+    """A package of a model fitted on the first half of the rows and evaluated on the second."""
     columns = _ROWS[:, :width]
     model.fit(columns[:200], _TRUTH[:200])
     records = [dict(zip(_NAMES, map(float, row), strict=False)) for row in columns[200:]]
@@ -83,14 +83,14 @@ def packed(folder: Path, name: str, model: Any, width: int = 3) -> str:
 def home(tmp_path: Path, relevo_run: Callable[..., subprocess.CompletedProcess[str]]) -> Home:
     from sklearn.linear_model import LogisticRegression
 
-    made = Home(settings=settings_of(tmp_path), folder=tmp_path, start=relevo_run)
-    done = made.run("import", packed(tmp_path, "good", LogisticRegression()), "--why", "the first")
+    created = Home(settings=settings_of(tmp_path), folder=tmp_path, start=relevo_run)
+    done = created.run("import", packed(tmp_path, "good", LogisticRegression()), "--why", "the first")
     assert done.returncode == 0, done.stderr
-    return made
+    return created
 
 
 def refused(done: subprocess.CompletedProcess[str], *, why: str) -> None:
-    """The command failed, said why, and showed both versions side by side."""
+    """Checks that the command failed, gave the reason, and compared both versions."""
     assert done.returncode == 1, done.stdout
     assert "(takeover_refused)" in done.stderr
     assert why in done.stderr
@@ -104,7 +104,7 @@ def refused(done: subprocess.CompletedProcess[str], *, why: str) -> None:
 
 
 def forced(home: Home, *, why: str) -> None:
-    """Version 2 is champion; the reason, with what it overrode, stands in the alias's history and in the audit."""
+    """Checks that version 2 is champion, and that alias history and audit log contain reason and override."""
     history, moves = home.stands()
     assert (history[0].alias, history[0].version, history[0].previous) == ("champion", 2, 1)
     assert history[0].why.startswith(f"{why} [forced: it ")
@@ -112,7 +112,7 @@ def forced(home: Home, *, why: str) -> None:
 
 
 def test_an_import_that_is_worse_or_breaks_clients(home: Home) -> None:
-    """It is registered and does not answer; `models alias` refuses it as well; with --force and a reason it takes over."""
+    """It is registered without becoming champion; `models alias` rejects it too; --force with a reason works."""
     from sklearn.linear_model import LogisticRegression
 
     before = home.stands()
@@ -131,7 +131,7 @@ def test_an_import_that_is_worse_or_breaks_clients(home: Home) -> None:
 
 
 def test_a_training_that_is_worse(home: Home) -> None:
-    """`relevo train` measures both on the same held-out rows, keeps the champion where the new one is worse, and shows both."""
+    """`relevo train` evaluates both on the same rows, keeps the better champion, and prints the comparison."""
     rows = "".join(f"{n},{n % 7},{'yes' if n % 7 > 3 else 'no'}\n" for n in range(400))
     (home.folder / "t.csv").write_text("a,b,y\n" + rows, encoding="utf-8")
     toml = '[model]\nname = "trained"\n[data]\npath = "t.csv"\ntarget = "y"\n'
@@ -147,7 +147,7 @@ def test_a_training_that_is_worse(home: Home) -> None:
 
 
 def test_an_alias_moved_over_http(home: Home) -> None:
-    """PUT answers 409 and moves nothing; with force it takes a reason, which the history and the audit keep."""
+    """PUT gives 409 and moves nothing; force needs a reason, which history and audit log record."""
     from sklearn.tree import DecisionTreeClassifier
 
     worse = packed(home.folder, "worse", DecisionTreeClassifier(max_depth=1))

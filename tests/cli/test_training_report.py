@@ -1,4 +1,4 @@
-"""What a person reads after a training."""
+"""The report after a training."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ METRICS = {
 
 
 def test_every_class_and_every_mistake() -> None:
-    """Each class has its precision, recall, F1 and rows; each row of the matrix its answers."""
+    """Each class has precision, recall, F1 and rows; each row of the confusion matrix its predictions."""
     lines = [line.split() for line in report(METRICS)]
     assert ["normal", "0.900", "0.800", "0.847", "10"] in lines
     assert ["virus", "0.500", "0.250", "0.333", "4"] in lines
@@ -26,13 +26,13 @@ def test_every_class_and_every_mistake() -> None:
 
 
 def test_nothing_to_tell_of_a_number_or_of_too_many_classes() -> None:
-    """A regression has no classes; a hundred would fill the screen."""
+    """Regression and many classes give no report."""
     assert not list(report({"mae": 1.0}))
     assert not list(report({"per_class": [{}] * 20, "confusion": []}))
 
 
 def test_every_unreadable_file_is_named() -> None:
-    """The listing counts, names and gives the reason; a long one is cut and says so; none is silence."""
+    """Skipped files are counted and listed with reasons; a long list is shortened; an empty one prints nothing."""
     files = [Unreadable(path=Path(f"cat/{number}.jpg"), reason="The image is damaged.") for number in range(25)]
     lines = list(skipped_images(files))
     assert lines[0] == "left out: 25 files that cannot be read as a picture"

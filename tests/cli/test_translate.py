@@ -1,4 +1,4 @@
-"""Commands speak the language asked for; what programs read they say in none."""
+"""Commands print in the configured language; output for programs is the same in every language."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def _english_after(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[
     ],
 )
 def test_the_nearest_wish_wins(environ: dict[str, str], toml: str | None, spoken: str, tmp_path: Path) -> None:
-    """The variable of ours comes before the project's setting, and that before the system's locale."""
+    """RELEVO_LANGUAGE comes before relevo.toml, and that before the locale."""
     file = tmp_path / "relevo.toml"
     if toml:
         file.write_text(f'[server]\nlanguage = "{toml}"\n')
@@ -54,7 +54,7 @@ def test_the_nearest_wish_wins(environ: dict[str, str], toml: str | None, spoken
 
 
 def test_a_broken_setting_does_not_keep_the_help_away(tmp_path: Path) -> None:
-    """A relevo.toml that cannot be read is for the command to refuse; the help is shown all the same."""
+    """An invalid relevo.toml does not prevent the help."""
     (tmp_path / "relevo.toml").write_text("[server\n")
     assert detect_language({"LANG": "es_ES"}, tmp_path / "relevo.toml") == "es"
     assert run(["--help"]) == 0
@@ -73,7 +73,7 @@ def test_a_broken_setting_does_not_keep_the_help_away(tmp_path: Path) -> None:
 def test_help_is_in_the_language(
     arguments: list[str], told: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Headings, commands, options, defaults and names of values are Spanish for whoever speaks it, and English again after."""
+    """Headings, commands, options, defaults and metavars are translated, and English again afterwards."""
     monkeypatch.setenv("RELEVO_LANGUAGE", "es")
     assert run(arguments) == 0
     shown = " ".join(capsys.readouterr().out.split())
@@ -84,7 +84,7 @@ def test_help_is_in_the_language(
 
 
 def test_help_shows_a_value_or_none(capsys: pytest.CaptureFixture[str]) -> None:
-    """A default is shown as it is written, also 0; where there is none, none is told, and no value is called as Python calls it."""
+    """Defaults, also 0, are shown; no default shows none; Python type names do not appear."""
     assert run(["serve", "--help"]) == 0
     shown = " ".join(capsys.readouterr().out.split())
     assert "default: none" not in shown
@@ -108,7 +108,7 @@ def test_help_shows_a_value_or_none(capsys: pytest.CaptureFixture[str]) -> None:
 def test_wrong_usage_is_told_in_the_language(
     arguments: list[str], told: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """What was wrong, and where the help is, in Spanish; the exit code is that of wrong usage in any language."""
+    """Usage errors and the hint to the help are translated; the exit code is the same in every language."""
     monkeypatch.setenv("RELEVO_LANGUAGE", "es")
     assert run(arguments) == 2
     shown = capsys.readouterr().err
@@ -117,11 +117,11 @@ def test_wrong_usage_is_told_in_the_language(
 
 
 def test_an_error_is_said_with_its_code(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """The sentence is Spanish, reason and all; the code is what programs read, and stays."""
+    """Error message and reason are translated; the code is not."""
     monkeypatch.setenv("RELEVO_LANGUAGE", "es")
     assert run(["serve", "--port", "x"]) == 1
-    told = "error: La línea de órdenes: el ajuste 'port' espera un número entero de 0 a 65 535. (wrong_setting)\n"
-    assert capsys.readouterr().err == told
+    output = "error: La línea de órdenes: el ajuste 'port' espera un número entero de 0 a 65 535. (wrong_setting)\n"
+    assert capsys.readouterr().err == output
 
 
 @pytest.mark.parametrize(
@@ -137,7 +137,7 @@ def test_an_error_is_said_with_its_code(monkeypatch: pytest.MonkeyPatch, capsys:
 def test_what_a_library_says_of_a_text_is_said(
     arguments: list[str], told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """What is wrong with JSON or TOML, and where, comes in the reader's language although a library of Python found it."""
+    """Syntax errors of Python's JSON and TOML parsers are translated, with their position."""
     monkeypatch.setenv("RELEVO_LANGUAGE", "es")
     if "broken" in arguments:
         (tmp_path / "relevo.toml").write_text("[server]\nport = \n")
@@ -148,7 +148,7 @@ def test_what_a_library_says_of_a_text_is_said(
 def test_doctor_says_what_the_system_says(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A port in use and a home that cannot be come with their reason in the reader's language."""
+    """OS errors in doctor's findings are translated."""
     monkeypatch.setenv("RELEVO_LANGUAGE", "es")
     (tmp_path / "file").write_text("no folder", encoding="utf-8")
     with socket.socket() as taken:
@@ -164,7 +164,7 @@ def test_doctor_says_what_the_system_says(
 def test_a_package_is_shown_in_the_language(
     churn_package: Package, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """What kind each field of a record is, is said as the model card says it."""
+    """Field types are named as in the model card."""
     churn_package.write(tmp_path / "churn")
     monkeypatch.setenv("RELEVO_LANGUAGE", "es")
     assert run(["inspect", "churn"]) == 0
@@ -174,11 +174,11 @@ def test_a_package_is_shown_in_the_language(
 
 
 def test_json_has_no_language(relevo_run: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path) -> None:
-    """A program that reads --json finds the same in every language; a person reads findings in their own."""
-    found = [json.loads(relevo_run("doctor", "--json", cwd=tmp_path, RELEVO_LANGUAGE=one).stdout) for one in LANGUAGES]
-    assert [one["what"] for one in found[0]] == [one["what"] for one in found[1]]
-    assert [one["told"] for one in found[0] if one["what"] == "telemetry"] == ["off: nothing leaves this machine"]
-    assert found[0][0] == found[1][0]
+    """--json is the same in every language; findings for people are translated."""
+    result = [json.loads(relevo_run("doctor", "--json", cwd=tmp_path, RELEVO_LANGUAGE=one).stdout) for one in LANGUAGES]
+    assert [one["what"] for one in result[0]] == [one["what"] for one in result[1]]
+    assert [one["told"] for one in result[0] if one["what"] == "telemetry"] == ["off: nothing leaves this machine"]
+    assert result[0][0] == result[1][0]
     assert "apagada: nada sale de esta máquina" in relevo_run("doctor", cwd=tmp_path, LANG="es_ES.UTF-8", LC_ALL="").stdout
 
 
@@ -201,7 +201,7 @@ def test_yes_is_understood_in_the_language(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """A question takes the yes of the language it was asked in, and English's; anything else is a no."""
+    """A prompt accepts yes in the current language and in English; anything else is a no."""
     monkeypatch.setenv("RELEVO_LANGUAGE", language)
     run(["--version"])
     monkeypatch.setattr("sys.stdin", io.StringIO(answer + "\n"))
@@ -210,11 +210,11 @@ def test_yes_is_understood_in_the_language(
 
 
 def test_times_are_those_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A person reads local times with their zone, in summer another one; so are days."""
+    """Times and dates are local, with time zone and summer time."""
     at = datetime(2026, 7, 31, 23, 30, tzinfo=UTC)
     with monkeypatch.context() as patched:
         patched.setenv("TZ", "Europe/Madrid")
         time.tzset()
-        told = moment(at), moment("2026-01-31T12:00:00Z", seconds=True), day(at)
+        output = moment(at), moment("2026-01-31T12:00:00Z", seconds=True), day(at)
     time.tzset()
-    assert told == ("1 Aug 2026, 01:30 CEST", "31 Jan 2026, 13:00:00 CET", "1 Aug 2026")
+    assert output == ("1 Aug 2026, 01:30 CEST", "31 Jan 2026, 13:00:00 CET", "1 Aug 2026")

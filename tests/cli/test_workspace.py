@@ -1,4 +1,4 @@
-"""Commands on a workspace without a server: a small project is trained, looked at, labelled and rolled back."""
+"""Commands without a server: a small project is trained, listed, labelled and rolled back."""
 
 from __future__ import annotations
 
@@ -42,17 +42,17 @@ class Workspace:
     start: Callable[..., subprocess.CompletedProcess[str]]
 
     def run(self, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
-        """Run a command in the folder."""
+        """Runs a command in the folder."""
         return self.start(*arguments, cwd=self.folder, **environ)
 
     def ask(self, *arguments: str, **environ: str) -> Any:
-        """The JSON a command gives."""
+        """The JSON output of a command."""
         done = self.run(*arguments, "--json", **environ)
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
 
     def refused(self, *arguments: str, **environ: str) -> str:
-        """The sentence a command refuses with."""
+        """The error message of a command."""
         done = self.run(*arguments, **environ)
         assert done.returncode == 1
         return done.stderr
@@ -67,24 +67,24 @@ def workspace(tmp_path_factory: pytest.TempPathFactory, relevo_run: Callable[...
         '[model]\nname = "churn"\n[data]\npath = "t.csv"\ntarget = "y"\n[server]\nhome = "work"\n', encoding="utf-8"
     )
     (folder / "train.py").write_text(TRAIN, encoding="utf-8")
-    made = Workspace(folder=folder, start=relevo_run)
-    assert made.ask("train")["version"]["number"] == 1
-    return made
+    created = Workspace(folder=folder, start=relevo_run)
+    assert created.ask("train")["version"]["number"] == 1
+    return created
 
 
 def test_training_registers_under_the_projects_home(workspace: Workspace) -> None:
-    """The package is on the shelf of the home that relevo.toml names, and champion names it."""
+    """The package is in the package store of the home in relevo.toml, and the alias champion points to it."""
     (model,) = workspace.ask("models")
     assert (model["name"], model["aliases"]) == ("churn", {"champion": 1})
     digest = model["versions"][0]["digest"]
     assert (workspace.folder / "work" / "packages" / digest / "manifest.json").is_file()
     assert workspace.ask("verify", f"work/packages/{digest}")
-    told = workspace.ask("inspect", f"work/packages/{digest}")
-    assert (told["digest"], told["manifest"]["name"]) == (digest, "churn")
+    output = workspace.ask("inspect", f"work/packages/{digest}")
+    assert (output["digest"], output["manifest"]["name"]) == (digest, "churn")
 
 
 def test_training_again_is_a_version_and_the_alias_goes_back(workspace: Workspace) -> None:
-    """Another training is version 2 in charge; moving the alias back is one command, and the history names who and why."""
+    """A second training is version 2 and champion; one command moves the alias back; the history has author and reason."""
     assert workspace.ask("train", "--why", "stronger", STRENGTH="0.01")["version"]["number"] == 2
     assert workspace.ask("models", "show", "churn")["aliases"] == {"champion": 2}
     assert "in place of version 2" in workspace.refused("models", "alias", "churn", "champion", "1", "--why", "worse")
@@ -98,19 +98,19 @@ def test_training_again_is_a_version_and_the_alias_goes_back(workspace: Workspac
 
 
 def test_a_home_that_cannot_be_is_told_before_the_training(workspace: Workspace) -> None:
-    """A home that is a file, or lies in one, is refused before train(run) is called, and nothing is made."""
-    for home, said in (("t.csv", "t.csv is no folder; move it away"), ("t.csv/home", "t.csv/home cannot be made")):
-        assert said in workspace.refused("train", "--home", home, STRENGTH="no number: the training itself would fail")
-        assert said in workspace.refused("import", "relevo.toml", "--name", "m", "--home", home)
+    """An unusable home is an error before train(run) is called, and nothing is created."""
+    for home, printed in (("t.csv", "t.csv is no folder; move it away"), ("t.csv/home", "t.csv/home cannot be made")):
+        assert printed in workspace.refused("train", "--home", home, STRENGTH="no number: the training itself would fail")
+        assert printed in workspace.refused("import", "relevo.toml", "--name", "m", "--home", home)
 
 
 def test_a_missing_file_is_told_before_a_missing_name(workspace: Workspace) -> None:
-    """Nobody is asked for the options of a file that is not there."""
+    """A missing file is reported before missing options."""
     assert "there is no such file" in workspace.refused("import", "nothere.onnx")
 
 
 def remember(workspace: Workspace, label: str, *, uncertain: bool = False, minute: int = 0) -> str:
-    """Put one prediction into the workspace's history, as a server would have."""
+    """Inserts one prediction into the history, as a server would."""
     at = datetime(2026, 3, 1, 12, minute, tzinfo=UTC)
     prediction = PredictionRecord(
         id=ids.new_id(int(at.timestamp() * 1000)),
@@ -132,7 +132,7 @@ def remember(workspace: Workspace, label: str, *, uncertain: bool = False, minut
 
 
 def test_the_history_narrows_and_pages(workspace: Workspace) -> None:
-    """Newest first; label, certainty and time narrow; the cursor goes on where the page ended."""
+    """Newest first; filters for label, uncertainty and time; the cursor continues after the page."""
     first = remember(workspace, "no", minute=1)
     second = remember(workspace, "yes", uncertain=True, minute=2)
     third = remember(workspace, "yes", minute=3)
@@ -154,7 +154,7 @@ def test_the_history_narrows_and_pages(workspace: Workspace) -> None:
 
 
 def test_a_label_is_kept_beside_its_prediction(workspace: Workspace) -> None:
-    """A label appears in the history, a correction replaces it there, and a label of another model is refused with the choices."""
+    """The history shows the label, then its correction; an invalid label is an error with the choices."""
     query_id = remember(workspace, "no", minute=10)
     assert workspace.ask("history", query_id)["label"] is None
     kept = workspace.ask("label", query_id, "yes", "--author", "Ada", "--note", "called them")
@@ -168,7 +168,7 @@ def test_a_label_is_kept_beside_its_prediction(workspace: Workspace) -> None:
 
 
 def test_what_is_not_there_is_told(workspace: Workspace) -> None:
-    """A model or a prediction that nobody knows is refused by name, whichever way it is asked for."""
+    """An unknown model or prediction is an error that names it."""
     for arguments in (("show", "nobody"), ("history", "nobody"), ("alias", "nobody", "champion", "1", "--why", "x")):
         assert "(model_not_found)" in workspace.refused("models", *arguments)
     assert "(prediction_not_found)" in workspace.refused("history", "no-id")
@@ -176,18 +176,18 @@ def test_what_is_not_there_is_told(workspace: Workspace) -> None:
 
 
 def test_the_same_again_is_told_as_that(workspace: Workspace) -> None:
-    """Training to the same package, or moving an alias to where it stands, says that nothing changed."""
+    """Training to the same package, or moving an alias to its version, reports that nothing changed."""
     before = workspace.ask("models", "show", "churn")
     assert "unchanged: already churn 1, named spare" in workspace.run("train", "--alias", "spare").stdout
     moves = workspace.ask("models", "history", "churn")
-    told = workspace.run("models", "alias", "churn", "spare", "1", "--why", "a new reason").stdout
-    assert "stands at version 1 already" in told
+    output = workspace.run("models", "alias", "churn", "spare", "1", "--why", "a new reason").stdout
+    assert "stands at version 1 already" in output
     assert workspace.ask("models", "history", "churn") == moves
     assert workspace.ask("models", "show", "churn")["versions"] == before["versions"]
 
 
 def test_a_package_can_be_kept_without_registering(workspace: Workspace) -> None:
-    """--no-register leaves the registry alone, --out keeps a .zip that opens."""
+    """--no-register leaves the registry unchanged, --out writes a valid .zip."""
     before = workspace.ask("models")
     assert workspace.ask("train", "--no-register", "--out", "kept.zip", STRENGTH="3")["version"] is None
     assert workspace.ask("models") == before
@@ -195,23 +195,23 @@ def test_a_package_can_be_kept_without_registering(workspace: Workspace) -> None
 
 
 def test_a_zip_can_be_registered(workspace: Workspace) -> None:
-    """--out with a .zip registers as well as a folder does."""
+    """--out with a .zip registers as well as a folder."""
     assert workspace.ask("train", "--out", "also.zip", STRENGTH="5")["version"]["model"] == "churn"
 
 
 def test_a_package_comes_in_as_it_is(workspace: Workspace) -> None:
-    """`relevo import` registers a .zip somebody sent; it keeps its name, and flags that would change it are refused."""
-    made = workspace.ask("train", "--no-register", "--out", "sent.zip", STRENGTH="7")
-    told = workspace.ask("import", "sent.zip", "--home", "elsewhere")
-    assert told["digest"] == workspace.ask("inspect", "sent.zip")["digest"]
-    assert told["version"]["number"] == 1
-    assert made["version"] is None
+    """`relevo import` registers a .zip; it keeps its name, and options that would change it are errors."""
+    created = workspace.ask("train", "--no-register", "--out", "sent.zip", STRENGTH="7")
+    output = workspace.ask("import", "sent.zip", "--home", "elsewhere")
+    assert output["digest"] == workspace.ask("inspect", "sent.zip")["digest"]
+    assert output["version"]["number"] == 1
+    assert created["version"] is None
     assert "keeps its name" in workspace.refused("import", "sent.zip", "--name", "other")
     assert "leave out labels" in workspace.refused("import", "sent.zip", "--labels", "a,b")
 
 
 def test_an_onnx_file_comes_in(workspace: Workspace) -> None:
-    """`relevo import` takes the ONNX of a package as a stranger's file and registers it."""
+    """`relevo import` accepts the ONNX file of a package as an untrusted file."""
     import numpy as np
     from skl2onnx import to_onnx
     from sklearn.linear_model import LogisticRegression
@@ -220,19 +220,19 @@ def test_an_onnx_file_comes_in(workspace: Workspace) -> None:
     model = LogisticRegression().fit(x, x[:, 0] > 0)
     onnx = to_onnx(model, x[:1], options={"zipmap": False}).SerializeToString()
     (workspace.folder / "m.onnx").write_bytes(onnx)
-    told = workspace.ask("import", "m.onnx", "--name", "other", "--labels", "low,high", "--no-figures", "--least", "0.6")
-    assert told["version"]["model"] == "other"
-    assert told["lineage"]["source_sha256"]
+    output = workspace.ask("import", "m.onnx", "--name", "other", "--labels", "low,high", "--no-figures", "--least", "0.6")
+    assert output["version"]["model"] == "other"
+    assert output["lineage"]["source_sha256"]
     assert {one["name"] for one in workspace.ask("models")} == {"churn", "other"}
 
 
 def test_a_pickle_waits_for_a_persons_word(workspace: Workspace) -> None:
-    """Without --trust-pickle nothing of a pickle is loaded, and the sentence says how to go on."""
+    """Without --trust-pickle no pickle is loaded, and the error names the option."""
     import pickle
 
     from sklearn.linear_model import LogisticRegression
 
     (workspace.folder / "m.pkl").write_bytes(pickle.dumps(LogisticRegression().fit([[0.0], [1.0]], [0, 1])))
-    told = workspace.refused("import", "m.pkl", "--name", "other")
-    assert "--trust-pickle" in told
-    assert "(pickle_not_trusted)" in told
+    output = workspace.refused("import", "m.pkl", "--name", "other")
+    assert "--trust-pickle" in output
+    assert "(pickle_not_trusted)" in output

@@ -1,4 +1,4 @@
-"""What a server changed is witnessed outside its database within about a second, whoever is killed, whichever key seals."""
+"""Changes by a server get an audit checkpoint outside the database within about a second, also after kill -9 and key rotation."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from PIL import Image
 from tests.support.server import put, running, settings_of
 
 import relevo.server
-from relevo.server.audit_keys import rotate_audit_key
+from relevo.server.admin import rotate_audit_key
 from relevo.store.audit.checkpoints import load_checkpoints
 from relevo.store.audit.verify import VerificationReport, verify
 
@@ -30,7 +30,7 @@ _SOON_S = 2.0
 
 
 def label(url: str, value: str) -> None:
-    """Ask once and say what was true: one change, made by a worker."""
+    """Makes one prediction and labels it: one change by a worker."""
     file = io.BytesIO()
     Image.fromarray(np.zeros((28, 28), np.uint8)).save(file, "PNG")
     answer = httpx.post(f"{url}/predict", files={"file": file.getvalue()}, timeout=30).json()
@@ -38,7 +38,7 @@ def label(url: str, value: str) -> None:
 
 
 def checked(settings: Settings) -> VerificationReport:
-    """What `relevo audit verify` finds."""
+    """The result of `relevo audit verify`."""
     store = relevo.server.open_store(settings, migrated=True)
     try:
         return verify(store.trail.links(), store.audit, load_checkpoints(settings.audit_folder))
@@ -47,13 +47,13 @@ def checked(settings: Settings) -> VerificationReport:
 
 
 def descendants(pid: int) -> list[int]:
-    """Every process below this one."""
+    """All descendant processes of this one."""
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return [found for child in map(int, children) for found in (child, *descendants(child))]
+    return [result for child in map(int, children) for result in (child, *descendants(child))]
 
 
 def test_a_change_is_witnessed_within_a_second(tmp_path: Path, digits_package: Package) -> None:
-    """A label given through a server is in the head outside soon after; killed whole, nothing is wrong; cut, it is seen."""
+    """A label is soon covered by a checkpoint; after kill -9 the log verifies; a truncated log is detected."""
     settings = settings_of(tmp_path)
     put(settings, digits_package)
     server = relevo.server.start_server(settings)
@@ -81,7 +81,7 @@ def test_a_change_is_witnessed_within_a_second(tmp_path: Path, digits_package: P
 
 
 def test_a_running_server_takes_the_new_key(tmp_path: Path, digits_package: Package) -> None:
-    """The key is replaced under a server: its next change is sealed with the new one, and the whole record is whole."""
+    """After a key rotation, a running server signs its next change with the new key, and the log verifies."""
     with running(tmp_path, digits_package) as server:
         settings = settings_of(tmp_path)
         label(server.url, "3")

@@ -1,4 +1,4 @@
-"""A worker's side tasks go on, whatever happens to them."""
+"""Background tasks of a worker restart after errors."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 
 
 def test_a_task_that_fails_is_told_and_begun_anew(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Something nobody foresaw stops it for a moment only, its name stands in the log, and its end is still its owner's to say."""
-    monkeypatch.setattr(background_tasks, "_AGAIN_S", 0.01)
-    begun: list[int] = []
+    """An unexpected error is logged with the task's name and the task restarts; cancellation still ends it."""
+    monkeypatch.setattr(background_tasks, "_RESTART_DELAY_S", 0.01)
+    starts: list[int] = []
     at_last = asyncio.Event()
 
     async def follow() -> None:
-        begun.append(len(begun))
-        if len(begun) < 3:
+        starts.append(len(starts))
+        if len(starts) < 3:
             raise KeyError("unforeseen")
         at_last.set()
         await asyncio.sleep(3600)
@@ -35,5 +35,5 @@ def test_a_task_that_fails_is_told_and_begun_anew(caplog: pytest.LogCaptureFixtu
         assert task.cancelled()
 
     asyncio.run(asyncio.wait_for(a_worker_s_life(), 5))
-    assert begun == [0, 1, 2]
+    assert starts == [0, 1, 2]
     assert [one.getMessage() for one in caplog.records] == ["follow people failed and is begun anew"] * 2

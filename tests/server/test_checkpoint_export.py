@@ -1,4 +1,4 @@
-"""Each head of the audit goes to where the settings say, a file or a server, and never to where a name could lead it in secret."""
+"""Audit checkpoints are exported to the configured file or server, with protection against SSRF."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ AT = datetime(2026, 3, 1, tzinfo=UTC)
 
 
 class Taker(ThreadingHTTPServer):
-    """Another server: keeps what it is told."""
+    """An HTTP server that records received requests. Lifetime: one test."""
 
     daemon_threads = True
 
@@ -38,7 +38,7 @@ class Taker(ThreadingHTTPServer):
 
     @property
     def url(self) -> str:
-        """Where it listens."""
+        """Its URL."""
         return f"http://{HERE}:{self.server_address[1]}"
 
 
@@ -59,7 +59,7 @@ class _Answers(BaseHTTPRequestHandler):
         self.end_headers()
 
     def log_message(self, *_: object) -> None:
-        """Nothing."""
+        """Logs nothing."""
 
 
 @contextmanager
@@ -71,7 +71,7 @@ def taking() -> Iterator[Taker]:
 
 
 def change(settings: Settings, model: str) -> str:
-    """One change by a command; gives the head of the audit."""
+    """Makes one change with a command; returns the latest checkpoint."""
     store = relevo.server.open_store(settings)
     store.registry.add(model=model, digest="ab" * 32, summary={}, who="ana", at=AT)
     link = store.trail.head()
@@ -81,22 +81,22 @@ def change(settings: Settings, model: str) -> str:
 
 
 def test_the_settings_say_where(tmp_path: Path) -> None:
-    """audit_checkpoint_to: a line more in a file, or a POST to a server; to a private one only where audit_head_allowed lists it."""
+    """audit_checkpoint_to: appends a line to a file, or sends a POST; a private server must be in audit_head_allowed."""
     file = tmp_path / "other disk.jsonl"
     head = change(Settings(home=tmp_path / "home", audit_checkpoint_to=str(file)), "digits")
     assert [f"{one.sequence}:{one.seal}" for one in read_heads(file)] == [head]
     with taking() as server:
-        told: dict[str, Any] = {"home": tmp_path / "home", "audit_checkpoint_to": f"{server.url}/take"}
-        change(Settings(**told), "churn")
+        output: dict[str, Any] = {"home": tmp_path / "home", "audit_checkpoint_to": f"{server.url}/take"}
+        change(Settings(**output), "churn")
         assert server.taken == []
-        head = change(Settings(**told, audit_head_allowed="10.1.0.0/16, 127.0.0.0/8"), "cats")
+        head = change(Settings(**output, audit_head_allowed="10.1.0.0/16, 127.0.0.0/8"), "cats")
         ((path, _, body),) = server.taken
     assert (path, body["head"]) == ("/take", head)
 
 
 @pytest.mark.parametrize("url", ["ftp://example.org/x", "https://", "https://a:b@example.org/", "https://example.org:99999/"])
 def test_what_is_no_address_is_refused_before_anything_is_done(tmp_path: Path, url: str) -> None:
-    """With the name of the setting."""
+    """An invalid URL is rejected at the start, with the name of the setting."""
     with pytest.raises(ConfigError, match="audit_checkpoint_to"):
         relevo.server.open_store(Settings(home=tmp_path, audit_checkpoint_to=url))
 
@@ -123,13 +123,13 @@ def test_what_is_no_address_is_refused_before_anything_is_done(tmp_path: Path, u
     ],
 )
 def test_no_address_within_is_asked(host: str) -> None:
-    """However it is written."""
+    """Private addresses are rejected in every notation."""
     with pytest.raises(UnavailableError, match="private"):
         Webhook(f"https://{host}/").post(b"{}")
 
 
 def test_a_name_that_means_something_else_a_moment_later_is_not_asked_again() -> None:
-    """It is looked up once, and the connection goes to what was found then, under the name."""
+    """The host name is resolved once (DNS rebinding); the connection uses that address and the host name."""
     asked: list[str] = []
     with taking() as server:
         port = server.server_address[1]
@@ -145,7 +145,7 @@ def test_a_name_that_means_something_else_a_moment_later_is_not_asked_again() ->
 
 
 def test_no_redirect_is_followed_and_no_slow_answer_waited_for() -> None:
-    """The one is a refusal, the other ends in time although each byte comes soon."""
+    """A redirect is an error; a slow response times out although each byte arrives in time."""
     with taking() as server:
         with pytest.raises(UnavailableError, match="302"):
             Webhook(f"{server.url}/elsewhere", HERE).post(b"{}")
@@ -157,7 +157,7 @@ def test_no_redirect_is_followed_and_no_slow_answer_waited_for() -> None:
 
 
 def test_plain_http_is_for_listed_hosts_alone() -> None:
-    """A head on its way over the internet is encrypted."""
+    """Checkpoints are sent over plain http only to allowed hosts."""
     public = [ipaddress.ip_address("93.184.215.14")]
     with pytest.raises(UnavailableError, match="encrypt"):
         Webhook("http://example.org/", resolver=lambda *_: public).post(b"{}")

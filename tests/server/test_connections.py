@@ -1,4 +1,4 @@
-"""Connections to a whole server: how they end, how long they are kept, and how many may be in a handshake."""
+"""Connections of a whole server: shutdown, keep-alive, and the limit of TLS handshakes."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def connect(url: str) -> socket.socket:
 
 
 def all_of(connection: socket.socket) -> bytes:
-    """What comes until the other end closes."""
+    """All data until the other end closes the connection."""
     seen = b""
     while more := connection.recv(65536):
         seen += more
@@ -47,7 +47,7 @@ def server(tmp_path_factory: pytest.TempPathFactory, churn_package: Package) -> 
 
 
 def test_an_idle_connection_is_kept_as_long_as_the_setting_says(server: relevo.server.RunningServer) -> None:
-    """keep_alive_seconds: a connection that was answered is kept that long for the next request, and then closed."""
+    """keep_alive_seconds: an idle connection is kept open that long, then closed."""
     with connect(server.url) as connection:
         for pause in (1.0, 0.0):
             connection.sendall(_GET)
@@ -64,7 +64,7 @@ def test_an_idle_connection_is_kept_as_long_as_the_setting_says(server: relevo.s
 def test_a_body_too_large_reads_as_413_where_the_connection_is_to_close(
     server: relevo.server.RunningServer, *, chunked: bool
 ) -> None:
-    """Who sends `Connection: close` and looks for the answer after the body gets it, and no reset."""
+    """With `Connection: close`, a client that reads only after its body gets the 413 and no reset."""
     size = 8 * 2**20
     length = b"Transfer-Encoding: chunked" if chunked else b"Content-Length: %d" % size
     head = (
@@ -93,7 +93,7 @@ def test_a_body_too_large_reads_as_413_where_the_connection_is_to_close(
     ids=["none", "two", "none on the short way", "none in HTTP/1.0"],
 )
 def test_http_1_1_has_one_host(server: relevo.server.RunningServer, raw: bytes, status: int) -> None:
-    """A request of HTTP/1.1 without Host, or with several, is 400 host_missing; HTTP/1.0 knew no Host."""
+    """HTTP/1.1 without Host, or with several, is 400 host_missing; HTTP/1.0 needs no Host."""
     with connect(server.url) as connection:
         connection.sendall(raw)
         seen = all_of(connection)
@@ -102,7 +102,7 @@ def test_http_1_1_has_one_host(server: relevo.server.RunningServer, raw: bytes, 
 
 
 def test_the_api_s_document_is_made_for_many_at_once(server: relevo.server.RunningServer) -> None:
-    """Many who ask a fresh server for /openapi.json all get it."""
+    """Concurrent first requests for /openapi.json all succeed."""
     seen: list[int] = []
 
     def ask() -> None:
@@ -117,7 +117,7 @@ def test_the_api_s_document_is_made_for_many_at_once(server: relevo.server.Runni
 
 
 def test_an_ending_server_answers_everybody_it_has_connected(tmp_path: Path, churn_package: Package) -> None:
-    """At SIGTERM who is connected, accepted or not, is answered; who comes later is refused; nobody's connection is reset."""
+    """On SIGTERM, connected and queued clients are answered, new ones are refused, and no connection is reset."""
     settings = settings_of(tmp_path, workers=2, shutdown_timeout_s=10)
     put(settings, churn_package)
     ended, answered, broken = threading.Event(), [0], list[str]()
@@ -158,7 +158,7 @@ def test_an_ending_server_answers_everybody_it_has_connected(tmp_path: Path, chu
 
 
 def test_handshakes_that_never_come_take_no_more_places_than_there_are(tmp_path: Path, churn_package: Package) -> None:
-    """Callers over TLS who say nothing are counted: beyond the bound they are closed, and others are served later."""
+    """Silent TLS clients count towards the connection limit: excess ones are closed, later ones are served."""
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (_DESCRIPTORS, before[1]))
     settings = settings_of(tmp_path, tls="auto")

@@ -1,4 +1,4 @@
-"""A server that others can reach: refused without users and encryption, served with them, told of where a person dared it."""
+"""An exposed server: rejected without users and encryption, served with both, served with a warning with --insecure."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ OUTWARD = "127.1"
 
 
 def with_admin(home: Path) -> str:
-    """Make the first user and a key of theirs."""
+    """Creates the first user and an API key."""
     store = relevo.server.open_store(settings_of(home))
     user = store.people.add_user("boss", Role.ADMIN, at=relevo.server.utc_now())
     key = store.people.add_key(user, "test", [Scope.READ], at=relevo.server.utc_now())
@@ -38,7 +38,7 @@ def with_admin(home: Path) -> str:
 
 
 def start(settings: Settings) -> None:
-    """Start a server that is to be refused."""
+    """Starts a server that must be rejected."""
     server = relevo.server.start_server(settings)
     try:
         server.wait_ready(30)
@@ -47,7 +47,7 @@ def start(settings: Settings) -> None:
 
 
 def served(folder: Path, *flags: str) -> tuple[subprocess.Popen[str], str]:
-    """`relevo serve` with these flags, and its address once it answers."""
+    """`relevo serve` with these flags, and its URL once it is ready."""
     command = [sys.executable, "-m", "relevo", "serve", "--port", "0", "--workers", "1", "--json", *flags]
     server = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert server.stdout is not None
@@ -58,13 +58,13 @@ def served(folder: Path, *flags: str) -> tuple[subprocess.Popen[str], str]:
 
 
 def ended(server: subprocess.Popen[str]) -> str:
-    """What it said on standard error until its end."""
+    """Its standard error until it ended."""
     server.send_signal(signal.SIGINT)
     return server.communicate(timeout=30)[1]
 
 
 def test_users_alone_and_encryption_alone_are_refused(tmp_path: Path) -> None:
-    """By whoever starts it, not only by the command; and nothing is made before it is clear that it will be served."""
+    """Both serve() and the command reject it before anything is created."""
     with pytest.raises(ConfigError, match="relevo user add"):
         start(settings_of(tmp_path, host=OUTWARD, tls="auto"))
     assert not (tmp_path / "home").exists()
@@ -74,7 +74,7 @@ def test_users_alone_and_encryption_alone_are_refused(tmp_path: Path) -> None:
 
 
 def test_with_both_it_is_served_to_who_says_who_they_are(tmp_path: Path) -> None:
-    """No flag, no warning; nobody comes in unasked, and whoever has a key does, /metrics among it."""
+    """No flag and no warning; every route, /metrics included, needs a key or a session."""
     pytest.importorskip("cryptography", reason="the library that makes certificates is not installed")
     key = with_admin(tmp_path)
     with started(settings_of(tmp_path, host=OUTWARD, tls="auto")) as server:
@@ -84,21 +84,21 @@ def test_with_both_it_is_served_to_who_says_who_they_are(tmp_path: Path) -> None
             for path in ("/models", "/metrics", "/predictions"):
                 assert http.get(path).status_code == 401
                 assert http.get(path, headers={"authorization": f"Bearer {key}"}).status_code == 200
-            told = http.get("/me", headers={"authorization": f"Bearer {key}"}).json()
-            assert (told["name"], told["insecure"]) == ("boss", [])
+            output = http.get("/me", headers={"authorization": f"Bearer {key}"}).json()
+            assert (output["name"], output["insecure"]) == ("boss", [])
 
 
 def test_a_dare_is_warned_of_and_shown(tmp_path: Path) -> None:
-    """--insecure: at each start on standard error, and to whoever asks who they are."""
+    """--insecure: a warning on standard error at each start, and in the response about the current user."""
     server, url = served(tmp_path, "--host", OUTWARD, "--insecure")
-    told = httpx.get(url.replace(OUTWARD, "127.0.0.1") + "/me").json()
-    assert (told["way"], told["insecure"]) == ("open", ["encryption", "users"])
-    said = ended(server)
-    assert "warning: other machines can reach this server, nothing is encrypted" in said
+    output = httpx.get(url.replace(OUTWARD, "127.0.0.1") + "/me").json()
+    assert (output["way"], output["insecure"]) == ("open", ["encryption", "users"])
+    printed = ended(server)
+    assert "warning: other machines can reach this server, nothing is encrypted" in printed
 
 
 def test_a_proxy_is_the_only_way_in(tmp_path: Path) -> None:
-    """trusted_proxies: with users it is served in the clear to the proxy, whose word tells address and scheme of the caller."""
+    """trusted_proxies: with users, plain http from the proxy is accepted; its headers give client address and scheme."""
     key = with_admin(tmp_path)
     with started(settings_of(tmp_path, trusted_proxies="127.0.0.1")) as server, httpx.Client(base_url=server.url) as proxy:
         assert proxy.get("/models").status_code == 401
@@ -108,17 +108,17 @@ def test_a_proxy_is_the_only_way_in(tmp_path: Path) -> None:
 
 
 def test_a_store_without_users_opens_nothing_outward(tmp_path: Path) -> None:
-    """Where others reach the server, an empty database in the place of the right one lets nobody in; here it lets everybody in."""
+    """An empty database that replaces the right one denies all access if the server is exposed, and allows it otherwise."""
     store = relevo.server.open_store(settings_of(tmp_path))
     for openly in (True, False):
-        door = Authenticator()
-        refresh_access(settings_of(tmp_path), store, door, openly=openly)
-        assert door.roll.open is openly
+        authenticator = Authenticator()
+        refresh_access(settings_of(tmp_path), store, authenticator, allow_anonymous=openly)
+        assert authenticator.roll.open is openly
     store.engine.dispose()
 
 
 def test_told_by_program(tmp_path: Path) -> None:
-    """The refusal of `relevo serve` is one sentence that says what to do, exit code 1."""
+    """`relevo serve` prints one sentence that says what to do, exit code 1."""
     done: Any = subprocess.run(
         [sys.executable, "-m", "relevo", "serve", "--host", "192.0.2.1", "--port", "0"],
         cwd=tmp_path,

@@ -1,4 +1,4 @@
-"""A server that encrypts answers as one that does not: both ways of asking, health, the page's lines, the end in order."""
+"""A TLS server behaves like a plain one: both request paths, health, links in pages, shutdown."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def cert(home: Path) -> Path:
-    """Where the server keeps its own."""
+    """The path of the self-signed certificate."""
     return home / "home" / "tls" / "cert.pem"
 
 
@@ -49,12 +49,12 @@ def server(home: Path, digits_package: Package) -> Iterator[RunningServer]:
 
 
 def trusting(cert: Path) -> httpx.Client:
-    """A caller with nothing but the certificate's file, who checks the name, too."""
+    """A client that trusts only the certificate file and checks the host name."""
     return httpx.Client(verify=ssl.create_default_context(cafile=cert), trust_env=False)
 
 
 def test_tls_auto_serves_https(server: RunningServer, cert: Path, digits_package: Package, digit_pngs: list[bytes]) -> None:
-    """tls: the address says https, a caller who trusts the file is answered by both ways, and the history has the answers."""
+    """tls=auto: the URL is https, clients that trust the file get predictions on both paths, and the history records them."""
     assert server.url.startswith("https://127.0.0.1:")
     with trusting(cert) as http:
         short = http.post(f"{server.url}/predict", content=digit_pngs[0], headers=PNG).json()
@@ -66,21 +66,21 @@ def test_tls_auto_serves_https(server: RunningServer, cert: Path, digits_package
 
 
 def test_a_large_body_arrives_whole(server: RunningServer, cert: Path) -> None:
-    """Many records of the protocol make one body; what is refused is refused with its reason, as over plain connections."""
+    """Bodies of many TLS records arrive whole; errors have their codes, as over plain connections."""
     with trusting(cert) as http:
         refused = http.post(f"{server.url}/predict", content=b"x" * (3 << 20), headers=PNG)
         assert (refused.status_code, refused.json()["code"]) == (415, "unsupported_image")
 
 
 def test_the_page_names_the_address_as_it_was_asked(server: RunningServer, cert: Path, digit_pngs: list[bytes]) -> None:
-    """The line to be copied from an answer's page says https."""
+    """The example command in a page uses https."""
     with trusting(cert) as http:
         page = http.post(f"{server.url}/submit", files={"file": ("digit.png", digit_pngs[0], "image/png")}).text
         assert f"curl -F file=@image.png {server.url}/models/digits/predict" in page
 
 
 def test_pipelined_requests_are_answered_in_order(server: RunningServer, cert: Path, digit_pngs: list[bytes]) -> None:
-    """Twenty requests in one write, twenty answers in their order."""
+    """Twenty requests in one write give twenty responses in order."""
     host, port = server.url.removeprefix("https://").split(":")
     raw = b"".join(
         b"POST /predict HTTP/1.1\r\nHost: localhost\r\nX-Request-Id: n%02d\r\nContent-Type: image/png\r\nContent-Length: %d\r\n\r\n"
@@ -102,7 +102,7 @@ def test_pipelined_requests_are_answered_in_order(server: RunningServer, cert: P
 
 
 def test_bytes_that_are_no_http_are_refused(server: RunningServer, cert: Path) -> None:
-    """The same 400 with a code as over plain connections, whole before the end."""
+    """Invalid HTTP gives the same 400 with a code as over plain connections, complete before the close."""
     host, port = server.url.removeprefix("https://").split(":")
     context = ssl.create_default_context(cafile=cert)
     with socket.create_connection((host, int(port)), timeout=10) as plain, context.wrap_socket(plain, server_hostname=host) as one:
@@ -115,13 +115,13 @@ def test_bytes_that_are_no_http_are_refused(server: RunningServer, cert: Path) -
 
 
 def test_nothing_is_said_in_the_clear(server: RunningServer) -> None:
-    """A caller without encryption gets no answer, and the server goes on."""
+    """A plain http client gets no response, and the server goes on."""
     with pytest.raises(httpx.TransportError):
         httpx.get(server.url.replace("https", "http"), trust_env=False)
 
 
 def test_old_protocols_get_no_answer(server: RunningServer, cert: Path) -> None:
-    """A caller that speaks TLS 1.1 at most is turned away."""
+    """A client limited to TLS 1.1 is rejected."""
     context = ssl.create_default_context(cafile=cert)
     context.set_ciphers("ALL:@SECLEVEL=0")
     context.minimum_version = ssl.TLSVersion.MINIMUM_SUPPORTED
@@ -135,7 +135,7 @@ def test_old_protocols_get_no_answer(server: RunningServer, cert: Path) -> None:
 def test_the_client_trusts_what_it_is_told_to(
     server: RunningServer, cert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, digit_pngs: list[bytes]
 ) -> None:
-    """By verify=, or SSL_CERT_FILE; else it says what to do, at once, and a foreign certificate does not help."""
+    """The client verifies with verify= or SSL_CERT_FILE; otherwise, or with another certificate, it fails at once with a hint."""
     with Client(server.url, verify=cert) as client:
         assert client.predict("digits", digit_pngs[0]).model == "digits"
         assert client.ready()
@@ -146,10 +146,10 @@ def test_the_client_trusts_what_it_is_told_to(
     monkeypatch.delenv("SSL_CERT_FILE")
     foreign, _ = pair(tmp_path)
     for verify in (None, foreign):
-        began = time.monotonic()
+        start = time.monotonic()
         with Client(server.url, verify=verify) as client, pytest.raises(UnavailableError, match=r"not trusted here: .*--ca"):
             client.predict("digits", digit_pngs[0])
-        assert time.monotonic() - began < 3.0
+        assert time.monotonic() - start < 3.0
         with Client(server.url, verify=verify) as client:
             assert not client.live()
     with pytest.raises(ConfigError, match="holds no certificates to trust"):
@@ -157,7 +157,7 @@ def test_the_client_trusts_what_it_is_told_to(
 
 
 def test_a_given_pair_is_shown_to_callers(tmp_path: Path, digits_package: Package) -> None:
-    """tls_cert and tls_key: the certificate that callers see is the given one; without the key nothing starts."""
+    """tls_cert and tls_key: clients see the configured certificate; without the key the server does not start."""
     given, key = pair(tmp_path / "given", "127.0.0.1", "models.example")
     with running(tmp_path, digits_package, tls_cert=str(given), tls_key=str(key)) as server:
         host, port = server.url.removeprefix("https://").split(":")
@@ -169,7 +169,7 @@ def test_a_given_pair_is_shown_to_callers(tmp_path: Path, digits_package: Packag
 
 
 def test_a_renewed_certificate_is_shown_without_a_restart(tmp_path: Path) -> None:
-    """Every worker takes the new files within seconds."""
+    """Every worker loads renewed files within seconds."""
     given, key = pair(tmp_path / "given")
     renewed, renewed_key = pair(tmp_path / "renewed")
     with started(settings_of(tmp_path, tls_cert=str(given), tls_key=str(key), workers=2)) as server:
@@ -185,18 +185,18 @@ def test_a_renewed_certificate_is_shown_without_a_restart(tmp_path: Path) -> Non
 
 
 def test_callers_who_say_nothing_do_not_hold_a_stopping_server_up(tmp_path: Path) -> None:
-    """Connections kept open, one of which never begins a handshake, end with the server, well before the drain's end."""
+    """Idle connections, one without a handshake, are closed at shutdown well before the drain timeout."""
     with started(settings_of(tmp_path, tls="auto", shutdown_timeout_s=20)) as server:
         host, port = server.url.removeprefix("https://").split(":")
         with trusting(tmp_path / "home" / "tls" / "cert.pem") as http, socket.create_connection((host, int(port))):
             assert http.get(f"{server.url}/health/live").status_code == 200
-            began = time.monotonic()
+            start = time.monotonic()
             assert server.stop() == 0
-            assert time.monotonic() - began < 10
+            assert time.monotonic() - start < 10
 
 
 def test_an_answer_under_way_is_given_while_the_server_stops(tmp_path: Path) -> None:
-    """What was asked before the end is answered whole, though its body comes only after the server was told to stop."""
+    """A request whose body arrives after SIGTERM is answered completely."""
     with started(settings_of(tmp_path, tls="auto", shutdown_timeout_s=10)) as server:
         host, port = server.url.removeprefix("https://").split(":")
         context = ssl.create_default_context(cafile=tmp_path / "home" / "tls" / "cert.pem")
@@ -216,7 +216,7 @@ def test_an_answer_under_way_is_given_while_the_server_stops(tmp_path: Path) -> 
 
 
 def test_the_certificates_end_is_a_metric(server: RunningServer, cert: Path) -> None:
-    """Whoever watches the server is told in time, by a number that a rule can be made of."""
+    """The expiry of the certificate is exported as a metric for alerting rules."""
     from cryptography import x509
 
     ends = x509.load_pem_x509_certificate(cert.read_bytes()).not_valid_after_utc.timestamp()

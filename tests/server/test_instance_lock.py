@@ -1,4 +1,4 @@
-"""A home has one server at a time, and the next may begin as soon as it has ended, even by kill -9."""
+"""A home has one server at a time; the next one can start as soon as it has ended, also after kill -9."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ with open(sys.argv[1], "w+") as file:
 
 @pytest.fixture
 def holder(tmp_path: Path) -> subprocess.Popen[str]:
-    """Another process that serves this home."""
+    """Another process that holds the lock of this home."""
     process = subprocess.Popen([sys.executable, "-c", _HOLD, str(tmp_path)], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     assert process.stdout.readline() == "held\n"
@@ -49,7 +49,7 @@ def holder(tmp_path: Path) -> subprocess.Popen[str]:
 
 
 def test_a_held_home_is_refused_until_its_holder_is_gone(tmp_path: Path, holder: subprocess.Popen[str]) -> None:
-    """The refusal names the process; killed without a word, it leaves nothing that would keep the next one out."""
+    """The error names the process; after kill -9 the lock is free."""
     with pytest.raises(ConfigError, match=f"process {holder.pid}.*--home"), hold_instance_lock(tmp_path):
         pass
     holder.send_signal(signal.SIGKILL)
@@ -60,7 +60,7 @@ def test_a_held_home_is_refused_until_its_holder_is_gone(tmp_path: Path, holder:
 
 @pytest.mark.parametrize("kind", ["folder", "link", "pipe"])
 def test_what_is_no_lock_is_refused(tmp_path: Path, kind: str) -> None:
-    """A link in its place is not followed, so nothing is emptied elsewhere; the refusal names the file."""
+    """A symbolic link is not followed, so its target is not truncated; the error names the file."""
     place, elsewhere = tmp_path / LOCK_FILE, tmp_path / "elsewhere"
     elsewhere.write_text("of somebody else")
     if kind == "folder":
@@ -77,7 +77,7 @@ def test_what_is_no_lock_is_refused(tmp_path: Path, kind: str) -> None:
 def test_another_machines_server_is_told_of(
     tmp_path: Path, holder: subprocess.Popen[str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """On a folder that machines share each has its own server."""
+    """On a shared folder, each machine may run its own server; a warning is logged."""
     try:
         (tmp_path / LOCK_FILE).write_text(json.dumps({"machine": "another", "host": "gpu-2", "pid": 7}))
         with hold_instance_lock(tmp_path):
@@ -88,7 +88,7 @@ def test_another_machines_server_is_told_of(
 
 
 def test_the_address_of_the_homes_server_is_known_while_it_runs(tmp_path: Path) -> None:
-    """To settings that say another one; to those that say the same, and after its end, there is nothing to tell."""
+    """other_address is the URL if the settings differ from it; empty if they agree, and after its end."""
     settings = settings_of(tmp_path)
     assert other_address(settings) == ""
     with started(settings) as server:
@@ -100,17 +100,17 @@ def test_the_address_of_the_homes_server_is_known_while_it_runs(tmp_path: Path) 
 
 
 def test_who_looks_keeps_no_server_out(tmp_path: Path) -> None:
-    """A look holds the home for a moment, which a server that begins just then waits for."""
-    look = subprocess.Popen([sys.executable, "-c", _LOOK, str(tmp_path / LOCK_FILE)], stdout=subprocess.PIPE, text=True)
-    assert look.stdout is not None
-    assert look.stdout.readline() == "looks\n"
+    """A check holds the lock for a moment; a starting server waits for it."""
+    condition = subprocess.Popen([sys.executable, "-c", _LOOK, str(tmp_path / LOCK_FILE)], stdout=subprocess.PIPE, text=True)
+    assert condition.stdout is not None
+    assert condition.stdout.readline() == "looks\n"
     with hold_instance_lock(tmp_path):
         pass
-    look.communicate()
+    condition.communicate()
 
 
 def test_a_second_server_is_refused_and_the_first_goes_on(tmp_path: Path) -> None:
-    """Its own port alone would let it in; once the first has ended in order, the home is free."""
+    """A second server is rejected even on another port; after an orderly end the home is free."""
     settings = settings_of(tmp_path)
     with started(settings) as first:
         second = relevo.server.start_server(settings)

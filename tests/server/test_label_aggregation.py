@@ -1,4 +1,4 @@
-"""What the settings say of labels is what the processes do."""
+"""The settings for labels take effect in the processes of a server."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from relevo.domain.ids import new_id
 from relevo.domain.label_aggregation import AggregationStrategy, LabelAggregation
 from relevo.domain.prediction import Arm, InputKind, Label, PredictionRecord
 from relevo.server import open_store
-from relevo.server.background import _make_ready
-from relevo.server.curation import Cleaning
+from relevo.server.admin import LabelCuration
+from relevo.server.background import _prepare_store
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -41,14 +41,14 @@ def label(it: PredictionRecord, author: str, value: str = "leaves") -> Label:
 
 
 def test_the_rule_and_the_trusted_are_as_set(tmp_path: Path) -> None:
-    """label_aggregation and trusted_label_sources are in force once the loop has started, for labels given before, too."""
+    """label_aggregation and trusted_label_sources apply once the background process has started, to older labels too."""
     settings = Settings(home=tmp_path, label_aggregation="trusted", trusted_label_sources="csv, author:ana")
     store = open_store(settings)
     it = prediction(1)
     store.history.record([it])
     store.labels.put_many([label(it, "ana", "stays"), label(it, "eva")])
     assert store.history.count(truth="leaves") == 1
-    _make_ready(settings, store)
+    _prepare_store(settings, store)
     assert store.labels.rule() == LabelAggregation(rule=AggregationStrategy.TRUSTED, trusted=("author:ana", "csv"))
     assert store.history.count(truth="stays") == 1
     # Another process, whose own settings say nothing, follows the rule in the store.
@@ -57,38 +57,38 @@ def test_the_rule_and_the_trusted_are_as_set(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("share", "least", "most"), [(0.0, 0, 0), (0.5, 30, 70), (1.0, 100, 100)])
 def test_the_drawn_share_is_as_set(tmp_path: Path, share: float, least: int, most: int) -> None:
-    """label_sampling_rate of the certain answers are asked about."""
+    """label_sampling_rate is the share of certain predictions that are queued for labelling."""
     store = open_store(Settings(home=tmp_path, label_sampling_rate=share))
     store.history.record([prediction(number) for number in range(100)])
     assert least <= len(store.asking.slate("churn", "ana", 100, now=NOW)) <= most
 
 
 def test_an_authors_share_is_as_set(tmp_path: Path) -> None:
-    """max_author_share bounds what one author gives to learn from, once that is more than a few hundred."""
+    """max_author_share limits the share of one author in the curated data, beyond a few hundred labels."""
     store = open_store(Settings(home=tmp_path))
     some = [prediction(number) for number in range(1300)]
     store.history.record(some)
     store.labels.put_many([label(it, "eva" if number < 700 else f"calm {number % 6}") for number, it in enumerate(some)])
     kept = {
-        share: len(Cleaning(store.history, store.labels, Settings(home=tmp_path, max_author_share=share)).look("churn").kept)
+        share: len(LabelCuration(store.history, store.labels, Settings(home=tmp_path, max_author_share=share)).report("churn").kept)
         for share in (0.3, 0.5, 1.0)
     }
     assert kept == {0.3: 1100, 0.5: 1200, 1.0: 1300}
 
 
 def test_a_look_is_remembered_until_a_label_comes(tmp_path: Path) -> None:
-    """Pages of one look share it, however many ask at once; a new label makes a new one."""
+    """Concurrent requests share one curation report until a new label changes it."""
     store = open_store(Settings(home=tmp_path))
     some = [prediction(number) for number in range(3)]
     store.history.record(some)
     store.labels.put(label(some[0], "ana"))
-    cleaning = Cleaning(store.history, store.labels, Settings(home=tmp_path))
-    found: list[object] = []
-    threads = [threading.Thread(target=lambda: found.append(cleaning.look("churn"))) for _ in range(4)]
+    curation = LabelCuration(store.history, store.labels, Settings(home=tmp_path))
+    result: list[object] = []
+    threads = [threading.Thread(target=lambda: result.append(curation.report("churn"))) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert len({id(one) for one in found}) == 1
+    assert len({id(one) for one in result}) == 1
     store.labels.put(label(some[1], "ana"))
-    assert cleaning.look("churn").kept == (some[0].id, some[1].id)
+    assert curation.report("churn").kept == (some[0].id, some[1].id)

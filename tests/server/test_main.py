@@ -1,4 +1,4 @@
-"""The whole server as processes: it answers, records, and ends in order."""
+"""The whole server as processes: it predicts, records, and shuts down in order."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ if TYPE_CHECKING:
     from relevo.package.package import Package
 
 
-def eventually(look: Any, seconds: float = 15.0) -> Any:
-    """What `look` gives as soon as it is true."""
+def eventually(condition: Any, seconds: float = 15.0) -> Any:
+    """Polls `look` and returns its first true value."""
     deadline = time.monotonic() + seconds
-    while not (found := look()):
+    while not (result := condition()):
         assert time.monotonic() < deadline, "it never came true"
         time.sleep(0.05)
-    return found
+    return result
 
 
 def test_answers_are_in_the_history(
     tmp_path: Path, digits_package: Package, churn_package: Package, digit_pngs: list[bytes], churn_records: list[dict[str, Any]]
 ) -> None:
-    """A picture and a record are answered as the package answers them, and both are in the history a moment later."""
+    """An image and a record get the package's own predictions, and both are in the history soon after."""
     with (
         running(tmp_path, digits_package, churn_package, default_model="digits") as server,
         httpx.Client(base_url=server.url) as http,
@@ -43,12 +43,12 @@ def test_answers_are_in_the_history(
         record = http.post("/models/churn/predict", json=churn_records[0]).json()
         assert picture["prediction"] == digits_package.predict(digit_pngs[0]).label
         assert record["prediction"] == churn_package.predict(churn_records[0]).label
-        for told in (picture, record):
-            eventually(lambda told=told: http.get(f"/predictions/{told['query_id']}").status_code == 200)
+        for output in (picture, record):
+            eventually(lambda output=output: http.get(f"/predictions/{output['query_id']}").status_code == 200)
 
 
 def test_an_end_leaves_nothing_to_ship(tmp_path: Path, digits_package: Package, digit_pngs: list[bytes]) -> None:
-    """The loop ends last: what workers wrote until their end is in the history, and no journal stays behind."""
+    """The background process ends last: the history contains the workers' last predictions, and no journal is left."""
     settings = settings_of(tmp_path, workers=2, flush_interval_ms=60_000)
     put(settings, digits_package)
     with started(settings) as server, httpx.Client(base_url=server.url) as http:
@@ -63,7 +63,7 @@ def test_an_end_leaves_nothing_to_ship(tmp_path: Path, digits_package: Package, 
 def test_a_picture_with_broken_metadata_says_nothing_on_the_server_s_terminal(
     tmp_path: Path, digits_package: Package, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """Its answer comes, and the decoder's grumbling stays out of the quiet log."""
+    """An image with broken metadata is answered, and the decoder's warnings are not logged."""
     file = io.BytesIO()
     Image.new("L", (8, 8)).save(file, "JPEG", exif=b"Exif\0\0MM\0*\0\0\0\x08\0\x09\1\x12")
     with running(tmp_path, digits_package) as server:
@@ -75,12 +75,12 @@ def test_a_picture_with_broken_metadata_says_nothing_on_the_server_s_terminal(
 def test_a_second_start_on_the_home_leaves_the_counters_alone(
     tmp_path: Path, digits_package: Package, digit_pngs: list[bytes]
 ) -> None:
-    """A server that finds its home taken, on whatever port, folds no counters of workers that are alive."""
+    """A server that finds its home locked does not merge the counters of live workers."""
     with running(tmp_path, digits_package) as server, httpx.Client(base_url=server.url) as http:
 
         def counted() -> float:
-            found = re.search(r"relevo_predictions_total\{[^}]*\} ([\d.]+)", http.get("/metrics").text)
-            return float(found[1]) if found else 0.0
+            result = re.search(r"relevo_predictions_total\{[^}]*\} ([\d.]+)", http.get("/metrics").text)
+            return float(result[1]) if result else 0.0
 
         http.post("/predict", content=digit_pngs[0], headers={"content-type": "image/png"})
         eventually(lambda: counted() == 1)

@@ -1,4 +1,4 @@
-"""What the loop does beside shipping: heads of the audit go where they are told, and what fails there stops nothing."""
+"""Periodic tasks of the background process: audit checkpoints, retention, and their errors."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.support.journal import prediction
 from relevo.config import Settings
 from relevo.domain.ids import new_id
 from relevo.server.maintenance import checkpoint_thread, periodic_tasks
-from relevo.server.stores import Store, open_store, utc_now, witness_of
+from relevo.server.stores import Store, checkpoint_writer, open_store, utc_now
 from relevo.store.audit.checkpoints import FILE, load_checkpoints, read_heads
 from relevo.store.db.engine import read_transaction
 from relevo.store.db.integrity import DatabaseTrust
@@ -35,7 +35,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 @pytest.fixture
 def trust(store: Store) -> Iterator[DatabaseTrust]:
-    """What the background process knows of the store's file."""
+    """The trust state of the store's file in the background process."""
     trust = DatabaseTrust(store.engine)
     yield trust
     trust.close()
@@ -43,7 +43,7 @@ def trust(store: Store) -> Iterator[DatabaseTrust]:
 
 @pytest.mark.parametrize("elsewhere", ["", "other/disk"])
 def test_heads_go_where_they_are_told(tmp_path: Path, store: Store, trust: DatabaseTrust, elsewhere: str) -> None:
-    """The setting audit_checkpoint_dir names their folder; without it they lie in the home. The last tick writes a head, too."""
+    """Checkpoints go to audit_checkpoint_dir, by default to the home; the last tick saves one too."""
     settings = Settings(home=tmp_path / "home", audit_checkpoint_dir=str(tmp_path / elsewhere) if elsewhere else "")
     ending = [chore for chore in periodic_tasks(settings, store, trust) if chore.at_the_end]
     for chore in ending:
@@ -55,7 +55,7 @@ def test_heads_go_where_they_are_told(tmp_path: Path, store: Store, trust: Datab
 def test_a_folder_that_cannot_be_written_stops_nothing(
     tmp_path: Path, store: Store, trust: DatabaseTrust, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It is logged, and the loop goes on."""
+    """A folder that is not writable is logged, and the background process goes on."""
     (tmp_path / "file").write_text("")
     for chore in periodic_tasks(Settings(home=tmp_path / "home", audit_checkpoint_dir=str(tmp_path / "file" / "x")), store, trust):
         chore.run()
@@ -63,7 +63,7 @@ def test_a_folder_that_cannot_be_written_stops_nothing(
 
 
 def test_what_is_kept_is_as_told(tmp_path: Path, store: Store, trust: DatabaseTrust) -> None:
-    """retention_days removes what is older, max_input_storage_mb the oldest inputs; without them nothing is ever looked at."""
+    """retention_days removes older predictions, max_input_storage_mb the oldest inputs; without them neither task exists."""
     plain = Settings(home=tmp_path / "home")
     for days, megabytes, left in ((0, 0, 3), (0, 1, 3), (1, 1, 2)):
         fresh = time.time_ns() // 1_000_000
@@ -77,7 +77,7 @@ def test_what_is_kept_is_as_told(tmp_path: Path, store: Store, trust: DatabaseTr
 
 
 def test_minutes_of_traffic_are_forgotten(tmp_path: Path, store: Store, trust: DatabaseTrust) -> None:
-    """What is older than a month is left by the hour alone."""
+    """Traffic older than a month is kept per hour only."""
     at_us = time.time_ns() // 1000 - 40 * 86_400_000_000
     store.history.record([prediction(700_000, at_us=at_us)])
     for chore in periodic_tasks(Settings(home=tmp_path / "home"), store, trust):
@@ -87,7 +87,7 @@ def test_minutes_of_traffic_are_forgotten(tmp_path: Path, store: Store, trust: D
 
 
 def test_somebody_looks_however_long_shipping_takes() -> None:
-    """The look goes on beside whatever the block does, begins with it, and ends after it with a last one."""
+    """The thread calls the function at the start, periodically during the block, and once more at the end."""
     looks: list[float] = []
     with checkpoint_thread(lambda: looks.append(time.monotonic()), every_s=0.01):
         until = time.monotonic() + 5
@@ -102,7 +102,7 @@ def test_somebody_looks_however_long_shipping_takes() -> None:
 
 
 def test_a_look_that_fails_is_not_the_last(caplog: pytest.LogCaptureFixture) -> None:
-    """Something nobody foresaw is told in the log, and the next look is made all the same."""
+    """An unexpected error is logged, and the function is called again."""
     looks: list[float] = []
 
     def look() -> None:
@@ -119,10 +119,10 @@ def test_a_look_that_fails_is_not_the_last(caplog: pytest.LogCaptureFixture) -> 
 
 
 def test_a_head_that_cannot_be_written_is_told_once(tmp_path: Path, store: Store, caplog: pytest.LogCaptureFixture) -> None:
-    """The change is made all the same, the log says it once however often it is tried, and the next good look catches up."""
+    """The change is committed, the error is logged once, and the next successful call saves the checkpoint."""
     (tmp_path / "file").write_text("")
     settings = Settings(home=tmp_path / "home", audit_checkpoint_dir=str(tmp_path / "file" / "x"))
-    look = witness_of(settings, store.trail, store.audit)
+    look = checkpoint_writer(settings, store.trail, store.audit)
     for _ in range(3):
         look()
     assert caplog.text.count("was not written down") == 1

@@ -1,4 +1,4 @@
-"""What a person sets is what a running server does: each setting seen from outside, several in one server at a time."""
+"""Each setting takes effect in a running server, tested from outside, several settings per server."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from relevo.config import Settings
 from relevo.domain.prediction import InputLogging
 from relevo.serve.loaded_version import ServingOptions
 from relevo.server.stores import open_store, register
-from relevo.server.worker import _journal, _lane_options, _loader
+from relevo.server.worker import _journal, _model_loader, _serving_options
 
 if TYPE_CHECKING:
     from relevo.package.package import Package
@@ -36,15 +36,15 @@ def children(pid: int) -> list[int]:
     return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
-def eventually(look: Any, seconds: float = 15.0) -> None:
+def eventually(condition: Any, seconds: float = 15.0) -> None:
     deadline = time.monotonic() + seconds
-    while not look():
+    while not condition():
         assert time.monotonic() < deadline, "it never came true"
         time.sleep(0.05)
 
 
 def half_a_request(url: str, path: str = "/predict") -> socket.socket:
-    """A connection on which a request has begun that will not be finished."""
+    """A connection with an unfinished request."""
     host, port = url.removeprefix("http://").split(":")
     connection = socket.create_connection((host, int(port)), timeout=30)
     connection.sendall(
@@ -54,7 +54,7 @@ def half_a_request(url: str, path: str = "/predict") -> socket.socket:
 
 
 def test_places_and_numbers(tmp_path: Path, digits_package: Package, churn_package: Package, digit_pngs: list[bytes]) -> None:
-    """home, host, port, workers, database_url, language, default_model, log_inputs: each is as set."""
+    """home, host, port, workers, database_url, language, default_model, log_inputs take effect."""
     port = free_port("127.0.0.2")
     with running(
         tmp_path,
@@ -71,10 +71,10 @@ def test_places_and_numbers(tmp_path: Path, digits_package: Package, churn_packa
     ) as server:
         assert server.url == f"http://127.0.0.2:{port}"
         assert len(children(server.pid)) == 3  # two workers and the loop
-        told = httpx.post(f"{server.url}/predict", content=digit_pngs[0], headers=PNG).json()
-        assert told["model"] == "digits"
+        output = httpx.post(f"{server.url}/predict", content=digit_pngs[0], headers=PNG).json()
+        assert output["model"] == "digits"
         assert "Falta" in httpx.post(f"{server.url}/models/churn/predict", json={}).json()["error"]
-        address = f"{server.url}/predictions/{told['query_id']}"
+        address = f"{server.url}/predictions/{output['query_id']}"
         eventually(lambda: httpx.get(address).status_code == 200)
         assert httpx.get(f"{address}/input").json()["code"] == "input_not_kept"
     assert (tmp_path / "other.db").exists()
@@ -83,7 +83,7 @@ def test_places_and_numbers(tmp_path: Path, digits_package: Package, churn_packa
 
 
 def test_a_clients_share(tmp_path: Path, digits_package: Package, digit_pngs: list[bytes]) -> None:
-    """max_concurrency_per_client: with one request under way the next is 429 with Retry-After, and answered once that one ended."""
+    """max_concurrency_per_client: during one request the next is 429 with Retry-After; afterwards it is answered."""
     with running(tmp_path, digits_package, max_concurrency_per_client=1) as server:
         under_way = half_a_request(server.url)
 
@@ -91,9 +91,9 @@ def test_a_clients_share(tmp_path: Path, digits_package: Package, digit_pngs: li
             return httpx.post(f"{server.url}/predict", content=digit_pngs[0], headers=PNG)
 
         eventually(lambda: ask().status_code == 429)
-        told = ask()
-        assert told.json()["code"] == "rate_limited"
-        assert int(told.headers["retry-after"]) >= 1
+        output = ask()
+        assert output.json()["code"] == "rate_limited"
+        assert int(output.headers["retry-after"]) >= 1
         old = httpx.post(f"{server.url}/predict/", files={"image": digit_pngs[0]})
         assert (old.json()["status_code"], old.json()["prediction"]) == (429, None), "the old path refuses in its own shape"
         under_way.close()
@@ -101,15 +101,15 @@ def test_a_clients_share(tmp_path: Path, digits_package: Package, digit_pngs: li
 
 
 def test_a_full_queue(tmp_path: Path, churn_package: Package, churn_records: list[dict[str, Any]]) -> None:
-    """max_queue_size: batches beyond it are 503 with Retry-After while the model is busy, and everybody else is answered."""
+    """max_queue_size: while the model is busy, larger batches are 503 with Retry-After, and other requests are answered."""
     with running(tmp_path, churn_package, max_queue_size=1, max_batch_size=1, durability="full") as server:
 
         def ask(_: int) -> httpx.Response:
             return httpx.post(f"{server.url}/predict", json=churn_records[:50], timeout=30)
 
         with ThreadPoolExecutor(12) as pool:
-            told = list(pool.map(ask, range(60)))
-        by_status = {status: [one for one in told if one.status_code == status] for status in (200, 503)}
+            output = list(pool.map(ask, range(60)))
+        by_status = {status: [one for one in output if one.status_code == status] for status in (200, 503)}
         assert len(by_status[200]) + len(by_status[503]) == 60
         assert by_status[200]
         assert by_status[503]
@@ -120,16 +120,16 @@ def test_a_full_queue(tmp_path: Path, churn_package: Package, churn_records: lis
 def test_a_slow_watch_and_a_slow_loop(
     tmp_path: Path, digits_package: Package, digits_package_2: Package, digit_pngs: list[bytes]
 ) -> None:
-    """route_poll_ms and flush_interval_ms: with a minute each, no new version and no prediction is seen for now; stopping ships."""
+    """route_poll_ms and flush_interval_ms of a minute: no new version and no prediction appears; shutdown ships."""
     settings = settings_of(tmp_path, route_poll_ms=60_000, flush_interval_ms=60_000)
     put(settings, digits_package)
     with started(settings) as server:
         put(settings, digits_package_2)
         time.sleep(1.0)
-        told = httpx.post(f"{server.url}/predict", content=digit_pngs[0], headers=PNG).json()
-        assert told["version"] == 1
+        output = httpx.post(f"{server.url}/predict", content=digit_pngs[0], headers=PNG).json()
+        assert output["version"] == 1
         time.sleep(0.5)
-        assert httpx.get(f"{server.url}/predictions/{told['query_id']}").status_code == 404
+        assert httpx.get(f"{server.url}/predictions/{output['query_id']}").status_code == 404
     store = open_store(settings)
     assert store.history.count() == 1
     store.engine.dispose()
@@ -138,7 +138,7 @@ def test_a_slow_watch_and_a_slow_loop(
 def test_a_quick_watch_and_a_quick_loop(
     tmp_path: Path, digits_package: Package, digits_package_2: Package, digit_pngs: list[bytes]
 ) -> None:
-    """route_poll_ms and flush_interval_ms: with 50 ms each, a new version answers and a prediction is in the history soon."""
+    """route_poll_ms and flush_interval_ms of 50 ms: a new version and a new prediction appear soon."""
     settings = settings_of(tmp_path, route_poll_ms=50, flush_interval_ms=50, spool_rotate_s=1)
     put(settings, digits_package)
     with started(settings) as server:
@@ -148,15 +148,15 @@ def test_a_quick_watch_and_a_quick_loop(
             return httpx.post(f"{server.url}/predict", content=digit_pngs[0], headers=PNG).json()
 
         eventually(lambda: ask()["version"] == 2, 5)
-        told = ask()
-        eventually(lambda: httpx.get(f"{server.url}/predictions/{told['query_id']}").status_code == 200, 5)
+        output = ask()
+        eventually(lambda: httpx.get(f"{server.url}/predictions/{output['query_id']}").status_code == 200, 5)
         # spool_rotate_s: a file of a second's age is closed, shipped and removed while the server goes on.
         eventually(lambda: not list(settings.spool_folder.rglob("00000001.journal")), 8)
 
 
 @pytest.mark.parametrize("seconds", [1, 3])
 def test_draining_takes_as_long_as_told(tmp_path: Path, digits_package: Package, seconds: int) -> None:
-    """shutdown_timeout_s: a request that never ends holds a stopping server up for so long and no longer."""
+    """shutdown_timeout_s: an endless request delays the shutdown by that time only."""
     with running(tmp_path, digits_package, shutdown_timeout_s=seconds) as server:
         connection = half_a_request(server.url)
         time.sleep(0.2)
@@ -169,7 +169,7 @@ def test_draining_takes_as_long_as_told(tmp_path: Path, digits_package: Package,
 
 @pytest.mark.parametrize(("level", "form"), [("info", "json"), ("error", "text")])
 def test_the_log_is_as_told(tmp_path: Path, digits_package: Package, level: str, form: str, capfd: Any) -> None:
-    """log_level and log_format: at info a swap is told as JSON, at error a quiet start says nothing at all."""
+    """log_level and log_format: info logs a model swap as JSON, error logs nothing at a normal start."""
     with running(tmp_path, digits_package, log_level=level, log_format=form):
         pass
     lines = [line for line in capfd.readouterr().err.splitlines() if line]
@@ -180,7 +180,7 @@ def test_the_log_is_as_told(tmp_path: Path, digits_package: Package, level: str,
 
 
 def test_relaxed_durability_answers_without_a_spool(tmp_path: Path, digits_package: Package, digit_pngs: list[bytes]) -> None:
-    """durability: with the spool full, process refuses with 503 and is not ready; relaxed answers and says it went unrecorded."""
+    """durability: with full journals, process gives 503 and is not ready; relaxed answers and marks it as unrecorded."""
     for durability in ("process", "relaxed"):
         settings = settings_of(tmp_path / durability, durability=durability, spool_max_mb=1, flush_interval_ms=60_000)
         put(settings, digits_package)
@@ -188,18 +188,18 @@ def test_relaxed_durability_answers_without_a_spool(tmp_path: Path, digits_packa
         stuck.mkdir(parents=True)
         (stuck / "00000001.journal").write_bytes(bytes(2 * 2**20))
         with started(settings) as server:
-            told = httpx.post(f"{server.url}/predict", content=digit_pngs[0], headers=PNG)
+            output = httpx.post(f"{server.url}/predict", content=digit_pngs[0], headers=PNG)
             ready = httpx.get(f"{server.url}/health/ready")
             if durability == "process":
-                assert (told.status_code, told.json()["code"]) == (503, "storage_unavailable")
+                assert (output.status_code, output.json()["code"]) == (503, "storage_unavailable")
                 assert ready.status_code == 503
             else:
-                assert (told.status_code, told.json()["recorded"]) == (200, False)
+                assert (output.status_code, output.json()["recorded"]) == (200, False)
                 assert ready.status_code == 200
 
 
 def test_settings_reach_the_lane_and_the_journal(tmp_path: Path) -> None:
-    """max_batch_size, max_queue_size, durability, log_inputs, log_inputs_rate and the spool's three arrive where they act."""
+    """max_batch_size, max_queue_size, durability, log_inputs, log_inputs_rate and the three spool settings are passed on."""
     settings = Settings(
         home=tmp_path,
         max_batch_size=7,
@@ -212,7 +212,7 @@ def test_settings_reach_the_lane_and_the_journal(tmp_path: Path) -> None:
         spool_rotate_s=5,
         spool_max_mb=9,
     )
-    assert _lane_options(settings) == ServingOptions(
+    assert _serving_options(settings) == ServingOptions(
         max_batch_size=7,
         max_queue_size=11,
         max_queue_seconds=3.5,
@@ -227,22 +227,22 @@ def test_settings_reach_the_lane_and_the_journal(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("threads", [1, 3])
 def test_a_model_has_its_threads(tmp_path: Path, digits_package: Package, threads: int) -> None:
-    """intra_op_threads: a loaded model brings so many threads, the caller's own counted."""
+    """intra_op_threads: the number of threads of a loaded model, including the calling thread."""
     settings = settings_of(tmp_path, intra_op_threads=threads)
     put(settings, digits_package)
     store = open_store(settings)
-    leg = store.registry.routes()[0].legs[0]
-    load = _loader(settings, store)
-    load(leg)  # whatever libraries start once is started now
+    target = store.registry.routes()[0].legs[0]
+    load = _model_loader(settings, store)
+    load(target)  # whatever libraries start once is started now
     before = len(list(Path("/proc/self/task").iterdir()))
-    model = load(leg)
+    model = load(target)
     assert len(list(Path("/proc/self/task").iterdir())) - before == threads - 1
     del model
     store.engine.dispose()
 
 
 def test_pictures_have_the_limits_that_were_set(tmp_path: Path, digits_package: Package) -> None:
-    """max_pixels and max_side: a loaded model refuses what is beyond them."""
+    """max_pixels and max_side: a loaded model rejects larger images."""
     from relevo.errors import ImageTooLargeError
 
     file = io.BytesIO()
@@ -253,7 +253,7 @@ def test_pictures_have_the_limits_that_were_set(tmp_path: Path, digits_package: 
         digits_package.write(package)
         register(settings, package, who="test", why="limits")
         store = open_store(settings)
-        model = _loader(settings, store)(store.registry.routes()[0].legs[0]).model
+        model = _model_loader(settings, store)(store.registry.routes()[0].legs[0]).model
         with pytest.raises(ImageTooLargeError):
             model.prepare(file.getvalue())
         store.engine.dispose()

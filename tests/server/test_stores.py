@@ -1,4 +1,4 @@
-"""Compose: packages into a home, settings through a pipe, and a server that starts on what it knows."""
+"""Registration of packages, settings of child processes, and a server that starts without its database."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.support.server import put, settings_of, started
 import relevo.server
 from relevo.config import Settings
 from relevo.errors import ConfigError, PackageError
-from relevo.server.audit_keys import rotate_audit_key
+from relevo.server.admin import rotate_audit_key
 from relevo.server.subprocess import settings_from_line, settings_line
 
 if TYPE_CHECKING:
@@ -27,15 +27,15 @@ if TYPE_CHECKING:
 PNG = {"content-type": "image/png"}
 
 
-def eventually(look: Any, seconds: float = 20.0) -> None:
+def eventually(condition: Any, seconds: float = 20.0) -> None:
     deadline = time.monotonic() + seconds
-    while not look():
+    while not condition():
         assert time.monotonic() < deadline, "it never came true"
         time.sleep(0.05)
 
 
 def test_a_folder_and_a_zip_are_the_same_package(tmp_path: Path, digits_package: Package) -> None:
-    """Registered as a folder and again as a .zip, a package is one version; the shelf holds it whole."""
+    """A package registered as a folder and as a .zip is one version; the package store contains it."""
     settings = settings_of(tmp_path)
     for out in (tmp_path / "folder", tmp_path / "packed.zip"):
         digits_package.write(out)
@@ -52,7 +52,7 @@ def test_a_folder_and_a_zip_are_the_same_package(tmp_path: Path, digits_package:
 
 
 def test_a_damaged_package_changes_nothing(tmp_path: Path, digits_package: Package) -> None:
-    """A package that was changed after packing is refused, and neither shelf nor registry know of it."""
+    """A package that was changed after packing is rejected; package store and registry stay unchanged."""
     settings = settings_of(tmp_path)
     digits_package.write(tmp_path / "package")
     model = tmp_path / "package" / "model.onnx"
@@ -66,7 +66,7 @@ def test_a_damaged_package_changes_nothing(tmp_path: Path, digits_package: Packa
 
 
 def test_the_first_version_answers_whatever_it_is_called(tmp_path: Path, digits_package: Package) -> None:
-    """A model whose only version has another alias is not one that nobody can ask."""
+    """The first version of a model becomes champion, whatever its alias."""
     settings = settings_of(tmp_path)
     put(settings, digits_package, alias="vgg19")
     store = relevo.server.open_store(settings)
@@ -76,13 +76,13 @@ def test_the_first_version_answers_whatever_it_is_called(tmp_path: Path, digits_
 
 
 def test_another_alias_moves_no_champion(tmp_path: Path, digits_package: Package, digits_package_2: Package) -> None:
-    """A version registered under another alias is known and does not answer."""
+    """A version registered under another alias is listed and answers no request."""
     settings = settings_of(tmp_path)
     put(settings, digits_package)
     assert put(settings, digits_package_2, alias="challenger") == 2
     store = relevo.server.open_store(settings)
     assert store.registry.aliases("digits") == {"champion": 1, "challenger": 2}
-    assert [leg.version for route in store.registry.routes() for leg in route.legs] == [1]
+    assert [target.version for route in store.registry.routes() for target in route.legs] == [1]
     store.engine.dispose()
 
 
@@ -97,14 +97,14 @@ def test_another_alias_moves_no_champion(tmp_path: Path, digits_package: Package
     )
 )
 def test_settings_survive_the_way_to_a_child(settings: Settings) -> None:
-    """Whatever the settings hold, a child reads back from one line what its parent wrote."""
+    """settings_from_line reads what settings_line wrote, for all settings."""
     line = settings_line(settings)
     assert line.count(b"\n") == 1
     assert settings_from_line(line) == settings
 
 
 def test_a_port_in_use_is_told_at_once(tmp_path: Path) -> None:
-    """A port that somebody else has stops the start with a sentence that names it and the way out."""
+    """A port in use stops the start with an error that names it and the remedy."""
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         with pytest.raises(ConfigError, match=rf"port {port} .* choose another with --port"):
@@ -116,7 +116,7 @@ def test_a_port_in_use_is_told_at_once(tmp_path: Path) -> None:
 
 
 def test_a_home_that_cannot_be_made_is_told(tmp_path: Path) -> None:
-    """Where the home would be a file's child, the start says so."""
+    """A home below a file stops the start with an error."""
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match="cannot be made"):
         relevo.server.serve(settings_of(tmp_path, home=tmp_path / "file" / "home"))
@@ -124,7 +124,7 @@ def test_a_home_that_cannot_be_made_is_told(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["spool", "telemetry", "packages", "blobs", "keys"])
 def test_what_stands_in_a_folder_s_place_is_told(tmp_path: Path, name: str) -> None:
-    """A file where the home has a folder refuses the start in a sentence, and is left as it is."""
+    """A file in place of a folder stops the start with an error, and is not changed."""
     settings = settings_of(tmp_path)
     settings.home.mkdir()
     (settings.home / name).write_text("mine")
@@ -143,7 +143,7 @@ def workers_of(server: relevo.server.RunningServer) -> list[int]:
 def test_a_worker_killed_while_the_database_is_away_comes_back(
     tmp_path: Path, digits_package: Package, digit_pngs: list[bytes]
 ) -> None:
-    """With the database gone a killed worker is replaced by one that answers from the remembered routes; all arrives later."""
+    """Without its database, a killed worker is replaced and serves the cached routes; all predictions arrive later."""
     settings = settings_of(tmp_path, database_url=f"sqlite:///{tmp_path / 'db' / 'relevo.db'}")
     (tmp_path / "db").mkdir()
     put(settings, digits_package)
@@ -152,12 +152,12 @@ def test_a_worker_killed_while_the_database_is_away_comes_back(
 
         def ask() -> bool:
             try:
-                told = httpx.post(f"{server.url}/predict", content=digit_pngs[0], headers=PNG)
+                output = httpx.post(f"{server.url}/predict", content=digit_pngs[0], headers=PNG)
             except httpx.TransportError:
                 return False
-            if told.status_code == 200:
-                ids.append(told.json()["query_id"])
-            return told.status_code == 200
+            if output.status_code == 200:
+                ids.append(output.json()["query_id"])
+            return output.status_code == 200
 
         assert ask()
         (tmp_path / "db").rename(tmp_path / "away")
@@ -171,7 +171,7 @@ def test_a_worker_killed_while_the_database_is_away_comes_back(
 
 
 def test_a_server_starts_on_remembered_routes(tmp_path: Path, digits_package: Package, digit_pngs: list[bytes]) -> None:
-    """A server started while the database is away serves what it served before."""
+    """A server that starts without its database serves the cached routes."""
     settings = settings_of(tmp_path, database_url=f"sqlite:///{tmp_path / 'db' / 'relevo.db'}")
     (tmp_path / "db").mkdir()
     put(settings, digits_package)
@@ -180,19 +180,19 @@ def test_a_server_starts_on_remembered_routes(tmp_path: Path, digits_package: Pa
     (tmp_path / "db").rename(tmp_path / "away")
     (tmp_path / "db").write_text("not mounted")
     with started(settings) as server:
-        told = httpx.post(f"{server.url}/predict", content=digit_pngs[0], headers=PNG)
-        assert (told.status_code, told.json().get("version")) == (200, 1), told.text
+        output = httpx.post(f"{server.url}/predict", content=digit_pngs[0], headers=PNG)
+        assert (output.status_code, output.json().get("version")) == (200, 1), output.text
         (tmp_path / "db").unlink()
         (tmp_path / "away").rename(tmp_path / "db")
-        eventually(lambda: httpx.get(f"{server.url}/predictions/{told.json()['query_id']}").status_code == 200)
+        eventually(lambda: httpx.get(f"{server.url}/predictions/{output.json()['query_id']}").status_code == 200)
 
 
 def test_an_empty_home_serves_and_says_what_is_missing(tmp_path: Path, digits_package: Package, digit_pngs: list[bytes]) -> None:
-    """A server without any model is up, not ready, and answers as soon as one is registered."""
+    """A server without models is live, not ready, and serves a model as soon as it is registered."""
     settings = settings_of(tmp_path)
     with started(settings) as server:
-        told = httpx.post(f"{server.url}/predict", content=digit_pngs[0], headers=PNG)
-        assert (told.status_code, told.json()["code"]) == (503, "not_ready")
+        output = httpx.post(f"{server.url}/predict", content=digit_pngs[0], headers=PNG)
+        assert (output.status_code, output.json()["code"]) == (503, "not_ready")
         assert httpx.get(f"{server.url}/health/live").status_code == 200
         assert httpx.get(f"{server.url}/health/ready").status_code == 503
         put(settings, digits_package)
@@ -201,14 +201,14 @@ def test_an_empty_home_serves_and_says_what_is_missing(tmp_path: Path, digits_pa
 
 
 def open_to_others(folder: Path) -> list[str]:
-    found = [path for path in (folder, *folder.rglob("*")) if not path.is_symlink() and path.stat().st_mode & 0o077]
+    result = [path for path in (folder, *folder.rglob("*")) if not path.is_symlink() and path.stat().st_mode & 0o077]
     # What lies in a closed folder is closed.
     closed = {path for path in folder.rglob("*") if path.is_dir() and not path.stat().st_mode & 0o077}
-    return [str(path) for path in found if not closed & set(path.parents)]
+    return [str(path) for path in result if not closed & set(path.parents)]
 
 
 def test_what_people_sent_is_the_owners_alone(tmp_path: Path, digits_package: Package) -> None:
-    """Journals, counters and routes of a server that answered are of no other user, and neither is the folder they lie in."""
+    """Journals, counters and routes are readable by the owner only, and so are their folders."""
     settings = settings_of(tmp_path)
     put(settings, digits_package)
     with started(settings) as server:
@@ -222,7 +222,7 @@ def test_what_people_sent_is_the_owners_alone(tmp_path: Path, digits_package: Pa
 
 
 def test_an_older_home_is_closed_at_the_start(tmp_path: Path) -> None:
-    """Folders and files that were open to everybody are closed when the home is used again; a project's folder stays as it is."""
+    """Permissions of an existing home are restricted at the next start; a project folder keeps its own."""
     settings = settings_of(tmp_path)
     relevo.server.open_store(settings).engine.dispose()
     settings.spool_folder.mkdir(exist_ok=True)
@@ -240,7 +240,7 @@ def test_an_older_home_is_closed_at_the_start(tmp_path: Path) -> None:
 @pytest.mark.skipif(os.geteuid() == 0, reason="root writes everywhere")
 @pytest.mark.parametrize("which", ["home", "spool_folder"])
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path, which: str) -> None:
-    """Reading models and serving both say which folder is closed to them, before anything is begun."""
+    """Commands and server name the folder that is not writable, before any work."""
     settings = settings_of(tmp_path)
     relevo.server.open_store(settings).engine.dispose()
     folder = getattr(settings, which)
@@ -257,7 +257,7 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path, which: str) ->
 def test_no_error_tells_where_the_home_is(
     tmp_path: Path, digits_package: Package, churn_package: Package, digit_pngs: list[bytes]
 ) -> None:
-    """Damaged packages, a missing input, journals and keys that cannot be read, a damaged and a missing database: none by path."""
+    """Errors about packages, inputs, journals, keys and databases sent to clients contain no path."""
     settings = settings_of(tmp_path)
     put(settings, digits_package)
     put(settings, churn_package)

@@ -1,4 +1,4 @@
-"""The supervisor: a child that dies is replaced, one that cannot live is not hurried, and nobody outlives the server."""
+"""The supervisor replaces dead children, delays repeated early deaths, and leaves no orphans."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ _PROGRAM = _ROOT / "tests" / "support" / "supervisor_child.py"
 
 
 class Family:
-    """A supervisor with its children; lives as long as a test."""
+    """A supervisor process with its children. Lifetime: one test."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self.process = process
 
     def line(self) -> tuple[str, int, str]:
-        """The next thing that somebody tells: who, pid, what."""
+        """The next report of a process: name, pid, event."""
         assert self.process.stdout is not None
         kind, pid, event = self.process.stdout.readline().split()
         return kind, int(pid), event
 
     def rest(self) -> list[str]:
-        """Everything told until nobody is left who could."""
+        """All reports until every process has exited."""
         assert self.process.stdout is not None
         return self.process.stdout.read().splitlines()
 
@@ -64,7 +64,7 @@ def alive(pid: int) -> bool:
 
 
 def test_a_killed_child_is_replaced_at_once() -> None:
-    """A child killed by kill -9 has a successor in no time, and its death is told by pid."""
+    """After kill -9 a child is replaced at once, and `died` receives its pid."""
     with family("steady") as one:
         _, first, _ = one.line()
         begin = time.monotonic()
@@ -77,7 +77,7 @@ def test_a_killed_child_is_replaced_at_once() -> None:
 
 
 def test_all_end_in_order_when_told() -> None:
-    """At SIGTERM every child is told, ends its work, and the supervisor ends after them with code 0."""
+    """On SIGTERM every child finishes its work, and then the supervisor exits with code 0."""
     with family("steady,steady") as one:
         born = {one.line()[1] for _ in range(2)}
         one.process.send_signal(signal.SIGTERM)
@@ -89,7 +89,7 @@ def test_all_end_in_order_when_told() -> None:
 
 
 def test_the_last_is_told_when_the_others_have_ended() -> None:
-    """What the others do until their very end is there for the last one to see."""
+    """A process with last=True is stopped after all others have exited."""
     with family("final,slow") as one:
         for _ in range(2):
             one.line()
@@ -99,7 +99,7 @@ def test_the_last_is_told_when_the_others_have_ended() -> None:
 
 
 def test_a_child_that_does_not_listen_is_killed_after_the_grace() -> None:
-    """A child that ignores SIGTERM is ended by SIGKILL once the grace is over, and not before."""
+    """A child that ignores SIGTERM gets SIGKILL after the grace period, not before."""
     with family("stubborn", grace=0.7) as one:
         _, pid, _ = one.line()
         begin = time.monotonic()
@@ -110,7 +110,7 @@ def test_a_child_that_does_not_listen_is_killed_after_the_grace() -> None:
 
 
 def test_a_child_that_cannot_live_is_started_more_slowly_each_time() -> None:
-    """The first early death costs no time; the pauses after further ones double, so that the machine is not eaten."""
+    """The first early death causes no delay; the delay doubles with each further one."""
     with family("dying") as one:
         births: list[float] = []
         while len(births) < 6:
@@ -124,7 +124,7 @@ def test_a_child_that_cannot_live_is_started_more_slowly_each_time() -> None:
 
 
 def test_a_childs_exception_stays_in_the_child() -> None:
-    """An exception in a child ends the child and not the supervisor, which starts another."""
+    """An exception ends the child, not the supervisor, which starts another one."""
     with family("raising,steady") as one:
         events = [one.line() for _ in range(6)]
         assert sum(kind == "raising" for kind, _, _ in events) >= 2
@@ -133,7 +133,7 @@ def test_a_childs_exception_stays_in_the_child() -> None:
 
 
 def test_children_whose_parent_is_gone_end_by_themselves() -> None:
-    """When the supervisor is killed by kill -9, its children notice and end: no server is left without anybody to stop it."""
+    """After kill -9 of the supervisor, its children exit by themselves."""
     with family("orphan,orphan") as one:
         born = {one.line()[1] for _ in range(2)}
         one.process.kill()
@@ -143,13 +143,13 @@ def test_children_whose_parent_is_gone_end_by_themselves() -> None:
 
 
 def test_a_nicer_child_gives_way() -> None:
-    """A role's niceness is added to its children's, and only theirs."""
+    """The nice value of a ProcessSpec applies only to its children."""
     with family("steady") as one:
         assert one.line()[2] == f"nice={min(os.nice(0) + 7, 19)}"
 
 
 def test_ctrl_c_reaches_the_supervisor_alone() -> None:
-    """Each child leads a session of its own, so a terminal's Ctrl-C does not end it behind the supervisor's back."""
+    """Each child has its own session, so Ctrl-C in the terminal does not reach it."""
     with family("steady") as one:
         _, pid, _ = one.line()
         assert os.getsid(pid) == pid

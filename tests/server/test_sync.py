@@ -1,4 +1,4 @@
-"""People change while a server runs: every worker knows within a second, and a store that is away lets nobody new in."""
+"""Changes of users and keys reach every worker within a second; without the database no new access is granted."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ CALLERS = 12
 
 @dataclass(frozen=True, kw_only=True)
 class House:
-    """A running server and what lies behind it."""
+    """A running server and its store. Lifetime: one test."""
 
     url: str
     store: Store
@@ -41,7 +41,7 @@ class House:
 
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory, churn_package: Package) -> Iterator[House]:
-    """A server of two workers with a user, ana, and the store behind it."""
+    """A server with two workers, the user ana, and its store."""
     settings = settings_of(tmp_path_factory.mktemp("people"), workers=2)
     put(settings, churn_package)
     store = relevo.server.open_store(settings)
@@ -53,7 +53,7 @@ def house(tmp_path_factory: pytest.TempPathFactory, churn_package: Package) -> I
 
 @pytest.fixture
 def callers(house: House) -> Iterator[list[httpx.Client]]:
-    """Connections that are held open, some to each worker."""
+    """Open connections, some to each worker."""
     held = [httpx.Client(base_url=house.url, timeout=10) for _ in range(CALLERS)]
     yield held
     for one in held:
@@ -61,7 +61,7 @@ def callers(house: House) -> Iterator[list[httpx.Client]]:
 
 
 def all_come_to(callers: list[httpx.Client], asked: Callable[[httpx.Client], int], status: int) -> float:
-    """Seconds until every connection is answered so, and stays so."""
+    """Seconds until every connection gets this status, and keeps getting it."""
     begin = time.monotonic()
     while {asked(one) for one in callers} != {status}:
         assert time.monotonic() - begin < 5, "some worker never learnt it"
@@ -71,20 +71,20 @@ def all_come_to(callers: list[httpx.Client], asked: Callable[[httpx.Client], int
 
 
 def test_a_key_is_known_and_revoked_in_every_worker_within_a_second(house: House, callers: list[httpx.Client]) -> None:
-    """Made here, it lets in there; revoked, it lets nobody in anywhere, on connections that it was used on, too."""
+    """A new key works in every worker; a revoked one fails in every worker, also on open connections."""
     store = house.store
-    made = store.people.keys.add(store.people.named("ana").id, "test", [Scope.READ], at=NOW)
+    created = store.people.keys.add(store.people.named("ana").id, "test", [Scope.READ], at=NOW)
 
     def asked(caller: httpx.Client) -> int:
-        return caller.get("/models", headers={"authorization": f"Bearer {made.secret}"}).status_code
+        return caller.get("/models", headers={"authorization": f"Bearer {created.secret}"}).status_code
 
     assert all_come_to(callers, asked, 200) < 1
-    store.people.keys.revoke(made.key.id, at=NOW)
+    store.people.keys.revoke(created.key.id, at=NOW)
     assert all_come_to(callers, asked, 401) < 1
 
 
 def test_signing_out_counts_in_every_worker(house: House, callers: list[httpx.Client]) -> None:
-    """The cookie, sent to the other worker, is nobody's within a second."""
+    """After sign-out, the other worker rejects the cookie within a second."""
     url = house.url
     with httpx.Client(base_url=url) as browser:
         csrf = browser.post("/login", json={"name": "ana", "password": PASSWORD}).json()["csrf"]
@@ -99,7 +99,7 @@ def test_signing_out_counts_in_every_worker(house: House, callers: list[httpx.Cl
 
 
 def test_a_role_that_was_taken_is_gone_in_every_worker(house: House, callers: list[httpx.Client]) -> None:
-    """A key of somebody who may do less does less within a second."""
+    """A key loses permissions of its owner within a second."""
     store = house.store
     bob = store.people.add_user("bob", Role.OPERATOR, at=NOW)
     key = store.people.add_key(bob, "test", [Scope.READ], at=NOW)
@@ -113,15 +113,15 @@ def test_a_role_that_was_taken_is_gone_in_every_worker(house: House, callers: li
 
 
 def test_wrong_passwords_are_counted_over_all_workers(house: House, callers: list[httpx.Client]) -> None:
-    """Whoever guesses at two workers has no more tries than at one."""
+    """Failed sign-ins are counted over all workers."""
     store = house.store
     store.people.add_user("carol", Role.VIEWER, password_hash=hash_password(PASSWORD), at=NOW)
-    told = [one.post("/login", json={"name": "carol", "password": "wrong password"}).status_code for one in callers]
-    assert told == [401] * 5 + [429] * (CALLERS - 5)
+    output = [one.post("/login", json={"name": "carol", "password": "wrong password"}).status_code for one in callers]
+    assert output == [401] * 5 + [429] * (CALLERS - 5)
 
 
 def test_the_home_keeps_no_key_and_no_session(house: House) -> None:
-    """Whoever reads every file of the home, the workers' memory of people among them, can come in as nobody."""
+    """No file of the home, the cached access snapshot included, contains a usable key or session."""
     key = house.store.people.add_key(house.store.people.named("ana").id, "test", [Scope.READ], at=NOW)
     with httpx.Client(base_url=house.url) as browser:
         browser.post("/login", json={"name": "ana", "password": PASSWORD})
@@ -134,11 +134,11 @@ def test_the_home_keeps_no_key_and_no_session(house: House) -> None:
 
 
 def test_the_history_tells_who_asked(house: House, churn_records: list[dict[str, Any]]) -> None:
-    """By key with its name, or by user; over HTTP and in the store, where it narrows, too."""
+    """The history shows and filters the caller, a key or a user, over HTTP and in the store."""
     people = house.store.people
     ana = people.named("ana").id
-    made = people.keys.add(ana, "nightly job", [Scope.PREDICT, Scope.READ], at=NOW)
-    program = {"authorization": f"Bearer {made.secret}"}
+    created = people.keys.add(ana, "nightly job", [Scope.PREDICT, Scope.READ], at=NOW)
+    program = {"authorization": f"Bearer {created.secret}"}
     known = lambda: httpx.get(f"{house.url}/me", headers=program).status_code == 200  # noqa: E731 - short
     eventually(known, "the key counts")
     asked = httpx.post(f"{house.url}/models/churn/predict", json=churn_records[0], headers=program, timeout=30).json()
@@ -146,18 +146,18 @@ def test_the_history_tells_who_asked(house: House, churn_records: list[dict[str,
         csrf = browser.post("/login", json={"name": "ana", "password": PASSWORD}).json()["csrf"]
         browser.headers.update({"origin": house.url, "x-csrf-token": csrf})
         by_hand = browser.post("/models/churn/predict", json=churn_records[0]).json()
-        told = [browser.get(f"/predictions/{one['query_id']}").json() for one in (asked, by_hand)]
-        assert [(one["asked_by"], one["asked_by_name"]) for one in told] == [
-            (f"key:{made.key.id}", "nightly job"),
+        output = [browser.get(f"/predictions/{one['query_id']}").json() for one in (asked, by_hand)]
+        assert [(one["asked_by"], one["asked_by_name"]) for one in output] == [
+            (f"key:{created.key.id}", "nightly job"),
             (f"user:{ana}", "ana"),
         ]
-        mine = browser.get("/predictions", params={"asked_by": f"key:{made.key.id}"}).json()["items"]
+        mine = browser.get("/predictions", params={"asked_by": f"key:{created.key.id}"}).json()["items"]
     assert [one["query_id"] for one in mine] == [asked["query_id"]]
     assert house.store.history.count(asked_by=f"user:{ana}") == 1
 
 
 def eventually(true: Callable[[], bool], what: str) -> None:
-    """Wait for what workers do by themselves."""
+    """Waits for a change in the workers."""
     end = time.monotonic() + 5
     while not true():
         assert time.monotonic() < end, what

@@ -1,4 +1,4 @@
-"""A home that ever had users never serves without them, whatever happens to its database."""
+"""A home that has had users never allows anonymous access, whatever happens to its database."""
 
 from __future__ import annotations
 
@@ -34,21 +34,21 @@ NOW = datetime.now(UTC)
 
 @dataclass(frozen=True, kw_only=True)
 class House:
-    """A home with one user, its database whole, and her key."""
+    """A home with one user, its intact database, and the user's key."""
 
     settings: Settings
     whole: Path
     key: str
 
     def put_back(self) -> None:
-        """The backup in the place of the database, as the page on backups tells."""
+        """Restores the backup of the database, as documented."""
         for path in self.settings.home.glob("relevo.db*"):
             path.unlink()
         shutil.copy(self.whole, self.settings.home / "relevo.db")
 
 
 def with_user(folder: Path) -> House:
-    """Such a home; nothing was ever served from it."""
+    """Such a home, never served."""
     settings = settings_of(folder)
     store = relevo.server.open_store(settings)
     user = store.people.add_user("ana", Role.ADMIN, password_hash=hash_password(PASSWORD), at=NOW)
@@ -61,36 +61,36 @@ def with_user(folder: Path) -> House:
 
 
 def fresh_database(folder: Path) -> Path:
-    """The database of another home, with an admin of its own whose key lies beside it."""
+    """The database of another home, with its own admin and key."""
     other = with_user(folder)
     (other.settings.home / "key").write_text(other.key)
     return other.settings.home / "relevo.db"
 
 
 def emptied(home: Path, _: Path) -> None:
-    """Its content is gone, the file is the same."""
+    """The file is truncated."""
     (home / "relevo.db").write_bytes(b"")
 
 
 def overwritten(home: Path, _: Path) -> None:
-    """Something else stands in the file."""
+    """The file contains something else."""
     (home / "relevo.db").write_bytes(b"x" * 65536)
 
 
 def removed(home: Path, _: Path) -> None:
-    """It is not there."""
+    """The file is missing."""
     for path in home.glob("relevo.db*"):
         path.unlink()
 
 
 def replaced(home: Path, fresh: Path) -> None:
-    """Another file that Relevo made is there."""
+    """The file is another home's database."""
     removed(home, fresh)
     shutil.copy(fresh, home / "relevo.db")
 
 
 def rows_removed(home: Path, _: Path) -> None:
-    """Somebody took the users out of their table."""
+    """The rows of the user table are deleted."""
     with closing(sqlite3.connect(home / "relevo.db")) as database, database:
         for table in ("api_keys", "sessions", "grants", "users"):
             database.execute(f"DELETE FROM {table}")  # noqa: S608 - names of ours
@@ -108,14 +108,14 @@ CLOSED = {(401, "not_known"), (503, "users_lost"), (503, "store_unavailable"), (
 
 
 def lets_nobody_in(url: str) -> bool:
-    """Whether everything that wants to know who asks is closed, to browsers and to programs."""
+    """Whether all protected routes are denied, to browsers and to programs."""
     asked = [httpx.get(f"{url}{path}") for path in ("/me", "/users", "/models", "/predictions")]
     asked.append(httpx.post(f"{url}/models/churn/predict", json={}))
-    return all((told.status_code, told.json()["code"]) in CLOSED for told in asked)
+    return all((output.status_code, output.json()["code"]) in CLOSED for output in asked)
 
 
 def stays(true: Callable[[], bool], seconds: float) -> None:
-    """Hold something as true for so long: workers look three times a second."""
+    """Checks that a condition stays true; workers poll three times a second."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         assert true()
@@ -139,7 +139,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[House, st
 
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_a_running_server_stays_closed(served: tuple[House, str], fresh: Path, damage: Callable[[Path, Path], None]) -> None:
-    """Whatever becomes of the database under it, nobody becomes an admin; with the backup back, all is as it was."""
+    """Whatever happens to the database, no one becomes admin; after restoring the backup, access is as before."""
     house, url = served
     me = {"authorization": f"Bearer {house.key}"}
     eventually(lambda: httpx.get(f"{url}/me", headers=me).status_code == 200, "the key counts")
@@ -147,8 +147,8 @@ def test_a_running_server_stays_closed(served: tuple[House, str], fresh: Path, d
     stays(lambda: lets_nobody_in(url), 1.2)
     stranger = {"authorization": f"Bearer {(fresh.parent / 'key').read_text()}"}
     assert httpx.get(f"{url}/me", headers=stranger).status_code in {401, 503}, "nor by a key of another home"
-    told = httpx.post(f"{url}/login", json={"name": "ana", "password": PASSWORD})
-    assert told.status_code == 503 or damage is rows_removed, "no right password is called wrong"
+    output = httpx.post(f"{url}/login", json={"name": "ana", "password": PASSWORD})
+    assert output.status_code == 503 or damage is rows_removed, "no right password is called wrong"
     house.put_back()
     signs_in = lambda: httpx.post(f"{url}/login", json={"name": "ana", "password": PASSWORD}).status_code == 200  # noqa: E731
     eventually(signs_in, "the users are back")
@@ -156,7 +156,7 @@ def test_a_running_server_stays_closed(served: tuple[House, str], fresh: Path, d
 
 @pytest.mark.parametrize("damage", [emptied, removed, replaced])
 def test_a_start_stays_closed(tmp_path: Path, fresh: Path, damage: Callable[[Path, Path], None]) -> None:
-    """A home whose users were made on the command line, and never served, knows of them when its database does not."""
+    """A home with users that was never served denies access when its database lost them."""
     house = with_user(tmp_path)
     damage(house.settings.home, fresh)
     with started(house.settings) as server:
@@ -165,7 +165,7 @@ def test_a_start_stays_closed(tmp_path: Path, fresh: Path, damage: Callable[[Pat
 
 
 def test_the_file_that_tells_of_users_is_not_all_that_does(tmp_path: Path, fresh: Path) -> None:
-    """Without it the audit's heads, which lie outside the database, tell of a past that the database does not have."""
+    """Without the marker file, the audit checkpoints reveal that the database is another one."""
     house = with_user(tmp_path)
     (house.settings.home / HAD_USERS_FILE).unlink()
     replaced(house.settings.home, fresh)
@@ -177,23 +177,23 @@ def test_the_file_that_tells_of_users_is_not_all_that_does(tmp_path: Path, fresh
 def test_no_command_writes_into_what_lost_its_users(
     tmp_path: Path, fresh: Path, churn_package: Package, damage: Callable[[Path, Path], None]
 ) -> None:
-    """An import or a new user is refused with a sentence, and nothing is made in the place of the lost database."""
+    """Import and user add are rejected with an error, and create no new database."""
     house = with_user(tmp_path)
     home = house.settings.home
     damage(home, fresh)
     before = sorted((path.name, path.stat().st_size) for path in home.glob("relevo.db"))
-    with pytest.raises(DatabaseUnavailableError) as told:
+    with pytest.raises(DatabaseUnavailableError) as output:
         put(house.settings, churn_package)
     with pytest.raises(DatabaseUnavailableError):
         relevo.server.open_store(house.settings)
-    assert type(told.value) is not DatabaseUnavailableError, "it says what became of it"
+    assert type(output.value) is not DatabaseUnavailableError, "it says what became of it"
     assert sorted((path.name, path.stat().st_size) for path in home.glob("relevo.db")) == before
     house.put_back()
     relevo.server.open_store(house.settings).engine.dispose()
 
 
 def test_a_home_learns_of_users_that_were_made_before_it_kept_that(tmp_path: Path) -> None:
-    """Any command that opens the database writes down what it finds there."""
+    """Any command that opens a database with users writes the marker file."""
     house = with_user(tmp_path)
     place = house.settings.home / HAD_USERS_FILE
     place.unlink()
@@ -202,7 +202,7 @@ def test_a_home_learns_of_users_that_were_made_before_it_kept_that(tmp_path: Pat
 
 
 def test_what_the_workers_remembered_before_the_first_user_opens_nothing(tmp_path: Path) -> None:
-    """Served without users, then one was made, then the database went away: what was open is not open again."""
+    """A cached snapshot from before the first user is not used when the database is unavailable."""
     settings = settings_of(tmp_path)
     with started(settings) as server:
         assert httpx.get(f"{server.url}/me").json()["way"] == "open"
@@ -214,7 +214,7 @@ def test_what_the_workers_remembered_before_the_first_user_opens_nothing(tmp_pat
 
 
 def served_and_then_given_a_user(folder: Path) -> Settings:
-    """A home that workers knew as open, whose first user was made on the command line after they ended."""
+    """A home served without users, whose first user was created offline afterwards."""
     settings = settings_of(folder)
     relevo.server.open_store(settings).engine.dispose()
     (settings.home / PEOPLE_FILE).write_bytes(msgspec.json.encode(AccessSnapshot(epoch=0, open=True)))
@@ -228,7 +228,7 @@ def served_and_then_given_a_user(folder: Path) -> Settings:
 def test_what_the_workers_remembered_goes_with_the_first_user(
     tmp_path: Path, fresh: Path, damage: Callable[[Path, Path], None]
 ) -> None:
-    """Without had_users and without a readable database a home that had a user is closed: nothing in it says open any more."""
+    """Without marker file and database, the home stays locked: the anonymous snapshot is deleted with the first user."""
     settings = served_and_then_given_a_user(tmp_path)
     (settings.home / HAD_USERS_FILE).unlink()
     damage(settings.home, fresh)
@@ -237,7 +237,7 @@ def test_what_the_workers_remembered_goes_with_the_first_user(
 
 
 def test_a_home_without_users_is_served_while_its_database_is_away(tmp_path: Path) -> None:
-    """What the workers remember of a home that never had users goes on counting."""
+    """In a home that never had users, the cached snapshot applies without the database."""
     settings = settings_of(tmp_path)
     relevo.server.open_store(settings).engine.dispose()
     (settings.home / PEOPLE_FILE).write_bytes(msgspec.json.encode(AccessSnapshot(epoch=0, open=True)))

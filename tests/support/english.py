@@ -112,8 +112,8 @@ def words_for_values() -> set[str]:
 
 #: What commands show people by, each with the arguments that are sentences of ours.
 _SPOKEN = {
-    "say": (0,), "warn": (0,), "said": (0,), "show_table": (), "BadParameter": (0,), "step": (2,), "progress": (2,),
-    "tell": (0,), "phrase": (0,), "agreed": (0,), "confirm": (0,), "prompt": (0,),
+    "say": (0,), "warn": (0,), "translate": (0,), "show_table": (), "BadParameter": (0,), "step": (2,), "progress": (2,),
+    "tell": (0,), "phrase": (0,), "confirm": (0,), "prompt": (0,),
 }  # fmt: skip
 
 

@@ -29,7 +29,7 @@ from relevo.runtime.image import ImageLimits, open_image
 from relevo.runtime.record_encoder import RecordEncoder
 from relevo.serve.byte_budget import ByteBudget
 from relevo.serve.service import ModelState
-from relevo.server.curation import Cleaning
+from relevo.server.admin import LabelCuration
 from relevo.store.files.packages import PackageStore
 from relevo.web.app import AppContext, build_app
 from relevo.web.auth.guard import Authenticator, csrf_token, signed_in_as
@@ -290,7 +290,7 @@ def build_world(store: MemoryStore, manifests: list[Manifest], shelf: PackageSto
         traffic=store.traffic,
         shelf=shelf,
         asking=store.asking,
-        clean=Cleaning(store.history, store.labels, Settings()).look,
+        clean=LabelCuration(store.history, store.labels, Settings()).report,
         people=store.people,
         audit=store.audit,
         trail=store.trail,

@@ -51,9 +51,9 @@ def test_a_file_is_read_to_its_bound(tmp_path: Path) -> None:
         read_plain(tmp_path)
 
 
-def test_every_reader_of_user_files_rejects_them(endless: Callable[[str], Path]) -> None:
-    """Model files, packages, samples, labels, outputs, project data and inputs of predict are all read this way."""
-    from relevo.cli.commands.predictions import _read
+def test_every_door_refuses_them(endless: Callable[[str], Path]) -> None:
+    """Model files, packages, samples, truths, outputs, data of a project and inputs of predict are all read this way."""
+    from relevo.cli.commands.predictions import _read_inputs
     from relevo.importing.import_model import import_model
     from relevo.importing.output_files import read_outputs
     from relevo.importing.sample_files import read_samples
@@ -78,7 +78,7 @@ def test_every_reader_of_user_files_rejects_them(endless: Callable[[str], Path])
         (".zip", open_package, PackageError),
         *((ending, read_samples, ImportModelError) for ending in (".json", ".jsonl", ".csv", ".npy", ".npz")),
         *((ending, read_outputs, ImportModelError) for ending in (".out.json", ".out.csv", ".out.npy")),
-        *((ending, lambda path: _read(str(path)), MissingInputError) for ending in (".png", ".predict.json")),
+        *((ending, lambda path: _read_inputs(str(path)), MissingInputError) for ending in (".png", ".predict.json")),
         *((ending, examples, ConfigError) for ending in (".data.csv", ".data.npz")),
     ]
     began = time.monotonic()

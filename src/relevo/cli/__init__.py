@@ -1,9 +1,9 @@
-"""The commands: each reads its flags, lets compose, project or client do the work, and shows the outcome.
+"""Command-line interface: each command reads its flags, calls server, project or client, and prints the result.
 
-    argv ─► main ─► a group's file ─► compose (here) | client (--url) ─► a table, or JSON with --json
+    argv ─► main ─► commands/<group>.py ─► server (local) | client (--url) ─► table, or JSON with --json
                         RelevoError ─► one sentence on standard error, exit code 1        wrong usage ─► exit code 2
 
-Every file imports at its top only what `relevo --help` needs; the rest is loaded by the command that runs.
+Modules import at the top only what `relevo --help` needs; each command imports the rest when it runs.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ import sys
 
 def main() -> None:
     """Entry point of `relevo`."""
-    # Before anything can load the library: later is too late.
+    # Must be set before ONNX Runtime is imported.
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"
-    # While our own files load nothing is begun: Ctrl-C just ends the process, without a trace of where it was.
+    # Ctrl-C during the imports ends the process without a traceback.
     before = signal.signal(signal.SIGINT, signal.SIG_DFL)
     from relevo.cli.app import run
 

@@ -1,4 +1,4 @@
-"""All groups as one program, and the one place where a failure becomes a sentence and an exit code."""
+"""The Typer application of all commands, and the conversion of errors to messages and exit codes."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ import typer
 import typer.main
 
 import relevo
-from relevo.cli.commands.audit import add_to as add_audit
-from relevo.cli.commands.console import add_to as add_console
-from relevo.cli.commands.doctor import add_to as add_doctor
-from relevo.cli.commands.erase import add_to as add_erasing
-from relevo.cli.commands.health import add_to as add_health
-from relevo.cli.commands.import_model import add_to as add_importing
-from relevo.cli.commands.keys import add_to as add_keys
-from relevo.cli.commands.labels import add_to as add_labels
-from relevo.cli.commands.models import add_to as add_models
-from relevo.cli.commands.packages import add_to as add_packages
-from relevo.cli.commands.predictions import add_to as add_predictions
-from relevo.cli.commands.projects import add_to as add_projects
-from relevo.cli.commands.serve import add_to as add_serving
-from relevo.cli.commands.users import add_to as add_users
-from relevo.cli.help import WRONG_USAGE, translated, usage
+from relevo.cli.commands.audit import register as register_audit
+from relevo.cli.commands.console import register as register_console
+from relevo.cli.commands.doctor import register as register_doctor
+from relevo.cli.commands.erase import register as register_erase
+from relevo.cli.commands.health import register as register_health
+from relevo.cli.commands.import_model import register as register_import
+from relevo.cli.commands.keys import register as register_keys
+from relevo.cli.commands.labels import register as register_labels
+from relevo.cli.commands.models import register as register_models
+from relevo.cli.commands.packages import register as register_packages
+from relevo.cli.commands.predictions import register as register_predictions
+from relevo.cli.commands.projects import register as register_projects
+from relevo.cli.commands.serve import register as register_serve
+from relevo.cli.commands.users import register as register_users
+from relevo.cli.help import WRONG_USAGE, translate_command, usage_text
 from relevo.cli.options import PROJECT_FILE
 from relevo.cli.output import show_error
 from relevo.cli.stdio import StdoutError, discard_stdout, repair_streams
-from relevo.cli.translate import detect_language, phrase, set_language, user_here
+from relevo.cli.translate import detect_language, phrase, process_user, set_language
 from relevo.errors import DatabaseFullError, MissingInputError, OriginError, PromotionRefusedError, RelevoError
 from relevo.util.files import NO_ROOM
 from relevo.util.stop_flag import StopFlag
@@ -42,11 +42,10 @@ from relevo.util.terminal import escape_control
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-#: The disk has no room, or no more of it for this user.
-_FAILED = 1
-_MISUSED = 2
-_INTERRUPTED = 130
-_TERMINATED = 143
+_EXIT_FAILED = 1
+_EXIT_USAGE = 2
+_EXIT_INTERRUPTED = 130
+_EXIT_TERMINATED = 143
 
 app = typer.Typer(
     name="relevo",
@@ -56,31 +55,31 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for add_to in (
-    add_serving,
-    add_console,
-    add_projects,
-    add_importing,
-    add_packages,
-    add_models,
-    add_predictions,
-    add_labels,
-    add_users,
-    add_keys,
-    add_doctor,
-    add_health,
-    add_audit,
-    add_erasing,
+for register_commands in (
+    register_serve,
+    register_console,
+    register_projects,
+    register_import,
+    register_packages,
+    register_models,
+    register_predictions,
+    register_labels,
+    register_users,
+    register_keys,
+    register_doctor,
+    register_health,
+    register_audit,
+    register_erase,
 ):
-    add_to(app)
+    register_commands(app)
 
 
-#: What a person knows standard output as.
-_SHOWN_AT = "/dev/stdout"
+#: Name of standard output in messages.
+_STDOUT = "/dev/stdout"
 
 
-def _show_version(asked: bool) -> None:  # noqa: FBT001 - Typer calls it by position
-    if asked:
+def _show_version(requested: bool) -> None:  # noqa: FBT001 - Typer calls it by position
+    if requested:
         typer.echo(f"relevo {relevo.__version__}")
         raise typer.Exit
 
@@ -96,7 +95,7 @@ def _relevo(
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run one command. Returns its exit code: 0 done, 1 refused or failed, 2 wrong usage, 130 interrupted, 143 told to end."""
+    """Runs one command. Returns its exit code: 0 success, 1 error, 2 wrong usage, 130 interrupted, 143 terminated."""
     repair_streams()
     set_language(detect_language(os.environ, PROJECT_FILE))
     with _signals() as interrupted:
@@ -104,86 +103,89 @@ def run(arguments: Sequence[str]) -> int:
 
 
 @contextmanager
-def _signals() -> Iterator[StopFlag]:
-    """Notice Ctrl-C; let SIGTERM end a command as an exception does, so that what is half-made is cleared away."""
-    seen = StopFlag()
+def _signals() -> Iterator[threading.Event]:
+    """Records Ctrl-C, and turns SIGTERM into an exception, so that a command removes its partial results."""
+    interrupted = threading.Event()
     if threading.current_thread() is not threading.main_thread():
-        yield seen
+        yield interrupted
         return
 
     def interrupt(_number: int, _frame: object) -> NoReturn:
-        seen.set()
+        interrupted.set()
         raise KeyboardInterrupt
 
     def terminate(_number: int, _frame: object) -> NoReturn:
-        raise SystemExit(_TERMINATED)
+        raise SystemExit(_EXIT_TERMINATED)
 
-    before = {number: signal.signal(number, act) for number, act in ((signal.SIGINT, interrupt), (signal.SIGTERM, terminate))}
+    previous = {
+        signal_number: signal.signal(signal_number, handler)
+        for signal_number, handler in ((signal.SIGINT, interrupt), (signal.SIGTERM, terminate))
+    }
     try:
-        yield seen
+        yield interrupted
     finally:
-        for number, act in before.items():
-            signal.signal(number, act)
+        for signal_number, handler in previous.items():
+            signal.signal(signal_number, handler)
 
 
 def _run(arguments: Sequence[str], interrupted: StopFlag) -> int:
     try:
-        ended = _program().main(list(arguments), prog_name="relevo", standalone_mode=False)
+        result = _command().main(list(arguments), prog_name="relevo", standalone_mode=False)
         sys.stdout.flush()
     except (BrokenPipeError, StdoutError) as cause:
         discard_stdout()
-        ended = _unheard(cause)
+        result = _stdout_exit_code(cause)
     except KeyboardInterrupt:
-        return _INTERRUPTED
-    except SystemExit as end:
-        return end.code if isinstance(end.code, int) else int(end.code is not None)
+        return _EXIT_INTERRUPTED
+    except SystemExit as exit_request:
+        return exit_request.code if isinstance(exit_request.code, int) else int(exit_request.code is not None)
     except typer.Abort:
-        # A question was left unanswered.
-        return _INTERRUPTED if interrupted.is_set() else _FAILED
+        # A confirmation prompt was aborted.
+        return _EXIT_INTERRUPTED if interrupted.is_set() else _EXIT_FAILED
     except WRONG_USAGE as error:
-        sys.stderr.write(escape_control(usage(error), keep="\n") + "\n")
-        return _MISUSED
-    except Exception as error:  # noqa: BLE001 - whatever it is, a person gets a sentence
-        # What is interrupted may fail in its own way, an import of a library half-way for one.
-        return _INTERRUPTED if interrupted.is_set() else _say(error)
-    # A command that ends by itself says with what code; the others have done what was asked.
-    return ended if isinstance(ended, int) else 0
+        sys.stderr.write(escape_control(usage_text(error), keep="\n") + "\n")
+        return _EXIT_USAGE
+    except Exception as error:  # noqa: BLE001 - every error becomes a message
+        # Ctrl-C may surface as another error, for example inside the import of a library.
+        return _EXIT_INTERRUPTED if interrupted.is_set() else _show_failure(error)
+    # typer.Exit returns its code here; every other command was successful.
+    return result if isinstance(result, int) else 0
 
 
-def _program() -> Any:
-    return translated(typer.main.get_command(app))
+def _command() -> Any:
+    return translate_command(typer.main.get_command(app))
 
 
-def _unheard(cause: OSError) -> int:
-    # A reader (head, less) that has gone has seen enough.
+def _stdout_exit_code(cause: OSError) -> int:
+    # A reader that closes the pipe (head, less) is no error.
     return (
         0
         if isinstance(cause, BrokenPipeError)
-        else _say(MissingInputError.told(f"'{_SHOWN_AT}' cannot be written: {cause.strerror}."))
+        else _show_failure(MissingInputError.told(f"'{_STDOUT}' cannot be written: {cause.strerror}."))
     )
 
 
-def _say(error: Exception) -> int:
+def _show_failure(error: Exception) -> int:
     if isinstance(error, OSError) and error.errno in NO_ROOM:
         error = DatabaseFullError()
     elif isinstance(error, PermissionError) and error.filename is not None:
-        who = user_here()
-        error = OriginError(reason=f"the user {who} may not use '{error.filename}'; run it as its owner, or change its rights")
+        user = process_user()
+        error = OriginError(reason=f"the user {user} may not use '{error.filename}'; run it as its owner, or change its rights")
     if isinstance(error, PromotionRefusedError):
         from relevo.cli.package_summary import show_takeover
 
         show_takeover(error)
-    show_error(error if isinstance(error, RelevoError) else RelevoError.told(_unforeseen(error)))
-    return _FAILED
+    show_error(error if isinstance(error, RelevoError) else RelevoError.told(_internal_error_text(error)))
+    return _EXIT_FAILED
 
 
-def _unforeseen(error: Exception) -> str:
+def _internal_error_text(error: Exception) -> str:
     if os.environ.get("RELEVO_LOG_LEVEL") == "debug":
         traceback.print_exc()
-    place = traceback.extract_tb(error.__traceback__)[-1]
-    where = f"{Path(place.filename).name}:{place.lineno}"
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    location = f"{Path(frame.filename).name}:{frame.lineno}"
     return phrase(
         "Something failed inside Relevo: {what} at {where}. Set RELEVO_LOG_LEVEL=debug to see where it came from.",
         what=type(error).__name__,
-        where=where,
+        where=location,
     )

@@ -1,11 +1,12 @@
-"""What commands ask for: the options that many share, and one flag for every setting.
+"""Options that commands share, one flag for every setting, and the client for the selected server.
 
-rows of config ─► takes_settings ─► --port, --workers, … ─► load_settings ─► Settings
---url ─► asked_server ─► Client        without it: https or http, host and port of the settings, and the certificate they name
+config.SETTINGS ─► with_settings_flags ─► --port, --workers, … ─► load_settings ─► Settings
+--url ─► connect ─► Client        without it: scheme, host, port and certificate come from the settings
 """
 
 from __future__ import annotations
 
+import getpass
 import inspect
 import os
 import sys
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from relevo.cli.translate import phrase, said
+from relevo.cli.translate import phrase, translate
 from relevo.config import SETTINGS, Settings, load_settings
 from relevo.errors import NotFoundError, OriginError, UsersLostError
 from relevo.util.files import look_into
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 PROJECT_FILE = Path("relevo.toml")
 
-#: Whether it may be read is told by who opens it, as with a home of the settings.
+#: readable=False: permissions are checked where the home is opened, as for a home from the settings.
 Home = Annotated[
     Path | None,
     typer.Option("--home", help="Folder with the database, journals, packages and inputs.", metavar="FOLDER", readable=False),
@@ -48,20 +49,20 @@ Ca = Annotated[
 
 
 def load_command_settings(home: Path | None, *, toml: Path = PROJECT_FILE, **flags: object) -> Settings:
-    """Settings of a command run in this folder, or in that of the project named. Raises UnknownSettingError, InvalidSettingError."""
+    """Loads the settings of a command in this folder, or in a project's folder. Raises UnknownSettingError, InvalidSettingError."""
     settings = load_settings({"home": home, **flags}, toml_path=toml if os.path.lexists(toml) else None)
-    # What draws the figures keeps a list of fonts: beside all else of ours, not in the user's own folders.
+    # matplotlib caches its font list: in the home, not in the user's own folders.
     os.environ.setdefault("MPLCONFIGDIR", str(settings.home.resolve() / "cache"))
     return settings
 
 
 def require_home(home: Path | None) -> Settings:
-    """Settings of a command that only looks: it makes nothing where nothing is. Raises NotFoundError there, UsersLostError."""
+    """Loads the settings of a command that needs an existing home. Raises NotFoundError when there is none, UsersLostError."""
     from relevo.server.users_marker import had_users
 
     settings = load_command_settings(home)
     look_into(settings.home)
-    # A home that knows its database had one: what is missing then is told by whoever opens it.
+    # A home with database.json had a database: then opening it reports what is missing.
     if not settings.database_url and not any((settings.home / name).exists() for name in ("relevo.db", "database.json")):
         if had_users(settings.home):
             raise UsersLostError
@@ -73,9 +74,9 @@ def require_home(home: Path | None) -> Settings:
 
 
 def connect(url: str | None, key: str | None, ca: Path | None, *, home: Path | None = None, timeout: float = 30.0) -> Client:
-    """The server named, else that of this folder's settings, of which it trusts exactly the certificate it has the file of.
+    """Creates a client for the URL, else for the server of this folder's settings, of which it trusts only the certificate file.
 
-    timeout: seconds a try. Raises ConfigError.
+    timeout: seconds per attempt. Raises ConfigError.
     """
     from relevo.client import Client
 
@@ -88,16 +89,24 @@ def connect(url: str | None, key: str | None, ca: Path | None, *, home: Path | N
     return Client(server.local_url(settings.host, settings.port, encrypted=settings.encrypted), key, timeout, verify=verify)
 
 
+def current_user() -> str:
+    """Name of the OS user, recorded as author; "unknown" if there is none."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        return "unknown"
+
+
 def confirm(question: str) -> bool:
-    """Whether a person says yes, in the language spoken or in English; anything else is a no. Nobody there ends the command."""
-    answer = typer.prompt(f"{said(question)} {phrase('[y/N]')}", default="", show_default=False, err=True)
+    """Asks for confirmation; accepts yes in English or the current language. Raises typer.Abort at end of input."""
+    answer = typer.prompt(f"{translate(question)} {phrase('[y/N]')}", default="", show_default=False, err=True)
     return answer.strip().casefold() in {"y", "yes", *phrase("y, yes").split(", ")}
 
 
 def confirmed(question: str, *, yes: bool) -> None:
-    """Go on only when a person agrees, or has said --yes. question: in the language spoken, with the name of the thing.
+    """Returns only if the user confirms, or yes is set. question: translated, with the name of the object.
 
-    Raises OriginError when they do not, or when nobody is there to be asked.
+    Raises OriginError when the user declines, or when standard input is no terminal.
     """
     try:
         if yes or confirm(question):
@@ -109,23 +118,25 @@ def confirmed(question: str, *, yes: bool) -> None:
 
 
 def with_settings_flags(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command one flag for each setting; it receives them loaded, as `settings`."""
-    own = [one for one in inspect.signature(command, eval_str=True).parameters.values() if one.name != "settings"]
+    """Adds one flag per setting to a command, which receives the loaded settings as `settings`."""
+    parameters = [
+        parameter for parameter in inspect.signature(command, eval_str=True).parameters.values() if parameter.name != "settings"
+    ]
 
     @wraps(command)
-    def run(**given: Any) -> None:
-        flags = {row.name: given.pop(row.name) for row in SETTINGS}
-        command(settings=load_command_settings(flags.pop("home"), **flags), **given)
+    def run(**arguments: Any) -> None:
+        flags = {row.name: arguments.pop(row.name) for row in SETTINGS}
+        command(settings=load_command_settings(flags.pop("home"), **flags), **arguments)
 
-    rows = [_flag(row) for row in SETTINGS]
-    run.__signature__ = inspect.Signature([*own, *rows])  # type: ignore[attr-defined]  # how Typer learns the flags
-    run.__annotations__ = {one.name: one.annotation for one in [*own, *rows]}
-    del run.__wrapped__  # else the plain signature would be found first
+    setting_flags = [_flag(row) for row in SETTINGS]
+    run.__signature__ = inspect.Signature([*parameters, *setting_flags])  # type: ignore[attr-defined]  # Typer reads the flags from it
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in [*parameters, *setting_flags]}
+    del run.__wrapped__  # otherwise inspect would find the original signature
     return run
 
 
 def _flag(row: Setting) -> inspect.Parameter:
-    told = row.help if row.default in ("", None) else f"{row.help} [default: {row.default}]"
+    help_text = row.help if row.default in ("", None) else f"{row.help} [default: {row.default}]"
     metavar = "|".join(row.choices) or {int: "NUMBER", float: "NUMBER", Path: "FOLDER"}.get(row.kind, "TEXT")
-    option = typer.Option(row.flag, help=told, metavar=metavar, rich_help_panel="Settings")
+    option = typer.Option(row.flag, help=help_text, metavar=metavar, rich_help_panel="Settings")
     return inspect.Parameter(row.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[str | None, option])

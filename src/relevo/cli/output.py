@@ -1,7 +1,7 @@
-"""What commands show: tables and sentences for people, JSON for programs, progress on standard error.
+"""Prints the output of commands: translated text and tables for people, JSON for programs, progress on standard error.
 
-value ─► JSON            rows ─► table            step by step ─► bar on standard error
-sentences, heads of tables, steps ─ said ─► the language spoken; cells, JSON and the texts of others as they are
+value ─► JSON            rows ─► table            step(done, total, what) ─► progress bar on standard error
+sentences, table headers, steps ─ translate ─► current language; cells, JSON and external texts are not translated
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from relevo.cli.translate import number, said, sentence
+from relevo.cli.translate import error_text, number, translate
 from relevo.util.terminal import escape_control
 
 if TYPE_CHECKING:
@@ -21,132 +21,136 @@ if TYPE_CHECKING:
     from relevo.errors import RelevoError
 
 
-_LIST_WIDTH = 1000
-#: In a pipe, how often a long step says how far it is.
-_LINE_EVERY_S = 30.0
+_TABLE_WIDTH = 1000
+#: Without a terminal: interval between two progress lines of a step.
+_LINE_INTERVAL_S = 30.0
 _HELD_OUT = re.compile("^val(idation)?_")
-_FIGURE = re.compile(r"-?\d[\d.]*(e[-+]?\d+)?")
+_NUMBER = re.compile(r"-?\d[\d.]*(e[-+]?\d+)?")
 
 
 def say(text: str) -> None:
-    """Our own lines on standard output, in the language spoken; what would steer the terminal is spelt out."""
-    show_text("\n".join(map(_said, text.split("\n"))))
+    """Prints lines on standard output, translated; terminal control characters are escaped."""
+    show_text("\n".join(map(_translate_line, text.split("\n"))))
 
 
 def warn(text: str) -> None:
-    """Our own line on standard error, in the language spoken."""
-    sys.stderr.write(escape_control(said(text)) + "\n")
+    """Prints a line on standard error, translated."""
+    sys.stderr.write(escape_control(translate(text)) + "\n")
 
 
 def show_error(error: RelevoError, name: str = "") -> None:
-    """A refusal on standard error, in the language spoken. name: of what it is about."""
-    told = f"{name}: {sentence(error)}" if name else sentence(error)
-    sys.stderr.write(f"error: {escape_control(told)} ({error.code})\n")
+    """Prints an error on standard error, translated. name: of the object it concerns."""
+    message = f"{name}: {error_text(error)}" if name else error_text(error)
+    sys.stderr.write(f"error: {escape_control(message)} ({error.code})\n")
 
 
 def show_text(text: str) -> None:
-    """Somebody's text on standard output, as it is but for what would steer the terminal."""
+    """Prints external text on standard output, with terminal control characters escaped."""
     _write(escape_control(text, keep="\n"))
 
 
-def _said(line: str) -> str:
-    bare = line.strip()
-    return line.replace(bare, said(bare), 1) if bare else line
+def _translate_line(line: str) -> str:
+    text = line.strip()
+    return line.replace(text, translate(text), 1) if text else line
 
 
 def _write(text: str) -> None:
-    """At once: who reads a pipe sees it when it is said."""
+    """Writes and flushes a line, so that the reader of a pipe sees it at once."""
     sys.stdout.write(text + "\n")
     sys.stdout.flush()
 
 
 def show_json(value: Any) -> None:
-    """One JSON document on standard output: values as objects, times in ISO 8601, paths as text."""
+    """Prints one JSON document on standard output: times in ISO 8601, paths as text."""
     import msgspec
 
     show_text(msgspec.json.format(msgspec.json.encode(value, enc_hook=str), indent=2).decode())
 
 
 def show_table(heads: Sequence[str], rows: Iterable[Sequence[object]], *, empty: str) -> None:
-    """A table for people; `empty` is what to say without rows."""
+    """Prints a table. empty: the text to print without rows."""
     from rich.console import Console
     from rich.table import Table
 
-    shown = [["" if cell is None else escape_control(str(cell)) for cell in row] for row in rows]
-    if not shown:
+    cells = [["" if cell is None else escape_control(str(cell)) for cell in row] for row in rows]
+    if not cells:
         say(empty)
         return
     table = Table(box=None, pad_edge=False, header_style="bold", show_header=any(heads))
-    for head in heads:
-        table.add_column(said(head), overflow="fold")
-    for row in shown:
+    for header in heads:
+        table.add_column(translate(header), overflow="fold")
+    for row in cells:
         table.add_row(*row)
-    # Rows of a list stay lines, in a pipe and on a narrow screen: an id that is cut in two cannot be copied.
-    console = Console(markup=False, highlight=False, width=None if sys.stdout.isatty() and not any(heads) else _LIST_WIDTH)
-    with console.capture() as drawn:
+    # Rows with headers are not wrapped, because a wrapped id cannot be copied.
+    console = Console(markup=False, highlight=False, width=None if sys.stdout.isatty() and not any(heads) else _TABLE_WIDTH)
+    with console.capture() as capture:
         console.print(table)
-    for line in drawn.get().splitlines():
-        # The cells are fit to be shown; what is left of escapes is the table's own, on a terminal.
+    for line in capture.get().splitlines():
+        # The cells are escaped above; remaining escape sequences are the table's own.
         _write(line.rstrip())
 
 
-def step_said(what: str) -> str:
-    """A step in the language spoken; of `training loss 0.31`, with figures after its first word, each with its name."""
-    name, *figures = what.split(" ")
-    if len(figures) < 2 or len(figures) % 2 or not all(_FIGURE.fullmatch(one) for one in figures[1::2]):
-        return said(what)
-    told = (word for one, value in zip(figures[::2], figures[1::2], strict=True) for word in (_called(one), number(float(value))))
-    return " ".join((said(name), *told))
+def step_text(step: str) -> str:
+    """Translates a step such as `training loss 0.31`: its first word, then pairs of metric name and value."""
+    name, *metrics = step.split(" ")
+    if len(metrics) < 2 or len(metrics) % 2 or not all(_NUMBER.fullmatch(metric) for metric in metrics[1::2]):
+        return translate(step)
+    words = (
+        word
+        for metric, value in zip(metrics[::2], metrics[1::2], strict=True)
+        for word in (_metric_name(metric), number(float(value)))
+    )
+    return " ".join((translate(name), *words))
 
 
-def _called(quantity: str) -> str:
-    """A quantity as its training tells it; `validation_loss`, or Keras' `val_loss`, is that of what is held out."""
-    held_out, usual = _HELD_OUT.match(quantity), said(_HELD_OUT.sub("", quantity).replace("_", " "))
-    return f"{usual} ({said('held out')})" if held_out else usual
+def _metric_name(metric: str) -> str:
+    """Translates a metric name; `validation_loss` or Keras' `val_loss` becomes the loss on held-out data."""
+    held_out, name = _HELD_OUT.match(metric), translate(_HELD_OUT.sub("", metric).replace("_", " "))
+    return f"{name} ({translate('held out')})" if held_out else name
 
 
 @contextmanager
 def progress(*, quiet: bool = False) -> Iterator[Callable[[int, int, str], None]]:
-    """A bar for each step of long work on standard error. Gives `step(done, total, what)`.
+    """Shows a progress bar per step of long work on standard error. Gives `step(done, total, what)`.
 
-    In a pipe a line where each begins, and others as it goes on. A total of 0 means that nobody knows how much there is.
+    Without a terminal, prints a line at the start of each step and periodically. A total of 0 means that it is unknown.
     """
     if quiet:
         yield lambda _done, _total, _what: None
         return
     if not sys.stderr.isatty():
-        yield _lines()
+        yield _progress_lines()
         return
     from rich.console import Console
     from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
-        known: dict[str, Any] = {}
+        tasks: dict[str, Any] = {}
 
-        def step(done: int, total: int, what: str) -> None:
-            # One bar a step, whatever figures it tells beside its first word.
-            name = what.partition(" ")[0]
-            task = known.get(name)
+        def step(done: int, total: int, text: str) -> None:
+            # One bar per step; its first word identifies the step.
+            name = text.partition(" ")[0]
+            task = tasks.get(name)
             if task is None:
-                task = known[name] = bars.add_task(escape_control(step_said(what)), total=total or None)
-            bars.update(task, completed=done, total=total or None, description=escape_control(step_said(what)))
+                task = tasks[name] = bars.add_task(escape_control(step_text(text)), total=total or None)
+            bars.update(task, completed=done, total=total or None, description=escape_control(step_text(text)))
 
         yield step
 
 
-def _lines() -> Callable[[int, int, str], None]:
-    """A line where a step begins, and one more every half a minute that it lasts."""
-    told: dict[str, float] = {}  # step → when it was last told of, monotonic seconds
+def _progress_lines() -> Callable[[int, int, str], None]:
+    """Prints a line at the start of a step, and every 30 seconds while it lasts."""
+    printed_at: dict[str, float] = {}  # step → time of its last line, monotonic seconds
 
-    def step(done: int, total: int, what: str) -> None:
-        name, now = what.partition(" ")[0], time.monotonic()
-        # What is over when it is first told of has nothing to wait for.
-        if done >= total > 0 or (name in told and now - told[name] < _LINE_EVERY_S):
+    def step(done: int, total: int, text: str) -> None:
+        name, now = text.partition(" ")[0], time.monotonic()
+        # A step that is complete at its first call needs no line.
+        if done >= total > 0 or (name in printed_at and now - printed_at[name] < _LINE_INTERVAL_S):
             return
-        how_far = f" {done}/{total}" if total and name in told else ""
-        told[name] = now
-        sys.stderr.write(f"{escape_control(step_said(what))}{how_far} …\n")
+        progress_text = f" {done}/{total}" if total and name in printed_at else ""
+        printed_at[name] = now
+        sys.stderr.write(f"{escape_control(step_text(text))}{progress_text} …\n")
         sys.stderr.flush()
 
     return step

@@ -1,8 +1,8 @@
-r"""The three streams of a command, made whole before it begins: none is closed, none is short of letters, and a full one is told.
+r"""Repairs standard input, output and error before a command runs: closed streams, missing characters, failing writes.
 
-closed (`>&-`) ─► a stream that leads nowhere, at its own number, so that no file of ours is ever opened there
-letters that its encoding lacks ─► spelt out as JSON does: "caf\u00e9"
-standard output that takes no more, as on a full disk ─► StdoutError, which is not taken for a fault of Relevo's
+closed (`>&-`) ─► opened on /dev/null at its own descriptor, so that no other file gets that descriptor
+characters missing in the encoding ─► escaped as in JSON: "caf\u00e9"
+write error on standard output, as on a full disk ─► StdoutError, which is not reported as an internal error
 """
 
 from __future__ import annotations
@@ -13,61 +13,61 @@ import os
 import sys
 
 _NAMES = ("stdin", "stdout", "stderr")
-_SPELT = "relevo.spelt"
+_ESCAPE = "relevo.spelt"
 
 
 class StdoutError(OSError):
-    """Standard output took no more of what a command shows; its text says why."""
+    """A write to standard output failed; the text is the reason."""
 
 
-class _Shown(io.TextIOWrapper):
-    """Standard output that says of itself that it is full; lives as long as the process."""
+class _Stdout(io.TextIOWrapper):
+    """Standard output that raises StdoutError on write errors. Lifetime: the process."""
 
     def write(self, text: str) -> int:
         """Raises StdoutError, BrokenPipeError."""
         try:
             return super().write(text)
         except OSError as cause:
-            raise _not_shown(cause) from cause
+            raise _stdout_error(cause) from cause
 
     def flush(self) -> None:
         """Raises StdoutError, BrokenPipeError."""
         try:
             super().flush()
         except OSError as cause:
-            raise _not_shown(cause) from cause
+            raise _stdout_error(cause) from cause
 
 
 def repair_streams() -> None:
-    """Open what is closed, and let no letter stop a command."""
+    """Opens closed streams, and escapes characters that the encoding lacks."""
     for number, name in enumerate(_NAMES):
         if getattr(sys, name) is None:
-            setattr(sys, name, _nowhere(number))
-    codecs.register_error(_SPELT, _spelt)
+            setattr(sys, name, _open_null(number))
+    codecs.register_error(_ESCAPE, _escape)
     if type(sys.stdout) is io.TextIOWrapper:
         lines, encoding = sys.stdout.line_buffering, sys.stdout.encoding
-        sys.stdout = _Shown(sys.stdout.detach(), encoding=encoding, errors=_SPELT, line_buffering=lines)
+        sys.stdout = _Stdout(sys.stdout.detach(), encoding=encoding, errors=_ESCAPE, line_buffering=lines)
     if isinstance(sys.stderr, io.TextIOWrapper):
-        sys.stderr.reconfigure(errors=_SPELT)
+        sys.stderr.reconfigure(errors=_ESCAPE)
 
 
 def discard_stdout() -> None:
-    """Lead standard output nowhere, so that what waits in it does not fail once more when Python closes it."""
+    """Redirects standard output to /dev/null, so that its buffer does not fail again when Python closes it."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _not_shown(cause: OSError) -> OSError:
-    # A reader (head, less) that has gone has seen enough; that is no failure.
+def _stdout_error(cause: OSError) -> OSError:
+    # A reader that closes the pipe (head, less) is no error.
     return cause if isinstance(cause, BrokenPipeError) else StdoutError(cause.errno, cause.strerror)
 
 
-def _nowhere(number: int) -> io.TextIOWrapper:
-    # The lowest free number is taken, which is this stream's own: those before it are open by now.
+def _open_null(number: int) -> io.TextIOWrapper:
+    # The kernel assigns the lowest free descriptor, which is this stream's own: lower ones are open by now.
     descriptor = os.open(os.devnull, os.O_RDWR)
     return os.fdopen(descriptor, "w" if number else "r", encoding="utf-8")
 
 
-def _spelt(error: UnicodeError) -> tuple[str, int]:
+def _escape(error: UnicodeError) -> tuple[str, int]:
     if not isinstance(error, UnicodeEncodeError):
         raise error
     units = error.object[error.start : error.end].encode("utf-16-be", "surrogatepass")

@@ -1,9 +1,9 @@
-"""The language that commands speak, and their sentences in it.
+"""Current language of the command line, and translation of texts, errors, numbers and dates to it.
 
-    RELEVO_LANGUAGE ─► relevo.toml [server] language ─► LC_ALL, LC_MESSAGES, LANG ─► English     the first that is spoken wins
-    phrase("Kept: {what}.", what=…) ─► es/cli.json ─► "Guardado: …"
+    RELEVO_LANGUAGE ─► relevo.toml [server] language ─► LC_ALL, LC_MESSAGES, LANG ─► English     the first supported one wins
+    phrase("Kept: {what}.", what=…) ─► Spanish catalogue ─► "Guardado: …"
 
-What programs read is never translated: --json, error codes, names of commands and flags. The help of commands is `helping.py`.
+Never translated: --json, error codes, names of commands and flags. `help.py` translates the help of commands.
 """
 
 from __future__ import annotations
@@ -23,26 +23,26 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-#: Spoken by the command that runs; English until one does.
-_spoken: ContextVar[str] = ContextVar("spoken", default=catalog.LANGUAGES[0])
+#: Language of the running command; English by default.
+_language: ContextVar[str] = ContextVar("spoken", default=catalog.LANGUAGES[0])
 
 
 def set_language(language: str) -> None:
-    """Say everything in this language of catalog.LANGUAGES from now on."""
-    _spoken.set(language)
+    """Sets the current language, one of catalog.LANGUAGES."""
+    _language.set(language)
 
 
 def language() -> str:
-    """The language now spoken."""
-    return _spoken.get()
+    """The current language."""
+    return _language.get()
 
 
 def detect_language(environ: Mapping[str, str], toml: Path) -> str:
-    """The language that the environment, or the settings of this folder, ask for. A broken file is for the command to refuse."""
-    return language_asked(environ, _written(toml))
+    """The language selected by the environment or by relevo.toml. An invalid file is reported later, by the command."""
+    return language_asked(environ, _configured_language(toml))
 
 
-def _written(toml: Path) -> str | None:
+def _configured_language(toml: Path) -> str | None:
     if not os.path.lexists(toml):
         return None
     try:
@@ -52,27 +52,27 @@ def _written(toml: Path) -> str | None:
 
 
 def phrase(text: str, **facts: object) -> str:
-    """A sentence of ours in the language spoken, its holes filled."""
+    """Translates a template to the current language and fills in its placeholders."""
     return catalog.phrase(text, language(), **facts)
 
 
-def said(text: str) -> str:
-    """What another room said in English (a finding, a reason) in the language spoken; a stranger's words as they are."""
+def translate(text: str) -> str:
+    """Translates a finished English text, such as a reason, to the current language; unknown texts stay as they are."""
     return catalog.said(text, language())
 
 
-def sentence(error: RelevoError) -> str:
-    """What happened and how to mend it."""
+def error_text(error: RelevoError) -> str:
+    """The translated message of an error: what happened and how to fix it."""
     return catalog.sentence(error, language())
 
 
-def why_closed(cause: PermissionError) -> str:
-    """What is closed to whom, in words that have a translation."""
-    return f"the user {user_here()} may not use '{cause.filename}'"
+def permission_text(cause: PermissionError) -> str:
+    """The message for a permission error, in a form that can be translated."""
+    return f"the user {process_user()} may not use '{cause.filename}'"
 
 
-def user_here() -> str:
-    """The name of the user that this process is, or the number of one without a name."""
+def process_user() -> str:
+    """The effective user of this process: its name, or its number if it has no name."""
     try:
         return pwd.getpwuid(os.geteuid()).pw_name
     except KeyError:
@@ -80,28 +80,28 @@ def user_here() -> str:
 
 
 def percent(share: float) -> str:
-    """A share of one to a tenth of a percent; what is not certain is never rounded up to 100."""
+    """Formats a fraction as a percentage with one decimal; less than 1 is never rounded up to 100 %."""
     from relevo.i18n import formatting
 
     return formatting.percent(share, language())
 
 
 def number(value: float, *, digits: int = 4) -> str:
-    """A number with so many significant digits."""
+    """Formats a number. digits: significant digits."""
     from relevo.i18n import formatting
 
     return formatting.number(value, language(), digits=digits)
 
 
 def fixed(value: float, places: int) -> str:
-    """A number with exactly so many decimal places."""
+    """Formats a number. places: decimal places."""
     from relevo.i18n import formatting
 
     return formatting.fixed(value, language(), places=places)
 
 
 def moment(at: datetime | str, *, seconds: bool = False) -> str:
-    """A day and a time in the zone of this machine, which is told; a text is ISO 8601."""
+    """Formats date and time in the local time zone, with its name. at: aware, or text in ISO 8601."""
     from relevo.i18n import formatting
 
     aware = datetime.fromisoformat(at) if isinstance(at, str) else at
@@ -109,7 +109,7 @@ def moment(at: datetime | str, *, seconds: bool = False) -> str:
 
 
 def day(at: datetime) -> str:
-    """The day that it is here."""
+    """Formats the date in the local time zone."""
     from relevo.i18n import formatting
 
     return formatting.day(at.astimezone(), language())

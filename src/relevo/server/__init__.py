@@ -1,18 +1,18 @@
-"""The one room that knows everyone: settings in, running processes out. It builds and connects, and decides nothing.
+"""Composition root: builds the processes of a server from its settings and connects their parts.
 
-    stores         Settings ─► Store            register: a package on the shelf, a version, an alias
-    server         serve ─► sole in its home, socket, supervisor ─┬► worker × n
-    running        start_server: the same as a child process      ├► console, where wanted
-                                                                  └► loop
-    worker         watcher ─► service ◄─ predict ◄─ app ◄─ http_server;  journal, telemetry
-                   following, sealing: side_tasks that keep it as the store is
-    loop           spool reader ─► shipper ─► history;  chores: heads of the audit, what is too old to keep
-    certificates   Settings ─► Certificate      own_certificate: made where none is given
-    standing       which model answers, and why one does not
-    erasing        what a person at this machine erases, whether a server runs or not
-    cleaning, labelling, sign_in    what the settings say of labels and of signing in elsewhere
+    stores           Settings ─► Store             register: package in the package store, version, alias
+    main             serve ─► instance_lock, sockets, supervisor ─┬► worker × n
+    subprocess       start_server: the same as a child process    ├► console, with --console
+                                                                  └► background
+    worker           ModelLoader ─► ModelService ◄─ PredictHandlers ◄─ app ◄─ http;  journal, telemetry
+                     sync, encryption_keys: background tasks that follow changes in the store
+    background       journal reader ─► shipper ─► prediction store;  maintenance: audit checkpoints, retention
+    tls              Settings ─► Certificate       self_signed: creates a certificate when none is configured
+    model_status     which models are served, and why a model is not
+    admin            offline erasure, key rotation, curation of labelled data
+    oidc             Settings ─► OIDC provider
 
-A file is loaded only by the process it is for: the supervisor stays small, and a worker never sees what the command line needs.
+It decides nothing. Each module is imported only by the processes that need it, which keeps the supervisor small.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""`python -m relevo.server`: a whole server as a child process; `compose.start_server` starts it."""
+"""`python -m relevo.server`: runs a whole server as a child process, started by `relevo.server.start_server`."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The loop process: journals of this home to its store, until told to stop. Forked by the supervisor, never started by hand.
+"""The background process: ships the journals of this home to its store until SIGTERM. Forked by the supervisor.
 
-settings ─► store, spool reader, courtesy ─► shipper, peak ─► loop ─ SIGTERM ─► a last tick
-supervisor gone ─► ended at once, as by kill -9: journals stay, and the next start's loop ships them
+settings ─► store, journal reader, priority controller ─► shipper, load gate ─► BackgroundLoop ─ SIGTERM ─► one last tick
+supervisor gone ─► exits at once, as after kill -9: the journals stay, and the next background process ships them
 """
 
 from __future__ import annotations
@@ -19,9 +19,8 @@ from relevo.recording.journal import folder_bytes
 from relevo.recording.reader import JournalReader
 from relevo.recording.scheduler import BackgroundLoop, Intervals
 from relevo.recording.shipper import Shipper
-from relevo.server.label_aggregation import resolution_of
 from relevo.server.maintenance import checkpoint_thread, periodic_tasks
-from relevo.server.stores import open_store, told_elsewhere, utc_now, witness_of
+from relevo.server.stores import checkpoint_exporter, checkpoint_writer, label_aggregation, open_store, utc_now
 from relevo.server.supervisor import when_orphaned
 from relevo.server.users_marker import check_users
 from relevo.store.db.engine import checkpoint, migrate
@@ -36,33 +35,35 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_EXCHANGED = "the database's file was exchanged, perhaps for an older state: for a day journals are kept after they were shipped"
+_FILE_REPLACED = (
+    "the database's file was exchanged, perhaps for an older state: for a day journals are kept after they were shipped"
+)
 
 
-def run_loop(settings: Settings, life: int) -> None:
-    """Be the loop until told to stop; a last tick ships what was left. life: see `supervisor.Role`."""
+def run_loop(settings: Settings, parent_pipe: int) -> None:
+    """Runs the background loop until SIGTERM; a last tick ships the rest. parent_pipe: see `supervisor.ProcessSpec.act`."""
     configure_logging(settings.log_level, settings.log_format)
     stop = StopFlag()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    when_orphaned(life, lambda: os._exit(1))
+    when_orphaned(parent_pipe, lambda: os._exit(1))
     store = open_store(settings, migrated=True)
-    waiting, may_wait = partial(folder_bytes, settings.spool_folder), settings.spool_max_mb * 2**20
-    courtesy = PriorityController(waiting=waiting, may_wait=may_wait)
-    peak = LoadGate(waiting=waiting, may_wait=may_wait, monotonic=time.monotonic)
+    backlog_bytes, max_backlog_bytes = partial(folder_bytes, settings.spool_folder), settings.spool_max_mb * 2**20
+    priority = PriorityController(waiting=backlog_bytes, may_wait=max_backlog_bytes)
+    load_gate = LoadGate(waiting=backlog_bytes, may_wait=max_backlog_bytes, monotonic=time.monotonic)
     reader = JournalReader(settings.spool_folder)
 
-    def changed(was_trusted: bool) -> None:  # noqa: FBT001 - as DatabaseTrust calls it
+    def on_replaced(was_trusted: bool) -> None:  # noqa: FBT001 - as DatabaseTrust calls it
         if was_trusted:
             reader.mark_exchange()
-            log.warning(_EXCHANGED, extra={"action": "store_exchanged"})
+            log.warning(_FILE_REPLACED, extra={"action": "store_exchanged"})
         reader.bring_back()
 
-    trust = DatabaseTrust(store.engine, changed=changed)
+    trust = DatabaseTrust(store.engine, changed=on_replaced)
 
-    def before_each() -> None:
-        courtesy.look()
+    def before_shipment() -> None:
+        priority.look()
         if trust.look():
-            # An older state of it, perhaps: how far the journals were shipped is asked anew by the next tick.
+            # The file may be an older copy: the next tick reads again how far the journals were shipped.
             raise DatabaseUnavailableError
 
     def own_checkpoint() -> None:
@@ -70,29 +71,29 @@ def run_loop(settings: Settings, life: int) -> None:
             checkpoint(store.engine)
 
     loop = BackgroundLoop(
-        Shipper(reader, store.history, before_each=before_each, rests=peak.rests),
+        Shipper(reader, store.history, before_each=before_shipment, rests=load_gate.rests),
         checkpoint=own_checkpoint,
         pace=Intervals(ship_every_s=settings.flush_interval_ms / 1000),
         monotonic=time.monotonic,
-        migrate=lambda: _make_ready(settings, store),
+        migrate=lambda: _prepare_store(settings, store),
         chores=periodic_tasks(settings, store, trust),
         look=trust.look,
         note=trust.note,
     )
     with (
-        checkpoint_thread(witness_of(settings, store.trail, store.audit)),
-        # A thread of its own: another server may be slow.
-        checkpoint_thread(told_elsewhere(settings, store.trail, store.audit)),
+        checkpoint_thread(checkpoint_writer(settings, store.trail, store.audit)),
+        # In its own thread, because the receiving server may be slow.
+        checkpoint_thread(checkpoint_exporter(settings, store.trail, store.audit)),
     ):
         loop.run(stop)
     if trust.holds:
-        # The last one to close checkpoints; into a file that is not to be written to, nobody does.
+        # The last connection to close checkpoints the WAL, which must not happen in an untrusted file.
         trust.close()
         store.engine.dispose()
 
 
-def _make_ready(settings: Settings, store: Store) -> None:
-    """Before anything is shipped: the schema of this release, and the labels that count found by the rule that is set."""
+def _prepare_store(settings: Settings, store: Store) -> None:
+    """Prepares the store before the first shipment: migrates the schema, resolves labels by the configured rule."""
     check_users(settings, store.engine)
     migrate(store.engine)
-    store.labels.settle(resolution_of(settings), at=utc_now())
+    store.labels.settle(label_aggregation(settings), at=utc_now())

@@ -1,6 +1,6 @@
-"""What a worker does beside answering, each for as long as it lives: following the store, keeping house.
+"""Restarts a worker's endless asyncio tasks after an error: polling of the store, housekeeping.
 
-name, begin() ─► a task that never ends ─ fails ─► told in the log, begun anew a moment later
+name, create() ─► endless coroutine ─ raises ─► logged, created again after a second
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_AGAIN_S = 1.0
+_RESTART_DELAY_S = 1.0
 
 
-def start_background_task(name: str, begin: Callable[[], Awaitable[None]]) -> asyncio.Task[None]:
-    """Run it until it is cancelled. begin: gives what runs for ever; called once more whenever that fails."""
-    return asyncio.create_task(_restart_on_error(name, begin), name=name)
+def start_background_task(name: str, create: Callable[[], Awaitable[None]]) -> asyncio.Task[None]:
+    """Runs an endless coroutine until it is cancelled. create: creates the coroutine; called again after each error."""
+    return asyncio.create_task(_restart_on_error(name, create), name=name)
 
 
-async def _restart_on_error(name: str, begin: Callable[[], Awaitable[None]]) -> None:
-    # A task that dies without a word would leave revoked keys good and new versions unseen, while answers go on.
+async def _restart_on_error(name: str, create: Callable[[], Awaitable[None]]) -> None:
+    # A task that ends silently would leave revoked keys valid and new versions unloaded while predictions go on.
     while True:
         try:
-            await begin()
+            await create()
         except Exception:
             log.exception("%s failed and is begun anew", name, extra={"action": "side_task_failed", "task": name})
-        await asyncio.sleep(_AGAIN_S)
+        await asyncio.sleep(_RESTART_DELAY_S)

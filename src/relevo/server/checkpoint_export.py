@@ -1,9 +1,9 @@
-"""The end of the audit, told to where whoever takes this machine does not reach: a file on another disk, or another server.
+"""Exports audit checkpoints out of reach of an attacker on this machine: to a file on another disk, or to another server.
 
-look ─ a new head? ─┬ audit_checkpoint_to names a file ─► a line more in it, as in heads.jsonl: `relevo audit verify --heads FILE`
-                    └ an address ─ Webhook ───────► POST {"head": "12:3fa9…", "sequence": 12, "seal": "3fa9…", …}
+poll ─ new checkpoint? ─┬ audit_checkpoint_to is a file ─► appended, as in heads.jsonl: `relevo audit verify --heads FILE`
+                        └ a URL ─ Webhook ────► POST {"head": "12:3fa9…", "sequence": 12, "seal": "3fa9…", …}
 
-What was not taken is told in the log, and sent again a while later: the newest head stands for all before it.
+A failed export is logged and retried later. Only the newest checkpoint is sent, because it covers all entries before it.
 """
 
 from __future__ import annotations
@@ -31,27 +31,27 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_AGAIN_S = 30.0
+_RETRY_DELAY_S = 30.0
 
 
-def sender_of(settings: Settings) -> Callable[[Checkpoint], None] | None:
-    """What tells a head to where the settings say; None where they say nothing. Raises ConfigError."""
-    place = settings.audit_checkpoint_to
-    if not place:
+def checkpoint_sender(settings: Settings) -> Callable[[Checkpoint], None] | None:
+    """Returns a function that exports a checkpoint; None when audit_checkpoint_to is empty. Raises ConfigError."""
+    target = settings.audit_checkpoint_to
+    if not target:
         return None
-    if "://" not in place:
-        return lambda head: add_head(Path(place), head)
-    webhook = Webhook(place, settings.audit_head_allowed)
+    if "://" not in target:
+        return lambda checkpoint: add_head(Path(target), checkpoint)
+    webhook = Webhook(target, settings.audit_head_allowed)
 
-    def post(head: Checkpoint) -> None:
-        words = {"head": f"{head.sequence}:{head.seal}", **msgspec.to_builtins(head)}
-        webhook.post(msgspec.json.encode(words))
+    def post(checkpoint: Checkpoint) -> None:
+        body = {"head": f"{checkpoint.sequence}:{checkpoint.seal}", **msgspec.to_builtins(checkpoint)}
+        webhook.post(msgspec.json.encode(body))
 
     return post
 
 
-class HeadsElsewhere:
-    """Tells each new head; lives as long as the process. Nothing is raised: the change itself is made by then."""
+class CheckpointExporter:
+    """Exports each new checkpoint. Lifetime: the process. Never raises, because the change itself is already committed."""
 
     def __init__(
         self,
@@ -67,19 +67,19 @@ class HeadsElsewhere:
         self._audit = audit
         self._now = now
         self._monotonic = monotonic
-        self._told = ""
-        self._not_before = float("-inf")
+        self._last_seal = ""
+        self._retry_at = float("-inf")
 
-    def look(self) -> None:
-        """Tell the head if there is a new one."""
-        if self._monotonic() < self._not_before:
+    def poll(self) -> None:
+        """Exports the latest checkpoint if it is new."""
+        if self._monotonic() < self._retry_at:
             return
         try:
             link = self._trail.head()
-            if link is not None and link.seal != self._told:
+            if link is not None and link.seal != self._last_seal:
                 self._send(head_of(self._audit, link, self._now()))
-                self._told = link.seal
+                self._last_seal = link.seal
         except (OSError, RelevoError) as cause:
-            self._not_before = self._monotonic() + _AGAIN_S
-            why = os.strerror(cause.errno) if isinstance(cause, OSError) and cause.errno else str(cause)
-            log.warning("the head of the audit was not sent elsewhere: %s", why, extra={"action": "audit.head_to"})
+            self._retry_at = self._monotonic() + _RETRY_DELAY_S
+            reason = os.strerror(cause.errno) if isinstance(cause, OSError) and cause.errno else str(cause)
+            log.warning("the head of the audit was not sent elsewhere: %s", reason, extra={"action": "audit.head_to"})

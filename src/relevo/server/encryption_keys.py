@@ -1,6 +1,6 @@
-"""Where the master key comes from, and what seals in a worker.
+"""Finds the master key, and loads the daily data keys with which a worker encrypts inputs.
 
-RELEVO_MASTER_KEY  >  the file of master_key_file  >  keys/master.key in home, made when inputs are to be sealed        ─► Sealing
+RELEVO_MASTER_KEY  >  file of master_key_file  >  keys/master.key in home, created when encrypt_inputs is on   ─► InputEncryption
 """
 
 from __future__ import annotations
@@ -26,40 +26,40 @@ if TYPE_CHECKING:
 
 VARIABLE = "RELEVO_MASTER_KEY"
 FILE = "master.key"
-_REMEMBERED = "day.json"
-_LOOK_EVERY_S = 0.5
+_DAY_KEY_CACHE = "day.json"
+_POLL_INTERVAL_S = 0.5
 
 
-def sealing_of(settings: Settings, engine: Engine) -> InputEncryption | None:
-    """What seals and opens in this home; None where nothing was ever sealed. Raises ConfigError, MissingDependencyError."""
-    wanted = settings.encrypt_inputs == "on"
-    if not wanted and find_spec("cryptography") is None:
+def input_encryption(settings: Settings, engine: Engine) -> InputEncryption | None:
+    """Encryption of this home's inputs; None when it has no master key. Raises ConfigError, MissingDependencyError."""
+    is_on = settings.encrypt_inputs == "on"
+    if not is_on and find_spec("cryptography") is None:
         return None
-    master = master_key(settings, make=wanted)
-    return None if master is None else InputEncryption(engine, master, remembered=settings.keys_folder / _REMEMBERED)
+    master = master_key(settings, make=is_on)
+    return None if master is None else InputEncryption(engine, master, remembered=settings.keys_folder / _DAY_KEY_CACHE)
 
 
 def master_key(settings: Settings, *, make: bool) -> bytes | None:
-    """The master key; None where there is none and none is to be made. A named file must be there. Raises ConfigError."""
-    if given := os.environ.get(VARIABLE):
-        return parse_key(given, f"the variable {VARIABLE}")
+    """The master key; None when there is none and make is false. A configured file must exist. Raises ConfigError."""
+    if text := os.environ.get(VARIABLE):
+        return parse_key(text, f"the variable {VARIABLE}")
     if settings.master_key_file:
         return load_or_create_key(Path(settings.master_key_file), make=False)
-    own = settings.keys_folder / FILE
-    return load_or_create_key(own) if make or own.exists() else None
+    default_file = settings.keys_folder / FILE
+    return load_or_create_key(default_file) if make or default_file.exists() else None
 
 
-async def load_day_key(sealing: InputEncryption, now: Callable[[], datetime]) -> None:
-    """Have today's key at hand before the first request; where the store is away, the one that was used last in this home."""
+async def load_day_key(encryption: InputEncryption, now: Callable[[], datetime]) -> None:
+    """Loads today's key before the first request; while the database is unavailable, the key last used in this home."""
     try:
-        await asyncio.to_thread(sealing.prepare_day, now())
+        await asyncio.to_thread(encryption.prepare_day, now())
     except DatabaseUnavailableError:
-        await asyncio.to_thread(sealing.recall_day)
+        await asyncio.to_thread(encryption.recall_day)
 
 
-async def refresh_day_keys(sealing: InputEncryption, now: Callable[[], datetime]) -> None:
-    """Take each new day's key soon after midnight, UTC, until cancelled."""
+async def refresh_day_keys(encryption: InputEncryption, now: Callable[[], datetime]) -> None:
+    """Loads each new day's key soon after midnight, UTC, until cancelled."""
     while True:
-        await asyncio.sleep(_LOOK_EVERY_S)
+        await asyncio.sleep(_POLL_INTERVAL_S)
         with contextlib.suppress(DatabaseUnavailableError):
-            await asyncio.to_thread(sealing.prepare_day, now())
+            await asyncio.to_thread(encryption.prepare_day, now())

@@ -1,8 +1,8 @@
-"""uvicorn as a worker runs it: our short way for predictions, our certificate, and an end that waits only for answers.
+"""Configures uvicorn for a worker: fast path for predictions, TLS handshakes with limits, graceful shutdown.
 
-app, predict handlers, encryption ─► HttpServer ─ serve(socket)
-    a TLS handshake ─► counted and timed as a head is ─► the connection
-    told to stop ─► nobody new ─► who waits at the socket is accepted ─► what was asked is answered, the silent are left
+app, predict handlers, TLS context ─► HttpServer ─ serve(socket)
+    TLS handshake ─► counted and timed like HTTP headers ─► Connection
+    shutdown ─► drop new connections ─► accept the queued ones ─► answer received requests, close idle connections
 """
 
 from __future__ import annotations
@@ -39,62 +39,61 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_NO_DESCRIPTOR_S = 1.0
-#: Time to accept who waits at the socket, for a first request of who was accepted, and for a next one of who was answered before.
+_ACCEPT_RETRY_S = 1.0
+#: At shutdown: time to accept queued connections, to wait for the first request of each, and for the next one of an idle one.
 _ACCEPT_S, _FRESH_S, _IDLE_S = 0.05, 2.0, 0.2
-#: Of a listening socket the kernel tells its queue where it tells what is unacknowledged of others.
+#: For a listening socket, the field tcpi_unacked of TCP_INFO holds the length of the accept queue.
 _TCP_INFO_BYTES, _QUEUED_AT = 64, 24
 _SO_ATTACH_FILTER, _SO_DETACH_FILTER = 26, 27
-#: A socket filter: load the flags of a TCP head, drop it where SYN is among them, else let it pass whole.
+#: BPF socket filter: load the TCP flags, drop the packet if SYN is set, otherwise pass all of it.
 _DROP_SYN = ((0x30, 0, 0, 13), (0x45, 0, 1, 0x02), (0x06, 0, 0, 0), (0x06, 0, 0, 0xFFFFFFFF))
 
 
-class _Listening:
-    """Stands where uvicorn keeps a listening socket; lives as long as the server.
+class _PlainListener:
+    """Wraps a plain listener for uvicorn, without waiting for its end. Lifetime: the server.
 
-    Its own end is not waited for: a caller in the middle of a TLS handshake has asked nothing yet, and would hold the end up
-    for as long as it likes to be silent.
+    asyncio waits for all connections of a listener, so a client that stays silent would delay the shutdown.
     """
 
-    def __init__(self, listening: asyncio.base_events.Server) -> None:
-        self._listening = listening
-        self.sockets = listening.sockets
+    def __init__(self, server: asyncio.base_events.Server) -> None:
+        self._server = server
+        self.sockets = server.sockets
 
     def close(self) -> None:
-        """Take no more callers."""
-        self._listening.close()
+        """Accepts no more connections."""
+        self._server.close()
 
     async def wait_closed(self) -> None:
-        """Wait for nobody."""
+        """Returns at once."""
 
 
-class _EncryptedListening:
-    """Takes callers who begin with a TLS handshake; stands where uvicorn keeps a listening socket, and lives as long as the server.
+class _TlsListener:
+    """A listener for TLS connections that limits unfinished handshakes; replaces uvicorn's own. Lifetime: the server.
 
-    uvicorn's own way counts a caller when the handshake is over, so those who never say a word would take every descriptor.
+    uvicorn counts a connection only after the handshake, so silent clients could use up all file descriptors.
     """
 
     def __init__(
-        self, listener: socket.socket, context: ssl.SSLContext, make: Callable[[], Connection], crowd: ConnectionLimit
+        self, listener: socket.socket, context: ssl.SSLContext, create_connection: Callable[[], Connection], limit: ConnectionLimit
     ) -> None:
         self.sockets = [listener]
         self.handshakes: set[asyncio.Task[None]] = set()
         self._context = context
-        self._make = make
-        self._crowd = crowd
+        self._create_connection = create_connection
+        self._limit = limit
         self._loop = asyncio.get_running_loop()
         listener.settimeout(0)
         self._listen()
 
     def close(self) -> None:
-        """Take no more callers."""
+        """Accepts no more connections."""
         for listener in self.sockets:
             self._loop.remove_reader(listener)
             listener.close()
         self.sockets = []
 
     async def wait_closed(self) -> None:
-        """Wait for nobody."""
+        """Returns at once."""
 
     def _listen(self) -> None:
         for listener in self.sockets:
@@ -104,125 +103,125 @@ class _EncryptedListening:
     def _accept(self, listener: socket.socket) -> None:
         while True:
             try:
-                caller, _ = listener.accept()
+                client, _ = listener.accept()
             except BlockingIOError:
                 return
             except ConnectionError:
                 continue
             except OSError as cause:
-                # No descriptor is left; who waits at the socket waits on.
+                # No file descriptor is left; the queued connections go on waiting.
                 log.warning("no connection can be accepted: %s", cause.strerror, extra={"action": "web.full"})
                 self._loop.remove_reader(listener)
-                self._loop.call_later(_NO_DESCRIPTOR_S, self._listen)
+                self._loop.call_later(_ACCEPT_RETRY_S, self._listen)
                 return
-            self._take(caller)
+            self._start_handshake(client)
 
-    def _take(self, caller: socket.socket) -> None:
-        connection = self._make()
-        if len(self.handshakes) + len(connection.connections) >= self._crowd.most and not connection.takes_an_idle_place():
-            self._crowd.is_full()
-            caller.close()
+    def _start_handshake(self, client: socket.socket) -> None:
+        connection = self._create_connection()
+        if len(self.handshakes) + len(connection.connections) >= self._limit.most and not connection.takes_an_idle_place():
+            self._limit.is_full()
+            client.close()
             return
-        caller.settimeout(0)
-        task = self._loop.create_task(self._shake(caller, connection))
+        client.settimeout(0)
+        task = self._loop.create_task(self._handshake(client, connection))
         self.handshakes.add(task)
         task.add_done_callback(self.handshakes.discard)
 
-    async def _shake(self, caller: socket.socket, connection: Connection) -> None:
+    async def _handshake(self, client: socket.socket, connection: Connection) -> None:
         try:
             await self._loop.connect_accepted_socket(
-                lambda: connection, caller, ssl=self._context, ssl_handshake_timeout=HEAD_SECONDS
+                lambda: connection, client, ssl=self._context, ssl_handshake_timeout=HEAD_SECONDS
             )
         except OSError:
-            # It was no TLS, none that both know, or it never came: nobody is there to be told.
-            caller.close()
+            # Not TLS, no common version, or a timeout: there is no connection to send an error on.
+            client.close()
 
 
 class HttpServer(uvicorn.Server):
-    """One worker's HTTP server; lives as long as it."""
+    """HTTP server of one worker. Lifetime: the worker."""
 
-    def __init__(self, config: uvicorn.Config, crowd: ConnectionLimit) -> None:
+    def __init__(self, config: uvicorn.Config, limit: ConnectionLimit) -> None:
         super().__init__(config)
-        self._crowd = crowd
-        self._encrypted: list[_EncryptedListening] = []
+        self._limit = limit
+        self._tls_listeners: list[_TlsListener] = []
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Listen."""
-        for one in sockets or []:
-            # A former worker that was told to end may have left it closed to newcomers.
+        """Starts listening."""
+        for listener in sockets or []:
+            # A previous worker may have attached the filter that drops new connections.
             with suppress(OSError):
-                one.setsockopt(socket.SOL_SOCKET, _SO_DETACH_FILTER, 0)
+                listener.setsockopt(socket.SOL_SOCKET, _SO_DETACH_FILTER, 0)
         context = self.config.ssl
         await super().startup([] if context else sockets)
-        self.servers = [_Listening(one) for one in self.servers]  # type: ignore[misc]  # it has what uvicorn asks for at the end
+        self.servers = [_PlainListener(server) for server in self.servers]  # type: ignore[misc]  # has the methods that uvicorn calls at shutdown
         if context:
-            self._encrypted = [_EncryptedListening(one, context, self._connection, self._crowd) for one in sockets or []]
-            self.servers += self._encrypted  # type: ignore[arg-type]  # the same
+            self._tls_listeners = [_TlsListener(listener, context, self._connection, self._limit) for listener in sockets or []]
+            self.servers += self._tls_listeners  # type: ignore[arg-type]  # the same
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Let nobody new in, accept who is at the socket already, and hear what they ask."""
+        """Drops new connections, accepts the queued ones, and waits a moment for their requests."""
         loop = asyncio.get_running_loop()
-        self._crowd.ending = True
-        for one in self._connections():
-            one.end_after_answer()
+        self._limit.ending = True
+        for connection in self._connections():
+            connection.end_after_answer()
         for listener in sockets or []:
-            _refuse_newcomers(listener)
-        begun = loop.time()
+            _drop_new_connections(listener)
+        start = loop.time()
         await asyncio.sleep(_ACCEPT_S)
-        while loop.time() - begun < _FRESH_S and any(map(_queued, sockets or [])):  # noqa: ASYNC110 - the same
+        while loop.time() - start < _FRESH_S and any(map(_queue_length, sockets or [])):  # noqa: ASYNC110 - no event exists
             await asyncio.sleep(0.01)
         for server in self.servers:
             server.close()
-        begun = loop.time()
-        while (spent := loop.time() - begun) < _FRESH_S and self._may_ask(spent):  # noqa: ASYNC110 - nothing tells of it
+        start = loop.time()
+        while (elapsed := loop.time() - start) < _FRESH_S and self._may_receive(elapsed):  # noqa: ASYNC110 - no event exists
             await asyncio.sleep(0.01)
         await super().shutdown(sockets)
 
-    def _may_ask(self, spent: float) -> bool:
-        """Whether somebody is just about to ask: who has not asked yet, and for a moment whoever was answered before."""
+    def _may_receive(self, elapsed: float) -> bool:
+        """Whether a request may still arrive: on connections without a request yet, and for a moment on idle ones."""
         connections = self._connections()
         return (
-            any(one.handshakes for one in self._encrypted)
-            or any(one.is_fresh for one in connections)
-            or (spent < _IDLE_S and bool(connections))
+            any(listener.handshakes for listener in self._tls_listeners)
+            or any(connection.is_fresh for connection in connections)
+            or (elapsed < _IDLE_S and bool(connections))
         )
 
     def _connections(self) -> list[Connection]:
-        return [one for one in self.server_state.connections if isinstance(one, Connection)]
+        return [connection for connection in self.server_state.connections if isinstance(connection, Connection)]
 
     def _connection(self) -> Connection:
-        facts: dict[str, Any] = {"config": self.config, "server_state": self.server_state, "app_state": self.lifespan.state}
-        made: Any = self.config.http_protocol_class
-        connection: Connection = made(**facts)
+        arguments: dict[str, Any] = {"config": self.config, "server_state": self.server_state, "app_state": self.lifespan.state}
+        protocol: Any = self.config.http_protocol_class
+        connection: Connection = protocol(**arguments)
         return connection
 
 
-def _queued(listener: socket.socket) -> int:
-    """How many wait at a listening socket to be accepted."""
+def _queue_length(listener: socket.socket) -> int:
+    """The number of connections in the accept queue of a listening socket."""
     if sys.platform != "linux":
         return 0
-    found: int = struct.unpack_from("I", listener.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_BYTES), _QUEUED_AT)[0]
-    return found
+    length: int = struct.unpack_from("I", listener.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_BYTES), _QUEUED_AT)[0]
+    return length
 
 
-def _refuse_newcomers(listener: socket.socket) -> None:
-    """Drop what begins a connection, on Linux: closing a socket resets who waits at it, and while newcomers come somebody does."""
+def _drop_new_connections(listener: socket.socket) -> None:
+    """Drops new connections, on Linux: closing a socket resets its queued connections, so the queue must become empty first."""
     if sys.platform != "linux":
         return
-    program = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *step) for step in _DROP_SYN))
+    program = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *instruction) for instruction in _DROP_SYN))
     with suppress(OSError):
         listener.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("HL", len(_DROP_SYN), ctypes.addressof(program)))
 
 
-def http_server(settings: Settings, app: ASGIApp, predict: PredictHandlers, encryption: TlsContext | None) -> HttpServer:
-    """The server for this app, not yet listening."""
-    crowd = limit_for(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
-    protocol = make_protocol(predict, HostChecker(settings), crowd, parse_trusted_proxies(settings.trusted_proxies))
+def http_server(settings: Settings, app: ASGIApp, predict: PredictHandlers, tls: TlsContext | None) -> HttpServer:
+    """Creates the server for this app, not yet listening."""
+    limit = limit_for(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+    protocol = make_protocol(predict, HostChecker(settings), limit, parse_trusted_proxies(settings.trusted_proxies))
     protocol.vouched = CallerVerifier(load_or_create_key(settings.console_key))
     config = uvicorn.Config(
         app,
         http=protocol,
-        # Our own reading of forwarded addresses, for both ways of asking: `web.forwarded`.
+        # Forwarded addresses are parsed in `util.proxy_headers`, also for the fast path.
         proxy_headers=False,
         loop="none",
         ws="none",
@@ -233,10 +232,10 @@ def http_server(settings: Settings, app: ASGIApp, predict: PredictHandlers, encr
         server_header=False,
         timeout_graceful_shutdown=settings.shutdown_timeout_s,
         timeout_keep_alive=settings.keep_alive_seconds,
-        headers=encryption.headers if encryption else [],
+        headers=tls.headers if tls else [],
     )
     config.load()
-    if encryption:
-        # Not by its file names: the context then is ours, and follows them when they are renewed.
-        config.ssl = encryption.context
-    return HttpServer(config, crowd)
+    if tls:
+        # A context instead of file names, so that renewed files can be reloaded.
+        config.ssl = tls.context
+    return HttpServer(config, limit)

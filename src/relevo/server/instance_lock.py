@@ -1,12 +1,12 @@
-"""One server a home: two would ship each other's journals and count each other's numbers.
+"""Allows one server per home; two would ship each other's journals and double-count metrics.
 
-    server.lock in the home ─ held? ─ no ─► held until this process ends, however it ends; what stands in it says who
-                                      ├ yes, by a server of this machine ─► ConfigError
-                                      └ yes, by another machine's, on a shared folder ─► told, and served: their journals are apart
-    served_elsewhere ─ held? ─► the address that stands in it, where it is another than that of the settings
+    server.lock in the home ─ locked? ─ no ─► locked until this process ends; the file describes the holder
+                                        ├ yes, by a server on this machine ─► ConfigError
+                                        └ yes, by another machine, on a shared folder ─► warning; both serve, with separate journals
+    other_address ─ locked? ─► the address in the file, if it differs from that of the settings
 
-The lock is the process's own (POSIX): its children do not inherit it, so after a kill -9 the next server starts at once. The ports
-are free a moment later, when the children that were left alone have ended: `once_orphans_ended`.
+It is a POSIX lock, which children do not inherit, so after a kill -9 the next server can start at once. The ports are free a
+moment later, when the orphaned children have ended: `once_orphans_ended`.
 """
 
 from __future__ import annotations
@@ -33,58 +33,58 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-Held = TypeVar("Held")
+Result = TypeVar("Result")
 
 LOCK_FILE = "server.lock"
-#: Linux's name for this machine from its start to its end, the same in every container on it.
+#: Linux's identifier of this machine since its last boot, the same in every container on it.
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
-_MOST_SAID = 4096
+_MAX_HOLDER_BYTES = 4096
 _NO_FILE = "it is a device or a pipe, not a file"
-#: Who only looks whether the home is held, holds it for less than this.
-_A_LOOK_S = 0.05
+#: A process that only checks the lock holds it for less than this.
+_CHECK_S = 0.05
 
 
 @contextlib.contextmanager
 def hold_instance_lock(home: Path) -> Iterator[Callable[[str], None]]:
-    """Be the home's only server of this machine inside the block, which is given what notes its address. Raises ConfigError."""
-    descriptor = _opened(home / LOCK_FILE)
+    """Holds the lock of the home inside the block. Gives a function that writes the server's address. Raises ConfigError."""
+    descriptor = _open_lock_file(home / LOCK_FILE)
     try:
-        is_ours = _is_locked(descriptor)
-        if is_ours:
+        is_acquired = _acquire(descriptor)
+        if is_acquired:
             _write_holder(descriptor, "")
         else:
-            _refuse_or_tell(home, _read_holder(descriptor))
-        yield lambda url: _write_holder(descriptor, url) if is_ours else None
+            _reject_or_warn(home, _read_holder(descriptor))
+        yield lambda url: _write_holder(descriptor, url) if is_acquired else None
     finally:
         os.close(descriptor)
 
 
-def once_orphans_ended(act: Callable[[], Held]) -> Held:
-    """What `act` gives, tried again while it may be refused for a killed server's children alone. Raises ConfigError."""
-    deadline = time.monotonic() + ORPHAN_S + 2 * _A_LOOK_S
+def once_orphans_ended(act: Callable[[], Result]) -> Result:
+    """Returns the result of `act`, retried while orphaned children of a killed server may cause its error. Raises ConfigError."""
+    deadline = time.monotonic() + ORPHAN_S + 2 * _CHECK_S
     while True:
         try:
             return act()
         except ConfigError:
             if time.monotonic() > deadline:
                 raise
-            time.sleep(_A_LOOK_S)
+            time.sleep(_CHECK_S)
 
 
 def other_address(settings: Settings) -> str:
-    """Where a server of this machine serves the home, if at another address than these settings say; else empty.
+    """The address of a server on this machine that serves the home, if it differs from these settings; otherwise empty.
 
-    Never in that server's own process: a look would end its lock.
+    Never call this in the server's own process: closing the file would release its lock.
     """
-    told = _holder(settings.home / LOCK_FILE)
-    found = str(told.get("url", "")) if told.get("machine") == _machine() else ""
-    return "" if found == local_url(settings.host, settings.port, encrypted=settings.encrypted) else found
+    holder = _holder(settings.home / LOCK_FILE)
+    address = str(holder.get("url", "")) if holder.get("machine") == _machine() else ""
+    return "" if address == local_url(settings.host, settings.port, encrypted=settings.encrypted) else address
 
 
-def _holder(place: Path) -> dict[str, Any]:
-    """What the server that holds the home says of itself; nothing where none does."""
+def _holder(lock_file: Path) -> dict[str, Any]:
+    """The description of the server that holds the lock; empty if none does."""
     try:
-        descriptor = os.open(place, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+        descriptor = os.open(lock_file, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:
         return {}
     try:
@@ -92,7 +92,7 @@ def _holder(place: Path) -> dict[str, Any]:
     except (BlockingIOError, PermissionError):
         return _read_holder(descriptor)
     except OSError:
-        # A pipe or a folder, or a network folder that knows no locks.
+        # A pipe or a folder, or a network file system without locks.
         return {}
     else:
         return {}
@@ -101,33 +101,33 @@ def _holder(place: Path) -> dict[str, Any]:
 
 
 def _write_holder(descriptor: int, url: str) -> None:
-    """Say who holds it. url: where it answers; empty while it starts."""
-    told = {"machine": _machine(), "host": socket.gethostname(), "pid": os.getpid(), "url": url}
+    """Writes the description of this server. url: its address; empty while it starts."""
+    holder = {"machine": _machine(), "host": socket.gethostname(), "pid": os.getpid(), "url": url}
     os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, json.dumps(told).encode(), 0)
+    os.pwrite(descriptor, json.dumps(holder).encode(), 0)
 
 
-def _opened(place: Path) -> int:
+def _open_lock_file(lock_file: Path) -> int:
     try:
-        # Never by a link: what it leads to would be emptied.
-        descriptor = os.open(place, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)
+        # Not through a symbolic link: its target would be truncated.
+        descriptor = os.open(lock_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)
     except OSError as cause:
-        raise ConfigError(reason=f"{place} cannot be read ({cause.strerror})") from cause
+        raise ConfigError(reason=f"{lock_file} cannot be read ({cause.strerror})") from cause
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise ConfigError(reason=f"{place} cannot be read ({_NO_FILE})")
+        raise ConfigError(reason=f"{lock_file} cannot be read ({_NO_FILE})")
     return descriptor
 
 
-def _is_locked(descriptor: int) -> bool:
-    for pause in (_A_LOOK_S, 0.0):
+def _acquire(descriptor: int) -> bool:
+    for delay in (_CHECK_S, 0.0):
         try:
             fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except (BlockingIOError, PermissionError):
-            time.sleep(pause)
+            time.sleep(delay)
             continue
         except OSError as cause:
-            # A network folder may know no locks; nobody can be kept out there.
+            # A network file system may not support locks; then the home is served without one.
             log.warning("the home cannot be locked: %s", cause.strerror, extra={"action": "home_not_locked"})
         return True
     return False
@@ -135,21 +135,21 @@ def _is_locked(descriptor: int) -> bool:
 
 def _read_holder(descriptor: int) -> dict[str, Any]:
     try:
-        found = json.loads(os.pread(descriptor, _MOST_SAID, 0))
+        holder = json.loads(os.pread(descriptor, _MAX_HOLDER_BYTES, 0))
     except ValueError:
-        # The other one is just about to write it.
+        # The other server has not written it yet.
         return {}
-    return found if isinstance(found, dict) else {}
+    return holder if isinstance(holder, dict) else {}
 
 
-def _refuse_or_tell(home: Path, other: dict[str, Any]) -> None:
+def _reject_or_warn(home: Path, other: dict[str, Any]) -> None:
     if other.get("machine", _machine()) == _machine():
         raise ConfigError(
             reason=f"another server (process {other.get('pid', '?')}) already serves the home {home}; end it first, "
             "or give this one a home of its own with --home"
         )
-    facts = {"action": "home_shared", "machine": str(other.get("host"))}
-    log.warning("a server on the machine %s serves this home, too", other.get("host"), extra=facts)
+    fields = {"action": "home_shared", "machine": str(other.get("host"))}
+    log.warning("a server on the machine %s serves this home, too", other.get("host"), extra=fields)
 
 
 def _machine() -> str:

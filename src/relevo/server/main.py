@@ -1,10 +1,11 @@
-"""The server as a whole: listening sockets, a supervisor, its workers and the loop.
+"""Runs a whole server: listening sockets, supervisor, workers, console and background process.
 
-serve ─► listen ─► migrate ─► load ─► supervisor ─┬► worker × n     one byte on the roll call's pipe each ─► ready(url)
-                                                  ├► console, where wanted
-                                                  └► loop
+serve ─► lock ─► migrate ─► listen ─► supervisor ─┬► worker × n     one byte each through the ready barrier ─► ready(url)
+                                                  ├► console, with --console
+                                                  └► background
 
-A child keeps no listening socket but its own: one that outlived the others would go on taking callers whom nobody answers.
+A child closes every listening socket except its own. Otherwise a child that outlives the others would keep accepting connections
+that no process answers.
 """
 
 from __future__ import annotations
@@ -42,9 +43,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_GRACE_BEYOND_DRAIN_S = 3.0
-#: The loop gives way to the workers: a request never waits for shipping.
-_LOOP_NICENESS = 5
+_GRACE_AFTER_DRAIN_S = 3.0
+#: Lower priority than the workers, so that shipping never delays a request.
+_BACKGROUND_NICENESS = 5
 _BACKLOG = 1024
 #: For this process and all its children.
 _ENVIRONMENT = {"ORT_DISABLE_TELEMETRY": "1", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
@@ -56,80 +57,86 @@ def serve(
     insecure: bool = False,
     ready: Callable[[str], None] | None = None,
     warn: Callable[[str], None] = log.warning,
-    alone: Callable[[], bool] = lambda: False,
+    should_stop: Callable[[], bool] = lambda: False,
     console: socket.socket | None = None,
 ) -> int:
-    """Serve until SIGTERM, Ctrl-C or `alone` says that nobody waits for this server any more. Returns the exit code.
+    """Serves until SIGTERM, Ctrl-C, or until `should_stop` returns true. Returns the exit code.
 
-    insecure: a person wants it served beyond this machine whatever that lacks. ready: told the URL once every worker answers.
-    warn: told what it lacks where others can reach it. console: where to show the console too.
-    Raises ConfigError when it cannot listen, encrypt, has no home, or may not be reached from where it would be.
+    insecure: whether the operator accepts an exposed server without users or encryption. ready: called with the URL once every
+    worker is ready. warn: called with the risk of an exposed server. console: the socket of the console, if it is wanted.
+    Raises ConfigError when it cannot listen, encrypt or use its home, or when the exposure check rejects the settings.
     """
     check_server_exposure(settings, insecure=insecure)
-    _quiet_libraries()
-    # Whatever this server and its children write is the owner's alone: it tells what people sent.
+    _configure_libraries()
+    # Files of this server and its children are readable by the owner only, because they contain clients' inputs.
     os.umask(0o077)
     make_home(settings)
-    with hold_instance_lock(settings.home) as note:
-        return _serve_alone(settings, insecure=insecure, note=note, ready=ready, warn=warn, alone=alone, console=console)
+    with hold_instance_lock(settings.home) as write_address:
+        return _serve_locked(
+            settings,
+            insecure=insecure,
+            write_address=write_address,
+            ready=ready,
+            warn=warn,
+            should_stop=should_stop,
+            console=console,
+        )
 
 
-def _serve_alone(
+def _serve_locked(
     settings: Settings,
     *,
     insecure: bool,
-    note: Callable[[str], None],
+    write_address: Callable[[str], None],
     ready: Callable[[str], None] | None,
     warn: Callable[[str], None],
-    alone: Callable[[], bool],
+    should_stop: Callable[[], bool],
     console: socket.socket | None,
 ) -> int:
-    _sweep(settings)
+    _remove_drafts(settings)
     certificate = certificate_of(settings, utc_now())
     once_orphans_ended(partial(check_address, settings))
-    warning = check_exposure(settings, users=_migrate_if_reachable(settings), insecure=insecure)
+    warning = check_exposure(settings, users=_migrate(settings), insecure=insecure)
     if warning:
         warn(warning)
-    # Made before the first worker or console reads it.
+    # Created before the first worker or console reads it.
     load_or_create_key(settings.console_key)
     listeners = _listen(settings)
-    _fold_what_others_left(settings)
+    _merge_dead_counters(settings)
     port = listeners[0].getsockname()[1]
-    note(local_url(settings.host, port, encrypted=certificate is not None))
-    address = f"http{'s' if certificate else ''}://{_shown_host(settings.host)}:{port}"
-    stop = StopFlag()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
+    write_address(local_url(settings.host, port, encrypted=certificate is not None))
+    address = f"http{'s' if certificate else ''}://{_url_host(settings.host)}:{port}"
+    stop = threading.Event()
+    for signal_number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(signal_number, lambda *_: stop.set())
     with contextlib.ExitStack() as open_sockets:
         for listener in listeners:
             open_sockets.enter_context(listener)
-        tell = partial(ready, address) if ready else _tell_nobody
-        _supervise(settings, listeners, certificate, stop, insecure=insecure, ready=tell, alone=alone, console=console)
+        on_ready = partial(ready, address) if ready else lambda: None
+        _supervise(
+            settings, listeners, certificate, stop, insecure=insecure, ready=on_ready, should_stop=should_stop, console=console
+        )
     return 0
 
 
-def _sweep(settings: Settings) -> None:
-    """Remove what killed processes left half-written."""
+def _remove_drafts(settings: Settings) -> None:
+    """Removes the partly written files of killed processes."""
     blobs = settings.blobs_folder
-    inside = [path for path in blobs.iterdir() if path.is_dir()] if blobs.is_dir() else []
-    own = (settings.home, settings.keys_folder, settings.audit_folder, settings.packages_folder, settings.telemetry_folder)
-    sweep_drafts([*own, settings.tls_folder, blobs, *inside])
+    blob_folders = [path for path in blobs.iterdir() if path.is_dir()] if blobs.is_dir() else []
+    folders = (settings.home, settings.keys_folder, settings.audit_folder, settings.packages_folder, settings.telemetry_folder)
+    sweep_drafts([*folders, settings.tls_folder, blobs, *blob_folders])
 
 
-def _tell_nobody() -> None:
-    """Nobody asked to be told."""
-
-
-def _fold_what_others_left(settings: Settings) -> None:
-    """Add up the counters of workers that are gone; another server on this home keeps those of its own."""
+def _merge_dead_counters(settings: Settings) -> None:
+    """Merges the counters of dead processes, but not those of another live server of this home."""
     folder = settings.telemetry_folder
     folder.mkdir(exist_ok=True)
-    spools = {path.stem: settings.spool_folder / path.stem for path in folder.glob("*-*.json")}
-    merge_dead(folder, [boot for boot, spool in spools.items() if not spool.is_dir() or is_writer_dead(spool)])
+    journals = {path.stem: settings.spool_folder / path.stem for path in folder.glob("*-*.json")}
+    merge_dead(folder, [process for process, journal in journals.items() if not journal.is_dir() or is_writer_dead(journal)])
 
 
-def _quiet_libraries() -> None:
-    """Before they are loaded: no usage reports, and no threads beside those the settings give a model."""
+def _configure_libraries() -> None:
+    """Configures libraries before they are imported: no usage reports, no threads beyond intra_op_threads."""
     for name, value in _ENVIRONMENT.items():
         os.environ[name] = value
 
@@ -142,61 +149,65 @@ def _supervise(
     *,
     insecure: bool,
     ready: Callable[[], None],
-    alone: Callable[[], bool],
+    should_stop: Callable[[], bool],
     console: socket.socket | None,
 ) -> None:
-    # Loaded once, here, and shared with every child: the command line's other commands do without.
+    # Imported once and shared with every child; other commands of the command line do not need them.
     from relevo.runtime.session import load_onnxruntime
     from relevo.server.background import run_loop
     from relevo.server.worker import run_worker
 
     load_onnxruntime()
-    roll_call = ReadyBarrier(settings.worker_count, ready)
-    act = partial(run_worker, settings, certificate=certificate, insecure=insecure, present=roll_call.present)
+    barrier = ReadyBarrier(settings.worker_count, ready)
+    run = partial(run_worker, settings, certificate=certificate, insecure=insecure, ready=barrier.signal)
     port = listeners[0].getsockname()[1]
-    everywhere = [*listeners, *([console] if console else [])]
-    workers = [ProcessSpec(name="worker", act=_keeping(listener, everywhere, partial(act, listener))) for listener in listeners]
-    # Last: what a worker writes until its very end is shipped by the loop's last tick.
-    loop = ProcessSpec(name="loop", act=_keeping(None, everywhere, partial(run_loop, settings)), nice=_LOOP_NICENESS, last=True)
-    beside = []
+    sockets = [*listeners, *([console] if console else [])]
+    workers = [
+        ProcessSpec(name="worker", act=_with_own_socket(listener, sockets, partial(run, listener))) for listener in listeners
+    ]
+    # Last: its final tick ships what the workers write until they exit.
+    background = ProcessSpec(
+        name="loop", act=_with_own_socket(None, sockets, partial(run_loop, settings)), nice=_BACKGROUND_NICENESS, last=True
+    )
+    console_specs = []
     if console:
-        show = partial(run_console, settings, console, certificate, port)
-        beside.append(ProcessSpec(name="console", act=_keeping(console, everywhere, show)))
+        run_process = partial(run_console, settings, console, certificate, port)
+        console_specs.append(ProcessSpec(name="console", act=_with_own_socket(console, sockets, run_process)))
     folder = settings.telemetry_folder
 
-    def look() -> None:
-        roll_call.look()
-        if alone():
+    def poll() -> None:
+        barrier.poll()
+        if should_stop():
             stop.set()
 
-    with contextlib.closing(roll_call):
+    with contextlib.closing(barrier):
         Supervisor(
-            [*workers, *beside, loop],
-            grace_s=settings.shutdown_timeout_s + _GRACE_BEYOND_DRAIN_S,
+            [*workers, *console_specs, background],
+            grace_s=settings.shutdown_timeout_s + _GRACE_AFTER_DRAIN_S,
             died=lambda pid: merge_dead(folder, [path.stem for path in folder.glob(f"{pid}-*.json")]),
-            each_look=look,
-            # The workers' copies are then the only ones, so nobody is kept waiting at a socket that no one will accept from.
+            each_look=poll,
+            # Then only the workers hold the sockets, so that no connection waits on a socket that no process accepts from.
             ending=lambda: _close(listeners),
         ).run(stop)
 
 
-def _keeping(own: socket.socket | None, everywhere: list[socket.socket], act: Callable[[int], None]) -> Callable[[int], None]:
-    """`act` for a child that keeps no listening socket but its own."""
+def _with_own_socket(own: socket.socket | None, sockets: list[socket.socket], act: Callable[[int], None]) -> Callable[[int], None]:
+    """Wraps `act` for a child, which closes every listening socket except its own."""
 
-    def begin(life: int) -> None:
-        _close([one for one in everywhere if one is not own])
-        act(life)
+    def run(parent_pipe: int) -> None:
+        _close([listener for listener in sockets if listener is not own])
+        act(parent_pipe)
 
-    return begin
+    return run
 
 
 def _close(listeners: list[socket.socket]) -> None:
-    for one in listeners:
-        one.close()
+    for listener in listeners:
+        listener.close()
 
 
 class ReadyBarrier:
-    """Hears from every worker once, then says so; lives as long as the server."""
+    """Calls `complete` when every worker has signalled once. Lifetime: the server."""
 
     def __init__(self, expected: int, complete: Callable[[], None]) -> None:
         self._missing = expected
@@ -204,12 +215,12 @@ class ReadyBarrier:
         self._ends = os.pipe()
         os.set_blocking(self._ends[0], False)
 
-    def present(self) -> None:
-        """In a worker: it answers now."""
+    def signal(self) -> None:
+        """In a worker: reports that it accepts requests."""
         os.write(self._ends[1], b"r")
 
-    def look(self) -> None:
-        """In the supervisor: count who has spoken."""
+    def poll(self) -> None:
+        """In the supervisor: counts the received signals."""
         if self._missing <= 0:
             return
         with contextlib.suppress(BlockingIOError):
@@ -218,32 +229,32 @@ class ReadyBarrier:
                 self._complete()
 
     def close(self) -> None:
-        """Close the pipe."""
+        """Closes the pipe."""
         for end in self._ends:
             os.close(end)
 
 
-def _migrate_if_reachable(settings: Settings) -> bool:
-    """Bring the store up to date. Tells whether there are users; while it is away, nobody is let in who is not remembered."""
+def _migrate(settings: Settings) -> bool:
+    """Migrates the database. Returns whether there are users; true while it is unavailable, so that access stays restricted."""
     try:
-        _refuse_untrusted(settings)
+        _check_trust(settings)
         store = open_store(settings)
         has_users = not store.people.roll().open
         store.engine.dispose()
     except DatabaseSchemaTooNewError:
         raise
     except DatabaseUnavailableError as cause:
-        # What was registered before is served from the routes each worker remembers; journals wait.
+        # Registered models are served from the cached routes; the journals wait.
         log.warning("serving what is known: %s", cause, extra={"action": "store_away"})
         return True
     return has_users
 
 
-def _refuse_untrusted(settings: Settings) -> None:
-    """Look at a database beside which a killed server left its log, before anything brings that log into it.
+def _check_trust(settings: Settings) -> None:
+    """Checks a database whose WAL a killed server left behind, before any connection writes that WAL into the database.
 
-    In a process of its own, which closes nothing: the last connection that closes checkpoints, whatever it is into.
-    Raises DatabaseUnavailableError.
+    Runs in a child process that exits without closing its connection, because the last connection to close checkpoints the WAL
+    into the file, whatever that file is. Raises DatabaseUnavailableError.
     """
     from relevo.store.db.engine import connect
     from relevo.store.db.identity import DatabaseIdentity
@@ -269,52 +280,52 @@ def _refuse_untrusted(settings: Settings) -> None:
 
 
 def check_server_exposure(settings: Settings, *, insecure: bool) -> None:
-    """Refuse what is refused in any case, before anything is made. Raises ConfigError."""
+    """Rejects settings that never work, before anything is created. Raises ConfigError."""
     parse_trusted_proxies(settings.trusted_proxies)
     oidc_provider(settings)
     if settings.audit_checkpoint_to:
-        from relevo.server.checkpoint_export import sender_of
+        from relevo.server.checkpoint_export import checkpoint_sender
 
-        sender_of(settings)
+        checkpoint_sender(settings)
     may_have_users = bool(settings.database_url) or (settings.home / "relevo.db").exists() or had_users(settings.home)
     check_exposure(settings, users=may_have_users, insecure=insecure)
 
 
 def check_address(settings: Settings) -> None:
-    """See whether the server could listen where it is told to, before long work. Raises ConfigError."""
-    _bound(settings, settings.port, shared=False).close()
+    """Checks before long work that the configured port can be bound. Raises ConfigError."""
+    _bind(settings, settings.port, shared=False).close()
 
 
 def _listen(settings: Settings) -> list[socket.socket]:
-    """One listening socket a worker, all on one address: the kernel spreads the connections evenly.
+    """Opens one listening socket per worker on the same address (SO_REUSEPORT): the kernel distributes connections evenly.
 
-    With a single one, the worker that wakes first takes all that wait. The supervisor holds them open, so what comes to a worker
-    that just died waits for the next one and is not refused.
+    With a single socket, the first worker to wake up accepts all waiting connections. The supervisor keeps the sockets open, so
+    connections to a worker that has just died wait for its replacement.
     """
-    # A shared port could be taken a second time by another server of the same user; this one cannot.
+    # Another server of the same user could share this port; an exclusive bind first rejects that.
     once_orphans_ended(partial(check_address, settings))
     listeners: list[socket.socket] = []
     for _ in range(settings.worker_count):
         port = listeners[0].getsockname()[1] if listeners else settings.port
-        listeners.append(_bound(settings, port, shared=True))
+        listeners.append(_bind(settings, port, shared=True))
         listeners[-1].listen(_BACKLOG)
     return listeners
 
 
-def _bound(settings: Settings, port: int, *, shared: bool) -> socket.socket:
-    bound = socket.socket(socket.AF_INET6 if ":" in settings.host else socket.AF_INET, socket.SOCK_STREAM)
-    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+def _bind(settings: Settings, port: int, *, shared: bool) -> socket.socket:
+    listener = socket.socket(socket.AF_INET6 if ":" in settings.host else socket.AF_INET, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     if shared:
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     try:
-        bound.bind((settings.host, port))
+        listener.bind((settings.host, port))
     except OSError as cause:
-        bound.close()
+        listener.close()
         raise ConfigError(
             reason=f"port {port} of {settings.host} cannot be used ({cause.strerror}); choose another with --port"
         ) from cause
-    return bound
+    return listener
 
 
-def _shown_host(host: str) -> str:
+def _url_host(host: str) -> str:
     return f"[{host}]" if ":" in host else host

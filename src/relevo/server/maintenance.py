@@ -1,7 +1,7 @@
-"""What the loop does now and then beside shipping.
+"""Periodic tasks of the background process besides shipping.
 
-settings, store ─► heads of the audit kept · the log emptied after an erasure · what is too old or too much removed
-look ─ witnessed ─► the end of the audit written down each second, however long shipping takes
+settings, store ─► audit checkpoints saved · WAL truncated after an erasure · retention by age and by size
+function ─ checkpoint_thread ─► called each second in its own thread, however long shipping takes
 """
 
 from __future__ import annotations
@@ -29,95 +29,101 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_WITNESS_EVERY_S = 1.0
-_LOOK_AT_AUDIT_S = 5.0
-_LOOK_FOR_ERASED_S = 1.0
+_CHECKPOINT_POLL_S = 1.0
+_CHECKPOINT_SAVE_S = 5.0
+_WAL_TRUNCATION_S = 1.0
 _NEVER = float("inf")
-_AGE_EVERY_S = 60.0
-_SIZE_EVERY_S = 600.0
-_MINUTES_EVERY_S = 600.0
+_AGE_RETENTION_S = 60.0
+_SIZE_RETENTION_S = 600.0
+_TRAFFIC_RETENTION_S = 600.0
 
 
 def periodic_tasks(settings: Settings, store: Store, trust: DatabaseTrust) -> list[PeriodicTask]:
-    """Every chore of this home."""
+    """All periodic tasks of this home."""
     from relevo.store.audit.checkpoints import Checkpoints
     from relevo.store.retention import Retention
 
-    heads = Checkpoints(settings.audit_folder, store.trail, store.audit)
+    checkpoints = Checkpoints(settings.audit_folder, store.trail, store.audit)
 
-    def empty() -> bool:
+    def truncate() -> bool:
         with trust.own_change():
             return truncate_wal(store.engine)
 
-    emptied = _WalTruncation(settings.spool_folder, empty)
+    wal_truncation = _WalTruncation(settings.spool_folder, truncate)
     retention = Retention(
         store.engine, store.blobs, store.audit, days=settings.retention_days, megabytes=settings.max_input_storage_mb
     )
 
-    def keep(apply: Callable[[datetime], Removed]) -> None:
+    def enforce(apply: Callable[[datetime], Removed]) -> None:
         if apply(utc_now()).anything:
             request_rotation(settings.spool_folder)
 
     return [
-        PeriodicTask(every_s=_LOOK_AT_AUDIT_S, run=_log_errors("audit.heads", lambda: heads.keep(utc_now()))),
-        # A head more when the server stops costs a line, and covers what was changed since the last one.
-        PeriodicTask(every_s=_NEVER, run=_log_errors("audit.heads", lambda: heads.keep(utc_now(), at_once=True)), at_the_end=True),
-        PeriodicTask(every_s=_LOOK_FOR_ERASED_S, run=emptied.look, at_the_end=True),
-        PeriodicTask(every_s=_MINUTES_EVERY_S, run=lambda: _forget_minutes(store)),
-        *([PeriodicTask(every_s=_AGE_EVERY_S, run=lambda: keep(retention.apply_age))] if settings.retention_days else []),
-        *([PeriodicTask(every_s=_SIZE_EVERY_S, run=lambda: keep(retention.apply_size))] if settings.max_input_storage_mb else []),
+        PeriodicTask(every_s=_CHECKPOINT_SAVE_S, run=_log_errors("audit.heads", lambda: checkpoints.keep(utc_now()))),
+        # One more checkpoint at the end costs one line, and covers the changes since the last one.
+        PeriodicTask(
+            every_s=_NEVER, run=_log_errors("audit.heads", lambda: checkpoints.keep(utc_now(), at_once=True)), at_the_end=True
+        ),
+        PeriodicTask(every_s=_WAL_TRUNCATION_S, run=wal_truncation.poll, at_the_end=True),
+        PeriodicTask(every_s=_TRAFFIC_RETENTION_S, run=lambda: _delete_old_traffic(store)),
+        *([PeriodicTask(every_s=_AGE_RETENTION_S, run=lambda: enforce(retention.apply_age))] if settings.retention_days else []),
+        *(
+            [PeriodicTask(every_s=_SIZE_RETENTION_S, run=lambda: enforce(retention.apply_size))]
+            if settings.max_input_storage_mb
+            else []
+        ),
     ]
 
 
-def _forget_minutes(store: Store) -> None:
+def _delete_old_traffic(store: Store) -> None:
     store.traffic.forget_minutes(utc_now())
 
 
 @contextlib.contextmanager
-def checkpoint_thread(look: Callable[[], None], *, every_s: float = _WITNESS_EVERY_S) -> Iterator[None]:
-    """Look now, again and again, and once more at the end. A thread of its own: what keeps shipping busy must not hide a change."""
-    ended = threading.Event()
+def checkpoint_thread(function: Callable[[], None], *, every_s: float = _CHECKPOINT_POLL_S) -> Iterator[None]:
+    """Calls `function` periodically in a thread of its own, first and last of all inside the block: busy shipping must not delay it."""
+    stop = threading.Event()
 
-    def watch() -> None:
-        _catch_all(look)
-        while not ended.wait(every_s):
-            _catch_all(look)
-        _catch_all(look)
+    def run() -> None:
+        _log_exceptions(function)
+        while not stop.wait(every_s):
+            _log_exceptions(function)
+        _log_exceptions(function)
 
-    thread = threading.Thread(target=watch, name="witness", daemon=True)
+    thread = threading.Thread(target=run, name="witness", daemon=True)
     thread.start()
     try:
         yield
     finally:
-        ended.set()
+        stop.set()
         thread.join()
 
 
-def _catch_all(look: Callable[[], None]) -> None:
-    # What nobody foresaw must not end the thread: from then on nobody would look, and nobody would know.
+def _log_exceptions(function: Callable[[], None]) -> None:
+    # An unexpected error must not end the thread: later changes would have no checkpoint.
     try:
-        look()
+        function()
     except Exception:
         log.exception("a look failed and is tried again", extra={"action": "witness_failed"})
 
 
 class _WalTruncation:
-    """Empties the database's log once after each erasure; lives as long as the loop."""
+    """Truncates the database's WAL once after each erasure. Lifetime: the background process."""
 
-    def __init__(self, spool: Path, empty: Callable[[], bool]) -> None:
+    def __init__(self, spool: Path, truncate: Callable[[], bool]) -> None:
         self._spool = spool
-        self._empty = empty
-        self._done = 0
+        self._truncate = truncate
+        self._truncated_at = 0
 
-    def look(self) -> None:
-        """Empty it where something was erased since; a reader in the way puts it off. Raises DatabaseUnavailableError."""
-        asked = rotation_requested_at(self._spool)
-        if asked != self._done and self._empty():
-            self._done = asked
+    def poll(self) -> None:
+        """Truncates it if an erasure happened since; an active reader postpones it. Raises DatabaseUnavailableError."""
+        requested_at = rotation_requested_at(self._spool)
+        if requested_at != self._truncated_at and self._truncate():
+            self._truncated_at = requested_at
 
 
 def _log_errors(action: str, work: Callable[[], object]) -> Callable[[], None]:
-    """What fails for want of a file or its rights is logged; shipping must go on."""
+    """Wraps `work`: errors of files, permissions or settings are logged, so that shipping goes on."""
 
     def run() -> None:
         try:

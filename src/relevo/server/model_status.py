@@ -1,7 +1,7 @@
-"""How the models of a home stand when its server has started, read without asking the server, which may ask who we are.
+"""Reads which models are being served from the home's files, without authenticating to the server.
 
-worker ─ tell_unserved ─► unserved.json in home ─┐
-store ─ models, routes ──────────────────────────┴─ standing ─► name, version in charge, or why none answers
+worker ─ save_load_failures ─► unserved.json in the home ─┐
+store ─ models, routes ───────────────────────────────────┴─ model_statuses ─► name, served version, or why none is served
 """
 
 from __future__ import annotations
@@ -20,37 +20,37 @@ if TYPE_CHECKING:
     from relevo.serve.service import ModelState
 
 _FILE = "unserved.json"
-_NOBODY = "no version of it is in charge"
+_NO_CHAMPION = "no version of it is in charge"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelStatus:
-    """One registered model."""
+    """Serving status of one registered model. Lifetime: one command."""
 
     name: str
-    version: int | None  # that answers; None: none does
-    reason: str  # why none answers
+    version: int | None  # the served version; None: none is served
+    reason: str  # why none is served
 
 
 def save_load_failures(home: Path, states: Iterable[ModelState]) -> None:
-    """In a worker that is about to answer: note which models it could not load, and why."""
-    save_state(home / _FILE, {one.name: one.reason for one in states if not one.ready})
+    """In a worker that is about to be ready: saves which models it could not load, and why."""
+    save_state(home / _FILE, {state.name: state.reason for state in states if not state.ready})
 
 
 def model_statuses(settings: Settings) -> list[ModelStatus]:
-    """Every registered model as a server that has just started serves it. Raises DatabaseUnavailableError."""
-    unserved = load_state(settings.home / _FILE, dict[str, str]) or {}
+    """The status of every registered model in a server that has just started. Raises DatabaseUnavailableError."""
+    failures = load_state(settings.home / _FILE, dict[str, str]) or {}
     store = open_store(settings, migrated=True)
     try:
         names = [model.name for model in store.registry.models()]
-        charged = {route.model: route.legs[0].version for route in store.registry.routes()}
+        served_versions = {route.model: route.legs[0].version for route in store.registry.routes()}
     finally:
         store.engine.dispose()
     return [
         ModelStatus(
             name=name,
-            version=None if name in unserved else charged.get(name),
-            reason=unserved.get(name, "" if name in charged else _NOBODY),
+            version=None if name in failures else served_versions.get(name),
+            reason=failures.get(name, "" if name in served_versions else _NO_CHAMPION),
         )
         for name in names
     ]

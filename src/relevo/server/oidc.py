@@ -1,4 +1,4 @@
-"""Where else people may sign in, as the settings say it; its library is an extra, and loaded only when it is wanted.
+"""Creates the OIDC provider from the settings. Its library is an optional dependency and is loaded only when OIDC is configured.
 
 oidc_issuer, oidc_client_id, oidc_client_secret ─► Provider | None
 """
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def oidc_provider(settings: Settings) -> Provider | None:
-    """The identity provider; None when none is set. Nobody is asked yet. Raises ConfigError."""
+    """The identity provider; None when none is configured. Sends no request. Raises ConfigError."""
     if not settings.oidc_issuer:
         return None
     try:

@@ -1,8 +1,8 @@
-"""A certificate that the server makes for itself: this host's names, signed by nobody, its key readable by its owner alone.
+"""Creates a self-signed certificate for the names of this host; only its owner can read the key.
 
-    names ─► key (P-256) ─► certificate, a year and a month ─► key.pem 0600, then cert.pem, each whole or not at all
+    names ─► key (P-256) ─► certificate, valid for 397 days ─► key.pem 0600, then cert.pem, each written atomically
 
-It encrypts, and it proves to who knows its fingerprint or has its file that nobody stands in between. It can sign no other.
+A client that has the fingerprint or the file is protected against a man in the middle. The certificate cannot sign others.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
-#: Browsers take none that is valid for longer than 398 days.
-_VALID = timedelta(days=397)
-#: A caller's clock may be behind.
-_CLOCKS_DIFFER = timedelta(hours=1)
-_ALWAYS = ("localhost", "127.0.0.1", "::1")
-#: And nothing else: no other certificate, for one.
-_MAY_SIGN_HANDSHAKES = x509.KeyUsage(
+#: Browsers reject certificates that are valid for longer than 398 days.
+_VALIDITY = timedelta(days=397)
+#: Tolerance for a client's clock that is behind.
+_CLOCK_SKEW = timedelta(hours=1)
+_LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
+#: Only handshakes; in particular not other certificates.
+_KEY_USAGE = x509.KeyUsage(
     digital_signature=True,
     content_commitment=False,
     key_encipherment=False,
@@ -44,13 +44,13 @@ _MAY_SIGN_HANDSHAKES = x509.KeyUsage(
     encipher_only=False,
     decipher_only=False,
 )
-#: An address of no machine (RFC 5737): to ask the system by which of ours it would be reached. Nothing is sent.
-_ELSEWHERE = ("192.0.2.1", 9)
+#: A documentation address (RFC 5737), used to find the local address of the default route. Nothing is sent.
+_UNUSED_ADDRESS = ("192.0.2.1", 9)
 
 
 @contextlib.contextmanager
-def alone(folder: Path) -> Iterator[None]:
-    """Make the folder and hold it: two servers of one home must not leave the key of one beside the certificate of the other."""
+def lock_folder(folder: Path) -> Iterator[None]:
+    """Creates the folder and locks it: two servers of one home must not mix the key of one with the certificate of the other."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = (folder / "lock").open("w")
@@ -61,42 +61,42 @@ def alone(folder: Path) -> Iterator[None]:
         yield
 
 
-def is_good_for(cert: Path, host: str, moment: datetime) -> bool:
-    """Whether the certificate still holds at this moment and names the host. A file that is no certificate is not good."""
+def is_valid_for(cert: Path, host: str, moment: datetime) -> bool:
+    """Whether the certificate is valid at this moment and names the host; false for a file that is no certificate."""
     try:
-        found = x509.load_pem_x509_certificate(cert.read_bytes())
-        names = found.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        certificate = x509.load_pem_x509_certificate(cert.read_bytes())
+        alternative_names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except (ValueError, x509.ExtensionNotFound):
         return False
-    told = {*names.get_values_for_type(x509.DNSName), *map(str, names.get_values_for_type(x509.IPAddress))}
-    return found.not_valid_after_utc > moment and told >= set(_needed(host))
+    names = {*alternative_names.get_values_for_type(x509.DNSName), *map(str, alternative_names.get_values_for_type(x509.IPAddress))}
+    return certificate.not_valid_after_utc > moment and names >= set(_required_names(host))
 
 
-def make_pair(cert: Path, key: Path, host: str, now: datetime) -> None:
-    """Write a new key and a certificate for this host. Raises ConfigError when they cannot be written."""
-    body, secret = _made([*_needed(host), *_reached_by(host)], now)
+def create_pair(cert: Path, key: Path, host: str, now: datetime) -> None:
+    """Writes a new key and certificate for this host. Raises ConfigError when they cannot be written."""
+    cert_pem, key_pem = _create([*_required_names(host), *_machine_names(host)], now)
     try:
-        _write(key, secret, 0o600)
-        _write(cert, body, 0o644)
+        _write(key, key_pem, 0o600)
+        _write(cert, cert_pem, 0o644)
     except OSError as cause:
         raise ConfigError(reason=f"the certificate {cert} cannot be written ({cause.strerror})") from cause
 
 
-def _needed(host: str) -> list[str]:
-    """Names without which a kept certificate is of no use. The machine's own are not among them: they come and go."""
-    return list(dict.fromkeys([*_ALWAYS, *([] if _is_everywhere(host) else [host])]))
+def _required_names(host: str) -> list[str]:
+    """Names that an existing certificate must have. Not the names of this machine, because they change."""
+    return list(dict.fromkeys([*_LOOPBACK_NAMES, *([] if _is_wildcard(host) else [host])]))
 
 
-def _reached_by(host: str) -> list[str]:
+def _machine_names(host: str) -> list[str]:
     names = [socket.gethostname()]
-    if _is_everywhere(host):
+    if _is_wildcard(host):
         with contextlib.suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-            probe.connect(_ELSEWHERE)
+            probe.connect(_UNUSED_ADDRESS)
             names.append(probe.getsockname()[0])
     return names
 
 
-def _is_everywhere(host: str) -> bool:
+def _is_wildcard(host: str) -> bool:
     try:
         return ipaddress.ip_address(host).is_unspecified
     except ValueError:
@@ -114,33 +114,33 @@ def _write(path: Path, content: bytes, mode: int) -> None:
     draft.replace(path)
 
 
-def _made(names: list[str], now: datetime) -> tuple[bytes, bytes]:
-    """Certificate and key, both PEM."""
+def _create(names: list[str], now: datetime) -> tuple[bytes, bytes]:
+    """A new certificate and its key, both PEM."""
     key = ec.generate_private_key(ec.SECP256R1())
-    made = _described(names, key, now).sign(key, hashes.SHA256())
-    secret = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    return made.public_bytes(serialization.Encoding.PEM), secret
+    certificate = _builder(names, key, now).sign(key, hashes.SHA256())
+    key_pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    return certificate.public_bytes(serialization.Encoding.PEM), key_pem
 
 
-def _described(names: list[str], key: ec.EllipticCurvePrivateKey, now: datetime) -> x509.CertificateBuilder:
-    who = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Relevo on " + socket.gethostname()[:50])])
+def _builder(names: list[str], key: ec.EllipticCurvePrivateKey, now: datetime) -> x509.CertificateBuilder:
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Relevo on " + socket.gethostname()[:50])])
     extensions: list[tuple[x509.ExtensionType, bool]] = [
-        (x509.SubjectAlternativeName([_general(name) for name in dict.fromkeys(names)]), False),
+        (x509.SubjectAlternativeName([_general_name(name) for name in dict.fromkeys(names)]), False),
         (x509.BasicConstraints(ca=False, path_length=None), True),
-        (_MAY_SIGN_HANDSHAKES, True),
+        (_KEY_USAGE, True),
         (x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), False),
         (x509.SubjectKeyIdentifier.from_public_key(key.public_key()), False),
         (x509.AuthorityKeyIdentifier.from_issuer_public_key(key.public_key()), False),
     ]
-    builder = x509.CertificateBuilder(subject_name=who, issuer_name=who, public_key=key.public_key())
+    builder = x509.CertificateBuilder(subject_name=subject, issuer_name=subject, public_key=key.public_key())
     builder = builder.serial_number(x509.random_serial_number())
-    builder = builder.not_valid_before(now - _CLOCKS_DIFFER).not_valid_after(now + _VALID)
+    builder = builder.not_valid_before(now - _CLOCK_SKEW).not_valid_after(now + _VALIDITY)
     for extension, critical in extensions:
         builder = builder.add_extension(extension, critical=critical)
     return builder
 
 
-def _general(name: str) -> x509.GeneralName:
+def _general_name(name: str) -> x509.GeneralName:
     try:
         return x509.IPAddress(ipaddress.ip_address(name))
     except ValueError:

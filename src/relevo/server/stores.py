@@ -1,7 +1,7 @@
-"""The store of a home, and how a package gets into it.
+"""Opens the store of a home, creates its folders, and registers packages in it.
 
 Settings ─ open_store ─► Store
-package ─ open, verify, replay ─► shelf ─► registry: version ─► alias moved
+package ─ open, verify, replay golden examples ─► package store ─► registry: version ─► alias moved
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from relevo.config import Settings
+    from relevo.domain.label_aggregation import LabelAggregation
     from relevo.package.package import Package
     from relevo.store.audit.log import AuditLog
     from relevo.store.audit.reader import AuditReader
@@ -44,21 +45,21 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: What the workers remember of the routes, in the home.
+#: File in the home where the workers cache the routes.
 ROUTES_FILE = "routes.json"
-_OWN_FOLDER, _OF_OTHERS = 0o700, 0o077
-#: The alias whose version answers.
+_OWNER_ONLY, _GROUP_AND_OTHERS = 0o700, 0o077
+#: The alias of the version that answers requests.
 _CHAMPION = "champion"
 
 
 def utc_now() -> datetime:
-    """The clock of records."""
+    """The current time, aware, for records."""
     return datetime.now(UTC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Store:
-    """All of the store's rooms on one database."""
+    """The parts of the store, all on one database. Lifetime: the process."""
 
     engine: Engine
     registry: Registry
@@ -76,13 +77,13 @@ class Store:
 
 
 def open_store(settings: Settings, *, migrated: bool = False, begins: bool = True) -> Store:
-    """The store of this home, its schema brought up to date unless a parent has done so.
+    """Opens the store of this home. migrated: whether the parent process has migrated the schema.
 
-    begins: whether a database is created where this home never had one; where it had one, none ever is. Commands that only look say
-    no. Raises DatabaseUnavailableError, InvalidSettingError, and UsersLostError where the home knows of users and the database of none.
+    begins: whether a database is created in a home that never had one; a lost database is never created again. False for commands
+    that only read. Raises DatabaseUnavailableError, InvalidSettingError, UsersLostError when a home with users has an empty user table.
     """
-    # The database's libraries take half a second to load; a supervisor whose store is already migrated never needs them.
-    from relevo.server.encryption_keys import sealing_of
+    # The database libraries take half a second to load, and not every process needs them.
+    from relevo.server.encryption_keys import input_encryption
     from relevo.store.audit.keys import AuditKeyRing
     from relevo.store.audit.log import AuditLog
     from relevo.store.audit.reader import AuditReader
@@ -101,19 +102,19 @@ def open_store(settings: Settings, *, migrated: bool = False, begins: bool = Tru
 
     make_home(settings)
     identity = DatabaseIdentity(settings.home, settings.store_url, begins=begins)
-    # Who finds the store migrated must start, too, while it is away, and never make an empty one in its place.
+    # A worker (migrated=True) must also start while the database is unavailable, and must never create an empty one in its place.
     make = begins and not migrated and identity.known() is None and not had_users(settings.home)
     engine = connect(settings.store_url, make=make, identity=identity)
     if not migrated:
         check_users(settings, engine)
         migrate(engine)
     blobs = Blobs(settings.blobs_folder)
-    sealing = sealing_of(settings, engine)
+    sealing = input_encryption(settings, engine)
     ring = AuditKeyRing(settings.keys_folder)
     audit, trail = AuditLog(ring.current(), ring=ring), AuditReader(engine)
     if not migrated:
-        # No loop may be running; beside the server's workers there is one, which looks each second.
-        audit.witnessed_by(_both(witness_of(settings, trail, audit), told_elsewhere(settings, trail, audit)))
+        # For commands without a background process; next to the workers one runs, which polls each second.
+        audit.witnessed_by(_both(checkpoint_writer(settings, trail, audit), checkpoint_exporter(settings, trail, audit)))
     return Store(
         engine=engine,
         registry=Registry(engine, audit),
@@ -131,60 +132,67 @@ def open_store(settings: Settings, *, migrated: bool = False, begins: bool = Tru
     )
 
 
-def witness_of(settings: Settings, trail: AuditReader, audit: AuditLog) -> Callable[[], None]:
-    """Writes the head of the audit down when there is a new one; never raises, for the change itself is made by then."""
+def checkpoint_writer(settings: Settings, trail: AuditReader, audit: AuditLog) -> Callable[[], None]:
+    """Returns a function that saves a new audit checkpoint. It never raises, because the change itself is already committed."""
     from relevo.store.audit.checkpoints import Checkpoints
 
-    heads = Checkpoints(settings.audit_folder, trail, audit)
-    told = ""
+    checkpoints = Checkpoints(settings.audit_folder, trail, audit)
+    last_error = ""
 
-    def look() -> None:
-        nonlocal told
+    def save() -> None:
+        nonlocal last_error
         try:
-            heads.look(utc_now())
-            told = ""
+            checkpoints.look(utc_now())
+            last_error = ""
         except (OSError, RelevoError) as cause:
-            if str(cause) != told:
-                told = str(cause)
-                log.warning("the head of the audit was not written down: %s", told, extra={"action": "audit.heads"})
+            if str(cause) != last_error:
+                last_error = str(cause)
+                log.warning("the head of the audit was not written down: %s", last_error, extra={"action": "audit.heads"})
 
-    return look
+    return save
 
 
-def told_elsewhere(settings: Settings, trail: AuditReader, audit: AuditLog) -> Callable[[], None]:
-    """Tells a new head of the audit to where audit_checkpoint_to says; it never raises. Raises ConfigError for a bad setting."""
+def checkpoint_exporter(settings: Settings, trail: AuditReader, audit: AuditLog) -> Callable[[], None]:
+    """Returns a function that sends a new audit checkpoint to audit_checkpoint_to; it never raises. Raises ConfigError."""
     if not settings.audit_checkpoint_to:
         return lambda: None
-    from relevo.server.checkpoint_export import HeadsElsewhere, sender_of
+    from relevo.server.checkpoint_export import CheckpointExporter, checkpoint_sender
 
-    send = sender_of(settings)
-    return HeadsElsewhere(send, trail, audit, now=utc_now).look if send else lambda: None
+    send = checkpoint_sender(settings)
+    return CheckpointExporter(send, trail, audit, now=utc_now).poll if send else lambda: None
 
 
-def _both(*looks: Callable[[], None]) -> Callable[[], None]:
-    def look() -> None:
-        for one in looks:
-            one()
+def label_aggregation(settings: Settings) -> LabelAggregation:
+    """The configured rule that resolves several labels of one prediction, with the trusted authors."""
+    from relevo.domain.label_aggregation import AggregationStrategy, LabelAggregation
 
-    return look
+    return LabelAggregation(rule=AggregationStrategy(settings.label_aggregation), trusted=settings.trusted_names)
+
+
+def _both(*functions: Callable[[], None]) -> Callable[[], None]:
+    def call_all() -> None:
+        for function in functions:
+            function()
+
+    return call_all
 
 
 def make_home(settings: Settings) -> None:
-    """Make the folder of this home, or close an older one to everybody else. Raises ConfigError when it cannot be used."""
+    """Creates the folder of this home, or restricts an existing one to its owner. Raises ConfigError when it cannot be used."""
     home = settings.home
     try:
         if not home.is_dir():
             home.parent.mkdir(parents=True, exist_ok=True)
-            home.mkdir(mode=_OWN_FOLDER, exist_ok=True)
+            home.mkdir(mode=_OWNER_ONLY, exist_ok=True)
     except OSError as cause:
         raise ConfigError(reason=f"the folder {home} cannot be made ({cause.strerror})") from cause
     _check_folders(settings)
-    _close_to_others(home, _folders(settings))
+    _restrict_to_owner(home, _folders(settings))
 
 
 def check_home(settings: Settings) -> None:
-    """See before long work whether this home can be used; makes nothing. Raises ConfigError as `make_home` does."""
-    from relevo.package.archive import write_error
+    """Checks before long work whether this home can be used; creates nothing. Raises ConfigError as `make_home` does."""
+    from relevo.package.archive_writer import write_error
 
     home = settings.home
     problem = None if os.path.lexists(home) else write_error(home.parent)
@@ -216,20 +224,20 @@ def _check_folder(folder: Path) -> None:
         raise ConfigError(reason=f"the folder {folder} cannot be written; choose another --home, or mend its rights")
 
 
-def _close_to_others(home: Path, folders: Iterable[Path]) -> None:
-    """What people sent lies here: nobody but the owner reads it. A home that is somebody's project folder, too, stays open."""
+def _restrict_to_owner(home: Path, folders: Iterable[Path]) -> None:
+    """Restricts the stored inputs to the owner. A home that is also a project folder keeps its own permissions."""
     for path in (*folders, home / ROUTES_FILE, *home.glob("relevo.db*")):
-        _only_mine(path)
+        _restrict_file(path)
     if (home / "relevo.db").exists() and not (home / "relevo.toml").exists():
-        _only_mine(home)
+        _restrict_file(home)
 
 
-def _only_mine(path: Path) -> None:
-    # Not there, or somebody else's: then it is theirs to close.
+def _restrict_file(path: Path) -> None:
+    # Ignores files that do not exist or belong to another user.
     with contextlib.suppress(OSError):
         mode = path.stat(follow_symlinks=False).st_mode
-        if mode & _OF_OTHERS and not stat.S_ISLNK(mode):
-            path.chmod(stat.S_IMODE(mode) & ~_OF_OTHERS)
+        if mode & _GROUP_AND_OTHERS and not stat.S_ISLNK(mode):
+            path.chmod(stat.S_IMODE(mode) & ~_GROUP_AND_OTHERS)
 
 
 def register(
@@ -242,18 +250,18 @@ def register(
     force: bool = False,
     synonyms: Sequence[str] = (),
 ) -> Version:
-    """Verify a package (folder or .zip), put it on the shelf, give it a version and the alias. Raises PackageError.
+    """Verifies a package (folder or .zip), stores it, and gives it a version and the alias. Raises PackageError.
 
-    The first version of a model is its champion too, whatever its alias. force: whether it becomes champion although clients of
-    the one before would miss something, or it is worse. synonyms: names by which old clients ask for it, beside the package's.
-    Raises PromotionRefusedError without force; then the version is registered, and the alias stands where it stood.
+    The first version of a model also becomes its champion, whatever its alias. force: whether it becomes champion although it would
+    break clients of the previous version, or is worse. synonyms: additional names by which old clients request the model.
+    Raises PromotionRefusedError without force; then the version is registered, and the alias is not moved.
     """
     from relevo.package.package import open_package, replay_golden
 
     package = open_package(path)
     replay_golden(package)
     store = open_store(settings)
-    with contextlib.closing(_Unpacked(package)) as unpacked:
+    with contextlib.closing(_UnpackedPackage(package)) as unpacked:
         store.shelf.put(unpacked.folder, package.digest)
     now = utc_now()
     name = package.manifest.name
@@ -262,7 +270,7 @@ def register(
     try:
         move_alias(store, name, alias, version.number, who=who, why=why, at=now, force=force)
         if _CHAMPION not in store.registry.aliases(name):
-            # A model without one answers nobody, whatever else its only version is called.
+            # A model without a champion answers no request.
             store.registry.move_alias(name, _CHAMPION, version.number, who=who, why=why, at=now)
     finally:
         store.engine.dispose()
@@ -270,7 +278,7 @@ def register(
 
 
 def champion_of(settings: Settings, model: str) -> int | None:
-    """The number of the version that answers for the model."""
+    """The number of the version that answers requests to the model."""
     store = open_store(settings, begins=False)
     number = store.registry.aliases(model).get(_CHAMPION)
     store.engine.dispose()
@@ -280,7 +288,7 @@ def champion_of(settings: Settings, model: str) -> int | None:
 def move_alias(
     store: Store, model: str, alias: str, version: int, *, who: str, why: str, at: datetime, force: bool = False
 ) -> AliasMove:
-    """Let the alias name another version. Raises PromotionRefusedError where that is to answer, and may not, without force."""
+    """Moves the alias to a version. Raises PromotionRefusedError without force when the promotion guard rejects a new champion."""
     from relevo.package.documents import takeover_of
 
     takeover = takeover_of(store.registry, store.shelf, model, version) if alias == _CHAMPION else None
@@ -290,19 +298,19 @@ def move_alias(
     return store.registry.move_alias(model, alias, version, who=who, why=why, at=at, expected=takeover.before)
 
 
-class _Unpacked:
-    """A package as a folder, which a .zip becomes for as long as it takes to copy it."""
+class _UnpackedPackage:
+    """A package as a folder; a .zip is unpacked into a temporary one. Lifetime: until the package is copied."""
 
     def __init__(self, package: Package) -> None:
-        self._held = None if package.folder is not None else tempfile.TemporaryDirectory(prefix="relevo-")
-        self.folder = package.folder or Path(self._held.name) / "package"  # type: ignore[union-attr]  # held when no folder is
-        if self._held is not None:
+        self._temporary = None if package.folder is not None else tempfile.TemporaryDirectory(prefix="relevo-")
+        self.folder = package.folder or Path(self._temporary.name) / "package"  # type: ignore[union-attr]  # set when folder is None
+        if self._temporary is not None:
             package.write(self.folder)
 
     def close(self) -> None:
-        """Remove what was only there for the copy."""
-        if self._held is not None:
-            self._held.cleanup()
+        """Removes the temporary folder."""
+        if self._temporary is not None:
+            self._temporary.cleanup()
 
 
 def _summary(package: Package) -> dict[str, Any]:
@@ -313,5 +321,5 @@ def _summary(package: Package) -> dict[str, Any]:
         "input": msgspec.to_builtins(manifest.input)["type"],
         "description": manifest.description,
         "framework": manifest.lineage.framework,
-        "metrics": {name: figure for name, figure in package.metrics.items() if name != "held_out"},
+        "metrics": {name: value for name, value in package.metrics.items() if name != "held_out"},
     }

@@ -1,8 +1,8 @@
-"""A server as a child process: for the demo and for tests.
+"""Runs a server as a child process, for the demo and for tests.
 
-    start_server ─► python -m relevo.server ─► one line of JSON: the URL, or what was refused ─► RunningServer
+    start_server ─► python -m relevo.server ─► one line of JSON: the URL, or an error ─► RunningServer
 
-Settings travel as one line on the child's standard input, which then stays open: its end tells the child that it is alone.
+The settings are one line on the child's standard input, which then stays open: end of file means that the parent is gone.
 """
 
 from __future__ import annotations
@@ -26,25 +26,25 @@ from relevo.util.files import NO_ROOM
 
 
 def settings_line(settings: Settings) -> bytes:
-    """Settings as one line for a child."""
+    """Serializes the settings to one line for a child."""
     return json.dumps(asdict(settings), default=str).encode() + b"\n"
 
 
 def settings_from_line(line: bytes) -> Settings:
-    """What `settings_line` wrote."""
-    plain = json.loads(line)
-    return Settings(**{**plain, "home": Path(plain["home"])})
+    """Parses the output of `settings_line`."""
+    values = json.loads(line)
+    return Settings(**{**values, "home": Path(values["home"])})
 
 
 class RunningServer:
-    """A server in a process of its own; lives from start_server to stop."""
+    """A server in a child process. Lifetime: from start_server to stop."""
 
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
         self._process = process
-        self._told = threading.Event()
-        self._refusal: RelevoError | None = None
+        self._started = threading.Event()
+        self._error: RelevoError | None = None
         self.url = ""
-        threading.Thread(target=self._listen, daemon=True).start()
+        threading.Thread(target=self._read_message, daemon=True).start()
 
     @property
     def pid(self) -> int:
@@ -52,17 +52,17 @@ class RunningServer:
         return self._process.pid
 
     def wait_ready(self, timeout: float) -> None:
-        """Wait until every worker answers; timeout in seconds. Raises what kept it from starting, or UnavailableError."""
-        in_time = self._told.wait(timeout)
-        if self._refusal is not None:
-            raise self._refusal
+        """Waits until every worker is ready; timeout in seconds. Raises the error of the start, or UnavailableError."""
+        in_time = self._started.wait(timeout)
+        if self._error is not None:
+            raise self._error
         if not in_time:
             raise UnavailableError.told(f"The server did not start within {timeout:g} s; its log says why.")
         if not self.url:
             raise UnavailableError.told("The server ended while it was starting; its log says why.")
 
     def stop(self) -> int:
-        """End it in order and give its exit code."""
+        """Stops it in order and returns its exit code."""
         with contextlib.suppress(ProcessLookupError):
             self._process.send_signal(signal.SIGTERM)
         code = self._process.wait()
@@ -71,18 +71,18 @@ class RunningServer:
                 stream.close()
         return code
 
-    def _listen(self) -> None:
+    def _read_message(self) -> None:
         assert self._process.stdout is not None  # noqa: S101 - narrows: it was asked for
         line = self._process.stdout.readline()
-        told = json.loads(line) if line else {}
-        self.url = told.get("url", "")
-        if "code" in told:
-            self._refusal = by_code(told["code"]).told(told["error"])
-        self._told.set()
+        message = json.loads(line) if line else {}
+        self.url = message.get("url", "")
+        if "code" in message:
+            self._error = by_code(message["code"]).told(message["error"])
+        self._started.set()
 
 
 def start_server(settings: Settings) -> RunningServer:
-    """Start `serve` as a child; call wait_ready next."""
+    """Starts `serve` as a child process; call wait_ready next."""
     process = subprocess.Popen(
         [sys.executable, "-m", "relevo.server"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
     )
@@ -93,30 +93,30 @@ def start_server(settings: Settings) -> RunningServer:
 
 
 def main() -> int:
-    """Entry of a whole server as a child."""
+    """Entry point of a server as a child process."""
     settings = settings_from_line(sys.stdin.buffer.readline())
     configure_logging(settings.log_level, settings.log_format)
     try:
-        return serve(settings, ready=lambda url: _tell({"url": url}), alone=_is_alone)
+        return serve(settings, ready=lambda url: _write_message({"url": url}), should_stop=_is_parent_gone)
     except RelevoError as error:
-        return _refused(error)
+        return _report_error(error)
     except OSError as cause:
         if cause.errno not in NO_ROOM:
             raise
-        return _refused(DatabaseFullError())
+        return _report_error(DatabaseFullError())
 
 
-def _refused(error: RelevoError) -> int:
-    _tell({"error": str(error), "code": error.code})
+def _report_error(error: RelevoError) -> int:
+    _write_message({"error": str(error), "code": error.code})
     return 1
 
 
-def _is_alone() -> bool:
-    """Whether the parent is gone: then standard input, on which nothing follows the settings, is at its end."""
+def _is_parent_gone() -> bool:
+    """Whether the parent is gone: then standard input, on which nothing follows the settings, is at end of file."""
     return bool(select.select([0], [], [], 0)[0]) and not os.read(0, 1)
 
 
-def _tell(what: dict[str, str]) -> None:
-    """One line to the parent."""
-    sys.stdout.write(json.dumps(what) + "\n")
+def _write_message(message: dict[str, str]) -> None:
+    """Writes one line to the parent."""
+    sys.stdout.write(json.dumps(message) + "\n")
     sys.stdout.flush()

@@ -1,14 +1,14 @@
-"""Keeps child processes alive: forks them, restarts those that die, ends them when told.
+"""Prefork process supervisor: forks child processes, restarts those that die, and stops them in order.
 
-    Role(name, act) ─ fork ─► act() ─┐
-        ▲                            ├─ dies ─► again, later each time it dies young
-        └────────────────────────────┘
-    stop ─► SIGTERM ─ grace ─► SIGKILL                those that are last, when the others have ended
+    ProcessSpec(name, act) ─ fork ─► act() ─┐
+        ▲                                   ├─ dies ─► restarted, with growing delay after early deaths
+        └───────────────────────────────────┘
+    stop ─► SIGTERM ─ grace ─► SIGKILL                processes with last=True after all others
 
-A fork, not a new interpreter: what the parent has loaded is there at once and shared, so a killed child is replaced in a
-fraction of a second. Therefore the parent forks from its only thread and holds no database, session or journal open.
-A child whose parent is gone ends too, within a second: it holds the reading end of a pipe that only the parent can write to.
-The supervisor knows nothing of what its children do.
+It forks instead of starting a new interpreter: loaded modules are shared, so a killed child is replaced in a fraction of a second.
+Therefore the parent forks from its only thread, and has no database, session or journal open.
+A child exits within a second after its parent: it holds the read end of a pipe whose write end only the parent has.
+The supervisor does not depend on what its children do.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: A child that lived shorter than this is restarted more slowly each time.
-_YOUNG_S = 5.0
-_LONGEST_PAUSE_S = 2.0
-_LOOK_EVERY_S = 0.05
-#: What a child may still do once its parent is gone; then the system ends it. Whoever starts anew waits no longer than this.
+#: A child that lived shorter than this died early; each further early death lengthens the delay.
+_EARLY_DEATH_S = 5.0
+_MAX_RESTART_DELAY_S = 2.0
+_POLL_INTERVAL_S = 0.05
+#: Time that an orphaned child has to exit before the kernel ends it; a new server waits no longer than this.
 ORPHAN_S = 0.8
 #: prctl(2): the name that ps and top show, at most 15 bytes.
 _PR_SET_NAME = 15
@@ -45,28 +45,28 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProcessSpec:
-    """What a child does; many may be forked from it."""
+    """Describes a child process; several children may use the same one. Lifetime: the server."""
 
     name: str  # shown by ps as "relevo:<name>"
-    #: Runs in the child. Its argument is a descriptor that reads its end when the parent is gone.
+    #: Runs in the child. Its argument is a pipe descriptor that reaches end of file when the parent is gone.
     act: Callable[[int], None]
-    nice: int = 0  # added to the scheduling priority: a nicer process gives way
-    last: bool = False  # told to end only when those that are not have ended
+    nice: int = 0  # added to the nice value: a higher value lowers the priority
+    last: bool = False  # stopped only after all others have exited
 
 
 @dataclass(slots=True, kw_only=True)
 class _Child:
-    """One place and the process that fills it now."""
+    """One child slot and its current process. Lifetime: the server."""
 
     role: ProcessSpec
     pid: int | None = None
-    born: float = 0.0
+    started_at: float = 0.0
     early_deaths: int = 0
     not_before: float = 0.0
 
 
 class Supervisor:
-    """Runs a set of children until stopped; lives as long as the server. One thread only may be alive when it runs."""
+    """Runs a set of children until stopped. Lifetime: the server. Must run while the process has a single thread."""
 
     def __init__(
         self,
@@ -78,9 +78,9 @@ class Supervisor:
         ending: Callable[[], None] = lambda: None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """grace_s: seconds between SIGTERM and SIGKILL. died: told the pid of a child that ended by itself.
+        """grace_s: seconds between SIGTERM and SIGKILL. died: called with the pid of a child that exited by itself.
 
-        each_look: called some twenty times a second. ending: called once, before the first child is told to end.
+        each_look: called about twenty times a second. ending: called once, before the first SIGTERM.
         """
         self._children = [_Child(role=role) for role in roles]
         self._grace_s = grace_s
@@ -88,66 +88,66 @@ class Supervisor:
         self._each_look = each_look
         self._ending = ending
         self._monotonic = monotonic
-        self._life = os.pipe()
+        self._parent_pipe = os.pipe()
 
-    def run(self, stop: StopFlag) -> None:
-        """Keep all children alive until `stop`, then end them."""
-        # What is loaded now lives for ever: the collector need not touch it, so its pages stay shared.
+    def run(self, stop: threading.Event) -> None:
+        """Keeps all children alive until `stop` is set, then stops them."""
+        # Freezes the loaded objects: the garbage collector does not touch them, so their pages stay shared.
         gc.collect()
         gc.freeze()
         try:
             while not stop.is_set():
                 for child in self._children:
-                    self._tend(child)
+                    self._check_child(child)
                 self._each_look()
-                stop.wait(_LOOK_EVERY_S)
+                stop.wait(_POLL_INTERVAL_S)
         finally:
-            self._end()
+            self._stop_all()
 
-    def _tend(self, child: _Child) -> None:
+    def _check_child(self, child: _Child) -> None:
         now = self._monotonic()
         if child.pid is not None:
-            ended, status = os.waitpid(child.pid, os.WNOHANG)
-            if ended:
-                self._bury(child, status, now)
+            exited_pid, status = os.waitpid(child.pid, os.WNOHANG)
+            if exited_pid:
+                self._reap(child, status, now)
         if child.pid is None and now >= child.not_before:
             child.pid = self._fork(child.role)
-            child.born = now
+            child.started_at = now
 
-    def _bury(self, child: _Child, status: int, now: float) -> None:
-        assert child.pid is not None  # noqa: S101 - narrows: the caller has looked
+    def _reap(self, child: _Child, status: int, now: float) -> None:
+        assert child.pid is not None  # noqa: S101 - narrows: checked by the caller
         code = os.waitstatus_to_exitcode(status)
-        facts = {"action": "child_died", "child": child.role.name, "child_pid": child.pid}
-        log.warning("%s ended with %s; starting another", child.role.name, code, extra=facts)
-        child.early_deaths = child.early_deaths + 1 if now - child.born < _YOUNG_S else 0
-        # The first early death may be chance and costs no time; a child that cannot live must not eat the machine.
-        pause = 0.25 * 2 ** (child.early_deaths - 2) if child.early_deaths > 1 else 0.0
-        child.not_before = now + min(pause, _LONGEST_PAUSE_S)
+        fields = {"action": "child_died", "child": child.role.name, "child_pid": child.pid}
+        log.warning("%s ended with %s; starting another", child.role.name, code, extra=fields)
+        child.early_deaths = child.early_deaths + 1 if now - child.started_at < _EARLY_DEATH_S else 0
+        # The first early death causes no delay; a child that always dies must not use up the CPU.
+        delay = 0.25 * 2 ** (child.early_deaths - 2) if child.early_deaths > 1 else 0.0
+        child.not_before = now + min(delay, _MAX_RESTART_DELAY_S)
         self._died(child.pid)
         child.pid = None
 
     def _fork(self, role: ProcessSpec) -> int:
-        # Race: a signal between fork and the child's own handlers would run the parent's handler in the child; so it waits.
+        # Race: a signal between fork and the child's own handlers would run the parent's handler in the child; so it is blocked.
         signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
         pid = os.fork()
         if pid == 0:
-            self._become(role)
+            self._run_child(role)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
         return pid
 
-    def _become(self, role: ProcessSpec) -> NoReturn:
+    def _run_child(self, role: ProcessSpec) -> NoReturn:
         code = 1
         try:
             for number in _SIGNALS:
                 signal.signal(number, signal.SIG_DFL)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
-            # Ctrl-C reaches the supervisor alone, which then ends its children in order.
+            # Ctrl-C reaches only the supervisor, which then stops its children in order.
             os.setsid()
-            os.close(self._life[1])
-            _show_name(f"relevo:{role.name}")
+            os.close(self._parent_pipe[1])
+            _set_process_name(f"relevo:{role.name}")
             with contextlib.suppress(OSError):
                 os.nice(role.nice)
-            role.act(self._life[0])
+            role.act(self._parent_pipe[0])
             code = 0
         except BaseException:
             log.exception("%s failed", role.name, extra={"action": "child_failed", "child": role.name})
@@ -156,24 +156,24 @@ class Supervisor:
             sys.stderr.flush()
             os._exit(code)
 
-    def _end(self) -> None:
+    def _stop_all(self) -> None:
         self._ending()
-        living = [child for child in self._children if child.pid is not None]
-        self._end_these([child for child in living if not child.role.last])
-        self._end_these([child for child in living if child.role.last])
-        for end in self._life:
-            os.close(end)
+        running = [child for child in self._children if child.pid is not None]
+        self._stop([child for child in running if not child.role.last])
+        self._stop([child for child in running if child.role.last])
+        for descriptor in self._parent_pipe:
+            os.close(descriptor)
 
-    def _end_these(self, living: list[_Child]) -> None:
-        for child in living:
+    def _stop(self, running: list[_Child]) -> None:
+        for child in running:
             _send(child.pid, signal.SIGTERM)
         deadline = self._monotonic() + self._grace_s
-        while living:
-            living = [child for child in living if not os.waitpid(child.pid or 0, os.WNOHANG)[0]]
-            if living and self._monotonic() > deadline:
-                for child in living:
+        while running:
+            running = [child for child in running if not os.waitpid(child.pid or 0, os.WNOHANG)[0]]
+            if running and self._monotonic() > deadline:
+                for child in running:
                     _send(child.pid, signal.SIGKILL)
-            if living:
+            if running:
                 time.sleep(0.01)
 
 
@@ -183,23 +183,24 @@ def _send(pid: int | None, number: signal.Signals) -> None:
             os.kill(pid, number)
 
 
-def _show_name(name: str) -> None:
-    """Name the process for ps and top, where the system can."""
+def _set_process_name(name: str) -> None:
+    """Sets the process name for ps and top, if the system supports it."""
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(_PR_SET_NAME, name.encode()[:15], 0, 0, 0)
 
 
-def when_orphaned(life: int, act: Callable[[], None]) -> None:
-    """In a child: call `act` on a thread once the parent is gone, and be ended soon after. life: the descriptor its role was given.
+def when_orphaned(parent_pipe: int, act: Callable[[], None]) -> None:
+    """In a child: calls `act` in a thread when the parent is gone; the kernel ends the child soon after.
 
-    What a killed child leaves undone, the next one does; so an orphan need not finish, and must not be in its way.
+    parent_pipe: the descriptor that `ProcessSpec.act` received. The next server completes the work of an orphan, so the orphan need
+    not finish, and must not block that server.
     """
 
     def wait() -> None:
         with contextlib.suppress(OSError):
-            while os.read(life, 1):
+            while os.read(parent_pipe, 1):
                 pass
-        # The system's own timer: it ends a process that is deep in a model or a database as well.
+        # A kernel timer also ends a process that is busy in a model or a database.
         signal.setitimer(signal.ITIMER_REAL, ORPHAN_S)
         act()
 

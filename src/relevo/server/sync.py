@@ -1,9 +1,9 @@
-"""How a worker learns that people changed: it asks for one number several times a second, and reads them all when that grew.
+"""Refreshes the access snapshot of a worker: polls the change counter of users and keys, and reloads them when it changes.
 
-    store.people.epoch ─ grew? ─► roll ─► the door, and people.json in the home for a start while the store is away
-                                     └ knows nobody in a home that had users ─► closed: only keys that were known go on counting
+    store.people.epoch ─ changed? ─► AccessSnapshot ─► authenticator, and people.json in the home for a start without database
+                                         └ no users in a home that had users ─► locked: only API keys that are cached still work
 
-What is kept in the file are hashes of keys, no key; it is as closed to others as the database beside it.
+The file contains hashes of keys, never a key. It has the same permissions as the database.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from relevo.domain.access import AccessSnapshot
 from relevo.errors import DatabaseUnavailableError, UsersLostError
-from relevo.server.users_marker import PEOPLE_FILE, had_users, note_users, past_is_there
+from relevo.server.users_marker import PEOPLE_FILE, had_users, has_first_checkpoint, note_users
 from relevo.util.state_file import load_state, save_state
 
 if TYPE_CHECKING:
@@ -25,53 +25,53 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: A revoked key must be dead everywhere in under a second.
-_EVERY_S = 0.3
+#: A revoked key must be rejected by every worker in less than a second.
+_POLL_INTERVAL_S = 0.3
 
 
-async def sync_access(settings: Settings, store: Store, door: Authenticator, *, openly: bool) -> None:
-    """Keep the door's roll as the store has it, until cancelled. openly: see `look_at_people`."""
+async def sync_access(settings: Settings, store: Store, authenticator: Authenticator, *, allow_anonymous: bool) -> None:
+    """Keeps the authenticator's snapshot up to date until cancelled. allow_anonymous: see `refresh_access`."""
     while True:
-        await asyncio.to_thread(refresh_access, settings, store, door, openly=openly)
-        await asyncio.sleep(_EVERY_S)
+        await asyncio.to_thread(refresh_access, settings, store, authenticator, allow_anonymous=allow_anonymous)
+        await asyncio.sleep(_POLL_INTERVAL_S)
 
 
-def refresh_access(settings: Settings, store: Store, door: Authenticator, *, openly: bool = True) -> None:
-    """One look; while the store is away, what is known goes on counting.
+def refresh_access(settings: Settings, store: Store, authenticator: Authenticator, *, allow_anonymous: bool = True) -> None:
+    """Refreshes the snapshot once. While the database is unavailable, the cached snapshot stays in force.
 
-    openly: whether everybody is let in while there are no users. Where others can reach the server, and nobody dared them to, a
-    store without users, as one put in another's place would be, lets nobody in.
+    allow_anonymous: whether an empty user table allows anonymous access. If the server is reachable and --insecure was not given,
+    an empty user table denies all access, because the database may have been replaced.
     """
     try:
-        if store.people.epoch() == door.roll.epoch:
+        if store.people.epoch() == authenticator.roll.epoch:
             return
-        # Race: the first user is made meanwhile. What the home tells is read first, so that it never tells more than the store.
-        had_some = had_users(settings.home)
-        roll = store.people.roll()
-        is_lost = roll.lost or (roll.open and (had_some or not past_is_there(settings, store.trail)))
+        # Race: the first user is created meanwhile. The marker file is read first, so that it is never newer than the snapshot.
+        had_before = had_users(settings.home)
+        snapshot = store.people.roll()
+        is_lost = snapshot.lost or (snapshot.open and (had_before or not has_first_checkpoint(settings, store.trail)))
     except DatabaseUnavailableError:
-        known = load_state(settings.home / PEOPLE_FILE, AccessSnapshot) if door.roll.epoch < 0 else None
-        # The first user may have been made while no worker was there to remember it.
-        if known is not None and not (known.open and had_users(settings.home)):
-            door.roll = _as_served(known, openly=openly)
+        cached = load_state(settings.home / PEOPLE_FILE, AccessSnapshot) if authenticator.roll.epoch < 0 else None
+        # The first user may have been created while no worker was running to save a new snapshot.
+        if cached is not None and not (cached.open and had_users(settings.home)):
+            authenticator.roll = _effective(cached, allow_anonymous=allow_anonymous)
         return
     if is_lost:
-        _close(door, settings, roll.epoch)
+        _lock_access(authenticator, settings, snapshot.epoch)
         return
-    if not roll.open:
+    if not snapshot.open:
         note_users(settings.home)
-    door.roll = _as_served(roll, openly=openly)
-    save_state(settings.home / PEOPLE_FILE, roll)
+    authenticator.roll = _effective(snapshot, allow_anonymous=allow_anonymous)
+    save_state(settings.home / PEOPLE_FILE, snapshot)
 
 
-def _close(door: Authenticator, settings: Settings, epoch: int) -> None:
-    """Let nobody in but by a key that counted before. It is told once, and undone by the next look at the right database."""
-    if door.roll.lost and door.roll.epoch == epoch:
+def _lock_access(authenticator: Authenticator, settings: Settings, epoch: int) -> None:
+    """Denies all access except with API keys that are cached. Logged once; undone at the next refresh from the right database."""
+    if authenticator.roll.lost and authenticator.roll.epoch == epoch:
         return
-    before = door.roll if door.roll.epoch >= 0 else load_state(settings.home / PEOPLE_FILE, AccessSnapshot)
-    door.roll = AccessSnapshot(epoch=epoch, open=False, lost=True, keys=before.keys if before else {})
+    previous = authenticator.roll if authenticator.roll.epoch >= 0 else load_state(settings.home / PEOPLE_FILE, AccessSnapshot)
+    authenticator.roll = AccessSnapshot(epoch=epoch, open=False, lost=True, keys=previous.keys if previous else {})
     log.error("%s", UsersLostError(), extra={"action": "users_lost"})
 
 
-def _as_served(roll: AccessSnapshot, *, openly: bool) -> AccessSnapshot:
-    return roll if openly or not roll.open else replace(roll, open=False)
+def _effective(snapshot: AccessSnapshot, *, allow_anonymous: bool) -> AccessSnapshot:
+    return snapshot if allow_anonymous or not snapshot.open else replace(snapshot, open=False)

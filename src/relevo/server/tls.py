@@ -1,10 +1,10 @@
-"""The server's certificate: a given one, or one of its own; tried on itself before anybody calls.
+"""Loads the TLS certificate of the server, tests it with a handshake, and reloads renewed files.
 
     tls_cert, tls_key ────────────────────────────────┐
-    tls = auto ─ in home, for this host, not near     ├─► rehearse: a handshake with itself ─┬─► Certificate
-                 its end? ─ no ─► own_certificate ────┘                                      └─► Encryption, one a worker
+    tls = auto ─ in home, for this host, not about    ├─► self_test: a handshake with itself ─┬─► Certificate
+                 to expire? ─ no ─► self_signed ──────┘                                       └─► TlsContext, one per worker
 
-Nothing here decides whether to encrypt; that is said by the settings. What a caller trusts is the caller's affair: `relevo.client`.
+Whether to encrypt is decided by the settings. What a client trusts is decided in `relevo.client`.
 """
 
 from __future__ import annotations
@@ -26,43 +26,43 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: An own certificate is replaced when less than this is left of it.
-_NEAR_ITS_END = timedelta(days=30)
-_TURNS_OF_A_HANDSHAKE = 10
-#: What OpenSSL says of a key that fits no certificate, by number or by kind.
-_NO_PAIR = ("KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH", "NO_CERTIFICATE_ASSIGNED")
-_A_YEAR_S = 31_536_000
-#: What X509_verify_cert(3) calls them.
+#: A self-signed certificate is replaced when it expires within this time.
+_RENEW_BEFORE = timedelta(days=30)
+_MAX_HANDSHAKE_TURNS = 10
+#: OpenSSL's reasons for a key that does not match the certificate.
+_KEY_MISMATCH = ("KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH", "NO_CERTIFICATE_ASSIGNED")
+_HSTS_MAX_AGE_S = 31_536_000
+#: Error numbers of X509_verify_cert(3).
 _REASONS = {9: "is not valid yet", 10: "has expired"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Certificate:
-    """A certificate and its key that were tried together; lives as long as the server."""
+    """A certificate and its key that passed the self-test. Lifetime: the server."""
 
     cert: Path
     key: Path
     fingerprint: str  # SHA-256 of the certificate, as browsers show it: AB:CD:…
     until: datetime
-    own: bool  # made by this server and signed by nobody
+    self_signed: bool  # created by this server
 
     @property
-    def told(self) -> dict[str, object]:
-        """What a person or program compares."""
-        return {"file": str(self.cert), "sha256": self.fingerprint, "until": self.until.isoformat(), "own": self.own}
+    def summary(self) -> dict[str, object]:
+        """File, fingerprint and expiry, for comparison by a person or program."""
+        return {"file": str(self.cert), "sha256": self.fingerprint, "until": self.until.isoformat(), "own": self.self_signed}
 
 
 def certificate_of(settings: Settings, now: datetime) -> Certificate | None:
-    """The certificate the settings ask for, made first where it is to be the server's own; None when nothing is encrypted.
+    """Loads the configured certificate, and creates a self-signed one first with tls=auto; None without TLS.
 
-    now: aware. Raises ConfigError, which names the file and what is wrong with it.
+    now: aware. Raises ConfigError, which names the file and its problem.
     """
     if settings.tls == "auto":
         if settings.tls_cert or settings.tls_key:
             raise ConfigError(
                 reason="tls=auto makes a certificate of its own, but tls_cert or tls_key names one; choose one of the two"
             )
-        return _own(settings, now)
+        return _load_self_signed(settings, now)
     if not settings.tls_cert and not settings.tls_key:
         return None
     for name, other in (("tls_cert", "tls_key"), ("tls_key", "tls_cert")):
@@ -72,23 +72,23 @@ def certificate_of(settings: Settings, now: datetime) -> Certificate | None:
 
 
 def certificate_path(settings: Settings) -> Path:
-    """Where the certificate lies that a server with these settings shows."""
+    """The path of the certificate that a server with these settings uses."""
     return Path(settings.tls_cert) if settings.tls_cert else settings.tls_folder / "cert.pem"
 
 
-def _own(settings: Settings, now: datetime) -> Certificate:
+def _load_self_signed(settings: Settings, now: datetime) -> Certificate:
     try:
-        from relevo.server.self_signed import alone, is_good_for, make_pair
+        from relevo.server.self_signed import create_pair, is_valid_for, lock_folder
     except ImportError as cause:
         raise ConfigError(reason="tls=auto needs `pip install 'relevo[tls]'`; or give tls_cert and tls_key") from cause
     cert, key = certificate_path(settings), settings.tls_folder / "key.pem"
-    with alone(settings.tls_folder):
-        if not _is_kept(cert, key) or not is_good_for(cert, settings.host, now + _NEAR_ITS_END):
-            make_pair(cert, key, settings.host, now)
-        return self_test(cert, key, own=True)
+    with lock_folder(settings.tls_folder):
+        if not _has_pair(cert, key) or not is_valid_for(cert, settings.host, now + _RENEW_BEFORE):
+            create_pair(cert, key, settings.host, now)
+        return self_test(cert, key, self_signed=True)
 
 
-def _is_kept(cert: Path, key: Path) -> bool:
+def _has_pair(cert: Path, key: Path) -> bool:
     if not cert.exists() or not key.exists():
         return False
     if key.stat().st_mode & 0o077:
@@ -98,48 +98,49 @@ def _is_kept(cert: Path, key: Path) -> bool:
     return True
 
 
-def self_test(cert: Path, key: Path, *, own: bool = False) -> Certificate:
-    """Let both ends of a handshake meet in memory, so that what is wrong is said at the start and not to the first caller.
+def self_test(cert: Path, key: Path, *, self_signed: bool = False) -> Certificate:
+    """Runs a handshake in memory between both ends, so that a bad certificate is reported at the start, not to the first client.
 
-    Raises ConfigError: a file is missing, unreadable or of another kind, they are no pair, or the certificate is out of date.
+    Raises ConfigError when a file is missing, unreadable or of another kind, when key and certificate do not match, or when the
+    certificate is not valid now.
     """
     server = _context(cert, key).wrap_bio(to_server := ssl.MemoryBIO(), to_client := ssl.MemoryBIO(), server_side=True)
     client = pinned_context(cert).wrap_bio(to_client, to_server)
     try:
-        _shake_hands(client, server)
+        _handshake(client, server)
     except ssl.SSLCertVerificationError as cause:
-        found = _REASONS.get(cause.verify_code, f"cannot be used ({cause.verify_message})")
-        raise ConfigError(reason=f"the certificate {cert} {found}") from cause
+        problem = _REASONS.get(cause.verify_code, f"cannot be used ({cause.verify_message})")
+        raise ConfigError(reason=f"the certificate {cert} {problem}") from cause
     except ssl.SSLError as cause:
         raise ConfigError(reason=f"the certificate {cert} cannot be used ({cause.reason})") from cause
-    body, facts = client.getpeercert(binary_form=True), client.getpeercert()
-    assert body is not None  # noqa: S101 - narrows: it was just verified
-    assert facts is not None  # noqa: S101 - the same
-    digest = hashlib.sha256(body).hexdigest().upper()
+    der, fields = client.getpeercert(binary_form=True), client.getpeercert()
+    assert der is not None  # noqa: S101 - narrows: it was just verified
+    assert fields is not None  # noqa: S101 - the same
+    digest = hashlib.sha256(der).hexdigest().upper()
     return Certificate(
         cert=cert,
         key=key,
         fingerprint=":".join(digest[at : at + 2] for at in range(0, len(digest), 2)),
-        until=datetime.fromtimestamp(ssl.cert_time_to_seconds(str(facts["notAfter"])), UTC),
-        own=own,
+        until=datetime.fromtimestamp(ssl.cert_time_to_seconds(str(fields["notAfter"])), UTC),
+        self_signed=self_signed,
     )
 
 
-def _shake_hands(client: ssl.SSLObject, server: ssl.SSLObject) -> None:
-    waiting = [client, server]
-    for turn in range(_TURNS_OF_A_HANDSHAKE):
-        if not waiting:
+def _handshake(client: ssl.SSLObject, server: ssl.SSLObject) -> None:
+    pending = [client, server]
+    for turn in range(_MAX_HANDSHAKE_TURNS):
+        if not pending:
             return
-        side = waiting[turn % len(waiting)]
+        side = pending[turn % len(pending)]
         try:
             side.do_handshake()
-            waiting.remove(side)
+            pending.remove(side)
         except ssl.SSLWantReadError:
             continue
 
 
 def pinned_context(cert: Path) -> ssl.SSLContext:
-    """For a caller on this machine who has the server's file: trusts exactly that, whatever name it was asked by.
+    """The TLS context of a client on this machine: trusts only the server's certificate file, under any host name.
 
     Raises ConfigError when the file cannot be read.
     """
@@ -154,51 +155,53 @@ def pinned_context(cert: Path) -> ssl.SSLContext:
 
 
 def _context(cert: Path, key: Path) -> ssl.SSLContext:
-    """The server's end. Raises ConfigError."""
-    _look_into(cert, "tls_cert", b"-----BEGIN CERTIFICATE-----", "certificate")
-    _look_into(key, "tls_key", b"PRIVATE KEY-----", "private key")
+    """The TLS context of the server. Raises ConfigError."""
+    _check_pem(cert, "tls_cert", b"-----BEGIN CERTIFICATE-----", "certificate")
+    _check_pem(key, "tls_key", b"PRIVATE KEY-----", "private key")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.options |= ssl.OP_NO_RENEGOTIATION
     context.set_alpn_protocols(["http/1.1"])
     try:
-        context.load_cert_chain(cert, key, password=_no_passphrase(key))
+        context.load_cert_chain(cert, key, password=_reject_passphrase(key))
     except ssl.SSLError as cause:
-        if str(cause.reason) in _NO_PAIR:
+        if str(cause.reason) in _KEY_MISMATCH:
             raise ConfigError(reason=f"the key {key} does not belong to the certificate {cert}") from cause
         raise ConfigError(reason=f"{cert} and {key} cannot be read as certificate and key ({cause.reason or 'damaged'})") from cause
     return context
 
 
-def _look_into(path: Path, setting: str, mark: bytes, what: str) -> None:
+def _check_pem(path: Path, setting: str, marker: bytes, kind: str) -> None:
     try:
         content = path.read_bytes()
     except OSError as cause:
         raise ConfigError(reason=f"{path} (setting {setting}) cannot be read: {cause.strerror}") from cause
-    if mark not in content:
-        raise ConfigError(reason=f"{path} (setting {setting}) holds no {what} in PEM form")
+    if marker not in content:
+        raise ConfigError(reason=f"{path} (setting {setting}) holds no {kind} in PEM form")
 
 
-def _no_passphrase(key: Path) -> Callable[[], str]:
-    def ask() -> str:
+def _reject_passphrase(key: Path) -> Callable[[], str]:
+    def password() -> str:
         raise ConfigError(reason=f"the key {key} has a passphrase, and nobody is there to type it; give one without")
 
-    return ask
+    return password
 
 
 class TlsContext:
-    """What handshakes use; lives as long as a worker, and takes renewed files without a restart."""
+    """The TLS configuration of a worker, which reloads renewed files without a restart. Lifetime: the worker."""
 
-    def __init__(self, certificate: Certificate, *, outward: bool) -> None:
-        """outward: whether other machines can reach the server."""
+    def __init__(self, certificate: Certificate, *, exposed: bool) -> None:
+        """exposed: whether other machines can reach the server."""
         self._certificate = certificate
-        # A browser keeps this for every port of the name: said for localhost, or on a certificate that may be thrown away
-        # tomorrow, it would lock its owner out of other servers.
-        self.headers = [("strict-transport-security", f"max-age={_A_YEAR_S}")] if outward and not certificate.own else []
+        # Browsers remember HSTS for every port of a host name: for localhost, or with a short-lived self-signed certificate, it
+        # would lock the user out of other servers.
+        self.headers = (
+            [("strict-transport-security", f"max-age={_HSTS_MAX_AGE_S}")] if exposed and not certificate.self_signed else []
+        )
         self.until = certificate.until
-        self._seen = self._stamps()
+        self._file_stamps = self._stamps()
         self._current = _context(certificate.cert, certificate.key)
-        #: For uvicorn. Every handshake asks which context is the current one.
+        #: For uvicorn. Every handshake switches to the current context.
         self.context = _context(certificate.cert, certificate.key)
         self.context.sni_callback = self._choose
 
@@ -206,11 +209,11 @@ class TlsContext:
         connection.context = self._current
 
     def refresh(self) -> None:
-        """Take the files' new content if they changed and are a good pair; else go on with what was good."""
+        """Reloads changed files if they pass the self-test; otherwise keeps the current certificate."""
         stamps = self._stamps()
-        if stamps == self._seen:
+        if stamps == self._file_stamps:
             return
-        self._seen = stamps
+        self._file_stamps = stamps
         try:
             renewed = self_test(self._certificate.cert, self._certificate.key)
             self._current = _context(renewed.cert, renewed.key)
@@ -226,7 +229,7 @@ class TlsContext:
 
 def _stamp(path: Path) -> tuple[int, int] | None:
     try:
-        found = path.stat()
+        stat = path.stat()
     except OSError:
         return None
-    return found.st_mtime_ns, found.st_ino
+    return stat.st_mtime_ns, stat.st_ino

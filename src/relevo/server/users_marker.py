@@ -1,10 +1,10 @@
-"""Whether a home ever had users, known without its database: whose loss must close the home, and never open it.
+"""Marks in a file that a home has users, so that the loss of its database denies access instead of opening the server.
 
-first user made ─ after the commit ─┐
-store opened, people followed ──────┴─ note_users ─► had_users in the home: being there is all it tells
-                                      and people.json is removed where a worker wrote there that everybody is let in
-had_users(home) ─ the file, or people.json of a worker that knew of some
-check_users(settings, engine) ─ had some, and the database knows none ─► UsersLostError, before anything is written into it
+first user created ─ after the commit ──┐
+store opened, access snapshot refreshed ┴─ note_users ─► marker file had_users in the home; its existence is all that counts,
+                                           and a people.json that allows anonymous access is removed
+had_users(home) ─ the marker file exists, or people.json contains users
+check_users(settings, engine) ─ marker, but no users in the database ─► UsersLostError, before the database is written to
 """
 
 from __future__ import annotations
@@ -27,59 +27,59 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: In the home, as long as it lasts.
+#: Marker file in the home; never removed.
 HAD_USERS_FILE = "had_users"
-#: What the workers remember of the people, in the home.
+#: File in the home where the workers cache the access snapshot.
 PEOPLE_FILE = "people.json"
-_WORDS = b"This home had users. Without them in its database it lets nobody in.\n"
+_CONTENT = b"This home had users. Without them in its database it lets nobody in.\n"
 
 
 def had_users(home: Path) -> bool:
-    """Whether the files of this home tell of users, whatever its database says."""
+    """Whether the files of this home show that it has had users, whatever its database contains."""
     if os.path.lexists(home / HAD_USERS_FILE):
         return True
-    known = load_state(home / PEOPLE_FILE, AccessSnapshot)
-    return known is not None and not known.open
+    snapshot = load_state(home / PEOPLE_FILE, AccessSnapshot)
+    return snapshot is not None and not snapshot.open
 
 
 def note_users(home: Path) -> None:
-    """Keep it that there are users; safe from a power cut. What a full disk does not take is tried again by whoever looks next."""
+    """Writes the marker file durably (fsync). After an error, such as a full disk, the next call tries again."""
     from relevo.store.files.blobs import sync_folder
 
-    _forget_open(home)
-    place = home / HAD_USERS_FILE
-    if os.path.lexists(place):
+    _remove_anonymous_snapshot(home)
+    marker = home / HAD_USERS_FILE
+    if os.path.lexists(marker):
         return
     try:
-        handle = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        descriptor = os.open(marker, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
-            os.write(handle, _WORDS)
-            os.fsync(handle)
+            os.write(descriptor, _CONTENT)
+            os.fsync(descriptor)
         finally:
-            os.close(handle)
+            os.close(descriptor)
         sync_folder(home)
     except OSError as cause:
         log.warning("it was not written down that there are users: %s", cause.strerror, extra={"action": "users.noted"})
 
 
-def _forget_open(home: Path) -> None:
-    """Remove what workers remembered of the time before the first user: with it, the loss of one file would open the home."""
-    place = home / PEOPLE_FILE
-    known = load_state(place, AccessSnapshot)
-    if known is None or not known.open:
+def _remove_anonymous_snapshot(home: Path) -> None:
+    """Removes an access snapshot from before the first user: with it, the loss of the marker file would open the server."""
+    file = home / PEOPLE_FILE
+    snapshot = load_state(file, AccessSnapshot)
+    if snapshot is None or not snapshot.open:
         return
     try:
-        place.unlink(missing_ok=True)
+        file.unlink(missing_ok=True)
     except OSError as cause:
-        log.warning("%s of before the first user stays: %s", place.name, cause.strerror, extra={"action": "users.noted"})
+        log.warning("%s of before the first user stays: %s", file.name, cause.strerror, extra={"action": "users.noted"})
 
 
 def check_users(settings: Settings, engine: Engine) -> None:
-    """Hold the database against what the home knows, without writing. Raises UsersLostError, DatabaseUnavailableError."""
+    """Compares the database with the marker file, without writing to it. Raises UsersLostError, DatabaseUnavailableError."""
     from relevo.store.auth.users import knows_users
     from relevo.store.db.engine import file_of
 
-    # SQLite writes into an empty file by looking at it.
+    # SQLite writes to an empty file when it reads it.
     if not _is_empty(file_of(engine)) and knows_users(engine):
         note_users(settings.home)
     elif had_users(settings.home):
@@ -93,17 +93,17 @@ def _is_empty(file: Path | None) -> bool:
         return True
 
 
-def past_is_there(settings: Settings, trail: AuditReader) -> bool:
-    """Whether the database holds the first head of the audit that the home wrote down; one that does not is not this home's.
+def has_first_checkpoint(settings: Settings, trail: AuditReader) -> bool:
+    """Whether the audit log in the database contains the first checkpoint of this home; otherwise it is another home's database.
 
     Raises DatabaseUnavailableError.
     """
     from relevo.store.audit.checkpoints import load_checkpoints
 
     try:
-        # The first: an older backup holds it, too, and what is written down of another database comes after it.
-        first = min(load_checkpoints(settings.audit_folder), key=lambda head: head.at_us, default=None)
+        # The first one, because older backups contain it too, and checkpoints of another database come after it.
+        first = min(load_checkpoints(settings.audit_folder), key=lambda checkpoint: checkpoint.at_us, default=None)
     except ConfigError:
-        # Damaged: it tells of a past, and no database can be held against it.
+        # A corrupt file proves that there were checkpoints, but no database can be compared with it.
         return False
     return first is None or trail.seal_of(first.sequence) == first.seal

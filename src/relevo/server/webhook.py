@@ -1,9 +1,9 @@
-"""Telling another server something, without being led to where nobody outside could look: SSRF.
+"""Sends JSON to another server, with protection against server-side request forgery (SSRF).
 
-    url ─ https, or a listed host ─ resolved once ─ every address public, or listed ─► POST to that very address, as that host
-                                                                                      └ no redirect, no proxy, bounded time
+    url ─ https, or an allowed host ─ resolved once ─ every address public, or allowed ─► POST to that address, with that host name
+                                                                                         └ no redirect, no proxy, bounded time
 
-What a name means is looked up once and then kept, so it cannot mean another machine a moment later.
+The host name is resolved once per request and the address is reused, which prevents DNS rebinding.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 
 
 def resolve(host: str, port: int) -> list[Address]:
-    """Every address of a host. Raises OSError."""
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return [ipaddress.ip_address(str(one[4][0]).partition("%")[0]) for one in found]
+    """All addresses of a host. Raises OSError."""
+    infos = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return [ipaddress.ip_address(str(info[4][0]).partition("%")[0]) for info in infos]
 
 
 class Webhook:
-    """One address that is told something now and then; lives as long as the process."""
+    """One URL that receives JSON. Lifetime: the process."""
 
     def __init__(
         self,
@@ -45,37 +45,37 @@ class Webhook:
         resolver: Callable[[str, int], list[Address]] = resolve,
         timeout_s: float = _TIMEOUT_S,
     ) -> None:
-        """allowed: hosts and networks, with commas between, that may be private or speak plain http. Raises ConfigError."""
+        """allowed: comma-separated hosts and networks that may be private or use plain http. Raises ConfigError."""
         parts = urlsplit(url)
         try:
             port = parts.port
         except ValueError:
             port = 0
-        listed = [one.strip().lower() for one in allowed.split(",") if one.strip()]
+        entries = [entry.strip().lower() for entry in allowed.split(",") if entry.strip()]
         self._host = (parts.hostname or "").rstrip(".")
-        self._networks = [network for one in listed if (network := _network(one)) is not None]
-        self._is_listed = self._host in listed
+        self._networks = [network for entry in entries if (network := _network(entry)) is not None]
+        self._is_host_allowed = self._host in entries
         if parts.scheme not in {"http", "https"} or not self._host or port == 0 or parts.username is not None:
             raise ConfigError(reason="audit_checkpoint_to is neither a file nor an address like https://host/path")
-        self._secure = parts.scheme == "https"
-        self._port = port or (443 if self._secure else 80)
-        self._name = parts.netloc
+        self._is_https = parts.scheme == "https"
+        self._port = port or (443 if self._is_https else 80)
+        self._host_header = parts.netloc
         self._path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         self._resolve = resolver
         self._timeout_s = timeout_s
 
     def post(self, body: bytes) -> None:
-        """Send JSON and wait until it was taken. Raises UnavailableError, which says why not in words without the address."""
+        """Sends JSON and waits for a 2xx status. Raises UnavailableError, whose message does not contain the address."""
         try:
             addresses = self._resolve(self._host, self._port)
         except (OSError, UnicodeError) as cause:
             raise UnavailableError.told("its name leads nowhere") from cause
-        if not addresses or not all(self._may(address) for address in addresses):
+        if not addresses or not all(self._is_permitted(address) for address in addresses):
             raise UnavailableError.told("it is a private address, or not of the internet, and is not listed in audit_head_allowed")
-        if not self._secure and not all(self._is_named(address) for address in addresses):
+        if not self._is_https and not all(self._is_allowed(address) for address in addresses):
             raise UnavailableError.told("it does not encrypt, and is not listed in audit_head_allowed")
         try:
-            status = asyncio.run(self._sent(addresses[0], body))
+            status = asyncio.run(self._send(addresses[0], body))
         except TimeoutError as cause:
             raise UnavailableError.told("it did not answer in time") from cause
         except httpx.HTTPError as cause:
@@ -83,31 +83,31 @@ class Webhook:
         if not 200 <= status < 300:
             raise UnavailableError.told(f"it answered with status {status}")
 
-    async def _sent(self, address: Address, body: bytes) -> int:
-        place = f"[{address}]" if address.version == 6 else str(address)
-        url = f"{'https' if self._secure else 'http'}://{place}:{self._port}{self._path}"
-        headers = {"host": self._name, "content-type": "application/json"}
-        # httpx bounds each read, not all of them together.
+    async def _send(self, address: Address, body: bytes) -> int:
+        host = f"[{address}]" if address.version == 6 else str(address)
+        url = f"{'https' if self._is_https else 'http'}://{host}:{self._port}{self._path}"
+        headers = {"host": self._host_header, "content-type": "application/json"}
+        # httpx limits the time of each read, not of the whole response.
         async with asyncio.timeout(self._timeout_s), httpx.AsyncClient(trust_env=False, timeout=self._timeout_s) as client:
             extensions = {"sni_hostname": self._host}
-            async with client.stream("POST", url, content=body, headers=headers, extensions=extensions) as answer:
-                # Whatever it has to say beyond that is not read.
-                return answer.status_code
+            async with client.stream("POST", url, content=body, headers=headers, extensions=extensions) as response:
+                # The body of the response is not read.
+                return response.status_code
 
-    def _may(self, address: Address) -> bool:
-        plain = _inner(address)
-        return self._is_named(address) or (plain.is_global and not plain.is_multicast)
+    def _is_permitted(self, address: Address) -> bool:
+        effective = _embedded_ipv4(address)
+        return self._is_allowed(address) or (effective.is_global and not effective.is_multicast)
 
-    def _is_named(self, address: Address) -> bool:
-        return self._is_listed or _within(address, self._networks) or _within(_inner(address), self._networks)
+    def _is_allowed(self, address: Address) -> bool:
+        return self._is_host_allowed or _is_in(address, self._networks) or _is_in(_embedded_ipv4(address), self._networks)
 
 
-def _within(address: Address, networks: Collection[ipaddress.IPv4Network | ipaddress.IPv6Network]) -> bool:
+def _is_in(address: Address, networks: Collection[ipaddress.IPv4Network | ipaddress.IPv6Network]) -> bool:
     return any(address.version == network.version and address in network for network in networks)
 
 
-def _inner(address: Address) -> Address:
-    """The IPv4 address that an IPv6 one stands for, by any of the ways there are; else itself."""
+def _embedded_ipv4(address: Address) -> Address:
+    """The IPv4 address embedded in an IPv6 address (NAT64, mapped, 6to4, Teredo); otherwise the address itself."""
     if isinstance(address, ipaddress.IPv4Address):
         return address
     if address in _NAT64:

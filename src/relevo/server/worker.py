@@ -1,7 +1,7 @@
-"""One worker process: everything a request meets, connected. Forked by the supervisor, never started by hand.
+"""Builds and runs one worker process, which answers HTTP requests. Forked by the supervisor.
 
-settings, descriptors ─► journal, telemetry, service, store ─► watcher's first look ─► uvicorn on the shared socket ─► ready byte
-SIGTERM, or the supervisor gone ─► uvicorn ends its requests ─► service drains ─► journal closes
+settings, socket ─► journal, telemetry, service, store ─► first model load ─► uvicorn on the socket ─► ready byte to the supervisor
+SIGTERM, or supervisor gone ─► uvicorn completes its requests ─► service drains ─► journal closes
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from relevo.runtime.image import ImageLimits
 from relevo.serve.loaded_version import ServingOptions
 from relevo.serve.model_loader import ModelLoader, WarmModel
 from relevo.serve.service import ModelService
+from relevo.server.admin import LabelCuration
 from relevo.server.background_tasks import start_background_task
-from relevo.server.curation import Cleaning
 from relevo.server.encryption_keys import load_day_key, refresh_day_keys
 from relevo.server.http import http_server
 from relevo.server.model_status import save_load_failures
@@ -60,78 +60,83 @@ if TYPE_CHECKING:
     from relevo.server.tls import Certificate
     from relevo.store.encryption import InputEncryption
 
-_FLUSH_EVERY_S = 0.5
-_RENEWAL_EVERY_S = 5.0
-#: Objects made, less those freed, between two looks for cycles.
-_COLLECT_EVERY = 50_000
+_FLUSH_INTERVAL_S = 0.5
+_CERTIFICATE_POLL_S = 5.0
+#: Allocated minus freed objects between two runs of the cyclic garbage collector.
+_GC_THRESHOLD = 50_000
 
 
 def run_worker(
     settings: Settings,
     listener: socket.socket,
-    life: int,
+    parent_pipe: int,
     *,
-    present: Callable[[], None],
+    ready: Callable[[], None],
     certificate: Certificate | None = None,
     insecure: bool = False,
 ) -> None:
-    """Be a worker until told to stop, then drain. life: see `supervisor.Role`. present: called once it answers."""
+    """Runs a worker until SIGTERM, then drains it.
+
+    parent_pipe: see `supervisor.ProcessSpec.act`. ready: called once it accepts requests.
+    """
     configure_logging(settings.log_level, settings.log_format)
-    # A request leaves no cycles behind; looking for some every few hundred objects cost 5 % of the digits job.
-    gc.set_threshold(_COLLECT_EVERY)
-    # What a stranger's picture lacks in its metadata is no news to whoever runs the server.
+    # A request creates no reference cycles; collecting every few hundred objects cost 5 % of the digits benchmark.
+    gc.set_threshold(_GC_THRESHOLD)
+    # Warnings about the metadata of a client's image do not concern the operator.
     warnings.filterwarnings("ignore", module=r"PIL\.")
-    encryption = TlsContext(certificate, outward=not settings.stays_here) if certificate else None
-    uvloop.run(_worker(settings, listener, encryption, present, life, insecure=insecure))
+    tls = TlsContext(certificate, exposed=not settings.stays_here) if certificate else None
+    uvloop.run(_worker(settings, listener, tls, ready, parent_pipe, insecure=insecure))
 
 
 async def _worker(
     settings: Settings,
     listener: socket.socket,
-    encryption: TlsContext | None,
-    present: Callable[[], None],
-    life: int,
+    tls: TlsContext | None,
+    ready: Callable[[], None],
+    parent_pipe: int,
     *,
     insecure: bool,
 ) -> None:
-    boot = f"{os.getpid()}-{uuid4().hex[:8]}"
-    journal = _journal(settings, boot)
-    telemetry = Telemetry(settings.telemetry_folder, boot)
+    process_id = f"{os.getpid()}-{uuid4().hex[:8]}"
+    journal = _journal(settings, process_id)
+    telemetry = Telemetry(settings.telemetry_folder, process_id)
     service = ModelService(
         default_model=settings.default_model,
         max_records_per_request=settings.max_records_per_request,
-        journal_trouble=_trouble_of(settings, journal),
+        journal_trouble=_journal_check(settings, journal),
     )
     store = open_store(settings, migrated=True)
-    sealing = store.sealing if settings.encrypt_inputs == "on" else None
-    watcher = ModelLoader(
+    encryption = store.sealing if settings.encrypt_inputs == "on" else None
+    loader = ModelLoader(
         service,
-        routes=_remembered_routes(settings, store),
-        load=_loader(settings, store),
-        write=_counted(journal, telemetry, sealing),
-        options=_lane_options(settings),
+        routes=_cached_routes(settings, store),
+        load=_model_loader(settings, store),
+        write=_journal_writer(journal, telemetry, encryption),
+        options=_serving_options(settings),
     )
-    first_look = asyncio.ensure_future(watcher.look())
-    door = Authenticator(sessions=SessionCache(store.people.sessions, utc_now))
-    subjects = SubjectResolver(store.erasing.pseudonym, sealing, now=utc_now)
-    predict = PredictHandlers(service, settings, telemetry, door, allowance=allowance_of(settings), subjects=subjects)
-    server = http_server(settings, _app(settings, predict, service, store, telemetry, door), predict, encryption)
-    openly = insecure or not is_exposed(settings)
-    await asyncio.to_thread(refresh_access, settings, store, door, openly=openly)
-    if sealing is not None:
-        await load_day_key(sealing, utc_now)
-    await first_look
+    first_load = asyncio.ensure_future(loader.look())
+    authenticator = Authenticator(sessions=SessionCache(store.people.sessions, utc_now))
+    subjects = SubjectResolver(store.erasing.pseudonym, encryption, now=utc_now)
+    predict = PredictHandlers(service, settings, telemetry, authenticator, allowance=allowance_of(settings), subjects=subjects)
+    server = http_server(settings, _app(settings, predict, service, store, telemetry, authenticator), predict, tls)
+    allow_anonymous = insecure or not is_exposed(settings)
+    await asyncio.to_thread(refresh_access, settings, store, authenticator, allow_anonymous=allow_anonymous)
+    if encryption is not None:
+        await load_day_key(encryption, utc_now)
+    await first_load
     tasks = [
-        start_background_task("following routes", partial(watcher.run, settings.route_poll_ms / 1000)),
-        start_background_task("following people", partial(sync_access, settings, store, door, openly=openly)),
+        start_background_task("following routes", partial(loader.run, settings.route_poll_ms / 1000)),
+        start_background_task(
+            "following people", partial(sync_access, settings, store, authenticator, allow_anonymous=allow_anonymous)
+        ),
         start_background_task("housekeeping", partial(_housekeeping, service, journal, telemetry)),
-        *([start_background_task("following days", partial(refresh_day_keys, sealing, utc_now))] if sealing else []),
-        *([start_background_task("following the certificate", partial(_renewals, encryption, telemetry))] if encryption else []),
+        *([start_background_task("following days", partial(refresh_day_keys, encryption, utc_now))] if encryption else []),
+        *([start_background_task("following the certificate", partial(_refresh_certificate, tls, telemetry))] if tls else []),
     ]
-    when_orphaned(life, lambda: os.kill(os.getpid(), signal.SIGTERM))
+    when_orphaned(parent_pipe, lambda: os.kill(os.getpid(), signal.SIGTERM))
     serving = asyncio.ensure_future(server.serve(sockets=[listener]))
     await asyncio.to_thread(save_load_failures, settings.home, service.models())
-    await _tell_ready(server, present)
+    await _signal_ready(server, ready)
     await serving
     await service.drain()
     for task in tasks:
@@ -142,30 +147,30 @@ async def _worker(
     store.engine.dispose()
 
 
-async def _tell_ready(server: uvicorn.Server, present: Callable[[], None]) -> None:
-    """Tell the supervisor, who announces the server when every worker has told."""
-    # uvicorn has no event for it; accepting begins within a few turns of the loop.
+async def _signal_ready(server: uvicorn.Server, ready: Callable[[], None]) -> None:
+    """Signals the supervisor, which announces the server when every worker is ready."""
+    # uvicorn has no event for this; it accepts within a few iterations of the event loop.
     while not server.started and not server.should_exit:  # noqa: ASYNC110 - see above
         await asyncio.sleep(0.005)
-    present()
+    ready()
 
 
-def _journal(settings: Settings, boot: str) -> Journal:
+def _journal(settings: Settings, process_id: str) -> Journal:
     limits = JournalLimits(
         rotate_bytes=settings.spool_rotate_mb * 2**20,
         rotate_s=float(settings.spool_rotate_s),
         max_bytes=settings.spool_max_mb * 2**20,
     )
-    return Journal(settings.spool_folder / boot, durability=settings.durability, limits=limits)
+    return Journal(settings.spool_folder / process_id, durability=settings.durability, limits=limits)
 
 
-def _trouble_of(settings: Settings, journal: Journal) -> Callable[[], str]:
+def _journal_check(settings: Settings, journal: Journal) -> Callable[[], str]:
     if settings.durability == "relaxed":
         return str
     return lambda: "" if journal.probe() else journal.trouble
 
 
-def _lane_options(settings: Settings) -> ServingOptions:
+def _serving_options(settings: Settings) -> ServingOptions:
     return ServingOptions(
         max_batch_size=settings.max_batch_size,
         max_queue_size=settings.max_queue_size,
@@ -176,26 +181,31 @@ def _lane_options(settings: Settings) -> ServingOptions:
     )
 
 
-def _counted(journal: Journal, telemetry: Telemetry, sealing: InputEncryption | None) -> Callable[[Any], None]:
-    """The journal's write, with the size of each batch counted and, where that is wanted, its inputs sealed."""
+def _journal_writer(journal: Journal, telemetry: Telemetry, encryption: InputEncryption | None) -> Callable[[Any], None]:
+    """The journal's write function, which also counts batch sizes and, if configured, encrypts the inputs."""
     count = telemetry.batch
-    write = journal.write if sealing is None else _sealed(journal, sealing)
+    write = journal.write if encryption is None else _encrypting_writer(journal, encryption)
 
-    def counted(predictions: Any) -> None:
+    def write_and_count(predictions: Any) -> None:
         write(predictions)
         count(len(predictions))
 
-    return counted
+    return write_and_count
 
 
-def _sealed(journal: Journal, sealing: InputEncryption) -> Callable[[Any], None]:
-    return lambda predictions: journal.write(sealing.seal_all(predictions))
+def _encrypting_writer(journal: Journal, encryption: InputEncryption) -> Callable[[Any], None]:
+    return lambda predictions: journal.write(encryption.seal_all(predictions))
 
 
 def _app(
-    settings: Settings, predict: PredictHandlers, service: ModelService, store: Store, telemetry: Telemetry, door: Authenticator
+    settings: Settings,
+    predict: PredictHandlers,
+    service: ModelService,
+    store: Store,
+    telemetry: Telemetry,
+    authenticator: Authenticator,
 ) -> ASGIApp:
-    parts = AppContext(
+    context = AppContext(
         service=service,
         predict=predict,
         registry=store.registry,
@@ -204,23 +214,23 @@ def _app(
         traffic=store.traffic,
         shelf=store.shelf,
         asking=store.asking,
-        clean=Cleaning(store.history, store.labels, settings).look,
+        clean=LabelCuration(store.history, store.labels, settings).report,
         people=store.people,
         audit=store.audit,
         trail=store.trail,
         erasing=store.erasing,
-        door=door,
+        door=authenticator,
         settings=settings,
         metrics=_metrics(settings, telemetry),
         allowance=predict.allowance,
         provider=oidc_provider(settings),
         console_key=load_or_create_key(settings.console_key),
     )
-    return build_app(parts)
+    return build_app(context)
 
 
 def _metrics(settings: Settings, telemetry: Telemetry) -> Callable[[], bytes]:
-    """Prometheus text of every process of this home, this one's own numbers up to the moment."""
+    """Returns a function that gives the Prometheus text of all processes of this home; the numbers of this worker are current."""
 
     def text() -> bytes:
         telemetry.flush()
@@ -229,58 +239,58 @@ def _metrics(settings: Settings, telemetry: Telemetry) -> Callable[[], bytes]:
     return text
 
 
-def _remembered_routes(settings: Settings, store: Store) -> Callable[[], list[TrafficSplit]]:
-    """The stored routes; when the store is away at the start, those last seen by any worker of this home."""
-    place = settings.home / ROUTES_FILE
-    seen: list[TrafficSplit] | None = None
+def _cached_routes(settings: Settings, store: Store) -> Callable[[], list[TrafficSplit]]:
+    """Returns a function that reads the routes; if the database is unavailable at the start, the routes cached in the home."""
+    cache_file = settings.home / ROUTES_FILE
+    last: list[TrafficSplit] | None = None
 
     def routes() -> list[TrafficSplit]:
-        nonlocal seen
+        nonlocal last
         try:
-            now = store.registry.routes()
+            current = store.registry.routes()
         except DatabaseUnavailableError:
-            known = load_state(place, list[TrafficSplit]) if seen is None else None
-            if known is None:
+            cached = load_state(cache_file, list[TrafficSplit]) if last is None else None
+            if cached is None:
                 raise
-            seen = known
-            return known
-        if now != seen:
-            seen = now
-            save_state(place, now)
-        return now
+            last = cached
+            return cached
+        if current != last:
+            last = current
+            save_state(cache_file, current)
+        return current
 
     return routes
 
 
-def _loader(settings: Settings, store: Store) -> Callable[[RouteTarget], WarmModel]:
+def _model_loader(settings: Settings, store: Store) -> Callable[[RouteTarget], WarmModel]:
     limits = ImageLimits(max_pixels=settings.max_pixels, max_side=settings.max_side)
 
-    def load(leg: RouteTarget) -> WarmModel:
-        package = open_package(store.shelf.path(leg.digest), digest=leg.digest)
+    def load(target: RouteTarget) -> WarmModel:
+        package = open_package(store.shelf.path(target.digest), digest=target.digest)
         model = load_runnable(package, threads=settings.intra_op_threads, limits=limits)
         replay_golden(model, package.golden)
         rows = [model.prepare(payload) for payload in package.golden.payloads]
         model.rows_at_once = best_batch_size(model.run, rows[0])
-        begin = time.perf_counter()
+        start = time.perf_counter()
         model.finish(model.run(rows))
-        return WarmModel(model=model, row_cost_s=(time.perf_counter() - begin) / len(rows))
+        return WarmModel(model=model, row_cost_s=(time.perf_counter() - start) / len(rows))
 
     return load
 
 
-async def _renewals(encryption: TlsContext, telemetry: Telemetry) -> None:
-    """Look after the certificate's files now and then, and tell when the one in use ends."""
+async def _refresh_certificate(tls: TlsContext, telemetry: Telemetry) -> None:
+    """Reloads renewed certificate files periodically, and reports when the current certificate expires."""
     while True:
-        telemetry.certificate_until = int(encryption.until.timestamp())
-        await asyncio.sleep(_RENEWAL_EVERY_S)
-        await asyncio.to_thread(encryption.refresh)
+        telemetry.certificate_until = int(tls.until.timestamp())
+        await asyncio.sleep(_CERTIFICATE_POLL_S)
+        await asyncio.to_thread(tls.refresh)
 
 
 async def _housekeeping(service: ModelService, journal: Journal, telemetry: Telemetry) -> None:
-    """Twice a second: let an old journal file go, and tell the numbers."""
+    """Rotates old journal files and flushes the metrics, twice a second."""
     while True:
-        await asyncio.sleep(_FLUSH_EVERY_S)
-        # Aside: at durability=full a write under way holds the journal for as long as the disk takes.
+        await asyncio.sleep(_FLUSH_INTERVAL_S)
+        # In a thread: with durability=full a write in progress holds the journal's lock for as long as the disk takes.
         await asyncio.to_thread(journal.rotate_if_old)
         telemetry.queue_rows = service.rows_waiting()
         telemetry.ready = service.ready()[0]

@@ -1,4 +1,4 @@
-"""`relevo audit` on a home: the record is listed, its end kept, and what somebody did to it told."""
+"""`relevo audit` on a home: list, head, verify, rotate-key."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
-    """A home with two changes on record."""
+    """A home with two audit entries."""
     store = server.open_store(Settings(home=tmp_path))
     at = datetime(2026, 3, 1, tzinfo=UTC)
     store.registry.add(model="digits", digest="ab" * 32, summary={}, who="ana", at=at)
@@ -38,7 +38,7 @@ def run(home: Path, *arguments: str) -> Result:
 
 
 def test_the_record_is_listed(home: Path) -> None:
-    """Newest first, for people with every steering sign spelt out, for programs as the server gives it."""
+    """Newest first; control characters are escaped for people; JSON is that of the server."""
     shown = run(home, "list").output
     assert "alias.move" in shown
     assert "\x1b" not in shown
@@ -48,18 +48,18 @@ def test_the_record_is_listed(home: Path) -> None:
 
 
 def test_people_are_told_by_name(tmp_path: Path) -> None:
-    """Who did it and about whom is a name, not an id, and no user can pass for the command line; no words are cut."""
+    """Users are shown by name instead of id, and cannot be confused with the command line; names are not cut."""
     store, at = server.open_store(Settings(home=tmp_path)), datetime(2026, 3, 1, tzinfo=UTC)
-    made = store.people.add_user("cli", None, grants={"digits": Role.LABELER}, password_hash="", at=at)
+    created = store.people.add_user("cli", None, grants={"digits": Role.LABELER}, password_hash="", at=at)
     store.engine.dispose()
     shown = run(tmp_path, "list").output
     assert "user:cli" in shown
-    assert made not in shown
+    assert created not in shown
     assert "digits: labeler" in shown
 
 
 def test_an_untouched_record_is_whole(home: Path) -> None:
-    """A kept head is held against the record, and the one that the changes left beside the database."""
+    """The log verifies against a saved head and the checkpoint outside the database."""
     head = run(home, "head").output.strip()
     assert head.startswith("2:")
     done = run(home, "verify", "--head", head, "--json")
@@ -67,7 +67,7 @@ def test_an_untouched_record_is_whole(home: Path) -> None:
 
 
 def test_what_was_done_to_it_is_told(home: Path) -> None:
-    """A cut end is seen by the head that the change left, or by a kept one; an edited entry without any; all end with code 1."""
+    """Truncation is detected with a checkpoint or a saved head, an edited entry without; exit code 1."""
     head = run(home, "head").output.strip()
     with sqlite3.connect(home / "relevo.db") as database:
         database.execute("DROP TRIGGER audit_refuse_delete")
@@ -86,13 +86,13 @@ def test_what_was_done_to_it_is_told(home: Path) -> None:
 
 
 def test_no_head_at_all_is_refused(home: Path) -> None:
-    """What is no head is told, rather than taken for one."""
+    """An invalid --head is an error."""
     for text in ("abc", "x:1", ""):
         assert run(home, "verify", "--head", text).exit_code == 1
 
 
 def test_a_new_key_seals_from_now_on(home: Path) -> None:
-    """Rotated, the record is whole with both keys, says who did it, and people are still called as before."""
+    """After a rotation, the log verifies with both keys, records the rotation, and still shows names."""
     before = server.open_store(Settings(home=home))
     pseudonym = before.erasing.pseudonym("patient 17")
     before.engine.dispose()
@@ -108,7 +108,7 @@ def test_a_new_key_seals_from_now_on(home: Path) -> None:
 
 
 def test_faults_are_told_in_the_readers_language(home: Path) -> None:
-    """In Spanish every fault is a Spanish sentence."""
+    """Every fault is translated to Spanish."""
     with sqlite3.connect(home / "relevo.db") as database:
         database.execute("DROP TRIGGER audit_refuse_update")
         database.execute("UPDATE audit SET actor = 'user:1' WHERE sequence = 1")

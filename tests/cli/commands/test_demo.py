@@ -1,4 +1,4 @@
-"""`relevo demo`: the whole story, from real digits to a checked history."""
+"""`relevo demo`: from real digits to a checked history."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ pytest.importorskip("skl2onnx")
 
 
 def test_the_demo_checks_out(relevo_run: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path) -> None:
-    """Trained, packed, registered, served and asked over HTTP: at least 97 % right, and every answer in the history."""
+    """Trains, packages, registers, serves and predicts: accuracy of at least 97 %, every prediction in the history."""
     done = relevo_run("demo", "--headless", "--json", "--home", "demo", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
-    told = json.loads(done.stdout)
-    assert told["problems"] == []
-    assert told["accuracy"] >= 0.97
-    assert told["recorded"] == told["asked"] > 400
-    assert 0 < told["p50_ms"] <= told["p99_ms"]
+    output = json.loads(done.stdout)
+    assert output["problems"] == []
+    assert output["accuracy"] >= 0.97
+    assert output["recorded"] == output["asked"] > 400
+    assert 0 < output["p50_ms"] <= output["p99_ms"]
     assert (tmp_path / "demo" / "packages").is_dir()
 
 
 def test_the_demo_stays_up_until_it_is_told(tmp_path: Path) -> None:
-    """It says where to look, the page is there, no bar moves below, Ctrl-C ends it in order, and nobody listens any more."""
+    """It prints its URLs, serves the page, shows no progress bar below, and Ctrl-C stops it and its server."""
     environ = {name: value for name, value in os.environ.items() if not name.startswith("RELEVO_")} | {"TERM": "xterm"}
     screen = _Screen()
     demo = subprocess.Popen(
@@ -51,14 +51,14 @@ def test_the_demo_stays_up_until_it_is_told(tmp_path: Path) -> None:
     )
     os.close(screen.theirs)
     assert demo.stdout is not None
-    said = ""
-    while "Ctrl-C" not in said:
+    printed = ""
+    while "Ctrl-C" not in printed:
         line = demo.stdout.readline()
         assert line, "the demo ended by itself"
-        said += line
-    found = re.search(r"^page +(http://\S+)$", said, re.MULTILINE)
-    assert found is not None
-    assert 'id="pad"' in httpx.get(found[1], headers={"Accept": "text/html"}).text
+        printed += line
+    result = re.search(r"^page +(http://\S+)$", printed, re.MULTILINE)
+    assert result is not None
+    assert 'id="pad"' in httpx.get(result[1], headers={"Accept": "text/html"}).text
     assert screen.drawn
     time.sleep(0.3)
     before = screen.drawn
@@ -69,11 +69,11 @@ def test_the_demo_stays_up_until_it_is_told(tmp_path: Path) -> None:
     demo.communicate(timeout=30)
     assert demo.returncode == 0
     with pytest.raises(httpx.ConnectError):
-        httpx.get(found[1])
+        httpx.get(result[1])
 
 
 class _Screen:
-    """What is drawn on a terminal; lives as long as one test. Read all the time, for whoever draws waits where nobody reads."""
+    """Reads the output of a pseudo-terminal continuously, so that the writer never blocks. Lifetime: one test."""
 
     def __init__(self) -> None:
         self._ours, self.theirs = pty.openpty()

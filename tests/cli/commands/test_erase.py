@@ -1,4 +1,4 @@
-"""`relevo erase` on a home: it asks first, tells what was erased, and by which name the audit knows it."""
+"""`relevo erase` on a home: confirmation, counts, and the pseudonym in the audit log."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ if TYPE_CHECKING:
 
 
 def test_a_subject_is_erased_once_somebody_is_sure(tmp_path: Path) -> None:
-    """Without a yes nothing happens; with it the rows go, and the audit says so."""
+    """Without confirmation nothing is erased; with it the rows are deleted and the audit log records it."""
     store = server.open_store(Settings(home=tmp_path))
     store.history.record([prediction(subject=store.erasing.pseudonym("patient 4711"))])
     asked = ["erase", "--subject", "patient 4711", "--why", "by letter", "--home", str(tmp_path)]
     refused = CliRunner().invoke(app, asked, input="n\n")
     assert (refused.exit_code, store.history.count()) == (1, 1)
     done = CliRunner().invoke(app, [*asked, "--yes", "--json"])
-    told = json.loads(done.output)
-    assert (told["predictions"], store.history.count()) == (1, 0)
+    message = json.loads(done.output)
+    assert (message["predictions"], store.history.count()) == (1, 0)
     head = store.trail.head()
     assert head is not None
-    assert (head.object, head.actor, head.reason) == (f"subject:{told['subject']}", "cli", "by letter")
-    assert told["left_in_files"] is False
+    assert (head.object, head.actor, head.reason) == (f"subject:{message['subject']}", "cli", "by letter")
+    assert message["left_in_files"] is False
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,7 @@ def test_a_subject_is_erased_once_somebody_is_sure(tmp_path: Path) -> None:
     [("es", "No se ha encontrado nada de nadie con ese nombre:"), ("en", "Nothing of anybody by this name was found:")],
 )
 def test_a_name_of_nobody_does_not_pass_for_somebody_erased(tmp_path: Path, language: str, nothing: str) -> None:
-    """That nothing was found is said in words; it succeeds, is in the audit, and leaves the others be."""
+    """An unknown subject is reported as such; the command succeeds, is audited, and erases nothing else."""
     store = server.open_store(Settings(home=tmp_path))
     store.history.record([prediction(subject=store.erasing.pseudonym("patient 17"))])
     set_language(language)
@@ -57,7 +57,7 @@ def test_a_name_of_nobody_does_not_pass_for_somebody_erased(tmp_path: Path, lang
 
 
 def test_vacuum_is_for_a_postgresql_at_hand(tmp_path: Path) -> None:
-    """SQLite needs none, and a server does it for nobody: both are said before anything is erased."""
+    """--vacuum is rejected for SQLite and with --url, before anything is erased."""
     store = server.open_store(Settings(home=tmp_path))
     store.history.record([prediction(subject=store.erasing.pseudonym("patient 4711"))])
     asked = ["erase", "--subject", "patient 4711", "--yes", "--vacuum"]
@@ -67,7 +67,7 @@ def test_vacuum_is_for_a_postgresql_at_hand(tmp_path: Path) -> None:
 
 
 def test_another_master_key_takes_over(tmp_path: Path) -> None:
-    """The old one opens nothing any more, the new one everything; it is in the audit, and the new file must be there."""
+    """After rewrap only the new key decrypts; the change is audited; the new key file must exist."""
     pytest.importorskip("cryptography", reason="sealing is an extra")
     home, to = tmp_path / "home", tmp_path / "new.key"
     settings = Settings(home=home, encrypt_inputs="on")
@@ -92,7 +92,7 @@ def test_another_master_key_takes_over(tmp_path: Path) -> None:
 
 
 def test_a_journal_that_was_set_aside_is_erased(tmp_path: Path) -> None:
-    """Nobody can tell what a damaged journal holds of a subject, so an erasure removes it, with its log."""
+    """An erasure removes damaged journals and their log, because their content is unknown."""
     server.open_store(Settings(home=tmp_path)).engine.dispose()
     worker = tmp_path / "spool" / "1-ab"
     worker.mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""`relevo label` by a file: what is kept, what is told, and that nothing is lost."""
+"""`relevo label` with a CSV file: import, rejected lines, export and curation."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ NOBODY = "00000000-0000-7000-8000-000000000000"
 
 @pytest.fixture
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
-    """A home with a model of two labels and five predictions of customers 1 to 5, the last two of the same one."""
+    """A home with a two-label model and five predictions of customers 1 to 5; the last two share one customer."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("RELEVO_LANGUAGE", "en")
     made = relevo.server.open_store(Settings(home=tmp_path / "home"))
@@ -70,13 +70,13 @@ def query_id(number: int) -> str:
 
 
 def asked(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 0) -> Any:
-    """The JSON a command gives, with the exit code it must have."""
+    """The JSON output of a command with the expected exit code."""
     assert run([*arguments, "--home", "home", "--json"]) == code
     return json.loads(capsys.readouterr().out)
 
 
 def test_labels_come_from_a_file(store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Each line is kept or told with its reason; the refused ones, mended, can be imported; a second time changes nothing."""
+    """Each line is imported or rejected with a reason; corrected lines can be imported; a repetition changes nothing."""
     rows = [
         (query_id(1), "leaves", "eva", "seen in person"),
         (query_id(2), "stays", "", ""),
@@ -88,10 +88,10 @@ def test_labels_come_from_a_file(store: Store, tmp_path: Path, capsys: pytest.Ca
     file, rejects = tmp_path / "l.csv", tmp_path / "rejects.csv"
     file.write_text("query_id;label;author;note\n" + "".join(";".join(row) + "\n" for row in rows), encoding="utf-8-sig")
     command = ("label", "import", str(file), "--author", "ana", "--rejects", str(rejects))
-    told = asked(capsys, *command, code=1)
-    assert (told["kept"], told["unchanged"], told["without_label"]) == (2, 0, 1)
-    assert [(one["line"], one["about"]) for one in told["refused"]] == [(5, query_id(3)), (6, NOBODY), (7, "not an id")]
-    assert "stays, leaves" in told["refused"][0]["reason"]
+    output = asked(capsys, *command, code=1)
+    assert (output["kept"], output["unchanged"], output["without_label"]) == (2, 0, 1)
+    assert [(one["line"], one["about"]) for one in output["refused"]] == [(5, query_id(3)), (6, NOBODY), (7, "not an id")]
+    assert "stays, leaves" in output["refused"][0]["reason"]
     kept = {number: store.labels.current(id_of(number)) for number in (1, 2, 3)}
     assert [label and (label.value, label.author, label.source, label.note) for label in kept.values()] == [
         ("leaves", "eva", "csv", "seen in person"),
@@ -105,34 +105,34 @@ def test_labels_come_from_a_file(store: Store, tmp_path: Path, capsys: pytest.Ca
 
 
 def test_two_truths_in_one_file_are_told(store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Of two labels for one prediction the later line counts, and the command says which lines differ and by which rule."""
+    """Of two labels for one prediction the later line wins; the lines and the rule are reported."""
     file = tmp_path / "l.csv"
     rows = [(1, "leaves"), (2, "stays"), (1, "leaves"), (1, "stays")]
     file.write_text("id,label\n" + "".join(f"{query_id(number)},{label}\n" for number, label in rows), encoding="utf-8")
-    told = asked(capsys, "label", "import", str(file))
-    assert told["contradictions"] == [{"line": 5, "before": 4, "about": query_id(1), "label": "stays", "label_before": "leaves"}]
-    assert told["rule"] == "last"
+    output = asked(capsys, "label", "import", str(file))
+    assert output["contradictions"] == [{"line": 5, "before": 4, "about": query_id(1), "label": "stays", "label_before": "leaves"}]
+    assert output["rule"] == "last"
     current = store.labels.current(id_of(1))
     assert current is not None
     assert current.value == "stays"
     assert run(["label", "import", str(file), "--home", "home"]) == 0
-    said = capsys.readouterr()
-    assert "the later line counts" in said.err
-    assert "label_aggregation = last" in said.err
-    assert query_id(1) in said.out
+    printed = capsys.readouterr()
+    assert "the later line counts" in printed.err
+    assert "label_aggregation = last" in printed.err
+    assert query_id(1) in printed.out
 
 
 def test_two_truths_by_one_s_own_key_are_told(store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The same where lines name predictions by a field of their records."""
+    """The same with lines that use a record key."""
     assert store
     file = tmp_path / "l.csv"
     file.write_text("customer,label\n1,leaves\n2,leaves\n1,stays\n", encoding="utf-8")
-    told = asked(capsys, "label", "import", str(file), "--match", "customer", "--model", "churn")
-    assert [(one["line"], one["before"]) for one in told["contradictions"]] == [(4, 2)]
+    output = asked(capsys, "label", "import", str(file), "--match", "customer", "--model", "churn")
+    assert [(one["line"], one["before"]) for one in output["contradictions"]] == [(4, 2)]
 
 
 def test_what_was_refused_opens_in_a_spreadsheet(store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """No cell of the refused lines is taken for a formula, whoever wrote it; mended and imported, each is what it was."""
+    """Cells of rejected lines cannot become formulas; corrected and imported, they are unchanged."""
     file, rejects = tmp_path / "l.csv", tmp_path / "rejects.csv"
     file.write_text(f'id,label,author,note,=A1\n{ids.text(id_of(1))},=cmd,@ana,"\t=1+1",-x\n', encoding="utf-8")
     asked(capsys, "label", "import", str(file), "--rejects", str(rejects), code=1)
@@ -146,18 +146,18 @@ def test_what_was_refused_opens_in_a_spreadsheet(store: Store, tmp_path: Path, c
 
 
 def test_labels_come_by_ones_own_key(store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A key that one record has finds it; one that none or several have is told, never guessed."""
+    """A unique record key finds its prediction; an unknown or ambiguous one is rejected."""
     file = tmp_path / "l.csv"
     file.write_text("client,truth\n1,leaves\n4,leaves\n9,leaves\n", encoding="utf-8")
     command = ("label", "import", str(file), "--match", "client", "--field", "customer", "--model", "churn")
-    told = asked(capsys, *command, code=1)
-    assert told["kept"] == 1
+    output = asked(capsys, *command, code=1)
+    assert output["kept"] == 1
     assert store.labels.current(id_of(1)) is not None
-    assert [(one["about"], one["reason"].split()[0]) for one in told["refused"]] == [("4", "Several"), ("9", "No")]
+    assert [(one["about"], one["reason"].split()[0]) for one in output["refused"]] == [("4", "Several"), ("9", "No")]
 
 
 def test_what_is_exported_can_be_imported(store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The labels of one home, exported, are the same when they are imported into another, authors and notes too."""
+    """Exported labels are the same after import into another home, with authors and notes."""
     note = "=cmd, \"quoted\"\nand 'more'"
     store.labels.put(Label(prediction=id_of(2), value="leaves", author="eva", source="page", at=NOW, note=note))
     assert run(["label", "export", "-", "--home", "home"]) == 0
@@ -193,7 +193,7 @@ def test_what_is_exported_can_be_imported(store: Store, tmp_path: Path, capsys: 
 def test_what_is_no_list_of_labels_is_told(
     store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str], content: bytes, told: str
 ) -> None:
-    """A file without the columns, in another encoding, or broken, is refused in a sentence."""
+    """A file with missing columns, another encoding or damage is an error."""
     file = tmp_path / "l.csv"
     file.write_bytes(content)
     assert run(["label", "import", str(file), "--home", "home"]) == 1
@@ -202,18 +202,18 @@ def test_what_is_no_list_of_labels_is_told(
 
 
 def test_one_label_needs_no_word_more(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
-    """`relevo label QUERY_ID LABEL` is what it always was, options before or after."""
+    """`relevo label QUERY_ID LABEL` works with options before or after."""
     assert asked(capsys, "label", "--note", "x", query_id(1), "leaves")["value"] == "leaves"
     assert asked(capsys, "label", "give", query_id(1), "stays")["value"] == "stays"
     assert [label.value for label in store.labels.of(id_of(1))] == ["leaves", "stays"]
 
 
 def test_cleaning_is_shown(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
-    """What is left out is listed with its reason."""
+    """Excluded predictions are listed with reasons."""
     for number in (1, 4, 5):
         store.labels.put(Label(prediction=id_of(number), value="leaves", author="eva", source="page", at=NOW))
-    found = asked(capsys, "label", "clean", "churn")
-    assert (found["kept"], [(one["query_id"], one["reason"], one["other"]) for one in found["excluded"]]) == (
+    result = asked(capsys, "label", "clean", "churn")
+    assert (result["kept"], [(one["query_id"], one["reason"], one["other"]) for one in result["excluded"]]) == (
         2,
         [(query_id(5), "duplicate", query_id(4))],
     )
@@ -223,7 +223,7 @@ def test_cleaning_is_shown(store: Store, capsys: pytest.CaptureFixture[str]) -> 
 
 @pytest.fixture
 def server() -> Iterator[tuple[str, World]]:
-    """A server with models, nobody a user yet, and where it answers."""
+    """A server with models and without users, and its URL."""
     with memory_store() as memory:
         world = build_world(memory, [DIGITS, CHURN])
         with served(world.app) as address:
@@ -233,23 +233,23 @@ def server() -> Iterator[tuple[str, World]]:
 def test_a_server_takes_and_gives_files(
     server: tuple[str, World], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With --url the lines go to a server one by one, those it refuses are told; export and cleaning come from it, too."""
+    """With --url, lines are sent one by one and rejected ones reported; export and curation also use the server."""
     monkeypatch.setenv("RELEVO_LANGUAGE", "en")
     url, world = server
-    made = [asked_of_web(model="digits", label="7", input=b"no picture", kind=InputKind.IMAGE) for _ in range(2)]
-    world.store.history.record(made)
-    one, two = (ids.text(it.id) for it in made)
+    created = [asked_of_web(model="digits", label="7", input=b"no picture", kind=InputKind.IMAGE) for _ in range(2)]
+    world.store.history.record(created)
+    one, two = (ids.text(it.id) for it in created)
     file, out = tmp_path / "l.csv", tmp_path / "out.csv"
     file.write_text(f"id,label,note\n{one},7,=x\n{two},dog,\n{NOBODY},7,\n{two},7,{'x' * 501}\n", encoding="utf-8")
     assert run(["label", "import", str(file), "--url", url, "--json"]) == 1
-    told = json.loads(capsys.readouterr().out)
-    assert (told["kept"], [refused["line"] for refused in told["refused"]]) == (1, [3, 4, 5])
+    output = json.loads(capsys.readouterr().out)
+    assert (output["kept"], [refused["line"] for refused in output["refused"]]) == (1, [3, 4, 5])
     assert run(["label", "export", str(out), "--url", url, "--model", "digits"]) == 0
     assert capsys.readouterr().out == f"Written: {out}\n"
     (row,) = csv.DictReader(io.StringIO(out.read_text(encoding="utf-8")))
     assert (row["query_id"], row["label"], row["note"]) == (one, "7", "'=x")
     assert run(["label", "clean", "digits", "--url", url, "--json"]) == 0
-    found = json.loads(capsys.readouterr().out)
-    assert (found["kept"], [it["reason"] for it in found["excluded"]]) == (0, ["unreadable"])
+    result = json.loads(capsys.readouterr().out)
+    assert (result["kept"], [it["reason"] for it in result["excluded"]]) == (0, ["unreadable"])
     assert run(["label", "import", str(file), "--url", url, "--match", "id", "--model", "digits"]) == 1
     assert "leave --url out" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""`relevo predict` and `Client.predict_many` where some inputs fail, with a real server."""
+"""`relevo predict` and `Client.predict_many` when some inputs fail, with a real server."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def client(url: str) -> Iterator[Client]:
 
 @pytest.fixture
 def files(tmp_path: Path, digit_pngs: list[bytes]) -> list[str]:
-    """Three pictures, and among them one that is none."""
+    """Three images and one file that is no image."""
     contents = {"a.png": digit_pngs[0], "b.png": digit_pngs[1], "broken.png": digit_pngs[2][:60], "c.png": digit_pngs[3]}
     for name, content in contents.items():
         (tmp_path / name).write_bytes(content)
@@ -56,21 +56,21 @@ def files(tmp_path: Path, digit_pngs: list[bytes]) -> list[str]:
 
 
 def test_pictures_that_were_answered_are_printed(relevo_run: Run, url: str, tmp_path: Path, files: list[str]) -> None:
-    """Three answers on standard output, the broken file's name on standard error, and a code that is not 0."""
+    """Three predictions on standard output, the invalid file on standard error, and a nonzero exit code."""
     ended = relevo_run("predict", *files, "--model", "digits", "--url", url, cwd=tmp_path)
     assert ended.returncode == 1
     assert [line.split()[0] for line in ended.stdout.splitlines()] == ["input", "a.png", "b.png", "c.png"]
     assert "broken.png" in ended.stderr
     assert "(broken_image)" in ended.stderr
     ended = relevo_run("predict", *files, "--model", "digits", "--url", url, "--json", cwd=tmp_path)
-    told = json.loads(ended.stdout)
+    output = json.loads(ended.stdout)
     assert ended.returncode == 1
-    assert ["query_id" in one for one in told] == [True, True, False, True]
-    assert (told[2]["input"], told[2]["code"]) == ("broken.png", "broken_image")
+    assert ["query_id" in one for one in output] == [True, True, False, True]
+    assert (output[2]["input"], output[2]["code"]) == ("broken.png", "broken_image")
 
 
 def test_a_bad_record_is_named_by_its_place(relevo_run: Run, url: str, tmp_path: Path, churn_records: list[dict[str, Any]]) -> None:
-    """Of a file of records the bad one is told by file and index, and the others are answered, in Spanish as well."""
+    """An invalid record is named by file and index, the others are predicted; also in Spanish."""
     (tmp_path / "rows.json").write_text(json.dumps([*churn_records[:10], {**churn_records[0], "tenure": "long"}]))
     ended = relevo_run("predict", "rows.json", "--model", "churn", "--url", url, cwd=tmp_path, RELEVO_LANGUAGE="es")
     assert ended.returncode == 1
@@ -79,7 +79,7 @@ def test_a_bad_record_is_named_by_its_place(relevo_run: Run, url: str, tmp_path:
 
 
 def test_answers_come_with_the_error(client: Client, churn_records: list[dict[str, Any]]) -> None:
-    """Bad records among many are named by their index in the caller's list; all others are answered, and answered once."""
+    """Invalid records are named by their index in the caller's list; all others are predicted exactly once."""
     before = len(list(client.all_history(model="churn")))
     records = [dict(churn_records[place % len(churn_records)]) for place in range(30)]
     bad = {3: "contract", 4: "tenure", 29: "tenure"}
@@ -97,7 +97,7 @@ def test_answers_come_with_the_error(client: Client, churn_records: list[dict[st
 
 
 def test_batches_fit_the_server(client: Client, churn_records: list[dict[str, Any]]) -> None:
-    """A server that takes few rows at once gets few rows at once, in order."""
+    """Batches respect the server's limit and keep the order."""
     records = churn_records[:25]
     together = client.predict_many("churn", records)
     alone = [client.predict("churn", one) for one in records]
@@ -106,7 +106,7 @@ def test_batches_fit_the_server(client: Client, churn_records: list[dict[str, An
 
 
 def test_pictures_are_named_too(client: Client, tmp_path: Path, files: list[str]) -> None:
-    """Paths are told beside their index; a file that is not there costs no other its answer."""
+    """Errors contain path and index; a missing file does not affect other inputs."""
     paths = [tmp_path / name for name in [*files, "nowhere.png"]]
     with pytest.raises(BrokenImageError, match=r"inputs\[2\] \('.*broken\.png'\)") as caught:
         client.predict_many("digits", paths)
@@ -115,7 +115,7 @@ def test_pictures_are_named_too(client: Client, tmp_path: Path, files: list[str]
 
 
 def test_what_every_input_would_meet_is_met_once(client: Client, churn_records: list[dict[str, Any]]) -> None:
-    """A model that nobody knows fails for the first input; the others are not asked."""
+    """An unknown model fails at the first input; the others are not sent."""
     for given in ([b"\x89PNG"] * 50, churn_records[:20]):
         with pytest.raises(ModelNotFoundError) as caught:
             client.predict_many("nobody", given)
@@ -123,14 +123,14 @@ def test_what_every_input_would_meet_is_met_once(client: Client, churn_records: 
 
 
 def test_several_inputs_are_several_answers(client: Client, churn_records: list[dict[str, Any]]) -> None:
-    """`predict` of a list gives a list, as of a DataFrame."""
+    """`predict` of a list returns a list, as of a DataFrame."""
     two = client.predict("churn", churn_records[:2])
     assert [one.model for one in two] == ["churn", "churn"]
     assert client.predict("churn", []) == []
 
 
 def test_notebooks_values_are_taken(client: Client, churn_records: list[dict[str, Any]]) -> None:
-    """DataFrames, their rows, and records of NumPy's scalars are answered as plain dicts are; NaN is what is missing."""
+    """DataFrames, their rows and records with NumPy scalars are handled like dicts; NaN is a missing value."""
     records = churn_records[:9]
     frame = pd.DataFrame(records)
     plain = [one.probabilities for one in client.predict_many("churn", records)]
@@ -148,7 +148,7 @@ def test_notebooks_values_are_taken(client: Client, churn_records: list[dict[str
 
 @pytest.mark.parametrize("given", [np.zeros(3), 3.5, None, {1, 2}], ids=["array", "number", "nothing", "set"])
 def test_what_is_no_input_is_said_so(client: Client, given: Any) -> None:
-    """Whatever has no fields and is no picture gets a sentence that says what to give, never Python's own error."""
+    """An unsupported type gives an error that names the supported ones."""
     with pytest.raises(InvalidInputError, match="a record as a dict"):
         client.predict("churn", given)
     with pytest.raises(InvalidInputError, match="a record as a dict"):
@@ -156,7 +156,7 @@ def test_what_is_no_input_is_said_so(client: Client, given: Any) -> None:
 
 
 def test_one_input_is_not_many(client: Client, churn_records: list[dict[str, Any]]) -> None:
-    """A single record or path given as many is told which call takes it; two columns of one name are told, too."""
+    """A single record or path for predict_many is an error; duplicate column names are too."""
     for given in (churn_records[0], "a.png", b"\x89PNG", 3):
         with pytest.raises(InvalidInputError, match="for a single one use predict"):
             client.predict_many("churn", given)  # type: ignore[arg-type]  # what people try
@@ -166,7 +166,7 @@ def test_one_input_is_not_many(client: Client, churn_records: list[dict[str, Any
 
 
 def test_a_value_that_json_has_not_is_named(client: Client, churn_records: list[dict[str, Any]]) -> None:
-    """The field is named, by its record's index among many."""
+    """The error names the field and the index of the record."""
     with pytest.raises(InvalidInputError, match=r"inputs\[1\]: The field 'tenure' cannot be sent") as caught:
         client.predict_many("churn", [churn_records[0], {**churn_records[1], "tenure": 3 + 4j}])
     assert caught.value.field == "tenure"
@@ -176,7 +176,7 @@ def test_a_value_that_json_has_not_is_named(client: Client, churn_records: list[
 def test_infinity_is_refused_by_its_field(
     client: Client, relevo_run: Run, url: str, tmp_path: Path, churn_records: list[dict[str, Any]]
 ) -> None:
-    """No infinity becomes the null of a missing value on its way: the field is named, in Python and on the command line."""
+    """Infinity is not sent as null: the error names the field, in Python and on the command line."""
     endless = {**churn_records[0], "monthlycharges": float("inf")}
     with pytest.raises(InvalidInputError, match="'monthlycharges' expects a finite number") as caught:
         client.predict("churn", endless)
@@ -191,7 +191,7 @@ def test_infinity_is_refused_by_its_field(
 
 
 def test_a_warning_is_shown(relevo_run: Run, url: str, tmp_path: Path, churn_records: list[dict[str, Any]]) -> None:
-    """What the server ignored is said on standard error, beside the answer."""
+    """Warnings of the server are printed on standard error."""
     text = json.dumps({**churn_records[0], "customerid": "8879-zkjof"})
     ended = relevo_run("predict", text, "--model", "churn", "--url", url, cwd=tmp_path)
     assert ended.returncode == 0
@@ -199,7 +199,7 @@ def test_a_warning_is_shown(relevo_run: Run, url: str, tmp_path: Path, churn_rec
 
 
 def test_times_are_taken_as_people_have_them(client: Client, churn_records: list[dict[str, Any]]) -> None:
-    """Dates, datetimes with and without an offset, and texts narrow the history alike; a wrong one is told what is right."""
+    """Dates, datetimes and texts, with and without offset, filter the history; an invalid one is an error."""
     last = client.predict("churn", churn_records[0]).query_id
     client.prediction(last)
     now = datetime.now(UTC)
@@ -216,7 +216,7 @@ def test_times_are_taken_as_people_have_them(client: Client, churn_records: list
 
 
 def test_a_refused_batch_names_its_row_over_http(client: Client, churn_records: list[dict[str, Any]]) -> None:
-    """The refusal of a batch says which of its rows is at fault, counted from 0."""
+    """A rejected batch names its row, counted from 0."""
     with pytest.raises(InvalidFieldError) as caught:
         client.ask("POST", "/models/churn/predict", json=[churn_records[0], {**churn_records[1], "tenure": "x"}])
     assert caught.value.facts["row"] == 1

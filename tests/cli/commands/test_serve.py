@@ -1,4 +1,4 @@
-"""What `relevo serve` says at its start, to people."""
+"""The messages of `relevo serve` at its start."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ AT = datetime(2026, 3, 1, tzinfo=UTC)
 
 @pytest.fixture
 def home(tmp_path: Path, digits_package: Package) -> Path:
-    """Three models: one that answers, one whose package is gone, one that nobody put in charge."""
+    """Three models: one that is served, one whose package is missing, one without champion."""
     settings = settings_of(tmp_path)
     put(settings, digits_package)
     store = relevo.server.open_store(settings)
@@ -43,7 +43,7 @@ def home(tmp_path: Path, digits_package: Package) -> Path:
 
 @contextmanager
 def serving(home: Path, *flags: str) -> Iterator[IO[str]]:
-    """A server as a shell starts it, and what it says; it is ended then."""
+    """A server started as by a shell, with its output; stopped at the end."""
     command = [sys.executable, "-m", "relevo", "serve", "--port", "0", "--workers", "1", "--home", str(home), *flags]
     server = subprocess.Popen(command, cwd=home.parent, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     assert server.stdout is not None
@@ -60,31 +60,31 @@ def serving(home: Path, *flags: str) -> Iterator[IO[str]]:
 
 def said_at_the_start(home: Path, count: int) -> list[str]:
     """The first lines of a server."""
-    with serving(home) as said:
-        return [said.readline().rstrip() for _ in range(count)]
+    with serving(home) as printed:
+        return [printed.readline().rstrip() for _ in range(count)]
 
 
 def test_other_commands_are_told_of_flags_they_do_not_see(home: Path, relevo_run: Callable[..., Any]) -> None:
-    """Doctor and health say where this home's server answers, and that inputs are sealed, whatever the settings say."""
+    """Doctor and health report the actual address of this home's server and its encryption, whatever the settings are."""
     pytest.importorskip("cryptography", reason="encryption is an extra")
     folder = home.parent
     (folder / "relevo.toml").write_text(f'[server]\nhome = "{home}"\nport = 9\n', encoding="utf-8")
-    with serving(home, "--tls", "auto", "--encrypt-inputs", "on") as said:
-        address = said.readline().split()[3]
+    with serving(home, "--tls", "auto", "--encrypt-inputs", "on") as printed:
+        address = printed.readline().split()[3]
         assert address.startswith("https://")
-        found = {one["what"]: one for one in json.loads(relevo_run("doctor", "--json", cwd=folder).stdout)}
+        result = {one["what"]: one for one in json.loads(relevo_run("doctor", "--json", cwd=folder).stdout)}
         health = relevo_run("health", cwd=folder)
         told = json.loads(relevo_run("health", "--ready", "--json", cwd=folder).stdout)
-    assert (found["port"]["verdict"], found["sealing"]["verdict"]) == ("warn", "warn")
-    assert found["port"]["told"].endswith(f"this home's server answers at {address}")
-    assert "were sealed" in found["sealing"]["told"]
+    assert (result["port"]["verdict"], result["sealing"]["verdict"]) == ("warn", "warn")
+    assert result["port"]["told"].endswith(f"this home's server answers at {address}")
+    assert "were sealed" in result["sealing"]["told"]
     assert health.returncode == 1
     assert f"answers at {address}" in health.stdout
     assert told == {"url": "http://127.0.0.1:9", "ready": False, "elsewhere": address}
 
 
 def test_its_models_are_told_with_users_too(home: Path) -> None:
-    """Which version answers, and why another model does not; nobody has to say who they are for it."""
+    """The served versions, and reasons for others, are printed without authentication."""
     expected = ["  bent is not served: ", "  digits 1", "  idle is not served: no version of it is in charge"]
     openly = said_at_the_start(home, 4)[1:]
     assert all(line.startswith(start) for line, start in zip(openly, expected, strict=True)), openly
@@ -95,9 +95,9 @@ def test_its_models_are_told_with_users_too(home: Path) -> None:
 
 
 def test_the_own_certificate_is_told_in_the_language(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the certificate stands and how long it counts is one sentence in Spanish."""
+    """The line about path and expiry of the certificate is translated to Spanish."""
     pytest.importorskip("cryptography", reason="encryption is an extra")
     monkeypatch.setenv("RELEVO_LANGUAGE", "es")
-    with serving(tmp_path / "home", "--tls", "auto") as said:
-        lines = [said.readline() for _ in range(2)]
+    with serving(tmp_path / "home", "--tls", "auto") as printed:
+        lines = [printed.readline() for _ in range(2)]
     assert lines[1].startswith(f"  certificado propio {tmp_path / 'home' / 'tls' / 'cert.pem'}, hasta el "), lines

@@ -1,4 +1,4 @@
-"""`relevo user` and `relevo key`: the first admin by one command, and everything after, at the machine itself."""
+"""`relevo user` and `relevo key` on a local home, from the first admin on."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ PASSWORD = "correct horse battery"  # noqa: S105 - of users who live as long as 
 def relevo(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Iterator[Callable[..., tuple[int, str]]]:
-    """Run a command on a home of its own; gives exit code and what was said. typed: what stands on standard input."""
+    """Runs a command on its own home; returns exit code and output. typed: standard input."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("LANG", "C")
 
@@ -49,29 +49,29 @@ def relevo(
 
 @pytest.fixture
 def people(tmp_path: Path) -> Callable[[], Users]:
-    """Those of the home, as the store has them."""
+    """The users of the home, from the store."""
     return lambda: server.open_store(Settings(home=tmp_path / "home")).people
 
 
-def shown(said: tuple[int, str]) -> Any:
-    """The JSON that a command told."""
-    assert said[0] == 0, said[1]
-    return json.loads(said[1])
+def shown(printed: tuple[int, str]) -> Any:
+    """The JSON output of a command."""
+    assert printed[0] == 0, printed[1]
+    return json.loads(printed[1])
 
 
 def test_the_first_admin_takes_one_command(relevo: Callable[..., tuple[int, str]], people: Callable[[], Users]) -> None:
-    """In a folder where nothing is yet; the password is read unseen, kept as a hash, and never said."""
-    told = relevo("user", "add", "ana", "--role", "admin", typed=f"{PASSWORD}\n")
-    assert told == (0, "ana is a user now.\n")
+    """In an empty folder; the password is read without echo, stored as a hash, and never printed."""
+    output = relevo("user", "add", "ana", "--role", "admin", typed=f"{PASSWORD}\n")
+    assert output == (0, "ana is a user now.\n")
     assert verify_password(people().sign_in("ana")[1], PASSWORD)
     assert shown(relevo("user", "list", "--json"))[0]["role"] == "admin"
 
 
 def test_the_first_user_is_an_admin(relevo: Callable[..., tuple[int, str]]) -> None:
-    """Nobody locks everybody out by the first command."""
+    """The first user must be an admin, so that the home stays manageable."""
     for words in (["--role", "viewer"], ["--role", "admin", "--no-password"], []):
-        ended, said = relevo("user", "add", "ana", *words, typed=f"{PASSWORD}\n")
-        assert (ended, "last_admin" in said) == (1, True)
+        ended, printed = relevo("user", "add", "ana", *words, typed=f"{PASSWORD}\n")
+        assert (ended, "last_admin" in printed) == (1, True)
 
 
 @pytest.mark.parametrize(
@@ -89,11 +89,11 @@ def test_what_a_new_user_may_not_do_is_said(
     absent: str,
     powerless: str,
 ) -> None:
-    """A grant on a model that is not there is kept, with a warning, once for each; taking it away warns of nothing."""
+    """A grant for an unknown model is stored with one warning; removing it gives none."""
     monkeypatch.setenv("RELEVO_LANGUAGE", language)
     relevo("user", "add", "ana", "--role", "admin", typed=f"{PASSWORD}\n")
-    ended, said = relevo("user", "add", "pepe", "--grant", "gatos=labeler", "--no-password")
-    assert (ended, said.count(absent), powerless in said) == (0, 1, False)
+    ended, printed = relevo("user", "add", "pepe", "--grant", "gatos=labeler", "--no-password")
+    assert (ended, printed.count(absent), powerless in printed) == (0, 1, False)
     assert relevo("user", "grant", "pepe", "gatos", "operator")[1].count(absent) == 1
     assert people().named("pepe").grants == {"gatos": Role.OPERATOR}
     assert absent not in relevo("user", "grant", "pepe", "gatos", "none", "--yes")[1]
@@ -103,27 +103,27 @@ def test_what_a_new_user_may_not_do_is_said(
 def test_a_grant_on_a_model_that_is_there_warns_of_nothing(
     relevo: Callable[..., tuple[int, str]], tmp_path: Path, digits_package: Package
 ) -> None:
-    """Nor does it, where several are given, for the others."""
+    """A grant for a registered model gives no warning, also among several."""
     relevo("user", "add", "ana", "--role", "admin", typed=f"{PASSWORD}\n")
     put(Settings(home=tmp_path / "home"), digits_package)
-    ended, said = relevo("user", "add", "pepe", "--grant", "digits=labeler", "--grant", "gatos=viewer", "--no-password")
-    assert (ended, said.count("registered yet"), "gatos" in said) == (0, 1, True)
+    ended, printed = relevo("user", "add", "pepe", "--grant", "digits=labeler", "--grant", "gatos=viewer", "--no-password")
+    assert (ended, printed.count("registered yet"), "gatos" in printed) == (0, 1, True)
 
 
 @pytest.mark.parametrize("typed", ["", "short\n", "aaaaaaaaaaaaaaa\n"])
 def test_a_password_too_easy_is_refused(relevo: Callable[..., tuple[int, str]], typed: str) -> None:
-    """And not repeated."""
-    ended, said = relevo("user", "add", "ana", "--role", "admin", typed=typed)
+    """A weak password is rejected and not printed."""
+    ended, printed = relevo("user", "add", "ana", "--role", "admin", typed=typed)
     assert ended == 1
-    assert "password_refused" in said
-    assert not typed or typed.strip() not in said
+    assert "password_refused" in printed
+    assert not typed or typed.strip() not in printed
 
 
 def test_a_user_from_beginning_to_end(relevo: Callable[..., tuple[int, str]], people: Callable[[], Users]) -> None:
-    """Made with grants, given other ones, another password, switched off and on; each step told and kept."""
+    """Created with grants, given others, a new password, disabled and enabled; each step is printed and stored."""
     relevo("user", "add", "ana", "--role", "admin", typed=f"{PASSWORD}\n")
-    made = shown(relevo("user", "add", "bob", "--grant", "digits=labeler", "--grant", "churn=viewer", "--no-password", "--json"))
-    assert made["grants"] == {"digits": "labeler", "churn": "viewer"}
+    created = shown(relevo("user", "add", "bob", "--grant", "digits=labeler", "--grant", "churn=viewer", "--no-password", "--json"))
+    assert created["grants"] == {"digits": "labeler", "churn": "viewer"}
     assert shown(relevo("user", "role", "bob", "operator", "--json"))["role"] == "operator"
     assert shown(relevo("user", "grant", "bob", "churn", "none", "--yes", "--json"))["grants"] == {"digits": "labeler"}
     assert relevo("user", "role", "bob", "none", "--yes") == (0, "bob: digits: labeler, may come in.\n")
@@ -154,20 +154,20 @@ def test_a_user_from_beginning_to_end(relevo: Callable[..., tuple[int, str]], pe
     ids=lambda one: " ".join(one) if isinstance(one, list) else one,
 )
 def test_what_cannot_be_done_is_told(relevo: Callable[..., tuple[int, str]], words: list[str], code: str) -> None:
-    """With a code, and nothing is changed."""
+    """Errors have codes, and change nothing."""
     relevo("user", "add", "ana", "--role", "admin", typed=f"{PASSWORD}\n")
     before = relevo("user", "list", "--json")
-    ended, said = relevo(*words)
-    assert (ended, code in said) == (1, True), said
+    ended, printed = relevo(*words)
+    assert (ended, code in printed) == (1, True), printed
     assert relevo("user", "list", "--json") == before
 
 
 def test_a_key_from_beginning_to_end(relevo: Callable[..., tuple[int, str]], people: Callable[[], Users]) -> None:
-    """Shown once, listed without itself, changed for a new one, revoked."""
+    """Shown once, listed without its secret, rotated, revoked."""
     relevo("user", "add", "ana", "--role", "admin", typed=f"{PASSWORD}\n")
-    ended, said = relevo("key", "add", "shop", "--user", "ana", "--scope", "predict", "--scope", "read", "--model", "digits")
+    ended, printed = relevo("key", "add", "shop", "--user", "ana", "--scope", "predict", "--scope", "read", "--model", "digits")
     assert ended == 0
-    secret = said.splitlines()[0]
+    secret = printed.splitlines()[0]
     key = next(people().keys.each())
     assert secret.startswith(key.id)
     assert (key.scopes, key.model, key.ends) == (("predict", "read"), "digits", None)
@@ -190,7 +190,7 @@ def test_a_key_from_beginning_to_end(relevo: Callable[..., tuple[int, str]], peo
 def test_a_key_of_a_user_who_is_switched_off_is_not_shown_as_one_that_counts(
     relevo: Callable[..., tuple[int, str]], monkeypatch: pytest.MonkeyPatch, language: str, state: str
 ) -> None:
-    """The list says why it lets nobody in, whether it has an end or not; what is over stays over; no new one is made of it."""
+    """The list shows why it is invalid, with or without expiry; expired keys stay expired; it cannot be rotated."""
     relevo("user", "add", "ana", "--role", "admin", typed=f"{PASSWORD}\n")
     relevo("user", "add", "bob", "--role", "viewer", "--no-password")
     more = {"shop": (), "till": ("--days", "9"), "desk": ()}
@@ -199,40 +199,40 @@ def test_a_key_of_a_user_who_is_switched_off_is_not_shown_as_one_that_counts(
     relevo("user", "disable", "bob", "--yes")
     monkeypatch.setenv("RELEVO_LANGUAGE", language)
     assert relevo("key", "list")[1].count(state) == 2
-    ended, said = relevo("key", "rotate", keys[0], "--yes")
-    assert (ended, "(forbidden)" in said) == (1, True), said
+    ended, printed = relevo("key", "rotate", keys[0], "--yes")
+    assert (ended, "(forbidden)" in printed) == (1, True), printed
     assert len(shown(relevo("key", "list", "--json"))) == 3
 
 
 def test_where_nothing_is_nothing_is_made(relevo: Callable[..., tuple[int, str]], tmp_path: Path) -> None:
-    """Looking makes no home."""
+    """Commands that only read create no home."""
     for words in (["user", "list"], ["key", "list"], ["user", "disable", "ana", "--yes"]):
         assert relevo(*words)[0] == 1
     assert not (tmp_path / "home").exists()
 
 
 def test_a_name_cannot_steer_the_terminal(relevo: Callable[..., tuple[int, str]]) -> None:
-    """A name with control characters is refused, and what is said of it spells them out."""
-    ended, said = relevo("user", "add", "a\x1b[2Jb", "--role", "admin", typed=f"{PASSWORD}\n")
+    """A name with control characters is rejected, and the error escapes them."""
+    ended, printed = relevo("user", "add", "a\x1b[2Jb", "--role", "admin", typed=f"{PASSWORD}\n")
     assert ended == 1
-    assert "\x1b" not in said
+    assert "\x1b" not in printed
 
 
 def test_an_account_elsewhere_is_linked(relevo: Callable[..., tuple[int, str]], people: Callable[[], Users]) -> None:
-    """A user without a password signs in elsewhere; one account is one user's."""
+    """A user without a password signs in with OIDC; an external account belongs to one user."""
     assert relevo("user", "add", "boss", "--role", "admin", typed=PASSWORD + "\n")[0] == 0
     assert relevo("user", "add", "ana", "--role", "viewer", "--no-password")[0] == 0
     account = ("--issuer", "https://id.example", "--subject", "7")
     assert relevo("user", "link", "ana", *account) == (0, "ana signs in at https://id.example from now on.\n")
     assert people().identified("https://id.example", "7").name == "ana"
-    code, said = relevo("user", "link", "boss", *account)
-    assert (code, said.rstrip().endswith("(account_taken)")) == (1, True)
+    code, printed = relevo("user", "link", "boss", *account)
+    assert (code, printed.rstrip().endswith("(account_taken)")) == (1, True)
 
 
 def test_lists_are_walked_to_their_end(
     relevo: Callable[..., tuple[int, str]], people: Callable[[], Users], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """More users and keys than one look into the database gives are all shown."""
+    """Lists longer than one database page are shown completely."""
     monkeypatch.setattr("relevo.store.auth.users.MOST_ITEMS", 2)
     monkeypatch.setattr("relevo.store.auth.api_keys.MOST_ITEMS", 2)
     store, at = people(), datetime.now(UTC)
@@ -245,7 +245,7 @@ def test_lists_are_walked_to_their_end(
 
 
 def test_what_cannot_be_undone_is_asked_by_name(relevo: Callable[..., tuple[int, str]], people: Callable[[], Users]) -> None:
-    """Each question names the thing; a no, and nobody there to answer, change nothing; a yes and --yes do it."""
+    """Each prompt names the object; no answer and a no change nothing; a yes and --yes do it."""
     relevo("user", "add", "ana", "--role", "admin", typed=PASSWORD + "\n")
     relevo("user", "add", "bob", "--grant", "digits=labeler", "--no-password")
     key = shown(relevo("key", "add", "nightly job", "--user", "ana", "--json"))["id"]
@@ -260,8 +260,8 @@ def test_what_cannot_be_undone_is_asked_by_name(relevo: Callable[..., tuple[int,
     ):
         before = len(list(people().keys.each())), people().named("bob").grants, people().named("bob").disabled
         for typed in ("", "n\n", "\n"):
-            code, said = relevo(*words, typed=typed)
-            assert (code, named in said, "--yes" in said) == (1, True, True), said
+            code, printed = relevo(*words, typed=typed)
+            assert (code, named in printed, "--yes" in printed) == (1, True, True), printed
         assert (len(list(people().keys.each())), people().named("bob").grants, people().named("bob").disabled) == before
         assert people().keys.one(key).revoked is None
     assert relevo("key", "revoke", key, typed="y\n")[0] == 0

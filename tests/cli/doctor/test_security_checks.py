@@ -1,4 +1,4 @@
-"""The doctor tells whether the audit is whole and what is sealed can be opened, before somebody needs to know."""
+"""Doctor checks the audit log and the encryption keys."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from relevo import server
-from relevo.cli.doctor.security_checks import safeguards
+from relevo.cli.doctor.security_checks import security_checks
 from relevo.config import Settings
 
 if TYPE_CHECKING:
@@ -20,11 +20,11 @@ AT = datetime(2026, 3, 1, tzinfo=UTC)
 
 
 def verdicts(settings: Settings) -> dict[str, tuple[str, str]]:
-    return {one.what: (one.verdict, one.told) for one in safeguards(settings)}
+    return {one.what: (one.verdict, one.told) for one in security_checks(settings)}
 
 
 def test_a_changed_audit_is_told(tmp_path: Path) -> None:
-    """Whole at first; a fault once somebody edited it; nothing where there is no home."""
+    """An intact log is ok; an edited one fails; without a home there is no finding."""
     assert verdicts(Settings(home=tmp_path / "none")) == {}
     settings = Settings(home=tmp_path)
     store = server.open_store(settings)
@@ -52,11 +52,11 @@ def test_keys_that_do_not_open_are_told(tmp_path: Path) -> None:
     store.sealing.prepare_day(AT)
     store.engine.dispose()
     assert verdicts(sealed)["sealing"][0] == "warn"
-    verdict, told = verdicts(settings)["sealing"]
-    assert (verdict, told.partition(";")[0]) == ("warn", "off in these settings, but inputs of this home were sealed")
+    verdict, output = verdicts(settings)["sealing"]
+    assert (verdict, output.partition(";")[0]) == ("warn", "off in these settings, but inputs of this home were sealed")
     elsewhere = (tmp_path / "keys" / "master.key").rename(tmp_path / "elsewhere.key")
     assert verdicts(replace(sealed, master_key_file=str(elsewhere)))["sealing"][0] == "ok"
-    verdict, told = verdicts(sealed)["sealing"]
-    assert (verdict, told) == ("fail", "keys wrapped by another master key: 1")
+    verdict, output = verdicts(sealed)["sealing"]
+    assert (verdict, output) == ("fail", "keys wrapped by another master key: 1")
     (tmp_path / "keys" / "master.key").unlink()
-    assert verdicts(settings)["sealing"] == (verdict, told)
+    assert verdicts(settings)["sealing"] == (verdict, output)

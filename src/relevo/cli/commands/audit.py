@@ -1,4 +1,4 @@
-"""`relevo audit`: who changed what, whether the record of it is whole, its end to keep elsewhere, and another key for its seals."""
+"""`relevo audit`: lists the audit log, verifies it, prints its head, rotates its key; lists rejected sign-ins."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import typer
 
 from relevo.cli.options import AsJson, Home, Yes, confirmed, require_home
 from relevo.cli.output import say, show_json, show_table, show_text
-from relevo.cli.translate import moment, phrase, said
+from relevo.cli.translate import moment, phrase, translate
 from relevo.domain.audit import without_marks
 from relevo.errors import ConfigError
 
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
 
 group = typer.Typer(help="Read and verify the record of every change.", rich_markup_mode=None, no_args_is_help=True)
 
-_SHORT, _LONG = 12, 48
+_DIGEST_LENGTH, _TEXT_LENGTH = 12, 48
 _DIGEST = re.compile(r"[0-9a-f]{32,64}")
 _USER = re.compile(r"\buser:([0-9a-f]{32})\b")
 _HEADS = ("entry", "when", "who", "did", "to", "before", "after", "why")
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add this file's commands."""
+def register(app: typer.Typer) -> None:
+    """Adds the commands of this module."""
     app.add_typer(group, name="audit")
 
 
@@ -57,7 +57,7 @@ def list_(
         show_json(TrailView.of(page).model_dump(mode="json"))
         return
     names = {user.id: user.name for user in store.people.each()}
-    show_table(_HEADS, (_row(one, names) for one in page.items), empty="Nothing was changed yet.")
+    show_table(_HEADS, (_row(entry, names) for entry in page.items), empty="Nothing was changed yet.")
     if page.next_cursor is not None:
         say(f"Older ones: --cursor {page.next_cursor}")
 
@@ -78,8 +78,14 @@ def sign_ins(
         show_json(AttemptsView.of(page).model_dump(mode="json"))
         return
     rows = (
-        (moment(one.last, seconds=True), one.name or f"? {one.mark[:_SHORT]}", one.address, said(one.reason), one.tries)
-        for one in page.items
+        (
+            moment(attempt.last, seconds=True),
+            attempt.name or f"? {attempt.mark[:_DIGEST_LENGTH]}",
+            attempt.address,
+            translate(attempt.reason),
+            attempt.tries,
+        )
+        for attempt in page.items
     )
     show_table(("last", "name", "address", "reason", "tries"), rows, empty="Nobody was refused.")
     if page.next_cursor is not None:
@@ -89,11 +95,11 @@ def sign_ins(
 @group.command("head")
 def head(*, home: Home = None, as_json: AsJson = False) -> None:
     """The end of the record, to be kept elsewhere: `relevo audit verify --head` holds the record against it."""
-    found = _store(require_home(home)).trail.head()
+    last_entry = _store(require_home(home)).trail.head()
     if as_json:
-        show_json({"sequence": found.sequence, "seal": found.seal} if found else {"sequence": 0, "seal": ""})
+        show_json({"sequence": last_entry.sequence, "seal": last_entry.seal} if last_entry else {"sequence": 0, "seal": ""})
         return
-    say(f"{found.sequence}:{found.seal}" if found else "0:")
+    say(f"{last_entry.sequence}:{last_entry.seal}" if last_entry else "0:")
 
 
 @group.command("verify")
@@ -112,12 +118,12 @@ def verify(
 
     Exit code 1 when something was.
     """
-    verdict = _verdict(require_home(home), kept or [], heads)
+    report = _report(require_home(home), kept or [], heads)
     if as_json:
-        show_json(verdict)
+        show_json(report)
     else:
-        _tell(verdict)
-    if not verdict.whole:
+        _show_report(report)
+    if not report.whole:
         raise typer.Exit(1)
 
 
@@ -133,65 +139,76 @@ def rotate_key(
 
     Keep the old one: earlier entries are checked with it. Asks first.
     """
-    from relevo.server.audit_keys import rotate_audit_key
+    from relevo.server.admin import rotate_audit_key
 
     settings = require_home(home)
     confirmed(phrase("Seal the audit in {home} with a new key from now on?", home=settings.home.resolve()), yes=yes)
-    rotated = rotate_audit_key(settings, why=why)
+    rotation = rotate_audit_key(settings, why=why)
     if as_json:
-        show_json(rotated)
+        show_json(rotation)
         return
-    say(f"Sealed with a new key since entry {rotated.entry}. Copy the folder {settings.keys_folder} to where its copy is kept.")
+    say(f"Sealed with a new key since entry {rotation.entry}. Copy the folder {settings.keys_folder} to where its copy is kept.")
 
 
-def _row(one: AuditEntry, names: Mapping[str, str]) -> tuple[object, ...]:
-    """One entry as a person reads it. names: of users, by id."""
-    who, what, before, after = (_named(text, names) for text in (one.actor, one.object, one.before, without_marks(one.after)))
-    return one.sequence, moment(one.at, seconds=True), who, one.action, what, _short(before), _short(after), one.reason
+def _row(entry: AuditEntry, names: Mapping[str, str]) -> tuple[object, ...]:
+    """One entry as a table row. names: of users, by id."""
+    actor, object_name, before, after = (
+        _with_user_names(text, names) for text in (entry.actor, entry.object, entry.before, without_marks(entry.after))
+    )
+    return (
+        entry.sequence,
+        moment(entry.at, seconds=True),
+        actor,
+        entry.action,
+        object_name,
+        _shorten(before),
+        _shorten(after),
+        entry.reason,
+    )
 
 
-def _named(text: str, names: Mapping[str, str]) -> str:
-    """`user:ana` for `user:5e60…`: what is a person's stays told apart from what only looks like a name."""
-    return _USER.sub(lambda found: f"user:{names.get(found[1], found[1])}", text)
+def _with_user_names(text: str, names: Mapping[str, str]) -> str:
+    """Replaces `user:5e60…` by `user:ana`; the prefix stays, so that users differ from other names."""
+    return _USER.sub(lambda match: f"user:{names.get(match[1], match[1])}", text)
 
 
-def _short(text: str) -> str:
-    """A digest by its beginning, as elsewhere; of a longer text so much that the table stays one."""
+def _shorten(text: str) -> str:
+    """Shortens a digest to its prefix, and a long text to the width of the column."""
     if _DIGEST.fullmatch(text):
-        return text[:_SHORT]
-    return text if len(text) <= _LONG else f"{text[: _LONG - 1]}…"
+        return text[:_DIGEST_LENGTH]
+    return text if len(text) <= _TEXT_LENGTH else f"{text[: _TEXT_LENGTH - 1]}…"
 
 
-def _verdict(settings: Settings, kept: list[str], copy: Path | None) -> VerificationReport:
+def _report(settings: Settings, heads: list[str], copy: Path | None) -> VerificationReport:
     from relevo.server.users_marker import had_users
     from relevo.store.audit import checkpoints
     from relevo.store.audit import state as state_module
     from relevo.store.audit import verify as verify_module
 
-    # Opening the database writes down what it finds there.
-    past = had_users(settings.home)
+    # Read first: opening the store may write the marker file.
+    had_some = had_users(settings.home)
     store = _store(settings)
-    known = [*checkpoints.load_checkpoints(settings.audit_folder), *map(_head_of, kept)]
+    saved = [*checkpoints.load_checkpoints(settings.audit_folder), *map(_parse_head, heads)]
     if copy is not None:
-        known += checkpoints.read_heads(copy)
-    state, is_kept = state_module.read_state(store.engine), checkpoints.read_last(settings.audit_folder) is not None
-    return verify_module.verify(store.trail.links(), store.audit, known, state=state, kept=is_kept, past=past)
+        saved += checkpoints.read_heads(copy)
+    state, has_checkpoint = state_module.read_state(store.engine), checkpoints.read_last(settings.audit_folder) is not None
+    return verify_module.verify(store.trail.links(), store.audit, saved, state=state, kept=has_checkpoint, past=had_some)
 
 
-def _tell(verdict: VerificationReport) -> None:
-    if verdict.whole:
-        say(f"The audit is whole: {verdict.links} entries, held against {verdict.heads} heads.")
+def _show_report(report: VerificationReport) -> None:
+    if report.whole:
+        say(f"The audit is whole: {report.links} entries, held against {report.heads} heads.")
         return
-    for fault in verdict.faults:
-        show_text(f"{said(fault.kind)}: {said(fault.told)}")
-    say(f"The audit is not whole. Faults found: {len(verdict.faults)}.")
+    for fault in report.faults:
+        show_text(f"{translate(fault.kind)}: {translate(fault.told)}")
+    say(f"The audit is not whole. Faults found: {len(report.faults)}.")
 
 
-def _head_of(text: str) -> Checkpoint:
+def _parse_head(text: str) -> Checkpoint:
     from relevo.store.audit.checkpoints import Checkpoint
 
-    sequence, colon, seal = text.partition(":")
-    if not (colon and sequence.isascii() and sequence.isdigit()):
+    sequence, separator, seal = text.partition(":")
+    if not (separator and sequence.isascii() and sequence.isdigit()):
         raise ConfigError(reason="--head takes what `relevo audit head` said: a number, a colon, a seal")
     return Checkpoint(sequence=int(sequence), seal=seal)
 

@@ -1,4 +1,4 @@
-"""`relevo console`: the pages for people, in a process of its own that asks a running server."""
+"""`relevo console`: runs the web console in its own process, as a client of a running server."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from relevo.config import Settings
     from relevo.console.auth.sessions import ConsoleConfig
 
-_HELP = {row.name: row.help for row in SETTINGS}
-_THIS_MACHINE = frozenset({"127.0.0.1", "::1", "localhost"})
+_SETTING_HELP = {row.name: row.help for row in SETTINGS}
+_LOOPBACK_HOSTS = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add this file's command."""
+def register(app: typer.Typer) -> None:
+    """Adds the command of this module."""
     app.command("console")(console)
 
 
@@ -45,16 +45,17 @@ def console(
         Path | None, typer.Option("--tls-key", help="File with the private key (PEM, without a passphrase).", metavar="FILE")
     ] = None,
     trusted_proxies: Annotated[
-        str | None, typer.Option("--trusted-proxies", help=_HELP["trusted_proxies"], metavar="TEXT", show_default=False)
+        str | None, typer.Option("--trusted-proxies", help=_SETTING_HELP["trusted_proxies"], metavar="TEXT", show_default=False)
     ] = None,
     address: Annotated[
-        str | None, typer.Option("--console-public-url", help=_HELP["console_public_url"], metavar="TEXT", show_default=False)
+        str | None,
+        typer.Option("--console-public-url", help=_SETTING_HELP["console_public_url"], metavar="TEXT", show_default=False),
     ] = None,
     public_url: Annotated[
-        str | None, typer.Option("--public-url", help=_HELP["public_url"], metavar="TEXT", show_default=False)
+        str | None, typer.Option("--public-url", help=_SETTING_HELP["public_url"], metavar="TEXT", show_default=False)
     ] = None,
     key_file: Annotated[
-        str | None, typer.Option("--console-key-file", help=_HELP["console_key_file"], metavar="TEXT", show_default=False)
+        str | None, typer.Option("--console-key-file", help=_SETTING_HELP["console_key_file"], metavar="TEXT", show_default=False)
     ] = None,
     insecure: Annotated[
         bool, typer.Option("--insecure", help="Listen beyond this machine although passwords travel to it unencrypted.")
@@ -72,45 +73,45 @@ def console(
     settings = load_command_settings(
         home, trusted_proxies=trusted_proxies, console_public_url=address, public_url=public_url, console_key_file=key_file
     )
-    if host not in _THIS_MACHINE and cert is None and not settings.trusted_proxies:
-        _allow_outside(host, insecure=insecure)
+    if host not in _LOOPBACK_HOSTS and cert is None and not settings.trusted_proxies:
+        _check_exposure(host, insecure=insecure)
     from relevo import server
     from relevo.console.server import check_installed, listening, run
 
     check_installed()
     listener = listening(host, port)
-    own = server.local_url(host, listener.getsockname()[1], encrypted=cert is not None)
-    told = _told(settings, url=url, ca=ca, own=own)
+    console_url = server.local_url(host, listener.getsockname()[1], encrypted=cert is not None)
+    config = _config(settings, url=url, ca=ca, console_url=console_url)
 
     def ready() -> None:
         if as_json:
-            show_json({"url": own, "server": told.server, "ready": True})
+            show_json({"url": console_url, "server": config.server, "ready": True})
         else:
-            say(f"The console is at {told.address} and asks {told.server} (Ctrl-C stops it)")
+            say(f"The console is at {config.address} and asks {config.server} (Ctrl-C stops it)")
 
     pair = (cert, key) if cert is not None and key is not None else None
-    run(told, listener, names=tuple(filter(None, names.split(","))), pair=pair, ready=ready)
+    run(config, listener, names=tuple(filter(None, names.split(","))), pair=pair, ready=ready)
 
 
-def _told(settings: Settings, *, url: str | None, ca: Path | None, own: str) -> ConsoleConfig:
-    """What the pages are told of the server and of themselves. url: the server, else the home's own. own: where they are."""
+def _config(settings: Settings, *, url: str | None, ca: Path | None, console_url: str) -> ConsoleConfig:
+    """The configuration of the console. url: of the server, else that of the home. console_url: of the console."""
     from relevo import server
     from relevo.console.auth.sessions import ConsoleConfig
 
-    # The home's own key is shown to the home's own server alone.
+    # The key of the home is sent only to the server of the home.
     key_path = settings.console_key if url is None or settings.console_key_file else None
     return ConsoleConfig(
         server=url or server.local_url(settings.host, settings.port, encrypted=settings.encrypted),
         verify=ca or (server.pinned_context(server.certificate_path(settings)) if settings.encrypted and url is None else None),
         language=settings.language,
-        address=settings.console_public_url.rstrip("/") or own,
+        address=settings.console_public_url.rstrip("/") or console_url,
         public_url=settings.public_url.rstrip("/"),
         key=server.key_loader(key_path),
         proxies=parse_trusted_proxies(settings.trusted_proxies),
     )
 
 
-def _allow_outside(host: str, *, insecure: bool) -> None:
+def _check_exposure(host: str, *, insecure: bool) -> None:
     if not insecure:
         raise ConfigError(
             reason=f"host {host} can be reached from other machines, and passwords would travel to the console unencrypted; "

@@ -1,4 +1,4 @@
-"""`relevo doctor`: what this machine offers Relevo, line by line, and how to mend what is missing."""
+"""`relevo doctor`: checks this machine and home, and says how to fix problems."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import typer
 
 from relevo.cli.options import AsJson, Home, load_command_settings
 from relevo.cli.output import show_json, show_text
-from relevo.cli.translate import said
+from relevo.cli.translate import translate
 
 _SIGNS = {"ok": "ok", "warn": "warn", "fail": "FAIL"}
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add this file's command."""
+def register(app: typer.Typer) -> None:
+    """Adds the command of this module."""
     app.command("doctor")(doctor)
 
 
@@ -34,9 +34,9 @@ def doctor(
     if as_json:
         show_json(findings)
     else:
-        for one in findings:
-            show_text(f"{said(_SIGNS[one.verdict]):<4}  {said(one.what):<13}  {said(one.told)}")
-            if one.mend:
-                show_text(f"{'':21}{said(one.mend)}")
-    if any(one.verdict == "fail" for one in findings):
+        for finding in findings:
+            show_text(f"{translate(_SIGNS[finding.verdict]):<4}  {translate(finding.what):<13}  {translate(finding.told)}")
+            if finding.mend:
+                show_text(f"{'':21}{translate(finding.mend)}")
+    if any(finding.verdict == "fail" for finding in findings):
         raise typer.Exit(1)

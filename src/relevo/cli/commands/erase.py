@@ -1,4 +1,4 @@
-"""`relevo erase`: everything about a subject, from the folder or through a running server. `relevo rewrap`: another master key."""
+"""`relevo erase`: erases a subject, in the folder or through a running server. `relevo rewrap`: changes the master key."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from relevo.cli.translate import phrase
 from relevo.errors import ConfigError
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add this file's commands."""
+def register(app: typer.Typer) -> None:
+    """Adds the commands of this module."""
     app.command("erase")(erase)
     app.command("rewrap")(rewrap)
 
@@ -42,27 +42,29 @@ def erase(
     if vacuum and url is not None:
         raise ConfigError(reason="--vacuum works on the database itself; leave --url out")
     confirmed(phrase("Erase everything about '{subject}'? It cannot be brought back.", subject=subject), yes=yes)
-    told = _local(subject, why, home, vacuum=vacuum) if url is None else _remote(subject, why, url, key, ca)
+    report = _erase_in_folder(subject, why, home, vacuum=vacuum) if url is None else _erase_at_server(subject, why, url, key, ca)
     if as_json:
-        show_json(told)
+        show_json(report)
         return
-    _say_how_much(told)
-    for one in told["versions"]:
-        say(f"Made since, so it may have learnt from what was erased: {one['model']} {one['version']}")
-    # A server of an earlier release does not say.
-    if told.get("left_in_files"):
+    _show_counts(report)
+    for version in report["versions"]:
+        say(f"Made since, so it may have learnt from what was erased: {version['model']} {version['version']}")
+    # Servers of earlier releases do not send this field.
+    if report.get("left_in_files"):
         warn("PostgreSQL's files still hold what was not sealed. Run it again with --vacuum, or VACUUM FULL when it suits you.")
     elif vacuum:
         say("Written anew. What PostgreSQL's log (pg_wal) and its backups hold goes when they are overwritten.")
 
 
-def _say_how_much(told: dict[str, Any]) -> None:
-    if not any(told[what] for what in ("predictions", "labels", "keys")):
-        # A name that is mistyped must not pass for somebody who was erased.
+def _show_counts(report: dict[str, Any]) -> None:
+    if not any(report[name] for name in ("predictions", "labels", "keys")):
+        # A mistyped name must not look like a successful erasure.
         say("Nothing of anybody by this name was found: it was erased before, or Relevo-Subject told another name.")
-        say(f"What is still on its way to the history under this name will not be kept. In the audit: {told['subject']}")
+        say(f"What is still on its way to the history under this name will not be kept. In the audit: {report['subject']}")
         return
-    say(f"Erased: {told['predictions']} predictions, {told['labels']} labels, {told['keys']} keys. In the audit: {told['subject']}")
+    say(
+        f"Erased: {report['predictions']} predictions, {report['labels']} labels, {report['keys']} keys. In the audit: {report['subject']}"
+    )
 
 
 def rewrap(
@@ -76,19 +78,19 @@ def rewrap(
 
     Once the old one is destroyed, erased subjects stay erased in older backups, too.
     """
-    from relevo.server.erasure import rewrap_offline
+    from relevo.server.admin import rewrap_offline
 
     settings = require_home(home)
     confirmed(phrase("Wrap the keys of sealed inputs by the one in {file} from now on?", file=to), yes=yes)
-    keys = rewrap_offline(settings, to)
+    key_count = rewrap_offline(settings, to)
     if as_json:
-        show_json({"keys": keys})
+        show_json({"keys": key_count})
         return
-    say(f"Keys wrapped anew: {keys}. Name the new file from now on (master_key_file), and destroy the old key.")
+    say(f"Keys wrapped anew: {key_count}. Name the new file from now on (master_key_file), and destroy the old key.")
 
 
-def _local(subject: str, why: str, home: Path | None, *, vacuum: bool) -> dict[str, Any]:
-    from relevo.server.erasure import erase_offline
+def _erase_in_folder(subject: str, why: str, home: Path | None, *, vacuum: bool) -> dict[str, Any]:
+    from relevo.server.admin import erase_offline
     from relevo.web.predict.subjects import validate_subject
     from relevo.web.schemas.erasure import ErasedView
 
@@ -96,13 +98,13 @@ def _local(subject: str, why: str, home: Path | None, *, vacuum: bool) -> dict[s
     postgres = settings.store_url.startswith("postgres")
     if vacuum and not postgres:
         raise ConfigError(reason="--vacuum is for PostgreSQL; SQLite overwrites what is erased by itself")
-    erased = erase_offline(settings, validate_subject(subject), why=why, write_anew=vacuum)
-    return ErasedView.of(erased, left_in_files=postgres and not vacuum).model_dump(mode="json")
+    report = erase_offline(settings, validate_subject(subject), why=why, write_anew=vacuum)
+    return ErasedView.of(report, left_in_files=postgres and not vacuum).model_dump(mode="json")
 
 
-def _remote(subject: str, why: str, url: str, key: str | None, ca: Path | None) -> dict[str, Any]:
+def _erase_at_server(subject: str, why: str, url: str, key: str | None, ca: Path | None) -> dict[str, Any]:
     from relevo.client import Client
 
     with Client(url, key, verify=ca) as client:
-        told: dict[str, Any] = client.ask("DELETE", f"/subjects/{quote(subject, safe='')}", params={"reason": why})
-    return told
+        report: dict[str, Any] = client.ask("DELETE", f"/subjects/{quote(subject, safe='')}", params={"reason": why})
+    return report

@@ -1,7 +1,7 @@
-"""`relevo health`: whether the server of these settings lives, or is ready; for whoever restarts it.
+"""`relevo health`: liveness and readiness probe of the configured server, for process managers and containers.
 
-settings ─► https or http, host, port ─► GET /health/live | /health/ready ─► exit code 0 or 1
-    └─ no? ─► does this home's server answer elsewhere?
+settings ─► scheme, host, port ─► GET /health/live | /health/ready ─► exit code 0 or 1
+    └─ failed? ─► does the server of this home answer at another address?
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ from relevo.cli.output import say, show_json
 if TYPE_CHECKING:
     from pathlib import Path
 
-_PATIENCE_S = 5.0
-_TOLD = {
+_TIMEOUT_S = 5.0
+_MESSAGES = {
     ("live", True): "The server at {url} is live",
     ("live", False): "The server at {url} is not live",
     ("ready", True): "The server at {url} is ready",
     ("ready", False): "The server at {url} is not ready",
 }
-_ELSEWHERE = (
+_OTHER_ADDRESS = (
     "This home's server answers at {url}: other commands do not see the flags of `relevo serve`; write them into relevo.toml."
 )
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add this file's command."""
+def register(app: typer.Typer) -> None:
+    """Adds the command of this module."""
     app.command("health")(health)
 
 
@@ -47,21 +47,21 @@ def health(
 
     Exit code 1 when it does not. Needs no other program, so a container can ask itself.
     """
-    with connect(url, None, ca, home=home, timeout=_PATIENCE_S) as client:
-        well = client.ready() if ready else client.live()
-        asked = "ready" if ready else "live"
-        elsewhere = "" if well or url else _elsewhere(home)
+    with connect(url, None, ca, home=home, timeout=_TIMEOUT_S) as client:
+        is_healthy = client.ready() if ready else client.live()
+        probe = "ready" if ready else "live"
+        other_url = "" if is_healthy or url else _other_address(home)
         if as_json:
-            show_json({"url": client.url, asked: well} | ({"elsewhere": elsewhere} if elsewhere else {}))
+            show_json({"url": client.url, probe: is_healthy} | ({"elsewhere": other_url} if other_url else {}))
         else:
-            say(_TOLD[asked, well].format(url=client.url))
-            if elsewhere:
-                say(_ELSEWHERE.format(url=elsewhere))
-    if not well:
+            say(_MESSAGES[probe, is_healthy].format(url=client.url))
+            if other_url:
+                say(_OTHER_ADDRESS.format(url=other_url))
+    if not is_healthy:
         raise typer.Exit(1)
 
 
-def _elsewhere(home: Path | None) -> str:
+def _other_address(home: Path | None) -> str:
     from relevo.server import other_address
 
     return other_address(load_command_settings(home))

@@ -1,4 +1,4 @@
-"""`relevo import`: somebody's model file becomes a package and the next version of a model."""
+"""`relevo import`: converts a model file to a package and registers it as the next version of a model."""
 
 from __future__ import annotations
 
@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from relevo.cli.help import misused
-from relevo.cli.options import AsJson, Home, load_command_settings
-from relevo.cli.os_user import current_user
+from relevo.cli.help import usage_error
+from relevo.cli.options import AsJson, Home, current_user, load_command_settings
 from relevo.cli.output import progress, say, show_json
-from relevo.cli.package_summary import Alias, Force, Out, Register, Why, reason, told
+from relevo.cli.package_summary import Alias, Force, Out, Register, Why, reason, summary
 from relevo.cli.translate import language
 
 if TYPE_CHECKING:
@@ -27,8 +26,8 @@ if TYPE_CHECKING:
 _SIZE = re.compile(r"(\d{1,4})[x×](\d{1,4})")
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add this file's command."""
+def register(app: typer.Typer) -> None:
+    """Adds the command of this module."""
     app.command("import")(import_file)
 
 
@@ -195,38 +194,38 @@ def import_file(
 
     A model file is opened in a sandbox, and the package is proved to answer as the original does.
     """
-    said: dict[str, Any] = {
+    options: dict[str, Any] = {
         "samples": samples,
         "truth": truth,
         "trust_pickle": trust_pickle,
         "accept_weak": accept_weak,
         "vectorizer": vectorizer,
         "weights": weights,
-        "labels": _labels(labels, renamed),
-        "features": _listed(features),
-        "kind": _one_of("--kind", kind, "record", "image"),
+        "labels": _label_names(labels, renamed),
+        "features": _split(features),
+        "kind": _choice("--kind", kind, "record", "image"),
         "size": _size(size),
-        "mode": _one_of("--mode", mode, "L", "RGB", "BGR"),
-        "layout": _one_of("--layout", layout, "NHWC", "NCHW", "NHW", "flat"),
+        "mode": _choice("--mode", mode, "L", "RGB", "BGR"),
+        "layout": _choice("--layout", layout, "NHWC", "NCHW", "NHW", "flat"),
         "scale": scale,
         "preprocess": preprocess,
-        "orientation": _one_of("--orientation", orientation, "exif", "ignore"),
+        "orientation": _choice("--orientation", orientation, "exif", "ignore"),
         "background": background,
         "output": output,
         "rounds": rounds,
-        "scores": _one_of("--scores", scores, "logits", "probabilities", "percent", "numbers"),
+        "scores": _choice("--scores", scores, "logits", "probabilities", "percent", "numbers"),
         "releases": tuple(releases or ()),
         "python": python,
         "outputs": outputs,
         "unit": unit,
         "bounds": _bounds(max_seconds, max_memory),
-        "decision": _rule(accept, reject, least),
-        "answer": _fields(answer),
+        "decision": _decision(accept, reject, least),
+        "answer": _extra_fields(answer),
         "synonyms": tuple(synonyms or ()),
-        "unknown_fields": _one_of("--unknown-fields", unknown_fields, "refuse", "ignore"),
-        "missing_fields": _one_of("--missing-fields", missing_fields, "refuse", "zero"),
+        "unknown_fields": _choice("--unknown-fields", unknown_fields, "refuse", "ignore"),
+        "missing_fields": _choice("--missing-fields", missing_fields, "refuse", "zero"),
         "tolerance": tolerance,
-        **({} if precision is None else {"precision": _one_of("--precision", precision, "float32", "float16", "int8")}),
+        **({} if precision is None else {"precision": _choice("--precision", precision, "float32", "float16", "int8")}),
         **({} if max_loss is None else {"max_loss": max_loss}),
         "description": description,
         "figures": figures,
@@ -237,108 +236,112 @@ def import_file(
     from relevo.package.archive import is_package
 
     refuse_missing(file)
-    settings, began = load_command_settings(home), server.utc_now()
-    kept = reason(why, "imported", force=force)
+    settings, start = load_command_settings(home), server.utc_now()
+    recorded_reason = reason(why, "imported", force=force)
     if register:
         server.check_home(settings)
     with TemporaryDirectory(prefix="relevo-import-") as folder, progress(quiet=as_json) as step:
-        called: tuple[str, ...] = ()
+        extra_synonyms: tuple[str, ...] = ()
         if is_package(file):
-            place, package = file, _ready_made(file, name, said, out)
+            package_path, package = file, _open_package(file, name, options, out)
         else:
-            place = out or Path(folder) / "package"
-            package = _converted(file, name, said, place, step)
-            # Old services called a model by its file: who asked for clf.pickle asks for it still.
-            called = synonym_of(file.name, package.manifest.name) if synonyms is None else ()
+            package_path = out or Path(folder) / "package"
+            package = _convert(file, name, options, package_path, step)
+            # Old services named a model by its file: clients that request clf.pickle keep working.
+            extra_synonyms = synonym_of(file.name, package.manifest.name) if synonyms is None else ()
         version = champion = None
         if register:
-            version = server.register(settings, place, alias=alias, who=current_user(), why=kept, force=force, synonyms=called)
+            version = server.register(
+                settings, package_path, alias=alias, who=current_user(), why=recorded_reason, force=force, synonyms=extra_synonyms
+            )
             champion = server.champion_of(settings, version.model)
     if as_json:
         facts = {"digest": package.digest, "output": package.manifest.output, "metrics": package.metrics}
         show_json({**facts, "lineage": package.manifest.lineage, "version": version})
     else:
-        say(told(package, version, alias, began=began, champion=champion, imported=True, ordered=features is not None))
+        say(summary(package, version, alias, began=start, champion=champion, imported=True, ordered=features is not None))
 
 
-def _converted(file: Path, name: str | None, said: dict[str, Any], place: Path, step: Callable[[int, int, str], None]) -> Package:
+def _convert(file: Path, name: str | None, options: dict[str, Any], target: Path, step: Callable[[int, int, str], None]) -> Package:
     from relevo.importing.import_model import import_model
 
     if name is None:
-        raise misused("The option --name is missing: what the model is to be called here.")
-    return import_model(file, name=name, out=place, language=language(), progress=step, **said)
+        raise usage_error("The option --name is missing: what the model is to be called here.")
+    return import_model(file, name=name, out=target, language=language(), progress=step, **options)
 
 
-def _ready_made(file: Path, name: str | None, said: dict[str, Any], out: Path | None) -> Package:
-    """A package as it is. Raises ImportModelError when it is to be made into something else, PackageError when it is none."""
+def _open_package(file: Path, name: str | None, options: dict[str, Any], out: Path | None) -> Package:
+    """Opens a finished package. Raises ImportModelError when options would change it, PackageError when it is invalid."""
     from relevo.errors import ImportModelError
     from relevo.package.package import open_package
 
     package = open_package(file)
     if name not in (None, package.manifest.name):
         raise ImportModelError(reason=f"it is a package of the model {package.manifest.name}, and a package keeps its name")
-    given = sorted(flag for flag, value in said.items() if value not in (None, False, "", (), True))
-    if given:
-        raise ImportModelError(reason=f"it is a package, in which everything is settled; leave out {', '.join(given)}")
+    set_options = sorted(flag for flag, value in options.items() if value not in (None, False, "", (), True))
+    if set_options:
+        raise ImportModelError(reason=f"it is a package, in which everything is settled; leave out {', '.join(set_options)}")
     if out is not None:
         package.write(out)
     return package
 
 
-def _listed(text: str | None) -> tuple[str, ...] | None:
+def _split(text: str | None) -> tuple[str, ...] | None:
     return None if text is None else tuple(part.strip() for part in text.split(","))
 
 
-def _labels(labels: str | None, renamed: str | None) -> tuple[str, ...] | dict[str, str] | None:
+def _label_names(labels: str | None, renamed: str | None) -> tuple[str, ...] | dict[str, str] | None:
     if renamed is None:
-        return _listed(labels)
+        return _split(labels)
     pairs = [part.partition("=") for part in renamed.split(",")]
     if labels is not None or not all(equals and new.strip() for _, equals, new in pairs):
         raise typer.BadParameter("must look like old=viejo,young=joven, and goes without --labels", param_hint="--rename-labels")
     return {old.strip(): new.strip() for old, _, new in pairs}
 
 
-def _one_of(flag: str, given: str | None, *choices: str) -> str | None:
-    if given is not None and given not in choices:
+def _choice(flag: str, value: str | None, *choices: str) -> str | None:
+    if value is not None and value not in choices:
         raise typer.BadParameter(f"must be one of {', '.join(choices)}", param_hint=flag)
-    return given
+    return value
 
 
 def _size(text: str | None) -> tuple[int, int] | None:
     if text is None:
         return None
-    found = _SIZE.fullmatch(text)
-    if found is None:
+    match = _SIZE.fullmatch(text)
+    if match is None:
         raise typer.BadParameter("must look like 28x28", param_hint="--size")
-    return int(found[1]), int(found[2])
+    return int(match[1]), int(match[2])
 
 
-def _fields(told: list[str] | None) -> dict[str, str] | None:
-    if not told:
+def _extra_fields(texts: list[str] | None) -> dict[str, str] | None:
+    if not texts:
         return None
-    pairs = [one.partition("=") for one in told]
+    pairs = [text.partition("=") for text in texts]
     if not all(equals for _, equals, _ in pairs):
         raise typer.BadParameter("must look like churn=is:yes", param_hint="--answer")
-    return {name: fact for name, _, fact in pairs}
+    return {name: value for name, _, value in pairs}
 
 
 def _bounds(seconds: int | None, memory: int | None) -> Bounds | None:
-    """What the sandbox may use up; None for what a file of its size may."""
+    """Resource limits of the sandbox; None: limits by the size of the file."""
     from relevo.converters.limits import Bounds
 
     if seconds is None and memory is None:
         return None
-    usual = Bounds()
-    # A busy machine gives a process a fraction of its time.
-    wall = usual.wall_seconds if seconds is None else max(usual.wall_seconds, 4.0 * seconds)
-    return replace(usual, cpu_seconds=seconds or usual.cpu_seconds, data_mb=memory or usual.data_mb, wall_seconds=wall)
+    defaults = Bounds()
+    # On a busy machine a process gets only a part of the CPU time.
+    wall_seconds = defaults.wall_seconds if seconds is None else max(defaults.wall_seconds, 4.0 * seconds)
+    return replace(
+        defaults, cpu_seconds=seconds or defaults.cpu_seconds, data_mb=memory or defaults.data_mb, wall_seconds=wall_seconds
+    )
 
 
-def _rule(accept: float | None, reject: float | None, least: float | None) -> Decision | None:
+def _decision(accept: float | None, reject: float | None, least: float | None) -> Decision | None:
     from relevo.domain.decision import ArgmaxDecision, ThresholdDecision
 
     if accept is None and reject is None:
         return None if least is None else ArgmaxDecision(least=least)
     if accept is None or reject is None or least is not None:
-        raise misused("--accept and --reject go together, and not with --least.")
+        raise usage_error("--accept and --reject go together, and not with --least.")
     return ThresholdDecision(accept=accept, reject=reject)

@@ -1,4 +1,4 @@
-"""`relevo key`: keys for programs. A key is shown once, when it is made; running servers follow in a second."""
+"""`relevo key`: creates, lists, rotates and revokes API keys. A key is shown only once; servers apply changes within a second."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ Days = Annotated[
 ]
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add this file's commands."""
+def register(app: typer.Typer) -> None:
+    """Adds the commands of this module."""
     app.add_typer(group, name="key")
 
 
@@ -48,10 +48,10 @@ def add(
     """Make a key; it is shown this once. Without --scope it predicts and does nothing else."""
     from relevo import server
 
-    people, now = _people(home), server.utc_now()
-    scopes = [_scope(one) for one in scope or [Scope.PREDICT]]
-    made = people.keys.add(people.named(user).id, name, scopes, model=model, ends=_after(now, days), at=now)
-    _show_new(made, as_json=as_json)
+    users, now = _users(home), server.utc_now()
+    scopes = [_scope(text) for text in scope or [Scope.PREDICT]]
+    new_key = users.keys.add(users.named(user).id, name, scopes, model=model, ends=_expiry(now, days), at=now)
+    _show_new_key(new_key, as_json=as_json)
 
 
 @group.command("list")
@@ -64,13 +64,13 @@ def list_(
     """Every key, the newest first, those that ended among them."""
     from relevo import server
 
-    people = _people(home)
-    found = list(people.keys.each(None if user is None else people.named(user).id))
+    users = _users(home)
+    keys = list(users.keys.each(None if user is None else users.named(user).id))
     if as_json:
-        show_json([_shown(one) for one in found])
+        show_json([_to_json(key) for key in keys])
         return
     now = server.utc_now()
-    rows = [(k.id, k.name, k.owner, " ".join(k.scopes), k.model or "", day(k.made), _state(k, now)) for k in found]
+    rows = [(key.id, key.name, key.owner, " ".join(key.scopes), key.model or "", day(key.made), _state(key, now)) for key in keys]
     empty = phrase("There is no key yet: `relevo key add NAME --user USER`.")
     show_table(("id", "name", "user", "scopes", "model", "made", "state"), rows, empty=empty)
 
@@ -80,17 +80,17 @@ def revoke(key: KeyId, *, yes: Yes = False, home: Home = None, as_json: AsJson =
     """End a key for good, in every running server within a second. Asks first."""
     from relevo import server
 
-    people = _people(home)
-    about = people.keys.one(key)
-    asked = phrase(
-        "Revoke the key '{name}' ({id}) of {user}? It cannot be brought back.", name=about.name, id=key, user=about.owner
+    users = _users(home)
+    existing = users.keys.one(key)
+    question = phrase(
+        "Revoke the key '{name}' ({id}) of {user}? It cannot be brought back.", name=existing.name, id=key, user=existing.owner
     )
-    confirmed(asked, yes=yes)
-    ended = people.keys.revoke(key, at=server.utc_now())
+    confirmed(question, yes=yes)
+    revoked = users.keys.revoke(key, at=server.utc_now())
     if as_json:
-        show_json(_shown(ended))
+        show_json(_to_json(revoked))
     else:
-        say(phrase("{id} lets nobody in any more.", id=ended.id))
+        say(phrase("{id} lets nobody in any more.", id=revoked.id))
 
 
 @group.command("rotate")
@@ -117,32 +117,32 @@ def rotate(
     """Make a new key like this one; the old one ends after a while, so that programs can change over. Asks first."""
     from relevo import server
 
-    people, now = _people(home), server.utc_now()
-    about = people.keys.one(key)
-    asked = phrase(
+    users, now = _users(home), server.utc_now()
+    existing = users.keys.one(key)
+    question = phrase(
         "Change the key '{name}' ({id}) of {user} for a new one? The old one ends after {hours} hours.",
-        name=about.name, id=key, user=about.owner, hours=f"{overlap_hours:g}",
+        name=existing.name, id=key, user=existing.owner, hours=f"{overlap_hours:g}",
     )  # fmt: skip
-    confirmed(asked, yes=yes)
-    made = people.keys.rotate(key, at=now, old_ends=now + timedelta(hours=overlap_hours), ends=_after(now, days))
-    _show_new(made, as_json=as_json)
+    confirmed(question, yes=yes)
+    new_key = users.keys.rotate(key, at=now, old_ends=now + timedelta(hours=overlap_hours), ends=_expiry(now, days))
+    _show_new_key(new_key, as_json=as_json)
 
 
-def _people(home: Path | None) -> Users:
+def _users(home: Path | None) -> Users:
     from relevo import server
 
     return server.open_store(require_home(home), begins=False).people
 
 
-def _show_new(made: NewKey, *, as_json: bool) -> None:
+def _show_new_key(new_key: NewKey, *, as_json: bool) -> None:
     if as_json:
-        show_json({**_shown(made.key), "key": made.secret})
+        show_json({**_to_json(new_key.key), "key": new_key.secret})
         return
-    say(made.secret)
+    say(new_key.secret)
     say(phrase("Keep it now: nobody can show it again. Programs send it as Authorization: Bearer …"))
 
 
-def _shown(key: ApiKey) -> dict[str, object]:
+def _to_json(key: ApiKey) -> dict[str, object]:
     from relevo.web.schemas.users import KeyShape
 
     return KeyShape.of(key).model_dump(mode="json")
@@ -158,12 +158,12 @@ def _state(key: ApiKey, now: datetime) -> str:
     return phrase("counts") if key.ends is None else phrase("until {when}", when=moment(key.ends))
 
 
-def _scope(word: str) -> Scope:
+def _scope(text: str) -> Scope:
     try:
-        return Scope(word)
+        return Scope(text)
     except ValueError:
         raise ConfigError(reason=f"a scope is one of {', '.join(Scope)}") from None
 
 
-def _after(now: datetime, days: int | None) -> datetime | None:
+def _expiry(now: datetime, days: int | None) -> datetime | None:
     return None if days is None else now + timedelta(days=days)

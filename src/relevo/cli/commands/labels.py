@@ -1,6 +1,6 @@
-"""`relevo label`: say what was true, of one prediction or of a whole file; take labels out; see what is fit to be learnt from.
+"""`relevo label`: labels one prediction or imports a CSV file; exports labels; shows which labelled data is fit for training.
 
-relevo label QUERY_ID LABEL    the same as relevo label give QUERY_ID LABEL
+relevo label QUERY_ID LABEL    is short for relevo label give QUERY_ID LABEL
 """
 
 from __future__ import annotations
@@ -8,29 +8,32 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import quote
 
 import typer
 import typer.core
 
-from relevo.cli.help import misused
+from relevo.cli.help import usage_error
 from relevo.cli.options import AsJson, Ca, Home, Key, Url, require_home
 from relevo.cli.output import progress, say, show_json, show_table, warn
-from relevo.cli.translate import said
+from relevo.cli.translate import translate
 from relevo.errors import MissingInputError, OriginError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from relevo.cli.label_csv import Line, Outcome
+    from relevo.cli.label_import import Line, Outcome
+    from relevo.config import Settings
 
-_SHOWN = 20
+_MAX_ROWS = 20
+_PAGE_SIZE = 1000
 
 
 class _Group(typer.core.TyperGroup):
-    """Takes what is none of its commands for the arguments of `give`."""
+    """Runs `give` when the first argument is no command."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """The arguments, with the command that was meant."""
+        """Inserts the command `give` where it is left out."""
         if args and args[0] not in self.commands and args[0] != "--help":
             args = ["give", *args]
         return super().parse_args(ctx, args)
@@ -44,8 +47,8 @@ group = typer.Typer(
 )
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add this file's commands."""
+def register(app: typer.Typer) -> None:
+    """Adds the commands of this module."""
     app.add_typer(group, name="label")
 
 
@@ -68,9 +71,9 @@ def give(
     """
     from relevo.cli.history_source import source
 
-    kept = source(home, url, key, ca).label(query_id, value, author, note)
+    label = source(home, url, key, ca).label(query_id, value, author, note)
     if as_json:
-        show_json(kept)
+        show_json(label)
     else:
         say(f"Kept: {query_id} was '{value}'.")
 
@@ -109,21 +112,21 @@ def import_(
     as_json: AsJson = False,
 ) -> None:
     """Keep the labels of a CSV; lines that cannot be kept are told, each with its reason, and nothing is guessed."""
-    from relevo.cli.label_csv import Columns, lines_of
+    from relevo.cli.label_import import Columns, read_lines
 
     if own_key is not None and model is None:
-        raise misused("--match needs --model.")
-    lines = lines_of(file, Columns(query_id=id_column, label=label_column, key=own_key))
+        raise usage_error("--match needs --model.")
+    lines = read_lines(file, Columns(query_id=id_column, label=label_column, key=own_key))
     with progress(quiet=as_json) as step:
 
-        def told(done: int) -> None:
+        def on_progress(done: int) -> None:
             step(done, 0, "reading")
 
         if url is not None:
-            outcome = _at_server(url, key, ca, lines, told, own_key=own_key, author=author)
+            outcome = _at_server(url, key, ca, lines, on_progress, own_key=own_key, author=author)
         else:
-            outcome = _in_folder(home, lines, told, author=author, model=model, field=field or own_key)
-    _tell(outcome, rejects, as_json=as_json)
+            outcome = _in_folder(home, lines, on_progress, author=author, model=model, field=field or own_key)
+    _show_outcome(outcome, rejects, as_json=as_json)
 
 
 def _at_server(
@@ -131,7 +134,7 @@ def _at_server(
     key: str | None,
     ca: Path | None,
     lines: Iterator[Line],
-    told: Callable[[int], None],
+    on_progress: Callable[[int], None],
     *,
     own_key: str | None,
     author: str | None,
@@ -144,13 +147,13 @@ def _at_server(
     if author is not None:
         raise OriginError(reason="with --url the server names the author; leave --author out")
     with Client(url, key, verify=ca) as client:
-        return import_remotely(client, lines, told)
+        return import_remotely(client, lines, on_progress)
 
 
 def _in_folder(
     home: Path | None,
     lines: Iterator[Line],
-    told: Callable[[int], None],
+    on_progress: Callable[[int], None],
     *,
     author: str | None,
     model: str | None,
@@ -161,46 +164,48 @@ def _in_folder(
 
     store = open_store(require_home(home), begins=False)
     if model is None or field is None:
-        return LabelImporter(store, author).run(lines, told)
-    some = list(lines)
-    keys = find_by_record_key(store, model, field, [line.about for line in some])
-    return LabelImporter(store, author).run(some, told, keys=keys)
+        return LabelImporter(store, author).run(lines, on_progress)
+    line_list = list(lines)
+    keys = find_by_record_key(store, model, field, [line.about for line in line_list])
+    return LabelImporter(store, author).run(line_list, on_progress, keys=keys)
 
 
-def _tell(outcome: Outcome, rejects: Path | None, *, as_json: bool) -> None:
-    from relevo.cli.label_csv import refused_as_csv
+def _show_outcome(outcome: Outcome, rejects: Path | None, *, as_json: bool) -> None:
+    from relevo.cli.label_import import rejected_as_csv
 
     if rejects is not None:
-        _write(rejects, [refused_as_csv(outcome.refused).encode()])
-    refused = [{"line": one.line.number, "about": one.line.about, "reason": one.reason} for one in outcome.refused]
+        _write(rejects, [rejected_as_csv(outcome.refused).encode()])
+    rejected = [{"line": entry.line.number, "about": entry.line.about, "reason": entry.reason} for entry in outcome.refused]
     if as_json:
-        counts = {"kept": outcome.kept, "unchanged": outcome.unchanged, "without_label": outcome.empty, "refused": refused}
+        counts = {"kept": outcome.kept, "unchanged": outcome.unchanged, "without_label": outcome.empty, "refused": rejected}
         show_json({**counts, "contradictions": outcome.contradictions, "rule": outcome.rule or None})
     else:
-        say(f"Kept {outcome.kept}, said before {outcome.unchanged}, without a label {outcome.empty}, refused {len(refused)}.")
-        rows = [(one["line"], one["about"], one["reason"]) for one in refused[:_SHOWN]]
+        say(f"Kept {outcome.kept}, said before {outcome.unchanged}, without a label {outcome.empty}, refused {len(rejected)}.")
+        rows = [(entry["line"], entry["about"], entry["reason"]) for entry in rejected[:_MAX_ROWS]]
         if rows:
             show_table(("line", "about", "reason"), rows, empty="")
-        if len(refused) > _SHOWN:
-            say(f"And {len(refused) - _SHOWN} more: --json lists all, --rejects writes them to a file.")
-        _tell_contradictions(outcome)
-    if refused:
+        if len(rejected) > _MAX_ROWS:
+            say(f"And {len(rejected) - _MAX_ROWS} more: --json lists all, --rejects writes them to a file.")
+        _show_contradictions(outcome)
+    if rejected:
         raise typer.Exit(1)
 
 
-def _tell_contradictions(outcome: Outcome) -> None:
-    found = outcome.contradictions
-    if not found:
+def _show_contradictions(outcome: Outcome) -> None:
+    contradictions = outcome.contradictions
+    if not contradictions:
         return
-    warn(f"{len(found)} lines tell another truth than an earlier line about the same prediction; both stay in its history.")
+    warn(
+        f"{len(contradictions)} lines tell another truth than an earlier line about the same prediction; both stay in its history."
+    )
     if outcome.rule:
         warn(f"Of one author the later line counts; of several authors, what label_aggregation = {outcome.rule} finds.")
     else:
         warn("The later line counts.")
-    rows = [(one.line, one.label, one.before, one.label_before, one.about) for one in found[:_SHOWN]]
+    rows = [(entry.line, entry.label, entry.before, entry.label_before, entry.about) for entry in contradictions[:_MAX_ROWS]]
     show_table(("line", "label", "earlier line", "its label", "about"), rows, empty="")
-    if len(found) > _SHOWN:
-        say(f"And {len(found) - _SHOWN} more: --json lists all.")
+    if len(contradictions) > _MAX_ROWS:
+        say(f"And {len(contradictions) - _MAX_ROWS} more: --json lists all.")
 
 
 @group.command("export")
@@ -214,12 +219,12 @@ def export(
     ca: Ca = None,
 ) -> None:
     """Write every labelled prediction with the label that counts as CSV, which `relevo label import` reads back."""
-    _write(file, _labelled(home, model) if url is None else _labelled_there(url, key, ca, model))
+    _write(file, _export_from_folder(home, model) if url is None else _export_from_server(url, key, ca, model))
     if str(file) != "-":
         say(f"Written: {file}")
 
 
-def _labelled(home: Path | None, model: str | None) -> Iterable[bytes]:
+def _export_from_folder(home: Path | None, model: str | None) -> Iterable[bytes]:
     from relevo.server import open_store
     from relevo.web.csv_export import csv_lines
 
@@ -227,23 +232,23 @@ def _labelled(home: Path | None, model: str | None) -> Iterable[bytes]:
     return csv_lines(store.history, store.labels, store.asking, model=model, labelled=True)
 
 
-def _labelled_there(url: str, key: str | None, ca: Path | None, model: str | None) -> Iterable[bytes]:
+def _export_from_server(url: str, key: str | None, ca: Path | None, model: str | None) -> Iterable[bytes]:
     from relevo.client import Client
 
     with Client(url, key, verify=ca) as client:
-        wanted = {"labelled": "true"} | ({"model": model} if model else {})
-        return [client.file("/predictions.csv", **wanted)[1]]
+        filters = {"labelled": "true"} | ({"model": model} if model else {})
+        return [client.file("/predictions.csv", **filters)[1]]
 
 
-def _write(file: Path, pieces: Iterable[bytes]) -> None:
-    """Piece by piece: a history may be larger than memory."""
+def _write(file: Path, chunks: Iterable[bytes]) -> None:
+    """Writes chunk by chunk, because a history may be larger than memory."""
     try:
         if str(file) == "-":
-            sys.stdout.buffer.writelines(pieces)
+            sys.stdout.buffer.writelines(chunks)
             sys.stdout.buffer.flush()
         else:
             with file.open("wb") as target:
-                target.writelines(pieces)
+                target.writelines(chunks)
     except OSError as cause:
         raise MissingInputError.told(f"'{file}' cannot be written: {cause.strerror or cause}.") from cause
 
@@ -259,15 +264,42 @@ def clean(
     as_json: AsJson = False,
 ) -> None:
     """Show which labelled predictions are fit to be learnt from, and why the others are not; changes nothing."""
-    from relevo.cli.label_curation import cleaned_here, cleaned_there
-
-    found = cleaned_there(url, key, ca, model) if url is not None else cleaned_here(require_home(home), model)
+    report = _curation_at_server(url, key, ca, model) if url is not None else _curation_in_folder(require_home(home), model)
     if as_json:
-        show_json(found)
+        show_json(report)
         return
-    say(f"Fit to be learnt from: {found['kept']} of {found['kept'] + len(found['excluded'])}.")
-    rows = [(one["query_id"], said(one["reason"]), one["label"], one["author"], one["other"]) for one in found["excluded"][:_SHOWN]]
+    say(f"Fit to be learnt from: {report['kept']} of {report['kept'] + len(report['excluded'])}.")
+    rows = [
+        (entry["query_id"], translate(entry["reason"]), entry["label"], entry["author"], entry["other"])
+        for entry in report["excluded"][:_MAX_ROWS]
+    ]
     if rows:
         show_table(("query_id", "reason", "label", "author", "because of"), rows, empty="")
-    if len(found["excluded"]) > _SHOWN:
-        say(f"And {len(found['excluded']) - _SHOWN} more: --json lists all.")
+    if len(report["excluded"]) > _MAX_ROWS:
+        say(f"And {len(report['excluded']) - _MAX_ROWS} more: --json lists all.")
+
+
+def _curation_in_folder(settings: Settings, model: str) -> dict[str, Any]:
+    """Counts and all exclusions, as the server reports them. Raises ModelNotFoundError."""
+    from relevo.server import open_store
+    from relevo.server.admin import LabelCuration
+    from relevo.web.schemas.labels import CleaningPage
+
+    store = open_store(settings, begins=False)
+    store.registry.aliases(model)  # raises ModelNotFoundError
+    report = LabelCuration(store.history, store.labels, settings).report(model)
+    return CleaningPage.of(report, b"", max(len(report.excluded), 1)).model_dump(mode="json", exclude={"next_cursor"})
+
+
+def _curation_at_server(url: str, key: str | None, ca: Path | None, model: str) -> dict[str, Any]:
+    """Counts and all exclusions. Raises ModelNotFoundError, PermissionDeniedError."""
+    from relevo.client import Client
+
+    with Client(url, key, verify=ca) as client:
+        path = f"/models/{quote(model, safe='')}/cleaning"
+        report: dict[str, Any] = client.ask("GET", path, params={"limit": _PAGE_SIZE})
+        while (cursor := report.pop("next_cursor")) is not None:
+            page = client.ask("GET", path, params={"limit": _PAGE_SIZE, "cursor": cursor})
+            report["excluded"] += page["excluded"]
+            report["next_cursor"] = page["next_cursor"]
+    return report

@@ -1,4 +1,4 @@
-"""`relevo models`: what is registered, which version is in charge, and who put it there."""
+"""`relevo models`: lists models, versions and aliases, moves aliases, and shows the history of moves."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ from typing import Annotated
 
 import typer
 
-from relevo.cli.options import AsJson, Home, Yes, confirmed, require_home
-from relevo.cli.os_user import current_user
+from relevo.cli.options import AsJson, Home, Yes, confirmed, current_user, require_home
 from relevo.cli.output import say, show_json, show_table
 from relevo.cli.package_summary import Force, show_takeover
 from relevo.cli.translate import moment, phrase
@@ -18,8 +17,8 @@ _CHAMPION = "champion"
 Name = Annotated[str, typer.Argument(help="Name of the model.", metavar="NAME")]
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add this file's commands."""
+def register(app: typer.Typer) -> None:
+    """Adds the commands of this module."""
     app.add_typer(group, name="models")
 
 
@@ -31,11 +30,13 @@ def models(context: typer.Context, *, home: Home = None, as_json: AsJson = False
     from relevo import server
 
     registry = server.open_store(require_home(home), begins=False).registry
-    found = registry.models()
+    registered = registry.models()
     if as_json:
-        show_json([{"name": one.name, "versions": registry.versions(one.name), "aliases": one.aliases} for one in found])
+        show_json(
+            [{"name": model.name, "versions": registry.versions(model.name), "aliases": model.aliases} for model in registered]
+        )
         return
-    rows = [(one.name, one.versions, _aliases(one.aliases)) for one in found]
+    rows = [(model.name, model.versions, _aliases(model.aliases)) for model in registered]
     show_table(("model", "versions", "aliases"), rows, empty="No model is registered yet: `relevo train` or `relevo import`.")
 
 
@@ -50,7 +51,7 @@ def show(name: Name, *, home: Home = None, as_json: AsJson = False) -> None:
         show_json({"name": name, "versions": versions, "aliases": aliases})
         return
     names = {number: ", ".join(sorted(alias for alias, at in aliases.items() if at == number)) for number in aliases.values()}
-    rows = [(one.number, names.get(one.number), moment(one.at), one.who, one.digest[:12]) for one in versions]
+    rows = [(entry.number, names.get(entry.number), moment(entry.at), entry.who, entry.digest[:12]) for entry in versions]
     show_table(("version", "aliases", "registered", "by", "package"), rows, empty="")
 
 
@@ -76,19 +77,19 @@ def alias(
     store, now = server.open_store(require_home(home), begins=False), server.utc_now()
     registry = store.registry
     registry.version(name, version)
-    stands = registry.aliases(name).get(which)
-    if which == _CHAMPION and stands not in (None, version):
+    current = registry.aliases(name).get(which)
+    if which == _CHAMPION and current not in (None, version):
         takeover = takeover_of(registry, store.shelf, name, version)
         if takeover is not None:
-            # Refused here already, so that nobody is asked about what cannot be done.
+            # Rejects before the confirmation prompt.
             takeover.allowed(why, force=force)
             if not as_json:
                 show_takeover(takeover)
-        told = phrase(
+        question = phrase(
             "Let version {version} of {model} answer requests in place of version {before}?",
-            version=version, model=name, before=stands,
+            version=version, model=name, before=current,
         )  # fmt: skip
-        confirmed(told, yes=yes)
+        confirmed(question, yes=yes)
     move = server.move_alias(store, name, which, version, who=current_user(), why=why, at=now, force=force)
     if as_json:
         show_json(move)
@@ -107,7 +108,7 @@ def history(name: Name, *, home: Home = None, as_json: AsJson = False) -> None:
     if as_json:
         show_json(moves)
         return
-    rows = [(moment(one.at), one.alias, one.previous, one.version, one.who, one.why) for one in moves]
+    rows = [(moment(move.at), move.alias, move.previous, move.version, move.who, move.why) for move in moves]
     show_table(("when", "alias", "from", "to", "who", "why"), rows, empty="No alias of this model has moved yet.")
 
 

@@ -1,6 +1,6 @@
-"""`relevo predict` and `relevo history`: ask a server, look back.
+"""`relevo predict` and `relevo history`: sends inputs to a server; lists recorded predictions.
 
-predict ─► asked_server ─► server            history ─► client (--url) | the store in --home
+predict ─► connect ─► server            history ─► client (--url) | store in --home
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import typer
 
 from relevo.cli.options import AsJson, Ca, Home, Key, Url, connect
 from relevo.cli.output import progress, say, show_error, show_json, show_table, warn
-from relevo.cli.translate import language, percent, said, sentence
+from relevo.cli.translate import error_text, language, percent, translate
 from relevo.errors import InvalidJsonError, MissingInputError, RelevoError
 from relevo.util.files import MOST, read_plain_text, refuse_unless_plain
 from relevo.util.time_parsing import aware
@@ -29,8 +29,8 @@ Model = Annotated[
 ]
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add this file's commands."""
+def register(app: typer.Typer) -> None:
+    """Adds the commands of this module."""
     app.command("predict")(predict)
     app.command("history")(history)
 
@@ -59,96 +59,96 @@ def predict(
     Without --url it is the server of this folder's settings. What was answered is shown even where others fail; the command then
     ends with code 1.
     """
-    named = [pair for given in inputs for pair in _read(given)]
-    waiting = [one for _, one in named]
+    named_inputs = [pair for argument in inputs for pair in _read_inputs(argument)]
+    payloads = [payload for _, payload in named_inputs]
     failures: dict[int, RelevoError] = {}
     results: list[Result | None]
     with connect(url, key, ca) as client, progress(quiet=as_json) as step:
         client.speak(language())
         try:
             results = [
-                *client.predict_many(model, waiting, progress=lambda done: step(done, len(waiting), "asking"), subject=subject)
+                *client.predict_many(model, payloads, progress=lambda done: step(done, len(payloads), "asking"), subject=subject)
             ]
         except RelevoError as error:
             if not error.failures:
                 raise
             results, failures = error.results, error.failures
-    _show(results, failures, [name for name, _ in named], as_json=as_json)
+    _show(results, failures, [name for name, _ in named_inputs], as_json=as_json)
     if failures:
         raise typer.Exit(1)
 
 
 def _show(results: list[Result | None], failures: dict[int, RelevoError], names: list[str], *, as_json: bool) -> None:
-    """What was answered on standard output, and by name what was not on standard error."""
+    """Prints results on standard output, and errors with the names of their inputs on standard error."""
     if as_json:
-        show_json([_told(one, failures.get(place), names[place]) for place, one in enumerate(results)])
+        show_json([_to_json(result, failures.get(index), names[index]) for index, result in enumerate(results)])
     elif len(failures) < len(results) or not results:
         rows = [
             (
-                *((names[place],) if failures else ()),
-                one.prediction,
-                _percent(one.confidence),
-                said("uncertain") if one.uncertain else "",
-                f"{one.model} {one.version}",
-                one.query_id,
+                *((names[index],) if failures else ()),
+                result.prediction,
+                _percent(result.confidence),
+                translate("uncertain") if result.uncertain else "",
+                f"{result.model} {result.version}",
+                result.query_id,
             )
-            for place, one in enumerate(results)
-            if one is not None
+            for index, result in enumerate(results)
+            if result is not None
         ]
         heads = ("prediction", "confidence", "", "model", "query_id")
         show_table(("input", *heads) if failures else heads, rows, empty="Nothing was asked.")
-    for place, error in failures.items():
-        show_error(error, names[place] if len(names) > 1 else "")
-    left = sum(one is None for one in results) - len(failures)
-    if left:
-        warn(f"{left} further inputs were not asked.")
-    for warning in dict.fromkeys(text for one in results if one is not None for text in one.warnings):
+    for index, error in failures.items():
+        show_error(error, names[index] if len(names) > 1 else "")
+    not_sent = sum(result is None for result in results) - len(failures)
+    if not_sent:
+        warn(f"{not_sent} further inputs were not asked.")
+    for warning in dict.fromkeys(text for result in results if result is not None for text in result.warnings):
         warn(warning)
 
 
-def _read(given: str) -> list[tuple[str, Any]]:
-    """The inputs of one argument, each with the name that errors call it by."""
-    if given == "-" or given.lstrip().startswith(("{", "[")):
-        records = _records(_typed() if given == "-" else given)
-        return [(f"[{place}]", one) for place, one in enumerate(records)]
-    path = Path(given)
+def _read_inputs(argument: str) -> list[tuple[str, Any]]:
+    """The inputs of one argument, each with its name in error messages."""
+    if argument == "-" or argument.lstrip().startswith(("{", "[")):
+        records = _parse_records(_read_stdin() if argument == "-" else argument)
+        return [(f"[{index}]", record) for index, record in enumerate(records)]
+    path = Path(argument)
     try:
         refuse_unless_plain(path)
         if path.suffix != ".json":
-            return [(given, path)]
-        return [(f"{given}[{place}]", one) for place, one in enumerate(_records(read_plain_text(path)))]
+            return [(argument, path)]
+        return [(f"{argument}[{index}]", record) for index, record in enumerate(_parse_records(read_plain_text(path)))]
     except FileNotFoundError:
-        raise MissingInputError.told(f"There is no file '{given}'.") from None
+        raise MissingInputError.told(f"There is no file '{argument}'.") from None
     except (OSError, UnicodeDecodeError) as cause:
-        raise MissingInputError.told(f"'{given}' cannot be read: {getattr(cause, 'strerror', None) or cause}.") from cause
+        raise MissingInputError.told(f"'{argument}' cannot be read: {getattr(cause, 'strerror', None) or cause}.") from cause
 
 
-def _typed() -> str:
+def _read_stdin() -> str:
     try:
         return sys.stdin.read(MOST)
     except UnicodeDecodeError as cause:
         raise InvalidJsonError(reason="it is not UTF-8") from cause
 
 
-def _records(text: str) -> list[Any]:
+def _parse_records(text: str) -> list[Any]:
     try:
-        found = json.loads(text)
+        parsed = json.loads(text)
     except ValueError as cause:
         raise InvalidJsonError(reason=str(cause)) from cause
     except RecursionError as cause:
         raise InvalidJsonError(reason="it is nested too deeply") from cause
-    records = found if isinstance(found, list) else [found]
-    if not all(isinstance(one, dict) for one in records):
+    records = parsed if isinstance(parsed, list) else [parsed]
+    if not all(isinstance(record, dict) for record in records):
         raise InvalidJsonError(reason="a record must be an object of named fields")
     return records
 
 
-def _told(result: Result | None, error: RelevoError | None, name: str) -> Any:
+def _to_json(result: Result | None, error: RelevoError | None, name: str) -> Any:
     import msgspec
 
     if result is not None:
         return msgspec.to_builtins(result)
-    return {"input": name} if error is None else {"input": name, "error": sentence(error), "code": error.code}
+    return {"input": name} if error is None else {"input": name, "error": error_text(error), "code": error.code}
 
 
 def _percent(share: float | None) -> str:
@@ -191,11 +191,11 @@ def history(
     """Show predictions, newest first, with their labels."""
     from relevo.cli.history_source import HEADS, cells, source
 
-    place = source(home, url, key, ca)
+    history_source = source(home, url, key, ca)
     if query_id is not None:
-        show_json(place.one(query_id))
+        show_json(history_source.get(query_id))
         return
-    wanted = {
+    filters = {
         "model": model,
         "version": version,
         "label": prediction,
@@ -203,26 +203,26 @@ def history(
         "truth": truth,
         "labelled": labelled,
         "asked_by": asked_by,
-        "since": _moment("--since", since),
-        "until": _moment("--until", until),
+        "since": _parse_time("--since", since),
+        "until": _parse_time("--until", until),
     }
-    items, next_cursor = place.page(
-        limit=limit, cursor=cursor, wanted={name: value for name, value in wanted.items() if value is not None}
+    items, next_cursor = history_source.page(
+        limit=limit, cursor=cursor, filters={name: value for name, value in filters.items() if value is not None}
     )
     if as_json:
         show_json({"items": items, "next_cursor": next_cursor})
         return
-    rows = [cells(one) for one in items]
+    rows = [cells(item) for item in items]
     show_table(
         HEADS,
         rows,
-        empty="No prediction matches." if any(value is not None for value in wanted.values()) else "No predictions yet.",
+        empty="No prediction matches." if any(value is not None for value in filters.values()) else "No predictions yet.",
     )
     if next_cursor:
         say(f"More: --cursor {next_cursor}")
 
 
-def _moment(flag: str, text: str | None) -> datetime | None:
+def _parse_time(flag: str, text: str | None) -> datetime | None:
     try:
         return None if text is None else aware(text, None)
     except ValueError:

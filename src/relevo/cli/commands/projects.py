@@ -1,4 +1,4 @@
-"""`relevo new` and `relevo train`: a folder that trains right away, and one training of it."""
+"""`relevo new` and `relevo train`: creates a project that can be trained at once; trains a project."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from relevo.cli.options import AsJson, Home, load_command_settings
-from relevo.cli.os_user import current_user
+from relevo.cli.options import AsJson, Home, current_user, load_command_settings
 from relevo.cli.output import progress, say, show_json
-from relevo.cli.package_summary import Alias, Force, Out, Register, Why, reason, told
+from relevo.cli.package_summary import Alias, Force, Out, Register, Why, reason, summary
 from relevo.cli.training_report import report, skipped_images
 from relevo.cli.translate import language
 
@@ -19,8 +18,8 @@ if TYPE_CHECKING:
     from relevo.project.image_folder import Unreadable
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add this file's commands."""
+def register(app: typer.Typer) -> None:
+    """Adds the commands of this module."""
     app.command("new")(new)
     app.command("train")(train)
 
@@ -68,21 +67,25 @@ def train(
     from relevo.project.config import read_project
     from relevo.project.training import train_project
 
-    settings, began = load_command_settings(home, toml=project / "relevo.toml"), server.utc_now()
-    kept = reason(why, "trained", force=force)
+    settings, start = load_command_settings(home, toml=project / "relevo.toml"), server.utc_now()
+    recorded_reason = reason(why, "trained", force=force)
     if register:
         server.check_home(settings)
     with TemporaryDirectory(prefix="relevo-train-") as folder, progress(quiet=as_json) as step:
-        place = out or Path(folder) / "package"
-        left: list[Unreadable] = []
-        package = train_project(read_project(project), place, step, most=most, language=language(), tell=left.append)
+        package_path = out or Path(folder) / "package"
+        skipped: list[Unreadable] = []
+        package = train_project(read_project(project), package_path, step, most=most, language=language(), tell=skipped.append)
         version = champion = None
         if register:
-            version = server.register(settings, place, alias=alias, who=current_user(), why=kept, force=force)
+            version = server.register(settings, package_path, alias=alias, who=current_user(), why=recorded_reason, force=force)
             champion = server.champion_of(settings, version.model)
     if as_json:
-        unreadable = [{"path": one.path, "reason": one.reason} for one in left]
+        unreadable = [{"path": image.path, "reason": image.reason} for image in skipped]
         show_json({"digest": package.digest, "metrics": package.metrics, "version": version, "unreadable": unreadable})
         return
-    for line in (*skipped_images(left), *report(package.metrics), told(package, version, alias, began=began, champion=champion)):
+    for line in (
+        *skipped_images(skipped),
+        *report(package.metrics),
+        summary(package, version, alias, began=start, champion=champion),
+    ):
         say(line)

@@ -1,4 +1,4 @@
-"""`relevo serve` and `relevo demo`."""
+"""`relevo serve` and `relevo demo`: runs a server; runs the demo."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
     from relevo.server import Certificate
 
-#: Where the demo keeps its things, beside nobody else's.
+#: Default home of the demo, separate from other homes.
 _DEMO_HOME = Path("demo-home")
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add this file's commands."""
+def register(app: typer.Typer) -> None:
+    """Adds the commands of this module."""
     app.command("demo")(demo)
     app.command("serve")(with_settings_flags(serve))
 
@@ -54,59 +54,62 @@ def serve(
     server.check_server_exposure(settings, insecure=insecure)
     configure_logging(settings.log_level, settings.log_format)
     certificate = server.certificate_of(settings, server.utc_now())
-    beside = server.once_orphans_ended(partial(server.console_socket, settings, console_port)) if console else None
-    shown_at = _console_at(settings, beside) if beside else ""
+    console_listener = server.once_orphans_ended(partial(server.console_socket, settings, console_port)) if console else None
+    console_url = _console_url(settings, console_listener) if console_listener else ""
 
     def ready(url: str) -> None:
         if as_json:
-            more = {"certificate": certificate.told} if certificate else {}
-            show_json({"url": url, "ready": True} | more | ({"console": shown_at} if shown_at else {}))
+            certificate_fields = {"certificate": certificate.summary} if certificate else {}
+            show_json({"url": url, "ready": True} | certificate_fields | ({"console": console_url} if console_url else {}))
             return
         say(f"Relevo answers at {url} (Ctrl-C stops it)")
-        if shown_at:
-            say(f"The console is at {shown_at}")
-        for line in [*_shown(certificate), *_served(settings)]:
+        if console_url:
+            say(f"The console is at {console_url}")
+        for line in [*_certificate_lines(certificate), *_model_lines(settings)]:
             say(line)
 
-    serving = partial(server.serve, settings, insecure=insecure, ready=ready, console=beside)
-    # A machine that reads the log reads the warning there.
-    raise typer.Exit(serving() if settings.log_format == "json" else serving(warn=_warn))
+    run = partial(server.serve, settings, insecure=insecure, ready=ready, console=console_listener)
+    # With JSON logs, the warning is a log entry.
+    raise typer.Exit(run() if settings.log_format == "json" else run(warn=_warn))
 
 
 def _warn(text: str) -> None:
     warn(f"warning: {text}")
 
 
-def _console_at(settings: Settings, listener: socket.socket) -> str:
+def _console_url(settings: Settings, listener: socket.socket) -> str:
     from relevo.server import local_url
 
     return settings.console_public_url or local_url(settings.host, listener.getsockname()[1], encrypted=settings.encrypted)
 
 
-def _shown(certificate: Certificate | None) -> list[str]:
-    """What a person compares with what the browser shows, or tells those who call."""
+def _certificate_lines(certificate: Certificate | None) -> list[str]:
+    """The lines about the certificate, for comparison with the browser."""
     if certificate is None:
         return []
     until = day(certificate.until)
-    told = f"  certificate {certificate.cert}, until {until}"
-    if certificate.own:
-        told = f"  its own certificate {certificate.cert}, until {until}"
-    return [told, f"  SHA-256 {certificate.fingerprint}"]
+    line = f"  certificate {certificate.cert}, until {until}"
+    if certificate.self_signed:
+        line = f"  its own certificate {certificate.cert}, until {until}"
+    return [line, f"  SHA-256 {certificate.fingerprint}"]
 
 
-def _served(settings: Settings) -> list[str]:
-    """Which models answer, or what a newcomer does next. The server is not asked: where it has users, it asks back."""
+def _model_lines(settings: Settings) -> list[str]:
+    """The lines about the served models, or the next step without models. Reads files, because the server may need a sign-in."""
     from relevo.errors import RelevoError
     from relevo.server import model_statuses
 
     try:
         models = model_statuses(settings)
     except RelevoError:
-        # The database is away, which the log tells.
+        # The log reports that the database is unavailable.
         return []
     if not models:
         return ["No model is registered yet: `relevo train` or `relevo import` in another terminal; it is served at once."]
-    return [f"  {one.name} is not served: {one.reason}" if one.version is None else f"  {one.name} {one.version}" for one in models]
+    return [
+        f"  {model.name} is not served: {model.reason}" if model.version is None else f"  {model.name} {model.version}"
+        for model in models
+    ]
 
 
 def demo(

@@ -1,4 +1,4 @@
-"""`relevo user`: who may come in, and as what. Said by whoever may write the home; running servers follow in a second."""
+"""`relevo user`: manages users, roles and grants. Needs write access to the home; servers apply changes within a second."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ Name = Annotated[str, typer.Argument(help="Name of the user.", metavar="NAME")]
 WhichRole = Annotated[str, typer.Argument(help="The role from now on; none takes it away.", metavar=f"{_ROLES}|{_NONE}")]
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add this file's commands."""
+def register(app: typer.Typer) -> None:
+    """Adds the commands of this module."""
     app.add_typer(group, name="user")
 
 
@@ -57,26 +57,26 @@ def add(
     from relevo import server
     from relevo.store.auth.password_hash import hash_password
 
-    granted = dict(_granted(one) for one in grant or ())
-    given = _role(role) if role is not None else None
+    grants = dict(_parse_grant(text) for text in grant or ())
+    global_role = _parse_role(role) if role is not None else None
     store = server.open_store(load_command_settings(home))
-    people = store.people
-    if people.roll().open and (given is not Role.ADMIN or no_password):
+    users = store.people
+    if users.roll().open and (global_role is not Role.ADMIN or no_password):
         raise LastAdminError
-    kept = None if no_password else hash_password(_new_password(name, _models(store)))
-    made = people.add_user(name, given, grants=granted, password_hash=kept, at=server.utc_now())
-    _told(people.one(made), as_json=as_json, sentence=_welcome(name, may_something=bool(given or granted)))
-    _warn_of_absent(store, granted)
+    password_hash = None if no_password else hash_password(_new_password(name, _model_names(store)))
+    user_id = users.add_user(name, global_role, grants=grants, password_hash=password_hash, at=server.utc_now())
+    _show_user(users.one(user_id), as_json=as_json, message=_welcome(name, may_something=bool(global_role or grants)))
+    _warn_of_unknown_models(store, grants)
 
 
 @group.command("list")
 def list_(*, home: Home = None, as_json: AsJson = False) -> None:
     """Every user with role and grants."""
-    found = list(_people(home).each())
+    users = list(_users(home).each())
     if as_json:
-        show_json([_shown(one) for one in found])
+        show_json([_to_json(user) for user in users])
         return
-    rows = [(one.name, one.role or "", _grants(one), _state(one), day(one.made), one.id) for one in found]
+    rows = [(user.name, user.role or "", _grants_text(user), _state_text(user), day(user.made), user.id) for user in users]
     empty = phrase("Nobody is a user yet: `relevo user add NAME --role admin`. Until then this machine is asked nothing.")
     show_table(("name", "role", "grants", "state", "made", "id"), rows, empty=empty)
 
@@ -86,9 +86,9 @@ def role(name: Name, which: WhichRole, *, yes: Yes = False, home: Home = None, a
     """Give a user another role for every model. They sign in anew. Asks before a role is taken away."""
     from relevo.store.auth.users import UserChange
 
-    change = UserChange(no_role=True) if which == _NONE else UserChange(role=_role(which))
-    asked = phrase("Take the role for every model from {name}? Their sessions end.", name=name) if which == _NONE else ""
-    _change(name, change, home, as_json=as_json, asked=asked, yes=yes)
+    change = UserChange(no_role=True) if which == _NONE else UserChange(role=_parse_role(which))
+    question = phrase("Take the role for every model from {name}? Their sessions end.", name=name) if which == _NONE else ""
+    _change(name, change, home, as_json=as_json, question=question, yes=yes)
 
 
 @group.command("grant")
@@ -104,9 +104,11 @@ def grant(
     """Give a user a role for one model. They sign in anew. Asks before a role is taken away."""
     from relevo.store.auth.users import UserChange
 
-    change = UserChange(grants={model: None if which == _NONE else _role(which)})
-    asked = phrase("Take the role for {model} from {name}? Their sessions end.", model=model, name=name) if which == _NONE else ""
-    _change(name, change, home, as_json=as_json, asked=asked, yes=yes)
+    change = UserChange(grants={model: None if which == _NONE else _parse_role(which)})
+    question = (
+        phrase("Take the role for {model} from {name}? Their sessions end.", model=model, name=name) if which == _NONE else ""
+    )
+    _change(name, change, home, as_json=as_json, question=question, yes=yes)
 
 
 @group.command("disable")
@@ -114,8 +116,8 @@ def disable(name: Name, *, yes: Yes = False, home: Home = None, as_json: AsJson 
     """Let a user in no longer: sessions end, keys count no more. Their name stays in the histories. Asks first."""
     from relevo.store.auth.users import UserChange
 
-    asked = phrase("Switch off {name}? Their sessions end, and their keys count no more.", name=name)
-    _change(name, UserChange(disabled=True), home, as_json=as_json, asked=asked, yes=yes)
+    question = phrase("Switch off {name}? Their sessions end, and their keys count no more.", name=name)
+    _change(name, UserChange(disabled=True), home, as_json=as_json, question=question, yes=yes)
 
 
 @group.command("enable")
@@ -139,13 +141,13 @@ def link(
     from relevo import server
     from relevo.store.auth.oidc_logins import ExternalIdentity
 
-    people = _people(home)
-    user = people.named(name)
-    people.elsewhere.link(user.id, ExternalIdentity(issuer=issuer, subject=subject), at=server.utc_now())
-    _told(
-        people.one(user.id),
+    users = _users(home)
+    user = users.named(name)
+    users.elsewhere.link(user.id, ExternalIdentity(issuer=issuer, subject=subject), at=server.utc_now())
+    _show_user(
+        users.one(user.id),
         as_json=as_json,
-        sentence=phrase("{name} signs in at {issuer} from now on.", name=user.name, issuer=issuer),
+        message=phrase("{name} signs in at {issuer} from now on.", name=user.name, issuer=issuer),
     )
 
 
@@ -156,35 +158,35 @@ def password(name: Name, *, home: Home = None, as_json: AsJson = False) -> None:
     from relevo.store.auth.password_hash import hash_password
 
     store = server.open_store(require_home(home), begins=False)
-    people = store.people
-    user = people.named(name)
-    people.set_password(user.id, hash_password(_new_password(user.name, _models(store))), at=server.utc_now())
-    _told(people.one(user.id), as_json=as_json, sentence=phrase("{name} has a new password.", name=user.name))
+    users = store.people
+    user = users.named(name)
+    users.set_password(user.id, hash_password(_new_password(user.name, _model_names(store))), at=server.utc_now())
+    _show_user(users.one(user.id), as_json=as_json, message=phrase("{name} has a new password.", name=user.name))
 
 
-def _models(store: Store) -> list[str]:
+def _model_names(store: Store) -> list[str]:
     return [model.name for model in store.registry.models()]
 
 
-def _people(home: Path | None) -> Users:
+def _users(home: Path | None) -> Users:
     from relevo import server
 
     return server.open_store(require_home(home), begins=False).people
 
 
-def _change(name: str, change: UserChange, home: Path | None, *, as_json: bool, asked: str = "", yes: bool = False) -> None:
-    """Change a user. asked: the question that is put first."""
+def _change(name: str, change: UserChange, home: Path | None, *, as_json: bool, question: str = "", yes: bool = False) -> None:
+    """Changes a user. question: asked first, unless it is empty."""
     from relevo import server
 
     store = server.open_store(require_home(home), begins=False)
-    people = store.people
-    user = people.named(name)
-    if asked:
-        confirmed(asked, yes=yes)
-    changed = people.change_user(user.id, change, at=server.utc_now())
-    told = phrase("{name}: {role}, {state}.", name=changed.name, role=_all_roles(changed), state=_state(changed))
-    _told(changed, as_json=as_json, sentence=told)
-    _warn_of_absent(store, [model for model, given in change.grants.items() if given])
+    users = store.people
+    user = users.named(name)
+    if question:
+        confirmed(question, yes=yes)
+    changed = users.change_user(user.id, change, at=server.utc_now())
+    message = phrase("{name}: {role}, {state}.", name=changed.name, role=_roles_text(changed), state=_state_text(changed))
+    _show_user(changed, as_json=as_json, message=message)
+    _warn_of_unknown_models(store, [model for model, role in change.grants.items() if role])
 
 
 def _welcome(name: str, *, may_something: bool) -> str:
@@ -195,64 +197,64 @@ def _welcome(name: str, *, may_something: bool) -> str:
     )
 
 
-def _warn_of_absent(store: Store, granted: Collection[str]) -> None:
-    """A model may be registered after those who will work on it; a name that is mistyped looks the same."""
-    there = _models(store) if granted else []
+def _warn_of_unknown_models(store: Store, granted: Collection[str]) -> None:
+    """Warns of grants for unknown models: they may be registered later, or the name is mistyped."""
+    known = _model_names(store) if granted else []
     for model in granted:
-        if model not in there:
+        if model not in known:
             warn(phrase("No model called {model} is registered yet; the grant counts once there is one.", model=model))
 
 
-def _told(user: User, *, as_json: bool, sentence: str) -> None:
+def _show_user(user: User, *, as_json: bool, message: str) -> None:
     if as_json:
-        show_json(_shown(user))
+        show_json(_to_json(user))
     else:
-        say(sentence)
+        say(message)
 
 
-def _shown(user: User) -> dict[str, object]:
+def _to_json(user: User) -> dict[str, object]:
     from relevo.web.schemas.users import UserShape
 
     return UserShape.of(user).model_dump(mode="json")
 
 
-def _state(user: User) -> str:
+def _state_text(user: User) -> str:
     return phrase("switched off") if user.disabled else phrase("may come in")
 
 
-def _grants(user: User) -> str:
-    return ", ".join(f"{model}: {one}" for model, one in sorted(user.grants.items()))
+def _grants_text(user: User) -> str:
+    return ", ".join(f"{model}: {role}" for model, role in sorted(user.grants.items()))
 
 
-def _all_roles(user: User) -> str:
-    return ", ".join(filter(None, (str(user.role or ""), _grants(user)))) or phrase("no role")
+def _roles_text(user: User) -> str:
+    return ", ".join(filter(None, (str(user.role or ""), _grants_text(user)))) or phrase("no role")
 
 
-def _role(word: str) -> Role:
+def _parse_role(text: str) -> Role:
     try:
-        return Role(word)
+        return Role(text)
     except ValueError:
         raise ConfigError(reason=f"a role is one of {', '.join(Role)}") from None
 
 
-def _granted(text: str) -> tuple[str, Role]:
-    model, equals, word = text.partition("=")
-    if not equals:
+def _parse_grant(text: str) -> tuple[str, Role]:
+    model, separator, role = text.partition("=")
+    if not separator:
         raise ConfigError(reason="--grant takes MODEL=ROLE, as digits=labeler")
-    return model, _role(word)
+    return model, _parse_role(role)
 
 
 def _new_password(name: str, models: list[str]) -> str:
-    """From a pipe its first line; from a person twice, unseen. models: their names. Raises WeakPasswordError."""
+    """Reads a password: the first line of a pipe, or twice without echo. models: all model names. Raises WeakPasswordError."""
     if not sys.stdin.isatty():
         try:
-            given = sys.stdin.readline().removesuffix("\n")
+            password = sys.stdin.readline().removesuffix("\n")
         except UnicodeDecodeError as cause:
             raise WeakPasswordError(reason="it is not UTF-8") from cause
-        check_password(given, name, models)
-        return given
-    given = getpass.getpass(phrase("Password of {name}: ", name=name))
-    check_password(given, name, models)
-    if getpass.getpass(phrase("Once more: ")) != given:
+        check_password(password, name, models)
+        return password
+    password = getpass.getpass(phrase("Password of {name}: ", name=name))
+    check_password(password, name, models)
+    if getpass.getpass(phrase("Once more: ")) != password:
         raise WeakPasswordError(reason="the two are not the same")
-    return given
+    return password

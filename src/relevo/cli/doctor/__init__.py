@@ -1,1 +1,1 @@
-"""What `relevo doctor` checks."""
+"""Checks of `relevo doctor`."""

@@ -1,4 +1,4 @@
-"""What one check of `relevo doctor` saw."""
+"""Result of one check of `relevo doctor`."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """What one check saw."""
+    """The result of one check. Its fields are the JSON output. Lifetime: one command."""
 
     what: str
     verdict: str  # ok | warn | fail
     told: str
-    mend: str = ""  # how, where something is to be mended
+    mend: str = ""  # how to fix it; empty if nothing is to be fixed

@@ -1,4 +1,4 @@
-"""After erasure a search of the whole home finds nothing: not in tables, logs, journals, blobs, sealed or in the open."""
+"""After an erasure, no file of the home contains the data: tables, WAL, journals, blobs, encrypted or not."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from relevo.config import Settings
 from relevo.domain import ids
 from relevo.domain.prediction import InputKind
 from relevo.errors import ConfigError, InputUndecryptableError
-from relevo.server.erasure import erase_offline
+from relevo.server.admin import erase_offline
 from relevo.server.stores import open_store
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ _ANA = {"Relevo-Subject": SUBJECT}
 
 
 def picture(marker: bytes, noise: int) -> bytes:
-    """A digit's size of nothing, with a text in it that its bytes can be searched for."""
+    """An image of a digit's size that contains a text to search for."""
     pixels = np.random.default_rng(noise).integers(0, 255, (28, 28), dtype=np.uint8)
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, "PNG")
@@ -42,13 +42,13 @@ def picture(marker: bytes, noise: int) -> bytes:
 
 
 def holding(home: Path, needles: Iterable[bytes]) -> list[str]:
-    """The files of a home, by name, that hold any of these bytes."""
+    """The files of a home, by name, that contain any of these byte strings."""
     files = [path for path in home.rglob("*") if path.is_file()]
     return [str(path.relative_to(home)) for path in files if any(needle in _bytes_of(path) for needle in needles)]
 
 
 def _bytes_of(path: Path) -> bytes:
-    """What a file holds; nothing where the server has just removed it."""
+    """The content of a file; empty if the server has just removed it."""
     try:
         return path.read_bytes()
     except FileNotFoundError:
@@ -56,10 +56,10 @@ def _bytes_of(path: Path) -> bytes:
 
 
 def gone(home: Path, needles: list[bytes], seconds: float = 20) -> None:
-    """Wait until nothing holds them any more."""
+    """Waits until no file contains any of them."""
     end = time.monotonic() + seconds
-    while found := holding(home, needles):
-        assert time.monotonic() < end, f"still in {found}"
+    while result := holding(home, needles):
+        assert time.monotonic() < end, f"still in {result}"
         time.sleep(0.2)
 
 
@@ -71,7 +71,7 @@ def ask(url: str, marker: bytes, noise: int, headers: dict[str, str] | None = No
 
 @pytest.mark.parametrize("seal", ["on", "off"])
 def test_nothing_is_left_of_an_erased_subject(tmp_path: Path, digits_package: Package, seal: str) -> None:
-    """A small and a large input with labels are erased while the server runs; what is about others stays readable."""
+    """Erases a small and a large input with labels under a running server; other subjects' data stays readable."""
     if seal == "on":
         pytest.importorskip("cryptography", reason="sealing is an extra")
     home, key = tmp_path / "home", master_key(tmp_path) if seal == "on" else ""
@@ -90,13 +90,13 @@ def test_nothing_is_left_of_an_erased_subject(tmp_path: Path, digits_package: Pa
         given = httpx.get(f"{server.url}/predictions/{own[0]}/label", timeout=30).json()
         assert given["history"][0]["note"] == NOTE
         assert not holding(home, [SUBJECT.encode()])
-        told = httpx.delete(f"{server.url}/subjects/{SUBJECT}", params={"reason": "by letter"}, timeout=30).json()
-        assert (told["predictions"], told["labels"], told["keys"]) == (2, 2, int(seal == "on"))
+        output = httpx.delete(f"{server.url}/subjects/{SUBJECT}", params={"reason": "by letter"}, timeout=30).json()
+        assert (output["predictions"], output["labels"], output["keys"]) == (2, 2, int(seal == "on"))
         gone(home, needles)
         assert httpx.get(f"{server.url}/predictions/{own[0]}", timeout=30).status_code == 404
         assert httpx.get(f"{server.url}/predictions/{other}/input", timeout=30).status_code == 200
         newest = httpx.get(f"{server.url}/audit", params={"limit": 1}, timeout=30).json()["items"][0]
-        assert (newest["action"], newest["object"]) == ("subject.erase", f"subject:{told['subject']}")
+        assert (newest["action"], newest["object"]) == ("subject.erase", f"subject:{output['subject']}")
         refused = httpx.post(f"{server.url}/predict", content=b"{}", headers={"Relevo-Subject": "x" * 201}, timeout=30)
         assert (refused.status_code, refused.json()["code"]) == (422, "parameter_wrong")
     gone(home, needles, 0)
@@ -105,7 +105,7 @@ def test_nothing_is_left_of_an_erased_subject(tmp_path: Path, digits_package: Pa
 
 
 def master_key(tmp_path: Path) -> str:
-    """A master key on another disk, as it were."""
+    """A master key outside the home."""
     place = tmp_path / "elsewhere.key"
     place.write_text("ab" * 32)
     place.chmod(0o600)
@@ -113,7 +113,7 @@ def master_key(tmp_path: Path) -> str:
 
 
 def opened_by_its_key_alone(home: Path, query_id: str, key: str) -> None:
-    """The file that master_key_file names opens what it sealed; without it nothing does, and none was made in the home."""
+    """The file of master_key_file decrypts the inputs, another key does not, and the home contains no master key."""
     assert not (home / "keys" / "master.key").exists()
     one = ids.raw(query_id)
     assert one is not None
@@ -125,7 +125,7 @@ def opened_by_its_key_alone(home: Path, query_id: str, key: str) -> None:
 
 
 def test_what_lies_in_abandoned_journals_is_erased_too(tmp_path: Path) -> None:
-    """A worker that was killed left predictions that nobody shipped; erasing the subject from the command line finds them."""
+    """Offline erasure finds predictions in the unshipped journal of a killed worker."""
     settings = Settings(home=tmp_path / "home")
     erase_offline(settings, "somebody else", why="makes the home")
     pseudonym = erase_offline(settings, SUBJECT, why="tells the pseudonym").subject
