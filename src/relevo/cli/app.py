@@ -103,9 +103,9 @@ def run(arguments: Sequence[str]) -> int:
 
 
 @contextmanager
-def _signals() -> Iterator[threading.Event]:
+def _signals() -> Iterator[StopFlag]:
     """Records Ctrl-C, and turns SIGTERM into an exception, so that a command removes its partial results."""
-    interrupted = threading.Event()
+    interrupted = StopFlag()
     if threading.current_thread() is not threading.main_thread():
         yield interrupted
         return

@@ -106,7 +106,7 @@ def _serve_locked(
     port = listeners[0].getsockname()[1]
     write_address(local_url(settings.host, port, encrypted=certificate is not None))
     address = f"http{'s' if certificate else ''}://{_url_host(settings.host)}:{port}"
-    stop = threading.Event()
+    stop = StopFlag()
     for signal_number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(signal_number, lambda *_: stop.set())
     with contextlib.ExitStack() as open_sockets:

@@ -90,7 +90,7 @@ class Supervisor:
         self._monotonic = monotonic
         self._parent_pipe = os.pipe()
 
-    def run(self, stop: threading.Event) -> None:
+    def run(self, stop: StopFlag) -> None:
         """Keeps all children alive until `stop` is set, then stops them."""
         # Freezes the loaded objects: the garbage collector does not touch them, so their pages stay shared.
         gc.collect()

@@ -178,7 +178,7 @@ def _show(outcome: Outcome, *, as_json: bool, stays: bool) -> None:
 def _wait_for_interrupt() -> None:
     say("Draw a digit on the page; Ctrl-C ends the demo.")
     sys.stdout.flush()
-    stop = threading.Event()
+    stop = StopFlag()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     stop.wait()
