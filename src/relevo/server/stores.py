@@ -192,7 +192,7 @@ def make_home(settings: Settings) -> None:
 
 def check_home(settings: Settings) -> None:
     """Checks before long work whether this home can be used; creates nothing. Raises ConfigError as `make_home` does."""
-    from relevo.package.archive_writer import write_error
+    from relevo.package.archive import write_error
 
     home = settings.home
     problem = None if os.path.lexists(home) else write_error(home.parent)
