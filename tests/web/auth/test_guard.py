@@ -11,7 +11,7 @@ from fastapi.routing import APIRoute
 from relevo.domain.access import Role, Scope
 from relevo.web.app import build_api
 from relevo.web.auth.access_rules import RULES, find_rule
-from relevo.web.auth.guard import NOBODY_YET
+from relevo.web.auth.guard import NOT_LOADED
 
 if TYPE_CHECKING:
     import httpx
@@ -30,7 +30,7 @@ def key(world: World) -> str:
 def test_every_route_is_classified(world: World) -> None:
     """A route that stands in no row fails here, before anybody can ask it."""
     api = build_api(world.parts)
-    for room in api.state.rooms:
+    for room in api.state.routers:
         for route in room.routes:
             assert isinstance(route, APIRoute)
             for method in route.methods or ():
@@ -42,7 +42,7 @@ def test_every_route_is_classified(world: World) -> None:
 def test_no_row_is_for_a_route_that_is_gone(world: World) -> None:
     """The table names nothing that is not there."""
     api = build_api(world.parts)
-    there = {(method, route.path_format) for room in api.state.rooms for route in room.routes for method in route.methods or ()}
+    there = {(method, route.path_format) for room in api.state.routers for route in room.routes for method in route.methods or ()}
     there |= {("POST", path) for path in ("/predict", "/predict/", "/submit", "/models/{name}/predict")}
     assert {(rule.method, rule.path) for rule in RULES} == there
 
@@ -89,7 +89,7 @@ def test_whether_it_is_ready_is_told_to_all_and_of_what_to_those_who_may_see_it(
 
 def test_until_the_store_has_told_nobody_is_let_in(world: World, client: httpx.Client) -> None:
     """A server that has never seen its store says so, rather than that it does not know who asks."""
-    world.parts.door.roll = NOBODY_YET
+    world.parts.door.roll = NOT_LOADED
     answer = client.get("/models")
     assert (answer.status_code, answer.json()["code"]) == (503, "store_unavailable")
     assert client.get("/health/live").status_code == 200

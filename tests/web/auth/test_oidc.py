@@ -205,8 +205,8 @@ def test_a_new_key_of_the_provider_is_read(browser: httpx.Client, provider: Iden
     reads = provider.jwks_reads
     known = world.parts.provider
     assert known is not None
-    assert known._keys is not None
-    known._keys = (time.monotonic() - 11, known._keys[1])
+    assert known._cached_keys is not None
+    known._cached_keys = (time.monotonic() - 11, known._cached_keys[1])
     assert signed_in(browser).status_code == 303
     assert provider.jwks_reads == reads + 1
 

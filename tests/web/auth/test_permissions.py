@@ -30,7 +30,7 @@ from relevo.telemetry import Telemetry
 from relevo.testing import memory_store
 from relevo.web.app import build_app
 from relevo.web.auth.access_rules import RULES, AccessRule
-from relevo.web.auth.sessions import csrf_of
+from relevo.web.auth.sessions import csrf_token_for
 from relevo.web.predict.handlers import PredictHandlers
 
 if TYPE_CHECKING:
@@ -204,7 +204,7 @@ def _headers(world: World, caller: Caller) -> dict[str, str]:
         key = people.keys.add(user, "test", caller.scopes, model=caller.only_model, at=NOW).secret
         return {"authorization": f"Bearer {key}"}
     token = people.sessions.open(user, at=NOW, by=LOCAL_ACTOR)
-    return {"cookie": f"relevo_session={token}", "origin": URL, "x-csrf-token": csrf_of(token)}
+    return {"cookie": f"relevo_session={token}", "origin": URL, "x-csrf-token": csrf_token_for(token)}
 
 
 def _predicted(world: World, model: str) -> str:
@@ -246,8 +246,8 @@ def expected(caller: Caller | None, rule: AccessRule, model: str) -> set[str]:
 
 
 def _by_object(caller: Caller, rule: AccessRule, action: Action, model: str) -> set[str]:
-    at_all = caller.may(action, None) or (rule.own is not None and caller.may(rule.own, None))
-    if not at_all or not rule.by_object or "{" not in rule.path:
+    at_all = caller.may(action, None) or (rule.enough_for_own is not None and caller.may(rule.enough_for_own, None))
+    if not at_all or not rule.checked_in_route or "{" not in rule.path:
         return _unless(at_all)
     return _unless(caller.may(action, model)) if caller.sees(model) else {"prediction_not_found"}
 
@@ -291,7 +291,7 @@ def test_a_path_spelled_otherwise_is_no_way_round(house: House, method: str) -> 
 def test_a_row_by_object_says_what_to_send() -> None:
     """A route that looks for itself whose the thing is gets to look: its body is told above, or it needs none."""
     for rule in RULES:
-        if rule.by_object and rule.method not in {"GET", "DELETE"}:
+        if rule.checked_in_route and rule.method not in {"GET", "DELETE"}:
             assert (rule.method, rule.path) in BODIES.keys() | ELSEWHERE, f"say in BODIES what {rule.method} {rule.path} takes"
 
 
@@ -359,4 +359,4 @@ def test_the_short_way_asks_the_same(house: House, caller: Caller) -> None:
             # Whoever is let in gets as far as asking the model, of which there is none behind this service.
             wanted = AttributeError if caller.may(Action.PREDICT, asked) else (PermissionDeniedError, ModelNotFoundError)
             with pytest.raises(wanted):
-                house.handlers.ask(url.encode(), headers, b"{}", None)
+                house.handlers.try_submit(url.encode(), headers, b"{}", None)

@@ -18,7 +18,7 @@ import uvicorn
 import uvloop
 from tests.support.server import running, settings_of, started
 
-from relevo.web.http.protocol import MOST_HEAD, Connection, ConnectionLimit, limit_for
+from relevo.web.http.protocol import MAX_HEAD_BYTES, Connection, ConnectionLimit, limit_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -79,11 +79,12 @@ def request(body: bytes, *lines: bytes, path: bytes = b"/predict") -> bytes:
 @pytest.mark.parametrize(
     "raw",
     [
-        b"GET / HTTP/1.1\r\nHost: localhost\r\nX-Long: " + b"a" * 2 * MOST_HEAD,
-        b"GET / HTTP/1.1\r\nHost: localhost\r\n" + b"X-Many: a\r\n" * (MOST_HEAD // 8) + b"\r\n",
-        b"GET /" + b"a" * 2 * MOST_HEAD,
-        b"POST /predict HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX-Late: " + b"a" * 16 * MOST_HEAD,
-        b"POST /predict HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n5;" + b"a" * 16 * MOST_HEAD,
+        b"GET / HTTP/1.1\r\nHost: localhost\r\nX-Long: " + b"a" * 2 * MAX_HEAD_BYTES,
+        b"GET / HTTP/1.1\r\nHost: localhost\r\n" + b"X-Many: a\r\n" * (MAX_HEAD_BYTES // 8) + b"\r\n",
+        b"GET /" + b"a" * 2 * MAX_HEAD_BYTES,
+        b"POST /predict HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX-Late: "
+        + b"a" * 16 * MAX_HEAD_BYTES,
+        b"POST /predict HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n5;" + b"a" * 16 * MAX_HEAD_BYTES,
     ],
     ids=["one header", "many headers", "address", "after the body", "beside a chunk"],
 )
@@ -91,7 +92,7 @@ def test_a_head_beyond_its_bound_is_refused(server: RunningServer, raw: bytes) -
     """431 with our code, whether the head ever ends or not."""
     status, body = told(server, raw)
     assert (status, body["code"]) == (431, "head_too_large")
-    assert str(MOST_HEAD) in body["error"]
+    assert str(MAX_HEAD_BYTES) in body["error"]
 
 
 def test_endless_headers_are_cut_off(server: RunningServer) -> None:
@@ -110,7 +111,10 @@ def test_a_head_within_its_bound_is_answered(server: RunningServer, digit_pngs: 
     """60 kB of headers, a body beyond the head's bound, and another request after it on the same connection."""
     with connect(server.url) as connection:
         held = bytearray()
-        for raw in (request(digit_pngs[0], b"X-Long: " + b"a" * 60_000), request(bytes(3 * MOST_HEAD)) + request(digit_pngs[1])):
+        for raw in (
+            request(digit_pngs[0], b"X-Long: " + b"a" * 60_000),
+            request(bytes(3 * MAX_HEAD_BYTES)) + request(digit_pngs[1]),
+        ):
             connection.sendall(raw)
             assert heard(connection, held)[0] in {200, 415}
         assert heard(connection, held)[0] == 200

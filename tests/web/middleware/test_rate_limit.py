@@ -16,7 +16,7 @@ from tests.support.server import running
 from relevo.config import Settings
 from relevo.domain.access import ANONYMOUS_ADMIN, AuthMethod, Principal, Role
 from relevo.errors import ConcurrencyLimitError, RateLimitError
-from relevo.web.middleware.rate_limit import _MOST_CALLERS, RateLimiter, allowance_of, client_id, request_cost
+from relevo.web.middleware.rate_limit import _MAX_BUCKETS, RateLimiter, allowance_of, client_id, request_cost
 
 if TYPE_CHECKING:
     from relevo.package.package import Package
@@ -35,14 +35,14 @@ class Clock:
 
 
 def allowed(clock: Clock | None = None, **changes: Any) -> RateLimiter:
-    return RateLimiter(**{"rate": 10.0, "burst": 20.0, "at_once": 0, "monotonic": clock or Clock(), **changes})
+    return RateLimiter(**{"rate": 10.0, "burst": 20.0, "max_concurrent": 0, "monotonic": clock or Clock(), **changes})
 
 
 def test_what_is_over_the_burst_is_waited_for() -> None:
     """Units go below zero once, and the wait that is told is the one that it takes."""
     clock = Clock()
     allowance = allowed(clock)
-    allowance.pay("ana", 45)
+    allowance.charge_or_refuse("ana", 45)
     with pytest.raises(RateLimitError) as refused:
         allowance.check("ana")
     wait = refused.value.facts["retry_after"]
@@ -50,7 +50,7 @@ def test_what_is_over_the_burst_is_waited_for() -> None:
     allowance.check("ben")
     clock.now += 2.4
     with pytest.raises(RateLimitError):
-        allowance.pay("ana", 1)
+        allowance.charge_or_refuse("ana", 1)
     clock.now += 0.2
     allowance.check("ana")
 
@@ -59,23 +59,23 @@ def test_units_come_back_up_to_the_burst() -> None:
     """A night's silence saves no more than the burst."""
     clock = Clock()
     allowance = allowed(clock)
-    allowance.pay("ana", 1)
+    allowance.charge_or_refuse("ana", 1)
     clock.now += 36_000
-    allowance.pay("ana", 20)
+    allowance.charge_or_refuse("ana", 20)
     with pytest.raises(RateLimitError):
         allowance.check("ana")
 
 
 def test_so_many_at_once() -> None:
     """One that ended, however it ended, makes room for the next."""
-    allowance = allowed(rate=0.0, at_once=2)
-    with allowance.visit("ana"), allowance.visit("ben"):
-        with pytest.raises(ZeroDivisionError), allowance.visit("ana"):
+    allowance = allowed(rate=0.0, max_concurrent=2)
+    with allowance.limit("ana"), allowance.limit("ben"):
+        with pytest.raises(ZeroDivisionError), allowance.limit("ana"):
             1 / 0  # noqa: B018 - what went wrong is of no matter
-        with allowance.visit("ana"), pytest.raises(ConcurrencyLimitError) as refused, allowance.visit("ana"):
+        with allowance.limit("ana"), pytest.raises(ConcurrencyLimitError) as refused, allowance.limit("ana"):
             pass
         assert refused.value.facts["limit"] == 2
-        with allowance.visit("ana"):
+        with allowance.limit("ana"):
             pass
 
 
@@ -83,19 +83,19 @@ def test_callers_that_are_gone_are_forgotten() -> None:
     """However many addresses ask, what is kept is bounded, and who is in debt or waits for an answer stays known."""
     clock = Clock()
     allowance = allowed(clock)
-    allowance.pay("ana", 1000)
+    allowance.charge_or_refuse("ana", 1000)
     allowance.check("ben")
-    allowance.enter("ben")
-    for number in range(3 * _MOST_CALLERS):
-        allowance.pay(f"caller {number}", 1)
+    allowance.start("ben")
+    for number in range(3 * _MAX_BUCKETS):
+        allowance.charge_or_refuse(f"caller {number}", 1)
         clock.now += 0.001
-    assert len(allowance._accounts) <= _MOST_CALLERS
+    assert len(allowance._buckets) <= _MAX_BUCKETS
     with pytest.raises(RateLimitError):
         allowance.check("ana")
-    allowance.leave("ben")
-    for number in range(3 * _MOST_CALLERS):
-        allowance.pay(f"flood {number}", 1000)
-    assert len(allowance._accounts) <= _MOST_CALLERS
+    allowance.finish("ben")
+    for number in range(3 * _MAX_BUCKETS):
+        allowance.charge_or_refuse(f"flood {number}", 1000)
+    assert len(allowance._buckets) <= _MAX_BUCKETS
 
 
 @pytest.mark.parametrize(
@@ -150,8 +150,8 @@ def test_all_workers_together_allow_what_was_said(workers: int) -> None:
         assert share is not None
         assert share._rate * workers == pytest.approx(bound / 3)
         assert share._burst * workers == pytest.approx(max(bound, workers))
-        assert share._at_once * workers <= max(bound, workers)
-        assert share._at_once >= 1
+        assert share._max_concurrent * workers <= max(bound, workers)
+        assert share._max_concurrent >= 1
 
 
 def test_unevenly_spread_connections_get_no_more_than_was_said(

@@ -123,8 +123,8 @@ def test_programs_are_asked_for_nothing() -> None:
 def test_what_is_remembered_is_bounded() -> None:
     """A caller cannot fill the memory with ports of localhost."""
     callers = HostChecker(Settings())
-    assert all(callers.know(b"localhost:%d" % port) for port in range(3000))
-    assert len(callers._met) <= 1000
+    assert all(callers.is_known_host(b"localhost:%d" % port) for port in range(3000))
+    assert len(callers._accepted) <= 1000
 
 
 @pytest.mark.parametrize("path", ["/predict", "/models/digits/predict", "/predict/", "/submit", "/feedback"])

@@ -114,14 +114,14 @@ def test_labels_and_texts_are_escaped() -> None:
 
 def test_the_curl_line_cannot_break_out_of_its_quotes() -> None:
     """A record's texts are quoted for the shell, and a strange Host is not repeated."""
-    line = model_page.curl_line(state_of(CHURN), visit(CHURN), record={"city": "L'Hospitalet; rm -rf"})
+    line = model_page.curl_command(state_of(CHURN), visit(CHURN), record={"city": "L'Hospitalet; rm -rf"})
     assert line.endswith("""-d '{"city": "L'"'"'Hospitalet; rm -rf"}' http://127.0.0.1:8000/models/churn/predict""")
 
 
 def test_the_curl_line_has_a_key_where_there_are_users() -> None:
     """Whoever is signed in copies a line that a program may send: with a key of the environment's, not their session."""
-    of_nobody = model_page.curl_line(state_of(DIGITS), visit(DIGITS))
-    line = model_page.curl_line(state_of(DIGITS), replace(visit(DIGITS), signed_in="ana"))
+    of_nobody = model_page.curl_command(state_of(DIGITS), visit(DIGITS))
+    line = model_page.curl_command(state_of(DIGITS), replace(visit(DIGITS), signed_in="ana"))
     assert "Authorization" not in of_nobody
     assert """ -H "Authorization: Bearer $RELEVO_KEY" """ in line
 
@@ -256,7 +256,7 @@ def test_pictures_in_pages_are_new_ones() -> None:
     exif[0x0112] = 6
     exif[0x010E] = "where I live"
     Image.new("RGB", (2000, 1000), "red").save(target, format="JPEG", exif=exif)
-    shown = thumbnails.sent_picture(target.getvalue(), ImageLimits())
+    shown = thumbnails.upload_thumbnail(target.getvalue(), ImageLimits())
     assert shown is not None
     assert (shown.width, shown.height, shown.tiny) == (320, 640, False)
     assert b"where I live" not in thumbnails.reencoded(target.getvalue(), ImageLimits())
@@ -264,5 +264,5 @@ def test_pictures_in_pages_are_new_ones() -> None:
 
 def test_a_broken_picture_is_left_out() -> None:
     """What cannot be decoded is simply not shown."""
-    assert thumbnails.sent_picture(b"\x89PNG\r\n\x1a\nnothing", ImageLimits()) is None
-    assert thumbnails.seen_picture(b"nothing", DIGITS, ImageLimits()) is None
+    assert thumbnails.upload_thumbnail(b"\x89PNG\r\n\x1a\nnothing", ImageLimits()) is None
+    assert thumbnails.model_input_thumbnail(b"nothing", DIGITS, ImageLimits()) is None

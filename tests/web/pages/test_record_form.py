@@ -52,7 +52,7 @@ def test_a_decimal_comma_is_one_where_the_language_says_so(text: str, value: flo
     """In Spanish a comma stands before the decimals, and how it was read is told; in English it may mean thousands: refused."""
     read = record_form.parse_form(RECORD, {"real": text, "kind": "a"}, language="es")
     assert read == {"real": value, "kind": "a"}
-    told = [str(one) for one in record_form.commas_in({"real": text, "kind": "a"}, read)]
+    told = [str(one) for one in record_form.decimal_comma_remarks({"real": text, "kind": "a"}, read)]
     assert told == ([f"A comma was read as the decimal sign: real = {read['real']:g}."] if "," in text else [])
     if "," in text:
         with pytest.raises(FieldTypeError, match="'real' expects a number with a decimal point"):

@@ -30,7 +30,7 @@ from relevo.errors import (
     UnsupportedMediaTypeError,
 )
 from relevo.serve.byte_budget import ByteBudget
-from relevo.web.predict.body import FILE_PARTS, BodyLimits, RequestBody, is_light, parse, read_body
+from relevo.web.predict.body import FILE_PARTS, BodyLimits, RequestBody, is_cheap_to_parse, parse_body, read_body
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -55,31 +55,31 @@ def form(*parts: bytes) -> bytes:
 @pytest.mark.parametrize("name", FILE_PARTS)
 def test_a_form_part_with_an_image_is_the_image(name: str) -> None:
     """`file`, `image` and `my_image` are the image, whatever the file is called; text parts come along."""
-    asked = parse(form(part("model", b"digits"), part(name, PNG, "a.png")), FORM, LIMITS)
+    asked = parse_body(form(part("model", b"digits"), part(name, PNG, "a.png")), FORM, LIMITS)
     assert asked == RequestBody(image=PNG, form={"model": "digits"})
 
 
 def test_a_file_sent_without_a_file_name_is_still_the_image() -> None:
     """A program that leaves the file name out is understood by the bytes."""
-    assert parse(form(part("file", PNG)), FORM, LIMITS).image == PNG
+    assert parse_body(form(part("file", PNG)), FORM, LIMITS).image == PNG
 
 
 def test_of_two_files_the_one_looked_for_first_is_taken() -> None:
     """`file` comes before `image`, in whatever order they are sent."""
-    asked = parse(form(part("image", PNG + b"2", "b.png"), part("file", PNG, "a.png")), FORM, LIMITS)
+    asked = parse_body(form(part("image", PNG + b"2", "b.png"), part("file", PNG, "a.png")), FORM, LIMITS)
     assert asked.image == PNG
 
 
 def test_the_bytes_of_a_part_are_not_changed() -> None:
     """Bytes that look like line ends or like the beginning of a boundary arrive as they were."""
     content = b"\xff\xd8\xff\r\n--xX\r\n\x00--xXx" + bytes(range(256))
-    assert parse(form(part("file", content, "a.jpg")), FORM, LIMITS).image == content
+    assert parse_body(form(part("file", content, "a.jpg")), FORM, LIMITS).image == content
 
 
 @pytest.mark.parametrize("kind", ["image/png", "image/jpeg", "IMAGE/WEBP", "image/x-unknown", "application/octet-stream"])
 def test_a_raw_image_is_the_body(kind: str) -> None:
     """A body of an image type is the image; its bytes decide later, not its name."""
-    assert parse(PNG, kind, LIMITS) == RequestBody(image=PNG)
+    assert parse_body(PNG, kind, LIMITS) == RequestBody(image=PNG)
 
 
 @pytest.mark.parametrize(
@@ -87,32 +87,32 @@ def test_a_raw_image_is_the_body(kind: str) -> None:
 )
 def test_a_json_object_is_one_record_and_an_array_a_batch(kind: str) -> None:
     """An object is a record, an array a batch, in order."""
-    assert parse(b'{"a": 1}', kind, LIMITS) == RequestBody(record={"a": 1})
-    assert parse(b'[{"a": 1}, {"a": 2}]', kind, LIMITS) == RequestBody(batch=[{"a": 1}, {"a": 2}])
-    assert parse(b"[]", kind, LIMITS) == RequestBody(batch=[])
+    assert parse_body(b'{"a": 1}', kind, LIMITS) == RequestBody(record={"a": 1})
+    assert parse_body(b'[{"a": 1}, {"a": 2}]', kind, LIMITS) == RequestBody(batch=[{"a": 1}, {"a": 2}])
+    assert parse_body(b"[]", kind, LIMITS) == RequestBody(batch=[])
 
 
 @pytest.mark.parametrize("kind", ["", "text/plain", "application/x-www-form-urlencoded"])
 def test_what_programs_send_without_thinking_of_types_is_understood(kind: str) -> None:
     """JSON under curl's default type, and an image or JSON without any type, are taken for what they are."""
-    assert parse(b' {"a": 1}', kind, LIMITS).record == {"a": 1}
+    assert parse_body(b' {"a": 1}', kind, LIMITS).record == {"a": 1}
     if kind != "application/x-www-form-urlencoded":
-        assert parse(PNG, kind, LIMITS).image == PNG
+        assert parse_body(PNG, kind, LIMITS).image == PNG
 
 
 def test_a_plain_form_is_its_fields() -> None:
     """A form without files is text by name."""
-    assert parse(b"tenure=41&contract=one+year&x=", "application/x-www-form-urlencoded", LIMITS).form == {
+    assert parse_body(b"tenure=41&contract=one+year&x=", "application/x-www-form-urlencoded", LIMITS).form == {
         "tenure": "41",
         "contract": "one year",
         "x": "",
     }
-    assert parse(form(part("tenure", b"41")), FORM, LIMITS).form == {"tenure": "41"}
+    assert parse_body(form(part("tenure", b"41")), FORM, LIMITS).form == {"tenure": "41"}
 
 
 def test_of_a_key_sent_twice_the_last_counts() -> None:
     """A JSON object that names a field twice means the last one, as every usual reader takes it."""
-    assert parse(b'{"a": 1, "a": 2}', "application/json", LIMITS).record == {"a": 2}
+    assert parse_body(b'{"a": 1, "a": 2}', "application/json", LIMITS).record == {"a": 2}
 
 
 # --- what is refused --------------------------------------------------------------------------------------------------
@@ -156,7 +156,7 @@ def test_of_a_key_sent_twice_the_last_counts() -> None:
 def test_what_cannot_be_understood_is_refused_by_kind(body: bytes, kind: str, error: type[RelevoError]) -> None:
     """Each way of sending nothing, nonsense or a broken form has its own code."""
     with pytest.raises(RelevoError) as caught:
-        parse(body, kind, LIMITS)
+        parse_body(body, kind, LIMITS)
     assert type(caught.value) is error
 
 
@@ -173,7 +173,7 @@ def test_what_cannot_be_understood_is_refused_by_kind(body: bytes, kind: str, er
 def test_parts_and_fields_are_counted(body: bytes, kind: str) -> None:
     """More files than max_parts or more fields than max_fields are refused in every form of body."""
     with pytest.raises(TooManyPartsError):
-        parse(body, kind, LIMITS)
+        parse_body(body, kind, LIMITS)
 
 
 @pytest.mark.parametrize(
@@ -188,18 +188,18 @@ def test_parts_and_fields_are_counted(body: bytes, kind: str) -> None:
 def test_what_is_slow_to_read_is_refused_by_its_size(body: bytes, kind: str, error: type[RelevoError]) -> None:
     """Letters that are looked at one by one are few: nobody waits while thousands of names are taken apart."""
     with pytest.raises(error):
-        parse(body, kind, LIMITS)
+        parse_body(body, kind, LIMITS)
 
 
 def test_a_long_name_of_a_file_is_taken() -> None:
     """As long as systems let one be."""
-    assert parse(form(part("file", PNG, "ñ" * 255)), FORM, LIMITS).image == PNG
+    assert parse_body(form(part("file", PNG, "ñ" * 255)), FORM, LIMITS).image == PNG
 
 
 def test_a_refusal_never_repeats_what_was_sent() -> None:
     """The sentence about broken JSON tells the place and not the text."""
     with pytest.raises(InvalidJsonError) as caught:
-        parse(b'{"password": secret}', "application/json", LIMITS)
+        parse_body(b'{"password": secret}', "application/json", LIMITS)
     assert "secret" not in str(caught.value)
     assert "byte 13" in str(caught.value)
 
@@ -211,7 +211,7 @@ _kinds = st.sampled_from(["", "application/json", "image/png", FORM, "multipart/
 def test_any_bytes_of_any_type_are_parsed_or_refused(body: bytes, kind: str) -> None:
     """Whatever arrives under whatever type is a parsed body or an error with a code, never anything else."""
     try:
-        asked = parse(body, kind, LIMITS)
+        asked = parse_body(body, kind, LIMITS)
     except RelevoError:
         return
     assert isinstance(asked, RequestBody)
@@ -225,7 +225,7 @@ def test_a_form_with_bytes_changed_is_parsed_or_refused(data: st.DataObject) -> 
     stop = data.draw(st.integers(start, len(whole)))
     body = whole[:start] + data.draw(st.binary(max_size=8)) + whole[stop:]
     try:
-        asked = parse(body, FORM, LIMITS)
+        asked = parse_body(body, FORM, LIMITS)
     except RelevoError:
         return
     assert isinstance(asked, RequestBody)
@@ -348,12 +348,12 @@ _HEAVY: dict[str, tuple[bytes, type[RelevoError]]] = {
 def test_a_heavy_body_is_refused_before_it_is_built(name: str) -> None:
     """Rows, fields, depth and length are counted first: a refusal takes neither the memory nor the time of the whole."""
     body, error = _HEAVY[name]
-    assert not is_light(body, "application/json")
+    assert not is_cheap_to_parse(body, "application/json")
     tracemalloc.start()
     try:
         begun = time.process_time()
         with pytest.raises(RelevoError) as caught:
-            parse(body, "application/json", _HEAVY_LIMITS)
+            parse_body(body, "application/json", _HEAVY_LIMITS)
         took, most = time.process_time() - begun, tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
@@ -375,7 +375,7 @@ def test_a_batch_within_the_limits_takes_little_more_than_its_body(name: str) ->
     body = _WITHIN[name]
     tracemalloc.start()
     try:
-        batch = parse(body, "application/json", _HEAVY_LIMITS).batch
+        batch = parse_body(body, "application/json", _HEAVY_LIMITS).batch
         assert batch is not None
         assert sum(len(record) for record in batch) >= 600
         most = tracemalloc.get_traced_memory()[1]
@@ -393,11 +393,11 @@ def test_a_large_batch_is_read_as_a_small_one(records: list[dict[str, Any]]) -> 
     """Whatever texts stand in it, a body beyond the size that is parsed at once says the same as JSON does."""
     large = [*records, {"long": 'x,"{[' * 20_000}, *records]
     body = json.dumps(large, indent=1).encode()
-    assert not is_light(body, "application/json")
-    assert list(parse(body, "application/json", _HEAVY_LIMITS).batch or ()) == large
+    assert not is_cheap_to_parse(body, "application/json")
+    assert list(parse_body(body, "application/json", _HEAVY_LIMITS).batch or ()) == large
     nested = {"long": 'x,"]}\\' * 20_000, "inner": {"a": [1, {"b": records[:1]}]}}
-    assert parse(json.dumps(nested).encode(), "application/json", _HEAVY_LIMITS).record == nested
-    assert list(parse(b" [ " + b" " * 70_000 + b"]\n", "application/json", _HEAVY_LIMITS).batch or ()) == []
+    assert parse_body(json.dumps(nested).encode(), "application/json", _HEAVY_LIMITS).record == nested
+    assert list(parse_body(b" [ " + b" " * 70_000 + b"]\n", "application/json", _HEAVY_LIMITS).batch or ()) == []
 
 
 @given(st.dictionaries(st.text(min_size=1), st.text()), st.binary(max_size=40))
@@ -409,14 +409,14 @@ def test_a_plain_form_says_what_urllib_says(fields: dict[str, str], junk: bytes)
         urlencode(fields).encode("ascii", "ignore"),
         b"a=%" + junk.replace(b"&", b"").hex().encode() + b"&b=%41%c3%b1+%zz%",
     ):
-        assert parse(body, kind, limits).form == dict(parse_qsl(body.decode(), keep_blank_values=True))
+        assert parse_body(body, kind, limits).form == dict(parse_qsl(body.decode(), keep_blank_values=True))
 
 
 def test_percent_signs_are_cheap() -> None:
     """A megabyte of them takes a fraction of a second of the processor, off the event loop."""
     for body in (b"a=" + b"%" * (_MIB - 2), b"a=" + b"%41" * (_MIB // 3 - 1)):
         kind = "application/x-www-form-urlencoded"
-        assert not is_light(body, kind)
+        assert not is_cheap_to_parse(body, kind)
         begun = time.process_time()
-        parse(body, kind, _HEAVY_LIMITS)
+        parse_body(body, kind, _HEAVY_LIMITS)
         assert time.process_time() - begun < 1.5

@@ -12,7 +12,7 @@ from tests.support.web_app import prediction
 
 from relevo.domain import ids
 from relevo.domain.access import AuthMethod, Principal, Role, Scope
-from relevo.web.routes.audit import read_by
+from relevo.web.routes.audit import audited_models
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -63,10 +63,10 @@ def test_a_viewer_does_not_read_it(world: World, client: httpx.Client) -> None:
 def test_who_operates_one_model_reads_of_that_one() -> None:
     """A grant shows what was done to its model, a key no more than its own; a grant to look shows nothing."""
     someone = Principal(id="1", name="ana", way=AuthMethod.SESSION, grants={"digits": Role.OPERATOR, "churn": Role.VIEWER})
-    assert read_by(someone) == ["digits"]
-    assert read_by(replace(someone, role=Role.LABELER)) == ["digits"]
-    assert read_by(replace(someone, role=Role.OPERATOR)) is None
-    assert read_by(replace(someone, role=Role.ADMIN, only_model="rent")) == ["rent"]
+    assert audited_models(someone) == ["digits"]
+    assert audited_models(replace(someone, role=Role.LABELER)) == ["digits"]
+    assert audited_models(replace(someone, role=Role.OPERATOR)) is None
+    assert audited_models(replace(someone, role=Role.ADMIN, only_model="rent")) == ["rent"]
 
 
 def test_every_change_by_a_route_names_its_caller() -> None:

@@ -521,7 +521,7 @@ def test_a_session_just_seen_outlives_the_store(world: World, ana: str, monkeypa
 
     def who(cookie: str) -> str:
         scope = {"scheme": "http", "headers": [(b"cookie", f"relevo_session={cookie}".encode())], "method": "GET"}
-        return asyncio.run(door.who(scope)).name
+        return asyncio.run(door.authenticate(scope)).name
 
     assert who(token) == "ana"
     monkeypatch.setattr(type(people.sessions), "find", _away)
