@@ -31,7 +31,7 @@ def server(tmp_path_factory: pytest.TempPathFactory, digits_package: Package) ->
 
 def checked(*headers: tuple[str, str], method: str = "POST", **settings: Any) -> None:
     lines = [(name.encode(), value.encode("latin-1")) for name, value in headers]
-    HostChecker(Settings(**settings)).check({"type": "http", "method": method, "headers": lines})
+    HostChecker(Settings(**settings)).check_request({"type": "http", "method": method, "headers": lines})
 
 
 @pytest.mark.parametrize(

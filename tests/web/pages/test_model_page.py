@@ -259,7 +259,7 @@ def test_pictures_in_pages_are_new_ones() -> None:
     shown = thumbnails.upload_thumbnail(target.getvalue(), ImageLimits())
     assert shown is not None
     assert (shown.width, shown.height, shown.tiny) == (320, 640, False)
-    assert b"where I live" not in thumbnails.reencoded(target.getvalue(), ImageLimits())
+    assert b"where I live" not in thumbnails.reencode(target.getvalue(), ImageLimits())
 
 
 def test_a_broken_picture_is_left_out() -> None:

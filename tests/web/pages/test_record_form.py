@@ -91,7 +91,7 @@ def test_a_long_name_breaks_between_its_words(name: str, words: list[str], broad
     """A line of the form breaks where a name's words meet; a word that no column holds gets the width of two."""
     entry = record_form.form_fields(RecordInput(fields=(Field(name=name, kind=FieldKind.NUMBER),)))[0]
     assert entry.words == words
-    assert entry.broad is broad
+    assert entry.is_wide is broad
 
 
 def test_blanks_are_absent_fields() -> None:

@@ -240,7 +240,7 @@ def test_a_key_needs_no_token(world: World, client: httpx.Client, ana: str) -> N
     assert client.get("/me").json()["way"] == "key", "what is said aloud counts before what comes along"
 
 
-@pytest.mark.parametrize("rule", [one for one in RULES if one.form and one.path != "/submit"], ids=lambda rule: rule.path)
+@pytest.mark.parametrize("rule", [one for one in RULES if one.csrf_in_form and one.path != "/submit"], ids=lambda rule: rule.path)
 def test_every_form_carries_the_token(address: str, ana: str, rule: Any) -> None:
     """A route that reads the token out of its form refuses one without it, with another's, and takes the session's own.
 

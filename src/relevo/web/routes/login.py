@@ -35,7 +35,7 @@ from relevo.web.auth.sessions import (
 from relevo.web.errors import retry_header, status_of
 from relevo.web.pages import model_page
 from relevo.web.request_info import header
-from relevo.web.routes.model_page import html, page_context, read_form
+from relevo.web.routes.model_page import html_response, page_context, read_form
 from relevo.web.routes.responses import error_responses
 from relevo.web.schemas.users import Me, SignedIn, SignIn
 
@@ -201,7 +201,7 @@ async def login_form(request: Request, *, error: RelevoError | None = None, name
         "elsewhere": provider.name if (provider := request.app.state.parts.provider) else "",
     }
     body = model_page.login_page(page_context(request, models=[]), error, variables)
-    response = html(request, body, 200 if error is None else status_of(type(error)))
+    response = html_response(request, body, 200 if error is None else status_of(type(error)))
     if error is not None:
         response.raw_headers += retry_header(error, request.state.request_id)
     response.headers.append("set-cookie", set_cookie(request.scope, login_cookie_name(request.scope), csrf_secret))
