@@ -60,7 +60,7 @@ class _TokenResponse(msgspec.Struct, frozen=True, kw_only=True):
 class LoginSecrets:
     """Nonce and PKCE verifier of a login attempt, both derived from a secret in the browser's cookie, so neither is stored."""
 
-    tie: str
+    browser_secret: str  # in the browser's cookie
 
     @property
     def nonce(self) -> str:
@@ -73,7 +73,9 @@ class LoginSecrets:
         return self._derive(b"relevo oidc verifier")
 
     def _derive(self, purpose: bytes) -> str:
-        return base64.urlsafe_b64encode(hmac.new(self.tie.encode(), purpose, hashlib.sha256).digest()).rstrip(b"=").decode()
+        return (
+            base64.urlsafe_b64encode(hmac.new(self.browser_secret.encode(), purpose, hashlib.sha256).digest()).rstrip(b"=").decode()
+        )
 
 
 class Provider:

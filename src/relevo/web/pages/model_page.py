@@ -90,8 +90,8 @@ def render_result(
         bars=bars[:_BARS_SHOWN],
         more_bars=bars[_BARS_SHOWN:],
         bands=_bands(state, answer),
-        sent=thumbnails.upload_thumbnail(image, context.limits) if image else None,
-        seen=thumbnails.model_input_thumbnail(image, manifest, context.limits) if image else None,
+        upload=thumbnails.upload_thumbnail(image, context.limits) if image else None,
+        model_input=thumbnails.model_input_thumbnail(image, manifest, context.limits) if image else None,
         curl=curl_command(state, context, record=record),
     )
 
@@ -101,16 +101,16 @@ def render_refusal(
 ) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
     """Status, headers and page of an error; the page shows the message and keeps the form values."""
     status = status_of(type(error))
-    problem = {
+    error_info = {
         "code": error.code,
         "sentence": sentence(error, context.language),
         "field": error.field,
         "request_id": context.request_id,
     }
     if state is None or state.manifest is None:
-        body = render("no_model.html", context.language, **base_context(state, context, problem))
+        body = render("no_model.html", context.language, **base_context(state, context, error_info))
     else:
-        form_context = {**_form_context(state, context, record=record), "problem": problem}
+        form_context = {**_form_context(state, context, record=record), "error": error_info}
         body = render("model.html", context.language, **form_context, outcome="error")
     headers = [*HTML_HEADERS, (b"content-length", b"%d" % len(body)), *retry_header(error, context.request_id)]
     return status, headers, body
@@ -131,10 +131,10 @@ def thanks_page(context: PageContext, *, model: str, value: str) -> bytes:
 
 
 def login_page(context: PageContext, error: RelevoError | None, facts: Mapping[str, Any]) -> bytes:
-    """The login page. facts: `tie` (CSRF token), `next` (path after login), `typed` (user name), `nobody` (no users yet), `elsewhere`."""
-    problem = None if error is None else {"sentence": sentence(error, context.language), "request_id": context.request_id}
+    """The login page. facts: `form_csrf`, `next` (path after login), `user_name` to fill in, `no_users`, `provider` (its name, or "")."""
+    error_info = None if error is None else {"sentence": sentence(error, context.language), "request_id": context.request_id}
     switch = {code: "?" + urlencode({"next": facts["next"], "lang": code}) for code in LANGUAGES}
-    return render("login.html", context.language, **{**base_context(None, context, problem), "switch": switch}, **facts)
+    return render("login.html", context.language, **{**base_context(None, context, error_info), "switch": switch}, **facts)
 
 
 def class_shares(labels: Sequence[str], answer: Mapping[str, Any]) -> list[ClassShare]:
@@ -159,7 +159,7 @@ def curl_command(state: ModelState, context: PageContext, *, record: Mapping[str
     return f"curl -H 'Content-Type: application/json' -d {body} {address}"
 
 
-def base_context(state: ModelState | None, context: PageContext, problem: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def base_context(state: ModelState | None, context: PageContext, error: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Template variables of the page frame."""
     name = state.name if state is not None else ""
     return {
@@ -167,7 +167,7 @@ def base_context(state: ModelState | None, context: PageContext, problem: Mappin
         "models": context.models,
         "name": name,
         "switch": {code: "?" + urlencode({"model": name, "lang": code} if name else {"lang": code}) for code in LANGUAGES},
-        "problem": problem,
+        "error": error,
         "signed_in": context.signed_in,
         "csrf": context.csrf,
     }

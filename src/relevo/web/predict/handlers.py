@@ -168,10 +168,10 @@ class PredictHandlers:
             return await self._parse(body, kind)
         caller = _caller(scope)
         self.allowance.charge_or_refuse(caller, request_cost(len(body)))
-        asked = await self._parse(body, kind)
-        more_rows = 0 if asked.batch is None else len(asked.batch) - 1
-        self.allowance.charge(caller, request_cost(0, rows=more_rows, image=asked.image))
-        return asked
+        parsed = await self._parse(body, kind)
+        more_rows = 0 if parsed.batch is None else len(parsed.batch) - 1
+        self.allowance.charge(caller, request_cost(0, rows=more_rows, image=parsed.image))
+        return parsed
 
     async def _parse(self, body: bytes, kind: str) -> RequestBody:
         if is_cheap_to_parse(body, kind):

@@ -194,11 +194,11 @@ async def login_form(request: Request, *, error: RelevoError | None = None, name
     csrf_secret = secrets.token_urlsafe(32)
     await _set_principal(request)
     variables: dict[str, Any] = {
-        "tie": csrf_token_for(csrf_secret),
-        "nobody": request.app.state.parts.door.roll.open,
+        "form_csrf": csrf_token_for(csrf_secret),
+        "no_users": request.app.state.parts.door.roll.open,
         "next": local_path(to if to is not None else request.query_params.get("next")),
-        "typed": name[:200],
-        "elsewhere": provider.name if (provider := request.app.state.parts.provider) else "",
+        "user_name": name[:200],
+        "provider": provider.name if (provider := request.app.state.parts.provider) else "",
     }
     body = model_page.login_page(page_context(request, models=[]), error, variables)
     response = html_response(request, body, 200 if error is None else status_of(type(error)))

@@ -88,7 +88,9 @@ async def _redirect_to_provider(request: Request, back: str) -> Response:
     parts, provider = request.app.state.parts, _provider(request)
     parts.door.check_users()
     browser_secret, state = secrets.token_urlsafe(32), secrets.token_urlsafe(32)
-    location = await provider.address(state=state, secrets=LoginSecrets(tie=browser_secret), redirect=_redirect_uri(request))
+    location = await provider.address(
+        state=state, secrets=LoginSecrets(browser_secret=browser_secret), redirect=_redirect_uri(request)
+    )
     attempt = LoginAttempt(state=state, tie=browser_secret, back=back, address=address_of_caller(request))
     await run_in_threadpool(parts.people.elsewhere.begin, attempt, at=parts.now())
     response = Response(status_code=303, headers={"location": location, "cache-control": "no-store"})
@@ -118,7 +120,8 @@ async def _authenticate(request: Request) -> tuple[User, str]:
         raise IdentityProofError(reason="another provider answers than was asked")
     if "error" in parameters or not parameters.get("code"):
         raise IdentityProofError(reason="the provider let nobody in")
-    claims = await provider.claims(parameters["code"], secrets=LoginSecrets(tie=browser_secret), redirect=_redirect_uri(request))
+    login_secrets = LoginSecrets(browser_secret=browser_secret)
+    claims = await provider.claims(parameters["code"], secrets=login_secrets, redirect=_redirect_uri(request))
     return await run_in_threadpool(_find_or_create_user, parts, claims, address_of_caller(request)), back
 
 
