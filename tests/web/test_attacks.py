@@ -1,4 +1,4 @@
-"""As somebody who means harm: no token, a token for little, paths that climb, bodies that are too much, too slow or two at once."""
+"""Attacks: missing or weak credentials, path traversal, oversized and slow bodies, request smuggling."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def keys(home: Path) -> dict[str, str]:
-    """A key to predict with, and one to read with, in a home with an admin."""
+    """A predict key and a read key, in a home with an admin."""
     store = relevo.server.open_store(settings_of(home))
     boss = store.people.add_user("boss", Role.ADMIN, at=relevo.server.utc_now())
     made = {
@@ -82,7 +82,7 @@ def head(method: str, path: str, *lines: str, key: str = "") -> bytes:
 
 
 def answer(connection: socket.socket) -> tuple[int, bytes]:
-    """Status and body of the next answer."""
+    """Status and body of the next response."""
     held = bytearray()
     while b"\r\n\r\n" not in held:
         more = connection.recv(65536)
@@ -106,7 +106,7 @@ def asked(server: RunningServer, raw: bytes) -> tuple[int, bytes]:
 
 @pytest.mark.parametrize("path", _CLIMBING)
 def test_no_path_climbs(server: RunningServer, keys: dict[str, str], path: str) -> None:
-    """With a token that reads, with one that does not, and without one: no file, no trace, and nothing of what lies there."""
+    """Path traversal returns no file, no traceback and no content, with any credentials."""
     for key in ("", keys["predict"], keys["read"]):
         status, body = asked(server, head("GET", path, key=key))
         assert status in {400, 401, 403, 404, 422}, body
@@ -114,7 +114,7 @@ def test_no_path_climbs(server: RunningServer, keys: dict[str, str], path: str) 
 
 
 def test_without_a_token_what_is_there_looks_like_what_is_not(server: RunningServer) -> None:
-    """A stranger cannot tell a model, a version or a prediction that exists from one that does not."""
+    """Without credentials, existing and missing objects are indistinguishable."""
     told = [
         httpx.get(f"{server.url}{path}") for path in ("/models/digits", "/models/nobody", "/models/digits/versions/1", "/nothing")
     ]
@@ -123,7 +123,7 @@ def test_without_a_token_what_is_there_looks_like_what_is_not(server: RunningSer
 
 
 def test_a_climbing_model_name_is_no_model(server: RunningServer, keys: dict[str, str], digit_pngs: list[bytes]) -> None:
-    """On the way of predictions too, the short one and the long one."""
+    """Path traversal in model names, on both predict paths."""
     for path in ("/models/..%2fdigits/predict", "/models/%2e%2e/predict", "/models/digits%2f../predict"):
         lines = ["Content-Type: image/png", f"Content-Length: {len(digit_pngs[0])}"]
         for more in ([], ["Connection: close"]):
@@ -135,14 +135,14 @@ def test_a_climbing_model_name_is_no_model(server: RunningServer, keys: dict[str
 
 
 def test_a_stranger_s_large_body_is_not_read(server: RunningServer) -> None:
-    """Who says nothing of themselves is told at once, however much they announce, and nothing of it is kept."""
+    """Unauthenticated requests are rejected before their body is read."""
     for length in (100, 10 * 2**20, 2**40):
         status, body = asked(server, head("POST", "/predict", "Content-Type: image/png", f"Content-Length: {length}") + b"abc")
         assert (status, json.loads(body)["code"]) == (401, "not_known")
 
 
 def test_a_large_body_with_a_token_is_refused_by_its_size(server: RunningServer, keys: dict[str, str]) -> None:
-    """Announced, or sent in chunks without a word of how many; on every address that takes a body."""
+    """Oversized bodies, with Content-Length or chunked, are rejected on every path."""
     length = 2 * 2**20
     for path in ("/predict", "/models/digits/predict", "/submit", "/predict/"):
         lines = ["Content-Type: image/png", f"Content-Length: {length}"]
@@ -157,7 +157,7 @@ def test_a_large_body_with_a_token_is_refused_by_its_size(server: RunningServer,
 
 
 def test_two_lengths_are_none(server: RunningServer, keys: dict[str, str]) -> None:
-    """What another server before this one might read as two requests is refused."""
+    """Ambiguous lengths (request smuggling) are rejected."""
     for lines in (
         ("Content-Length: 3", "Transfer-Encoding: chunked"),
         ("Content-Length: 3", "Content-Length: 4"),
@@ -169,7 +169,7 @@ def test_two_lengths_are_none(server: RunningServer, keys: dict[str, str]) -> No
 
 
 def test_a_token_is_looked_for_in_one_place(server: RunningServer, keys: dict[str, str]) -> None:
-    """Not in the address, where logs would keep it; not in a cookie; and a token among others is none."""
+    """Keys in the URL, in cookies or among several are ignored."""
     key = keys["read"]
     for raw in (
         head("GET", f"/models?key={key}&access_token={key}"),
@@ -190,7 +190,7 @@ def test_a_token_is_looked_for_in_one_place(server: RunningServer, keys: dict[st
 
 
 def test_slow_strangers_hold_nobody_up(server: RunningServer, keys: dict[str, str], digit_pngs: list[bytes]) -> None:
-    """A hundred bodies that do not end, at the one address where strangers may send some, and heads that do not end either."""
+    """A hundred unfinished bodies on the public login path, and unfinished heads, do not block the server."""
     with ExitStack() as held:
         for number in range(100):
             connection = held.enter_context(connected(server))

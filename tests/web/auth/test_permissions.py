@@ -1,11 +1,11 @@
-"""Every address, asked by everybody about every model: each is answered as the table of roles says, and as nothing else.
+"""Every route, requested by every kind of caller about every model: the responses match the permission table.
 
-rows of classified ─┐
-callers ────────────┼─► one request each ─ expected(caller, row, model) ─► in | 401 | 403 | 404
+access rules ───────┐
+callers ────────────┼─► one request each ─ expected(caller, rule, model) ─► allowed | 401 | 403 | 404
 own model, foreign ─┘
 
-What is expected is written down here a second time, by hand, and is not asked of the code. A new row is walked by itself; one whose
-model is told by what it names must say here what to send, so that its route gets to look.
+The expected permissions are written here a second time, independently of the code. New rules are covered automatically; a rule with
+`checked_in_route` needs a request body here, so that its route reaches the check.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ OUT = {"not_known": 401, "not_allowed": 403, "model_not_found": 404, "prediction
 
 @dataclass(frozen=True, kw_only=True)
 class Caller:
-    """Somebody who asks, and what was said of them when they were made."""
+    """A caller and the grants with which it was created."""
 
     label: str
     role: Role | None = None
@@ -126,7 +126,7 @@ CALLERS = [
 
 
 class WaitingService(StandInService):
-    """Gets as far as asking the model, which is where who may is settled."""
+    """A service that accepts requests up to the point where permissions have been checked."""
 
     async def predict(self, *_: object, **__: object) -> None:
         """Nobody is refused any more here."""
@@ -146,7 +146,7 @@ class WaitingService(StandInService):
 
 @dataclass(frozen=True, kw_only=True)
 class House:
-    """The app with everybody in it; lives as long as the module."""
+    """The app with all callers. Lifetime: the module."""
 
     world: World
     handlers: PredictHandlers
@@ -170,7 +170,7 @@ class House:
 
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    """Two models with a labelled prediction each, and all the callers."""
+    """Two models with one labelled prediction each, and all callers."""
     with memory_store() as store:
         world = build_world(store, [DIGITS, CHURN])
         boss = store.people.add_user("boss", Role.ADMIN, password_hash=KEPT, at=NOW)
@@ -215,7 +215,7 @@ def _predicted(world: World, model: str) -> str:
 
 
 def walked() -> Iterator[tuple[AccessRule, str]]:
-    """Every row with every model that it may be asked about."""
+    """Every rule with every applicable model."""
     for rule in RULES:
         if (rule.method, rule.path) not in ELSEWHERE:
             for model in ("digits", "churn") if "{" in rule.path and not rule.public else ("digits",):
@@ -223,14 +223,14 @@ def walked() -> Iterator[tuple[AccessRule, str]]:
 
 
 def address(house: House, rule: AccessRule, model: str) -> str:
-    """The row's path with things of this model in it."""
+    """The rule's path with objects of this model."""
     filled = {"name": model, "query_id": house.ids[model], "user_id": house.user, "key_id": "rlv_nobodys"}
     filled |= {"version": "1", "alias": "champion", "number": "1"}
     return rule.path.format_map(defaultdict(lambda: "x", filled))
 
 
 def expected(caller: Caller | None, rule: AccessRule, model: str) -> set[str]:
-    """The codes that may come; empty for being let in."""
+    """The allowed error codes; empty if the request must be allowed."""
     if rule.public:
         return set()
     if caller is None:
@@ -258,7 +258,7 @@ def _unless(allowed: bool) -> set[str]:  # noqa: FBT001 - reads as a sentence wh
 
 @pytest.mark.parametrize("caller", [None, *CALLERS], ids=lambda caller: caller.label if caller else "nobody")
 def test_everybody_at_every_door(house: House, caller: Caller | None) -> None:
-    """Each address answers each caller, about each model, as the table says: in, not known, not allowed, or not there."""
+    """Every route answers every caller, for every model, as the table says: allowed, 401, 403 or 404."""
     wrong = []
     for rule, model in walked():
         body = BODIES.get((rule.method, rule.path), lambda _: {})(model)
@@ -277,7 +277,7 @@ def test_everybody_at_every_door(house: House, caller: Caller | None) -> None:
 
 @pytest.mark.parametrize("method", ["GET", "POST", "DELETE", "OPTIONS"])
 def test_a_path_spelled_otherwise_is_no_way_round(house: House, method: str) -> None:
-    """What the rows do not know is nowhere, however generous a router is about line ends, blanks, slashes and signs."""
+    """Variants of a path (line ends, blanks, slashes, percent signs) do not bypass the rules."""
     # Where the last part is a name or a number, another spelling is another name, of which the same row tells who may.
     for path in {rule.path for rule in RULES if not rule.public and not rule.path.endswith("}")}:
         plain = path.format_map(defaultdict(lambda: "x", {"name": "digits", "version": "1", "alias": "champion"}))
@@ -289,7 +289,7 @@ def test_a_path_spelled_otherwise_is_no_way_round(house: House, method: str) -> 
 
 
 def test_a_row_by_object_says_what_to_send() -> None:
-    """A route that looks for itself whose the thing is gets to look: its body is told above, or it needs none."""
+    """Every rule with `checked_in_route` has a request body in this module or needs none."""
     for rule in RULES:
         if rule.checked_in_route and rule.method not in {"GET", "DELETE"}:
             assert (rule.method, rule.path) in BODIES.keys() | ELSEWHERE, f"say in BODIES what {rule.method} {rule.path} takes"
@@ -297,7 +297,7 @@ def test_a_row_by_object_says_what_to_send() -> None:
 
 @pytest.mark.parametrize("caller", [one for one in CALLERS if not one.sees("churn")], ids=lambda caller: caller.label)
 def test_what_is_foreign_shows_nowhere(house: House, caller: Caller) -> None:
-    """No list, page or document gives away that another model is there, what it takes, or what it was asked."""
+    """No list, page or document reveals a model that the caller may not see."""
     for rule in RULES:
         if rule.method != "GET" or "{" in rule.path:
             continue
@@ -322,7 +322,7 @@ FORMS: dict[str, Callable[[str, House], dict[str, Any]]] = {
 @pytest.mark.parametrize("path", FORMS)
 @pytest.mark.parametrize("caller", [None, *CALLERS], ids=lambda caller: caller.label if caller else "nobody")
 def test_everybody_with_every_form(house: House, caller: Caller | None, path: str) -> None:
-    """A model that stands in a form or in the query is held against whoever sends it."""
+    """A model named in a form or in the query is checked against the caller's permissions."""
     action = Action.LABEL if path == "/feedback" else Action.PREDICT
     for model in ("digits", "churn"):
         told = house.ask("POST", path, caller, **FORMS[path](model, house))
@@ -340,7 +340,7 @@ def test_everybody_with_every_form(house: House, caller: Caller | None, path: st
 
 @pytest.mark.parametrize(("csrf", "status"), [(None, 403), ("0" * 64, 403), ("own", 503)])
 def test_the_form_of_the_page_carries_the_token(house: House, csrf: str | None, status: int) -> None:
-    """Without a header, what is posted to /submit must have the session's token in it; then the model is asked."""
+    """Without the CSRF header, /submit requires the CSRF token in the form."""
     caller = CALLERS[0]
     headers = dict(house.headers[caller.label])
     own = headers.pop("x-csrf-token")
@@ -351,7 +351,7 @@ def test_the_form_of_the_page_carries_the_token(house: House, csrf: str | None, 
 
 @pytest.mark.parametrize("caller", [one for one in CALLERS if one.scopes], ids=lambda caller: caller.label)
 def test_the_short_way_asks_the_same(house: House, caller: Caller) -> None:
-    """Requests that never become a task are held against the same table."""
+    """The fast path applies the same permissions."""
     headers = [(name.encode(), value.encode()) for name, value in house.headers[caller.label].items()]
     headers.append((b"content-type", b"application/json"))
     for model in ("digits", "churn"):

@@ -1,4 +1,4 @@
-"""The short way answers as the long way does, in order, and lets go of what it cannot do."""
+"""The fast path responds like the ASGI path, in order, and falls back for requests that it does not support."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def request(body: bytes, *headers: str, path: str = "/predict", kind: str = "ima
 
 
 def answer_from(connection: socket.socket, held: bytearray) -> tuple[bytes, bytes]:
-    """Head and body of the next answer; what follows stays in `held`."""
+    """Head and body of the next response; later bytes stay in `held`."""
     while b"\r\n\r\n" not in held:
         more = connection.recv(65536)
         assert more, "the server hung up"
@@ -75,7 +75,7 @@ def long_way(body: bytes, path: str, kind: str) -> bytes:
 
 
 def test_both_ways_answer_the_same(server: RunningServer, digit_pngs: list[bytes]) -> None:
-    """Head and body of an answer are equal by both ways, but for id, time and date."""
+    """Head and body of both paths are equal, except for id, time and date."""
     short, long = told(server, request(digit_pngs[0])), told(server, long_way(digit_pngs[0], "/predict", "image/png"))
     assert sorted_lines(short[0]) == sorted_lines(long[0])
     assert _OWN.sub(b"#", short[1]) == _OWN.sub(b"#", long[1])
@@ -94,7 +94,7 @@ def test_both_ways_answer_the_same(server: RunningServer, digit_pngs: list[bytes
     ],
 )
 def test_refusals_are_the_long_ways(server: RunningServer, body: bytes, kind: str, path: str, status: int) -> None:
-    """What is refused is refused with the same status, code and sentence by both ways."""
+    """Errors have the same status, code and message on both paths."""
     ways = [told(server, request(body, path=path, kind=kind)), told(server, long_way(body, path, kind))]
     facts = [json.loads(body) for _, body in ways]
     assert [int(head.split()[1]) for head, _ in ways] == [status, status]
@@ -103,7 +103,7 @@ def test_refusals_are_the_long_ways(server: RunningServer, body: bytes, kind: st
 
 
 def test_a_body_in_pieces_is_answered(server: RunningServer, digit_pngs: list[bytes]) -> None:
-    """A body that comes byte by byte, and so leaves the short way, gets its answer."""
+    """A body that arrives byte by byte falls back and is answered."""
     whole = request(digit_pngs[1])
     with connect(server) as connection:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -118,7 +118,7 @@ def test_a_body_in_pieces_is_answered(server: RunningServer, digit_pngs: list[by
 def test_pipelined_requests_are_answered_in_order(
     server: RunningServer, digit_pngs: list[bytes], churn_records: list[dict[str, object]]
 ) -> None:
-    """Requests sent at once on one connection, of both ways and of other routes, are answered in their order."""
+    """Pipelined requests of both paths and of other routes are answered in order."""
     record = json.dumps(churn_records[0]).encode()
     pieces = [
         request(digit_pngs[0], "X-Request-Id: one"),
@@ -137,7 +137,7 @@ def test_pipelined_requests_are_answered_in_order(
 
 
 def test_a_connection_asked_to_close_is_closed(server: RunningServer, digit_pngs: list[bytes]) -> None:
-    """`Connection: close` and HTTP/1.0 get their answer, and then the end."""
+    """`Connection: close` and HTTP/1.0 requests are answered, then the connection closes."""
     for raw in (request(digit_pngs[0], "Connection: close"), request(digit_pngs[0], version="1.0")):
         with connect(server) as connection:
             connection.sendall(raw)
@@ -147,14 +147,14 @@ def test_a_connection_asked_to_close_is_closed(server: RunningServer, digit_pngs
 
 
 def test_keep_alive_serves_many(server: RunningServer, digit_pngs: list[bytes]) -> None:
-    """One connection carries any number of requests, each with an id of its own."""
+    """One connection serves many requests, each with its own id."""
     with httpx.Client(base_url=server.url, trust_env=False) as client:
         ids = {client.post("/predict", content=png, headers={"content-type": "image/png"}).json()["query_id"] for png in digit_pngs}
     assert len(ids) == len(digit_pngs)
 
 
 def test_hang_ups_disturb_nobody(server: RunningServer, digit_pngs: list[bytes]) -> None:
-    """Callers who leave at any moment of their request leave the others' answers whole."""
+    """Clients that disconnect at any moment do not affect the responses to others."""
     whole = request(digit_pngs[3])
     good: list[int] = []
 
@@ -174,7 +174,7 @@ def test_hang_ups_disturb_nobody(server: RunningServer, digit_pngs: list[bytes])
 
 
 def test_a_stopping_server_answers_what_it_took(tmp_path: Path, digits_package: Package, digit_pngs: list[bytes]) -> None:
-    """Requests under way when the server is told to stop are answered; later ones are refused, none is left hanging."""
+    """Running requests are completed at shutdown; later ones are rejected, none hangs."""
     outcomes: list[int | str] = []
     stop = threading.Event()
 
@@ -214,7 +214,7 @@ def test_a_stopping_server_answers_what_it_took(tmp_path: Path, digits_package: 
     ],
 )
 def test_bytes_that_are_no_http_are_refused_as_all_else(server: RunningServer, raw: bytes) -> None:
-    """400 with a code, a sentence and a request id as JSON, sealed as every answer, and then the end of the connection."""
+    """Invalid HTTP gets a 400 with JSON body and security headers, then the connection closes."""
     with connect(server) as connection:
         connection.sendall(raw)
         head, body = answer_from(connection, bytearray())

@@ -1,4 +1,4 @@
-"""From the first byte of a connection: heads have a size and a time, callers a number, and wishes for other protocols no effect."""
+"""Limits of one connection: header size and time, number of connections, and ignored protocol upgrades."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def connect(url: str) -> socket.socket:
 
 
 def heard(connection: socket.socket, held: bytearray) -> tuple[int, bytes]:
-    """Status and body of the next answer; what follows stays in `held`."""
+    """Status and body of the next response; later bytes stay in `held`."""
     while b"\r\n\r\n" not in held:
         more = connection.recv(65536)
         assert more, "the server hung up"
@@ -89,14 +89,14 @@ def request(body: bytes, *lines: bytes, path: bytes = b"/predict") -> bytes:
     ids=["one header", "many headers", "address", "after the body", "beside a chunk"],
 )
 def test_a_head_beyond_its_bound_is_refused(server: RunningServer, raw: bytes) -> None:
-    """431 with our code, whether the head ever ends or not."""
+    """431 with the error code, whether the head ends or not."""
     status, body = told(server, raw)
     assert (status, body["code"]) == (431, "head_too_large")
     assert str(MAX_HEAD_BYTES) in body["error"]
 
 
 def test_endless_headers_are_cut_off(server: RunningServer) -> None:
-    """A caller that goes on sending headers cannot send many."""
+    """Reading stops soon after the header limit."""
     sent = 0
     with connect(server.url) as connection, pytest.raises(OSError, match=r"(?i)reset|pipe|abort"):  # noqa: PT012 - a loop that must break
         connection.sendall(b"GET / HTTP/1.1\r\n")
@@ -108,7 +108,7 @@ def test_endless_headers_are_cut_off(server: RunningServer) -> None:
 
 
 def test_a_head_within_its_bound_is_answered(server: RunningServer, digit_pngs: list[bytes]) -> None:
-    """60 kB of headers, a body beyond the head's bound, and another request after it on the same connection."""
+    """60 kB of headers, a larger body, and another request on the same connection are accepted."""
     with connect(server.url) as connection:
         held = bytearray()
         for raw in (
@@ -121,7 +121,7 @@ def test_a_head_within_its_bound_is_answered(server: RunningServer, digit_pngs: 
 
 
 def test_what_follows_a_chunked_body_says_nothing(server: RunningServer, digit_pngs: list[bytes]) -> None:
-    """Trailers are taken and left unread."""
+    """Trailers are ignored."""
     chunk = b"%x\r\n" % len(digit_pngs[0]) + digit_pngs[0] + b"\r\n0\r\nX-Request-Id: late\r\n\r\n"
     head = b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/png\r\nTransfer-Encoding: chunked\r\n\r\n"
     status, body = told(server, head + chunk)
@@ -130,7 +130,7 @@ def test_what_follows_a_chunked_body_says_nothing(server: RunningServer, digit_p
 
 
 def test_bytes_that_are_no_http_wait_for_the_answer_before_them(server: RunningServer, digit_pngs: list[bytes]) -> None:
-    """A good request with rubbish behind it is answered, and then the connection ends."""
+    """A valid request followed by garbage is answered, then the connection closes."""
     with connect(server.url) as connection:
         connection.sendall(request(digit_pngs[0]) + b"rubbish\r\n\r\n")
         held = bytearray()
@@ -162,7 +162,7 @@ def test_bytes_that_are_no_http_wait_for_the_answer_before_them(server: RunningS
 def test_a_wish_for_another_protocol_changes_nothing(
     server: RunningServer, digit_pngs: list[bytes], wish: tuple[bytes, ...]
 ) -> None:
-    """The request is answered as if the wish were not there, its body in one piece or several, and the next one too."""
+    """An Upgrade header is ignored, with the body in one piece or several, and for the next request."""
     raw = request(digit_pngs[0], *wish)
     with connect(server.url) as connection:
         held = bytearray()
@@ -177,7 +177,7 @@ def test_a_wish_for_another_protocol_changes_nothing(
 
 
 def test_nothing_is_said_of_it_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
-    """Nobody is told to install anything."""
+    """An Upgrade header writes no log line."""
     with caplog.at_level(logging.DEBUG), serving() as url, connect(url) as connection:
         connection.sendall(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n")
         assert heard(connection, bytearray())[0] == 200
@@ -190,7 +190,7 @@ def test_nothing_is_said_of_it_in_the_log(caplog: pytest.LogCaptureFixture) -> N
 
 
 class _Counting:
-    """What a connection asks of the handlers; counts refusals."""
+    """Handlers that count errors."""
 
     language = "en"
 
@@ -209,7 +209,7 @@ async def _app(scope: Scope, __: Receive, send: Send) -> None:
 
 @contextmanager
 def serving(most: int = 100) -> Iterator[str]:
-    """A plain app behind impatient connections."""
+    """A plain app behind connections with short timeouts."""
     own = {"handlers": _Counting(), "crowd": ConnectionLimit(most), "head_seconds": _HEAD_S, "unread_seconds": _UNREAD_S}
     kind = type("Impatient", (Connection,), own)
     server = uvicorn.Server(uvicorn.Config(_app, http=kind, ws="none", lifespan="off", log_config=None, timeout_keep_alive=2))
@@ -248,14 +248,14 @@ def seconds_until_closed(connection: socket.socket) -> float:
     ids=["nothing", "half a line", "half a head", "half a second head", "half a body that nobody waits for"],
 )
 def test_what_does_not_come_is_not_waited_for(sent: bytes) -> None:
-    """Silence, half a head, or half a body of an answered request end the connection after a while, and not at once."""
+    """Silence, half a head, or half a body after its response close the connection after the timeout."""
     with serving() as url, connect(url) as connection:
         connection.sendall(sent)
         assert _HEAD_S * 0.5 < seconds_until_closed(connection) < 6
 
 
 def test_a_head_that_drips_has_the_same_time() -> None:
-    """Every byte that comes does not give another ten seconds."""
+    """The head timeout does not restart with every byte."""
     with serving() as url, connect(url) as connection:
         begin = time.monotonic()
         with pytest.raises(OSError, match=r"(?i)reset|pipe|abort"):  # noqa: PT012 - a loop that must break
@@ -266,7 +266,7 @@ def test_a_head_that_drips_has_the_same_time() -> None:
 
 
 def test_a_patient_caller_between_requests_is_kept() -> None:
-    """A connection that was answered may be idle for longer than a head may take."""
+    """An idle keep-alive connection outlives the head timeout."""
     with serving() as url, connect(url) as connection:
         for _ in range(2):
             connection.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
@@ -275,7 +275,7 @@ def test_a_patient_caller_between_requests_is_kept() -> None:
 
 
 def test_an_answer_that_nobody_reads_ends_its_connection() -> None:
-    """Who never reads is closed after a while, and who reads slowly is not."""
+    """A client that never reads is disconnected; one that reads slowly is not."""
     with serving() as url, connect(url) as silent, connect(url) as slow:
         for one in (silent, slow):
             one.sendall(b"GET /long HTTP/1.1\r\nHost: a\r\n\r\n")
@@ -294,7 +294,7 @@ def test_an_answer_that_nobody_reads_ends_its_connection() -> None:
 
 
 def test_nothing_is_wrong_with_the_server_when_it_closes_them(caplog: pytest.LogCaptureFixture) -> None:
-    """Who asks again and again, reads nothing and is closed for it is no error in the log."""
+    """Disconnecting a client that does not read logs no error."""
     with caplog.at_level(logging.INFO), serving() as url, contextlib.ExitStack() as held:
         silent = [held.enter_context(connect(url)) for _ in range(5)]
         for one in silent:
@@ -308,7 +308,7 @@ def test_nothing_is_wrong_with_the_server_when_it_closes_them(caplog: pytest.Log
 
 
 def test_who_goes_away_with_answers_to_come_is_no_error(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    """A whole server says nothing of callers who asked for more than they read, and answers the next one."""
+    """A real server logs no error for clients that disconnect early, and serves the next one."""
     asked = b"GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n" * 400
     with started(settings_of(tmp_path, log_level="info")) as server:
         for _ in range(5):
@@ -324,7 +324,7 @@ def test_who_goes_away_with_answers_to_come_is_no_error(tmp_path: Path, capfd: p
 
 
 def test_a_newcomer_takes_the_place_of_who_is_idle() -> None:
-    """Where all places are taken, one kept for a next request is given to who asks now."""
+    """At the connection limit, an idle keep-alive connection is closed for a new one."""
     with serving(most=3) as url:
         kept = [connect(url) for _ in range(3)]
         for one in kept:
@@ -338,7 +338,7 @@ def test_a_newcomer_takes_the_place_of_who_is_idle() -> None:
 
 
 def test_callers_have_a_number_and_it_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
-    """Beyond it connections are closed at once; when others end there is room again; the log has one line."""
+    """Connections beyond the limit are closed at once, with one log line."""
     with caplog.at_level(logging.WARNING), serving(most=3) as url:
         crowd = [connect(url) for _ in range(8)]
         time.sleep(0.2)
@@ -356,5 +356,5 @@ def test_callers_have_a_number_and_it_is_said_once(caplog: pytest.LogCaptureFixt
 
 @pytest.mark.parametrize(("descriptors", "most"), [(1024, 960), (256, 192), (20, 16)])
 def test_the_number_follows_what_the_process_may_open(descriptors: int, most: int) -> None:
-    """A worker keeps descriptors for its own files."""
+    """The limit leaves file descriptors for the worker's own files."""
     assert limit_for(descriptors).most == most

@@ -1,4 +1,4 @@
-"""How much one caller may ask for: by rows, bytes and pixels, by the second and at once, without a word to anybody else."""
+"""Rate limits by client: rows, bytes and pixels, per second and concurrent, independent of other clients."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PNG = {"content-type": "image/png"}
 
 
 class Clock:
-    """Stands still until it is told to go on."""
+    """A manual clock."""
 
     now = 1000.0
 
@@ -39,7 +39,7 @@ def allowed(clock: Clock | None = None, **changes: Any) -> RateLimiter:
 
 
 def test_what_is_over_the_burst_is_waited_for() -> None:
-    """Units go below zero once, and the wait that is told is the one that it takes."""
+    """Tokens go below zero once; Retry-After is the time until they are positive."""
     clock = Clock()
     allowance = allowed(clock)
     allowance.charge_or_refuse("ana", 45)
@@ -56,7 +56,7 @@ def test_what_is_over_the_burst_is_waited_for() -> None:
 
 
 def test_units_come_back_up_to_the_burst() -> None:
-    """A night's silence saves no more than the burst."""
+    """Tokens never exceed the burst."""
     clock = Clock()
     allowance = allowed(clock)
     allowance.charge_or_refuse("ana", 1)
@@ -67,7 +67,7 @@ def test_units_come_back_up_to_the_burst() -> None:
 
 
 def test_so_many_at_once() -> None:
-    """One that ended, however it ended, makes room for the next."""
+    """A finished request, whatever its result, makes room for the next."""
     allowance = allowed(rate=0.0, max_concurrent=2)
     with allowance.limit("ana"), allowance.limit("ben"):
         with pytest.raises(ZeroDivisionError), allowance.limit("ana"):
@@ -80,7 +80,7 @@ def test_so_many_at_once() -> None:
 
 
 def test_callers_that_are_gone_are_forgotten() -> None:
-    """However many addresses ask, what is kept is bounded, and who is in debt or waits for an answer stays known."""
+    """The number of buckets is bounded; clients in debt or with running requests are kept."""
     clock = Clock()
     allowance = allowed(clock)
     allowance.charge_or_refuse("ana", 1000)
@@ -107,21 +107,21 @@ def test_callers_that_are_gone_are_forgotten() -> None:
     ],
 )
 def test_an_address_is_one_caller(address: str, same: str, other: str) -> None:
-    """Whoever holds a network of IPv6 holds 2^64 addresses; they are one."""
+    """All addresses of an IPv6 /64 network are one client."""
     named = {told: client_id(ANONYMOUS_ADMIN, (told, 1)) for told in (address, same, other)}
     assert named[address] == named[same] != named[other]
     assert client_id(None, None) == ""
 
 
 def test_a_key_is_a_caller_wherever_it_asks_from() -> None:
-    """The key before the user, the user before the address."""
+    """The key identifies a client, else the user, else the address."""
     key = Principal(id="u1", name="ana", way=AuthMethod.KEY, role=Role.VIEWER, key="rlv_1")
     session = Principal(id="u1", name="ana", way=AuthMethod.SESSION, role=Role.VIEWER)
     assert client_id(key, ("10.0.0.1", 1)) == client_id(key, ("10.0.0.2", 1)) != client_id(session, ("10.0.0.1", 1))
 
 
 def test_rows_bytes_and_pixels_weigh() -> None:
-    """A row is a unit, and so are 256 KiB or a million pixels; what is no picture weighs its bytes."""
+    """A row costs one token, as do 256 KiB or a million pixels; invalid images cost their bytes."""
     held = io.BytesIO()
     Image.new("L", (3000, 1000)).save(held, "PNG")
     assert request_cost(0, rows=7) == 7
@@ -131,7 +131,7 @@ def test_rows_bytes_and_pixels_weigh() -> None:
 
 
 def test_the_settings_are_shared_out_among_workers() -> None:
-    """rate_limit and rate_burst: each worker has its part; without a burst it is ten seconds' worth; 0 is no bound."""
+    """rate_limit and rate_burst are divided among workers; the default burst is ten seconds; 0 is no limit."""
     assert allowance_of(Settings()) is None
     halves = allowance_of(Settings(rate_limit=10, workers=2))
     assert halves is not None
@@ -143,7 +143,7 @@ def test_the_settings_are_shared_out_among_workers() -> None:
 
 @pytest.mark.parametrize("workers", [1, 2, 3, 4, 7, 16])
 def test_all_workers_together_allow_what_was_said(workers: int) -> None:
-    """Units a second, units at once and requests under way: the shares add up to no more, unless each worker must have its one."""
+    """The shares of all workers add up to the configured limits, except for a minimum of one each."""
     for bound in (1, 2, 5, 10, 16, 33, 100):
         settings = Settings(rate_limit=bound / 3, rate_burst=bound, max_concurrency_per_client=bound, workers=workers)
         share = allowance_of(settings)
@@ -157,7 +157,7 @@ def test_all_workers_together_allow_what_was_said(workers: int) -> None:
 def test_unevenly_spread_connections_get_no_more_than_was_said(
     tmp_path: Any, digits_package: Package, digit_pngs: list[bytes]
 ) -> None:
-    """Over one kept connection the share of one worker; over many connections what the settings say, and no more."""
+    """One connection gets one worker's share; many connections get at most the configured rate."""
     with running(tmp_path, digits_package, workers=2, rate_limit=0.2, rate_burst=24) as server:
 
         def answered(client: httpx.Client, times: int, headers: dict[str, str]) -> int:
@@ -176,7 +176,7 @@ def test_unevenly_spread_connections_get_no_more_than_was_said(
 
 
 def test_a_flood_of_one_leaves_the_others_alone(tmp_path: Any, digits_package: Package, digit_pngs: list[bytes]) -> None:
-    """rate_limit, by both ways and beside predictions: 429 and when to come back for who floods, answers for who does not."""
+    """rate_limit on all paths: 429 with Retry-After for a flooding client, normal responses for others."""
     with running(tmp_path, digits_package, rate_limit=2, rate_burst=6) as server:
         flooder = httpx.Client(base_url=server.url, transport=httpx.HTTPTransport(local_address="127.0.0.2"))
         neighbour = httpx.Client(base_url=server.url, transport=httpx.HTTPTransport(local_address="127.0.0.3"))
@@ -198,7 +198,7 @@ def test_a_flood_of_one_leaves_the_others_alone(tmp_path: Any, digits_package: P
 
 
 def test_what_is_no_question_costs_as_well(tmp_path: Any, churn_package: Package, churn_records: list[dict[str, Any]]) -> None:
-    """Garbage is paid by its size, a batch by its rows, and a large one is answered once."""
+    """Invalid bodies cost their size, batches their rows; a large batch is answered once."""
     with running(tmp_path, churn_package, rate_limit=1, rate_burst=3) as server:
         for number, (body, status) in enumerate([(b"{" + b" " * 2**20, 413), (b"{}", 429)]):
             assert httpx.post(f"{server.url}/predict", content=body, headers={"content-type": "application/json"}).status_code == (
@@ -213,7 +213,7 @@ def test_what_is_no_question_costs_as_well(tmp_path: Any, churn_package: Package
 
 
 def test_a_caller_who_hangs_up_gives_its_place_back(tmp_path: Any, digits_package: Package, digit_pngs: list[bytes]) -> None:
-    """On the short way too, with one request at once: whoever goes before the answer is there is no longer under way."""
+    """A client that disconnects early frees its concurrency slot, on the fast path too."""
     with running(tmp_path, digits_package, max_concurrency_per_client=1) as server:
         host, port = server.url.removeprefix("http://").split(":")
         head = (

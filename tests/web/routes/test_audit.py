@@ -1,4 +1,4 @@
-"""The audit over HTTP: what was done, by whom, from where, and only for whom it is meant."""
+"""The audit endpoints: actions with actor and address, and read permissions."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ROOMS = ("people", "keys", "sessions", "elsewhere", "registry", "labels", "erasi
 
 
 def test_changes_over_http_are_on_record(world: World, client: httpx.Client) -> None:
-    """An alias that is moved by a request, and a label, name the caller and its address."""
+    """An alias change and a label are recorded with the caller and its address."""
     world.store.registry.add(model="digits", digest="f" * 64, summary={}, who="test", at=datetime.now(UTC))
     client.put("/models/digits/aliases/champion", json={"version": 2, "reason": "fewer errors"}).raise_for_status()
     one = prediction()
@@ -41,7 +41,7 @@ def test_changes_over_http_are_on_record(world: World, client: httpx.Client) -> 
 
 
 def test_the_record_is_read_by_pages_and_things(client: httpx.Client) -> None:
-    """Pages follow each other, things narrow them, and a filter that is not known is refused."""
+    """Pagination, filters by object, and rejection of unknown filters."""
     first = client.get("/audit", params={"limit": 1, "object": "model:digits"}).json()
     rest = client.get("/audit", params={"object": "model:digits", "cursor": first["next_cursor"]}).json()
     assert [one["action"] for one in first["items"] + rest["items"]] == ["alias.move", "version.add"]
@@ -50,7 +50,7 @@ def test_the_record_is_read_by_pages_and_things(client: httpx.Client) -> None:
 
 
 def test_a_viewer_does_not_read_it(world: World, client: httpx.Client) -> None:
-    """The record is for who operates; a key sees what was done to its own model."""
+    """Reading the audit requires the operator role; a key sees entries of its own model."""
     at = datetime.now(UTC)
     cases = ((Role.VIEWER, [Scope.READ], 403), (Role.OPERATOR, [Scope.READ], 200), (Role.ADMIN, [Scope.PREDICT], 403))
     for role, scopes, status in cases:
@@ -61,7 +61,7 @@ def test_a_viewer_does_not_read_it(world: World, client: httpx.Client) -> None:
 
 
 def test_who_operates_one_model_reads_of_that_one() -> None:
-    """A grant shows what was done to its model, a key no more than its own; a grant to look shows nothing."""
+    """An operator grant shows entries of its model; a viewer grant shows none."""
     someone = Principal(id="1", name="ana", way=AuthMethod.SESSION, grants={"digits": Role.OPERATOR, "churn": Role.VIEWER})
     assert audited_models(someone) == ["digits"]
     assert audited_models(replace(someone, role=Role.LABELER)) == ["digits"]
@@ -70,7 +70,7 @@ def test_who_operates_one_model_reads_of_that_one() -> None:
 
 
 def test_every_change_by_a_route_names_its_caller() -> None:
-    """Whatever the store lets somebody change takes `by`, and no route leaves it to the default, which is this machine."""
+    """Every store method with a `by` parameter gets it from the routes, never the default."""
     changing = {
         node.name
         for path in (SOURCE / "store").glob("*.py")
@@ -87,7 +87,7 @@ def test_every_change_by_a_route_names_its_caller() -> None:
 
 
 def _changes(path: Path, changing: set[str]) -> Iterator[ast.Call]:
-    """Calls of such methods, also those handed to a thread."""
+    """Calls of these methods, including those passed to a thread."""
     for node in ast.walk(ast.parse(path.read_text())):
         if not isinstance(node, ast.Call):
             continue

@@ -1,4 +1,4 @@
-"""Signing in over real connections: who gets in, by what, for how long; and everything that must not work."""
+"""Login over real connections: credentials, session lifetimes, and attacks."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ HTML = {"accept": "text/html,application/xhtml+xml"}
 
 
 def fields(page: str) -> dict[str, str]:
-    """What a page's form sends along unseen."""
+    """Hidden fields of a page's form."""
     return dict(re.findall(r'type="hidden" name="(\w+)" value="([^"]*)"', page))
 
 
 def signs_in(address: str, name: str) -> None:
-    """It works now."""
+    """Whether the login succeeds."""
     with signed_in(address, name):
         pass
 
@@ -54,7 +54,7 @@ def signs_in(address: str, name: str) -> None:
 
 
 def test_a_program_signs_in_and_out(client: httpx.Client, address: str, ana: str) -> None:
-    """Name and password give a cookie and a token; after signing out the same cookie is nobody's, however often it is sent."""
+    """Name and password give a cookie and a CSRF token; after logout the cookie is invalid."""
     told = client.post("/login", json={"name": "ana", "password": PASSWORD})
     assert told.status_code == 200
     assert told.json()["user"] | {"id": ana, "name": "ana", "role": "admin", "way": "session"} == told.json()["user"]
@@ -70,7 +70,7 @@ def test_a_program_signs_in_and_out(client: httpx.Client, address: str, ana: str
 
 
 def test_a_browser_signs_in_without_a_script(client: httpx.Client, ana: str) -> None:
-    """From a page that wants to know who asks, to the form, and back to the page; then out by the page's own button."""
+    """A page redirects to the login form and back; the logout button works."""
     assert ana
     led = client.get("/?model=churn", headers=HTML)
     assert (led.status_code, led.headers["location"]) == (303, "/login?next=%2F%3Fmodel%3Dchurn")
@@ -88,7 +88,7 @@ def test_a_browser_signs_in_without_a_script(client: httpx.Client, ana: str) -> 
 
 
 def test_the_form_speaks_both_languages(client: httpx.Client, ana: str) -> None:
-    """And says in them what was wrong, with the name that was typed and never the password."""
+    """Errors are in the language of the form, with the user name and never the password."""
     assert ana
     form = client.get("/login?lang=es&next=/docs").text
     assert "Contraseña" in form
@@ -101,14 +101,14 @@ def test_the_form_speaks_both_languages(client: httpx.Client, ana: str) -> None:
 
 
 def test_without_users_the_form_says_how_to_make_one(client: httpx.Client) -> None:
-    """Nobody can sign in where there is nobody."""
+    """Without users the page explains how to create one."""
     assert "relevo user add" in client.get("/login").text
     assert code(client.post("/login", json={"name": "ana", "password": PASSWORD})) == (401, "sign_in_refused")
     assert client.get("/me").json()["way"] == "open"
 
 
 def test_what_is_no_sign_in_is_told_so(client: httpx.Client, ana: str) -> None:
-    """As the caller's mistake."""
+    """Malformed logins are client errors."""
     assert ana
     more = b'{"name":"a","password":"b","role":"admin"}'
     for body in (b"", b"[]", b'{"name": 1, "password": "x"}', b'{"name": "ana"}', more, b"{"):
@@ -117,7 +117,7 @@ def test_what_is_no_sign_in_is_told_so(client: httpx.Client, ana: str) -> None:
 
 
 def test_a_program_without_a_session_is_told_how(client: httpx.Client, ana: str) -> None:
-    """No redirect for programs: 401, with the scheme that counts, and the same for a browser's script."""
+    """Programs and scripts get 401 with WWW-Authenticate, no redirect."""
     assert ana
     told = client.get("/models")
     assert (code(told), told.headers["www-authenticate"]) == ((401, "not_known"), 'Bearer realm="relevo"')
@@ -128,7 +128,7 @@ def test_a_program_without_a_session_is_told_how(client: httpx.Client, ana: str)
 
 
 def test_nobody_chooses_anothers_session(client: httpx.Client, address: str, ana: str) -> None:
-    """A cookie planted before the sign-in is worth nothing after it: the server gives a new one."""
+    """A session cookie planted before the login is replaced (session fixation)."""
     assert ana
     client.cookies.set("relevo_session", "planted-by-somebody-else")
     told = client.post("/login", json={"name": "ana", "password": PASSWORD})
@@ -140,7 +140,7 @@ def test_nobody_chooses_anothers_session(client: httpx.Client, address: str, ana
 
 
 def test_signing_in_again_ends_the_session_before(client: httpx.Client, address: str, ana: str) -> None:
-    """One browser has one session, of whoever signed in last."""
+    """A second login in the same browser closes the first session."""
     assert ana
     with signed_in(address, "ana") as caller:
         first = cookie(caller)
@@ -150,7 +150,7 @@ def test_signing_in_again_ends_the_session_before(client: httpx.Client, address:
 
 
 def test_a_session_has_another_id_after_a_change_of_rights(world: World, address: str, ana: str) -> None:
-    """Whoever changes their own role goes on under a new id; the old one is over. Whoever is changed by another signs in anew."""
+    """A role change by oneself renews the session; one by another user ends it."""
     add(world, "boss")
     with signed_in(address, "ana") as caller, signed_in(address, "boss") as boss:
         before = cookie(caller)
@@ -165,7 +165,7 @@ def test_a_session_has_another_id_after_a_change_of_rights(world: World, address
 
 
 def test_whoever_is_switched_off_is_out(world: World, address: str, ana: str) -> None:
-    """Their session ends, and the right password opens none."""
+    """Disabling a user ends the session and prevents login."""
     assert ana
     bob = add(world, "bob", Role.VIEWER)
     with signed_in(address, "bob") as caller:
@@ -176,7 +176,7 @@ def test_whoever_is_switched_off_is_out(world: World, address: str, ana: str) ->
 
 
 def test_over_https_only_the_cookie_that_nobody_else_can_set_counts() -> None:
-    """Its name begins with __Host-, it is Secure and for no script; the plain one is not even looked at."""
+    """Over https the cookie is __Host-, Secure and HttpOnly; the plain cookie is ignored."""
     https = {"scheme": "https", "headers": [(b"cookie", b"relevo_session=planted; __Host-relevo=ours")]}
     http = {"scheme": "http", "headers": https["headers"]}
     assert cookie_value(https, cookie_name(https)) == "ours"
@@ -203,7 +203,7 @@ LACKING = [
 
 
 def test_a_page_elsewhere_changes_nothing(address: str, ana: str) -> None:
-    """With the browser's session but without our origin, or without the session's token, nothing is done."""
+    """A session without same-origin Origin, or without CSRF token, changes nothing."""
     with signed_in(address, "ana") as caller, httpx.Client(base_url=address, cookies={"relevo_session": cookie(caller)}) as forger:
         for lacking in LACKING:
             sent = {**caller.headers, **lacking}
@@ -215,7 +215,7 @@ def test_a_page_elsewhere_changes_nothing(address: str, ana: str) -> None:
 
 
 def test_the_token_of_another_session_is_none(world: World, address: str, ana: str) -> None:
-    """Somebody who may sign in, too, cannot use their own token on another's session."""
+    """A CSRF token is valid for its own session only."""
     add(world, "mallory", Role.VIEWER)
     with signed_in(address, "ana") as caller, signed_in(address, "mallory") as mallory:
         headers = {"x-csrf-token": mallory.headers["x-csrf-token"]}
@@ -224,14 +224,14 @@ def test_the_token_of_another_session_is_none(world: World, address: str, ana: s
 
 
 def test_the_fetch_header_stands_for_the_origin(address: str, ana: str) -> None:
-    """A browser that says the request is from the same origin needs to say no more than the token."""
+    """Sec-Fetch-Site: same-origin replaces the Origin header."""
     with signed_in(address, "ana") as caller:
         del caller.headers["origin"]
         assert caller.patch(f"/users/{ana}", json={}, headers={"sec-fetch-site": "same-origin"}).status_code == 200
 
 
 def test_a_key_needs_no_token(world: World, client: httpx.Client, ana: str) -> None:
-    """No browser sends it by itself, so nobody can make one send it."""
+    """API keys need no CSRF token, since browsers never send them by themselves."""
     key = world.store.people.add_key(ana, "test", list(Scope), at=NOW)
     world.parts.door.roll = world.store.people.roll()
     client.headers["authorization"] = f"Bearer {key}"
@@ -242,9 +242,9 @@ def test_a_key_needs_no_token(world: World, client: httpx.Client, ana: str) -> N
 
 @pytest.mark.parametrize("rule", [one for one in RULES if one.csrf_in_form and one.path != "/submit"], ids=lambda rule: rule.path)
 def test_every_form_carries_the_token(address: str, ana: str, rule: Any) -> None:
-    """A route that reads the token out of its form refuses one without it, with another's, and takes the session's own.
+    """Routes with `csrf_in_form` require the session's CSRF token in the form.
 
-    /submit, which answers past the framework, is asked in test_who_may.
+    /submit, which FastAPI does not handle, is covered in test_permissions.
     """
     assert ana
     with signed_in(address, "ana") as caller:
@@ -255,7 +255,7 @@ def test_every_form_carries_the_token(address: str, ana: str, rule: Any) -> None
 
 
 def test_a_sign_in_form_is_for_the_browser_that_asked_for_it(client: httpx.Client, address: str, ana: str) -> None:
-    """A page elsewhere cannot sign somebody in to an account of its own: it lacks this browser's cookie, or the cookie's token."""
+    """Login CSRF: the form needs the browser's cookie and its token."""
     assert ana
     mine = fields(client.get("/login").text)
     with httpx.Client(base_url=address) as victim:
@@ -291,12 +291,12 @@ def test_a_sign_in_form_is_for_the_browser_that_asked_for_it(client: httpx.Clien
     ],
 )
 def test_the_way_back_leads_nowhere_else(elsewhere: str | None) -> None:
-    """Whatever is asked, after signing in one is on this server."""
+    """The redirect after login stays on this server."""
     assert local_path(elsewhere) == "/"
 
 
 def test_the_way_back_is_kept() -> None:
-    """An address of ours, with its query."""
+    """A local path with its query is preserved."""
     assert local_path("/predictions?model=digits&limit=5") == "/predictions?model=digits&limit=5"
 
 
@@ -304,7 +304,7 @@ def test_the_way_back_is_kept() -> None:
 
 
 def mistyped(world: World, name: str) -> None:
-    """So many wrong tries from this machine that the next waits a minute; the clock of a busy machine does not matter then."""
+    """Enough wrong attempts from this machine for a wait of a minute, so that a slow machine does not matter."""
     at = datetime.now(UTC) - timedelta(seconds=200)
     for pause in (0, 0, 0, 0, 0, 1, 2, 4, 8, 16, 32, 60, 60):
         at += timedelta(seconds=pause)
@@ -312,7 +312,7 @@ def mistyped(world: World, name: str) -> None:
 
 
 def test_guessing_is_slowed_and_nobody_else_waits(world: World, address: str, ana: str) -> None:
-    """After five wrong tries the right one waits as well, from that address; another account does not."""
+    """After five wrong attempts, the right password must wait too, from that address; other accounts do not."""
     assert ana
     add(world, "bob", Role.VIEWER)
     with httpx.Client(base_url=address) as guesser:
@@ -333,7 +333,7 @@ def test_guessing_is_slowed_and_nobody_else_waits(world: World, address: str, an
 
 
 def test_a_browser_that_was_here_before_does_not_wait_for_its_neighbours(world: World, address: str, ana: str) -> None:
-    """Somebody of one's own network who guesses keeps a strange browser waiting, not the one that its owner has used before."""
+    """Attempts from the same network delay new browsers, not one with a device cookie."""
     assert ana
     with signed_in(address, "ana") as mine, httpx.Client(base_url=address) as guesser:
         mistyped(world, "ana")
@@ -353,7 +353,7 @@ def test_a_browser_that_was_here_before_does_not_wait_for_its_neighbours(world: 
 
 
 def test_a_browser_that_was_here_before_guesses_no_more_than_others(address: str, ana: str) -> None:
-    """Five tries, and then the wait."""
+    """A browser with a device cookie has five attempts, too."""
     assert ana
     with signed_in(address, "ana") as mine:
         told = [mine.post("/login", json={"name": "ana", "password": f"wrong guess {one}"}).status_code for one in range(6)]
@@ -362,7 +362,7 @@ def test_a_browser_that_was_here_before_guesses_no_more_than_others(address: str
 
 
 def test_guesses_at_once_are_counted_all(address: str, ana: str) -> None:
-    """Many connections do not get more tries than one."""
+    """Concurrent attempts are all counted."""
     assert ana
     with httpx.Client(base_url=address, timeout=30) as guesser, ThreadPoolExecutor(12) as pool:
         given = [{"name": "ana", "password": f"wrong guess {number}"} for number in range(12)]
@@ -372,7 +372,7 @@ def test_guesses_at_once_are_counted_all(address: str, ana: str) -> None:
 
 
 def test_who_there_is_cannot_be_told_from_the_time(world: World, address: str, ana: str) -> None:
-    """A name that nobody has takes as long to refuse as one that somebody has, and is refused in the same words."""
+    """Unknown names take as long as known ones and give the same message."""
     assert ana
     for number in range(7):
         add(world, f"user {number}", Role.VIEWER)
@@ -391,7 +391,7 @@ def test_who_there_is_cannot_be_told_from_the_time(world: World, address: str, a
 
 
 def test_an_enormous_password_is_not_hashed(address: str, ana: str) -> None:
-    """It is wrong, and no work."""
+    """An overlong password is rejected without hashing it."""
     assert ana
     told = httpx.post(f"{address}/login", json={"name": "ana", "password": "x" * 500_000})
     assert code(told) == (401, "sign_in_refused")
@@ -399,13 +399,13 @@ def test_an_enormous_password_is_not_hashed(address: str, ana: str) -> None:
 
 @pytest.mark.parametrize("form", [{"password": "%" * 2**16}, {f"f{number}": "" for number in range(50)}])
 def test_an_enormous_form_is_not_read(address: str, form: dict[str, str]) -> None:
-    """Anybody may send one, and none is taken apart for long."""
+    """An overlong form is rejected without parsing it."""
     told = httpx.post(f"{address}/login", data=form, headers={"origin": address})
     assert told.status_code == 413
 
 
 def test_a_password_of_other_days_is_kept_anew(world: World, address: str, ana: str) -> None:
-    """When its owner signs in, under today's parameters; it stays the same password."""
+    """A password hash with old parameters is updated at login."""
     from argon2 import PasswordHasher
 
     weak = PasswordHasher(time_cost=1, memory_cost=1024, parallelism=1).hash(PASSWORD.encode())
@@ -419,7 +419,7 @@ def test_a_password_of_other_days_is_kept_anew(world: World, address: str, ana: 
 
 
 def test_a_flood_of_sign_ins_holds_nobody_up(address: str, ana: str) -> None:
-    """While wrong passwords are being checked, other requests are answered at once, and who comes too many is told so."""
+    """During a flood of logins other requests are answered, and excess logins are rejected."""
     assert ana
     with httpx.Client(base_url=address, timeout=30) as guesser, ThreadPoolExecutor(20) as pool:
         given = [{"name": f"n{number}", "password": "wrong password"} for number in range(40)]
@@ -436,7 +436,7 @@ def test_a_flood_of_sign_ins_holds_nobody_up(address: str, ana: str) -> None:
 
 @contextmanager
 def flooded(address: str, names: Sequence[str]) -> Iterator[None]:
-    """Ninety addresses that try passwords, all at once and again and again, for as long as the block lasts."""
+    """Ninety addresses that try passwords concurrently and repeatedly while the block runs."""
     ended = threading.Event()
 
     def guess(number: int) -> None:
@@ -459,7 +459,7 @@ def flooded(address: str, names: Sequence[str]) -> Iterator[None]:
 
 
 def test_a_flood_of_sign_ins_does_not_lock_the_owner_out(world: World, address: str, ana: str) -> None:
-    """Her browser, her network and a key of hers each let the right password in at once, whichever names the flood tries."""
+    """Device cookie, network or key let the right password in at once during a flood."""
     key = world.store.people.add_key(ana, "mine", [Scope.PREDICT], at=datetime.now(UTC))
     world.parts.door.roll = world.store.people.roll()
     known = {"authorization": f"Bearer {key}"}
@@ -476,7 +476,7 @@ def test_a_flood_of_sign_ins_does_not_lock_the_owner_out(world: World, address: 
 
 
 def test_who_tried_is_told_without_what_was_typed(world: World, address: str, ana: str) -> None:
-    """To admins alone: user, address, reason, how often; a password that was typed as a name stands nowhere."""
+    """Admins see user, address, reason and count of rejected logins, never a password typed as a name."""
     add(world, "bob", Role.OPERATOR)
     secret = "my secret password"  # noqa: S105 - what somebody types in the wrong field
     with httpx.Client(base_url=address) as guesser:
@@ -499,7 +499,7 @@ def test_who_tried_is_told_without_what_was_typed(world: World, address: str, an
 
 @pytest.mark.usefixtures("ana")
 def test_no_password_is_hashed_to_predict(world: World, address: str, ana: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Neither with a session nor with a key does argon2 run after the sign-in."""
+    """Neither sessions nor keys run argon2 after the login."""
     key = world.store.people.add_key(ana, "test", [Scope.PREDICT], at=NOW)
     world.parts.door.roll = world.store.people.roll()
     with signed_in(address, "ana") as caller:
@@ -514,7 +514,7 @@ def test_no_password_is_hashed_to_predict(world: World, address: str, ana: str, 
 
 
 def test_a_session_just_seen_outlives_the_store(world: World, ana: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """While the database does not answer, whoever a worker has seen goes on; a cookie it never saw does not come in."""
+    """While the database is unavailable, cached sessions work and unknown ones are rejected."""
     people = world.store.people
     token = people.sessions.open(ana, at=NOW, by=LOCAL_ACTOR)
     door = Authenticator(people.roll(), sessions=SessionCache(people.sessions, lambda: NOW))
