@@ -45,7 +45,7 @@ def fields(page: str) -> dict[str, str]:
 
 
 def signs_in(address: str, name: str) -> None:
-    """Whether the login succeeds."""
+    """Asserts that the login succeeds."""
     with signed_in(address, name):
         pass
 

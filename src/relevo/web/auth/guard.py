@@ -58,7 +58,7 @@ class Authenticator:
         """The principal of the API key in these headers, without a database query; None without a key.
 
         Raises AuthenticationError for an invalid key, DatabaseUnavailableError while users have never been read from the store,
-        UsersLostError for a key that was unknown before the users were lost.
+        UsersLostError after the users were lost, unless the key was known before.
         """
         roll = self.roll
         if roll.open:

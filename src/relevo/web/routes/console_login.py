@@ -47,7 +47,7 @@ _URL_SAFE = re.compile(r"[A-Za-z0-9_-]{22,128}")
 class LoginProviders(BaseModel):
     """Where else people may sign in."""
 
-    #: By what name people know it; None: nowhere else.
+    #: Host name of the identity provider; None without one.
     provider: str | None
 
 
