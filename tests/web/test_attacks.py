@@ -131,7 +131,7 @@ def test_a_climbing_model_name_is_no_model(server: RunningServer, keys: dict[str
             assert status in {401, 403, 404}, body
 
 
-# --- too much -----------------------------------------------------------------------------------------------------------
+# --- oversized -----------------------------------------------------------------------------------------------------------
 
 
 def test_a_stranger_s_large_body_is_not_read(server: RunningServer) -> None:
@@ -186,7 +186,7 @@ def test_a_token_is_looked_for_in_one_place(server: RunningServer, keys: dict[st
     assert asked(server, head("GET", "/models", key=key))[0] == 200
 
 
-# --- too slow -----------------------------------------------------------------------------------------------------------
+# --- slow ---------------------------------------------------------------------------------------------------------------
 
 
 def test_slow_strangers_hold_nobody_up(server: RunningServer, keys: dict[str, str], digit_pngs: list[bytes]) -> None:

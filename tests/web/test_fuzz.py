@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-#: A valid If-Match may be stale, a valid query may come too early, a name be taken: no rejection of the schema. What a schema
-#: cannot say: which letters can be seen, which names are models', how long a time may be told by the minute.
+#: Errors that valid requests may get: a stale If-Match, an object that does not exist yet, a taken name. And what a schema
+#: cannot express: printable characters, existing models, the longest range of minute buckets.
 _CONFIG = """
 [checks]
 positive_data_acceptance.expected-statuses = ["2xx", "404", "409", "412"]

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import httpx
 
 
-#: What only browsers ask for; and the path that is documented once for each model.
+#: Paths for browsers only, and the path that is documented once for each model.
 _PAGES = {"/", "/docs", "/openapi.json", "/favicon.ico", "/static/{address}", "/feedback", "/history", "/health"}
 _PAGES |= {"/models/{name}/predict", "/login/oidc", "/login/oidc/callback", "/login/console"}
 
@@ -72,7 +72,7 @@ def _texts(part: Any) -> set[str]:
     return own | bodies | set().union(*(_texts(value) for value in part.values()))
 
 
-#: Words of the models' makers.
+#: Texts of the models' packages.
 _THEIRS = {"", "$", "m²", "months"}
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from relevo.package.package import Package
 
-#: Pages that the document of the API leaves out, and what they are asked by.
+#: Pages that are not in the OpenAPI document, and their methods.
 _PAGES = [("GET", "/"), ("GET", "/history"), ("GET", "/health"), ("GET", "/docs"), ("POST", "/feedback"), ("POST", "/submit")]
 
 

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 NOW = datetime.now(UTC)
 URL = "http://127.0.0.1"
-#: Stands where the hash of a password does; nobody signs in by one here.
+#: Placeholder for a password hash; these tests do not log in by password.
 KEPT = "$argon2id$"
 
 _VIEWER = {Action.LOOK, Action.PREDICT, Action.SEE_ANSWERS}
@@ -57,7 +57,7 @@ SCOPED = {
     Scope.OPERATE: {Action.OPERATE, Action.JUDGE_LABELS},
 }
 EVERYWHERE = {Action.ADMINISTER, Action.TRUST}
-#: What a route that reads a body needs before it looks whose the thing is; {} where the guard decides alone.
+#: Request body that a route needs before it checks the permission; {} where the middleware decides.
 BODIES: dict[tuple[str, str], Any] = {
     ("PUT", "/predictions/{query_id}/label"): lambda model: {"value": "7" if model == "digits" else "stays"},
     ("POST", "/predictions/{query_id}/label/{number}/judgement"): lambda _: {"verdict": "accepted"},
@@ -65,9 +65,9 @@ BODIES: dict[tuple[str, str], Any] = {
     ("POST", "/predict"): lambda _: {},
     ("POST", "/users/{user_id}/password"): lambda _: {"password": "short"},
 }
-#: Where being let in may still mean that the thing is not in one's own list.
+#: Routes that may answer 404 after the permission check, since the object is not in the caller's own list.
 MAY_LACK = {("POST", "/queue/{query_id}/skip")}
-#: Asked in a test of their own: a model that stands in a form or in the query, and the end of a session.
+#: Covered by tests of their own: models named in a form or query, and logout.
 ELSEWHERE = {("POST", "/predict/"), ("POST", "/submit"), ("POST", "/feedback"), ("POST", "/logout")}
 OUT = {"not_known": 401, "not_allowed": 403, "model_not_found": 404, "prediction_not_found": 404, "not_your_page": 403}
 
@@ -79,7 +79,7 @@ class Caller:
     label: str
     role: Role | None = None
     grants: dict[str, Role] = field(default_factory=dict)
-    scopes: tuple[Scope, ...] | None = None  # None: by a session
+    scopes: tuple[Scope, ...] | None = None  # None: logs in with a session
     only_model: str | None = None
 
     def may(self, action: Action, model: str | None) -> bool:
@@ -150,9 +150,9 @@ class House:
 
     world: World
     handlers: PredictHandlers
-    headers: dict[str, dict[str, str]]  # caller's label → what they send along
+    headers: dict[str, dict[str, str]]  # caller's label → request headers
     ids: dict[str, str]  # model → a prediction of it
-    user: str  # somebody who never asks
+    user: str  # a user who sends no requests
     key: str
 
     def ask(self, method: str, path: str, caller: Caller | None, **more: Any) -> httpx.Response:
@@ -236,7 +236,7 @@ def expected(caller: Caller | None, rule: AccessRule, model: str) -> set[str]:
     if caller is None:
         return {"not_known"}
     if rule.path == "/users/{user_id}/password":
-        # One's own is one's own affair; this is another's.
+        # Users may change their own password; this one is another user's.
         return _unless(caller.may(Action.ADMINISTER, None))
     if rule.action is None:
         return set()
@@ -278,12 +278,12 @@ def test_everybody_at_every_door(house: House, caller: Caller | None) -> None:
 @pytest.mark.parametrize("method", ["GET", "POST", "DELETE", "OPTIONS"])
 def test_a_path_spelled_otherwise_is_no_way_round(house: House, method: str) -> None:
     """Variants of a path (line ends, blanks, slashes, percent signs) do not bypass the rules."""
-    # Where the last part is a name or a number, another spelling is another name, of which the same row tells who may.
+    # If the last part is a parameter, another spelling is another value, covered by the same rule.
     for path in {rule.path for rule in RULES if not rule.public and not rule.path.endswith("}")}:
         plain = path.format_map(defaultdict(lambda: "x", {"name": "digits", "version": "1", "alias": "champion"}))
         for other in ("%0A", "%0D%0A", "%20", "%00", ";x", "/"):
             told = house.ask(method, plain + other, CALLERS[0], **({"json": {}} if method == "POST" else {}))
-            # Of "//" clients make "/"; the other one is a path of its own.
+            # Clients normalize "//" to "/"; the other one is a different path.
             known = plain + other in {"//", "/predict/"}
             assert told.status_code in {400, 403, 404, 405, 422} or known, f"{method} {plain}{other}: {told.status_code}"
 
@@ -356,7 +356,7 @@ def test_the_short_way_asks_the_same(house: House, caller: Caller) -> None:
     headers.append((b"content-type", b"application/json"))
     for model in ("digits", "churn"):
         for url, asked in ((f"/models/{model}/predict", model), ("/predict", "digits")):
-            # Whoever is let in gets as far as asking the model, of which there is none behind this service.
+            # Permitted requests reach the service, which has no model.
             wanted = AttributeError if caller.may(Action.PREDICT, asked) else (PermissionDeniedError, ModelNotFoundError)
             with pytest.raises(wanted):
                 house.handlers.try_submit(url.encode(), headers, b"{}", None)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from relevo.package.package import Package
     from relevo.server import RunningServer
 
-#: What differs between two answers to the same question.
+#: Parts that differ between two responses to the same request.
 _OWN = re.compile(rb'"query_id":"[^"]+"|"execution_time":"[^"]+"|(?<=x-request-id: )[^\r]+|(?<=date: )[^\r]+')
 
 
@@ -67,7 +67,7 @@ def sorted_lines(head: bytes) -> list[bytes]:
     return [first, *sorted(rest)]
 
 
-#: `TE` changes nothing; a version of 1.0 with keep-alive, or a chunked body, is what sends a request the long way.
+#: `TE` changes nothing; HTTP/1.0 with keep-alive, or a chunked body, selects the ASGI path.
 def long_way(body: bytes, path: str, kind: str) -> bytes:
     head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {kind}\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
     chunk = b"%x\r\n" % len(body) + body + b"\r\n" if body else b""
@@ -185,7 +185,7 @@ def test_a_stopping_server_answers_what_it_took(tmp_path: Path, digits_package: 
                     httpx.post(f"{url}/predict", content=digit_pngs[0], headers={"content-type": "image/png"}).status_code
                 )
             except (httpx.ConnectError, httpx.ReadError, httpx.RemoteProtocolError):
-                # Reset or closed before a byte of an answer is refused, too: nobody has acted on it.
+                # A connection that is reset or closed before the first byte of the response is rejected, too: the request had no effect.
                 outcomes.append("refused")
                 return
 
@@ -206,7 +206,7 @@ def test_a_stopping_server_answers_what_it_took(tmp_path: Path, digits_package: 
 @pytest.mark.parametrize(
     "raw",
     [
-        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",  # TLS where plain HTTP is spoken
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",  # TLS on a plain HTTP port
         b"hello\r\n\r\n",
         b"\0" * 64,
         b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: many\r\n\r\n",

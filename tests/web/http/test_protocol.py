@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 _HEAD_S = 0.4
 _UNREAD_S = 0.6
-#: More than the system keeps for who does not read.
+#: More than the socket buffers hold.
 _LONG = 2**25
 _LINES = (b"Host: localhost", b"Content-Type: image/png")
 

@@ -170,7 +170,7 @@ def test_unevenly_spread_connections_get_no_more_than_was_said(
         with httpx.Client(base_url=server.url, transport=httpx.HTTPTransport(local_address="127.0.0.3")) as many:
             spread = answered(many, 100, PNG | {"connection": "close"})
         back = (time.monotonic() - begun) * 0.2 + 2
-        # A digit weighs little more than one unit.
+        # An image of a digit costs little more than one token.
         assert 9 <= kept <= 12 + back
         assert 19 <= spread <= 24 + back
 
@@ -228,5 +228,5 @@ def test_a_caller_who_hangs_up_gives_its_place_back(tmp_path: Any, digits_packag
         with socket.create_connection((host, int(port)), timeout=10) as connection:
             connection.sendall(head.encode() + digit_pngs[0])
             told = connection.recv(65536).decode()
-        # Only the short way names a request after its prediction.
+        # Only the fast path uses the query_id as request id.
         assert re.search("x-request-id: (.+)\r", told)[1] == re.search('"query_id":"([^"]+)"', told)[1]  # type: ignore[index]  # both are there

@@ -54,7 +54,7 @@ def test_a_wrong_field_is_pointed_at(seen: Seen, visit: Callable[..., Page]) -> 
     assert "tenure" in page.inner_text(".refusal")
     assert page.evaluate("document.activeElement.name") == "tenure"
     assert page.input_value("[name=monthlycharges]") == "79.85"
-    # The browser itself notes each refused request.
+    # The browser logs each rejected request.
     assert all("422" in complaint for complaint in seen.complaints)
     seen.complaints.clear()
 

@@ -49,7 +49,7 @@ def form(*parts: bytes) -> bytes:
     return b"".join(parts) + b"--xXx--\r\n"
 
 
-# --- what was asked -------------------------------------------------------------------------------------------------
+# --- accepted bodies -------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", FILE_PARTS)
@@ -115,7 +115,7 @@ def test_of_a_key_sent_twice_the_last_counts() -> None:
     assert parse_body(b'{"a": 1, "a": 2}', "application/json", LIMITS).record == {"a": 2}
 
 
-# --- what is refused --------------------------------------------------------------------------------------------------
+# --- rejected bodies --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -231,7 +231,7 @@ def test_a_form_with_bytes_changed_is_parsed_or_refused(data: st.DataObject) -> 
     assert isinstance(asked, RequestBody)
 
 
-# --- how a body arrives -------------------------------------------------------------------------------------------------
+# --- reading a body -----------------------------------------------------------------------------------------------------
 
 
 def arriving(

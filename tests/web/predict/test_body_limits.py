@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from relevo.server import RunningServer
 
 _ID = "01a1fc97-8df4-7a0d-99a7-820c3f1c4401"
-#: Addresses that are not for predictions.
+#: Paths other than predict.
 _ADDRESSES = [
     ("PUT", f"/predictions/{_ID}/label"),
     ("PUT", "/models/churn/aliases/canary"),

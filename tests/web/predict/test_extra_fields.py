@@ -59,7 +59,7 @@ def _digits() -> Package:
 
 def _asked(url: str, record: dict[str, Any], *, chunked: bool) -> dict[str, Any]:
     body = json.dumps(record).encode()
-    # A body in chunks takes the long way, a plain one the short.
+    # A chunked body takes the ASGI path, a plain one the fast path.
     content = iter([body]) if chunked else body
     answer: dict[str, Any] = httpx.post(f"{url}/predict", content=content, headers={"content-type": "application/json"}).json()
     return answer
@@ -96,7 +96,7 @@ def test_they_are_documented(url: str) -> None:
     assert {*_OLD} <= {*schema["required"]}
 
 
-# --- the old clients' own requests --------------------------------------------------------------------------------------
+# --- requests of old clients --------------------------------------------------------------------------------------------
 
 
 def _ways(url: str, record: dict[str, Any]) -> dict[str, dict[str, Any]]:

@@ -56,14 +56,14 @@ def raw(url: str) -> Iterator[socket.socket]:
         yield connection
 
 
-#: What a browser sends when nobody chose a file.
+#: What a browser sends if no file was chosen.
 _UNCHOSEN = (
     b'--b\r\nContent-Disposition: form-data; name="file"; filename=""\r\n'
     b"Content-Type: application/octet-stream\r\n\r\n\r\n--b--\r\n"
 )
 _NOTHING_SENT = b'--b\r\nContent-Disposition: form-data; name="model"\r\n\r\ndigits\r\n--b--\r\n'
 _NO_PICTURE = _UNCHOSEN.replace(b'filename=""', b'filename="a.txt"').replace(b"\r\n\r\n\r\n", b"\r\n\r\nno picture\r\n")
-#: In a change of a record: the field is left out.
+#: In a record change: omit the field.
 _ABSENT = object()
 _BROWSER = {"content-type": "multipart/form-data; boundary=b"}
 
@@ -102,7 +102,7 @@ def refused(told: httpx.Response, status: int, code: str) -> dict[str, Any]:
     return dict(told.json())
 
 
-# --- every form of asking -----------------------------------------------------------------------------------------------
+# --- request formats ----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("part", ["file", "image", "my_image"])
@@ -222,7 +222,7 @@ def test_the_page_answers_a_form_without_javascript(http: httpx.Client, digits_p
     assert "No se ha elegido ningún archivo" in refusal.text
 
 
-# --- every refusal, in both languages -----------------------------------------------------------------------------------
+# --- errors, in both languages ------------------------------------------------------------------------------------------
 
 _REFUSALS: list[tuple[str, int, str, str, str, dict[str, Any]]] = [
     (
@@ -365,7 +365,7 @@ def test_predict_paths_take_only_post(http: httpx.Client, path: str) -> None:
     assert told.headers["allow"] == "POST"
 
 
-# --- bodies that lie ----------------------------------------------------------------------------------------------------
+# --- invalid body lengths ----------------------------------------------------------------------------------------------------
 
 
 def test_a_body_shorter_than_announced_strands_nobody(raw: socket.socket, http: httpx.Client, digit_pngs: list[bytes]) -> None:
@@ -460,7 +460,7 @@ def test_callers_who_hang_up_disturb_nobody(url: str, digits_package: Package, d
     assert labels == [digits_package.predict(png).label for png in digit_pngs[:50]]
 
 
-# --- the short way and the long way are one -----------------------------------------------------------------------------
+# --- fast path and ASGI path are equal ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -512,7 +512,7 @@ def test_an_id_given_by_the_caller_comes_back(http: httpx.Client, digit_pngs: li
     assert told.json()["request_id"] == told.headers["x-request-id"] == "abc-123"
 
 
-# --- under concurrency --------------------------------------------------------------------------------------------------
+# --- concurrency --------------------------------------------------------------------------------------------------------
 
 
 def test_answers_among_strangers_are_those_alone(
@@ -540,7 +540,7 @@ def test_answers_among_strangers_are_those_alone(
             one.result()
 
 
-# --- whatever comes -----------------------------------------------------------------------------------------------------
+# --- arbitrary input -----------------------------------------------------------------------------------------------------
 
 _json = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     import httpx
     from tests.support.web_app import World
 
-SOURCE = Path(__file__).parents[2] / "src" / "relevo"
-#: The rooms of the store as routes reach them.
-ROOMS = ("people", "keys", "sessions", "elsewhere", "registry", "labels", "erasing")
+SOURCE = Path(__file__).parents[3] / "src" / "relevo"
+#: The stores, as the routes access them.
+STORES = ("people", "keys", "sessions", "elsewhere", "registry", "labels", "erasing")
 
 
 def test_changes_over_http_are_on_record(world: World, client: httpx.Client) -> None:
@@ -73,7 +73,7 @@ def test_every_change_by_a_route_names_its_caller() -> None:
     """Every store method with a `by` parameter gets it from the routes, never the default."""
     changing = {
         node.name
-        for path in (SOURCE / "store").glob("*.py")
+        for path in (SOURCE / "store").rglob("*.py")
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.FunctionDef) and any(one.arg == "by" for one in node.args.kwonlyargs)
     }
@@ -81,9 +81,9 @@ def test_every_change_by_a_route_names_its_caller() -> None:
     calls = [(path.name, call) for path in (SOURCE / "web").rglob("*.py") for call in _changes(path, changing)]
     assert len(calls) > 5
     for name, call in calls:
-        # Where they are spread, the dictionary is told beside it.
-        told = any(keyword.arg in {"by", None} for keyword in call.keywords)
-        assert told, f"{name}:{call.lineno} does not say who changes it"
+        # For `**options`, the dictionary literal is in the same function.
+        names_actor = any(keyword.arg in {"by", None} for keyword in call.keywords)
+        assert names_actor, f"{name}:{call.lineno} does not say who changes it"
 
 
 def _changes(path: Path, changing: set[str]) -> Iterator[ast.Call]:
@@ -93,6 +93,6 @@ def _changes(path: Path, changing: set[str]) -> Iterator[ast.Call]:
             continue
         for called in (node.func, *node.args[:1]):
             if isinstance(called, ast.Attribute) and called.attr in changing:
-                room = ast.unparse(called.value).rpartition(".")[2]
-                if room in ROOMS:
+                store = ast.unparse(called.value).rpartition(".")[2]
+                if store in STORES:
                     yield node

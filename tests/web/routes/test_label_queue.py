@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     import httpx
     from tests.support.web_app import World
 
-#: Its lot is the smallest there is, so it is always drawn.
+#: Its sampling key is the smallest possible, so it is always sampled.
 DRAWN = bytes(16)
-#: And this the largest.
+#: The largest possible sampling key.
 NEVER_DRAWN = b"\xff" * 16
 
 

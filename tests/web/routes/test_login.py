@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from tests.support.web_app import World
 
 NOW = datetime.now(UTC)
-#: Where the tests' own callers sit, before anybody has signed in there.
+#: Network of the tests' clients, before any login from it.
 GUESSED_FROM = Desk(name="127.0.0.1", known=False)
 HTML = {"accept": "text/html,application/xhtml+xml"}
 
@@ -50,7 +50,7 @@ def signs_in(address: str, name: str) -> None:
         pass
 
 
-# --- getting in, and out --------------------------------------------------------------------------------------------------
+# --- login and logout -----------------------------------------------------------------------------------------------------
 
 
 def test_a_program_signs_in_and_out(client: httpx.Client, address: str, ana: str) -> None:
@@ -124,7 +124,7 @@ def test_a_program_without_a_session_is_told_how(client: httpx.Client, ana: str)
     assert client.post("/submit", headers=HTML).headers["location"] == "/login?next=%2F"
 
 
-# --- the session's id -----------------------------------------------------------------------------------------------------
+# --- session ids ----------------------------------------------------------------------------------------------------------
 
 
 def test_nobody_chooses_anothers_session(client: httpx.Client, address: str, ana: str) -> None:
@@ -160,7 +160,7 @@ def test_a_session_has_another_id_after_a_change_of_rights(world: World, address
         assert caller.get("/me").json() | {"role": "operator", "csrf": told.headers["x-csrf-token"]} == caller.get("/me").json()
         assert httpx.get(f"{address}/me", cookies={"relevo_session": before}).status_code == 401
         assert boss.patch(f"/users/{ana}", json={"role": "viewer"}).status_code == 200
-        time.sleep(0.35)  # a worker may go so long without asking the store
+        time.sleep(0.35)  # the session cache's lifetime
         assert caller.get("/me").status_code == 401
 
 
@@ -185,10 +185,10 @@ def test_over_https_only_the_cookie_that_nobody_else_can_set_counts() -> None:
     assert set_cookie(http, cookie_name(http), "x") == "relevo_session=x; Path=/; HttpOnly; SameSite=Lax"
 
 
-# --- forged requests ------------------------------------------------------------------------------------------------------
+# --- CSRF -----------------------------------------------------------------------------------------------------------------
 
 
-#: What a page elsewhere cannot send with a browser's session, or sends otherwise.
+#: Headers that a cross-site page cannot send with a session, or sends differently.
 LACKING = [
     {"x-csrf-token": ""},
     {"x-csrf-token": "0" * 64},
@@ -265,7 +265,7 @@ def test_a_sign_in_form_is_for_the_browser_that_asked_for_it(client: httpx.Clien
         assert victim.post("/login", data=given).status_code == 403
         assert victim.post("/login", data=given, headers={"origin": "https://evil.example"}).status_code == 403
         assert "relevo_session" not in victim.cookies
-        # What a page elsewhere can send without asking us first is no JSON by its type.
+        # A cross-site request without preflight cannot have the content type of JSON.
         body = b'{"name":"ana","password":"correct horse battery"}'
         plain = victim.post("/login", content=body, headers={"content-type": "text/plain"})
         assert plain.status_code in {400, 403, 415, 422}
@@ -300,7 +300,7 @@ def test_the_way_back_is_kept() -> None:
     assert local_path("/predictions?model=digits&limit=5") == "/predictions?model=digits&limit=5"
 
 
-# --- guessing -------------------------------------------------------------------------------------------------------------
+# --- password guessing -------------------------------------------------------------------------------------------------------------
 
 
 def mistyped(world: World, name: str) -> None:
@@ -339,7 +339,7 @@ def test_a_browser_that_was_here_before_does_not_wait_for_its_neighbours(world: 
         mistyped(world, "ana")
         assert guesser.post("/login", json={"name": "ana", "password": PASSWORD}).status_code == 429
         assert mine.post("/login", json={"name": "ana", "password": PASSWORD}).status_code == 200
-        # It opens nothing by itself, is for one user, and cannot be made up.
+        # The device cookie grants no access, is bound to one user, and cannot be forged.
         kept = str(mine.cookies["relevo_known"])
         for cookies in ({"relevo_known": kept}, {"relevo_session": kept}):
             assert httpx.get(f"{address}/me", cookies=cookies).status_code == 401
@@ -510,7 +510,7 @@ def test_no_password_is_hashed_to_predict(world: World, address: str, ana: str, 
         assert told.status_code == 200
 
 
-# --- while the store is away ----------------------------------------------------------------------------------------------
+# --- database unavailable -------------------------------------------------------------------------------------------------
 
 
 def test_a_session_just_seen_outlives_the_store(world: World, ana: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -60,7 +60,7 @@ def test_a_labeler_signs_in_asks_and_corrects(world: World, visit: Callable[...,
     page.click("header button")
     assert page.inner_text("h1") == "Entrar"
     assert "relevo_session" not in {one["name"] for one in page.context.cookies()}
-    # The wrong password was refused with 401, and a browser tells that.
+    # The browser logs the 401 of the wrong password.
     seen.complaints.clear()
 
 

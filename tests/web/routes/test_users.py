@@ -86,7 +86,7 @@ def test_ones_own_password_takes_the_one_before(world: World, address: str, ana:
         assert told.status_code == 200
         assert cookie(caller) != before
         assert caller.get("/me").json()["csrf"] == told.headers["x-csrf-token"]
-        time.sleep(0.35)  # a worker may go so long without asking the store
+        time.sleep(0.35)  # the session cache's lifetime
         assert elsewhere.get("/me").status_code == 401
         assert code(elsewhere.post("/login", json={"name": "bob", "password": PASSWORD})) == (401, "sign_in_refused")
     with signed_in(address, "bob", password=OTHER):
