@@ -88,9 +88,9 @@ def test_405_names_every_method_of_the_path(client: httpx.Client) -> None:
 @pytest.mark.parametrize("path", ["/", "/health/ready", "/models/digits"])
 def test_head_is_get_without_the_body(client: httpx.Client, path: str) -> None:
     """HEAD is answered like GET, without a body."""
-    asked = client.head(path)
-    assert (asked.status_code, asked.content) == (200, b"")
-    assert asked.headers["content-type"] == client.get(path).headers["content-type"]
+    response = client.head(path)
+    assert (response.status_code, response.content) == (200, b"")
+    assert response.headers["content-type"] == client.get(path).headers["content-type"]
 
 
 @pytest.mark.parametrize("path", ["/", "/docs", "/openapi.json", "/models", "/nothing", "/health/live", "/metrics"])
@@ -199,9 +199,9 @@ def test_an_alias_moves_once_under_its_etag(world: World, client: httpx.Client) 
     assert (moved.status_code, moved.json()["previous"], moved.json()["version"]) == (200, 1, 2)
     late = client.put("/models/digits/aliases/champion", json={"version": 1}, headers={"If-Match": etag})
     assert is_problem(late, 412, "stale_state")
-    told = client.get("/models/digits/aliases").json()
-    assert told["aliases"] == {"champion": 2}
-    assert [move["reason"] for move in told["moves"]] == ["better", "first"]
+    body = client.get("/models/digits/aliases").json()
+    assert body["aliases"] == {"champion": 2}
+    assert [move["reason"] for move in body["moves"]] == ["better", "first"]
     newest = client.get("/models/digits/aliases?limit=1").json()
     assert [move["reason"] for move in newest["moves"]] == ["better"]
     older = client.get(f"/models/digits/aliases?limit=1&before={newest['next_before']}").json()
@@ -265,11 +265,11 @@ def test_a_prediction_is_told_in_full(world: World, client: httpx.Client) -> Non
     """A prediction shows probabilities, arm, latency and time, never its input or subject."""
     made = prediction(scores=np.array([0.25, 0.75], dtype="<f4").tobytes(), subject="someone", at_us=1_700_000_000_000_000)
     world.store.history.record([made])
-    told = client.get(f"/predictions/{ids.text(made.id)}").json()
-    assert told["probabilities"] == [0.25, 0.75]
-    assert (told["prediction"], told["arm"], told["latency_ms"]) == ("7", "champion", 1.5)
-    assert datetime.fromisoformat(told["at"]) == datetime(2023, 11, 14, 22, 13, 20, tzinfo=UTC)
-    assert "someone" not in json.dumps(told)
+    body = client.get(f"/predictions/{ids.text(made.id)}").json()
+    assert body["probabilities"] == [0.25, 0.75]
+    assert (body["prediction"], body["arm"], body["latency_ms"]) == ("7", "champion", 1.5)
+    assert datetime.fromisoformat(body["at"]) == datetime(2023, 11, 14, 22, 13, 20, tzinfo=UTC)
+    assert "someone" not in json.dumps(body)
 
 
 def test_an_image_comes_back_bare(world: World, client: httpx.Client) -> None:
@@ -325,9 +325,9 @@ def test_a_label_is_kept_once_and_corrected_by_another(world: World, client: htt
     where = f"/predictions/{ids.text(made.id)}/label"
     for value in ("3", "3", "5"):
         assert client.put(where, json={"value": value}).json()["value"] == value
-    told = client.get(where).json()
-    assert told["label"] == "5"
-    assert [truth["value"] for truth in told["history"]] == ["3", "5"]
+    body = client.get(where).json()
+    assert body["label"] == "5"
+    assert [truth["value"] for truth in body["history"]] == ["3", "5"]
 
 
 def test_a_label_waits_for_its_fresh_prediction(world: World, client: httpx.Client) -> None:

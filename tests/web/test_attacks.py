@@ -77,8 +77,8 @@ def connected(server: RunningServer) -> socket.socket:
 
 
 def head(method: str, path: str, *lines: str, key: str = "") -> bytes:
-    told = [f"{method} {path} HTTP/1.1", "Host: localhost", *([f"Authorization: Bearer {key}"] if key else []), *lines]
-    return "\r\n".join(told).encode() + b"\r\n\r\n"
+    lines_sent = [f"{method} {path} HTTP/1.1", "Host: localhost", *([f"Authorization: Bearer {key}"] if key else []), *lines]
+    return "\r\n".join(lines_sent).encode() + b"\r\n\r\n"
 
 
 def answer(connection: socket.socket) -> tuple[int, bytes]:
@@ -95,7 +95,7 @@ def answer(connection: socket.socket) -> tuple[int, bytes]:
     return int(start.split()[1]), body
 
 
-def asked(server: RunningServer, raw: bytes) -> tuple[int, bytes]:
+def exchange(server: RunningServer, raw: bytes) -> tuple[int, bytes]:
     with connected(server) as connection:
         connection.sendall(raw)
         return answer(connection)
@@ -108,18 +108,18 @@ def asked(server: RunningServer, raw: bytes) -> tuple[int, bytes]:
 def test_no_path_climbs(server: RunningServer, keys: dict[str, str], path: str) -> None:
     """Path traversal returns no file, no traceback and no content, with any credentials."""
     for key in ("", keys["predict"], keys["read"]):
-        status, body = asked(server, head("GET", path, key=key))
+        status, body = exchange(server, head("GET", path, key=key))
         assert status in {400, 401, 403, 404, 422}, body
         assert not any(secret in body for secret in _SECRETS)
 
 
 def test_without_a_token_what_is_there_looks_like_what_is_not(server: RunningServer) -> None:
     """Without credentials, existing and missing objects are indistinguishable."""
-    told = [
+    responses = [
         httpx.get(f"{server.url}{path}") for path in ("/models/digits", "/models/nobody", "/models/digits/versions/1", "/nothing")
     ]
-    assert {one.status_code for one in told} == {401}
-    assert len({one.json()["error"] for one in told}) == 1
+    assert {one.status_code for one in responses} == {401}
+    assert len({one.json()["error"] for one in responses}) == 1
 
 
 def test_a_climbing_model_name_is_no_model(server: RunningServer, keys: dict[str, str], digit_pngs: list[bytes]) -> None:
@@ -127,7 +127,7 @@ def test_a_climbing_model_name_is_no_model(server: RunningServer, keys: dict[str
     for path in ("/models/..%2fdigits/predict", "/models/%2e%2e/predict", "/models/digits%2f../predict"):
         lines = ["Content-Type: image/png", f"Content-Length: {len(digit_pngs[0])}"]
         for more in ([], ["Connection: close"]):
-            status, body = asked(server, head("POST", path, *lines, *more, key=keys["predict"]) + digit_pngs[0])
+            status, body = exchange(server, head("POST", path, *lines, *more, key=keys["predict"]) + digit_pngs[0])
             assert status in {401, 403, 404}, body
 
 
@@ -137,7 +137,7 @@ def test_a_climbing_model_name_is_no_model(server: RunningServer, keys: dict[str
 def test_a_stranger_s_large_body_is_not_read(server: RunningServer) -> None:
     """Unauthenticated requests are rejected before their body is read."""
     for length in (100, 10 * 2**20, 2**40):
-        status, body = asked(server, head("POST", "/predict", "Content-Type: image/png", f"Content-Length: {length}") + b"abc")
+        status, body = exchange(server, head("POST", "/predict", "Content-Type: image/png", f"Content-Length: {length}") + b"abc")
         assert (status, json.loads(body)["code"]) == (401, "not_known")
 
 
@@ -146,14 +146,14 @@ def test_a_large_body_with_a_token_is_refused_by_its_size(server: RunningServer,
     length = 2 * 2**20
     for path in ("/predict", "/models/digits/predict", "/submit", "/predict/"):
         lines = ["Content-Type: image/png", f"Content-Length: {length}"]
-        assert asked(server, head("POST", path, *lines, key=keys["predict"]) + b"abc")[0] == 413
+        assert exchange(server, head("POST", path, *lines, key=keys["predict"]) + b"abc")[0] == 413
     with connected(server) as connection:
         connection.sendall(head("POST", "/predict", "Content-Type: image/png", "Transfer-Encoding: chunked", key=keys["predict"]))
         piece = b"%x\r\n" % 2**18 + bytes(2**18) + b"\r\n"
         for _ in range(5):
             connection.sendall(piece)
         assert answer(connection)[0] == 413
-    assert asked(server, head("POST", "/login", "Content-Type: application/json", f"Content-Length: {length}") + b"{")[0] == 413
+    assert exchange(server, head("POST", "/login", "Content-Type: application/json", f"Content-Length: {length}") + b"{")[0] == 413
 
 
 def test_two_lengths_are_none(server: RunningServer, keys: dict[str, str]) -> None:
@@ -164,7 +164,9 @@ def test_two_lengths_are_none(server: RunningServer, keys: dict[str, str]) -> No
         ("Transfer-Encoding: chunked, identity",),
         ("Content-Length: +3",),
     ):
-        status, body = asked(server, head("POST", "/predict", *lines, key=keys["predict"]) + b"0\r\n\r\nGET /keys HTTP/1.1\r\n\r\n")
+        status, body = exchange(
+            server, head("POST", "/predict", *lines, key=keys["predict"]) + b"0\r\n\r\nGET /keys HTTP/1.1\r\n\r\n"
+        )
         assert (status, json.loads(body)["code"]) == (400, "http_malformed"), lines
 
 
@@ -182,8 +184,8 @@ def test_a_token_is_looked_for_in_one_place(server: RunningServer, keys: dict[st
         head("GET", "/models", "Authorization: Bearer " + "x" * 50_000),
         head("GET", "/models", "Authorization: Bearer wrong", f"Authorization: Bearer {key}"),
     ):
-        assert asked(server, raw)[0] == 401
-    assert asked(server, head("GET", "/models", key=key))[0] == 200
+        assert exchange(server, raw)[0] == 401
+    assert exchange(server, head("GET", "/models", key=key))[0] == 200
 
 
 # --- slow ---------------------------------------------------------------------------------------------------------------
@@ -199,6 +201,6 @@ def test_slow_strangers_hold_nobody_up(server: RunningServer, keys: dict[str, st
         begun = time.monotonic()
         for _ in range(5):
             headers = {"authorization": f"Bearer {keys['predict']}", "content-type": "image/png"}
-            told = httpx.post(f"{server.url}/predict", content=digit_pngs[0], headers=headers)
-            assert told.status_code == 200
+            response = httpx.post(f"{server.url}/predict", content=digit_pngs[0], headers=headers)
+            assert response.status_code == 200
         assert time.monotonic() - begun < 5

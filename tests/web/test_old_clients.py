@@ -173,9 +173,9 @@ def test_the_x_ray_page_takes_a_picture(urls: dict[str, str], folder: Path) -> N
     status, page = _curl(folder, "-F", f"{name[1]}=@chest.jpeg", f"{urls['xray']}/submit")
     assert status == 200, page
     assert all(label in page for label in _LUNGS)
-    told = requests.post(f"{urls['xray']}/predict", files={"file": (folder / "chest.jpeg").read_bytes()}, timeout=60).json()
-    assert told["prediction"] in _LUNGS
-    assert len(told["probabilities"]) == 3
+    body = requests.post(f"{urls['xray']}/predict", files={"file": (folder / "chest.jpeg").read_bytes()}, timeout=60).json()
+    assert body["prediction"] in _LUNGS
+    assert len(body["probabilities"]) == 3
 
 
 def _import(file: Path, settings: Settings) -> dict[str, Any]:

@@ -43,8 +43,8 @@ def test_many_parameters_break_no_route(http: httpx.Client, routes: list[tuple[s
     assert len(routes) > 40
     for query in ("lang=en&" + "&".join(f"a{place}=1" for place in range(400)), "&" * 300, "lang=es" * 1 + "&lang=en" * 150):
         for method, path in routes:
-            told = http.request(method, f"{path}?{query}")
-            assert told.status_code == 422, (method, path, told.status_code, told.text)
+            response = http.request(method, f"{path}?{query}")
+            assert response.status_code == 422, (method, path, response.status_code, response.text)
 
 
 def test_no_query_breaks_a_route(http: httpx.Client, routes: list[tuple[str, str]]) -> None:
@@ -72,8 +72,8 @@ def test_no_query_breaks_a_route(http: httpx.Client, routes: list[tuple[str, str
     for method, path in routes:
         for _ in range(4):
             query = "".join(draw.choice(pieces) for _ in range(draw.randint(1, 30)))
-            told = http.request(method, f"{path}?{query}")
-            assert told.status_code < 500 or told.status_code == 503, (method, path, query, told.text)
+            response = http.request(method, f"{path}?{query}")
+            assert response.status_code < 500 or response.status_code == 503, (method, path, query, response.text)
 
 
 @pytest.mark.parametrize(
@@ -93,8 +93,10 @@ def test_an_unknown_parameter_is_refused_by_name(
 ) -> None:
     """An unknown parameter such as version=99 is an error that names it and the closest known one."""
     sent = {"file": ("a.png", digit_pngs[0])} if method == "POST" else None
-    told = http.request(method, f"{path}?{wrong}=99", files=sent)
-    assert (told.status_code, told.json()["code"], told.json()["field"]) == (422, "parameter_unknown", wrong), told.text
+    response = http.request(method, f"{path}?{wrong}=99", files=sent)
+    assert (response.status_code, response.json()["code"], response.json()["field"]) == (422, "parameter_unknown", wrong), (
+        response.text
+    )
     if near != "lang":
-        assert f"'{near}'" in told.json()["error"]
+        assert f"'{near}'" in response.json()["error"]
     assert http.request(method, f"{path}?lang=es", files=sent).status_code == 200

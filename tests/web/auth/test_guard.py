@@ -83,8 +83,8 @@ def test_whether_it_is_ready_is_told_to_all_and_of_what_to_those_who_may_see_it(
     known = client.get("/health/ready", headers={"authorization": f"Bearer {reader}"}).json()
     assert [one["name"] for one in known["models"]] == ["digits"]
     world.service.reason = "the model 'churn' is not loaded"
-    told = client.get("/health/ready")
-    assert (told.status_code, "churn" in told.text) == (503, False)
+    response = client.get("/health/ready")
+    assert (response.status_code, "churn" in response.text) == (503, False)
 
 
 def test_until_the_store_has_told_nobody_is_let_in(world: World, client: httpx.Client) -> None:

@@ -81,12 +81,12 @@ def test_who_signs_in_there_is_signed_in_here(browser: httpx.Client, provider: I
     """A new account gets a user with the default role, a session and its target page; the next login finds the same user."""
     done = browser.get(callback_of(browser, "/login/oidc?next=/predictions%3Flimit%3D5"))
     assert (done.status_code, done.headers["location"]) == (303, "/predictions?limit=5")
-    told = browser.get("/me", headers={"accept": "application/json"}).json()
-    assert (told["name"], told["role"], told["way"]) == ("ana", "viewer", "session")
+    body = browser.get("/me", headers={"accept": "application/json"}).json()
+    assert (body["name"], body["role"], body["way"]) == ("ana", "viewer", "session")
     browser.cookies.clear()
     provider.person["preferred_username"] = "renamed"
     assert signed_in(browser).status_code == 303
-    assert browser.get("/me").json()["id"] == told["id"]
+    assert browser.get("/me").json()["id"] == body["id"]
     assert [user.name for user in world.store.people.each()] == ["ana", "boss"]
 
 
@@ -126,9 +126,9 @@ def test_a_way_back_is_gone_once(browser: httpx.Client, provider: IdentityProvid
     tie = dict(browser.cookies)
     assert browser.get(back).status_code == 303
     browser.cookies.update(tie)
-    asked = len(provider.taken)
+    count = len(provider.taken)
     assert browser.get(back).status_code == 401
-    assert len(provider.taken) == asked
+    assert len(provider.taken) == count
 
 
 def test_a_code_that_was_used_is_refused(browser: httpx.Client, provider: IdentityProvider, world: World) -> None:

@@ -263,15 +263,17 @@ def test_everybody_at_every_door(house: House, caller: Caller | None) -> None:
     for rule, model in walked():
         body = BODIES.get((rule.method, rule.path), lambda _: {})(model)
         sent = {"json": body} if rule.method not in {"GET", "DELETE"} else {}
-        told = house.ask(rule.method, address(house, rule, model), caller, **sent)
-        kind = told.headers.get("content-type", "")
-        code = told.json().get("code", "") if kind == "application/json" and told.status_code >= 400 else ""
+        response = house.ask(rule.method, address(house, rule, model), caller, **sent)
+        kind = response.headers.get("content-type", "")
+        code = response.json().get("code", "") if kind == "application/json" and response.status_code >= 400 else ""
         came = {code} & OUT.keys()
         if (rule.method, rule.path) in MAY_LACK and not expected(caller, rule, model):
             came -= {"prediction_not_found"}
         if not (came <= (wanted := expected(caller, rule, model)) and bool(came) == bool(wanted)):
-            wrong.append(f"{rule.method} {rule.path} of {model}: {told.status_code} {code}, expected {wanted or 'to be let in'}")
-        assert not came or told.status_code == OUT[code]
+            wrong.append(
+                f"{rule.method} {rule.path} of {model}: {response.status_code} {code}, expected {wanted or 'to be let in'}"
+            )
+        assert not came or response.status_code == OUT[code]
     assert not wrong, "\n".join(wrong)
 
 
@@ -282,10 +284,10 @@ def test_a_path_spelled_otherwise_is_no_way_round(house: House, method: str) -> 
     for path in {rule.path for rule in RULES if not rule.public and not rule.path.endswith("}")}:
         plain = path.format_map(defaultdict(lambda: "x", {"name": "digits", "version": "1", "alias": "champion"}))
         for other in ("%0A", "%0D%0A", "%20", "%00", ";x", "/"):
-            told = house.ask(method, plain + other, CALLERS[0], **({"json": {}} if method == "POST" else {}))
+            response = house.ask(method, plain + other, CALLERS[0], **({"json": {}} if method == "POST" else {}))
             # Clients normalize "//" to "/"; the other one is a different path.
             known = plain + other in {"//", "/predict/"}
-            assert told.status_code in {400, 403, 404, 405, 422} or known, f"{method} {plain}{other}: {told.status_code}"
+            assert response.status_code in {400, 403, 404, 405, 422} or known, f"{method} {plain}{other}: {response.status_code}"
 
 
 def test_a_row_by_object_says_what_to_send() -> None:
@@ -302,14 +304,14 @@ def test_what_is_foreign_shows_nowhere(house: House, caller: Caller) -> None:
         if rule.method != "GET" or "{" in rule.path:
             continue
         for query in ("", "?model=churn", "?object=model:churn"):
-            told = house.ask("GET", rule.path + query, caller)
+            response = house.ask("GET", rule.path + query, caller)
             for foreign in (house.ids["churn"], CHURN.description, "monthlycharges", '"churn"', "model=churn"):
                 own_words = query and "churn" in foreign and "model" in foreign
-                assert own_words or foreign not in told.text, f"{rule.path}{query} tells {foreign}"
+                assert own_words or foreign not in response.text, f"{rule.path}{query} tells {foreign}"
     for asked in ("digits", "churn"):
-        told = house.ask("POST", "/submit", caller, params={"model": asked}, data={"tenure": "x"})
+        response = house.ask("POST", "/submit", caller, params={"model": asked}, data={"tenure": "x"})
         for foreign in (CHURN.description, "monthlycharges", "model=churn"):
-            assert foreign not in told.text, f"/submit about {asked} tells {foreign}"
+            assert foreign not in response.text, f"/submit about {asked} tells {foreign}"
 
 
 FORMS: dict[str, Callable[[str, House], dict[str, Any]]] = {
@@ -325,17 +327,17 @@ def test_everybody_with_every_form(house: House, caller: Caller | None, path: st
     """A model named in a form or in the query is checked against the caller's permissions."""
     action = Action.LABEL if path == "/feedback" else Action.PREDICT
     for model in ("digits", "churn"):
-        told = house.ask("POST", path, caller, **FORMS[path](model, house))
+        response = house.ask("POST", path, caller, **FORMS[path](model, house))
         if caller is None:
-            assert told.status_code == 401
+            assert response.status_code == 401
         elif not caller.may(action, None):
-            assert told.status_code == 403
+            assert response.status_code == 403
         elif not caller.sees(model):
-            assert told.status_code == 404
+            assert response.status_code == 404
         elif not caller.may(action, model):
-            assert told.status_code == 403
+            assert response.status_code == 403
         else:
-            assert told.status_code == (200 if path == "/feedback" else 503), told.text
+            assert response.status_code == (200 if path == "/feedback" else 503), response.text
 
 
 @pytest.mark.parametrize(("csrf", "status"), [(None, 403), ("0" * 64, 403), ("own", 503)])

@@ -56,7 +56,7 @@ def answer_from(connection: socket.socket, held: bytearray) -> tuple[bytes, byte
     return head, body
 
 
-def told(server: RunningServer, raw: bytes) -> tuple[bytes, bytes]:
+def exchange(server: RunningServer, raw: bytes) -> tuple[bytes, bytes]:
     with connect(server) as connection:
         connection.sendall(raw)
         return answer_from(connection, bytearray())
@@ -76,7 +76,7 @@ def long_way(body: bytes, path: str, kind: str) -> bytes:
 
 def test_both_ways_answer_the_same(server: RunningServer, digit_pngs: list[bytes]) -> None:
     """Head and body of both paths are equal, except for id, time and date."""
-    short, long = told(server, request(digit_pngs[0])), told(server, long_way(digit_pngs[0], "/predict", "image/png"))
+    short, long = exchange(server, request(digit_pngs[0])), exchange(server, long_way(digit_pngs[0], "/predict", "image/png"))
     assert sorted_lines(short[0]) == sorted_lines(long[0])
     assert _OWN.sub(b"#", short[1]) == _OWN.sub(b"#", long[1])
 
@@ -95,7 +95,7 @@ def test_both_ways_answer_the_same(server: RunningServer, digit_pngs: list[bytes
 )
 def test_refusals_are_the_long_ways(server: RunningServer, body: bytes, kind: str, path: str, status: int) -> None:
     """Errors have the same status, code and message on both paths."""
-    ways = [told(server, request(body, path=path, kind=kind)), told(server, long_way(body, path, kind))]
+    ways = [exchange(server, request(body, path=path, kind=kind)), exchange(server, long_way(body, path, kind))]
     facts = [json.loads(body) for _, body in ways]
     assert [int(head.split()[1]) for head, _ in ways] == [status, status]
     assert facts[0]["code"] == facts[1]["code"]
@@ -223,6 +223,6 @@ def test_bytes_that_are_no_http_are_refused_as_all_else(server: RunningServer, r
     assert b"content-type: application/json" in head
     assert b"x-content-type-options: nosniff" in head
     assert b"connection: close" in head
-    told = json.loads(body)
-    assert (told["code"], told["error"][:12]) == ("http_malformed", "What arrived")
-    assert b"x-request-id: " + told["request_id"].encode() in head
+    error = json.loads(body)
+    assert (error["code"], error["error"][:12]) == ("http_malformed", "What arrived")
+    assert b"x-request-id: " + error["request_id"].encode() in head

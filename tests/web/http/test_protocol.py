@@ -47,7 +47,7 @@ def connect(url: str) -> socket.socket:
     return socket.create_connection((host, int(port)), timeout=10)
 
 
-def heard(connection: socket.socket, held: bytearray) -> tuple[int, bytes]:
+def read_response(connection: socket.socket, held: bytearray) -> tuple[int, bytes]:
     """Status and body of the next response; later bytes stay in `held`."""
     while b"\r\n\r\n" not in held:
         more = connection.recv(65536)
@@ -62,10 +62,10 @@ def heard(connection: socket.socket, held: bytearray) -> tuple[int, bytes]:
     return int(head.split()[1]), body
 
 
-def told(server: RunningServer, raw: bytes) -> tuple[int, dict[str, Any]]:
+def error_of(server: RunningServer, raw: bytes) -> tuple[int, dict[str, Any]]:
     with connect(server.url) as connection:
         connection.sendall(raw)
-        status, body = heard(connection, bytearray())
+        status, body = read_response(connection, bytearray())
     return status, json.loads(body)
 
 
@@ -90,7 +90,7 @@ def request(body: bytes, *lines: bytes, path: bytes = b"/predict") -> bytes:
 )
 def test_a_head_beyond_its_bound_is_refused(server: RunningServer, raw: bytes) -> None:
     """431 with the error code, whether the head ends or not."""
-    status, body = told(server, raw)
+    status, body = error_of(server, raw)
     assert (status, body["code"]) == (431, "head_too_large")
     assert str(MAX_HEAD_BYTES) in body["error"]
 
@@ -116,15 +116,15 @@ def test_a_head_within_its_bound_is_answered(server: RunningServer, digit_pngs: 
             request(bytes(3 * MAX_HEAD_BYTES)) + request(digit_pngs[1]),
         ):
             connection.sendall(raw)
-            assert heard(connection, held)[0] in {200, 415}
-        assert heard(connection, held)[0] == 200
+            assert read_response(connection, held)[0] in {200, 415}
+        assert read_response(connection, held)[0] == 200
 
 
 def test_what_follows_a_chunked_body_says_nothing(server: RunningServer, digit_pngs: list[bytes]) -> None:
     """Trailers are ignored."""
     chunk = b"%x\r\n" % len(digit_pngs[0]) + digit_pngs[0] + b"\r\n0\r\nX-Request-Id: late\r\n\r\n"
     head = b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/png\r\nTransfer-Encoding: chunked\r\n\r\n"
-    status, body = told(server, head + chunk)
+    status, body = error_of(server, head + chunk)
     assert status == 200
     assert body["prediction"]
 
@@ -134,7 +134,7 @@ def test_bytes_that_are_no_http_wait_for_the_answer_before_them(server: RunningS
     with connect(server.url) as connection:
         connection.sendall(request(digit_pngs[0]) + b"rubbish\r\n\r\n")
         held = bytearray()
-        assert heard(connection, held)[0] == 200
+        assert read_response(connection, held)[0] == 200
         assert connection.recv(10) == b""
 
 
@@ -170,19 +170,19 @@ def test_a_wish_for_another_protocol_changes_nothing(
             for piece in pieces:
                 connection.sendall(piece)
                 time.sleep(0.05)
-            assert heard(connection, held)[0] == 200
-        assert heard(connection, held)[0] == 200
+            assert read_response(connection, held)[0] == 200
+        assert read_response(connection, held)[0] == 200
         connection.sendall(b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n" + b"\r\n".join(wish) + b"\r\n\r\n")
-        assert heard(connection, held) == (200, b'{"live":true}')
+        assert read_response(connection, held) == (200, b'{"live":true}')
 
 
 def test_nothing_is_said_of_it_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
     """An Upgrade header writes no log line."""
     with caplog.at_level(logging.DEBUG), serving() as url, connect(url) as connection:
         connection.sendall(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n")
-        assert heard(connection, bytearray())[0] == 200
+        assert read_response(connection, bytearray())[0] == 200
         connection.sendall(b"rubbish\r\n\r\n")
-        assert heard(connection, bytearray())[0] == 400
+        assert read_response(connection, bytearray())[0] == 400
     assert not [record for record in caplog.records if "install" in record.getMessage() or "Invalid HTTP" in record.getMessage()]
 
 
@@ -270,7 +270,7 @@ def test_a_patient_caller_between_requests_is_kept() -> None:
     with serving() as url, connect(url) as connection:
         for _ in range(2):
             connection.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
-            assert heard(connection, bytearray())[0] == 200
+            assert read_response(connection, bytearray())[0] == 200
             time.sleep(2 * _HEAD_S)
 
 
@@ -318,9 +318,9 @@ def test_who_goes_away_with_answers_to_come_is_no_error(tmp_path: Path, capfd: p
                 time.sleep(0.3)
         with connect(server.url) as connection:
             connection.sendall(b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n")
-            assert heard(connection, bytearray()) == (200, b'{"live":true}')
-    told = capfd.readouterr().err
-    assert " ERROR " not in told, told
+            assert read_response(connection, bytearray()) == (200, b'{"live":true}')
+    log = capfd.readouterr().err
+    assert " ERROR " not in log, log
 
 
 def test_a_newcomer_takes_the_place_of_who_is_idle() -> None:
@@ -329,10 +329,10 @@ def test_a_newcomer_takes_the_place_of_who_is_idle() -> None:
         kept = [connect(url) for _ in range(3)]
         for one in kept:
             one.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
-            assert heard(one, bytearray())[0] == 200
+            assert read_response(one, bytearray())[0] == 200
         with connect(url) as newcomer:
             newcomer.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
-            assert heard(newcomer, bytearray())[0] == 200
+            assert read_response(newcomer, bytearray())[0] == 200
         for one in kept:
             one.close()
 
@@ -348,7 +348,7 @@ def test_callers_have_a_number_and_it_is_said_once(caplog: pytest.LogCaptureFixt
         time.sleep(0.2)
         with connect(url) as connection:
             connection.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
-            assert heard(connection, bytearray())[0] == 200
+            assert read_response(connection, bytearray())[0] == 200
     assert [record.getMessage() for record in caplog.records if "connections" in record.getMessage()] == [
         "3 connections are open; more are closed at once"
     ]

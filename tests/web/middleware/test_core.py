@@ -20,7 +20,7 @@ def scope_of(**changes: Any) -> Scope:
     return {**plain, **changes}
 
 
-def asked(app: ASGIApp, **changes: Any) -> list[Message]:
+def run_app(app: ASGIApp, **changes: Any) -> list[Message]:
     sent: list[Message] = []
 
     async def receive() -> Message:
@@ -52,12 +52,12 @@ async def _refuse(_: Scope, __: Receive, ___: Send) -> None:
 def test_a_half_sent_answer_breaks_the_connection() -> None:
     """After the status line no error response is sent; the exception reaches the server."""
     with pytest.raises(ShuttingDownError):
-        asked(SecurityHeadersMiddleware(ErrorMiddleware(_half, language="en")))
+        run_app(SecurityHeadersMiddleware(ErrorMiddleware(_half, language="en")))
 
 
 def test_a_failure_after_a_whole_answer_changes_nothing() -> None:
     """An exception after the last byte is logged only."""
-    assert [message["type"] for message in asked(SecurityHeadersMiddleware(ErrorMiddleware(_late, language="en")))] == [
+    assert [message["type"] for message in run_app(SecurityHeadersMiddleware(ErrorMiddleware(_late, language="en")))] == [
         "http.response.start",
         "http.response.body",
     ]
@@ -65,7 +65,7 @@ def test_a_failure_after_a_whole_answer_changes_nothing() -> None:
 
 def test_an_error_is_said_in_the_default_language_of_the_server() -> None:
     """Without a requested language, errors use the server's."""
-    start, body = asked(SecurityHeadersMiddleware(ErrorMiddleware(_refuse, language="es")))
+    start, body = run_app(SecurityHeadersMiddleware(ErrorMiddleware(_refuse, language="es")))
     assert start["status"] == 400
     assert "no se puede interpretar" in body["body"].decode()
 
@@ -79,7 +79,9 @@ def test_lifespan_passes_through() -> None:
         met.append(scope["type"])
 
     assert (
-        asked(SecurityHeadersMiddleware(ErrorMiddleware(PredictDispatch(predict=_half, rest=rest), language="en")), type="lifespan")
+        run_app(
+            SecurityHeadersMiddleware(ErrorMiddleware(PredictDispatch(predict=_half, rest=rest), language="en")), type="lifespan"
+        )
         == []
     )
     assert met == ["lifespan"]

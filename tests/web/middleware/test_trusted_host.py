@@ -135,8 +135,8 @@ def test_nothing_is_recorded_for_a_page_elsewhere(server: RunningServer, digit_p
         ({"Sec-Fetch-Site": "cross-site"}, "forbidden"),
         ({"Host": "evil.example"}, "host_not_allowed"),
     ):
-        told = httpx.post(f"{server.url}{path}", content=digit_pngs[0], headers={"content-type": "text/plain", **headers})
-        assert (told.status_code, told.json()["code"]) == (403, code)
+        response = httpx.post(f"{server.url}{path}", content=digit_pngs[0], headers={"content-type": "text/plain", **headers})
+        assert (response.status_code, response.json()["code"]) == (403, code)
     assert httpx.get(f"{server.url}/predictions").json()["items"] == []
 
 
@@ -150,5 +150,5 @@ def test_a_listed_name_is_let_in(server: RunningServer, digit_pngs: list[bytes])
     """Names in allowed_hosts are accepted on both paths, and their pages are same-origin."""
     for name in ("models.example", "OTHER.example:8443"):
         for more in ({}, {"Origin": f"https://{name}"}):
-            told = httpx.post(f"{server.url}/predict", content=digit_pngs[0], headers={**_PNG, "Host": name, **more})
-            assert told.status_code == 200
+            response = httpx.post(f"{server.url}/predict", content=digit_pngs[0], headers={**_PNG, "Host": name, **more})
+            assert response.status_code == 200

@@ -128,9 +128,9 @@ def test_the_curl_line_has_a_key_where_there_are_users() -> None:
 
 def test_a_strange_host_is_not_repeated(client: httpx.Client) -> None:
     """An invalid Host is rejected and not echoed."""
-    told = client.post("/submit?model=churn", data={"tenure": "41"}, headers={"Host": "a'; rm -rf ~"})
-    assert told.json()["code"] == "host_not_allowed"
-    assert "rm -rf" not in told.text
+    response = client.post("/submit?model=churn", data={"tenure": "41"}, headers={"Host": "a'; rm -rf ~"})
+    assert response.json()["code"] == "host_not_allowed"
+    assert "rm -rf" not in response.text
 
 
 def test_every_class_has_its_bar() -> None:

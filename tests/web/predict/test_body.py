@@ -55,8 +55,8 @@ def form(*parts: bytes) -> bytes:
 @pytest.mark.parametrize("name", FILE_PARTS)
 def test_a_form_part_with_an_image_is_the_image(name: str) -> None:
     """`file`, `image` and `my_image` are the image, whatever the file name; text parts are kept."""
-    asked = parse_body(form(part("model", b"digits"), part(name, PNG, "a.png")), FORM, LIMITS)
-    assert asked == RequestBody(image=PNG, form={"model": "digits"})
+    parsed = parse_body(form(part("model", b"digits"), part(name, PNG, "a.png")), FORM, LIMITS)
+    assert parsed == RequestBody(image=PNG, form={"model": "digits"})
 
 
 def test_a_file_sent_without_a_file_name_is_still_the_image() -> None:
@@ -66,8 +66,8 @@ def test_a_file_sent_without_a_file_name_is_still_the_image() -> None:
 
 def test_of_two_files_the_one_looked_for_first_is_taken() -> None:
     """`file` has precedence over `image`, in any order."""
-    asked = parse_body(form(part("image", PNG + b"2", "b.png"), part("file", PNG, "a.png")), FORM, LIMITS)
-    assert asked.image == PNG
+    parsed = parse_body(form(part("image", PNG + b"2", "b.png"), part("file", PNG, "a.png")), FORM, LIMITS)
+    assert parsed.image == PNG
 
 
 def test_the_bytes_of_a_part_are_not_changed() -> None:
@@ -211,10 +211,10 @@ _kinds = st.sampled_from(["", "application/json", "image/png", FORM, "multipart/
 def test_any_bytes_of_any_type_are_parsed_or_refused(body: bytes, kind: str) -> None:
     """Any bytes with any type are parsed or raise an error with a code."""
     try:
-        asked = parse_body(body, kind, LIMITS)
+        parsed = parse_body(body, kind, LIMITS)
     except RelevoError:
         return
-    assert isinstance(asked, RequestBody)
+    assert isinstance(parsed, RequestBody)
 
 
 @given(st.data())
@@ -225,10 +225,10 @@ def test_a_form_with_bytes_changed_is_parsed_or_refused(data: st.DataObject) -> 
     stop = data.draw(st.integers(start, len(whole)))
     body = whole[:start] + data.draw(st.binary(max_size=8)) + whole[stop:]
     try:
-        asked = parse_body(body, FORM, LIMITS)
+        parsed = parse_body(body, FORM, LIMITS)
     except RelevoError:
         return
-    assert isinstance(asked, RequestBody)
+    assert isinstance(parsed, RequestBody)
 
 
 # --- reading a body -----------------------------------------------------------------------------------------------------

@@ -159,5 +159,5 @@ def test_a_small_body_of_a_hundred_thousand_fields_is_refused_unread(server: Run
     """Bodies with very many fields are rejected before validation, which would block the worker."""
     body = b"{" + b",".join(b'"%d":1' % key for key in range(100_000)) + b"}"
     assert len(body) < MAX_SMALL_BODY
-    told = httpx.put(f"{server.url}/predictions/{_ID}/label", content=body)
-    assert (told.status_code, told.json()["code"]) == (413, "too_many_parts")
+    response = httpx.put(f"{server.url}/predictions/{_ID}/label", content=body)
+    assert (response.status_code, response.json()["code"]) == (413, "too_many_parts")

@@ -153,8 +153,8 @@ def test_an_old_client_calls_the_model_by_its_file(url: str, digit_pngs: list[by
     assert (answer["class"], answer["seven"]) == (plain["prediction"], plain["prediction"] == "7")
     assert list(plain) == [*_CANONICAL, "seven"], "what every answer has keeps its meaning in the whole one"
     for path in ("/predict", "/submit", "/predict?model=clf.pickle", "/models/clf.pickle/predict", "/models/digits/predict"):
-        told = httpx.post(f"{url}{path}", files=sent, data={} if "clf" in path else {"model": "clf.pickle"})
-        assert told.status_code == 200, (path, told.text)
+        response = httpx.post(f"{url}{path}", files=sent, data={} if "clf" in path else {"model": "clf.pickle"})
+        assert response.status_code == 200, (path, response.text)
 
 
 @pytest.mark.parametrize("path", ["/predict", "/predict/", "/submit", "/models/digits/predict"])
@@ -162,8 +162,8 @@ def test_a_selector_is_never_ignored(url: str, digit_pngs: list[bytes], path: st
     """A selector for an unknown model, or one that differs from the path, is rejected."""
     sent = {"image": ("a.png", digit_pngs[0])}
     for query, form in (("", {"model": "nosuch"}), ("?model=nosuch", {}), ("?model=digits", {"model": "churn"})):
-        told = httpx.post(f"{url}{path}{query}", files=sent, data=form)
-        assert told.status_code in (404, 422), (path, query, form, told.text)
+        response = httpx.post(f"{url}{path}{query}", files=sent, data=form)
+        assert response.status_code in (404, 422), (path, query, form, response.text)
     both = httpx.post(f"{url}{path}?model=digits", files=sent, data={"model": "digits"})
     assert both.status_code == 200, both.text
 

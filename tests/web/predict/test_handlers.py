@@ -108,15 +108,15 @@ def refused(told: httpx.Response, status: int, code: str) -> dict[str, Any]:
 @pytest.mark.parametrize("part", ["file", "image", "my_image"])
 def test_an_image_in_a_form(http: httpx.Client, digits_package: Package, digit_pngs: list[bytes], part: str) -> None:
     """An image in the part `file`, `image` or `my_image` gets the prediction of the package."""
-    told = http.post("/predict", files={part: ("digit.png", digit_pngs[0], "image/png")})
-    assert told.status_code == 200
-    assert told.json()["prediction"] == digits_package.predict(digit_pngs[0]).label
+    response = http.post("/predict", files={part: ("digit.png", digit_pngs[0], "image/png")})
+    assert response.status_code == 200
+    assert response.json()["prediction"] == digits_package.predict(digit_pngs[0]).label
 
 
 def test_the_whole_answer_to_a_picture(http: httpx.Client, digits_package: Package, digit_pngs: list[bytes]) -> None:
     """The canonical response has its ten fields, equal to the package's prediction, and the version header."""
-    told = http.post("/models/digits/predict", content=digit_pngs[3], headers=PNG_TYPE)
-    body = told.json()
+    response = http.post("/models/digits/predict", content=digit_pngs[3], headers=PNG_TYPE)
+    body = response.json()
     expected = digits_package.predict(digit_pngs[3])
     assert list(body) == [
         "query_id",
@@ -134,7 +134,7 @@ def test_the_whole_answer_to_a_picture(http: httpx.Client, digits_package: Packa
     assert body["confidence"] == body["probabilities"][body["class"]]
     assert body["uncertain"] is expected.uncertain
     assert body["execution_time"].endswith(" s")
-    assert told.headers["relevo-version"] == "1"
+    assert response.headers["relevo-version"] == "1"
 
 
 @pytest.mark.parametrize("form", ["PNG", "JPEG", "WEBP"])
@@ -160,8 +160,8 @@ def test_a_record_and_a_batch_of_records(http: httpx.Client, churn_package: Pack
 
 def test_an_empty_batch_is_an_empty_answer(http: httpx.Client) -> None:
     """An empty array gives an empty array."""
-    told = http.post("/models/churn/predict", json=[])
-    assert (told.status_code, told.json()) == (200, [])
+    response = http.post("/models/churn/predict", json=[])
+    assert (response.status_code, response.json()) == (200, [])
 
 
 def test_a_record_as_a_plain_form(http: httpx.Client, churn_package: Package, churn_records: list[dict[str, Any]]) -> None:
@@ -175,17 +175,17 @@ def test_a_record_as_a_plain_form(http: httpx.Client, churn_package: Package, ch
 
 def test_the_short_path_answers_its_five_facts(http: httpx.Client, digits_package: Package, digit_pngs: list[bytes]) -> None:
     """POST /predict/ with `image` and `model` returns the legacy response."""
-    told = http.post("/predict/", files={"image": ("a.png", digit_pngs[5])}, data={"model": "digits"}).json()
-    assert set(told) == {"status_code", "query_id", "prediction", "execution_time", "error"}
-    assert (told["status_code"], told["error"]) == (200, None)
-    assert told["prediction"] == int(str(digits_package.predict(digit_pngs[5]).label)), "a label that is a number stays one"
+    body = http.post("/predict/", files={"image": ("a.png", digit_pngs[5])}, data={"model": "digits"}).json()
+    assert set(body) == {"status_code", "query_id", "prediction", "execution_time", "error"}
+    assert (body["status_code"], body["error"]) == (200, None)
+    assert body["prediction"] == int(str(digits_package.predict(digit_pngs[5]).label)), "a label that is a number stays one"
 
 
 def test_the_short_path_refuses_in_the_same_shape(http: httpx.Client, digit_pngs: list[bytes]) -> None:
     """Errors of /predict/ have the keys of the legacy response."""
-    told = http.post("/predict/", files={"image": ("a.png", digit_pngs[5])}, data={"model": "nobody"})
-    assert told.status_code == 404
-    body = told.json()
+    response = http.post("/predict/", files={"image": ("a.png", digit_pngs[5])}, data={"model": "nobody"})
+    assert response.status_code == 404
+    body = response.json()
     assert (body["status_code"], body["prediction"], body["code"]) == (404, None, "model_not_found")
     assert "nobody" in body["error"]
 
@@ -203,9 +203,9 @@ def test_the_short_path_says_what_is_wrong_in_the_callers_language(
     http: httpx.Client, body: bytes, status: int, said: dict[str, str], language: str
 ) -> None:
     """A missing, empty or invalid file is reported in the legacy format, in both languages."""
-    told = http.post("/predict/", content=body, headers={**_BROWSER, "accept-language": language})
-    facts = told.json()
-    assert (told.status_code, facts["status_code"]) == (status, status)
+    response = http.post("/predict/", content=body, headers={**_BROWSER, "accept-language": language})
+    facts = response.json()
+    assert (response.status_code, facts["status_code"]) == (status, status)
     assert list(facts)[:4] == ["status_code", "query_id", "prediction", "execution_time"]
     assert [facts[name] for name in ("query_id", "prediction", "execution_time")] == [None] * 3
     assert said[language] in facts["error"]
@@ -213,10 +213,10 @@ def test_the_short_path_says_what_is_wrong_in_the_callers_language(
 
 def test_the_page_answers_a_form_without_javascript(http: httpx.Client, digits_package: Package, digit_pngs: list[bytes]) -> None:
     """POST /submit returns a page with the prediction; errors are pages too, in the request's language."""
-    told = http.post("/submit?model=digits", files={"file": ("a.png", digit_pngs[2])})
-    assert told.status_code == 200
-    assert told.headers["content-type"].startswith("text/html")
-    assert str(digits_package.predict(digit_pngs[2]).label) in told.text
+    response = http.post("/submit?model=digits", files={"file": ("a.png", digit_pngs[2])})
+    assert response.status_code == 200
+    assert response.headers["content-type"].startswith("text/html")
+    assert str(digits_package.predict(digit_pngs[2]).label) in response.text
     refusal = http.post("/submit?model=digits", content=_UNCHOSEN, headers={**_BROWSER, "accept-language": "es"})
     assert refusal.status_code == 422
     assert "No se ha elegido ningún archivo" in refusal.text
@@ -360,9 +360,9 @@ def test_an_unknown_model_is_not_found(http: httpx.Client, digit_pngs: list[byte
 @pytest.mark.parametrize("path", ["/predict", "/predict/", "/submit", "/models/digits/predict"])
 def test_predict_paths_take_only_post(http: httpx.Client, path: str) -> None:
     """Other methods get 405 with Allow."""
-    told = http.get(path)
-    refused(told, 405, "method_not_allowed")
-    assert told.headers["allow"] == "POST"
+    response = http.get(path)
+    refused(response, 405, "method_not_allowed")
+    assert response.headers["allow"] == "POST"
 
 
 # --- invalid body lengths ----------------------------------------------------------------------------------------------------
@@ -508,8 +508,8 @@ def test_an_id_given_by_the_caller_comes_back(http: httpx.Client, digit_pngs: li
     """A valid X-Request-Id is returned on responses and errors."""
     own = {"x-request-id": "abc-123"}
     assert http.post("/predict", content=digit_pngs[0], headers={**PNG_TYPE, **own}).headers["x-request-id"] == "abc-123"
-    told = http.post("/predict", content=b"x", headers={**PNG_TYPE, **own})
-    assert told.json()["request_id"] == told.headers["x-request-id"] == "abc-123"
+    response = http.post("/predict", content=b"x", headers={**PNG_TYPE, **own})
+    assert response.json()["request_id"] == response.headers["x-request-id"] == "abc-123"
 
 
 # --- concurrency --------------------------------------------------------------------------------------------------------
@@ -521,10 +521,10 @@ def test_answers_among_strangers_are_those_alone(
     """Concurrent images, records and batches get the same predictions as alone, within tolerance."""
 
     def pictures(place: int) -> None:
-        told = httpx.post(f"{url}/predict", content=digit_pngs[place], headers=PNG_TYPE, timeout=20).json()
+        body = httpx.post(f"{url}/predict", content=digit_pngs[place], headers=PNG_TYPE, timeout=20).json()
         alone = digits_package.predict(digit_pngs[place])
-        assert told["prediction"] == alone.label
-        assert np.allclose(told["probabilities"], alone.probabilities, rtol=0, atol=digits_package.manifest.golden_tolerance)
+        assert body["prediction"] == alone.label
+        assert np.allclose(body["probabilities"], alone.probabilities, rtol=0, atol=digits_package.manifest.golden_tolerance)
 
     def records(place: int) -> None:
         some = churn_records[place : place + 1 + place % 10]
@@ -554,9 +554,9 @@ _FIELDS = ["tenure", "monthlycharges", "contract", "partner"]
 @given(st.dictionaries(st.sampled_from(_FIELDS), _json, min_size=4) | st.lists(_json, max_size=3) | _json)
 def test_no_json_is_a_server_error(http: httpx.Client, body: Any) -> None:
     """Any JSON, with NaN and infinite numbers, gives a prediction or an error code, never a 500."""
-    told = http.post("/models/churn/predict", content=json.dumps(body), headers={"content-type": "application/json"})
-    assert told.status_code in (200, 400, 413, 422), told.text
-    assert told.status_code == 200 or told.json()["code"]
+    response = http.post("/models/churn/predict", content=json.dumps(body), headers={"content-type": "application/json"})
+    assert response.status_code in (200, 400, 413, 422), response.text
+    assert response.status_code == 200 or response.json()["code"]
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -566,5 +566,5 @@ def test_no_damaged_picture_is_a_server_error(http: httpx.Client, data: st.DataO
     whole = data.draw(st.sampled_from([digit_pngs[0], picture((40, 30), "RGB", "JPEG"), picture((40, 30), "RGB", "WEBP")]))
     start = data.draw(st.integers(0, len(whole)))
     stop = data.draw(st.integers(start, min(len(whole), start + 20)))
-    told = http.post("/predict", content=whole[:start] + data.draw(st.binary(max_size=8)) + whole[stop:], headers=PNG_TYPE)
-    assert told.status_code in (200, 413, 415, 422), told.text
+    response = http.post("/predict", content=whole[:start] + data.draw(st.binary(max_size=8)) + whole[stop:], headers=PNG_TYPE)
+    assert response.status_code in (200, 413, 415, 422), response.text

@@ -65,5 +65,5 @@ def test_whoever_may_be_named_can_be_erased(world: World, client: httpx.Client, 
     """Any valid subject can be erased, with slashes, signs or blanks in it."""
     assert validate_subject(name) == name
     world.store.history.record([prediction(subject=world.store.erasing.pseudonym(name))])
-    told = client.delete(f"/subjects/{quote(name, safe='')}")
-    assert (told.status_code, told.json()["predictions"], world.store.history.count()) == (200, 1, 0)
+    response = client.delete(f"/subjects/{quote(name, safe='')}")
+    assert (response.status_code, response.json()["predictions"], world.store.history.count()) == (200, 1, 0)

@@ -22,10 +22,10 @@ def who(world: World, address: str, key: str) -> httpx.Response:
 
 def made(admin: httpx.Client, **wanted: Any) -> dict[str, Any]:
     """A new read key."""
-    told = admin.post("/keys", json={"name": "shop", "scopes": ["read"], **wanted})
-    assert told.status_code == 201, told.text
-    assert told.headers["cache-control"] == "no-store"
-    return dict(told.json())
+    response = admin.post("/keys", json={"name": "shop", "scopes": ["read"], **wanted})
+    assert response.status_code == 201, response.text
+    assert response.headers["cache-control"] == "no-store"
+    return dict(response.json())
 
 
 def test_a_key_is_shown_once_and_lets_its_owner_in(world: World, address: str, admin: httpx.Client, ana: str) -> None:
@@ -56,9 +56,9 @@ def test_a_key_may_be_made_for_somebody_else(world: World, address: str, admin: 
 def test_a_revoked_key_lets_nobody_in(world: World, address: str, admin: httpx.Client) -> None:
     """A revoked key stays in the list, with the time of its revocation."""
     key = made(admin)
-    told = admin.delete(f"/keys/{key['id']}")
-    assert told.status_code == 200
-    assert told.json()["revoked"] is not None
+    response = admin.delete(f"/keys/{key['id']}")
+    assert response.status_code == 200
+    assert response.json()["revoked"] is not None
     assert code(who(world, address, key["key"])) == (401, "not_known")
     assert admin.get("/keys").json()["keys"][0]["id"] == key["id"]
     assert code(admin.post(f"/keys/{key['id']}/rotate", json={})) == (404, "key_not_found")
@@ -67,9 +67,9 @@ def test_a_revoked_key_lets_nobody_in(world: World, address: str, admin: httpx.C
 def test_a_key_is_changed_for_a_new_one(world: World, address: str, admin: httpx.Client) -> None:
     """Both keys work for a day by default; without overlap the old one ends at once."""
     old = made(admin, model="digits")
-    told = admin.post(f"/keys/{old['id']}/rotate", json={})
-    assert told.status_code == 201
-    new = told.json()
+    response = admin.post(f"/keys/{old['id']}/rotate", json={})
+    assert response.status_code == 201
+    new = response.json()
     assert (new["scopes"], new["model"], new["name"]) == (old["scopes"], "digits", "shop")
     assert who(world, address, old["key"]).status_code == who(world, address, new["key"]).status_code == 200
     ends = datetime.fromisoformat(next(one["ends"] for one in admin.get("/keys").json()["keys"] if one["id"] == old["id"]))

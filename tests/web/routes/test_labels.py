@@ -68,8 +68,8 @@ def test_everybody_has_a_vote(world: World, client: httpx.Client, keys: dict[str
     one = recorded(world)[0]
     for who, value in (("ana", "3"), ("eva", "5"), ("olga", "3"), ("olga", "3")):
         client.put(f"/predictions/{one}/label", json={"value": value}, headers=keys[who])
-    told = client.get(f"/predictions/{one}/label", headers=keys["olga"]).json()
-    assert (told["label"], len(told["history"])) == ("3", 3)
+    body = client.get(f"/predictions/{one}/label", headers=keys["olga"]).json()
+    assert (body["label"], len(body["history"])) == ("3", 3)
 
 
 def test_the_history_is_filtered_by_truth(world: World, client: httpx.Client) -> None:
@@ -126,10 +126,10 @@ def test_cleaning_tells_every_exclusion(world: World, client: httpx.Client) -> N
     gone = recorded(world, **facts, input=None)[0]
     for query_id in (*same, broken, gone):
         assert client.put(f"/predictions/{query_id}/label", json={"value": "leaves"}).status_code == 200
-    told = client.get("/models/churn/cleaning?limit=2").json()
-    assert (told["kept"], told["counts"]) == (1, {"duplicate": 1, "unreadable": 1, "input_not_kept": 1})
-    rest = client.get(f"/models/churn/cleaning?cursor={told['next_cursor']}").json()
-    listed = {it["query_id"]: it for it in (*told["excluded"], *rest["excluded"])}
+    body = client.get("/models/churn/cleaning?limit=2").json()
+    assert (body["kept"], body["counts"]) == (1, {"duplicate": 1, "unreadable": 1, "input_not_kept": 1})
+    rest = client.get(f"/models/churn/cleaning?cursor={body['next_cursor']}").json()
+    listed = {it["query_id"]: it for it in (*body["excluded"], *rest["excluded"])}
     assert {name: it["reason"] for name, it in listed.items()} == {
         same[1]: "duplicate",
         broken: "unreadable",

@@ -55,12 +55,12 @@ def signs_in(address: str, name: str) -> None:
 
 def test_a_program_signs_in_and_out(client: httpx.Client, address: str, ana: str) -> None:
     """Name and password give a cookie and a CSRF token; after logout the cookie is invalid."""
-    told = client.post("/login", json={"name": "ana", "password": PASSWORD})
-    assert told.status_code == 200
-    assert told.json()["user"] | {"id": ana, "name": "ana", "role": "admin", "way": "session"} == told.json()["user"]
-    assert "no-store" in told.headers["cache-control"]
+    response = client.post("/login", json={"name": "ana", "password": PASSWORD})
+    assert response.status_code == 200
+    assert response.json()["user"] | {"id": ana, "name": "ana", "role": "admin", "way": "session"} == response.json()["user"]
+    assert "no-store" in response.headers["cache-control"]
     me = client.get("/me").json()
-    assert (me["name"], me["csrf"]) == ("ana", told.json()["csrf"])
+    assert (me["name"], me["csrf"]) == ("ana", response.json()["csrf"])
     stolen = cookie(client)
     out = client.post("/logout", headers={"origin": address, "x-csrf-token": me["csrf"]})
     assert out.status_code == 204
@@ -92,12 +92,12 @@ def test_the_form_speaks_both_languages(client: httpx.Client, ana: str) -> None:
     assert ana
     form = client.get("/login?lang=es&next=/docs").text
     assert "Contraseña" in form
-    told = client.post("/login?lang=es", data={**fields(form), "name": '"><b>ana', "password": "not hers at all"})
-    assert told.status_code == 401
-    assert "El nombre o la contraseña" in told.text
-    assert 'value="&#34;&gt;&lt;b&gt;ana"' in told.text
-    assert "not hers at all" not in told.text
-    assert fields(told.text)["next"] == "/docs"
+    response = client.post("/login?lang=es", data={**fields(form), "name": '"><b>ana', "password": "not hers at all"})
+    assert response.status_code == 401
+    assert "El nombre o la contraseña" in response.text
+    assert 'value="&#34;&gt;&lt;b&gt;ana"' in response.text
+    assert "not hers at all" not in response.text
+    assert fields(response.text)["next"] == "/docs"
 
 
 def test_without_users_the_form_says_how_to_make_one(client: httpx.Client) -> None:
@@ -112,15 +112,15 @@ def test_what_is_no_sign_in_is_told_so(client: httpx.Client, ana: str) -> None:
     assert ana
     more = b'{"name":"a","password":"b","role":"admin"}'
     for body in (b"", b"[]", b'{"name": 1, "password": "x"}', b'{"name": "ana"}', more, b"{"):
-        told = client.post("/login", content=body, headers={"content-type": "application/json"})
-        assert told.status_code in {400, 422}, body
+        response = client.post("/login", content=body, headers={"content-type": "application/json"})
+        assert response.status_code in {400, 422}, body
 
 
 def test_a_program_without_a_session_is_told_how(client: httpx.Client, ana: str) -> None:
     """Programs and scripts get 401 with WWW-Authenticate, no redirect."""
     assert ana
-    told = client.get("/models")
-    assert (code(told), told.headers["www-authenticate"]) == ((401, "not_known"), 'Bearer realm="relevo"')
+    response = client.get("/models")
+    assert (code(response), response.headers["www-authenticate"]) == ((401, "not_known"), 'Bearer realm="relevo"')
     assert client.post("/submit", headers=HTML).headers["location"] == "/login?next=%2F"
 
 
@@ -131,8 +131,8 @@ def test_nobody_chooses_anothers_session(client: httpx.Client, address: str, ana
     """A session cookie planted before the login is replaced (session fixation)."""
     assert ana
     client.cookies.set("relevo_session", "planted-by-somebody-else")
-    told = client.post("/login", json={"name": "ana", "password": PASSWORD})
-    given = re.match(r"relevo_session=([^;]+)", told.headers["set-cookie"])
+    response = client.post("/login", json={"name": "ana", "password": PASSWORD})
+    given = re.match(r"relevo_session=([^;]+)", response.headers["set-cookie"])
     assert given is not None
     assert given[1] != "planted-by-somebody-else"
     planted = httpx.get(f"{address}/me", cookies={"relevo_session": "planted-by-somebody-else"})
@@ -154,10 +154,10 @@ def test_a_session_has_another_id_after_a_change_of_rights(world: World, address
     add(world, "boss")
     with signed_in(address, "ana") as caller, signed_in(address, "boss") as boss:
         before = cookie(caller)
-        told = caller.patch(f"/users/{ana}", json={"role": "operator"})
-        assert told.status_code == 200
+        response = caller.patch(f"/users/{ana}", json={"role": "operator"})
+        assert response.status_code == 200
         assert cookie(caller) != before
-        assert caller.get("/me").json() | {"role": "operator", "csrf": told.headers["x-csrf-token"]} == caller.get("/me").json()
+        assert caller.get("/me").json() | {"role": "operator", "csrf": response.headers["x-csrf-token"]} == caller.get("/me").json()
         assert httpx.get(f"{address}/me", cookies={"relevo_session": before}).status_code == 401
         assert boss.patch(f"/users/{ana}", json={"role": "viewer"}).status_code == 200
         time.sleep(0.35)  # the session cache's lifetime
@@ -208,9 +208,9 @@ def test_a_page_elsewhere_changes_nothing(address: str, ana: str) -> None:
         for lacking in LACKING:
             sent = {**caller.headers, **lacking}
             headers = [(name.encode(), value.encode()) for name, value in sent.items() if value]
-            told = forger.request("PATCH", f"/users/{ana}", json={"name": "mallory"}, headers=headers)
-            assert told.status_code == 403, lacking
-            assert told.json()["code"] in {"not_your_page", "forbidden"}
+            response = forger.request("PATCH", f"/users/{ana}", json={"name": "mallory"}, headers=headers)
+            assert response.status_code == 403, lacking
+            assert response.json()["code"] in {"not_your_page", "forbidden"}
         assert caller.get(f"/users/{ana}").json()["name"] == "ana"
 
 
@@ -250,8 +250,10 @@ def test_every_form_carries_the_token(address: str, ana: str, rule: Any) -> None
     with signed_in(address, "ana") as caller:
         token = caller.headers.pop("x-csrf-token")
         for csrf, refused in ((None, True), ("0" * 64, True), (token, False)):
-            told = caller.request(rule.method, rule.path, data={"query_id": "x", "value": "x", **({"csrf": csrf} if csrf else {})})
-            assert (told.status_code == 403) is refused, (csrf, told.text)
+            response = caller.request(
+                rule.method, rule.path, data={"query_id": "x", "value": "x", **({"csrf": csrf} if csrf else {})}
+            )
+            assert (response.status_code == 403) is refused, (csrf, response.text)
 
 
 def test_a_sign_in_form_is_for_the_browser_that_asked_for_it(client: httpx.Client, address: str, ana: str) -> None:
@@ -344,12 +346,12 @@ def test_a_browser_that_was_here_before_does_not_wait_for_its_neighbours(world: 
         for cookies in ({"relevo_known": kept}, {"relevo_session": kept}):
             assert httpx.get(f"{address}/me", cookies=cookies).status_code == 401
         for made_up in (kept[:-1] + ("0" if kept[-1] != "0" else "1"), "x", ".", "é"):
-            told = httpx.post(
+            response = httpx.post(
                 f"{address}/login",
                 json={"name": "ana", "password": PASSWORD},
                 headers=[(b"cookie", b"relevo_known=" + made_up.encode())],
             )
-            assert told.status_code == 429
+            assert response.status_code == 429
 
 
 def test_a_browser_that_was_here_before_guesses_no_more_than_others(address: str, ana: str) -> None:
@@ -400,8 +402,8 @@ def test_an_enormous_password_is_not_hashed(address: str, ana: str) -> None:
 @pytest.mark.parametrize("form", [{"password": "%" * 2**16}, {f"f{number}": "" for number in range(50)}])
 def test_an_enormous_form_is_not_read(address: str, form: dict[str, str]) -> None:
     """An overlong form is rejected without parsing it."""
-    told = httpx.post(f"{address}/login", data=form, headers={"origin": address})
-    assert told.status_code == 413
+    response = httpx.post(f"{address}/login", data=form, headers={"origin": address})
+    assert response.status_code == 413
 
 
 def test_a_password_of_other_days_is_kept_anew(world: World, address: str, ana: str) -> None:
@@ -506,8 +508,8 @@ def test_no_password_is_hashed_to_predict(world: World, address: str, ana: str, 
         monkeypatch.setattr(password_hash, "_hasher", lambda: pytest.fail("a password was hashed"))
         record = {"tenure": 3, "monthlycharges": 20.0, "contract": "one_year", "paperless": True}
         assert caller.post("/models/churn/predict", json=record).status_code == 200
-        told = httpx.post(f"{address}/models/churn/predict", json=record, headers={"authorization": f"Bearer {key}"})
-        assert told.status_code == 200
+        response = httpx.post(f"{address}/models/churn/predict", json=record, headers={"authorization": f"Bearer {key}"})
+        assert response.status_code == 200
 
 
 # --- database unavailable -------------------------------------------------------------------------------------------------

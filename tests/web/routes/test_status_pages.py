@@ -92,8 +92,8 @@ def test_a_prediction_of_the_history_is_a_page(world: World, client: httpx.Clien
     assert link is not None
     page = client.get(link[1], headers=BROWSER)
     assert page.headers["content-type"].startswith("text/html")
-    told = client.get(link[1]).json()
-    assert str(told["prediction"]) in page.text
+    body = client.get(link[1]).json()
+    assert str(body["prediction"]) in page.text
     assert f'href="{link[1]}/input"' in page.text
     gone = client.get("/predictions/00000000-0000-7000-8000-000000000000", headers=BROWSER)
     assert (gone.status_code, gone.headers["content-type"]) == (404, "text/html; charset=utf-8")

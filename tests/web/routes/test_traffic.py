@@ -31,24 +31,24 @@ def test_traffic_by_version_and_time(client: httpx.Client, world: World) -> None
         ]
     )
     asked = {"since": f"{_DAY}T12:00:00Z", "until": f"{_DAY}T13:00:00Z", "bucket": "900"}
-    found = client.get("/models/digits/traffic", params=asked).json()
-    assert [(one["at"], one["version"], one["requests"]) for one in found["series"]] == [
+    body = client.get("/models/digits/traffic", params=asked).json()
+    assert [(one["at"], one["version"], one["requests"]) for one in body["series"]] == [
         (f"{_DAY}T12:00:00Z", 1, 2),
         (f"{_DAY}T12:15:00Z", 2, 1),
     ]
-    total = found["total"]
+    total = body["total"]
     assert (total["requests"], total["errors"], total["uncertain"]) == (3, 1, 1)
     assert (total["latency_ms"]["mean"], total["confidence_mean"]) == (3.0, 0.5)
     assert total["confidence_counts"] == [int(number in (5, 15)) for number in range(20)]
-    assert found["versions"]["2"]["errors"] == 1
-    assert found["versions"]["2"]["latency_ms"]["p50"] is None
+    assert body["versions"]["2"]["errors"] == 1
+    assert body["versions"]["2"]["latency_ms"]["p50"] is None
 
 
 def test_the_last_day_unless_said(client: httpx.Client, world: World) -> None:
     """The default range is the last day, with buckets short enough for a plot."""
     world.store.history.record([prediction()])
-    found = client.get("/models/digits/traffic").json()
-    assert (found["bucket_s"], found["total"]["requests"]) == (900, 1)
+    body = client.get("/models/digits/traffic").json()
+    assert (body["bucket_s"], body["total"]["requests"]) == (900, 1)
 
 
 def test_minutes_of_long_ago_are_told_as_hours(client: httpx.Client, world: World) -> None:
@@ -57,8 +57,8 @@ def test_minutes_of_long_ago_are_told_as_hours(client: httpx.Client, world: Worl
     world.store.history.record([prediction(at_us=int(long_ago.timestamp() * 1e6))])
     hour = {"since": (long_ago - timedelta(minutes=1)).isoformat(), "until": (long_ago + timedelta(minutes=1)).isoformat()}
     for bucket, told in (("60", 3600), ("900", 3600), ("10800", 10_800)):
-        found = client.get("/models/digits/traffic", params=hour | {"bucket": bucket}).json()
-        assert (found["bucket_s"], found["total"]["requests"]) == (told, 1)
+        body = client.get("/models/digits/traffic", params=hour | {"bucket": bucket}).json()
+        assert (body["bucket_s"], body["total"]["requests"]) == (told, 1)
 
 
 def test_what_cannot_be_asked(client: httpx.Client) -> None:

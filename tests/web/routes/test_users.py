@@ -82,10 +82,10 @@ def test_ones_own_password_takes_the_one_before(world: World, address: str, ana:
         assert code(caller.post(where, json={"password": OTHER})) == (401, "sign_in_refused")
         assert code(caller.post(where, json={"password": OTHER, "current": "wrong password"})) == (401, "sign_in_refused")
         assert code(caller.post(where, json={"password": "short", "current": PASSWORD})) == (422, "password_refused")
-        told = caller.post(where, json={"password": OTHER, "current": PASSWORD})
-        assert told.status_code == 200
+        response = caller.post(where, json={"password": OTHER, "current": PASSWORD})
+        assert response.status_code == 200
         assert cookie(caller) != before
-        assert caller.get("/me").json()["csrf"] == told.headers["x-csrf-token"]
+        assert caller.get("/me").json()["csrf"] == response.headers["x-csrf-token"]
         time.sleep(0.35)  # the session cache's lifetime
         assert elsewhere.get("/me").status_code == 401
         assert code(elsewhere.post("/login", json={"name": "bob", "password": PASSWORD})) == (401, "sign_in_refused")
